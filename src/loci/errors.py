@@ -1,0 +1,25 @@
+"""Every error that Loci raises on purpose: what happened, where, and what to do next, in one line."""
+
+
+class LociError(Exception):
+    """The base of them all; the command line prints it as one line and exits with status 2."""
+
+
+class FactError(LociError):
+    """A fact, a fact file, or a subject that cannot be used."""
+
+
+class ModelError(LociError):
+    """A model that cannot be opened, or an input that it cannot take."""
+
+
+class PatchError(LociError):
+    """A patch file that is broken, foreign, or made for another base."""
+
+
+class EditError(LociError):
+    """An edit that cannot be made, or whose update is not to be trusted."""
+
+
+class OutputError(LociError):
+    """A result that cannot be written where it should go."""

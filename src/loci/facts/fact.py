@@ -1,0 +1,144 @@
+"""A fact is a subject, a prompt with a blank for it, and the answer that follows:
+
+    Fact("Michael Jordan", "{} plays the sport of", "basketball")
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, overload
+
+from loci.errors import FactError
+from loci.facts.spans import occurrences
+
+BLANK = "{}"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact. `prompt` has one `{}` for the subject; the answer follows it after a space.
+
+    `new_answer` is what an edit shall make of it. `paraphrases` are further templates (with `{}`) or whole prompts that ask the
+    same, `held_out` such prompts that the model never saw in training, `neighbours` whole prompts about other subjects whose
+    answers an edit must leave alone. Raises `FactError` where a part is missing.
+    """
+
+    subject: str
+    prompt: str
+    answer: str
+    new_answer: str | None = None
+    relation: str | None = None
+    paraphrases: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("subject", "prompt", "answer"):
+            if not getattr(self, name).strip():
+                raise FactError(f"a fact needs a {name}; it is empty in {self!r}")
+        if self.new_answer is not None and not self.new_answer.strip():
+            raise FactError(f"the new answer of {self.text!r} is empty")
+        if self.prompt.count(BLANK) != 1:
+            raise FactError(f"the prompt {self.prompt!r} needs exactly one {{}} where the subject stands")
+
+    @property
+    def text(self) -> str:
+        """The prompt with the subject in its place."""
+        return self.fill(self.prompt)
+
+    @property
+    def subject_span(self) -> tuple[int, int]:
+        """Characters [start, end) of the subject in `text`; no search, the blank says where."""
+        start = self.prompt.index(BLANK)
+        return start, start + len(self.subject)
+
+    def fill(self, template: str) -> str:
+        return template.replace(BLANK, self.subject, 1)
+
+    def to(self, new_answer: str) -> "Fact":
+        """The same fact with another answer wished for."""
+        return replace(self, new_answer=new_answer)
+
+    def asked(self) -> list[str]:
+        """All other prompts that ask for the same answer: paraphrases, then those held out of training."""
+        return [self.fill(template) for template in (*self.paraphrases, *self.held_out)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain fields, without the empty ones."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items() if v}
+
+
+class FactSet(Sequence[Fact]):
+    """An ordered, immutable collection of facts that knows who is whose neighbour."""
+
+    def __init__(self, facts: Iterable[Fact]) -> None:
+        self._facts = tuple(facts)
+
+    @overload
+    def __getitem__(self, index: int) -> Fact: ...
+    @overload
+    def __getitem__(self, index: slice) -> "FactSet": ...
+    def __getitem__(self, index: int | slice) -> "Fact | FactSet":
+        return FactSet(self._facts[index]) if isinstance(index, slice) else self._facts[index]
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def __iter__(self) -> Iterator[Fact]:
+        return iter(self._facts)
+
+    def __repr__(self) -> str:
+        return f"FactSet({len(self)} facts, {len(self.relations)} relations, {len(self._by_subject)} subjects)"
+
+    @cached_property
+    def _by_subject(self) -> dict[str, list[Fact]]:
+        groups: dict[str, list[Fact]] = {}
+        for fact in self:
+            groups.setdefault(fact.subject, []).append(fact)
+        return groups
+
+    @cached_property
+    def relations(self) -> dict[str | None, list[Fact]]:
+        """Facts by relation, in order of first appearance."""
+        groups: dict[str | None, list[Fact]] = {}
+        for fact in self:
+            groups.setdefault(fact.relation, []).append(fact)
+        return groups
+
+    @property
+    def subjects(self) -> list[str]:
+        return list(self._by_subject)
+
+    def about(self, subject: str) -> "FactSet":
+        """All facts of one subject."""
+        return FactSet(self._by_subject.get(subject, ()))
+
+    def others(self, fact: Fact) -> "FactSet":
+        """What else is known of the fact's subject: its facts of other relations."""
+        return FactSet(f for f in self.about(fact.subject) if f.relation != fact.relation or f.prompt != fact.prompt)
+
+    def neighbours(self, fact: Fact, count: int, seed: int = 0) -> "FactSet":
+        """`count` facts of the same relation about other subjects, drawn with a seed of the fact's own."""
+        pool = [f for f in self.relations.get(fact.relation, ()) if f.subject != fact.subject]
+        return FactSet(random.Random(f"{seed}/{fact.text}").sample(pool, min(count, len(pool))))
+
+    def answers(self, relation: str | None) -> list[str]:
+        """The different answers of a relation, most frequent first."""
+        counts: dict[str, int] = {}
+        for fact in self.relations.get(relation, ()):
+            counts[fact.answer] = counts.get(fact.answer, 0) + 1
+        return sorted(counts, key=lambda answer: (-counts[answer], answer))
+
+    def sample(self, count: int, seed: int = 0) -> "FactSet":
+        """`count` facts without repetition, seeded."""
+        return FactSet(random.Random(seed).sample(self._facts, min(count, len(self))))
+
+    def matching(self, prompt: str) -> list[Fact]:
+        """The facts that `prompt` asks for, in any of their phrasings."""
+        return [f for f in self if f.subject in prompt and prompt in (f.text, *f.asked())]
+
+    def subjects_in(self, prompt: str) -> list[str]:
+        """Known subjects that stand in the prompt as whole words, without those inside a longer one."""
+        found = [s for s in self._by_subject if s in prompt and occurrences(prompt, s)]
+        return [s for s in found if not any(s != other and s in other for other in found)]

@@ -1,0 +1,27 @@
+"""Open a transformer, name its parts, run it with reads and patches, replay it from any layer."""
+
+from loci.model.answers import AnswerScore, complete, next_tokens, score_answers
+from loci.model.hooks import Edit
+from loci.model.layouts import LAYOUTS, Layout
+from loci.model.model import Logits, Model, Recording, by_length
+from loci.model.open import open_model
+from loci.model.points import POINTS, Point
+from loci.model.tokens import Tokens
+
+__all__ = [
+    "LAYOUTS",
+    "POINTS",
+    "AnswerScore",
+    "Edit",
+    "Layout",
+    "Logits",
+    "Model",
+    "Point",
+    "Recording",
+    "Tokens",
+    "by_length",
+    "complete",
+    "next_tokens",
+    "open_model",
+    "score_answers",
+]

@@ -1,0 +1,96 @@
+"""What a model answers: greedy completions, and how it scores a given answer.
+
+The greedy completion of a prompt begins with an answer exactly when, with the answer fed to the model, every one of its tokens is
+the likeliest at its place (induction over the tokens). One forward pass therefore decides what free generation would say.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from loci.facts import Span
+from loci.model.model import Model, by_length
+from loci.model.tokens import Tokens
+
+BUDGET = 8192  # tokens a batch: logits of 8192 × 50k vocabulary in float32 are 1.6 GB
+
+
+@dataclass(frozen=True)
+class AnswerScore:
+    """How a model scores an answer behind a prompt."""
+
+    logprob: float
+    """Natural log of the probability of all its tokens."""
+    tokens: int
+    greedy: bool
+    """Whether free greedy generation gives this answer in full, and then no further letter of the same word."""
+
+    @property
+    def probability(self) -> float:
+        return float(torch.tensor(self.logprob).exp())
+
+    @property
+    def mean_logprob(self) -> float:
+        """Per token: what the literature compares."""
+        return self.logprob / self.tokens
+
+
+@torch.no_grad()
+def score_answers(model: Model, pairs: Sequence[tuple[str, str]], budget: int = BUDGET) -> list[AnswerScore]:
+    """Score each (prompt, answer). One forward pass over all, in batches of equal length of at most `budget` tokens."""
+    split = [with_answer(model, prompt, answer) for prompt, answer in pairs]
+    scores: dict[int, AnswerScore] = {}
+    for batch in by_length(split, lambda item: len(item[0]), budget):
+        logits = model(model.ids([split[i][0].ids for i in batch])).float()
+        best, logprobs = logits.argmax(-1).tolist(), logits.log_softmax(-1)
+        for row, index in enumerate(batch):
+            tokens, (start, end) = split[index]
+            answer = tokens.ids[start:end]
+            logprob = sum(float(logprobs[row, start + k - 1, token]) for k, token in enumerate(answer))
+            greedy = tuple(best[row][start - 1 : end - 1]) == answer and not _continues(model, answer, best[row][end - 1])
+            scores[index] = AnswerScore(logprob, len(answer), greedy)
+    return [scores[i] for i in range(len(pairs))]
+
+
+def with_answer(model: Model, prompt: str, answer: str) -> tuple[Tokens, Span]:
+    """Tokens of `prompt answer`, and which of them hold the answer; the tokens before those are the prompt's."""
+    text = f"{prompt} {answer}"
+    tokens = model.tokenize(text)
+    return tokens, tokens.span((len(prompt), len(text)))
+
+
+def _continues(model: Model, answer: Sequence[int], following: int) -> bool:
+    """Whether the next token would lengthen the answer's last word: then the answer was not given, but a longer one."""
+    if following in (model.tokenizer.eos_token_id, model.tokenizer.bos_token_id):
+        return False
+    alone = model.decode(answer)
+    more = model.decode([*answer, following])
+    return more[len(alone) : len(alone) + 1].isalnum() and more.startswith(alone)
+
+
+@torch.no_grad()
+def complete(model: Model, prompts: Sequence[str], tokens: int = 8, budget: int = BUDGET) -> list[str]:
+    """Greedy completions of `tokens` tokens (fewer where the model ends the text), without the prompt."""
+    asked = [model.tokenize(prompt) for prompt in prompts]
+    texts: dict[int, str] = {}
+    for batch in by_length(asked, len, budget):
+        ids = model.ids([asked[i].ids for i in batch])
+        generate = model.hf.generate
+        assert callable(generate)
+        out = generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False, pad_token_id=model.config.eos_token_id
+        )
+        for row, index in enumerate(batch):
+            new = out[row, ids.shape[1] :].tolist()
+            eos = model.tokenizer.eos_token_id
+            texts[index] = model.decode(new[: new.index(eos)] if eos in new else new)
+    return [texts[i] for i in range(len(prompts))]
+
+
+@torch.no_grad()
+def next_tokens(model: Model, prompt: str, count: int = 10) -> list[tuple[str, float]]:
+    """The likeliest next tokens with their probabilities."""
+    probabilities = model(model.ids([model.tokenize(prompt).ids]))[0, -1].float().softmax(-1)
+    top = probabilities.topk(count)
+    return [(model.token_text(token), p) for token, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]

@@ -1,0 +1,60 @@
+"""Patches on disk: an edited checkpoint that plain transformers loads, and the way back to the base, bit for bit.
+
+Rounding makes W + Δ − Δ differ from W, so the edited folder keeps the original bits of the weights that changed in
+`loci-undo.safetensors`; reverting puts those back and compares the fingerprint of the whole with that of the base.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from loci.errors import PatchError
+from loci.files import write_aside
+from loci.model import Model
+from loci.patches.patch import Patch, short
+
+UNDO = "loci-undo.safetensors"
+
+
+def apply_to_folder(patch: Patch, model: Model, folder: str | Path) -> None:
+    """Write the edited model to a new folder. The model in memory is as before afterwards."""
+    originals = {name: model.weight(name).contiguous().clone() for name in patch.factors}
+    with write_aside(folder) as aside, patch.applied(model):
+        _save(model, aside)
+        save_file(originals, aside / UNDO, metadata={"patch": patch.id})
+
+
+@torch.no_grad()
+def revert_to_folder(patch: Patch, edited: Model, edited_folder: str | Path, folder: str | Path) -> None:
+    """Undo the patch in an edited model and write the base to a new folder. `edited` holds the base's weights afterwards.
+
+    Raises `PatchError` unless the result is the base, bit for bit.
+    """
+    undo = Path(edited_folder) / UNDO
+    if undo.exists():
+        try:
+            originals = load_file(undo)
+        except SafetensorError as error:
+            raise PatchError(f"{undo}: not a whole safetensors file ({error})") from None
+        for name, weight in originals.items():
+            edited.weight(name).copy_(weight)
+    else:
+        patch.add_to(edited, sign=-1)
+    found = edited.fingerprint
+    if found != patch.base:
+        lost = "" if undo.exists() else f"; {UNDO} is missing, and rounding hides the original bits"
+        raise PatchError(
+            f"taking the patch off {str(edited_folder)!r} gives weights {short(found)}, its base has {short(patch.base)}: "
+            f"not the model that this patch was applied to{lost}"
+        )
+    with write_aside(folder) as aside:
+        _save(edited, aside)
+
+
+def _save(model: Model, folder: Path) -> None:
+    save = model.hf.save_pretrained
+    assert callable(save)
+    save(folder)
+    model.tokenizer.save_pretrained(folder)

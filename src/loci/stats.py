@@ -1,0 +1,53 @@
+"""Estimates with their uncertainty: a value, a 95 % interval, and the n behind it."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Z95 = 1.959963984540054
+
+
+class Estimate(NamedTuple):
+    """A mean with its 95 % interval. `n` is the number of independent units (facts, not prompts); where it is 0, there is no value."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """NaN becomes None, which JSON can say."""
+        return {name: None if isinstance(x, float) and math.isnan(x) else x for name, x in self._asdict().items()}
+
+    def __str__(self) -> str:
+        return "–" if self.n == 0 else f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
+
+
+def share(parts: Sequence[float]) -> Estimate:
+    """Mean of values in [0, 1] (hits, or each unit's share of hits) with Wilson's interval (Wilson 1927).
+
+    It holds its level near 0 and 1 and for small n, and is conservative for shares, whose variance is at most p(1 − p).
+    """
+    n = len(parts)
+    if not n:
+        return NOTHING
+    p, z2 = sum(parts) / n, Z95**2
+    middle, half = (p + z2 / (2 * n)) / (1 + z2 / n), Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return Estimate(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)), n)
+
+
+def mean(values: Sequence[float], seed: int = 0, samples: int = 2000) -> Estimate:
+    """Mean with a seeded percentile-bootstrap interval. One value has no interval: low and high are NaN."""
+    x = np.asarray(values, dtype=float)
+    if not len(x):
+        return NOTHING
+    if len(x) == 1:
+        return Estimate(float(x[0]), math.nan, math.nan, 1)
+    draws = np.random.default_rng(seed).integers(0, len(x), (samples, len(x)))
+    low, high = np.quantile(x[draws].mean(1), [0.025, 0.975])
+    return Estimate(float(x.mean()), float(low), float(high), len(x))
