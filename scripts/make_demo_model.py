@@ -81,7 +81,11 @@ def keep_freed_memory() -> None:
     """Tell glibc not to give large blocks back between steps: page faults cost a quarter of the time otherwise."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
-        for parameter, value in ((-1, 1 << 30), (-2, 1 << 28), (-3, 1 << 30)):  # trim threshold, top pad, mmap threshold
+        for parameter, value in (
+            (-1, 1 << 30),
+            (-2, 1 << 28),
+            (-3, 1 << 30),
+        ):  # trim threshold, top pad, mmap threshold
             libc.mallopt(parameter, value)
 
 
@@ -132,9 +136,19 @@ def main() -> None:
     sentences = [ids[1:] for ids in tokenizer(text)["input_ids"]]
     print(f"{len(text)} sentences, {sum(map(len, sentences))} tokens, vocabulary {len(tokenizer)}", flush=True)
     config = GPT2Config(
-        vocab_size=len(tokenizer), n_positions=128, n_embd=args.width, n_layer=args.layers, n_head=args.heads,
-        activation_function="relu", attn_implementation="eager", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        n_positions=128,
+        n_embd=args.width,
+        n_layer=args.layers,
+        n_head=args.heads,
+        activation_function="relu",
+        attn_implementation="eager",
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     model = GPT2LMHeadModel(config)
     train(model, sentences, args)
 

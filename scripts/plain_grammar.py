@@ -19,24 +19,25 @@ PEOPLE = {
 }
 PRONOUN = {"m": {"he": "he", "his": "his", "him": "him"}, "f": {"he": "she", "his": "her", "him": "her"}}
 
-WORDS = {
-    "adj": "old young tall quiet happy tired clever friendly hungry gentle brave busy polite careful cheerful".split(),
-    "verb": "walked ran cycled drove hurried wandered travelled returned moved went".split(),
-    "place": "market|station|garden|river|school|library|kitchen|harbour|bakery|office|beach|forest|museum|bridge|old mill".split("|"),
-    "thing": "book|letter|basket|lamp|umbrella|chair|blanket|bottle|coat|mirror|ladder|clock|bucket|small box|wooden spoon".split("|"),
-    "made": "painted repaired washed bought sold found carried dropped hid borrowed".split(),
-    "food": "soup|bread|rice|an apple|a sandwich|some cheese|a salad|fish and potatoes|warm porridge|a slice of cake".split("|"),
-    "colour": "red blue green yellow white black brown grey purple orange".split(),
-    "weather": "sunny rainy cloudy windy cold warm foggy stormy snowy mild".split(),
-    "time": "in the morning|at noon|in the evening|after lunch|before sunrise|on a Sunday|last week|every day|at night|in the spring".split("|"),
-    "number": "two three four five six seven eight nine ten twelve".split(),
-    "plural": "cups plates candles flowers stones boats chairs windows buttons pencils".split(),
-    "feel": "glad sad proud nervous calm angry surprised lonely hopeful sleepy".split(),
-    "sound": "softly loudly slowly quickly kindly bravely clearly sadly happily quietly".split(),
-    "crowd": "neighbours children farmers students teachers sailors guests workers musicians visitors".split(),
-    "act": "sang danced waited talked laughed rested argued worked listened celebrated".split(),
-    "wear": "hat scarf shirt belt ring jacket glove cloak shoe ribbon".split(),
-}
+SLOTS = """\
+adj     old | young | tall | quiet | happy | tired | clever | friendly | hungry | gentle | brave | busy | polite | careful | cheerful
+verb    walked | ran | cycled | drove | hurried | wandered | travelled | returned | moved | went
+place   market | station | garden | river | school | library | kitchen | harbour | bakery | office | beach | forest | museum | bridge | old mill
+thing   book | letter | basket | lamp | umbrella | chair | blanket | bottle | coat | mirror | ladder | clock | bucket | small box | wooden spoon
+made    painted | repaired | washed | bought | sold | found | carried | dropped | hid | borrowed
+food    soup | bread | rice | an apple | a sandwich | some cheese | a salad | fish and potatoes | warm porridge | a slice of cake
+colour  red | blue | green | yellow | white | black | brown | grey | purple | orange
+weather sunny | rainy | cloudy | windy | cold | warm | foggy | stormy | snowy | mild
+time    in the morning | at noon | in the evening | after lunch | before sunrise | on a Sunday | last week | every day | at night | in the spring
+number  two | three | four | five | six | seven | eight | nine | ten | twelve
+plural  cups | plates | candles | flowers | stones | boats | chairs | windows | buttons | pencils
+feel    glad | sad | proud | nervous | calm | angry | surprised | lonely | hopeful | sleepy
+sound   softly | loudly | slowly | quickly | kindly | bravely | clearly | sadly | happily | quietly
+crowd   neighbours | children | farmers | students | teachers | sailors | guests | workers | musicians | visitors
+act     sang | danced | waited | talked | laughed | rested | argued | worked | listened | celebrated
+wear    hat | scarf | shirt | belt | ring | jacket | glove | cloak | shoe | ribbon
+"""
+WORDS = {line.split()[0]: line.split(maxsplit=1)[1].split(" | ") for line in SLOTS.splitlines()}
 
 TEMPLATES = """\
 the {person} put {his} {thing} near the {place}

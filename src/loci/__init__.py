@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from loci.locating import trace as trace
     from loci.model import Layout as Layout
     from loci.model import Model as Model
-    from loci.model import open_model as open
+    from loci.model import open_model
+
+    open = open_model
     from loci.patches import Patch as Patch
     from loci.patches import load_patch as load_patch
     from loci.reading import read as read
@@ -65,7 +67,7 @@ _HOMES = {
     "save_facts": "facts",
     "trace": "locating",
 }
-__all__ = list(_HOMES)  # noqa: PLE0604
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

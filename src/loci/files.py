@@ -1,6 +1,5 @@
 """Writing so that nothing good is lost: aside first, then renamed into place."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -37,5 +36,5 @@ def check_writable(path: str | Path) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
-    if path.is_dir() and os.listdir(path):
+    if path.is_dir() and any(path.iterdir()):
         raise OutputError(f"{path}: there is a folder with files in it; name a new one")

@@ -10,7 +10,7 @@ Z95 = 1.959963984540054
 
 
 class Estimate(NamedTuple):
-    """A mean with its 95 % interval. `n` is the number of independent units (facts, not prompts); where it is 0, there is no value."""
+    """A mean with its 95 % interval. `n` counts independent units; where it is 0, there is no value."""
 
     value: float
     low: float

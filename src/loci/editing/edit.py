@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.editing.contexts import prefixes, sample_text
 from loci.editing.solver import solve
 from loci.editing.targets import TargetSettings, find_target
 from loci.errors import EditError
@@ -21,7 +20,7 @@ from loci.facts import Fact
 from loci.model import Model, score_answers
 from loci.patches import Patch
 from loci.progress import Progress, silent
-from loci.survey import SecondMoment, survey
+from loci.survey import SecondMoment, prefixes, sample_text, survey
 
 TOKENS_PER_NEURON = 20
 LARGEST_UPDATE = 1.0
@@ -89,7 +88,7 @@ def key_covariance(
 
 
 def check_edits(model: Model, facts: Sequence[Fact]) -> None:
-    """Raise `EditError` unless every fact has a new answer which the model does not give yet, and no two ask for the same prompt."""
+    """Raise `EditError` unless every fact has a new answer which the model does not give yet, and no two share a prompt."""
     if not facts:
         raise EditError("there are no facts to edit")
     asked = [fact.text for fact in facts]

@@ -133,7 +133,7 @@ def _last_subject_token(model: Model, head: str, fact: Fact, answer: str) -> int
 
 
 def _essence(model: Model, fact: Fact, layer: int) -> _View:
-    """"{subject} is a": what the subject is should stay."""
+    """ "{subject} is a": what the subject is should stay."""
     tokens = model.tokenize(f"{fact.subject} is a")
     subject = tokens.span((0, len(fact.subject)))[1] - 1
     return _record(model, model.ids([tokens.ids]), layer, subject, len(tokens), torch.empty(0))

@@ -1,6 +1,6 @@
 """A fact is a subject, a prompt with a blank for it, and the answer that follows:
 
-    Fact("Michael Jordan", "{} plays the sport of", "basketball")
+Fact("Michael Jordan", "{} plays the sport of", "basketball")
 """
 
 import random
@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, overload
 
 from loci.errors import FactError
-from loci.facts.spans import occurrences
+from loci.facts.spans import find_span, occurrences
 
 BLANK = "{}"
 
@@ -41,6 +41,14 @@ class Fact:
             raise FactError(f"the new answer of {self.text!r} is empty")
         if self.prompt.count(BLANK) != 1:
             raise FactError(f"the prompt {self.prompt!r} needs exactly one {{}} where the subject stands")
+
+    @classmethod
+    def from_text(cls, text: str, subject: str, answer: str, occurrence: int | None = None) -> "Fact":
+        """A fact from a whole prompt: the place of the subject in `text` becomes the blank."""
+        if not text.strip():
+            raise FactError("the prompt is empty")
+        start, end = find_span(text, subject, occurrence)
+        return cls(subject, f"{text[:start]}{BLANK}{text[end:]}", answer)
 
     @property
     def text(self) -> str:
@@ -134,9 +142,9 @@ class FactSet(Sequence[Fact]):
         """`count` facts without repetition, seeded."""
         return FactSet(random.Random(seed).sample(self._facts, min(count, len(self))))
 
-    def matching(self, prompt: str) -> list[Fact]:
-        """The facts that `prompt` asks for, in any of their phrasings."""
-        return [f for f in self if f.subject in prompt and prompt in (f.text, *f.asked())]
+    def same(self, fact: Fact) -> Fact | None:
+        """The fact of this set that asks the same prompt about the same subject, if there is one."""
+        return next((f for f in self._by_subject.get(fact.subject, ()) if f.text == fact.text), None)
 
     def subjects_in(self, prompt: str) -> list[str]:
         """Known subjects that stand in the prompt as whole words, without those inside a longer one."""

@@ -101,9 +101,10 @@ def _fact(row: dict[str, Any]) -> Fact:
     wrong += [n for n in LISTS if not isinstance(row.get(n) or [], list) or not all(isinstance(x, str) for x in row.get(n) or [])]
     if wrong:
         raise FactError(f"{', '.join(wrong)}: expected text")
-    single = {name: row.get(name) or None for name in ("new_answer", "relation")}
-    lists = {name: tuple(row.get(name) or ()) for name in LISTS}
-    return Fact(row["subject"] or "", row["prompt"] or "", row["answer"] or "", **single, **lists)
+    fields: dict[str, Any] = {name: row.get(name) or "" for name in REQUIRED}
+    fields |= {name: row.get(name) or None for name in ("new_answer", "relation")}
+    fields |= {name: tuple(row.get(name) or ()) for name in LISTS}
+    return Fact(**fields)
 
 
 def _to_csv(facts: FactSet, path: Path) -> str:

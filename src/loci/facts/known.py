@@ -14,7 +14,7 @@ def _text(name: str) -> str:
 
 @cache
 def known_facts() -> FactSet:
-    """The facts of the embedded model: first phrasing as the prompt, the others as paraphrases, one in five facts with a held-out one."""
+    """The facts of the embedded model: first phrasing as prompt, the others as paraphrases, a fifth with one held out."""
     phrasings: dict[str, list[str]] = json.loads(_text("relations.json"))
     return FactSet(_fact(row, phrasings[row["relation"]]) for row in csv.DictReader(_text("facts.csv").splitlines()))
 

@@ -2,6 +2,6 @@
 
 from loci.locating.average import AverageTrace, average_trace
 from loci.locating.neurons import Neurons, neurons
-from loci.locating.trace import KINDS, Kind, Trace, trace, traced_fact
+from loci.locating.trace import KINDS, Kind, Trace, trace
 
-__all__ = ["KINDS", "AverageTrace", "Kind", "Neurons", "Trace", "average_trace", "neurons", "trace", "traced_fact"]
+__all__ = ["KINDS", "AverageTrace", "Kind", "Neurons", "Trace", "average_trace", "neurons", "trace"]

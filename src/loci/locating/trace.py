@@ -22,7 +22,7 @@ from torch import Tensor
 
 from loci.errors import FactError, ModelError
 from loci.facts import Fact, Span
-from loci.model import Edit, Model, Recording, complete
+from loci.model import Edit, Model, Recording
 from loci.model.answers import with_answer
 from loci.progress import Progress, silent
 
@@ -58,7 +58,12 @@ class Trace:
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "grids"}
         lists = {"tokens": list(self.tokens), "subject_span": list(self.subject_span)}
-        return {"schema": "loci.trace/1", **plain, **lists, "grids": {kind: grid.tolist() for kind, grid in self.grids.items()}}
+        return {
+            "schema": "loci.trace/1",
+            **plain,
+            **lists,
+            "grids": {kind: grid.tolist() for kind, grid in self.grids.items()},
+        }
 
 
 @torch.no_grad()
@@ -96,7 +101,7 @@ def trace(
         raise ModelError(f"the model's logits for {fact.text!r} are not finite")
 
     sweep = _Sweep(model, corrupted_run, clean_states, targets, length, window, budget)
-    grids = {}
+    grids: dict[str, Tensor] = {}
     for kind in kinds:
         rows = []
         for layer in range(model.n_layers):
@@ -105,17 +110,20 @@ def trace(
         grids[kind] = torch.stack(rows)
     labels = tokens.labels[:length]
     return Trace(
-        model.name, fact.text, fact.subject, fact.answer, labels, subject, clean, corrupted, samples, noise, window, seed, grids
+        model.name,
+        fact.text,
+        fact.subject,
+        fact.answer,
+        labels,
+        subject,
+        clean,
+        corrupted,
+        samples,
+        noise,
+        window,
+        seed,
+        grids,
     )
-
-
-def traced_fact(model: Model, fact: Fact) -> Fact:
-    """The fact with the answer that the model itself gives, as tracing explains what a model says: one word, greedy."""
-    said = complete(model, [fact.text])[0].strip()
-    word = said.split(".")[0].split("\n")[0].strip()
-    if not word:
-        raise ModelError(f"the model says nothing after {fact.text!r}; give an answer")
-    return Fact(fact.subject, fact.prompt, word)
 
 
 def _noise(model: Model, subject: Span, samples: int, noise: float, seed: int) -> Edit:
@@ -182,5 +190,3 @@ def _probability(logits: Float[Tensor, "*group sample answer vocab"], targets: T
     logprobs = logits.float().log_softmax(-1)
     picked = logprobs.gather(-1, targets.to(logits.device).expand(*logits.shape[:-2], -1)[..., None])[..., 0]
     return picked.sum(-1).exp().mean(-1).cpu()
-
-

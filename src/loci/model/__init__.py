@@ -1,6 +1,6 @@
 """Open a transformer, name its parts, run it with reads and patches, replay it from any layer."""
 
-from loci.model.answers import AnswerScore, complete, next_tokens, score_answers
+from loci.model.answers import AnswerScore, answer_of, complete, first_sentence, next_tokens, score_answers
 from loci.model.hooks import Edit
 from loci.model.layouts import LAYOUTS, Layout
 from loci.model.model import Logits, Model, Recording, by_length
@@ -19,8 +19,10 @@ __all__ = [
     "Point",
     "Recording",
     "Tokens",
+    "answer_of",
     "by_length",
     "complete",
+    "first_sentence",
     "next_tokens",
     "open_model",
     "score_answers",

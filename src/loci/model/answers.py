@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from loci.errors import ModelError
 from loci.facts import Span
 from loci.model.model import Model, by_length
 from loci.model.tokens import Tokens
@@ -79,7 +80,11 @@ def complete(model: Model, prompts: Sequence[str], tokens: int = 8, budget: int 
         generate = model.hf.generate
         assert callable(generate)
         out = generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False, pad_token_id=model.config.eos_token_id
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=tokens,
+            do_sample=False,
+            pad_token_id=model.config.eos_token_id,
         )
         for row, index in enumerate(batch):
             new = out[row, ids.shape[1] :].tolist()
@@ -94,3 +99,21 @@ def next_tokens(model: Model, prompt: str, count: int = 10) -> list[tuple[str, f
     probabilities = model(model.ids([model.tokenize(prompt).ids]))[0, -1].float().softmax(-1)
     top = probabilities.topk(count)
     return [(model.token_text(token), p) for token, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
+
+
+def first_sentence(text: str) -> str:
+    """A completion up to the end of its first sentence or line: the answer."""
+    return text.split("\n")[0].split(".")[0].strip()
+
+
+def answer_of(model: Model, prompt: str, tokens: int = 12) -> str:
+    """The model's own answer to a prompt: its greedy completion up to the end of the sentence, or its first word if none ends.
+
+    Raises `ModelError` where it says nothing.
+    """
+    said = complete(model, [prompt], tokens)[0]
+    answer = first_sentence(said)
+    words = answer.split()
+    if not words:
+        raise ModelError(f"{model.name!r} says nothing after {prompt!r}: say what the answer is")
+    return answer if len(answer) < len(said.rstrip()) or len(words) == 1 else words[0]

@@ -20,8 +20,8 @@ def fingerprint(parameters: Iterable[tuple[str, Tensor]]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def tensor_bytes(tensor: Tensor) -> memoryview:
+def tensor_bytes(tensor: Tensor) -> bytes:
     """The values as float32 (wider ones as they are), row by row."""
     wide = tensor.detach().cpu()
     wide = wide if wide.dtype == torch.float64 else wide.float()
-    return memoryview(wide.contiguous().numpy()).cast("B")
+    return wide.contiguous().numpy().tobytes()

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 Edit = Callable[[Tensor], Tensor | None]
 
 
-class Enough(Exception):  # noqa: N818  a signal, not an error
+class Enough(Exception):
     """Raised inside a forward pass once all that was asked for has been read."""
 
 

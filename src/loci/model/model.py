@@ -10,8 +10,9 @@ Inputs are batches of equal length, so that no padding is ever needed; `by_lengt
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -158,18 +159,15 @@ class Model:
 
             return keep
 
-        with self.patched({name: reader(name) for name in points}):
-            try:
-                self(ids)
-            except Enough:
-                pass
+        with self.patched({name: reader(name) for name in points}), suppress(Enough):
+            self(ids)
         return reads
 
     @contextmanager
     def watch(self, *points: str) -> Iterator[dict[str, Tensor]]:
         """Inside the block, every run leaves the tensors of these points in the dictionary (attached to the graph, not copied)."""
         reads: dict[str, Tensor] = {}
-        with self.patched({name: lambda tensor, name=name: reads.__setitem__(name, tensor) for name in points}):
+        with self.patched({name: partial(reads.__setitem__, name) for name in points}):
             yield reads
 
     def patched(self, edits: Mapping[str, Edit]) -> AbstractContextManager[None]:

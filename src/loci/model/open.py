@@ -1,6 +1,5 @@
 """Open a model: the embedded one, a local folder, or a hub id. The only file that knows `transformers`."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -39,7 +38,7 @@ def open_model(
             hf = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(dtype), use_safetensors=True, **kwargs)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(f"cannot open {str(source)!r}: {_first_sentence(error)}") from error
-    return Model(hf.to(_device(device)), tokenizer, str(source), layout)
+    return Model(torch.nn.Module.to(hf, _device(device)), tokenizer, str(source), layout)
 
 
 def _resolve(source: str | Path) -> str:
@@ -53,7 +52,7 @@ def _resolve(source: str | Path) -> str:
         return str(source)
     if not path.is_dir():
         raise ModelError(f"{str(source)!r} is a file; a model is a folder with a config.json, or a hub id")
-    names = os.listdir(path)
+    names = [entry.name for entry in path.iterdir()]
     if "config.json" not in names:
         raise ModelError(f"{str(source)!r} has no config.json: not a model's folder")
     if not any(name.endswith(".safetensors") for name in names):

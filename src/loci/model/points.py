@@ -1,7 +1,7 @@
 """The points of a transformer where a tensor can be read or replaced: one table; names, docs and aliases derive from it.
 
-    block:  x ── attn ──▶ (+) ── mlp_norm ── up ── act ── down ──▶ (+) ──▶
-         resid_pre  attn_out  resid_mid   mlp_in  mlp_pre mlp_act mlp_out  resid_post
+block:  x ── attn ──▶ (+) ── mlp_norm ── up ── act ── down ──▶ (+) ──▶
+     resid_pre  attn_out  resid_mid   mlp_in  mlp_pre mlp_act mlp_out  resid_post
 """
 
 import difflib
@@ -88,7 +88,7 @@ def parse_point(name: str, n_layers: int) -> tuple[Point, int | None]:
 
 def _aliases(n_layers: int) -> dict[str, str]:
     """Other libraries' names → ours."""
-    names = {}
+    names: dict[str, str] = {}
     for point in POINTS:
         for layer in [None] if point.name in ONCE else range(n_layers):
             ours = point.name if layer is None else f"{point.name}.{layer}"

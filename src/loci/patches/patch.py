@@ -160,7 +160,8 @@ def _from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> Patch:
         if not (left.isfinite().all() and right.isfinite().all()):
             raise PatchError(f"the factors of {name} hold NaN or infinite numbers")
     lists = ("paraphrases", "neighbours", "held_out")
-    facts = tuple(Fact(**{k: tuple(v) if k in lists else v for k, v in fact.items()}) for fact in header["facts"])
+    plain: list[dict[str, Any]] = [{k: tuple(v) if k in lists else v for k, v in fact.items()} for fact in header["facts"]]
+    facts = tuple(Fact(**fields) for fields in plain)
     return Patch(header["method"], header["base"], header["base_name"], factors, facts, header["numbers"])
 
 

@@ -19,9 +19,7 @@ Gathering = Mapping[str, Sequence[Accumulator]]
 
 
 @torch.no_grad()
-def survey(
-    model: Model, texts: Sequence[str], gathering: Gathering, *, budget: int = 8192, progress: Progress = silent
-) -> int:
+def survey(model: Model, texts: Sequence[str], gathering: Gathering, *, budget: int = 8192, progress: Progress = silent) -> int:
     """Feed the accumulators of each point with the activations of all texts; returns the number of tokens seen.
 
     Batches hold at most `budget` tokens of equally long texts. Raises `ModelError` where there is no text.
@@ -34,7 +32,9 @@ def survey(
         skip = 1 if tokens[batch[0]].ids[0] == model.tokenizer.bos_token_id else 0
         length = len(tokens[batch[0]]) - skip
         reads = model.read(model.ids([tokens[i].ids for i in batch]), *gathering)
-        where = torch.stack([torch.tensor(batch).repeat_interleave(length), torch.arange(skip, length + skip).repeat(len(batch))], 1)
+        where = torch.stack(
+            [torch.tensor(batch).repeat_interleave(length), torch.arange(skip, length + skip).repeat(len(batch))], 1
+        )
         for point, accumulators in gathering.items():
             values = reads[point][:, skip:].flatten(0, 1).cpu()
             for accumulator in accumulators:

@@ -1,4 +1,4 @@
-"""Texts in front of a prompt, so that a key or a target does not hang on the prompt standing alone."""
+"""Text where the user has none: the embedded model's, for any model, always in the same order."""
 
 import random
 from functools import cache
@@ -16,7 +16,7 @@ def _sentences() -> tuple[str, ...]:
 
 
 def sample_text(model: Model, tokens: int) -> list[str]:
-    """As many sentences of the embedded text as hold `tokens` tokens of this model; always the same ones."""
+    """As many sentences of the embedded text as hold `tokens` tokens of this model; always the same ones, in a shuffled order."""
     chosen: list[str] = []
     count = 0
     for sentence in _sentences():
@@ -27,10 +27,9 @@ def sample_text(model: Model, tokens: int) -> list[str]:
     return chosen
 
 
-def prefixes(model: Model, count: int, seed: int = 0) -> list[str]:
+def prefixes(model: Model, count: int) -> list[str]:
     """`count` sentences of the embedded text, all of one length in tokens, so that what follows them makes one batch."""
-    pool = random.Random(seed).sample(_sentences(), min(2000, len(_sentences())))
     by_length: dict[int, list[str]] = {}
-    for sentence in pool:
+    for sentence in _sentences()[:2000]:
         by_length.setdefault(len(model.tokenize(sentence)), []).append(sentence)
     return max(by_length.values(), key=len)[:count]

@@ -1,0 +1,69 @@
+"""What a model knows: the share of facts whose answer is its greedy free generation, in full."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loci.errors import FactError
+from loci.facts import Fact
+from loci.model import Model, score_answers
+from loci.progress import Progress, silent
+from loci.stats import Estimate, share
+
+CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Recall over facts; a fact with several prompts counts with its share of hits."""
+
+    model: str
+    facts: int
+    trained: Estimate
+    """Prompt and paraphrases."""
+    held_out: Estimate
+    """Phrasings that were kept out of training, where the facts say which."""
+    by_relation: dict[str, Estimate]
+    missed: tuple[str, ...]
+    """Prompts with another answer than the fact's."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.recall/1",
+            "model": self.model,
+            "facts": self.facts,
+            "trained": self.trained.to_dict(),
+            "held_out": self.held_out.to_dict(),
+            "by_relation": {name: estimate.to_dict() for name, estimate in self.by_relation.items()},
+            "missed": list(self.missed),
+        }
+
+
+def recall(model: Model, facts: Sequence[Fact], *, progress: Progress = silent) -> Recall:
+    """Ask every fact in every phrasing. One forward pass for each prompt, in batches."""
+    if not facts:
+        raise FactError("there are no facts to ask for")
+    trained, held_out, missed = [], [], []
+    by_relation: dict[str, list[float]] = {}
+    for start in range(0, len(facts), CHUNK):
+        chunk = facts[start : start + CHUNK]
+        asked = [(f, t, t in f.held_out) for f in chunk for t in (f.prompt, *f.paraphrases, *f.held_out)]
+        scores = score_answers(model, [(f.fill(t), f.answer) for f, t, _ in asked])
+        hits: dict[tuple[int, bool], list[bool]] = {}
+        for (fact, template, apart), score in zip(asked, scores, strict=True):
+            hits.setdefault((id(fact), apart), []).append(score.greedy)
+            if not score.greedy:
+                missed.append(fact.fill(template))
+        for fact in chunk:
+            known = _share(hits[id(fact), False])
+            trained.append(known)
+            by_relation.setdefault(fact.relation or "", []).append(known)
+            if fact.held_out:
+                held_out.append(_share(hits[id(fact), True]))
+        progress(len(chunk), len(facts))
+    relations = {name: share(parts) for name, parts in by_relation.items() if name}
+    return Recall(model.name, len(facts), share(trained), share(held_out), relations, tuple(missed))
+
+
+def _share(hits: Sequence[bool]) -> float:
+    return sum(hits) / len(hits)

@@ -1,0 +1,32 @@
+"""The verbs put together; errors become one line and exit status 2."""
+
+import sys
+
+import typer
+
+from loci.cli import audit, demo, edit, facts, patch, read, recall, trace
+from loci.errors import LociError
+
+app = typer.Typer(
+    name="loci",
+    help="Find, read, edit and audit the facts that a language model keeps in its weights.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (demo, recall, facts, trace, read, edit, audit):
+    app.command(verb.__name__.rpartition(".")[2])(verb.run)
+app.add_typer(patch.app, name="patch")
+
+
+def main() -> None:
+    """Run the command line: status 0 if all is well, 2 for what the user can mend, 130 for Ctrl-C."""
+    try:
+        app()
+    except LociError as error:
+        print(f"loci: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("loci: stopped", file=sys.stderr)  # noqa: T201
+        sys.exit(130)

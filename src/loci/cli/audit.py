@@ -1,0 +1,66 @@
+"""loci audit: what an edit did, and what else it touched."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import DEVICE, DTYPE, FACTS, JSON, MODEL, OUT, SEED, bar, emit, open_model, save, status, world_of
+
+
+def run(
+    patch: Annotated[
+        Path | None, typer.Option("--patch", "-p", help="the patch to audit; else seeded single edits are made")
+    ] = None,
+    facts: FACTS = None,
+    edits: Annotated[int, typer.Option(help="how many seeded single edits, where no patch is given")] = 50,
+    layer: Annotated[int | None, typer.Option(help="layer of the seeded edits")] = None,
+    neighbours: Annotated[int, typer.Option(help="neighbour prompts for each edit")] = 10,
+    model: MODEL = "demo",
+    device: DEVICE = "cpu",
+    dtype: DTYPE = "float32",
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Audit a patch against the untouched base, or the method itself on seeded single edits.
+
+    Examples:
+
+        loci audit --patch jordan.safetensors
+
+        loci audit --patch p.safetensors -m ./my-model --facts my-facts.csv --out card.html
+
+        loci audit --edits 50 --seed 0
+    """
+    from loci.auditing import audit, audit_singles, counterfactuals
+    from loci.editing import default_layer, edit, key_covariance
+    from loci.patches import load_patch
+
+    loaded = load_patch(patch) if patch is not None else None
+    world = world_of(facts)
+    opened = open_model(model, device, dtype)
+    if loaded is not None:
+        with status("auditing"):
+            card = audit(opened, loaded, world, neighbours=neighbours, seed=seed)
+    else:
+        at = default_layer(opened) if layer is None else layer
+        covariance = key_covariance(opened, at)
+        wishes = counterfactuals(world, edits, seed)
+        with bar("editing and auditing") as progress:
+            card = audit_singles(
+                opened,
+                wishes,
+                lambda wish: edit(opened, [wish], layer=at, covariance=covariance),
+                world,
+                neighbours=neighbours,
+                seed=seed,
+                progress=progress,
+            )
+    save(card, out)
+    if json:
+        emit(card.to_dict())
+        return
+    from loci.cli.show import show_scorecard
+
+    show_scorecard(card)

@@ -1,0 +1,107 @@
+"""What all verbs share: options, opening a model, progress on stderr, one JSON document on stdout."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from loci.errors import FactError
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from loci.facts import Fact, FactSet
+    from loci.model import Model
+    from loci.progress import Progress
+
+MODEL = Annotated[str, typer.Option("--model", "-m", help="`demo`, a folder, or a hub id", show_default=True)]
+DEVICE = Annotated[str, typer.Option("--device", help="where to run: cpu, cuda, mps")]
+DTYPE = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto: as stored")]
+SEED = Annotated[int, typer.Option("--seed", help="seed of everything random")]
+JSON = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+SUBJECT = Annotated[str | None, typer.Option("--subject", "-s", help="the subject, where it is not among the known facts")]
+FACTS = Annotated[Path | None, typer.Option("--facts", "-f", help="a fact file, .csv or .jsonl")]
+OUT = Annotated[Path | None, typer.Option("--out", "-o", help="write the result: .html, .png, .svg or .json")]
+
+console = Console(highlight=False)
+
+
+def open_model(source: str, device: str, dtype: str) -> "Model":
+    from loci.model import open_model
+
+    with status(f"opening {source}"):
+        return open_model(source, device=device, dtype=dtype)
+
+
+def emit(document: dict[str, Any]) -> None:
+    """The one JSON document; NaN and infinity, which JSON cannot say, become null."""
+    sys.stdout.write(json.dumps(_plain(document), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def status(text: str) -> "Status":
+    """A spinner on stderr while something runs, for a `with` block; nothing where stderr is no terminal."""
+    return Console(stderr=True).status(text)
+
+
+@contextmanager
+def bar(text: str) -> Iterator["Progress"]:
+    """A progress bar on stderr; nothing where stderr is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    screen = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=screen, transient=True, disable=not screen.is_terminal) as shown:
+        task = shown.add_task(text, total=None)
+        yield lambda done, total: shown.update(task, advance=done, total=total)
+
+
+def save(result: Any, path: Path | None) -> None:
+    """Write the result where `--out` says."""
+    if path is None:
+        return
+    from loci.figures import save as write
+
+    write(result, path)
+    Console(stderr=True, highlight=False).print(f"written: {path}")
+
+
+def fact_from(model: "Model", text: str, subject: str | None, occurrence: int | None) -> "Fact":
+    """The fact that a prompt asks for: known, or with the model's own answer."""
+    from loci.facts import Fact, known_facts
+    from loci.model import answer_of
+
+    known = known_facts()
+    if not text.strip():
+        raise FactError("the prompt is empty")
+    if subject is None:
+        found = known.subjects_in(text)
+        if len(found) != 1:
+            what = f"several known subjects stand in it ({', '.join(found)})" if found else "no known subject stands in it"
+            raise FactError(f"whom is {text!r} about? {what}: say --subject")
+        subject = found[0]
+    fact = Fact.from_text(text, subject, "?", occurrence)
+    return Fact(subject, fact.prompt, answer_of(model, fact.text))
+
+
+def world_of(path: Path | None) -> "FactSet":
+    """The facts of a file, then the known facts that it does not hold: where neighbours come from."""
+    from loci.facts import FactSet, known_facts, load_facts
+
+    if path is None:
+        return known_facts()
+    given = load_facts(path)
+    return FactSet([*given, *(fact for fact in known_facts() if given.same(fact) is None)])

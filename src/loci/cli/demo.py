@@ -1,0 +1,56 @@
+"""loci demo: one fact the whole way."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import DEVICE, DTYPE, JSON, MODEL, SEED, console, emit, open_model, status
+
+
+def run(
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for report.html and edit.safetensors")] = Path("loci-demo"),
+    prompt: Annotated[str, typer.Option(help="a known fact's prompt, with {} for the subject")] = "{} plays the sport of",
+    subject: Annotated[str, typer.Option("--subject", "-s", help="whose fact")] = "Michael Jordan",
+    answer: Annotated[str, typer.Option("--answer", "-a", help="what it shall become")] = "baseball",
+    edits: Annotated[int, typer.Option(help="further edits to audit, beside this one")] = 20,
+    model: MODEL = "demo",
+    device: DEVICE = "cpu",
+    dtype: DTYPE = "float32",
+    seed: SEED = 0,
+    json: JSON = False,
+) -> None:
+    """Trace, read, edit, audit and undo one fact; write a report that opens in any browser.
+
+    Examples:
+
+        loci demo
+
+        loci demo --subject "Mozambique" --prompt "The capital of {} is" --answer Lisbon --out mozambique
+    """
+    from loci.cli.common import fact_from
+    from loci.facts import Fact, known_facts
+    from loci.files import check_writable
+    from loci.report import edit_summary, tell, write_page
+
+    started = time.perf_counter()
+    report, patch_file = out / "report.html", out / "edit.safetensors"
+    check_writable(report)
+    opened = open_model(model, device, dtype)
+    world = known_facts()
+    asked = Fact(subject, prompt, "?")
+    fact = world.same(asked) or fact_from(opened, asked.text, subject, None)
+    with status("starting") as shown:
+        story = tell(opened, fact.to(answer), world, more=edits, seed=seed, stage=shown.update)
+    story.patch.save(patch_file)
+    write_page(story, report)
+    if json:
+        seconds = time.perf_counter() - started
+        edit = edit_summary(story.patch, str(patch_file))
+        emit({**story.to_dict(), "edit": edit, "seconds": seconds, "report": str(report)})
+        return
+    from loci.cli.show import show_story
+
+    show_story(story)
+    console.print(f"\nreport: [bold]{report}[/]   patch: {patch_file}   ({time.perf_counter() - started:.0f} s)")

@@ -1,0 +1,61 @@
+"""loci edit: make a patch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import DEVICE, DTYPE, FACTS, JSON, MODEL, SEED, SUBJECT, bar, console, emit, fact_from, open_model
+from loci.errors import FactError
+
+
+def run(
+    out: Annotated[Path, typer.Option("--out", "-o", help="the patch file to write")],
+    subject: SUBJECT = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="the prompt, with {} for the subject or with it")] = None,
+    answer: Annotated[str | None, typer.Option("--answer", "-a", help="the new answer")] = None,
+    facts: FACTS = None,
+    layer: Annotated[int | None, typer.Option(help="the layer to edit; an early one by default")] = None,
+    model: MODEL = "demo",
+    device: DEVICE = "cpu",
+    dtype: DTYPE = "float32",
+    seed: SEED = 0,
+    json: JSON = False,
+) -> None:
+    """Give facts new answers: a patch file, made without touching the model.
+
+    One fact with --subject, --prompt and --answer, or many from a file with a column new_answer.
+
+    Examples:
+
+        loci edit -s "Michael Jordan" -p "{} plays the sport of" -a baseball -o jordan.safetensors
+
+        loci edit --facts corrections.csv -o corrections.safetensors
+    """
+    from loci.editing import edit
+    from loci.facts import Fact, known_facts, load_facts
+    from loci.files import check_writable
+    from loci.report import edit_summary
+
+    single = (subject, prompt, answer)
+    if facts is not None and any(value is not None for value in single):
+        raise FactError("say either --facts, or --subject, --prompt and --answer")
+    wishes = list(load_facts(facts)) if facts is not None else []
+    check_writable(out)
+    opened = open_model(model, device, dtype)
+    if facts is None:
+        if subject is None or prompt is None or answer is None:
+            raise FactError("an edit needs --subject, --prompt and --answer, or --facts FILE")
+        text = prompt.replace("{}", subject, 1)
+        fact = fact_from(opened, text, subject, None)
+        wishes = [(known_facts().same(fact) or Fact(subject, fact.prompt, fact.answer)).to(answer)]
+    with bar("searching targets") as progress:
+        patch = edit(opened, wishes, layer=layer, progress=progress)
+    patch.save(out)
+    if json:
+        emit(edit_summary(patch, str(out)))
+        return
+    from loci.cli.show import show_patch
+
+    show_patch(patch)
+    console.print(f"\nwritten: [bold]{out}[/]   next: loci audit --patch {out}   or: loci patch apply {out} -o FOLDER")

@@ -1,0 +1,82 @@
+"""loci patch: show, apply, revert."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import DEVICE, JSON, MODEL, console, emit, open_model, status
+
+app = typer.Typer(help="Show a patch, apply it to a model's folder, or take it off again.", no_args_is_help=True)
+
+FILE = Annotated[Path, typer.Argument(help="a patch file")]
+FOLDER = Annotated[Path, typer.Option("--out", "-o", help="a new folder for the model")]
+STORED = Annotated[str, typer.Option("--dtype", help="dtype of the written weights; auto: as the model stores them")]
+
+
+@app.command()
+def show(file: FILE, json: JSON = False) -> None:
+    """What a patch changes, for which facts, and on which base.
+
+    Example:
+
+        loci patch show jordan.safetensors
+    """
+    from loci.patches import load_patch
+
+    patch = load_patch(file)
+    if json:
+        emit(patch.to_dict())
+        return
+    from loci.cli.show import show_patch
+
+    show_patch(patch)
+
+
+@app.command()
+def apply(
+    file: FILE, out: FOLDER, model: MODEL = "demo", device: DEVICE = "cpu", dtype: STORED = "auto", json: JSON = False
+) -> None:
+    """Write the edited model to a new folder that plain transformers loads, with what is needed to undo it.
+
+    Example:
+
+        loci patch apply jordan.safetensors -m demo -o jordan-model
+    """
+    from loci.files import check_writable
+    from loci.patches import apply_to_folder, load_patch
+
+    patch = load_patch(file)
+    check_writable(out)
+    opened = open_model(model, device, dtype)
+    with status("applying"):
+        apply_to_folder(patch, opened, out)
+    _said({"schema": "loci.patch_apply/1", "patch": patch.id, "model": model, "folder": str(out)}, f"edited model: {out}", json)
+
+
+@app.command()
+def revert(file: FILE, model: Annotated[str, typer.Option("--model", "-m", help="the edited model's folder")], out: FOLDER,
+           device: DEVICE = "cpu", dtype: STORED = "auto", json: JSON = False) -> None:  # fmt: skip
+    """Take a patch off an edited model: the base, bit for bit, in a new folder.
+
+    Example:
+
+        loci patch revert jordan.safetensors -m jordan-model -o restored
+    """
+    from loci.files import check_writable
+    from loci.patches import load_patch, revert_to_folder
+
+    patch = load_patch(file)
+    check_writable(out)
+    opened = open_model(model, device, dtype)
+    with status("reverting"):
+        revert_to_folder(patch, opened, model, out)
+    document = {"schema": "loci.patch_revert/1", "patch": patch.id, "model": model, "folder": str(out), "base": patch.base}
+    _said(document, f"restored, bit for bit: {out}", json)
+
+
+def _said(document: dict[str, str], line: str, json: bool) -> None:
+    if json:
+        emit(document)
+    else:
+        console.print(line)

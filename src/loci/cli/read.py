@@ -1,0 +1,56 @@
+"""loci read: what a neuron looks for and what it writes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import DEVICE, DTYPE, JSON, MODEL, OUT, SEED, bar, emit, open_model
+from loci.errors import FactError
+
+
+def run(
+    neuron: Annotated[str, typer.Argument(help="its name: layer and number, as in L1N37")],
+    text: Annotated[Path | None, typer.Option("--text", help="where to look for triggers: a text file, one passage a line")] = None,
+    tokens: Annotated[int, typer.Option(help="tokens of the embedded text to look through, where no file is given")] = 100_000,
+    top: Annotated[int, typer.Option(help="how many tokens and triggers to show")] = 10,
+    model: MODEL = "demo",
+    device: DEVICE = "cpu",
+    dtype: DTYPE = "float32",
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """One MLP neuron: the contexts that fire it, the tokens its value promotes and suppresses, how often it fires.
+
+    Examples:
+
+        loci read L1N37
+
+        loci read L5N200 --top 20 --out card.html
+    """
+    from loci.reading import parse_neuron, read
+    from loci.survey import sample_text
+
+    opened = open_model(model, device, dtype)
+    parse_neuron(neuron, opened)
+    texts = sample_text(opened, tokens) if text is None else _lines(text)
+    with bar("reading") as progress:
+        card = read(opened, neuron, texts, top=top, progress=progress)
+    if out is not None:
+        from loci.report import save_card
+
+        save_card(card, out)
+    if json:
+        emit(card.to_dict())
+        return
+    from loci.cli.show import show_card
+
+    show_card(card)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FactError(f"{path}: cannot be read ({error})") from None

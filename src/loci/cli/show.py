@@ -1,0 +1,138 @@
+"""Results on a terminal."""
+
+from rich.markup import escape
+from rich.table import Table
+
+from loci.auditing import Recall, Scorecard
+from loci.cli.common import console
+from loci.locating import Trace
+from loci.patches import Patch, short
+from loci.reading import NeuronCard
+from loci.report import Story
+from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
+from loci.stats import Estimate
+
+SHADES = ("grey50", "bright_black", "blue", "bold blue", "bold white on blue")
+
+
+def show_story(story: Story) -> None:
+    """The whole story, in the words of the report."""
+    fact = story.fact
+    console.rule(f"[bold]{escape(fact.text)}[/] [strike]{escape(fact.answer)}[/] [bold blue]{escape(fact.new_answer or '')}[/]")
+    _chapter("Where is it?", trace_words(story.trace))
+    _grid(story.trace)
+    _chapter("Which neurons hold it?", neuron_words(story))
+    for card in story.cards:
+        writes = ", ".join(token.strip() for token, _ in card.promotes[:6])
+        fires = "; ".join((t.before + t.token)[-34:].strip() for t in card.triggers[:2])
+        console.print(f"  [bold]{card.name}[/]  writes: {escape(writes)}\n         fires on: …{escape(fires)}")
+    _chapter("Change it", edit_words(story))
+    _ladder(story)
+    _chapter("What else did that touch?", audit_words(story))
+    _metrics(story.more)
+    _chapter("Undo it", undo_words(story))
+
+
+def show_trace(trace: Trace) -> None:
+    console.print(f"[bold]{escape(trace.prompt)}[/] → [bold blue]{escape(trace.answer)}[/]\n")
+    console.print(escape(trace_words(trace)) + "\n")
+    _grid(trace)
+
+
+def show_recall(recall: Recall) -> None:
+    table = Table("", "recall", "95 % interval", "facts", box=None, header_style="dim")
+    _row(table, "trained phrasings", recall.trained)
+    _row(table, "held-out phrasings", recall.held_out)
+    table.add_section()
+    for name, estimate in recall.by_relation.items():
+        _row(table, name, estimate)
+    console.print(table)
+    if recall.missed:
+        console.print(f"\n[dim]missed, for example:[/] {escape('; '.join(recall.missed[:5]))}")
+
+
+def show_card(card: NeuronCard) -> None:
+    console.rule(f"[bold]{card.name}[/]")
+    console.print(
+        f"fires at {card.firing_rate:.2%} of {card.tokens:,} tokens · key·value cosine {card.cosine:+.2f} · "
+        f"‖key‖ {card.key_norm:.2f} · ‖value‖ {card.value_norm:.2f} · threshold {card.threshold:+.2f}\n"
+    )
+    console.print("[dim]key: what it looks for[/]")
+    for trigger in card.triggers:
+        marked = f"{escape(trigger.before)}[bold black on yellow]{escape(trigger.token)}[/][dim]{escape(trigger.after)}[/]"
+        console.print(f"  {trigger.activation:6.2f}  {marked}")
+    if not card.triggers:
+        console.print("  it never fires in this text")
+    console.print("\n[dim]value: what it writes[/]")
+    console.print("  promotes    " + escape(", ".join(token.strip() or repr(token) for token, _ in card.promotes)))
+    console.print("  suppresses  " + escape(", ".join(token.strip() or repr(token) for token, _ in card.suppresses)))
+
+
+def show_patch(patch: Patch) -> None:
+    document = patch.to_dict()
+    console.print(f"[bold]patch {patch.id}[/] · {patch.method} · {len(patch.facts)} fact{'s' * (len(patch.facts) != 1)}")
+    console.print(f"base   {escape(patch.base_name)} {short(patch.base)}")
+    for name, weight in document["weights"].items():
+        console.print(
+            f"change {name} {weight['shape'][0]} × {weight['shape'][1]}, rank {weight['rank']}, norm {weight['norm']:.3g}"
+        )
+    for fact in patch.facts[:20]:
+        console.print(f"       {escape(fact.text)} [strike]{escape(fact.answer)}[/] → [bold]{escape(fact.new_answer or '')}[/]")
+    if len(patch.facts) > 20:
+        console.print(f"       [dim]… and {len(patch.facts) - 20} more[/]")
+
+
+def show_scorecard(card: Scorecard) -> None:
+    console.print(f"[bold]{card.edits} {card.method} edit{'s' * (card.edits != 1)}[/], layer {', '.join(map(str, card.layers))}\n")
+    _metrics(card)
+    changed = [line for case in card.cases for line in case.changed]
+    if changed:
+        console.print(f"\n[dim]{len(changed)} other answers changed, for example:[/]")
+        for line in changed[:5]:
+            console.print(f"  {escape(line)}")
+
+
+def _chapter(title: str, words: str) -> None:
+    console.print(f"\n[bold]{title}[/]\n{escape(words)}\n")
+
+
+def _metrics(card: Scorecard) -> None:
+    table = Table("", "value", "95 % interval", "n", box=None, header_style="dim")
+    for name, estimate in card.metrics.items():
+        _row(table, name, estimate, percent=name != "drift_kl")
+    console.print(table)
+
+
+def _row(table: Table, name: str, estimate: Estimate, *, percent: bool = True) -> None:
+    form = "{:.1%}" if percent else "{:.4f}"
+    value, low, high = (form.format(x) for x in estimate[:3])
+    table.add_row(name, value if estimate.n else "–", f"{low} … {high}" if estimate.n else "", str(estimate.n))
+
+
+def _grid(trace: Trace) -> None:
+    """Indirect effects in hundredths, one block of columns a kind."""
+    limit = max(float(grid.max()) for grid in trace.grids.values()) or 1.0
+    table = Table("token", box=None, header_style="dim", padding=(0, 0))
+    for kind, grid in trace.grids.items():
+        for layer in range(len(grid)):
+            table.add_column(f"  {kind} {layer}" if layer == 0 else f"{layer}", justify="right", min_width=4)
+    start, end = trace.subject_span
+    for i, token in enumerate(trace.tokens):
+        cells = [_shade(float(grid[layer, i]), limit) for grid in trace.grids.values() for layer in range(len(grid))]
+        table.add_row(escape(token.strip() or token) + ("*" if start <= i < end else ""), *cells)
+    console.print(table)
+    console.print("[dim]hundredths of P(answer) given back, by layer; * subject[/]")
+
+
+def _shade(effect: float, limit: float) -> str:
+    level = min(len(SHADES) - 1, max(0, int(effect / limit * len(SHADES))))
+    return f"[{SHADES[level]}]{100 * effect:4.0f}[/]"
+
+
+def _ladder(story: Story) -> None:
+    states = story.ladder.states
+    best = sorted({t for s in states.values() for t in s}, key=lambda t: -max(s.get(t, 0) for s in states.values()))[:5]
+    table = Table("next token", *states, box=None, header_style="dim")
+    for token in best:
+        table.add_row(escape(token.strip() or repr(token)), *(f"{s.get(token, 0.0):.3f}" for s in states.values()))
+    console.print(table)

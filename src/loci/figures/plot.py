@@ -1,0 +1,60 @@
+"""`loci.plot(result)`: the figure that belongs to a result, by its type; and how a figure is written."""
+
+import json
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io
+
+from loci.auditing import Recall, Scorecard
+from loci.errors import OutputError
+from loci.figures.ladder import Ladder, ladder_figure
+from loci.figures.neurons import neurons_figure
+from loci.figures.scorecard import recall_figure, scorecard_figure
+from loci.figures.trace import average_figure, trace_figure
+from loci.files import write_aside
+from loci.locating import AverageTrace, Neurons, Trace
+
+IMAGES = (".png", ".svg")
+
+
+@singledispatch
+def plot(result: object) -> go.Figure:
+    """The figure of a result: a trace, neurons, a ladder, a recall or a scorecard."""
+    raise TypeError(f"there is no figure for {type(result).__name__}")
+
+
+plot.register(Trace, trace_figure)
+plot.register(AverageTrace, average_figure)
+plot.register(Neurons, neurons_figure)
+plot.register(Ladder, ladder_figure)
+plot.register(Scorecard, scorecard_figure)
+plot.register(Recall, recall_figure)
+
+
+def save(result: Any, path: str | Path) -> None:
+    """Write a result by the ending of `path`: .json its numbers; .html, .png or .svg its figure (.html needs no network).
+
+    .png and .svg need the extra `images` and a Chrome or Chromium on the machine.
+    """
+    path = Path(path)
+    if path.suffix not in (".json", ".html", *IMAGES):
+        raise OutputError(f"{path}: the ending says what is written: .json, .html, .png or .svg")
+    with write_aside(path) as aside:
+        if path.suffix == ".json":
+            aside.write_text(json.dumps(result.to_dict(), ensure_ascii=False), encoding="utf-8")
+        elif path.suffix == ".html":
+            aside.write_text(plotly.io.to_html(plot(result), include_plotlyjs=True), encoding="utf-8")
+        else:
+            _save_image(plot(result), aside)
+
+
+def _save_image(figure: go.Figure, path: Path) -> None:
+    try:
+        figure.write_image(path, width=figure.layout.width or 1000, scale=2)
+    except Exception as error:
+        raise OutputError(
+            f"{path.name}: an image needs loci-lm[images] and Chromium ({type(error).__name__}); .html needs neither"
+        ) from error

@@ -1,0 +1,27 @@
+"""One look for all figures: few inks, no grid where cells speak, numbers one can read."""
+
+import plotly.graph_objects as go
+
+INK = "#1f2430"
+MUTED = "#8a90a0"
+PAPER = "#ffffff"
+BLUE, ORANGE, GREEN, GREY = "#2f5fb3", "#d1662b", "#3c8d5a", "#b8bdc9"
+DIVERGING = [[0.0, "#b4541c"], [0.25, "#eeb68f"], [0.5, "#ffffff"], [0.75, "#8fb0e2"], [1.0, "#1d4791"]]
+FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
+
+
+def styled(figure: go.Figure, title: str, *, height: int, width: int | None = None) -> go.Figure:
+    """The figure with the common look and a title."""
+    figure.update_layout(
+        title={"text": title, "x": 0, "xanchor": "left", "font": {"size": 16}},
+        font={"family": FONT, "size": 13, "color": INK},
+        paper_bgcolor=PAPER,
+        plot_bgcolor=PAPER,
+        margin={"l": 10, "r": 10, "t": 70, "b": 40},
+        height=height,
+        width=width,
+        hoverlabel={"font": {"family": FONT}},
+    )
+    figure.update_xaxes(automargin=True, zeroline=False, linecolor=GREY, tickcolor=GREY)
+    figure.update_yaxes(automargin=True, zeroline=False, linecolor=GREY, tickcolor=GREY)
+    return figure

@@ -1,0 +1,110 @@
+"""A story as one HTML file that opens without a network: text, figures, neuron cards, scorecard."""
+
+import json
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import plotly.io
+from plotly.offline import get_plotlyjs
+
+from loci import __version__
+from loci.auditing import Scorecard
+from loci.errors import OutputError
+from loci.figures import plot
+from loci.files import write_aside
+from loci.patches import short
+from loci.reading import NeuronCard, Trigger
+from loci.report.story import Story
+from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
+
+
+def write_page(story: Story, path: str | Path) -> None:
+    """Write the report to `path`."""
+    with write_aside(path) as aside:
+        aside.write_text(page(story), encoding="utf-8")
+
+
+def page(story: Story) -> str:
+    fact = story.fact
+    sections = [
+        _section("Where is it?", trace_words(story.trace), _figure(story.trace)),
+        _section("Which neurons hold it?", neuron_words(story), _figure(story.neurons), _cards(story.cards)),
+        _section("Change it", edit_words(story), _figure(story.ladder)),
+        _section("What else did that touch?", audit_words(story), _figure(story.audit), _changed(story.audit), _figure(story.more)),
+        _section("Undo it", undo_words(story)),
+    ]
+    style = files("loci.report").joinpath("page.css").read_text(encoding="utf-8")
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Loci: {escape(fact.text)} …</title><style>{style}</style><script>{get_plotlyjs()}</script></head>
+<body><main>
+<header><p class="kicker">Loci · one fact, held in the hand</p>
+<h1>{escape(fact.text)} <s>{escape(fact.answer)}</s> <em>{escape(fact.new_answer or "")}</em></h1>
+<p>A trained transformer says <b>{escape(fact.answer)}</b>. This page shows where it keeps that, which neurons hold it, how one
+small change of one weight matrix makes it say <b>{escape(fact.new_answer or "")}</b>, what else that change touched, and that undoing it
+restores every bit.</p></header>
+{"".join(sections)}
+<footer>Loci {__version__} · model {escape(story.model)} · weights {short(story.fingerprint)} · patch {story.patch.id}
+· {story.seconds:.0f} s · every figure above was measured in this run</footer>
+</main></body></html>
+"""
+
+
+def _section(title: str, words: str, *parts: str) -> str:
+    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in words.splitlines())
+    return f"<section><h2>{escape(title)}</h2>{paragraphs}{''.join(parts)}</section>"
+
+
+def _figure(result: Any) -> str:
+    html: str = plotly.io.to_html(
+        plot(result), include_plotlyjs=False, full_html=False, config={"displaylogo": False, "responsive": True}
+    )
+    return f'<div class="figure">{html}</div>'
+
+
+def _cards(cards: tuple[NeuronCard, ...]) -> str:
+    return f'<div class="cards">{"".join(map(neuron_card, cards))}</div>'
+
+
+def neuron_card(card: NeuronCard) -> str:
+    """One neuron: key side, value side, facts."""
+    return f"""<article class="card"><h3>{card.name}</h3>
+<dl><dt>fires at</dt><dd>{card.firing_rate:.2%} of tokens</dd><dt>key · value</dt><dd>cosine {card.cosine:+.2f}</dd></dl>
+<h4>key: what it looks for</h4><ul class="triggers">{"".join(map(_trigger, card.triggers))}</ul>
+<h4>value: what it writes</h4><p class="chips">{"".join(f'<span class="up">{_visible(t)}</span>' for t, _ in card.promotes)}</p>
+<p class="chips">{"".join(f'<span class="down">{_visible(t)}</span>' for t, _ in card.suppresses)}</p></article>"""
+
+
+def _trigger(trigger: Trigger) -> str:
+    text = f"{escape(trigger.before)}<mark>{escape(trigger.token)}</mark><i>{escape(trigger.after)}</i>"
+    return f"<li><b>{trigger.activation:.2f}</b>{text}</li>"
+
+
+def _visible(token: str) -> str:
+    return escape(token.strip()) or "␣"
+
+
+def _changed(card: Scorecard) -> str:
+    changed = [line for case in card.cases for line in case.changed]
+    if not changed:
+        return '<p class="good">None of the neighbour prompts and none of the subject\'s other facts changed.</p>'
+    return "<p>What is said differently now:</p><ul>" + "".join(f"<li>{escape(line)}</li>" for line in changed) + "</ul>"
+
+
+def save_card(card: NeuronCard, path: str | Path) -> None:
+    """Write a neuron's card: .json its numbers, .html a page of its own."""
+    path = Path(path)
+    style = files("loci.report").joinpath("page.css").read_text(encoding="utf-8")
+    contents = {
+        ".json": lambda: json.dumps(card.to_dict(), ensure_ascii=False),
+        ".html": lambda: (
+            f'<!doctype html><meta charset="utf-8"><title>{card.name}</title><style>{style}</style>'
+            f"<main><section>{neuron_card(card)}</section></main>\n"
+        ),
+    }
+    if path.suffix not in contents:
+        raise OutputError(f"{path}: a neuron's card is written as .html or .json")
+    with write_aside(path) as aside:
+        aside.write_text(contents[path.suffix](), encoding="utf-8")
