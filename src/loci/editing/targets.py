@@ -82,7 +82,7 @@ def find_target(model: Model, fact: Fact, layer: int, contexts: list[str], setti
         with torch.no_grad():
             delta *= min(1.0, settings.clamp * scale / max(float(delta.norm()), 1e-12))
     length = views[0].length
-    return Target(key, delta.detach(), float(loss), float((-nll * length).exp()), step)
+    return Target(key, delta.detach(), loss.item(), (-nll * length).exp().item(), step)
 
 
 @dataclass(frozen=True)

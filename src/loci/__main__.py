@@ -1,0 +1,5 @@
+"""`python -m loci`."""
+
+from loci.cli import main
+
+main()

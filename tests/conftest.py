@@ -1,0 +1,53 @@
+"""Models for the tests: the embedded one, and a tiny random GPT-2 with the same tokenizer."""
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import loci
+from loci.facts import Fact, FactSet
+from loci.model import Model, open_model
+
+
+@pytest.fixture(scope="session")
+def demo() -> Model:
+    return open_model("demo")
+
+
+@pytest.fixture(scope="session")
+def world() -> FactSet:
+    return loci.known_facts()
+
+
+def tiny_gpt2(demo: Model, seed: int = 0, activation: str = "gelu_new") -> Model:
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=demo.d_vocab,
+        n_positions=64,
+        n_embd=32,
+        n_layer=3,
+        n_head=4,
+        activation_function=activation,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.2,
+    )
+    return Model(GPT2LMHeadModel(config), demo.tokenizer, "tiny")
+
+
+@pytest.fixture
+def tiny(demo: Model) -> Model:
+    return tiny_gpt2(demo)
+
+
+@pytest.fixture(scope="session")
+def jordan(world: FactSet) -> Fact:
+    return next(f for f in world.about("Michael Jordan") if f.relation == "athlete_sport")
+
+
+@pytest.fixture
+def ids(tiny: Model) -> torch.Tensor:
+    texts = ["Michael Jordan plays the sport of", "Osaka is a city in the country of"]
+    rows = [tiny.tokenize(text).ids for text in texts]
+    width = min(map(len, rows))
+    return tiny.ids([row[:width] for row in rows])
