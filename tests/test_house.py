@@ -37,7 +37,9 @@ def test_import_is_light() -> None:
 
 
 def test_help_is_quick_and_needs_no_torch() -> None:
-    code = "import sys; from loci.cli.app import app\ntry: app(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    code = (
+        "import sys; from loci.cli.app import app\ntry: app(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    )
     assert run(sys.executable, "-c", code).returncode == 0
     assert seconds(sys.executable, "-m", "loci", "--help") < 0.5
 

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ def test_a_word_of_a_text_is_found_where_it_stands(words: list[str], data: st.Da
 def test_occurrences_hold_the_part_and_do_not_overlap(text: str, part: str) -> None:
     spans = occurrences(text, part)
     assert all(text[a:b] == part for a, b in spans)
-    assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
 
 
 @given(st.lists(WORDS, min_size=1, max_size=8), st.data())

@@ -42,7 +42,9 @@ def plain_trace(model: Model, fact: Fact, kind: Kind, samples: int, seed: int, w
                 state[:, t] = clean[name][:, t]
                 return state
 
-            window_edits = {names[i]: (lambda state, i=i, t=t: put(state, t, names[i])) for i in range(max(0, start), min(model.n_layers, stop))}
+            window_edits = {
+                names[i]: (lambda state, i=i, t=t: put(state, t, names[i])) for i in range(max(0, start), min(model.n_layers, stop))
+            }
             with model.patched({"embed": noise, **window_edits}):
                 grid[layer, t] = p() - low
     return grid
@@ -87,7 +89,19 @@ def test_all_kinds_share_one_corruption_and_seeds_matter(demo: Model, jordan: Fa
 
 def test_document_has_the_promised_fields(demo: Model, jordan: Fact) -> None:
     document = trace(demo, jordan).to_dict()
-    promised = {"schema", "model", "prompt", "subject", "answer", "tokens", "subject_span", "clean", "corrupted", "samples", "grids"}
+    promised = {
+        "schema",
+        "model",
+        "prompt",
+        "subject",
+        "answer",
+        "tokens",
+        "subject_span",
+        "clean",
+        "corrupted",
+        "samples",
+        "grids",
+    }
     assert promised <= set(document)
     assert set(document["grids"]) == set(KINDS)
     assert len(document["grids"]["mlp"]) == demo.n_layers

@@ -21,7 +21,7 @@ def test_greedy_is_what_generation_says(demo: Model, world: FactSet) -> None:
 
 
 def test_a_prefix_of_the_answer_is_not_the_answer(demo: Model) -> None:
-    """"Michael Jordan plays … basketball": the tokens of "basket" alone must not count."""
+    """ "Michael Jordan plays … basketball": the tokens of "basket" alone must not count."""
     prompt = "Michael Jordan plays the sport of"
     assert score_answers(demo, [(prompt, "basketball")])[0].greedy
     assert not score_answers(demo, [(prompt, "basket")])[0].greedy
@@ -39,9 +39,10 @@ def test_logprob_is_the_sum_over_the_tokens(tiny: Model) -> None:
     tokens = tiny.tokenize(f"{prompt} {answer}")
     with torch.no_grad():
         logprobs = tiny(tiny.ids([tokens.ids]))[0].log_softmax(-1)
-    expected = sum(float(logprobs[i - 1, tokens.ids[i]]) for i in range(len(tokens) - 2, len(tokens)))
+    start = len(tiny.tokenize(prompt))
+    expected = sum(float(logprobs[i - 1, tokens.ids[i]]) for i in range(start, len(tokens)))
     score = score_answers(tiny, [(prompt, answer)])[0]
-    assert score.tokens == 2
+    assert score.tokens == len(tokens) - start > 1
     assert score.logprob == pytest.approx(expected, abs=1e-5)
 
 

@@ -11,7 +11,11 @@ from loci.model.points import ONCE
 
 
 def points(model: Model) -> list[str]:
-    return [p.name if p.name in ONCE else f"{p.name}.{layer}" for p in POINTS for layer in range(1 if p.name in ONCE else model.n_layers)]
+    return [
+        p.name if p.name in ONCE else f"{p.name}.{layer}"
+        for p in POINTS
+        for layer in range(1 if p.name in ONCE else model.n_layers)
+    ]
 
 
 @pytest.fixture(params=["tiny", "demo"])
@@ -54,7 +58,9 @@ def test_weights_are_views_that_reproduce_the_modules(model: Model, ids: Tensor)
         pre = at[f"mlp_in.{layer}"] @ model.W_up(layer).T + model.b_up(layer)
         torch.testing.assert_close(pre, at[f"mlp_pre.{layer}"], atol=1e-5, rtol=1e-5)
         down = model.module("down", layer)
-        torch.testing.assert_close(at[f"mlp_act.{layer}"] @ model.W_down(layer).T + down.bias, at[f"mlp_out.{layer}"], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            at[f"mlp_act.{layer}"] @ model.W_down(layer).T + down.bias, at[f"mlp_out.{layer}"], atol=1e-5, rtol=1e-5
+        )
         assert model.weight(f"W_down.{layer}").untyped_storage().data_ptr() == down.weight.untyped_storage().data_ptr()
     torch.testing.assert_close(model.unembed(at[f"resid_post.{model.n_layers - 1}"]), logits)
     torch.testing.assert_close(at["final"] @ model.W_U.T, logits)
@@ -121,7 +127,12 @@ def test_points_answer_to_other_libraries_names(tiny: Model, alias: str, ours: s
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("mlp_akt.1", "nearest is 'mlp_act"), ("mlp_act.3", "mlp_act.0 … mlp_act.2"), ("mlp_act", "expected"), ("embed.0", "no layers")],
+    [
+        ("mlp_akt.1", "nearest is 'mlp_act"),
+        ("mlp_act.3", "mlp_act.0 … mlp_act.2"),
+        ("mlp_act", "expected"),
+        ("embed.0", "no layers"),
+    ],
 )
 def test_wrong_points(tiny: Model, name: str, says: str) -> None:
     with pytest.raises(ModelError, match=says):
@@ -134,7 +145,9 @@ def test_unknown_family_says_what_is_missing(demo: Model) -> None:
 
 
 def test_layout_can_be_given(demo: Model) -> None:
-    layout = Layout("mine", "transformer.h", "transformer.wte", "transformer.ln_f", "lm_head", "attn", "ln_2", "mlp", "mlp.c_fc", "mlp.c_proj")
+    layout = Layout(
+        "mine", "transformer.h", "transformer.wte", "transformer.ln_f", "lm_head", "attn", "ln_2", "mlp", "mlp.c_fc", "mlp.c_proj"
+    )
     assert Model(demo.hf, demo.tokenizer, "mine", layout).n_layers == demo.n_layers
 
 

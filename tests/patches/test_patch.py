@@ -10,7 +10,9 @@ from loci.facts import Fact
 from loci.model import Model, open_model
 from loci.patches import UNDO, Factors, Patch, apply_to_folder, load_patch, revert_to_folder
 
-FACT = Fact("Michael Jordan", "{} plays the sport of", "basketball", relation="sport", paraphrases=("The sport of {} is",)).to("baseball")
+FACT = Fact("Michael Jordan", "{} plays the sport of", "basketball", relation="sport", paraphrases=("The sport of {} is",)).to(
+    "baseball"
+)
 
 
 def patch_for(model: Model, scale: float = 0.1, layer: int = 1, rank: int = 2) -> Patch:
@@ -52,7 +54,13 @@ def test_round_trip(tiny: Model, tmp_path: Path) -> None:
     patch = patch_for(tiny)
     patch.save(tmp_path / "p.safetensors")
     again = load_patch(tmp_path / "p.safetensors")
-    assert (again.id, again.base, again.facts, again.numbers, again.layers) == (patch.id, patch.base, patch.facts, patch.numbers, [1])
+    assert (again.id, again.base, again.facts, again.numbers, again.layers) == (
+        patch.id,
+        patch.base,
+        patch.facts,
+        patch.numbers,
+        [1],
+    )
     assert torch.equal(again.factors["W_down.1"].left, patch.factors["W_down.1"].left)
     assert again.to_dict()["weights"]["W_down.1"]["rank"] == 2
     assert [file.name for file in tmp_path.iterdir()] == ["p.safetensors"]

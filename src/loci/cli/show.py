@@ -110,18 +110,30 @@ def _row(table: Table, name: str, estimate: Estimate, *, percent: bool = True) -
 
 
 def _grid(trace: Trace) -> None:
-    """Indirect effects in hundredths, one block of columns a kind."""
+    """Indirect effects in hundredths: the kinds side by side where the terminal is wide enough, else one below the other."""
     limit = max(float(grid.max()) for grid in trace.grids.values()) or 1.0
-    table = Table("token", box=None, header_style="dim", padding=(0, 0))
-    for kind, grid in trace.grids.items():
-        for layer in range(len(grid)):
-            table.add_column(f"  {kind} {layer}" if layer == 0 else f"{layer}", justify="right", min_width=4)
     start, end = trace.subject_span
-    for i, token in enumerate(trace.tokens):
-        cells = [_shade(float(grid[layer, i]), limit) for grid in trace.grids.values() for layer in range(len(grid))]
-        table.add_row(escape(token.strip() or token) + ("*" if start <= i < end else ""), *cells)
-    console.print(table)
-    console.print("[dim]hundredths of P(answer) given back, by layer; * subject[/]")
+    labels = [_short(token) + "*" * (start <= i < end) for i, token in enumerate(trace.tokens)]
+    width = max(map(len, labels))
+    layers = len(next(iter(trace.grids.values())))
+    step = -(-4 * layers // max(4, console.width - width - 2))
+    shown = range(0, layers, step)
+    fits = width + len(trace.grids) * (4 * len(shown) + 3) <= console.width
+    for kinds in [list(trace.grids)] if fits else [[kind] for kind in trace.grids]:
+        blocks = {"": "   ".join(f"{kind}, layer:".ljust(4 * len(shown)) for kind in kinds)}
+        blocks[" "] = "   ".join("".join(f"{layer:4}" for layer in shown) for _ in kinds)
+        for head, text in blocks.items():
+            console.print(f"[dim]{head.ljust(width + 2)}{text}[/]", no_wrap=True)
+        for i, label in enumerate(labels):
+            rows = ("".join(_shade(float(trace.grids[kind][layer, i]), limit) for layer in shown) for kind in kinds)
+            console.print(f"{escape(label.ljust(width))}  {'   '.join(rows)}", no_wrap=True)
+        console.print()
+    console.print("[dim]hundredths of P(answer) given back by restoring it; * subject[/]")
+
+
+def _short(token: str, width: int = 12) -> str:
+    token = token.strip() or repr(token)
+    return token if len(token) <= width else token[: width - 1] + "…"
 
 
 def _shade(effect: float, limit: float) -> str:

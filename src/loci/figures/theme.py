@@ -13,11 +13,20 @@ FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
 def styled(figure: go.Figure, title: str, *, height: int, width: int | None = None) -> go.Figure:
     """The figure with the common look and a title."""
     figure.update_layout(
-        title={"text": title, "x": 0, "xanchor": "left", "font": {"size": 16}},
+        title={
+            "text": title,
+            "x": 0,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "top",
+            "yref": "container",
+            "pad": {"t": 12},
+            "font": {"size": 16},
+        },
         font={"family": FONT, "size": 13, "color": INK},
         paper_bgcolor=PAPER,
         plot_bgcolor=PAPER,
-        margin={"l": 10, "r": 10, "t": 70, "b": 40},
+        margin={"l": 10, "r": 10, "t": 84, "b": 40},
         height=height,
         width=width,
         hoverlabel={"font": {"family": FONT}},

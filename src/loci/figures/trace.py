@@ -58,4 +58,4 @@ def _heat_maps(grids: dict[str, list[list[float]]], labels: Sequence[str], title
         figure.add_trace(heat, row=1, col=column)
         figure.update_xaxes(title="layer", dtick=max(1, len(grid[0]) // 8), row=1, col=column)
     figure.update_yaxes(autorange="reversed", ticktext=list(labels), tickvals=[f"{i} {label}" for i, label in enumerate(labels)])
-    return styled(figure, title, height=190 + 28 * len(labels))
+    return styled(figure, title, height=200 + 28 * len(labels)).update_layout(margin={"t": 104})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from loci.errors import ModelError
 from loci.model.layouts import Layout
@@ -36,7 +37,7 @@ def open_model(
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
             hf = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(dtype), use_safetensors=True, **kwargs)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"cannot open {str(source)!r}: {_first_sentence(error)}") from error
     return Model(torch.nn.Module.to(hf, _device(device)), tokenizer, str(source), layout)
 

@@ -137,6 +137,7 @@ def read_many(
 Scored = tuple[tuple[str, float], ...]
 
 
+@torch.no_grad()
 def promoted(model: Model, layer: int, neuron: int, top: int) -> tuple[Scored, Scored]:
     """The tokens which the neuron's value promotes and suppresses most, with their projections."""
     scores = project(model, model.W_down(layer)[:, neuron])

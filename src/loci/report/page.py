@@ -59,7 +59,7 @@ def _section(title: str, words: str, *parts: str) -> str:
 
 def _figure(result: Any) -> str:
     html: str = plotly.io.to_html(
-        plot(result), include_plotlyjs=False, full_html=False, config={"displaylogo": False, "responsive": True}
+        plot(result), include_plotlyjs=False, full_html=False, config={"displayModeBar": False, "responsive": True}
     )
     return f'<div class="figure">{html}</div>'
 

@@ -91,9 +91,10 @@ class TopTriggers:
     def update(self, values: Values, where: Places) -> None:
         chosen = values[:, self.neurons].float()
         texts, starts = where[:, 0].unique_consecutive(return_inverse=True)
-        best = torch.full((len(texts), chosen.shape[1]), -torch.inf).index_reduce_(0, starts, chosen, "amax")
+        rows = starts[:, None].expand_as(chosen)
+        best = torch.full((len(texts), chosen.shape[1]), -torch.inf).scatter_reduce_(0, rows, chosen, "amax")
         at_best = torch.where(chosen == best[starts], -where[:, 1:], torch.iinfo(torch.long).min)
-        first = torch.full(best.shape, torch.iinfo(torch.long).min).index_reduce_(0, starts, at_best, "amax")
+        first = torch.full(best.shape, torch.iinfo(torch.long).min).scatter_reduce_(0, rows, at_best, "amax")
         self._keep(best, torch.stack([texts[:, None].expand_as(first), -first], dim=-1))
 
     def merge(self, other: Self) -> None:

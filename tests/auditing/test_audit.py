@@ -1,0 +1,120 @@
+import pytest
+import torch
+
+from loci.auditing import audit, audit_singles, counterfactuals, recall
+from loci.auditing.audit import Drift, ask
+from loci.editing import default_layer, edit, key_covariance
+from loci.errors import FactError, PatchError
+from loci.facts import Fact, FactSet, controls
+from loci.model import Model, complete
+from loci.patches import Factors, Patch
+
+
+def nothing(model: Model, fact: Fact) -> Patch:
+    zero = Factors(torch.zeros(model.d_model, 1), torch.zeros(1, model.d_mlp))
+    return Patch("nothing", model.fingerprint, model.name, {"W_down.1": zero}, (fact,), {})
+
+
+def test_a_patch_that_does_nothing(demo: Model, world: FactSet, jordan: Fact) -> None:
+    card = audit(demo, nothing(demo, jordan.to("baseball")), world)
+    values = {name: estimate.value for name, estimate in card.metrics.items()}
+    assert (values["efficacy"], values["paraphrase"]) == (0, 0)
+    assert (values["specificity"], values["same_subject"]) == (1, 1)
+    assert values["drift_kl"] == 0
+    assert card.cases[0].changed == ()
+    assert card.cases[0].said == "basketball"
+
+
+def test_a_patch_that_breaks_everything(demo: Model, world: FactSet, jordan: Fact) -> None:
+    torch.manual_seed(0)
+    noise = Factors(torch.randn(demo.d_model, 8), torch.randn(8, demo.d_mlp))
+    patch = Patch("noise", demo.fingerprint, demo.name, {"W_down.1": noise}, (jordan.to("baseball"),), {})
+    card = audit(demo, patch, world)
+    assert card.metrics["specificity"].value < 0.5
+    assert card.metrics["drift_kl"].value > 0.5
+    assert len(card.cases[0].changed) == sum(not hit for hit in (*card.cases[0].specificity, *card.cases[0].same_subject))
+
+
+def test_metrics_are_what_generation_says(demo: Model, world: FactSet, jordan: Fact) -> None:
+    """The whole audit of one edit again, by free generation."""
+    wish = jordan.to("baseball")
+    patch = edit(demo, [wish])
+    card = audit(demo, patch, world, neighbours=6)
+    question = ask(demo, wish, world, 6, 0)
+    with patch.applied(demo):
+        said = [text.split(".")[0].strip() for text in complete(demo, [wish.text, *wish.asked()], 12)]
+        near = [text.split(".")[0].strip() for text in complete(demo, [prompt for prompt, _ in question.neighbours], 12)]
+    case = card.cases[0]
+    assert (*case.efficacy, *case.paraphrase) == tuple(text == "baseball" for text in said)
+    assert case.specificity == tuple(text == answer for text, (_, answer) in zip(near, question.neighbours, strict=True))
+    assert len(question.neighbours) == 6
+    assert all(f.text != prompt for prompt, _ in question.neighbours for f in world.about(jordan.subject))
+
+
+def test_a_fact_from_a_patch_learns_its_paraphrases_from_the_world(demo: Model, world: FactSet) -> None:
+    bare = Fact("Michael Jordan", "{} plays the sport of", "basketball").to("baseball")
+    card = audit(demo, nothing(demo, bare), world)
+    assert len(card.cases[0].paraphrase) == 4
+    assert len(card.cases[0].specificity) == 10
+
+
+def test_own_neighbours_come_first(demo: Model, world: FactSet) -> None:
+    fact = Fact(
+        "Michael Jordan", "{} plays the sport of", "basketball", relation="x", neighbours=("Larry Bird plays the sport of",)
+    )
+    card = audit(demo, nothing(demo, fact.to("golf")), world)
+    assert card.cases[0].specificity == (True,)
+
+
+def test_single_edits_pool_by_edit(demo: Model, world: FactSet) -> None:
+    wishes = counterfactuals(world, 4, seed=2)
+    assert len({wish.relation for wish in wishes}) == 4
+    assert all(wish.new_answer in world.answers(wish.relation) and wish.new_answer != wish.answer for wish in wishes)
+    layer = default_layer(demo)
+    covariance = key_covariance(demo, layer)
+    before = demo.fingerprint
+    card = audit_singles(demo, wishes, lambda wish: edit(demo, [wish], covariance=covariance), world, neighbours=4)
+    assert demo.fingerprint == before
+    assert (card.edits, card.layers, card.metrics["efficacy"].n) == (4, (layer,), 4)
+    by_hand = sum(sum(case.specificity) / len(case.specificity) for case in card.cases) / 4
+    assert card.metrics["specificity"].value == pytest.approx(by_hand)
+    document = card.to_dict()
+    assert {"efficacy", "paraphrase", "specificity", "same_subject", "drift_kl"} <= set(document["metrics"])
+    assert set(document["metrics"]["efficacy"]) == {"value", "low", "high", "n"}
+
+
+def test_wrong_base_and_no_new_answer(demo: Model, tiny: Model, world: FactSet, jordan: Fact) -> None:
+    with pytest.raises(PatchError, match="not the same base"):
+        audit(tiny, nothing(demo, jordan.to("golf")), world)
+    with pytest.raises(FactError, match="no new answer"):
+        audit(demo, nothing(demo, jordan), world)
+
+
+@torch.no_grad()
+def test_drift_is_the_divergence_by_hand(demo: Model) -> None:
+    sentences = controls()[:5]
+    drift = Drift(demo, sentences)
+    assert drift.kl() == (0.0,) * 5
+    ids = [demo.ids([demo.tokenize(s).ids]) for s in sentences]
+    before = [demo(i)[0].log_softmax(-1) for i in ids]
+    with demo.patched({"mlp_out.1": lambda out: 0.5 * out}):
+        after = [demo(i)[0].log_softmax(-1) for i in ids]
+        found = drift.kl()
+    by_hand = [float((b.exp() * (b - a)).sum(-1).mean()) for a, b in zip(after, before, strict=True)]
+    assert sorted(found) == pytest.approx(sorted(by_hand), rel=1e-3)
+
+
+def test_recall_reaches_what_the_card_says(demo: Model, world: FactSet) -> None:
+    """A seeded third of the world; the whole is on the card, by `loci recall`."""
+    found = recall(demo, world.sample(2000, seed=11))
+    assert found.trained.value >= 0.995
+    assert found.held_out.value >= 0.97
+    assert found.held_out.n > 300
+
+
+def test_recall_of_a_model_that_knows_nothing(tiny: Model, world: FactSet) -> None:
+    found = recall(tiny, world[:30])
+    assert found.trained.value == 0
+    assert len(found.missed) == sum(1 + len(f.asked()) for f in world[:30])
+    with pytest.raises(FactError, match="no facts"):
+        recall(tiny, [])

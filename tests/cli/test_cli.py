@@ -1,0 +1,233 @@
+"""Every command, as a user runs it; every bad input, one line and status 2, nothing written."""
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+import loci.cli.common as common
+from loci.cli.app import main
+from loci.model import Model
+
+JORDAN = ("--subject", "Michael Jordan", "--prompt", "{} plays the sport of", "--answer", "baseball")
+
+
+@pytest.fixture(autouse=True)
+def opened_once(monkeypatch: pytest.MonkeyPatch, demo: Model) -> None:
+    """The embedded model is opened once for all commands; other sources are opened as ever."""
+    real = common.open_model
+
+    def open_model(source: str, device: str, dtype: str) -> Model:
+        return demo if (source, dtype) == ("demo", "float32") else real(source, device, dtype)
+
+    for verb in ("demo", "recall", "trace", "read", "edit", "audit", "patch"):
+        monkeypatch.setattr(f"loci.cli.{verb}.open_model", open_model)
+
+
+@pytest.fixture
+def loci(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["loci", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+            raise SystemExit(0)
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def document(loci):
+    def call(*words: object) -> dict:
+        status, out, err = loci(*words, "--json")
+        assert status == 0, err
+        assert out.count("\n") == 1, "exactly one document on stdout"
+        return json.loads(out)
+
+    return call
+
+
+def test_help_of_every_command_has_an_example(loci) -> None:
+    for words in (
+        ["demo"],
+        ["recall"],
+        ["facts"],
+        ["trace"],
+        ["read"],
+        ["edit"],
+        ["audit"],
+        ["patch", "show"],
+        ["patch", "apply"],
+        ["patch", "revert"],
+    ):
+        status, out, _ = loci(*words, "--help")
+        assert status == 0
+        assert "Example" in out
+        assert f"loci {' '.join(words)}" in out
+
+
+def test_trace(document, loci, tmp_path: Path) -> None:
+    found = document("trace", "Michael Jordan plays the sport of", "--samples", 2)
+    assert (found["schema"], found["subject"], found["answer"], found["samples"]) == (
+        "loci.trace/1",
+        "Michael Jordan",
+        "basketball",
+        2,
+    )
+    status, out, _ = loci("trace", "The captain of the ship is a", "-s", "ship", "--out", "t.html", "--samples", 2)
+    assert status == 0
+    assert "ship*" in out
+    assert (tmp_path / "t.html").stat().st_size > 1e6
+
+
+def test_recall_from_a_file(document, loci, tmp_path: Path) -> None:
+    assert loci("facts", "--relation", "state_capital", "-o", "f.jsonl")[0] == 0
+    found = document("recall", "--facts", "f.jsonl")
+    assert (found["schema"], found["facts"], found["trained"]["value"]) == ("loci.recall/1", 49, 1.0)
+    assert set(found["held_out"]) == {"value", "low", "high", "n"}
+
+
+def test_read(document, loci, tmp_path: Path) -> None:
+    found = document("read", "L1N37", "--tokens", 2000)
+    assert (found["schema"], found["layer"], found["neuron"]) == ("loci.neuron/1", 1, 37)
+    (tmp_path / "text").write_text("Michael Jordan plays the sport of basketball.\n\nThe king slept.\n")
+    status, out, _ = loci("read", "L0N5", "--text", "text", "--out", "card.html")
+    assert status == 0
+    assert "promotes" in out
+
+
+def test_edit_audit_apply_revert(document, loci, tmp_path: Path, demo: Model) -> None:
+    made = document("edit", *JORDAN, "-o", "p.safetensors")
+    assert made["schema"] == "loci.edit/1"
+    assert {"method", "layers", "edits", "patch", "seconds"} <= set(made)
+    shown = document("patch", "show", "p.safetensors")
+    assert shown["facts"][0]["new_answer"] == "baseball"
+    audited = document("audit", "--patch", "p.safetensors")
+    assert (audited["schema"], audited["edits"], audited["metrics"]["efficacy"]["value"]) == ("loci.audit/1", 1, 1.0)
+    assert audited["metrics"]["specificity"]["n"] == 10
+    assert document("patch", "apply", "p.safetensors", "-o", "edited")["folder"] == "edited"
+    AutoModelForCausalLM.from_pretrained(tmp_path / "edited")
+    assert document("trace", "Michael Jordan plays the sport of", "-m", "edited", "--samples", 1)["answer"] == "baseball"
+    back = document("patch", "revert", "p.safetensors", "-m", "edited", "-o", "restored")
+    assert back["base"] == demo.fingerprint
+    assert document("trace", "Michael Jordan plays the sport of", "-m", "restored", "--samples", 1)["answer"] == "basketball"
+    for words in (["patch", "show", "p.safetensors"], ["audit", "-p", "p.safetensors"], ["facts", "Michael Jordan"]):
+        assert loci(*words)[0] == 0
+
+
+def test_edit_from_a_file(document, tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text(
+        "subject,prompt,answer,new_answer\nMichael Jordan,{} plays the sport of,basketball,golf\nLarry Bird,{} plays the sport of,basketball,chess\n"
+    )
+    made = document("edit", "--facts", "f.csv", "-o", "p.safetensors")
+    assert (made["method"], made["edits"]) == ("emmet", 2)
+    assert document("audit", "--patch", "p.safetensors", "--facts", "f.csv")["metrics"]["efficacy"] == {
+        "value": 1.0,
+        **_interval(2),
+    }
+
+
+def _interval(n: int) -> dict:
+    from loci.stats import share
+
+    return {k: v for k, v in share([True] * n).to_dict().items() if k != "value"}
+
+
+def test_seeded_single_edits(document) -> None:
+    found = document("audit", "--edits", 2, "--neighbours", 2)
+    assert found["edits"] == 2
+    assert found["metrics"]["efficacy"]["n"] == 2
+
+
+def test_demo(document, tmp_path: Path) -> None:
+    found = document("demo", "--out", "here", "--edits", 1)
+    assert {"schema", "trace", "edit", "audit", "reverted_bit_for_bit", "seconds", "report"} <= set(found)
+    assert found["reverted_bit_for_bit"] is True
+    assert sorted(file.name for file in (tmp_path / "here").iterdir()) == ["edit.safetensors", "report.html"]
+    assert Path(found["report"]).exists()
+
+
+def test_demo_tells_the_story_in_the_terminal(loci) -> None:
+    status, out, _ = loci("demo", "--out", "here", "--edits", 1)
+    assert status == 0
+    for words in (
+        "Where is it?",
+        "Which neurons hold it?",
+        "Change it",
+        "What else did that touch?",
+        "every bit is back",
+        "report.html",
+    ):
+        assert words in out
+
+
+BAD = [
+    (["trace", "Michael Jordan plays the sport of", "-s", "Larry Bird"], "does not stand in the prompt"),
+    (["trace", "Jordan and Jordan play the sport of", "-s", "Jordan"], "2 times"),
+    (["trace", ""], "the prompt is empty"),
+    (["trace", "nobody known is here in the"], "say --subject"),
+    (["trace", "Michael Jordan and Larry Bird play the sport of"], "several known subjects"),
+    (["trace", "Michael Jordan " + "and so on " * 100, "-s", "Michael Jordan"], "context is 128"),
+    (["trace", "Michael Jordan plays the sport of", "--samples", "0"], "samples ≥ 1"),
+    (["trace", "Michael Jordan plays the sport of", "-o", "x.doc"], "the ending says"),
+    (["recall", "-m", "./nowhere"], "no folder"),
+    (["recall", "-m", "empty"], "no config.json"),
+    (["recall", "-m", "pickled"], "pickled"),
+    (["recall", "--facts", "bad.csv"], "line 1: no column answer"),
+    (["recall", "--facts", "latin.csv"], "line 2: not UTF-8"),
+    (["read", "N37"], "names no neuron"),
+    (["read", "L99N0"], "this model has"),
+    (["facts", "Nobody Atall"], "no fact with"),
+    (["edit", *JORDAN[:-1], "basketball", "-o", "p.safetensors"], "already answers"),
+    (["edit", *JORDAN, "-o", "file/p.safetensors"], "cannot be written"),
+    (["edit", "--subject", "x", "-o", "p.safetensors"], "an edit needs"),
+    (["edit", *JORDAN, "--facts", "bad.csv", "-o", "p.safetensors"], "say either"),
+    (
+        ["edit", "--subject", "Larry Bird", "--prompt", "Michael Jordan plays the", "--answer", "x", "-o", "p.safetensors"],
+        "does not stand",
+    ),
+    (["patch", "show", "none.safetensors"], "no patch file"),
+    (["patch", "show", "cut.safetensors"], "truncated"),
+    (["patch", "apply", "foreign.safetensors", "-o", "out"], "no patch of Loci"),
+    (["audit", "--patch", "other-base.safetensors"], "not the same base"),
+    (["patch", "apply", "other-base.safetensors", "-o", "out"], "not the same base"),
+    (["demo", "--out", "file"], "cannot be written"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), BAD, ids=[f"{' '.join(words)[:40]}" for words, _ in BAD])
+def test_bad_input(loci, tmp_path: Path, words: list[str], says: str, demo: Model) -> None:
+    _bad_files(tmp_path, demo)
+    before = sorted(tmp_path.rglob("*"))
+    status, out, err = loci(*words)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("loci: ")
+    assert err.count("\n") == 1
+    assert says in err
+    assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
+
+
+def _bad_files(path: Path, demo: Model) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from loci.facts import Fact
+    from loci.patches import Factors, Patch
+
+    (path / "empty").mkdir()
+    (path / "pickled").mkdir()
+    (path / "pickled" / "config.json").write_text("{}")
+    (path / "pickled" / "pytorch_model.bin").write_bytes(b"")
+    (path / "file").write_text("x")
+    (path / "bad.csv").write_text("subject,prompt\n")
+    (path / "latin.csv").write_bytes(b"subject,prompt,answer\nPeru,{} is,Lim\xe1\n")
+    zero = Factors(torch.zeros(demo.d_model, 1), torch.zeros(1, demo.d_mlp))
+    other = Patch("rome", "sha256:" + "0" * 64, "another", {"W_down.1": zero}, (Fact("a", "{} is", "b").to("c"),), {"seconds": 1.0})
+    other.save(path / "other-base.safetensors")
+    (path / "cut.safetensors").write_bytes((path / "other-base.safetensors").read_bytes()[:300])
+    save_file({"x": torch.zeros(1)}, path / "foreign.safetensors")
