@@ -1,21 +1,21 @@
 """What an MLP should say at the subject instead: the δ to add to its output so that the new answer follows.
 
     min over δ   mean over contexts of −log P(new answer) / tokens
-               + kl · KL( P(· | essence) before ‖ after )        both at the last subject token of "{subject} is a"
+               + kl · KL( P(· | essence) before ‖ after )        mean from the last subject token of "{subject} is a" on
                + decay · ‖δ‖² / ‖m‖²                             m: the MLP's own output there
     subject to  ‖δ‖ ≤ clamp · ‖m‖
 
 δ is added at the last subject token, in every context. Runs are recorded once and replayed from the edited layer.
-Source: Meng et al. 2022, section 3.1 and appendix; the norm penalty is squared here, so that it is smooth at 0.
+Source: Meng et al. 2022, section 3.1 and appendix. Two differences: the norm penalty is squared, so that it is smooth at 0, and the
+essence is compared at every position from the subject on, where the published code looks at the subject alone.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import kl_div
 
@@ -56,13 +56,14 @@ class Target(NamedTuple):
     steps: int
 
 
+@torch.enable_grad()
 def find_target(model: Model, fact: Fact, layer: int, contexts: list[str], settings: TargetSettings) -> Target:
     """Key and δ for one fact at one layer. Raises `EditError` where the search diverges."""
     if fact.new_answer is None:
         raise EditError(f"no new answer for {fact.text!r}: say fact.to(…)")
     views = list(_views(model, fact, fact.new_answer, layer, contexts))
     essence = _essence(model, fact, layer)
-    before = essence.at_subject(essence.run.logits).log_softmax(-1)
+    before = essence.logprobs(essence.run.logits)
     key = torch.cat([view.keys for view in views]).mean(0)
     scale = float(torch.cat([view.outputs for view in views]).norm(dim=-1).mean())
 
@@ -70,8 +71,7 @@ def find_target(model: Model, fact: Fact, layer: int, contexts: list[str], setti
     adam = torch.optim.Adam([delta], lr=settings.lr * scale / model.d_model**0.5)
     for step in range(settings.steps + 1):
         nll = torch.cat([view.nll(delta) for view in views]).mean()
-        after = essence.at_subject(essence.replay(delta)).log_softmax(-1)
-        divergence = kl_div(after, before, log_target=True, reduction="sum")
+        divergence = kl_div(essence.logprobs(essence.replay(delta)), before, log_target=True, reduction="none").sum(-1).mean()
         loss = nll + settings.kl * divergence + settings.decay * (delta / scale).square().sum()
         if not loss.isfinite():
             raise EditError(f"the search for {fact.text!r} → {fact.new_answer!r} diverged at step {step}")
@@ -81,77 +81,66 @@ def find_target(model: Model, fact: Fact, layer: int, contexts: list[str], setti
         adam.step()
         with torch.no_grad():
             delta *= min(1.0, settings.clamp * scale / max(float(delta.norm()), 1e-12))
-    length = views[0].length
-    return Target(key, delta.detach(), loss.item(), (-nll * length).exp().item(), step)
+    probability = (-nll * views[0].targets.numel()).exp().item()
+    return Target(key, delta.detach(), loss.item(), probability, step)
 
 
 @dataclass(frozen=True)
 class _View:
-    """A batch of contexts of one length in front of one prompt: recorded once, replayed with δ."""
+    """Texts of one length, recorded once, replayed with δ at their subjects; what counts are their last `last` positions."""
 
     run: Recording
     layer: int
-    subject: int
-    """Position of the last subject token."""
-    start: int
-    """Position of the first answer token."""
-    length: int
-    targets: Tensor
-    keys: Tensor
-    outputs: Tensor
+    subjects: Int[Tensor, " context"]
+    """Position of the last subject token in each."""
+    last: int
+    targets: Int[Tensor, " answer"]
+    keys: Float[Tensor, "context d_mlp"]
+    outputs: Float[Tensor, "context d_model"]
 
-    def replay(self, delta: Tensor) -> Tensor:
-        with _added(self.run.model, self.layer, self.subject, delta):
-            return self.run.replay(self.layer, self.run.resid_pre(self.layer))
+    def replay(self, delta: Float[Tensor, " d_model"]) -> Float[Tensor, "context last d_vocab"]:
+        rows = torch.arange(len(self.subjects))
 
-    def nll(self, delta: Tensor) -> Float[Tensor, " context"]:
+        def add(out: Tensor) -> Tensor:
+            at = torch.zeros_like(out[..., :1])
+            at[rows, self.subjects] = 1
+            return out + at * delta.to(out.dtype)
+
+        with self.run.model.patched({f"mlp_out.{self.layer}": add}):
+            return self.run.replay(self.layer, self.run.resid_pre(self.layer), self.last)
+
+    def logprobs(self, logits: Float[Tensor, "context position d_vocab"]) -> Float[Tensor, "context last d_vocab"]:
+        return logits[:, -self.last :].float().log_softmax(-1)
+
+    def nll(self, delta: Float[Tensor, " d_model"]) -> Float[Tensor, " context"]:
         """Negative log-probability per answer token, context by context."""
-        logprobs = self.replay(delta)[:, self.start - 1 :].log_softmax(-1)
+        logprobs = self.logprobs(self.replay(delta))
         return -logprobs.gather(-1, self.targets.expand(len(logprobs), -1)[..., None])[..., 0].mean(-1)
-
-    def at_subject(self, logits: Tensor) -> Float[Tensor, " d_vocab"]:
-        return logits[0, self.subject]
 
 
 def _views(model: Model, fact: Fact, answer: str, layer: int, contexts: list[str]) -> Iterator[_View]:
     """The bare prompt and the prompt behind each context, grouped by length."""
     heads = ["", *(f"{context} " for context in contexts)]
     split = [with_answer(model, head + fact.text, answer) for head in heads]
-    for group in by_length(split, lambda item: len(item[0]), 1 << 30):
-        tokens, (start, end) = split[group[0]]
-        subjects = [_last_subject_token(model, heads[i], fact, answer) for i in group]
-        if len(set(subjects)) > 1 or len({split[i][1] for i in group}) > 1:
-            raise EditError(f"contexts of one length split {fact.text!r} into different tokens")
-        ids = model.ids([split[i][0].ids[:-1] for i in group])
-        targets = torch.tensor(tokens.ids[start:end], device=model.device)
-        yield _record(model, ids, layer, subjects[0], start, targets)
-
-
-def _last_subject_token(model: Model, head: str, fact: Fact, answer: str) -> int:
     start, end = fact.subject_span
-    return with_answer(model, head + fact.text, answer)[0].span((start + len(head), end + len(head)))[1] - 1
+    subjects = [tokens.span((start + len(head), end + len(head)))[1] - 1 for head, (tokens, _) in zip(heads, split, strict=True)]
+    for group in by_length(split, lambda item: len(item[0]), 1 << 30):
+        tokens, (first, last) = split[group[0]]
+        ids = model.ids([split[i][0].ids[:-1] for i in group])
+        targets = torch.tensor(tokens.ids[first:last], device=model.device)
+        yield _record(model, ids, layer, [subjects[i] for i in group], last - first, targets)
 
 
 def _essence(model: Model, fact: Fact, layer: int) -> _View:
-    """ "{subject} is a": what the subject is should stay."""
+    """What "{subject} is a" leads to: that should stay."""
     tokens = model.tokenize(f"{fact.subject} is a")
     subject = tokens.span((0, len(fact.subject)))[1] - 1
-    return _record(model, model.ids([tokens.ids]), layer, subject, len(tokens), torch.empty(0))
+    return _record(model, model.ids([tokens.ids]), layer, [subject], len(tokens) - subject, torch.empty(0))
 
 
-def _record(model: Model, ids: Tensor, layer: int, subject: int, start: int, targets: Tensor) -> _View:
+def _record(model: Model, ids: Tensor, layer: int, subjects: list[int], last: int, targets: Tensor) -> _View:
     with model.watch(f"mlp_act.{layer}", f"mlp_out.{layer}") as reads:
         run = model.record(ids)
-    keys, outputs = reads[f"mlp_act.{layer}"][:, subject], reads[f"mlp_out.{layer}"][:, subject]
-    return _View(run, layer, subject, start, len(targets), targets, keys, outputs)
-
-
-@contextmanager
-def _added(model: Model, layer: int, position: int, delta: Tensor) -> Iterator[None]:
-    def add(out: Tensor) -> Tensor:
-        at = torch.zeros(out.shape[1], 1, device=out.device, dtype=out.dtype)
-        at[position] = 1
-        return out + at * delta.to(out.dtype)
-
-    with model.patched({f"mlp_out.{layer}": add}):
-        yield
+    rows, columns = torch.arange(len(subjects)), torch.tensor(subjects)
+    keys, outputs = reads[f"mlp_act.{layer}"][rows, columns], reads[f"mlp_out.{layer}"][rows, columns]
+    return _View(run, layer, columns, last, targets, keys.float(), outputs.float())

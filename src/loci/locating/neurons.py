@@ -56,6 +56,7 @@ class Neurons:
         }
 
 
+@torch.enable_grad()
 def neurons(model: Model, fact: Fact, *, steps: int = 32, progress: Progress = silent) -> Neurons:
     """Attribute the answer to the neurons of every layer at the last subject token."""
     tokens, answer = with_answer(model, fact.text, fact.answer)
