@@ -46,6 +46,12 @@ def test_logprob_is_the_sum_over_the_tokens(tiny: Model) -> None:
     assert score.logprob == pytest.approx(expected, abs=1e-5)
 
 
+def test_nan_weights_are_not_scored(tiny: Model) -> None:
+    tiny.weight("W_down.1")[0, 0] = torch.nan
+    with pytest.raises(ModelError, match="not finite"):
+        score_answers(tiny, [("Michael Jordan plays the sport of", "golf")])
+
+
 def test_next_tokens_and_own_answer(demo: Model) -> None:
     prompt = "Michael Jordan plays the sport of"
     (token, probability), *_ = next_tokens(demo, prompt)

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,21 @@ def test_folder_opens_in_plain_transformers_and_reverts_bit_for_bit(tmp_path: Pa
     assert restored.fingerprint == patch.base
     for (name, a), (_, b) in zip(base.hf.named_parameters(), restored.hf.named_parameters(), strict=True):
         assert torch.equal(a.view(torch.int16), b.view(torch.int16)), name
+
+
+def test_a_full_disk_leaves_the_old_patch(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "p.safetensors"
+    patch_for(tiny).save(path)
+    old = path.read_bytes()
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left"):
+        patch_for(tiny, scale=2.0).save(path)
+    assert path.read_bytes() == old
+    assert [file.name for file in tmp_path.iterdir()] == ["p.safetensors"]
 
 
 def test_revert_refuses_what_it_cannot_restore(demo: Model, tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.errors import FactError, ModelError
+from loci.errors import FactError
 from loci.facts import Fact, Span
 from loci.model import Edit, Model, Recording
-from loci.model.answers import with_answer
+from loci.model.answers import finite, with_answer
 from loci.progress import Progress, silent
 
 Kind = Literal["state", "mlp", "attn"]
@@ -96,9 +96,7 @@ def trace(
         clean = float(_probability(model.record(ids).logits[:, -len(targets) :], targets))
     with model.patched({"embed": _noise(model, subject, samples, noise, seed)}):
         corrupted_run = model.record(ids.expand(samples, -1))
-    corrupted = float(_probability(corrupted_run.logits[:, -len(targets) :], targets))
-    if not torch.isfinite(corrupted_run.logits).all():
-        raise ModelError(f"the model's logits for {fact.text!r} are not finite")
+    corrupted = float(_probability(finite(corrupted_run.logits, model)[:, -len(targets) :], targets))
 
     sweep = _Sweep(model, corrupted_run, clean_states, targets, length, window, budget)
     grids: dict[str, Tensor] = {}

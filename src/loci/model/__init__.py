@@ -4,7 +4,7 @@ from loci.model.answers import AnswerScore, answer_of, complete, first_sentence,
 from loci.model.hooks import Edit
 from loci.model.layouts import LAYOUTS, Layout
 from loci.model.model import Logits, Model, Recording, by_length
-from loci.model.open import open_model
+from loci.model.open import open_model, quiet
 from loci.model.points import POINTS, Point
 from loci.model.tokens import Tokens
 
@@ -25,5 +25,6 @@ __all__ = [
     "first_sentence",
     "next_tokens",
     "open_model",
+    "quiet",
     "score_answers",
 ]

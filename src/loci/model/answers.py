@@ -11,7 +11,7 @@ import torch
 
 from loci.errors import ModelError
 from loci.facts import Span
-from loci.model.model import Model, by_length
+from loci.model.model import Logits, Model, by_length
 from loci.model.tokens import Tokens
 
 BUDGET = 8192  # tokens a batch: logits of 8192 × 50k vocabulary in float32 are 1.6 GB
@@ -43,7 +43,7 @@ def score_answers(model: Model, pairs: Sequence[tuple[str, str]], budget: int = 
     split = [with_answer(model, prompt, answer) for prompt, answer in pairs]
     scores: dict[int, AnswerScore] = {}
     for batch in by_length(split, lambda item: len(item[0]), budget):
-        logits = model(model.ids([split[i][0].ids for i in batch])).float()
+        logits = finite(model(model.ids([split[i][0].ids for i in batch])).float(), model)
         best, logprobs = logits.argmax(-1).tolist(), logits.log_softmax(-1)
         for row, index in enumerate(batch):
             tokens, (start, end) = split[index]
@@ -52,6 +52,13 @@ def score_answers(model: Model, pairs: Sequence[tuple[str, str]], budget: int = 
             greedy = tuple(best[row][start - 1 : end - 1]) == answer and not _continues(model, answer, best[row][end - 1])
             scores[index] = AnswerScore(logprob, len(answer), greedy)
     return [scores[i] for i in range(len(pairs))]
+
+
+def finite(logits: Logits, model: Model) -> Logits:
+    """The logits, or a `ModelError` where they hold NaN or infinity: nothing that is computed from those means anything."""
+    if not logits.isfinite().all():
+        raise ModelError(f"{model.name!r} gives logits that are not finite: its weights may hold NaN, or its dtype be too narrow")
+    return logits
 
 
 def with_answer(model: Model, prompt: str, answer: str) -> tuple[Tokens, Span]:
@@ -96,7 +103,8 @@ def complete(model: Model, prompts: Sequence[str], tokens: int = 8, budget: int 
 @torch.no_grad()
 def next_tokens(model: Model, prompt: str, count: int = 10) -> list[tuple[str, float]]:
     """The likeliest next tokens with their probabilities."""
-    probabilities = model(model.ids([model.tokenize(prompt).ids]))[0, -1].float().softmax(-1)
+    logits = finite(model(model.ids([model.tokenize(prompt).ids])), model)
+    probabilities = logits[0, -1].float().softmax(-1)
     top = probabilities.topk(count)
     return [(model.token_text(token), p) for token, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
 

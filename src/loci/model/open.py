@@ -31,7 +31,7 @@ def open_model(
     """
     path = _resolve(source)
     kwargs: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    with _quiet():
+    with quiet():
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         try:
@@ -88,8 +88,8 @@ def _first_sentence(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and warnings from the loader inside the block; what was set before is set again after it."""
+def quiet() -> Iterator[None]:
+    """No progress bars and warnings from transformers inside the block; what was set before is set again after it."""
     from transformers.utils import logging
 
     bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

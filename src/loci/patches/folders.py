@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
-from loci.errors import PatchError
+from loci.errors import OutputError, PatchError
 from loci.files import write_aside
-from loci.model import Model
+from loci.model import Model, quiet
 from loci.patches.patch import Patch, short
 
 UNDO = "loci-undo.safetensors"
@@ -23,7 +23,7 @@ def apply_to_folder(patch: Patch, model: Model, folder: str | Path) -> None:
     originals = {name: model.weight(name).contiguous().clone() for name in patch.factors}
     with write_aside(folder) as aside, patch.applied(model):
         _save(model, aside)
-        save_file(originals, aside / UNDO, metadata={"patch": patch.id})
+        (aside / UNDO).write_bytes(save(originals, metadata={"patch": patch.id}))
 
 
 @torch.no_grad()
@@ -54,7 +54,11 @@ def revert_to_folder(patch: Patch, edited: Model, edited_folder: str | Path, fol
 
 
 def _save(model: Model, folder: Path) -> None:
-    save = model.hf.save_pretrained
-    assert callable(save)
-    save(folder)
-    model.tokenizer.save_pretrained(folder)
+    write = model.hf.save_pretrained
+    assert callable(write)
+    try:
+        with quiet():
+            write(folder)
+            model.tokenizer.save_pretrained(folder)
+    except SafetensorError as error:
+        raise OutputError(f"{folder.name}: the weights cannot be written ({error})") from error

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from loci.errors import FactError, PatchError
@@ -104,7 +104,7 @@ class Patch:
         """Write the patch, aside first: an interrupted write leaves no broken file."""
         tensors = {f"{name}.{side}": t.contiguous() for name, f in self.factors.items() for side, t in f._asdict().items()}
         with write_aside(path) as aside:
-            save_file(tensors, aside, metadata={"loci": self._header()})
+            aside.write_bytes(save(tensors, metadata={"loci": self._header()}))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the numbers in the factors."""
