@@ -7,7 +7,7 @@ from loci.errors import FactError
 from loci.facts import Fact, FactSet
 from loci.locating import KINDS, Kind, average_trace, neurons, trace
 from loci.locating.average import ROLES
-from loci.locating.trace import POINT, _noise
+from loci.locating.trace import POINT, noise_on
 from loci.model import Model
 
 FACT = Fact("Michael Jordan", "{} played for the team called", "Chicago Bulls")
@@ -23,7 +23,7 @@ def plain_trace(model: Model, fact: Fact, kind: Kind, samples: int, seed: int, w
     names = [f"{POINT[kind]}.{layer}" for layer in range(model.n_layers)]
     with model.watch(*names) as clean:
         model(ids)
-    noise = _noise(model, subject, samples, 3.0, seed)
+    noise = noise_on(model, subject, samples, 3.0, seed)
 
     def p() -> float:
         logprobs = model(ids.expand(samples, -1))[:, length - 1 :].log_softmax(-1)
@@ -66,13 +66,27 @@ def test_equal_to_the_plain_loop_on_the_embedded_model(demo: Model) -> None:
 
 def test_restoring_everything_is_the_clean_run_and_nothing_the_corrupted(demo: Model) -> None:
     found = trace(demo, FACT, window=2 * demo.n_layers)
-    last = found.grids["state"][-1]
-    # the last layer's state decides what is predicted there: at the last token all comes back, elsewhere nothing
-    assert float(last[-1]) + found.corrupted == pytest.approx(found.clean, abs=1e-5) or found.answer.count(" ")
-    assert last[:-1].abs().max() < 1e-5
-    start, end = found.subject_span
-    assert found.grids["state"][:, :start].abs().max() < 1e-6, "tokens before the subject are clean anyway"
-    assert end > start
+    grid = found.grids["state"]
+    start, _ = found.subject_span
+    assert grid[-1, :-1].abs().max() < 1e-5, "the last layer's state elsewhere does not reach the answer"
+    assert grid[:, :start].abs().max() < 1e-5, "tokens before the subject are clean anyway"
+
+
+@torch.no_grad()
+def test_restoring_every_mlp_and_attention_gives_the_clean_run(demo: Model, jordan: Fact) -> None:
+    """With embeddings clean again too, nothing is left of the corruption; without any restoring, all of it is."""
+    found = trace(demo, jordan, kinds=("attn",), samples=3)
+    noise = noise_on(demo, found.subject_span, 3, 3.0, 0)
+    ids = demo.ids([demo.tokenize(jordan.text).ids])
+    token = demo.tokenize(f"{jordan.text} {jordan.answer}").ids[-1]
+    points = [f"{part}_out.{layer}" for part in ("attn", "mlp") for layer in range(demo.n_layers)]
+    with demo.watch("embed", *points) as clean:
+        demo(ids)
+    with demo.patched({"embed": noise}):
+        assert float(demo(ids.expand(3, -1))[:, -1].softmax(-1)[:, token].mean()) == pytest.approx(found.corrupted, abs=1e-6)
+        restored = {name: lambda out, name=name: clean[name].expand_as(out) for name in points}
+        with demo.patched({"embed": lambda out: clean["embed"].expand_as(out), **restored}):
+            assert float(demo(ids.expand(3, -1))[:, -1].softmax(-1)[:, token].mean()) == pytest.approx(found.clean, abs=1e-6)
 
 
 def test_one_token_answer_comes_back_in_full(demo: Model, jordan: Fact) -> None:
@@ -133,24 +147,37 @@ def test_average_over_facts_shows_both_sites(demo: Model, world: FactSet) -> Non
     assert cell.n == average.n
 
 
-def test_neurons_sum_to_what_silencing_the_layer_costs(demo: Model, jordan: Fact) -> None:
-    """Completeness, and the expectation itself against a plain silenced run."""
-    found = neurons(demo, jordan, steps=200)
+def test_neurons_take_the_cells_of_the_trace_apart(demo: Model, jordan: Fact) -> None:
+    """Each layer's attributions sum to the indirect effect of its MLP at the last subject token, which tracing finds by itself."""
+    traced = trace(demo, jordan, kinds=("mlp",), samples=4, seed=3)
+    found = neurons(demo, jordan, samples=4, seed=3, steps=64)
+    assert found.token == traced.subject_span[1] - 1
+    torch.testing.assert_close(found.expected, traced.grids["mlp"][:, found.token], atol=1e-5, rtol=0)
     torch.testing.assert_close(found.scores.sum(1), found.expected, atol=5e-3, rtol=0.02)
-    tokens = demo.tokenize(jordan.text)
-    last, token = tokens.span(jordan.subject_span)[1] - 1, demo.tokenize(f"{jordan.text} {jordan.answer}").ids[-1]
-    for layer in (0, demo.n_layers - 1):
+    total, expected = found.completeness
+    assert total == pytest.approx(expected, abs=0.02)
+    assert expected > 0.1
 
+
+def test_neurons_against_zero_sum_to_what_silencing_the_layer_costs(tiny: Model) -> None:
+    """The knowledge-neuron baseline, against a plain silenced run and a finite difference."""
+    fact = Fact("Michael Jordan", "{} plays the sport of", "golf")
+    found = neurons(tiny, fact, baseline="zero", steps=64)
+    tokens = tiny.tokenize(fact.text)
+    last, token = tokens.span(fact.subject_span)[1] - 1, tiny.tokenize(f"{fact.text} {fact.answer}").ids[len(tokens)]
+
+    def silenced(layer: int) -> float:
         def silence(act: torch.Tensor) -> torch.Tensor:
             act = act.clone()
             act[:, last] = 0
             return act
 
-        with torch.no_grad():
-            full = demo(demo.ids([tokens.ids]))[0, -1].softmax(-1)[token]
-            with demo.patched({f"mlp_act.{layer}": silence}):
-                silent = demo(demo.ids([tokens.ids]))[0, -1].softmax(-1)[token]
-        assert float(found.expected[layer]) == pytest.approx(float(full - silent), abs=1e-5)
+        with torch.no_grad(), tiny.patched({f"mlp_act.{layer}": silence}):
+            return float(tiny(tiny.ids([tokens.ids]))[0, -1].softmax(-1)[token])
+
+    full = float(tiny(tiny.ids([tokens.ids]))[0, -1].softmax(-1)[token])
+    assert found.expected.tolist() == pytest.approx([full - silenced(layer) for layer in range(3)], abs=1e-7)
+    torch.testing.assert_close(found.scores.sum(1), found.expected, atol=1e-6, rtol=0.01)
 
 
 def test_neurons_document(demo: Model, jordan: Fact) -> None:

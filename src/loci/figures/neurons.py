@@ -5,6 +5,8 @@ import plotly.graph_objects as go
 from loci.figures.theme import BLUE, GREY, ORANGE, styled
 from loci.locating import Neurons
 
+CHECK = {"corrupted": "restoring the MLPs one by one gives back", "zero": "silencing the MLPs one by one costs"}
+
 
 def neurons_figure(neurons: Neurons, count: int = 15) -> go.Figure:
     """The strongest neurons as bars, out of the sum of all."""
@@ -12,8 +14,8 @@ def neurons_figure(neurons: Neurons, count: int = 15) -> go.Figure:
     total, expected = neurons.completeness
     title = (
         f"Neurons behind “{neurons.prompt} → {neurons.answer}”<br>"
-        f"<sup>share of P(answer), integrated gradients at the last subject token; all {neurons.scores.numel():,} neurons sum to "
-        f"{total:.2f} (silencing the layers one by one: {expected:.2f})</sup>"
+        f"<sup>integrated gradients at the last subject token; all {neurons.scores.numel():,} neurons sum to {total:.2f}; "
+        f"{CHECK[neurons.baseline]}: {expected:.2f}</sup>"
     )
     names = [f"L{layer}N{neuron}" for layer, neuron, _ in top]
     bars = go.Bar(

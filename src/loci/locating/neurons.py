@@ -1,23 +1,29 @@
 """Which neurons hold a fact: integrated gradients on the MLP neurons at the subject's last token.
 
-    Attr(layer, i) = a_i · ∫₀¹ ∂P(answer) / ∂a_i (α·a) dα        a = neurons of one layer at the last subject token
+    Attr(layer, i) = (a_i − b_i) · ∫₀¹ ∂P(answer) / ∂x_i (b + α (a − b)) dα        a = clean neurons of one layer, b = a baseline
 
-One layer at a time is scaled from 0 to its clean value; the integral is a midpoint sum of `steps` gradients. Completeness is the
-check: the attributions of a layer sum to P(a) − P(0), the effect of silencing the layer there.
-Cost: `steps` replays with gradients from each layer, in one batch. Source: Dai et al. 2022, section 3; Sundararajan et al. 2017.
+Two baselines. "corrupted": b are the neurons of the run whose subject is noised, and P is that run's. A layer's attributions then sum
+to what restoring its MLP there gives back: they take the cell of the causal trace apart. "zero": b = 0 in the clean run, as in the
+knowledge-neuron literature; they sum to P − P(layer silenced there), which is nothing where other layers or tokens hold the answer too.
+
+The integral is a midpoint sum of `steps` gradients, averaged over the noise draws; the sums are checked (`expected`).
+Cost: steps × samples replays with gradients from each layer. Sources: Dai et al. 2022, section 3; Sundararajan et al. 2017.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from loci.facts import Fact
-from loci.model import Model
-from loci.model.answers import with_answer
+from loci.locating.trace import noise_on, probability
+from loci.model import Model, Recording
+from loci.model.answers import finite, with_answer
 from loci.progress import Progress, silent
+
+Baseline = Literal["corrupted", "zero"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,10 @@ class Neurons:
     prompt: str
     answer: str
     token: int
+    baseline: Baseline
     scores: Float[Tensor, "layer neuron"]
     expected: Float[Tensor, " layer"]
-    """P(answer) minus P(answer with the layer's neurons silenced at that token)."""
+    """P(answer) with the layer's neurons clean, minus with them at the baseline: what its scores should sum to."""
 
     def top(self, count: int) -> list[tuple[int, int, float]]:
         """The neurons with the largest scores: (layer, neuron, score)."""
@@ -51,39 +58,79 @@ class Neurons:
             "prompt": self.prompt,
             "answer": self.answer,
             "token": self.token,
+            "baseline": self.baseline,
             "neurons": [{"layer": layer, "neuron": i, "score": score} for layer, i, score in self.top(count)],
             "completeness": {"sum": total, "expected": expected},
         }
 
 
 @torch.enable_grad()
-def neurons(model: Model, fact: Fact, *, steps: int = 32, progress: Progress = silent) -> Neurons:
-    """Attribute the answer to the neurons of every layer at the last subject token."""
+def neurons(
+    model: Model,
+    fact: Fact,
+    *,
+    baseline: Baseline = "corrupted",
+    steps: int = 16,
+    samples: int = 10,
+    noise: float = 3.0,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Neurons:
+    """Attribute the answer to the neurons of every layer at the last subject token. `samples`, `noise`, `seed` as in `trace`."""
     tokens, answer = with_answer(model, fact.text, fact.answer)
-    targets = torch.tensor(tokens.ids[answer[0] : answer[1]], device=model.device)
-    token = tokens.span(fact.subject_span)[1] - 1
+    subject = tokens.span(fact.subject_span)
+    targets = torch.tensor(tokens.ids[answer[0] : answer[1]])
+    ids, token = model.ids([tokens.ids[: answer[1] - 1]]), subject[1] - 1
     points = [f"mlp_act.{layer}" for layer in range(model.n_layers)]
     with model.watch(*points) as clean:
-        run = model.record(model.ids([tokens.ids[: answer[1] - 1]]))
+        run = model.record(ids)
+    start = {point: torch.zeros_like(clean[point][:, token]) for point in points}
+    if baseline == "corrupted":
+        with model.patched({"embed": noise_on(model, subject, samples, noise, seed)}), model.watch(*points) as corrupted:
+            run = model.record(ids.expand(samples, -1))
+        start = {point: corrupted[point][:, token] for point in points}
+    finite(run.logits, model)
 
-    # midpoints for the integral, and its two ends for the check
-    alphas = torch.cat([(torch.arange(steps) + 0.5) / steps, torch.tensor([0.0, 1.0])]).to(model.W_U)
     scores, expected = [], []
     for layer, point in enumerate(points):
-        at = clean[point][0, token].detach()
-        scaled = (alphas[:, None] * at).requires_grad_()
+        path = _Path(run, layer, token, targets, start[point], clean[point][:, token])
+        scores.append(path.attributions(steps))
+        expected.append(path.difference())
+        progress(1, model.n_layers)
+    return Neurons(model.name, fact.text, fact.answer, token, baseline, torch.stack(scores), torch.tensor(expected))
 
-        def put(act: Tensor, scaled: Tensor = scaled) -> Tensor:
+
+@dataclass(frozen=True)
+class _Path:
+    """The straight line from a layer's baseline neurons to the clean ones, at one token of one run."""
+
+    run: Recording
+    layer: int
+    token: int
+    targets: Tensor
+    start: Float[Tensor, "sample d_mlp"]
+    end: Float[Tensor, "1 d_mlp"]
+
+    def attributions(self, steps: int) -> Float[Tensor, " d_mlp"]:
+        alphas = ((torch.arange(steps) + 0.5) / steps).to(self.start)
+        along = (self.start + alphas[:, None, None] * (self.end - self.start)).requires_grad_()
+        (gradients,) = torch.autograd.grad(self.probabilities(along).sum(), along)
+        return ((self.end - self.start) * gradients.mean(0)).sum(0).float().cpu()
+
+    @torch.no_grad()
+    def difference(self) -> float:
+        low, high = self.probabilities(torch.stack([self.start, self.end.expand_as(self.start)]))
+        return float(high - low)
+
+    def probabilities(self, neurons: Float[Tensor, "step sample d_mlp"]) -> Float[Tensor, " step"]:
+        """P(answer), averaged over the samples, with these neurons put in."""
+
+        def put(act: Tensor) -> Tensor:
             act = act.clone()
-            act[:, token] = scaled
+            act[:, self.token] = neurons.flatten(0, 1).to(act.dtype)
             return act
 
-        with model.patched({point: put}):
-            logits = run.replay(layer, run.resid_pre(layer).repeat(len(alphas), 1, 1), last=len(targets))
-        logprobs = logits.float().log_softmax(-1).gather(-1, targets.expand(len(alphas), -1)[..., None])[..., 0]
-        probabilities = logprobs.sum(-1).exp()
-        (gradients,) = torch.autograd.grad(probabilities[:steps].sum(), scaled)
-        scores.append((at * gradients[:steps].mean(0)).float().cpu())
-        expected.append((probabilities[-1] - probabilities[-2]).detach().float().cpu())
-        progress(1, model.n_layers)
-    return Neurons(model.name, fact.text, fact.answer, token, torch.stack(scores), torch.stack(expected))
+        resid = self.run.resid_pre(self.layer).repeat(len(neurons), 1, 1)
+        with self.run.model.patched({f"mlp_act.{self.layer}": put}):
+            logits = self.run.replay(self.layer, resid, last=len(self.targets))
+        return probability(logits.unflatten(0, neurons.shape[:2]), self.targets)

@@ -93,10 +93,10 @@ def trace(
 
     restored = [f"{POINT[kind]}.{layer}" for kind in kinds for layer in range(model.n_layers)]
     with model.watch(*restored) as clean_states:
-        clean = float(_probability(model.record(ids).logits[:, -len(targets) :], targets))
-    with model.patched({"embed": _noise(model, subject, samples, noise, seed)}):
+        clean = float(probability(model.record(ids).logits[:, -len(targets) :], targets))
+    with model.patched({"embed": noise_on(model, subject, samples, noise, seed)}):
         corrupted_run = model.record(ids.expand(samples, -1))
-    corrupted = float(_probability(finite(corrupted_run.logits, model)[:, -len(targets) :], targets))
+    corrupted = float(probability(finite(corrupted_run.logits, model)[:, -len(targets) :], targets))
 
     sweep = _Sweep(model, corrupted_run, clean_states, targets, length, window, budget)
     grids: dict[str, Tensor] = {}
@@ -124,7 +124,7 @@ def trace(
     )
 
 
-def _noise(model: Model, subject: Span, samples: int, noise: float, seed: int) -> Edit:
+def noise_on(model: Model, subject: Span, samples: int, noise: float, seed: int) -> Edit:
     """Add the same seeded draws to the subject's embeddings, whatever the run."""
     generator = torch.Generator().manual_seed(seed)
     scale = noise * float(model.W_E.float().std())
@@ -162,7 +162,7 @@ class _Sweep:
         resid = self.run.resid_pre(layers[0]).repeat(len(tokens), 1, 1)
         with self.model.patched(edits):
             logits = self.run.replay(layers[0], resid, last=len(self.targets))
-        return _probability(logits.unflatten(0, (len(tokens), -1)), self.targets)
+        return probability(logits.unflatten(0, (len(tokens), -1)), self.targets)
 
     def _layers(self, layer: int) -> range:
         """The window around a layer: ROME's range(l − w//2, l + w − w//2), cut to the model."""
@@ -183,7 +183,7 @@ class _Sweep:
         return restore
 
 
-def _probability(logits: Float[Tensor, "*group sample answer vocab"], targets: Tensor) -> Float[Tensor, " *group"]:
+def probability(logits: Float[Tensor, "*group sample answer vocab"], targets: Tensor) -> Float[Tensor, " *group"]:
     """Probability of all answer tokens, averaged over the samples."""
     logprobs = logits.float().log_softmax(-1)
     picked = logprobs.gather(-1, targets.to(logits.device).expand(*logits.shape[:-2], -1)[..., None])[..., 0]

@@ -77,7 +77,7 @@ def tell(model: Model, fact: Fact, world: FactSet, *, more: int = 20, seed: int 
     stage("tracing where the answer comes from")
     traced = trace(model, fact, seed=seed)
     stage("finding the neurons behind it")
-    cells = neurons(model, fact)
+    cells = neurons(model, fact, seed=seed)
     stage("reading the strongest neurons")
     best = [(layer, neuron) for layer, neuron, _ in cells.top(3)]
     cards = read_many(model, best, sample_text(model, READING_TOKENS), top=6)

@@ -36,14 +36,15 @@ def _role(trace: Trace, token: int) -> str:
 
 
 def neuron_words(story: Story) -> str:
-    top, (total, _) = story.neurons.top(10), story.neurons.completeness
+    top, (total, expected) = story.neurons.top(10), story.neurons.completeness
     ten = sum(score for *_, score in top)
     first = top[0]
     return (
-        f"Every MLP neuron at the last subject token gets its share of P({story.fact.answer}). The strongest, "
-        f"L{first[0]}N{first[1]}, has {first[2]:+.3f}; the first ten together {ten:+.2f} of {total:+.2f}. One neuron per fact is an idea to be tested, "
-        "and the bars below are the test: what spreads over many neurons is not held by one.\n"
-        "A neuron's key is what fires it, its value is what it writes; both are read below from the weights and the training text."
+        f"What the MLPs at the last subject token give back of P({story.fact.answer}) is shared out among their neurons: "
+        f"{total:+.2f} in all, {expected:+.2f} when the MLPs are restored one by one. The strongest neuron, L{first[0]}N{first[1]}, has "
+        f"{first[2]:+.3f} of it, the first ten together {ten:+.2f}. That every fact has a neuron of its own is an idea to be tested, and "
+        "the bars are the test: what spreads over many neurons is not held by one.\n"
+        "A neuron's key is what fires it, its value is what it writes; both are read below, from the training text and the weights."
     )
 
 
