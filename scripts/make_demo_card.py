@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 import loci
-from loci.auditing import Scorecard, audit_singles, counterfactuals
-from loci.editing import default_layer, edit, key_covariance
+from loci.auditing import audit_method
 from loci.figures import save
 from loci.locating import AverageTrace, average_trace, trace
 from loci.locating.average import ROLES
@@ -24,18 +23,10 @@ DEMO = ROOT / "src" / "loci" / "demo"
 SITES = [("mlp", "last subject"), ("mlp", "last"), ("attn", "last"), ("state", "last subject"), ("state", "last")]
 
 
-def edit_fifty(model: Model, count: int, seed: int) -> Scorecard:
-    """What `loci audit --edits 50` measures."""
-    world, layer = loci.known_facts(), default_layer(model)
-    covariance = key_covariance(model, layer)
-    wishes = counterfactuals(world, count, seed)
-    return audit_singles(model, wishes, lambda wish: edit(model, [wish], layer=layer, covariance=covariance), world, seed=seed)
-
-
 def measure(model: Model, average: AverageTrace) -> dict[str, Any]:
     world = loci.known_facts()
     found = loci.recall(model, world)
-    card = edit_fifty(model, 50, 0)
+    card = audit_method(model, world, 50)
     path = Path(model.config._name_or_path)
     return {
         "fingerprint": model.fingerprint,

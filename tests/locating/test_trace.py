@@ -175,7 +175,8 @@ def test_neurons_against_zero_sum_to_what_silencing_the_layer_costs(tiny: Model)
         with torch.no_grad(), tiny.patched({f"mlp_act.{layer}": silence}):
             return float(tiny(tiny.ids([tokens.ids]))[0, -1].softmax(-1)[token])
 
-    full = float(tiny(tiny.ids([tokens.ids]))[0, -1].softmax(-1)[token])
+    with torch.no_grad():
+        full = float(tiny(tiny.ids([tokens.ids]))[0, -1].softmax(-1)[token])
     assert found.expected.tolist() == pytest.approx([full - silenced(layer) for layer in range(3)], abs=1e-7)
     torch.testing.assert_close(found.scores.sum(1), found.expected, atol=1e-6, rtol=0.01)
 

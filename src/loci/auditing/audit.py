@@ -14,7 +14,7 @@ edits each is one unit, with its share of hits; with a single edit the units are
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -75,7 +75,6 @@ class Scorecard:
     layers: tuple[int, ...]
     metrics: dict[str, Estimate]
     cases: tuple[Case, ...]
-    controls: dict[str, dict[str, Estimate]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         cases = [
@@ -90,7 +89,6 @@ class Scorecard:
             "edits": self.edits,
             "layers": list(self.layers),
             "metrics": {name: estimate.to_dict() for name, estimate in self.metrics.items()},
-            "controls": {n: {m: e.to_dict() for m, e in metrics.items()} for n, metrics in self.controls.items()},
             "cases": cases,
         }
 

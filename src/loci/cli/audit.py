@@ -33,8 +33,7 @@ def run(
 
         loci audit --edits 50 --seed 0
     """
-    from loci.auditing import audit, audit_singles, counterfactuals
-    from loci.editing import default_layer, edit, key_covariance
+    from loci.auditing import audit, audit_method
     from loci.patches import load_patch
 
     loaded = load_patch(patch) if patch is not None else None
@@ -44,19 +43,8 @@ def run(
         with status("auditing"):
             card = audit(opened, loaded, world, neighbours=neighbours, seed=seed)
     else:
-        at = default_layer(opened) if layer is None else layer
-        covariance = key_covariance(opened, at)
-        wishes = counterfactuals(world, edits, seed)
         with bar("editing and auditing") as progress:
-            card = audit_singles(
-                opened,
-                wishes,
-                lambda wish: edit(opened, [wish], layer=at, covariance=covariance),
-                world,
-                neighbours=neighbours,
-                seed=seed,
-                progress=progress,
-            )
+            card = audit_method(opened, world, edits, layer=layer, neighbours=neighbours, seed=seed, progress=progress)
     save(card, out)
     if json:
         emit(card.to_dict())

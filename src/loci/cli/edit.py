@@ -32,7 +32,7 @@ def run(
 
         loci edit --facts corrections.csv -o corrections.safetensors
     """
-    from loci.editing import edit
+    from loci.editing import TargetSettings, edit
     from loci.facts import Fact, known_facts, load_facts
     from loci.files import check_writable
     from loci.report import edit_summary
@@ -50,7 +50,7 @@ def run(
         fact = fact_from(opened, text, subject, None)
         wishes = [(known_facts().same(fact) or Fact(subject, fact.prompt, fact.answer)).to(answer)]
     with bar("searching targets") as progress:
-        patch = edit(opened, wishes, layer=layer, progress=progress)
+        patch = edit(opened, wishes, layer=layer, settings=TargetSettings(seed=seed), progress=progress)
     patch.save(out)
     if json:
         emit(edit_summary(patch, str(out)))

@@ -1,1 +1,1 @@
-"""The embedded world: facts, phrasings, plain sentences, and the model trained on them. Data only; see `model/CARD.md`."""
+"""The embedded world: facts, phrasings, plain sentences, and the model trained on them. Data only; see `CARD.md`."""

@@ -48,6 +48,8 @@ class TargetSettings:
     """what the model says of the subject: texts sampled"""
     essence_tokens: int = 10
     """and their length"""
+    seed: int = 0
+    """of the sampled texts"""
 
 
 class Target(NamedTuple):
@@ -153,7 +155,7 @@ def _essence(model: Model, fact: Fact, layer: int, settings: TargetSettings) -> 
     """What the model itself says of the subject, sampled, each text up to where the old or the new answer is due, or it ends."""
     tokens = model.tokenize(fact.subject)
     subject = tokens.span((0, len(fact.subject)))[1] - 1
-    ids = model.ids(_sampled(model, tokens.ids, settings.essence, settings.essence_tokens))
+    ids = model.ids(_sampled(model, tokens.ids, settings.essence, settings.essence_tokens, settings.seed))
     view = _record(model, ids, layer, [subject] * len(ids), ids.shape[1] - subject, torch.empty(0))
     due = model.ids([_first_token(model, fact, answer) for answer in (fact.answer, fact.new_answer or "")])
     over = torch.isin(view.logprobs(view.run.logits).argmax(-1), due) | (ids[:, subject:] == model.tokenizer.eos_token_id)
@@ -165,7 +167,7 @@ def _first_token(model: Model, fact: Fact, answer: str) -> list[int]:
     return [tokens.ids[start]]
 
 
-def _sampled(model: Model, start: Sequence[int], count: int, tokens: int, seed: int = 0) -> list[list[int]]:
+def _sampled(model: Model, start: Sequence[int], count: int, tokens: int, seed: int) -> list[list[int]]:
     """`count` continuations of `tokens` tokens, drawn from the model with a seed of their own; past an end they are padding."""
     ids = model.ids([start]).expand(count, -1)
     pad = model.tokenizer.eos_token_id

@@ -12,10 +12,10 @@ def neurons_figure(neurons: Neurons, count: int = 15) -> go.Figure:
     """The strongest neurons as bars, out of the sum of all."""
     top = neurons.top(count)
     total, expected = neurons.completeness
-    title = (
-        f"Neurons behind “{neurons.prompt} → {neurons.answer}”<br>"
-        f"<sup>integrated gradients at the last subject token; all {neurons.scores.numel():,} neurons sum to {total:.2f}; "
-        f"{CHECK[neurons.baseline]}: {expected:.2f}</sup>"
+    title = f"Neurons behind “{neurons.prompt} → {neurons.answer}”"
+    note = (
+        f"integrated gradients at the last subject token; all {neurons.scores.numel():,} neurons sum to {total:.2f}; "
+        f"{CHECK[neurons.baseline]}: {expected:.2f}"
     )
     names = [f"L{layer}N{neuron}" for layer, neuron, _ in top]
     bars = go.Bar(
@@ -28,4 +28,4 @@ def neurons_figure(neurons: Neurons, count: int = 15) -> go.Figure:
     figure = go.Figure(bars)
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title="attribution to P(answer)", gridcolor=GREY)
-    return styled(figure, title, height=130 + 24 * len(top))
+    return styled(figure, title, note, height=130 + 24 * len(top))

@@ -20,20 +20,22 @@ LABELS = {
 def scorecard_figure(card: Scorecard) -> go.Figure:
     """The shares of an audit with their 95 % intervals; the drift is in the title."""
     drift = card.metrics["drift_kl"]
-    title = (
-        f"Audit of {card.edits} {card.method.upper()} edit{'s' * (card.edits != 1)}<br>"
-        f"<sup>share of greedy full answers, with 95 % intervals; drift on control sentences {drift.value:.2g} nats</sup>"
-    )
-    return _dots({LABELS[name]: card.metrics[name] for name in LABELS if card.metrics[name].n}, title)
+    title = f"Audit of {card.edits} {card.method.upper()} edit{'s' * (card.edits != 1)}"
+    note = f"share of greedy full answers, with 95 % intervals; drift on control sentences {drift.value:.2g} nats"
+    return _dots({LABELS[name]: card.metrics[name] for name in LABELS if card.metrics[name].n}, title, note)
 
 
 def recall_figure(recall: Recall) -> go.Figure:
     """Recall in all, and relation by relation."""
     rows = {"trained phrasings": recall.trained, "held-out phrasings": recall.held_out, **recall.by_relation}
-    return _dots({name: estimate for name, estimate in rows.items() if estimate.n}, f"Recall of {recall.facts:,} facts")
+    return _dots(
+        {name: estimate for name, estimate in rows.items() if estimate.n},
+        f"Recall of {recall.facts:,} facts",
+        "share of greedy full answers, with 95 % intervals",
+    )
 
 
-def _dots(rows: dict[str, Estimate], title: str) -> go.Figure:
+def _dots(rows: dict[str, Estimate], title: str, note: str) -> go.Figure:
     dots = go.Scatter(
         x=[e.value for e in rows.values()],
         y=list(rows),
@@ -55,4 +57,4 @@ def _dots(rows: dict[str, Estimate], title: str) -> go.Figure:
     figure = go.Figure(dots)
     figure.update_xaxes(range=[-0.04, 1.09], tickformat=".0%", gridcolor=GREY)
     figure.update_yaxes(autorange="reversed")
-    return styled(figure, title, height=130 + 52 * len(rows))
+    return styled(figure, title, note, height=130 + 52 * len(rows))

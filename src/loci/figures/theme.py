@@ -10,11 +10,11 @@ DIVERGING = [[0.0, "#b4541c"], [0.25, "#eeb68f"], [0.5, "#ffffff"], [0.75, "#8fb
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
 
 
-def styled(figure: go.Figure, title: str, *, height: int, width: int | None = None) -> go.Figure:
-    """The figure with the common look and a title."""
+def styled(figure: go.Figure, title: str, note: str = "", *, height: int) -> go.Figure:
+    """The figure with the common look, a title, and a smaller line below it."""
     figure.update_layout(
         title={
-            "text": title,
+            "text": f"{title}<br><span style='font-size:12px'>{note}</span>" if note else title,
             "x": 0,
             "xanchor": "left",
             "y": 1,
@@ -26,9 +26,8 @@ def styled(figure: go.Figure, title: str, *, height: int, width: int | None = No
         font={"family": FONT, "size": 13, "color": INK},
         paper_bgcolor=PAPER,
         plot_bgcolor=PAPER,
-        margin={"l": 10, "r": 10, "t": 84, "b": 40},
+        margin={"l": 10, "r": 10, "t": 70, "b": 40},
         height=height,
-        width=width,
         hoverlabel={"font": {"family": FONT}},
     )
     figure.update_xaxes(automargin=True, zeroline=False, linecolor=GREY, tickcolor=GREY)

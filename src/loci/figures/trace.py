@@ -17,11 +17,9 @@ def trace_figure(trace: Trace) -> go.Figure:
     start, end = trace.subject_span
     labels = [f"{token}*" if start <= i < end else token for i, token in enumerate(trace.tokens)]
     grids = {kind: grid.T.tolist() for kind, grid in trace.grids.items()}
-    title = (
-        f"“{trace.prompt} → {trace.answer}”: P(answer) gained by restoring one clean state<br>"
-        f"<sup>clean {trace.clean:.2f}, subject* corrupted {trace.corrupted:.2f}; mean of {trace.samples} noise draws</sup>"
-    )
-    return _heat_maps(grids, labels, title)
+    title = f"“{trace.prompt} → {trace.answer}”: P(answer) gained by restoring one clean state"
+    note = f"clean {trace.clean:.2f}, subject* corrupted {trace.corrupted:.2f}; mean of {trace.samples} noise draws"
+    return _heat_maps(grids, labels, title, note)
 
 
 def average_figure(average: AverageTrace) -> go.Figure:
@@ -29,14 +27,11 @@ def average_figure(average: AverageTrace) -> go.Figure:
     grids = {kind: average.grid(kind).T.tolist() for kind in average.effects}
     cells = [cell for rows in average.effects.values() for row in rows for cell in row if cell.n]
     widest = max((cell.high - cell.low) / 2 for cell in cells)
-    title = (
-        f"Average indirect effect over {average.n} facts<br>"
-        f"<sup>95 % intervals are at most ±{widest:.2f}; {average.unknown} facts that the model does not know are left out</sup>"
-    )
-    return _heat_maps(grids, [f"{role} token" for role in ROLES], title)
+    note = f"95 % intervals are at most ±{widest:.2f}; {average.unknown} facts that the model does not know are left out"
+    return _heat_maps(grids, [f"{role} token" for role in ROLES], f"Average indirect effect over {average.n} facts", note)
 
 
-def _heat_maps(grids: dict[str, list[list[float]]], labels: Sequence[str], title: str) -> go.Figure:
+def _heat_maps(grids: dict[str, list[list[float]]], labels: Sequence[str], title: str, note: str) -> go.Figure:
     figure = make_subplots(
         cols=len(grids), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=[TITLES.get(kind, kind) for kind in grids]
     )
@@ -58,4 +53,4 @@ def _heat_maps(grids: dict[str, list[list[float]]], labels: Sequence[str], title
         figure.add_trace(heat, row=1, col=column)
         figure.update_xaxes(title="layer", dtick=max(1, len(grid[0]) // 8), row=1, col=column)
     figure.update_yaxes(autorange="reversed", ticktext=list(labels), tickvals=[f"{i} {label}" for i, label in enumerate(labels)])
-    return styled(figure, title, height=200 + 28 * len(labels)).update_layout(margin={"t": 104})
+    return styled(figure, title, note, height=180 + 28 * len(labels)).update_layout(margin={"t": 88})

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from loci.auditing import Scorecard, audit, audit_singles, counterfactuals
-from loci.editing import default_layer, edit, key_covariance
+from loci.auditing import Scorecard, audit, audit_method
+from loci.editing import edit
 from loci.facts import Fact, FactSet
 from loci.figures import Ladder
 from loci.locating import Neurons, Trace, neurons, trace
@@ -82,9 +82,7 @@ def tell(model: Model, fact: Fact, world: FactSet, *, more: int = 20, seed: int 
     best = [(layer, neuron) for layer, neuron, _ in cells.top(3)]
     cards = read_many(model, best, sample_text(model, READING_TOKENS), top=6)
     stage("making the edit")
-    layer = default_layer(model)
-    covariance = key_covariance(model, layer)
-    patch = edit(model, [fact], layer=layer, covariance=covariance)
+    patch = edit(model, [fact])
     stage("auditing it")
     states = {"base": dict(next_tokens(model, fact.text))}
     with patch.applied(model):
@@ -92,8 +90,7 @@ def tell(model: Model, fact: Fact, world: FactSet, *, more: int = 20, seed: int 
     states["undone"] = dict(next_tokens(model, fact.text))
     card = audit(model, patch, world, seed=seed)
     stage(f"auditing {more} more edits, each on the untouched base")
-    wishes = counterfactuals(world, more, seed)
-    others = audit_singles(model, wishes, lambda wish: edit(model, [wish], layer=layer, covariance=covariance), world, seed=seed)
+    others = audit_method(model, world, more, seed=seed)
     return Story(
         model=model.name,
         fingerprint=before,
