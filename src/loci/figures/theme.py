@@ -17,7 +17,7 @@ def styled(figure: go.Figure, title: str, note: str = "", *, height: int) -> go.
             "text": f"{title}<br><span style='font-size:12px'>{note}</span>" if note else title,
             "x": 0,
             "xanchor": "left",
-            "y": 1,
+            "y": 0.97,
             "yanchor": "top",
             "yref": "container",
             "pad": {"t": 12},
