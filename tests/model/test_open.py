@@ -58,6 +58,15 @@ def test_other_bad_sources(tmp_path: Path, demo: Model) -> None:
         open_model("demo", device="hyperdrive")
 
 
+def test_unknown_hub_id_without_a_network_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.getaddrinfo", no_network)
+    with pytest.raises(ModelError, match="not in the local cache"):
+        open_model("nobody/no-such-model-here")
+
+
 def test_truncated_weights(tmp_path: Path, demo: Model) -> None:
     demo.hf.save_pretrained(tmp_path)
     demo.tokenizer.save_pretrained(tmp_path)

@@ -1,10 +1,13 @@
 """Open a model: the embedded one, a local folder, or a hub id. The only file that knows `transformers`."""
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import torch
 from safetensors import SafetensorError
@@ -30,7 +33,8 @@ def open_model(
     checkpoint's own code is run only with `trust_remote_code`. Raises `ModelError`.
     """
     path = _resolve(source)
-    kwargs: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    offline = not Path(path).is_dir() and not _hub_reachable()
+    kwargs: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": offline}
     with quiet():
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -38,6 +42,10 @@ def open_model(
             tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
             hf = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(dtype), use_safetensors=True, **kwargs)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            if offline:
+                raise ModelError(
+                    f"{path!r} is no folder and not in the local cache, and the model hub cannot be reached"
+                ) from error
             raise ModelError(f"cannot open {str(source)!r}: {_first_sentence(error)}") from error
     return Model(torch.nn.Module.to(hf, _device(device)), tokenizer, str(source), layout)
 
@@ -66,6 +74,19 @@ def _resolve(source: str | Path) -> str:
     return str(path)
 
 
+def _hub_reachable() -> bool:
+    """Whether the hub's name resolves, or a proxy is set that would know: asking first spares minutes of retries."""
+    from huggingface_hub.constants import ENDPOINT
+
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return True
+    try:
+        socket.getaddrinfo(urlparse(ENDPOINT).hostname, None)
+    except OSError:
+        return False
+    return True
+
+
 def _dtype(name: str) -> torch.dtype | str:
     found = getattr(torch, name, None)
     if name != "auto" and not isinstance(found, torch.dtype):
@@ -89,15 +110,18 @@ def _first_sentence(error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and warnings from transformers inside the block; what was set before is set again after it."""
+    """No progress bars and warnings from transformers and the hub in the block; what was set before is set again after it."""
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging
 
-    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    bars, level, hub_level = logging.is_progress_bar_enabled(), logging.get_verbosity(), hub.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    hub.set_verbosity_error()
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        hub.set_verbosity(hub_level)
         if bars:
             logging.enable_progress_bar()
