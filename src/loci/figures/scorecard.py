@@ -50,7 +50,7 @@ def _dots(rows: dict[str, Estimate], title: str, note: str) -> go.Figure:
             "thickness": 2,
         },
         text=[f"{e.value:.1%}  (n = {e.n})" for e in rows.values()],
-        textposition="top center",
+        textposition="top left",
         textfont={"size": 11, "color": MUTED},
         hovertemplate="%{y}: %{x:.3f}<extra></extra>",
     )
