@@ -55,7 +55,7 @@ def test_weights_are_views_that_reproduce_the_modules(model: Model, ids: Tensor)
     with model.watch(*points(model)) as at:
         logits = model(ids)
     for layer in range(model.n_layers):
-        pre = at[f"mlp_in.{layer}"] @ model.W_up(layer).T + model.b_up(layer)
+        pre = at[f"mlp_in.{layer}"] @ model.W_key(layer).T + model.b_key(layer)
         torch.testing.assert_close(pre, at[f"mlp_pre.{layer}"], atol=1e-5, rtol=1e-5)
         down = model.module("down", layer)
         torch.testing.assert_close(

@@ -1,6 +1,7 @@
-"""Where the parts of a decoder are, family by family: one table, matched by structure and checked by shape.
+"""Where the parts of a decoder are, family by family: one table, matched by structure.
 
-A new family is a new row. Nothing in Loci asks for a model's name.
+A new family is a new row. Nothing in Loci asks for a model's name. A row that matches is not believed yet: `check` (in this room)
+runs the model once and compares.
 """
 
 from dataclasses import dataclass, fields
@@ -13,7 +14,10 @@ from loci.errors import ModelError
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of modules: the first five from the causal LM, the others from a block."""
+    """Paths of modules: blocks, embed, final_norm and unembed from the causal LM, the others from a block.
+
+    `gate` is the projection that goes through the non-linearity in a gated MLP (down(act(gate x) · up x)), empty elsewhere.
+    """
 
     family: str
     blocks: str
@@ -25,6 +29,7 @@ class Layout:
     mlp: str
     up: str
     down: str
+    gate: str = ""
 
 
 LAYOUTS = (
@@ -40,10 +45,23 @@ LAYOUTS = (
         up="mlp.c_fc",
         down="mlp.c_proj",
     ),
+    Layout(
+        family="llama",
+        blocks="model.layers",
+        embed="model.embed_tokens",
+        final_norm="model.norm",
+        unembed="lm_head",
+        attn="self_attn",
+        mlp_norm="post_attention_layernorm",
+        mlp="mlp",
+        up="mlp.up_proj",
+        down="mlp.down_proj",
+        gate="mlp.gate_proj",
+    ),
 )
 
 MODEL_PARTS = ("blocks", "embed", "final_norm", "unembed")
-BLOCK_PARTS = ("attn", "mlp_norm", "mlp", "up", "down")
+BLOCK_PARTS = ("attn", "mlp_norm", "mlp", "up", "down", "gate")
 
 
 def find_layout(hf: nn.Module, layouts: tuple[Layout, ...] = LAYOUTS) -> Layout:
@@ -65,7 +83,7 @@ def missing_parts(hf: nn.Module, layout: Layout) -> list[str]:
     lacking = [name for name in MODEL_PARTS if part(hf, paths[name]) is None]
     blocks = part(hf, layout.blocks)
     if isinstance(blocks, nn.ModuleList) and len(blocks):
-        lacking += [name for name in BLOCK_PARTS if part(blocks[0], paths[name]) is None]
+        lacking += [name for name in BLOCK_PARTS if paths[name] and part(blocks[0], paths[name]) is None]
     elif "blocks" not in lacking:
         lacking.append("blocks")
     return [f"{name} ({paths[name]})" for name in lacking]

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from loci.errors import ModelError
+from loci.model.check import check
 from loci.model.fingerprint import fingerprint
 from loci.model.hooks import Edit, Enough, attached
 from loci.model.layouts import Layout, find_layout, part
@@ -40,6 +41,7 @@ class Model:
         self.name = name
         self.layout = layout or find_layout(hf)
         self.blocks: Sequence[nn.Module] = list(_part(hf, self.layout.blocks).children())
+        check(self)
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self.layout.family}, {self.n_layers} layers × {self.d_model}, {self.d_mlp} neurons a layer)"
@@ -91,19 +93,21 @@ class Model:
         return _weight(_part(self.hf, self.layout.embed))
 
     def W_up(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
-        """Keys: row i is what neuron i looks for."""
-        up = self.module("up", layer)
-        return _weight(up).T if _is_conv1d(up) else _weight(up)
+        """Up projection: row i is what neuron i looks for (in a gated MLP: what scales it)."""
+        return _matrix(self.module("up", layer))
+
+    def W_key(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
+        """Keys: row i decides whether neuron i fires. The gate's rows in a gated MLP, the up projection's elsewhere."""
+        return _matrix(self.module("key", layer))
 
     def W_down(self, layer: int) -> Float[Tensor, "d_model d_mlp"]:
         """Values: column i is what neuron i writes."""
-        down = self.module("down", layer)
-        return _weight(down).T if _is_conv1d(down) else _weight(down)
+        return _matrix(self.module("down", layer))
 
-    def b_up(self, layer: int) -> Float[Tensor, " d_mlp"]:
-        """Thresholds of the neurons; zeros where the family has none."""
-        bias = self.module("up", layer).bias
-        return bias.detach() if isinstance(bias, Tensor) else torch.zeros_like(self.W_up(layer)[:, 0])
+    def b_key(self, layer: int) -> Float[Tensor, " d_mlp"]:
+        """Biases of the keys, minus the neurons' thresholds; zeros where the family has none."""
+        bias = getattr(self.module("key", layer), "bias", None)
+        return bias.detach() if isinstance(bias, Tensor) else torch.zeros_like(self.W_key(layer)[:, 0])
 
     @property
     def fingerprint(self) -> str:
@@ -186,6 +190,8 @@ class Model:
         """A part of the layout: of the model, or of the block at `layer`."""
         if name == "block" and layer is not None:
             return self.blocks[layer]
+        if name == "key":
+            name = "gate" if self.layout.gate else "up"
         return _part(self.hf if layer is None else self.blocks[layer], getattr(self.layout, name))
 
     def unembed(self, resid: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
@@ -223,9 +229,16 @@ class Call:
         return resid
 
     def with_resid(self, resid: Tensor) -> "Call":
-        if self.args:
-            return Call((resid, *self.args[1:]), self.kwargs)
-        return Call((), {**self.kwargs, "hidden_states": resid})
+        """The same call with another residual stream, in its batch size.
+
+        Rows are of one length and unpadded, so masks and positions are the same for all of them: one row stands for any number.
+        """
+        rows = len(self.resid)
+        same = len(resid) == rows
+        args, kwargs = (self.args, self.kwargs) if same else (_one_row(self.args, rows), _one_row(self.kwargs, rows))
+        if args:
+            return Call((resid, *args[1:]), kwargs)
+        return Call((), {**kwargs, "hidden_states": resid})
 
 
 @dataclass(frozen=True)
@@ -242,7 +255,7 @@ class Recording:
     def replay(self, layer: int, resid: Float[Tensor, "batch position d_model"], last: int | None = None) -> Logits:
         """Logits when block `layer` finds `resid`; only the `last` positions are unembedded where that is said.
 
-        Batch size may differ from the recording's where that was one. Hooks of `watch` and `patched` act as in a full run.
+        Batch size may differ from the recording's. Hooks of `watch` and `patched` act as in a full run.
         Cost: the blocks from `layer` on, and the unembedding of `last` positions.
         """
         for call, block in zip(self.calls[layer:], self.model.blocks[layer:], strict=True):
@@ -250,6 +263,15 @@ class Recording:
             out = block(*call.args, **call.kwargs)
             resid = out[0] if isinstance(out, tuple) else out
         return self.model.unembed(resid if last is None else resid[:, -last:])
+
+
+def _one_row(value: Any, rows: int) -> Any:
+    """Tensors with a row for each of the batch cut to the first, wherever they stand in a call's arguments."""
+    if isinstance(value, Tensor):
+        return value[:1] if value.ndim > 1 and len(value) == rows else value
+    if isinstance(value, dict):
+        return {key: _one_row(item, rows) for key, item in value.items()}
+    return tuple(_one_row(item, rows) for item in value) if isinstance(value, tuple) else value
 
 
 def by_length(items: Sequence[T], length: Callable[[T], int], budget: int) -> Iterator[list[int]]:
@@ -272,6 +294,11 @@ def _part(module: nn.Module, path: str) -> nn.Module:
 def _is_conv1d(module: nn.Module) -> bool:
     """GPT-2's projections keep their weight as [in, out]."""
     return not isinstance(module, nn.Linear) and hasattr(module, "nf")
+
+
+def _matrix(module: nn.Module) -> Float[Tensor, "out in"]:
+    """A projection's weight as [out, in], a view whatever way the module keeps it."""
+    return _weight(module).T if _is_conv1d(module) else _weight(module)
 
 
 def _weight(module: nn.Module) -> Tensor:

@@ -43,7 +43,7 @@ POINTS = (
         "blocks.{}.mlp.hook_in", "mlps_input[{}]",
     ),
     Point(
-        "mlp_pre", "up", "out", "batch position d_mlp", "answers to the keys before the non-linearity",
+        "mlp_pre", "key", "out", "batch position d_mlp", "answers to the keys before the non-linearity: of the gate, where there is one",
         "blocks.{}.mlp.hook_pre",
     ),
     Point(

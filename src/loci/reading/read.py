@@ -1,6 +1,6 @@
 """Read one MLP neuron: what it looks for, and what it writes.
 
-    key   W_up[i]      the contexts in which it is largest, and how often it fires
+    key   W_key[i]     the contexts in which it is largest, and how often it fires
     value W_down[:, i] the tokens it promotes and suppresses:  W_U · (γ ⊙ (v − mean v))
 
 The value is projected through the final norm's centring and gain, without its scale, which depends on the token: the numbers rank
@@ -111,9 +111,9 @@ def read_many(
         ]
         promotes, suppresses = promoted(model, layer, neuron, top)
         key, value, bias = (
-            model.W_up(layer)[neuron].float(),
+            model.W_key(layer)[neuron].float(),
             model.W_down(layer)[:, neuron].float(),
-            model.b_up(layer)[neuron],
+            model.b_key(layer)[neuron],
         )
         cards.append(
             NeuronCard(
@@ -148,13 +148,27 @@ def _named(model: Model, best: torch.return_types.topk) -> Scored:
     return tuple((model.token_text(i), s) for i, s in zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
 
+@torch.no_grad()
 def project(model: Model, vector: Float[Tensor, " d_model"]) -> Float[Tensor, " d_vocab"]:
     """A residual direction in the vocabulary: through the final norm's centring and gain, without its scale and bias."""
+    gain, centres = norm_gain(model)
+    return (model.W_U @ (gain * (vector - vector.mean() if centres else vector))).float()
+
+
+@torch.no_grad()
+def norm_gain(model: Model) -> tuple[Float[Tensor, " d_model"], bool]:
+    """The final norm's gain γ, and whether it takes the mean off: norm(x) = γ ⊙ z / rms(z) + β, with z = x − mean x or z = x.
+
+    Asked of the norm itself, as families keep γ in different ways (as it is, minus one, or not at all): with x of ±1,
+    γ = (norm(x) − norm(−x)) / 2, divided by what a norm without gain would give.
+    """
     norm = model.module("final_norm")
-    centred = vector - vector.mean() if isinstance(norm, torch.nn.LayerNorm) else vector
-    gain = norm.weight
-    assert isinstance(gain, Tensor)
-    return (model.W_U @ (gain * centred)).float()
+    x = torch.ones(model.d_model, device=model.device, dtype=model.dtype)
+    x[1::2] = -1
+    plain = norm(x)
+    centres = torch.allclose(norm(x + 1), plain, atol=1e-2 * float(plain.abs().max()))
+    z = x - x.mean() if centres else x
+    return (plain - norm(-x)) / (2 * z / z.square().mean().sqrt()), centres
 
 
 def _trigger(model: Model, text: str, position: int, value: float) -> Trigger:
