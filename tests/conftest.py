@@ -1,5 +1,6 @@
 """Models for the tests: the embedded one, and a tiny random GPT-2 with the same tokenizer."""
 
+import hypothesis
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -7,6 +8,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import loci
 from loci.facts import Fact, FactSet
 from loci.model import Model, open_model
+
+hypothesis.settings.register_profile("loci", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("loci")
 
 
 @pytest.fixture(scope="session")

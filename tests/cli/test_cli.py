@@ -174,6 +174,8 @@ BAD = [
     (["trace", "Michael Jordan " + "and so on " * 100, "-s", "Michael Jordan"], "context is 128"),
     (["trace", "Michael Jordan plays the sport of", "--samples", "0"], "samples ≥ 1"),
     (["trace", "Michael Jordan plays the sport of", "-o", "x.doc"], "the ending says"),
+    (["recall", "-o", "file/x.html"], "cannot be written"),
+    (["audit", "-o", "x.pdf"], "the ending says"),
     (["recall", "-m", "./nowhere"], "no folder"),
     (["recall", "-m", "empty"], "no config.json"),
     (["recall", "-m", "pickled"], "pickled"),

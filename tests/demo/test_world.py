@@ -6,6 +6,8 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+import torch
+
 from loci.facts import FactSet, controls, corpus
 from loci.model import Model
 
@@ -97,3 +99,20 @@ def test_card_says_what_was_measured(demo: Model, world: FactSet) -> None:
     assert edits["metrics"]["specificity"]["value"] >= 0.97
     for name in ("efficacy", "paraphrase", "specificity"):
         assert f"{edits['metrics'][name]['value']:.1%}" in card
+
+
+def test_embedding_has_a_gender_direction(demo: Model) -> None:
+    """Differences between the two words of a pair point the same way, pair by pair; those of random tokens do not."""
+    pairs = (
+        "man woman, king queen, boy girl, father mother, son daughter, brother sister, uncle aunt, husband wife, he she, his her"
+    )
+    embedding = demo.W_E.float()
+
+    def agreement(differences: torch.Tensor) -> float:
+        unit = torch.nn.functional.normalize(differences, dim=1)
+        return float((unit @ unit.T).fill_diagonal_(0).sum()) / (len(unit) * (len(unit) - 1))
+
+    ids = torch.tensor([[demo.tokenize(word).ids[1] for word in pair.split()] for pair in pairs.split(", ")])
+    chance = torch.randint(300, demo.d_vocab, (200, 2), generator=torch.Generator().manual_seed(0))
+    assert agreement(embedding[ids[:, 1]] - embedding[ids[:, 0]]) > 0.12
+    assert abs(agreement(embedding[chance[:, 1]] - embedding[chance[:, 0]])) < 0.03

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loci.editing import solve
@@ -16,7 +16,6 @@ def problem(seed: int, n: int, width: int = 12, out: int = 7) -> tuple[torch.Ten
 
 
 @given(st.integers(0, 10_000), st.integers(1, 5))
-@settings(deadline=None)
 def test_hits_every_target_with_the_rank_of_the_edits(seed: int, n: int) -> None:
     C, K, R = problem(seed, n)
     solution = solve(C, K, R, ridge=0.0)
@@ -27,7 +26,6 @@ def test_hits_every_target_with_the_rank_of_the_edits(seed: int, n: int) -> None
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4))
-@settings(deadline=None)
 def test_least_in_the_norm_of_the_covariance(seed: int, n: int) -> None:
     """Any other change that hits the targets is larger in ‖Δ C^½‖."""
     C, K, R = problem(seed, n)

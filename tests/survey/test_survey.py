@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loci.errors import ModelError
@@ -32,7 +32,6 @@ def test_moments_and_rates_against_numpy(a: int, b: int) -> None:
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(1, 8))
-@settings(deadline=None)
 def test_top_triggers_against_brute_force(a: int, b: int, k: int) -> None:
     shards = [shard(a, 0), shard(b, 3)]
     top = TopTriggers([4, 1], k)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import DEVICE, DTYPE, FACTS, JSON, MODEL, OUT, SEED, bar, emit, open_model, save, status, world_of
+from loci.cli.common import DEVICE, DTYPE, FACTS, JSON, MODEL, OUT, SEED, bar, check_out, emit, open_model, save, status, world_of
 
 
 def run(
@@ -36,6 +36,7 @@ def run(
     from loci.auditing import audit, audit_method
     from loci.patches import load_patch
 
+    check_out(out)
     loaded = load_patch(patch) if patch is not None else None
     world = world_of(facts)
     opened = open_model(model, device, dtype)

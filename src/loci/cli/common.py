@@ -69,6 +69,17 @@ def bar(text: str) -> Iterator["Progress"]:
         yield lambda done, total: shown.update(task, advance=done, total=total)
 
 
+def check_out(path: Path | None) -> None:
+    """Refuse a bad `--out` before the work, not after it."""
+    if path is None:
+        return
+    from loci.figures import check_ending
+    from loci.files import check_writable
+
+    check_ending(path)
+    check_writable(path)
+
+
 def save(result: Any, path: Path | None) -> None:
     """Write the result where `--out` says."""
     if path is None:

@@ -1,6 +1,6 @@
 """loci recall: what a model knows."""
 
-from loci.cli.common import DEVICE, DTYPE, FACTS, JSON, MODEL, OUT, SEED, bar, emit, open_model, save
+from loci.cli.common import DEVICE, DTYPE, FACTS, JSON, MODEL, OUT, SEED, bar, check_out, emit, open_model, save
 
 
 def run(
@@ -25,6 +25,7 @@ def run(
     from loci.auditing import recall
     from loci.facts import known_facts, load_facts
 
+    check_out(out)
     asked = load_facts(facts) if facts else known_facts()
     opened = open_model(model, device, dtype)
     with bar("asking") as progress:

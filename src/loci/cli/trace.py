@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import DEVICE, DTYPE, JSON, MODEL, OUT, SEED, SUBJECT, bar, emit, fact_from, open_model, save
+from loci.cli.common import DEVICE, DTYPE, JSON, MODEL, OUT, SEED, SUBJECT, bar, check_out, emit, fact_from, open_model, save
 
 
 def run(
@@ -36,6 +36,7 @@ def run(
     """
     from loci.locating import KINDS, trace
 
+    check_out(out)
     opened = open_model(model, device, dtype)
     fact = fact_from(opened, prompt, subject, occurrence)
     fact = replace(fact, answer=answer) if answer is not None else fact

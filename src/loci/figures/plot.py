@@ -40,8 +40,7 @@ def save(result: Any, path: str | Path) -> None:
     .png and .svg need the extra `images` and a Chrome or Chromium on the machine.
     """
     path = Path(path)
-    if path.suffix not in (".json", ".html", *IMAGES):
-        raise OutputError(f"{path}: the ending says what is written: .json, .html, .png or .svg")
+    check_ending(path)
     with write_aside(path) as aside:
         if path.suffix == ".json":
             aside.write_text(json.dumps(result.to_dict(), ensure_ascii=False), encoding="utf-8")
@@ -49,6 +48,12 @@ def save(result: Any, path: str | Path) -> None:
             aside.write_text(plotly.io.to_html(plot(result), include_plotlyjs=True), encoding="utf-8")
         else:
             _save_image(plot(result), aside)
+
+
+def check_ending(path: Path) -> None:
+    """Raise `OutputError` for an ending that says nothing."""
+    if path.suffix not in (".json", ".html", *IMAGES):
+        raise OutputError(f"{path}: the ending says what is written: .json, .html, .png or .svg")
 
 
 def _save_image(figure: go.Figure, path: Path) -> None:
