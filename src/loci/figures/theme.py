@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 INK = "#1f2430"
 MUTED = "#8a90a0"
 PAPER = "#ffffff"
-BLUE, ORANGE, GREEN, GREY = "#2f5fb3", "#d1662b", "#3c8d5a", "#b8bdc9"
+BLUE, ORANGE, GREY = "#2f5fb3", "#d1662b", "#b8bdc9"
 DIVERGING = [[0.0, "#b4541c"], [0.25, "#eeb68f"], [0.5, "#ffffff"], [0.75, "#8fb0e2"], [1.0, "#1d4791"]]
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
 
