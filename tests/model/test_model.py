@@ -1,21 +1,20 @@
 """The model room against plain Hugging Face."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from loci.errors import ModelError
-from loci.model import POINTS, Layout, Model, by_length
-from loci.model.points import ONCE
+from loci.model import LAYOUTS, Model, by_length
+from loci.model.points import ATTENTION, ONCE
 
 
 def points(model: Model) -> list[str]:
-    return [
-        p.name if p.name in ONCE else f"{p.name}.{layer}"
-        for p in POINTS
-        for layer in range(1 if p.name in ONCE else model.n_layers)
-    ]
+    stems = [stem for stem in model.points() if stem not in ATTENTION]
+    return [name for stem in stems for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(model.n_layers)])]
 
 
 @pytest.fixture(params=["tiny", "demo"])
@@ -145,10 +144,12 @@ def test_unknown_family_says_what_is_missing(demo: Model) -> None:
 
 
 def test_layout_can_be_given(demo: Model) -> None:
-    layout = Layout(
-        "mine", "transformer.h", "transformer.wte", "transformer.ln_f", "lm_head", "attn", "ln_2", "mlp", "mlp.c_fc", "mlp.c_proj"
-    )
-    assert Model(demo.hf, demo.tokenizer, "mine", layout).n_layers == demo.n_layers
+    mine = replace(LAYOUTS[0], family="mine")
+    assert Model(demo.hf, demo.tokenizer, "mine", mine).layout.family == "mine"
+    with pytest.raises(ModelError, match="does not hold"):
+        Model(demo.hf, demo.tokenizer, "mine", replace(mine, parallel=True))
+    with pytest.raises(ModelError, match="no part 'up'"):
+        Model(demo.hf, demo.tokenizer, "mine", replace(mine, up="mlp.nowhere"))
 
 
 def test_by_length_keeps_every_item_once() -> None:

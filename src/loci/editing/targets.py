@@ -115,7 +115,7 @@ class _View:
             at[rows, self.subjects] = 1
             return out + at * delta.to(out.dtype)
 
-        with self.run.model.patched({f"mlp_out.{self.layer}": add}):
+        with self.run.model.patched({f"mlp_raw.{self.layer}": add}):
             return self.run.replay(self.layer, self.run.resid_pre(self.layer), self.last)
 
     def logprobs(self, logits: Float[Tensor, "context position d_vocab"]) -> Float[Tensor, "context last d_vocab"]:
@@ -188,9 +188,9 @@ def _sampled(model: Model, start: Sequence[int], count: int, tokens: int, seed: 
 
 
 def _record(model: Model, ids: Tensor, layer: int, subjects: list[int], last: int, targets: Tensor) -> _View:
-    with model.watch(f"mlp_act.{layer}", f"mlp_out.{layer}") as reads:
+    with model.watch(f"mlp_act.{layer}", f"mlp_raw.{layer}") as reads:
         run = model.record(ids)
     rows, columns = torch.arange(len(subjects)), torch.tensor(subjects)
-    keys, outputs = reads[f"mlp_act.{layer}"][rows, columns], reads[f"mlp_out.{layer}"][rows, columns]
+    keys, outputs = reads[f"mlp_act.{layer}"][rows, columns], reads[f"mlp_raw.{layer}"][rows, columns]
     weights = torch.ones(len(subjects), last, device=model.device)
     return _View(run, layer, columns, last, targets, weights, keys.float(), outputs.float())

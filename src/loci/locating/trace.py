@@ -127,7 +127,7 @@ def trace(
 def noise_on(model: Model, subject: Span, samples: int, noise: float, seed: int) -> Edit:
     """Add the same seeded draws to the subject's embeddings, whatever the run."""
     generator = torch.Generator().manual_seed(seed)
-    scale = noise * float(model.W_E.float().std())
+    scale = noise * model.embed_scale * float(model.W_E.float().std())
     draws = torch.randn(samples, subject[1] - subject[0], model.d_model, generator=generator) * scale
 
     def corrupt(embed: Tensor) -> Tensor:

@@ -3,9 +3,10 @@
 from loci.model.answers import AnswerScore, answer_of, complete, first_sentence, next_tokens, score_answers
 from loci.model.hooks import Edit
 from loci.model.layouts import LAYOUTS, Layout
-from loci.model.model import Logits, Model, Recording, by_length
+from loci.model.model import Logits, Model, by_length
 from loci.model.open import open_model, quiet
 from loci.model.points import POINTS, Point
+from loci.model.replay import Recording
 from loci.model.tokens import Tokens
 
 __all__ = [

@@ -1,47 +1,99 @@
-"""Reads and patches, alive exactly as long as their `with` block.
+"""Reads and patches, alive exactly as long as their `with` block."""
 
-Modules return a tensor or a tuple whose first item is the tensor; both are read and replaced alike.
-"""
-
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from loci.model.lenses import Lens
+
 Edit = Callable[[Tensor], Tensor | None]
+Side = Literal["in", "out"]
 
 
 class Enough(Exception):
     """Raised inside a forward pass once all that was asked for has been read."""
 
 
-def attach(module: nn.Module, side: str, edit: Edit) -> RemovableHandle:
-    """Call `edit` with the module's first input or its output; a tensor that it returns takes the place of the old one."""
+class Place(NamedTuple):
+    """Where a named tensor is: at a module's input or output, behind a lens."""
+
+    module: nn.Module
+    side: Side
+    lens: Lens
+
+
+def attach(place: Place, edit: Edit) -> RemovableHandle:
+    """Call `edit` with the tensor at a place; a tensor that it returns takes the place of the old one."""
+    module, side, lens = place
     if side == "in":
-        return module.register_forward_pre_hook(lambda _, args, kwargs: _edit_input(edit, args, kwargs), with_kwargs=True)
-    return module.register_forward_hook(lambda _, args, output: _edit_output(edit, output))
+        return module.register_forward_pre_hook(lambda _, args, kwargs: _edit_input(lens, edit, args, kwargs), with_kwargs=True)
+    return module.register_forward_hook(lambda _, args, output: lens.through(edit, output))
 
 
-def _edit_input(edit: Edit, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    if args:
-        new = edit(args[0])
-        return None if new is None else ((new, *args[1:]), kwargs)
-    new = edit(kwargs["hidden_states"])
-    return None if new is None else (args, {**kwargs, "hidden_states": new})
-
-
-def _edit_output(edit: Edit, output: Any) -> Any:
-    new = edit(output[0] if isinstance(output, tuple) else output)
-    return new if new is None or not isinstance(output, tuple) else (new, *output[1:])
+def _edit_input(
+    lens: Lens, edit: Edit, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    new = lens.through(edit, args[0] if args else kwargs["hidden_states"])
+    if new is None:
+        return None
+    return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": new})
 
 
 @contextmanager
-def attached(edits: Mapping[tuple[nn.Module, str], list[Edit]]) -> Iterator[None]:
+def attached(edits: Sequence[tuple[Place, Edit]]) -> Iterator[None]:
     """Attach all of them in order; detach them whatever happens."""
     with ExitStack() as stack:
-        for (module, side), fns in edits.items():
-            for fn in fns:
-                stack.callback(attach(module, side, fn).remove)
+        for place, edit in edits:
+            stack.callback(attach(place, edit).remove)
         yield
+
+
+SOFTMAX = (torch.softmax, torch.nn.functional.softmax, Tensor.softmax)
+
+
+class Softmaxes(TorchFunctionMode):
+    """Edits of what the softmax inside an attention module takes ("attn_scores") and gives ("attn_probs").
+
+    No family has a module there. Attention must be computed step by step ("eager") for its softmax to be seen.
+    """
+
+    def __init__(self, attentions: Mapping[nn.Module, Mapping[str, Sequence[Edit]]]) -> None:
+        super().__init__()
+        self._edits = attentions
+        self._inside: list[nn.Module] = []
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for attention in self._edits:
+                stack.callback(attention.register_forward_pre_hook(self._enter).remove)
+                stack.callback(attention.register_forward_hook(self._leave).remove)
+            stack.callback(self._inside.clear)
+            stack.enter_context(self)
+            yield
+
+    def _enter(self, module: nn.Module, *_: Any) -> None:
+        self._inside[:] = [module]
+
+    def _leave(self, *_: Any) -> None:
+        self._inside.clear()
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if not self._inside or func not in SOFTMAX:
+            return func(*args, **kwargs)
+        edits = self._edits[self._inside[0]]
+        scores = _edited(args[0], edits.get("attn_scores", ()))
+        return _edited(func(scores, *args[1:], **kwargs), edits.get("attn_probs", ()))
+
+
+def _edited(tensor: Tensor, edits: Sequence[Edit]) -> Tensor:
+    for edit in edits:
+        new = edit(tensor)
+        tensor = tensor if new is None else new
+    return tensor

@@ -1,10 +1,11 @@
 """Where the parts of a decoder are, family by family: one table, matched by structure.
 
-A new family is a new row. Nothing in Loci asks for a model's name. A row that matches is not believed yet: `check` (in this room)
-runs the model once and compares.
+A new family is a new row. Nothing in Loci asks for a model's name. A row that matches is not believed yet: `invariants` (in this
+room) runs the model once and compares; of several rows that match, the first that adds up is taken.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from torch import nn
@@ -12,81 +13,231 @@ from torch import nn
 from loci.errors import ModelError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Paths of modules: blocks, embed, final_norm and unembed from the causal LM, the others from a block.
+    """Paths of modules: the first four from the causal LM, the others from a block; empty where a family has no such part.
 
-    `gate` is the projection that goes through the non-linearity in a gated MLP (down(act(gate x) · up x)), empty elsewhere.
+    Where q, k and v (or gate and up) have one path, one projection holds them all.
     """
 
     family: str
     blocks: str
     embed: str
     final_norm: str
-    unembed: str
+    unembed: str = "lm_head"
     attn: str
-    mlp_norm: str
-    mlp: str
-    up: str
-    down: str
+    attn_norm: str = ""
+    q: str = ""
+    k: str = ""
+    v: str = ""
+    o: str = ""
+    attn_post: str = ""
+    """Norm behind attention: what the residual stream gains is its output."""
+    mlp: str = ""
+    mlp_norm: str = ""
+    up: str = ""
     gate: str = ""
+    """The projection that goes through the non-linearity in a gated MLP: down(act(gate x) · up x)."""
+    down: str = ""
+    mlp_post: str = ""
+    """Norm behind the MLP."""
+    router: str = ""
+    experts: str = ""
+    """A mixture of experts: `gate_up_proj` [expert, 2·d_mlp, d_model] and `down_proj` [expert, d_model, d_mlp]."""
+    parallel: bool = False
+    """Attention and MLP read the same residual stream: there is no stream between them."""
+    grouped: bool = False
+    """A fused q, k, v holds them head group by head group (q … q, k, v), not first all q, then all k, then all v."""
+    flat: tuple[str, ...] = ()
+    """Parts that see all rows of a batch as one list of tokens."""
+    adds_in_place: bool = False
+    """The block adds to the MLP's output in place: what is read there must be a copy."""
 
+
+GPT2 = Layout(
+    family="gpt2",
+    blocks="transformer.h",
+    embed="transformer.wte",
+    final_norm="transformer.ln_f",
+    attn="attn",
+    attn_norm="ln_1",
+    q="attn.c_attn",
+    k="attn.c_attn",
+    v="attn.c_attn",
+    o="attn.c_proj",
+    mlp="mlp",
+    mlp_norm="ln_2",
+    up="mlp.c_fc",
+    down="mlp.c_proj",
+)
+LLAMA = Layout(
+    family="llama",
+    blocks="model.layers",
+    embed="model.embed_tokens",
+    final_norm="model.norm",
+    attn="self_attn",
+    attn_norm="input_layernorm",
+    q="self_attn.q_proj",
+    k="self_attn.k_proj",
+    v="self_attn.v_proj",
+    o="self_attn.o_proj",
+    mlp="mlp",
+    mlp_norm="post_attention_layernorm",
+    up="mlp.up_proj",
+    gate="mlp.gate_proj",
+    down="mlp.down_proj",
+)
+GEMMA2 = replace(
+    LLAMA,
+    family="gemma2",
+    attn_post="post_attention_layernorm",
+    mlp_norm="pre_feedforward_layernorm",
+    mlp_post="post_feedforward_layernorm",
+)
+NEOX = Layout(
+    family="neox",
+    blocks="gpt_neox.layers",
+    embed="gpt_neox.embed_in",
+    final_norm="gpt_neox.final_layer_norm",
+    attn="attention",
+    attn_norm="input_layernorm",
+    q="attention.query_key_value",
+    k="attention.query_key_value",
+    v="attention.query_key_value",
+    o="attention.dense",
+    mlp="mlp",
+    mlp_norm="post_attention_layernorm",
+    up="mlp.dense_h_to_4h",
+    down="mlp.dense_4h_to_h",
+    parallel=True,
+    grouped=True,
+)
+BLOOM = Layout(
+    family="bloom",
+    blocks="transformer.h",
+    embed="transformer.word_embeddings",
+    final_norm="transformer.ln_f",
+    attn="self_attention",
+    attn_norm="input_layernorm",
+    q="self_attention.query_key_value",
+    k="self_attention.query_key_value",
+    v="self_attention.query_key_value",
+    o="self_attention.dense",
+    mlp="mlp",
+    mlp_norm="post_attention_layernorm",
+    up="mlp.dense_h_to_4h",
+    down="mlp.dense_4h_to_h",
+    grouped=True,
+)
+FALCON = replace(BLOOM, family="falcon", adds_in_place=True)
 
 LAYOUTS = (
-    Layout(
-        family="gpt2",
-        blocks="transformer.h",
-        embed="transformer.wte",
-        final_norm="transformer.ln_f",
-        unembed="lm_head",
-        attn="attn",
-        mlp_norm="ln_2",
-        mlp="mlp",
-        up="mlp.c_fc",
-        down="mlp.c_proj",
+    GPT2,
+    replace(
+        GPT2,
+        family="gpt-neo",
+        q="attn.attention.q_proj",
+        k="attn.attention.k_proj",
+        v="attn.attention.v_proj",
+        o="attn.attention.out_proj",
     ),
+    replace(
+        GPT2,
+        family="gpt-j",
+        q="attn.q_proj",
+        k="attn.k_proj",
+        v="attn.v_proj",
+        o="attn.out_proj",
+        mlp_norm="ln_1",
+        up="mlp.fc_in",
+        down="mlp.fc_out",
+        parallel=True,
+    ),
+    NEOX,
+    replace(NEOX, family="neox-sequential", parallel=False),
     Layout(
-        family="llama",
-        blocks="model.layers",
-        embed="model.embed_tokens",
-        final_norm="model.norm",
-        unembed="lm_head",
+        family="opt",
+        blocks="model.decoder.layers",
+        embed="model.decoder.embed_tokens",
+        final_norm="model.decoder.final_layer_norm",
         attn="self_attn",
-        mlp_norm="post_attention_layernorm",
-        mlp="mlp",
-        up="mlp.up_proj",
-        down="mlp.down_proj",
-        gate="mlp.gate_proj",
+        attn_norm="self_attn_layer_norm",
+        q="self_attn.q_proj",
+        k="self_attn.k_proj",
+        v="self_attn.v_proj",
+        o="self_attn.out_proj",
+        mlp_norm="final_layer_norm",
+        up="fc1",
+        down="fc2",
+        flat=("mlp_norm", "up", "down"),
     ),
+    replace(FALCON, family="falcon-two-norms", attn_norm="ln_attn", mlp_norm="ln_mlp", parallel=True),
+    BLOOM,
+    replace(FALCON, mlp_norm="input_layernorm", parallel=True),
+    LLAMA,
+    GEMMA2,
+    replace(
+        GEMMA2,
+        family="gemma3-multimodal",
+        blocks="model.language_model.layers",
+        embed="model.language_model.embed_tokens",
+        final_norm="model.language_model.norm",
+    ),
+    replace(GEMMA2, family="olmo2", attn_norm="", mlp_norm=""),
+    replace(LLAMA, family="llama-parallel", mlp_norm="input_layernorm", parallel=True),
+    replace(
+        LLAMA,
+        family="phi",
+        final_norm="model.final_layernorm",
+        o="self_attn.dense",
+        mlp_norm="input_layernorm",
+        up="mlp.fc1",
+        gate="",
+        down="mlp.fc2",
+        parallel=True,
+    ),
+    replace(
+        LLAMA,
+        family="phi3",
+        q="self_attn.qkv_proj",
+        k="self_attn.qkv_proj",
+        v="self_attn.qkv_proj",
+        up="mlp.gate_up_proj",
+        gate="mlp.gate_up_proj",
+    ),
+    replace(LLAMA, family="mixtral", up="", gate="", down="", router="mlp.gate", experts="mlp.experts", flat=("router",)),
 )
 
 MODEL_PARTS = ("blocks", "embed", "final_norm", "unembed")
-BLOCK_PARTS = ("attn", "mlp_norm", "mlp", "up", "down", "gate")
+BLOCK_PARTS = (
+    "attn", "attn_norm", "q", "k", "v", "o", "attn_post",
+    "mlp", "mlp_norm", "up", "gate", "down", "mlp_post", "router", "experts",
+)  # fmt: skip
+PARTS = MODEL_PARTS + BLOCK_PARTS
 
 
-def find_layout(hf: nn.Module, layouts: tuple[Layout, ...] = LAYOUTS) -> Layout:
-    """The first row of the table whose parts are all there. Raises `ModelError` saying what the nearest row lacks."""
-    missing = {layout.family: missing_parts(hf, layout) for layout in layouts}
-    for layout in layouts:
-        if not missing[layout.family]:
-            return layout
-    nearest = min(missing, key=lambda family: len(missing[family]))
+def candidates(hf: nn.Module, layouts: Sequence[Layout] = LAYOUTS) -> list[Layout]:
+    """The rows of the table whose parts are all there. Raises `ModelError` with what the nearest row finds and lacks."""
+    lacking = {layout: missing_parts(hf, layout) for layout in layouts}
+    fitting = [layout for layout in layouts if not lacking[layout]]
+    if fitting:
+        return fitting
+    found_in = {layout: [name for name in PARTS if getattr(layout, name) and name not in lacking[layout]] for layout in layouts}
+    nearest = max(layouts, key=lambda layout: len(found_in[layout]))
     raise ModelError(
-        f"{type(hf).__name__}: no known layout fits; nearest is {nearest}, which lacks {', '.join(missing[nearest])} "
-        f"(known: {', '.join(missing)}). Pass layout=loci.Layout(...) to say where its parts are"
+        f"{type(hf).__name__}: no known layout fits; nearest is {nearest.family}, which lacks "
+        f"{', '.join(f'{name} ({getattr(nearest, name)})' for name in lacking[nearest])} and has {', '.join(found_in[nearest]) or 'nothing'} "
+        f"(known: {', '.join(layout.family for layout in layouts)}). Pass layout=loci.Layout(...) to say where its parts are"
     )
 
 
 def missing_parts(hf: nn.Module, layout: Layout) -> list[str]:
-    """The parts of a layout that this module does not have, as `part (path)`."""
-    paths = {field.name: getattr(layout, field.name) for field in fields(layout)}
-    lacking = [name for name in MODEL_PARTS if part(hf, paths[name]) is None]
+    """The parts of a layout that this module does not have; every block is looked at."""
+    lacking = [name for name in MODEL_PARTS if part(hf, getattr(layout, name)) is None]
     blocks = part(hf, layout.blocks)
-    if isinstance(blocks, nn.ModuleList) and len(blocks):
-        lacking += [name for name in BLOCK_PARTS if paths[name] and part(blocks[0], paths[name]) is None]
-    elif "blocks" not in lacking:
-        lacking.append("blocks")
-    return [f"{name} ({paths[name]})" for name in lacking]
+    found = list(blocks) if isinstance(blocks, nn.ModuleList) else []
+    paths = {name: getattr(layout, name) for name in BLOCK_PARTS if getattr(layout, name)}
+    return lacking + [name for name, path in paths.items() if not found or any(part(block, path) is None for block in found)]
 
 
 def part(module: nn.Module, path: str) -> nn.Module | None:

@@ -6,131 +6,79 @@
     run = model.record(ids)                       # once, then from layer L on as often as needed:
     logits = run.replay(L, resid)                 # nothing below L is computed again
 
-Inputs are batches of equal length, so that no padding is ever needed; `by_length` groups texts for that.
+Batches hold texts of equal length (`by_length`), or of any length with a mask (`padded`).
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property, partial
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from loci.errors import ModelError
-from loci.model.check import check
-from loci.model.fingerprint import fingerprint
-from loci.model.hooks import Edit, Enough, attached
-from loci.model.layouts import Layout, find_layout, part
-from loci.model.points import parse_point
-from loci.model.tokens import Tokens, tokenize
+from loci.model.hooks import Edit, Enough, Place, Softmaxes, attached
+from loci.model.invariants import TOLERANCE, difference, hold
+from loci.model.layouts import Layout, candidates
+from loci.model.lenses import COPY, FIRST, Lens, flat, half, heads, routing
+from loci.model.points import ATTENTION, BY_NAME, POINTS, Point, parse_point
+from loci.model.replay import Call, Recording
+from loci.model.tokens import Tokens, check_tokenizer, tokenize
+from loci.model.weights import Weights
 
 T = TypeVar("T")
 Logits = Float[Tensor, "batch position d_vocab"]
 Ids = Int[Tensor, "batch position"]
+Mask = Int[Tensor, "batch position"]
 
 
-class Model:
+class Model(Weights):
     """A causal language model of Hugging Face with named points, weights as views, and runs that replay."""
 
-    def __init__(self, hf: nn.Module, tokenizer: Any, name: str, layout: Layout | None = None) -> None:
-        self.hf = hf.eval()
+    def __init__(self, hf: nn.Module, tokenizer: Any, name: str, layout: Layout | None = None, *, bos: bool | None = None) -> None:
+        """Wrap a module. Without a `layout`, the first row of the table that fits and adds up; without `bos`, BOS by `tokenize`'s rule."""
         self.tokenizer = tokenizer
-        self.name = name
-        self.layout = layout or find_layout(hf)
-        self.blocks: Sequence[nn.Module] = list(_part(hf, self.layout.blocks).children())
-        check(self)
+        self.bos = bos
+        self._rows: dict[int, int] = {}
+        refused: list[str] = []
+        for row in [layout] if layout else candidates(hf):
+            super().__init__(hf.eval(), name, row)
+            reason = hold(self)
+            if reason is None:
+                break
+            refused.append(reason)
+        else:
+            raise ModelError(refused[0])
+        check_tokenizer(tokenizer, self.d_vocab, bos)
 
     def __repr__(self) -> str:
-        return f"Model({self.name!r}, {self.layout.family}, {self.n_layers} layers × {self.d_model}, {self.d_mlp} neurons a layer)"
-
-    # sizes -----------------------------------------------------------------------------------------------------------
-
-    @property
-    def n_layers(self) -> int:
-        return len(self.blocks)
-
-    @property
-    def d_vocab(self) -> int:
-        return self.W_U.shape[0]
-
-    @property
-    def d_model(self) -> int:
-        return self.W_U.shape[1]
-
-    @property
-    def d_mlp(self) -> int:
-        return self.W_up(0).shape[0]
-
-    @property
-    def n_ctx(self) -> int:
-        return int(self.config.max_position_embeddings)
-
-    @property
-    def config(self) -> Any:
-        return self.hf.config
-
-    @property
-    def device(self) -> torch.device:
-        return self.W_U.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.W_U.dtype
-
-    # weights as views of the real parameters -------------------------------------------------------------------------
-
-    @property
-    def W_U(self) -> Float[Tensor, "d_vocab d_model"]:
-        """Unembedding: one row a token."""
-        return _weight(_part(self.hf, self.layout.unembed))
-
-    @property
-    def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
-        """Embedding: one row a token."""
-        return _weight(_part(self.hf, self.layout.embed))
-
-    def W_up(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
-        """Up projection: row i is what neuron i looks for (in a gated MLP: what scales it)."""
-        return _matrix(self.module("up", layer))
-
-    def W_key(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
-        """Keys: row i decides whether neuron i fires. The gate's rows in a gated MLP, the up projection's elsewhere."""
-        return _matrix(self.module("key", layer))
-
-    def W_down(self, layer: int) -> Float[Tensor, "d_model d_mlp"]:
-        """Values: column i is what neuron i writes."""
-        return _matrix(self.module("down", layer))
-
-    def b_key(self, layer: int) -> Float[Tensor, " d_mlp"]:
-        """Biases of the keys, minus the neurons' thresholds; zeros where the family has none."""
-        bias = getattr(self.module("key", layer), "bias", None)
-        return bias.detach() if isinstance(bias, Tensor) else torch.zeros_like(self.W_key(layer)[:, 0])
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all weights as they are now; see `loci.model.fingerprint`."""
-        return fingerprint(self.hf.named_parameters())
-
-    def weight(self, name: str) -> Float[Tensor, "out in"]:
-        """A weight that a patch may change, by its name: `W_up.3` or `W_down.3`. A view: what is written to it, the model has."""
-        stem, _, layer = name.partition(".")
-        if stem not in ("W_up", "W_down") or not layer.isdecimal() or int(layer) >= self.n_layers:
-            raise ModelError(f"there is no weight {name!r}: expected W_up.L or W_down.L, with L below {self.n_layers}")
-        view: Tensor = getattr(self, stem)(int(layer))
-        return view
+        experts = f" in each of {self.n_experts} experts" if self.n_experts else ""
+        return f"Model({self.name!r}, {self.layout.family}, {self.n_layers} layers × {self.d_model}, {self.d_mlp} neurons a layer{experts})"
 
     # text ------------------------------------------------------------------------------------------------------------
 
     def tokenize(self, text: str) -> Tokens:
         """Tokens with their characters, behind one BOS. Raises `ModelError` if empty or longer than the context."""
-        return tokenize(self.tokenizer, text, self.n_ctx)
+        return tokenize(self.tokenizer, text, self.n_ctx, self.bos)
 
     def ids(self, tokens: Sequence[Sequence[int]]) -> Ids:
         """A batch of equally long token lists on the model's device."""
         return torch.tensor(tokens, dtype=torch.long, device=self.device)
+
+    def padded(self, tokens: Sequence[Sequence[int]], side: Literal["left", "right"] = "right") -> tuple[Ids, Mask]:
+        """A batch of token lists of any length, and its mask: 1 where a token is, 0 where padding is."""
+        width = max(map(len, tokens))
+        pad = self.tokenizer.pad_token_id or 0
+
+        def fill(row: Sequence[int], value: int) -> list[int]:
+            rest = [value] * (width - len(row))
+            return [*rest, *row] if side == "left" else [*row, *rest]
+
+        mask = [fill([1] * len(row), 0) for row in tokens]
+        return self.ids([fill(row, pad) for row in tokens]), self.ids(mask)
 
     def decode(self, ids: Iterable[int]) -> str:
         return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
@@ -141,30 +89,35 @@ class Model:
 
     # runs ------------------------------------------------------------------------------------------------------------
 
-    def __call__(self, ids: Ids) -> Logits:
-        """Logits of a batch of equal length, with gradients if they are enabled."""
+    def __call__(self, ids: Ids, mask: Mask | None = None) -> Logits:
+        """Logits of a batch, with gradients if they are enabled. Where a `mask` says padding, logits mean nothing."""
         self.hf.eval()
-        logits: Tensor = self.hf(input_ids=ids, use_cache=False).logits
+        where: dict[str, Tensor] = {}
+        if mask is not None:
+            where["attention_mask"] = mask
+            if self._takes_positions:
+                where["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        logits: Tensor = self.hf(input_ids=ids, use_cache=False, **where).logits
         return logits
 
+    @cached_property
+    def _takes_positions(self) -> bool:
+        return "position_ids" in inspect.signature(self.hf.forward).parameters
+
     @torch.no_grad()
-    def read(self, ids: Ids, *points: str) -> dict[str, Tensor]:
+    def read(self, ids: Ids, *points: str, mask: Mask | None = None) -> dict[str, Tensor]:
         """The tensors at some points; the run stops above the last of them."""
-        missing = len(points)
+        missing = set(points)
         reads: dict[str, Tensor] = {}
 
-        def reader(name: str) -> Edit:
-            def keep(tensor: Tensor) -> None:
-                nonlocal missing
-                reads[name] = tensor
-                missing -= 1
-                if not missing:
-                    raise Enough
+        def keep(name: str, tensor: Tensor) -> None:
+            reads[name] = tensor
+            missing.discard(name)
+            if not missing:
+                raise Enough
 
-            return keep
-
-        with self.patched({name: reader(name) for name in points}), suppress(Enough):
-            self(ids)
+        with self.patched({name: partial(keep, name) for name in points}), suppress(Enough):
+            self(ids, mask)
         return reads
 
     @contextmanager
@@ -174,104 +127,134 @@ class Model:
         with self.patched({name: partial(reads.__setitem__, name) for name in points}):
             yield reads
 
-    def patched(self, edits: Mapping[str, Edit]) -> AbstractContextManager[None]:
-        """Inside the block, each point's tensor passes through its function; a tensor that it returns replaces the old one."""
-        by_place: dict[tuple[nn.Module, str], list[Edit]] = {}
+    @contextmanager
+    def patched(self, edits: Mapping[str, Edit]) -> Iterator[None]:
+        """Inside the block, each point's tensor passes through its function; a tensor that it returns replaces the old one.
+
+        `attn_scores` and `attn_probs` make attention run step by step inside the block; its numbers may differ in the last bits.
+        """
+        softmaxes: dict[nn.Module, dict[str, list[Edit]]] = {}
+        places: list[tuple[Place, Edit]] = []
         for name, edit in edits.items():
-            by_place.setdefault(self.place(name), []).append(edit)
-        return attached(by_place)
+            point, layer = self._point(name)
+            if point.name in ATTENTION:
+                softmaxes.setdefault(self.module("attn", layer), {}).setdefault(point.name, []).append(edit)
+            else:
+                places += self._rows_of(point, layer)
+                places.append((self.place(name), edit))
+        with ExitStack() as stack:
+            if softmaxes:
+                stack.enter_context(self.eager())
+                stack.enter_context(Softmaxes(softmaxes).attached())
+            stack.enter_context(attached(places))
+            yield
 
-    def place(self, name: str) -> tuple[nn.Module, str]:
-        """The module at which a point lives, and the side: "in" or "out"."""
+    @contextmanager
+    def eager(self) -> Iterator[None]:
+        """Attention step by step inside the block, with its softmax to be seen; after it as before."""
+        before = self.config._attn_implementation
+        self.config._attn_implementation = "eager"
+        try:
+            yield
+        finally:
+            self.config._attn_implementation = before
+
+    # points ----------------------------------------------------------------------------------------------------------
+
+    def points(self) -> list[str]:
+        """The points that this model has: names that come once, and stems that take a layer."""
+        return [point.name for point in POINTS if self._absent(point) is None]
+
+    def place(self, name: str) -> Place:
+        """The module at which a point lives, the side, and the lens."""
+        point, layer = self._point(name)
+        part = self._part_of(point)
+        return Place(self.module(part, layer), point.side, self._lens(point, part, layer))
+
+    def _point(self, name: str) -> tuple[Point, int | None]:
         point, layer = parse_point(name, self.n_layers)
-        return self.module(point.part, layer), point.side
+        absent = self._absent(point)
+        if absent:
+            raise ModelError(
+                f"{self.name!r} ({self.layout.family}) has no point {point.name!r}: {absent} (it has {', '.join(self.points())})"
+            )
+        return point, layer
 
-    def module(self, name: str, layer: int | None = None) -> nn.Module:
-        """A part of the layout: of the model, or of the block at `layer`."""
-        if name == "block" and layer is not None:
-            return self.blocks[layer]
-        if name == "key":
-            name = "gate" if self.layout.gate else "up"
-        return _part(self.hf if layer is None else self.blocks[layer], getattr(self.layout, name))
+    def has(self, name: str) -> bool:
+        """Whether this family has the part at which a point lies."""
+        return self._lacks(BY_NAME[name]) is None
+
+    def _absent(self, point: Point) -> str | None:
+        """Why this model has no such point, or None where it has."""
+        return self._eager_differs if point.name in ATTENTION else self._lacks(point)
+
+    @cached_property
+    def _eager_differs(self) -> str | None:
+        """A reason not to trust attention step by step: transformers computes something else there for some families (Falcon's ALiBi)."""
+        ids = torch.arange(8, device=self.device)[None] % self.d_vocab
+        with torch.no_grad():
+            usual = self(ids)
+            with self.eager():
+                error = difference(self(ids), usual)
+        if error <= 10 * TOLERANCE.get(self.dtype, 1e-2):
+            return None
+        return f"attention step by step, where it could be seen, gives other logits here than the model's own (off by {error:.1%})"
+
+    def _lacks(self, point: Point) -> str | None:
+        layout = self.layout
+        if point.name == "resid_mid" and layout.parallel:
+            return "attention and MLP stand side by side and read the same residual stream, resid_pre"
+        if point.name == "mlp_up" and not layout.gate:
+            return f"its MLPs are mixtures of {self.n_experts} experts" if layout.experts else "its MLPs are not gated"
+        if not any(part == "block" or getattr(layout, part) for part in point.parts):
+            return f"its MLPs are mixtures of {self.n_experts} experts" if layout.experts else "it has no such part"
+        return None
+
+    def _part_of(self, point: Point) -> str:
+        return next(part for part in point.parts if part == "block" or getattr(self.layout, part))
+
+    def _lens(self, point: Point, part: str, layer: int | None) -> Lens:
+        layout = self.layout
+        lens = routing() if part == "router" else FIRST
+        if part in layout.flat:
+            lens = lens.then(flat(lambda: self._rows[layer or 0]))
+        if point.name in ("q", "k", "v"):
+            fused = self.fused()
+            return lens.then(fused.lens(point.name) if fused else heads(self.n_heads if point.name == "q" else self.n_kv_heads))
+        if point.name == "z":
+            return lens.then(heads(self.n_heads))
+        if part in ("gate", "up") and point.side == "out" and layout.gate == layout.up:
+            return lens.then(half(0 if part == "gate" else 1))
+        if part == "down" and point.side == "out" and layout.adds_in_place:
+            return lens.then(COPY)
+        return lens
+
+    def _rows_of(self, point: Point, layer: int | None) -> list[tuple[Place, Edit]]:
+        """What notes a run's batch size, for the parts that see all rows as one list."""
+        if layer is None or self._part_of(point) not in self.layout.flat:
+            return []
+        return [(Place(self.blocks[layer], "in", FIRST), lambda resid: self._rows.__setitem__(layer, len(resid)))]
+
+    # from the end, from the middle -----------------------------------------------------------------------------------
 
     def unembed(self, resid: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
         """Final norm and unembedding of residual vectors: what the model would say if it stopped here (the logit lens)."""
         logits: Tensor = self.module("unembed")(self.module("final_norm")(resid))
-        return logits
+        return logits if self.softcap is None else (logits / self.softcap).tanh() * self.softcap
 
-    def record(self, ids: Ids) -> "Recording":
+    def record(self, ids: Ids, mask: Mask | None = None) -> Recording:
         """Run once without gradients, keeping what each block was called with."""
         calls: list[Call] = []
 
         def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             calls.append(Call(args, kwargs))
 
-        handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in self.blocks]
-        try:
+        with ExitStack() as stack:
+            for block in self.blocks:
+                stack.callback(block.register_forward_pre_hook(keep, with_kwargs=True).remove)
             with torch.no_grad():
-                logits = self(ids)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return Recording(self, tuple(calls), logits)
-
-
-@dataclass(frozen=True)
-class Call:
-    """What a block was called with; the first argument is the residual stream."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    @property
-    def resid(self) -> Float[Tensor, "batch position d_model"]:
-        resid: Tensor = self.args[0] if self.args else self.kwargs["hidden_states"]
-        return resid
-
-    def with_resid(self, resid: Tensor) -> "Call":
-        """The same call with another residual stream, in its batch size.
-
-        Rows are of one length and unpadded, so masks and positions are the same for all of them: one row stands for any number.
-        """
-        rows = len(self.resid)
-        same = len(resid) == rows
-        args, kwargs = (self.args, self.kwargs) if same else (_one_row(self.args, rows), _one_row(self.kwargs, rows))
-        if args:
-            return Call((resid, *args[1:]), kwargs)
-        return Call((), {**kwargs, "hidden_states": resid})
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A run that can be continued from any layer with another residual stream, in another batch size, with gradients."""
-
-    model: Model
-    calls: tuple[Call, ...]
-    logits: Logits
-
-    def resid_pre(self, layer: int) -> Float[Tensor, "batch position d_model"]:
-        return self.calls[layer].resid
-
-    def replay(self, layer: int, resid: Float[Tensor, "batch position d_model"], last: int | None = None) -> Logits:
-        """Logits when block `layer` finds `resid`; only the `last` positions are unembedded where that is said.
-
-        Batch size may differ from the recording's. Hooks of `watch` and `patched` act as in a full run.
-        Cost: the blocks from `layer` on, and the unembedding of `last` positions.
-        """
-        for call, block in zip(self.calls[layer:], self.model.blocks[layer:], strict=True):
-            call = call.with_resid(resid)
-            out = block(*call.args, **call.kwargs)
-            resid = out[0] if isinstance(out, tuple) else out
-        return self.model.unembed(resid if last is None else resid[:, -last:])
-
-
-def _one_row(value: Any, rows: int) -> Any:
-    """Tensors with a row for each of the batch cut to the first, wherever they stand in a call's arguments."""
-    if isinstance(value, Tensor):
-        return value[:1] if value.ndim > 1 and len(value) == rows else value
-    if isinstance(value, dict):
-        return {key: _one_row(item, rows) for key, item in value.items()}
-    return tuple(_one_row(item, rows) for item in value) if isinstance(value, tuple) else value
+                logits = self(ids, mask)
+        return Recording(self, tuple(calls), logits, padded=mask is not None and not bool(mask.all()))
 
 
 def by_length(items: Sequence[T], length: Callable[[T], int], budget: int) -> Iterator[list[int]]:
@@ -282,26 +265,3 @@ def by_length(items: Sequence[T], length: Callable[[T], int], budget: int) -> It
     for size, indices in sorted(groups.items()):
         step = max(1, budget // max(1, size))
         yield from (indices[i : i + step] for i in range(0, len(indices), step))
-
-
-def _part(module: nn.Module, path: str) -> nn.Module:
-    found = part(module, path)
-    if found is None:
-        raise ModelError(f"{type(module).__name__} has no part at {path!r}")
-    return found
-
-
-def _is_conv1d(module: nn.Module) -> bool:
-    """GPT-2's projections keep their weight as [in, out]."""
-    return not isinstance(module, nn.Linear) and hasattr(module, "nf")
-
-
-def _matrix(module: nn.Module) -> Float[Tensor, "out in"]:
-    """A projection's weight as [out, in], a view whatever way the module keeps it."""
-    return _weight(module).T if _is_conv1d(module) else _weight(module)
-
-
-def _weight(module: nn.Module) -> Tensor:
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    return weight.detach()

@@ -151,24 +151,8 @@ def _named(model: Model, best: torch.return_types.topk) -> Scored:
 @torch.no_grad()
 def project(model: Model, vector: Float[Tensor, " d_model"]) -> Float[Tensor, " d_vocab"]:
     """A residual direction in the vocabulary: through the final norm's centring and gain, without its scale and bias."""
-    gain, centres = norm_gain(model)
+    gain, _, centres = model.norm("final_norm")
     return (model.W_U @ (gain * (vector - vector.mean() if centres else vector))).float()
-
-
-@torch.no_grad()
-def norm_gain(model: Model) -> tuple[Float[Tensor, " d_model"], bool]:
-    """The final norm's gain γ, and whether it takes the mean off: norm(x) = γ ⊙ z / rms(z) + β, with z = x − mean x or z = x.
-
-    Asked of the norm itself, as families keep γ in different ways (as it is, minus one, or not at all): with x of ±1,
-    γ = (norm(x) − norm(−x)) / 2, divided by what a norm without gain would give.
-    """
-    norm = model.module("final_norm")
-    x = torch.ones(model.d_model, device=model.device, dtype=model.dtype)
-    x[1::2] = -1
-    plain = norm(x)
-    centres = torch.allclose(norm(x + 1), plain, atol=1e-2 * float(plain.abs().max()))
-    z = x - x.mean() if centres else x
-    return (plain - norm(-x)) / (2 * z / z.square().mean().sqrt()), centres
 
 
 def _trigger(model: Model, text: str, position: int, value: float) -> Trigger:

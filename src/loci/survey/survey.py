@@ -29,7 +29,7 @@ def survey(model: Model, texts: Sequence[str], gathering: Gathering, *, budget: 
         raise ModelError("there is no text to survey")
     seen = 0
     for batch in by_length(tokens, len, budget):
-        skip = 1 if tokens[batch[0]].ids[0] == model.tokenizer.bos_token_id else 0
+        skip = tokens[batch[0]].special
         length = len(tokens[batch[0]]) - skip
         reads = model.read(model.ids([tokens[i].ids for i in batch]), *gathering)
         where = torch.stack(

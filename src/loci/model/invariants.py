@@ -1,0 +1,169 @@
+"""What must be equal if a layout is right, each side computed apart: asked in one short run on opening, and by the doctor.
+
+    resid_pre + attn_out = resid_mid            (parallel blocks: the MLP's norm reads resid_pre)
+    resid_pre + attn_out + mlp_out = resid_post
+    W_Q · attn_in + b_Q = q, likewise k, v      Σ_h W_O[h] z[h] + b_O = attn_raw
+    W_key · mlp_in + b_key = mlp_pre            W_down · mlp_act + b_down = mlp_raw
+    Σ_e weight[e] · expert_e(mlp_in) = mlp_raw  (mixtures)
+    unembed(resid_post) = logits
+
+A row of the table that matches by structure alone is not believed: parallel blocks, norms behind the sub-layers, scaled residuals
+and scaled logits all fail one of these. Cost on opening: a run over four tokens.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from einops import einsum
+from torch import Tensor
+
+from loci.model.hooks import Place, attached
+from loci.model.lenses import FIRST
+
+if TYPE_CHECKING:
+    from loci.model.model import Model
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+Reads = Mapping[str, Tensor]
+Sides = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """Two tensors at one layer that must agree; `points` are what is read for it. It does not apply where one of them is absent."""
+
+    name: str
+    points: tuple[str, ...]
+    sides: Callable[["Model", int, Reads], Sides]
+
+
+def _stream(model: "Model", layer: int, at: Reads) -> Sides:
+    return at["resid_pre"] + at["attn_out"] + at["mlp_out"], at["resid_post"]
+
+
+def _middle(model: "Model", layer: int, at: Reads) -> Sides:
+    return at["resid_pre"] + at["attn_out"], at["resid_mid"]
+
+
+def _heads(name: str) -> Callable[["Model", int, Reads], Sides]:
+    def sides(model: "Model", layer: int, at: Reads) -> Sides:
+        W = model.W_Q(layer) if name == "q" else getattr(model, f"W_{name.upper()}")(layer, expand=False)
+        b = model.b_Q(layer) if name == "q" else getattr(model, f"b_{name.upper()}")(layer, expand=False)
+        return einsum(W, at["attn_in"], "h d m, b p m -> b p h d") + b, at[name]
+
+    return sides
+
+
+def _output(model: "Model", layer: int, at: Reads) -> Sides:
+    return einsum(model.W_O(layer), at["z"], "h m d, b p h d -> b p m") + model.b_O(layer), at["attn_raw"]
+
+
+def _keys(model: "Model", layer: int, at: Reads) -> Sides:
+    return at["mlp_in"] @ model.W_key(layer).T + model.b_key(layer), at["mlp_pre"]
+
+
+def _ups(model: "Model", layer: int, at: Reads) -> Sides:
+    return at["mlp_in"] @ model.W_up(layer).T + model.b_up(layer), at["mlp_up"]
+
+
+def _values(model: "Model", layer: int, at: Reads) -> Sides:
+    return at["mlp_act"] @ model.W_down(layer).T + model.b_down(layer), at["mlp_raw"]
+
+
+def _mixture(model: "Model", layer: int, at: Reads) -> Sides:
+    act = model.module("experts", layer).act_fn
+    assert callable(act)
+    x, total = at["mlp_in"], torch.zeros_like(at["mlp_raw"])
+    for e in range(model.n_experts):
+        neurons = act(x @ model.W_gate(layer, e).T) * (x @ model.W_up(layer, e).T)
+        total = total + at["router"][..., e : e + 1] * (neurons @ model.W_down(layer, e).T)
+    return total, at["mlp_raw"]
+
+
+INVARIANTS = (
+    Invariant("resid_pre + attn_out = resid_mid", ("resid_pre", "attn_out", "resid_mid"), _middle),
+    Invariant("resid_pre + attn_out + mlp_out = resid_post", ("resid_pre", "attn_out", "mlp_out", "resid_post"), _stream),
+    Invariant("W_Q · attn_in + b_Q = q", ("attn_in", "q"), _heads("q")),
+    Invariant("W_K · attn_in + b_K = k", ("attn_in", "k"), _heads("k")),
+    Invariant("W_V · attn_in + b_V = v", ("attn_in", "v"), _heads("v")),
+    Invariant("Σ W_O · z + b_O = attn_raw", ("z", "attn_raw"), _output),
+    Invariant("W_key · mlp_in + b_key = mlp_pre", ("mlp_in", "mlp_pre"), _keys),
+    Invariant("W_up · mlp_in + b_up = mlp_up", ("mlp_in", "mlp_up"), _ups),
+    Invariant("W_down · mlp_act + b_down = mlp_raw", ("mlp_act", "mlp_raw"), _values),
+    Invariant("Σ router · expert(mlp_in) = mlp_raw", ("mlp_in", "router", "mlp_raw"), _mixture),
+)
+PARALLEL = Invariant(
+    "the MLP's norm reads resid_pre", ("resid_pre", "mlp_norm"), lambda model, layer, at: (at["resid_pre"], at["mlp_norm"])
+)
+
+
+def applying(model: "Model") -> list[Invariant]:
+    """The invariants all of whose points this model has."""
+    return [invariant for invariant in INVARIANTS if all(map(model.has, invariant.points))]
+
+
+@torch.no_grad()
+def errors(model: "Model", ids: Tensor, layers: Sequence[int]) -> Iterator[tuple[str, float]]:
+    """Each invariant with its largest error over the layers, relative to the largest entry; at last the logits'."""
+    invariants = applying(model)
+    points = sorted({point for invariant in invariants for point in invariant.points} | {"resid_pre", "resid_post"})
+    with model.watch(*(f"{point}.{layer}" for point in points for layer in layers)) as reads, _norm_inputs(model, layers, reads):
+        logits = model(ids)
+    for invariant in [*invariants, PARALLEL] if model.layout.parallel else invariants:
+        of_layer = ({point: reads[f"{point}.{layer}"] for point in invariant.points} for layer in layers)
+        yield (
+            invariant.name,
+            max(difference(*invariant.sides(model, layer, at)) for layer, at in zip(layers, of_layer, strict=True)),
+        )
+    last = model.n_layers - 1
+    resid = reads[f"resid_post.{last}"] if last in layers else model.read(ids, f"resid_post.{last}")[f"resid_post.{last}"]
+    yield "unembed(resid_post) = logits", difference(model.unembed(resid), logits)
+
+
+def _norm_inputs(model: "Model", layers: Sequence[int], reads: dict[str, Tensor]) -> AbstractContextManager[None]:
+    """In parallel blocks, read also what the MLP's norm takes: no point, as it is resid_pre or the layout is wrong."""
+    layers = layers if model.layout.parallel else ()
+    places = [Place(model.module("mlp_norm", layer), "in", FIRST) for layer in layers]
+    return attached([(place, partial(reads.__setitem__, f"mlp_norm.{layer}")) for place, layer in zip(places, layers, strict=True)])
+
+
+def difference(found: Tensor, expected: Tensor) -> float:
+    """max |found − expected| / max |expected|; infinite where either is not finite."""
+    scale = float(expected.abs().max()) or 1.0
+    error = float((found - expected).abs().max()) / scale
+    return error if error == error else float("inf")
+
+
+@torch.no_grad()
+def hold(model: "Model") -> str | None:
+    """None if the model's parts, as the layout names them, make up the model; else the reason why not, in one line."""
+    kind = type(model.hf).__name__
+    ids = torch.arange(4, device=model.device)[None] % model.d_vocab
+    if not model(ids).isfinite().all():
+        return f"{kind} gives logits that are not finite{_broken(model)}"
+    try:
+        found = [
+            f"does not hold {name} (off by {error:.1%})"
+            for name, error in errors(model, ids, sorted({0, model.n_layers - 1}))
+            if not error <= TOLERANCE.get(model.dtype, 1e-2)
+        ]
+    except (RuntimeError, ValueError) as error:
+        found = [f"its parts do not fit each other ({' '.join(str(error).split())[:100]})"]
+    if not found:
+        return None
+    return (
+        f"{kind} looks like {model.layout.family!r}, but {found[0]}: this family is not supported yet. "
+        "Pass layout=loci.Layout(...) if you know where its parts are"
+    )
+
+
+def _broken(model: "Model") -> str:
+    """Which weight holds NaN or infinity, if one does."""
+    for name, parameter in model.hf.named_parameters():
+        if not parameter.is_meta and not parameter.isfinite().all():
+            return f": its weight {name} holds NaN or infinity, so the checkpoint is broken"
+    return f": {str(model.dtype).removeprefix('torch.')} may be too narrow for it"

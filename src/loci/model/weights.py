@@ -1,0 +1,382 @@
+"""The weights of a transformer under the field's names: views of the real parameters, or single tensors read where they lie.
+
+Every matrix stands as [out, in], whatever way the module keeps it, and acts on column vectors:
+
+    q = W_Q x      head h writes W_O[h] z[h]      neuron i fires by W_key[i] · x and writes W_down[:, i]
+
+Nothing is copied or changed on opening. Folded weights are computed on demand, and say so by their type.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from loci.errors import ModelError
+from loci.model.fingerprint import fingerprint
+from loci.model.layouts import Layout, part
+from loci.model.lenses import Fused
+
+Fetch = Callable[[nn.Module, str], Tensor]
+
+
+class Norm(NamedTuple):
+    """norm(x) = gain ⊙ z / rms(z) + bias, with z = x − mean x where it centres, else z = x."""
+
+    gain: Float[Tensor, " d_model"]
+    bias: Float[Tensor, " d_model"]
+    centres: bool
+
+
+class Folded(NamedTuple):
+    """A weight with the norm before it taken in, computed, not a view: W norm(x) + b = weight · x / rms(z) + bias."""
+
+    weight: Float[Tensor, "*heads out d_model"]
+    bias: Float[Tensor, "*heads out"]
+
+
+def live(module: nn.Module, name: str) -> Tensor:
+    """The parameter itself; where accelerate keeps it elsewhere, what is kept."""
+    tensor = getattr(module, name)
+    if tensor.is_meta:
+        hook: Any = module._hf_hook
+        tensor = hook.weights_map[name]
+    assert isinstance(tensor, Tensor)
+    return tensor.detach()
+
+
+class Weights:
+    """A decoder's modules, found by a layout, and its weights by name."""
+
+    def __init__(self, hf: nn.Module, name: str, layout: Layout, fetch: Fetch = live) -> None:
+        self.hf = hf
+        self.name = name
+        self.layout = layout
+        self.blocks: Sequence[nn.Module] = list(self.module("blocks").children())
+        self._fetch = fetch
+
+    # sizes -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Any:
+        """The part of the configuration that describes the decoder."""
+        config: Any = self.hf.config
+        return config.get_text_config()
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def d_vocab(self) -> int:
+        return self._shape("unembed")[0]
+
+    @property
+    def d_model(self) -> int:
+        return self._shape("unembed")[1]
+
+    @property
+    def d_mlp(self) -> int:
+        """Neurons of one MLP; in a mixture, of one expert."""
+        if self.n_experts:
+            return self._experts(0, "down_proj").shape[2]
+        return self._shape("down", 0)[1]
+
+    @property
+    def n_heads(self) -> int:
+        return int(self.config.num_attention_heads)
+
+    @property
+    def d_head(self) -> int:
+        return self._shape("o", 0)[1] // self.n_heads
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Heads of keys and values: fewer than `n_heads` where queries share them."""
+        rows = self._shape("k", 0)[0] // self.d_head
+        return (rows - self.n_heads) // 2 if self.layout.q == self.layout.k else rows
+
+    @property
+    def n_experts(self) -> int:
+        """Experts of a mixture; 0 where the MLP is a single one."""
+        return self._experts(0, "down_proj").shape[0] if self.layout.experts else 0
+
+    @property
+    def n_ctx(self) -> int | None:
+        """Positions that the model was made for, where its configuration names a number."""
+        found = getattr(self.config, "max_position_embeddings", None)
+        return None if found is None else int(found)
+
+    @property
+    def gated(self) -> bool:
+        """Whether neurons are act(gate x) · up x rather than act(up x)."""
+        return bool(self.layout.gate) or bool(self.layout.experts)
+
+    @property
+    def softcap(self) -> float | None:
+        """c, where the logits are c · tanh(W_U x / c)."""
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        return None if cap is None else float(cap)
+
+    # parts -----------------------------------------------------------------------------------------------------------
+
+    def module(self, name: str, layer: int | None = None) -> nn.Module:
+        """A part of the layout: of the model, or of the block at `layer`. "key" is the gate where there is one, else up."""
+        if name == "block" and layer is not None:
+            return self.blocks[layer]
+        if name == "key":
+            name = "gate" if self.layout.gate else "up"
+        path = getattr(self.layout, name)
+        found = part(self.hf if layer is None else self.blocks[layer], path) if path else None
+        if found is None:
+            raise ModelError(f"{self.name!r} ({self.layout.family}) has no part {name!r}{self._experts_note()}")
+        return found
+
+    def _experts_note(self) -> str:
+        if not self.layout.experts:
+            return ""
+        return f": its MLPs are mixtures of {self.n_experts} experts, so single neurons have no meaning without an expert"
+
+    def _shape(self, name: str, layer: int | None = None) -> tuple[int, int]:
+        """[out, in] of a projection, without its values."""
+        module = self.module(name, layer)
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        rows, columns = weight.shape
+        return (int(columns), int(rows)) if _is_conv1d(module) else (int(rows), int(columns))
+
+    def _experts(self, layer: int, name: str) -> Tensor:
+        """A mixture's weights for their shape alone."""
+        found = getattr(self.module("experts", layer), name)
+        assert isinstance(found, Tensor)
+        return found
+
+    def tensor(self, module: nn.Module, name: str = "weight") -> Tensor:
+        return self._fetch(module, name)
+
+    def matrix(self, name: str, layer: int | None = None) -> Float[Tensor, "out in"]:
+        """A projection's weight as [out, in]: a view whatever way the module keeps it."""
+        module = self.module(name, layer)
+        weight = self.tensor(module)
+        return weight.T if _is_conv1d(module) else weight
+
+    def bias(self, name: str, layer: int | None = None) -> Float[Tensor, " out"]:
+        """A projection's bias; zeros where it has none."""
+        module = self.module(name, layer)
+        if isinstance(getattr(module, "bias", None), Tensor):
+            return self.tensor(module, "bias")
+        weight = self.tensor(module)
+        return torch.zeros(self._shape(name, layer)[0], dtype=weight.dtype, device=weight.device)
+
+    # embedding and unembedding ---------------------------------------------------------------------------------------
+
+    @property
+    def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
+        """Embedding: one row a token, before any scale of the family's (see `embed_scale`)."""
+        return self.matrix("embed")
+
+    @property
+    @torch.no_grad()
+    def embed_scale(self) -> float:
+        """By what the family multiplies embeddings on their way into the residual stream: asked of the module."""
+        embed, first = self.module("embed"), torch.zeros(1, dtype=torch.long, device=self.device)
+        row = self.W_E[:1].to(self.device)
+        return float((embed(first) * row).sum() / row.square().sum().clamp(min=1e-30))
+
+    @property
+    def W_U(self) -> Float[Tensor, "d_vocab d_model"]:
+        """Unembedding: one row a token."""
+        return self.matrix("unembed")
+
+    @property
+    def b_U(self) -> Float[Tensor, " d_vocab"]:
+        return self.bias("unembed")
+
+    @property
+    def tied(self) -> bool:
+        """Whether embedding and unembedding are one parameter."""
+        embed, unembed = self.module("embed"), self.module("unembed")
+        return embed.weight is unembed.weight
+
+    # attention -------------------------------------------------------------------------------------------------------
+
+    def W_Q(self, layer: int) -> Float[Tensor, "n_heads d_head d_model"]:
+        return self._heads("q", self.matrix("q", layer))
+
+    def W_K(self, layer: int, *, expand: bool = True) -> Float[Tensor, "heads d_head d_model"]:
+        """Keys, one a query head: shared ones repeated (a copy then, as no view can do that), or with `expand=False` once each."""
+        return self._shared(self._heads("k", self.matrix("k", layer)), expand)
+
+    def W_V(self, layer: int, *, expand: bool = True) -> Float[Tensor, "heads d_head d_model"]:
+        """Values, as `W_K`."""
+        return self._shared(self._heads("v", self.matrix("v", layer)), expand)
+
+    def W_O(self, layer: int) -> Float[Tensor, "n_heads d_model d_head"]:
+        """Column block h writes what head h found; the sum over heads and b_O make `attn_raw`."""
+        by_head: Tensor = self.matrix("o", layer).unflatten(1, (self.n_heads, self.d_head))
+        return by_head.movedim(1, 0)
+
+    def b_Q(self, layer: int) -> Float[Tensor, "n_heads d_head"]:
+        return self._heads("q", self.bias("q", layer))
+
+    def b_K(self, layer: int, *, expand: bool = True) -> Float[Tensor, "heads d_head"]:
+        return self._shared(self._heads("k", self.bias("k", layer)), expand)
+
+    def b_V(self, layer: int, *, expand: bool = True) -> Float[Tensor, "heads d_head"]:
+        return self._shared(self._heads("v", self.bias("v", layer)), expand)
+
+    def b_O(self, layer: int) -> Float[Tensor, " d_model"]:
+        return self.bias("o", layer)
+
+    def fused(self) -> Fused | None:
+        """How q, k and v share one projection; None where each has its own."""
+        layout = self.layout
+        return Fused(self.n_heads, self.n_kv_heads, layout.grouped) if layout.q == layout.k else None
+
+    def _heads(self, name: str, rows: Tensor) -> Tensor:
+        """Rows of a projection by head: [heads, d_head, …]."""
+        fused = self.fused()
+        return fused.take(name, rows, 0) if fused else rows.unflatten(0, (-1, self.d_head))
+
+    def _shared(self, per_kv: Tensor, expand: bool) -> Tensor:
+        times = self.n_heads // self.n_kv_heads
+        return per_kv.repeat_interleave(times, 0) if expand and times > 1 else per_kv
+
+    # MLP -------------------------------------------------------------------------------------------------------------
+
+    def W_up(self, layer: int, expert: int | None = None) -> Float[Tensor, "d_mlp d_model"]:
+        """Up projection: row i is what neuron i looks for (in a gated MLP: what scales it)."""
+        return self._mlp("up", layer, expert)
+
+    def W_gate(self, layer: int, expert: int | None = None) -> Float[Tensor, "d_mlp d_model"]:
+        """Gate of a gated MLP: row i decides whether neuron i fires."""
+        return self._mlp("gate", layer, expert)
+
+    def W_key(self, layer: int, expert: int | None = None) -> Float[Tensor, "d_mlp d_model"]:
+        """Keys: row i decides whether neuron i fires. The gate's rows in a gated MLP, the up projection's elsewhere."""
+        return self._mlp("gate" if self.gated else "up", layer, expert)
+
+    def W_down(self, layer: int, expert: int | None = None) -> Float[Tensor, "d_model d_mlp"]:
+        """Values: column i is what neuron i writes."""
+        return self._mlp("down", layer, expert)
+
+    def b_up(self, layer: int) -> Float[Tensor, " d_mlp"]:
+        return self._half("up", self.bias("up", layer))
+
+    def b_gate(self, layer: int) -> Float[Tensor, " d_mlp"]:
+        return self._half("gate", self.bias("gate", layer))
+
+    def b_key(self, layer: int) -> Float[Tensor, " d_mlp"]:
+        """Biases of the keys, minus the neurons' thresholds; zeros where the family has none."""
+        return self.b_gate(layer) if self.gated else self.b_up(layer)
+
+    def b_down(self, layer: int) -> Float[Tensor, " d_model"]:
+        return self.bias("down", layer)
+
+    def _mlp(self, name: str, layer: int, expert: int | None) -> Tensor:
+        if not self.n_experts:
+            if expert is not None:
+                raise ModelError(f"{self.name!r} has no experts: say W_{name}({layer})")
+            return self._half(name, self.matrix(name, layer))
+        if expert is None:
+            raise ModelError(
+                f"layer {layer} is a mixture of {self.n_experts} experts: say which, as in W_{name}({layer}, expert=0)"
+            )
+        if not 0 <= expert < self.n_experts:
+            raise ModelError(f"there is no expert {expert}: expected 0 … {self.n_experts - 1}")
+        if name == "down":
+            return self.tensor(self.module("experts", layer), "down_proj")[expert]
+        return self.tensor(self.module("experts", layer), "gate_up_proj")[expert].chunk(2)[name == "up"]
+
+    def _half(self, name: str, rows: Tensor) -> Tensor:
+        """The rows of one of two projections that share a module, gate first; all rows elsewhere."""
+        fused = name != "down" and self.layout.gate and self.layout.gate == self.layout.up
+        return rows.chunk(2)[name == "up"] if fused else rows
+
+    def weight(self, name: str) -> Float[Tensor, "out in"]:
+        """A weight that a patch may change, by its name: `W_up.3`, `W_gate.3` or `W_down.3`. A view: what is written to it, the model has."""
+        stem, _, layer = name.partition(".")
+        if stem not in ("W_up", "W_gate", "W_down") or not layer.isdecimal() or int(layer) >= self.n_layers:
+            raise ModelError(f"there is no weight {name!r}: expected W_up.L, W_gate.L or W_down.L, with L below {self.n_layers}")
+        view: Tensor = getattr(self, stem)(int(layer))
+        return view
+
+    # norms -----------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def norm(self, name: str, layer: int | None = None) -> Norm:
+        """Gain, bias and centring of a norm: "final_norm", or "attn_norm", "mlp_norm", "attn_post", "mlp_post" at a layer.
+
+        Asked of the norm itself, as families keep γ in different ways (as it is, minus one, or not at all): with large x of ±1,
+        γ = (norm(x) − norm(−x)) / 2, divided by what a norm without gain would give; β = norm(0).
+        """
+        module = self._awake(self.module(name, layer))
+        x = torch.full((self.d_model,), 64.0, device=self.device, dtype=self.dtype)
+        x[1::2] *= -1
+        plain = module(x)
+        centres = torch.allclose(module(x + 64), plain, atol=1e-2 * float(plain.abs().max()))
+        z = x - x.mean() if centres else x
+        return Norm((plain - module(-x)) / (2 * z / z.square().mean().sqrt()), module(torch.zeros_like(x)), centres)
+
+    def folded(self, name: str) -> Folded:
+        """W_Q.L, W_K.L, W_V.L, W_up.L, W_gate.L or W_U with the norm before it folded in: gain, centring and bias. New tensors.
+
+        Its input is x / rms(z), with z as in `Norm`; centring is in the weight. Without a norm before it, the weight as it is.
+        """
+        stem, _, number = name.partition(".")
+        before = {
+            "W_U": "final_norm",
+            **dict.fromkeys(("W_Q", "W_K", "W_V"), "attn_norm"),
+            **dict.fromkeys(("W_up", "W_gate"), "mlp_norm"),
+        }
+        if stem not in before or (stem == "W_U") == number.isdecimal() or (number and int(number) >= self.n_layers):
+            raise ModelError(
+                f"there is no weight {name!r} with a norm before it: expected W_U, or {', '.join(f'{n}.L' for n in before if n != 'W_U')}"
+            )
+        layer = int(number) if number else None
+        weight = getattr(self, stem) if layer is None else getattr(self, stem)(layer)
+        bias = self.b_U if layer is None else getattr(self, f"b{stem[1:]}")(layer)
+        if not getattr(self.layout, before[stem]):
+            return Folded(weight.clone(), bias.clone())
+        gain, shift, centres = self.norm(before[stem], layer)
+        folded = weight * gain
+        return Folded(folded - folded.mean(-1, keepdim=True) if centres else folded, bias + weight @ shift)
+
+    def _awake(self, module: nn.Module) -> nn.Module:
+        """A norm that can be run: itself, or, where its weights are not in memory, a copy with them."""
+        if not any(p.is_meta for p in module.parameters()) or hasattr(module, "_hf_hook"):
+            return module
+        import copy
+
+        awake = copy.deepcopy(module).to_empty(device=self.device)
+        for key, _ in module.named_parameters():
+            awake.get_parameter(key).data = self.tensor(module, key).to(self.dtype)
+        return awake
+
+    # whole -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go and results come: of the first weight that is in memory."""
+        return next((p.device for p in self.hf.parameters() if not p.is_meta), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        weight = self.module("unembed").weight
+        assert isinstance(weight, Tensor)
+        return weight.dtype
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all weights as they are now; see `loci.model.fingerprint`."""
+        return fingerprint(
+            (name, self.tensor(self.hf.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]))
+            for name, _ in self.hf.named_parameters()
+        )
+
+
+def _is_conv1d(module: nn.Module) -> bool:
+    """GPT-2's projections keep their weight as [in, out]."""
+    return not isinstance(module, nn.Linear) and hasattr(module, "nf")
