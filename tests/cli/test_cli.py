@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-import loci.cli.common as common
 from loci.cli.app import main
+from loci.cli.opening import Opening
 from loci.model import Model
 
 JORDAN = ("--subject", "Michael Jordan", "--prompt", "{} plays the sport of", "--answer", "baseball")
@@ -16,13 +16,8 @@ JORDAN = ("--subject", "Michael Jordan", "--prompt", "{} plays the sport of", "-
 @pytest.fixture(autouse=True)
 def opened_once(monkeypatch: pytest.MonkeyPatch, demo: Model) -> None:
     """The embedded model is opened once for all commands; other sources are opened as ever."""
-    real = common.open_model
-
-    def open_model(source: str, device: str, dtype: str) -> Model:
-        return demo if (source, dtype) == ("demo", "float32") else real(source, device, dtype)
-
-    for verb in ("demo", "recall", "trace", "read", "edit", "audit", "patch"):
-        monkeypatch.setattr(f"loci.cli.{verb}.open_model", open_model)
+    real = Opening.open
+    monkeypatch.setattr(Opening, "open", lambda self: demo if self == Opening() else real(self))
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ class Scorecard:
     """Metrics over edits, with intervals, and the cases behind them."""
 
     model: str
+    bos: bool
     method: str
     edits: int
     layers: tuple[int, ...]
@@ -85,6 +86,7 @@ class Scorecard:
             "schema": "loci.audit/1",
             "protocol": PROTOCOL,
             "model": self.model,
+            "bos": self.bos,
             "method": self.method,
             "edits": self.edits,
             "layers": list(self.layers),
@@ -152,7 +154,7 @@ def scorecard(model: Model, method: str, layers: Sequence[int], cases: tuple[Cas
     """Sum up cases, metric by metric."""
     metrics = {name: _pool([getattr(case, name) for case in cases], share) for name in SHARES}
     metrics["drift_kl"] = _pool([case.drift_kl for case in cases], mean)
-    return Scorecard(model.name, method, len(cases), tuple(layers), metrics, cases)
+    return Scorecard(model.name, model.with_bos, method, len(cases), tuple(layers), metrics, cases)
 
 
 def _pool(parts: Sequence[Sequence[float]], estimate: Callable[[Sequence[float]], Estimate]) -> Estimate:

@@ -18,6 +18,7 @@ class Recall:
     """Recall over facts; a fact with several prompts counts with its share of hits."""
 
     model: str
+    bos: bool
     facts: int
     trained: Estimate
     """Prompt and paraphrases."""
@@ -31,6 +32,7 @@ class Recall:
         return {
             "schema": "loci.recall/1",
             "model": self.model,
+            "bos": self.bos,
             "facts": self.facts,
             "trained": self.trained.to_dict(),
             "held_out": self.held_out.to_dict(),
@@ -62,7 +64,7 @@ def recall(model: Model, facts: Sequence[Fact], *, progress: Progress = silent) 
                 held_out.append(_share(hits[id(fact), True]))
         progress(len(chunk), len(facts))
     relations = {name: share(parts) for name, parts in by_relation.items() if name}
-    return Recall(model.name, len(facts), share(trained), share(held_out), relations, tuple(missed))
+    return Recall(model.name, model.with_bos, len(facts), share(trained), share(held_out), relations, tuple(missed))
 
 
 def _share(hits: Sequence[bool]) -> float:

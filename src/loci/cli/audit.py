@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import DEVICE, DTYPE, FACTS, JSON, MODEL, OUT, SEED, bar, check_out, emit, open_model, save, status, world_of
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, emit, save, status, world_of
+from loci.cli.opening import Opening, opens
 
 
+@opens()
 def run(
     patch: Annotated[
         Path | None, typer.Option("--patch", "-p", help="the patch to audit; else seeded single edits are made")
@@ -16,9 +18,8 @@ def run(
     edits: Annotated[int, typer.Option(help="how many seeded single edits, where no patch is given")] = 50,
     layer: Annotated[int | None, typer.Option(help="layer of the seeded edits")] = None,
     neighbours: Annotated[int, typer.Option(help="neighbour prompts for each edit")] = 10,
-    model: MODEL = "demo",
-    device: DEVICE = "cpu",
-    dtype: DTYPE = "float32",
+    *,
+    opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
@@ -39,7 +40,7 @@ def run(
     check_out(out)
     loaded = load_patch(patch) if patch is not None else None
     world = world_of(facts)
-    opened = open_model(model, device, dtype)
+    opened = opening.open()
     if loaded is not None:
         with status("auditing"):
             card = audit(opened, loaded, world, neighbours=neighbours, seed=seed)

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from loci.model import Model
     from loci.progress import Progress
 
-MODEL = Annotated[str, typer.Option("--model", "-m", help="`demo`, a folder, or a hub id", show_default=True)]
-DEVICE = Annotated[str, typer.Option("--device", help="where to run: cpu, cuda, mps")]
-DTYPE = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto: as stored")]
 SEED = Annotated[int, typer.Option("--seed", help="seed of everything random")]
 JSON = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 SUBJECT = Annotated[str | None, typer.Option("--subject", "-s", help="the subject, where it is not among the known facts")]
@@ -29,13 +26,6 @@ FACTS = Annotated[Path | None, typer.Option("--facts", "-f", help="a fact file, 
 OUT = Annotated[Path | None, typer.Option("--out", "-o", help="write the result: .html, .png, .svg or .json")]
 
 console = Console(highlight=False)
-
-
-def open_model(source: str, device: str, dtype: str) -> "Model":
-    from loci.model import open_model
-
-    with status(f"opening {source}"):
-        return open_model(source, device=device, dtype=dtype)
 
 
 def emit(document: dict[str, Any]) -> None:

@@ -6,18 +6,19 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import DEVICE, DTYPE, JSON, MODEL, SEED, console, emit, open_model, status
+from loci.cli.common import JSON, SEED, console, emit, status
+from loci.cli.opening import Opening, opens
 
 
+@opens()
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for report.html and edit.safetensors")] = Path("loci-demo"),
     prompt: Annotated[str, typer.Option(help="a known fact's prompt, with {} for the subject")] = "{} plays the sport of",
     subject: Annotated[str, typer.Option("--subject", "-s", help="whose fact")] = "Michael Jordan",
     answer: Annotated[str, typer.Option("--answer", "-a", help="what it shall become")] = "baseball",
     edits: Annotated[int, typer.Option(help="further edits to audit, beside this one")] = 20,
-    model: MODEL = "demo",
-    device: DEVICE = "cpu",
-    dtype: DTYPE = "float32",
+    *,
+    opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
 ) -> None:
@@ -37,7 +38,7 @@ def run(
     started = time.perf_counter()
     report, patch_file = out / "report.html", out / "edit.safetensors"
     check_writable(report)
-    opened = open_model(model, device, dtype)
+    opened = opening.open()
     world = known_facts()
     asked = Fact(subject, prompt, "?")
     fact = world.same(asked) or fact_from(opened, asked.text, subject, None)

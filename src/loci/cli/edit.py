@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import DEVICE, DTYPE, FACTS, JSON, MODEL, SEED, SUBJECT, bar, console, emit, fact_from, open_model
+from loci.cli.common import FACTS, JSON, SEED, SUBJECT, bar, console, emit, fact_from
+from loci.cli.opening import Opening, opens
 from loci.errors import FactError
 
 
+@opens()
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="the patch file to write")],
     subject: SUBJECT = None,
@@ -16,9 +18,8 @@ def run(
     answer: Annotated[str | None, typer.Option("--answer", "-a", help="the new answer")] = None,
     facts: FACTS = None,
     layer: Annotated[int | None, typer.Option(help="the layer to edit; an early one by default")] = None,
-    model: MODEL = "demo",
-    device: DEVICE = "cpu",
-    dtype: DTYPE = "float32",
+    *,
+    opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
 ) -> None:
@@ -42,7 +43,7 @@ def run(
         raise FactError("say either --facts, or --subject, --prompt and --answer")
     wishes = list(load_facts(facts)) if facts is not None else []
     check_writable(out)
-    opened = open_model(model, device, dtype)
+    opened = opening.open()
     if facts is None:
         if subject is None or prompt is None or answer is None:
             raise FactError("an edit needs --subject, --prompt and --answer, or --facts FILE")

@@ -1,17 +1,18 @@
 """loci patch: show, apply, revert."""
 
+import inspect
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loci.cli.common import DEVICE, JSON, MODEL, console, emit, open_model, status
+from loci.cli.common import JSON, console, emit, status
+from loci.cli.opening import Opening, opens
 
 app = typer.Typer(help="Show a patch, apply it to a model's folder, or take it off again.", no_args_is_help=True)
 
 FILE = Annotated[Path, typer.Argument(help="a patch file")]
 FOLDER = Annotated[Path, typer.Option("--out", "-o", help="a new folder for the model")]
-STORED = Annotated[str, typer.Option("--dtype", help="dtype of the written weights; auto: as the model stores them")]
 
 
 @app.command()
@@ -34,9 +35,8 @@ def show(file: FILE, json: JSON = False) -> None:
 
 
 @app.command()
-def apply(
-    file: FILE, out: FOLDER, model: MODEL = "demo", device: DEVICE = "cpu", dtype: STORED = "auto", json: JSON = False
-) -> None:
+@opens(dtype="auto")
+def apply(file: FILE, out: FOLDER, *, opening: Opening, json: JSON = False) -> None:
     """Write the edited model to a new folder that plain transformers loads, with what is needed to undo it.
 
     Example:
@@ -48,15 +48,19 @@ def apply(
 
     patch = load_patch(file)
     check_writable(out)
-    opened = open_model(model, device, dtype)
+    opened = opening.open()
     with status("applying"):
         apply_to_folder(patch, opened, out)
-    _said({"schema": "loci.patch_apply/1", "patch": patch.id, "model": model, "folder": str(out)}, f"edited model: {out}", json)
+    _said(
+        {"schema": "loci.patch_apply/1", "patch": patch.id, "model": opening.model, "folder": str(out)},
+        f"edited model: {out}",
+        json,
+    )
 
 
 @app.command()
-def revert(file: FILE, model: Annotated[str, typer.Option("--model", "-m", help="the edited model's folder")], out: FOLDER,
-           device: DEVICE = "cpu", dtype: STORED = "auto", json: JSON = False) -> None:  # fmt: skip
+@opens(dtype="auto", model=inspect.Parameter.empty)
+def revert(file: FILE, out: FOLDER, *, opening: Opening, json: JSON = False) -> None:
     """Take a patch off an edited model: the base, bit for bit, in a new folder.
 
     Example:
@@ -68,10 +72,10 @@ def revert(file: FILE, model: Annotated[str, typer.Option("--model", "-m", help=
 
     patch = load_patch(file)
     check_writable(out)
-    opened = open_model(model, device, dtype)
+    opened = opening.open()
     with status("reverting"):
-        revert_to_folder(patch, opened, model, out)
-    document = {"schema": "loci.patch_revert/1", "patch": patch.id, "model": model, "folder": str(out), "base": patch.base}
+        revert_to_folder(patch, opened, opening.model, out)
+    document = {"schema": "loci.patch_revert/1", "patch": patch.id, "model": opening.model, "folder": str(out), "base": patch.base}
     _said(document, f"restored, bit for bit: {out}", json)
 
 

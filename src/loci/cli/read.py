@@ -5,18 +5,19 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import DEVICE, DTYPE, JSON, MODEL, OUT, SEED, bar, emit, open_model
+from loci.cli.common import JSON, OUT, SEED, bar, emit
+from loci.cli.opening import Opening, opens
 from loci.errors import FactError
 
 
+@opens()
 def run(
     neuron: Annotated[str, typer.Argument(help="its name: layer and number, as in L1N37")],
     text: Annotated[Path | None, typer.Option("--text", help="where to look for triggers: a text file, one passage a line")] = None,
     tokens: Annotated[int, typer.Option(help="tokens of the embedded text to look through, where no file is given")] = 100_000,
     top: Annotated[int, typer.Option(help="how many tokens and triggers to show")] = 10,
-    model: MODEL = "demo",
-    device: DEVICE = "cpu",
-    dtype: DTYPE = "float32",
+    *,
+    opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
@@ -32,7 +33,7 @@ def run(
     from loci.reading import parse_neuron, read
     from loci.survey import sample_text
 
-    opened = open_model(model, device, dtype)
+    opened = opening.open()
     parse_neuron(neuron, opened)
     texts = sample_text(opened, tokens) if text is None else _lines(text)
     with bar("reading") as progress:

@@ -1,13 +1,14 @@
 """loci recall: what a model knows."""
 
-from loci.cli.common import DEVICE, DTYPE, FACTS, JSON, MODEL, OUT, SEED, bar, check_out, emit, open_model, save
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, emit, save
+from loci.cli.opening import Opening, opens
 
 
+@opens()
 def run(
     facts: FACTS = None,
-    model: MODEL = "demo",
-    device: DEVICE = "cpu",
-    dtype: DTYPE = "float32",
+    *,
+    opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
@@ -27,7 +28,7 @@ def run(
 
     check_out(out)
     asked = load_facts(facts) if facts else known_facts()
-    opened = open_model(model, device, dtype)
+    opened = opening.open()
     with bar("asking") as progress:
         result = recall(opened, asked, progress=progress)
     save(result, out)

@@ -6,6 +6,7 @@ from rich.table import Table
 from loci.auditing import Recall, Scorecard
 from loci.cli.common import console
 from loci.locating import Trace
+from loci.model.doctor import Diagnosis
 from loci.patches import Patch, short
 from loci.reading import NeuronCard
 from loci.report import Story
@@ -90,6 +91,21 @@ def show_scorecard(card: Scorecard) -> None:
         console.print(f"\n[dim]{len(changed)} other answers changed, for example:[/]")
         for line in changed[:5]:
             console.print(f"  {escape(line)}")
+
+
+def show_diagnosis(diagnosis: Diagnosis) -> None:
+    signs = {True: "[green]✓[/]", False: "[bold red]✗[/]", None: "[dim]–[/]"}
+    console.print(f"[bold]{escape(diagnosis.model)}[/] · {diagnosis.family} · {diagnosis.dtype} on {diagnosis.device}\n")
+    table = Table("", "claim", "error", "allowed", "", box=None, header_style="dim")
+    for check in diagnosis.checks:
+        error = "" if check.error is None else f"{check.error:.1e}" if check.error else "0"
+        allowed = f"{check.allowed:.0e}" if check.allowed else "0"
+        table.add_row(signs[check.passed], escape(check.name), error, allowed, f"[dim]{escape(check.note)}[/]")
+    console.print(table)
+    passed, failed = (sum(check.passed is value for check in diagnosis.checks) for value in (True, False))
+    console.print(
+        f"\n{passed} hold, [{'bold red' if failed else 'dim'}]{failed} fail[/], {len(diagnosis.checks) - passed - failed} do not apply"
+    )
 
 
 def _chapter(title: str, words: str) -> None:

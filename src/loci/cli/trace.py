@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import DEVICE, DTYPE, JSON, MODEL, OUT, SEED, SUBJECT, bar, check_out, emit, fact_from, open_model, save
+from loci.cli.common import JSON, OUT, SEED, SUBJECT, bar, check_out, emit, fact_from, save
+from loci.cli.opening import Opening, opens
 
 
+@opens()
 def run(
     prompt: Annotated[str, typer.Argument(help="the prompt, up to where the answer comes")],
     subject: SUBJECT = None,
@@ -19,9 +21,8 @@ def run(
     noise: Annotated[float, typer.Option(help="σ of the noise, in standard deviations of the embedding")] = 3.0,
     window: Annotated[int, typer.Option(help="layers restored together, for MLP and attention")] = 1,
     batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 16384,
-    model: MODEL = "demo",
-    device: DEVICE = "cpu",
-    dtype: DTYPE = "float32",
+    *,
+    opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
@@ -37,7 +38,7 @@ def run(
     from loci.locating import KINDS, trace
 
     check_out(out)
-    opened = open_model(model, device, dtype)
+    opened = opening.open()
     fact = fact_from(opened, prompt, subject, occurrence)
     fact = replace(fact, answer=answer) if answer is not None else fact
     with bar("tracing") as progress:

@@ -56,11 +56,12 @@ def edit(
     K, R = torch.stack([t.key for t in targets], 1), torch.stack([t.delta for t in targets], 1)
     solution = solve(C, K.cpu(), R.cpu(), ridge)
     name = f"W_down.{layer}"
-    share = float(solution.factors.delta.norm() / model.weight(name).double().norm())
+    share = float(solution.factors.delta.norm() / model.W_down(layer).double().norm())
     if not share <= LARGEST_UPDATE:
         raise EditError(f"the change of {name} would be {share:.1f} times the weight itself: try another layer or fewer edits")
     numbers = {
         "layer": layer,
+        "bos": model.with_bos,
         "target_probability": [t.probability for t in targets],
         "target_steps": [t.steps for t in targets],
         "update_share": share,

@@ -27,6 +27,7 @@ class AverageTrace:
     """Average indirect effects: by kind, [layer, role] with n and intervals."""
 
     model: str
+    bos: bool
     n: int
     unknown: int
     """Facts left out because the model does not answer them."""
@@ -40,6 +41,7 @@ class AverageTrace:
         cells = {kind: [[cell.to_dict() for cell in row] for row in rows] for kind, rows in self.effects.items()}
         plain = {
             "model": self.model,
+            "bos": self.bos,
             "n": self.n,
             "unknown": self.unknown,
             "samples": self.samples,
@@ -88,4 +90,4 @@ def average_trace(
     effects: dict[str, list[list[Estimate]]] = {
         kind: [[mean(cells.get((kind, layer, role), ())) for role in ROLES] for layer in range(model.n_layers)] for kind in kinds
     }
-    return AverageTrace(model.name, len(known), len(facts) - len(known), samples, effects)
+    return AverageTrace(model.name, model.with_bos, len(known), len(facts) - len(known), samples, effects)

@@ -31,6 +31,7 @@ class Neurons:
     """Attributions of every MLP neuron at one token: [layer, neuron], in units of probability."""
 
     model: str
+    bos: bool
     prompt: str
     answer: str
     token: int
@@ -55,6 +56,7 @@ class Neurons:
         return {
             "schema": "loci.neurons/1",
             "model": self.model,
+            "bos": self.bos,
             "prompt": self.prompt,
             "answer": self.answer,
             "token": self.token,
@@ -97,7 +99,7 @@ def neurons(
         scores.append(path.attributions(steps))
         expected.append(path.difference())
         progress(1, model.n_layers)
-    return Neurons(model.name, fact.text, fact.answer, token, baseline, torch.stack(scores), torch.tensor(expected))
+    return Neurons(model.name, model.with_bos, fact.text, fact.answer, token, baseline, torch.stack(scores), torch.tensor(expected))
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Trace:
     """Indirect effects by kind: [layer, token] over the prompt's tokens."""
 
     model: str
+    bos: bool
     prompt: str
     subject: str
     answer: str
@@ -109,6 +110,7 @@ def trace(
     labels = tokens.labels[:length]
     return Trace(
         model.name,
+        model.with_bos,
         fact.text,
         fact.subject,
         fact.answer,

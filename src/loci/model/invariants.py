@@ -81,7 +81,7 @@ def _mixture(model: "Model", layer: int, at: Reads) -> Sides:
     for e in range(model.n_experts):
         neurons = act(x @ model.W_gate(layer, e).T) * (x @ model.W_up(layer, e).T)
         total = total + at["router"][..., e : e + 1] * (neurons @ model.W_down(layer, e).T)
-    return total, at["mlp_raw"]
+    return total.to(at["mlp_raw"]), at["mlp_raw"]
 
 
 INVARIANTS = (

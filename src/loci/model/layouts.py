@@ -217,11 +217,14 @@ PARTS = MODEL_PARTS + BLOCK_PARTS
 
 
 def candidates(hf: nn.Module, layouts: Sequence[Layout] = LAYOUTS) -> list[Layout]:
-    """The rows of the table whose parts are all there. Raises `ModelError` with what the nearest row finds and lacks."""
+    """The rows of the table whose parts are all there, the one with most parts first.
+
+    Raises `ModelError` with what the nearest row finds and lacks.
+    """
     lacking = {layout: missing_parts(hf, layout) for layout in layouts}
     fitting = [layout for layout in layouts if not lacking[layout]]
     if fitting:
-        return fitting
+        return sorted(fitting, key=lambda layout: -sum(bool(getattr(layout, name)) for name in PARTS))
     found_in = {layout: [name for name in PARTS if getattr(layout, name) and name not in lacking[layout]] for layout in layouts}
     nearest = max(layouts, key=lambda layout: len(found_in[layout]))
     raise ModelError(

@@ -64,6 +64,12 @@ class Model(Weights):
         """Tokens with their characters, behind one BOS. Raises `ModelError` if empty or longer than the context."""
         return tokenize(self.tokenizer, text, self.n_ctx, self.bos)
 
+    @property
+    def with_bos(self) -> bool:
+        """Whether a BOS stands before every text: recorded with every result."""
+        first = self.tokenizer.bos_token_id
+        return first is not None and self.tokenize("a").ids[0] == first
+
     def ids(self, tokens: Sequence[Sequence[int]]) -> Ids:
         """A batch of equally long token lists on the model's device."""
         return torch.tensor(tokens, dtype=torch.long, device=self.device)
@@ -184,6 +190,10 @@ class Model(Weights):
         """Whether this family has the part at which a point lies."""
         return self._lacks(BY_NAME[name]) is None
 
+    def why_not(self, name: str) -> str | None:
+        """Why this model has no such point; None where it has."""
+        return self._absent(BY_NAME[name])
+
     def _absent(self, point: Point) -> str | None:
         """Why this model has no such point, or None where it has."""
         return self._eager_differs if point.name in ATTENTION else self._lacks(point)
@@ -206,6 +216,8 @@ class Model(Weights):
             return "attention and MLP stand side by side and read the same residual stream, resid_pre"
         if point.name == "mlp_up" and not layout.gate:
             return f"its MLPs are mixtures of {self.n_experts} experts" if layout.experts else "its MLPs are not gated"
+        if point.name == "router" and not layout.experts:
+            return "its MLPs are single ones, no mixtures of experts"
         if not any(part == "block" or getattr(layout, part) for part in point.parts):
             return f"its MLPs are mixtures of {self.n_experts} experts" if layout.experts else "it has no such part"
         return None

@@ -1,7 +1,12 @@
-"""Open a model: the embedded one, a local folder, or a hub id. The only file that knows `transformers`."""
+"""Open a model: the embedded one, a local folder, or a hub id. The only file that loads with `transformers`."""
 
+import json
+import logging
 import os
+import shutil
 import socket
+import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -11,12 +16,17 @@ from urllib.parse import urlparse
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
 from loci.errors import ModelError
-from loci.model.layouts import Layout
+from loci.model.layouts import Layout, candidates
 from loci.model.model import Model
+from loci.model.weights import Weights
 
 DEMO = "demo"
+LFS = b"version https://git-lfs"
+PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+BROKEN = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
 
 
 def open_model(
@@ -24,33 +34,80 @@ def open_model(
     *,
     device: str = "cpu",
     dtype: str = "float32",
+    device_map: str | dict[str, Any] | None = None,
+    offload_folder: str | Path | None = None,
+    bos: bool | None = None,
     layout: Layout | None = None,
     trust_remote_code: bool = False,
+    pickle: bool = False,
 ) -> Model:
     """Open `source`: "demo", a folder with a config and safetensors weights, or a hub id.
 
-    `dtype` is what the weights are held in ("auto": as stored). Weights are never changed, pickles never loaded, and the
-    checkpoint's own code is run only with `trust_remote_code`. Raises `ModelError`.
+    `dtype` is what the weights are held in ("auto": as stored). `device_map` ("auto", or places by module) spreads them over devices,
+    memory and disk through accelerate, in the place of `device`. `bos`: see `loci.model.tokens`. `layout`: where the parts are, for a
+    family that Loci does not know. Pickled weights are loaded only with `pickle` (by torch's restricted unpickler), the checkpoint's
+    own code is run only with `trust_remote_code`. Weights are never changed. Raises `ModelError`.
     """
-    path = _resolve(source)
-    offline = not Path(path).is_dir() and not _hub_reachable()
-    kwargs: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": offline}
-    with quiet():
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+    place: dict[str, Any] = {"device_map": device_map, "offload_folder": offload_folder} if device_map is not None else {}
+    where = _device(device)
+    with _loading(source, pickle, trust_remote_code) as (path, kwargs):
+        from transformers import AutoTokenizer
 
+        tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
+        hf = _load(path, dtype, kwargs | place | {"use_safetensors": None if pickle else True})
+    return Model(hf if place else nn.Module.to(hf, where), tokenizer, str(source), layout, bos=bos)
+
+
+def open_weights(
+    source: str | Path = DEMO, *, dtype: str = "float32", layout: Layout | None = None, trust_remote_code: bool = False
+) -> Weights:
+    """The weights of a model by name, without the model: each is read from its file when it is asked for, and only then.
+
+    Nothing is run, so the layout is found by structure alone. Cost: milliseconds, and no memory to speak of; but what a checkpoint
+    stores in another form than the model's (experts one by one) is put together first, in a temporary folder. Raises `ModelError`.
+    """
+    aside = tempfile.mkdtemp(prefix="loci-")
+    try:
+        with _loading(source, False, trust_remote_code) as (path, kwargs):
+            hf = _load(path, dtype, kwargs | {"device_map": {"": "disk"}, "offload_folder": aside, "use_safetensors": True})
+    except BaseException:
+        shutil.rmtree(aside)
+        raise
+    weakref.finalize(hf, shutil.rmtree, aside)
+    return Weights(hf, str(source), layout or candidates(hf)[0])
+
+
+@contextmanager
+def _loading(source: str | Path, pickle: bool, trust_remote_code: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The path to load from and the common arguments, quietly; what goes wrong inside becomes one line."""
+    path = _resolve(source, pickle)
+    offline = not Path(path).is_dir() and not _hub_reachable()
+    with quiet():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
-            hf = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(dtype), use_safetensors=True, **kwargs)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            yield path, {"trust_remote_code": trust_remote_code, "local_files_only": offline}
+        except BROKEN as error:
             if offline:
                 raise ModelError(
                     f"{path!r} is no folder and not in the local cache, and the model hub cannot be reached"
                 ) from error
             raise ModelError(f"cannot open {str(source)!r}: {_first_sentence(error)}") from error
-    return Model(torch.nn.Module.to(hf, _device(device)), tokenizer, str(source), layout)
 
 
-def _resolve(source: str | Path) -> str:
+def _load(path: str, dtype: str, kwargs: dict[str, Any]) -> nn.Module:
+    """The module with all its weights: what transformers would fill with random numbers is refused."""
+    from transformers import AutoModelForCausalLM
+
+    loaded: Any = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(dtype), output_loading_info=True, **kwargs)
+    hf, report = loaded
+    lacking = sorted(report["missing_keys"])
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise ModelError(f"the weights of {path!r} lack {lacking[0]}{more}: not a whole checkpoint of this kind of model")
+    assert isinstance(hf, nn.Module)
+    return hf
+
+
+def _resolve(source: str | Path, pickle: bool) -> str:
     """A folder as a path, checked for what a checkpoint needs; anything else is taken for a hub id."""
     if str(source) == DEMO:
         return str(files("loci.demo").joinpath("model"))
@@ -61,17 +118,37 @@ def _resolve(source: str | Path) -> str:
         return str(source)
     if not path.is_dir():
         raise ModelError(f"{str(source)!r} is a file; a model is a folder with a config.json, or a hub id")
-    names = [entry.name for entry in path.iterdir()]
+    names = sorted(entry.name for entry in path.iterdir())
     if "config.json" not in names:
         raise ModelError(f"{str(source)!r} has no config.json: not a model's folder")
-    if not any(name.endswith(".safetensors") for name in names):
-        pickled = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt"))]
+    pickled = [name for name in names if name.endswith(PICKLED)]
+    if not any(name.endswith(".safetensors") for name in names) and not (pickle and pickled):
         raise ModelError(
-            f"{str(source)!r} has only pickled weights ({pickled[0]}), which can run code: convert them to safetensors first"
+            f"{str(source)!r} has only pickled weights ({pickled[0]}), which can run code: convert them to safetensors, or say pickle=True "
+            "(--pickle) if you trust them"
             if pickled
             else f"{str(source)!r} has a config.json but no safetensors weights"
         )
+    _check_files(path, names)
     return str(path)
+
+
+def _check_files(path: Path, names: list[str]) -> None:
+    """Raise `ModelError` for a pointer of Git LFS in the place of a file, and for a shard that is not there."""
+    for name in names:
+        if name.endswith((".safetensors", ".json", *PICKLED)):
+            with (path / name).open("rb") as file:
+                if file.read(len(LFS)) == LFS:
+                    raise ModelError(f"{str(path / name)!r} is a pointer of Git LFS, not the file itself: run `git lfs pull` there")
+    index = path / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{str(index)!r} is no index of shards ({_first_sentence(error)})") from None
+        gone = [shard for shard in shards if shard not in names]
+        if gone:
+            raise ModelError(f"{str(path)!r} lacks {gone[0]}, one of the {len(shards)} shards that its index names")
 
 
 def _hub_reachable() -> bool:
@@ -112,16 +189,24 @@ def _first_sentence(error: Exception) -> str:
 def quiet() -> Iterator[None]:
     """No progress bars and warnings from transformers and the hub in the block; what was set before is set again after it."""
     from huggingface_hub.utils import logging as hub
-    from transformers.utils import logging
+    from transformers.utils import logging as hf
 
-    bars, level, hub_level = logging.is_progress_bar_enabled(), logging.get_verbosity(), hub.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    accelerate = logging.getLogger("accelerate")
+    bars, level, hub_level, accelerate_level = (
+        hf.is_progress_bar_enabled(),
+        hf.get_verbosity(),
+        hub.get_verbosity(),
+        accelerate.level,
+    )
+    hf.disable_progress_bar()
+    hf.set_verbosity_error()
     hub.set_verbosity_error()
+    accelerate.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        hf.set_verbosity(level)
         hub.set_verbosity(hub_level)
+        accelerate.setLevel(accelerate_level)
         if bars:
-            logging.enable_progress_bar()
+            hf.enable_progress_bar()

@@ -7,7 +7,7 @@ Every matrix stands as [out, in], whatever way the module keeps it, and acts on 
 Nothing is copied or changed on opening. Folded weights are computed on demand, and say so by their type.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,8 +18,6 @@ from loci.errors import ModelError
 from loci.model.fingerprint import fingerprint
 from loci.model.layouts import Layout, part
 from loci.model.lenses import Fused
-
-Fetch = Callable[[nn.Module, str], Tensor]
 
 
 class Norm(NamedTuple):
@@ -37,25 +35,17 @@ class Folded(NamedTuple):
     bias: Float[Tensor, "*heads out"]
 
 
-def live(module: nn.Module, name: str) -> Tensor:
-    """The parameter itself; where accelerate keeps it elsewhere, what is kept."""
-    tensor = getattr(module, name)
-    if tensor.is_meta:
-        hook: Any = module._hf_hook
-        tensor = hook.weights_map[name]
-    assert isinstance(tensor, Tensor)
-    return tensor.detach()
-
-
 class Weights:
-    """A decoder's modules, found by a layout, and its weights by name."""
+    """A decoder's modules, found by a layout, and its weights by name, in memory or offloaded."""
 
-    def __init__(self, hf: nn.Module, name: str, layout: Layout, fetch: Fetch = live) -> None:
+    def __init__(self, hf: nn.Module, name: str, layout: Layout) -> None:
         self.hf = hf
         self.name = name
         self.layout = layout
         self.blocks: Sequence[nn.Module] = list(self.module("blocks").children())
-        self._fetch = fetch
+        self.tied = self.module("embed").weight is self.module("unembed").weight
+        """Whether embedding and unembedding are one parameter."""
+        self._names = [name for name, _ in hf.named_parameters()]  # kept, as offloading unties what is tied
 
     # sizes -----------------------------------------------------------------------------------------------------------
 
@@ -154,7 +144,14 @@ class Weights:
         return found
 
     def tensor(self, module: nn.Module, name: str = "weight") -> Tensor:
-        return self._fetch(module, name)
+        """A parameter; where accelerate keeps it on disk or in other memory, what it keeps there, and nothing else."""
+        tensor = getattr(module, name)
+        assert isinstance(tensor, Tensor)
+        if tensor.is_meta:
+            hook: Any = module._hf_hook
+            kept: Tensor = hook.weights_map[name]
+            return kept
+        return tensor.detach()
 
     def matrix(self, name: str, layer: int | None = None) -> Float[Tensor, "out in"]:
         """A projection's weight as [out, in]: a view whatever way the module keeps it."""
@@ -193,12 +190,6 @@ class Weights:
     @property
     def b_U(self) -> Float[Tensor, " d_vocab"]:
         return self.bias("unembed")
-
-    @property
-    def tied(self) -> bool:
-        """Whether embedding and unembedding are one parameter."""
-        embed, unembed = self.module("embed"), self.module("unembed")
-        return embed.weight is unembed.weight
 
     # attention -------------------------------------------------------------------------------------------------------
 
@@ -300,6 +291,8 @@ class Weights:
         stem, _, layer = name.partition(".")
         if stem not in ("W_up", "W_gate", "W_down") or not layer.isdecimal() or int(layer) >= self.n_layers:
             raise ModelError(f"there is no weight {name!r}: expected W_up.L, W_gate.L or W_down.L, with L below {self.n_layers}")
+        if next(self.module(stem[2:], int(layer)).parameters()).is_meta:
+            raise ModelError(f"{name} is offloaded, so nothing can be written to it: open the model without device_map")
         view: Tensor = getattr(self, stem)(int(layer))
         return view
 
@@ -312,7 +305,7 @@ class Weights:
         Asked of the norm itself, as families keep γ in different ways (as it is, minus one, or not at all): with large x of ±1,
         γ = (norm(x) − norm(−x)) / 2, divided by what a norm without gain would give; β = norm(0).
         """
-        module = self._awake(self.module(name, layer))
+        module = self.module(name, layer)
         x = torch.full((self.d_model,), 64.0, device=self.device, dtype=self.dtype)
         x[1::2] *= -1
         plain = module(x)
@@ -344,17 +337,6 @@ class Weights:
         folded = weight * gain
         return Folded(folded - folded.mean(-1, keepdim=True) if centres else folded, bias + weight @ shift)
 
-    def _awake(self, module: nn.Module) -> nn.Module:
-        """A norm that can be run: itself, or, where its weights are not in memory, a copy with them."""
-        if not any(p.is_meta for p in module.parameters()) or hasattr(module, "_hf_hook"):
-            return module
-        import copy
-
-        awake = copy.deepcopy(module).to_empty(device=self.device)
-        for key, _ in module.named_parameters():
-            awake.get_parameter(key).data = self.tensor(module, key).to(self.dtype)
-        return awake
-
     # whole -----------------------------------------------------------------------------------------------------------
 
     @property
@@ -372,8 +354,7 @@ class Weights:
     def fingerprint(self) -> str:
         """SHA-256 of all weights as they are now; see `loci.model.fingerprint`."""
         return fingerprint(
-            (name, self.tensor(self.hf.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]))
-            for name, _ in self.hf.named_parameters()
+            (name, self.tensor(self.hf.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])) for name in self._names
         )
 
 

@@ -41,6 +41,7 @@ class NeuronCard:
     """All there is to read of one neuron."""
 
     model: str
+    bos: bool
     layer: int
     neuron: int
     promotes: tuple[tuple[str, float], ...]
@@ -118,6 +119,7 @@ def read_many(
         cards.append(
             NeuronCard(
                 model=model.name,
+                bos=model.with_bos,
                 layer=layer,
                 neuron=neuron,
                 promotes=promotes,

@@ -1,0 +1,33 @@
+"""loci doctor: is Loci right about this model?"""
+
+import sys
+
+from loci.cli.common import JSON, bar, emit
+from loci.cli.opening import Opening, opens
+
+
+@opens()
+def run(*, opening: Opening, json: JSON = False) -> None:
+    """Prove on a model what Loci says of it: reads, patches, sums, weights, replay, padding, tokens, each with its measured error.
+
+    Status 1 where a check fails.
+
+    Examples:
+
+        loci doctor
+
+        loci doctor -m ./my-model --dtype bfloat16 --json
+    """
+    from loci.model.doctor import examine
+
+    opened = opening.open()
+    with bar("examining") as progress:
+        diagnosis = examine(opened, progress=progress)
+    if json:
+        emit(diagnosis.to_dict())
+    else:
+        from loci.cli.show import show_diagnosis
+
+        show_diagnosis(diagnosis)
+    if not diagnosis.healthy:
+        sys.exit(1)

@@ -1,0 +1,104 @@
+"""The options by which every verb opens its model: the fields of `Opening` are the options."""
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from loci.cli.common import status
+from loci.errors import ModelError
+
+if TYPE_CHECKING:
+    from loci.model import Layout, Model, Weights
+
+PANEL = "Model"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Which model, and how."""
+
+    model: Annotated[str, typer.Option("--model", "-m", help="`demo`, a folder, or a hub id", rich_help_panel=PANEL)] = "demo"
+    device: Annotated[str, typer.Option(help="where to run: cpu, cuda, mps", rich_help_panel=PANEL)] = "cpu"
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: as stored", rich_help_panel=PANEL)] = "float32"
+    device_map: Annotated[
+        str | None, typer.Option(help="spread it over devices, memory and disk: auto, or disk", rich_help_panel=PANEL)
+    ] = None
+    bos: Annotated[
+        bool | None,
+        typer.Option(
+            "--bos/--no-bos", help="a BOS before every text; by default where the tokenizer defines one", rich_help_panel=PANEL
+        ),
+    ] = None
+    layout: Annotated[
+        Path | None, typer.Option(help="where the parts are, for an unknown family: JSON of loci.Layout", rich_help_panel=PANEL)
+    ] = None
+    pickle: Annotated[bool, typer.Option("--pickle", help="load pickled weights, which you trust", rich_help_panel=PANEL)] = False
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="run the checkpoint's own code, which you trust", rich_help_panel=PANEL)
+    ] = False
+
+    def open(self) -> "Model":
+        from loci.model import open_model
+
+        with status(f"opening {self.model}"):
+            return open_model(
+                self.model,
+                device=self.device,
+                dtype=self.dtype,
+                device_map={"": "disk"} if self.device_map == "disk" else self.device_map,
+                bos=self.bos,
+                layout=_layout(self.layout),
+                pickle=self.pickle,
+                trust_remote_code=self.trust_remote_code,
+            )
+
+    def open_weights(self) -> "Weights":
+        """The weights alone, read where they lie."""
+        from loci.model import open_weights
+
+        return open_weights(self.model, dtype=self.dtype, layout=_layout(self.layout), trust_remote_code=self.trust_remote_code)
+
+
+def opens(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb the options of `Opening`, with other defaults where they are said, in the place of its parameter `opening`."""
+
+    def with_options(verb: Callable[..., None]) -> Callable[..., None]:
+        names = [field.name for field in fields(Opening)]
+
+        @wraps(verb)
+        def run(**given: Any) -> None:
+            opening = Opening(**{name: given.pop(name) for name in names})
+            verb(opening=opening, **given)
+
+        signature = inspect.signature(verb)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            if parameter.name != "opening":
+                parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+                continue
+            for option in inspect.signature(Opening).parameters.values():
+                default = defaults.get(option.name, option.default)
+                parameters.append(option.replace(kind=parameter.KEYWORD_ONLY, default=default))
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return with_options
+
+
+def _layout(path: Path | None) -> "Layout | None":
+    from loci.model import Layout
+
+    if path is None:
+        return None
+    try:
+        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Layout(**{**said, "flat": tuple(said.get("flat", ()))})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: no layout ({error}); its fields are those of loci.Layout") from None

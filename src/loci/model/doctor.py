@@ -1,0 +1,258 @@
+"""Prove on a user's own model what Loci says of it: every claim measured, with its error beside what is allowed.
+
+Exact claims (reading changes no bit, identity patches change nothing) allow 0; the others the rounding of the dtype, relative to the
+largest number compared. What a family does not have is said not to apply, and why; it is not counted as passed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from einops import einsum
+from torch import Tensor
+
+from loci.errors import LociError
+from loci.model.invariants import INVARIANTS, TOLERANCE, applying, difference, errors
+from loci.model.model import Model
+from loci.model.points import ATTENTION, ONCE
+from loci.progress import Progress, silent
+
+TEXTS = (
+    "Michael Jordan plays the sport of basketball",
+    "The Eiffel Tower stands in the city of Paris",
+    "It is",
+)
+ODD = (*TEXTS, "Zürich, 東京 and a naïve café", "  two  spaces\tand a tab", "$1,234.50 — isn't it? 🙂")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim: passed where `error` ≤ `allowed`; `note` says what was measured, or why the claim does not apply."""
+
+    name: str
+    error: float | None
+    allowed: float
+    note: str = ""
+
+    @property
+    def passed(self) -> bool | None:
+        """None where the claim does not apply to this family."""
+        return None if self.error is None else self.error <= self.allowed
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All checks of one model."""
+
+    model: str
+    bos: bool
+    family: str
+    dtype: str
+    device: str
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return all(check.passed is not False for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        checks = [{**asdict(check), "passed": check.passed} for check in self.checks]
+        return {"schema": "loci.doctor/1", **asdict(self), "healthy": self.healthy, "checks": checks}
+
+
+def examine(model: Model, *, progress: Progress = silent) -> Diagnosis:
+    """Run every check. Cost: a few short runs for each point and layer."""
+    patient = _Patient(model)
+    found: list[Check] = []
+    for check in CHECKS:
+        found += check(patient)
+        progress(1, len(CHECKS))
+    return Diagnosis(
+        model=model.name,
+        bos=model.with_bos,
+        family=model.layout.family,
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(model.device),
+        checks=tuple(found),
+    )
+
+
+class _Patient:
+    """A model with a batch of equally long texts, and what it says to them when nothing is attached."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.rows = [list(model.tokenize(text).ids) for text in TEXTS]
+        width = min(len(row) for row in self.rows[:2])
+        self.ids = model.ids([row[:width] for row in self.rows[:2]])
+        self.allowed = TOLERANCE.get(model.dtype, 1e-2)
+        model.hf.eval()
+        with torch.no_grad():
+            self.plain: Tensor = model.hf(input_ids=self.ids, use_cache=False).logits
+
+    def names(self, *, attention: bool) -> list[str]:
+        stems = [stem for stem in self.model.points() if (stem in ATTENTION) == attention]
+        return [name for stem in stems for name in ([stem] if stem in ONCE else _layers(stem, self.model))]
+
+
+def _layers(stem: str, model: Model) -> list[str]:
+    return [f"{stem}.{layer}" for layer in range(model.n_layers)]
+
+
+def _weights(patient: _Patient) -> Iterator[Check]:
+    model = patient.model
+    broken = [name for name, p in model.hf.named_parameters() if not p.is_meta and not p.isfinite().all()]
+    yield Check("weights are finite", float(len(broken)), 0, f"NaN or infinity in {broken[0]}" if broken else "")
+
+
+@torch.no_grad()
+def _reads(patient: _Patient) -> Iterator[Check]:
+    model, names = patient.model, patient.names(attention=False)
+    before = model.fingerprint
+    with model.watch(*names) as reads:
+        logits = model(patient.ids)
+    yield Check("logits, all points read = plain Hugging Face", _absolute(logits, patient.plain), 0, f"{len(names)} points")
+    unread = sorted(set(names) - set(reads))
+    yield Check("every point is passed by a run", float(len(unread)), 0, ", ".join(unread[:3]))
+    early = max(_absolute(model.read(patient.ids, name)[name], reads[name]) for name in names)
+    yield Check("a run that stops early reads the same", early, 0)
+    changed = float(model.fingerprint != before)
+    yield Check("weights are as before, bit for bit", changed, 0, before[:19])
+
+
+@torch.no_grad()
+def _identity(patient: _Patient) -> Iterator[Check]:
+    model = patient.model
+    for attention in (False, True):
+        names = patient.names(attention=attention)
+        if not names:
+            yield Check("identity patches of the attention pattern", None, 0, model.why_not("attn_probs") or "")
+            continue
+        unpatched, worst = patient.plain, 0.0
+        if attention:
+            with model.eager():
+                unpatched = model(patient.ids)
+        for name in names:
+            with model.patched({name: lambda tensor: tensor.clone()}):
+                worst = max(worst, _absolute(model(patient.ids), unpatched))
+        yield Check(
+            f"identity patches of {'the attention pattern' if attention else 'all other points'}", worst, 0, f"{len(names)} places"
+        )
+
+
+def _sums(patient: _Patient) -> Iterator[Check]:
+    model = patient.model
+    names = {invariant.name for invariant in applying(model)}
+    for name, error in errors(model, patient.ids, range(model.n_layers)):
+        yield Check(name, error, patient.allowed, f"{model.n_layers} layers" if not name.startswith("unembed") else "")
+    for invariant in INVARIANTS:
+        if invariant.name not in names:
+            absent = next(point for point in invariant.points if not model.has(point))
+            yield Check(invariant.name, None, patient.allowed, f"no {absent}: {model.why_not(absent)}")
+
+
+@torch.no_grad()
+def _pattern(patient: _Patient) -> Iterator[Check]:
+    model = patient.model
+    why = model.why_not("attn_probs")
+    if why:
+        yield Check("Σ attn_probs · v = z", None, patient.allowed, why)
+        return
+    with model.eager():
+        yield Check("attention step by step = the model's own", difference(model(patient.ids), patient.plain), 10 * patient.allowed)
+    sums = mixes = 0.0
+    for layer in range(model.n_layers):
+        with model.watch(f"attn_probs.{layer}", f"v.{layer}", f"z.{layer}") as at:
+            model(patient.ids)
+        probs, v, z = at[f"attn_probs.{layer}"], at[f"v.{layer}"], at[f"z.{layer}"]
+        sums = max(sums, _absolute(probs.sum(-1), torch.ones_like(probs.sum(-1))))
+        shared = v.repeat_interleave(model.n_heads // model.n_kv_heads, 2)
+        mixes = max(mixes, difference(einsum(probs.to(v), shared, "b h i j, b j h d -> b i h d"), z))
+    yield Check("attention patterns sum to 1", sums, patient.allowed)
+    yield Check("Σ attn_probs · v = z", mixes, patient.allowed, "each query head with its keys' and values' head")
+
+
+@torch.no_grad()
+def _folding(patient: _Patient) -> Iterator[Check]:
+    model = patient.model
+    point = f"resid_post.{model.n_layers - 1}"
+    resid = model.read(patient.ids, point)[point].float()
+    norm, folded = model.norm("final_norm"), model.folded("W_U")
+    z = resid - resid.mean(-1, keepdim=True) if norm.centres else resid
+    logits = resid / z.square().mean(-1, keepdim=True).sqrt() @ folded.weight.float().T + folded.bias.float()
+    logits = logits if model.softcap is None else (logits / model.softcap).tanh() * model.softcap
+    yield Check("W_U with the final norm folded in = logits", difference(logits, patient.plain.float()), 50 * patient.allowed)
+
+
+@torch.no_grad()
+def _replay(patient: _Patient) -> Iterator[Check]:
+    model = patient.model
+    run = model.record(patient.ids)
+    yield Check("replay from every layer = full run", max(
+        difference(run.replay(layer, run.resid_pre(layer)), patient.plain) for layer in range(model.n_layers)
+    ), patient.allowed)  # fmt: skip
+    tripled = (
+        difference(run.replay(layer, run.resid_pre(layer).repeat(3, 1, 1)), patient.plain.repeat(3, 1, 1))
+        for layer in range(model.n_layers)
+    )
+    yield Check("replay in another batch size = full run", max(tripled), patient.allowed)
+
+
+@torch.no_grad()
+def _padding(patient: _Patient) -> Iterator[Check]:
+    model = patient.model
+    single = [model(model.ids([row]))[0] for row in patient.rows]
+    sides: tuple[Literal["left", "right"], ...] = ("left", "right")
+    for side in sides:
+        ids, mask = model.padded(patient.rows, side)
+        padded = model(ids, mask)
+        error = max(difference(row[real], alone) for row, real, alone in zip(padded, mask.bool(), single, strict=True))
+        yield Check(f"a batch padded on the {side} = its texts alone", error, patient.allowed)
+
+
+def _tokens(patient: _Patient) -> Iterator[Check]:
+    model = patient.model
+    wrong: list[str] = []
+    for text in ODD:
+        try:
+            wrong += _misplaced(model, text)
+        except LociError as error:
+            wrong.append(f"{text!r}: {error}")
+    yield Check("tokens know their characters", float(len(wrong)), 0, wrong[0] if wrong else f"{len(ODD)} texts")
+
+
+def _misplaced(model: Model, text: str) -> list[str]:
+    """What is wrong with the offsets of a text: characters in no token, tokens out of order, words that are not found again."""
+    tokens = model.tokenize(text)
+    covered = {i for start, end in tokens.offsets for i in range(start, end)}
+    wrong = [f"{text!r}: {text[i]!r} is in no token" for i in range(len(text)) if not text[i].isspace() and i not in covered]
+    real = [span for span in tokens.offsets if span[1] > span[0]]
+    if any(a[0] > b[0] or a[1] > b[1] for a, b in pairwise(real)) or max(b for _, b in real) > len(text):
+        wrong.append(f"{text!r}: tokens out of order")
+    words = [(start, start + len(word)) for word, start in _words(text)]
+    for start, end in words:
+        first, last = tokens.span((start, end))
+        if tokens.offsets[first][0] > start or tokens.offsets[last - 1][1] < end:
+            wrong.append(f"{text!r}: {text[start:end]!r} is not whole in its tokens")
+    return wrong
+
+
+def _words(text: str) -> Iterator[tuple[str, int]]:
+    at = 0
+    for word in text.split():
+        at = text.index(word, at)
+        yield word, at
+        at += len(word)
+
+
+def _absolute(found: Tensor, expected: Tensor) -> float:
+    """max |found − expected|, infinite where that is no number."""
+    error = float((found - expected).abs().max())
+    return error if error == error else float("inf")
+
+
+CHECKS: Sequence[Callable[[_Patient], Iterator[Check]]] = (
+    _weights, _reads, _identity, _sums, _pattern, _folding, _replay, _padding, _tokens,
+)  # fmt: skip
