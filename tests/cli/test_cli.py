@@ -1,6 +1,7 @@
 """Every command, as a user runs it; every bad input, one line and status 2, nothing written."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,8 @@ def test_help_of_every_command_has_an_example(loci) -> None:
         ["read"],
         ["edit"],
         ["audit"],
+        ["doctor"],
+        ["census"],
         ["patch", "show"],
         ["patch", "apply"],
         ["patch", "revert"],
@@ -132,6 +135,55 @@ def _interval(n: int) -> dict:
     return {k: v for k, v in share([True] * n).to_dict().items() if k != "value"}
 
 
+def test_doctor(document, loci, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = document("doctor")
+    assert (found["schema"], found["healthy"], found["bos"], found["family"]) == ("loci.doctor/1", True, True, "gpt2")
+    assert {check["passed"] for check in found["checks"]} == {True, None}
+    assert {"name", "error", "allowed", "passed", "note"} <= set(found["checks"][0])
+    monkeypatch.setattr("loci.model.doctor.TOLERANCE", {})
+    monkeypatch.setattr(Model, "read", lambda self, ids, *points, **_: dict.fromkeys(points, ids * 0.5))
+    status, out, _ = loci("doctor")
+    assert status == 1
+    assert "✗  a run that stops early" in " ".join(out.split("\n")[0:40])
+
+
+def test_census(document, loci, tmp_path: Path, demo: Model) -> None:
+    found = document("census", "--config", "gpt3-175b")
+    assert (found["schema"], found["total"], found["layers"]) == ("loci.census/1", 175_181_291_520, 96)
+    demo.config.save_pretrained(tmp_path / "bare")
+    assert document("census", "-m", "bare")["parts"] == document("census")["parts"]
+    assert document("census", "--config", "bare/config.json")["total"] == sum(p.numel() for p in demo.hf.parameters())
+    status, out, _ = loci("census", "-c", "llama", "-o", "census.html")
+    assert status == 0
+    assert "6,738,415,616" in out
+    assert (tmp_path / "census.html").exists()
+
+
+def test_weights_alone(document) -> None:
+    found = document("read", "L1N37", "--weights-only")
+    assert (found["name"], found["firing_rate"], found["triggers"]) == ("L1N37", None, [])
+    assert found["promotes"] == document("read", "L1N37", "--tokens", 500)["promotes"]
+
+
+def test_options_by_which_a_model_is_opened(document, loci, tmp_path: Path, demo: Model) -> None:
+    prompt = ("trace", "Michael Jordan plays the sport of", "--samples", 1)
+    assert document(*prompt)["bos"] is True
+    assert document(*prompt, "--no-bos")["bos"] is False
+    assert document(*prompt, "--device-map", "disk")["answer"] == "basketball"
+    layout = {"family": "mine", **{k: v for k, v in asdict(demo.layout).items() if k != "family"}}
+    (tmp_path / "layout.json").write_text(json.dumps(layout))
+    assert document("doctor", "--layout", "layout.json")["family"] == "mine"
+    for wrong, says in (
+        ({"family": "mine"}, "no layout"),
+        ({**layout, "up": "mlp.gone"}, "no part 'up'"),
+        ({**layout, "x": 1}, "no layout"),
+    ):
+        (tmp_path / "layout.json").write_text(json.dumps(wrong))
+        status, _, err = loci("doctor", "--layout", "layout.json")
+        assert (status, err.count("\n")) == (2, 1)
+        assert says in err
+
+
 def test_seeded_single_edits(document) -> None:
     found = document("audit", "--edits", 2, "--neighbours", 2)
     assert found["edits"] == 2
@@ -178,6 +230,12 @@ BAD = [
     (["recall", "--facts", "latin.csv"], "line 2: not UTF-8"),
     (["read", "N37"], "names no neuron"),
     (["read", "L99N0"], "this model has"),
+    (["census", "--config", "gpt5"], "no folder and not in the local cache"),
+    (["census", "-m", "demo", "-c", "gpt2"], "either --model or --config"),
+    (["census", "-m", "./nowhere"], "no folder"),
+    (["doctor", "-m", "empty"], "no config.json"),
+    (["read", "L1E0N3"], "no mixtures"),
+    (["read", "L1N37", "--weights-only", "-m", "pickled"], "pickled"),
     (["facts", "Nobody Atall"], "no fact with"),
     (["edit", *JORDAN[:-1], "basketball", "-o", "p.safetensors"], "already answers"),
     (["edit", *JORDAN, "-o", "file/p.safetensors"], "cannot be written"),

@@ -1,11 +1,14 @@
 import json
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
 
 from loci.errors import ModelError
-from loci.model import Model, open_model
+from loci.model import Model, open_empty, open_model, open_weights
+from loci.reading import read, read_weights
+from tests.model.families import make
 
 
 def folder(path: Path, *names: str) -> Path:
@@ -74,3 +77,134 @@ def test_truncated_weights(tmp_path: Path, demo: Model) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="cannot open"):
         open_model(tmp_path)
+
+
+@pytest.fixture
+def saved(tmp_path: Path, demo: Model) -> Path:
+    """The embedded model in a folder, in several shards."""
+    demo.hf.save_pretrained(tmp_path / "saved", max_shard_size="8MB")
+    demo.tokenizer.save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_shards(saved: Path, demo: Model) -> None:
+    assert len(list(saved.glob("*.safetensors"))) > 2
+    assert open_model(saved).fingerprint == demo.fingerprint
+    shard = sorted(saved.glob("*.safetensors"))[1]
+    whole = shard.read_bytes()
+    shard.unlink()
+    with pytest.raises(ModelError, match=rf"lacks {shard.name}, one of the \d shards"):
+        open_model(saved)
+    shard.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")
+    with pytest.raises(ModelError, match=r"pointer of Git LFS.*git lfs pull"):
+        open_model(saved)
+    shard.write_bytes(whole)
+    (saved / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(ModelError, match="no index of shards"):
+        open_model(saved)
+
+
+def test_weights_that_are_missing_are_not_made_up(tmp_path: Path, saved: Path) -> None:
+    """transformers would fill them with random numbers."""
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, "n_layer": 8}))
+    with pytest.raises(ModelError, match=r"lack transformer\.h\.6\.\S+ and \d+ more"):
+        open_model(saved)
+
+
+def test_broken_weights_are_named(saved: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    shard = sorted(saved.glob("*.safetensors"))[2]
+    tensors = load_file(shard)
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
+    tensors[name][3, 5] = torch.nan
+    save_file(tensors, shard, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=f"its weight {name} holds NaN"):
+        open_model(saved)
+
+
+def test_pickles_only_when_asked_for(tmp_path: Path, demo: Model) -> None:
+    demo.hf.config.save_pretrained(tmp_path)
+    demo.tokenizer.save_pretrained(tmp_path)
+    torch.save(demo.hf.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="say pickle=True"):
+        open_model(tmp_path)
+    assert open_model(tmp_path, pickle=True).fingerprint == demo.fingerprint
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Path}))
+    with pytest.raises(ModelError, match="cannot open"):
+        open_model(tmp_path, pickle=True)
+
+
+@torch.no_grad()
+def test_offloaded_models_are_the_same(saved: Path, tmp_path: Path, demo: Model) -> None:
+    """Blocks in memory, blocks in offloaded memory and blocks on disk: the same numbers, weights and errors."""
+    from loci.model import examine
+
+    ids = demo.ids([demo.tokenize("Michael Jordan plays the sport of").ids])
+    mixed = {
+        "transformer.wte": "cpu",
+        "lm_head": "cpu",
+        "transformer.wpe": "cpu",
+        "transformer.drop": "cpu",
+        "transformer.ln_f": "cpu",
+    }
+    mixed |= {f"transformer.h.{i}": "disk" if i % 2 else "cpu" for i in range(6)}
+    for device_map in (mixed, {"": "disk"}, "auto"):
+        model = open_model(saved, device_map=device_map, offload_folder=tmp_path / "off")
+        assert torch.equal(model(ids), demo(ids))
+        assert model.fingerprint == demo.fingerprint
+        assert torch.equal(model.W_down(1), demo.W_down(1))
+        assert torch.equal(model.read(ids, "mlp_act.3")["mlp_act.3"], demo.read(ids, "mlp_act.3")["mlp_act.3"])
+        torch.testing.assert_close(model.norm("mlp_norm", 1).gain, demo.norm("mlp_norm", 1).gain)
+    on_disk = open_model(saved, device_map={"": "disk"}, offload_folder=tmp_path / "off")
+    assert examine(on_disk).healthy
+    with pytest.raises(ModelError, match=r"W_down\.1 is offloaded"):
+        on_disk.weight("W_down.1")
+
+
+def test_weights_alone_read_only_what_is_asked_for(saved: Path, demo: Model) -> None:
+    weights = open_weights(saved)
+    assert not [name for name, parameter in weights.hf.named_parameters() if not parameter.is_meta]
+    for name in ("W_up", "W_down", "W_Q", "W_K", "W_O", "b_up"):
+        assert torch.equal(getattr(weights, name)(2), getattr(demo, name)(2)), name
+    assert torch.equal(weights.W_U, demo.W_U)
+    assert (weights.n_layers, weights.d_mlp, weights.tied, weights.fingerprint) == (6, 1024, True, demo.fingerprint)
+    folded, expected = weights.folded("W_up.3"), demo.folded("W_up.3")
+    torch.testing.assert_close(folded.weight, expected.weight)
+    card, alone = read(demo, "L1N37", ["a man"]), read_weights(weights, "L1N37")
+    assert (card.promotes, card.cosine, card.threshold) == (alone.promotes, alone.cosine, alone.threshold)
+    assert (alone.firing_rate, alone.triggers, alone.bos) == (None, (), None)
+    (saved / sorted(p.name for p in saved.glob("*.safetensors"))[0]).unlink()
+    with pytest.raises(ModelError, match="lacks"):
+        open_weights(saved)
+
+
+def test_experts_put_together_from_a_checkpoint(tmp_path: Path, demo: Model) -> None:
+    """Mixtral stores its experts one by one; transformers fuses them on loading. Their neurons can be read."""
+    model = make("mixtral", demo)
+    model.hf.save_pretrained(tmp_path)
+    demo.tokenizer.save_pretrained(tmp_path)
+    again, alone = open_model(tmp_path), open_weights(tmp_path)
+    for e in range(4):
+        assert torch.equal(again.W_gate(1, e), model.W_gate(1, e))
+        assert torch.equal(alone.W_down(2, e), model.W_down(2, e))
+    card = read_weights(alone, "L1E2N7")
+    assert card.name == "L1E2N7"
+    assert card.value_norm == pytest.approx(float(model.W_down(1, 2)[:, 7].norm()))
+    with pytest.raises(ModelError, match="name one, as in L1E0N7"):
+        read_weights(alone, "L1N7")
+    with pytest.raises(ModelError, match="this model has"):
+        read_weights(alone, "L1E4N7")
+
+
+def test_remote_code_only_when_asked_for(saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.LM"}}
+    (saved / "config.json").write_text(json.dumps(config))
+    (saved / "mine.py").write_text("raise SystemExit('the code of the checkpoint ran')")
+    for opens in (open_model, open_weights, open_empty):
+        with pytest.raises(ModelError, match="cannot open"):
+            opens(saved)
+    with pytest.raises(SystemExit, match="ran"):
+        open_model(saved, trust_remote_code=True)

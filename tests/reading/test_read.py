@@ -44,7 +44,7 @@ def test_projection_is_the_change_of_the_logits_up_to_the_norms_scale(demo: Mode
 
 
 def test_promoted_tokens_are_the_extremes_of_the_projection(demo: Model) -> None:
-    high, low = promoted(demo, 3, 100, 4)
+    high, low = promoted(demo, demo.W_down(3)[:, 100], 4)
     scores = project(demo, demo.W_down(3)[:, 100])
     assert high[0] == (demo.token_text(int(scores.argmax())), pytest.approx(float(scores.max())))
     assert low[0] == (demo.token_text(int(scores.argmin())), pytest.approx(float(scores.min())))

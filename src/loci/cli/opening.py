@@ -53,7 +53,7 @@ class Opening:
                 dtype=self.dtype,
                 device_map={"": "disk"} if self.device_map == "disk" else self.device_map,
                 bos=self.bos,
-                layout=_layout(self.layout),
+                layout=layout_from(self.layout),
                 pickle=self.pickle,
                 trust_remote_code=self.trust_remote_code,
             )
@@ -62,7 +62,7 @@ class Opening:
         """The weights alone, read where they lie."""
         from loci.model import open_weights
 
-        return open_weights(self.model, dtype=self.dtype, layout=_layout(self.layout), trust_remote_code=self.trust_remote_code)
+        return open_weights(self.model, dtype=self.dtype, layout=layout_from(self.layout), trust_remote_code=self.trust_remote_code)
 
 
 def opens(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -92,7 +92,8 @@ def opens(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None
     return with_options
 
 
-def _layout(path: Path | None) -> "Layout | None":
+def layout_from(path: Path | None) -> "Layout | None":
+    """The layout that a JSON file says."""
     from loci.model import Layout
 
     if path is None:

@@ -15,6 +15,9 @@ def run(
     neuron: Annotated[str, typer.Argument(help="its name: layer and number, as in L1N37")],
     text: Annotated[Path | None, typer.Option("--text", help="where to look for triggers: a text file, one passage a line")] = None,
     tokens: Annotated[int, typer.Option(help="tokens of the embedded text to look through, where no file is given")] = 100_000,
+    weights_only: Annotated[
+        bool, typer.Option("--weights-only", help="read only its weights, from their files: no triggers, no model is built")
+    ] = False,
     top: Annotated[int, typer.Option(help="how many tokens and triggers to show")] = 10,
     *,
     opening: Opening,
@@ -29,15 +32,20 @@ def run(
         loci read L1N37
 
         loci read L5N200 --top 20 --out card.html
+
+        loci read L3E1N200 -m ./my-mixture --weights-only
     """
-    from loci.reading import parse_neuron, read
+    from loci.reading import parse_neuron, read, read_weights
     from loci.survey import sample_text
 
-    opened = opening.open()
-    parse_neuron(neuron, opened)
-    texts = sample_text(opened, tokens) if text is None else _lines(text)
-    with bar("reading") as progress:
-        card = read(opened, neuron, texts, top=top, progress=progress)
+    if weights_only:
+        card = read_weights(opening.open_weights(), neuron, top=top)
+    else:
+        opened = opening.open()
+        parse_neuron(neuron, opened)
+        texts = sample_text(opened, tokens) if text is None else _lines(text)
+        with bar("reading") as progress:
+            card = read(opened, neuron, texts, top=top, progress=progress)
     if out is not None:
         from loci.report import save_card
 

@@ -1,12 +1,13 @@
 """Results on a terminal."""
 
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
 from loci.auditing import Recall, Scorecard
 from loci.cli.common import console
 from loci.locating import Trace
-from loci.model.doctor import Diagnosis
+from loci.model import Census, Diagnosis
 from loci.patches import Patch, short
 from loci.reading import NeuronCard
 from loci.report import Story
@@ -55,16 +56,17 @@ def show_recall(recall: Recall) -> None:
 def show_card(card: NeuronCard) -> None:
     console.rule(f"[bold]{card.name}[/]")
     console.print(
-        f"fires at {card.firing_rate:.2%} of {card.tokens:,} tokens · key·value cosine {card.cosine:+.2f} · "
+        f"fires at: {card.fires} · key·value cosine {card.cosine:+.2f} · "
         f"‖key‖ {card.key_norm:.2f} · ‖value‖ {card.value_norm:.2f} · threshold {card.threshold:+.2f}\n"
     )
-    console.print("[dim]key: what it looks for[/]")
+    if card.firing_rate is not None:
+        console.print("[dim]key: what it looks for[/]")
     for trigger in card.triggers:
         marked = f"{escape(trigger.before)}[bold black on yellow]{escape(trigger.token)}[/][dim]{escape(trigger.after)}[/]"
         console.print(f"  {trigger.activation:6.2f}  {marked}")
-    if not card.triggers:
+    if card.firing_rate == 0:
         console.print("  it never fires in this text")
-    console.print("\n[dim]value: what it writes[/]")
+    console.print(f"{'' if card.firing_rate is None else chr(10)}[dim]value: what it writes[/]")
     console.print("  promotes    " + escape(", ".join(token.strip() or repr(token) for token, _ in card.promotes)))
     console.print("  suppresses  " + escape(", ".join(token.strip() or repr(token) for token, _ in card.suppresses)))
 
@@ -91,6 +93,27 @@ def show_scorecard(card: Scorecard) -> None:
         console.print(f"\n[dim]{len(changed)} other answers changed, for example:[/]")
         for line in changed[:5]:
             console.print(f"  {escape(line)}")
+
+
+def show_census(census: Census) -> None:
+    console.print(f"[bold]{escape(census.model)}[/] · {census.family} · [bold]{census.total:,}[/] {census.unit}\n")
+    table = Table("", "", "share", "", box=None, header_style="dim")
+    for name, count in census.exclusive.items():
+        share = count / census.total
+        table.add_row(name, f"{count:,}", f"{share:.1%}", "█" * round(40 * share) or "▏")
+    console.print(table)
+    flops, memory = census.flops_per_token, census.memory
+    said = {
+        "MLP weights": f"{census.parts['mlp_weights']:,}, {census.mlp_share:.2%} of all; with biases {census.parts['mlp']:,}",
+        "shapes": ", ".join(f"{name} {'×'.join(f'{n:,}' for n in shape)}" for name, shape in census.shapes.items()),
+        "questions": f"{census.questions:,} in each of {census.layers} layers, asked of every token",
+        "FLOPs a token": f"{flops['matrices']:.3g} in matrices, {flops['attending']:.3g} attending over a full context",
+        "memory": ", ".join(f"{name} {decimal(size)}" for name, size in memory.items()),
+    }
+    for name, text in said.items():
+        console.print(f"[dim]{name:14}[/] {text}")
+    if census.tied:
+        console.print("[dim]The unembedding is the embedding, counted once.[/]")
 
 
 def show_diagnosis(diagnosis: Diagnosis) -> None:

@@ -10,19 +10,21 @@ import plotly.io
 
 from loci.auditing import Recall, Scorecard
 from loci.errors import OutputError
+from loci.figures.census import census_figure
 from loci.figures.ladder import Ladder, ladder_figure
 from loci.figures.neurons import neurons_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
 from loci.figures.trace import average_figure, trace_figure
 from loci.files import write_aside
 from loci.locating import AverageTrace, Neurons, Trace
+from loci.model import Census
 
 IMAGES = (".png", ".svg")
 
 
 @singledispatch
 def plot(result: object) -> go.Figure:
-    """The figure of a result: a trace, neurons, a ladder, a recall or a scorecard."""
+    """The figure of a result: a trace, neurons, a ladder, a recall, a scorecard or a census."""
     raise TypeError(f"there is no figure for {type(result).__name__}")
 
 
@@ -32,6 +34,7 @@ plot.register(Neurons, neurons_figure)
 plot.register(Ladder, ladder_figure)
 plot.register(Scorecard, scorecard_figure)
 plot.register(Recall, recall_figure)
+plot.register(Census, census_figure)
 
 
 def save(result: Any, path: str | Path) -> None:

@@ -1,10 +1,12 @@
 """Open a transformer, name its parts, run it with reads and patches, replay it from any layer."""
 
 from loci.model.answers import AnswerScore, answer_of, complete, first_sentence, next_tokens, score_answers
+from loci.model.census import Census, census, published
+from loci.model.doctor import Check, Diagnosis, examine
 from loci.model.hooks import Edit
 from loci.model.layouts import LAYOUTS, Layout
 from loci.model.model import Logits, Model, by_length
-from loci.model.open import open_model, open_weights, quiet
+from loci.model.open import open_empty, open_model, open_weights, quiet
 from loci.model.points import POINTS, Point
 from loci.model.replay import Recording
 from loci.model.tokens import Tokens
@@ -14,6 +16,9 @@ __all__ = [
     "LAYOUTS",
     "POINTS",
     "AnswerScore",
+    "Census",
+    "Check",
+    "Diagnosis",
     "Edit",
     "Folded",
     "Layout",
@@ -26,11 +31,15 @@ __all__ = [
     "Weights",
     "answer_of",
     "by_length",
+    "census",
     "complete",
+    "examine",
     "first_sentence",
     "next_tokens",
+    "open_empty",
     "open_model",
     "open_weights",
+    "published",
     "quiet",
     "score_answers",
 ]

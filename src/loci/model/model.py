@@ -10,7 +10,7 @@ Batches hold texts of equal length (`by_length`), or of any length with a mask (
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property, partial
 from typing import Any, Literal, TypeVar
@@ -40,12 +40,11 @@ class Model(Weights):
 
     def __init__(self, hf: nn.Module, tokenizer: Any, name: str, layout: Layout | None = None, *, bos: bool | None = None) -> None:
         """Wrap a module. Without a `layout`, the first row of the table that fits and adds up; without `bos`, BOS by `tokenize`'s rule."""
-        self.tokenizer = tokenizer
         self.bos = bos
         self._rows: dict[int, int] = {}
         refused: list[str] = []
         for row in [layout] if layout else candidates(hf):
-            super().__init__(hf.eval(), name, row)
+            super().__init__(hf.eval(), name, row, tokenizer)
             reason = hold(self)
             if reason is None:
                 break
@@ -85,13 +84,6 @@ class Model(Weights):
 
         mask = [fill([1] * len(row), 0) for row in tokens]
         return self.ids([fill(row, pad) for row in tokens]), self.ids(mask)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
-
-    def token_text(self, token: int) -> str:
-        """One token as it reads, its leading space included where the tokenizer keeps it."""
-        return self.decode([token])
 
     # runs ------------------------------------------------------------------------------------------------------------
 

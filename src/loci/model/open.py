@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.parse import urlparse
 
@@ -26,7 +27,7 @@ from loci.model.weights import Weights
 DEMO = "demo"
 LFS = b"version https://git-lfs"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
-BROKEN = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
+BROKEN = (OSError, ValueError, KeyError, EOFError, RuntimeError, ImportError, SafetensorError, UnpicklingError)
 
 
 def open_model(
@@ -69,17 +70,43 @@ def open_weights(
     aside = tempfile.mkdtemp(prefix="loci-")
     try:
         with _loading(source, False, trust_remote_code) as (path, kwargs):
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
             hf = _load(path, dtype, kwargs | {"device_map": {"": "disk"}, "offload_folder": aside, "use_safetensors": True})
     except BaseException:
         shutil.rmtree(aside)
         raise
     weakref.finalize(hf, shutil.rmtree, aside)
+    return Weights(hf, str(source), layout or candidates(hf)[0], tokenizer)
+
+
+def open_empty(source: str | Path = DEMO, *, layout: Layout | None = None, trust_remote_code: bool = False) -> Weights:
+    """A model's modules without values, from its configuration: "demo", a folder, a config.json, a hub id, or a model type of
+    transformers, whose default configuration is taken. Costs no memory. Raises `ModelError`.
+    """
+    with _loading(_config_source(source), None, trust_remote_code) as (path, kwargs):
+        from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
+
+        config = CONFIG_MAPPING[path]() if path in CONFIG_MAPPING else AutoConfig.from_pretrained(path, **kwargs)
+        kwargs.pop("local_files_only")
+        with torch.device("meta"):
+            hf = AutoModelForCausalLM.from_config(config, **kwargs)
     return Weights(hf, str(source), layout or candidates(hf)[0])
 
 
+def _config_source(source: str | Path) -> str | Path:
+    """The folder of a config.json that is named itself."""
+    path = Path(source)
+    return path.parent if path.is_file() and path.name == "config.json" else source
+
+
 @contextmanager
-def _loading(source: str | Path, pickle: bool, trust_remote_code: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The path to load from and the common arguments, quietly; what goes wrong inside becomes one line."""
+def _loading(source: str | Path, pickle: bool | None, trust_remote_code: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The path to load from and the common arguments, quietly; what goes wrong inside becomes one line.
+
+    `pickle` None: no weights are needed.
+    """
     path = _resolve(source, pickle)
     offline = not Path(path).is_dir() and not _hub_reachable()
     with quiet():
@@ -107,7 +134,7 @@ def _load(path: str, dtype: str, kwargs: dict[str, Any]) -> nn.Module:
     return hf
 
 
-def _resolve(source: str | Path, pickle: bool) -> str:
+def _resolve(source: str | Path, pickle: bool | None) -> str:
     """A folder as a path, checked for what a checkpoint needs; anything else is taken for a hub id."""
     if str(source) == DEMO:
         return str(files("loci.demo").joinpath("model"))
@@ -121,6 +148,8 @@ def _resolve(source: str | Path, pickle: bool) -> str:
     names = sorted(entry.name for entry in path.iterdir())
     if "config.json" not in names:
         raise ModelError(f"{str(source)!r} has no config.json: not a model's folder")
+    if pickle is None:
+        return str(path)
     pickled = [name for name in names if name.endswith(PICKLED)]
     if not any(name.endswith(".safetensors") for name in names) and not (pickle and pickled):
         raise ModelError(

@@ -7,7 +7,7 @@ Every matrix stands as [out, in], whatever way the module keeps it, and acts on 
 Nothing is copied or changed on opening. Folded weights are computed on demand, and say so by their type.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -38,8 +38,9 @@ class Folded(NamedTuple):
 class Weights:
     """A decoder's modules, found by a layout, and its weights by name, in memory or offloaded."""
 
-    def __init__(self, hf: nn.Module, name: str, layout: Layout) -> None:
+    def __init__(self, hf: nn.Module, name: str, layout: Layout, tokenizer: Any = None) -> None:
         self.hf = hf
+        self.tokenizer = tokenizer
         self.name = name
         self.layout = layout
         self.blocks: Sequence[nn.Module] = list(self.module("blocks").children())
@@ -109,6 +110,15 @@ class Weights:
         """c, where the logits are c · tanh(W_U x / c)."""
         cap = getattr(self.config, "final_logit_softcapping", None)
         return None if cap is None else float(cap)
+
+    # tokens ----------------------------------------------------------------------------------------------------------
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+
+    def token_text(self, token: int) -> str:
+        """One token as it reads, its leading space included where the tokenizer keeps it."""
+        return self.decode([token])
 
     # parts -----------------------------------------------------------------------------------------------------------
 
@@ -260,7 +270,9 @@ class Weights:
         return self._half("gate", self.bias("gate", layer))
 
     def b_key(self, layer: int) -> Float[Tensor, " d_mlp"]:
-        """Biases of the keys, minus the neurons' thresholds; zeros where the family has none."""
+        """Biases of the keys, minus the neurons' thresholds; zeros where the family has none, as in mixtures."""
+        if self.n_experts:
+            return torch.zeros(self.d_mlp, dtype=self.dtype)
         return self.b_gate(layer) if self.gated else self.b_up(layer)
 
     def b_down(self, layer: int) -> Float[Tensor, " d_model"]:

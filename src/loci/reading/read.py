@@ -3,13 +3,13 @@
     key   W_key[i]     the contexts in which it is largest, and how often it fires
     value W_down[:, i] the tokens it promotes and suppresses:  W_U · (γ ⊙ (v − mean v))
 
-The value is projected through the final norm's centring and gain, without its scale, which depends on the token: the numbers rank
-tokens, they are no logits. Sources: Geva et al. 2021, 2022; in/out cosine: Elhage et al. 2021.
+The value is projected through the final norm's centring and gain (and the gain of a norm behind the MLP, where a family has one),
+without their scales, which depend on the token: the numbers rank tokens, they are no logits. Sources: Geva et al. 2021, 2022; in/out cosine: Elhage et al. 2021.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from loci.errors import ModelError
-from loci.model import Model
+from loci.model import Model, Weights
 from loci.progress import Progress, silent
 from loci.survey import FiringRate, TopTriggers, sample_text, survey
 
 TOKENS = 100_000
-NEURON = re.compile(r"L(\d+)N(\d+)")
+NEURON = re.compile(r"L(\d+)(?:E(\d+))?N(\d+)")
 
 
 @dataclass(frozen=True)
@@ -41,41 +41,86 @@ class NeuronCard:
     """All there is to read of one neuron."""
 
     model: str
-    bos: bool
+    bos: bool | None
+    """Whether a BOS stood before the texts; None where nothing was run."""
     layer: int
     neuron: int
+    expert: int | None
+    """In a mixture of experts, whose neuron it is."""
     promotes: tuple[tuple[str, float], ...]
     suppresses: tuple[tuple[str, float], ...]
-    triggers: tuple[Trigger, ...]
-    firing_rate: float
-    """Share of tokens of the text at which its activation is above 0."""
-    tokens: int
-    """Tokens of text behind the triggers and the rate."""
     cosine: float
     """Between key and value: near −1 it erases what it finds, near 1 it amplifies it."""
     key_norm: float
     value_norm: float
     threshold: float
     """Its bias: what must be overcome before it fires, times −1."""
+    triggers: tuple[Trigger, ...] = ()
+    firing_rate: float | None = None
+    """Share of tokens of the text at which its activation is above 0; None where no text was looked through."""
+    tokens: int = 0
+    """Tokens of text behind the triggers and the rate."""
 
     @property
     def name(self) -> str:
-        return f"L{self.layer}N{self.neuron}"
+        return f"L{self.layer}{'' if self.expert is None else f'E{self.expert}'}N{self.neuron}"
+
+    @property
+    def fires(self) -> str:
+        """How often, in words."""
+        return "no text looked through" if self.firing_rate is None else f"{self.firing_rate:.2%} of {self.tokens:,} tokens"
 
     def to_dict(self) -> dict[str, Any]:
         pairs = {side: [{"token": t, "score": s} for t, s in getattr(self, side)] for side in ("promotes", "suppresses")}
         return {"schema": "loci.neuron/1", "name": self.name, **asdict(self), **pairs}
 
 
-def parse_neuron(name: str, model: Model) -> tuple[int, int]:
-    """`L1N37` → (1, 37). Raises `ModelError` for another form or a neuron that the model does not have."""
+def parse_neuron(name: str, weights: Weights) -> tuple[int, int, int | None]:
+    """`L1N37` → (1, 37, None), and of a mixture's experts `L1E2N37` → (1, 37, 2).
+
+    Raises `ModelError` for another form or a neuron that the model does not have.
+    """
     match = NEURON.fullmatch(name.strip())
     if match is None:
-        raise ModelError(f"{name!r} names no neuron: expected a form like L1N37")
-    layer, neuron = int(match[1]), int(match[2])
-    if layer >= model.n_layers or neuron >= model.d_mlp:
-        raise ModelError(f"{name}: this model has L0N0 … L{model.n_layers - 1}N{model.d_mlp - 1}")
-    return layer, neuron
+        raise ModelError(f"{name!r} names no neuron: expected a form like L1N37, or L1E2N37 of expert 2 in a mixture")
+    layer, neuron, expert = int(match[1]), int(match[3]), None if match[2] is None else int(match[2])
+    if (expert is None) == bool(weights.n_experts):
+        what = (
+            f"mixtures of {weights.n_experts} experts, so name one, as in L{layer}E0N{neuron}"
+            if weights.n_experts
+            else "no mixtures"
+        )
+        raise ModelError(f"{name}: the MLPs of {weights.name!r} are {what}")
+    if layer >= weights.n_layers or neuron >= weights.d_mlp or (expert or 0) >= max(1, weights.n_experts):
+        last = f"E{weights.n_experts - 1}" if weights.n_experts else ""
+        raise ModelError(f"{name}: this model has L0{last and 'E0'}N0 … L{weights.n_layers - 1}{last}N{weights.d_mlp - 1}")
+    return layer, neuron, expert
+
+
+@torch.no_grad()
+def read_weights(weights: Weights, name: str, *, top: int = 10) -> NeuronCard:
+    """The card of one neuron from its weights alone: what it writes, and how its key and value lie. Nothing is run.
+
+    With `open_weights` a few tensors are read from their files and no model is built. Raises `ModelError`.
+    """
+    layer, neuron, expert = parse_neuron(name, weights)
+    value = weights.W_down(layer, expert)[:, neuron].float()
+    key = weights.W_key(layer, expert)[neuron].float()
+    written = value * weights.norm("mlp_post", layer).gain.float() if weights.layout.mlp_post else value
+    promotes, suppresses = promoted(weights, written, top)
+    return NeuronCard(
+        model=weights.name,
+        bos=None,
+        layer=layer,
+        neuron=neuron,
+        expert=expert,
+        promotes=promotes,
+        suppresses=suppresses,
+        cosine=float(cosine_similarity(key, value, dim=0)),
+        key_norm=float(key.norm()),
+        value_norm=float(value.norm()),
+        threshold=-float(weights.b_key(layer)[neuron]),
+    )
 
 
 def read(model: Model, name: str, texts: Sequence[str] | None = None, *, top: int = 10, progress: Progress = silent) -> NeuronCard:
@@ -84,15 +129,19 @@ def read(model: Model, name: str, texts: Sequence[str] | None = None, *, top: in
     `texts` are where its triggers are looked for; without them, 100,000 tokens of the embedded text.
     Cost: one pass over the text, up to the neuron's layer. Raises `ModelError` for a neuron that is not there.
     """
-    cell = parse_neuron(name, model)
-    return read_many(model, [cell], sample_text(model, TOKENS) if texts is None else texts, top=top, progress=progress)[0]
+    layer, neuron, expert = parse_neuron(name, model)
+    if expert is not None:
+        raise ModelError(f"{name}: triggers of single experts' neurons are not gathered; read its weights alone (--weights-only)")
+    return read_many(model, [(layer, neuron)], sample_text(model, TOKENS) if texts is None else texts, top=top, progress=progress)[
+        0
+    ]
 
 
 @torch.no_grad()
 def read_many(
     model: Model, cells: Sequence[tuple[int, int]], texts: Sequence[str], *, top: int = 10, progress: Progress = silent
 ) -> list[NeuronCard]:
-    """Cards of several neurons from one pass over the text."""
+    """Cards of several neurons, (layer, neuron) each, from one pass over the text."""
     by_layer: dict[int, list[int]] = {}
     for layer, neuron in cells:
         by_layer.setdefault(layer, []).append(neuron)
@@ -103,36 +152,10 @@ def read_many(
     for layer, neuron in cells:
         rate, triggers = gathering[f"mlp_act.{layer}"]
         column = by_layer[layer].index(neuron)
-        found = [
-            _trigger(model, texts[text], position, value)
-            for value, (text, position) in zip(
-                triggers.values[:, column].tolist(), triggers.places[:, column].tolist(), strict=True
-            )
-            if value > 0
-        ]
-        promotes, suppresses = promoted(model, layer, neuron, top)
-        key, value, bias = (
-            model.W_key(layer)[neuron].float(),
-            model.W_down(layer)[:, neuron].float(),
-            model.b_key(layer)[neuron],
-        )
-        cards.append(
-            NeuronCard(
-                model=model.name,
-                bos=model.with_bos,
-                layer=layer,
-                neuron=neuron,
-                promotes=promotes,
-                suppresses=suppresses,
-                triggers=tuple(found),
-                firing_rate=float(rate.rate[neuron]),
-                tokens=seen,
-                cosine=float(cosine_similarity(key, value, dim=0)),
-                key_norm=float(key.norm()),
-                value_norm=float(value.norm()),
-                threshold=-float(bias),
-            )
-        )
+        places = zip(triggers.values[:, column].tolist(), triggers.places[:, column].tolist(), strict=True)
+        found = tuple(_trigger(model, texts[text], position, value) for value, (text, position) in places if value > 0)
+        card = read_weights(model, f"L{layer}N{neuron}", top=top)
+        cards.append(replace(card, bos=model.with_bos, triggers=found, firing_rate=float(rate.rate[neuron]), tokens=seen))
     return cards
 
 
@@ -140,21 +163,22 @@ Scored = tuple[tuple[str, float], ...]
 
 
 @torch.no_grad()
-def promoted(model: Model, layer: int, neuron: int, top: int) -> tuple[Scored, Scored]:
-    """The tokens which the neuron's value promotes and suppresses most, with their projections."""
-    scores = project(model, model.W_down(layer)[:, neuron])
-    return _named(model, scores.topk(top)), _named(model, scores.topk(top, largest=False))
+def promoted(weights: Weights, value: Float[Tensor, " d_model"], top: int) -> tuple[Scored, Scored]:
+    """The tokens which a value promotes and suppresses most, with their projections."""
+    scores = project(weights, value)
+    return _named(weights, scores.topk(top)), _named(weights, scores.topk(top, largest=False))
 
 
-def _named(model: Model, best: torch.return_types.topk) -> Scored:
-    return tuple((model.token_text(i), s) for i, s in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+def _named(weights: Weights, best: torch.return_types.topk) -> Scored:
+    return tuple((weights.token_text(i), s) for i, s in zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
 
 @torch.no_grad()
-def project(model: Model, vector: Float[Tensor, " d_model"]) -> Float[Tensor, " d_vocab"]:
+def project(weights: Weights, vector: Float[Tensor, " d_model"]) -> Float[Tensor, " d_vocab"]:
     """A residual direction in the vocabulary: through the final norm's centring and gain, without its scale and bias."""
-    gain, _, centres = model.norm("final_norm")
-    return (model.W_U @ (gain * (vector - vector.mean() if centres else vector))).float()
+    gain, _, centres = weights.norm("final_norm")
+    vector = vector.to(weights.dtype)
+    return (weights.W_U @ (gain * (vector - vector.mean() if centres else vector))).float()
 
 
 def _trigger(model: Model, text: str, position: int, value: float) -> Trigger:

@@ -71,7 +71,7 @@ def _cards(cards: tuple[NeuronCard, ...]) -> str:
 def neuron_card(card: NeuronCard) -> str:
     """One neuron: key side, value side, facts."""
     return f"""<article class="card"><h3>{card.name}</h3>
-<dl><dt>fires at</dt><dd>{card.firing_rate:.2%} of tokens</dd><dt>key · value</dt><dd>cosine {card.cosine:+.2f}</dd></dl>
+<dl><dt>fires at</dt><dd>{card.fires}</dd><dt>key · value</dt><dd>cosine {card.cosine:+.2f}</dd></dl>
 <h4>key: what it looks for</h4><ul class="triggers">{"".join(map(_trigger, card.triggers))}</ul>
 <h4>value: what it writes</h4><p class="chips">{"".join(f'<span class="up">{_visible(t)}</span>' for t, _ in card.promotes)}</p>
 <p class="chips">{"".join(f'<span class="down">{_visible(t)}</span>' for t, _ in card.suppresses)}</p></article>"""

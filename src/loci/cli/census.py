@@ -1,0 +1,57 @@
+"""loci census: how many parameters, and where."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import JSON, OUT, check_out, emit, save
+from loci.errors import ModelError
+
+
+def run(
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="`demo`, a folder (its weights may be missing), or a hub id")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", "-c", help="a config.json, a published shape, or a model type of transformers")
+    ] = None,
+    layout: Annotated[Path | None, typer.Option(help="where the parts are, for an unknown family: JSON of loci.Layout")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="run the checkpoint's own code, which you trust")
+    ] = False,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Parameters by part, share of the MLPs, questions asked per layer, FLOPs per token, memory; no weights are read.
+
+    Published shapes: gpt3-125m, gpt3-350m, gpt3-760m, gpt3-2.7b, gpt3-6.7b, gpt3-175b.
+
+    Examples:
+
+        loci census
+
+        loci census --config gpt3-175b
+
+        loci census --config llama
+
+        loci census -m ./my-model --json
+    """
+    from loci.cli.opening import layout_from
+    from loci.model.census import PUBLISHED, census, published
+    from loci.model.open import open_empty
+
+    if model is not None and config is not None:
+        raise ModelError("say either --model or --config")
+    check_out(out)
+    if config in PUBLISHED:
+        found = published(config)
+    else:
+        found = census(open_empty(model or config or "demo", layout=layout_from(layout), trust_remote_code=trust_remote_code))
+    save(found, out)
+    if json:
+        emit(found.to_dict())
+        return
+    from loci.cli.show import show_census
+
+    show_census(found)

@@ -1,0 +1,216 @@
+"""How many parameters a model has, where, and what they cost, from its configuration alone.
+
+    MLP = layers · 2 · d_mlp · d_model          (3 · where gated, times the experts)
+    FLOPs of one token ≈ 2 · (matrices it passes)    + 4 · layers · heads · d_head · context for attending
+
+For a model, every parameter is counted, tied ones once. For a published shape, whose biases and norms were never released, the
+matrices are counted, with embedding and unembedding apart, and `mlp` shows what the MLPs' biases would add.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from loci.errors import ModelError
+from loci.model.weights import Weights
+
+PARTS = ("embedding", "positions", "attention", "mlp", "mlp_weights", "router", "norms", "unembedding", "other")
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
+
+
+@dataclass(frozen=True)
+class Census:
+    """Parameters by part. `mlp_weights` are the matrices among those of `mlp`; all the other parts exclude each other."""
+
+    model: str
+    family: str
+    counts: Literal["parameters", "matrices"]
+    parts: dict[str, int]
+    total: int
+    layers: int
+    d_model: int
+    d_mlp: int
+    heads: int
+    d_head: int
+    kv_heads: int
+    vocabulary: int
+    context: int | None
+    experts: int
+    experts_asked: int
+    gated: bool
+    tied: bool
+
+    @property
+    def exclusive(self) -> dict[str, int]:
+        """The parts that are there and make up the total."""
+        mlp = self.parts["mlp_weights"] if self.counts == "matrices" else self.parts["mlp"]
+        return {name: count for name, count in (self.parts | {"mlp": mlp, "mlp_weights": 0}).items() if count}
+
+    @property
+    def unit(self) -> str:
+        """What `total` is a number of, in words."""
+        return "parameters" if self.counts == "parameters" else "weights in matrices"
+
+    @property
+    def mlp_share(self) -> float:
+        """Share of the MLPs' matrices in all that is counted."""
+        return self.parts["mlp_weights"] / self.total
+
+    @property
+    def questions(self) -> int:
+        """Keys that one token's residual stream is compared with in one layer."""
+        return self.d_mlp * max(1, self.experts_asked)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of one layer's matrices, [out, in], heads and experts first; and of the embeddings."""
+        experts = (self.experts,) if self.experts else ()
+        head, kv = (self.heads, self.d_head, self.d_model), (self.kv_heads, self.d_head, self.d_model)
+        gate = {"W_gate": (*experts, self.d_mlp, self.d_model)} if self.gated else {}
+        return {
+            "W_E": (self.vocabulary, self.d_model),
+            "W_Q": head,
+            "W_K": kv,
+            "W_V": kv,
+            "W_O": (self.heads, self.d_model, self.d_head),
+            **gate,
+            "W_up": (*experts, self.d_mlp, self.d_model),
+            "W_down": (*experts, self.d_model, self.d_mlp),
+            "W_U": (self.vocabulary, self.d_model),
+        }
+
+    @property
+    def flops_per_token(self) -> dict[str, int]:
+        """Forward pass of one token: through the matrices, and attending over a full context (0 where that is not said)."""
+        mlp = self.layers * (3 if self.gated else 2) * self.questions * self.d_model
+        attention = self.layers * self.d_model * self.d_head * 2 * (self.heads + self.kv_heads)
+        matrices = mlp + attention + self.parts["router"] + self.vocabulary * self.d_model
+        return {"matrices": 2 * matrices, "attending": 4 * self.layers * self.heads * self.d_head * (self.context or 0)}
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes of the weights by dtype."""
+        return {name: int(self.total * size) for name, size in BYTES.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        derived = {name: getattr(self, name) for name in ("mlp_share", "questions", "flops_per_token", "memory")}
+        return {"schema": "loci.census/1", **plain, **derived, "shapes": {n: list(s) for n, s in self.shapes.items()}}
+
+
+def census(weights: Weights) -> Census:
+    """Count a model's parameters by part: loaded, offloaded, or an empty one made from its configuration. No value is read."""
+    owners = _owners(weights)
+    parts = dict.fromkeys(PARTS, 0)
+    for name, parameter in weights.hf.named_parameters():
+        part = next((owners[prefix] for prefix in _prefixes(name) if prefix in owners), "other")
+        part = "norms" if part in ("attention", "other") and _is_norm(weights.hf, name) else part
+        part = "positions" if part == "other" and parameter.ndim == 2 and parameter.shape[1] == weights.d_model else part
+        parts[part] += parameter.numel()
+        if part == "mlp" and parameter.ndim > 1:
+            parts["mlp_weights"] += parameter.numel()
+    return Census(
+        model=weights.name,
+        family=weights.layout.family,
+        counts="parameters",
+        parts=parts,
+        total=sum(parts.values()) - parts["mlp_weights"],
+        layers=weights.n_layers,
+        d_model=weights.d_model,
+        d_mlp=weights.d_mlp,
+        heads=weights.n_heads,
+        d_head=weights.d_head,
+        kv_heads=weights.n_kv_heads,
+        vocabulary=weights.d_vocab,
+        context=weights.n_ctx,
+        experts=weights.n_experts,
+        experts_asked=int(getattr(weights.config, "num_experts_per_tok", 1)) if weights.n_experts else 0,
+        gated=weights.gated,
+        tied=weights.tied,
+    )
+
+
+def _owners(weights: Weights) -> dict[str, str]:
+    """Path of a module → the part that its parameters belong to; the longest path that fits a parameter decides."""
+    names = {module: name for name, module in weights.hf.named_modules()}
+    layout = weights.layout
+    owners = {names[weights.module("unembed")]: "unembedding", names[weights.module("embed")]: "embedding"}
+    owners[names[weights.module("final_norm")]] = "norms"
+    roles = {"attn": "attention", "mlp": "mlp", "up": "mlp", "gate": "mlp", "down": "mlp", "experts": "mlp", "router": "router"}
+    roles |= dict.fromkeys(("attn_norm", "attn_post", "mlp_norm", "mlp_post"), "norms")
+    for layer in range(weights.n_layers):
+        owners |= {names[weights.module(role, layer)]: part for role, part in roles.items() if getattr(layout, role)}
+    return owners
+
+
+def _prefixes(name: str) -> list[str]:
+    """`a.b.c` → a.b.c, a.b, a."""
+    words = name.split(".")
+    return [".".join(words[:length]) for length in range(len(words), 0, -1)]
+
+
+def _is_norm(hf: nn.Module, name: str) -> bool:
+    """Whether a parameter's module has vectors alone: the norms of queries and keys have no part of their own in a layout."""
+    owner = hf.get_submodule(name.rpartition(".")[0])
+    return all(parameter.ndim == 1 for parameter in owner.parameters())
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model of which only the shape was published."""
+
+    layers: int
+    d_model: int
+    heads: int
+    vocabulary: int = 50257
+    context: int = 2048
+
+    def census(self, name: str) -> Census:
+        d, d_mlp, tokens = self.d_model, 4 * self.d_model, self.vocabulary * self.d_model
+        weights = self.layers * 2 * d_mlp * d
+        attention = self.layers * 4 * d * d
+        parts = dict.fromkeys(PARTS, 0) | {
+            "embedding": tokens,
+            "attention": attention,
+            "mlp": weights + self.layers * (d_mlp + d),
+            "mlp_weights": weights,
+            "unembedding": tokens,
+        }
+        return Census(
+            model=name,
+            family="gpt2",
+            counts="matrices",
+            parts=parts,
+            total=2 * tokens + attention + weights,
+            layers=self.layers,
+            d_model=d,
+            d_mlp=d_mlp,
+            heads=self.heads,
+            d_head=d // self.heads,
+            kv_heads=self.heads,
+            vocabulary=self.vocabulary,
+            context=self.context,
+            experts=0,
+            experts_asked=0,
+            gated=False,
+            tied=False,
+        )
+
+
+PUBLISHED = {
+    "gpt3-125m": Shape(12, 768, 12),
+    "gpt3-350m": Shape(24, 1024, 16),
+    "gpt3-760m": Shape(24, 1536, 16),
+    "gpt3-2.7b": Shape(32, 2560, 32),
+    "gpt3-6.7b": Shape(32, 4096, 32),
+    "gpt3-175b": Shape(96, 12288, 96),
+}
+"""Brown et al. 2020, table 2.1: the sizes whose heads make up d_model."""
+
+
+def published(name: str) -> Census:
+    """The census of a published shape. Raises `ModelError` with the names that there are."""
+    if name not in PUBLISHED:
+        raise ModelError(f"there is no published shape {name!r}: {', '.join(PUBLISHED)}")
+    return PUBLISHED[name].census(name)
