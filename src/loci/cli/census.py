@@ -39,11 +39,12 @@ def run(
     """
     from loci.cli.opening import layout_from
     from loci.model.census import PUBLISHED, census, published
-    from loci.model.open import open_empty
+    from loci.model.open import check_config, open_empty
 
     if model is not None and config is not None:
         raise ModelError("say either --model or --config")
     check_out(out)
+    check_config(config)
     if config in PUBLISHED:
         found = published(config)
     else:

@@ -1,5 +1,6 @@
 """Open a model: the embedded one, a local folder, or a hub id. The only file that loads with `transformers`."""
 
+import difflib
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from loci.errors import ModelError
+from loci.model.census import PUBLISHED
 from loci.model.layouts import Layout, candidates
 from loci.model.model import Model
 from loci.model.weights import Weights
@@ -93,6 +95,19 @@ def open_empty(source: str | Path = DEMO, *, layout: Layout | None = None, trust
         with torch.device("meta"):
             hf = AutoModelForCausalLM.from_config(config, **kwargs)
     return Weights(hf, str(source), layout or candidates(hf)[0])
+
+
+def check_config(name: str | None) -> None:
+    """Raise `ModelError`, with the nearest name, for a word that is neither a published shape, nor a model type, nor a folder."""
+    from transformers import CONFIG_MAPPING
+
+    known = [*PUBLISHED, *CONFIG_MAPPING]
+    if name is not None and name not in known and "/" not in name and not Path(name).exists():
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+        raise ModelError(
+            f"there is no configuration {name!r}; the nearest is {near[0]!r} (published shapes: {', '.join(PUBLISHED)}; or a model "
+            "type of transformers, a config.json, a folder, a hub id)"
+        )
 
 
 def _config_source(source: str | Path) -> str | Path:
