@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo test oracle benchmarks lint format clean
 
 install: $(STAMP)
 
@@ -18,6 +18,14 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
+oracle:
+	$(PYTHON) -m venv .venv-oracle
+	PIP_CONSTRAINT=constraints.txt .venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -e ".[oracle]"
+	.venv-oracle/bin/python -m benchmarks.oracle
+
+benchmarks: install
+	for claim in opening runs; do $(BIN)/python -m benchmarks.$$claim; done
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -28,4 +36,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis loci-demo
+	rm -rf .venv .venv-oracle build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis loci-demo

@@ -45,7 +45,7 @@ SUPPORTED: dict[str, Callable[[], t.PreTrainedModel]] = {
     "gemma3": lambda: t.Gemma3ForCausalLM(t.Gemma3TextConfig(**WINDOWED, sliding_window_pattern=2)),
     "olmo": lambda: t.OlmoForCausalLM(t.OlmoConfig(**GROUPED)),
     "olmo2": lambda: t.Olmo2ForCausalLM(t.Olmo2Config(**GROUPED)),
-    "phi": lambda: t.PhiForCausalLM(t.PhiConfig(**GROUPED)),
+    "phi": lambda: t.PhiForCausalLM(t.PhiConfig(**{**GROUPED, "num_key_value_heads": 4})),
     "phi3": lambda: t.Phi3ForCausalLM(t.Phi3Config(**GROUPED, sliding_window=4)),
     "stablelm": lambda: t.StableLmForCausalLM(t.StableLmConfig(**GROUPED)),
     "stablelm-parallel": lambda: t.StableLmForCausalLM(t.StableLmConfig(**GROUPED, use_parallel_residual=True, qk_layernorm=True)),
