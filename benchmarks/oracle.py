@@ -13,12 +13,12 @@ import warnings
 from collections.abc import Iterator
 
 import torch
+from tests.model.families import SUPPORTED, make
 from torch import Tensor
 from transformer_lens import HookedTransformer, loading_from_pretrained
 
 from loci.model import Model, open_model
 from loci.model.invariants import difference
-from tests.model.families import SUPPORTED, make
 
 FAMILIES = (
     "gpt2", "gpt-neo", "gpt-j", "pythia", "opt", "bloom", "llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "mixtral",

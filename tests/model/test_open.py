@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from loci.errors import ModelError
-from loci.model import Model, open_empty, open_model, open_weights
+from loci.model import Model, open_empty, open_model, open_weights, score_answers
 from loci.reading import read, read_weights
 from tests.model.families import make
 
@@ -112,16 +112,18 @@ def test_weights_that_are_missing_are_not_made_up(tmp_path: Path, saved: Path) -
         open_model(saved)
 
 
-def test_broken_weights_are_named(saved: Path) -> None:
+@pytest.mark.parametrize("block", [0, 4])
+def test_broken_weights_are_named(saved: Path, block: int) -> None:
+    """Where the check on opening comes by, there; else at the first use, before any number is given."""
     from safetensors.torch import load_file, save_file
 
-    shard = sorted(saved.glob("*.safetensors"))[2]
+    name = f"transformer.h.{block}.mlp.c_fc.weight"
+    shard = saved / json.loads((saved / "model.safetensors.index.json").read_text())["weight_map"][name]
     tensors = load_file(shard)
-    name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
     tensors[name][3, 5] = torch.nan
     save_file(tensors, shard, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=f"its weight {name} holds NaN"):
-        open_model(saved)
+    with pytest.raises(ModelError, match=rf"not finite: its weight {name} holds NaN"):
+        score_answers(open_model(saved), [("Michael Jordan plays the sport of", "golf")])
 
 
 def test_pickles_only_when_asked_for(tmp_path: Path, demo: Model) -> None:

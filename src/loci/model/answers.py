@@ -11,6 +11,7 @@ import torch
 
 from loci.errors import ModelError
 from loci.facts import Span
+from loci.model.invariants import broken
 from loci.model.model import Logits, Model, by_length
 from loci.model.tokens import Tokens
 
@@ -57,7 +58,7 @@ def score_answers(model: Model, pairs: Sequence[tuple[str, str]], budget: int = 
 def finite(logits: Logits, model: Model) -> Logits:
     """The logits, or a `ModelError` where they hold NaN or infinity: nothing that is computed from those means anything."""
     if not logits.isfinite().all():
-        raise ModelError(f"{model.name!r} gives logits that are not finite: its weights may hold NaN, or its dtype be too narrow")
+        raise ModelError(f"{model.name!r} gives logits that are not finite: {broken(model)}")
     return logits
 
 

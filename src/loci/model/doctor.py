@@ -14,7 +14,7 @@ from einops import einsum
 from torch import Tensor
 
 from loci.errors import LociError
-from loci.model.invariants import INVARIANTS, TOLERANCE, applying, difference, errors
+from loci.model.invariants import INVARIANTS, applying, difference, errors, tolerance
 from loci.model.model import Model
 from loci.model.points import ATTENTION, ONCE
 from loci.progress import Progress, silent
@@ -87,7 +87,7 @@ class _Patient:
         self.rows = [list(model.tokenize(text).ids) for text in TEXTS]
         width = min(len(row) for row in self.rows[:2])
         self.ids = model.ids([row[:width] for row in self.rows[:2]])
-        self.allowed = TOLERANCE.get(model.dtype, 1e-2)
+        self.allowed = tolerance(model)
         model.hf.eval()
         with torch.no_grad():
             self.plain: Tensor = model.hf(input_ids=self.ids, use_cache=False).logits
@@ -146,7 +146,7 @@ def _sums(patient: _Patient) -> Iterator[Check]:
     model = patient.model
     names = {invariant.name for invariant in applying(model)}
     for name, error in errors(model, patient.ids, range(model.n_layers)):
-        yield Check(name, error, patient.allowed, f"{model.n_layers} layers" if not name.startswith("unembed") else "")
+        yield Check(name, error, patient.allowed, f"{model.n_layers} layers" if "=" in name else "")
     for invariant in INVARIANTS:
         if invariant.name not in names:
             absent = next(point for point in invariant.points if not model.has(point))
@@ -182,8 +182,9 @@ def _folding(patient: _Patient) -> Iterator[Check]:
     norm, folded = model.norm("final_norm"), model.folded("W_U")
     z = resid - resid.mean(-1, keepdim=True) if norm.centres else resid
     logits = resid / z.square().mean(-1, keepdim=True).sqrt() @ folded.weight.float().T + folded.bias.float()
-    logits = logits if model.softcap is None else (logits / model.softcap).tanh() * model.softcap
-    yield Check("W_U with the final norm folded in = logits", difference(logits, patient.plain.float()), 50 * patient.allowed)
+    yield Check(
+        "W_U with the final norm folded in = logits", difference(model.capped(logits), patient.plain.float()), 50 * patient.allowed
+    )
 
 
 @torch.no_grad()

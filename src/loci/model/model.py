@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from loci.errors import ModelError
 from loci.model.hooks import Edit, Enough, Place, Softmaxes, attached
-from loci.model.invariants import TOLERANCE, difference, hold
+from loci.model.invariants import difference, hold, tolerance
 from loci.model.layouts import Layout, candidates
 from loci.model.lenses import COPY, FIRST, Lens, flat, half, heads, routing
 from loci.model.points import ATTENTION, BY_NAME, POINTS, Point, parse_point
@@ -198,7 +198,7 @@ class Model(Weights):
             usual = self(ids)
             with self.eager():
                 error = difference(self(ids), usual)
-        if error <= 10 * TOLERANCE.get(self.dtype, 1e-2):
+        if error <= 10 * tolerance(self):
             return None
         return f"attention step by step, where it could be seen, gives other logits here than the model's own (off by {error:.1%})"
 
@@ -243,8 +243,8 @@ class Model(Weights):
 
     def unembed(self, resid: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
         """Final norm and unembedding of residual vectors: what the model would say if it stopped here (the logit lens)."""
-        logits: Tensor = self.module("unembed")(self.module("final_norm")(resid))
-        return logits if self.softcap is None else (logits / self.softcap).tanh() * self.softcap
+        scores: Tensor = self.module("unembed")(self.module("final_norm")(resid))
+        return self.capped(scores)
 
     def record(self, ids: Ids, mask: Mask | None = None) -> Recording:
         """Run once without gradients, keeping what each block was called with."""

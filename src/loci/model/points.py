@@ -9,6 +9,7 @@ sub-layer, and resid_pre + attn_out + mlp_out = resid_post holds everywhere.
 
 import difflib
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from loci.errors import ModelError
@@ -63,12 +64,11 @@ def parse_point(name: str, n_layers: int) -> tuple[Point, int | None]:
 
     Raises `ModelError` for an unknown name (with the nearest one) or a layer out of range.
     """
-    aliases = _aliases(n_layers)
-    name = aliases.get(name, name)
-    stem, _, layer = name.partition(".")
+    ours = name if name.partition(".")[0] in BY_NAME else _aliases(n_layers).get(name, name)
+    stem, _, layer = ours.partition(".")
     point = BY_NAME.get(stem)
     if point is None:
-        near = difflib.get_close_matches(name, [*BY_NAME, *aliases], n=1, cutoff=0)
+        near = difflib.get_close_matches(name, [*BY_NAME, *_aliases(n_layers)], n=1, cutoff=0)
         raise ModelError(f"there is no point {name!r}; the nearest is {near[0]!r} (points: {', '.join(BY_NAME)})")
     if stem in ONCE:
         if layer:
@@ -79,6 +79,7 @@ def parse_point(name: str, n_layers: int) -> tuple[Point, int | None]:
     return point, int(layer)
 
 
+@cache
 def _aliases(n_layers: int) -> dict[str, str]:
     """Other libraries' names → ours."""
     names: dict[str, str] = {}

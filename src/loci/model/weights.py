@@ -111,6 +111,10 @@ class Weights:
         cap = getattr(self.config, "final_logit_softcapping", None)
         return None if cap is None else float(cap)
 
+    def capped(self, scores: Float[Tensor, "*any d_vocab"]) -> Float[Tensor, "*any d_vocab"]:
+        """Logits from what the unembedding gives: the same, or c · tanh(scores / c)."""
+        return scores if self.softcap is None else (scores / self.softcap).tanh() * self.softcap
+
     # tokens ----------------------------------------------------------------------------------------------------------
 
     def decode(self, ids: Iterable[int]) -> str:
