@@ -16,7 +16,7 @@ demo: install
 	$(BIN)/loci demo --out loci-demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 oracle:
 	$(PYTHON) -m venv .venv-oracle

@@ -1,5 +1,7 @@
 """Models for the tests: the embedded one, and a tiny random GPT-2 with the same tokenizer."""
 
+import os
+
 import hypothesis
 import pytest
 import torch
@@ -9,6 +11,8 @@ import loci
 from loci.facts import Fact, FactSet
 from loci.model import Model, open_model
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # workers that each take all cores crawl
 hypothesis.settings.register_profile("loci", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("loci")
 

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from loci.locating import trace as trace
     from loci.model import Layout as Layout
     from loci.model import Model as Model
+    from loci.model import census as census
+    from loci.model import examine as examine
     from loci.model import open_model
+    from loci.model import open_weights as open_weights
 
     open = open_model
     from loci.patches import Patch as Patch
@@ -55,12 +58,15 @@ _HOMES = {
     "Model": "model",
     "Patch": "patches",
     "audit": "auditing",
+    "census": "model",
     "edit": "editing",
+    "examine": "model",
     "known_facts": "facts",
     "load_facts": "facts",
     "load_patch": "patches",
     "neurons": "locating",
     "open": "model",
+    "open_weights": "model",
     "plot": "figures",
     "read": "reading",
     "recall": "auditing",

@@ -15,6 +15,7 @@ NEO = {"vocab_size": 4096, "hidden_size": 32, "num_layers": 4, "num_heads": 4, "
 GPT2 = {"vocab_size": 4096, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64, "bos_token_id": 0, "eos_token_id": 0}
 FALCON = {**BASE, "num_hidden_layers": 3, "max_position_embeddings": 64}
 OPT = {**BASE, "num_hidden_layers": 3, "ffn_dim": 48, "max_position_embeddings": 64, "word_embed_proj_dim": 32, "pad_token_id": 1}
+VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}  # fmt: skip
 
 SUPPORTED: dict[str, Callable[[], t.PreTrainedModel]] = {
     "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(**GPT2)),
@@ -43,6 +44,7 @@ SUPPORTED: dict[str, Callable[[], t.PreTrainedModel]] = {
         t.Gemma2Config(**WINDOWED, final_logit_softcapping=2.0, attn_logit_softcapping=5.0, query_pre_attn_scalar=16)
     ),
     "gemma3": lambda: t.Gemma3ForCausalLM(t.Gemma3TextConfig(**WINDOWED, sliding_window_pattern=2)),
+    "gemma3-multimodal": lambda: t.Gemma3ForConditionalGeneration(t.Gemma3Config(text_config=dict(WINDOWED), vision_config=VISION)),
     "olmo": lambda: t.OlmoForCausalLM(t.OlmoConfig(**GROUPED)),
     "olmo2": lambda: t.Olmo2ForCausalLM(t.Olmo2Config(**GROUPED)),
     "phi": lambda: t.PhiForCausalLM(t.PhiConfig(**{**GROUPED, "num_key_value_heads": 4})),

@@ -12,7 +12,7 @@ from loci.editing import edit
 from loci.errors import ModelError
 from loci.facts import Fact
 from loci.locating import neurons, trace
-from loci.model import Layout, Model
+from loci.model import LAYOUTS, Layout, Model
 from loci.model.invariants import PARALLEL as READS_PRE
 from loci.model.invariants import applying, errors
 from loci.model.points import ATTENTION, ONCE
@@ -242,6 +242,10 @@ def test_the_rooms_above_work(family: Model) -> None:
 def test_what_does_not_add_up_is_refused(name: str, demo: Model) -> None:
     with pytest.raises(ModelError, match=r"not supported yet|lacks final_norm"):
         Model(perturbed(REFUSED[name]), demo.tokenizer, name)
+
+
+def test_every_row_of_the_table_is_tried(demo: Model) -> None:
+    assert {make(name, demo).layout for name in SUPPORTED} == set(LAYOUTS)
 
 
 def test_absent_points_say_why(demo: Model) -> None:

@@ -133,7 +133,7 @@ def test_pickles_only_when_asked_for(tmp_path: Path, demo: Model) -> None:
     with pytest.raises(ModelError, match="say pickle=True"):
         open_model(tmp_path)
     assert open_model(tmp_path, pickle=True).fingerprint == demo.fingerprint
-    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Path}))
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Path}, protocol=2))
     with pytest.raises(ModelError, match="cannot open"):
         open_model(tmp_path, pickle=True)
 

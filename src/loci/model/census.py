@@ -106,7 +106,7 @@ def census(weights: Weights) -> Census:
     for name, parameter in weights.hf.named_parameters():
         part = next((owners[prefix] for prefix in _prefixes(name) if prefix in owners), "other")
         part = "norms" if part in ("attention", "other") and _is_norm(weights.hf, name) else part
-        part = "positions" if part == "other" and parameter.ndim == 2 and parameter.shape[1] == weights.d_model else part
+        part = "positions" if part == "other" and _is_positions(weights, name) else part
         parts[part] += parameter.numel()
         if part == "mlp" and parameter.ndim > 1:
             parts["mlp_weights"] += parameter.numel()
@@ -154,6 +154,12 @@ def _is_norm(hf: nn.Module, name: str) -> bool:
     """Whether a parameter's module has vectors alone: the norms of queries and keys have no part of their own in a layout."""
     owner = hf.get_submodule(name.rpartition(".")[0])
     return all(parameter.ndim == 1 for parameter in owner.parameters())
+
+
+def _is_positions(weights: Weights, name: str) -> bool:
+    """Whether a parameter is a further embedding into the residual stream: of positions."""
+    owner = weights.hf.get_submodule(name.rpartition(".")[0])
+    return isinstance(owner, nn.Embedding) and owner.embedding_dim == weights.d_model
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ class Layout:
     """
 
     family: str
+    models: str = ""
+    """Whose parts these are, for people."""
     blocks: str
     embed: str
     final_norm: str
@@ -56,6 +58,7 @@ class Layout:
 
 GPT2 = Layout(
     family="gpt2",
+    models="GPT-2",
     blocks="transformer.h",
     embed="transformer.wte",
     final_norm="transformer.ln_f",
@@ -72,6 +75,7 @@ GPT2 = Layout(
 )
 LLAMA = Layout(
     family="llama",
+    models="Llama 1–3, Mistral, Qwen2, Qwen3, Gemma, OLMo, StableLM",
     blocks="model.layers",
     embed="model.embed_tokens",
     final_norm="model.norm",
@@ -90,12 +94,14 @@ LLAMA = Layout(
 GEMMA2 = replace(
     LLAMA,
     family="gemma2",
+    models="Gemma 2, Gemma 3",
     attn_post="post_attention_layernorm",
     mlp_norm="pre_feedforward_layernorm",
     mlp_post="post_feedforward_layernorm",
 )
 NEOX = Layout(
     family="neox",
+    models="GPT-NeoX, Pythia",
     blocks="gpt_neox.layers",
     embed="gpt_neox.embed_in",
     final_norm="gpt_neox.final_layer_norm",
@@ -114,6 +120,7 @@ NEOX = Layout(
 )
 BLOOM = Layout(
     family="bloom",
+    models="BLOOM, Falcon-RW",
     blocks="transformer.h",
     embed="transformer.word_embeddings",
     final_norm="transformer.ln_f",
@@ -129,13 +136,14 @@ BLOOM = Layout(
     down="mlp.dense_4h_to_h",
     grouped=True,
 )
-FALCON = replace(BLOOM, family="falcon", adds_in_place=True)
+FALCON = replace(BLOOM, family="falcon", models="Falcon-7B, Falcon2-11B", adds_in_place=True)
 
 LAYOUTS = (
     GPT2,
     replace(
         GPT2,
         family="gpt-neo",
+        models="GPT-Neo",
         q="attn.attention.q_proj",
         k="attn.attention.k_proj",
         v="attn.attention.v_proj",
@@ -144,6 +152,7 @@ LAYOUTS = (
     replace(
         GPT2,
         family="gpt-j",
+        models="GPT-J",
         q="attn.q_proj",
         k="attn.k_proj",
         v="attn.v_proj",
@@ -154,9 +163,10 @@ LAYOUTS = (
         parallel=True,
     ),
     NEOX,
-    replace(NEOX, family="neox-sequential", parallel=False),
+    replace(NEOX, family="neox-sequential", models="GPT-NeoX without parallel residual", parallel=False),
     Layout(
         family="opt",
+        models="OPT, but 350m",
         blocks="model.decoder.layers",
         embed="model.decoder.embed_tokens",
         final_norm="model.decoder.final_layer_norm",
@@ -171,7 +181,14 @@ LAYOUTS = (
         down="fc2",
         flat=("mlp_norm", "up", "down"),
     ),
-    replace(FALCON, family="falcon-two-norms", attn_norm="ln_attn", mlp_norm="ln_mlp", parallel=True),
+    replace(
+        FALCON,
+        family="falcon-two-norms",
+        models="Falcon-40B, Falcon-180B",
+        attn_norm="ln_attn",
+        mlp_norm="ln_mlp",
+        parallel=True,
+    ),
     BLOOM,
     replace(FALCON, mlp_norm="input_layernorm", parallel=True),
     LLAMA,
@@ -179,15 +196,17 @@ LAYOUTS = (
     replace(
         GEMMA2,
         family="gemma3-multimodal",
+        models="Gemma 3 with vision: its text model",
         blocks="model.language_model.layers",
         embed="model.language_model.embed_tokens",
         final_norm="model.language_model.norm",
     ),
-    replace(GEMMA2, family="olmo2", attn_norm="", mlp_norm=""),
-    replace(LLAMA, family="llama-parallel", mlp_norm="input_layernorm", parallel=True),
+    replace(GEMMA2, family="olmo2", models="OLMo 2", attn_norm="", mlp_norm=""),
+    replace(LLAMA, family="llama-parallel", models="StableLM with parallel residual", mlp_norm="input_layernorm", parallel=True),
     replace(
         LLAMA,
         family="phi",
+        models="Phi-1, Phi-1.5, Phi-2",
         final_norm="model.final_layernorm",
         o="self_attn.dense",
         mlp_norm="input_layernorm",
@@ -199,13 +218,24 @@ LAYOUTS = (
     replace(
         LLAMA,
         family="phi3",
+        models="Phi-3 mini and medium, Phi-4",
         q="self_attn.qkv_proj",
         k="self_attn.qkv_proj",
         v="self_attn.qkv_proj",
         up="mlp.gate_up_proj",
         gate="mlp.gate_up_proj",
     ),
-    replace(LLAMA, family="mixtral", up="", gate="", down="", router="mlp.gate", experts="mlp.experts", flat=("router",)),
+    replace(
+        LLAMA,
+        family="mixtral",
+        models="Mixtral, Qwen3-MoE",
+        up="",
+        gate="",
+        down="",
+        router="mlp.gate",
+        experts="mlp.experts",
+        flat=("router",),
+    ),
 )
 
 MODEL_PARTS = ("blocks", "embed", "final_norm", "unembed")

@@ -1,0 +1,103 @@
+"""Write docs/models.md from the tables of layouts and points: python scripts/make_docs.py (a test holds that it is as written)."""
+
+from dataclasses import fields
+from pathlib import Path
+
+from loci.model import LAYOUTS, POINTS, Layout
+
+PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+HEAD = """<!-- Written by scripts/make_docs.py from src/loci/model/layouts.py and points.py; do not edit, run it again. -->
+
+# Which models, which points
+
+## Models
+
+A family is a row of one table: where its parts are. A model is recognised by its structure, never by its name; of the rows whose parts
+are all there, the first that adds up in a short run is taken, and where none does, the model is refused with the reason. `loci doctor
+-m MODEL` proves the rest on a model of yours, and `layout=loci.Layout(...)` (`--layout FILE.json`) opens a family that is not here.
+
+| family | models | what is special |
+|---|---|---|
+"""
+POINTS_HEAD = """
+Refused, because their parts do not add up to the model: OPT-350m (its residual stream is normalised), BLOOM with the norm in the stream,
+Qwen2-MoE (an expert that all share), Granite (scaled residuals), Cohere (scaled logits). Pickled weights and a checkpoint's own code
+are loaded only when asked for (`--pickle`, `--trust-remote-code`).
+
+## Points
+
+A point is a tensor that can be read (`model.watch`, `model.read`) and replaced (`model.patched`) under Loci's name, TransformerLens's or
+nnterp's. `{}` is the layer. Sums of contributions hold everywhere: `resid_pre + attn_out + mlp_out = resid_post`.
+
+| point | shape | what it is | TransformerLens | nnterp | not in |
+|---|---|---|---|---|---|
+"""
+FOOT = """
+Trap: TransformerLens's `hook_mlp_out` is what the residual stream gains (`mlp_out`), nnterp's `mlps_output` what the MLP computes
+(`mlp_raw`). They differ where a norm stands behind the MLP. `blocks.{}.hook_mlp_in` and `hook_attn_in` (the norm's input) and
+`hook_normalized` (without the norm's gain) have no point here: `mlp_in` and `attn_in` are what the weights are multiplied with.
+
+## Weights
+
+Every matrix is `[out, in]` and acts on column vectors; heads come first. All but the folded ones are views of the parameters; grouped
+keys and values are repeated for each query head unless `expand=False`.
+
+| name | shape | what it is |
+|---|---|---|
+| `W_E`, `W_U`, `b_U` | `[d_vocab, d_model]`, `[d_vocab]` | embedding (before the family's `embed_scale`), unembedding |
+| `W_Q(L)`, `W_K(L)`, `W_V(L)` | `[n_heads, d_head, d_model]` | queries, keys, values; biases `b_Q`, `b_K`, `b_V` |
+| `W_O(L)`, `b_O(L)` | `[n_heads, d_model, d_head]` | what each head writes |
+| `W_up(L)`, `W_gate(L)`, `W_key(L)` | `[d_mlp, d_model]` | `W_key` is the gate where there is one, else up; biases `b_up`, `b_gate`, `b_key` |
+| `W_down(L)`, `b_down(L)` | `[d_model, d_mlp]` | values: column i is what neuron i writes |
+| `norm(name, L)` | gain, bias, centres | computed: asked of the norm itself |
+| `folded("W_Q.3")` | weight, bias | computed: the norm before it folded in |
+
+In a mixture `W_up`, `W_gate` and `W_down` take `expert=`. `loci.open_weights(source)` gives the same names without building the model:
+each tensor is read from its file when it is asked for.
+"""
+
+
+def special(layout: Layout) -> str:
+    """What sets a row apart, in words."""
+    said = []
+    if layout.experts:
+        said.append("MLPs are mixtures of experts: points of single neurons have no meaning")
+    if layout.parallel:
+        said.append("attention and MLP side by side")
+    if layout.attn_post:
+        said.append("norms behind the sub-layers" if not layout.attn_norm else "norms before and behind the sub-layers")
+    if layout.gate:
+        said.append("gated, gate and up fused" if layout.gate == layout.up else "gated")
+    if layout.q == layout.k:
+        said.append("q, k, v fused" + (" head group by head group" if layout.grouped else ""))
+    return "; ".join(said)
+
+
+def lacking(stem: str) -> str:
+    """The families without a point, or a word for many."""
+    if stem == "resid_mid":
+        return "parallel families"
+    if stem == "router":
+        return "all but mixtures"
+    if stem == "mlp_up":
+        return "ungated families, mixtures"
+    if stem in ("mlp_pre", "mlp_act"):
+        return "mixtures"
+    return "Falcon with ALiBi" if stem in ("attn_scores", "attn_probs") else ""
+
+
+def page() -> str:
+    rows = [f"| `{row.family}` | {row.models} | {special(row)} |" for row in LAYOUTS]
+    points = [
+        f"| `{p.name}` | `[{', '.join(p.shape.split())}]` | {p.meaning} | {', '.join(f'`{n}`' for n in p.transformer_lens)} | "
+        f"{f'`{p.nnterp}`' if p.nnterp else ''} | {lacking(p.name)} |"
+        for p in POINTS
+    ]
+    named = ", ".join(f"`{field.name}`" for field in fields(Layout))
+    layout = f"\nThe fields of a `Layout`: {named}.\n"
+    return HEAD + "\n".join(rows) + "\n" + layout + POINTS_HEAD + "\n".join(points) + "\n" + FOOT
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"written: {PAGE}")
