@@ -113,8 +113,31 @@ def test_hooks_live_as_long_as_the_block(tiny: Model, ids: Tensor) -> None:
     assert torch.equal(tiny(ids), bare)
 
 
-def test_opening_leaves_training_mode(demo: Model) -> None:
-    assert not demo.hf.training
+@torch.no_grad()
+def test_training_mode_is_left(tiny: Model, ids: Tensor) -> None:
+    """Dropout would make every effect noise: on opening, in every run, and in every replay."""
+    assert not tiny.hf.training
+    bare = tiny(ids)
+    tiny.hf.train()
+    run = tiny.record(ids)
+    assert torch.equal(run.logits, bare)
+    tiny.blocks[2].train()
+    assert torch.equal(run.replay(1, run.resid_pre(1)), bare)
+
+
+def test_layers_out_of_range(tiny: Model, ids: Tensor) -> None:
+    run = tiny.record(ids)
+    for asked in (
+        lambda: tiny.W_down(3),
+        lambda: tiny.W_Q(-1),
+        lambda: tiny.norm("mlp_norm", 9),
+        lambda: run.replay(3, run.logits),
+    ):
+        with pytest.raises(ModelError, match="there is no layer"):
+            asked()
+    for asked in (lambda: tiny.weight("W_down.3"), lambda: tiny.folded("W_down.1"), lambda: tiny.folded("W_U.1")):
+        with pytest.raises(ModelError, match="there is no weight"):
+            asked()
 
 
 @pytest.mark.parametrize(
