@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from loci.facts import load_facts as load_facts
     from loci.facts import save_facts as save_facts
     from loci.figures import plot as plot
+    from loci.locating import lens as lens
     from loci.locating import neurons as neurons
     from loci.locating import trace as trace
     from loci.model import Layout as Layout
@@ -62,6 +63,7 @@ _HOMES = {
     "edit": "editing",
     "examine": "model",
     "known_facts": "facts",
+    "lens": "locating",
     "load_facts": "facts",
     "load_patch": "patches",
     "neurons": "locating",

@@ -53,6 +53,7 @@ def test_help_of_every_command_has_an_example(loci) -> None:
         ["recall"],
         ["facts"],
         ["trace"],
+        ["lens"],
         ["read"],
         ["edit"],
         ["audit"],
@@ -80,6 +81,17 @@ def test_trace(document, loci, tmp_path: Path) -> None:
     assert status == 0
     assert "* subject" in out
     assert (tmp_path / "t.html").stat().st_size > 1e6
+
+
+def test_lens(document, loci, tmp_path: Path) -> None:
+    found = document("lens", "Michael Jordan plays the sport of", "--against", "golf", "-o", "lens.html")
+    assert (found["schema"], found["answer"], found["against"]) == ("loci.lens/1", "basketball", "golf")
+    assert found["sum_error"] < 1e-3
+    assert len(found["layers"]) == 6
+    status, out, _ = loci("lens", "Osaka is a city in the country of")
+    assert status == 0
+    assert "all parts sum to it" in " ".join(out.split())
+    assert (tmp_path / "lens.html").exists()
 
 
 def test_recall_from_a_file(document, loci, tmp_path: Path) -> None:
@@ -222,6 +234,9 @@ BAD = [
     (["trace", "Michael Jordan " + "and so on " * 100, "-s", "Michael Jordan"], "context is 128"),
     (["trace", "Michael Jordan plays the sport of", "--samples", "0"], "samples ≥ 1"),
     (["trace", "Michael Jordan plays the sport of", "-o", "x.doc"], "the ending says"),
+    (["lens", ""], "the prompt is empty"),
+    (["lens", "Osaka is in", "-a", "Japan", "--top", "0"], "at least one word"),
+    (["lens", "Osaka is in", "-a", "Japan", "--against", "Japan"], "begin with the same token"),
     (["recall", "-o", "file/x.html"], "cannot be written"),
     (["audit", "-o", "x.pdf"], "the ending says"),
     (["recall", "-m", "./nowhere"], "no folder"),

@@ -6,7 +6,8 @@ from rich.table import Table
 
 from loci.auditing import Recall, Scorecard
 from loci.cli.common import console
-from loci.locating import Trace
+from loci.locating import Lens, Trace
+from loci.locating.lens import Word
 from loci.model import Census, Diagnosis
 from loci.patches import Patch, short
 from loci.reading import NeuronCard
@@ -39,6 +40,30 @@ def show_trace(trace: Trace) -> None:
     console.print(f"[bold]{escape(trace.prompt)}[/] → [bold blue]{escape(trace.answer)}[/]\n")
     console.print(escape(trace_words(trace)) + "\n")
     _grid(trace)
+
+
+def show_lens(lens: Lens) -> None:
+    console.print(
+        f"[bold]{escape(lens.prompt)}[/] → [bold blue]{escape(lens.answer)}[/]{f' against {escape(lens.against)}' if lens.against else ''}\n"
+    )
+    table = Table(
+        "layer", "P(answer)", "attention", "MLP", "what it would say", "dominant sub-updates", box=None, header_style="dim"
+    )
+    table.add_row("–", "", "", f"{lens.embedding:+.2f}", escape(_said(lens.start)), "[dim]embedding[/]")
+    for rung in lens.layers:
+        updates = ", ".join(f"{update.name} {update.score:+.2f}" for update in rung.updates[:3])
+        table.add_row(
+            str(rung.layer), f"{rung.prob:.3f}", f"{rung.attn:+.2f}", f"{rung.mlp:+.2f}", escape(_said(rung.top)), updates
+        )
+    console.print(table)
+    console.print(
+        f"\n[dim]columns attention, MLP: what they add to the score {lens.score:.2f} (biases {lens.constant:+.2f}); "
+        f"all parts sum to it within {lens.sum_error:.0e}[/]"
+    )
+
+
+def _said(words: tuple[Word, ...]) -> str:
+    return ", ".join(f"{word.token.strip() or repr(word.token)} {word.prob:.2f}" for word in words[:3])
 
 
 def show_recall(recall: Recall) -> None:

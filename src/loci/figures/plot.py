@@ -12,11 +12,12 @@ from loci.auditing import Recall, Scorecard
 from loci.errors import OutputError
 from loci.figures.census import census_figure
 from loci.figures.ladder import Ladder, ladder_figure
+from loci.figures.lens import lens_figure
 from loci.figures.neurons import neurons_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
 from loci.figures.trace import average_figure, trace_figure
 from loci.files import write_aside
-from loci.locating import AverageTrace, Neurons, Trace
+from loci.locating import AverageTrace, Lens, Neurons, Trace
 from loci.model import Census
 
 IMAGES = (".png", ".svg")
@@ -24,13 +25,14 @@ IMAGES = (".png", ".svg")
 
 @singledispatch
 def plot(result: object) -> go.Figure:
-    """The figure of a result: a trace, neurons, a ladder, a recall, a scorecard or a census."""
+    """The figure of a result: a trace, a lens, neurons, a ladder, a recall, a scorecard or a census."""
     raise TypeError(f"there is no figure for {type(result).__name__}")
 
 
 plot.register(Trace, trace_figure)
 plot.register(AverageTrace, average_figure)
 plot.register(Neurons, neurons_figure)
+plot.register(Lens, lens_figure)
 plot.register(Ladder, ladder_figure)
 plot.register(Scorecard, scorecard_figure)
 plot.register(Recall, recall_figure)

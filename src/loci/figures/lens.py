@@ -1,0 +1,45 @@
+"""A lens: how likely the answer is after each layer, and which layers put it there."""
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
+from loci.locating import Lens
+
+
+def lens_figure(lens: Lens) -> go.Figure:
+    """Above, the model's first word after each layer and the answer's probability; below, what attention and MLPs add to its score."""
+    layers = [rung.layer for rung in lens.layers]
+    against = f" − “{lens.against}”" if lens.against else ""
+    figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.45, 0.55], subplot_titles=["", ""])
+    line = go.Scatter(
+        x=layers,
+        y=[rung.prob for rung in lens.layers],
+        mode="lines+markers+text",
+        line={"color": INK, "width": 2},
+        text=[rung.top[0].token.strip() or repr(rung.top[0].token) for rung in lens.layers],
+        textposition="top center",
+        textfont={"size": 11, "color": MUTED},
+        cliponaxis=False,
+        showlegend=False,
+        hovertemplate="after layer %{x}: P = %{y:.3f}, first word %{text}<extra></extra>",
+    )
+    figure.add_trace(line, row=1, col=1)
+    for kind, name, ink in (("attn", "attention", ORANGE), ("mlp", "MLP", BLUE)):
+        bars = go.Bar(
+            x=layers,
+            y=[getattr(rung, kind) for rung in lens.layers],
+            name=name,
+            marker_color=ink,
+            hovertemplate=f"{name} of layer %{{x}}: %{{y:+.2f}}<extra></extra>",
+        )
+        figure.add_trace(bars, row=2, col=1)
+    figure.update_yaxes(title="P(answer)", range=[0, 1.18], tickvals=[0, 0.5, 1], gridcolor=GREY, row=1, col=1)
+    figure.update_yaxes(title="added to the score", gridcolor=GREY, zeroline=True, zerolinecolor=GREY, row=2, col=1)
+    figure.update_xaxes(title="layer", dtick=max(1, len(layers) // 12), row=2, col=1)
+    title = f"“{lens.prompt} → {lens.answer}”{against}: layer by layer"
+    note = (
+        f"score {lens.score:.2f} = embedding {lens.embedding:+.2f}, biases {lens.constant:+.2f}, and the bars; "
+        "words: what the model would say if it stopped there"
+    )
+    return styled(figure, title, note, height=460).update_layout(legend={"orientation": "h", "y": -0.16})
