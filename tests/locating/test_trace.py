@@ -7,7 +7,8 @@ from loci.errors import FactError
 from loci.facts import Fact, FactSet
 from loci.locating import KINDS, Kind, average_trace, neurons, trace
 from loci.locating.average import ROLES
-from loci.locating.trace import POINT, noise_on
+from loci.locating.corruption import Corruption
+from loci.locating.trace import POINT
 from loci.model import Model
 
 FACT = Fact("Michael Jordan", "{} played for the team called", "Chicago Bulls")
@@ -23,7 +24,7 @@ def plain_trace(model: Model, fact: Fact, kind: Kind, samples: int, seed: int, w
     names = [f"{POINT[kind]}.{layer}" for layer in range(model.n_layers)]
     with model.watch(*names) as clean:
         model(ids)
-    noise = noise_on(model, subject, samples, 3.0, seed)
+    noise = Corruption("noise", 3.0, samples, seed).edit(model, fact, subject)
 
     def p() -> float:
         logprobs = model(ids.expand(samples, -1))[:, length - 1 :].log_softmax(-1)
@@ -76,7 +77,7 @@ def test_restoring_everything_is_the_clean_run_and_nothing_the_corrupted(demo: M
 def test_restoring_every_mlp_and_attention_gives_the_clean_run(demo: Model, jordan: Fact) -> None:
     """With embeddings clean again too, nothing is left of the corruption; without any restoring, all of it is."""
     found = trace(demo, jordan, kinds=("attn",), samples=3)
-    noise = noise_on(demo, found.subject_span, 3, 3.0, 0)
+    noise = Corruption(samples=3).edit(demo, jordan, found.subject_span)
     ids = demo.ids([demo.tokenize(jordan.text).ids])
     token = demo.tokenize(f"{jordan.text} {jordan.answer}").ids[-1]
     points = [f"{part}_out.{layer}" for part in ("attn", "mlp") for layer in range(demo.n_layers)]

@@ -131,7 +131,7 @@ def test_layers_out_of_range(tiny: Model, ids: Tensor) -> None:
         lambda: tiny.W_down(3),
         lambda: tiny.W_Q(-1),
         lambda: tiny.norm("mlp_norm", 9),
-        lambda: run.replay(3, run.logits),
+        lambda: run.replay(4, run.logits),
     ):
         with pytest.raises(ModelError, match="there is no layer"):
             asked()

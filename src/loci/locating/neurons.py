@@ -18,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.facts import Fact
-from loci.locating.trace import noise_on, probability
+from loci.locating.corruption import Corruption
+from loci.locating.trace import probability
 from loci.model import Model, Recording
 from loci.model.answers import finite, with_answer
 from loci.progress import Progress, silent
@@ -88,7 +89,10 @@ def neurons(
         run = model.record(ids)
     start = {point: torch.zeros_like(clean[point][:, token]) for point in points}
     if baseline == "corrupted":
-        with model.patched({"embed": noise_on(model, subject, samples, noise, seed)}), model.watch(*points) as corrupted:
+        with (
+            model.patched({"embed": Corruption("noise", noise, samples, seed).edit(model, fact, subject)}),
+            model.watch(*points) as corrupted,
+        ):
             run = model.record(ids.expand(samples, -1))
         start = {point: corrupted[point][:, token] for point in points}
     finite(run.logits, model)

@@ -3,18 +3,21 @@
     indirect effect (layer, token) = P(answer | subject corrupted, that state clean) − P(answer | subject corrupted)
 
 1. Clean run: P(answer), and the state, MLP and attention output at every layer and token.
-2. Corrupted run: the subject's token embeddings get noise ε ~ N(0, (σ·s)²), s the standard deviation of the embedding's entries.
-   The same draws serve every cell of every grid, so that all cells are compared with one baseline.
-3. For every kind, layer and token: the corrupted run is replayed from that layer with the clean state at that token.
-   For "mlp" and "attn" a window of layers can be restored together.
+2. Corrupted run: the subject's token embeddings are corrupted (see `corruption`). The same draws serve every cell of every grid, so
+   that all cells are compared with one baseline.
+3. For every kind, layer and token: the corrupted run is replayed from there with the clean state at that token.
+   For "mlp" and "attn" a window of layers can be restored together. "state-without-mlp" and "state-without-attn" restore the state
+   while the MLPs (the attention) of all later layers are held at their corrupted outputs at that token: what of the effect does not
+   pass through them (severed, in the source).
 
-P is the probability of all tokens of the answer, fed one by one. Cost: samples × tokens × (L + 1) / 2 block passes a kind for L
-layers, against samples × tokens × L for full runs; memory is bounded by `budget` tokens a batch.
-Source: Meng et al. 2022 (ROME), section 2.
+P is the probability of all tokens of the answer, fed one by one. What is exactly known is not computed: before the subject nothing is
+corrupted, so effects there are 0; a state, or a single MLP, is put back into the stream above its layer. Cost: samples × tokens from the
+subject on × (L − 1) / 2 block passes a kind for L layers, against samples × tokens × L for full runs; memory is bounded by `budget` tokens a
+batch. Source: Meng et al. 2022 (ROME), section 2.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -22,12 +25,14 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact, Span
+from loci.locating.corruption import Corruption, How
 from loci.model import Edit, Model, Recording
 from loci.model.answers import finite, with_answer
 from loci.progress import Progress, silent
 
-Kind = Literal["state", "mlp", "attn"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind = Literal["state", "mlp", "attn", "state-without-mlp", "state-without-attn"]
+KINDS: tuple[Kind, ...] = ("state", "mlp", "attn")
+SEVERED: tuple[Kind, ...] = ("state-without-mlp", "state-without-attn")
 POINT = {"state": "resid_post", "mlp": "mlp_out", "attn": "attn_out"}
 
 
@@ -46,6 +51,7 @@ class Trace:
     corrupted: float
     samples: int
     noise: float
+    corruption: How
     window: int
     seed: int
     grids: dict[str, Float[Tensor, "layer token"]]
@@ -75,114 +81,251 @@ def trace(
     kinds: tuple[Kind, ...] = KINDS,
     samples: int = 10,
     noise: float = 3.0,
+    corruption: How = "noise",
     window: int = 1,
     seed: int = 0,
     budget: int = 16384,
     progress: Progress = silent,
 ) -> Trace:
-    """Trace one fact. `noise` is σ in standard deviations of the embedding; `window` layers are restored together (mlp, attn).
+    """Trace one fact. `noise` is the strength of the corruption; `window` layers are restored together (mlp, attn).
 
-    Raises `FactError` or `ModelError` for a prompt that cannot be traced, and where the noise does not change anything.
+    Raises `FactError` or `ModelError` for a prompt that cannot be traced.
     """
     if samples < 1 or noise <= 0 or window < 1:
         raise FactError(f"tracing needs samples ≥ 1, noise > 0 and window ≥ 1, not {samples}, {noise} and {window}")
-    tokens, answer = with_answer(model, fact.text, fact.answer)
-    subject = tokens.span(fact.subject_span)
-    targets = torch.tensor(tokens.ids[answer[0] : answer[1]])
-    ids = model.ids([tokens.ids[: answer[1] - 1]])
-    length = answer[0]
-
-    restored = [f"{POINT[kind]}.{layer}" for kind in kinds for layer in range(model.n_layers)]
-    with model.watch(*restored) as clean_states:
-        clean = float(probability(model.record(ids).logits[:, -len(targets) :], targets))
-    with model.patched({"embed": noise_on(model, subject, samples, noise, seed)}):
-        corrupted_run = model.record(ids.expand(samples, -1))
-    corrupted = float(probability(finite(corrupted_run.logits, model)[:, -len(targets) :], targets))
-
-    sweep = _Sweep(model, corrupted_run, clean_states, targets, length, window, budget)
+    sweep = prepare(model, fact, Corruption(corruption, noise, samples, seed), window, budget)
     grids: dict[str, Tensor] = {}
     for kind in kinds:
         rows = []
         for layer in range(model.n_layers):
-            rows.append(sweep.row(kind, layer) - corrupted)
+            rows.append(sweep.row(kind, layer) - sweep.corrupted)
             progress(1, len(kinds) * model.n_layers)
         grids[kind] = torch.stack(rows)
-    labels = tokens.labels[:length]
     return Trace(
-        model.name,
-        model.with_bos,
-        fact.text,
-        fact.subject,
-        fact.answer,
-        labels,
-        subject,
-        clean,
-        corrupted,
-        samples,
-        noise,
-        window,
-        seed,
-        grids,
+        model=model.name,
+        bos=model.with_bos,
+        prompt=fact.text,
+        subject=fact.subject,
+        answer=fact.answer,
+        tokens=sweep.labels,
+        subject_span=sweep.subject,
+        clean=sweep.clean,
+        corrupted=sweep.corrupted,
+        samples=sweep.rows,
+        noise=noise,
+        corruption=corruption,
+        window=window,
+        seed=seed,
+        grids=grids,
     )
 
 
-def noise_on(model: Model, subject: Span, samples: int, noise: float, seed: int) -> Edit:
-    """Add the same seeded draws to the subject's embeddings, whatever the run."""
-    generator = torch.Generator().manual_seed(seed)
-    scale = noise * model.embed_scale * float(model.W_E.float().std())
-    draws = torch.randn(samples, subject[1] - subject[0], model.d_model, generator=generator) * scale
-
-    def corrupt(embed: Tensor) -> Tensor:
-        embed = embed.clone()
-        embed[:, slice(*subject)] += draws.to(embed)
-        return embed
-
-    return corrupt
+@torch.no_grad()
+def prepare(model: Model, fact: Fact, corruption: Corruption, window: int = 1, budget: int = 16384) -> "Sweep":
+    """The clean and the corrupted run of a fact, from which every cell is replayed."""
+    tokens, answer = with_answer(model, fact.text, fact.answer)
+    subject = tokens.span(fact.subject_span)
+    targets = torch.tensor(tokens.ids[answer[0] : answer[1]])
+    ids = model.ids([tokens.ids[: answer[1] - 1]])
+    points = [f"{point}.{layer}" for point in POINT.values() for layer in range(model.n_layers)]
+    with model.watch(*points) as clean_states:
+        clean_run = model.record(ids)
+    clean = float(probability(finite(clean_run.logits, model)[:, -len(targets) :], targets))
+    with model.patched({"embed": corruption.edit(model, fact, subject)}), model.watch(*points) as corrupted_states:
+        run = model.record(ids.expand(corruption.draws, -1))
+    corrupted = float(probability(finite(run.logits, model)[:, -len(targets) :], targets))
+    return Sweep(
+        model=model,
+        clean_run=clean_run,
+        run=run,
+        clean_states=clean_states,
+        corrupted_states=corrupted_states,
+        targets=targets,
+        labels=tokens.labels[: answer[0]],
+        subject=subject,
+        clean=clean,
+        corrupted=corrupted,
+        window=window,
+        budget=budget,
+    )
 
 
 @dataclass(frozen=True)
-class _Sweep:
+class NeuronTrace:
+    """Indirect effects of single MLP neurons of one block at one token, beside that of the whole MLP there."""
+
+    model: str
+    bos: bool
+    prompt: str
+    subject: str
+    answer: str
+    layer: int
+    token: int
+    clean: float
+    corrupted: float
+    samples: int
+    noise: float
+    corruption: How
+    seed: int
+    effects: Float[Tensor, " d_mlp"]
+    together: float
+    """The effect of all of them at once, which single effects need not sum to."""
+
+    def top(self, count: int) -> list[tuple[int, float]]:
+        """The neurons with the largest effects."""
+        best = self.effects.topk(min(count, len(self.effects)))
+        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+    def to_dict(self, count: int | None = None) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "effects"}
+        cells = self.top(len(self.effects) if count is None else count)
+        return {
+            "schema": "loci.neuron_trace/1",
+            **plain,
+            "neurons": [{"layer": self.layer, "neuron": i, "effect": effect} for i, effect in cells],
+        }
+
+
+@torch.no_grad()
+def trace_neurons(
+    model: Model,
+    fact: Fact,
+    layer: int,
+    token: int | None = None,
+    *,
+    samples: int = 10,
+    noise: float = 3.0,
+    corruption: How = "noise",
+    seed: int = 0,
+    budget: int = 16384,
+) -> NeuronTrace:
+    """Restore the MLP neurons of one layer one by one at one token: by default the subject's last, or any position of the prompt.
+
+    Cost: d_mlp × samples replays from that layer. Raises `FactError` for a token that the prompt does not have.
+    """
+    sweep = prepare(model, fact, Corruption(corruption, noise, samples, seed), 1, budget)
+    token = sweep.subject[1] - 1 if token is None else token
+    if not 0 <= token < len(sweep.labels):
+        raise FactError(f"the prompt has tokens 0 … {len(sweep.labels) - 1}, not {token}")
+    return NeuronTrace(
+        model=model.name,
+        bos=model.with_bos,
+        prompt=fact.text,
+        subject=fact.subject,
+        answer=fact.answer,
+        layer=layer,
+        token=token,
+        clean=sweep.clean,
+        corrupted=sweep.corrupted,
+        samples=sweep.rows,
+        noise=noise,
+        corruption=corruption,
+        seed=seed,
+        effects=sweep.neurons(layer, token) - sweep.corrupted,
+        together=float(sweep.row("mlp", layer)[token]) - sweep.corrupted,
+    )
+
+
+@dataclass(frozen=True)
+class Sweep:
     """The corrupted run, replayed with clean states put back."""
 
     model: Model
+    clean_run: Recording
     run: Recording
-    clean: dict[str, Tensor]
+    clean_states: dict[str, Tensor]
+    corrupted_states: dict[str, Tensor]
     targets: Tensor
-    length: int
+    labels: tuple[str, ...]
+    subject: Span
+    clean: float
+    corrupted: float
     window: int
     budget: int
 
+    @property
+    def rows(self) -> int:
+        """Draws of the corruption."""
+        return len(self.run.calls[0].resid)
+
     def row(self, kind: Kind, layer: int) -> Float[Tensor, " token"]:
         """P(answer) with the state of this kind and layer restored, token by token, in batches within the budget."""
-        samples, width = self.run.calls[0].resid.shape[:2]
-        step = max(1, self.budget // (samples * width))
-        return torch.cat([self._cells(kind, layer, range(t, min(t + step, self.length))) for t in range(0, self.length, step)])
+        step = max(1, self.budget // self.run.calls[0].resid.shape[:2].numel())
+        first, length = self.subject[0], len(self.labels)
+        unchanged = torch.full((first,), self.corrupted)
+        batches = (range(t, min(t + step, length)) for t in range(first, length, step))
+        return torch.cat([unchanged, *(self._cells(kind, layer, tokens) for tokens in batches)])
 
     def _cells(self, kind: Kind, layer: int, tokens: range) -> Float[Tensor, " token"]:
-        layers = self._layers(layer) if kind != "state" else range(layer, layer + 1)
-        edits = {f"{POINT[kind]}.{at}": self._restore(f"{POINT[kind]}.{at}", tokens) for at in layers}
-        resid = self.run.resid_pre(layers[0]).repeat(len(tokens), 1, 1)
+        if kind == "attn" or (kind == "mlp" and self.window > 1):
+            layers = self._layers(layer)
+            edits = {f"{POINT[kind]}.{at}": self._put(f"{POINT[kind]}.{at}", self.clean_states, tokens) for at in layers}
+            return self.replay(layers[0], self._stream(layers[0]).repeat(len(tokens), 1, 1), edits)
+        severed = kind.removeprefix("state-without-") if kind in SEVERED else ""
+        later = [f"{POINT[severed]}.{at}" for at in range(layer + 1, self.model.n_layers)] if severed else []
+        edits = {name: self._put(name, self.corrupted_states, tokens) for name in later}
+        return self.replay(layer + 1, self._restored("mlp" if kind == "mlp" else "state", layer, tokens), edits)
+
+    def replay(self, layer: int, resid: Float[Tensor, "row position d_model"], edits: dict[str, Edit]) -> Float[Tensor, " cell"]:
+        """P(answer), averaged over the draws, when block `layer` finds `resid`; rows are cells × draws."""
         with self.model.patched(edits):
-            logits = self.run.replay(layers[0], resid, last=len(self.targets))
-        return probability(logits.unflatten(0, (len(tokens), -1)), self.targets)
+            logits = self.run.replay(layer, resid, last=len(self.targets))
+        return probability(logits.unflatten(0, (-1, self.rows)), self.targets)
+
+    def _stream(self, layer: int) -> Float[Tensor, "draw position d_model"]:
+        """What block `layer` finds in the corrupted run; for the number of layers, what the last block leaves."""
+        return self.run.resid_pre(layer) if layer < self.model.n_layers else self.corrupted_states[f"resid_post.{layer - 1}"]
+
+    def _restored(self, kind: Kind, layer: int, tokens: range) -> Float[Tensor, "row position d_model"]:
+        """The stream above `layer`, in row (token, draw) with the clean state there, or with the clean MLP's output."""
+        stream, name = self._stream(layer + 1).repeat(len(tokens), 1, 1), f"{POINT[kind]}.{layer}"
+        if kind == "state":
+            restored = self._put(name, self.clean_states, tokens)(stream)
+            assert restored is not None
+            return restored
+        rows, columns = self._places(tokens)
+        stream[rows, columns] += self.clean_states[name][0, columns] - self.corrupted_states[name][rows % self.rows, columns]
+        return stream
+
+    def neurons(self, layer: int, token: int) -> Float[Tensor, " d_mlp"]:
+        """P(answer) with one MLP neuron of a layer clean at one token, for each neuron, in batches within the budget."""
+        name = f"mlp_act.{layer}"
+        with self.model.watch(name) as reads:
+            self.clean_run.replay(layer, self.clean_run.resid_pre(layer))
+        clean = reads[name][0, token]
+        step = max(1, self.budget // self.run.calls[0].resid.shape[:2].numel())
+        found = []
+        for some in torch.arange(len(clean)).split(step):
+            rows, columns = torch.arange(len(some) * self.rows), some.repeat_interleave(self.rows)
+
+            def put(act: Tensor, rows: Tensor = rows, columns: Tensor = columns) -> Tensor:
+                act = act.clone()
+                act[rows, token, columns] = clean[columns]
+                return act
+
+            found.append(self.replay(layer, self._stream(layer).repeat(len(some), 1, 1), {name: put}))
+        return torch.cat(found)
 
     def _layers(self, layer: int) -> range:
         """The window around a layer: ROME's range(l − w//2, l + w − w//2), cut to the model."""
         start = layer - self.window // 2
         return range(max(0, start), min(self.model.n_layers, start + self.window))
 
-    def _restore(self, point: str, tokens: range) -> Edit:
-        """Row i of the batch (tokens × samples) gets the clean state at its token."""
-        samples = self.run.calls[0].resid.shape[0]
-        rows = torch.arange(len(tokens) * samples)
-        columns = torch.tensor(list(tokens)).repeat_interleave(samples)
+    def _places(self, tokens: range) -> tuple[Tensor, Tensor]:
+        """(row, position) of every (token, draw)."""
+        return torch.arange(len(tokens) * self.rows), torch.tensor(list(tokens)).repeat_interleave(self.rows)
 
-        def restore(state: Tensor) -> Tensor:
+    def _put(self, name: str, states: dict[str, Tensor], tokens: range) -> Edit:
+        """Row (token, draw) gets the state of another run at its token."""
+        rows, columns = self._places(tokens)
+        source = states[name][rows % len(states[name]), columns]
+
+        def put(state: Tensor) -> Tensor:
             state = state.clone()
-            state[rows, columns] = self.clean[point][0, columns]
+            state[rows, columns] = source
             return state
 
-        return restore
+        return put
 
 
 def probability(logits: Float[Tensor, "*group sample answer vocab"], targets: Tensor) -> Float[Tensor, " *group"]:

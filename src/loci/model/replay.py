@@ -87,8 +87,10 @@ class Recording:
         rows each row of `resid` continues. Hooks of `watch` and `patched` act as in a full run.
         Cost: the blocks from `layer` on, and the unembedding of `last` positions. Raises `ModelError`.
         """
-        if not 0 <= layer < len(self.calls):
-            raise ModelError(f"there is no layer {layer} to replay from: expected 0 … {len(self.calls) - 1}")
+        if not 0 <= layer <= len(self.calls):
+            raise ModelError(
+                f"there is no layer {layer} to replay from: expected 0 … {len(self.calls)}, the last for unembedding alone"
+            )
         self.model.hf.eval()
         chosen = self._rows(len(resid), rows)
         for call, block in zip(self.calls[layer:], self.model.blocks[layer:], strict=True):
