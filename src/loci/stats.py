@@ -51,3 +51,28 @@ def mean(values: Sequence[float], seed: int = 0, samples: int = 2000) -> Estimat
     draws = np.random.default_rng(seed).integers(0, len(x), (samples, len(x)))
     low, high = np.quantile(x[draws].mean(1), [0.025, 0.975])
     return Estimate(float(x.mean()), float(low), float(high), len(x))
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's ρ: the correlation of the ranks, equal values sharing their mean rank; NaN where one side does not vary."""
+    return _correlation(_ranks(a), _ranks(b))
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ranks = [0.0] * len(values)
+    start = 0
+    while start < len(order):
+        end = start
+        while end < len(order) and values[order[end]] == values[order[start]]:
+            end += 1
+        for index in order[start:end]:
+            ranks[index] = (start + end - 1) / 2
+        start = end
+    return ranks
+
+
+def _correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    x, y = ([value - sum(side) / len(side) for value in side] for side in (a, b))
+    scale = math.sqrt(sum(v * v for v in x) * sum(v * v for v in y))
+    return sum(v * w for v, w in zip(x, y, strict=True)) / scale if scale else math.nan

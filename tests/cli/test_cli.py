@@ -83,6 +83,32 @@ def test_trace(document, loci, tmp_path: Path) -> None:
     assert (tmp_path / "t.html").stat().st_size > 1e6
 
 
+def test_traces_of_many_facts_go_on_where_they_stopped(document, loci, tmp_path: Path) -> None:
+    words = ("trace", "--known", 6, "--samples", 2, "--resume", "t.jsonl")
+    found = document(*words)
+    assert (found["schema"], found["n"] + found["unknown"]) == ("loci.average_trace/1", 6)
+    lines = (tmp_path / "t.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + found["n"]
+    (tmp_path / "t.jsonl").write_text("\n".join([*lines[:3], lines[3][:40]]))
+    assert document(*words) == found
+    assert sorted((tmp_path / "t.jsonl").read_text().splitlines()) == sorted(lines)
+    status, _, err = loci(*words, "--noise", 2.0)
+    assert status == 2
+    assert "other settings" in err
+    status, out, _ = loci(*words, "--out", "average.html")
+    assert status == 0
+    assert "largest:" in out
+
+
+def test_traces_of_single_neurons_and_severed_paths(document, loci) -> None:
+    prompt = "Michael Jordan plays the sport of"
+    found = document("trace", prompt, "--neurons", 0, "--samples", 1, "--corruption", "mean")
+    assert (found["schema"], found["layer"], found["token"], found["samples"]) == ("loci.neuron_trace/1", 0, 2, 1)
+    assert loci("trace", prompt, "--neurons", 5, "--samples", 1, "--out", "neurons.html")[0] == 0
+    severed = document("trace", prompt, "--severed", "--samples", 1)
+    assert set(severed["grids"]) == {"state", "mlp", "attn", "state-without-mlp", "state-without-attn"}
+
+
 def test_lens(document, loci, tmp_path: Path) -> None:
     found = document("lens", "Michael Jordan plays the sport of", "--against", "golf", "-o", "lens.html")
     assert (found["schema"], found["answer"], found["against"]) == ("loci.lens/1", "basketball", "golf")
@@ -234,6 +260,12 @@ BAD = [
     (["trace", "Michael Jordan " + "and so on " * 100, "-s", "Michael Jordan"], "context is 128"),
     (["trace", "Michael Jordan plays the sport of", "--samples", "0"], "samples ≥ 1"),
     (["trace", "Michael Jordan plays the sport of", "-o", "x.doc"], "the ending says"),
+    (["trace"], "say a prompt, or --facts FILE, or --known N"),
+    (["trace", "Osaka is in", "--known", "3"], "say a prompt"),
+    (["trace", "--known", "0"], "at least one fact"),
+    (["trace", "Michael Jordan plays the sport of", "--corruption", "loud"], "there is no corruption 'loud'"),
+    (["trace", "Michael Jordan plays the sport of", "--neurons", "9"], "expected mlp_act.0"),
+    (["trace", "Michael Jordan plays the sport of", "--neurons", "1", "--token", "40"], "tokens 0"),
     (["lens", ""], "the prompt is empty"),
     (["lens", "Osaka is in", "-a", "Japan", "--top", "0"], "at least one word"),
     (["lens", "Osaka is in", "-a", "Japan", "--against", "Japan"], "begin with the same token"),

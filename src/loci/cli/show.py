@@ -6,7 +6,8 @@ from rich.table import Table
 
 from loci.auditing import Recall, Scorecard
 from loci.cli.common import console
-from loci.locating import Lens, Trace
+from loci.locating import Attribution, AverageTrace, Lens, NeuronTrace, Trace
+from loci.locating.average import ROLES
 from loci.locating.lens import Word
 from loci.model import Census, Diagnosis
 from loci.patches import Patch, short
@@ -40,6 +41,45 @@ def show_trace(trace: Trace) -> None:
     console.print(f"[bold]{escape(trace.prompt)}[/] → [bold blue]{escape(trace.answer)}[/]\n")
     console.print(escape(trace_words(trace)) + "\n")
     _grid(trace)
+
+
+def show_attribution(found: Attribution) -> None:
+    console.print(
+        f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/], effects estimated by {found.method} gradients\n"
+    )
+    _grid(found)
+    for kind, rho in found.agreement.items():
+        console.print(f"{kind:6} rank correlation to exact tracing {rho:+.2f}")
+
+
+def show_average(average: AverageTrace) -> None:
+    console.print(f"[bold]Average indirect effect over {average.n} facts[/] ({average.unknown} unknown to the model, left out)\n")
+    for kind, rows in average.effects.items():
+        table = Table(kind, *(f"{layer}" for layer in range(len(rows))), box=None, header_style="dim")
+        limit = max(cell.value for row in rows for cell in row if cell.n) or 1.0
+        for i, role in enumerate(ROLES):
+            cells = [row[i] for row in rows]
+            if cells[0].n:
+                table.add_row(f"{role} (n = {cells[0].n})", *(_shade(cell.value, limit) for cell in cells))
+        console.print(table)
+        best, layer, role = max((row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n)
+        console.print(f"[dim]largest: {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] at layer {layer}, {role} token[/]\n")
+    console.print("[dim]hundredths of P(answer) given back, by layer[/]")
+
+
+def show_neuron_trace(found: NeuronTrace) -> None:
+    console.print(
+        f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/], layer {found.layer}, token {found.token}\n"
+    )
+    table = Table("neuron", "effect", box=None, header_style="dim")
+    for i, effect in found.top(15):
+        table.add_row(f"L{found.layer}N{i}", f"{effect:+.4f}")
+    console.print(table)
+    single = float(found.effects.sum())
+    console.print(
+        f"\n[dim]P(answer) {found.clean:.3f} clean, {found.corrupted:.3f} corrupted; all {len(found.effects)} neurons together give back "
+        f"{found.together:+.4f}, one by one they sum to {single:+.4f}[/]"
+    )
 
 
 def show_lens(lens: Lens) -> None:
@@ -173,7 +213,7 @@ def _row(table: Table, name: str, estimate: Estimate, *, percent: bool = True) -
     table.add_row(name, value if estimate.n else "–", f"{low} … {high}" if estimate.n else "", str(estimate.n))
 
 
-def _grid(trace: Trace) -> None:
+def _grid(trace: Trace | Attribution) -> None:
     """Indirect effects in hundredths: the kinds side by side where the terminal is wide enough, else one below the other."""
     limit = max(float(grid.max()) for grid in trace.grids.values()) or 1.0
     start, end = trace.subject_span

@@ -1,24 +1,42 @@
 """loci trace: where is a fact."""
 
 from dataclasses import replace
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, SUBJECT, bar, check_out, emit, fact_from, save
+from loci.cli.common import FACTS, JSON, OUT, SEED, SUBJECT, bar, check_out, emit, fact_from, save
 from loci.cli.opening import Opening, opens
+from loci.errors import FactError
 
 
 @opens()
 def run(
-    prompt: Annotated[str, typer.Argument(help="the prompt, up to where the answer comes")],
+    prompt: Annotated[str | None, typer.Argument(help="the prompt, up to where the answer comes")] = None,
     subject: SUBJECT = None,
     answer: Annotated[str | None, typer.Option("--answer", "-a", help="the answer to trace; the model's own by default")] = None,
     occurrence: Annotated[
         int | None, typer.Option(help="which one, where the subject stands more than once: 0, 1, … or -1")
     ] = None,
-    samples: Annotated[int, typer.Option(help="noise draws")] = 10,
-    noise: Annotated[float, typer.Option(help="σ of the noise, in standard deviations of the embedding")] = 3.0,
+    facts: FACTS = None,
+    known: Annotated[int | None, typer.Option(help="average over so many of the embedded facts, drawn by --seed")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="with many facts: a file that keeps what is done, and goes on from it")
+    ] = None,
+    neurons: Annotated[
+        int | None, typer.Option("--neurons", metavar="LAYER", help="restore single MLP neurons of this layer")
+    ] = None,
+    token: Annotated[int | None, typer.Option(help="with --neurons: at which token; the subject's last by default")] = None,
+    estimate: Annotated[
+        str | None, typer.Option(help="estimate the grid by gradients (gradient or integrated), and compare with exact tracing")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="draws of the corruption")] = 10,
+    noise: Annotated[float, typer.Option(help="its strength: σ in standard deviations of the embedding")] = 3.0,
+    corruption: Annotated[
+        str, typer.Option(help="how the subject is hidden: noise, subject-noise, fixed, gaussian, mean, resample")
+    ] = "noise",
+    severed: Annotated[bool, typer.Option("--severed", help="also states with later MLPs or attention held corrupted")] = False,
     window: Annotated[int, typer.Option(help="layers restored together, for MLP and attention")] = 1,
     batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 16384,
     *,
@@ -29,34 +47,62 @@ def run(
 ) -> None:
     """Causal tracing: corrupt the subject, put one state back at a time, and see what brings the answer back.
 
+    Of one prompt; of single MLP neurons; or averaged over many facts, by the role of the token, with intervals.
+
     Examples:
 
         loci trace "Michael Jordan plays the sport of"
 
-        loci trace "The Eiffel Tower is in" -s "Eiffel Tower" -m gpt2 --window 3 --out tower.html
-    """
-    from loci.locating import KINDS, trace
+        loci trace "The Eiffel Tower is in" -s "Eiffel Tower" -m gpt2 --window 3 --severed --out tower.html
 
+        loci trace "Michael Jordan plays the sport of" --neurons 0 --corruption resample
+
+        loci trace "Michael Jordan plays the sport of" --estimate integrated
+
+        loci trace --known 200 --resume traces.jsonl --out average.html
+    """
+    from loci.cli.show import show_attribution, show_average, show_neuron_trace, show_trace
+    from loci.locating import KINDS, SEVERED, attribute, average_trace, trace, trace_neurons
+
+    many = facts is not None or known is not None
+    if (prompt is None) != many:
+        raise FactError("say a prompt, or --facts FILE, or --known N")
     check_out(out)
     opened = opening.open()
-    fact = fact_from(opened, prompt, subject, occurrence)
+    settings: dict[str, Any] = {"samples": samples, "noise": noise, "corruption": corruption, "seed": seed, "budget": batch_tokens}
+    kinds: dict[str, Any] = {"kinds": KINDS + SEVERED if severed else KINDS, "window": window}
+    if many:
+        asked = _facts(facts, known, seed)
+        with bar("tracing") as progress:
+            average = average_trace(opened, asked, **settings, **kinds, resume=resume, progress=progress)
+        _end(average, out, json, show_average)
+        return
+    fact = fact_from(opened, prompt or "", subject, occurrence)
     fact = replace(fact, answer=answer) if answer is not None else fact
+    if neurons is not None:
+        _end(trace_neurons(opened, fact, neurons, token, **settings), out, json, show_neuron_trace)
+        return
+    if estimate is not None:
+        with bar("differentiating") as progress:
+            found = attribute(opened, fact, **settings | {"method": estimate}, progress=progress)
+        _end(found, out, json, show_attribution)
+        return
     with bar("tracing") as progress:
-        result = trace(
-            opened,
-            fact,
-            kinds=KINDS,
-            samples=samples,
-            noise=noise,
-            window=window,
-            seed=seed,
-            budget=batch_tokens,
-            progress=progress,
-        )
+        result = trace(opened, fact, **settings, **kinds, progress=progress)
+    _end(result, out, json, show_trace)
+
+
+def _facts(path: Path | None, known: int | None, seed: int) -> Any:
+    from loci.facts import known_facts, load_facts
+
+    if known is not None and known < 1:
+        raise FactError(f"--known needs at least one fact, not {known}")
+    return load_facts(path) if path is not None else known_facts().sample(known or 0, seed=seed)
+
+
+def _end(result: Any, out: Path | None, json: bool, show: Any) -> None:
     save(result, out)
     if json:
         emit(result.to_dict())
-        return
-    from loci.cli.show import show_trace
-
-    show_trace(result)
+    else:
+        show(result)

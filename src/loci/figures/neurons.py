@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from loci.figures.theme import BLUE, GREY, ORANGE, styled
-from loci.locating import Neurons
+from loci.locating import Neurons, NeuronTrace
 
 CHECK = {"corrupted": "restoring the MLPs one by one gives back", "zero": "silencing the MLPs one by one costs"}
 
@@ -17,15 +17,28 @@ def neurons_figure(neurons: Neurons, count: int = 15) -> go.Figure:
         f"integrated gradients at the last subject token; all {neurons.scores.numel():,} neurons sum to {total:.2f}; "
         f"{CHECK[neurons.baseline]}: {expected:.2f}"
     )
-    names = [f"L{layer}N{neuron}" for layer, neuron, _ in top]
+    return _bars({f"L{layer}N{neuron}": score for layer, neuron, score in top}, title, note, "attribution to P(answer)")
+
+
+def neuron_trace_figure(found: NeuronTrace, count: int = 15) -> go.Figure:
+    """The neurons of one block that bring most of the answer back, each restored alone."""
+    title = f"Single neurons of layer {found.layer} behind “{found.prompt} → {found.answer}”"
+    note = (
+        f"each restored alone at token {found.token}; they sum to {float(found.effects.sum()):.3f}, "
+        f"all together give back {found.together:.3f}"
+    )
+    return _bars({f"L{found.layer}N{i}": effect for i, effect in found.top(count)}, title, note, "P(answer) given back")
+
+
+def _bars(scores: dict[str, float], title: str, note: str, axis: str) -> go.Figure:
     bars = go.Bar(
-        x=[score for *_, score in top],
-        y=names,
+        x=list(scores.values()),
+        y=list(scores),
         orientation="h",
-        marker_color=[BLUE if score > 0 else ORANGE for *_, score in top],
+        marker_color=[BLUE if score > 0 else ORANGE for score in scores.values()],
         hovertemplate="%{y}: %{x:.4f}<extra></extra>",
     )
     figure = go.Figure(bars)
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(title="attribution to P(answer)", gridcolor=GREY)
-    return styled(figure, title, note, height=130 + 24 * len(top))
+    figure.update_xaxes(title=axis, gridcolor=GREY)
+    return styled(figure, title, note, height=130 + 24 * len(scores))

@@ -6,10 +6,16 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.figures.theme import DIVERGING, styled
-from loci.locating import AverageTrace, Trace
+from loci.locating import Attribution, AverageTrace, Trace
 from loci.locating.average import ROLES
 
-TITLES = {"state": "the whole state", "mlp": "the MLP's output", "attn": "the attention's output"}
+TITLES = {
+    "state": "the whole state",
+    "mlp": "the MLP's output",
+    "attn": "the attention's output",
+    "state-without-mlp": "state, MLPs held",
+    "state-without-attn": "state, attention held",
+}
 
 
 def trace_figure(trace: Trace) -> go.Figure:
@@ -18,8 +24,19 @@ def trace_figure(trace: Trace) -> go.Figure:
     labels = [f"{token}*" if start <= i < end else token for i, token in enumerate(trace.tokens)]
     grids = {kind: grid.T.tolist() for kind, grid in trace.grids.items()}
     title = f"“{trace.prompt} → {trace.answer}”: P(answer) gained by restoring one clean state"
-    note = f"clean {trace.clean:.2f}, subject* corrupted {trace.corrupted:.2f}; mean of {trace.samples} noise draws"
+    note = f"clean {trace.clean:.2f}, subject* corrupted ({trace.corruption}) {trace.corrupted:.2f}; mean of {trace.samples} draws"
     return _heat_maps(grids, labels, title, note)
+
+
+def attribution_figure(found: Attribution) -> go.Figure:
+    """The estimated grids, with their rank correlation to the exact ones."""
+    start, end = found.subject_span
+    labels = [f"{token}*" if start <= i < end else token for i, token in enumerate(found.tokens)]
+    agreement = ", ".join(f"{kind} {rho:.2f}" for kind, rho in found.agreement.items())
+    how = "gradients" if found.method == "gradient" else f"integrated gradients, {found.steps} steps"
+    note = f"{how}; rank correlation to exact tracing: {agreement}" if agreement else f"{how}; not compared with exact tracing"
+    title = f"“{found.prompt} → {found.answer}”: estimated effects"
+    return _heat_maps({kind: grid.T.tolist() for kind, grid in found.grids.items()}, labels, title, note)
 
 
 def average_figure(average: AverageTrace) -> go.Figure:
@@ -52,5 +69,6 @@ def _heat_maps(grids: dict[str, list[list[float]]], labels: Sequence[str], title
         )
         figure.add_trace(heat, row=1, col=column)
         figure.update_xaxes(title="layer", dtick=max(1, len(grid[0]) // 8), row=1, col=column)
+    figure.update_annotations(font_size=13)
     figure.update_yaxes(autorange="reversed", ticktext=list(labels), tickvals=[f"{i} {label}" for i, label in enumerate(labels)])
     return styled(figure, title, note, height=180 + 28 * len(labels)).update_layout(margin={"t": 88})

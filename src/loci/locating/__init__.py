@@ -1,5 +1,6 @@
 """Where is a fact: causal tracing over states, the lens, and attribution to neurons."""
 
+from loci.locating.attribution import METHODS, Attribution, attribute
 from loci.locating.average import AverageTrace, average_trace
 from loci.locating.corruption import HOWS, Corruption, How
 from loci.locating.lens import Lens, Rung, lens
@@ -9,7 +10,9 @@ from loci.locating.trace import KINDS, SEVERED, Kind, NeuronTrace, Trace, trace,
 __all__ = [
     "HOWS",
     "KINDS",
+    "METHODS",
     "SEVERED",
+    "Attribution",
     "AverageTrace",
     "Corruption",
     "How",
@@ -19,6 +22,7 @@ __all__ = [
     "Neurons",
     "Rung",
     "Trace",
+    "attribute",
     "average_trace",
     "lens",
     "neurons",

@@ -4,8 +4,10 @@ Roles: first, middle and last subject token, first further token, further tokens
 Facts that the model does not know are left out and counted.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
+from loci.files import write_aside
+from loci.locating.corruption import How
 from loci.locating.trace import KINDS, Kind, Trace, trace
 from loci.model import Model, score_answers
 from loci.progress import Progress, silent
@@ -72,22 +76,84 @@ def average_trace(
     kinds: tuple[Kind, ...] = KINDS,
     samples: int = 10,
     noise: float = 3.0,
+    corruption: How = "noise",
+    window: int = 1,
     seed: int = 0,
+    budget: int = 16384,
+    resume: str | Path | None = None,
     progress: Progress = silent,
 ) -> AverageTrace:
-    """Trace every fact that the model knows and average by role and layer, with bootstrap intervals over the facts."""
+    """Trace every fact that the model knows and average by role and layer, with bootstrap intervals over the facts.
+
+    With `resume`, every traced fact is a line of that file as soon as it is done, and what stands there already is not traced again.
+    Raises `FactError` where the model knows none of the facts, or the file belongs to another model or other settings.
+    """
     known = [f for f, s in zip(facts, score_answers(model, [(f.text, f.answer) for f in facts]), strict=True) if s.greedy]
     if not known:
         raise FactError(f"{model.name!r} knows none of the {len(facts)} facts")
+    settings = {"kinds": list(kinds), "samples": samples, "noise": noise, "corruption": corruption, "window": window, "seed": seed}
+    done = _Done(None if resume is None else Path(resume), {"weights": model.fingerprint, "bos": model.with_bos, **settings})
     cells: dict[tuple[Kind, int, str], list[float]] = {}
     for fact in known:
-        one = trace(model, fact, kinds=kinds, samples=samples, noise=noise, seed=seed)
+        found = done.get(fact)
+        if found is None:
+            one = trace(
+                model,
+                fact,
+                kinds=kinds,
+                samples=samples,
+                noise=noise,
+                corruption=corruption,
+                window=window,
+                seed=seed,
+                budget=budget,
+            )
+            found = {kind: {role: one.grids[kind][:, at].mean(1).tolist() for role, at in roles(one).items()} for kind in kinds}
+            done.add(fact, found)
         for kind in kinds:
-            for role, tokens in roles(one).items():
-                for layer, effect in enumerate(one.grids[kind][:, tokens].mean(1).tolist()):
+            for role, effects in found[kind].items():
+                for layer, effect in enumerate(effects):
                     cells.setdefault((kind, layer, role), []).append(effect)
         progress(1, len(known))
-    effects: dict[str, list[list[Estimate]]] = {
+    averages: dict[str, list[list[Estimate]]] = {
         kind: [[mean(cells.get((kind, layer, role), ())) for role in ROLES] for layer in range(model.n_layers)] for kind in kinds
     }
-    return AverageTrace(model.name, model.with_bos, len(known), len(facts) - len(known), samples, effects)
+    return AverageTrace(model.name, model.with_bos, len(known), len(facts) - len(known), samples, averages)
+
+
+Effects = dict[str, dict[str, list[float]]]
+
+
+class _Done:
+    """Traced facts, a line of JSON each behind a line with the settings; a last line that was cut off is traced again."""
+
+    def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
+        self.path = path
+        self._found: dict[tuple[str, str], Effects] = {}
+        if path is None:
+            return
+        head = json.dumps({"schema": "loci.traces/1", **settings}, sort_keys=True)
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if lines and lines[0] != head:
+            raise FactError(f"{path} holds traces of another model or with other settings: name another file")
+        whole = [line for line in lines[1:] if _whole(line)]
+        for entry in map(json.loads, whole):
+            self._found[entry["prompt"], entry["answer"]] = entry["effects"]
+        with write_aside(path) as aside:
+            aside.write_text("".join(f"{line}\n" for line in (head, *whole)), encoding="utf-8")
+
+    def get(self, fact: Fact) -> Effects | None:
+        return self._found.get((fact.text, fact.answer))
+
+    def add(self, fact: Fact, effects: Effects) -> None:
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"prompt": fact.text, "answer": fact.answer, "effects": effects}, ensure_ascii=False) + "\n")
+
+
+def _whole(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

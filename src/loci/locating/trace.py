@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from loci.errors import FactError
@@ -131,11 +131,14 @@ def prepare(model: Model, fact: Fact, corruption: Corruption, window: int = 1, b
     with model.watch(*points) as clean_states:
         clean_run = model.record(ids)
     clean = float(probability(finite(clean_run.logits, model)[:, -len(targets) :], targets))
-    with model.patched({"embed": corruption.edit(model, fact, subject)}), model.watch(*points) as corrupted_states:
+    hide = corruption.edit(model, fact, subject)
+    with model.patched({"embed": hide}), model.watch(*points) as corrupted_states:
         run = model.record(ids.expand(corruption.draws, -1))
     corrupted = float(probability(finite(run.logits, model)[:, -len(targets) :], targets))
     return Sweep(
         model=model,
+        ids=ids,
+        hide=hide,
         clean_run=clean_run,
         run=run,
         clean_states=clean_states,
@@ -231,6 +234,8 @@ class Sweep:
     """The corrupted run, replayed with clean states put back."""
 
     model: Model
+    ids: Int[Tensor, "1 position"]
+    hide: Edit
     clean_run: Recording
     run: Recording
     clean_states: dict[str, Tensor]
