@@ -18,7 +18,7 @@ from loci.stats import rank_correlation
 FACT = Fact("Michael Jordan", "{} plays the sport of", "golf")
 
 
-@pytest.mark.parametrize("name", ["gpt2", "falcon-7b", "llama", "gemma2", "olmo2"])
+@pytest.mark.parametrize("name", ["gpt2", "falcon-7b", "llama", "gemma2", "pythia"])
 def test_small_corruptions_are_linear(name: str, demo: Model) -> None:
     """In the limit of little noise the estimate is the exact effect: each is the derivative along the step."""
     model = make(name, demo)

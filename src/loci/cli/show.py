@@ -6,8 +6,9 @@ from rich.table import Table
 
 from loci.auditing import Recall, Scorecard
 from loci.cli.common import console
-from loci.locating import Attribution, AverageTrace, Lens, NeuronTrace, Trace
+from loci.locating import Attribution, AverageTrace, Change, KnowledgeNeurons, Lens, NeuronTrace, Trace
 from loci.locating.average import ROLES
+from loci.locating.knowledge import FACTORS
 from loci.locating.lens import Word
 from loci.model import Census, Diagnosis
 from loci.patches import Patch, short
@@ -65,6 +66,25 @@ def show_average(average: AverageTrace) -> None:
         best, layer, role = max((row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n)
         console.print(f"[dim]largest: {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] at layer {layer}, {role} token[/]\n")
     console.print("[dim]hundredths of P(answer) given back, by layer[/]")
+
+
+def show_knowledge(found: KnowledgeNeurons) -> None:
+    console.print(f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/]: {len(found.cells)} shared neurons\n")
+    for layer, neuron, score in found.cells[:15]:
+        console.print(f"  L{layer}N{neuron:<6} {score:+.4f}")
+    table = Table("", "P(answer)", "changed by", "random neurons", "as active ones", box=None, header_style="dim")
+    for name in FACTORS:
+        change: Change = getattr(found, name)
+        table.add_row(
+            name, f"{change.before:.3f} → {change.after:.3f}", f"{change.change:+.3f}", str(change.random), str(change.active)
+        )
+    console.print()
+    console.print(table)
+    total, expected = found.completeness
+    console.print(
+        f"\n[dim]{found.known} of {found.phrasings} phrasings known; attributions of the first sum to {total:.3f}, as they should to "
+        f"{expected:.3f}; controls: mean change with 95 % interval[/]"
+    )
 
 
 def show_neuron_trace(found: NeuronTrace) -> None:

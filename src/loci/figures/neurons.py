@@ -3,7 +3,8 @@
 import plotly.graph_objects as go
 
 from loci.figures.theme import BLUE, GREY, ORANGE, styled
-from loci.locating import Neurons, NeuronTrace
+from loci.locating import KnowledgeNeurons, Neurons, NeuronTrace
+from loci.stats import mean
 
 CHECK = {"corrupted": "restoring the MLPs one by one gives back", "zero": "silencing the MLPs one by one costs"}
 
@@ -28,6 +29,27 @@ def neuron_trace_figure(found: NeuronTrace, count: int = 15) -> go.Figure:
         f"all together give back {found.together:.3f}"
     )
     return _bars({f"L{found.layer}N{i}": effect for i, effect in found.top(count)}, title, note, "P(answer) given back")
+
+
+def knowledge_figure(found: KnowledgeNeurons) -> go.Figure:
+    """What silencing and doubling a fact's neurons does, beside controls with their intervals."""
+    changes = {"suppressed": found.suppress, "amplified": found.amplify}
+    figure = go.Figure()
+    for name, ink in (("these neurons", BLUE), ("random ones", GREY), ("equally active ones", ORANGE)):
+        of = [
+            {"these neurons": mean([c.change]), "random ones": c.random, "equally active ones": c.active}[name]
+            for c in changes.values()
+        ]
+        error = (
+            None
+            if name == "these neurons"
+            else {"array": [e.high - e.value for e in of], "arrayminus": [e.value - e.low for e in of]}
+        )
+        figure.add_trace(go.Bar(x=list(changes), y=[e.value for e in of], name=name, marker_color=ink, error_y=error))
+    figure.update_yaxes(title="change of P(answer)", gridcolor=GREY, zeroline=True, zerolinecolor=GREY)
+    title = f"{len(found.cells)} neurons shared by {found.phrasings} phrasings of “{found.prompt} → {found.answer}”"
+    note = f"P(answer) {found.suppress.before:.2f}; controls with 95 % intervals"
+    return styled(figure, title, note, height=380).update_layout(legend={"orientation": "h", "y": -0.1})
 
 
 def _bars(scores: dict[str, float], title: str, note: str, axis: str) -> go.Figure:

@@ -3,6 +3,7 @@
 from loci.locating.attribution import METHODS, Attribution, attribute
 from loci.locating.average import AverageTrace, average_trace
 from loci.locating.corruption import HOWS, Corruption, How
+from loci.locating.knowledge import Change, KnowledgeNeurons, knowledge_neurons
 from loci.locating.lens import Lens, Rung, lens
 from loci.locating.neurons import Neurons, neurons
 from loci.locating.trace import KINDS, SEVERED, Kind, NeuronTrace, Trace, trace, trace_neurons
@@ -14,9 +15,11 @@ __all__ = [
     "SEVERED",
     "Attribution",
     "AverageTrace",
+    "Change",
     "Corruption",
     "How",
     "Kind",
+    "KnowledgeNeurons",
     "Lens",
     "NeuronTrace",
     "Neurons",
@@ -24,6 +27,7 @@ __all__ = [
     "Trace",
     "attribute",
     "average_trace",
+    "knowledge_neurons",
     "lens",
     "neurons",
     "trace",

@@ -11,12 +11,13 @@ Cost: steps × samples replays with gradients from each layer. Sources: Dai et a
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.errors import FactError
 from loci.facts import Fact
 from loci.locating.corruption import Corruption
 from loci.locating.trace import probability
@@ -80,6 +81,8 @@ def neurons(
     progress: Progress = silent,
 ) -> Neurons:
     """Attribute the answer to the neurons of every layer at the last subject token. `samples`, `noise`, `seed` as in `trace`."""
+    if baseline not in get_args(Baseline):
+        raise FactError(f"there is no baseline {baseline!r}: {', '.join(get_args(Baseline))}")
     tokens, answer = with_answer(model, fact.text, fact.answer)
     subject = tokens.span(fact.subject_span)
     targets = torch.tensor(tokens.ids[answer[0] : answer[1]])

@@ -1,0 +1,54 @@
+"""loci neurons: which neurons hold a fact."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from loci.cli.common import JSON, OUT, SEED, SUBJECT, bar, check_out, emit, fact_from, save
+from loci.cli.opening import Opening, opens
+
+
+@opens()
+def run(
+    prompt: Annotated[str, typer.Argument(help="the prompt, up to where the answer comes")],
+    subject: SUBJECT = None,
+    answer: Annotated[str | None, typer.Option("--answer", "-a", help="the answer; the model's own by default")] = None,
+    baseline: Annotated[str, typer.Option(help="from where the gradients are integrated: zero, or the corrupted run")] = "zero",
+    threshold: Annotated[float, typer.Option(help="a phrasing keeps neurons above this share of its largest score")] = 0.2,
+    share: Annotated[float, typer.Option(help="neurons count that this share of the phrasings keep")] = 0.5,
+    controls: Annotated[int, typer.Option(help="random and equally active sets of neurons to compare with")] = 20,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Knowledge neurons: what the phrasings of a fact share, and what silencing and doubling it does, against controls.
+
+    A known fact brings its paraphrases; another prompt stands alone.
+
+    Examples:
+
+        loci neurons "Michael Jordan plays the sport of"
+
+        loci neurons "The Eiffel Tower is in" -s "Eiffel Tower" -m ./my-model --json
+    """
+    from loci.facts import known_facts
+    from loci.locating import knowledge_neurons
+
+    check_out(out)
+    opened = opening.open()
+    asked = fact_from(opened, prompt, subject, None)
+    known = known_facts().same(asked)
+    fact = replace(known, answer=answer or asked.answer) if known else replace(asked, answer=answer or asked.answer)
+    settings: dict[str, Any] = {"baseline": baseline, "threshold": threshold, "share": share, "controls": controls, "seed": seed}
+    with bar("attributing") as progress:
+        found = knowledge_neurons(opened, fact, **settings, progress=progress)
+    save(found, out)
+    if json:
+        emit(found.to_dict())
+        return
+    from loci.cli.show import show_knowledge
+
+    show_knowledge(found)

@@ -1,0 +1,212 @@
+"""Knowledge neurons: which neurons a fact's attributions share across phrasings, and what silencing and doubling them does.
+
+1. Attribute the answer to every MLP neuron at the last subject token, in each phrasing (`neurons`, integrated gradients).
+2. Keep a neuron in a phrasing where its score exceeds `threshold` times that phrasing's largest; keep it on the whole where `share` of
+   the phrasings keep it.
+3. Suppress (× 0) and amplify (× 2) the kept neurons at that token, in every phrasing, and see how P(answer) changes; beside it the same
+   with equally many random neurons of the same layers, and with those among the others that are about as active.
+
+A change that the controls show too is no sign of knowledge. Source: Dai et al. 2022, sections 3 and 4; thresholds as there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loci.errors import FactError
+from loci.facts import Fact
+from loci.locating.neurons import Baseline, neurons
+from loci.model import Edit, Model, score_answers
+from loci.model.answers import with_answer
+from loci.progress import Progress, silent
+from loci.stats import Estimate, mean
+
+Cells = Mapping[int, Sequence[int]]
+FACTORS = {"suppress": 0.0, "amplify": 2.0}
+
+
+@dataclass(frozen=True)
+class Change:
+    """P(answer), averaged over the phrasings, with some neurons scaled; and the same change with other neurons in their place."""
+
+    before: float
+    after: float
+    random: Estimate
+    """Change with equally many random neurons of the same layers."""
+    active: Estimate
+    """Change with equally many other neurons of the same layers that are about as active."""
+
+    @property
+    def change(self) -> float:
+        return self.after - self.before
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"before": self.before, "after": self.after, "change": self.change}
+
+
+@dataclass(frozen=True)
+class KnowledgeNeurons:
+    """The neurons that a fact's phrasings share, and what they do."""
+
+    model: str
+    bos: bool
+    prompt: str
+    answer: str
+    phrasings: int
+    known: int
+    """Phrasings to which the model gives the answer."""
+    baseline: Baseline
+    threshold: float
+    share: float
+    seed: int
+    cells: tuple[tuple[int, int, float], ...]
+    """(layer, neuron, mean score), the largest first."""
+    completeness: tuple[float, float]
+    """Sum of all attributions of the first phrasing, and what it should be."""
+    suppress: Change
+    amplify: Change
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = ("model", "bos", "prompt", "answer", "phrasings", "known", "baseline", "threshold", "share", "seed")
+        controls = {
+            which: {name: getattr(getattr(self, name), which).to_dict() for name in FACTORS} for which in ("random", "active")
+        }
+        return {
+            "schema": "loci.knowledge/1",
+            **{name: getattr(self, name) for name in plain},
+            "neurons": [{"layer": layer, "neuron": i, "score": score} for layer, i, score in self.cells],
+            "completeness": dict(zip(("sum", "expected"), self.completeness, strict=True)),
+            **{name: getattr(self, name).to_dict() for name in FACTORS},
+            **controls,
+        }
+
+
+def knowledge_neurons(
+    model: Model,
+    fact: Fact,
+    *,
+    baseline: Baseline = "zero",
+    threshold: float = 0.2,
+    share: float = 0.5,
+    steps: int = 20,
+    samples: int = 10,
+    controls: int = 20,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> KnowledgeNeurons:
+    """Find the neurons that the prompt and the paraphrases of a fact share, and test them against controls.
+
+    Cost: `steps` gradients from each layer for each phrasing, then 2 · (1 + 2 · `controls`) runs of each. Raises `FactError`.
+    """
+    if not 0 < threshold < 1 or not 0 < share <= 1:
+        raise FactError(f"threshold and share lie between 0 and 1, not {threshold} and {share}")
+    asked = [
+        Fact(fact.subject, template, fact.answer)
+        for template in dict.fromkeys((fact.prompt, *fact.paraphrases))
+        if "{}" in template
+    ]
+    found = []
+    for one in asked:
+        found.append(neurons(model, one, baseline=baseline, steps=steps, samples=samples, seed=seed))
+        progress(1, len(asked))
+    kept = torch.stack([each.scores > threshold * each.scores.max() for each in found]).float().mean(0) >= share
+    scores = torch.stack([each.scores for each in found]).mean(0)
+    cells = sorted(((int(i), int(j), float(scores[i, j])) for i, j in kept.nonzero().tolist()), key=lambda cell: -cell[2])
+    if not cells:
+        raise FactError(f"the {len(asked)} phrasings share no neuron above {threshold} of the largest: lower threshold or share")
+    chosen = _by_layer([(layer, neuron) for layer, neuron, _ in cells])
+    trial = _Trial(model, asked)
+    draws = Random(seed)
+    randoms = [trial.random(chosen, draws) for _ in range(controls)]
+    actives = [trial.active(chosen, draws) for _ in range(controls)]
+    before = trial.probability({}, 1.0)
+
+    def change(factor: float) -> Change:
+        others = [mean([trial.probability(some, factor) - before for some in control], seed) for control in (randoms, actives)]
+        return Change(before, trial.probability(chosen, factor), *others)
+
+    return KnowledgeNeurons(
+        model=model.name,
+        bos=model.with_bos,
+        prompt=fact.text,
+        answer=fact.answer,
+        phrasings=len(asked),
+        known=sum(score.greedy for score in score_answers(model, [(one.text, one.answer) for one in asked])),
+        baseline=baseline,
+        threshold=threshold,
+        share=share,
+        seed=seed,
+        cells=tuple(cells),
+        completeness=found[0].completeness,
+        suppress=change(FACTORS["suppress"]),
+        amplify=change(FACTORS["amplify"]),
+    )
+
+
+def _by_layer(cells: Sequence[tuple[int, int]]) -> Cells:
+    layers: dict[int, list[int]] = {}
+    for layer, neuron in cells:
+        layers.setdefault(layer, []).append(neuron)
+    return layers
+
+
+class _Trial:
+    """The phrasings of a fact, run with neurons scaled at the last subject token."""
+
+    def __init__(self, model: Model, asked: Sequence[Fact]) -> None:
+        self.model = model
+        self.runs: list[tuple[Tensor, int, Tensor]] = []
+        points = [f"mlp_act.{layer}" for layer in range(model.n_layers)]
+        sizes = []
+        for fact in asked:
+            tokens, (start, end) = with_answer(model, fact.text, fact.answer)
+            token = tokens.span(fact.subject_span)[1] - 1
+            ids = model.ids([tokens.ids[: end - 1]])
+            self.runs.append((ids, token, torch.tensor(tokens.ids[start:end], device=model.device)))
+            reads = model.read(ids, *points)
+            sizes.append(torch.stack([reads[point][0, token].abs().float().cpu() for point in points]))
+        self.sizes = torch.stack(sizes).mean(0)
+
+    @torch.no_grad()
+    def probability(self, cells: Cells, factor: float) -> float:
+        """P(answer) with these neurons scaled, averaged over the phrasings."""
+        total = 0.0
+        for ids, token, targets in self.runs:
+            edits = {f"mlp_act.{layer}": _scale(token, neurons, factor) for layer, neurons in cells.items()}
+            with self.model.patched(edits):
+                logprobs = self.model(ids)[0, -len(targets) :].float().log_softmax(-1)
+            total += float(logprobs.gather(1, targets[:, None]).sum().exp())
+        return total / len(self.runs)
+
+    def random(self, cells: Cells, draws: Random) -> Cells:
+        """Equally many neurons of the same layers, none of those."""
+        return {layer: draws.sample(self._others(layer, some), len(some)) for layer, some in cells.items()}
+
+    def active(self, cells: Cells, draws: Random) -> Cells:
+        """For each neuron one of the ten others of its layer whose activations are nearest to its own in size."""
+        picked: dict[int, list[int]] = {}
+        for layer, some in cells.items():
+            free = self._others(layer, some)
+            for neuron in some:
+                gaps = (self.sizes[layer, free] - self.sizes[layer, neuron]).abs()
+                nearest = gaps.topk(min(10, len(free)), largest=False).indices.tolist()
+                picked.setdefault(layer, []).append(free.pop(draws.choice(nearest)))
+        return picked
+
+    def _others(self, layer: int, some: Sequence[int]) -> list[int]:
+        return sorted(set(range(self.sizes.shape[1])) - set(some))
+
+
+def _scale(token: int, neurons: Sequence[int], factor: float) -> Edit:
+    columns = torch.tensor(list(neurons))
+
+    def scale(act: Tensor) -> Tensor:
+        act = act.clone()
+        act[:, token, columns] *= factor
+        return act
+
+    return scale
