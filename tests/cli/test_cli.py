@@ -54,6 +54,8 @@ def test_help_of_every_command_has_an_example(loci) -> None:
         ["facts"],
         ["trace"],
         ["lens"],
+        ["neurons"],
+        ["routes"],
         ["read"],
         ["edit"],
         ["audit"],
@@ -107,6 +109,21 @@ def test_traces_of_single_neurons_and_severed_paths(document, loci) -> None:
     assert loci("trace", prompt, "--neurons", 5, "--samples", 1, "--out", "neurons.html")[0] == 0
     severed = document("trace", prompt, "--severed", "--samples", 1)
     assert set(severed["grids"]) == {"state", "mlp", "attn", "state-without-mlp", "state-without-attn"}
+
+
+def test_neurons_and_routes(document, loci, tmp_path: Path) -> None:
+    prompt = "Michael Jordan plays the sport of"
+    found = document("neurons", prompt, "--controls", 2)
+    assert (found["schema"], found["answer"]) == ("loci.knowledge/1", "basketball")
+    assert set(found["suppress"]) == {"before", "after", "change"}
+    assert set(found["random"]) == {"suppress", "amplify"}
+    status, out, _ = loci("neurons", prompt, "--controls", 2, "-o", "neurons.html")
+    assert status == 0
+    assert "suppress" in out
+    found = document("routes", "--known", 3)
+    assert (found["schema"], set(found["all_layers"])) == ("loci.routes/1", {"edges", "mlp", "attn"})
+    assert loci("routes", "--known", 2, "-o", "routes.html")[0] == 0
+    assert {"neurons.html", "routes.html"} <= {file.name for file in tmp_path.iterdir()}
 
 
 def test_lens(document, loci, tmp_path: Path) -> None:
@@ -266,6 +283,9 @@ BAD = [
     (["trace", "Michael Jordan plays the sport of", "--corruption", "loud"], "there is no corruption 'loud'"),
     (["trace", "Michael Jordan plays the sport of", "--neurons", "9"], "expected mlp_act.0"),
     (["trace", "Michael Jordan plays the sport of", "--neurons", "1", "--token", "40"], "tokens 0"),
+    (["neurons", "Michael Jordan plays the sport of", "--threshold", "2"], "lie between 0 and 1"),
+    (["neurons", "Michael Jordan plays the sport of", "--baseline", "noise"], "no baseline"),
+    (["routes", "--window", "0"], "at least one layer"),
     (["lens", ""], "the prompt is empty"),
     (["lens", "Osaka is in", "-a", "Japan", "--top", "0"], "at least one word"),
     (["lens", "Osaka is in", "-a", "Japan", "--against", "Japan"], "begin with the same token"),

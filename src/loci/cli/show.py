@@ -6,7 +6,7 @@ from rich.table import Table
 
 from loci.auditing import Recall, Scorecard
 from loci.cli.common import console
-from loci.locating import Attribution, AverageTrace, Change, KnowledgeNeurons, Lens, NeuronTrace, Trace
+from loci.locating import Attribution, AverageTrace, Change, KnowledgeNeurons, Lens, NeuronTrace, Routes, Trace
 from loci.locating.average import ROLES
 from loci.locating.knowledge import FACTORS
 from loci.locating.lens import Word
@@ -66,6 +66,18 @@ def show_average(average: AverageTrace) -> None:
         best, layer, role = max((row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n)
         console.print(f"[dim]largest: {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] at layer {layer}, {role} token[/]\n")
     console.print("[dim]hundredths of P(answer) given back, by layer[/]")
+
+
+def show_routes(found: Routes) -> None:
+    console.print(f"[bold]P(answer) lost by cutting, over {found.n} facts[/] ({found.unknown} unknown, left out)\n")
+    layers = range(len(found.by_layer["mlp"]))
+    table = Table("", *map(str, layers), "all layers", box=None, header_style="dim")
+    for cut, name in (("edges", "last token → subject"), ("mlp", "MLPs at the subject"), ("attn", "attention at the last token")):
+        total = found.all_layers[cut]
+        cells = (_shade(estimate.value, 1.0) for estimate in found.by_layer[cut])
+        table.add_row(name, *cells, f"{total.value:.0%} [{total.low:.0%}, {total.high:.0%}]")
+    console.print(table)
+    console.print("\n[dim]hundredths of P(answer), by layer; a fact needs both routes, so the shares do not sum to 1[/]")
 
 
 def show_knowledge(found: KnowledgeNeurons) -> None:

@@ -6,6 +6,7 @@ from loci.locating.corruption import HOWS, Corruption, How
 from loci.locating.knowledge import Change, KnowledgeNeurons, knowledge_neurons
 from loci.locating.lens import Lens, Rung, lens
 from loci.locating.neurons import Neurons, neurons
+from loci.locating.routes import Routes, routes
 from loci.locating.trace import KINDS, SEVERED, Kind, NeuronTrace, Trace, trace, trace_neurons
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Lens",
     "NeuronTrace",
     "Neurons",
+    "Routes",
     "Rung",
     "Trace",
     "attribute",
@@ -30,6 +32,7 @@ __all__ = [
     "knowledge_neurons",
     "lens",
     "neurons",
+    "routes",
     "trace",
     "trace_neurons",
 ]
