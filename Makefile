@@ -24,7 +24,7 @@ oracle:
 	.venv-oracle/bin/python -m benchmarks.oracle
 
 benchmarks: install
-	for claim in opening runs; do $(BIN)/python -m benchmarks.$$claim; done
+	for claim in opening runs trace; do $(BIN)/python -m benchmarks.$$claim; done
 
 lint: install
 	$(BIN)/ruff check .
