@@ -4,7 +4,7 @@ from pathlib import Path
 
 import loci
 from loci.figures import save
-from loci.locating import attribute, knowledge_neurons, lens, routes, trace, trace_neurons
+from loci.locating import attribute, knowledge_neurons, lens, probe, routes, trace, trace_neurons
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 KINDS = ("state", "state-without-mlp", "state-without-attn")
@@ -19,6 +19,7 @@ def main() -> None:
         "estimate": lambda: attribute(model, fact),
         "lens": lambda: lens(model, fact.text, fact.answer),
         "knowledge": lambda: knowledge_neurons(model, fact),
+        "probe": lambda: probe(model, [f for f in world if f.relation == "athlete_sport"]),
         "routes": lambda: routes(model, world.sample(50, seed=0)),
     }
     for name, make in pictures.items():

@@ -56,6 +56,7 @@ def test_help_of_every_command_has_an_example(loci) -> None:
         ["lens"],
         ["neurons"],
         ["routes"],
+        ["probe"],
         ["read"],
         ["edit"],
         ["audit"],
@@ -124,6 +125,14 @@ def test_neurons_and_routes(document, loci, tmp_path: Path) -> None:
     assert (found["schema"], set(found["all_layers"])) == ("loci.routes/1", {"edges", "mlp", "attn"})
     assert loci("routes", "--known", 2, "-o", "routes.html")[0] == 0
     assert {"neurons.html", "routes.html"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_probe(document, loci) -> None:
+    found = document("probe", "athlete_sport", "--folds", 3)
+    assert (found["schema"], found["relation"], found["folds"]) == ("loci.probe/1", "athlete_sport", 3)
+    status, out, _ = loci("probe", "-o", "probe.html")
+    assert status == 0
+    assert "the commonest answer alone" in out
 
 
 def test_lens(document, loci, tmp_path: Path) -> None:
@@ -286,6 +295,8 @@ BAD = [
     (["neurons", "Michael Jordan plays the sport of", "--threshold", "2"], "lie between 0 and 1"),
     (["neurons", "Michael Jordan plays the sport of", "--baseline", "noise"], "no baseline"),
     (["routes", "--window", "0"], "at least one layer"),
+    (["probe", "nothing_like_it"], "there is no relation"),
+    (["probe", "--folds", "1"], "two folds"),
     (["lens", ""], "the prompt is empty"),
     (["lens", "Osaka is in", "-a", "Japan", "--top", "0"], "at least one word"),
     (["lens", "Osaka is in", "-a", "Japan", "--against", "Japan"], "begin with the same token"),

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from loci.auditing import Recall, Scorecard
 from loci.cli.common import console
-from loci.locating import Attribution, AverageTrace, Change, KnowledgeNeurons, Lens, NeuronTrace, Routes, Trace
+from loci.locating import Attribution, AverageTrace, Change, KnowledgeNeurons, Lens, NeuronTrace, Probe, Routes, Trace
 from loci.locating.average import ROLES
 from loci.locating.knowledge import FACTORS
 from loci.locating.lens import Word
@@ -66,6 +66,18 @@ def show_average(average: AverageTrace) -> None:
         best, layer, role = max((row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n)
         console.print(f"[dim]largest: {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] at layer {layer}, {role} token[/]\n")
     console.print("[dim]hundredths of P(answer) given back, by layer[/]")
+
+
+def show_probe(found: Probe) -> None:
+    console.print(
+        f"[bold]{escape(found.relation or 'answers')}[/] at the last subject token: {found.subjects} subjects, {len(found.answers)} answers\n"
+    )
+    table = Table("after layer", "held-out accuracy", "95 % interval", "shuffled answers", box=None, header_style="dim")
+    for name, hit, chance in zip(("embeddings", *map(str, range(99))), found.accuracy, found.shuffled, strict=False):
+        table.add_row(name, f"{hit.value:.1%}", f"{hit.low:.1%} … {hit.high:.1%}", f"{chance.value:.1%}")
+    console.print(table)
+    left = f"; {found.left_out} subjects left out, whose answers are too rare" if found.left_out else ""
+    console.print(f"\n[dim]the commonest answer alone: {found.commonest.value:.1%}{left}[/]")
 
 
 def show_routes(found: Routes) -> None:

@@ -14,11 +14,12 @@ from loci.figures.census import census_figure
 from loci.figures.ladder import Ladder, ladder_figure
 from loci.figures.lens import lens_figure
 from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_figure
+from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
 from loci.files import write_aside
-from loci.locating import Attribution, AverageTrace, KnowledgeNeurons, Lens, Neurons, NeuronTrace, Routes, Trace
+from loci.locating import Attribution, AverageTrace, KnowledgeNeurons, Lens, Neurons, NeuronTrace, Probe, Routes, Trace
 from loci.model import Census
 
 IMAGES = (".png", ".svg")
@@ -34,6 +35,7 @@ plot.register(Trace, trace_figure)
 plot.register(Attribution, attribution_figure)
 plot.register(AverageTrace, average_figure)
 plot.register(Neurons, neurons_figure)
+plot.register(Probe, probe_figure)
 plot.register(Routes, routes_figure)
 plot.register(KnowledgeNeurons, knowledge_figure)
 plot.register(NeuronTrace, neuron_trace_figure)

@@ -6,6 +6,7 @@ from loci.locating.corruption import HOWS, Corruption, How
 from loci.locating.knowledge import Change, KnowledgeNeurons, knowledge_neurons
 from loci.locating.lens import Lens, Rung, lens
 from loci.locating.neurons import Neurons, neurons
+from loci.locating.probe import Probe, probe
 from loci.locating.routes import Routes, routes
 from loci.locating.trace import KINDS, SEVERED, Kind, NeuronTrace, Trace, trace, trace_neurons
 
@@ -24,6 +25,7 @@ __all__ = [
     "Lens",
     "NeuronTrace",
     "Neurons",
+    "Probe",
     "Routes",
     "Rung",
     "Trace",
@@ -32,6 +34,7 @@ __all__ = [
     "knowledge_neurons",
     "lens",
     "neurons",
+    "probe",
     "routes",
     "trace",
     "trace_neurons",

@@ -1,0 +1,123 @@
+"""Linear probes: from which layer on can an attribute be read off the subject's last token?
+
+    W = argmin ‖X W − Y‖² + ridge · ‖W‖²,    answer = argmax of x W        X [subject, d_model] standardised, Y one-hot
+
+Subjects are held out in `folds`, so a probe is only asked about subjects that it never saw. Two controls stand beside it: always saying
+the commonest answer, and a probe trained on shuffled answers, which shows what so many dimensions fit by chance. A probe finds what can
+be read, not what the model uses. Sources: Nanda et al. 2023 (Fact Finding); Hewitt & Liang 2019 (controls).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from loci.errors import FactError
+from loci.facts import Fact
+from loci.model import Model, by_length
+from loci.progress import Progress, silent
+from loci.stats import Estimate, share
+
+FEWEST = 5
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Accuracy on held-out subjects after each layer (the first entry: embeddings alone), and of the controls."""
+
+    model: str
+    bos: bool
+    relation: str | None
+    answers: tuple[str, ...]
+    subjects: int
+    left_out: int
+    """Subjects whose answer fewer than five have: a probe could not learn it."""
+    folds: int
+    seed: int
+    accuracy: tuple[Estimate, ...]
+    shuffled: tuple[Estimate, ...]
+    commonest: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("model", "bos", "relation", "subjects", "left_out", "folds", "seed")}
+        lists = {name: [estimate.to_dict() for estimate in getattr(self, name)] for name in ("accuracy", "shuffled")}
+        return {"schema": "loci.probe/1", **plain, "answers": list(self.answers), **lists, "commonest": self.commonest.to_dict()}
+
+
+@torch.no_grad()
+def probe(
+    model: Model, facts: Sequence[Fact], *, folds: int = 5, ridge: float = 1.0, seed: int = 0, progress: Progress = silent
+) -> Probe:
+    """Probe the facts' answers at the last subject token of their prompts; facts of one relation make sense together.
+
+    Cost: one run over the prompts, and 2 · folds small solves a layer. Raises `FactError` where there are too few subjects or answers.
+    """
+    one_each = list({fact.subject: fact for fact in facts}.values())
+    counts = Counter(fact.answer for fact in one_each)
+    kept = [fact for fact in one_each if counts[fact.answer] >= FEWEST]
+    answers = sorted({fact.answer for fact in kept})
+    if len(answers) < 2 or folds < 2:
+        raise FactError(
+            f"a probe needs two folds, and two answers that {FEWEST} subjects have: there are {len(answers)} in {len(one_each)} subjects"
+        )
+    labels = torch.tensor([answers.index(fact.answer) for fact in kept])
+    order = list(range(len(kept)))
+    Random(seed).shuffle(order)
+    parts = [torch.tensor(order[i::folds]) for i in range(folds)]
+    shuffled = labels[torch.tensor(Random(seed + 1).sample(range(len(kept)), len(kept)))]
+    states = _states(model, kept)
+    hits: list[Estimate] = []
+    chance: list[Estimate] = []
+    for layer in range(states.shape[1]):
+        for found, target in ((hits, labels), (chance, shuffled)):
+            found.append(
+                share([float(hit) for part in parts for hit in _held_out(states[:, layer], target, part, len(answers), ridge)])
+            )
+        progress(1, states.shape[1])
+    return Probe(
+        model=model.name,
+        bos=model.with_bos,
+        relation=kept[0].relation if len({fact.relation for fact in kept}) == 1 else None,
+        answers=tuple(answers),
+        subjects=len(kept),
+        left_out=len(one_each) - len(kept),
+        folds=folds,
+        seed=seed,
+        accuracy=tuple(hits),
+        shuffled=tuple(chance),
+        commonest=share([float(label == labels.mode().values) for label in labels]),
+    )
+
+
+def _states(model: Model, facts: Sequence[Fact]) -> Float[Tensor, "subject layer d_model"]:
+    """The residual stream at the last subject token: as the first block finds it, then after each layer."""
+    tokens = [model.tokenize(fact.text) for fact in facts]
+    last = [text.span(fact.subject_span)[1] - 1 for text, fact in zip(tokens, facts, strict=True)]
+    points = ["resid_pre.0", *(f"resid_post.{layer}" for layer in range(model.n_layers))]
+    states = torch.empty(len(facts), len(points), model.d_model, dtype=torch.float64)
+    for batch in by_length(tokens, len, 8192):
+        reads = model.read(model.ids([tokens[i].ids for i in batch]), *points)
+        at = torch.tensor([last[i] for i in batch])
+        for layer, point in enumerate(points):
+            states[torch.tensor(batch), layer] = reads[point][torch.arange(len(batch)), at].double().cpu()
+    return states
+
+
+def _held_out(
+    X: Float[Tensor, "subject d_model"], labels: Int[Tensor, " subject"], part: Int[Tensor, " held"], classes: int, ridge: float
+) -> list[bool]:
+    """Whether each held-out subject's answer is found by a probe of the others."""
+    train = torch.ones(len(X), dtype=torch.bool)
+    train[part] = False
+    mean, scale = X[train].mean(0), X[train].std(0).clamp(min=1e-6)
+    A = torch.cat([(X - mean) / scale, torch.ones(len(X), 1, dtype=X.dtype)], 1)
+    Y = torch.nn.functional.one_hot(labels, classes).to(X.dtype)
+    gram = A[train].T @ A[train] + ridge * len(X) ** 0.5 * torch.eye(A.shape[1], dtype=X.dtype)
+    W = torch.linalg.solve(gram, A[train].T @ Y[train])
+    said: Tensor = (A[part] @ W).argmax(1)
+    return [bool(hit) for hit in said == labels[part]]
