@@ -1,8 +1,9 @@
-"""Draw the pictures of docs/locating.md from the embedded model: python scripts/make_figures.py (about two minutes, needs Chromium)."""
+"""Draw the pictures of docs/locating.md from the embedded model: python scripts/make_figures.py (about four minutes, needs Chromium)."""
 
 from pathlib import Path
 
 import loci
+from loci.auditing import counterfactuals, sweep
 from loci.figures import save
 from loci.locating import attribute, knowledge_neurons, lens, probe, routes, trace, trace_neurons
 
@@ -21,6 +22,7 @@ def main() -> None:
         "knowledge": lambda: knowledge_neurons(model, fact),
         "probe": lambda: probe(model, [f for f in world if f.relation == "athlete_sport"]),
         "routes": lambda: routes(model, world.sample(50, seed=0)),
+        "sweep": lambda: sweep(model, counterfactuals(world, 10, 0)),
     }
     for name, make in pictures.items():
         save(make(), IMAGES / f"{name}.png")

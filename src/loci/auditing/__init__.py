@@ -3,5 +3,6 @@
 from loci.auditing.audit import Case, Scorecard, audit, audit_singles
 from loci.auditing.method import audit_method, counterfactuals
 from loci.auditing.recall import Recall, recall
+from loci.auditing.sweep import Sweep, sweep
 
-__all__ = ["Case", "Recall", "Scorecard", "audit", "audit_method", "audit_singles", "counterfactuals", "recall"]
+__all__ = ["Case", "Recall", "Scorecard", "Sweep", "audit", "audit_method", "audit_singles", "counterfactuals", "recall", "sweep"]

@@ -4,7 +4,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from loci.auditing import Recall, Scorecard
+from loci.auditing import Recall, Scorecard, Sweep
 from loci.cli.common import console
 from loci.locating import Attribution, AverageTrace, Change, KnowledgeNeurons, Lens, NeuronTrace, Probe, Routes, Trace
 from loci.locating.average import ROLES
@@ -66,6 +66,23 @@ def show_average(average: AverageTrace) -> None:
         best, layer, role = max((row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n)
         console.print(f"[dim]largest: {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] at layer {layer}, {role} token[/]\n")
     console.print("[dim]hundredths of P(answer) given back, by layer[/]")
+
+
+def show_sweep(found: Sweep) -> None:
+    console.print(f"[bold]{found.edits} facts edited at every layer[/] ({found.failed} edits refused)\n")
+    table = Table("layer", "efficacy", "95 % interval", "traced effect", "95 % interval", box=None, header_style="dim")
+    for layer, (done, effect) in enumerate(zip(found.efficacy, found.effect, strict=True)):
+        table.add_row(
+            str(layer),
+            f"{done.value:.0%}",
+            f"{done.low:.0%} … {done.high:.0%}",
+            f"{effect.value:.3f}",
+            f"{effect.low:.3f} … {effect.high:.3f}",
+        )
+    console.print(table)
+    console.print(
+        f"\nrank correlation of success and effect over layers, mean over {found.correlation.n} facts: {found.correlation}"
+    )
 
 
 def show_probe(found: Probe) -> None:

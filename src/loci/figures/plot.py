@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
-from loci.auditing import Recall, Scorecard
+from loci.auditing import Recall, Scorecard, Sweep
 from loci.errors import OutputError
 from loci.figures.census import census_figure
 from loci.figures.ladder import Ladder, ladder_figure
@@ -17,6 +17,7 @@ from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
+from loci.figures.sweep import sweep_figure
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
 from loci.files import write_aside
 from loci.locating import Attribution, AverageTrace, KnowledgeNeurons, Lens, Neurons, NeuronTrace, Probe, Routes, Trace
@@ -43,6 +44,7 @@ plot.register(Lens, lens_figure)
 plot.register(Ladder, ladder_figure)
 plot.register(Scorecard, scorecard_figure)
 plot.register(Recall, recall_figure)
+plot.register(Sweep, sweep_figure)
 plot.register(Census, census_figure)
 
 

@@ -1,0 +1,97 @@
+"""Does the trace tell where to edit? Edit every fact at every layer, and set each edit's success beside the trace's effect there.
+
+    success(fact, layer) = P(new answer) after the edit        effect(fact, layer) = of the MLP at the last subject token
+
+The rank correlation over layers within a fact asks what a user would: does the layer that the trace points at edit best? The published
+finding is that it does not (Hase et al. 2023). A layer where edits fail may also be one where the method's defaults do not fit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.editing import edit, key_covariance
+from loci.errors import EditError, FactError
+from loci.facts import Fact
+from loci.locating import trace
+from loci.model import Model, score_answers
+from loci.progress import Progress, silent
+from loci.stats import Estimate, mean, rank_correlation, share
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Edits at every layer: [fact, layer] of success and effect, and what they say together."""
+
+    model: str
+    bos: bool
+    edits: int
+    failed: int
+    """Edits that the method refused; they count as without success."""
+    seed: int
+    success: Float[Tensor, "fact layer"]
+    """P(new answer) of the edited prompt."""
+    greedy: Float[Tensor, "fact layer"]
+    """1 where the new answer is the greedy one, in full."""
+    effects: Float[Tensor, "fact layer"]
+
+    @property
+    def efficacy(self) -> list[Estimate]:
+        """Share of greedy new answers by layer."""
+        return [share(column.tolist()) for column in self.greedy.T]
+
+    @property
+    def effect(self) -> list[Estimate]:
+        """Mean effect by layer."""
+        return [mean(column.tolist()) for column in self.effects.T]
+
+    @property
+    def correlation(self) -> Estimate:
+        """Mean over facts of the rank correlation between success and effect over the layers; facts where nothing varies left out."""
+        each = [rank_correlation(s, e) for s, e in zip(self.success.tolist(), self.effects.tolist(), strict=True)]
+        return mean([rho for rho in each if rho == rho])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.sweep/1",
+            "model": self.model,
+            "bos": self.bos,
+            "edits": self.edits,
+            "failed": self.failed,
+            "seed": self.seed,
+            "layers": [
+                {"layer": layer, "efficacy": done.to_dict(), "effect": effect.to_dict()}
+                for layer, (done, effect) in enumerate(zip(self.efficacy, self.effect, strict=True))
+            ],
+            "correlation": self.correlation.to_dict(),
+        }
+
+
+def sweep(model: Model, wishes: Sequence[Fact], *, samples: int = 10, seed: int = 0, progress: Progress = silent) -> Sweep:
+    """Trace and edit each wished fact (with a new answer) at every layer, one at a time, each on the untouched base.
+
+    Cost: a trace, and as many edits as there are layers, for each fact; a covariance for each layer. Raises `FactError`.
+    """
+    if not wishes:
+        raise FactError("there are no facts to edit")
+    covariances = [key_covariance(model, layer) for layer in range(model.n_layers)]
+    success, greedy, effects = (torch.zeros(len(wishes), model.n_layers) for _ in range(3))
+    failed = 0
+    for row, wish in enumerate(wishes):
+        traced = trace(model, wish, kinds=("mlp",), samples=samples, seed=seed)
+        effects[row] = traced.grids["mlp"][:, traced.subject_span[1] - 1]
+        for layer, covariance in enumerate(covariances):
+            try:
+                patch = edit(model, [wish], layer=layer, covariance=covariance)
+            except EditError:
+                failed += 1
+            else:
+                with patch.applied(model):
+                    score = score_answers(model, [(wish.text, wish.new_answer or "")])[0]
+                success[row, layer], greedy[row, layer] = score.probability, float(score.greedy)
+            progress(1, len(wishes) * model.n_layers)
+    return Sweep(model.name, model.with_bos, len(wishes), failed, seed, success, greedy, effects)

@@ -1,0 +1,46 @@
+"""loci sweep: does the trace tell where to edit."""
+
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, emit, save
+from loci.cli.opening import Opening, opens
+from loci.errors import FactError
+
+
+@opens()
+def run(
+    facts: FACTS = None,
+    edits: Annotated[int, typer.Option(help="seeded counterfactuals of the embedded facts, where no file is given")] = 10,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Edit facts at every layer and set each edit's success beside the trace's effect there.
+
+    Examples:
+
+        loci sweep --edits 10 --out sweep.html
+
+        loci sweep -m ./my-model --facts corrections.csv
+    """
+    from loci.auditing import counterfactuals, sweep
+    from loci.facts import known_facts, load_facts
+
+    check_out(out)
+    wishes = list(load_facts(facts)) if facts else counterfactuals(known_facts(), edits, seed)
+    if any(wish.new_answer is None for wish in wishes):
+        raise FactError(f"{facts}: a sweep needs the column new_answer filled")
+    opened = opening.open()
+    with bar("editing every layer") as progress:
+        found = sweep(opened, wishes, seed=seed, progress=progress)
+    save(found, out)
+    if json:
+        emit(found.to_dict())
+        return
+    from loci.cli.show import show_sweep
+
+    show_sweep(found)

@@ -1,0 +1,36 @@
+"""A sweep: where edits succeed, beside where the trace points."""
+
+import plotly.graph_objects as go
+
+from loci.auditing import Sweep
+from loci.figures.theme import BLUE, GREY, ORANGE, styled
+
+
+def sweep_figure(sweep: Sweep) -> go.Figure:
+    """Efficacy of edits and the MLP's traced effect, layer by layer, with 95 % intervals."""
+    figure = go.Figure()
+    rows = {"efficacy of edits at this layer": (sweep.efficacy, BLUE), "effect of restoring its MLP": (sweep.effect, ORANGE)}
+    for name, (row, ink) in rows.items():
+        figure.add_trace(
+            go.Scatter(
+                x=list(range(len(row))),
+                y=[e.value for e in row],
+                mode="lines+markers",
+                name=name,
+                line={"color": ink, "width": 2},
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [e.high - e.value for e in row],
+                    "arrayminus": [e.value - e.low for e in row],
+                    "thickness": 1.5,
+                },
+                hovertemplate=f"{name}, layer %{{x}}: %{{y:.2f}}<extra></extra>",
+            )
+        )
+    figure.update_yaxes(range=[-0.05, 1.08], gridcolor=GREY)
+    figure.update_xaxes(title="layer", dtick=max(1, sweep.success.shape[1] // 12))
+    note = f"{sweep.edits} facts edited at every layer; rank correlation over layers, mean over facts: {sweep.correlation}"
+    return styled(figure, "Does the trace tell where to edit?", note, height=400).update_layout(
+        legend={"orientation": "h", "y": -0.2}
+    )
