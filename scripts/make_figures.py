@@ -5,7 +5,7 @@ from pathlib import Path
 import loci
 from loci.auditing import counterfactuals, sweep
 from loci.figures import save
-from loci.locating import attribute, knowledge_neurons, lens, probe, routes, trace, trace_neurons
+from loci.locating import attribute, knowledge_neurons, lens, locate, probe, routes, trace, trace_neurons
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 KINDS = ("state", "state-without-mlp", "state-without-attn")
@@ -15,6 +15,7 @@ def main() -> None:
     model, world = loci.open("demo"), loci.known_facts()
     fact = next(f for f in world.about("Michael Jordan") if f.relation == "athlete_sport")
     pictures = {
+        "locate": lambda: locate(model, fact),
         "severed": lambda: trace(model, fact, kinds=KINDS, corruption="resample"),
         "single-neurons": lambda: trace_neurons(model, fact, 0),
         "estimate": lambda: attribute(model, fact),

@@ -54,6 +54,7 @@ def test_help_of_every_command_has_an_example(loci) -> None:
         ["facts"],
         ["trace"],
         ["lens"],
+        ["locate"],
         ["neurons"],
         ["routes"],
         ["probe"],
@@ -134,6 +135,14 @@ def test_probe(document, loci) -> None:
     status, out, _ = loci("probe", "-o", "probe.html")
     assert status == 0
     assert "the commonest answer alone" in out
+
+
+def test_locate(document, loci, tmp_path: Path) -> None:
+    found = document("locate", "Michael Jordan plays the sport of", "-o", "where.html")
+    assert (found["schema"], found["known"], found["readable"]) == ("loci.locate/1", True, 4)
+    status, out, _ = loci("locate", "Michael Jordan plays the sport of")
+    assert status == 0
+    assert "methods point at layer 0" in " ".join(out.split())
 
 
 def test_lens(document, loci, tmp_path: Path) -> None:

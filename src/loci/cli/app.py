@@ -4,7 +4,24 @@ import sys
 
 import typer
 
-from loci.cli import audit, census, demo, doctor, edit, facts, lens, neurons, patch, probe, read, recall, routes, sweep, trace
+from loci.cli import (
+    audit,
+    census,
+    demo,
+    doctor,
+    edit,
+    facts,
+    lens,
+    locate,
+    neurons,
+    patch,
+    probe,
+    read,
+    recall,
+    routes,
+    sweep,
+    trace,
+)
 from loci.errors import LociError
 
 app = typer.Typer(
@@ -15,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, recall, facts, trace, lens, neurons, routes, probe, read, edit, audit, sweep, doctor, census):
+for verb in (demo, recall, facts, locate, trace, lens, neurons, routes, probe, read, edit, audit, sweep, doctor, census):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(patch.app, name="patch")
 

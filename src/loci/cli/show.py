@@ -6,7 +6,7 @@ from rich.table import Table
 
 from loci.auditing import Recall, Scorecard, Sweep
 from loci.cli.common import console
-from loci.locating import Attribution, AverageTrace, Change, KnowledgeNeurons, Lens, NeuronTrace, Probe, Routes, Trace
+from loci.locating import Attribution, AverageTrace, Change, KnowledgeNeurons, Lens, Located, NeuronTrace, Probe, Routes, Trace
 from loci.locating.average import ROLES
 from loci.locating.knowledge import FACTORS
 from loci.locating.lens import Word
@@ -66,6 +66,19 @@ def show_average(average: AverageTrace) -> None:
         best, layer, role = max((row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n)
         console.print(f"[dim]largest: {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] at layer {layer}, {role} token[/]\n")
     console.print("[dim]hundredths of P(answer) given back, by layer[/]")
+
+
+def show_located(found: Located) -> None:
+    console.print(f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/]\n")
+    for site, rows in found.profiles.items():
+        table = Table(site, *map(str, range(len(next(iter(rows.values()))))), box=None, header_style="dim")
+        for name, profile in rows.items():
+            largest = max(map(abs, profile)) or 1.0
+            table.add_row(name, *(_shade(value / largest, 1.0) for value in profile))
+        console.print(table)
+        console.print()
+    console.print(escape(found.words))
+    console.print("\n[dim]by layer, in hundredths of each row's largest[/]")
 
 
 def show_sweep(found: Sweep) -> None:

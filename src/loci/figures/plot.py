@@ -13,6 +13,7 @@ from loci.errors import OutputError
 from loci.figures.census import census_figure
 from loci.figures.ladder import Ladder, ladder_figure
 from loci.figures.lens import lens_figure
+from loci.figures.locate import located_figure
 from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_figure
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
@@ -20,7 +21,7 @@ from loci.figures.scorecard import recall_figure, scorecard_figure
 from loci.figures.sweep import sweep_figure
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
 from loci.files import write_aside
-from loci.locating import Attribution, AverageTrace, KnowledgeNeurons, Lens, Neurons, NeuronTrace, Probe, Routes, Trace
+from loci.locating import Attribution, AverageTrace, KnowledgeNeurons, Lens, Located, Neurons, NeuronTrace, Probe, Routes, Trace
 from loci.model import Census
 
 IMAGES = (".png", ".svg")
@@ -36,6 +37,7 @@ plot.register(Trace, trace_figure)
 plot.register(Attribution, attribution_figure)
 plot.register(AverageTrace, average_figure)
 plot.register(Neurons, neurons_figure)
+plot.register(Located, located_figure)
 plot.register(Probe, probe_figure)
 plot.register(Routes, routes_figure)
 plot.register(KnowledgeNeurons, knowledge_figure)

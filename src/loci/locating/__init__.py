@@ -5,6 +5,7 @@ from loci.locating.average import AverageTrace, average_trace
 from loci.locating.corruption import HOWS, Corruption, How
 from loci.locating.knowledge import Change, KnowledgeNeurons, knowledge_neurons
 from loci.locating.lens import Lens, Rung, lens
+from loci.locating.locate import Located, locate
 from loci.locating.neurons import Neurons, neurons
 from loci.locating.probe import Probe, probe
 from loci.locating.routes import Routes, routes
@@ -23,6 +24,7 @@ __all__ = [
     "Kind",
     "KnowledgeNeurons",
     "Lens",
+    "Located",
     "NeuronTrace",
     "Neurons",
     "Probe",
@@ -33,6 +35,7 @@ __all__ = [
     "average_trace",
     "knowledge_neurons",
     "lens",
+    "locate",
     "neurons",
     "probe",
     "routes",

@@ -65,6 +65,7 @@ class Attribution:
         return {"schema": "loci.attribution/1", **plain, **lists, **grids, "agreement": self.agreement}
 
 
+@torch.no_grad()
 def attribute(
     model: Model,
     fact: Fact,

@@ -88,6 +88,13 @@ def routes(model: Model, facts: Sequence[Fact], *, window: int = 1, progress: Pr
     )
 
 
+@torch.no_grad()
+def losses(model: Model, fact: Fact) -> dict[str, list[float]]:
+    """Of one fact, known or not: the relative loss of P(answer) by kind of cut, layer by layer."""
+    one = _Recall(model, fact, _means(model))
+    return {cut: [one.lost(cut, range(layer, layer + 1)) for layer in range(model.n_layers)] for cut in CUTS}
+
+
 def _around(layer: int, window: int, n_layers: int) -> range:
     start = layer - window // 2
     return range(max(0, start), min(n_layers, start + window))

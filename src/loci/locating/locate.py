@@ -1,0 +1,115 @@
+"""The cheap methods together on one prompt: where each sees the fact, layer by layer, and where they agree.
+
+    at the subject    estimated effect of the MLP there  ·  what is lost when it writes its mean
+    at the last token estimated effect of attention there ·  what it adds to the answer's score ·  what is lost without the subject's edges
+
+Profiles of one site are compared by rank correlation over the layers. Agreement does not make an answer true; disagreement says that the
+question matters. Cost: a few runs forward and back, and two runs for each layer.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from loci.facts import Fact, Span
+from loci.locating.attribution import attribute
+from loci.locating.lens import lens
+from loci.locating.routes import losses
+from loci.model import Model, score_answers
+from loci.progress import Progress, silent
+from loci.stats import rank_correlation
+
+
+@dataclass(frozen=True)
+class Located:
+    """Profiles over the layers by site and method, and how they agree."""
+
+    model: str
+    bos: bool
+    prompt: str
+    subject: str
+    answer: str
+    known: bool
+    """Whether the answer is the model's own."""
+    tokens: tuple[str, ...]
+    subject_span: Span
+    readable: int | None
+    """First layer after which the answer is the likeliest word, and stays it; None where it never is."""
+    profiles: dict[str, dict[str, list[float]]]
+
+    @property
+    def peaks(self) -> dict[str, dict[str, int]]:
+        """The layer where each profile is largest."""
+        return {
+            site: {name: max(range(len(p)), key=p.__getitem__) for name, p in rows.items()} for site, rows in self.profiles.items()
+        }
+
+    @property
+    def agreement(self) -> dict[str, float]:
+        """The smallest rank correlation of two methods at a site."""
+        return {
+            site: min(rank_correlation(a, b) for a, b in combinations(rows.values(), 2)) for site, rows in self.profiles.items()
+        }
+
+    @property
+    def words(self) -> str:
+        """What agrees and what does not, in sentences."""
+        said = [] if self.known else [f"The model does not answer “{self.answer}” by itself, so take what follows with care."]
+        for site, peaks in self.peaks.items():
+            layers = sorted(set(peaks.values()))
+            rho = self.agreement[site]
+            if len(layers) == 1:
+                said.append(
+                    f"{site[0].upper()}{site[1:]}: {'both' if len(peaks) == 2 else f'all {len(peaks)}'} methods point at layer {layers[0]} (rank correlation over layers at least {rho:.2f})."
+                )
+            else:
+                where = ", ".join(f"{name} at layer {layer}" for name, layer in peaks.items())
+                said.append(f"{site[0].upper()}{site[1:]}: the methods differ ({where}; smallest rank correlation {rho:.2f}).")
+        said.append(
+            "Read off the last token, the answer is never the likeliest word."
+            if self.readable is None
+            else f"Read off the last token, the answer is the likeliest word from layer {self.readable} on."
+        )
+        return " ".join(said)
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = ("model", "bos", "prompt", "subject", "answer", "known", "readable", "profiles", "peaks", "agreement", "words")
+        lists = {"tokens": list(self.tokens), "subject_span": list(self.subject_span)}
+        return {"schema": "loci.locate/1", **{name: getattr(self, name) for name in plain}, **lists}
+
+
+def locate(model: Model, fact: Fact, *, seed: int = 0, progress: Progress = silent) -> Located:
+    """Estimate, read and cut: one prompt, all layers. Raises as `attribute`, `lens` and `routes` do."""
+    found = attribute(model, fact, compare=False, seed=seed)
+    progress(1, 3)
+    ladder = lens(model, fact.text, fact.answer)
+    progress(1, 3)
+    cut = losses(model, fact)
+    progress(1, 3)
+    start, end = found.subject_span
+    profiles: dict[str, dict[str, list[float]]] = {
+        "MLPs at the subject": {
+            "estimated effect": found.grids["mlp"][:, start:end].sum(1).tolist(),
+            "lost when cut": cut["mlp"],
+        },
+        "attention at the last token": {
+            "estimated effect": found.grids["attn"][:, -1].tolist(),
+            "added to the score": [rung.attn for rung in ladder.layers],
+            "lost when cut": cut["edges"],
+        },
+    }
+    first = model.tokenize(f"{fact.text} {fact.answer}").ids[len(found.tokens)]
+    ahead = [rung.top[0].token == model.token_text(first) for rung in ladder.layers]
+    readable = next((layer for layer in range(len(ahead)) if all(ahead[layer:])), None)
+    return Located(
+        model=model.name,
+        bos=model.with_bos,
+        prompt=fact.text,
+        subject=fact.subject,
+        answer=fact.answer,
+        known=score_answers(model, [(fact.text, fact.answer)])[0].greedy,
+        tokens=found.tokens,
+        subject_span=found.subject_span,
+        readable=readable,
+        profiles=profiles,
+    )
