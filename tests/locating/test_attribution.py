@@ -47,8 +47,8 @@ def test_one_step_against_a_finite_difference(name: str, demo: Model) -> None:
             return state
 
         with model.patched({"embed": lambda e: (e + sweep.hide(e)) / 2, f"{point}.{layer}": move}):
-            logits = model(sweep.ids.expand(2, -1))
-        return float(logits[:, -1].double().softmax(-1)[:, sweep.targets[0]].mean())
+            logits = model(sweep.asked.ids.expand(2, -1))
+        return float(logits[:, -1].double().softmax(-1)[:, sweep.asked.targets[0]].mean())
 
     for kind, point in (("state", "resid_post"), ("mlp", "mlp_out"), ("attn", "attn_out")):
         for layer in range(model.n_layers):

@@ -16,9 +16,9 @@ def test_cut_edges_are_a_pattern_without_the_subject(demo: Model, jordan: Fact) 
     """Against attention computed by hand: the pattern's other entries, renormalised, mix the values."""
     one = _Recall(demo, jordan, _means(demo))
     with demo.patched({"attn_scores.4": one._blind}), demo.watch("attn_probs.4", "z.4", "v.4") as cut:
-        demo(one.ids)
+        demo(one.asked.ids)
     with demo.watch("attn_probs.4") as whole:
-        demo(one.ids)
+        demo(one.asked.ids)
     probs = whole["attn_probs.4"].clone()
     probs[:, :, -1, one.subject] = 0
     probs[:, :, -1] /= probs[:, :, -1].sum(-1, keepdim=True)
@@ -35,9 +35,9 @@ def test_means_are_means(demo: Model, jordan: Fact) -> None:
         demo.patched({f"mlp_out.{layer}": one._mean(f"mlp_out.{layer}", one.subject) for layer in (0, 1)}),
         demo.watch("mlp_out.1") as at,
     ):
-        logits = demo(one.ids)
+        logits = demo(one.asked.ids)
     torch.testing.assert_close(at["mlp_out.1"][0, one.subject.start], means["mlp_out.1"])
-    lost = 1 - float(logits[0, -1].softmax(-1)[one.targets[0]]) / one.whole
+    lost = 1 - float(logits[0, -1].softmax(-1)[one.asked.targets[0]]) / one.whole
     assert one.lost("mlp", range(2)) == pytest.approx(lost, abs=1e-6)
 
 

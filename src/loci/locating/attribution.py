@@ -17,8 +17,9 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact, Span
+from loci.locating.asking import probability
 from loci.locating.corruption import Corruption, How
-from loci.locating.trace import KINDS, POINT, Kind, Sweep, prepare, probability
+from loci.locating.trace import KINDS, POINT, Kind, Runs, Traced, prepare
 from loci.model import Edit, Model
 from loci.progress import Progress, silent
 from loci.stats import rank_correlation
@@ -27,25 +28,14 @@ Method = Literal["gradient", "integrated"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
-@dataclass(frozen=True)
-class Attribution:
+@dataclass(frozen=True, kw_only=True)
+class Attribution(Traced):
     """Estimated effects by kind, [layer, token], beside the exact ones where those were asked for."""
 
-    model: str
-    bos: bool
-    prompt: str
-    subject: str
-    answer: str
     tokens: tuple[str, ...]
     subject_span: Span
     method: Method
     steps: int
-    clean: float
-    corrupted: float
-    samples: int
-    noise: float
-    corruption: How
-    seed: int
     grids: dict[str, Float[Tensor, "layer token"]]
     exact: dict[str, Float[Tensor, "layer token"]]
 
@@ -86,49 +76,39 @@ def attribute(
     """
     if method not in METHODS or steps < 1:
         raise FactError(f"attribution is by {' or '.join(METHODS)} with at least one step, not {method!r} with {steps}")
-    sweep = prepare(model, fact, Corruption(corruption, noise, samples, seed), 1, budget)
+    runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), 1, budget)
     alphas = [0.0] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
     slopes: dict[str, Tensor] = {}
     for alpha in alphas:
-        for name, slope in _slopes(sweep, alpha).items():
+        for name, slope in _slopes(runs, alpha).items():
             slopes[name] = slopes.get(name, 0) + slope / len(alphas)
         progress(1, len(alphas))
     exact: dict[str, Tensor] = {}
     if compare:
-        exact = {kind: torch.stack([sweep.row(kind, layer) - sweep.corrupted for layer in range(model.n_layers)]) for kind in KINDS}
+        exact = {kind: torch.stack([runs.row(kind, layer) - runs.corrupted for layer in range(model.n_layers)]) for kind in KINDS}
     return Attribution(
-        model=model.name,
-        bos=model.with_bos,
-        prompt=fact.text,
-        subject=fact.subject,
-        answer=fact.answer,
-        tokens=sweep.labels,
-        subject_span=sweep.subject,
+        **runs.about,
+        tokens=runs.asked.labels,
+        subject_span=runs.asked.subject,
         method=method,
         steps=len(alphas),
-        clean=sweep.clean,
-        corrupted=sweep.corrupted,
-        samples=sweep.rows,
-        noise=noise,
-        corruption=corruption,
-        seed=seed,
-        grids={kind: _grid(sweep, kind, slopes) for kind in KINDS},
+        grids={kind: _grid(runs, kind, slopes) for kind in KINDS},
         exact=exact,
     )
 
 
-def _grid(sweep: Sweep, kind: Kind, slopes: dict[str, Tensor]) -> Float[Tensor, "layer token"]:
+def _grid(runs: Runs, kind: Kind, slopes: dict[str, Tensor]) -> Float[Tensor, "layer token"]:
     """(clean − corrupted) · slope, summed over the draws."""
     rows = []
-    for layer in range(sweep.model.n_layers):
+    for layer in range(runs.model.n_layers):
         name = f"{POINT[kind]}.{layer}"
-        step = (sweep.clean_states[name] - sweep.corrupted_states[name]).float()
-        rows.append((step * slopes[name].float()).sum((0, -1))[: len(sweep.labels)].cpu())
+        step = (runs.clean_states[name] - runs.corrupted_states[name]).float()
+        rows.append((step * slopes[name].float()).sum((0, -1))[: len(runs.asked.labels)].cpu())
     return torch.stack(rows)
 
 
 @torch.enable_grad()
-def _slopes(sweep: Sweep, alpha: float) -> dict[str, Float[Tensor, "draw position d_model"]]:
+def _slopes(runs: Runs, alpha: float) -> dict[str, Float[Tensor, "draw position d_model"]]:
     """∂P(answer) / ∂ every state, with the subject's embeddings at `alpha` of the way from corrupted to clean."""
     nodes: dict[str, Tensor] = {}
 
@@ -140,13 +120,12 @@ def _slopes(sweep: Sweep, alpha: float) -> dict[str, Float[Tensor, "draw positio
         return keep
 
     def between(embed: Tensor) -> Tensor:
-        hidden = sweep.hide(embed)
+        hidden = runs.hide(embed)
         assert hidden is not None
         return (hidden + alpha * (embed - hidden)).detach().requires_grad_()
 
-    names = [f"{point}.{layer}" for point in POINT.values() for layer in range(sweep.model.n_layers)]
-    with sweep.model.patched({"embed": between, **{name: node(name) for name in names}}):
-        logits = sweep.model(sweep.ids.expand(sweep.rows, -1))
-    answer = probability(logits[:, -len(sweep.targets) :], sweep.targets)
-    slopes = torch.autograd.grad(answer, [nodes[name] for name in names])
+    names = runs.model.names(*POINT.values())
+    with runs.model.patched({"embed": between, **{name: node(name) for name in names}}):
+        logits = runs.model(runs.asked.ids.expand(runs.rows, -1))
+    slopes = torch.autograd.grad(probability(logits, runs.asked.targets), [nodes[name] for name in names])
     return dict(zip(names, slopes, strict=True))

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
-from loci.files import write_aside
+from loci.files import check_writable, write_aside
+from loci.locating.asking import known_of
 from loci.locating.corruption import How
 from loci.locating.trace import KINDS, Kind, Trace, trace
-from loci.model import Model, score_answers
+from loci.model import Model
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
 
@@ -88,26 +89,15 @@ def average_trace(
     With `resume`, every traced fact is a line of that file as soon as it is done, and what stands there already is not traced again.
     Raises `FactError` where the model knows none of the facts, or the file belongs to another model or other settings.
     """
-    known = [f for f, s in zip(facts, score_answers(model, [(f.text, f.answer) for f in facts]), strict=True) if s.greedy]
-    if not known:
-        raise FactError(f"{model.name!r} knows none of the {len(facts)} facts")
-    settings = {"kinds": list(kinds), "samples": samples, "noise": noise, "corruption": corruption, "window": window, "seed": seed}
+    known = known_of(model, facts)
+    settings: dict[str, Any] = {"kinds": kinds, "samples": samples, "noise": noise, "corruption": corruption, "window": window}
+    settings["seed"] = seed
     done = _Done(None if resume is None else Path(resume), {"weights": model.fingerprint, "bos": model.with_bos, **settings})
     cells: dict[tuple[Kind, int, str], list[float]] = {}
     for fact in known:
         found = done.get(fact)
         if found is None:
-            one = trace(
-                model,
-                fact,
-                kinds=kinds,
-                samples=samples,
-                noise=noise,
-                corruption=corruption,
-                window=window,
-                seed=seed,
-                budget=budget,
-            )
+            one = trace(model, fact, **settings, budget=budget)
             found = {kind: {role: one.grids[kind][:, at].mean(1).tolist() for role, at in roles(one).items()} for kind in kinds}
             done.add(fact, found)
         for kind in kinds:
@@ -133,7 +123,11 @@ class _Done:
         if path is None:
             return
         head = json.dumps({"schema": "loci.traces/1", **settings}, sort_keys=True)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        check_writable(path)
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise FactError(f"{path}: cannot be read ({error})") from None
         if lines and lines[0] != head:
             raise FactError(f"{path} holds traces of another model or with other settings: name another file")
         whole = [line for line in lines[1:] if _whole(line)]

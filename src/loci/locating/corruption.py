@@ -45,6 +45,8 @@ class Corruption:
     def __post_init__(self) -> None:
         if self.how not in HOWS:
             raise FactError(f"there is no corruption {self.how!r}: {', '.join(HOWS)}")
+        if self.samples < 1 or self.strength <= 0:
+            raise FactError(f"tracing needs samples ≥ 1 and noise > 0, not {self.samples} and {self.strength}")
 
     @property
     def draws(self) -> int:
@@ -53,12 +55,12 @@ class Corruption:
 
     def edit(self, model: Model, fact: Fact, span: Span) -> Edit:
         """An edit of the point `embed`: the tokens [start, end) of `span` are corrupted. Raises `FactError` where that cannot be."""
-        generator = torch.Generator().manual_seed(self.seed)
         if self.how in ("mean", "resample"):
             return _put(span, self._others(model, fact, span))
-        return _add(span, self._noise(model, span[1] - span[0], generator))
+        return _add(span, self._noise(model, span[1] - span[0]))
 
-    def _noise(self, model: Model, tokens: int, generator: torch.Generator) -> Float[Tensor, "sample token d_model"]:
+    def _noise(self, model: Model, tokens: int) -> Float[Tensor, "sample token d_model"]:
+        generator = torch.Generator().manual_seed(self.seed)
         draws = torch.randn(self.samples, tokens, model.d_model, generator=generator)
         if self.how == "fixed":
             return draws * self.strength
@@ -71,10 +73,9 @@ class Corruption:
 
     def _others(self, model: Model, fact: Fact, span: Span) -> Float[Tensor, "sample token d_model"]:
         """Embeddings of other subjects in the place of this one."""
-        W_E = model.W_E.float() * model.embed_scale
-        if self.how == "mean":
-            return W_E[self._known_tokens(model)].mean(0).expand(1, span[1] - span[0], -1)
         width = span[1] - span[0]
+        if self.how == "mean":
+            return self._embeddings(model, self._known_tokens(model)).mean(0).expand(1, width, -1)
         found: list[tuple[int, ...]] = []
         subjects = [subject for subject in self._candidates(fact) if subject != fact.subject]
         Random(self.seed).shuffle(subjects)
@@ -88,7 +89,10 @@ class Corruption:
         if not found:
             raise FactError(f"no known subject has {width} tokens as {fact.subject!r} has: give subjects, or corrupt otherwise")
         rows = [found[i % len(found)] for i in range(self.samples)]
-        return W_E[torch.tensor(rows, device=W_E.device)]
+        return self._embeddings(model, torch.tensor(rows, device=model.device))
+
+    def _embeddings(self, model: Model, ids: Tensor) -> Tensor:
+        return model.W_E[ids].float() * model.embed_scale
 
     def _candidates(self, fact: Fact) -> list[str]:
         """Other subjects: those given, else of the fact's relation, else all."""

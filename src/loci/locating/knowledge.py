@@ -19,9 +19,9 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
+from loci.locating.asking import ask, probability
 from loci.locating.neurons import Baseline, neurons
 from loci.model import Edit, Model, score_answers
-from loci.model.answers import with_answer
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
 
@@ -159,28 +159,22 @@ class _Trial:
 
     def __init__(self, model: Model, asked: Sequence[Fact]) -> None:
         self.model = model
-        self.runs: list[tuple[Tensor, int, Tensor]] = []
-        points = [f"mlp_act.{layer}" for layer in range(model.n_layers)]
-        sizes = []
-        for fact in asked:
-            tokens, (start, end) = with_answer(model, fact.text, fact.answer)
-            token = tokens.span(fact.subject_span)[1] - 1
-            ids = model.ids([tokens.ids[: end - 1]])
-            self.runs.append((ids, token, torch.tensor(tokens.ids[start:end], device=model.device)))
-            reads = model.read(ids, *points)
-            sizes.append(torch.stack([reads[point][0, token].abs().float().cpu() for point in points]))
+        self.asked = [ask(model, fact) for fact in asked]
+        points, sizes = model.names("mlp_act"), []
+        for one in self.asked:
+            reads = model.read(one.ids, *points)
+            sizes.append(torch.stack([reads[point][0, one.subject[1] - 1].abs().float().cpu() for point in points]))
         self.sizes = torch.stack(sizes).mean(0)
 
     @torch.no_grad()
     def probability(self, cells: Cells, factor: float) -> float:
         """P(answer) with these neurons scaled, averaged over the phrasings."""
         total = 0.0
-        for ids, token, targets in self.runs:
-            edits = {f"mlp_act.{layer}": _scale(token, neurons, factor) for layer, neurons in cells.items()}
+        for one in self.asked:
+            edits = {f"mlp_act.{layer}": _scale(one.subject[1] - 1, some, factor) for layer, some in cells.items()}
             with self.model.patched(edits):
-                logprobs = self.model(ids)[0, -len(targets) :].float().log_softmax(-1)
-            total += float(logprobs.gather(1, targets[:, None]).sum().exp())
-        return total / len(self.runs)
+                total += float(probability(self.model(one.ids), one.targets))
+        return total / len(self.asked)
 
     def random(self, cells: Cells, draws: Random) -> Cells:
         """Equally many neurons of the same layers, none of those."""

@@ -119,7 +119,7 @@ def lens(model: Model, prompt: str, answer: str, *, against: str | None = None, 
             raise FactError(f"{answer!r} and {against!r} begin with the same token: nothing tells them apart there")
         row[other.ids[first]] -= 1
     stems = ["resid_pre", "resid_post", "attn_out", "attn_raw", "mlp_out", "mlp_raw", "z"] + ["mlp_act"] * model.has("mlp_act")
-    with model.watch(*(f"{stem}.{layer}" for stem in stems for layer in range(model.n_layers))) as reads:
+    with model.watch(*model.names(*stems)) as reads:
         finite(model(model.ids([tokens.ids[:start]])), model)
     at = {name: tensor[0, -1].float() for name, tensor in reads.items()}
     last, direction = at[f"resid_post.{model.n_layers - 1}"], model.W_U.float().T @ row
@@ -135,7 +135,7 @@ def lens(model: Model, prompt: str, answer: str, *, against: str | None = None, 
         prompt=prompt,
         answer=answer,
         against=against,
-        start=_words(model, at["resid_pre.0"], top),
+        start=_words(model, _said(model, at["resid_pre.0"]), top),
         layers=rungs,
         embedding=embedding,
         constant=constant,
@@ -179,12 +179,24 @@ def _rung(model: Model, at: dict[str, Tensor], layer: int, read: Tensor, target:
         best = [*scores.topk(some).indices.tolist(), *scores.topk(some, largest=False).indices.tolist()]
         parts = tuple(Part(f"L{layer}N{i}", float(scores[i])) for i in dict.fromkeys(best))
         updates = tuple(Update(f"L{layer}N{i}", float(sizes[i]), float(scores[i])) for i in sizes.topk(some).indices.tolist())
-    prob = float(model.unembed(resid.to(model.dtype)).float().softmax(-1)[target])
+    said = _said(model, resid)
     return Rung(
-        layer, _words(model, resid, top), prob, float(read @ attn), float(read @ mlp), tuple(heads.tolist()), parts, updates
+        layer=layer,
+        top=_words(model, said, top),
+        prob=float(said[target]),
+        attn=float(read @ attn),
+        mlp=float(read @ mlp),
+        heads=tuple(heads.tolist()),
+        neurons=parts,
+        updates=updates,
     )
 
 
-def _words(model: Model, resid: Tensor, top: int) -> tuple[Word, ...]:
-    best = model.unembed(resid.to(model.dtype)).float().softmax(-1).topk(top)
+def _said(model: Model, resid: Float[Tensor, " d_model"]) -> Float[Tensor, " d_vocab"]:
+    """Probabilities of the next token if the model stopped here."""
+    return model.unembed(resid.to(model.dtype)).float().softmax(-1)
+
+
+def _words(model: Model, said: Float[Tensor, " d_vocab"], top: int) -> tuple[Word, ...]:
+    best = said.topk(top)
     return tuple(Word(model.token_text(i), p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
+from loci.locating.asking import ask, probability
 from loci.locating.corruption import Corruption
-from loci.locating.trace import probability
 from loci.model import Model, Recording
-from loci.model.answers import finite, with_answer
+from loci.model.answers import finite
 from loci.progress import Progress, silent
 
 Baseline = Literal["corrupted", "zero"]
@@ -83,26 +83,23 @@ def neurons(
     """Attribute the answer to the neurons of every layer at the last subject token. `samples`, `noise`, `seed` as in `trace`."""
     if baseline not in get_args(Baseline):
         raise FactError(f"there is no baseline {baseline!r}: {', '.join(get_args(Baseline))}")
-    tokens, answer = with_answer(model, fact.text, fact.answer)
-    subject = tokens.span(fact.subject_span)
-    targets = torch.tensor(tokens.ids[answer[0] : answer[1]])
-    ids, token = model.ids([tokens.ids[: answer[1] - 1]]), subject[1] - 1
-    points = [f"mlp_act.{layer}" for layer in range(model.n_layers)]
+    asked, points = ask(model, fact), model.names("mlp_act")
+    token = asked.subject[1] - 1
     with model.watch(*points) as clean:
-        run = model.record(ids)
+        run = model.record(asked.ids)
     start = {point: torch.zeros_like(clean[point][:, token]) for point in points}
     if baseline == "corrupted":
         with (
-            model.patched({"embed": Corruption("noise", noise, samples, seed).edit(model, fact, subject)}),
+            model.patched({"embed": Corruption("noise", noise, samples, seed).edit(model, fact, asked.subject)}),
             model.watch(*points) as corrupted,
         ):
-            run = model.record(ids.expand(samples, -1))
+            run = model.record(asked.ids.expand(samples, -1))
         start = {point: corrupted[point][:, token] for point in points}
     finite(run.logits, model)
 
     scores, expected = [], []
     for layer, point in enumerate(points):
-        path = _Path(run, layer, token, targets, start[point], clean[point][:, token])
+        path = _Path(run, layer, token, asked.targets, start[point], clean[point][:, token])
         scores.append(path.attributions(steps))
         expected.append(path.difference())
         progress(1, model.n_layers)

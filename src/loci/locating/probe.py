@@ -65,6 +65,8 @@ def probe(
         raise FactError(
             f"a probe needs two folds, and two answers that {FEWEST} subjects have: there are {len(answers)} in {len(one_each)} subjects"
         )
+    if folds > len(kept):
+        raise FactError(f"{len(kept)} subjects cannot be held out in {folds} folds")
     labels = torch.tensor([answers.index(fact.answer) for fact in kept])
     order = list(range(len(kept)))
     Random(seed).shuffle(order)

@@ -20,8 +20,10 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
-from loci.model import Edit, Model, by_length, score_answers
-from loci.model.answers import finite, with_answer
+from loci.locating.asking import ask, known_of, probability
+from loci.locating.trace import around
+from loci.model import Edit, Model, by_length
+from loci.model.answers import finite
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
 from loci.survey import sample_text
@@ -64,18 +66,15 @@ def routes(model: Model, facts: Sequence[Fact], *, window: int = 1, progress: Pr
     if window < 1:
         raise FactError(f"a window has at least one layer, not {window}")
     model.place("attn_scores.0")
-    known = [f for f, s in zip(facts, score_answers(model, [(f.text, f.answer) for f in facts]), strict=True) if s.greedy]
-    if not known:
-        raise FactError(f"{model.name!r} knows none of the {len(facts)} facts")
+    known = known_of(model, facts)
     means = _means(model)
     lost: dict[tuple[str, int | None], list[float]] = {}
     for fact in known:
         one = _Recall(model, fact, means)
         for cut in CUTS:
-            for layer in (None, *range(model.n_layers)):
-                lost.setdefault((cut, layer), []).append(
-                    one.lost(cut, range(model.n_layers) if layer is None else _around(layer, window, model.n_layers))
-                )
+            lost.setdefault((cut, None), []).append(one.lost(cut, range(model.n_layers)))
+            for layer in range(model.n_layers):
+                lost.setdefault((cut, layer), []).append(one.lost(cut, around(layer, window, model.n_layers)))
         progress(1, len(known))
     return Routes(
         model=model.name,
@@ -95,14 +94,9 @@ def losses(model: Model, fact: Fact) -> dict[str, list[float]]:
     return {cut: [one.lost(cut, range(layer, layer + 1)) for layer in range(model.n_layers)] for cut in CUTS}
 
 
-def _around(layer: int, window: int, n_layers: int) -> range:
-    start = layer - window // 2
-    return range(max(0, start), min(n_layers, start + window))
-
-
 def _means(model: Model) -> dict[str, Float[Tensor, " d_model"]]:
     """Mean output of every MLP and attention over the embedded text, BOS left out."""
-    points = [f"{part}_out.{layer}" for part in ("mlp", "attn") for layer in range(model.n_layers)]
+    points = model.names("mlp_out", "attn_out")
     texts = [model.tokenize(text) for text in sample_text(model, MEAN_TOKENS)]
     sums = {point: torch.zeros(model.d_model, device=model.device) for point in points}
     seen = 0
@@ -119,17 +113,13 @@ class _Recall:
     """One fact's prompt, run whole and with parts cut."""
 
     def __init__(self, model: Model, fact: Fact, means: dict[str, Tensor]) -> None:
-        tokens, (start, end) = with_answer(model, fact.text, fact.answer)
-        self.model, self.means = model, means
-        self.subject, self.last = slice(*tokens.span(fact.subject_span)), start - 1
-        self.ids = model.ids([tokens.ids[: end - 1]])
-        self.targets = torch.tensor(tokens.ids[start:end], device=model.device)
+        self.model, self.means, self.asked = model, means, ask(model, fact)
+        self.subject, self.last = slice(*self.asked.subject), len(self.asked.labels) - 1
         self.whole = self.probability({})
 
     def probability(self, edits: dict[str, Edit]) -> float:
         with self.model.patched(edits):
-            logprobs = finite(self.model(self.ids), self.model)[0, -len(self.targets) :].float().log_softmax(-1)
-        return float(logprobs.gather(1, self.targets[:, None]).sum().exp())
+            return float(probability(finite(self.model(self.asked.ids), self.model), self.asked.targets))
 
     def lost(self, cut: str, layers: range) -> float:
         """1 − P(cut) / P."""

@@ -20,14 +20,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact, Span
+from loci.locating.asking import Asked, ask, probability
 from loci.locating.corruption import Corruption, How
 from loci.model import Edit, Model, Recording
-from loci.model.answers import finite, with_answer
+from loci.model.answers import finite
 from loci.progress import Progress, silent
 
 Kind = Literal["state", "mlp", "attn", "state-without-mlp", "state-without-attn"]
@@ -36,24 +37,30 @@ SEVERED: tuple[Kind, ...] = ("state-without-mlp", "state-without-attn")
 POINT = {"state": "resid_post", "mlp": "mlp_out", "attn": "attn_out"}
 
 
-@dataclass(frozen=True)
-class Trace:
-    """Indirect effects by kind: [layer, token] over the prompt's tokens."""
+@dataclass(frozen=True, kw_only=True)
+class Traced:
+    """What every result of a clean and a corrupted run has."""
 
     model: str
     bos: bool
     prompt: str
     subject: str
     answer: str
-    tokens: tuple[str, ...]
-    subject_span: Span
     clean: float
     corrupted: float
     samples: int
     noise: float
     corruption: How
-    window: int
     seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace(Traced):
+    """Indirect effects by kind: [layer, token] over the prompt's tokens."""
+
+    tokens: tuple[str, ...]
+    subject_span: Span
+    window: int
     grids: dict[str, Float[Tensor, "layer token"]]
 
     def peak(self, kind: Kind) -> tuple[int, int, float]:
@@ -91,85 +98,51 @@ def trace(
 
     Raises `FactError` or `ModelError` for a prompt that cannot be traced.
     """
-    if samples < 1 or noise <= 0 or window < 1:
-        raise FactError(f"tracing needs samples ≥ 1, noise > 0 and window ≥ 1, not {samples}, {noise} and {window}")
-    sweep = prepare(model, fact, Corruption(corruption, noise, samples, seed), window, budget)
+    runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), window, budget)
     grids: dict[str, Tensor] = {}
     for kind in kinds:
         rows = []
         for layer in range(model.n_layers):
-            rows.append(sweep.row(kind, layer) - sweep.corrupted)
+            rows.append(runs.row(kind, layer) - runs.corrupted)
             progress(1, len(kinds) * model.n_layers)
         grids[kind] = torch.stack(rows)
-    return Trace(
-        model=model.name,
-        bos=model.with_bos,
-        prompt=fact.text,
-        subject=fact.subject,
-        answer=fact.answer,
-        tokens=sweep.labels,
-        subject_span=sweep.subject,
-        clean=sweep.clean,
-        corrupted=sweep.corrupted,
-        samples=sweep.rows,
-        noise=noise,
-        corruption=corruption,
-        window=window,
-        seed=seed,
-        grids=grids,
-    )
+    return Trace(**runs.about, tokens=runs.asked.labels, subject_span=runs.asked.subject, window=window, grids=grids)
 
 
 @torch.no_grad()
-def prepare(model: Model, fact: Fact, corruption: Corruption, window: int = 1, budget: int = 16384) -> "Sweep":
+def prepare(model: Model, fact: Fact, corruption: Corruption, window: int = 1, budget: int = 16384) -> "Runs":
     """The clean and the corrupted run of a fact, from which every cell is replayed."""
-    tokens, answer = with_answer(model, fact.text, fact.answer)
-    subject = tokens.span(fact.subject_span)
-    targets = torch.tensor(tokens.ids[answer[0] : answer[1]])
-    ids = model.ids([tokens.ids[: answer[1] - 1]])
-    points = [f"{point}.{layer}" for point in POINT.values() for layer in range(model.n_layers)]
+    if window < 1:
+        raise FactError(f"tracing needs window ≥ 1, not {window}")
+    asked, points = ask(model, fact), model.names(*POINT.values())
     with model.watch(*points) as clean_states:
-        clean_run = model.record(ids)
-    clean = float(probability(finite(clean_run.logits, model)[:, -len(targets) :], targets))
-    hide = corruption.edit(model, fact, subject)
+        clean_run = model.record(asked.ids)
+    hide = corruption.edit(model, fact, asked.subject)
     with model.patched({"embed": hide}), model.watch(*points) as corrupted_states:
-        run = model.record(ids.expand(corruption.draws, -1))
-    corrupted = float(probability(finite(run.logits, model)[:, -len(targets) :], targets))
-    return Sweep(
+        run = model.record(asked.ids.expand(corruption.draws, -1))
+    return Runs(
         model=model,
-        ids=ids,
+        fact=fact,
+        corruption=corruption,
+        asked=asked,
         hide=hide,
         clean_run=clean_run,
         run=run,
         clean_states=clean_states,
         corrupted_states=corrupted_states,
-        targets=targets,
-        labels=tokens.labels[: answer[0]],
-        subject=subject,
-        clean=clean,
-        corrupted=corrupted,
+        clean=float(probability(finite(clean_run.logits, model), asked.targets)),
+        corrupted=float(probability(finite(run.logits, model), asked.targets)),
         window=window,
         budget=budget,
     )
 
 
-@dataclass(frozen=True)
-class NeuronTrace:
+@dataclass(frozen=True, kw_only=True)
+class NeuronTrace(Traced):
     """Indirect effects of single MLP neurons of one block at one token, beside that of the whole MLP there."""
 
-    model: str
-    bos: bool
-    prompt: str
-    subject: str
-    answer: str
     layer: int
     token: int
-    clean: float
-    corrupted: float
-    samples: int
-    noise: float
-    corruption: How
-    seed: int
     effects: Float[Tensor, " d_mlp"]
     together: float
     """The effect of all of them at once, which single effects need not sum to."""
@@ -206,47 +179,54 @@ def trace_neurons(
 
     Cost: d_mlp × samples replays from that layer. Raises `FactError` for a token that the prompt does not have.
     """
-    sweep = prepare(model, fact, Corruption(corruption, noise, samples, seed), 1, budget)
-    token = sweep.subject[1] - 1 if token is None else token
-    if not 0 <= token < len(sweep.labels):
-        raise FactError(f"the prompt has tokens 0 … {len(sweep.labels) - 1}, not {token}")
-    return NeuronTrace(
-        model=model.name,
-        bos=model.with_bos,
-        prompt=fact.text,
-        subject=fact.subject,
-        answer=fact.answer,
-        layer=layer,
-        token=token,
-        clean=sweep.clean,
-        corrupted=sweep.corrupted,
-        samples=sweep.rows,
-        noise=noise,
-        corruption=corruption,
-        seed=seed,
-        effects=sweep.neurons(layer, token) - sweep.corrupted,
-        together=float(sweep.row("mlp", layer)[token]) - sweep.corrupted,
-    )
+    runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), 1, budget)
+    token = runs.asked.subject[1] - 1 if token is None else token
+    if not 0 <= token < len(runs.asked.labels):
+        raise FactError(f"the prompt has tokens 0 … {len(runs.asked.labels) - 1}, not {token}")
+    effects = runs.neurons(layer, token) - runs.corrupted
+    together = float(runs.row("mlp", layer)[token]) - runs.corrupted
+    return NeuronTrace(**runs.about, layer=layer, token=token, effects=effects, together=together)
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """The corrupted run, replayed with clean states put back."""
+class Runs:
+    """The clean and the corrupted run of a fact; the corrupted one is replayed with clean states put back."""
 
     model: Model
-    ids: Int[Tensor, "1 position"]
+    fact: Fact
+    corruption: Corruption
+    asked: Asked
     hide: Edit
     clean_run: Recording
     run: Recording
     clean_states: dict[str, Tensor]
     corrupted_states: dict[str, Tensor]
-    targets: Tensor
-    labels: tuple[str, ...]
-    subject: Span
     clean: float
     corrupted: float
     window: int
     budget: int
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The fields of `Traced`."""
+        return {
+            "model": self.model.name,
+            "bos": self.model.with_bos,
+            "prompt": self.fact.text,
+            "subject": self.fact.subject,
+            "answer": self.fact.answer,
+            "clean": self.clean,
+            "corrupted": self.corrupted,
+            "samples": self.rows,
+            "noise": self.corruption.strength,
+            "corruption": self.corruption.how,
+            "seed": self.corruption.seed,
+        }
+
+    @property
+    def _step(self) -> int:
+        """Cells in a batch."""
+        return max(1, self.budget // self.run.calls[0].resid.shape[:2].numel())
 
     @property
     def rows(self) -> int:
@@ -255,15 +235,14 @@ class Sweep:
 
     def row(self, kind: Kind, layer: int) -> Float[Tensor, " token"]:
         """P(answer) with the state of this kind and layer restored, token by token, in batches within the budget."""
-        step = max(1, self.budget // self.run.calls[0].resid.shape[:2].numel())
-        first, length = self.subject[0], len(self.labels)
+        step, first, length = self._step, self.asked.subject[0], len(self.asked.labels)
         unchanged = torch.full((first,), self.corrupted)
         batches = (range(t, min(t + step, length)) for t in range(first, length, step))
         return torch.cat([unchanged, *(self._cells(kind, layer, tokens) for tokens in batches)])
 
     def _cells(self, kind: Kind, layer: int, tokens: range) -> Float[Tensor, " token"]:
         if kind == "attn" or (kind == "mlp" and self.window > 1):
-            layers = self._layers(layer)
+            layers = around(layer, self.window, self.model.n_layers)
             edits = {f"{POINT[kind]}.{at}": self._put(f"{POINT[kind]}.{at}", self.clean_states, tokens) for at in layers}
             return self.replay(layers[0], self._stream(layers[0]).repeat(len(tokens), 1, 1), edits)
         severed = kind.removeprefix("state-without-") if kind in SEVERED else ""
@@ -274,8 +253,8 @@ class Sweep:
     def replay(self, layer: int, resid: Float[Tensor, "row position d_model"], edits: dict[str, Edit]) -> Float[Tensor, " cell"]:
         """P(answer), averaged over the draws, when block `layer` finds `resid`; rows are cells × draws."""
         with self.model.patched(edits):
-            logits = self.run.replay(layer, resid, last=len(self.targets))
-        return probability(logits.unflatten(0, (-1, self.rows)), self.targets)
+            logits = self.run.replay(layer, resid, last=len(self.asked.targets))
+        return probability(logits.unflatten(0, (-1, self.rows)), self.asked.targets)
 
     def _stream(self, layer: int) -> Float[Tensor, "draw position d_model"]:
         """What block `layer` finds in the corrupted run; for the number of layers, what the last block leaves."""
@@ -298,9 +277,8 @@ class Sweep:
         with self.model.watch(name) as reads:
             self.clean_run.replay(layer, self.clean_run.resid_pre(layer))
         clean = reads[name][0, token]
-        step = max(1, self.budget // self.run.calls[0].resid.shape[:2].numel())
         found = []
-        for some in torch.arange(len(clean)).split(step):
+        for some in torch.arange(len(clean)).split(self._step):
             rows, columns = torch.arange(len(some) * self.rows), some.repeat_interleave(self.rows)
 
             def put(act: Tensor, rows: Tensor = rows, columns: Tensor = columns) -> Tensor:
@@ -310,11 +288,6 @@ class Sweep:
 
             found.append(self.replay(layer, self._stream(layer).repeat(len(some), 1, 1), {name: put}))
         return torch.cat(found)
-
-    def _layers(self, layer: int) -> range:
-        """The window around a layer: ROME's range(l − w//2, l + w − w//2), cut to the model."""
-        start = layer - self.window // 2
-        return range(max(0, start), min(self.model.n_layers, start + self.window))
 
     def _places(self, tokens: range) -> tuple[Tensor, Tensor]:
         """(row, position) of every (token, draw)."""
@@ -333,8 +306,7 @@ class Sweep:
         return put
 
 
-def probability(logits: Float[Tensor, "*group sample answer vocab"], targets: Tensor) -> Float[Tensor, " *group"]:
-    """Probability of all answer tokens, averaged over the samples."""
-    logprobs = logits.float().log_softmax(-1)
-    picked = logprobs.gather(-1, targets.to(logits.device).expand(*logits.shape[:-2], -1)[..., None])[..., 0]
-    return picked.sum(-1).exp().mean(-1).cpu()
+def around(layer: int, window: int, n_layers: int) -> range:
+    """The window around a layer: ROME's range(l − w//2, l + w − w//2), cut to the model."""
+    start = layer - window // 2
+    return range(max(0, start), min(n_layers, start + window))

@@ -14,9 +14,9 @@ from einops import einsum
 from torch import Tensor
 
 from loci.errors import LociError
-from loci.model.invariants import INVARIANTS, applying, difference, errors, tolerance
+from loci.model.invariants import INVARIANTS, applying, difference, errors, not_finite, tolerance
 from loci.model.model import Model
-from loci.model.points import ATTENTION, ONCE
+from loci.model.points import ATTENTION
 from loci.progress import Progress, silent
 
 TEXTS = (
@@ -93,18 +93,13 @@ class _Patient:
             self.plain: Tensor = model.hf(input_ids=self.ids, use_cache=False).logits
 
     def names(self, *, attention: bool) -> list[str]:
-        stems = [stem for stem in self.model.points() if (stem in ATTENTION) == attention]
-        return [name for stem in stems for name in ([stem] if stem in ONCE else _layers(stem, self.model))]
-
-
-def _layers(stem: str, model: Model) -> list[str]:
-    return [f"{stem}.{layer}" for layer in range(model.n_layers)]
+        return self.model.names(*(stem for stem in self.model.points() if (stem in ATTENTION) == attention))
 
 
 def _weights(patient: _Patient) -> Iterator[Check]:
     model = patient.model
-    broken = [name for name, p in model.hf.named_parameters() if not p.is_meta and not p.isfinite().all()]
-    yield Check("weights are finite", float(len(broken)), 0, f"NaN or infinity in {broken[0]}" if broken else "")
+    found = list(not_finite(model))
+    yield Check("weights are finite", float(len(found)), 0, f"NaN or infinity in {found[0]}" if found else "")
 
 
 @torch.no_grad()

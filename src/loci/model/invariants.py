@@ -205,9 +205,13 @@ def tolerance(model: "Model") -> float:
     return TOLERANCE.get(model.dtype, 1e-2)
 
 
+def not_finite(model: "Model") -> Iterator[str]:
+    """Names of the weights in memory that hold NaN or infinity."""
+    return (name for name, p in model.hf.named_parameters() if not p.is_meta and not p.isfinite().all())
+
+
 def broken(model: "Model") -> str:
     """Why a model's numbers are not finite: which weight holds NaN or infinity, if one does. Reads all weights."""
-    for name, parameter in model.hf.named_parameters():
-        if not parameter.is_meta and not parameter.isfinite().all():
-            return f"its weight {name} holds NaN or infinity, so the checkpoint is broken"
+    for name in not_finite(model):
+        return f"its weight {name} holds NaN or infinity, so the checkpoint is broken"
     return f"{str(model.dtype).removeprefix('torch.')} may be too narrow for it"

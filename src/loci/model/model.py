@@ -24,7 +24,7 @@ from loci.model.hooks import Edit, Enough, Place, Softmaxes, attached
 from loci.model.invariants import difference, hold, tolerance
 from loci.model.layouts import Layout, candidates
 from loci.model.lenses import COPY, FIRST, Lens, flat, half, heads, routing
-from loci.model.points import ATTENTION, BY_NAME, POINTS, Point, parse_point
+from loci.model.points import ATTENTION, BY_NAME, ONCE, POINTS, Point, parse_point
 from loci.model.replay import Call, Recording
 from loci.model.tokens import Tokens, check_tokenizer, tokenize
 from loci.model.weights import Weights
@@ -162,6 +162,10 @@ class Model(Weights):
     def points(self) -> list[str]:
         """The points that this model has: names that come once, and stems that take a layer."""
         return [point.name for point in POINTS if self._absent(point) is None]
+
+    def names(self, *stems: str) -> list[str]:
+        """Points by their stems, at every layer; `embed` and `final` as they are."""
+        return [name for stem in stems for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(self.n_layers)])]
 
     def place(self, name: str) -> Place:
         """The module at which a point lives, the side, and the lens."""

@@ -1,0 +1,50 @@
+"""A fact as the model is asked for it: the prompt with all of the answer but its last token fed in, and what P(answer) is then.
+
+P(answer) = Π_k P(token k of the answer | prompt, the tokens before it)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from loci.errors import FactError
+from loci.facts import Fact, Span
+from loci.model import Model, score_answers
+from loci.model.answers import with_answer
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The tokens of one fact."""
+
+    ids: Int[Tensor, "1 position"]
+    labels: tuple[str, ...]
+    """The prompt's tokens as they read, without the answer's."""
+    subject: Span
+    targets: Int[Tensor, " answer"]
+
+
+def ask(model: Model, fact: Fact) -> Asked:
+    """Tokenise a fact. Raises `ModelError` for an empty or too long prompt."""
+    tokens, (start, end) = with_answer(model, fact.text, fact.answer)
+    targets = torch.tensor(tokens.ids[start:end], device=model.device)
+    return Asked(model.ids([tokens.ids[: end - 1]]), tokens.labels[:start], tokens.span(fact.subject_span), targets)
+
+
+def probability(logits: Float[Tensor, "*group sample position vocab"], targets: Tensor) -> Float[Tensor, " *group"]:
+    """P(answer) from the logits of a run over `Asked.ids`, averaged over the samples."""
+    logprobs = logits[..., -len(targets) :, :].float().log_softmax(-1)
+    picked = logprobs.gather(-1, targets.to(logits.device).expand(*logprobs.shape[:-2], -1)[..., None])[..., 0]
+    return picked.sum(-1).exp().mean(-1).cpu()
+
+
+def known_of(model: Model, facts: Sequence[Fact]) -> list[Fact]:
+    """The facts whose answer is the model's own. Raises `FactError` where there are none."""
+    scores = score_answers(model, [(fact.text, fact.answer) for fact in facts])
+    known = [fact for fact, score in zip(facts, scores, strict=True) if score.greedy]
+    if not known:
+        raise FactError(f"{model.name!r} knows none of the {len(facts)} facts")
+    return known
