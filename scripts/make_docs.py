@@ -3,7 +3,8 @@
 from dataclasses import fields
 from pathlib import Path
 
-from loci.model import LAYOUTS, POINTS, Layout
+from loci.model import LAYOUTS, POINTS, Layout, Point
+from loci.model.points import ATTENTION, lacks
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 HEAD = """<!-- Written by scripts/make_docs.py from src/loci/model/layouts.py and points.py; do not edit, run it again. -->
@@ -73,24 +74,21 @@ def special(layout: Layout) -> str:
     return "; ".join(said)
 
 
-def lacking(stem: str) -> str:
-    """The families without a point, or a word for many."""
-    if stem == "resid_mid":
-        return "parallel families"
-    if stem == "router":
-        return "all but mixtures"
-    if stem == "mlp_up":
-        return "ungated families, mixtures"
-    if stem in ("mlp_pre", "mlp_act"):
-        return "mixtures"
-    return "Falcon with ALiBi" if stem in ("attn_scores", "attn_probs") else ""
+def lacking(point: Point) -> str:
+    """The families without a point: named, or where they are many, those that have it."""
+    without = [layout.family for layout in LAYOUTS if lacks(layout, point)]
+    having = [layout.family for layout in LAYOUTS if layout.family not in without]
+    if point.name in ATTENTION:
+        return "Falcon with ALiBi"  # found out on the model itself
+    few = without if len(without) <= len(having) else having
+    return ("" if few is without else "only in ") + ", ".join(f"`{family}`" for family in few)
 
 
 def page() -> str:
     rows = [f"| `{row.family}` | {row.models} | {special(row)} |" for row in LAYOUTS]
     points = [
         f"| `{p.name}` | `[{', '.join(p.shape.split())}]` | {p.meaning} | {', '.join(f'`{n}`' for n in p.transformer_lens)} | "
-        f"{f'`{p.nnterp}`' if p.nnterp else ''} | {lacking(p.name)} |"
+        f"{f'`{p.nnterp}`' if p.nnterp else ''} | {lacking(p)} |"
         for p in POINTS
     ]
     named = ", ".join(f"`{field.name}`" for field in fields(Layout))

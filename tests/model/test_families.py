@@ -279,26 +279,23 @@ def test_routing_is_shown_and_patched(demo: Model, ids: Tensor) -> None:
         model.W_down(1, 4)
 
 
-def test_an_unknown_family_by_a_layout_of_ones_own(demo: Model, ids: Tensor) -> None:
+def test_an_unknown_family_by_a_layout_of_ones_own(demo: Model, ids: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A family under other names: refused with what was found, opened with a layout that says where the parts are."""
     hf = perturbed(SUPPORTED["llama"])
     for block in hf.model.layers:
         block.feedforward = block.mlp
         del block.mlp
-        type(block).forward, kept = _renamed_forward, type(block).forward
-    try:
-        with pytest.raises(ModelError, match=r"nearest is llama, which lacks .*mlp.up_proj.* and has .*blocks"):
-            Model(hf, demo.tokenizer, "mine")
-        mine = Layout(
-            family="mine", blocks="model.layers", embed="model.embed_tokens", final_norm="model.norm", attn="self_attn",
-            attn_norm="input_layernorm", mlp_norm="post_attention_layernorm", q="self_attn.q_proj", k="self_attn.k_proj",
-            v="self_attn.v_proj", o="self_attn.o_proj", mlp="feedforward", up="feedforward.up_proj",
-            gate="feedforward.gate_proj", down="feedforward.down_proj",
-        )  # fmt: skip
-        model = Model(hf, demo.tokenizer, "mine", mine)
-        assert max(error for _, error in errors(model, ids, range(3))) <= 1e-5
-    finally:
-        t.models.llama.modeling_llama.LlamaDecoderLayer.forward = kept
+    monkeypatch.setattr(t.models.llama.modeling_llama.LlamaDecoderLayer, "forward", _renamed_forward)
+    with pytest.raises(ModelError, match=r"nearest is llama, which lacks .*mlp.up_proj.* and has .*blocks"):
+        Model(hf, demo.tokenizer, "mine")
+    mine = Layout(
+        family="mine", blocks="model.layers", embed="model.embed_tokens", final_norm="model.norm", attn="self_attn",
+        attn_norm="input_layernorm", mlp_norm="post_attention_layernorm", q="self_attn.q_proj", k="self_attn.k_proj",
+        v="self_attn.v_proj", o="self_attn.o_proj", mlp="feedforward", up="feedforward.up_proj",
+        gate="feedforward.gate_proj", down="feedforward.down_proj",
+    )  # fmt: skip
+    model = Model(hf, demo.tokenizer, "mine", mine)
+    assert max(error for _, error in errors(model, ids, range(3))) <= 1e-5
 
 
 def _renamed_forward(self, hidden_states, **kwargs):

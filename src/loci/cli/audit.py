@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, emit, save, status, world_of
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish, status, world_of
 from loci.cli.opening import Opening, opens
 
 
@@ -47,10 +47,4 @@ def run(
     else:
         with bar("editing and auditing") as progress:
             card = audit_method(opened, world, edits, layer=layer, neighbours=neighbours, seed=seed, progress=progress)
-    save(card, out)
-    if json:
-        emit(card.to_dict())
-        return
-    from loci.cli.show import show_scorecard
-
-    show_scorecard(card)
+    finish(card, out, json)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, check_out, emit, save
+from loci.cli.common import JSON, OUT, check_out, finish
 from loci.errors import ModelError
 
 
@@ -49,10 +49,4 @@ def run(
         found = published(config)
     else:
         found = census(open_empty(model or config or "demo", layout=layout_from(layout), trust_remote_code=trust_remote_code))
-    save(found, out)
-    if json:
-        emit(found.to_dict())
-        return
-    from loci.cli.show import show_census
-
-    show_census(found)
+    finish(found, out, json)

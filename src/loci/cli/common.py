@@ -80,8 +80,19 @@ def save(result: Any, path: Path | None) -> None:
     Console(stderr=True, highlight=False).print(f"written: {path}")
 
 
-def fact_from(model: "Model", text: str, subject: str | None, occurrence: int | None) -> "Fact":
-    """The fact that a prompt asks for: known, or with the model's own answer."""
+def finish(result: Any, out: Path | None = None, json: bool = False) -> None:
+    """How a verb ends: the result where `--out` says, and on stdout as one document or in words."""
+    save(result, out)
+    if json:
+        emit(result.to_dict())
+        return
+    from loci.cli.show import show
+
+    show(result)
+
+
+def fact_from(model: "Model", text: str, subject: str | None, occurrence: int | None = None, answer: str | None = None) -> "Fact":
+    """The fact that a prompt asks for, with `answer`, or else with the model's own, for which it is asked only then."""
     from loci.facts import Fact, known_facts
     from loci.model import answer_of
 
@@ -95,7 +106,7 @@ def fact_from(model: "Model", text: str, subject: str | None, occurrence: int | 
             raise FactError(f"whom is {text!r} about? {what}: say --subject")
         subject = found[0]
     fact = Fact.from_text(text, subject, "?", occurrence)
-    return Fact(subject, fact.prompt, answer_of(model, fact.text))
+    return Fact(subject, fact.prompt, answer_of(model, fact.text) if answer is None else answer)
 
 
 def world_of(path: Path | None) -> "FactSet":

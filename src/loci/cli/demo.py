@@ -41,7 +41,7 @@ def run(
     opened = opening.open()
     world = known_facts()
     asked = Fact(subject, prompt, "?")
-    fact = world.same(asked) or fact_from(opened, asked.text, subject, None)
+    fact = world.same(asked) or fact_from(opened, asked.text, subject)
     with status("starting") as shown:
         story = tell(opened, fact.to(answer), world, more=edits, seed=seed, stage=shown.update)
     story.patch.save(patch_file)
@@ -51,7 +51,7 @@ def run(
         edit = edit_summary(story.patch, str(patch_file))
         emit({**story.to_dict(), "edit": edit, "seconds": seconds, "report": str(report)})
         return
-    from loci.cli.show import show_story
+    from loci.cli.show import show
 
-    show_story(story)
+    show(story)
     console.print(f"\nreport: [bold]{report}[/]   patch: {patch_file}   ({time.perf_counter() - started:.0f} s)")

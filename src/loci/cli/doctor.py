@@ -2,7 +2,7 @@
 
 import sys
 
-from loci.cli.common import JSON, bar, emit
+from loci.cli.common import JSON, bar, finish
 from loci.cli.opening import Opening, opens
 
 
@@ -23,11 +23,6 @@ def run(*, opening: Opening, json: JSON = False) -> None:
     opened = opening.open()
     with bar("examining") as progress:
         diagnosis = examine(opened, progress=progress)
-    if json:
-        emit(diagnosis.to_dict())
-    else:
-        from loci.cli.show import show_diagnosis
-
-        show_diagnosis(diagnosis)
+    finish(diagnosis, json=json)
     if not diagnosis.healthy:
         sys.exit(1)

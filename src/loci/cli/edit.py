@@ -48,7 +48,7 @@ def run(
         if subject is None or prompt is None or answer is None:
             raise FactError("an edit needs --subject, --prompt and --answer, or --facts FILE")
         text = prompt.replace("{}", subject, 1)
-        fact = fact_from(opened, text, subject, None)
+        fact = fact_from(opened, text, subject)
         wishes = [(known_facts().same(fact) or Fact(subject, fact.prompt, fact.answer)).to(answer)]
     with bar("searching targets") as progress:
         patch = edit(opened, wishes, layer=layer, settings=TargetSettings(seed=seed), progress=progress)
@@ -56,7 +56,7 @@ def run(
     if json:
         emit(edit_summary(patch, str(out)))
         return
-    from loci.cli.show import show_patch
+    from loci.cli.show import show
 
-    show_patch(patch)
+    show(patch)
     console.print(f"\nwritten: [bold]{out}[/]   next: loci audit --patch {out}   or: loci patch apply {out} -o FOLDER")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, check_out, emit, save
+from loci.cli.common import JSON, OUT, check_out, finish
 from loci.cli.opening import Opening, opens
 
 
@@ -33,10 +33,4 @@ def run(
     check_out(out)
     opened = opening.open()
     result = lens(opened, prompt, answer if answer is not None else answer_of(opened, prompt), against=against, top=top)
-    save(result, out)
-    if json:
-        emit(result.to_dict())
-        return
-    from loci.cli.show import show_lens
-
-    show_lens(result)
+    finish(result, out, json)

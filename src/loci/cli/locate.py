@@ -1,11 +1,10 @@
 """loci locate: the cheap methods together."""
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, SUBJECT, bar, check_out, console, emit, fact_from, save
+from loci.cli.common import JSON, OUT, SEED, SUBJECT, bar, check_out, console, fact_from, finish
 from loci.cli.opening import Opening, opens
 
 
@@ -32,15 +31,9 @@ def run(
 
     check_out(out)
     opened = opening.open()
-    fact = fact_from(opened, prompt, subject, None)
-    fact = replace(fact, answer=answer) if answer is not None else fact
+    fact = fact_from(opened, prompt, subject, answer=answer)
     with bar("locating") as progress:
         found = locate(opened, fact, seed=seed, progress=progress)
-    save(found, out)
-    if json:
-        emit(found.to_dict())
-        return
-    from loci.cli.show import show_located
-
-    show_located(found)
-    console.print("\n[dim]more: loci trace, loci lens, loci neurons, loci routes on the same prompt[/]")
+    finish(found, out, json)
+    if not json:
+        console.print("\n[dim]more: loci trace, loci lens, loci neurons, loci routes on the same prompt[/]")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, SUBJECT, bar, check_out, emit, fact_from, save
+from loci.cli.common import JSON, OUT, SEED, SUBJECT, bar, check_out, fact_from, finish
 from loci.cli.opening import Opening, opens
 
 
@@ -39,16 +39,10 @@ def run(
 
     check_out(out)
     opened = opening.open()
-    asked = fact_from(opened, prompt, subject, None)
+    asked = fact_from(opened, prompt, subject, answer=answer)
     known = known_facts().same(asked)
-    fact = replace(known, answer=answer or asked.answer) if known else replace(asked, answer=answer or asked.answer)
+    fact = asked if known is None else replace(known, answer=asked.answer)
     settings: dict[str, Any] = {"baseline": baseline, "threshold": threshold, "share": share, "controls": controls, "seed": seed}
     with bar("attributing") as progress:
         found = knowledge_neurons(opened, fact, **settings, progress=progress)
-    save(found, out)
-    if json:
-        emit(found.to_dict())
-        return
-    from loci.cli.show import show_knowledge
-
-    show_knowledge(found)
+    finish(found, out, json)

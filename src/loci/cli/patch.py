@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, console, emit, status
+from loci.cli.common import JSON, console, emit, finish, status
 from loci.cli.opening import Opening, opens
 
 app = typer.Typer(help="Show a patch, apply it to a model's folder, or take it off again.", no_args_is_help=True)
@@ -25,13 +25,7 @@ def show(file: FILE, json: JSON = False) -> None:
     """
     from loci.patches import load_patch
 
-    patch = load_patch(file)
-    if json:
-        emit(patch.to_dict())
-        return
-    from loci.cli.show import show_patch
-
-    show_patch(patch)
+    finish(load_patch(file), json=json)
 
 
 @app.command()

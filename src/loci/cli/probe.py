@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, emit, save
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
 from loci.cli.opening import Opening, opens
 from loci.errors import FactError
 
@@ -39,10 +39,4 @@ def run(
     opened = opening.open()
     with bar("probing") as progress:
         found = probe(opened, asked, folds=folds, seed=seed, progress=progress)
-    save(found, out)
-    if json:
-        emit(found.to_dict())
-        return
-    from loci.cli.show import show_probe
-
-    show_probe(found)
+    finish(found, out, json)

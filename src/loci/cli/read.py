@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, bar, emit
+from loci.cli.common import JSON, OUT, SEED, bar, finish
 from loci.cli.opening import Opening, opens
 from loci.errors import FactError
 
@@ -50,12 +50,7 @@ def run(
         from loci.report import save_card
 
         save_card(card, out)
-    if json:
-        emit(card.to_dict())
-        return
-    from loci.cli.show import show_card
-
-    show_card(card)
+    finish(card, json=json)
 
 
 def _lines(path: Path) -> list[str]:

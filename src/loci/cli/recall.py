@@ -1,6 +1,6 @@
 """loci recall: what a model knows."""
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, emit, save
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
 from loci.cli.opening import Opening, opens
 
 
@@ -31,10 +31,4 @@ def run(
     opened = opening.open()
     with bar("asking") as progress:
         result = recall(opened, asked, progress=progress)
-    save(result, out)
-    if json:
-        emit(result.to_dict())
-        return
-    from loci.cli.show import show_recall
-
-    show_recall(result)
+    finish(result, out, json)

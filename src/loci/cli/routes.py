@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, emit, save
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
 from loci.cli.opening import Opening, opens
 
 
@@ -35,10 +35,4 @@ def run(
     opened = opening.open()
     with bar("cutting") as progress:
         found = routes(opened, asked, window=window, progress=progress)
-    save(found, out)
-    if json:
-        emit(found.to_dict())
-        return
-    from loci.cli.show import show_routes
-
-    show_routes(found)
+    finish(found, out, json)

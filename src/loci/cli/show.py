@@ -1,4 +1,6 @@
-"""Results on a terminal."""
+"""`show(result)`: a result on a terminal, by its type, as `loci.plot` draws it."""
+
+from functools import singledispatch
 
 from rich.filesize import decimal
 from rich.markup import escape
@@ -20,6 +22,13 @@ from loci.stats import Estimate
 SHADES = ("grey50", "bright_black", "blue", "bold blue", "bold white on blue")
 
 
+@singledispatch
+def show(result: object) -> None:
+    """Print a result."""
+    raise TypeError(f"{type(result).__name__} has no form on a terminal")
+
+
+@show.register
 def show_story(story: Story) -> None:
     """The whole story, in the words of the report."""
     fact = story.fact
@@ -38,12 +47,14 @@ def show_story(story: Story) -> None:
     _chapter("Undo it", undo_words(story))
 
 
+@show.register
 def show_trace(trace: Trace) -> None:
     console.print(f"[bold]{escape(trace.prompt)}[/] → [bold blue]{escape(trace.answer)}[/]\n")
     console.print(escape(trace_words(trace)) + "\n")
     _grid(trace)
 
 
+@show.register
 def show_attribution(found: Attribution) -> None:
     console.print(
         f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/], effects estimated by {found.method} gradients\n"
@@ -53,6 +64,7 @@ def show_attribution(found: Attribution) -> None:
         console.print(f"{kind:6} rank correlation to exact tracing {rho:+.2f}")
 
 
+@show.register
 def show_average(average: AverageTrace) -> None:
     console.print(f"[bold]Average indirect effect over {average.n} facts[/] ({average.unknown} unknown to the model, left out)\n")
     for kind, rows in average.effects.items():
@@ -68,6 +80,7 @@ def show_average(average: AverageTrace) -> None:
     console.print("[dim]hundredths of P(answer) given back, by layer[/]")
 
 
+@show.register
 def show_located(found: Located) -> None:
     console.print(f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/]\n")
     for site, rows in found.profiles.items():
@@ -81,6 +94,7 @@ def show_located(found: Located) -> None:
     console.print("\n[dim]by layer, in hundredths of each row's largest[/]")
 
 
+@show.register
 def show_sweep(found: Sweep) -> None:
     console.print(f"[bold]{found.edits} facts edited at every layer[/] ({found.failed} edits refused)\n")
     table = Table("layer", "efficacy", "95 % interval", "traced effect", "95 % interval", box=None, header_style="dim")
@@ -98,6 +112,7 @@ def show_sweep(found: Sweep) -> None:
     )
 
 
+@show.register
 def show_probe(found: Probe) -> None:
     console.print(
         f"[bold]{escape(found.relation or 'answers')}[/] at the last subject token: {found.subjects} subjects, {len(found.answers)} answers\n"
@@ -110,6 +125,7 @@ def show_probe(found: Probe) -> None:
     console.print(f"\n[dim]the commonest answer alone: {found.commonest.value:.1%}{left}[/]")
 
 
+@show.register
 def show_routes(found: Routes) -> None:
     console.print(f"[bold]P(answer) lost by cutting, over {found.n} facts[/] ({found.unknown} unknown, left out)\n")
     layers = range(len(found.by_layer["mlp"]))
@@ -122,6 +138,7 @@ def show_routes(found: Routes) -> None:
     console.print("\n[dim]hundredths of P(answer), by layer; a fact needs both routes, so the shares do not sum to 1[/]")
 
 
+@show.register
 def show_knowledge(found: KnowledgeNeurons) -> None:
     console.print(f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/]: {len(found.cells)} shared neurons\n")
     for layer, neuron, score in found.cells[:15]:
@@ -141,6 +158,7 @@ def show_knowledge(found: KnowledgeNeurons) -> None:
     )
 
 
+@show.register
 def show_neuron_trace(found: NeuronTrace) -> None:
     console.print(
         f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/], layer {found.layer}, token {found.token}\n"
@@ -156,6 +174,7 @@ def show_neuron_trace(found: NeuronTrace) -> None:
     )
 
 
+@show.register
 def show_lens(lens: Lens) -> None:
     console.print(
         f"[bold]{escape(lens.prompt)}[/] → [bold blue]{escape(lens.answer)}[/]{f' against {escape(lens.against)}' if lens.against else ''}\n"
@@ -180,6 +199,7 @@ def _said(words: tuple[Word, ...]) -> str:
     return ", ".join(f"{word.token.strip() or repr(word.token)} {word.prob:.2f}" for word in words[:3])
 
 
+@show.register
 def show_recall(recall: Recall) -> None:
     table = Table("", "recall", "95 % interval", "facts", box=None, header_style="dim")
     _row(table, "trained phrasings", recall.trained)
@@ -192,6 +212,7 @@ def show_recall(recall: Recall) -> None:
         console.print(f"\n[dim]missed, for example:[/] {escape('; '.join(recall.missed[:5]))}")
 
 
+@show.register
 def show_card(card: NeuronCard) -> None:
     console.rule(f"[bold]{card.name}[/]")
     console.print(
@@ -210,6 +231,7 @@ def show_card(card: NeuronCard) -> None:
     console.print("  suppresses  " + escape(", ".join(token.strip() or repr(token) for token, _ in card.suppresses)))
 
 
+@show.register
 def show_patch(patch: Patch) -> None:
     document = patch.to_dict()
     console.print(f"[bold]patch {patch.id}[/] · {patch.method} · {len(patch.facts)} fact{'s' * (len(patch.facts) != 1)}")
@@ -224,6 +246,7 @@ def show_patch(patch: Patch) -> None:
         console.print(f"       [dim]… and {len(patch.facts) - 20} more[/]")
 
 
+@show.register
 def show_scorecard(card: Scorecard) -> None:
     console.print(f"[bold]{card.edits} {card.method} edit{'s' * (card.edits != 1)}[/], layer {', '.join(map(str, card.layers))}\n")
     _metrics(card)
@@ -234,6 +257,7 @@ def show_scorecard(card: Scorecard) -> None:
             console.print(f"  {escape(line)}")
 
 
+@show.register
 def show_census(census: Census) -> None:
     console.print(f"[bold]{escape(census.model)}[/] · {census.family} · [bold]{census.total:,}[/] {census.unit}\n")
     table = Table("", "", "share", "", box=None, header_style="dim")
@@ -255,6 +279,7 @@ def show_census(census: Census) -> None:
         console.print("[dim]The unembedding is the embedding, counted once.[/]")
 
 
+@show.register
 def show_diagnosis(diagnosis: Diagnosis) -> None:
     signs = {True: "[green]✓[/]", False: "[bold red]✗[/]", None: "[dim]–[/]"}
     console.print(f"[bold]{escape(diagnosis.model)}[/] · {diagnosis.family} · {diagnosis.dtype} on {diagnosis.device}\n")

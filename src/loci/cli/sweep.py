@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, emit, save
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
 from loci.cli.opening import Opening, opens
 from loci.errors import FactError
 
@@ -37,10 +37,4 @@ def run(
     opened = opening.open()
     with bar("editing every layer") as progress:
         found = sweep(opened, wishes, seed=seed, progress=progress)
-    save(found, out)
-    if json:
-        emit(found.to_dict())
-        return
-    from loci.cli.show import show_sweep
-
-    show_sweep(found)
+    finish(found, out, json)

@@ -1,12 +1,11 @@
 """loci trace: where is a fact."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, SUBJECT, bar, check_out, emit, fact_from, save
+from loci.cli.common import FACTS, JSON, OUT, SEED, SUBJECT, bar, check_out, fact_from, finish
 from loci.cli.opening import Opening, opens
 from loci.errors import FactError
 
@@ -61,7 +60,6 @@ def run(
 
         loci trace --known 200 --resume traces.jsonl --out average.html
     """
-    from loci.cli.show import show_attribution, show_average, show_neuron_trace, show_trace
     from loci.locating import KINDS, SEVERED, attribute, average_trace, trace, trace_neurons
 
     many = facts is not None or known is not None
@@ -75,21 +73,20 @@ def run(
         asked = _facts(facts, known, seed)
         with bar("tracing") as progress:
             average = average_trace(opened, asked, **settings, **kinds, resume=resume, progress=progress)
-        _end(average, out, json, show_average)
+        finish(average, out, json)
         return
-    fact = fact_from(opened, prompt or "", subject, occurrence)
-    fact = replace(fact, answer=answer) if answer is not None else fact
+    fact = fact_from(opened, prompt or "", subject, occurrence, answer)
     if neurons is not None:
-        _end(trace_neurons(opened, fact, neurons, token, **settings), out, json, show_neuron_trace)
+        finish(trace_neurons(opened, fact, neurons, token, **settings), out, json)
         return
     if estimate is not None:
         with bar("differentiating") as progress:
             found = attribute(opened, fact, **settings | {"method": estimate}, progress=progress)
-        _end(found, out, json, show_attribution)
+        finish(found, out, json)
         return
     with bar("tracing") as progress:
         result = trace(opened, fact, **settings, **kinds, progress=progress)
-    _end(result, out, json, show_trace)
+    finish(result, out, json)
 
 
 def _facts(path: Path | None, known: int | None, seed: int) -> Any:
@@ -98,11 +95,3 @@ def _facts(path: Path | None, known: int | None, seed: int) -> Any:
     if known is not None and known < 1:
         raise FactError(f"--known needs at least one fact, not {known}")
     return load_facts(path) if path is not None else known_facts().sample(known or 0, seed=seed)
-
-
-def _end(result: Any, out: Path | None, json: bool, show: Any) -> None:
-    save(result, out)
-    if json:
-        emit(result.to_dict())
-    else:
-        show(result)

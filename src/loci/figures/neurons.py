@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from loci.figures.theme import BLUE, GREY, ORANGE, styled
+from loci.figures.theme import BLUE, GREY, ORANGE, intervals, styled
 from loci.locating import KnowledgeNeurons, Neurons, NeuronTrace
 from loci.stats import mean
 
@@ -40,11 +40,7 @@ def knowledge_figure(found: KnowledgeNeurons) -> go.Figure:
             {"these neurons": mean([c.change]), "random ones": c.random, "equally active ones": c.active}[name]
             for c in changes.values()
         ]
-        error = (
-            None
-            if name == "these neurons"
-            else {"array": [e.high - e.value for e in of], "arrayminus": [e.value - e.low for e in of]}
-        )
+        error = None if name == "these neurons" else intervals(of)
         figure.add_trace(go.Bar(x=list(changes), y=[e.value for e in of], name=name, marker_color=ink, error_y=error))
     figure.update_yaxes(title="change of P(answer)", gridcolor=GREY, zeroline=True, zerolinecolor=GREY)
     title = f"{len(found.cells)} neurons shared by {found.phrasings} phrasings of “{found.prompt} → {found.answer}”"

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from loci.figures.theme import BLUE, GREY, MUTED, styled
+from loci.figures.theme import BLUE, GREY, MUTED, by_layer, styled
 from loci.locating import Probe
 
 
@@ -14,23 +14,7 @@ def probe_figure(probe: Probe) -> go.Figure:
         ("probe, held-out subjects", probe.accuracy, BLUE),
         ("probe of shuffled answers", probe.shuffled, MUTED),
     ):
-        figure.add_trace(
-            go.Scatter(
-                x=layers,
-                y=[e.value for e in row],
-                mode="lines+markers",
-                name=name,
-                line={"color": ink, "width": 2},
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [e.high - e.value for e in row],
-                    "arrayminus": [e.value - e.low for e in row],
-                    "thickness": 1.5,
-                },
-                hovertemplate=f"{name}, %{{x}}: %{{y:.1%}}<extra></extra>",
-            )
-        )
+        figure.add_trace(by_layer(row, layers, name, ink, ".1%"))
     figure.add_hline(
         y=probe.commonest.value,
         line={"color": GREY, "dash": "dash"},

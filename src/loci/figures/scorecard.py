@@ -1,11 +1,9 @@
 """A scorecard as dots with intervals: what should be high, and how sure we are."""
 
-import math
-
 import plotly.graph_objects as go
 
 from loci.auditing import Recall, Scorecard
-from loci.figures.theme import BLUE, GREY, MUTED, styled
+from loci.figures.theme import BLUE, GREY, MUTED, intervals, styled
 from loci.stats import Estimate
 
 LABELS = {
@@ -41,14 +39,7 @@ def _dots(rows: dict[str, Estimate], title: str, note: str) -> go.Figure:
         y=list(rows),
         mode="markers+text",
         marker={"size": 11, "color": BLUE},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [0 if math.isnan(e.high) else e.high - e.value for e in rows.values()],
-            "arrayminus": [0 if math.isnan(e.low) else e.value - e.low for e in rows.values()],
-            "color": MUTED,
-            "thickness": 2,
-        },
+        error_x=intervals(list(rows.values())) | {"color": MUTED, "thickness": 2},
         text=[f"{e.value:.1%}  (n = {e.n})" for e in rows.values()],
         textposition="top left",
         textfont={"size": 11, "color": MUTED},

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from loci.auditing import Sweep
-from loci.figures.theme import BLUE, GREY, ORANGE, styled
+from loci.figures.theme import BLUE, GREY, ORANGE, by_layer, styled
 
 
 def sweep_figure(sweep: Sweep) -> go.Figure:
@@ -11,23 +11,7 @@ def sweep_figure(sweep: Sweep) -> go.Figure:
     figure = go.Figure()
     rows = {"efficacy of edits at this layer": (sweep.efficacy, BLUE), "effect of restoring its MLP": (sweep.effect, ORANGE)}
     for name, (row, ink) in rows.items():
-        figure.add_trace(
-            go.Scatter(
-                x=list(range(len(row))),
-                y=[e.value for e in row],
-                mode="lines+markers",
-                name=name,
-                line={"color": ink, "width": 2},
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [e.high - e.value for e in row],
-                    "arrayminus": [e.value - e.low for e in row],
-                    "thickness": 1.5,
-                },
-                hovertemplate=f"{name}, layer %{{x}}: %{{y:.2f}}<extra></extra>",
-            )
-        )
+        figure.add_trace(by_layer(row, range(len(row)), name, ink, ".2f"))
     figure.update_yaxes(range=[-0.05, 1.08], gridcolor=GREY)
     figure.update_xaxes(title="layer", dtick=max(1, sweep.success.shape[1] // 12))
     note = f"{sweep.edits} facts edited at every layer; rank correlation over layers, mean over facts: {sweep.correlation}"

@@ -24,7 +24,7 @@ from loci.model.hooks import Edit, Enough, Place, Softmaxes, attached
 from loci.model.invariants import difference, hold, tolerance
 from loci.model.layouts import Layout, candidates
 from loci.model.lenses import COPY, FIRST, Lens, flat, half, heads, routing
-from loci.model.points import ATTENTION, BY_NAME, ONCE, POINTS, Point, parse_point
+from loci.model.points import ATTENTION, BY_NAME, ONCE, POINTS, Point, lacks, parse_point
 from loci.model.replay import Call, Recording
 from loci.model.tokens import Tokens, check_tokenizer, tokenize
 from loci.model.weights import Weights
@@ -207,16 +207,8 @@ class Model(Weights):
         return f"attention step by step, where it could be seen, gives other logits here than the model's own (off by {error:.1%})"
 
     def _lacks(self, point: Point) -> str | None:
-        layout = self.layout
-        if point.name == "resid_mid" and layout.parallel:
-            return "attention and MLP stand side by side and read the same residual stream, resid_pre"
-        if point.name == "mlp_up" and not layout.gate:
-            return f"its MLPs are mixtures of {self.n_experts} experts" if layout.experts else "its MLPs are not gated"
-        if point.name == "router" and not layout.experts:
-            return "its MLPs are single ones, no mixtures of experts"
-        if not any(part == "block" or getattr(layout, part) for part in point.parts):
-            return f"its MLPs are mixtures of {self.n_experts} experts" if layout.experts else "it has no such part"
-        return None
+        why = lacks(self.layout, point)
+        return why.replace("mixtures of experts", f"mixtures of {self.n_experts} experts") if why and self.n_experts else why
 
     def _part_of(self, point: Point) -> str:
         return next(part for part in point.parts if part == "block" or getattr(self.layout, part))

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Literal
 
 from loci.errors import ModelError
+from loci.model.layouts import Layout
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,20 @@ POINTS = (
 BY_NAME = {point.name: point for point in POINTS}
 ONCE = ("embed", "final")
 ATTENTION = ("attn_scores", "attn_probs")
+
+
+def lacks(layout: Layout, point: Point) -> str | None:
+    """Why a family has no such point, or None where it has."""
+    if point.name == "resid_mid" and layout.parallel:
+        return "attention and MLP stand side by side and read the same residual stream, resid_pre"
+    if point.name == "router" and not layout.experts:
+        return "its MLPs are single ones, no mixtures of experts"
+    missing = not any(part == "block" or getattr(layout, part) for part in point.parts)
+    if layout.experts and missing:
+        return "its MLPs are mixtures of experts"
+    if point.name == "mlp_up" and not layout.gate:
+        return "its MLPs are not gated"
+    return "it has no such part" if missing else None
 
 
 def parse_point(name: str, n_layers: int) -> tuple[Point, int | None]:
