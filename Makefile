@@ -22,6 +22,7 @@ oracle:
 	$(PYTHON) -m venv .venv-oracle
 	PIP_CONSTRAINT=constraints.txt .venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -e ".[oracle]"
 	.venv-oracle/bin/python -m benchmarks.oracle
+	TQDM_DISABLE=1 .venv-oracle/bin/python -m benchmarks.trace --runs 1
 
 benchmarks: install
 	for claim in opening runs trace; do $(BIN)/python -m benchmarks.$$claim; done

@@ -11,7 +11,7 @@ from tests.model.families import make
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.locating import KINDS, Corruption, attribute, trace
-from loci.locating.trace import prepare
+from loci.locating.runs import prepare
 from loci.model import Model
 from loci.stats import rank_correlation
 

@@ -8,7 +8,7 @@ from loci.facts import Fact, FactSet
 from loci.locating import KINDS, Kind, average_trace, neurons, trace
 from loci.locating.average import ROLES
 from loci.locating.corruption import Corruption
-from loci.locating.trace import POINT
+from loci.locating.runs import POINT
 from loci.model import Model
 
 FACT = Fact("Michael Jordan", "{} played for the team called", "Chicago Bulls")

@@ -134,12 +134,37 @@ def test_replay_is_the_full_run_in_any_batch_size(family: Model, ids: Tensor) ->
     """Masks, rotary embeddings and sliding windows come along, from one row or from several, as often as wanted."""
     for rows in (1, 2):
         run = family.record(ids[:rows])
-        assert not any("Cache" in type(value).__name__ for call in run.calls for value in (*call.args, *call.kwargs.values()))
+        assert not any("Cache" in type(value).__name__ for call in run.calls for value in call.rest.values())
         for layer in range(family.n_layers):
             for _ in range(2):
                 torch.testing.assert_close(run.replay(layer, run.resid_pre(layer)), run.logits, atol=1e-5, rtol=1e-5)
             more = run.replay(layer, run.resid_pre(layer).repeat(3, 1, 1))
             torch.testing.assert_close(more[::rows], run.logits[:1].repeat(3, 1, 1), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("start", [0, 1, 4, 5])
+def test_later_positions_alone_are_those_of_the_full_replay(family: Model, ids: Tensor, start: int) -> None:
+    """Whatever changes from a position on: the blocks above, and the last one where the answer is read, with other rows before it."""
+    run, chosen = family.record(ids, past=True), [0, 1, 1]
+    assert torch.equal(run.logits, family(ids))
+    length, change = ids.shape[1], torch.randn(3, family.d_model, generator=torch.Generator().manual_seed(0))
+    for layer in range(family.n_layers):
+        resid = run.resid_pre(layer)[chosen].clone()
+        resid[:, start] += change
+        expected, stream = run.replay(layer, resid), resid[:, start:]
+        for last in {1, length - start}:
+            finished = stream
+            for at in range(layer, family.n_layers - 1):
+                finished = run.step(at, finished, start, chosen)
+            torch.testing.assert_close(run.finish(finished, start, last, chosen), expected[:, -last:], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_later_positions_need_keys_and_values(family: Model, ids: Tensor) -> None:
+    run = family.record(ids)
+    with pytest.raises(ModelError, match="past=True"):
+        run.step(0, run.resid_pre(0)[:, 2:], 2)
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ def run(
     ] = "noise",
     severed: Annotated[bool, typer.Option("--severed", help="also states with later MLPs or attention held corrupted")] = False,
     window: Annotated[int, typer.Option(help="layers restored together, for MLP and attention")] = 1,
-    batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 16384,
+    batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 1536,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -9,7 +9,8 @@ from loci.locating.locate import Located, locate
 from loci.locating.neurons import Neurons, neurons
 from loci.locating.probe import Probe, probe
 from loci.locating.routes import Routes, routes
-from loci.locating.trace import KINDS, SEVERED, Kind, NeuronTrace, Trace, trace, trace_neurons
+from loci.locating.runs import KINDS, SEVERED, Kind
+from loci.locating.trace import NeuronTrace, Trace, trace, trace_neurons
 
 __all__ = [
     "HOWS",

@@ -36,9 +36,9 @@ def ask(model: Model, fact: Fact) -> Asked:
 
 def probability(logits: Float[Tensor, "*group sample position vocab"], targets: Tensor) -> Float[Tensor, " *group"]:
     """P(answer) from the logits of a run over `Asked.ids`, averaged over the samples."""
-    logprobs = logits[..., -len(targets) :, :].float().log_softmax(-1)
-    picked = logprobs.gather(-1, targets.to(logits.device).expand(*logprobs.shape[:-2], -1)[..., None])[..., 0]
-    return picked.sum(-1).exp().mean(-1).cpu()
+    logits = logits[..., -len(targets) :, :].float()
+    picked = logits.gather(-1, targets.to(logits.device).expand(*logits.shape[:-2], -1)[..., None])[..., 0]
+    return (picked - logits.logsumexp(-1)).sum(-1).exp().mean(-1).cpu()
 
 
 def known_of(model: Model, facts: Sequence[Fact]) -> list[Fact]:

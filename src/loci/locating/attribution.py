@@ -19,7 +19,7 @@ from loci.errors import FactError
 from loci.facts import Fact, Span
 from loci.locating.asking import probability
 from loci.locating.corruption import Corruption, How
-from loci.locating.trace import KINDS, POINT, Kind, Runs, Traced, prepare
+from loci.locating.runs import BATCH_TOKENS, KINDS, POINT, Kind, Runs, Traced, prepare
 from loci.model import Edit, Model
 from loci.progress import Progress, silent
 from loci.stats import rank_correlation
@@ -67,7 +67,7 @@ def attribute(
     noise: float = 3.0,
     corruption: How = "noise",
     seed: int = 0,
-    budget: int = 16384,
+    budget: int = BATCH_TOKENS,
     progress: Progress = silent,
 ) -> Attribution:
     """Estimate the effects of all states, MLPs and attentions; with `compare`, trace them exactly too.
@@ -83,9 +83,6 @@ def attribute(
         for name, slope in _slopes(runs, alpha).items():
             slopes[name] = slopes.get(name, 0) + slope / len(alphas)
         progress(1, len(alphas))
-    exact: dict[str, Tensor] = {}
-    if compare:
-        exact = {kind: torch.stack([runs.row(kind, layer) - runs.corrupted for layer in range(model.n_layers)]) for kind in KINDS}
     return Attribution(
         **runs.about,
         tokens=runs.asked.labels,
@@ -93,7 +90,7 @@ def attribute(
         method=method,
         steps=len(alphas),
         grids={kind: _grid(runs, kind, slopes) for kind in KINDS},
-        exact=exact,
+        exact=runs.grids(KINDS) if compare else {},
     )
 
 
@@ -126,6 +123,6 @@ def _slopes(runs: Runs, alpha: float) -> dict[str, Float[Tensor, "draw position 
 
     names = runs.model.names(*POINT.values())
     with runs.model.patched({"embed": between, **{name: node(name) for name in names}}):
-        logits = runs.model(runs.asked.ids.expand(runs.rows, -1))
+        logits = runs.model(runs.asked.ids.expand(runs.draws, -1))
     slopes = torch.autograd.grad(probability(logits, runs.asked.targets), [nodes[name] for name in names])
     return dict(zip(names, slopes, strict=True))

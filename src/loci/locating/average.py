@@ -19,7 +19,8 @@ from loci.facts import Fact
 from loci.files import check_writable, write_aside
 from loci.locating.asking import known_of
 from loci.locating.corruption import How
-from loci.locating.trace import KINDS, Kind, Trace, trace
+from loci.locating.runs import BATCH_TOKENS, KINDS, Kind
+from loci.locating.trace import Trace, trace
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
@@ -80,7 +81,7 @@ def average_trace(
     corruption: How = "noise",
     window: int = 1,
     seed: int = 0,
-    budget: int = 16384,
+    budget: int = BATCH_TOKENS,
     resume: str | Path | None = None,
     progress: Progress = silent,
 ) -> AverageTrace:

@@ -21,7 +21,7 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.locating.asking import ask, known_of, probability
-from loci.locating.trace import around
+from loci.locating.runs import around
 from loci.model import Edit, Model, by_length
 from loci.model.answers import finite
 from loci.progress import Progress, silent

@@ -25,7 +25,7 @@ from loci.model.invariants import difference, hold, tolerance
 from loci.model.layouts import Layout, candidates
 from loci.model.lenses import COPY, FIRST, Lens, flat, half, heads, routing
 from loci.model.points import ATTENTION, BY_NAME, ONCE, POINTS, Point, lacks, parse_point
-from loci.model.replay import Call, Recording
+from loci.model.replay import Call, Past, Recording, cache_name
 from loci.model.tokens import Tokens, check_tokenizer, tokenize
 from loci.model.weights import Weights
 
@@ -242,19 +242,25 @@ class Model(Weights):
         scores: Tensor = self.module("unembed")(self.module("final_norm")(resid))
         return self.capped(scores)
 
-    def record(self, ids: Ids, mask: Mask | None = None) -> Recording:
-        """Run once without gradients, keeping what each block was called with."""
+    def record(self, ids: Ids, mask: Mask | None = None, *, past: bool = False) -> Recording:
+        """Run once without gradients, keeping what each block was called with; with `past`, keys and values too."""
         calls: list[Call] = []
+        pasts: list[Past] = []
 
-        def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            calls.append(Call(args, kwargs))
+        def keep(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            call = Call.of(block, args, kwargs)
+            calls.append(call)
+            if not past:
+                return args, kwargs
+            pasts.append(Past())
+            return (call.resid,), {**call.rest, cache_name(type(block).forward): pasts[-1]}
 
         with ExitStack() as stack:
             for block in self.blocks:
                 stack.callback(block.register_forward_pre_hook(keep, with_kwargs=True).remove)
             with torch.no_grad():
                 logits = self(ids, mask)
-        return Recording(self, tuple(calls), logits, padded=mask is not None and not bool(mask.all()))
+        return Recording(self, tuple(calls), logits, mask is not None and not bool(mask.all()), tuple(pasts))
 
 
 def by_length(items: Sequence[T], length: Callable[[T], int], budget: int) -> Iterator[list[int]]:

@@ -1,40 +1,100 @@
-"""A run that can be continued from any layer: the blocks are called again with what they were called with, but the residual stream.
+"""A run that can be continued from any layer and position: the blocks are called again with what they were called with, but the stream.
 
-Masks, rotary embeddings and windows come along with the arguments, whatever the family. Runs use no cache, so nothing is remembered
-between replays.
+    record(ids, past=True)     clean or corrupted run; keys and values are kept
+    replay(layer, resid)       the blocks from `layer` on, all positions
+    step(layer, resid, start)  one block, the positions from `start` on: those before are as recorded, which is exact in a causal model
+    finish(resid, start, last) the last block and the unembedding, at the last positions alone
+
+Masks, rotary embeddings and windows come along with the arguments, whatever the family. Nothing is remembered between replays.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from loci.errors import ModelError
+from loci.model.hooks import Enough
 
 if TYPE_CHECKING:
     from loci.model.model import Model
 
+CACHES = ("past_key_values", "layer_past")
+"""What families call the argument that holds keys and values of earlier positions."""
+QUERIES = {"attention_mask": -2, "position_ids": -1, "position_embeddings": -2}
+"""Arguments with an entry for each position that asks, and the dimension in which they have it."""
+SHORT = 16
+"""Positions up to which attention is cheaper in one piece."""
+
+
+@dataclass
+class Past:
+    """Keys and values of the positions before those that are run, in the place of a cache; afterwards, of all of them."""
+
+    keys: Float[Tensor, "row head position d_head"] | None = None
+    values: Float[Tensor, "row head position d_head"] | None = None
+    only: bool = False
+    """Stop the run once keys and values are known."""
+
+    def update(self, keys: Tensor, values: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+        """What attention calls to join the new keys and values to the earlier ones."""
+        self.keys = keys if self.keys is None else torch.cat([self.keys, keys], -2)
+        self.values = values if self.values is None else torch.cat([self.values, values], -2)
+        if self.only:
+            raise Enough
+        return self.keys, self.values
+
+    def before(self, position: int, rows: Sequence[int] | None) -> "Past":
+        """Those of the positions before one, in chosen rows."""
+        if not position:
+            return Past()
+        assert self.keys is not None and self.values is not None
+        chosen = slice(None) if rows is None else torch.tensor(rows, device=self.keys.device)
+        return Past(self.keys[:, :, :position][chosen], self.values[:, :, :position][chosen])
+
 
 @dataclass(frozen=True)
 class Call:
-    """What a block was called with; the first argument is the residual stream."""
+    """What a block was called with: the residual stream, and the rest by name."""
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    resid: Float[Tensor, "batch position d_model"]
+    rest: dict[str, Any]
 
-    @property
-    def resid(self) -> Float[Tensor, "batch position d_model"]:
-        resid: Tensor = self.args[0] if self.args else self.kwargs["hidden_states"]
-        return resid
+    @classmethod
+    def of(cls, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Call":
+        signature = inspect.signature(block.forward)
+        named = dict(signature.bind(*args, **kwargs).arguments)
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                named |= named.pop(name, {})
+        return cls(named.pop(next(iter(signature.parameters))), named)
 
-    def with_resid(self, resid: Tensor, rows: "Rows | None") -> "Call":
-        """The same call with another residual stream, and with the masks and positions of the chosen rows."""
-        args, kwargs = (self.args, self.kwargs) if rows is None else (rows.of(self.args), rows.of(self.kwargs))
-        if args:
-            return Call((resid, *args[1:]), kwargs)
-        return Call((), {**kwargs, "hidden_states": resid})
+    def asked(self, start: int, rows: "Rows | None") -> dict[str, Any]:
+        """The rest, for the positions from `start` on and the masks and positions of the chosen rows."""
+        rest = self.rest if rows is None else rows.of(self.rest)
+        if not start:
+            return dict(rest)
+        cut = {name: _from(rest.get(name), start, dim) for name, dim in QUERIES.items() if name in rest}
+        length = self.resid.shape[1]
+        if cut.get("attention_mask") is None and length - start > 1:
+            cut["attention_mask"] = torch.ones(length - start, length, dtype=torch.bool, device=self.resid.device).tril(start)[
+                None, None
+            ]
+        return {**rest, **cut}
+
+
+def _from(value: Any, start: int, dim: int) -> Any:
+    """The entries from a position on."""
+    if isinstance(value, tuple):
+        return tuple(_from(item, start, dim) for item in value)
+    return value.narrow(dim, start, value.shape[dim] - start) if isinstance(value, Tensor) else value
 
 
 @dataclass(frozen=True)
@@ -70,6 +130,8 @@ class Recording:
     calls: tuple[Call, ...]
     logits: Float[Tensor, "batch position d_vocab"]
     padded: bool = False
+    pasts: tuple[Past, ...] = field(default=(), repr=False)
+    """Keys and values by layer, where they were to be kept."""
 
     def resid_pre(self, layer: int) -> Float[Tensor, "batch position d_model"]:
         return self.calls[layer].resid
@@ -92,12 +154,48 @@ class Recording:
                 f"there is no layer {layer} to replay from: expected 0 … {len(self.calls)}, the last for unembedding alone"
             )
         self.model.hf.eval()
-        chosen = self._rows(len(resid), rows)
-        for call, block in zip(self.calls[layer:], self.model.blocks[layer:], strict=True):
-            call = call.with_resid(resid, chosen)
-            out = block(*call.args, **call.kwargs)
-            resid = out[0] if isinstance(out, tuple) else out
+        for at in range(layer, len(self.calls)):
+            resid = self.step(at, resid, rows=rows)
         return self.model.unembed(resid if last is None else resid[:, -last:])
+
+    def step(
+        self, layer: int, resid: Float[Tensor, "batch position d_model"], start: int = 0, rows: Sequence[int] | None = None
+    ) -> Float[Tensor, "batch position d_model"]:
+        """What block `layer` leaves when it finds `resid` at the positions from `start` on, and those before are as recorded.
+
+        Hooks see the positions from `start` on. `rows` says which recorded row each row continues, where they differ.
+        Raises `ModelError` for a start in a recording that is padded or has kept no keys and values.
+        """
+        return self._call(layer, resid, start, rows, self._past(layer, start, rows) if start else None)
+
+    def finish(
+        self, resid: Float[Tensor, "batch position d_model"], start: int, last: int, rows: Sequence[int] | None = None
+    ) -> Float[Tensor, "batch last d_vocab"]:
+        """Logits of the `last` positions when the last block finds `resid` from `start` on: elsewhere it only makes keys and values."""
+        layer, skipped = len(self.calls) - 1, resid.shape[1] - last
+        past = self._past(layer, start, rows)
+        if skipped:
+            past.only = True
+            with suppress(Enough):
+                self._call(layer, resid, start, rows, past)
+            past = past.before(start + skipped, None)
+        return self.model.unembed(self._call(layer, resid[:, skipped:], start + skipped, rows, past))
+
+    def _call(self, layer: int, resid: Tensor, start: int, rows: Sequence[int] | None, past: Past | None) -> Tensor:
+        block, call = self.model.blocks[layer], self.calls[layer]
+        rest = call.asked(start, self._rows(len(resid), rows))
+        if past is None:
+            out = block(resid, **rest)
+        else:
+            with short_attention(call.resid):
+                out = block(resid, **{**rest, cache_name(type(block).forward): past})
+        found: Tensor = out[0] if isinstance(out, tuple) else out
+        return found
+
+    def _past(self, layer: int, start: int, rows: Sequence[int] | None) -> Past:
+        if not self.pasts or self.padded:
+            raise ModelError("only an unpadded run recorded with past=True can be continued from a later position")
+        return self.pasts[layer].before(start, rows)
 
     def _rows(self, count: int, rows: Sequence[int] | None) -> Rows | None:
         """Which recorded row each replayed row continues; None where they are the same rows."""
@@ -109,4 +207,21 @@ class Recording:
         chosen = (0,) * count if rows is None else tuple(rows)
         if len(chosen) != count or not all(0 <= row < recorded for row in chosen):
             raise ModelError(f"rows must name one of 0 … {recorded - 1} for each of the {count} rows")
-        return Rows(recorded, chosen, self.model.n_heads)
+        return Rows(recorded, chosen if self.padded else (0,) * count, self.model.n_heads)
+
+
+def short_attention(resid: Float[Tensor, "batch position d_model"]) -> AbstractContextManager[None]:
+    """Attention as plain products where sequences are short: there, on a CPU, the blockwise kernel takes two to four times as long."""
+    plain = resid.device.type == "cpu" and resid.shape[1] <= SHORT
+    manager: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
+    return manager
+
+
+@lru_cache
+def cache_name(forward: Callable[..., Any]) -> str:
+    """What a block's forward calls its cache. Raises `ModelError` where it takes none."""
+    known = inspect.signature(forward).parameters
+    found = next((name for name in CACHES if name in known), None)
+    if found is None:
+        raise ModelError(f"{forward.__qualname__} takes no cache: it cannot be continued from a later position")
+    return found
