@@ -18,8 +18,9 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact, Span
 from loci.locating.asking import probability
+from loci.locating.carry import BATCH_TOKENS
 from loci.locating.corruption import Corruption, How
-from loci.locating.runs import BATCH_TOKENS, KINDS, POINT, Kind, Runs, Traced, prepare
+from loci.locating.runs import KINDS, POINT, Kind, Runs, Traced, prepare
 from loci.model import Edit, Model
 from loci.progress import Progress, silent
 from loci.stats import rank_correlation

@@ -18,8 +18,9 @@ from loci.errors import FactError
 from loci.facts import Fact
 from loci.files import check_writable, write_aside
 from loci.locating.asking import known_of
+from loci.locating.carry import BATCH_TOKENS
 from loci.locating.corruption import How
-from loci.locating.runs import BATCH_TOKENS, KINDS, Kind
+from loci.locating.runs import KINDS, Kind
 from loci.locating.trace import Trace, trace
 from loci.model import Model
 from loci.progress import Progress, silent

@@ -10,7 +10,7 @@
    while the MLPs (the attention) of all later layers are held at their corrupted outputs at that token: what of the effect does not
    pass through them (severed, in the source).
 
-P is the probability of all tokens of the answer, fed one by one. What is exactly known is not computed (see `runs`): before the subject
+P is the probability of all tokens of the answer, fed one by one. What is exactly known is not computed (see `carry`): before the subject
 nothing is corrupted, so effects there are 0; positions before the token are those of the corrupted run; a state, an MLP or an
 attention is put back into the stream above its layer. Cost for n tokens, L layers and S samples: S · L²/2 · n²/2 block passes of a position
 a kind, against S · L² · n² for full runs; memory is bounded by `budget` tokens a batch. Source: Meng et al. 2022 (ROME), section 2.
@@ -25,8 +25,9 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact, Span
+from loci.locating.carry import BATCH_TOKENS
 from loci.locating.corruption import Corruption, How
-from loci.locating.runs import BATCH_TOKENS, KINDS, Kind, Traced, prepare
+from loci.locating.runs import KINDS, Kind, Traced, prepare
 from loci.model import Model
 from loci.progress import Progress, silent
 
@@ -126,6 +127,9 @@ def trace_neurons(
     token = runs.asked.subject[1] - 1 if token is None else token
     if not 0 <= token < len(runs.asked.labels):
         raise FactError(f"the prompt has tokens 0 … {len(runs.asked.labels) - 1}, not {token}")
-    effects = runs.neurons(layer, token) - runs.corrupted
-    together = float(runs.column([("mlp", layer)], token)) - runs.corrupted
+    with model.watch(f"mlp_act.{layer}") as reads:
+        runs.clean_run.step(layer, runs.clean_run.resid_pre(layer))
+    clean = reads[f"mlp_act.{layer}"][0, token]
+    effects = runs.neurons(layer, token, torch.arange(len(clean)), clean) - runs.level
+    together = float(runs.column([("mlp", layer)], token)) - runs.level
     return NeuronTrace(**runs.about, layer=layer, token=token, effects=effects, together=together)

@@ -1,0 +1,152 @@
+"""A recorded run with states exchanged at one token, carried on to P(answer): many of them at once.
+
+A cell is the run with another state at one layer and token. All cells of a token go up the blocks together, each from the layer that
+finds its state:
+
+    layer:      0     1     2     …     L−1    unembed          rows: cells × draws, positions from the token on
+    cells:      ·     c₀    c₀c₁  …     c₀…    → P(answer)
+
+Positions before the token are as recorded (their keys and values are kept), and the last block is computed only where the answer is read.
+So a cell at layer l and token t costs (L − 2 − l) blocks at (n − t) positions, and a little of the last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from loci.locating.asking import Asked, probability
+from loci.model import Edit, Model, Recording
+from loci.model.answers import finite
+
+BATCH_TOKENS = 1536
+"""Enough for full speed, few enough that what a layer makes of them stays in a processor's cache."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The run with another state at one token."""
+
+    entry: int
+    """The first block that finds it."""
+    state: Float[Tensor, "draw d_model"]
+    held: dict[str, Float[Tensor, "draw d_model"]]
+    """Points further up whose states are not the run's own at that token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carrier:
+    """A run of a fact's prompt, recorded with its keys and values, and what it leaves."""
+
+    model: Model
+    asked: Asked
+    run: Recording
+    top: Float[Tensor, "draw position d_model"]
+    """What the last block leaves."""
+    level: float
+    """P(answer) of the run as it is."""
+    budget: int = BATCH_TOKENS
+
+    @property
+    def draws(self) -> int:
+        """Rows of the run."""
+        return len(self.top)
+
+    def carry(self, cells: Sequence[Cell], token: int) -> Float[Tensor, " cell"]:
+        """P(answer) of cells at one token, in batches within the budget."""
+        found = torch.full((len(cells),), self.level)
+        live = [i for i, cell in enumerate(cells) if cell.entry < self.model.n_layers or self._read_at(token)]
+        live.sort(key=lambda i: cells[i].entry)
+        batches = -(-len(live) // self.step(token))
+        for some in (live[i * len(live) // batches : (i + 1) * len(live) // batches] for i in range(batches)):
+            found[some] = self._carry([cells[i] for i in some], token)
+        return found
+
+    def _carry(self, cells: Sequence[Cell], token: int) -> Float[Tensor, " cell"]:
+        """One batch of cells, in the order of their entry."""
+        stream, inside, last = self._entering(cells[:0], 0, token), 0, len(self.asked.targets)
+        for layer in range(cells[0].entry, self.model.n_layers + 1):
+            new = [cell for cell in cells[inside:] if cell.entry == layer]
+            stream, inside = torch.cat([stream, self._entering(new, layer, token)]), inside + len(new)
+            if layer == self.model.n_layers:
+                logits = self.model.unembed(stream[:, -last:])
+            elif layer == self.model.n_layers - 1 and not self._read_at(token):
+                logits = self.run.finish(stream, token, last, self._rows(inside))
+                break
+            else:
+                with self.model.patched(self._holding(cells[:inside], layer)):
+                    stream = self.run.step(layer, stream, token, self._rows(inside))
+        return probability(logits.unflatten(0, (-1, self.draws)), self.asked.targets)
+
+    def _entering(self, cells: Sequence[Cell], layer: int, token: int) -> Float[Tensor, "row position d_model"]:
+        """The stream from the token on, as this layer finds it, with each cell's state at the token."""
+        below = self.top if layer == self.model.n_layers else self.run.resid_pre(layer)
+        stream = below[:, token:].repeat(len(cells), 1, 1)
+        if cells:
+            stream[:, 0] = torch.cat([cell.state for cell in cells])
+        return stream
+
+    def _holding(self, cells: Sequence[Cell], layer: int) -> dict[str, Edit]:
+        """Edits of this layer's outputs at the token, for the rows that hold them."""
+        found: dict[str, Edit] = {}
+        for name in (f"{point}.{layer}" for point in ("attn_out", "mlp_out")):
+            holding = [i for i, cell in enumerate(cells) if name in cell.held]
+            if holding:
+                rows = torch.tensor(holding)[:, None] * self.draws + torch.arange(self.draws)
+                found[name] = _put(rows.flatten(), torch.cat([cells[i].held[name] for i in holding]))
+        return found
+
+    def _read_at(self, token: int) -> bool:
+        """Whether logits are read at this token: it is the prompt's last."""
+        return token == len(self.asked.labels) - 1
+
+    def _rows(self, cells: int) -> tuple[int, ...]:
+        """The draw that each row of some cells continues."""
+        return tuple(range(self.draws)) * cells
+
+    def step(self, token: int) -> int:
+        """Cells in a batch."""
+        return max(1, self.budget // (self.draws * (self.asked.ids.shape[1] - token)))
+
+    def neurons(
+        self, layer: int, token: int, chosen: Int[Tensor, " neuron"], value: Float[Tensor, " d_mlp"]
+    ) -> Float[Tensor, " neuron"]:
+        """P(answer) with one MLP neuron of a layer at its value at one token, for each of those chosen."""
+        batches = chosen.split(self.step(token))
+        return torch.cat([self.carry(self._with_neurons(layer, token, some, value), token) for some in batches])
+
+    def _with_neurons(self, layer: int, token: int, neurons: Int[Tensor, " neuron"], value: Float[Tensor, " d_mlp"]) -> list[Cell]:
+        """A cell for each of these neurons: the stream above the layer with that one at its value."""
+        rows, columns = torch.arange(len(neurons) * self.draws), neurons.repeat_interleave(self.draws)
+
+        def put(act: Tensor) -> Tensor:
+            act = act.clone()
+            act[rows, 0, columns] = value[columns]
+            return act
+
+        stream = self.run.resid_pre(layer)[:, token:].repeat(len(neurons), 1, 1)
+        with self.model.patched({f"mlp_act.{layer}": put}):
+            states = self.run.step(layer, stream, token, self._rows(len(neurons)))[:, 0]
+        return [Cell(layer + 1, state, {}) for state in states.split(self.draws)]
+
+
+def recorded(model: Model, asked: Asked, budget: int = BATCH_TOKENS) -> Carrier:
+    """The run of a prompt as it is. Raises `ModelError` for logits that are not finite."""
+    last = f"resid_post.{model.n_layers - 1}"
+    with model.watch(last) as reads:
+        run = model.record(asked.ids, past=True)
+    level = float(probability(finite(run.logits, model), asked.targets))
+    return Carrier(model=model, asked=asked, run=run, top=reads[last], level=level, budget=budget)
+
+
+def _put(rows: Tensor, states: Float[Tensor, "row d_model"]) -> Edit:
+    """These rows get these states at their first position."""
+
+    def put(out: Tensor) -> Tensor:
+        out = out.clone()
+        out[rows, 0] = states
+        return out
+
+    return put
