@@ -5,7 +5,7 @@ from pathlib import Path
 import loci
 from loci.auditing import counterfactuals, sweep
 from loci.figures import save
-from loci.locating import attribute, knowledge_neurons, lens, locate, probe, routes, trace, trace_neurons
+from loci.locating import attribute, knowledge_neurons, lens, locate, lookup, probe, routes, trace, trace_neurons
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 KINDS = ("state", "state-without-mlp", "state-without-attn")
@@ -22,6 +22,7 @@ def main() -> None:
         "lens": lambda: lens(model, fact.text, fact.answer),
         "knowledge": lambda: knowledge_neurons(model, fact),
         "probe": lambda: probe(model, [f for f in world if f.relation == "athlete_sport"]),
+        "lookup": lambda: lookup(model, world, "athlete_sport"),
         "routes": lambda: routes(model, world.sample(50, seed=0)),
         "sweep": lambda: sweep(model, counterfactuals(world, 10, 0)),
     }

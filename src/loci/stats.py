@@ -46,16 +46,26 @@ def mean(values: Sequence[float], seed: int = 0, samples: int = 2000) -> Estimat
     x = np.asarray(values, dtype=float)
     if not len(x):
         return NOTHING
+    return _bootstrapped(x, np.mean, seed, samples)
+
+
+def median(values: Sequence[float], seed: int = 0, samples: int = 2000) -> Estimate:
+    """Median with a seeded percentile-bootstrap interval."""
+    x = np.asarray(values, dtype=float)
+    return _bootstrapped(x, np.median, seed, samples) if len(x) else NOTHING
+
+
+def _bootstrapped(x: np.ndarray, statistic: Any, seed: int, samples: int) -> Estimate:
     if len(x) == 1:
         return Estimate(float(x[0]), math.nan, math.nan, 1)
     draws = np.random.default_rng(seed).integers(0, len(x), (samples, len(x)))
-    low, high = np.quantile(x[draws].mean(1), [0.025, 0.975])
-    return Estimate(float(x.mean()), float(low), float(high), len(x))
+    low, high = np.quantile(statistic(x[draws], axis=1), [0.025, 0.975])
+    return Estimate(float(statistic(x)), float(low), float(high), len(x))
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     """Spearman's ρ: the correlation of the ranks, equal values sharing their mean rank; NaN where one side does not vary."""
-    return _correlation(_ranks(a), _ranks(b))
+    return correlation(_ranks(a), _ranks(b))
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
@@ -72,7 +82,8 @@ def _ranks(values: Sequence[float]) -> list[float]:
     return ranks
 
 
-def _correlation(a: Sequence[float], b: Sequence[float]) -> float:
+def correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Pearson's r; NaN where one side does not vary."""
     x, y = ([value - sum(side) / len(side) for value in side] for side in (a, b))
     scale = math.sqrt(sum(v * v for v in x) * sum(v * v for v in y))
     return sum(v * w for v, w in zip(x, y, strict=True)) / scale if scale else math.nan

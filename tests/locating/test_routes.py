@@ -7,14 +7,15 @@ from tests.model.families import make
 from loci.errors import FactError, ModelError
 from loci.facts import Fact, FactSet
 from loci.locating import routes
-from loci.locating.routes import _means, _Recall
+from loci.locating.means import text_means
+from loci.locating.routes import _Recall
 from loci.model import Model, complete
 
 
 @torch.no_grad()
 def test_cut_edges_are_a_pattern_without_the_subject(demo: Model, jordan: Fact) -> None:
     """Against attention computed by hand: the pattern's other entries, renormalised, mix the values."""
-    one = _Recall(demo, jordan, _means(demo))
+    one = _Recall(demo, jordan, text_means(demo, *demo.names("mlp_out", "attn_out")))
     with demo.patched({"attn_scores.4": one._blind}), demo.watch("attn_probs.4", "z.4", "v.4") as cut:
         demo(one.asked.ids)
     with demo.watch("attn_probs.4") as whole:
@@ -28,7 +29,7 @@ def test_cut_edges_are_a_pattern_without_the_subject(demo: Model, jordan: Fact) 
 
 @torch.no_grad()
 def test_means_are_means(demo: Model, jordan: Fact) -> None:
-    means = _means(demo)
+    means = text_means(demo, *demo.names("mlp_out", "attn_out"))
     one = _Recall(demo, jordan, means)
     assert one.lost("mlp", range(0)) == 0.0
     with (

@@ -13,6 +13,7 @@ from loci.cli import (
     facts,
     lens,
     locate,
+    lookup,
     neurons,
     patch,
     probe,
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, recall, facts, locate, trace, lens, neurons, routes, probe, read, edit, audit, sweep, doctor, census):
+for verb in (demo, recall, facts, locate, trace, lens, neurons, routes, probe, lookup, read, edit, audit, sweep, doctor, census):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(patch.app, name="patch")
 

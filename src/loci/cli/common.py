@@ -23,7 +23,7 @@ SEED = Annotated[int, typer.Option("--seed", help="seed of everything random")]
 JSON = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 SUBJECT = Annotated[str | None, typer.Option("--subject", "-s", help="the subject, where it is not among the known facts")]
 FACTS = Annotated[Path | None, typer.Option("--facts", "-f", help="a fact file, .csv or .jsonl")]
-OUT = Annotated[Path | None, typer.Option("--out", "-o", help="write the result: .html, .png, .svg or .json")]
+OUT = Annotated[Path | None, typer.Option("--out", "-o", help="write the result: .html, .png, .svg, .json or .parquet")]
 
 console = Console(highlight=False)
 

@@ -8,7 +8,19 @@ from rich.table import Table
 
 from loci.auditing import Recall, Scorecard, Sweep
 from loci.cli.common import console
-from loci.locating import Attribution, AverageTrace, Change, KnowledgeNeurons, Lens, Located, NeuronTrace, Probe, Routes, Trace
+from loci.locating import (
+    Attribution,
+    AverageTrace,
+    Change,
+    KnowledgeNeurons,
+    Lens,
+    Located,
+    Lookup,
+    NeuronTrace,
+    Probe,
+    Routes,
+    Trace,
+)
 from loci.locating.average import ROLES
 from loci.locating.knowledge import FACTORS
 from loci.locating.lens import Word
@@ -92,6 +104,19 @@ def show_located(found: Located) -> None:
         console.print()
     console.print(escape(found.words))
     console.print("\n[dim]by layer, in hundredths of each row's largest[/]")
+
+
+@show.register
+def show_lookup(found: Lookup) -> None:
+    console.print(f"[bold]Fact finding on {escape(found.relation)}[/], {escape(found.model)}\n")
+    if found.two_tokens:
+        row = next(iter(found.two_tokens.accuracy.values()))
+        table = Table("held-out accuracy, after layer", "start", *map(str, range(len(row) - 1)), box=None, header_style="dim")
+        for condition, estimates in found.two_tokens.accuracy.items():
+            table.add_row(condition, *(_shade(e.value, 1.0) for e in estimates))
+        console.print(table)
+        console.print()
+    console.print(escape(found.words))
 
 
 @show.register

@@ -14,14 +14,28 @@ from loci.figures.census import census_figure
 from loci.figures.ladder import Ladder, ladder_figure
 from loci.figures.lens import lens_figure
 from loci.figures.locate import located_figure
+from loci.figures.lookup import lookup_figure
 from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_figure
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
 from loci.figures.sweep import sweep_figure
+from loci.figures.tables import write_parquet
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
 from loci.files import write_aside
-from loci.locating import Attribution, AverageTrace, KnowledgeNeurons, Lens, Located, Neurons, NeuronTrace, Probe, Routes, Trace
+from loci.locating import (
+    Attribution,
+    AverageTrace,
+    KnowledgeNeurons,
+    Lens,
+    Located,
+    Lookup,
+    Neurons,
+    NeuronTrace,
+    Probe,
+    Routes,
+    Trace,
+)
 from loci.model import Census
 
 IMAGES = (".png", ".svg")
@@ -38,6 +52,7 @@ plot.register(Attribution, attribution_figure)
 plot.register(AverageTrace, average_figure)
 plot.register(Neurons, neurons_figure)
 plot.register(Located, located_figure)
+plot.register(Lookup, lookup_figure)
 plot.register(Probe, probe_figure)
 plot.register(Routes, routes_figure)
 plot.register(KnowledgeNeurons, knowledge_figure)
@@ -51,15 +66,17 @@ plot.register(Census, census_figure)
 
 
 def save(result: Any, path: str | Path) -> None:
-    """Write a result by the ending of `path`: .json its numbers; .html, .png or .svg its figure (.html needs no network).
+    """Write a result by the ending of `path`: .json or .parquet its numbers; .html, .png or .svg its figure (.html needs no network).
 
-    .png and .svg need the extra `images` and a Chrome or Chromium on the machine.
+    .parquet is one long table (see `tables`) and needs the extra `tables`; .png and .svg need the extra `images` and a Chrome or Chromium on the machine.
     """
     path = Path(path)
     check_ending(path)
     with write_aside(path) as aside:
         if path.suffix == ".json":
             aside.write_text(json.dumps(result.to_dict(), ensure_ascii=False), encoding="utf-8")
+        elif path.suffix == ".parquet":
+            write_parquet(result.to_dict(), aside)
         elif path.suffix == ".html":
             aside.write_text(plotly.io.to_html(plot(result), include_plotlyjs=True), encoding="utf-8")
         else:
@@ -68,8 +85,8 @@ def save(result: Any, path: str | Path) -> None:
 
 def check_ending(path: Path) -> None:
     """Raise `OutputError` for an ending that says nothing."""
-    if path.suffix not in (".json", ".html", *IMAGES):
-        raise OutputError(f"{path}: the ending says what is written: .json, .html, .png or .svg")
+    if path.suffix not in (".json", ".parquet", ".html", *IMAGES):
+        raise OutputError(f"{path}: the ending says what is written: .json, .parquet, .html, .png or .svg")
 
 
 def _save_image(figure: go.Figure, path: Path) -> None:

@@ -49,18 +49,23 @@ class Probe:
         return {"schema": "loci.probe/1", **plain, "answers": list(self.answers), **lists, "commonest": self.commonest.to_dict()}
 
 
-@torch.no_grad()
-def probe(
-    model: Model, facts: Sequence[Fact], *, folds: int = 5, ridge: float = 1.0, seed: int = 0, progress: Progress = silent
-) -> Probe:
-    """Probe the facts' answers at the last subject token of their prompts; facts of one relation make sense together.
+@dataclass(frozen=True)
+class Subjects:
+    """Subjects with one answer each, in folds to be held out."""
 
-    Cost: one run over the prompts, and 2 · folds small solves a layer. Raises `FactError` where there are too few subjects or answers.
-    """
+    facts: tuple[Fact, ...]
+    answers: tuple[str, ...]
+    labels: Int[Tensor, " subject"]
+    parts: tuple[Int[Tensor, " held"], ...]
+    left_out: int
+
+
+def subjects_of(facts: Sequence[Fact], folds: int = 5, seed: int = 0) -> Subjects:
+    """One fact a subject, with answers that enough subjects have. Raises `FactError` where too few are left."""
     one_each = list({fact.subject: fact for fact in facts}.values())
     counts = Counter(fact.answer for fact in one_each)
-    kept = [fact for fact in one_each if counts[fact.answer] >= FEWEST]
-    answers = sorted({fact.answer for fact in kept})
+    kept = tuple(fact for fact in one_each if counts[fact.answer] >= FEWEST)
+    answers = tuple(sorted({fact.answer for fact in kept}))
     if len(answers) < 2 or folds < 2:
         raise FactError(
             f"a probe needs two folds, and two answers that {FEWEST} subjects have: there are {len(answers)} in {len(one_each)} subjects"
@@ -70,7 +75,19 @@ def probe(
     labels = torch.tensor([answers.index(fact.answer) for fact in kept])
     order = list(range(len(kept)))
     Random(seed).shuffle(order)
-    parts = [torch.tensor(order[i::folds]) for i in range(folds)]
+    return Subjects(kept, answers, labels, tuple(torch.tensor(order[i::folds]) for i in range(folds)), len(one_each) - len(kept))
+
+
+@torch.no_grad()
+def probe(
+    model: Model, facts: Sequence[Fact], *, folds: int = 5, ridge: float = 1.0, seed: int = 0, progress: Progress = silent
+) -> Probe:
+    """Probe the facts' answers at the last subject token of their prompts; facts of one relation make sense together.
+
+    Cost: one run over the prompts, and 2 · folds small solves a layer. Raises `FactError` where there are too few subjects or answers.
+    """
+    task = subjects_of(facts, folds, seed)
+    kept, labels, parts = task.facts, task.labels, task.parts
     shuffled = labels[torch.tensor(Random(seed + 1).sample(range(len(kept)), len(kept)))]
     states = _states(model, kept)
     hits: list[Estimate] = []
@@ -78,16 +95,16 @@ def probe(
     for layer in range(states.shape[1]):
         for found, target in ((hits, labels), (chance, shuffled)):
             found.append(
-                share([float(hit) for part in parts for hit in _held_out(states[:, layer], target, part, len(answers), ridge)])
+                share([float(hit) for part in parts for hit in _held_out(states[:, layer], target, part, len(task.answers), ridge)])
             )
         progress(1, states.shape[1])
     return Probe(
         model=model.name,
         bos=model.with_bos,
         relation=kept[0].relation if len({fact.relation for fact in kept}) == 1 else None,
-        answers=tuple(answers),
+        answers=task.answers,
         subjects=len(kept),
-        left_out=len(one_each) - len(kept),
+        left_out=task.left_out,
         folds=folds,
         seed=seed,
         accuracy=tuple(hits),
@@ -110,16 +127,31 @@ def _states(model: Model, facts: Sequence[Fact]) -> Float[Tensor, "subject layer
     return states
 
 
+def readout(
+    X: Float[Tensor, "subject d_model"], labels: Int[Tensor, " subject"], classes: int, ridge: float = 1.0
+) -> tuple[Float[Tensor, "d_model answer"], Float[Tensor, " answer"]]:
+    """The probe of these subjects as an affine map of the stream: scores = x W + b."""
+    mean, scale = X.mean(0), X.std(0).clamp(min=1e-6)
+    A = torch.cat([(X - mean) / scale, torch.ones(len(X), 1, dtype=X.dtype)], 1)
+    Y = torch.nn.functional.one_hot(labels, classes).to(X.dtype)
+    gram = A.T @ A + ridge * len(X) ** 0.5 * torch.eye(A.shape[1], dtype=X.dtype)
+    solved = torch.linalg.solve(gram, A.T @ Y)
+    W = solved[:-1] / scale[:, None]
+    return W, solved[-1] - mean @ W
+
+
+def others(part: Int[Tensor, " held"], count: int) -> Int[Tensor, " train"]:
+    """The subjects that are not held out."""
+    train = torch.ones(count, dtype=torch.bool)
+    train[part] = False
+    return train.nonzero()[:, 0]
+
+
 def _held_out(
     X: Float[Tensor, "subject d_model"], labels: Int[Tensor, " subject"], part: Int[Tensor, " held"], classes: int, ridge: float
 ) -> list[bool]:
     """Whether each held-out subject's answer is found by a probe of the others."""
-    train = torch.ones(len(X), dtype=torch.bool)
-    train[part] = False
-    mean, scale = X[train].mean(0), X[train].std(0).clamp(min=1e-6)
-    A = torch.cat([(X - mean) / scale, torch.ones(len(X), 1, dtype=X.dtype)], 1)
-    Y = torch.nn.functional.one_hot(labels, classes).to(X.dtype)
-    gram = A[train].T @ A[train] + ridge * len(X) ** 0.5 * torch.eye(A.shape[1], dtype=X.dtype)
-    W = torch.linalg.solve(gram, A[train].T @ Y[train])
-    said: Tensor = (A[part] @ W).argmax(1)
+    train = others(part, len(X))
+    W, b = readout(X[train], labels[train], classes, ridge)
+    said: Tensor = (X[part] @ W + b).argmax(1)
     return [bool(hit) for hit in said == labels[part]]

@@ -15,21 +15,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.locating.asking import ask, known_of, probability
+from loci.locating.means import text_means
 from loci.locating.runs import around
-from loci.model import Edit, Model, by_length
+from loci.model import Edit, Model
 from loci.model.answers import finite
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
-from loci.survey import sample_text
 
 CUTS = ("edges", "mlp", "attn")
-MEAN_TOKENS = 4000
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def routes(model: Model, facts: Sequence[Fact], *, window: int = 1, progress: Pr
         raise FactError(f"a window has at least one layer, not {window}")
     model.place("attn_scores.0")
     known = known_of(model, facts)
-    means = _means(model)
+    means = text_means(model, *model.names("mlp_out", "attn_out"))
     lost: dict[tuple[str, int | None], list[float]] = {}
     for fact in known:
         one = _Recall(model, fact, means)
@@ -90,23 +88,8 @@ def routes(model: Model, facts: Sequence[Fact], *, window: int = 1, progress: Pr
 @torch.no_grad()
 def losses(model: Model, fact: Fact) -> dict[str, list[float]]:
     """Of one fact, known or not: the relative loss of P(answer) by kind of cut, layer by layer."""
-    one = _Recall(model, fact, _means(model))
+    one = _Recall(model, fact, text_means(model, *model.names("mlp_out", "attn_out")))
     return {cut: [one.lost(cut, range(layer, layer + 1)) for layer in range(model.n_layers)] for cut in CUTS}
-
-
-def _means(model: Model) -> dict[str, Float[Tensor, " d_model"]]:
-    """Mean output of every MLP and attention over the embedded text, BOS left out."""
-    points = model.names("mlp_out", "attn_out")
-    texts = [model.tokenize(text) for text in sample_text(model, MEAN_TOKENS)]
-    sums = {point: torch.zeros(model.d_model, device=model.device) for point in points}
-    seen = 0
-    for batch in by_length(texts, len, 4096):
-        reads = model.read(model.ids([texts[i].ids for i in batch]), *points)
-        skip = texts[batch[0]].special
-        for point in points:
-            sums[point] += reads[point][:, skip:].float().sum((0, 1))
-        seen += len(batch) * (len(texts[batch[0]]) - skip)
-    return {point: total / seen for point, total in sums.items()}
 
 
 class _Recall:

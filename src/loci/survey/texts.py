@@ -1,10 +1,88 @@
-"""Text where the user has none: the embedded model's, for any model, always in the same order."""
+"""Text to run a model on: files, streamed; and where the user has none, the embedded text, always in the same order.
 
+.txt has a text in each line, .jsonl a "text" in each line, .parquet and datasets on disk a column "text".
+"""
+
+import json
 import random
+from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
+from loci.errors import ModelError
 from loci.facts import corpus
 from loci.model import Model
+
+COLUMN = "text"
+
+
+def read_texts(path: str | Path) -> Iterator[str]:
+    """The texts of a file or of a dataset's folder, one after the other; empty ones are left out.
+
+    Memory: one row group at most. Raises `ModelError` for a file that cannot be read, has no texts, or a line without one.
+    """
+    path = Path(path)
+    readers = {".txt": _lines, ".jsonl": _json_lines, ".parquet": _parquet}
+    if not path.exists():
+        raise ModelError(f"{path}: there is no such file")
+    if not path.is_dir() and path.suffix not in readers:
+        raise ModelError(f"{path}: text ends in {', '.join(readers)}, or is a folder with .arrow or .parquet files")
+    texts = (text for text in (_folder(path) if path.is_dir() else readers[path.suffix](path)) if text.strip())
+    first = next(texts, None)
+    if first is None:
+        raise ModelError(f"{path}: there is no text in it")
+    return chain([first], texts)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            yield from (line.rstrip("\n") for line in lines)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: cannot be read as text in UTF-8 ({error})") from None
+
+
+def _json_lines(path: Path) -> Iterator[str]:
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)[COLUMN]
+        except (ValueError, KeyError, TypeError):
+            text = None
+        if not isinstance(text, str):
+            raise ModelError(f'{path}, line {number}: expected an object with a "{COLUMN}"')
+        yield text
+
+
+def _parquet(path: Path) -> Iterator[str]:
+    parquet = _arrow("pyarrow.parquet")
+    yield from _column(path, lambda: parquet.ParquetFile(path).iter_batches(columns=[COLUMN]))
+
+
+def _folder(path: Path) -> Iterator[str]:
+    """A dataset on disk: its shards in order of their names."""
+    ipc = _arrow("pyarrow.ipc")
+    for shard in sorted([*path.rglob("*.arrow"), *path.rglob("*.parquet")]):
+        yield from _parquet(shard) if shard.suffix == ".parquet" else _column(shard, lambda shard=shard: ipc.open_stream(shard))
+
+
+def _column(path: Path, batches: Any) -> Iterator[str]:
+    try:
+        for batch in batches():
+            yield from (text or "" for text in batch.column(COLUMN).to_pylist())
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelError(f'{path}: no column "{COLUMN}" can be read from it ({error})') from None
+
+
+def _arrow(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ModelError("reading this needs loci-lm[tables]") from None
 
 
 @cache

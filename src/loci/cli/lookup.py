@@ -1,0 +1,47 @@
+"""loci lookup: is the model a look-up table of names."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.opening import Opening, opens
+
+
+@opens()
+def run(
+    relation: Annotated[
+        str, typer.Argument(help="a relation of the facts; names of two parts, as athletes have, allow all tests")
+    ] = "athlete_sport",
+    facts: FACTS = None,
+    text: Annotated[
+        Path | None, typer.Option(help="text for the test of context: .txt, .jsonl, .parquet or a dataset's folder")
+    ] = None,
+    count: Annotated[int, typer.Option(help="names in the single-step test; half as many in that of single neurons")] = 24,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """The fact-finding tests: what it takes to read an answer off a name, whether single ANDs explain it, whether one
+    subject's facts share neurons, and how local the layers are. One page with --out.
+
+    Examples:
+
+        loci lookup athlete_sport --out lookup.html
+
+        loci lookup capital_of -m ./my-model --facts facts.csv --text sentences.txt
+    """
+    from loci.facts import known_facts, load_facts
+    from loci.locating import lookup
+    from loci.survey import read_texts
+
+    check_out(out)
+    world = load_facts(facts) if facts else known_facts()
+    texts = list(read_texts(text)) if text else ()
+    opened = opening.open()
+    with bar("fact finding") as progress:
+        found = lookup(opened, world, relation, texts=texts, count=count, seed=seed, progress=progress)
+    finish(found, out, json)

@@ -1,0 +1,58 @@
+"""Any result as one long table: a row for every number or record of its document, with its place in it.
+
+    part        the field, as in "grids.mlp"
+    i, j, k     where it stands in lists (what these count is as in the JSON: layer and token in a grid)
+    value       the number, or its estimate with low, high and n; records have their own columns instead
+
+What is said once (schema, model, prompt, seed …) stands in the file's metadata under "loci", as JSON.
+"""
+
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from loci.errors import OutputError
+
+AXES = ("i", "j", "k")
+Row = dict[str, Any]
+
+
+def rows(document: dict[str, Any]) -> list[Row]:
+    """The rows of a result's document; single values at its top are left to the metadata."""
+    return [row for part, value in document.items() if isinstance(value, (list, dict)) for row in _rows(part, value, ())]
+
+
+def _rows(part: str, value: Any, at: tuple[int, ...]) -> Iterator[Row]:
+    here = {"part": part, **dict(zip(AXES, at, strict=False))}
+    if isinstance(value, dict):
+        whole = bool(at) or "value" in value
+        plain = {key: item for key, item in value.items() if whole and not isinstance(item, (dict, list))}
+        if plain:
+            yield {**here, **plain}
+        for key in (key for key in value if key not in plain):
+            yield from _rows(f"{part}.{key}", value[key], at)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _rows(part, item, (*at, index))
+    elif isinstance(value, (bool, int, float)):
+        yield {**here, "value": float(value)}
+    elif value is not None:
+        yield {**here, "text": str(value)}
+
+
+def write_parquet(document: dict[str, Any], path: Path) -> None:
+    """Write a document's table. Raises `OutputError` where pyarrow is missing."""
+    try:
+        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError:
+        raise OutputError(f"{path.name}: .parquet needs loci-lm[tables]") from None
+    found = rows(document)
+    columns = {name: [row.get(name) for row in found] for name in dict.fromkeys(name for row in found for name in row)}
+    mixed = {name for name, values in columns.items() if len({type(v) for v in values if v is not None} - {int, float}) > 1}
+    table = arrow.table(
+        {name: [str(v) if name in mixed and v is not None else v for v in values] for name, values in columns.items()}
+    )
+    said = {key: value for key, value in document.items() if not isinstance(value, (list, dict))}
+    parquet.write_table(table.replace_schema_metadata({"loci": json.dumps(said)}), path)
