@@ -9,7 +9,8 @@ from loci.locating import KINDS, Kind, average_trace, neurons, trace
 from loci.locating.average import ROLES
 from loci.locating.corruption import Corruption
 from loci.locating.runs import POINT
-from loci.model import Model
+from loci.model import Model, answer_of
+from loci.report.words import trace_words
 
 FACT = Fact("Michael Jordan", "{} played for the team called", "Chicago Bulls")
 
@@ -123,6 +124,21 @@ def test_document_has_the_promised_fields(demo: Model, jordan: Fact) -> None:
     assert {len(row) for row in document["grids"]["mlp"]} == {len(document["tokens"])}
     a, b = document["subject_span"]
     assert [t.strip() for t in document["tokens"][a:b]] == ["Michael", "Jordan"]
+
+
+def test_an_answer_that_is_not_the_models_is_said_to_be_so(demo: Model, jordan: Fact) -> None:
+    assert trace(demo, jordan, samples=1).known
+    wrong = trace(demo, Fact(jordan.subject, jordan.prompt, "chess"), samples=1)
+    assert not wrong.known
+    assert trace_words(wrong).startswith("Mind: “chess” is not what the model says here.")
+    assert wrong.to_dict()["known"] is False
+
+
+@pytest.mark.parametrize("text", ["Michael Jordan", "Japan"])
+def test_a_prompt_that_is_its_subject(demo: Model, text: str) -> None:
+    found = trace(demo, Fact.from_text(text, text, answer_of(demo, text)), samples=2)
+    assert found.subject_span == (1, len(found.tokens))
+    assert found.grids["state"][-1, -1] + found.corrupted == pytest.approx(found.clean, abs=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"noise": 0.0}, {"window": 0}])

@@ -36,7 +36,9 @@ class Fact:
     def __post_init__(self) -> None:
         for name in ("subject", "prompt", "answer"):
             if not getattr(self, name).strip():
-                raise FactError(f"a fact needs a {name}; it is empty in {self!r}")
+                raise FactError(
+                    f"a fact needs a subject, a prompt and an answer: the {name} is empty (subject {self.subject!r}, prompt {self.prompt!r})"
+                )
         if self.new_answer is not None and not self.new_answer.strip():
             raise FactError(f"the new answer of {self.text!r} is empty")
         if self.prompt.count(BLANK) != 1:

@@ -65,9 +65,9 @@ class Corruption:
         if self.how == "fixed":
             return draws * self.strength
         if self.how == "gaussian":
-            values, vectors = torch.linalg.eigh(model.W_E.double().cpu().T.cov())
-            root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
-            return draws @ root.float() * self.strength * model.embed_scale
+            E = model.W_E.float().cpu()
+            mixed = torch.randn(self.samples, tokens, len(E), generator=generator) @ (E - E.mean(0)) / (len(E) - 1) ** 0.5
+            return self.strength * model.embed_scale * mixed
         rows = model.W_E if self.how == "noise" else model.W_E[self._known_tokens(model)]
         return draws * (self.strength * model.embed_scale * float(rows.float().std()))
 

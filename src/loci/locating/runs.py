@@ -33,6 +33,8 @@ class Traced:
     prompt: str
     subject: str
     answer: str
+    known: bool
+    """Whether the answer is what the model would say by itself."""
     clean: float
     corrupted: float
     samples: int
@@ -93,6 +95,7 @@ class Runs(Carrier):
             "prompt": self.fact.text,
             "subject": self.fact.subject,
             "answer": self.fact.answer,
+            "known": self.known,
             "clean": self.clean,
             "corrupted": self.level,
             "samples": self.draws,
@@ -100,6 +103,12 @@ class Runs(Carrier):
             "corruption": self.corruption.how,
             "seed": self.corruption.seed,
         }
+
+    @property
+    def known(self) -> bool:
+        """Whether every token of the answer is the likeliest in the clean run."""
+        targets = self.asked.targets
+        return bool((self.clean_run.logits[0, -len(targets) :].argmax(-1) == targets).all())
 
     def grids(self, kinds: Sequence[Kind], progress: Progress = silent) -> dict[str, Float[Tensor, "layer token"]]:
         """Indirect effects by kind; before the subject nothing is corrupted, so they are 0 there."""

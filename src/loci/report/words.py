@@ -12,10 +12,14 @@ AREAS: dict[Kind, str] = {"state": "the residual stream", "mlp": "an MLP", "attn
 def trace_words(trace: Trace) -> str:
     """Where each kind of state gives most of the answer back."""
     lines = [
-        f"With its subject intact the model gives “{trace.answer}” a probability of {trace.clean:.2f}. With noise on the subject's "
-        f"embeddings (σ = {trace.noise:g}, {trace.samples} draws) that falls to {trace.corrupted:.2f}. "
-        "Then one state at a time is put back."
+        f"With its subject intact the model gives “{trace.answer}” a probability of {trace.clean:.2f}. With {_hidden(trace)} "
+        f"that {'falls' if trace.corrupted < trace.clean else 'rises'} to {trace.corrupted:.2f}. Then one state at a time is put back."
     ]
+    if not trace.known:
+        lines.insert(
+            0,
+            f"Mind: “{trace.answer}” is not what the model says here. It is traced all the same, but there may be little to find.",
+        )
     for kind in (kind for kind in KINDS if kind in trace.grids):
         layer, token, effect = trace.peak(kind)
         lines.append(
@@ -24,6 +28,15 @@ def trace_words(trace: Trace) -> str:
         )
     lines.append("A trace tells where the answer passes. It does not tell where an edit works best; that is another experiment.")
     return "\n".join(lines)
+
+
+def _hidden(trace: Trace) -> str:
+    """How the subject is hidden."""
+    if trace.corruption == "mean":
+        return "the mean of known subjects' embeddings in its place"
+    if trace.corruption == "resample":
+        return f"other subjects in its place ({trace.samples} draws)"
+    return f"noise on the subject's embeddings ({trace.corruption}, strength {trace.noise:g}, {trace.samples} draws)"
 
 
 def _role(trace: Trace, token: int) -> str:
