@@ -9,7 +9,7 @@ from loci.locating import KINDS, Kind, average_trace, neurons, trace
 from loci.locating.average import ROLES
 from loci.locating.corruption import Corruption
 from loci.locating.runs import POINT
-from loci.model import Model, answer_of
+from loci.model import Model
 from loci.report.words import trace_words
 
 FACT = Fact("Michael Jordan", "{} played for the team called", "Chicago Bulls")
@@ -136,7 +136,7 @@ def test_an_answer_that_is_not_the_models_is_said_to_be_so(demo: Model, jordan: 
 
 @pytest.mark.parametrize("text", ["Michael Jordan", "Japan"])
 def test_a_prompt_that_is_its_subject(demo: Model, text: str) -> None:
-    found = trace(demo, Fact.from_text(text, text, answer_of(demo, text)), samples=2)
+    found = trace(demo, Fact.from_text(text, text, "is"), samples=2)
     assert found.subject_span == (1, len(found.tokens))
     assert found.grids["state"][-1, -1] + found.corrupted == pytest.approx(found.clean, abs=1e-5)
 

@@ -66,7 +66,7 @@ class Corruption:
             return draws * self.strength
         if self.how == "gaussian":
             E = model.W_E.float().cpu()
-            mixed = torch.randn(self.samples, tokens, len(E), generator=generator) @ (E - E.mean(0)) / (len(E) - 1) ** 0.5
+            mixed: Tensor = torch.randn(self.samples, tokens, len(E), generator=generator) @ (E - E.mean(0)) / (len(E) - 1) ** 0.5
             return self.strength * model.embed_scale * mixed
         rows = model.W_E if self.how == "noise" else model.W_E[self._known_tokens(model)]
         return draws * (self.strength * model.embed_scale * float(rows.float().std()))
