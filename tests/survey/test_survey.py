@@ -1,5 +1,8 @@
 """Accumulators against numpy and brute force; merged shards against one pass."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,58 +11,103 @@ from hypothesis import strategies as st
 
 from loci.errors import ModelError
 from loci.model import Model
-from loci.survey import FiringRate, SecondMoment, TopTriggers, prefixes, sample_text, survey
+from loci.survey import (
+    Extremes,
+    FiringRate,
+    Histogram,
+    Moments,
+    Rows,
+    SecondMoment,
+    TopTriggers,
+    merge,
+    prefixes,
+    sample_text,
+    survey,
+)
+from loci.survey.accumulators import BINS, bins, edges
 
 TEXTS = ["Michael Jordan plays the sport of basketball.", "The queen put her lamp near the river.", "Osaka is in Japan.", "Lima."]
 
 
-def shard(seed: int, first: int) -> tuple[torch.Tensor, torch.Tensor]:
-    values = torch.randn(12, 5, generator=torch.Generator().manual_seed(seed)).round(decimals=1)
-    where = torch.stack([torch.arange(3).repeat_interleave(4) + first, torch.arange(4).repeat(3)], 1)
-    return values, where
+def shard(seed: int, first: int) -> tuple[torch.Tensor, Rows]:
+    values = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(seed)).round(decimals=1)
+    return values, Rows(torch.arange(3) + first, torch.tensor([1, 1, 5]))
+
+
+def fed(make: Callable, *shards: tuple[torch.Tensor, Rows]):
+    accumulator = make()
+    for values, rows in shards:
+        accumulator.update(values, rows)
+    return accumulator
+
+
+MAKERS = [SecondMoment, FiringRate, Moments, Extremes, Histogram, lambda: Histogram(2), TopTriggers, lambda: TopTriggers([0, 3], 4)]
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
 def test_moments_and_rates_against_numpy(a: int, b: int) -> None:
-    (x, wx), (y, wy) = shard(a, 0), shard(b, 3)
-    moment, rate = SecondMoment(), FiringRate(0.5)
-    for values, where in ((x, wx), (y, wy)):
-        moment.update(values, where)
-        rate.update(values, where)
-    both = np.concatenate([x.numpy(), y.numpy()]).astype(np.float64)
-    np.testing.assert_allclose(moment.mean.numpy(), both.T @ both / 24, atol=1e-12)
-    np.testing.assert_allclose(rate.rate.numpy(), (both > 0.5).mean(0))
+    shards = shard(a, 0), shard(b, 3)
+    both = np.concatenate([x.flatten(0, 1).numpy() for x, _ in shards]).astype(np.float64)
+    np.testing.assert_allclose(fed(SecondMoment, *shards).mean.numpy(), both.T @ both / 24, atol=1e-12)
+    np.testing.assert_allclose(fed(lambda: FiringRate(0.5), *shards).rate.numpy(), (both > 0.5).mean(0))
+    found, centred = fed(Moments, *shards), both - both.mean(0)
+    np.testing.assert_allclose(found.mean.numpy(), both.mean(0), atol=1e-6)
+    np.testing.assert_allclose(found.variance.numpy(), both.var(0), rtol=1e-5)
+    np.testing.assert_allclose(found.kurtosis.numpy(), (centred**4).mean(0) / both.var(0) ** 2 - 3, atol=1e-4)
+    ends = fed(Extremes, *shards)
+    np.testing.assert_array_equal(ends.low.numpy(), both.min(0).astype(np.float32))
+    np.testing.assert_array_equal(ends.high.numpy(), both.max(0).astype(np.float32))
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40))
+def test_every_value_lies_in_its_bin(values: list[float]) -> None:
+    """Below its upper edge and above the one before, with zero and the largest sizes at home too."""
+    x, upper = torch.tensor(values), edges()
+    at = bins(x)
+    assert (upper.diff() > 0).all() and len(upper) == BINS
+    inside = (at > 0) & (at < BINS - 1)
+    assert (x[inside] <= upper[at[inside]]).all()
+    assert (x[inside] >= upper[at[inside] - 1]).all()
+    assert (x[at == BINS - 1] >= upper[-2]).all() and (x[at == 0] <= upper[0]).all()
+
+
+def test_quantiles_are_right_to_a_bin() -> None:
+    x = torch.randn(2000, 1, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.1, 1.0, 10.0])
+    found = fed(Histogram, (x, Rows(torch.arange(2000), torch.zeros(2000, dtype=torch.long))))
+    for q in (0.1, 0.9, 0.99):
+        exact = x.flatten(0, 1).quantile(q, 0)
+        assert (found.quantile(q) / exact).sub(1).abs().max() < 0.3, q
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(1, 8))
 def test_top_triggers_against_brute_force(a: int, b: int, k: int) -> None:
     shards = [shard(a, 0), shard(b, 3)]
-    top = TopTriggers([4, 1], k)
-    for values, where in shards:
-        top.update(values, where)
-    values, where = (torch.cat(parts) for parts in zip(*shards, strict=True))
+    top = fed(lambda: TopTriggers([4, 1], k), *shards)
     for column, neuron in enumerate((4, 1)):
-        best = {}
-        for value, (text, position) in zip(values[:, neuron].tolist(), where.tolist(), strict=True):
-            if text not in best or value > best[text][0]:
-                best[text] = (value, position)
-        expected = sorted(((v, t, p) for t, (v, p) in best.items()), key=lambda item: (-item[0], item[1]))[:k]
+        expected = []
+        for values, rows in shards:
+            for row, text, start in zip(values[..., neuron].tolist(), rows.text.tolist(), rows.start.tolist(), strict=True):
+                expected.append((max(row), text, start + row.index(max(row))))
+        expected = sorted(expected, key=lambda item: (-item[0], item[1]))[:k]
         found = zip(top.values[:, column].tolist(), top.places[:, column].tolist(), strict=True)
         assert [(v, t, p) for v, (t, p) in found] == expected
 
 
-@pytest.mark.parametrize("make", [SecondMoment, FiringRate, lambda: TopTriggers([0, 3], 4)])
-def test_merged_shards_are_one_pass(make) -> None:
-    (x, wx), (y, wy) = shard(1, 0), shard(2, 3)
-    one, left, right = make(), make(), make()
-    for accumulator, shards in ((one, [(x, wx), (y, wy)]), (left, [(x, wx)]), (right, [(y, wy)])):
-        for values, where in shards:
-            accumulator.update(values, where)
-    left.merge(right)
-    empty = make()
-    empty.merge(left)
-    for state in (left.state(), empty.state()):
-        assert {k: torch.equal(v, one.state()[k]) for k, v in state.items()} == dict.fromkeys(state, True)
+@pytest.mark.parametrize("make", MAKERS)
+def test_merged_and_restored_shards_are_one_pass(make: Callable) -> None:
+    """In either order, from nothing, and through a state that was written and read."""
+    first, second, third = shard(1, 0), shard(2, 3), shard(3, 6)
+    one = fed(make, first, second, third).state()
+    left, right, resumed, empty = fed(make, first), fed(make, third, second), make(), make()
+    resumed.restore({name: tensor.clone() for name, tensor in fed(make, first, second).state().items()})
+    resumed.update(*third)
+    right.merge(left)
+    empty.merge(right)
+    empty.merge(make())
+    for found in (right, empty, resumed):
+        assert found.state().keys() == one.keys()
+        for name, tensor in found.state().items():
+            torch.testing.assert_close(tensor, one[name], atol=0 if not tensor.is_floating_point() else 1e-9, rtol=0)
 
 
 @torch.no_grad()
@@ -72,9 +120,75 @@ def test_survey_reads_every_token_but_bos_once(tiny: Model) -> None:
             tiny(tiny.ids([tiny.tokenize(text).ids]))
         acts.append((at["mlp_act.2"][0, 1:].double(), at["mlp_act.0"][0, 1:]))
     both = torch.cat([act for act, _ in acts])
-    assert seen == len(both)
+    assert seen == (len(TEXTS), len(both))
     torch.testing.assert_close(moment.mean, both.T @ both / len(both), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(early.rate, (torch.cat([act for _, act in acts]) > 0).double().mean(0))
+
+
+def gathering() -> dict:
+    return {f"mlp_act.{layer}": [Moments(), TopTriggers(k=3), Histogram(2), FiringRate()] for layer in range(3)}
+
+
+def same(a: dict, b: dict, tolerance: float = 1e-9) -> None:
+    for point in a:
+        for one, other in zip(a[point], b[point], strict=True):
+            for name, tensor in one.state().items():
+                allowed = tolerance if tensor.is_floating_point() else 0
+                torch.testing.assert_close(tensor, other.state()[name], atol=allowed, rtol=allowed, msg=f"{point} {name}")
+
+
+@pytest.fixture(scope="module")
+def many(demo: Model) -> list[str]:
+    return sample_text(demo, 60_000)
+
+
+def test_shards_merge_to_one_pass_and_a_stopped_pass_resumes_to_it(tiny: Model, many: list[str], tmp_path: Path) -> None:
+    whole, left, right, stopped, resumed = (gathering() for _ in range(5))
+    seen = survey(tiny, many, whole)
+    half = 2048
+    survey(tiny, many[:half], left)
+    survey(tiny, iter(many[half:]), right, first=half)
+    merge(left, right)
+    same(whole, left)
+    path = tmp_path / "pass.safetensors"
+
+    def interrupt(done: int, total: int) -> None:
+        interrupt.count += 1
+        if interrupt.count == 3:
+            raise KeyboardInterrupt
+
+    interrupt.count = 0
+    with pytest.raises(KeyboardInterrupt):
+        survey(tiny, many, stopped, checkpoint=path, every=1, progress=interrupt)
+    assert survey(tiny, iter(many), resumed, checkpoint=path) == seen
+    same(whole, resumed)
+    again = gathering()
+    assert survey(tiny, many, again, checkpoint=path) == seen, "what is done is not done again"
+    same(whole, again)
+
+
+def test_checkpoints_of_others_are_refused(tiny: Model, demo: Model, tmp_path: Path) -> None:
+    path = tmp_path / "pass.safetensors"
+    survey(tiny, TEXTS, gathering(), checkpoint=path)
+    with pytest.raises(ModelError, match="another model"):
+        survey(demo, TEXTS, gathering(), checkpoint=path)
+    with pytest.raises(ModelError, match="other statistics"):
+        survey(tiny, TEXTS, {"mlp_act.0": [Moments()]}, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="no checkpoint"):
+        survey(tiny, TEXTS, gathering(), checkpoint=path)
+
+
+def test_long_texts_are_cut_into_windows(tiny: Model) -> None:
+    """Every token counts once, behind a BOS of its own window."""
+    text = " ".join(TEXTS * 20)
+    body = tiny.tokenizer(text, add_special_tokens=False)["input_ids"]
+    rate, top = FiringRate(), TopTriggers([0], 2)
+    assert survey(tiny, [text], {"mlp_act.0": [rate, top]}) == (1, len(body))
+    pieces = [[0, *body[i : i + 63]] for i in range(0, len(body), 63)]
+    acts = torch.cat([tiny.read(tiny.ids([ids]), "mlp_act.0")["mlp_act.0"][0, 1:] for ids in pieces])
+    torch.testing.assert_close(rate.rate, (acts > 0).double().mean(0))
+    assert top.places[0, 0].tolist() == [0, int(acts[:, 0].argmax()) + 1]
 
 
 def test_no_text(tiny: Model) -> None:

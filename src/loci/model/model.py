@@ -105,18 +105,23 @@ class Model(Weights):
     @torch.no_grad()
     def read(self, ids: Ids, *points: str, mask: Mask | None = None) -> dict[str, Tensor]:
         """The tensors at some points; the run stops above the last of them."""
-        missing = set(points)
         reads: dict[str, Tensor] = {}
+        self.visit(ids, {name: partial(reads.__setitem__, name) for name in points}, mask)
+        return reads
 
-        def keep(name: str, tensor: Tensor) -> None:
-            reads[name] = tensor
+    @torch.no_grad()
+    def visit(self, ids: Ids, visits: Mapping[str, Callable[[Tensor], None]], mask: Mask | None = None) -> None:
+        """Call a function with the tensor at each point as the run passes it; nothing is kept, and the run stops above the last."""
+        missing = set(visits)
+
+        def call(name: str, tensor: Tensor) -> None:
+            visits[name](tensor)
             missing.discard(name)
             if not missing:
                 raise Enough
 
-        with self.patched({name: partial(keep, name) for name in points}), suppress(Enough):
+        with self.patched({name: partial(call, name) for name in visits}), suppress(Enough):
             self(ids, mask)
-        return reads
 
     @contextmanager
     def watch(self, *points: str) -> Iterator[dict[str, Tensor]]:

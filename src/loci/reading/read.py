@@ -147,7 +147,7 @@ def read_many(
         by_layer.setdefault(layer, []).append(neuron)
     gathering = {f"mlp_act.{layer}": (FiringRate(), TopTriggers(chosen, top)) for layer, chosen in by_layer.items()}
     texts = [text for text in texts if text.strip()]
-    seen = survey(model, texts, gathering, progress=progress)
+    seen = survey(model, texts, gathering, progress=progress).tokens
     cards = []
     for layer, neuron in cells:
         rate, triggers = gathering[f"mlp_act.{layer}"]

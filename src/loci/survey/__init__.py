@@ -1,7 +1,23 @@
 """One pass over text, many accumulators that merge."""
 
-from loci.survey.accumulators import Accumulator, FiringRate, SecondMoment, TopTriggers
-from loci.survey.survey import survey
+from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, TopTriggers
+from loci.survey.survey import Gathering, Surveyed, merge, survey
 from loci.survey.texts import prefixes, read_texts, sample_text
 
-__all__ = ["Accumulator", "FiringRate", "SecondMoment", "TopTriggers", "prefixes", "read_texts", "sample_text", "survey"]
+__all__ = [
+    "Accumulator",
+    "Extremes",
+    "FiringRate",
+    "Gathering",
+    "Histogram",
+    "Moments",
+    "Rows",
+    "SecondMoment",
+    "Surveyed",
+    "TopTriggers",
+    "merge",
+    "prefixes",
+    "read_texts",
+    "sample_text",
+    "survey",
+]

@@ -1,115 +1,263 @@
 """What a pass over text can gather at one point of the model, batch by batch.
 
-Every accumulator has `update(values, where)`, `merge(other)` and `state()`; two shards merged equal one pass over both.
-`values` are [tokens, width]; `where` are the tokens' places as [tokens, 2]: number of the text, position in it.
+Every accumulator has `update(values, rows)`, `merge(other)`, `state()` and `restore(state)`. Two shards merged equal one pass over both, in
+either order; a state restored goes on as if nothing had been. `values` are [row, position, width], `rows` say which text each row is
+of and at which of its tokens it begins. Sums are float64 from batch to batch, and stay where the values are.
 """
 
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Values = Float[Tensor, "tokens width"]
-Places = Int[Tensor, "tokens 2"]
+Values = Float[Tensor, "row position width"]
+State = dict[str, Tensor]
+
+
+class Rows(NamedTuple):
+    """Where the rows of a batch come from."""
+
+    text: Int[Tensor, " row"]
+    """Number of the text, counted through the whole pass."""
+    start: Int[Tensor, " row"]
+    """The text's token at the row's first position."""
 
 
 class Accumulator(Protocol):
-    def update(self, values: Values, where: Places) -> None: ...
+    def update(self, values: Values, rows: Rows) -> None: ...
     def merge(self, other: Self) -> None: ...
-    def state(self) -> dict[str, Tensor]: ...
+    def state(self) -> State: ...
+    def restore(self, state: State) -> None: ...
 
 
-class SecondMoment:
-    """C = E[x xᵀ], not centred, in float64: [width, width]. Memory: width² × 8 bytes."""
+class _Sums:
+    """Named sums over tokens, and how many tokens: what most accumulators are."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._sum: Tensor | None = None
+        self._sums: State = {}
 
-    def update(self, values: Values, where: Places) -> None:
-        wide = values.double()
-        product = wide.T @ wide
-        self._sum = product if self._sum is None else self._sum.add_(product)
-        self.count += len(values)
+    def _add(self, tokens: int, **sums: Tensor) -> None:
+        self.count += tokens
+        for name, new in sums.items():
+            old = self._sums.get(name)
+            self._sums[name] = new if old is None else old.to(new.device).add_(new)
 
     def merge(self, other: Self) -> None:
-        if other._sum is not None:
-            self._sum = other._sum.clone() if self._sum is None else self._sum + other._sum
-        self.count += other.count
+        self._add(other.count, **{name: tensor.clone() for name, tensor in other._sums.items()})
+
+    def state(self) -> State:
+        return {"count": torch.tensor(self.count), **{name: tensor.cpu().contiguous() for name, tensor in self._sums.items()}}
+
+    def restore(self, state: State) -> None:
+        self.count = int(state["count"])
+        self._sums = {name: tensor.clone() for name, tensor in state.items() if name != "count"}
+
+    def _sum(self, name: str) -> Tensor:
+        if not self.count:
+            raise ValueError("nothing was accumulated")
+        return self._sums[name].cpu()
+
+
+class SecondMoment(_Sums):
+    """C = E[x xᵀ], not centred, in float64: [width, width]. Memory: width² × 8 bytes."""
+
+    def update(self, values: Values, rows: Rows) -> None:
+        wide = values.flatten(0, 1).double()
+        self._add(len(wide), product=wide.T @ wide)
 
     @property
     def mean(self) -> Float[Tensor, "width width"]:
-        if self._sum is None:
-            raise ValueError("nothing was accumulated")
-        return self._sum / self.count
-
-    def state(self) -> dict[str, Tensor]:
-        return {"second_moment": self.mean, "count": torch.tensor(self.count)}
+        return self._sum("product") / self.count
 
 
-class FiringRate:
+class FiringRate(_Sums):
     """Share of tokens at which each neuron exceeds `threshold`: [width]."""
 
     def __init__(self, threshold: float = 0.0) -> None:
+        super().__init__()
         self.threshold = threshold
-        self.count = 0
-        self._fired: Tensor | None = None
 
-    def update(self, values: Values, where: Places) -> None:
-        fired = (values > self.threshold).sum(0)
-        self._fired = fired if self._fired is None else self._fired.add_(fired)
-        self.count += len(values)
-
-    def merge(self, other: Self) -> None:
-        if other._fired is not None:
-            self._fired = other._fired.clone() if self._fired is None else self._fired + other._fired
-        self.count += other.count
+    def update(self, values: Values, rows: Rows) -> None:
+        self._add(values[..., 0].numel(), fired=(values > self.threshold).sum((0, 1)))
 
     @property
     def rate(self) -> Float[Tensor, " width"]:
-        if self._fired is None:
-            raise ValueError("nothing was accumulated")
-        return self._fired.double() / self.count
+        return self._sum("fired").double() / self.count
 
-    def state(self) -> dict[str, Tensor]:
-        return {"firing_rate": self.rate, "count": torch.tensor(self.count)}
+
+class Moments(_Sums):
+    """Mean, variance and excess kurtosis of each coordinate, from sums of its powers: [width]."""
+
+    def update(self, values: Values, rows: Rows) -> None:
+        x = values.flatten(0, 1).float()
+        square = x * x
+        powers = {
+            "p1": x.sum(0),
+            "p2": square.sum(0),
+            "p3": torch.linalg.vecdot(square, x, dim=0),
+            "p4": torch.linalg.vecdot(square, square, dim=0),
+        }
+        self._add(len(x), **{name: power.double() for name, power in powers.items()})
+
+    def _raw(self, power: int) -> Float[Tensor, " width"]:
+        return self._sum(f"p{power}") / self.count
+
+    @property
+    def mean(self) -> Float[Tensor, " width"]:
+        return self._raw(1)
+
+    @property
+    def variance(self) -> Float[Tensor, " width"]:
+        return (self._raw(2) - self.mean.square()).clamp(min=0)
+
+    @property
+    def kurtosis(self) -> Float[Tensor, " width"]:
+        """E[(x − x̄)⁴] / Var² − 3: 0 for a Gaussian; NaN where nothing varies."""
+        m, p2, p3, p4 = self.mean, self._raw(2), self._raw(3), self._raw(4)
+        fourth = p4 - 4 * m * p3 + 6 * m.square() * p2 - 3 * m.pow(4)
+        return torch.where(self.variance > 0, fourth / self.variance.square() - 3, torch.nan)
+
+
+class Extremes:
+    """Smallest and largest value of each coordinate: [width]."""
+
+    def __init__(self) -> None:
+        self._low: Tensor | None = None
+        self._high: Tensor | None = None
+
+    def update(self, values: Values, rows: Rows) -> None:
+        self._keep(*torch.aminmax(values.flatten(0, 1).float(), dim=0))
+
+    def _keep(self, low: Tensor, high: Tensor) -> None:
+        self._low = low if self._low is None else torch.minimum(self._low.to(low.device), low)
+        self._high = high if self._high is None else torch.maximum(self._high.to(high.device), high)
+
+    def merge(self, other: Self) -> None:
+        if other._low is not None and other._high is not None:
+            self._keep(other._low, other._high)
+
+    def state(self) -> State:
+        return {} if self._low is None or self._high is None else {"low": self._low.cpu(), "high": self._high.cpu()}
+
+    def restore(self, state: State) -> None:
+        self._low, self._high = state.get("low"), state.get("high")
+
+    @property
+    def low(self) -> Float[Tensor, " width"]:
+        return self.state()["low"]
+
+    @property
+    def high(self) -> Float[Tensor, " width"]:
+        return self.state()["high"]
+
+
+OCTAVES, PARTS = 16, 4
+"""Sizes 2⁻¹⁰ … 2⁶, each octave in four bins; one bin for what is smaller, on both sides of zero."""
+LOWEST = 127 - 10
+BINS = 2 * OCTAVES * PARTS + 1
+
+
+class Histogram(_Sums):
+    """Counts of each coordinate in bins whose edges are a fifth to a quarter apart, of every `every`-th text: [width, bin].
+
+    Bins are read off the bits of a float, so that no search is needed, and are the same in every pass, so that shards merge exactly.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        super().__init__()
+        self.every = every
+
+    def update(self, values: Values, rows: Rows) -> None:
+        chosen = values[rows.text.to(values.device) % self.every == 0].flatten(0, 1).float()
+        if not len(chosen):
+            return
+        offsets = BINS * torch.arange(chosen.shape[1], device=chosen.device)
+        counts = torch.bincount((bins(chosen) + offsets).flatten(), minlength=BINS * chosen.shape[1])
+        self._add(len(chosen), counts=counts.unflatten(0, (-1, BINS)))
+
+    @property
+    def counts(self) -> Int[Tensor, "width bin"]:
+        return self._sum("counts")
+
+    def quantile(self, q: float) -> Float[Tensor, " width"]:
+        """The upper edge of the bin that holds the quantile: right to a bin's width."""
+        reached = self.counts.cumsum(1) >= q * self.count
+        return edges()[reached.int().argmax(1)]
+
+
+def bins(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:
+    """The bin of each value: the middle one is for what is smaller than 2⁻¹⁰, larger sizes follow on both sides."""
+    bits = values.abs().view(torch.int32)
+    size = (bits >> 21) - (LOWEST << 2) + 1
+    size = size.clamp(0, OCTAVES * PARTS)
+    return (OCTAVES * PARTS + torch.where(values < 0, -size, size)).long()
+
+
+def edges() -> Float[Tensor, " bin"]:
+    """The upper edge of each bin, away from −∞."""
+    sizes = torch.tensor(
+        [2.0 ** (octave - 10) * (1 + part / PARTS) for octave in range(OCTAVES) for part in range(PARTS)] + [2.0**6]
+    )
+    return torch.cat([-sizes[:-1].flip(0), sizes[:1], sizes[1:]])
 
 
 class TopTriggers:
-    """For each chosen neuron the `k` places where it is largest, the largest first; ties go to the earlier place.
+    """For each chosen neuron (all by default) the `k` places where it is largest, the largest first; ties go to the earlier place.
 
-    A text counts once for a neuron: only its best position is kept, so that `k` different contexts come out.
+    A row counts once for a neuron: only its best position is kept, so that `k` different contexts come out.
     """
 
-    def __init__(self, neurons: list[int], k: int = 10) -> None:
-        self.neurons = torch.tensor(neurons)
+    def __init__(self, neurons: list[int] | None = None, k: int = 10) -> None:
+        self.neurons = neurons
         self.k = k
-        self.values = torch.full((0, len(neurons)), -torch.inf)
-        self.places = torch.zeros((0, len(neurons), 2), dtype=torch.long)
+        self._keys: Tensor | None = None
+        """Value and place in one number, so that there are no ties: [width, k]."""
+        self._values: Tensor | None = None
+        self._places: Tensor | None = None
 
-    def update(self, values: Values, where: Places) -> None:
-        chosen = values[:, self.neurons].float()
-        texts, starts = where[:, 0].unique_consecutive(return_inverse=True)
-        rows = starts[:, None].expand_as(chosen)
-        best = torch.full((len(texts), chosen.shape[1]), -torch.inf).scatter_reduce_(0, rows, chosen, "amax")
-        at_best = torch.where(chosen == best[starts], -where[:, 1:], torch.iinfo(torch.long).min)
-        first = torch.full(best.shape, torch.iinfo(torch.long).min).scatter_reduce_(0, rows, at_best, "amax")
-        self._keep(best, torch.stack([texts[:, None].expand_as(first), -first], dim=-1))
+    def update(self, values: Values, rows: Rows) -> None:
+        chosen = values if self.neurons is None else values[..., self.neurons]
+        best, at = chosen.float().max(1)
+        text, start = rows.text.to(best.device)[:, None], rows.start.to(best.device)[:, None]
+        earlier = (text << 6) + (start // 64).clamp(max=63)
+        self._keep((_ordered(best) << 32) - earlier, best, (text << 24) + start + at)
+
+    def _keep(self, keys: Tensor, values: Tensor, places: Tensor) -> None:
+        """Keep the best of what is there and of [row, width] new ones."""
+        found = [tensor.T for tensor in (keys, values, places)]
+        old = (self._keys, self._values, self._places)
+        if old[0] is not None:
+            found = [torch.cat([a.to(b.device), b], 1) for a, b in zip(old, found, strict=True) if a is not None]
+        top = found[0].topk(min(self.k, found[0].shape[1]), dim=1).indices
+        self._keys, self._values, self._places = (tensor.gather(1, top) for tensor in found)
 
     def merge(self, other: Self) -> None:
-        self._keep(other.values, other.places)
+        if other._keys is not None and other._values is not None and other._places is not None:
+            self._keep(other._keys.T, other._values.T, other._places.T)
 
-    def _keep(self, values: Tensor, places: Tensor) -> None:
-        values, places = torch.cat([self.values, values]), torch.cat([self.places, places])
-        by_place = (places[..., 0]).argsort(dim=0, stable=True)
-        values, places = values.gather(0, by_place), _gather(places, by_place)
-        top = values.argsort(dim=0, descending=True, stable=True)[: self.k]
-        self.values, self.places = values.gather(0, top), _gather(places, top)
+    def state(self) -> State:
+        if self._keys is None or self._values is None or self._places is None:
+            return {}
+        return {"keys": self._keys.cpu(), "values": self._values.cpu(), "places": self._places.cpu()}
 
-    def state(self) -> dict[str, Tensor]:
-        return {"neurons": self.neurons, "trigger_values": self.values, "trigger_places": self.places}
+    def restore(self, state: State) -> None:
+        self._keys, self._values, self._places = state.get("keys"), state.get("values"), state.get("places")
+
+    @property
+    def values(self) -> Float[Tensor, "k width"]:
+        """The activations, the largest first."""
+        return self.state()["values"].T
+
+    @property
+    def places(self) -> Int[Tensor, "k width 2"]:
+        """(text, token) of each."""
+        places = self.state()["places"].T
+        return torch.stack([places >> 24, places & 0xFFFFFF], -1)
 
 
-def _gather(places: Tensor, order: Tensor) -> Tensor:
-    return places.gather(0, order[..., None].expand(*order.shape, 2))
+def _ordered(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:
+    """Whole numbers in the order of float32 values."""
+    bits = (values + 0.0).view(torch.int32).long()
+    return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)

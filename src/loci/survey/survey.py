@@ -1,44 +1,168 @@
 """One pass over text, many accumulators.
 
-    survey(model, texts, {"mlp_act.3": [SecondMoment(), TopTriggers([37])]})
+    survey(model, texts, {"mlp_act.3": [Moments(), TopTriggers()]}, checkpoint="pass.safetensors")
 
-Every text is run once, up to the last point that is asked for; BOS is left out, since every text has the same there.
-Cost: one partial forward and the accumulators' updates. Memory: one batch and the accumulators.
+Texts are streamed: a page of them is tokenised at a time, cut into windows that fit the context, and run in batches of equal length, up to the
+last point that is asked for; what stands before a text (BOS) is left out, since every text has the same there. Nothing of a batch is
+kept but what the accumulators make of it, so memory does not grow with the text. Cost: one partial forward and the updates.
+
+With a checkpoint the state is written every so many pages, and a pass that was stopped goes on from there to the same result.
+Shards of a text, with `first` the number of their first text, merge to the same result as one pass (`merge`).
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from loci.errors import ModelError
+from loci.files import check_writable, write_aside
 from loci.model import Model, by_length
+from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
-from loci.survey.accumulators import Accumulator
+from loci.survey.accumulators import Accumulator, Rows
 
 Gathering = Mapping[str, Sequence[Accumulator]]
+PAGE = 1024
+"""Texts that are tokenised and sorted by length at a time."""
+WINDOW = 512
 
 
-@torch.no_grad()
-def survey(model: Model, texts: Sequence[str], gathering: Gathering, *, budget: int = 8192, progress: Progress = silent) -> int:
-    """Feed the accumulators of each point with the activations of all texts; returns the number of tokens seen.
+class Surveyed(NamedTuple):
+    """How much a pass has seen."""
 
-    Batches hold at most `budget` tokens of equally long texts. Raises `ModelError` where there is no text.
+    texts: int
+    tokens: int
+
+
+class _Window(NamedTuple):
+    text: int
+    start: int
+    ids: tuple[int, ...]
+
+
+def survey(
+    model: Model,
+    texts: Iterable[str],
+    gathering: Gathering,
+    *,
+    budget: int = 4096,
+    first: int = 0,
+    limit: int | None = None,
+    checkpoint: str | Path | None = None,
+    every: int = 16,
+    progress: Progress = silent,
+) -> Surveyed:
+    """Feed the accumulators of each point with the activations of all texts, or of the first `limit` tokens' worth of pages.
+
+    Texts are numbered from `first`, empty ones too. Batches hold at most `budget` tokens. Raises `ModelError` where there is no text,
+    and for a checkpoint of another model or of other accumulators.
     """
-    tokens = [model.tokenize(text) for text in texts if text.strip()]
-    if not tokens:
+    saved = _Checkpoint(checkpoint, model, gathering)
+    seen = saved.restore()
+    stream = enumerate(islice(iter(texts), seen.texts, None), first + seen.texts)
+    total = len(texts) if isinstance(texts, Sequence) else 0
+    for number, page in enumerate(_pages(stream), start=1):
+        windows = [window for text, content in page for window in _windows(model, text, content)]
+        tokens = _run(model, windows, gathering, budget)
+        seen = Surveyed(seen.texts + len(page), seen.tokens + tokens)
+        progress(len(page), max(total, seen.texts))
+        if number % every == 0:
+            saved.write(seen)
+        if limit is not None and seen.tokens >= limit:
+            break
+    if not seen.tokens:
         raise ModelError("there is no text to survey")
-    seen = 0
-    for batch in by_length(tokens, len, budget):
-        skip = tokens[batch[0]].special
-        length = len(tokens[batch[0]]) - skip
-        reads = model.read(model.ids([tokens[i].ids for i in batch]), *gathering)
-        where = torch.stack(
-            [torch.tensor(batch).repeat_interleave(length), torch.arange(skip, length + skip).repeat(len(batch))], 1
-        )
-        for point, accumulators in gathering.items():
-            values = reads[point][:, skip:].flatten(0, 1).cpu()
-            for accumulator in accumulators:
-                accumulator.update(values, where)
-        seen += len(where)
-        progress(len(batch), len(tokens))
+    saved.write(seen)
     return seen
+
+
+def merge(one: Gathering, other: Gathering) -> None:
+    """Add what another pass, over other texts, has gathered."""
+    for point, accumulators in one.items():
+        for mine, theirs in zip(accumulators, other[point], strict=True):
+            mine.merge(theirs)
+
+
+def _pages(stream: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    while page := list(islice(stream, PAGE)):
+        yield page
+
+
+def _windows(model: Model, number: int, text: str) -> Iterator[_Window]:
+    """A text's tokens in pieces that fit the context, each behind what stands before a text."""
+    if not text.strip():
+        return
+    tokens = tokenize(model.tokenizer, text, None, model.bos)
+    before, body = tokens.ids[: tokens.special], tokens.ids[tokens.special :]
+    step = min(WINDOW, (model.n_ctx or WINDOW) - len(before))
+    for start in range(0, len(body), step):
+        yield _Window(number, start + len(before), (*before, *body[start : start + step]))
+
+
+def _run(model: Model, windows: Sequence[_Window], gathering: Gathering, budget: int) -> int:
+    """One page: the number of its tokens."""
+    skip = model.tokenize("a").special
+    tokens = 0
+    for batch in by_length(windows, lambda window: len(window.ids), budget):
+        chosen = [windows[i] for i in batch]
+        rows = Rows(torch.tensor([window.text for window in chosen]), torch.tensor([window.start for window in chosen]))
+
+        def feed(point: str, values: Tensor, rows: Rows = rows) -> None:
+            for accumulator in gathering[point]:
+                accumulator.update(values[:, skip:], rows)
+
+        model.visit(model.ids([window.ids for window in chosen]), {point: partial(feed, point) for point in gathering})
+        tokens += sum(len(window.ids) - skip for window in chosen)
+    return tokens
+
+
+class _Checkpoint:
+    """The accumulators' states in one safetensors file, with whose they are and how far the pass has come."""
+
+    def __init__(self, path: str | Path | None, model: Model, gathering: Gathering) -> None:
+        self.path = None if path is None else Path(path)
+        self.gathering = gathering
+        if self.path is None:
+            return
+        check_writable(self.path)
+        kinds = {point: [type(accumulator).__name__ for accumulator in many] for point, many in gathering.items()}
+        self.head = json.dumps({"weights": model.fingerprint, "bos": model.with_bos, "gathering": kinds}, sort_keys=True)
+
+    def restore(self) -> Surveyed:
+        """What is there already; nothing, where there is none."""
+        if self.path is None or not self.path.exists():
+            return Surveyed(0, 0)
+        try:
+            with safe_open(self.path, "pt") as file:
+                said = file.metadata() or {}
+                states = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{self.path}: this is no checkpoint of a survey ({error}); name another file, or delete it") from None
+        if said.get("head") != self.head:
+            raise ModelError(f"{self.path} is the checkpoint of another model or of other statistics: name another file")
+        for point, many in self.gathering.items():
+            for i, accumulator in enumerate(many):
+                start = f"{point}/{i}/"
+                accumulator.restore({name.removeprefix(start): state for name, state in states.items() if name.startswith(start)})
+        return Surveyed(int(said["texts"]), int(said["tokens"]))
+
+    def write(self, seen: Surveyed) -> None:
+        if self.path is None:
+            return
+        states = {
+            f"{point}/{i}/{name}": tensor.contiguous()
+            for point, many in self.gathering.items()
+            for i, accumulator in enumerate(many)
+            for name, tensor in accumulator.state().items()
+        }
+        said = {"head": self.head, "texts": str(seen.texts), "tokens": str(seen.tokens)}
+        with write_aside(self.path) as aside:
+            save_file(states, aside, metadata=said)
