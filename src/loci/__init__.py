@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from loci.facts import save_facts as save_facts
     from loci.figures import plot as plot
     from loci.locating import lens as lens
+    from loci.locating import locate as locate
+    from loci.locating import lookup as lookup
     from loci.locating import neurons as neurons
+    from loci.locating import probe as probe
     from loci.locating import trace as trace
     from loci.model import Layout as Layout
     from loci.model import Model as Model
@@ -64,12 +67,15 @@ _HOMES = {
     "examine": "model",
     "known_facts": "facts",
     "lens": "locating",
+    "locate": "locating",
+    "lookup": "locating",
     "load_facts": "facts",
     "load_patch": "patches",
     "neurons": "locating",
     "open": "model",
     "open_weights": "model",
     "plot": "figures",
+    "probe": "locating",
     "read": "reading",
     "recall": "auditing",
     "save_facts": "facts",

@@ -9,7 +9,7 @@ from loci.auditing import recall
 from loci.errors import OutputError
 from loci.facts import Fact, FactSet
 from loci.figures import Ladder, plot, save
-from loci.locating import average_trace, neurons, trace
+from loci.locating import average_trace, lookup, neurons, trace
 from loci.model import Model
 
 
@@ -30,6 +30,10 @@ def test_every_result_has_its_figure(demo: Model, world: FactSet, jordan: Fact) 
         average,
         neurons(demo, jordan, steps=4),
         recall(demo, world[:20]),
+        (found := lookup(demo, world, "athlete_sport", count=4)),
+        found.two_tokens,
+        found.single_step,
+        found.context,
         Ladder("x", {"base": {" a": 0.7}, "edited": {" b": 0.4}}),
     ):
         assert loci.plot(result).data

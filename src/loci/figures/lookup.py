@@ -42,6 +42,24 @@ def lookup_figure(found: Lookup) -> go.Figure:
     return figure.update_xaxes(title_font_size=13).update_yaxes(title_font_size=13)
 
 
+def part_figure(found: TwoTokens | SingleStep | Effects | LocalContext) -> go.Figure:
+    """One of the tests by itself."""
+    figure = make_subplots(rows=1, cols=1)
+    if isinstance(found, TwoTokens):
+        title = "How little does it take to read the answer off the name?"
+        _readable(figure, found, None, 1, 1)
+    elif isinstance(found, SingleStep):
+        title = "How much of a name's excess do single ANDs explain?"
+        _steps(figure, found, 1, 1)
+    elif isinstance(found, Effects):
+        title = "Do the same neurons serve all facts of a subject?"
+        _effects(figure, found, 1, 1)
+    else:
+        title = "How local is what a layer makes of a token?"
+        _context(figure, found, 1, 1)
+    return styled(figure, title, f"{found.model}; 95 % intervals", height=420)
+
+
 def _readable(figure: go.Figure, found: TwoTokens, probe: Probe | None, row: int, col: int) -> None:
     layers = ["start", *map(str, range(len(next(iter(found.accuracy.values()))) - 1))]
     for condition, estimates in found.accuracy.items():

@@ -14,7 +14,7 @@ from loci.figures.census import census_figure
 from loci.figures.ladder import Ladder, ladder_figure
 from loci.figures.lens import lens_figure
 from loci.figures.locate import located_figure
-from loci.figures.lookup import lookup_figure
+from loci.figures.lookup import lookup_figure, part_figure
 from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_figure
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
@@ -26,15 +26,19 @@ from loci.files import write_aside
 from loci.locating import (
     Attribution,
     AverageTrace,
+    Effects,
     KnowledgeNeurons,
     Lens,
+    LocalContext,
     Located,
     Lookup,
     Neurons,
     NeuronTrace,
     Probe,
     Routes,
+    SingleStep,
     Trace,
+    TwoTokens,
 )
 from loci.model import Census
 
@@ -53,6 +57,8 @@ plot.register(AverageTrace, average_figure)
 plot.register(Neurons, neurons_figure)
 plot.register(Located, located_figure)
 plot.register(Lookup, lookup_figure)
+for part in (TwoTokens, SingleStep, Effects, LocalContext):
+    plot.register(part, part_figure)
 plot.register(Probe, probe_figure)
 plot.register(Routes, routes_figure)
 plot.register(KnowledgeNeurons, knowledge_figure)
