@@ -5,6 +5,7 @@ import sys
 import typer
 
 from loci.cli import (
+    atlas,
     audit,
     census,
     demo,
@@ -36,6 +37,7 @@ app = typer.Typer(
 for verb in (demo, recall, facts, locate, trace, lens, neurons, routes, probe, lookup, read, edit, audit, sweep, doctor, census):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(patch.app, name="patch")
+app.add_typer(atlas.app, name="atlas")
 
 
 def main() -> None:

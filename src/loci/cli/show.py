@@ -26,7 +26,7 @@ from loci.locating.knowledge import FACTORS
 from loci.locating.lens import Word
 from loci.model import Census, Diagnosis
 from loci.patches import Patch, short
-from loci.reading import NeuronCard
+from loci.reading import Atlas, Found, NeuronCard, Rows
 from loci.report import Story
 from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
 from loci.stats import Estimate
@@ -254,6 +254,52 @@ def show_card(card: NeuronCard) -> None:
     console.print(f"{'' if card.firing_rate is None else chr(10)}[dim]value: what it writes[/]")
     console.print("  promotes    " + escape(", ".join(token.strip() or repr(token) for token, _ in card.promotes)))
     console.print("  suppresses  " + escape(", ".join(token.strip() or repr(token) for token, _ in card.suppresses)))
+
+
+@show.register
+def show_atlas(atlas: Atlas) -> None:
+    said = atlas.provenance
+    console.print(
+        f"[bold]{escape(str(atlas.folder))}[/]: {said['layers'] * said['d_mlp']:,} neurons of {escape(said['model'])} {short(said['weights'])}, over "
+        f"{said['tokens']:,} tokens of {escape(said['text'])}\n"
+    )
+    show(
+        atlas.query(
+            "SELECT layer, avg(firing_rate) AS firing, avg(dead::INT) AS dead, avg(always_on::INT) AS always_on, "
+            "median(cosine) AS cosine, avg(agrees::INT) AS agrees FROM neurons GROUP BY layer ORDER BY layer"
+        )
+    )
+    console.print("\n[dim]agrees: the value's first token is the one that followed its first trigger[/]")
+
+
+@show.register
+def show_found(found: Found) -> None:
+    console.print(f"[bold]{escape(found.word)}[/] in {escape(found.model)}\n")
+    for title, rows in (("promoted by", found.promoted_by), ("fires", found.fires)):
+        table = Table(
+            title,
+            *(name for name in (rows[0] if rows else {}) if name not in ("name", "layer", "neuron")),
+            box=None,
+            header_style="dim",
+        )
+        for row in rows:
+            table.add_row(row["name"], *(_cell(value) for name, value in row.items() if name not in ("name", "layer", "neuron")))
+        console.print(table if rows else f"[dim]{title}: none[/]")
+        console.print()
+
+
+@show.register
+def show_rows(found: Rows) -> None:
+    table = Table(*found.columns, box=None, header_style="dim")
+    for row in found.rows[:200]:
+        table.add_row(*(escape(_cell(value)) for value in row))
+    console.print(table)
+    if len(found.rows) > 200:
+        console.print(f"[dim]… and {len(found.rows) - 200:,} more; --json has them all[/]")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @show.register

@@ -19,6 +19,7 @@ from torch.nn.functional import cosine_similarity
 
 from loci.errors import ModelError
 from loci.model import Model, Weights
+from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
 from loci.survey import FiringRate, TopTriggers, sample_text, survey
 
@@ -174,13 +175,14 @@ def _named(weights: Weights, best: torch.return_types.topk) -> Scored:
 
 
 @torch.no_grad()
-def project(weights: Weights, vector: Float[Tensor, " d_model"]) -> Float[Tensor, " d_vocab"]:
-    """A residual direction in the vocabulary: through the final norm's centring and gain, without its scale and bias."""
+def project(weights: Weights, vectors: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
+    """Residual directions in the vocabulary: through the final norm's centring and gain, without its scale and bias."""
     gain, _, centres = weights.norm("final_norm")
-    vector = vector.to(weights.dtype)
-    return (weights.W_U @ (gain * (vector - vector.mean() if centres else vector))).float()
+    vectors = vectors.to(weights.dtype)
+    centred = vectors - vectors.mean(-1, keepdim=True) if centres else vectors
+    return ((gain * centred) @ weights.W_U.T).float()
 
 
 def _trigger(model: Model, text: str, position: int, value: float) -> Trigger:
-    start, end = model.tokenize(text).offsets[position]
+    start, end = tokenize(model.tokenizer, text, None, model.bos).offsets[position]
     return Trigger(text[:start], text[start:end], text[end:], value)

@@ -1,0 +1,123 @@
+"""loci atlas: the book of all neurons, to build, to search and to ask."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import JSON, SEED, bar, finish
+from loci.cli.opening import Opening, opens
+from loci.errors import FactError
+
+app = typer.Typer(help="The book of all neurons: build it, find neurons by words, show one, ask in SQL.", no_args_is_help=True)
+FOLDER = Annotated[Path, typer.Argument(help="an atlas")]
+
+
+@app.command("build")
+@opens()
+def build(
+    out: Annotated[Path, typer.Option("--out", "-o", help="a new folder, or one with a half-built atlas")],
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", help="the text: .txt, .jsonl, .parquet or a dataset's folder; the embedded one by default"),
+    ] = None,
+    tokens: Annotated[int | None, typer.Option(help="stop after about so many tokens")] = None,
+    batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 2048,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+) -> None:
+    """Read all neurons of a model over a text, and write the tables. Stopped with Ctrl-C, it goes on where it was when called again.
+
+    Examples:
+
+        loci atlas build -o demo-atlas
+
+        loci atlas build -m gpt2 --text wiki.jsonl --tokens 1000000 -o gpt2-atlas
+    """
+    from loci.facts import corpus
+    from loci.reading import build_atlas, open_atlas
+    from loci.survey import read_texts
+
+    opened = opening.open()
+    if text is not None:
+        read_texts(text)
+    with bar("reading neurons") as progress:
+        build_atlas(
+            opened,
+            (lambda: read_texts(text)) if text else corpus,
+            out,
+            source=f"{text.name} ({text.stat().st_size:,} bytes)" if text else "the embedded text",
+            limit=tokens,
+            budget=batch_tokens,
+            progress=progress,
+        )
+    finish(open_atlas(out), json=json)
+
+
+@app.command("find")
+def find(
+    folder: FOLDER,
+    word: Annotated[str, typer.Argument(help="a word")],
+    top: Annotated[int, typer.Option(help="how many neurons of each kind")] = 20,
+    layer: Annotated[int | None, typer.Option(help="of this layer alone")] = None,
+    cosine: Annotated[str, typer.Option(help="key·value cosine, as LOW:HIGH")] = "-1:1",
+    rate: Annotated[str, typer.Option(help="firing rate, as LOW:HIGH")] = "0:1",
+    json: JSON = False,
+) -> None:
+    """Neurons that promote a word, and neurons that fire at it.
+
+    Examples:
+
+        loci atlas find demo-atlas basketball
+
+        loci atlas find demo-atlas basketball --layer 0 --rate 0:0.01
+    """
+    from loci.reading import open_atlas
+
+    finish(open_atlas(folder).find(word, top=top, layer=layer, cosine=_range(cosine), rate=_range(rate)), json=json)
+
+
+@app.command("show")
+def show(
+    folder: FOLDER,
+    neuron: Annotated[str, typer.Argument(help="its name, as L3N512")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="write its card: .html or .json")] = None,
+    json: JSON = False,
+) -> None:
+    """A neuron's card from the atlas; no model is opened.
+
+    Example:
+
+        loci atlas show demo-atlas L1N37
+    """
+    from loci.reading import open_atlas
+
+    card = open_atlas(folder).card(neuron)
+    if out is not None:
+        from loci.report import save_card
+
+        save_card(card, out)
+    finish(card, json=json)
+
+
+@app.command("query")
+def query(folder: FOLDER, sql: Annotated[str, typer.Argument(help="one SELECT")], json: JSON = False) -> None:
+    """Ask in SQL (DuckDB), reading only: tables neurons, values, triggers, histograms.
+
+    Example:
+
+        loci atlas query demo-atlas "SELECT layer, avg(firing_rate) FROM neurons GROUP BY layer ORDER BY layer"
+    """
+    from loci.reading import open_atlas
+
+    finish(open_atlas(folder).query(sql), json=json)
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise FactError(f"{text!r} is no range: expected LOW:HIGH, as in 0:0.01") from None

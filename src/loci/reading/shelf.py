@@ -1,0 +1,206 @@
+"""An atlas taken from the shelf: find neurons by words, show one, ask in SQL.
+
+    atlas = open_atlas("demo-atlas")
+    atlas.find("basketball")                         # neurons that promote it, and neurons that fire at it
+    atlas.card("L1N37")
+    atlas.query("SELECT layer, count(*) FROM neurons WHERE dead GROUP BY layer")
+
+Nothing is loaded but what a question needs: tables sorted by word are looked up by their row groups' ranges. Questions only read: a
+statement that writes is refused, and no file outside the atlas can be reached.
+"""
+
+import difflib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from loci.errors import ModelError
+from loci.reading.atlas import CHECKPOINT, PROVENANCE, quoted
+from loci.reading.read import NEURON, NeuronCard, Trigger
+
+TABLES = ("neurons", "values", "triggers", "histograms")
+
+
+@dataclass(frozen=True)
+class Found:
+    """Neurons that a word leads to, the strongest first: those whose values promote it, and those it fires."""
+
+    model: str
+    word: str
+    promoted_by: tuple[dict[str, Any], ...]
+    fires: tuple[dict[str, Any], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys(row["name"] for row in (*self.promoted_by, *self.fires)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.atlas_find/1",
+            "model": self.model,
+            "word": self.word,
+            "promoted_by": list(self.promoted_by),
+            "fires": list(self.fires),
+        }
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The answer to a question in SQL."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema": "loci.atlas_query/1", "columns": list(self.columns), "rows": [list(row) for row in self.rows]}
+
+
+def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
+    """The atlas in a folder; with a `fingerprint`, only that of these weights.
+
+    Raises `ModelError` where there is none, where it is half-built or broken, or where it is another model's.
+    """
+    folder = Path(folder)
+    if not (folder / PROVENANCE).exists():
+        half = (folder / CHECKPOINT).exists()
+        raise ModelError(
+            f"{folder}: the atlas is half-built; build it again with the same text and it goes on"
+            if half
+            else f"{folder}: there is no atlas"
+        )
+    try:
+        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / PROVENANCE}: cannot be read ({error})") from None
+    if not isinstance(provenance, dict) or provenance.get("schema") != "loci.atlas/1":
+        raise ModelError(f"{folder}: {PROVENANCE} is not that of an atlas")
+    missing = [name for name in TABLES if not (folder / f"{name}.parquet").exists()]
+    if missing:
+        raise ModelError(f"{folder}: the atlas lacks {', '.join(missing)}.parquet; build it again")
+    if fingerprint is not None and provenance["weights"] != fingerprint:
+        raise ModelError(f"{folder} is the atlas of other weights ({provenance['model']}, {provenance['weights'][:15]}…)")
+    return Atlas(folder, provenance)
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A finished atlas on disk."""
+
+    folder: Path
+    provenance: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.provenance, "folder": str(self.folder)}
+
+    @cached_property
+    def _database(self) -> Any:
+        try:
+            duckdb = import_module("duckdb")
+        except ImportError:
+            raise ModelError("an atlas needs loci-lm[tables]") from None
+        connection = duckdb.connect()
+        try:
+            for name in TABLES:
+                connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({quoted(self.folder / f'{name}.parquet')})")
+        except duckdb.Error as error:
+            raise ModelError(f"{self.folder}: the atlas is broken ({_first(error)}); build it again") from None
+        connection.execute(f"SET allowed_directories=[{quoted(self.folder)}]")
+        connection.execute("SET enable_external_access=false")
+        connection.execute("SET lock_configuration=true")
+        return connection
+
+    def query(self, sql: str) -> Rows:
+        """Ask in SQL over the tables. Raises `ModelError` for what is no single SELECT, or what DuckDB does not understand."""
+        database, duckdb = self._database, import_module("duckdb")
+        try:
+            statements = database.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise ModelError("an atlas is only read: ask with one SELECT")
+            answer = database.execute(statements[0])
+            return Rows(tuple(column[0] for column in answer.description), tuple(answer.fetchall()))
+        except duckdb.Error as error:
+            raise ModelError(f"the question cannot be answered: {_first(error)} (tables: {', '.join(TABLES)})") from None
+
+    def find(
+        self,
+        word: str,
+        *,
+        top: int = 20,
+        layer: int | None = None,
+        cosine: tuple[float, float] = (-1.0, 1.0),
+        rate: tuple[float, float] = (0.0, 1.0),
+    ) -> Found:
+        """Neurons whose values promote a word, by rank and score, and neurons that are largest at it, by how many of their triggers are.
+
+        Filters: one layer, a range of key·value cosines, a range of firing rates. Raises `ModelError` for a word that nowhere occurs.
+        """
+        wanted = word.strip().casefold()
+        bounds = [f"n.cosine BETWEEN {cosine[0]:f} AND {cosine[1]:f}", f"n.firing_rate BETWEEN {rate[0]:f} AND {rate[1]:f}"]
+        where = " AND ".join(bounds + ([] if layer is None else [f"n.layer = {int(layer)}"]))
+        said = quoted(wanted)
+        promoted = self._named(
+            f"SELECT n.layer, n.neuron, min(v.rank) AS rank, max(v.score) AS score, n.cosine, n.firing_rate "
+            f"FROM (SELECT * FROM values WHERE word = {said} AND side = 'promotes') v JOIN neurons n USING (layer, neuron) WHERE {where} "
+            f"GROUP BY ALL ORDER BY rank, score DESC LIMIT {int(top)}"
+        )
+        fires = self._named(
+            f"SELECT n.layer, n.neuron, count(*) AS triggers, max(t.activation) AS activation, n.cosine, n.firing_rate "
+            f"FROM (SELECT * FROM triggers WHERE word = {said}) t JOIN neurons n USING (layer, neuron) WHERE {where} "
+            f"GROUP BY ALL ORDER BY triggers DESC, activation DESC LIMIT {int(top)}"
+        )
+        if not promoted and not fires and not self._occurs(said):
+            raise ModelError(f"no neuron promotes {word!r} or fires at it{self._suggestion(wanted)}")
+        return Found(self.provenance["model"], wanted, promoted, fires)
+
+    def card(self, name: str) -> NeuronCard:
+        """A neuron as `loci read` shows it, from the tables. Raises `ModelError` for a neuron that is not there."""
+        match = NEURON.fullmatch(name.strip())
+        layer, neuron = (int(match[1]), int(match[3])) if match and match[2] is None else (-1, -1)
+        at = f"layer = {layer} AND neuron = {neuron}"
+        facts = self._dicts(f"SELECT * FROM neurons WHERE {at}")
+        if not facts:
+            last = f"L{self.provenance['layers'] - 1}N{self.provenance['d_mlp'] - 1}"
+            raise ModelError(f"{name!r}: this atlas has L0N0 … {last}")
+        values = self._dicts(f"SELECT side, token, score FROM values WHERE {at} ORDER BY rank")
+        triggers = self._dicts(f"SELECT before, token, after, activation FROM triggers WHERE {at} ORDER BY rank")
+        return NeuronCard(
+            model=self.provenance["model"],
+            bos=self.provenance["bos"],
+            layer=layer,
+            neuron=neuron,
+            expert=None,
+            promotes=tuple((row["token"], row["score"]) for row in values if row["side"] == "promotes"),
+            suppresses=tuple((row["token"], row["score"]) for row in values if row["side"] == "suppresses"),
+            **{name: facts[0][name] for name in ("cosine", "key_norm", "value_norm", "threshold", "firing_rate")},
+            triggers=tuple(Trigger(**row) for row in triggers),
+            tokens=self.provenance["tokens"],
+        )
+
+    def _named(self, sql: str) -> tuple[dict[str, Any], ...]:
+        return tuple({"name": f"L{row['layer']}N{row['neuron']}", **row} for row in self._dicts(sql))
+
+    def _dicts(self, sql: str) -> list[dict[str, Any]]:
+        answer = self.query(sql)
+        return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+    def _occurs(self, said: str) -> bool:
+        """Whether the word is in the tables at all, filters aside."""
+        return bool(
+            self.query(
+                f"SELECT 1 FROM values WHERE word = {said} UNION ALL SELECT 1 FROM triggers WHERE word = {said} LIMIT 1"
+            ).rows
+        )
+
+    def _suggestion(self, word: str) -> str:
+        words = [row[0] for row in self.query("SELECT DISTINCT word FROM values UNION SELECT DISTINCT word FROM triggers").rows]
+        near = difflib.get_close_matches(word, words, n=3, cutoff=0.6)
+        return f"; near it: {', '.join(near)}" if near else ""
+
+
+def _first(error: Exception) -> str:
+    """The first line of DuckDB's message."""
+    return str(error).splitlines()[0]

@@ -1,0 +1,82 @@
+"""What the weights alone say of all neurons of a layer: how key and value lie, and what each value promotes.
+
+    cosine = cos(key, value)     near −1 erases what it finds ("memory management"), near 1 amplifies it
+    scores = W_U (γ ⊙ (v − v̄))   through the final norm's centring and gain, without its scale: they rank tokens, they are no logits
+
+In a gated MLP the key is the gate's row, and the up projection's row scales the neuron: `up_cosine` is between that row and the value, and
+`gate_up_cosine` between both rows. Sources: Geva et al. 2021, 2022; Elhage et al. 2021 (memory management).
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from loci.model import Weights
+from loci.reading.read import project
+
+BLOCK = 2**24
+"""Scores held at a time, neurons × tokens: 64 MiB."""
+
+
+class Promoted(NamedTuple):
+    """The tokens at both ends of the values' projections, and how much of a softmax over them the first takes."""
+
+    promotes: Int[Tensor, "neuron top"]
+    promoted: Float[Tensor, "neuron top"]
+    suppresses: Int[Tensor, "neuron top"]
+    suppressed: Float[Tensor, "neuron top"]
+    peak: Float[Tensor, " neuron"]
+
+
+def written(weights: Weights, layer: int) -> Float[Tensor, "neuron d_model"]:
+    """The values of a layer, a row each; through the gain of a norm behind the MLP, where a family has one."""
+    values = weights.W_down(layer).float().T
+    return values * weights.norm("mlp_post", layer).gain.float() if weights.layout.mlp_post else values
+
+
+@torch.no_grad()
+def lie(weights: Weights, layer: int) -> dict[str, Float[Tensor, " neuron"]]:
+    """Cosines and norms of a layer's keys and values, and the thresholds (biases times −1)."""
+    key, value = weights.W_key(layer).float(), weights.W_down(layer).float().T
+    found = {
+        "cosine": cosine_similarity(key, value),
+        "key_norm": key.norm(dim=1),
+        "value_norm": value.norm(dim=1),
+        "threshold": -weights.b_key(layer).float(),
+    }
+    if weights.gated:
+        up = weights.W_up(layer).float()
+        found |= {"up_cosine": cosine_similarity(up, value), "gate_up_cosine": cosine_similarity(key, up)}
+    return {name: tensor.cpu() for name, tensor in found.items()}
+
+
+@torch.no_grad()
+def promoted_by(weights: Weights, layer: int, top: int = 10) -> Promoted:
+    """What all values of a layer promote and suppress, in blocks: never neurons × vocabulary at once."""
+    parts = [_ends(scores, top) for scores in _projections(weights, written(weights, layer))]
+    return Promoted(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
+
+
+def _projections(weights: Weights, values: Float[Tensor, "neuron d_model"]) -> Iterator[Float[Tensor, "some d_vocab"]]:
+    for some in values.split(max(1, BLOCK // weights.d_vocab)):
+        yield project(weights, some)
+
+
+def _ends(scores: Float[Tensor, "some d_vocab"], top: int) -> Promoted:
+    most, least = scores.topk(top), scores.topk(top, largest=False)
+    peak = (most.values[:, 0] - scores.logsumexp(-1)).exp()
+    return Promoted(most.indices, most.values, least.indices, least.values, peak)
+
+
+@torch.no_grad()
+def nearest(weights: Weights, layer: int, neuron: int, count: int = 5, side: str = "value") -> list[tuple[int, float]]:
+    """The neurons of a layer whose values (or keys) point most nearly the same way, with their cosines."""
+    rows = written(weights, layer) if side == "value" else weights.W_key(layer).float()
+    cosines = cosine_similarity(rows, rows[neuron][None])
+    cosines[neuron] = -torch.inf
+    best = cosines.topk(min(count, len(rows) - 1))
+    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
