@@ -25,14 +25,15 @@ from loci.files import check_writable, write_aside
 from loci.model import Model
 from loci.model.tokens import Tokens, tokenize
 from loci.progress import Progress, silent
-from loci.reading.values import lie, promoted_by
+from loci.reading.values import Promoted, lie, promoted_by
 from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, survey
 
 TRIGGERS, TOKENS = 8, 10
 QUANTILES = (0.5, 0.9, 0.99)
 THINNED = 8
 """Histograms count every so manyth text: they show a shape, and cost as much as all else if they count every token."""
-PROVENANCE, CHECKPOINT = "provenance.json", "survey.safetensors"
+TABLES = ("neurons", "values", "triggers", "histograms")
+PROVENANCE, CHECKPOINT, SOURCE = "provenance.json", "survey.safetensors", "source.txt"
 Columns = dict[str, list[Any]]
 
 
@@ -65,30 +66,17 @@ def build_atlas(
     found = {layer: _Layer(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)}
     needed = {int(text) for layer in found.values() for text in layer.triggers.places[..., 0].flatten().unique()}
     read = {i: _Text(model, text) for i, text in enumerate(texts()) if i in needed}
-    neurons: Columns = {}
-    values: Columns = {}
-    triggers: Columns = {}
-    histograms: Columns = {}
     for layer, gathered in found.items():
         best = promoted_by(model, layer, min(TOKENS, model.d_vocab))
-        following = _triggers(triggers, layer, gathered, read)
-        _values(values, layer, best, model)
-        _neurons(
-            neurons,
-            layer,
-            gathered,
-            model,
-            best.peak,
-            [a == b for a, b in zip(best.promotes[:, 0].tolist(), following, strict=True)],
-        )
-        _extend(histograms, layer=[layer] * model.d_mlp, neuron=range(model.d_mlp), counts=gathered.histogram.counts.tolist())
-    for name, columns, order in (
-        ("neurons", neurons, ""),
-        ("values", values, "word"),
-        ("triggers", triggers, "word"),
-        ("histograms", histograms, ""),
-    ):
-        store.write(columns, folder / f"{name}.parquet", order)
+        triggers, following = _triggers(layer, gathered, read)
+        agrees = [first == next for first, next in zip(best.promotes[:, 0].tolist(), following, strict=True)]
+        store.add("triggers", triggers)
+        store.add("values", _values(layer, best, model))
+        store.add("neurons", _neurons(layer, gathered, model, peak=best.peak.tolist(), agrees=agrees))
+        counts = gathered.histogram.counts.tolist()
+        store.add("histograms", {"layer": [layer] * model.d_mlp, "neuron": list(range(model.d_mlp)), "counts": counts})
+    for name in TABLES:
+        store.write(name, folder / f"{name}.parquet")
     provenance = {
         "schema": "loci.atlas/1",
         "model": model.name,
@@ -105,7 +93,8 @@ def build_atlas(
     }
     with write_aside(folder / PROVENANCE) as aside:
         aside.write_text(json.dumps(provenance, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    (folder / CHECKPOINT).unlink()
+    for left in (CHECKPOINT, SOURCE):
+        (folder / left).unlink()
     return folder
 
 
@@ -145,37 +134,42 @@ def word_at(text: str, start: int, end: int) -> str:
     return text[start:end].strip().casefold()
 
 
-def _triggers(columns: Columns, layer: int, gathered: _Layer, read: dict[int, _Text]) -> list[int]:
-    """A row for each place where a neuron fires; returns the token that followed the first one (−1 for none)."""
+def _triggers(layer: int, gathered: _Layer, read: dict[int, _Text]) -> tuple[Columns, list[int]]:
+    """A row for each place where a neuron fires; and the token that followed each neuron's first one (−1 for none)."""
     activations, places = gathered.triggers.values.T.tolist(), gathered.triggers.places.transpose(0, 1).tolist()
-    followed = []
+    rows, followed = [], [-1] * len(activations)
     for neuron, (row, at) in enumerate(zip(activations, places, strict=True)):
-        first = -1
         for rank, (activation, (text, position)) in enumerate(zip(row, at, strict=True)):
             if activation <= 0:
                 break
             before, token, after, word, following = read[text].at(position)
-            first = following if rank == 0 else first
-            _extend(columns, word=[word], layer=[layer], neuron=[neuron], rank=[rank], text=[text], position=[position])
-            _extend(columns, before=[before[-200:]], token=[token], after=[after[:100]], activation=[activation])
-        followed.append(first)
-    return followed
+            rows.append((word, layer, neuron, rank, text, position, before[-200:], token, after[:100], activation))
+            followed[neuron] = following if rank == 0 else followed[neuron]
+    names = ("word", "layer", "neuron", "rank", "text", "position", "before", "token", "after", "activation")
+    return {name: [row[i] for row in rows] for i, name in enumerate(names)}, followed
 
 
-def _values(columns: Columns, layer: int, best: Any, model: Model) -> None:
+def _values(layer: int, best: Promoted, model: Model) -> Columns:
     """A row for each token at either end of a value's projection."""
-    for side, ids, scores in (("promotes", best.promotes, best.promoted), ("suppresses", best.suppresses, best.suppressed)):
-        names = {i: model.token_text(i) for i in ids.unique().tolist()}
-        tokens = [names[i] for i in ids.flatten().tolist()]
-        count, top = ids.shape
-        _extend(columns, word=[token.strip().casefold() for token in tokens], layer=[layer] * len(tokens))
-        _extend(columns, neuron=torch.arange(count).repeat_interleave(top).tolist(), side=[side] * len(tokens))
-        _extend(
-            columns, rank=list(range(top)) * count, token_id=ids.flatten().tolist(), token=tokens, score=scores.flatten().tolist()
-        )
+    ids = torch.cat([best.promotes, best.suppresses], 1)
+    scores = torch.cat([best.promoted, best.suppressed], 1)
+    texts = {i: model.token_text(i) for i in ids.unique().tolist()}
+    count, top = best.promotes.shape
+    tokens = [texts[i] for i in ids.flatten().tolist()]
+    return {
+        "word": [token.strip().casefold() for token in tokens],
+        "layer": [layer] * len(tokens),
+        "neuron": torch.arange(count).repeat_interleave(2 * top).tolist(),
+        "side": (["promotes"] * top + ["suppresses"] * top) * count,
+        "rank": [*range(top), *range(top)] * count,
+        "token_id": ids.flatten().tolist(),
+        "token": tokens,
+        "score": scores.flatten().tolist(),
+    }
 
 
-def _neurons(columns: Columns, layer: int, gathered: _Layer, model: Model, peak: torch.Tensor, agrees: list[bool]) -> None:
+def _neurons(layer: int, gathered: _Layer, model: Model, **more: list[Any]) -> Columns:
+    """A row for each neuron; what has no value (the kurtosis of a neuron that never fires) is null."""
     rate, moments, extremes = gathered.rate.rate, gathered.moments, gathered.extremes
     numbers = {
         **lie(model, layer),
@@ -186,17 +180,10 @@ def _neurons(columns: Columns, layer: int, gathered: _Layer, model: Model, peak:
         "min": extremes.low,
         "max": extremes.high,
         **{f"q{round(100 * q)}": gathered.histogram.quantile(q) for q in QUANTILES},
-        "peak": peak,
     }
-    _extend(
-        columns, layer=[layer] * model.d_mlp, neuron=range(model.d_mlp), **{name: t.float().tolist() for name, t in numbers.items()}
-    )
-    _extend(columns, dead=(rate == 0).tolist(), always_on=(rate == 1).tolist(), agrees=agrees)
-
-
-def _extend(columns: Columns, **new: Iterable[Any]) -> None:
-    for name, values in new.items():
-        columns.setdefault(name, []).extend(values)
+    columns = {name: [x if x == x else None for x in tensor.float().tolist()] for name, tensor in numbers.items()}
+    flags = {"dead": (rate == 0).tolist(), "always_on": (rate == 1).tolist()}
+    return {"layer": [layer] * model.d_mlp, "neuron": list(range(model.d_mlp)), **columns, **flags, **more}
 
 
 def _check_folder(folder: Path, model: Model, source: str) -> None:
@@ -204,11 +191,11 @@ def _check_folder(folder: Path, model: Model, source: str) -> None:
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if PROVENANCE in there:
         raise OutputError(f"{folder}: there is a finished atlas in it; name a new folder, or delete it")
-    strange = there - {CHECKPOINT, "neurons.parquet", "values.parquet", "triggers.parquet", "histograms.parquet", "source.txt"}
+    strange = there - {CHECKPOINT, SOURCE, *(f"{name}.parquet" for name in TABLES)}
     if strange:
         raise OutputError(f"{folder}: there are other files in it ({', '.join(sorted(strange)[:3])}); name a new folder")
     check_writable(folder / PROVENANCE)
-    note = folder / "source.txt"
+    note = folder / SOURCE
     if note.exists() and note.read_text(encoding="utf-8") != source:
         raise OutputError(
             f"{folder}: a half-built atlas of another text is in it ({note.read_text(encoding='utf-8')}); name a new folder"
@@ -225,15 +212,18 @@ class _Tables:
     """Tables to Parquet, sorted by DuckDB. Raises `OutputError` where the extra is missing."""
 
     def __init__(self) -> None:
+        self.parts: dict[str, list[Any]] = {}
         try:
             self.duckdb, self.arrow = import_module("duckdb"), import_module("pyarrow")
         except ImportError:
             raise OutputError("an atlas needs loci-lm[tables]") from None
 
-    def write(self, columns: Columns, path: Path, order: str) -> None:
-        table = self.arrow.table(columns)
+    def add(self, name: str, columns: Columns) -> None:
+        self.parts.setdefault(name, []).append(self.arrow.table(columns))
+
+    def write(self, name: str, path: Path) -> None:
+        """Sorted by all columns from the left: by word where a table begins with one."""
         connection = self.duckdb.connect()
-        connection.register("rows", table)
+        connection.register("rows", self.arrow.concat_tables(self.parts.pop(name)))
         with write_aside(path) as aside:
-            sorting = f"ORDER BY {order}, layer, neuron, rank" if order else ""
-            connection.execute(f"COPY (SELECT * FROM rows {sorting}) TO {quoted(aside)} (FORMAT parquet, ROW_GROUP_SIZE 65536)")
+            connection.execute(f"COPY (SELECT * FROM rows ORDER BY ALL) TO {quoted(aside)} (FORMAT parquet, ROW_GROUP_SIZE 65536)")

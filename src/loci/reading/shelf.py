@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from loci.errors import ModelError
-from loci.reading.atlas import CHECKPOINT, PROVENANCE, quoted
+from loci.reading.atlas import CHECKPOINT, PROVENANCE, TABLES, quoted
 from loci.reading.read import NEURON, NeuronCard, Trigger
-
-TABLES = ("neurons", "values", "triggers", "histograms")
 
 
 @dataclass(frozen=True)

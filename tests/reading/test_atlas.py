@@ -1,0 +1,180 @@
+"""The atlas against brute force and dense products; what is broken, half-built or foreign is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+import torch
+from tests.model.families import make
+
+from loci.errors import ModelError, OutputError
+from loci.model import Model
+from loci.reading import build_atlas, open_atlas, project, promoted_by, read
+from loci.reading.atlas import CHECKPOINT, PROVENANCE, word_at
+from loci.reading.values import BLOCK, lie, nearest, written
+from loci.survey import sample_text
+
+
+@pytest.fixture(scope="module")
+def texts(demo: Model) -> list[str]:
+    return sample_text(demo, 12_000)
+
+
+@pytest.fixture(scope="module")
+def folder(demo: Model, texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_atlas(demo, lambda: iter(texts), tmp_path_factory.mktemp("atlases") / "demo", source="a sample")
+
+
+@torch.no_grad()
+def test_triggers_and_rates_against_brute_force(demo: Model, texts: list[str], folder: Path) -> None:
+    """Every text run by itself: the largest activation of each, and where."""
+    atlas, best, fired, count = open_atlas(folder), [], 0, 0
+    for number, text in enumerate(texts):
+        act = demo.read(demo.ids([demo.tokenize(text).ids]), "mlp_act.2")["mlp_act.2"][0, 1:]
+        best.append((act.max(0).values, act.argmax(0) + 1, number))
+        fired, count = fired + (act > 0).sum(0), count + len(act)
+    assert atlas.provenance["tokens"] == count
+    rows = atlas.query("SELECT neuron, firing_rate FROM neurons WHERE layer = 2 ORDER BY neuron").rows
+    torch.testing.assert_close(torch.tensor([rate for _, rate in rows]), (fired / count), atol=1e-4, rtol=0)
+    for neuron in (0, 7, 500, 1023):
+        expected = sorted((-float(values[neuron]), number, int(at[neuron])) for values, at, number in best)
+        found = atlas.query(
+            f"SELECT activation, text, position FROM triggers WHERE layer = 2 AND neuron = {neuron} ORDER BY rank"
+        ).rows
+        assert len(found) == sum(value < 0 for value, *_ in expected[:8])
+        for (activation, text, position), (value, _, _) in zip(found, expected, strict=False):
+            assert activation == pytest.approx(-value, abs=1e-4)
+            assert float(best[text][0][neuron]) == pytest.approx(activation, abs=1e-4)
+            assert int(best[text][1][neuron]) == position
+
+
+def test_projections_are_the_dense_product(demo: Model, folder: Path) -> None:
+    gain, _, _ = demo.norm("final_norm")
+    values = demo.W_down(3).T
+    dense = (gain * (values - values.mean(1, keepdim=True))) @ demo.W_U.T
+    found, rows = promoted_by(demo, 3, 5), open_atlas(folder)
+    torch.testing.assert_close(found.promoted, dense.topk(5).values, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.suppressed, dense.topk(5, largest=False).values, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.peak, dense.softmax(-1).max(-1).values, atol=1e-6, rtol=1e-4)
+    said = rows.query("SELECT token_id FROM values WHERE layer = 3 AND neuron = 9 AND side = 'promotes' ORDER BY rank LIMIT 5").rows
+    assert [row[0] for row in said] == dense[9].topk(5).indices.tolist()
+    assert BLOCK < 50_257 * 3_072, "a block is less than all neurons of a GPT-2 times its vocabulary"
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "pythia"])
+def test_other_families(name: str, demo: Model, texts: list[str], tmp_path: Path) -> None:
+    model = make(name, demo)
+    atlas = open_atlas(build_atlas(model, lambda: texts[:300], tmp_path / name, source="x"), model.fingerprint)
+    card, alone = atlas.card("L1N7"), read(model, "L1N7", texts[:300])
+    assert [token for token, _ in card.promotes] == [token for token, _ in alone.promotes]
+    assert card.firing_rate == pytest.approx(alone.firing_rate, abs=1e-4)
+    assert [t.activation for t in card.triggers] == pytest.approx([t.activation for t in alone.triggers[:8]], rel=1e-3, abs=1e-5)
+    assert set(lie(model, 0)) >= ({"up_cosine", "gate_up_cosine"} if model.gated else {"cosine"})
+    torch.testing.assert_close(project(model, written(model, 1)[7]), project(model, written(model, 1))[7], atol=1e-5, rtol=1e-5)
+
+
+def test_mixtures_have_no_single_neurons(demo: Model, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="mixtures"):
+        build_atlas(make("mixtral", demo), lambda: ["x"], tmp_path / "a", source="x")
+
+
+def test_find_leads_to_the_neurons_of_a_word(folder: Path) -> None:
+    """By plain Parquet and DuckDB alone, as anyone would look it up."""
+    atlas = open_atlas(folder)
+    found = atlas.find("Basketball ", top=5)
+    rows = pq.read_table(folder / "values.parquet").to_pylist()
+    there = sorted(
+        (r["rank"], -r["score"], f"L{r['layer']}N{r['neuron']}")
+        for r in rows
+        if r["word"] == "basketball" and r["side"] == "promotes"
+    )
+    assert [row["name"] for row in found.promoted_by] == [name for *_, name in there][:5]
+    fires = duckdb.sql(f"SELECT count(*) FROM read_parquet('{folder}/triggers.parquet') WHERE word = 'basketball'").fetchall()[0]
+    assert sum(row["triggers"] for row in atlas.find("basketball", top=10**6).fires) == fires[0]
+    filtered = atlas.find("basketball", layer=4, cosine=(0, 1), rate=(0, 0.5))
+    assert all(row["layer"] == 4 and row["cosine"] >= 0 and row["firing_rate"] <= 0.5 for row in filtered.promoted_by)
+    with pytest.raises(ModelError, match=r"near it: .*basketball"):
+        atlas.find("basketbal")
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "word"),
+    [
+        ("Mt. Fuji's top", 4, 6, "fuji"),
+        ("a  b", 1, 3, ""),
+        ("x = 23.", 4, 5, "23"),
+        ("end.", 3, 4, "."),
+        ("Zürich", 1, 3, "zürich"),
+    ],
+)
+def test_whole_words(text: str, start: int, end: int, word: str) -> None:
+    assert word_at(text, start, end) == word
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["DROP VIEW neurons", "COPY neurons TO 'x.parquet'", "SELECT 1; SELECT 2", "", "SET threads=1", "CREATE TABLE t AS SELECT 1"],
+)
+def test_questions_only_read(folder: Path, sql: str) -> None:
+    with pytest.raises(ModelError, match="only read"):
+        open_atlas(folder).query(sql)
+
+
+def test_questions_stay_inside_the_atlas(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ModelError, match="cannot be answered"):
+        open_atlas(folder).query(f"SELECT * FROM read_csv('{tmp_path}/secret.csv')")
+    with pytest.raises(ModelError, match="tables: neurons"):
+        open_atlas(folder).query("SELECT nothing FROM neurons")
+
+
+def test_a_stopped_build_goes_on(demo: Model, texts: list[str], folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "half"
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_atlas(demo, lambda: iter(texts), place, source="a sample", progress=stop)
+    with pytest.raises(OutputError, match="another text"):
+        build_atlas(demo, lambda: iter(texts), place, source="another sample")
+    build_atlas(demo, lambda: iter(texts), place, source="a sample")
+    for name in ("neurons", "values", "triggers", "histograms"):
+        assert pq.read_table(place / f"{name}.parquet").equals(pq.read_table(folder / f"{name}.parquet")), name
+    with pytest.raises(OutputError, match="finished atlas"):
+        build_atlas(demo, lambda: iter(texts), place, source="a sample")
+
+
+def test_broken_and_foreign_atlases(folder: Path, tiny: Model, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no atlas"):
+        open_atlas(tmp_path)
+    with pytest.raises(ModelError, match="other weights"):
+        open_atlas(folder, tiny.fingerprint)
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / "values.parquet").write_bytes(b"PAR1nothing")
+    with pytest.raises(ModelError, match="broken"):
+        open_atlas(broken).find("basketball")
+    (broken / "values.parquet").unlink()
+    with pytest.raises(ModelError, match=r"lacks values\.parquet"):
+        open_atlas(broken)
+    (broken / PROVENANCE).write_text(json.dumps({"schema": "other"}))
+    with pytest.raises(ModelError, match="not that of an atlas"):
+        open_atlas(broken)
+    (broken / PROVENANCE).rename(broken / CHECKPOINT)
+    with pytest.raises(ModelError, match="half-built"):
+        open_atlas(broken)
+    with pytest.raises(OutputError, match="other files"):
+        build_atlas(tiny, lambda: ["x"], tmp_path, source="x")
+
+
+def test_nearest_neurons(demo: Model) -> None:
+    rows = torch.nn.functional.normalize(demo.W_down(2).T, dim=1)
+    cosines = rows @ rows[5]
+    cosines[5] = -2
+    found = nearest(demo, 2, 5, 3)
+    assert [i for i, _ in found] == cosines.topk(3).indices.tolist()
+    assert [c for _, c in found] == pytest.approx(cosines.topk(3).values.tolist(), abs=1e-5)
