@@ -15,6 +15,7 @@ from loci.cli import (
     lens,
     locate,
     lookup,
+    memories,
     neurons,
     patch,
     probe,
@@ -34,7 +35,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, recall, facts, locate, trace, lens, neurons, routes, probe, lookup, read, edit, audit, sweep, doctor, census):
+for verb in (
+    demo,
+    recall,
+    facts,
+    locate,
+    trace,
+    lens,
+    neurons,
+    routes,
+    probe,
+    lookup,
+    read,
+    memories,
+    edit,
+    audit,
+    sweep,
+    doctor,
+    census,
+):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(patch.app, name="patch")
 app.add_typer(atlas.app, name="atlas")

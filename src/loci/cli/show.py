@@ -26,7 +26,7 @@ from loci.locating.knowledge import FACTORS
 from loci.locating.lens import Word
 from loci.model import Census, Diagnosis
 from loci.patches import Patch, short
-from loci.reading import Atlas, Found, NeuronCard, Rows
+from loci.reading import Atlas, Found, Memories, NeuronCard, Rows
 from loci.report import Story
 from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
 from loci.stats import Estimate
@@ -270,6 +270,32 @@ def show_atlas(atlas: Atlas) -> None:
         )
     )
     console.print("\n[dim]agrees: the value's first token is the one that followed its first trigger[/]")
+
+
+@show.register
+def show_memories(found: Memories) -> None:
+    console.print(f"[bold]Keys and values of {escape(found.model)}[/], {found.neurons} neurons a layer, {found.tokens:,} tokens\n")
+    table = Table(
+        "layer",
+        *(f"{kind} dropped" for kind in found.dropped),
+        "agreement",
+        "chance",
+        "composed",
+        "active",
+        box=None,
+        header_style="dim",
+    )
+    for layer in range(len(found.active)):
+        rows = (
+            *(row[layer] for row in found.dropped.values()),
+            *(getattr(found, name)[layer] for name in ("agreement", "chance", "composed", "active")),
+        )
+        table.add_row(str(layer), *(f"{e.value:+.0%}" if i < len(found.dropped) else f"{e.value:.1%}" for i, e in enumerate(rows)))
+    console.print(table)
+    console.print(
+        "\n[dim]dropped: change of activation at top triggers without that token; agreement: the value's first token is what followed; "
+        "composed: tokens at which no active memory says what the layer says[/]"
+    )
 
 
 @show.register

@@ -15,6 +15,7 @@ from loci.figures.ladder import Ladder, ladder_figure
 from loci.figures.lens import lens_figure
 from loci.figures.locate import located_figure
 from loci.figures.lookup import lookup_figure, part_figure
+from loci.figures.memories import memories_figure
 from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_figure
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
@@ -41,6 +42,7 @@ from loci.locating import (
     TwoTokens,
 )
 from loci.model import Census
+from loci.reading import Memories
 
 IMAGES = (".png", ".svg")
 
@@ -64,6 +66,7 @@ plot.register(Routes, routes_figure)
 plot.register(KnowledgeNeurons, knowledge_figure)
 plot.register(NeuronTrace, neuron_trace_figure)
 plot.register(Lens, lens_figure)
+plot.register(Memories, memories_figure)
 plot.register(Ladder, ladder_figure)
 plot.register(Scorecard, scorecard_figure)
 plot.register(Recall, recall_figure)

@@ -1,0 +1,92 @@
+"""loci directions: what pairs of words have in common, and what adding it to the stream does."""
+
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.opening import Opening, opens
+from loci.errors import FactError
+
+
+@opens()
+def run(
+    pairs: Annotated[list[str] | None, typer.Argument(help='pairs of words or prompts: "woman,man" "queen,king"')] = None,
+    relation: Annotated[
+        str | None, typer.Option("--relation", "-r", help="instead of pairs: answer and subject of all facts of a relation")
+    ] = None,
+    facts: FACTS = None,
+    point: Annotated[str, typer.Option(help="where the words are read: embed, or as in resid_post.3")] = "embed",
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", "-p", help="steer this prompt with the direction; may be said again")
+    ] = None,
+    layer: Annotated[int | None, typer.Option("--layer", "-l", help="add the direction after this layer, to steer")] = None,
+    strength: Annotated[float, typer.Option(help="how many times the direction is added")] = 1.0,
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="add it at all tokens of the prompt, not at the last alone")
+    ] = False,
+    target: Annotated[list[str] | None, typer.Option("--target", "-t", help="a word whose probability is shown")] = None,
+    top: Annotated[int, typer.Option(help="how many tokens to show")] = 10,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """The direction a − b of pairs: do they agree, does it solve held-out analogies, what does it promote. With --layer and
+    --prompt: what adding it changes in the next token, beside random directions of equal norm.
+
+    Examples:
+
+        loci directions "woman,man" "queen,king" "girl,boy"
+
+        loci directions -r country_language --point resid_post.2 --out directions.html
+
+        loci directions "Japan,France" --point resid_post.1 --layer 1 --everywhere -p "The capital of France is" -t Tokyo -t Paris
+    """
+    from loci.reading.directions import direction, directions, steer
+
+    check_out(out)
+    if bool(prompt) != (layer is not None):
+        raise FactError("steering needs both a --prompt and a --layer")
+    if bool(pairs) == bool(relation):
+        raise FactError('say pairs, as in "woman,man" "queen,king", or a --relation of the facts')
+    from loci.facts import known_facts, load_facts
+
+    if relation:
+        world = load_facts(facts) if facts else known_facts()
+        chosen = list(
+            dict.fromkeys(
+                (fact.answer, fact.subject) for fact in world if fact.relation == relation and fact.answer != fact.subject
+            )
+        )
+        if not chosen:
+            raise FactError(f"there is no relation {relation!r}; relations: {', '.join(map(str, world.relations))}")
+    else:
+        chosen = [_pair(text) for text in pairs or ()]
+    opened = opening.open()
+    if prompt and layer is not None:
+        vector = direction(opened, chosen, point=point)
+        with bar("steering") as progress:
+            steered = steer(
+                opened,
+                prompt,
+                vector,
+                layer,
+                strength,
+                everywhere=everywhere,
+                targets=target or (),
+                top=top,
+                seed=seed,
+                progress=progress,
+            )
+        finish(steered, out, json)
+        return
+    finish(directions(opened, chosen, point=point, top=top, seed=seed), out, json)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(parts):
+        raise FactError(f'{text!r} is no pair: expected two words with a comma between them, as in "woman,man"')
+    return parts[0], parts[1]

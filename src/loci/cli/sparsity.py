@@ -1,0 +1,58 @@
+"""loci sparsity: how many neurons are active, and how privileged each basis is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.opening import Opening, opens
+
+
+@opens()
+def run(
+    text: Annotated[
+        Path | None, typer.Option("--text", help="text to run on: .txt, .jsonl, .parquet or a dataset's folder")
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="tokens of the embedded text, where no file is given")] = 20_000,
+    threshold: Annotated[
+        float | None, typer.Option(help="a neuron is active above this; by default 0 with ReLU, else 0.01 of the largest")
+    ] = None,
+    relative: Annotated[
+        bool | None,
+        typer.Option("--relative/--absolute", help="the threshold is a share of the layer's largest at the token, or not"),
+    ] = None,
+    basis: Annotated[bool, typer.Option("--basis", help="kurtosis of each basis beside random rotations, instead")] = False,
+    top: Annotated[int, typer.Option(help="how many tokens to show")] = 10,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Share of active neurons by layer and by token, whether skipping the others changes anything, and the FLOPs it saves.
+
+    Examples:
+
+        loci sparsity
+
+        loci sparsity -m ./my-model --relative --threshold 0.05 --text sentences.txt
+
+        loci sparsity --basis --out basis.html
+    """
+    from loci.reading.basis import bases
+    from loci.reading.sparsity import sparsity
+    from loci.survey import read_texts, sample_text
+
+    check_out(out)
+    texts = list(read_texts(text)) if text else None
+    opened = opening.open()
+    chosen = sample_text(opened, tokens) if texts is None else texts
+    if basis:
+        with bar("kurtosis") as progress:
+            found = bases(opened, chosen, seed=seed, progress=progress)
+        finish(found, out, json)
+        return
+    with bar("counting") as progress:
+        counted = sparsity(opened, chosen, threshold=threshold, relative=relative, top=top, progress=progress)
+    finish(counted, out, json)
