@@ -12,6 +12,7 @@ from loci.errors import FactError, ModelError
 from loci.facts import corpus, find_span
 from loci.model import Model
 from loci.model.tokens import Tokens, check_tokenizer, tokenize
+from loci.survey import sample_text
 
 LINES = [*corpus()[:2000], "Zürich naïve café 東京 🙂 1,234.50"]
 
@@ -160,3 +161,11 @@ def test_models_without_bos_say_so(demo: Model) -> None:
     bare = Model(demo.hf, demo.tokenizer, "demo", bos=False)
     assert (demo.with_bos, bare.with_bos) == (True, False)
     assert bare.tokenize("a man").ids == demo.tokenize("a man").ids[1:]
+
+
+def test_a_space_of_its_own_before_the_first_word_is_text(demo: Model) -> None:
+    """It has no characters in the text, as BOS has none, but is no part of what stands before it."""
+    tokens = demo.tokenize("rye is sold in shops")
+    assert tokens.offsets[1][0] == tokens.offsets[1][1], "else this text does not show it"
+    assert tokens.special == 1
+    assert {demo.tokenize(text).special for text in sample_text(demo, 20_000)} == {1}

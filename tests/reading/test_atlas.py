@@ -12,7 +12,7 @@ from tests.model.families import make
 
 from loci.errors import ModelError, OutputError
 from loci.model import Model
-from loci.reading import build_atlas, open_atlas, project, promoted_by, read
+from loci.reading import build_atlas, export_neuronpedia, open_atlas, project, promoted_by, read
 from loci.reading.atlas import CHECKPOINT, PROVENANCE, word_at
 from loci.reading.values import BLOCK, lie, nearest, written
 from loci.survey import sample_text
@@ -178,3 +178,37 @@ def test_nearest_neurons(demo: Model) -> None:
     found = nearest(demo, 2, 5, 3)
     assert [i for i, _ in found] == cosines.topk(3).indices.tolist()
     assert [c for _, c in found] == pytest.approx(cosines.topk(3).values.tolist(), abs=1e-5)
+
+
+def test_neuronpedias_form(demo: Model, texts: list[str], folder: Path, tmp_path: Path) -> None:
+    """The limits that Neuronpedia's upload route sets, and the activations against plain runs."""
+    written = export_neuronpedia(open_atlas(folder), demo, lambda: iter(texts), tmp_path, model_id="Demo", layers=[1])
+    indices: list[int] = []
+    for path in written:
+        batch = json.loads(path.read_text(encoding="utf-8"))
+        assert set(batch) == {"modelId", "source", "features"}
+        assert batch["modelId"] == "demo" and batch["source"] == "1-mlp"
+        assert 1 <= len(batch["features"]) <= 128
+        for feature in batch["features"]:
+            indices.append(feature["index"])
+            assert len(feature["topLogits"]) <= 20 and {"token", "value"} == set(feature["topLogits"][0])
+            assert feature["activations"]
+            for activation in feature["activations"]:
+                assert len(activation["tokens"]) == len(activation["values"]) <= 1024
+    assert len(indices) == len(set(indices))
+    first = json.loads(written[0].read_text())["features"][0]
+    shown = first["activations"][0]
+    text = next(text for text in texts if [*demo.tokenize(text).labels[1:]] == shown["tokens"])
+    act = demo.read(demo.ids([demo.tokenize(text).ids]), "mlp_act.1")["mlp_act.1"][0, 1:, first["index"]]
+    assert shown["values"] == pytest.approx(act.tolist(), abs=1e-4)
+    alive = open_atlas(folder).query("SELECT count(DISTINCT neuron) FROM triggers WHERE layer = 1").rows[0][0]
+    assert len(indices) == alive
+
+
+def test_exports_of_other_texts_are_refused(demo: Model, tiny: Model, texts: list[str], folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="another text"):
+        export_neuronpedia(open_atlas(folder), demo, lambda: reversed(texts), tmp_path, model_id="demo", layers=[0])
+    with pytest.raises(ModelError, match="other weights"):
+        export_neuronpedia(open_atlas(folder), tiny, lambda: texts, tmp_path, model_id="demo")
+    with pytest.raises(ModelError, match="layers 0 … 5"):
+        export_neuronpedia(open_atlas(folder), demo, lambda: texts, tmp_path, model_id="demo", layers=[6])

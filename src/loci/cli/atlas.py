@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, SEED, bar, finish
+from loci.cli.common import JSON, SEED, bar, console, emit, finish
 from loci.cli.opening import Opening, opens
 from loci.errors import FactError
 
@@ -113,6 +113,42 @@ def query(folder: FOLDER, sql: Annotated[str, typer.Argument(help="one SELECT")]
     from loci.reading import open_atlas
 
     finish(open_atlas(folder).query(sql), json=json)
+
+
+@app.command("export")
+@opens()
+def export(
+    folder: FOLDER,
+    out: Annotated[Path, typer.Option("--out", "-o", help="a folder for the files")],
+    model_id: Annotated[str, typer.Option(help="how Neuronpedia calls the model")],
+    text: Annotated[
+        Path | None, typer.Option("--text", help="the text the atlas was built from; the embedded one by default")
+    ] = None,
+    layer: Annotated[int | None, typer.Option(help="this layer alone")] = None,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+) -> None:
+    """Write an atlas in Neuronpedia's form for uploads, 128 neurons a file.
+
+    Example:
+
+        loci atlas export demo-atlas -o features --model-id demo --layer 3
+    """
+    from loci.facts import corpus
+    from loci.reading import export_neuronpedia, open_atlas
+    from loci.survey import read_texts
+
+    atlas, opened = open_atlas(folder), opening.open()
+    layers = None if layer is None else [layer]
+    with bar("running triggers") as progress:
+        texts = (lambda: read_texts(text)) if text else corpus
+        written = export_neuronpedia(atlas, opened, texts, out, model_id=model_id, layers=layers, progress=progress)
+    if json:
+        emit({"schema": "loci.atlas_export/1", "files": [str(path) for path in written]})
+    else:
+        console.print(f"written: {len(written)} files in {out}")
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -20,14 +20,11 @@ class Tokens:
     ids: tuple[int, ...]
     offsets: tuple[Span, ...]
     labels: tuple[str, ...]
+    special: int = 0
+    """How many tokens stand before the text. Tokens of the text itself may have no characters too, as the space before its first word."""
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def special(self) -> int:
-        """How many tokens stand before the text."""
-        return next((i for i, (start, end) in enumerate(self.offsets) if end > start), len(self))
 
     def span(self, characters: Span) -> Span:
         """Tokens [start, end) that hold these characters."""
@@ -49,15 +46,16 @@ def tokenize(tokenizer: Any, text: str, limit: int | None = None, bos: bool | No
     while added and added[-1]:
         added.pop()
     ids, offsets = ids[: len(added)], offsets[: len(added)]
+    special = added.index(False) if False in added else len(added)
     first = tokenizer.bos_token_id
     if bos is not False and first is not None and ids[:1] != [first]:
-        ids, offsets = [first, *ids], [(0, 0), *offsets]
+        ids, offsets, special = [first, *ids], [(0, 0), *offsets], special + 1
     if limit is not None and len(ids) > limit:
         raise ModelError(f"the prompt has {len(ids)} tokens; this model's context is {limit}")
     if not any(b > a for a, b in offsets):
         raise ModelError(f"the tokenizer finds no token in {text!r}")
     labels = [text[a:b] if b > a else str(tokenizer.convert_ids_to_tokens(i)) for i, (a, b) in zip(ids, offsets, strict=True)]
-    return Tokens(text, tuple(ids), tuple(offsets), tuple(labels))
+    return Tokens(text, tuple(ids), tuple(offsets), tuple(labels), special)
 
 
 def check_tokenizer(tokenizer: Any, d_vocab: int, bos: bool | None) -> None:
