@@ -10,7 +10,9 @@ import plotly.io
 
 from loci.auditing import Recall, Scorecard, Sweep
 from loci.errors import OutputError
+from loci.figures.basis import basis_figure
 from loci.figures.census import census_figure
+from loci.figures.directions import concepts_figure, directions_figure, steered_figure
 from loci.figures.ladder import Ladder, ladder_figure
 from loci.figures.lens import lens_figure
 from loci.figures.locate import located_figure
@@ -20,6 +22,7 @@ from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
+from loci.figures.sparsity import sparsity_figure
 from loci.figures.sweep import sweep_figure
 from loci.figures.tables import write_parquet
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
@@ -43,6 +46,9 @@ from loci.locating import (
 )
 from loci.model import Census
 from loci.reading import Memories
+from loci.reading.basis import Bases
+from loci.reading.directions import Concepts, Directions, Steered
+from loci.reading.sparsity import Sparsity
 
 IMAGES = (".png", ".svg")
 
@@ -67,6 +73,11 @@ plot.register(KnowledgeNeurons, knowledge_figure)
 plot.register(NeuronTrace, neuron_trace_figure)
 plot.register(Lens, lens_figure)
 plot.register(Memories, memories_figure)
+plot.register(Bases, basis_figure)
+plot.register(Sparsity, sparsity_figure)
+plot.register(Directions, directions_figure)
+plot.register(Steered, steered_figure)
+plot.register(Concepts, concepts_figure)
 plot.register(Ladder, ladder_figure)
 plot.register(Scorecard, scorecard_figure)
 plot.register(Recall, recall_figure)

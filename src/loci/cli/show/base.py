@@ -1,0 +1,60 @@
+"""`show(result)`: the form of a result by its type, and the pieces that forms share."""
+
+from functools import singledispatch
+
+from rich.markup import escape
+from rich.table import Table
+
+from loci.cli.common import console
+from loci.locating import Attribution, Trace
+from loci.stats import Estimate
+
+SHADES = ("grey50", "bright_black", "blue", "bold blue", "bold white on blue")
+
+
+@singledispatch
+def show(result: object) -> None:
+    """Print a result."""
+    raise TypeError(f"{type(result).__name__} has no form on a terminal")
+
+
+def estimate_row(table: Table, name: str, estimate: Estimate, *, percent: bool = True) -> None:
+    form = "{:.1%}" if percent else "{:.4f}"
+    value, low, high = (form.format(x) for x in estimate[:3])
+    table.add_row(name, value if estimate.n else "–", f"{low} … {high}" if estimate.n else "", str(estimate.n))
+
+
+def shade(effect: float, limit: float) -> str:
+    level = min(len(SHADES) - 1, max(0, int(effect / limit * len(SHADES))))
+    return f"[{SHADES[level]}]{100 * effect:4.0f}[/]"
+
+
+def short_token(token: str, width: int = 12) -> str:
+    token = token.strip() or repr(token)
+    return token if len(token) <= width else token[: width - 1] + "…"
+
+
+def cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def grid(trace: Trace | Attribution) -> None:
+    """Indirect effects in hundredths: the kinds side by side where the terminal is wide enough, else one below the other."""
+    limit = max(float(grid.max()) for grid in trace.grids.values()) or 1.0
+    start, end = trace.subject_span
+    labels = [short_token(token) + "*" * (start <= i < end) for i, token in enumerate(trace.tokens)]
+    width = max(map(len, labels))
+    layers = len(next(iter(trace.grids.values())))
+    step = -(-4 * layers // max(4, console.width - width - 2))
+    shown = range(0, layers, step)
+    fits = width + len(trace.grids) * (4 * len(shown) + 3) <= console.width
+    for kinds in [list(trace.grids)] if fits else [[kind] for kind in trace.grids]:
+        blocks = {"": "   ".join(f"{kind}, layer:".ljust(4 * len(shown)) for kind in kinds)}
+        blocks[" "] = "   ".join("".join(f"{layer:4}" for layer in shown) for _ in kinds)
+        for head, text in blocks.items():
+            console.print(f"[dim]{head.ljust(width + 2)}{text}[/]", no_wrap=True)
+        for i, label in enumerate(labels):
+            rows = ("".join(shade(float(trace.grids[kind][layer, i]), limit) for layer in shown) for kind in kinds)
+            console.print(f"{escape(label.ljust(width))}  {'   '.join(rows)}", no_wrap=True)
+        console.print()
+    console.print("[dim]hundredths of P(answer) given back by restoring it; * subject[/]")

@@ -1,0 +1,171 @@
+"""Where a fact is, on a terminal."""
+
+from rich.markup import escape
+from rich.table import Table
+
+from loci.cli.common import console
+from loci.cli.show.base import grid, shade, show
+from loci.locating import (
+    Attribution,
+    AverageTrace,
+    Change,
+    KnowledgeNeurons,
+    Lens,
+    Located,
+    Lookup,
+    NeuronTrace,
+    Probe,
+    Routes,
+    Trace,
+)
+from loci.locating.average import ROLES
+from loci.locating.knowledge import FACTORS
+from loci.locating.lens import Word
+from loci.report.words import trace_words
+
+
+@show.register
+def show_trace(trace: Trace) -> None:
+    console.print(f"[bold]{escape(trace.prompt)}[/] → [bold blue]{escape(trace.answer)}[/]\n")
+    console.print(escape(trace_words(trace)) + "\n")
+    grid(trace)
+
+
+@show.register
+def show_attribution(found: Attribution) -> None:
+    console.print(
+        f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/], effects estimated by {found.method} gradients\n"
+    )
+    grid(found)
+    for kind, rho in found.agreement.items():
+        console.print(f"{kind:6} rank correlation to exact tracing {rho:+.2f}")
+
+
+@show.register
+def show_average(average: AverageTrace) -> None:
+    console.print(f"[bold]Average indirect effect over {average.n} facts[/] ({average.unknown} unknown to the model, left out)\n")
+    for kind, rows in average.effects.items():
+        table = Table(kind, *(f"{layer}" for layer in range(len(rows))), box=None, header_style="dim")
+        limit = max(cell.value for row in rows for cell in row if cell.n) or 1.0
+        for i, role in enumerate(ROLES):
+            cells = [row[i] for row in rows]
+            if cells[0].n:
+                table.add_row(f"{role} (n = {cells[0].n})", *(shade(cell.value, limit) for cell in cells))
+        console.print(table)
+        best, layer, role = max((row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n)
+        console.print(f"[dim]largest: {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] at layer {layer}, {role} token[/]\n")
+    console.print("[dim]hundredths of P(answer) given back, by layer[/]")
+
+
+@show.register
+def show_located(found: Located) -> None:
+    console.print(f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/]\n")
+    for site, rows in found.profiles.items():
+        table = Table(site, *map(str, range(len(next(iter(rows.values()))))), box=None, header_style="dim")
+        for name, profile in rows.items():
+            largest = max(map(abs, profile)) or 1.0
+            table.add_row(name, *(shade(value / largest, 1.0) for value in profile))
+        console.print(table)
+        console.print()
+    console.print(escape(found.words))
+    console.print("\n[dim]by layer, in hundredths of each row's largest[/]")
+
+
+@show.register
+def show_lookup(found: Lookup) -> None:
+    console.print(f"[bold]Fact finding on {escape(found.relation)}[/], {escape(found.model)}\n")
+    if found.two_tokens:
+        row = next(iter(found.two_tokens.accuracy.values()))
+        table = Table("held-out accuracy, after layer", "start", *map(str, range(len(row) - 1)), box=None, header_style="dim")
+        for condition, estimates in found.two_tokens.accuracy.items():
+            table.add_row(condition, *(shade(e.value, 1.0) for e in estimates))
+        console.print(table)
+        console.print()
+    console.print(escape(found.words))
+
+
+@show.register
+def show_probe(found: Probe) -> None:
+    console.print(
+        f"[bold]{escape(found.relation or 'answers')}[/] at the last subject token: {found.subjects} subjects, {len(found.answers)} answers\n"
+    )
+    table = Table("after layer", "held-out accuracy", "95 % interval", "shuffled answers", box=None, header_style="dim")
+    for name, hit, chance in zip(("embeddings", *map(str, range(99))), found.accuracy, found.shuffled, strict=False):
+        table.add_row(name, f"{hit.value:.1%}", f"{hit.low:.1%} … {hit.high:.1%}", f"{chance.value:.1%}")
+    console.print(table)
+    left = f"; {found.left_out} subjects left out, whose answers are too rare" if found.left_out else ""
+    console.print(f"\n[dim]the commonest answer alone: {found.commonest.value:.1%}{left}[/]")
+
+
+@show.register
+def show_routes(found: Routes) -> None:
+    console.print(f"[bold]P(answer) lost by cutting, over {found.n} facts[/] ({found.unknown} unknown, left out)\n")
+    layers = range(len(found.by_layer["mlp"]))
+    table = Table("", *map(str, layers), "all layers", box=None, header_style="dim")
+    for cut, name in (("edges", "last token → subject"), ("mlp", "MLPs at the subject"), ("attn", "attention at the last token")):
+        total = found.all_layers[cut]
+        cells = (shade(estimate.value, 1.0) for estimate in found.by_layer[cut])
+        table.add_row(name, *cells, f"{total.value:.0%} [{total.low:.0%}, {total.high:.0%}]")
+    console.print(table)
+    console.print("\n[dim]hundredths of P(answer), by layer; a fact needs both routes, so the shares do not sum to 1[/]")
+
+
+@show.register
+def show_knowledge(found: KnowledgeNeurons) -> None:
+    console.print(f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/]: {len(found.cells)} shared neurons\n")
+    for layer, neuron, score in found.cells[:15]:
+        console.print(f"  L{layer}N{neuron:<6} {score:+.4f}")
+    table = Table("", "P(answer)", "changed by", "random neurons", "as active ones", box=None, header_style="dim")
+    for name in FACTORS:
+        change: Change = getattr(found, name)
+        table.add_row(
+            name, f"{change.before:.3f} → {change.after:.3f}", f"{change.change:+.3f}", str(change.random), str(change.active)
+        )
+    console.print()
+    console.print(table)
+    total, expected = found.completeness
+    console.print(
+        f"\n[dim]{found.known} of {found.phrasings} phrasings known; attributions of the first sum to {total:.3f}, as they should to "
+        f"{expected:.3f}; controls: mean change with 95 % interval[/]"
+    )
+
+
+@show.register
+def show_neuron_trace(found: NeuronTrace) -> None:
+    console.print(
+        f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/], layer {found.layer}, token {found.token}\n"
+    )
+    table = Table("neuron", "effect", box=None, header_style="dim")
+    for i, effect in found.top(15):
+        table.add_row(f"L{found.layer}N{i}", f"{effect:+.4f}")
+    console.print(table)
+    single = float(found.effects.sum())
+    console.print(
+        f"\n[dim]P(answer) {found.clean:.3f} clean, {found.corrupted:.3f} corrupted; all {len(found.effects)} neurons together give back "
+        f"{found.together:+.4f}, one by one they sum to {single:+.4f}[/]"
+    )
+
+
+@show.register
+def show_lens(lens: Lens) -> None:
+    console.print(
+        f"[bold]{escape(lens.prompt)}[/] → [bold blue]{escape(lens.answer)}[/]{f' against {escape(lens.against)}' if lens.against else ''}\n"
+    )
+    table = Table(
+        "layer", "P(answer)", "attention", "MLP", "what it would say", "dominant sub-updates", box=None, header_style="dim"
+    )
+    table.add_row("–", "", "", f"{lens.embedding:+.2f}", escape(_said(lens.start)), "[dim]embedding[/]")
+    for rung in lens.layers:
+        updates = ", ".join(f"{update.name} {update.score:+.2f}" for update in rung.updates[:3])
+        table.add_row(
+            str(rung.layer), f"{rung.prob:.3f}", f"{rung.attn:+.2f}", f"{rung.mlp:+.2f}", escape(_said(rung.top)), updates
+        )
+    console.print(table)
+    console.print(
+        f"\n[dim]columns attention, MLP: what they add to the score {lens.score:.2f} (biases {lens.constant:+.2f}); "
+        f"all parts sum to it within {lens.sum_error:.0e}[/]"
+    )
+
+
+def _said(words: tuple[Word, ...]) -> str:
+    return ", ".join(f"{word.token.strip() or repr(word.token)} {word.prob:.2f}" for word in words[:3])

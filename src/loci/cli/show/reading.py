@@ -1,0 +1,198 @@
+"""What neurons hold, on a terminal."""
+
+from rich.markup import escape
+from rich.table import Table
+
+from loci.cli.common import console
+from loci.cli.show.base import cell, estimate_row, show
+from loci.patches import short
+from loci.reading import Atlas, Found, Memories, NeuronCard, Rows
+from loci.reading.basis import Bases
+from loci.reading.directions import Concepts, Directions, Steered
+from loci.reading.sparsity import Sparsity
+
+
+@show.register
+def show_card(card: NeuronCard) -> None:
+    console.rule(f"[bold]{card.name}[/]")
+    console.print(
+        f"fires at: {card.fires} · key·value cosine {card.cosine:+.2f} · "
+        f"‖key‖ {card.key_norm:.2f} · ‖value‖ {card.value_norm:.2f} · threshold {card.threshold:+.2f}\n"
+    )
+    if card.firing_rate is not None:
+        console.print("[dim]key: what it looks for[/]")
+    for trigger in card.triggers:
+        marked = f"{escape(trigger.before)}[bold black on yellow]{escape(trigger.token)}[/][dim]{escape(trigger.after)}[/]"
+        console.print(f"  {trigger.activation:6.2f}  {marked}")
+    if card.firing_rate == 0:
+        console.print("  it never fires in this text")
+    console.print(f"{'' if card.firing_rate is None else chr(10)}[dim]value: what it writes[/]")
+    console.print("  promotes    " + escape(", ".join(token.strip() or repr(token) for token, _ in card.promotes)))
+    console.print("  suppresses  " + escape(", ".join(token.strip() or repr(token) for token, _ in card.suppresses)))
+
+
+@show.register
+def show_atlas(atlas: Atlas) -> None:
+    said = atlas.provenance
+    console.print(
+        f"[bold]{escape(str(atlas.folder))}[/]: {said['layers'] * said['d_mlp']:,} neurons of {escape(said['model'])} {short(said['weights'])}, over "
+        f"{said['tokens']:,} tokens of {escape(said['text'])}\n"
+    )
+    show(
+        atlas.query(
+            "SELECT layer, avg(firing_rate) AS firing, avg(dead::INT) AS dead, avg(always_on::INT) AS always_on, "
+            "median(cosine) AS cosine, avg(agrees::INT) AS agrees FROM neurons GROUP BY layer ORDER BY layer"
+        )
+    )
+    console.print("\n[dim]agrees: the value's first token is the one that followed its first trigger[/]")
+
+
+@show.register
+def show_found(found: Found) -> None:
+    console.print(f"[bold]{escape(found.word)}[/] in {escape(found.model)}\n")
+    for title, rows in (("promoted by", found.promoted_by), ("fires", found.fires)):
+        table = Table(
+            title,
+            *(name for name in (rows[0] if rows else {}) if name not in ("name", "layer", "neuron")),
+            box=None,
+            header_style="dim",
+        )
+        for row in rows:
+            table.add_row(row["name"], *(cell(value) for name, value in row.items() if name not in ("name", "layer", "neuron")))
+        console.print(table if rows else f"[dim]{title}: none[/]")
+        console.print()
+
+
+@show.register
+def show_rows(found: Rows) -> None:
+    table = Table(*found.columns, box=None, header_style="dim")
+    for row in found.rows[:200]:
+        table.add_row(*(escape(cell(value)) for value in row))
+    console.print(table)
+    if len(found.rows) > 200:
+        console.print(f"[dim]… and {len(found.rows) - 200:,} more; --json has them all[/]")
+
+
+@show.register
+def show_memories(found: Memories) -> None:
+    console.print(f"[bold]Keys and values of {escape(found.model)}[/], {found.neurons} neurons a layer, {found.tokens:,} tokens\n")
+    table = Table(
+        "layer",
+        *(f"{kind} dropped" for kind in found.dropped),
+        "agreement",
+        "chance",
+        "composed",
+        "active",
+        box=None,
+        header_style="dim",
+    )
+    for layer in range(len(found.active)):
+        rows = (
+            *(row[layer] for row in found.dropped.values()),
+            *(getattr(found, name)[layer] for name in ("agreement", "chance", "composed", "active")),
+        )
+        table.add_row(str(layer), *(f"{e.value:+.0%}" if i < len(found.dropped) else f"{e.value:.1%}" for i, e in enumerate(rows)))
+    console.print(table)
+    console.print(
+        "\n[dim]dropped: change of activation at top triggers without that token; agreement: the value's first token is what followed; "
+        "composed: tokens at which no active memory says what the layer says[/]"
+    )
+
+
+@show.register
+def show_directions(found: Directions) -> None:
+    console.print(
+        f"[bold]{len(found.pairs)} pair{'s' * (len(found.pairs) > 1)} at {found.point}[/], norm of the mean {found.norm:.3g}\n"
+    )
+    table = Table("", "mean cosine", "95 % interval", "pairs", box=None, header_style="dim")
+    estimate_row(table, "the pairs' differences", found.alignment, percent=False)
+    estimate_row(table, "partners shuffled", found.shuffled, percent=False)
+    estimate_row(table, "beyond shuffled", found.beyond, percent=False)
+    console.print(table)
+    console.print()
+    table = Table("held-out analogies", "solved", "95 % interval", "pairs", box=None, header_style="dim")
+    for name, estimate in (("direction of the others", found.analogy), ("none", found.without), ("random", found.random)):
+        estimate_row(table, name, estimate)
+    console.print(table)
+    for (a, b), near in list(zip(found.pairs, found.nearest, strict=True))[:10]:
+        if near is None:
+            continue
+        console.print(f"  [dim]{escape(b)} →[/] {escape(near)}" + ("" if near == a else f" [dim](not {escape(a)})[/]"))
+    console.print("\n  promotes    " + escape(", ".join(token.strip() or repr(token) for token, _ in found.promotes)))
+    console.print("  suppresses  " + escape(", ".join(token.strip() or repr(token) for token, _ in found.suppresses)))
+    console.print(f"\n[dim]the nearest of {found.candidates} words, by cosine[/]")
+
+
+@show.register
+def show_steered(found: Steered) -> None:
+    where = "all tokens" if found.everywhere else "the last token"
+    console.print(f"[bold]{found.strength:g} · direction after layer {found.layer}[/] at {where}\n")
+    for prompt, before, after in list(zip(found.prompts, found.before, found.after, strict=True))[:5]:
+        console.print(escape(prompt))
+        for name, top in (("before", before), ("after", after)):
+            console.print(f"  [dim]{name:6}[/] " + escape(", ".join(f"{t.strip() or repr(t)} {p:.3f}" for t, p in top[:5])))
+    if found.targets:
+        table = Table("P(first token)", "before", "after", "random directions", box=None, header_style="dim")
+        for target in found.targets:
+            table.add_row(escape(target.word), *(f"{e.value:.4f}" for e in (target.before, target.after, target.random)))
+        console.print()
+        console.print(table)
+    console.print(
+        f"\nKL(before ‖ after) {found.kl} nats, random directions {found.random_kl}\n[dim]{len(found.prompts)} "
+        f"prompt{'s' * (len(found.prompts) > 1)}; what was added has {found.relative.value:.2g} of the stream's norm[/]"
+    )
+
+
+@show.register
+def show_concepts(found: Concepts) -> None:
+    table = Table(f"at {found.point}", *map(escape, found.concepts), "explained", "by chance", box=None, header_style="dim")
+    for i, text in enumerate(found.texts):
+        cells = zip(found.coefficients[i].tolist(), found.cosines[i].tolist(), strict=True)
+        shares = (f"{found.explained[i]:.1%}", f"{found.random[i]:.1%}")
+        table.add_row(escape(text), *(f"{part:+.2f} [dim]({cosine:+.2f})[/]" for part, cosine in cells), *shares)
+    console.print(table)
+    console.print("\n[dim]coefficients of the least-squares fit, in brackets cosines; share of the squared norm explained[/]")
+
+
+@show.register
+def show_sparsity(found: Sparsity) -> None:
+    console.print(f"[bold]Active neurons[/]: {found.rule}; {found.tokens:,} tokens of {found.texts:,} texts\n")
+    table = Table(
+        "layer",
+        "active",
+        "95 % interval",
+        "5 … 95 % of tokens",
+        "exactly 0",
+        "error of skipping",
+        "of rounding",
+        box=None,
+        header_style="dim",
+    )
+    for layer, (on, none) in enumerate(zip(found.by_layer, found.zeros, strict=True)):
+        low, _, high = found.spread[layer].tolist()
+        errors = (f"{found.error[layer]:.0e}", f"{found.rounding[layer]:.0e}")
+        table.add_row(
+            str(layer), f"{on.value:.1%}", f"{on.low:.1%} … {on.high:.1%}", f"{low:.1%} … {high:.1%}", f"{none.value:.1%}", *errors
+        )
+    console.print(table)
+    for name, named in (("most", found.most), ("fewest", found.fewest)):
+        console.print(f"\n[dim]{name:7}[/]" + escape(", ".join(f"{t.strip() or repr(t)} {e.value:.1%}" for t, e in named)), end="")
+    kind = "all that is skipped is exactly 0" if found.exact else "what is skipped is not 0"
+    console.print(
+        f"\n\nskipping the others saves {found.saved.value:.1%} [{found.saved.low:.1%}, {found.saved.high:.1%}] of the MLPs' FLOPs; {kind}"
+    )
+    console.print(f"[dim]errors over the output's largest value, at {found.checked} tokens; FLOPs are arithmetic, not time[/]")
+
+
+@show.register
+def show_bases(found: Bases) -> None:
+    console.print(f"[bold]Excess kurtosis of coordinates[/], {found.tokens:,} tokens of {found.texts:,} texts\n")
+    table = Table("", "layer", "median", "95 % interval", "rotated", "mean", "rotated", "never vary", box=None, header_style="dim")
+    for row in found.rows:
+        middle, own = row.own_median, (row.rotated_median.value, row.own.value, row.rotated.value)
+        cells = (f"{middle.value:.2f}", f"{middle.low:.2f} … {middle.high:.2f}", *(f"{value:.2f}" for value in own))
+        table.add_row(row.space, "" if row.layer is None else str(row.layer), *cells, f"{row.left_out} of {row.width}")
+    console.print(table)
+    for space, reason in found.missing.items():
+        console.print(f"\nNot asked ({space}): {escape(reason)}")
+    console.print("\n[dim]0 for a Gaussian; rotated: the same vectors in a random rotation[/]")

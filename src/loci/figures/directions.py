@@ -1,0 +1,95 @@
+"""Directions from pairs of words: how far they agree, which analogies they solve; what steering changes; concepts in texts."""
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from loci.figures.theme import BLUE, DIVERGING, GREY, MUTED, ORANGE, intervals, styled
+from loci.reading.directions import Concepts, Directions, Steered
+from loci.stats import Estimate
+
+NAMED = 40
+
+
+def directions_figure(found: Directions) -> go.Figure:
+    """Cosines between the pairs' differences, and the analogies beside their controls."""
+    figure = make_subplots(rows=1, cols=2, column_widths=[0.6, 0.4], horizontal_spacing=0.2)
+    names = [f"{a} − {b}" for a, b in found.pairs]
+    places = names if len(names) <= NAMED else list(range(len(names)))
+    heat = go.Heatmap(
+        z=found.cosines.tolist(),
+        x=places,
+        y=places,
+        customdata=[[f"{one} and {other}" for other in names] for one in names],
+        zmin=-1,
+        zmax=1,
+        colorscale=DIVERGING,
+        colorbar={"title": "cosine", "x": 0.52, "thickness": 12},
+        hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",
+    )
+    figure.add_trace(heat, row=1, col=1)
+    shares = {"the other pairs' direction": found.analogy, "no direction": found.without, "random directions": found.random}
+    figure.add_trace(_bars(shares, (BLUE, MUTED, GREY)), row=1, col=2)
+    figure.update_yaxes(autorange="reversed", col=1)
+    figure.update_yaxes(title="held-out analogies solved", range=[0, 1], tickformat=".0%", gridcolor=GREY, col=2)
+    title = f"Do {len(names)} pair{'s' * (len(names) > 1)} share one direction at {found.point}?"
+    note = (
+        f"mean cosine {found.alignment}, with shuffled partners {found.shuffled}; the answer is one of {found.candidates} words; "
+        "95 % intervals"
+    )
+    return styled(figure, title, note, height=max(420, 140 + 14 * min(len(names), NAMED)))
+
+
+def steered_figure(found: Steered) -> go.Figure:
+    """The first prompt's likeliest next tokens before and after, and what changes over all prompts beside random directions."""
+    figure = make_subplots(rows=1, cols=2, column_widths=[0.55, 0.45], horizontal_spacing=0.16)
+    before, after = dict(found.before[0]), dict(found.after[0])
+    tokens = list(dict.fromkeys([*before, *after]))
+    for name, row, ink in (("before", before, MUTED), ("after", after, BLUE)):
+        bars = go.Bar(x=[repr(token) for token in tokens], y=[row.get(token) for token in tokens], name=name, marker={"color": ink})
+        figure.add_trace(bars, row=1, col=1)
+    figure.add_trace(_bars({"the direction": found.kl, "random directions": found.random_kl}, (ORANGE, GREY)), row=1, col=2)
+    figure.update_yaxes(title="P(next token)", range=[0, 1], gridcolor=GREY, col=1)
+    figure.update_yaxes(title="KL(before ‖ after), nats", rangemode="tozero", gridcolor=GREY, col=2)
+    where = "all tokens" if found.everywhere else "the last token"
+    note = (
+        f"{found.strength:g} · direction at {where}, {found.relative.value:.2g} of the stream's norm; left: {found.prompts[0]!r}; "
+        f"right: {len(found.prompts)} prompt{'s' * (len(found.prompts) > 1)}, 95 % intervals"
+    )
+    styled(figure, f"Steering after layer {found.layer}", note, height=440)
+    return figure.update_layout(barmode="group", legend={"orientation": "h", "y": -0.3})
+
+
+def concepts_figure(found: Concepts) -> go.Figure:
+    """Coefficients of each concept in each text, and the share of its norm that they explain."""
+    labels = [
+        f"{text} ({part:.0%}, chance {chance:.0%})"
+        for text, part, chance in zip(found.texts, found.explained, found.random, strict=True)
+    ]
+    limit = float(found.coefficients.abs().max()) or 1.0
+    heat = go.Heatmap(
+        z=found.coefficients.tolist(),
+        x=list(found.concepts),
+        y=labels,
+        zmin=-limit,
+        zmax=limit,
+        colorscale=DIVERGING,
+        colorbar={"title": "coefficient", "thickness": 12},
+        customdata=found.cosines.tolist(),
+        texttemplate="%{z:.2f}",
+        hovertemplate="%{x} in %{y}: coefficient %{z:.2f}, cosine %{customdata:.2f}<extra></extra>",
+    )
+    figure = go.Figure(heat)
+    figure.update_yaxes(autorange="reversed")
+    note = "least squares on centred vectors; in brackets the share of the squared norm explained, and by as many random directions"
+    return styled(figure, f"Concepts at {found.point}", note, height=140 + 32 * len(labels))
+
+
+def _bars(rows: dict[str, Estimate], inks: tuple[str, ...]) -> go.Bar:
+    return go.Bar(
+        x=list(rows),
+        y=[estimate.value if estimate.n else None for estimate in rows.values()],
+        error_y=intervals(list(rows.values())),
+        marker={"color": list(inks)},
+        showlegend=False,
+        hovertemplate="%{x}: %{y:.3g}<extra></extra>",
+    )
