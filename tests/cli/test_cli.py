@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from loci.cli.app import main
 from loci.cli.opening import Opening
+from loci.facts import corpus
 from loci.model import Model
 
 JORDAN = ("--subject", "Michael Jordan", "--prompt", "{} plays the sport of", "--answer", "baseball")
@@ -58,6 +59,11 @@ def test_help_of_every_command_has_an_example(loci) -> None:
         ["neurons"],
         ["routes"],
         ["probe"],
+        ["lookup"],
+        ["memories"],
+        ["sparsity"],
+        ["directions"],
+        *(["atlas", verb] for verb in ("build", "find", "show", "query", "export")),
         ["sweep"],
         ["read"],
         ["edit"],
@@ -285,6 +291,51 @@ def test_demo_tells_the_story_in_the_terminal(loci) -> None:
         "report.html",
     ):
         assert words in out
+
+
+@pytest.fixture
+def sentences(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(corpus()[:400]), encoding="utf-8")
+    return path
+
+
+def test_the_atlas_from_building_to_export(loci, document, sentences: Path, tmp_path: Path) -> None:
+    built = document("atlas", "build", "--text", sentences, "-o", "book")
+    assert built["schema"] == "loci.atlas/1" and built["texts"] == 400
+    found = document("atlas", "find", "book", "capital")
+    assert found["schema"] == "loci.atlas_find/1" and found["fires"]
+    name = found["fires"][0]["name"]
+    assert document("atlas", "show", "book", name)["name"] == name
+    assert loci("atlas", "show", "book", name, "-o", "card.html")[0] == 0 and (tmp_path / "card.html").exists()
+    assert document("atlas", "query", "book", "SELECT count(*) FROM neurons")["rows"] == [[6144]]
+    files = document("atlas", "export", "book", "--text", sentences, "-o", "features", "--model-id", "demo", "--layer", "1")[
+        "files"
+    ]
+    assert all((tmp_path / file).exists() for file in files)
+    for words in (("find", "book", "capital"), ("show", "book", name), ("query", "book", "SELECT * FROM neurons LIMIT 2")):
+        assert loci("atlas", *words)[0] == 0
+    for words, says in (
+        (("find", "book", "kapital"), "near it"),
+        (("query", "book", "DROP VIEW neurons"), "only read"),
+        (("build", "--text", sentences, "-o", "book"), "finished atlas"),
+        (("find", tmp_path / "nowhere", "x"), "there is no atlas"),
+    ):
+        status, out, err = loci("atlas", *words)
+        assert status == 2 and out == "" and says in err and err.count("\n") == 1
+
+
+def test_reading_verbs(document, loci, sentences: Path, tmp_path: Path) -> None:
+    assert document("memories", "--text", sentences, "--neurons", 4)["schema"] == "loci.memories/1"
+    assert document("sparsity", "--out", "s.parquet")["schema"].startswith("loci.sparsity")
+    assert document("directions", "Paris,France", "Rome,Italy", "Tokyo,Japan")["schema"].startswith("loci.directions")
+    assert (tmp_path / "s.parquet").exists()
+
+
+def test_lookup(document) -> None:
+    found = document("lookup", "athlete_sport", "--count", 4)
+    assert found["schema"] == "loci.lookup/1"
+    assert {"probe", "two_tokens", "single_step", "effects", "context", "missing"} <= set(found)
 
 
 BAD = [
