@@ -172,8 +172,8 @@ def test_recall_from_a_file(document, loci, tmp_path: Path) -> None:
 def test_read(document, loci, tmp_path: Path) -> None:
     found = document("read", "L1N37", "--tokens", 2000)
     assert (found["schema"], found["layer"], found["neuron"]) == ("loci.neuron/1", 1, 37)
-    (tmp_path / "text").write_text("Michael Jordan plays the sport of basketball.\n\nThe king slept.\n")
-    status, out, _ = loci("read", "L0N5", "--text", "text", "--out", "card.html")
+    (tmp_path / "text.txt").write_text("Michael Jordan plays the sport of basketball.\n\nThe king slept.\n")
+    status, out, _ = loci("read", "L0N5", "--text", "text.txt", "--out", "card.html")
     assert status == 0
     assert "promotes" in out
 
@@ -323,6 +323,11 @@ def test_the_atlas_from_building_to_export(loci, document, sentences: Path, tmp_
     ):
         status, out, err = loci("atlas", *words)
         assert status == 2 and out == "" and says in err and err.count("\n") == 1
+
+
+def test_an_atlas_over_texts_of_its_own(document) -> None:
+    built = document("atlas", "build", "--own", 20, "-o", "own")
+    assert built["text"] == "20 texts of its own, seed 0"
 
 
 def test_reading_verbs(document, loci, sentences: Path, tmp_path: Path) -> None:

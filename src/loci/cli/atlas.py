@@ -1,5 +1,6 @@
 """loci atlas: the book of all neurons, to build, to search and to ask."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ def build(
         Path | None,
         typer.Option("--text", help="the text: .txt, .jsonl, .parquet or a dataset's folder; the embedded one by default"),
     ] = None,
+    own: Annotated[int | None, typer.Option(metavar="COUNT", help="so many texts that the model samples itself, instead")] = None,
     tokens: Annotated[int | None, typer.Option(help="stop after about so many tokens")] = None,
     batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 2048,
     *,
@@ -38,21 +40,19 @@ def build(
     """
     from loci.facts import corpus
     from loci.reading import build_atlas, open_atlas
-    from loci.survey import read_texts
+    from loci.survey import own_texts, read_texts
 
     opened = opening.open()
-    if text is not None:
+    texts: Callable[[], Iterable[str]] = corpus
+    source = "the embedded text"
+    if own is not None:
+        sampled = own_texts(opened, own, seed=seed)
+        texts, source = (lambda: sampled), f"{own:,} texts of its own, seed {seed}"
+    elif text is not None:
         read_texts(text)
+        texts, source = (lambda: read_texts(text)), f"{text.name} ({text.stat().st_size:,} bytes)"
     with bar("reading neurons") as progress:
-        build_atlas(
-            opened,
-            (lambda: read_texts(text)) if text else corpus,
-            out,
-            source=f"{text.name} ({text.stat().st_size:,} bytes)" if text else "the embedded text",
-            limit=tokens,
-            budget=batch_tokens,
-            progress=progress,
-        )
+        build_atlas(opened, texts, out, source=source, limit=tokens, budget=batch_tokens, progress=progress)
     finish(open_atlas(out), json=json)
 
 

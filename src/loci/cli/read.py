@@ -7,13 +7,15 @@ import typer
 
 from loci.cli.common import JSON, OUT, SEED, bar, finish
 from loci.cli.opening import Opening, opens
-from loci.errors import FactError
 
 
 @opens()
 def run(
     neuron: Annotated[str, typer.Argument(help="its name: layer and number, as in L1N37")],
-    text: Annotated[Path | None, typer.Option("--text", help="where to look for triggers: a text file, one passage a line")] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", help="where to look for triggers: .txt (a text a line), .jsonl, .parquet or a dataset's folder"),
+    ] = None,
     tokens: Annotated[int, typer.Option(help="tokens of the embedded text to look through, where no file is given")] = 100_000,
     weights_only: Annotated[
         bool, typer.Option("--weights-only", help="read only its weights, from their files: no triggers, no model is built")
@@ -36,14 +38,14 @@ def run(
         loci read L3E1N200 -m ./my-mixture --weights-only
     """
     from loci.reading import parse_neuron, read, read_weights
-    from loci.survey import sample_text
+    from loci.survey import read_texts, sample_text
 
     if weights_only:
         card = read_weights(opening.open_weights(), neuron, top=top)
     else:
         opened = opening.open()
         parse_neuron(neuron, opened)
-        texts = sample_text(opened, tokens) if text is None else _lines(text)
+        texts = sample_text(opened, tokens) if text is None else list(read_texts(text))
         with bar("reading") as progress:
             card = read(opened, neuron, texts, top=top, progress=progress)
     if out is not None:
@@ -51,10 +53,3 @@ def run(
 
         save_card(card, out)
     finish(card, json=json)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FactError(f"{path}: cannot be read ({error})") from None

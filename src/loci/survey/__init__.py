@@ -2,7 +2,7 @@
 
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, TopTriggers
 from loci.survey.survey import Gathering, Surveyed, merge, survey
-from loci.survey.texts import prefixes, read_texts, sample_text
+from loci.survey.texts import own_texts, prefixes, read_texts, sample_text
 
 __all__ = [
     "Accumulator",
@@ -16,6 +16,7 @@ __all__ = [
     "Surveyed",
     "TopTriggers",
     "merge",
+    "own_texts",
     "prefixes",
     "read_texts",
     "sample_text",

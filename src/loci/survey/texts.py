@@ -12,6 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from loci.errors import ModelError
 from loci.facts import corpus
 from loci.model import Model
@@ -111,3 +113,26 @@ def prefixes(model: Model, count: int) -> list[str]:
     for sentence in _sentences()[:2000]:
         by_length.setdefault(len(model.tokenize(sentence)), []).append(sentence)
     return max(by_length.values(), key=len)[:count]
+
+
+@torch.no_grad()
+def own_texts(model: Model, count: int, *, length: int = 64, seed: int = 0) -> list[str]:
+    """`count` texts that the model samples itself, each of at most `length` tokens: what it takes text to be, where there is none.
+
+    Raises `ModelError` for a model without a BOS to begin with.
+    """
+    if not model.with_bos:
+        raise ModelError(f"{model.name!r} has no BOS to begin a text of its own with: give a text")
+    begin = model.ids([model.tokenize("a").ids[:1]])
+    hf: Any = model.hf
+    texts: list[str] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        while len(texts) < count:
+            rows = begin.expand(min(64, count - len(texts)), -1)
+            pad = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
+            sampled = hf.generate(
+                rows, attention_mask=torch.ones_like(rows), do_sample=True, max_new_tokens=length, pad_token_id=pad, top_k=0
+            )
+            texts += [model.tokenizer.decode(row, skip_special_tokens=True) for row in sampled.tolist()]
+    return texts
