@@ -8,7 +8,7 @@ from loci.model.layouts import LAYOUTS, Layout
 from loci.model.model import Logits, Model, by_length
 from loci.model.open import open_empty, open_model, open_weights, quiet
 from loci.model.points import POINTS, Point
-from loci.model.replay import Recording
+from loci.model.replay import Recording, short_attention
 from loci.model.tokens import Tokens
 from loci.model.weights import Folded, Norm, Weights
 
@@ -42,4 +42,5 @@ __all__ = [
     "published",
     "quiet",
     "score_answers",
+    "short_attention",
 ]

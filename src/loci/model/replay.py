@@ -187,7 +187,7 @@ class Recording:
         if past is None:
             out = block(resid, **rest)
         else:
-            with short_attention(call.resid):
+            with short_attention(resid.device, call.resid.shape[1]):
                 out = block(resid, **{**rest, cache_name(type(block).forward): past})
         found: Tensor = out[0] if isinstance(out, tuple) else out
         return found
@@ -210,9 +210,9 @@ class Recording:
         return Rows(recorded, chosen if self.padded else (0,) * count, self.model.n_heads)
 
 
-def short_attention(resid: Float[Tensor, "batch position d_model"]) -> AbstractContextManager[None]:
+def short_attention(device: torch.device, positions: int) -> AbstractContextManager[None]:
     """Attention as plain products where sequences are short: there, on a CPU, the blockwise kernel takes two to four times as long."""
-    plain = resid.device.type == "cpu" and resid.shape[1] <= SHORT
+    plain = device.type == "cpu" and positions <= SHORT
     manager: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
     return manager
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from loci.errors import ModelError
 from loci.files import check_writable, write_aside
-from loci.model import Model, by_length
+from loci.model import Model, by_length, short_attention
 from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
 from loci.survey.accumulators import Accumulator, Rows
@@ -119,7 +119,9 @@ def _run(model: Model, windows: Sequence[_Window], gathering: Gathering, budget:
             for accumulator in gathering[point]:
                 accumulator.update(values[:, skip:], rows)
 
-        model.visit(model.ids([window.ids for window in chosen]), {point: partial(feed, point) for point in gathering})
+        ids = model.ids([window.ids for window in chosen])
+        with short_attention(ids.device, ids.shape[1]):
+            model.visit(ids, {point: partial(feed, point) for point in gathering})
         tokens += sum(len(window.ids) - skip for window in chosen)
     return tokens
 
