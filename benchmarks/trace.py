@@ -98,11 +98,15 @@ def product_speed() -> float:
     return 5 * 2 * 2048**3 / (time.perf_counter() - start)
 
 
-def gpt2_small() -> Model:
-    """A random model of GPT-2 small's shape, its vocabulary of 50,257 included; the tokenizer, the embedded model's, needs the first 4,096."""
+def gpt2_small(vocabulary: int = 50_257) -> Model:
+    """A random model of GPT-2 small's shape and by default its vocabulary, of which the embedded model's tokenizer needs 4,096."""
     torch.manual_seed(0)
-    hf = GPT2LMHeadModel(GPT2Config(bos_token_id=0, eos_token_id=0))
-    return Model(hf, AutoTokenizer.from_pretrained(str(files("loci.demo").joinpath("model"))), "random, as GPT-2 small")
+    hf = GPT2LMHeadModel(GPT2Config(vocab_size=vocabulary, bos_token_id=0, eos_token_id=0))
+    return Model(
+        hf,
+        AutoTokenizer.from_pretrained(str(files("loci.demo").joinpath("model"))),
+        f"random, as GPT-2 small, vocabulary {vocabulary:,}",
+    )
 
 
 def grown(budget: int) -> float:
@@ -171,7 +175,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     asked = parser.parse_args()
     torch.set_num_threads(2)
-    for model, runs in ((open_model("demo"), asked.runs), (gpt2_small(), 1)):
+    for model, runs in ((open_model("demo"), asked.runs), (gpt2_small(), 1), (gpt2_small(4096), 1)):
         ratios, errors, shares = [], [], []
         for fact in FACTS * runs:
             found, ours = timed(partial(trace, model, fact, samples=SAMPLES))

@@ -14,9 +14,9 @@ from loci.facts import FactSet
 from loci.locating import effects, local_context, lookup, probe, single_step, two_tokens
 from loci.locating.asking import ask
 from loci.locating.effects import PAIRS, ablated
-from loci.locating.means import text_means
 from loci.locating.single_step import _Grid
 from loci.model import Model
+from loci.survey import text_means
 
 
 @pytest.fixture(scope="module")

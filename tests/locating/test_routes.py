@@ -7,9 +7,9 @@ from tests.model.families import make
 from loci.errors import FactError, ModelError
 from loci.facts import Fact, FactSet
 from loci.locating import routes
-from loci.locating.means import text_means
 from loci.locating.routes import _Recall
 from loci.model import Model, complete
+from loci.survey import text_means
 
 
 @torch.no_grad()

@@ -12,8 +12,8 @@ from tests.model.families import make
 from loci.errors import ModelError
 from loci.figures.basis import basis_figure
 from loci.model import Model
-from loci.reading.basis import Tails, bases, rotation
-from loci.survey import sample_text
+from loci.reading.basis import bases, rotation
+from loci.survey import Moments, Rows, sample_text
 
 TEXTS = [
     "Michael Jordan plays the sport of basketball.",
@@ -30,10 +30,13 @@ def kurtosis(x: np.ndarray) -> np.ndarray:
     return (away**4).mean(0) / (away**2).mean(0) ** 2 - 3
 
 
-def of(vectors: torch.Tensor, turn: torch.Tensor | None = None) -> Tails:
-    tails = Tails(turn)
-    tails.update(vectors)
-    return tails
+NOWHERE = Rows(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))
+
+
+def of(vectors: torch.Tensor, turn: torch.Tensor | None = None) -> Moments:
+    moments = Moments(turn)
+    moments.update(vectors[None], NOWHERE)
+    return moments
 
 
 @given(st.integers(0, 1000), st.integers(1, 30), st.integers(2, 30), st.sampled_from([0.0, 1e4]))
@@ -41,9 +44,9 @@ def test_merged_shards_are_one_pass(seed: int, a: int, b: int, offset: float) ->
     """Also far from zero, where sums of raw powers cancel."""
     x = torch.randn(a + b, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).exp() + offset
     streamed, left = of(x[:a]), of(x[:a])
-    streamed.update(x[a:])
+    streamed.update(x[None, a:], NOWHERE)
     left.merge(of(x[a:]))
-    left.merge(Tails())
+    left.merge(Moments())
     for tails in (streamed, left):
         assert tails.count == a + b
         np.testing.assert_allclose(tails.mean.numpy(), x.numpy().mean(0), rtol=1e-12)
@@ -54,7 +57,7 @@ def test_a_coordinate_that_never_varies_has_no_kurtosis() -> None:
     x = torch.stack([torch.zeros(50), torch.full((50,), 0.1), torch.randn(50)], 1)
     assert of(x).kurtosis.isnan().tolist() == [True, True, False]
     with pytest.raises(ValueError, match="nothing"):
-        _ = Tails().mean
+        _ = Moments().mean
 
 
 @pytest.mark.parametrize(("width", "columns"), [(16, 16), (16, 5), (5, 16)])

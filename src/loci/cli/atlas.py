@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, SEED, bar, console, emit, finish
+from loci.cli.common import JSON, SEED, TEXT, bar, console, emit, finish
 from loci.cli.opening import Opening, opens
 from loci.errors import FactError
 
@@ -18,10 +18,7 @@ FOLDER = Annotated[Path, typer.Argument(help="an atlas")]
 @opens()
 def build(
     out: Annotated[Path, typer.Option("--out", "-o", help="a new folder, or one with a half-built atlas")],
-    text: Annotated[
-        Path | None,
-        typer.Option("--text", help="the text: .txt, .jsonl, .parquet or a dataset's folder; the embedded one by default"),
-    ] = None,
+    text: TEXT = None,
     own: Annotated[int | None, typer.Option(metavar="COUNT", help="so many texts that the model samples itself, instead")] = None,
     tokens: Annotated[int | None, typer.Option(help="stop after about so many tokens")] = None,
     batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 2048,
@@ -121,9 +118,7 @@ def export(
     folder: FOLDER,
     out: Annotated[Path, typer.Option("--out", "-o", help="a folder for the files")],
     model_id: Annotated[str, typer.Option(help="how Neuronpedia calls the model")],
-    text: Annotated[
-        Path | None, typer.Option("--text", help="the text the atlas was built from; the embedded one by default")
-    ] = None,
+    text: TEXT = None,
     layer: Annotated[int | None, typer.Option(help="this layer alone")] = None,
     *,
     opening: Opening,

@@ -23,6 +23,7 @@ SEED = Annotated[int, typer.Option("--seed", help="seed of everything random")]
 JSON = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 SUBJECT = Annotated[str | None, typer.Option("--subject", "-s", help="the subject, where it is not among the known facts")]
 FACTS = Annotated[Path | None, typer.Option("--facts", "-f", help="a fact file, .csv or .jsonl")]
+TEXT = Annotated[Path | None, typer.Option("--text", help="text to run on: .txt, .jsonl, .parquet or a dataset's folder")]
 OUT = Annotated[Path | None, typer.Option("--out", "-o", help="write the result: .html, .png, .svg, .json or .parquet")]
 
 console = Console(highlight=False)
@@ -89,6 +90,13 @@ def finish(result: Any, out: Path | None = None, json: bool = False) -> None:
     from loci.cli.show import show
 
     show(result)
+
+
+def texts_of(model: "Model", path: Path | None, tokens: int) -> list[str]:
+    """The texts of a file, or so many tokens of the embedded text."""
+    from loci.survey import read_texts, sample_text
+
+    return list(read_texts(path)) if path else sample_text(model, tokens)
 
 
 def fact_from(model: "Model", text: str, subject: str | None, occurrence: int | None = None, answer: str | None = None) -> "Fact":

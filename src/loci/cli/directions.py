@@ -55,13 +55,7 @@ def run(
 
     if relation:
         world = load_facts(facts) if facts else known_facts()
-        chosen = list(
-            dict.fromkeys(
-                (fact.answer, fact.subject) for fact in world if fact.relation == relation and fact.answer != fact.subject
-            )
-        )
-        if not chosen:
-            raise FactError(f"there is no relation {relation!r}; relations: {', '.join(map(str, world.relations))}")
+        chosen = list(dict.fromkeys((fact.answer, fact.subject) for fact in world.of(relation) if fact.answer != fact.subject))
     else:
         chosen = [_pair(text) for text in pairs or ()]
     opened = opening.open()

@@ -1,11 +1,10 @@
 """loci lookup: is the model a look-up table of names."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import FACTS, JSON, OUT, SEED, TEXT, bar, check_out, finish
 from loci.cli.opening import Opening, opens
 
 
@@ -15,9 +14,7 @@ def run(
         str, typer.Argument(help="a relation of the facts; names of two parts, as athletes have, allow all tests")
     ] = "athlete_sport",
     facts: FACTS = None,
-    text: Annotated[
-        Path | None, typer.Option(help="text for the test of context: .txt, .jsonl, .parquet or a dataset's folder")
-    ] = None,
+    text: TEXT = None,
     count: Annotated[int, typer.Option(help="names in the single-step test; half as many in that of single neurons")] = 24,
     *,
     opening: Opening,

@@ -1,17 +1,16 @@
 """loci memories: MLPs as key–value memories."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import JSON, OUT, SEED, TEXT, bar, check_out, finish, texts_of
 from loci.cli.opening import Opening, opens
 
 
 @opens()
 def run(
-    text: Annotated[Path | None, typer.Option("--text", help="the text: .txt, .jsonl, .parquet or a dataset's folder")] = None,
+    text: TEXT = None,
     tokens: Annotated[int, typer.Option(help="tokens of the embedded text to look through, where no file is given")] = 50_000,
     neurons: Annotated[int, typer.Option(help="neurons sampled in each layer")] = 128,
     *,
@@ -29,11 +28,10 @@ def run(
         loci memories -m gpt2 --text wiki.jsonl --neurons 500 --out memories.html
     """
     from loci.reading import memories
-    from loci.survey import read_texts, sample_text
 
     check_out(out)
     opened = opening.open()
-    texts = list(read_texts(text)) if text else sample_text(opened, tokens)
+    texts = texts_of(opened, text, tokens)
     with bar("reading memories") as progress:
         found = memories(opened, texts, neurons=neurons, seed=seed, progress=progress)
     finish(found, out, json)

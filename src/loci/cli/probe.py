@@ -6,7 +6,6 @@ import typer
 
 from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
 from loci.cli.opening import Opening, opens
-from loci.errors import FactError
 
 
 @opens()
@@ -33,9 +32,7 @@ def run(
 
     check_out(out)
     world = load_facts(facts) if facts else known_facts()
-    asked = [fact for fact in world if fact.relation == relation]
-    if not asked:
-        raise FactError(f"there is no relation {relation!r}; relations: {', '.join(map(str, world.relations))}")
+    asked = world.of(relation)
     opened = opening.open()
     with bar("probing") as progress:
         found = probe(opened, asked, folds=folds, seed=seed, progress=progress)

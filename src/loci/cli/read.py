@@ -1,21 +1,17 @@
 """loci read: what a neuron looks for and what it writes."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, bar, finish
+from loci.cli.common import JSON, OUT, SEED, TEXT, bar, finish, texts_of
 from loci.cli.opening import Opening, opens
 
 
 @opens()
 def run(
     neuron: Annotated[str, typer.Argument(help="its name: layer and number, as in L1N37")],
-    text: Annotated[
-        Path | None,
-        typer.Option("--text", help="where to look for triggers: .txt (a text a line), .jsonl, .parquet or a dataset's folder"),
-    ] = None,
+    text: TEXT = None,
     tokens: Annotated[int, typer.Option(help="tokens of the embedded text to look through, where no file is given")] = 100_000,
     weights_only: Annotated[
         bool, typer.Option("--weights-only", help="read only its weights, from their files: no triggers, no model is built")
@@ -38,14 +34,13 @@ def run(
         loci read L3E1N200 -m ./my-mixture --weights-only
     """
     from loci.reading import parse_neuron, read, read_weights
-    from loci.survey import read_texts, sample_text
 
     if weights_only:
         card = read_weights(opening.open_weights(), neuron, top=top)
     else:
         opened = opening.open()
         parse_neuron(neuron, opened)
-        texts = sample_text(opened, tokens) if text is None else list(read_texts(text))
+        texts = texts_of(opened, text, tokens)
         with bar("reading") as progress:
             card = read(opened, neuron, texts, top=top, progress=progress)
     if out is not None:

@@ -1,19 +1,16 @@
 """loci sparsity: how many neurons are active, and how privileged each basis is."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import JSON, OUT, SEED, TEXT, bar, check_out, finish, texts_of
 from loci.cli.opening import Opening, opens
 
 
 @opens()
 def run(
-    text: Annotated[
-        Path | None, typer.Option("--text", help="text to run on: .txt, .jsonl, .parquet or a dataset's folder")
-    ] = None,
+    text: TEXT = None,
     tokens: Annotated[int, typer.Option(help="tokens of the embedded text, where no file is given")] = 20_000,
     threshold: Annotated[
         float | None, typer.Option(help="a neuron is active above this; by default 0 with ReLU, else 0.01 of the largest")
@@ -42,12 +39,10 @@ def run(
     """
     from loci.reading.basis import bases
     from loci.reading.sparsity import sparsity
-    from loci.survey import read_texts, sample_text
 
     check_out(out)
-    texts = list(read_texts(text)) if text else None
     opened = opening.open()
-    chosen = sample_text(opened, tokens) if texts is None else texts
+    chosen = texts_of(opened, text, tokens)
     if basis:
         with bar("kurtosis") as progress:
             found = bases(opened, chosen, seed=seed, progress=progress)

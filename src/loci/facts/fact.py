@@ -116,6 +116,12 @@ class FactSet(Sequence[Fact]):
             groups.setdefault(fact.relation, []).append(fact)
         return groups
 
+    def of(self, relation: str) -> "FactSet":
+        """The facts of one relation. Raises `FactError`, with the relations there are, where it has none."""
+        if relation not in self.relations:
+            raise FactError(f"there is no relation {relation!r}; relations: {', '.join(map(str, self.relations))}")
+        return FactSet(self.relations[relation])
+
     @property
     def subjects(self) -> list[str]:
         return list(self._by_subject)

@@ -16,23 +16,22 @@ INKS = {
 SHADES = ("#c9d6ee", "#9db7e0", "#6f95d0", "#2f5fb3", "#1d3c78")
 
 
+Part = TwoTokens | SingleStep | Effects | LocalContext
+TITLES = {
+    TwoTokens: "How little does it take to read the answer off the name?",
+    SingleStep: "How much of it do single ANDs explain?",
+    Effects: "Do the same neurons serve all facts of a subject?",
+    LocalContext: "How local is what a layer makes of a token?",
+}
+
+
 def lookup_figure(found: Lookup) -> go.Figure:
     """Readability by condition, the single-step share by name, correlations of neurons' effects, and similarity by context."""
-    titles = (
-        "How little does it take to read the answer off the name?",
-        "How much of it do single ANDs explain?",
-        "Do the same neurons serve all facts of a subject?",
-        "How local is what a layer makes of a token?",
-    )
+    titles = list(TITLES.values())
     figure = make_subplots(rows=2, cols=2, subplot_titles=titles, vertical_spacing=0.16, horizontal_spacing=0.24)
-    if found.two_tokens:
-        _readable(figure, found.two_tokens, found.probe, 1, 1)
-    if found.single_step:
-        _steps(figure, found.single_step, 1, 2)
-    if found.effects:
-        _effects(figure, found.effects, 2, 1)
-    if found.context:
-        _context(figure, found.context, 2, 2)
+    for i, part in enumerate((found.two_tokens, found.single_step, found.effects, found.context)):
+        if part:
+            _panel(figure, part, found.probe, 1 + i // 2, 1 + i % 2)
     figure.update_annotations(font_size=13)
     beside = {"xanchor": "left", "yanchor": "top", "font": {"size": 11}, "bgcolor": "rgba(0,0,0,0)"}
     figure.update_layout(legend={"x": 0.385, "y": 1.0, **beside}, legend2={"x": 1.0, "y": 0.4, **beside})
@@ -42,22 +41,22 @@ def lookup_figure(found: Lookup) -> go.Figure:
     return figure.update_xaxes(title_font_size=13).update_yaxes(title_font_size=13)
 
 
-def part_figure(found: TwoTokens | SingleStep | Effects | LocalContext) -> go.Figure:
+def part_figure(found: Part) -> go.Figure:
     """One of the tests by itself."""
     figure = make_subplots(rows=1, cols=1)
+    _panel(figure, found, None, 1, 1)
+    return styled(figure, TITLES[type(found)], f"{found.model}; 95 % intervals", height=420)
+
+
+def _panel(figure: go.Figure, found: Part, probe: Probe | None, row: int, col: int) -> None:
     if isinstance(found, TwoTokens):
-        title = "How little does it take to read the answer off the name?"
-        _readable(figure, found, None, 1, 1)
+        _readable(figure, found, probe, row, col)
     elif isinstance(found, SingleStep):
-        title = "How much of a name's excess do single ANDs explain?"
-        _steps(figure, found, 1, 1)
+        _steps(figure, found, row, col)
     elif isinstance(found, Effects):
-        title = "Do the same neurons serve all facts of a subject?"
-        _effects(figure, found, 1, 1)
+        _effects(figure, found, row, col)
     else:
-        title = "How local is what a layer makes of a token?"
-        _context(figure, found, 1, 1)
-    return styled(figure, title, f"{found.model}; 95 % intervals", height=420)
+        _context(figure, found, row, col)
 
 
 def _readable(figure: go.Figure, found: TwoTokens, probe: Probe | None, row: int, col: int) -> None:

@@ -59,7 +59,7 @@ class Carrier:
         found = torch.full((len(cells),), self.level)
         live = [i for i, cell in enumerate(cells) if cell.entry < self.model.n_layers or self._read_at(token)]
         live.sort(key=lambda i: cells[i].entry)
-        batches = -(-len(live) // self.step(token))
+        batches = -(-len(live) // self._step(token))
         for some in (live[i * len(live) // batches : (i + 1) * len(live) // batches] for i in range(batches)):
             found[some] = self._carry([cells[i] for i in some], token)
         return found
@@ -106,7 +106,7 @@ class Carrier:
         """The draw that each row of some cells continues."""
         return tuple(range(self.draws)) * cells
 
-    def step(self, token: int) -> int:
+    def _step(self, token: int) -> int:
         """Cells in a batch."""
         return max(1, self.budget // (self.draws * (self.asked.ids.shape[1] - token)))
 
@@ -114,7 +114,7 @@ class Carrier:
         self, layer: int, token: int, chosen: Int[Tensor, " neuron"], value: Float[Tensor, " d_mlp"]
     ) -> Float[Tensor, " neuron"]:
         """P(answer) with one MLP neuron of a layer at its value at one token, for each of those chosen."""
-        batches = chosen.split(self.step(token))
+        batches = chosen.split(self._step(token))
         return torch.cat([self.carry(self._with_neurons(layer, token, some, value), token) for some in batches])
 
     def _with_neurons(self, layer: int, token: int, neurons: Int[Tensor, " neuron"], value: Float[Tensor, " d_mlp"]) -> list[Cell]:
@@ -123,7 +123,7 @@ class Carrier:
 
         def put(act: Tensor) -> Tensor:
             act = act.clone()
-            act[rows, 0, columns] = value[columns]
+            act[rows, 0, columns] = value.to(act)[columns]
             return act
 
         stream = self.run.resid_pre(layer)[:, token:].repeat(len(neurons), 1, 1)

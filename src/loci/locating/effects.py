@@ -20,10 +20,10 @@ from loci.errors import FactError
 from loci.facts import Fact, FactSet
 from loci.locating.asking import ask
 from loci.locating.carry import BATCH_TOKENS, recorded
-from loci.locating.means import text_means
 from loci.model import Model, score_answers
 from loci.progress import Progress, silent
 from loci.stats import Estimate, correlation, mean
+from loci.survey import text_means
 
 PAIRS = ("same fact, another phrasing", "same subject, another fact", "another subject, same relation")
 

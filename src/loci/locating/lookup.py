@@ -96,9 +96,7 @@ def lookup(
 
     What cannot be asked of a model or of these facts is left out, with the reason. Raises `FactError` for an unknown relation.
     """
-    asked = [fact for fact in facts if fact.relation == relation]
-    if not asked:
-        raise FactError(f"there is no relation {relation!r}; relations: {', '.join(map(str, facts.relations))}")
+    asked = facts.of(relation)
     texts = texts or sample_text(model, TEXT_TOKENS)
     tests: dict[str, Callable[[], Any]] = {
         "probe": lambda: probe(model, asked, seed=seed),

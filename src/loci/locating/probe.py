@@ -59,6 +59,29 @@ class Subjects:
     parts: tuple[Int[Tensor, " held"], ...]
     left_out: int
 
+    @property
+    def relation(self) -> str | None:
+        """The relation of all of them, where they have one."""
+        found = {fact.relation for fact in self.facts}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def commonest(self) -> Estimate:
+        """How often the commonest answer is right."""
+        return share([float(label == self.labels.mode().values) for label in self.labels])
+
+    def accuracy(
+        self,
+        trained: Float[Tensor, "subject d_model"],
+        asked: Float[Tensor, "subject d_model"] | None = None,
+        labels: Int[Tensor, " subject"] | None = None,
+        ridge: float = 1.0,
+    ) -> Estimate:
+        """Of probes trained on the other subjects' states, on those held out: in the same states, or in others that are asked about."""
+        labels = self.labels if labels is None else labels
+        hits = [hit for part in self.parts for hit in _held_out(trained, labels, part, len(self.answers), ridge, asked)]
+        return share([float(hit) for hit in hits])
+
 
 def subjects_of(facts: Sequence[Fact], folds: int = 5, seed: int = 0) -> Subjects:
     """One fact a subject, with answers that enough subjects have. Raises `FactError` where too few are left."""
@@ -87,44 +110,44 @@ def probe(
     Cost: one run over the prompts, and 2 · folds small solves a layer. Raises `FactError` where there are too few subjects or answers.
     """
     task = subjects_of(facts, folds, seed)
-    kept, labels, parts = task.facts, task.labels, task.parts
-    shuffled = labels[torch.tensor(Random(seed + 1).sample(range(len(kept)), len(kept)))]
-    states = _states(model, kept)
+    shuffled = task.labels[torch.tensor(Random(seed + 1).sample(range(len(task.facts)), len(task.facts)))]
+    states = _states(model, task.facts)
     hits: list[Estimate] = []
     chance: list[Estimate] = []
     for layer in range(states.shape[1]):
-        for found, target in ((hits, labels), (chance, shuffled)):
-            found.append(
-                share([float(hit) for part in parts for hit in _held_out(states[:, layer], target, part, len(task.answers), ridge)])
-            )
+        hits.append(task.accuracy(states[:, layer], ridge=ridge))
+        chance.append(task.accuracy(states[:, layer], labels=shuffled, ridge=ridge))
         progress(1, states.shape[1])
     return Probe(
         model=model.name,
         bos=model.with_bos,
-        relation=kept[0].relation if len({fact.relation for fact in kept}) == 1 else None,
+        relation=task.relation,
         answers=task.answers,
-        subjects=len(kept),
+        subjects=len(task.facts),
         left_out=task.left_out,
         folds=folds,
         seed=seed,
         accuracy=tuple(hits),
         shuffled=tuple(chance),
-        commonest=share([float(label == labels.mode().values) for label in labels]),
+        commonest=task.commonest,
     )
 
 
 def _states(model: Model, facts: Sequence[Fact]) -> Float[Tensor, "subject layer d_model"]:
-    """The residual stream at the last subject token: as the first block finds it, then after each layer."""
+    """The residual stream at each prompt's last subject token: what comes after it makes no difference there."""
     tokens = [model.tokenize(fact.text) for fact in facts]
-    last = [text.span(fact.subject_span)[1] - 1 for text, fact in zip(tokens, facts, strict=True)]
-    points = ["resid_pre.0", *(f"resid_post.{layer}" for layer in range(model.n_layers))]
-    states = torch.empty(len(facts), len(points), model.d_model, dtype=torch.float64)
-    for batch in by_length(tokens, len, 8192):
-        reads = model.read(model.ids([tokens[i].ids for i in batch]), *points)
-        at = torch.tensor([last[i] for i in batch])
+    return states(model, [text.ids[: text.span(fact.subject_span)[1]] for text, fact in zip(tokens, facts, strict=True)])
+
+
+def states(model: Model, ids: Sequence[Sequence[int]]) -> Float[Tensor, "text layer d_model"]:
+    """The residual stream at each text's last token: as the first block finds it, then after each layer."""
+    points = ["resid_pre.0", *model.names("resid_post")]
+    found = torch.empty(len(ids), len(points), model.d_model, dtype=torch.float64)
+    for batch in by_length(ids, len, 8192):
+        reads = model.read(model.ids([ids[i] for i in batch]), *points)
         for layer, point in enumerate(points):
-            states[torch.tensor(batch), layer] = reads[point][torch.arange(len(batch)), at].double().cpu()
-    return states
+            found[batch, layer] = reads[point][:, -1].double().cpu()
+    return found
 
 
 def readout(
@@ -148,10 +171,15 @@ def others(part: Int[Tensor, " held"], count: int) -> Int[Tensor, " train"]:
 
 
 def _held_out(
-    X: Float[Tensor, "subject d_model"], labels: Int[Tensor, " subject"], part: Int[Tensor, " held"], classes: int, ridge: float
+    X: Float[Tensor, "subject d_model"],
+    labels: Int[Tensor, " subject"],
+    part: Int[Tensor, " held"],
+    classes: int,
+    ridge: float,
+    asked: Float[Tensor, "subject d_model"] | None = None,
 ) -> list[bool]:
-    """Whether each held-out subject's answer is found by a probe of the others."""
+    """Whether each held-out subject's answer is found by a probe of the others, in X or in what else is asked about."""
     train = others(part, len(X))
     W, b = readout(X[train], labels[train], classes, ridge)
-    said: Tensor = (X[part] @ W + b).argmax(1)
+    said: Tensor = ((X if asked is None else asked)[part] @ W + b).argmax(1)
     return [bool(hit) for hit in said == labels[part]]

@@ -20,12 +20,12 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.locating.asking import ask, known_of, probability
-from loci.locating.means import text_means
 from loci.locating.runs import around
 from loci.model import Edit, Model
 from loci.model.answers import finite
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
+from loci.survey import text_means
 
 CUTS = ("edges", "mlp", "attn")
 

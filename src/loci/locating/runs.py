@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -16,6 +16,7 @@ from loci.locating.carry import BATCH_TOKENS, Carrier, Cell
 from loci.locating.corruption import Corruption, How
 from loci.model import Edit, Model, Recording
 from loci.model.answers import finite
+from loci.model.hooks import instead
 from loci.progress import Progress, silent
 
 Kind = Literal["state", "mlp", "attn", "state-without-mlp", "state-without-attn"]
@@ -149,8 +150,8 @@ class Runs(Carrier):
         found, first = [], self.asked.subject[0]
         for layer in range(self.model.n_layers):
             name = f"attn_out.{layer}"
-            clean = self.clean_states[name][:, first:].expand(self.draws, -1, -1)
-            with self.model.patched({name: partial(_instead, clean)}):
+            clean = self.clean_states[name][:, first:]
+            with self.model.patched({name: instead(clean)}):
                 found.append(self.run.step(layer, self.run.resid_pre(layer)[:, first:], first))
         return found
 
@@ -163,7 +164,3 @@ def around(layer: int, window: int, n_layers: int) -> range:
 
 def _at(token: int, states: dict[str, Tensor], point: str, layers: range, draws: int) -> dict[str, Tensor]:
     return {f"{point}.{layer}": states[f"{point}.{layer}"][:, token].expand(draws, -1) for layer in layers}
-
-
-def _instead(state: Tensor, _: Tensor) -> Tensor:
-    return state

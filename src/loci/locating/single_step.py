@@ -14,7 +14,7 @@ with p the probe and pre what the neurons' non-linearity takes. Σ step / T is t
 (the gate of the lesson), 23 % (median) published for Pythia 2.8B. Source: Nanda et al. 2023 (Fact Finding), post 3.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,10 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
-from loci.locating.probe import others, readout, subjects_of
-from loci.locating.two_tokens import in_context, name_tokens, states, transferred
-from loci.model import Edit, Model, by_length
+from loci.locating.probe import others, readout, states, subjects_of
+from loci.locating.two_tokens import in_context, name_tokens
+from loci.model import Model, by_length
+from loci.model.hooks import instead
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean, median
 
@@ -90,11 +91,10 @@ def single_step(
     model.place("mlp_pre.0")
     task = subjects_of(facts, seed=seed)
     names = [name_tokens(model, in_context(fact)) for fact in task.facts]
-    special = model.tokenize("a").special
-    bos = names[0][0][:special]
+    bos = names[0][0][: model.special]
     by_layer = states(model, [(*bos, *name) for _, name in names])[:, 1:]
     if read_after is None:
-        read_after = max(range(model.n_layers), key=lambda layer: transferred(task, by_layer[:, layer], by_layer[:, layer]).value)
+        read_after = max(range(model.n_layers), key=lambda layer: task.accuracy(by_layer[:, layer]).value)
     alone = by_layer[:, read_after]
     parts = {i: part for i, fact in enumerate(task.facts) if (part := _split(model, fact)) is not None}
     chosen = list(parts)[:count]
@@ -107,19 +107,18 @@ def single_step(
         train = others(next(held for held in task.parts if i in held), len(alone))
         probes[row] = readout(alone[train], task.labels[train], len(task.answers))[0][:, task.labels[i]]
     grid = _Grid(model, [[(*bos, *parts[i][0], *parts[j][1]) for j in chosen] for i in chosen], probes)
-    start, total = grid.excess("resid_pre.0"), grid.excess(f"resid_post.{read_after}")
+    start, total = grid.excess("resid_pre.0", f"resid_post.{read_after}")
     found: dict[str, list[Tensor]] = {"attn": [], "mlp": [], "step": []}
     for layer in range(read_after + 1):
-        found["attn"].append(grid.excess(f"attn_out.{layer}"))
-        found["mlp"].append(grid.excess(f"mlp_out.{layer}"))
-        found["step"].append(grid.step(layer))
+        for name, excess in zip(found, grid.layer(layer), strict=True):
+            found[name].append(excess)
         progress(1, read_after + 1)
     kept = total > 0
     stacked = {name: torch.stack(rows, 1)[kept] for name, rows in found.items()}
     return SingleStep(
         model=model.name,
         bos=model.with_bos,
-        relation=task.facts[0].relation,
+        relation=task.relation,
         read_after=read_after,
         names=tuple(task.facts[i].subject for row, i in enumerate(chosen) if kept[row]),
         excess=tuple(total[kept].tolist()),
@@ -148,27 +147,35 @@ class _Grid:
         self.model, self.size, self.probes = model, len(ids), probes
         self.ids = [text for row in ids for text in row]
 
-    def at(self, point: str) -> Grid:
-        """A point at the last token of every name of the grid."""
-        found: dict[int, Tensor] = {}
+    def at(self, *points: str) -> dict[str, Grid]:
+        """Points at the last token of every name of the grid, from one run of it."""
+        found: dict[str, dict[int, Tensor]] = {point: {} for point in points}
         for batch in by_length(self.ids, len, 8192):
-            rows = self.model.read(self.model.ids([self.ids[i] for i in batch]), point)[point][:, -1].double().cpu()
-            found |= dict(zip(batch, rows, strict=True))
-        grid: Tensor = torch.stack([found[i] for i in range(len(self.ids))]).unflatten(0, (self.size, self.size))
-        return grid
+            reads = self.model.read(self.model.ids([self.ids[i] for i in batch]), *points)
+            for point in points:
+                found[point] |= dict(zip(batch, reads[point][:, -1].double().cpu(), strict=True))
+        names = range(len(self.ids))
+        return {point: torch.stack([rows[i] for i in names]).unflatten(0, (self.size, self.size)) for point, rows in found.items()}
 
-    def excess(self, point: str) -> Float[Tensor, " name"]:
-        """p · (AB − ¬A B − A ¬B + ¬A ¬B) of a point that is a part of the stream."""
-        grid = self.at(point)
-        beyond: Tensor = grid.diagonal().T - self._sum(grid)
-        return (beyond * self.probes).sum(-1)
+    def excess(self, *points: str) -> list[Float[Tensor, " name"]]:
+        """p · (AB − ¬A B − A ¬B + ¬A ¬B) of points that are parts of the stream."""
+        return [self._read(grid.diagonal().T - self._sum(grid)) for grid in self.at(*points).values()]
 
-    def step(self, layer: int) -> Float[Tensor, " name"]:
-        """The excess that the layer's MLP makes of inputs that are sums of a first and a last part."""
-        points = ["mlp_pre", "mlp_up"] if self.model.gated else ["mlp_pre"]
-        sums = {f"{point}.{layer}": self._sum(self.at(f"{point}.{layer}")) for point in points}
-        alone = self._mlp(layer, sums) - self._sum(self.at(f"mlp_out.{layer}"))
-        return (alone * self.probes).sum(-1)
+    def layer(self, layer: int) -> tuple[Float[Tensor, " name"], Float[Tensor, " name"], Float[Tensor, " name"]]:
+        """A layer's part of the excess by attention, by its MLP, and what the MLP makes of inputs that are sums of both parts."""
+        stems = ("mlp_pre", "mlp_up") if self.model.gated else ("mlp_pre",)
+        attn, mlp, *pre = self.at(*(f"{stem}.{layer}" for stem in ("attn_out", "mlp_out", *stems))).values()
+        sums = {f"{stem}.{layer}": self._sum(grid) for stem, grid in zip(stems, pre, strict=True)}
+        parts = self._sum(mlp)
+        return (
+            self._read(attn.diagonal().T - self._sum(attn)),
+            self._read(mlp.diagonal().T - parts),
+            self._read(self._mlp(layer, sums) - parts),
+        )
+
+    def _read(self, vectors: Float[Tensor, "name d_model"]) -> Float[Tensor, " name"]:
+        """What each name's probe reads off its vector."""
+        return (vectors * self.probes).sum(-1)
 
     def _sum(self, grid: Grid) -> Float[Tensor, "name width"]:
         """What a sum of parts would be at the diagonal: ¬A B + A ¬B − ¬A ¬B, means over the other parts."""
@@ -180,12 +187,7 @@ class _Grid:
     def _mlp(self, layer: int, pre: dict[str, Tensor]) -> Float[Tensor, "name d_model"]:
         """What the model's own MLP adds to the stream when its neurons' inputs are these."""
         ids = self.model.ids([self.ids[0][:1]] * self.size)
-        edits: dict[str, Edit] = {name: _instead(value) for name, value in pre.items()}
-        with self.model.patched(edits):
+        with self.model.patched({name: instead(value[:, None]) for name, value in pre.items()}):
             out = self.model.read(ids, f"mlp_out.{layer}")[f"mlp_out.{layer}"]
         last: Tensor = out[:, 0].double().cpu()
         return last
-
-
-def _instead(value: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda old: value[:, None].to(old)

@@ -13,19 +13,17 @@ readable without context and attention is made by embeddings and MLPs at the nam
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from loci.facts import Fact
-from loci.locating.means import text_means
-from loci.locating.probe import Subjects, others, readout, subjects_of
-from loci.model import Model, by_length
+from loci.locating.probe import states, subjects_of
+from loci.model import Model
+from loci.model.hooks import instead
 from loci.progress import Progress, silent
-from loci.stats import Estimate, share
+from loci.stats import Estimate
+from loci.survey import text_means
 
 CONDITIONS = ("whole prompt", "subject alone", "attention by its mean", "two tokens", "last token")
 
@@ -64,15 +62,11 @@ def two_tokens(
     names = [name_tokens(model, in_context(fact)) for fact in task.facts]
     whole = states(model, [(*before, *name) for before, name in names])
     reduced = {"whole prompt": whole}
-    bos = [before[: _special(model)] for before, _ in names]
-    alone, two, last = ([(*start, *name[-count:]) for start, (_, name) in zip(bos, names, strict=True)] for count in (999, 2, 1))
+    bos = names[0][0][: model.special]
+    alone, two, last = ([(*bos, *name[start:]) for _, name in names] for start in (0, -2, -1))
     reduced["subject alone"] = states(model, alone)
-    means = (
-        text_means(model, *(f"attn_out.{layer}" for layer in range(heads_below, model.n_layers)))
-        if heads_below < model.n_layers
-        else {}
-    )
-    with model.patched({point: partial(_mean, value) for point, value in means.items()}):
+    means = text_means(model, *(f"attn_out.{layer}" for layer in range(heads_below, model.n_layers)))
+    with model.patched({point: instead(value) for point, value in means.items()}):
         for condition, ids in (("attention by its mean", alone), ("two tokens", two), ("last token", last)):
             reduced[condition] = states(model, ids)
             progress(1, 3)
@@ -80,27 +74,17 @@ def two_tokens(
     return TwoTokens(
         model=model.name,
         bos=model.with_bos,
-        relation=task.facts[0].relation if len({fact.relation for fact in task.facts}) == 1 else None,
+        relation=task.relation,
         subjects=len(names),
         answers=task.answers,
         heads_below=heads_below,
         accuracy={
-            condition: tuple(transferred(task, whole[:, layer], found[:, layer]) for layer in range(whole.shape[1]))
+            condition: tuple(task.accuracy(whole[:, layer], found[:, layer]) for layer in range(whole.shape[1]))
             for condition, found in reduced.items()
         },
-        summed=transferred(task, summed, summed),
-        commonest=share([float(label == task.labels.mode().values) for label in task.labels]),
+        summed=task.accuracy(summed),
+        commonest=task.commonest,
     )
-
-
-def transferred(task: Subjects, trained: Float[Tensor, "subject d_model"], asked: Float[Tensor, "subject d_model"]) -> Estimate:
-    """Accuracy on held-out subjects in `asked` of probes trained on the others in `trained`."""
-    hits: list[float] = []
-    for part in task.parts:
-        train = others(part, len(trained))
-        W, b = readout(trained[train], task.labels[train], len(task.answers))
-        hits += ((asked[part] @ W + b).argmax(1) == task.labels[part]).double().tolist()
-    return share(hits)
 
 
 def in_context(fact: Fact) -> Fact:
@@ -114,22 +98,3 @@ def name_tokens(model: Model, fact: Fact) -> tuple[tuple[int, ...], tuple[int, .
     tokens = model.tokenize(fact.text)
     start, end = tokens.span(fact.subject_span)
     return tokens.ids[:start], tokens.ids[start:end]
-
-
-def states(model: Model, ids: Sequence[Sequence[int]]) -> Float[Tensor, "text layer d_model"]:
-    """The residual stream at each text's last token: as the first block finds it, then after each layer."""
-    points = ["resid_pre.0", *model.names("resid_post")]
-    found = torch.empty(len(ids), len(points), model.d_model, dtype=torch.float64)
-    for batch in by_length(ids, len, 8192):
-        reads = model.read(model.ids([ids[i] for i in batch]), *points)
-        for layer, point in enumerate(points):
-            found[batch, layer] = reads[point][:, -1].double().cpu()
-    return found
-
-
-def _special(model: Model) -> int:
-    return model.tokenize("a").special
-
-
-def _mean(value: Tensor, out: Tensor) -> Tensor:
-    return value.to(out).expand_as(out)

@@ -15,6 +15,11 @@ Edit = Callable[[Tensor], Tensor | None]
 Side = Literal["in", "out"]
 
 
+def instead(value: Tensor) -> Edit:
+    """The edit that puts this value in the place of whatever is there, broadcast to its shape."""
+    return lambda old: value.to(old).expand_as(old)
+
+
 class Enough(Exception):
     """Raised inside a forward pass once all that was asked for has been read."""
 

@@ -69,6 +69,11 @@ class Model(Weights):
         first = self.tokenizer.bos_token_id
         return first is not None and self.tokenize("a").ids[0] == first
 
+    @property
+    def special(self) -> int:
+        """How many tokens stand before every text."""
+        return self.tokenize("a").special
+
     def ids(self, tokens: Sequence[Sequence[int]]) -> Ids:
         """A batch of equally long token lists on the model's device."""
         return torch.tensor(tokens, dtype=torch.long, device=self.device)

@@ -55,7 +55,7 @@ def build_atlas(
     folder = Path(folder)
     model.place("mlp_act.0")
     store = _Tables()
-    _check_folder(folder, model, source)
+    _check_folder(folder, source)
     gathering = {
         point: (FiringRate(), Moments(), Extremes(), Histogram(THINNED), TopTriggers(k=TRIGGERS))
         for point in model.names("mlp_act")
@@ -186,7 +186,7 @@ def _neurons(layer: int, gathered: _Layer, model: Model, **more: list[Any]) -> C
     return {"layer": [layer] * model.d_mlp, "neuron": list(range(model.d_mlp)), **columns, **flags, **more}
 
 
-def _check_folder(folder: Path, model: Model, source: str) -> None:
+def _check_folder(folder: Path, source: str) -> None:
     """Refuse a folder with another atlas, or with files that are no atlas."""
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if PROVENANCE in there:

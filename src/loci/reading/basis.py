@@ -10,7 +10,7 @@ kurtosis near N. So the median stands beside it. Sources: Elhage et al. 2023 (Pr
 Stream).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import ModelError
-from loci.model import Model, Tokens, by_length
+from loci.model import Model
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean, median
-from loci.survey import sample_text
+from loci.survey import Moments, Rows, sample_text, survey
 
 TOKENS = 20_000
 COLUMNS = 512
@@ -73,60 +73,6 @@ class Bases:
         return {"schema": "loci.bases/1", **vars(self), "rows": [row.to_dict() for row in self.rows]}
 
 
-class Tails:
-    """Mean and central moments 2, 3, 4 of every coordinate, streamed in float64: [width]; of x · turn where a `turn` is given.
-
-    Batches are joined by the formulas of Pébay 2008, which do not cancel as sums of raw powers do where a mean is large.
-    """
-
-    def __init__(self, turn: Float[Tensor, "width columns"] | None = None) -> None:
-        self.turn = turn
-        self.count = 0
-        self._mean: Tensor | None = None
-        self._sums = torch.empty(0)
-
-    def update(self, vectors: Float[Tensor, "vector width"]) -> None:
-        wide = vectors.cpu().double()
-        if self.turn is not None:
-            wide = wide @ self.turn
-        center = wide.mean(0)
-        away = wide - center
-        square = away * away
-        self._join(len(wide), center, torch.stack([square.sum(0), (square * away).sum(0), (square * square).sum(0)]))
-
-    def merge(self, other: "Tails") -> None:
-        if other._mean is not None:
-            self._join(other.count, other._mean, other._sums)
-
-    def _join(self, b: int, center: Tensor, sums: Tensor) -> None:
-        if self._mean is None:
-            self.count, self._mean, self._sums = b, center.clone(), sums.clone()
-            return
-        a, n, δ = self.count, self.count + b, center - self._mean
-        (a2, a3, a4), (b2, b3, b4) = self._sums, sums
-        fourth = δ**4 * a * b * (a * a - a * b + b * b) / n**3 + 6 * δ**2 * (a * a * b2 + b * b * a2) / n**2
-        self._sums = torch.stack(
-            [
-                a2 + b2 + δ**2 * a * b / n,
-                a3 + b3 + δ**3 * a * b * (a - b) / n**2 + 3 * δ * (a * b2 - b * a2) / n,
-                a4 + b4 + fourth + 4 * δ * (a * b3 - b * a3) / n,
-            ]
-        )
-        self.count, self._mean = n, self._mean + δ * b / n
-
-    @property
-    def mean(self) -> Float[Tensor, " width"]:
-        if self._mean is None:
-            raise ValueError("nothing was accumulated")
-        return self._mean
-
-    @property
-    def kurtosis(self) -> Float[Tensor, " width"]:
-        """Excess kurtosis of every coordinate; NaN where it does not vary beyond rounding."""
-        variance, fourth = self._sums[0] / self.count, self._sums[2] / self.count
-        return torch.where(variance > 1e-14 * self.mean.square(), fourth / variance.square() - 3, torch.nan)
-
-
 @torch.no_grad()
 def bases(
     model: Model, texts: Sequence[str] | None = None, *, columns: int = COLUMNS, seed: int = 0, progress: Progress = silent
@@ -148,32 +94,12 @@ def bases(
     }
     widths = {"residual": model.d_model, "neurons": 0 if missing else model.d_mlp}
     turns = {space: rotation(width, columns, seed) for space, width in widths.items() if width}
-    gathered = {point: (Tails(), Tails(turns[space])) for point, (space, _) in places.items()}
-    tokens = tokens_of(model, texts)
-    for batch, reads in through(model, tokens, *gathered):
-        for point, pair in gathered.items():
-            for tails in pair:
-                tails.update(reads[point].flatten(0, 1))
-        progress(len(batch), len(tokens))
+    gathered = {point: (Moments(), Moments(turns[space])) for point, (space, _) in places.items()}
+    texts = [text for text in (sample_text(model, TOKENS) if texts is None else texts) if text.strip()]
+    seen = survey(model, texts, gathered, budget=BUDGET, progress=progress)
     rows = [_basis("embedding", None, _embedding(model), _embedding(model, turns["residual"]))]
     rows += [_basis(*places[point], *pair) for point, pair in gathered.items()]
-    seen = next(iter(gathered.values()))[0].count
-    return Bases(model.name, model.with_bos, len(tokens), seen, columns, seed, tuple(rows), missing)
-
-
-def tokens_of(model: Model, texts: Sequence[str] | None, count: int = TOKENS) -> list[Tokens]:
-    """The texts that are not empty in tokens, or `count` tokens of the embedded text. Raises `ModelError` without text."""
-    tokens = [model.tokenize(text) for text in (sample_text(model, count) if texts is None else texts) if text.strip()]
-    if not tokens:
-        raise ModelError("there is no text to run the model on")
-    return tokens
-
-
-def through(model: Model, tokens: Sequence[Tokens], *points: str) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-    """Batches of equally long texts: their indices, and the points without what stands before a text."""
-    for batch in by_length(tokens, len, BUDGET):
-        reads = model.read(model.ids([tokens[i].ids for i in batch]), *points)
-        yield batch, {point: read[:, tokens[batch[0]].special :] for point, read in reads.items()}
+    return Bases(model.name, model.with_bos, seen.texts, seen.tokens, columns, seed, tuple(rows), missing)
 
 
 def rotation(width: int, columns: int, seed: int = 0) -> Float[Tensor, "width columns"]:
@@ -184,14 +110,14 @@ def rotation(width: int, columns: int, seed: int = 0) -> Float[Tensor, "width co
     return turned
 
 
-def _embedding(model: Model, turn: Tensor | None = None) -> Tails:
-    tails = Tails(turn)
-    for rows in model.W_E.split(BUDGET):
-        tails.update(rows)
-    return tails
+def _embedding(model: Model, turn: Tensor | None = None) -> Moments:
+    moments = Moments(turn)
+    for ids in torch.arange(model.d_vocab).split(BUDGET):
+        moments.update(model.W_E[ids, None], Rows(ids, torch.zeros_like(ids)))
+    return moments
 
 
-def _basis(space: str, layer: int | None, own: Tails, turned: Tails) -> Basis:
+def _basis(space: str, layer: int | None, own: Moments, turned: Moments) -> Basis:
     kept, rotated = (found[~found.isnan()].tolist() for found in (own.kurtosis, turned.kurtosis))
     width = len(own.mean)
     return Basis(

@@ -28,9 +28,9 @@ from loci.model import Model, by_length
 from loci.model.answers import finite
 from loci.model.points import RESIDUAL, parse_point
 from loci.progress import Progress, silent
-from loci.reading.basis import Tails, through, tokens_of
 from loci.reading.read import Scored, promoted
 from loci.stats import NOTHING, Estimate, mean, share
+from loci.survey import text_means
 
 Pair = tuple[str, str]
 CARRIER = "a "
@@ -433,7 +433,7 @@ def concept(model: Model, concepts: Sequence[str], texts: Sequence[str], point: 
     if len(named) >= model.d_model:
         raise FactError(f"{len(named)} concepts explain any vector of {model.d_model} dimensions")
     C, X = vectors(model, named, point), vectors(model, texts, point)
-    center = _center(model, point)
+    center = text_means(model, point, tokens=CENTER_TOKENS)[point]
     C, X = C - center, X - center
     β = coefficients(X, C)
     generator = torch.Generator().manual_seed(seed)
@@ -465,11 +465,3 @@ def explained(
 ) -> Float[Tensor, " text"]:
     """Share of the squared norm of X in β C."""
     return (β @ C).square().sum(-1) / X.square().sum(-1).clamp(min=1e-30)
-
-
-def _center(model: Model, point: str) -> Float[Tensor, " d_model"]:
-    """Mean of a point over the embedded text."""
-    tails = Tails()
-    for _, reads in through(model, tokens_of(model, None, CENTER_TOKENS), point):
-        tails.update(reads[point].flatten(0, 1))
-    return tails.mean

@@ -121,7 +121,7 @@ def _prefixes(model: Model, texts: Sequence[str], found: TopTriggers, read: dict
 
 def _dropped(model: Model, layer: int, some: Sequence[int], cells: Sequence[Cell], seed: int) -> dict[str, list[float]]:
     """Each neuron's mean relative change, by which token is dropped; prefixes of fewer than three tokens are left out."""
-    special = model.tokenize("a").special
+    special = model.special
     random = Random(seed)
     cut: dict[str, list[Cell]] = {kind: [] for kind in DROPS}
     for column, ids, activation in cells:

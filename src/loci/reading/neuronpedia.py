@@ -7,7 +7,7 @@ and are left out. Format: Neuronpedia's route feature/upload-batch.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,7 @@ def export_neuronpedia(
         raise ModelError(f"this atlas has layers 0 … {model.n_layers - 1}")
     written = []
     for layer in wanted:
-        activations = _activations(atlas, model, texts, layer)
-        features = [_feature(atlas, layer, neuron, found) for neuron, found in sorted(activations.items())]
+        features = _features(atlas, layer, _activations(atlas, model, texts, layer))
         for number, start in enumerate(range(0, len(features), FEATURES)):
             batch = {"modelId": model_id.lower(), "source": f"{layer}-mlp", "features": features[start : start + FEATURES]}
             path = Path(folder) / f"{layer}-mlp-{number:03}.json"
@@ -59,19 +58,23 @@ def export_neuronpedia(
     return written
 
 
-def _feature(atlas: Atlas, layer: int, neuron: int, activations: list[Activation]) -> dict[str, Any]:
-    card = atlas.card(f"L{layer}N{neuron}")
-
-    def logits(side: tuple[tuple[str, float], ...]) -> list[dict[str, Any]]:
-        return [{"token": token, "value": score} for token, score in side[:LOGITS]]
-
-    return {
-        "index": neuron,
-        "density": card.firing_rate,
-        "topLogits": logits(card.promotes),
-        "bottomLogits": logits(card.suppresses),
-        "activations": activations,
-    }
+def _features(atlas: Atlas, layer: int, activations: dict[int, list[Activation]]) -> list[dict[str, Any]]:
+    """The features of one layer, in the order of their neurons."""
+    density = dict(atlas.query(f"SELECT neuron, firing_rate FROM neurons WHERE layer = {layer}").rows)
+    logits: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    asked = f"SELECT neuron, side, token, score FROM values WHERE layer = {layer} AND rank < {LOGITS} ORDER BY neuron, side, rank"
+    for neuron, side, token, score in atlas.query(asked).rows:
+        logits.setdefault((neuron, side), []).append({"token": token, "value": score})
+    return [
+        {
+            "index": neuron,
+            "density": density[neuron],
+            "topLogits": logits[neuron, "promotes"],
+            "bottomLogits": logits[neuron, "suppresses"],
+            "activations": found,
+        }
+        for neuron, found in sorted(activations.items())
+    ]
 
 
 def _activations(atlas: Atlas, model: Model, texts: Callable[[], Iterable[str]], layer: int) -> dict[int, list[Activation]]:
@@ -92,15 +95,11 @@ def _activations(atlas: Atlas, model: Model, texts: Callable[[], Iterable[str]],
                 if position >= len(act) or abs(float(act[position, neuron]) - activation) > 1e-2 * abs(activation) + 1e-4:
                     raise ModelError(f"{atlas.folder} was built from another text ({atlas.provenance['text']})")
                 found[neuron, rank] = _window(read[i].labels, act[:, neuron].tolist(), read[i].special)
-    return {neuron: [found[key] for key in keys] for neuron, keys in _grouped(found)}
+    by_neuron: dict[int, list[Activation]] = {}
+    for neuron, rank in sorted(found):
+        by_neuron.setdefault(neuron, []).append(found[neuron, rank])
+    return by_neuron
 
 
 def _window(labels: tuple[str, ...], values: list[float], special: int) -> Activation:
     return {"tokens": list(labels[special : special + LONGEST]), "values": values[special : special + LONGEST]}
-
-
-def _grouped(found: dict[tuple[int, int], Activation]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    keys: dict[int, list[tuple[int, int]]] = {}
-    for key in sorted(found):
-        keys.setdefault(key[0], []).append(key)
-    yield from keys.items()

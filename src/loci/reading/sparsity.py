@@ -9,7 +9,7 @@ Which neurons are active is known only after the up projection, and one row at a
 say: this counts arithmetic, not time. Sources: Zhang et al. 2022 (MoEfication); Li et al. 2023 (The Lazy Neuron Phenomenon).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +18,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from loci.errors import ModelError
-from loci.model import Model, Tokens
+from loci.model import Model, Tokens, by_length
 from loci.progress import Progress, silent
-from loci.reading.basis import TOKENS, through, tokens_of
 from loci.stats import Estimate, mean
+from loci.survey import sample_text
 
 RELATIVE = 0.01
 """The relative threshold where none is said."""
 ZEROS = 0.01
 """From this share of exact zeros on, a model counts as one whose non-linearity makes them."""
 CHECKED = 64
+TOKENS = 20_000
+BUDGET = 2048
 FEWEST = 5
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -111,7 +113,7 @@ def sparsity(
     model.place("mlp_act.0")
     if checked < 1:
         raise ModelError(f"skipping is checked at one token at least, not {checked}")
-    tokens = tokens_of(model, texts, TOKENS)
+    tokens = _tokens_of(model, texts)
     if relative is None:
         relative = threshold is None and not _makes_zeros(model, tokens)
     rule = _Rule(float((RELATIVE if relative else 0) if threshold is None else threshold), relative)
@@ -197,7 +199,7 @@ def _grouped(values: Float[Tensor, "item column"], group: Int[Tensor, " item"]) 
 def _count(model: Model, tokens: Sequence[Tokens], rule: _Rule, progress: Progress) -> _Counted:
     rows: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
     known: set[int] = set()
-    for batch, reads in through(model, tokens, *model.names("mlp_act")):
+    for batch, reads in _through(model, tokens, *model.names("mlp_act")):
         active, zeros = (
             torch.stack([found.double().mean(-1).flatten().cpu() for found in map(kind, reads.values())], 1)
             for kind in (rule.active, _nothing)
@@ -226,7 +228,7 @@ def _nothing(acts: Tensor) -> Tensor:
 
 def _makes_zeros(model: Model, tokens: Sequence[Tokens]) -> bool:
     """Whether exact zeros are more than the odd underflow in the first texts."""
-    _, reads = next(through(model, tokens[:16], *model.names("mlp_act")))
+    _, reads = next(_through(model, tokens[:16], *model.names("mlp_act")))
     return any(float((acts == 0).double().mean()) >= ZEROS for acts in reads.values())
 
 
@@ -234,7 +236,7 @@ def _again(model: Model, tokens: Sequence[Tokens], rule: _Rule, checked: int) ->
     """Every layer at the first `checked` tokens, from the columns of its active neurons alone, beside the model's own output."""
     stems = ("mlp_act", "mlp_raw")
     parts: dict[str, list[Tensor]] = {name: [] for name in model.names(*stems)}
-    for _, reads in through(model, tokens[:checked], *parts):
+    for _, reads in _through(model, tokens[:checked], *parts):
         for name, read in reads.items():
             parts[name].append(read.flatten(0, 1))
     at = {name: torch.cat(found)[:checked] for name, found in parts.items()}
@@ -250,3 +252,18 @@ def _again(model: Model, tokens: Sequence[Tokens], rule: _Rule, checked: int) ->
         found["error"].append(float((skipping - out).abs().max()) / largest)
         found["rounding"].append(float((whole - out).abs().max()) / largest)
     return {"checked": len(acts), **{name: tuple(values) for name, values in found.items()}}
+
+
+def _tokens_of(model: Model, texts: Sequence[str] | None) -> list[Tokens]:
+    """The texts that are not empty in tokens, or those of the embedded text. Raises `ModelError` without text."""
+    tokens = [model.tokenize(text) for text in (sample_text(model, TOKENS) if texts is None else texts) if text.strip()]
+    if not tokens:
+        raise ModelError("there is no text to run the model on")
+    return tokens
+
+
+def _through(model: Model, tokens: Sequence[Tokens], *points: str) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Batches of equally long texts: their indices, and the points without what stands before a text."""
+    for batch in by_length(tokens, len, BUDGET):
+        reads = model.read(model.ids([tokens[i].ids for i in batch]), *points)
+        yield batch, {point: read[:, tokens[batch[0]].special :] for point, read in reads.items()}

@@ -1,7 +1,7 @@
 """One pass over text, many accumulators that merge."""
 
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, TopTriggers
-from loci.survey.survey import Gathering, Surveyed, merge, survey
+from loci.survey.survey import Gathering, Surveyed, merge, survey, text_means
 from loci.survey.texts import own_texts, prefixes, read_texts, sample_text
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "read_texts",
     "sample_text",
     "survey",
+    "text_means",
 ]

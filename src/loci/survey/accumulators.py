@@ -87,37 +87,74 @@ class FiringRate(_Sums):
         return self._sum("fired").double() / self.count
 
 
-class Moments(_Sums):
-    """Mean, variance and excess kurtosis of each coordinate, from sums of its powers: [width]."""
+class Moments:
+    """Mean, variance and excess kurtosis of each coordinate, or of x · turn where a `turn` is given: [width].
+
+    Central moments of batches are joined by the formulas of Pébay 2008, which do not cancel as sums of raw powers do where a mean is large.
+    """
+
+    def __init__(self, turn: Float[Tensor, "width columns"] | None = None) -> None:
+        self.turn = turn
+        self.count = 0
+        self._mean: Tensor | None = None
+        self._sums = torch.empty(0)
+        """Σ (x − x̄)², ³ and ⁴: [3, width]."""
 
     def update(self, values: Values, rows: Rows) -> None:
-        x = values.flatten(0, 1).float()
-        square = x * x
-        powers = {
-            "p1": x.sum(0),
-            "p2": square.sum(0),
-            "p3": torch.linalg.vecdot(square, x, dim=0),
-            "p4": torch.linalg.vecdot(square, square, dim=0),
-        }
-        self._add(len(x), **{name: power.double() for name, power in powers.items()})
+        x = values.flatten(0, 1)
+        x = x if x.dtype == torch.float64 else x.float()
+        x = x if self.turn is None else x @ self.turn.to(x)
+        center = x.mean(0)
+        away = x - center
+        square = away * away
+        sums = (square.sum(0), torch.linalg.vecdot(square, away, dim=0), torch.linalg.vecdot(square, square, dim=0))
+        self._join(len(x), center.double(), torch.stack(sums).double())
 
-    def _raw(self, power: int) -> Float[Tensor, " width"]:
-        return self._sum(f"p{power}") / self.count
+    def merge(self, other: Self) -> None:
+        if other._mean is not None:
+            self._join(other.count, other._mean, other._sums)
+
+    def _join(self, b: int, center: Tensor, sums: Tensor) -> None:
+        if self._mean is None:
+            self.count, self._mean, self._sums = b, center.clone(), sums.clone()
+            return
+        mean, old = self._mean.to(center.device), self._sums.to(center.device)
+        a, n, δ = self.count, self.count + b, center - mean
+        (a2, a3, a4), (b2, b3, b4) = old, sums
+        fourth = δ**4 * a * b * (a * a - a * b + b * b) / n**3 + 6 * δ**2 * (a * a * b2 + b * b * a2) / n**2
+        self._sums = torch.stack(
+            [
+                a2 + b2 + δ**2 * a * b / n,
+                a3 + b3 + δ**3 * a * b * (a - b) / n**2 + 3 * δ * (a * b2 - b * a2) / n,
+                a4 + b4 + fourth + 4 * δ * (a * b3 - b * a3) / n,
+            ]
+        )
+        self.count, self._mean = n, mean + δ * b / n
+
+    def state(self) -> State:
+        if self._mean is None:
+            return {}
+        return {"count": torch.tensor(self.count), "mean": self._mean.cpu(), "sums": self._sums.cpu()}
+
+    def restore(self, state: State) -> None:
+        if state:
+            self.count, self._mean, self._sums = int(state["count"]), state["mean"].clone(), state["sums"].clone()
 
     @property
     def mean(self) -> Float[Tensor, " width"]:
-        return self._raw(1)
+        if self._mean is None:
+            raise ValueError("nothing was accumulated")
+        return self._mean.cpu()
 
     @property
     def variance(self) -> Float[Tensor, " width"]:
-        return (self._raw(2) - self.mean.square()).clamp(min=0)
+        return self._sums[0].cpu() / self.count
 
     @property
     def kurtosis(self) -> Float[Tensor, " width"]:
-        """E[(x − x̄)⁴] / Var² − 3: 0 for a Gaussian; NaN where nothing varies."""
-        m, p2, p3, p4 = self.mean, self._raw(2), self._raw(3), self._raw(4)
-        fourth = p4 - 4 * m * p3 + 6 * m.square() * p2 - 3 * m.pow(4)
-        return torch.where(self.variance > 0, fourth / self.variance.square() - 3, torch.nan)
+        """E[(x − x̄)⁴] / Var² − 3: 0 for a Gaussian; NaN where nothing varies beyond rounding."""
+        fourth = self._sums[2].cpu() / self.count
+        return torch.where(self.variance > 1e-12 * self.mean.square(), fourth / self.variance.square() - 3, torch.nan)
 
 
 class Extremes:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -27,7 +28,8 @@ from loci.files import check_writable, write_aside
 from loci.model import Model, by_length, short_attention
 from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
-from loci.survey.accumulators import Accumulator, Rows
+from loci.survey.accumulators import Accumulator, Moments, Rows
+from loci.survey.texts import sample_text
 
 Gathering = Mapping[str, Sequence[Accumulator]]
 PAGE = 1024
@@ -84,6 +86,15 @@ def survey(
     return seen
 
 
+def text_means(model: Model, *points: str, tokens: int = 4000) -> dict[str, Float[Tensor, " width"]]:
+    """Mean of each point over the embedded text: what stands in the place of a part that is taken away."""
+    if not points:
+        return {}
+    moments = {point: [Moments()] for point in points}
+    survey(model, sample_text(model, tokens), moments)
+    return {point: gathered.mean.float() for point, [gathered] in moments.items()}
+
+
 def merge(one: Gathering, other: Gathering) -> None:
     """Add what another pass, over other texts, has gathered."""
     for point, accumulators in one.items():
@@ -109,7 +120,7 @@ def _windows(model: Model, number: int, text: str) -> Iterator[_Window]:
 
 def _run(model: Model, windows: Sequence[_Window], gathering: Gathering, budget: int) -> int:
     """One page: the number of its tokens."""
-    skip = model.tokenize("a").special
+    skip = model.special
     tokens = 0
     for batch in by_length(windows, lambda window: len(window.ids), budget):
         chosen = [windows[i] for i in batch]
