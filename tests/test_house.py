@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,17 +12,6 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def seconds(*command: str) -> float:
-    """The best of three: what the machine can do when nothing else runs."""
-
-    def once() -> float:
-        start = time.perf_counter()
-        assert run(*command).returncode == 0
-        return time.perf_counter() - start
-
-    return min(once() for _ in range(3))
-
-
 def test_floors() -> None:
     found = run(sys.executable, "-c", "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())")
     assert found.returncode == 0, found.stdout
@@ -32,16 +20,17 @@ def test_floors() -> None:
 def test_import_is_light() -> None:
     code = "import loci, sys; print([m for m in ('torch', 'transformers', 'plotly', 'rich', 'numpy') if m in sys.modules])"
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"
-    bare = seconds(sys.executable, "-c", "pass")
-    assert seconds(sys.executable, "-c", "import loci") - bare < 0.3
 
 
-def test_help_is_quick_and_needs_no_torch() -> None:
+def test_help_needs_nothing_heavy() -> None:
+    """What keeps it quick; seconds themselves depend on what else the machine does."""
     code = (
-        "import sys; from loci.cli.app import app\ntry: app(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+        "import sys\nfrom loci.cli.app import app\ntry: app(['--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('torch', 'transformers', 'plotly', 'numpy') if m in sys.modules], file=sys.stderr)"
     )
-    assert run(sys.executable, "-c", code).returncode == 0
-    assert seconds(sys.executable, "-m", "loci", "--help") < 0.5
+    found = run(sys.executable, "-c", code)
+    assert found.returncode == 0
+    assert found.stderr.strip() == "[]"
 
 
 def test_public_face() -> None:
