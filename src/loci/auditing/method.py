@@ -3,7 +3,7 @@
 import random
 
 from loci.auditing.audit import NEIGHBOURS, Scorecard, audit_singles
-from loci.editing import default_layer, edit, key_covariance
+from loci.editing import default_layer, edit, key_moments
 from loci.facts import Fact, FactSet
 from loci.model import Model
 from loci.progress import Progress, silent
@@ -21,11 +21,11 @@ def audit_method(
 ) -> Scorecard:
     """ROME on `edits` counterfactuals of the world, one at a time; the layer's covariance is taken once."""
     at = default_layer(model) if layer is None else layer
-    covariance = key_covariance(model, at)
+    moments = key_moments(model, [at])
     return audit_singles(
         model,
         counterfactuals(world, edits, seed),
-        lambda wish: edit(model, [wish], layer=at, covariance=covariance),
+        lambda wish: edit(model, [wish], layers=[at], moments=moments),
         world,
         neighbours=neighbours,
         seed=seed,

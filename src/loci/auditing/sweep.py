@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.editing import edit, key_covariance
+from loci.editing import edit, key_moments
 from loci.errors import EditError, FactError
 from loci.facts import Fact
 from loci.locating import trace
@@ -78,15 +78,15 @@ def sweep(model: Model, wishes: Sequence[Fact], *, samples: int = 10, seed: int 
     """
     if not wishes:
         raise FactError("there are no facts to edit")
-    covariances = [key_covariance(model, layer) for layer in range(model.n_layers)]
+    moments = key_moments(model, range(model.n_layers))
     success, greedy, effects = (torch.zeros(len(wishes), model.n_layers) for _ in range(3))
     failed = 0
     for row, wish in enumerate(wishes):
         traced = trace(model, wish, kinds=("mlp",), samples=samples, seed=seed)
         effects[row] = traced.grids["mlp"][:, traced.subject_span[1] - 1]
-        for layer, covariance in enumerate(covariances):
+        for layer in range(model.n_layers):
             try:
-                patch = edit(model, [wish], layer=layer, covariance=covariance)
+                patch = edit(model, [wish], layers=[layer], moments=moments)
             except EditError:
                 failed += 1
             else:

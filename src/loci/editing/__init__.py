@@ -1,17 +1,28 @@
-"""Edits as values: keys, targets, one solver."""
+"""Edits as values: lines, keys, targets, one solver."""
 
-from loci.editing.edit import check_edits, default_layer, edit, key_covariance
-from loci.editing.solver import Solution, solve
-from loci.editing.targets import Target, TargetSettings, find_target
+from loci.editing.check import check_edits
+from loci.editing.edit import METHODS, default_layer, edit
+from loci.editing.joint import JointSettings
+from loci.editing.lines import Line, LineSettings, lines_about
+from loci.editing.solver import Covariance, NullSpace, Solution, solve
+from loci.editing.statistics import key_moments
+from loci.editing.targets import Target, TargetSettings, find_targets
 
 __all__ = [
+    "METHODS",
+    "Covariance",
+    "JointSettings",
+    "Line",
+    "LineSettings",
+    "NullSpace",
     "Solution",
     "Target",
     "TargetSettings",
     "check_edits",
     "default_layer",
     "edit",
-    "find_target",
-    "key_covariance",
+    "find_targets",
+    "key_moments",
+    "lines_about",
     "solve",
 ]

@@ -1,107 +1,199 @@
-"""Edit facts: find keys and targets, solve once, return a patch. The model is untouched.
+"""Edit facts: a patch that gives each its new answer. The model is untouched.
 
-1. Key: the MLP's neurons at the last subject token, averaged over contexts, and the same average wherever a key is needed
-   (bare prompts here and averages there make updates explode: Gupta et al. 2024, "Rebuilding ROME").
-2. Target: the δ that its output should gain there, by `find_target`.
-3. Change: `solve` with the second moment of the layer's keys over text. ΔK = R, so the averaged key gains exactly δ.
+| method      | how                                                                                             |
+|-------------|-------------------------------------------------------------------------------------------------|
+| `joint`     | residuals of all facts and layers searched together (`joint.py`); the default for several facts  |
+| `rome`      | one fact, one layer, hit exactly; the default for one                                           |
+| `emmet`     | several facts, one layer, all hit exactly                                                       |
+| `memit`     | several facts by least squares with `slack`, spread over `layers`                               |
+| `alphaedit` | the same, in the null space of what the layer's keys are over text                              |
+| `finetune`  | all entries of the down projections, breadth first in mini-batches; the baseline                |
+
+ROME and its kin: 1. Key: the MLP's neurons at the last subject token, averaged over lines, wherever a key is needed (bare prompts here and
+averages there make updates explode: Gupta et al. 2024, "Rebuilding ROME"). 2. Target: the δ that its output should gain there. 3. Change:
+`solve` with the second moment of the layer's keys over text; the averaged key gains δ.
+Over several layers each takes its share of what is still missing at the last of them (Meng et al. 2023, MEMIT).
+`after` is an earlier patch: its facts' keys are history, which the new change leaves alone.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.editing.solver import solve
-from loci.editing.targets import TargetSettings, find_target
+from loci.editing.check import check_edits, check_layers
+from loci.editing.joint import JointSettings, finetune_parts, find_jointly, joint_parts
+from loci.editing.lines import lines_about
+from loci.editing.solver import Covariance, Metric, NullSpace, solve
+from loci.editing.statistics import Moment, key_moments
+from loci.editing.targets import TargetSettings, find_targets, subject_reads
 from loci.errors import EditError
 from loci.facts import Fact
-from loci.model import Model, score_answers
-from loci.patches import Patch
+from loci.model import Model
+from loci.patches import Factors, Patch
 from loci.progress import Progress, silent
-from loci.survey import SecondMoment, prefixes, sample_text, survey
+from loci.survey import sample_text
 
-TOKENS_PER_NEURON = 20
-LARGEST_UPDATE = 1.0
+METHODS = ("joint", "rome", "emmet", "memit", "alphaedit", "finetune")
+SLACK = {"memit": 100.0, "alphaedit": 10.0}
+LARGEST_CHANGE = 2.0
+"""Most that a layer's output over text may change, in units of itself."""
+TEXT_TOKENS = 60_000
 
 
 def edit(
     model: Model,
     facts: Sequence[Fact],
     *,
-    layer: int | None = None,
-    covariance: Float[Tensor, "d_mlp d_mlp"] | None = None,
-    settings: TargetSettings | None = None,
+    method: str | None = None,
+    layers: Sequence[int] | None = None,
+    slack: float | None = None,
     ridge: float = 1e-4,
+    settings: TargetSettings | JointSettings | None = None,
+    moments: dict[int, Moment] | None = None,
+    texts: Sequence[str] | None = None,
+    after: Patch | None = None,
     progress: Progress = silent,
 ) -> Patch:
-    """A patch that gives each fact its new answer: ROME for one fact, EMMET (all constraints at once) for several.
+    """A patch for all facts, by the best method for their number, or the one that is said.
 
-    `layer` defaults to `default_layer(model)`, `covariance` to `key_covariance(model, layer)`. Raises `EditError` where a fact has
-    no new answer or has it already, and where the change would be larger than the weight itself.
+    `layers` defaults to all for `joint` and `finetune`, else to `default_layer`; `moments` (C by layer) to those of `texts`, and `texts`
+    to the embedded text. With `after`, the patch holds that one's change and facts too. Cost: see the methods. Raises `EditError`
+    for facts that cannot be edited (`check_edits`), and where the change would be out of proportion.
     """
     started = time.perf_counter()
-    check_edits(model, facts)
-    layer = default_layer(model) if layer is None else layer
-    if not 0 <= layer < model.n_layers:
-        raise EditError(f"there is no layer {layer}: expected 0 … {model.n_layers - 1}")
-    settings = settings or TargetSettings()
-    C = key_covariance(model, layer) if covariance is None else covariance
-    contexts = prefixes(model, settings.contexts)
-    targets = []
-    for fact in facts:
-        targets.append(find_target(model, fact, layer, contexts, settings))
-        progress(1, len(facts))
-    K, R = torch.stack([t.key for t in targets], 1), torch.stack([t.delta for t in targets], 1)
-    solution = solve(C, K.cpu(), R.cpu(), ridge)
-    name = f"W_down.{layer}"
-    share = float(solution.factors.delta.norm() / model.W_down(layer).double().norm())
-    if not share <= LARGEST_UPDATE:
-        raise EditError(f"the change of {name} would be {share:.1f} times the weight itself: try another layer or fewer edits")
-    numbers = {
-        "layer": layer,
-        "bos": model.with_bos,
-        "target_probability": [t.probability for t in targets],
-        "target_steps": [t.steps for t in targets],
-        "update_share": share,
-        "condition": solution.condition,
-        "residual": solution.residual,
-        "seconds": time.perf_counter() - started,
-    }
-    method = "rome" if len(facts) == 1 else "emmet"
-    return Patch(method, model.fingerprint, model.name, {name: solution.factors}, tuple(facts), numbers)
+    method = method or ("rome" if len(facts) == 1 and after is None else "joint")
+    if method not in METHODS:
+        raise EditError(f"there is no method {method!r}: expected one of {', '.join(METHODS)}")
+    if method == "rome" and len(facts) > 1:
+        raise EditError("rome edits one fact at a time: use emmet, memit or joint for several")
+    together = method in ("joint", "finetune")
+    layers = check_layers(model, layers if layers is not None else range(model.n_layers) if together else [default_layer(model)])
+    with _after(model, after):
+        check_edits(model, facts)
+        found = moments or key_moments(model, layers, texts=texts)
+        if together:
+            factors, numbers = _jointly(model, facts, {at: found[at] for at in layers}, method, settings, texts, after, progress)
+        else:
+            factors, numbers = _solved(model, facts, layers, found, method, slack, ridge, settings, after, progress)
+    numbers |= {"layers": list(layers), "bos": model.with_bos, "output_change": _shares(model, factors, found)}
+    if after is not None:
+        factors, facts, numbers = _joined(after.factors, factors), [*after.facts, *facts], {**numbers, "after": after.id}
+    numbers["seconds"] = time.perf_counter() - started
+    return Patch(method, model.fingerprint, model.name, factors, tuple(facts), numbers)
 
 
 def default_layer(model: Model) -> int:
     """Below a fifth of the depth: 5 in GPT-J's 28 layers and Llama-3-8B's 32, as published; GPT-2 XL's published layer is later.
 
-    A rule of thumb, not a finding: say `layer` where more is known of a model.
+    A rule of thumb, not a finding: say `layers` where more is known of a model.
     """
     return max(0, round(model.n_layers / 5) - 1)
 
 
-def key_covariance(
-    model: Model, layer: int, *, tokens: int | None = None, progress: Progress = silent
-) -> Float[Tensor, "d_mlp d_mlp"]:
-    """Second moment of a layer's keys over the embedded text: `tokens` tokens, by default 20 for each neuron."""
-    moment = SecondMoment()
-    text = sample_text(model, tokens or TOKENS_PER_NEURON * model.d_mlp)
-    survey(model, text, {f"mlp_act.{layer}": [moment]}, progress=progress)
-    return moment.mean
+@contextmanager
+def _after(model: Model, patch: Patch | None) -> Iterator[None]:
+    if patch is None:
+        yield
+        return
+    with patch.applied(model):
+        yield
 
 
-def check_edits(model: Model, facts: Sequence[Fact]) -> None:
-    """Raise `EditError` unless every fact has a new answer which the model does not give yet, and no two share a prompt."""
-    if not facts:
-        raise EditError("there are no facts to edit")
-    asked = [fact.text for fact in facts]
-    for fact in facts:
-        if fact.new_answer is None:
-            raise EditError(f"no new answer for {fact.text!r}: say fact.to(…), or fill the column new_answer")
-        if asked.count(fact.text) > 1:
-            raise EditError(f"two edits have the same prompt {fact.text!r}")
-    scores = score_answers(model, [(fact.text, fact.new_answer or "") for fact in facts])
-    for fact, score in zip(facts, scores, strict=True):
-        if score.greedy:
-            raise EditError(f"{model.name!r} already answers {fact.new_answer!r} to {fact.text!r}: nothing to edit")
+def _jointly(
+    model: Model,
+    facts: Sequence[Fact],
+    moments: dict[int, Moment],
+    method: str,
+    settings: Any,
+    texts: Sequence[str] | None,
+    after: Patch | None,
+    progress: Progress,
+) -> tuple[dict[str, Factors], dict[str, Any]]:
+    settings = settings or JointSettings()
+    stay = list(texts) if texts is not None else sample_text(model, TEXT_TOKENS)
+    parts = joint_parts if method == "joint" else finetune_parts
+    found = find_jointly(model, facts, moments, stay, settings, parts, earlier=after.facts if after else (), progress=progress)
+    return found.factors, found.numbers
+
+
+class _Spread(NamedTuple):
+    """Where a change over several layers stands."""
+
+    factors: dict[str, Factors]
+    conditions: list[float]
+    residuals: list[float]
+
+
+def _solved(
+    model: Model,
+    facts: Sequence[Fact],
+    layers: Sequence[int],
+    moments: dict[int, Moment],
+    method: str,
+    slack: float | None,
+    ridge: float,
+    settings: Any,
+    after: Patch | None,
+    progress: Progress,
+) -> tuple[dict[str, Factors], dict[str, Any]]:
+    settings, last = settings or TargetSettings(), layers[-1]
+    slack = SLACK.get(method, 0.0) if slack is None else slack
+    lines = lines_about(model, facts, settings)
+    targets = find_targets(model, facts, last, settings, lines, progress)
+    wanted = [[line for line in own if line.wanted] for own in lines]
+    history = [[line for line in own if line.wanted] for own in lines_about(model, after.facts, settings)] if after else []
+    wished = torch.stack([target.delta for target in targets], 1).cpu()
+    spread, start = _Spread({}, [], []), None
+    for done, layer in enumerate(layers):
+        with _after(model, Patch(method, model.fingerprint, model.name, spread.factors, (), {}) if spread.factors else None):
+            K, stands = subject_reads(model, [*history, *wanted], layer, last)
+        start = stands if start is None else start
+        missing = torch.cat([torch.zeros(model.d_model, len(history)), wished], 1) - (stands - start)
+        solution = solve(_metric(method, moments[layer], ridge), K, missing / (len(layers) - done), slack)
+        spread.factors[f"W_down.{layer}"] = solution.factors
+        spread.conditions.append(solution.condition)
+        spread.residuals.append(solution.residual)
+    return spread.factors, {
+        "slack": slack,
+        "target_probability": [target.probability for target in targets],
+        "target_steps": [target.steps for target in targets],
+        "condition": spread.conditions,
+        "residual": spread.residuals,
+    }
+
+
+def _metric(method: str, C: Moment, ridge: float) -> Metric:
+    return NullSpace.of(C) if method == "alphaedit" else Covariance.of(C, ridge)
+
+
+def _shares(model: Model, factors: dict[str, Factors], moments: dict[int, Moment]) -> dict[str, float]:
+    """‖Δ C^½‖ / ‖W C^½‖ of each weight. Raises `EditError` where one is not finite, or larger than what a layer can bear."""
+    shares = {}
+    for name, (left, right) in factors.items():
+        layer = int(name.partition(".")[2])
+        C, W = moments[layer].double(), model.W_down(layer).double().cpu()
+        change = _size(right.double(), C, left.double())
+        share = shares[name] = change / max(float((W @ C * W).sum().clamp(min=0).sqrt()), 1e-300)
+        if not share <= LARGEST_CHANGE:
+            raise EditError(
+                f"the change of {name} would move its output over text by {share:.1f} times itself: try another layer, more slack, or fewer edits"
+            )
+    return shares
+
+
+def _size(right: Float[Tensor, "r d_mlp"], C: Moment, left: Float[Tensor, "d_model r"]) -> float:
+    """‖left · right · C^½‖, without the dense product."""
+    return float(((right @ C @ right.T) * (left.T @ left)).sum().clamp(min=0).sqrt())
+
+
+def _joined(one: Any, other: dict[str, Factors]) -> dict[str, Factors]:
+    """The sum of two changes, as factors side by side."""
+    joined = dict(one)
+    for name, (left, right) in other.items():
+        joined[name] = Factors(torch.cat([joined[name].left, left], 1), torch.cat([joined[name].right, right])) if name in joined else Factors(left, right)
+    return joined

@@ -1,13 +1,25 @@
 """One solver: the change of a weight that maps keys where they should go and moves everything else least.
 
-    Δ = R (Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹        K [d_mlp, n] keys, R [d_model, n] residuals, C [d_mlp, d_mlp] second moment of keys
+    Δ = R (Kᵀ M K + slack · 1)⁻¹ Kᵀ M        K [d_mlp, n] keys, R [d_model, n] residuals, M [d_mlp, d_mlp] what a move costs, inverted
 
-Δ is the least change in ‖Δ C^½‖ among all with ΔK = R; its rank is n. For one key it is ROME's update, for several EMMET's.
-All in float64. C is made safe by a ridge, `ridge` × its mean diagonal. Cost: one Cholesky factorisation, d_mlp³/3.
-Sources: Meng et al. 2022, appendix A; Gupta et al. 2024 (EMMET).
+| method       | M                             | slack | keys                     |
+|--------------|-------------------------------|-------|--------------------------|
+| ROME         | C⁻¹                           | 0     | one                      |
+| EMMET        | C⁻¹                           | 0     | many, each hit exactly   |
+| MEMIT        | C⁻¹                           | λ     | many, by least squares   |
+| AlphaEdit    | P, onto the null space of C   | L2    | many, by least squares   |
+| sequential   | any                           | any   | earlier ones too, R = 0  |
+
+C is the second moment of the layer's keys over text. With slack 0, Δ is the least change in ‖Δ C^½‖ among all with ΔK = R; else it
+minimises ‖ΔK − R‖² + slack · ‖Δ C^½‖². Earlier edits are keys whose residual is 0, so that many small edits end where one batch does,
+as long as each residual is measured on the weights as they are (recursive least squares).
+All in float64. C is made safe by a ridge, `ridge` × its mean diagonal. Cost: one Cholesky factorisation, d_mlp³/3, and one of n × n;
+with more keys than neurons the d_mlp × d_mlp form of the same (Woodbury).
+Sources: Meng et al. 2022 (ROME, appendix A; MEMIT, section 4.2), Gupta et al. 2024 (EMMET), Fang et al. 2025 (AlphaEdit).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
@@ -17,6 +29,59 @@ from loci.errors import EditError
 from loci.patches import Factors
 
 LARGEST_CONDITION = 1e12
+Keys = Float[Tensor, "d_mlp n"]
+
+
+class Metric(Protocol):
+    """What it costs to move a weight in each direction of its keys."""
+
+    def inverse(self, K: Keys) -> Keys:
+        """M K."""
+        ...
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """The cost ‖Δ C^½‖²: what a change does to the layer's output over text. M = C⁻¹."""
+
+    C: Float[Tensor, "d_mlp d_mlp"]
+    factor: Float[Tensor, "d_mlp d_mlp"]
+    """Cholesky factor of C with its ridge."""
+
+    @classmethod
+    def of(cls, C: Float[Tensor, "d_mlp d_mlp"], ridge: float = 1e-4) -> "Covariance":
+        C = C.double()
+        if not C.isfinite().all():
+            raise EditError("the covariance holds NaN or infinite numbers")
+        factor, failed = torch.linalg.cholesky_ex(C + ridge * C.diagonal().mean() * torch.eye(len(C), dtype=C.dtype))
+        if failed:
+            raise EditError("the covariance is not positive definite: use more text, or a larger ridge")
+        return cls(C, factor)
+
+    def inverse(self, K: Keys) -> Keys:
+        return torch.cholesky_solve(K, self.factor)
+
+
+@dataclass(frozen=True)
+class NullSpace:
+    """No change at all but in the null space of C: directions in which the text's keys have less than `threshold` of the mean. M = P."""
+
+    basis: Float[Tensor, "d_mlp free"]
+
+    @classmethod
+    def of(cls, C: Float[Tensor, "d_mlp d_mlp"], threshold: float = 0.02) -> "NullSpace":
+        values, vectors = torch.linalg.eigh(C.double())
+        basis = vectors[:, values < threshold * values.mean()]
+        if not basis.shape[1]:
+            raise EditError(f"no direction of the keys has less than {threshold} of the mean variance: a larger threshold is needed")
+        return cls(basis)
+
+    @property
+    def projector(self) -> Float[Tensor, "d_mlp d_mlp"]:
+        return self.basis @ self.basis.T
+
+    def inverse(self, K: Keys) -> Keys:
+        return self.basis @ (self.basis.T @ K)
 
 
 class Solution(NamedTuple):
@@ -24,29 +89,43 @@ class Solution(NamedTuple):
 
     factors: Factors
     condition: float
-    """Condition number of Kᵀ C⁻¹ K: large where two keys are nearly the same."""
+    """Condition number of the system that was solved: large where two keys are nearly the same."""
     residual: float
-    """‖ΔK − R‖ / ‖R‖: how far the targets are missed by rounding."""
+    """‖ΔK − R‖ / ‖R‖: how far the targets are missed, by the slack and by rounding."""
 
 
-def solve(
-    C: Float[Tensor, "d_mlp d_mlp"], K: Float[Tensor, "d_mlp n"], R: Float[Tensor, "d_model n"], ridge: float = 1e-4
-) -> Solution:
-    """Solve for Δ. Raises `EditError` where the numbers are not finite, or the keys cannot be told apart."""
-    C, K, R = C.double(), K.double(), R.double()
-    if not all(t.isfinite().all() for t in (C, K, R)):
-        raise EditError("keys, targets or covariance hold NaN or infinite numbers")
+def solve(metric: Metric, K: Keys, R: Float[Tensor, "d_model n"], slack: float = 0.0) -> Solution:
+    """Solve for Δ. Raises `EditError` where numbers are not finite, or the keys cannot be told apart."""
+    K, R = K.double(), R.double()
+    if not all(t.isfinite().all() for t in (K, R)):
+        raise EditError("keys or targets hold NaN or infinite numbers")
     if not K.norm(dim=0).all():
         raise EditError("a key is zero: no neuron fires at the subject in this layer; edit another layer")
-    safe = C + ridge * C.diagonal().mean() * torch.eye(len(C), dtype=C.dtype)
-    factor, failed = torch.linalg.cholesky_ex(safe)
-    if failed:
-        raise EditError("the covariance is not positive definite: use more text, or a larger ridge")
-    whitened = torch.cholesky_solve(K, factor)
-    gram = K.T @ whitened
-    condition = float(torch.linalg.cond(gram))
-    if condition > LARGEST_CONDITION:
+    d_mlp, n = K.shape
+    if slack == 0 and n > d_mlp:
+        raise EditError(f"{n} keys are more than the {d_mlp} neurons of the layer: they cannot all be hit; use memit, or more layers")
+    moved = metric.inverse(K)
+    left, right, condition = _by_edits(K, R, moved, slack) if n <= d_mlp else _by_neurons(K, R, moved, slack)
+    residual = float((left @ (right @ K) - R).norm() / R.norm().clamp(min=1e-300))
+    return Solution(Factors(left.float(), right.float()), condition, residual)
+
+
+def _by_edits(K: Tensor, R: Tensor, moved: Tensor, slack: float) -> tuple[Tensor, Tensor, float]:
+    """R (Kᵀ M K + slack)⁻¹ · Kᵀ M: rank n."""
+    system = K.T @ moved + slack * torch.eye(K.shape[1], dtype=K.dtype)
+    condition = float(torch.linalg.cond(system))
+    if not condition <= LARGEST_CONDITION:
         raise EditError(f"two subjects have nearly the same key (condition {condition:.1e}): no change can tell them apart")
-    left = torch.linalg.solve(gram, R.T).T
-    residual = float((left @ (whitened.T @ K) - R).norm() / R.norm())
-    return Solution(Factors(left.float(), whitened.T.float()), condition, residual)
+    return torch.linalg.solve(system, R.T).T, moved.T, condition
+
+
+def _by_neurons(K: Tensor, R: Tensor, moved: Tensor, slack: float) -> tuple[Tensor, Tensor, float]:
+    """R Kᵀ · (M K Kᵀ + slack)⁻ᵀ M = the same by Woodbury's identity: rank d_mlp at most."""
+    system = moved @ K.T + slack * torch.eye(len(K), dtype=K.dtype)
+    condition = float(torch.linalg.cond(system))
+    if not condition <= LARGEST_CONDITION:
+        raise EditError(f"the keys cannot be told apart (condition {condition:.1e}): a larger slack is needed")
+    dense = torch.linalg.solve(system, moved @ R.T).T
+    U, S, V = torch.linalg.svd(dense, full_matrices=False)
+    keep = S > S[0] * 1e-12
+    return U[:, keep] * S[keep], V[keep], condition

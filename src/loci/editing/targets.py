@@ -1,18 +1,19 @@
 """What an MLP should say at the subject instead: the δ to add to its output so that the new answer follows.
 
-    min over δ   mean over contexts of −log P(new answer) / tokens
-               + kl · KL( P(· | essence) before ‖ after )        mean from the last subject token on
-               + decay · ‖δ‖² / ‖m‖²                             m: the MLP's own output there
+    min over δ   mean over the wanted lines of −log P(new answer) / tokens
+               + kl · KL( before ‖ after )          mean over the kept lines, from the last subject token on
+               + decay · ‖δ‖² / ‖m‖²                m: the MLP's own output there
     subject to  ‖δ‖ ≤ clamp · ‖m‖
 
-δ is added at the last subject token, in every context. Runs are recorded once and replayed from the edited layer.
-The essence is what the model itself says of the subject: texts sampled from it, each up to where the old or new answer is due.
-Source: Meng et al. 2022, section 3.1 and appendix. Two differences: the norm penalty is squared, so that it is smooth at 0; and the
-published essence, the next token at the subject in "{subject} is a", does not keep the subject's other facts, as sampled texts do.
+δ is added at the last subject token, in every line. Many facts are searched at once, each with its own step, limit and stop: `Scene`
+says what a step computes, and a fact that is found leaves the batch.
+Source: Meng et al. 2022, section 3.1 and appendix. Differences: the norm penalty is squared, so that it is smooth at 0; the published
+essence, the next token at the subject in "{subject} is a", does not keep the subject's other facts, as sampled texts do; and own
+phrasings of the question (`lines_about`) make δ hold in others than the user's.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,177 +21,189 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import kl_div
 
+from loci.editing.lines import BUDGET, Line, LineSettings, lines_about
+from loci.editing.scenes import Scene, Spots
 from loci.errors import EditError
 from loci.facts import Fact
-from loci.model import Model, Recording, by_length, complete, first_sentence
-from loci.model.answers import with_answer
+from loci.model import Model, by_length
+from loci.progress import Progress, silent
 
 
 @dataclass(frozen=True)
-class TargetSettings:
+class TargetSettings(LineSettings):
     """How a target is searched. The defaults hold for models of any width: all limits are relative to the MLP's output."""
 
-    steps: int = 40
+    steps: int = 25
     """most steps of Adam"""
-    lr: float = 0.1
+    lr: float = 0.15
     """step size, in units of the norm of the MLP's output divided by √d_model"""
     stop: float = 0.01
-    """stop when the mean negative log-probability per answer token falls below this"""
+    """a fact is found when the mean negative log-probability per answer token is below this"""
     kl: float = 1.0
-    """weight of the essence term"""
+    """weight of the kept lines"""
     decay: float = 1e-3
     """weight of the norm penalty"""
     clamp: float = 4.0
     """largest ‖δ‖ in units of the norm of the MLP's output"""
-    contexts: int = 5
-    """texts put in front of the prompt, beside the bare one"""
-    essence: int = 8
-    """what the model says of the subject: texts sampled"""
-    essence_tokens: int = 10
-    """and their length"""
-    seed: int = 0
-    """of the sampled texts"""
 
 
 class Target(NamedTuple):
-    """The key at the subject, averaged over the contexts, and the residual that the value should gain there."""
+    """The key at the subject, averaged over the wanted lines, and the residual that the value should gain there."""
 
     key: Float[Tensor, " d_mlp"]
     delta: Float[Tensor, " d_model"]
     loss: float
     probability: float
-    """Geometric mean over the contexts of P(new answer), with δ added."""
+    """Geometric mean over the wanted lines of P(new answer), with δ added."""
     steps: int
 
 
-@torch.enable_grad()
-def find_target(model: Model, fact: Fact, layer: int, contexts: list[str], settings: TargetSettings) -> Target:
-    """Key and δ for one fact at one layer. Raises `EditError` where the search diverges."""
-    if fact.new_answer is None:
-        raise EditError(f"no new answer for {fact.text!r}: say fact.to(…)")
-    views = list(_views(model, fact, fact.new_answer + _ending(model, fact), layer, contexts))
-    essence = _essence(model, fact, layer, settings)
-    before = essence.logprobs(essence.run.logits)
-    key = torch.cat([view.keys for view in views]).mean(0)
-    scale = float(torch.cat([view.outputs for view in views]).norm(dim=-1).mean())
+def find_targets(
+    model: Model,
+    facts: Sequence[Fact],
+    layer: int,
+    settings: TargetSettings | None = None,
+    lines: Sequence[Sequence[Line]] | None = None,
+    progress: Progress = silent,
+) -> list[Target]:
+    """Key and δ of each fact at one layer. Raises `EditError` where a fact has no new answer, or its search diverges."""
+    settings = settings or TargetSettings()
+    lines = lines_about(model, facts, settings) if lines is None else lines
+    found: list[Target] = []
+    for chosen in _chunks(lines):
+        found += _Search(model, [facts[i] for i in chosen], [lines[i] for i in chosen], layer, settings).run()
+        progress(len(chosen), len(facts))
+    return found
 
-    delta = torch.zeros(model.d_model, device=model.device, requires_grad=True)
-    adam = torch.optim.Adam([delta], lr=settings.lr * scale / model.d_model**0.5)
-    for step in range(settings.steps + 1):
-        nll = torch.cat([view.nll(delta) for view in views]).mean()
-        divergence = essence.divergence(delta, before)
-        loss = nll + settings.kl * divergence + settings.decay * (delta / scale).square().sum()
-        if not loss.isfinite():
-            raise EditError(f"the search for {fact.text!r} → {fact.new_answer!r} diverged at step {step}")
-        if nll.item() < settings.stop or step == settings.steps:
-            break
-        (delta.grad,) = torch.autograd.grad(loss, delta)
-        adam.step()
-        with torch.no_grad():
-            delta *= min(1.0, settings.clamp * scale / max(float(delta.norm()), 1e-12))
-    probability = (-nll * views[0].targets.numel()).exp().item()
-    return Target(key, delta.detach(), loss.item(), probability, step)
+
+def _chunks(lines: Sequence[Sequence[Line]]) -> Iterator[list[int]]:
+    """Facts whose lines fit one batch; shorter ones first, so that little is padded."""
+    chunk: list[int] = []
+    rows, width = 0, 0
+    for i, own in enumerate(lines):
+        longest = max(len(line.ids) for line in own)
+        if chunk and (rows + len(own)) * max(width, longest) > BUDGET:
+            yield chunk
+            chunk, rows, width = [], 0, 0
+        chunk.append(i)
+        rows, width = rows + len(own), max(width, longest)
+    yield chunk
+
+
+class _Search:
+    """One batch of facts: what is searched, and how far each fact has come."""
+
+    def __init__(
+        self, model: Model, facts: Sequence[Fact], lines: Sequence[Sequence[Line]], layer: int, settings: TargetSettings
+    ) -> None:
+        self.facts, self.settings = facts, settings
+        self.scene = Scene.of(model, layer, [line._replace(fact=i) for i, own in enumerate(lines) for line in own])
+        wanted = torch.tensor([bool(line.wanted) for line in self.scene.lines], device=model.device)
+        mine = [wanted & (self.scene.facts == i) for i in range(len(facts))]
+        self.keys = torch.stack([self.scene.keys[rows].mean(0) for rows in mine])
+        self.scale = torch.stack([self.scene.outputs[rows].norm(dim=-1).mean() for rows in mine])[:, None]
+        self.delta = torch.zeros(len(facts), model.d_model, device=model.device)
+        self.loss, self.nll, self.steps = (torch.zeros(len(facts), device=model.device) for _ in range(3))
+
+    @torch.enable_grad()
+    def run(self) -> list[Target]:
+        settings, active = self.settings, list(range(len(self.facts)))
+        adam = _Adam(self.delta, settings.lr * self.scale / self.delta.shape[1] ** 0.5)
+        terms = _Terms.of(self.scene, active)
+        for step in range(settings.steps + 1):
+            delta = self.delta.requires_grad_()
+            nll, kl = terms(delta)
+            loss = nll + settings.kl * kl + settings.decay * (delta / self.scale).square().sum(-1)
+            self._note(active, step, loss.detach(), nll.detach())
+            still = [i for i in active if nll[i] >= settings.stop]
+            if not still or step == settings.steps:
+                break
+            (grad,) = torch.autograd.grad(loss[still].sum(), delta)
+            self.delta = self._clamped(adam.step(delta.detach(), grad, still))
+            if len(still) < len(active):
+                active, terms = still, _Terms.of(self.scene, still)
+        return self._targets()
+
+    def _note(self, active: list[int], step: int, loss: Tensor, nll: Tensor) -> None:
+        for i in active:
+            if not loss[i].isfinite():
+                fact = self.facts[i]
+                raise EditError(f"the search for {fact.text!r} → {fact.new_answer!r} diverged at step {step}")
+        self.loss[active], self.nll[active], self.steps[active] = loss[active], nll[active], float(step)
+
+    def _clamped(self, delta: Tensor) -> Tensor:
+        longest = self.settings.clamp * self.scale
+        return delta * (longest / delta.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
+
+    def _targets(self) -> list[Target]:
+        tokens = {line.fact: len(line.wanted) for line in self.scene.lines if line.wanted}
+        return [
+            Target(self.keys[i], self.delta[i].detach(), float(self.loss[i]), float((-self.nll[i] * tokens[i]).exp()), int(self.steps[i]))
+            for i in range(len(self.facts))
+        ]
 
 
 @dataclass(frozen=True)
-class _View:
-    """Texts of one length, recorded once, replayed with δ at their subjects; what counts are their last `last` positions."""
+class _Terms:
+    """The two terms of the objective for some facts: which lines are run, where they are read, what was said there."""
 
-    run: Recording
-    layer: int
-    subjects: Int[Tensor, " context"]
-    """Position of the last subject token in each."""
-    last: int
-    targets: Int[Tensor, " answer"]
-    weights: Float[Tensor, "context last"]
-    """1 where a position counts, 0 behind the end of a text."""
-    keys: Float[Tensor, "context d_mlp"]
-    outputs: Float[Tensor, "context d_model"]
+    scene: Scene
+    rows: list[int]
+    wanted: Spots
+    kept: Spots
+    before: Float[Tensor, "spot d_vocab"]
 
-    def replay(self, delta: Float[Tensor, " d_model"]) -> Float[Tensor, "context last d_vocab"]:
-        rows = torch.arange(len(self.subjects))
+    @classmethod
+    def of(cls, scene: Scene, facts: Sequence[int]) -> "_Terms":
+        chosen = set(facts)
+        rows = [row for row, line in enumerate(scene.lines) if line.fact in chosen]
+        spots = Spots.of(scene, rows)
+        kept = spots.chosen(spots.tokens < 0)
+        recorded = kept._replace(lines=torch.tensor(rows, device=kept.lines.device)[kept.lines])
+        return cls(scene, rows, spots.chosen(spots.tokens >= 0), kept, scene.before(recorded))
 
-        def add(out: Tensor) -> Tensor:
-            at = torch.zeros_like(out[..., :1])
-            at[rows, self.subjects] = 1
-            return out + at * delta.to(out.dtype)
-
-        with self.run.model.patched({f"mlp_raw.{self.layer}": add}):
-            return self.run.replay(self.layer, self.run.resid_pre(self.layer), self.last)
-
-    def logprobs(self, logits: Float[Tensor, "context position d_vocab"]) -> Float[Tensor, "context last d_vocab"]:
-        return logits[:, -self.last :].float().log_softmax(-1)
-
-    def nll(self, delta: Float[Tensor, " d_model"]) -> Float[Tensor, " context"]:
-        """Negative log-probability per answer token, context by context."""
-        logprobs = self.logprobs(self.replay(delta))
-        return -logprobs.gather(-1, self.targets.expand(len(logprobs), -1)[..., None])[..., 0].mean(-1)
-
-    def divergence(self, delta: Float[Tensor, " d_model"], before: Float[Tensor, "context last d_vocab"]) -> Float[Tensor, ""]:
-        """KL(before ‖ after) of the next token, averaged over the positions that count."""
-        each = kl_div(self.logprobs(self.replay(delta)), before, log_target=True, reduction="none").sum(-1)
-        return (each * self.weights).sum() / self.weights.sum().clamp(min=1)
+    def __call__(self, delta: Float[Tensor, "fact d_model"]) -> tuple[Float[Tensor, " fact"], Float[Tensor, " fact"]]:
+        """Mean −log P(new answer) per token, and mean KL(before ‖ after); 0 for facts that are not run."""
+        after = self.scene.after(delta, self.rows, self.wanted, self.kept)
+        said = after[: len(self.wanted.lines)].gather(-1, self.wanted.tokens[:, None])[:, 0]
+        kl = kl_div(after[len(self.wanted.lines) :], self.before, log_target=True, reduction="none").sum(-1)
+        return _by_fact(-said, self.wanted, len(delta)), _by_fact(kl, self.kept, len(delta))
 
 
-def _views(model: Model, fact: Fact, answer: str, layer: int, contexts: list[str]) -> Iterator[_View]:
-    """The bare prompt and the prompt behind each context, grouped by length."""
-    heads = ["", *(f"{context} " for context in contexts)]
-    split = [with_answer(model, head + fact.text, answer) for head in heads]
-    start, end = fact.subject_span
-    subjects = [tokens.span((start + len(head), end + len(head)))[1] - 1 for head, (tokens, _) in zip(heads, split, strict=True)]
-    for group in by_length(split, lambda item: len(item[0]), 1 << 30):
-        tokens, (first, last) = split[group[0]]
-        ids = model.ids([split[i][0].ids[:-1] for i in group])
-        targets = torch.tensor(tokens.ids[first:last], device=model.device)
-        yield _record(model, ids, layer, [subjects[i] for i in group], last - first, targets)
+def _by_fact(values: Float[Tensor, " spot"], at: Spots, facts: int) -> Float[Tensor, " fact"]:
+    return torch.zeros(facts, device=values.device).index_add(0, at.facts, at.weights * values)
 
 
-def _ending(model: Model, fact: Fact) -> str:
-    """The full stop behind the model's own answer, if it puts one: the new answer should end there too ("10", not "108")."""
-    said = complete(model, [fact.text], 12)[0].strip()
-    return said[len(first_sentence(said)) :][:1].strip()
+class _Adam:
+    """Adam (Kingma & Ba 2015) with a step size for each row, of which only some step."""
+
+    def __init__(self, like: Float[Tensor, "row width"], lr: Float[Tensor, "row 1"]) -> None:
+        self.lr, self.time = lr, 0
+        self.first, self.second = torch.zeros_like(like), torch.zeros_like(like)
+
+    def step(self, x: Tensor, grad: Tensor, rows: Int[Tensor, " row"] | Sequence[int]) -> Tensor:
+        self.time += 1
+        self.first = self.first.lerp(grad, 0.1)
+        self.second = self.second.lerp(grad.square(), 0.001)
+        mean, square = self.first / (1 - 0.9**self.time), self.second / (1 - 0.999**self.time)
+        moved = x.clone()
+        moved[rows] -= (self.lr * mean / (square.sqrt() + 1e-8))[rows]
+        return moved
 
 
-def _essence(model: Model, fact: Fact, layer: int, settings: TargetSettings) -> _View:
-    """What the model itself says of the subject, sampled, each text up to where the old or the new answer is due, or it ends."""
-    tokens = model.tokenize(fact.subject)
-    subject = tokens.span((0, len(fact.subject)))[1] - 1
-    ids = model.ids(_sampled(model, tokens.ids, settings.essence, settings.essence_tokens, settings.seed))
-    view = _record(model, ids, layer, [subject] * len(ids), ids.shape[1] - subject, torch.empty(0))
-    due = model.ids([_first_token(model, fact, answer) for answer in (fact.answer, fact.new_answer or "")])
-    over = torch.isin(view.logprobs(view.run.logits).argmax(-1), due) | (ids[:, subject:] == model.tokenizer.eos_token_id)
-    return replace(view, weights=(over.cumsum(1) == 0).float())
-
-
-def _first_token(model: Model, fact: Fact, answer: str) -> list[int]:
-    tokens, (start, _) = with_answer(model, fact.text, answer)
-    return [tokens.ids[start]]
-
-
-def _sampled(model: Model, start: Sequence[int], count: int, tokens: int, seed: int) -> list[list[int]]:
-    """`count` continuations of `tokens` tokens, drawn from the model with a seed of their own; past an end they are padding."""
-    ids = model.ids([start]).expand(count, -1)
-    pad = model.tokenizer.eos_token_id
-    generate = model.hf.generate
-    assert callable(generate)
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
-        out: Tensor = generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=tokens,
-            min_new_tokens=1,
-            do_sample=True,
-            top_k=0,
-            pad_token_id=pad,
-        )
-    return out.tolist()
-
-
-def _record(model: Model, ids: Tensor, layer: int, subjects: list[int], last: int, targets: Tensor) -> _View:
-    with model.watch(f"mlp_act.{layer}", f"mlp_raw.{layer}") as reads:
-        run = model.record(ids)
-    rows, columns = torch.arange(len(subjects)), torch.tensor(subjects)
-    keys, outputs = reads[f"mlp_act.{layer}"][rows, columns], reads[f"mlp_raw.{layer}"][rows, columns]
-    weights = torch.ones(len(subjects), last, device=model.device)
-    return _View(run, layer, columns, last, targets, weights, keys.float(), outputs.float())
+@torch.no_grad()
+def subject_reads(
+    model: Model, lines: Sequence[Sequence[Line]], layer: int, last: int
+) -> tuple[Float[Tensor, "d_mlp fact"], Float[Tensor, "d_model fact"]]:
+    """Keys at `layer`, and what the MLPs up to `last` make of the subject there (the stream it leaves); each averaged over a fact's lines."""
+    flat = [line._replace(fact=i) for i, own in enumerate(lines) for line in own]
+    keys, stream = torch.zeros(len(lines), model.d_mlp), torch.zeros(len(lines), model.d_model)
+    for batch in by_length(flat, lambda line: len(line.ids), BUDGET):
+        chosen = [flat[i] for i in batch]
+        reads = model.read(model.ids([line.ids for line in chosen]), f"mlp_act.{layer}", f"resid_post.{last}")
+        at = (range(len(chosen)), [line.subject for line in chosen])
+        whose = torch.tensor([line.fact for line in chosen])
+        keys.index_add_(0, whose, reads[f"mlp_act.{layer}"][at].float().cpu())
+        stream.index_add_(0, whose, reads[f"resid_post.{last}"][at].float().cpu())
+    counts = torch.tensor([[len(own)] for own in lines])
+    return (keys / counts).T, (stream / counts).T

@@ -193,8 +193,8 @@ class Recording:
         return found
 
     def _past(self, layer: int, start: int, rows: Sequence[int] | None) -> Past:
-        if not self.pasts or self.padded:
-            raise ModelError("only an unpadded run recorded with past=True can be continued from a later position")
+        if not self.pasts:
+            raise ModelError("only a run recorded with past=True can be continued from a later position")
         return self.pasts[layer].before(start, rows)
 
     def _rows(self, count: int, rows: Sequence[int] | None) -> Rows | None:

@@ -2,7 +2,7 @@
 
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, TopTriggers
 from loci.survey.survey import Gathering, Surveyed, merge, survey, text_means
-from loci.survey.texts import own_texts, prefixes, read_texts, sample_text
+from loci.survey.texts import beginnings, own_texts, read_texts, sample_text, sentences
 
 __all__ = [
     "Accumulator",
@@ -15,11 +15,12 @@ __all__ = [
     "SecondMoment",
     "Surveyed",
     "TopTriggers",
+    "beginnings",
     "merge",
     "own_texts",
-    "prefixes",
     "read_texts",
     "sample_text",
+    "sentences",
     "survey",
     "text_means",
 ]

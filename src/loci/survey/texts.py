@@ -107,14 +107,6 @@ def sample_text(model: Model, tokens: int) -> list[str]:
     return chosen
 
 
-def prefixes(model: Model, count: int) -> list[str]:
-    """`count` sentences of the embedded text, all of one length in tokens, so that what follows them makes one batch."""
-    by_length: dict[int, list[str]] = {}
-    for sentence in _sentences()[:2000]:
-        by_length.setdefault(len(model.tokenize(sentence)), []).append(sentence)
-    return max(by_length.values(), key=len)[:count]
-
-
 @torch.no_grad()
 def own_texts(model: Model, count: int, *, length: int = 64, seed: int = 0) -> list[str]:
     """`count` texts that the model samples itself, each of at most `length` tokens: what it takes text to be, where there is none.
@@ -136,3 +128,20 @@ def own_texts(model: Model, count: int, *, length: int = 64, seed: int = 0) -> l
             )
             texts += [model.tokenizer.decode(row, skip_special_tokens=True) for row in sampled.tolist()]
     return texts
+
+
+def sentences(count: int) -> list[str]:
+    """The first `count` sentences of the embedded text, in its shuffled order."""
+    return list(_sentences()[:count])
+
+
+def beginnings(count: int, seed: int = 0) -> list[str]:
+    """`count` different beginnings of sentences of the embedded text, one to six words each: what may stand before a subject."""
+    rng = random.Random(seed)
+    found: dict[str, None] = {}
+    for sentence in _sentences():
+        words = sentence.split()
+        found.setdefault(" ".join(words[: rng.randint(1, 6)]))
+        if len(found) >= count:
+            break
+    return list(found)

@@ -1,0 +1,39 @@
+"""What is refused before any work: edits that mean nothing, contradict each other, or do not fit."""
+
+from collections.abc import Sequence
+
+from loci.errors import EditError
+from loci.facts import Fact
+from loci.model import Model, score_answers
+
+
+def check_edits(model: Model, facts: Sequence[Fact]) -> None:
+    """Raise `EditError` unless every fact has a new answer which the model does not give yet, and no two ask the same."""
+    if not facts:
+        raise EditError("there are no facts to edit")
+    asked: dict[str, Fact] = {}
+    for fact in facts:
+        if fact.new_answer is None:
+            raise EditError(f"no new answer for {fact.text!r}: say fact.to(…), or fill the column new_answer")
+        other = asked.setdefault(fact.text, fact)
+        if other.new_answer != fact.new_answer:
+            raise EditError(f"two edits contradict each other: {fact.text!r} → {other.new_answer!r} and → {fact.new_answer!r}")
+        if other is not fact:
+            raise EditError(f"two edits have the same prompt {fact.text!r}")
+    scores = score_answers(model, [(fact.text, fact.new_answer or "") for fact in facts])
+    done = [fact for fact, score in zip(facts, scores, strict=True) if score.greedy]
+    if done:
+        more = f" (and so for {len(done) - 1} more)" if len(done) > 1 else ""
+        raise EditError(f"{model.name!r} already answers {done[0].new_answer!r} to {done[0].text!r}{more}: nothing to edit")
+
+
+def check_layers(model: Model, layers: Sequence[int]) -> list[int]:
+    """The layers in ascending order. Raises `EditError` for one that is not there, and for mixtures of experts."""
+    if model.n_experts:
+        raise EditError(f"{model.name!r} is a mixture of experts: its MLPs have no one down projection to edit")
+    for layer in layers:
+        if not 0 <= layer < model.n_layers:
+            raise EditError(f"there is no layer {layer}: expected 0 … {model.n_layers - 1}")
+    if not layers:
+        raise EditError("there are no layers to edit")
+    return sorted(set(layers))

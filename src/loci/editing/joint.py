@@ -1,0 +1,262 @@
+"""The joint search: what every layer should write for every fact, sought together, in the running model.
+
+    W_down.l ← W_down.l + R_l Q_l            Q_l [n, d_mlp]: orthonormal in C_l, with the same rows' span as the solver's Kᵀ C⁻¹
+
+    min over R   mean −log P(new answer)                over wanted lines
+               + kl · mean KL(before ‖ after)           over kept lines
+               + text · mean KL(before ‖ after)         over text: the other facts, and everything else
+               + decay · Σ_l ‖ΔC^½‖² / ‖W C^½‖²         what the change does to the layer's outputs, relative to them
+
+ROME and MEMIT search a residual for one fact at one token, and hope that many of them get along. Here keys are fixed as there, by facts,
+metric and layer, and the residuals are searched with all changes in place, so that facts, layers and text make room for each other. Keys are
+those of the last subject token in the lower half of the layers, where subjects are enriched, and of the answering token in the upper half,
+where subject and question meet: there an edit can tell the subject's relations apart. ‖ΔC^½‖ = ‖R‖, so a step is of the same size
+in all directions that text uses equally.
+
+`text` is found on the way: it grows while the text's KL is above `drift`, and falls below it.
+Cost: `steps` forward and backward passes over at most `facts` · 2 · `lines` lines and `texts` texts. Memory: one batch.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import kl_div
+
+from loci.editing.lines import Line, LineSettings, lines_about
+from loci.editing.solver import Covariance
+from loci.errors import EditError
+from loci.facts import Fact
+from loci.model import Model, by_length
+from loci.model.hooks import Enough
+from loci.patches import Factors
+from loci.progress import Progress, silent
+
+Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
+PartsOf = Callable[[Model, Sequence[Line], int, Moments, float], "dict[int, Part]"]
+BUDGET = 4096
+"""Tokens run at a time."""
+PACE = 1.05
+"""By how much the text's weight changes from step to step."""
+
+
+@dataclass(frozen=True)
+class JointSettings(LineSettings):
+    """How the joint search goes. All sizes are relative to the layers' own outputs."""
+
+    contexts: int = 3
+    steps: int = 30
+    """steps of Adam over all facts once"""
+    lr: float = 0.05
+    """step size, in units of the layers' mean ‖W C^½‖ / √(d_model · n)"""
+    kl: float = 1.0
+    """weight of the kept lines"""
+    text: float = 6.0
+    """weight of the text to begin with"""
+    drift: float = 0.012
+    """KL on text, in nats, at which its weight stays as it is"""
+    decay: float = 1.0
+    """weight of the change's size"""
+    ridge: float = 1.0
+    """added to each C, in units of its mean diagonal"""
+    facts: int = 128
+    """most facts in a step"""
+    lines: int = 4
+    """most lines of each kind of a fact in a step"""
+    texts: int = 96
+    """most texts in a step; a few facts need fewer"""
+
+
+class Joint(NamedTuple):
+    """The changes, and what was measured on the way."""
+
+    factors: dict[str, Factors]
+    numbers: dict[str, Any]
+
+
+def find_jointly(
+    model: Model,
+    facts: Sequence[Fact],
+    moments: Moments,
+    texts: Sequence[str],
+    settings: JointSettings,
+    parts_of: PartsOf,
+    *,
+    earlier: Sequence[Fact] = (),
+    progress: Progress = silent,
+) -> Joint:
+    """Changes of the down projections of the layers in `moments`. `texts` is what should stay, and the `earlier` edits. Raises `EditError`."""
+    lines = [line for own in lines_about(model, facts, settings) for line in own]
+    parts = parts_of(model, lines, len(facts), moments, settings.ridge)
+    lines += _settled(model, earlier, len(facts), settings)
+    search = _Search(model, lines, [model.tokenize(text).ids for text in texts], parts, settings)
+    rounds = math.ceil(len(facts) / settings.facts)
+    steps = settings.steps * rounds
+    for step in range(steps):
+        search.step(min(1.0, (steps - step) / (0.4 * steps)))
+        progress(1, steps)
+    factors = {f"W_down.{layer}": Factors(part.R.detach().cpu(), part.Q.cpu()) for layer, part in parts.items()}
+    change = {layer: float(part.R.detach().norm() / part.size) for layer, part in parts.items()}
+    return Joint(factors, {"steps": steps, "output_change": change, **search.numbers()})
+
+
+class Part(NamedTuple):
+    """One layer's change R Q."""
+
+    Q: Float[Tensor, "n d_mlp"]
+    R: Float[Tensor, "d_model n"]
+    size: float
+    """‖W C^½‖: of the layer's outputs over text."""
+
+
+def joint_parts(model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float) -> dict[int, Part]:
+    """Rows in the span of the facts' keys, orthonormal in C."""
+    keys = _keys(model, [line for line in lines if line.wanted], facts, list(moments))
+    parts = {}
+    for layer, C in moments.items():
+        factor = Covariance.of(C, ridge).factor
+        basis = torch.linalg.qr(torch.linalg.solve_triangular(factor, keys[layer].double().T, upper=False)).Q
+        parts[layer] = _part(model, layer, C, torch.linalg.solve_triangular(factor.T, basis, upper=True).T)
+    return parts
+
+
+def finetune_parts(model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float) -> dict[int, Part]:
+    """All entries of the weights alike."""
+    return {layer: _part(model, layer, C, torch.eye(len(C)) / C.diagonal().mean().sqrt()) for layer, C in moments.items()}
+
+
+def _part(model: Model, layer: int, C: Tensor, Q: Tensor) -> Part:
+    W = model.W_down(layer).double().cpu()
+    R = torch.zeros(model.d_model, len(Q), device=model.device, requires_grad=True)
+    return Part(Q.float().to(model.device), R, float((W @ C * W).sum().clamp(min=0).sqrt()))
+
+
+def _settled(model: Model, earlier: Sequence[Fact], count: int, settings: LineSettings) -> list[Line]:
+    """Lines on which the new answers of earlier edits are kept: the model says them already."""
+    if not earlier:
+        return []
+    own = lines_about(model, earlier, replace(settings, essence=0))
+    return [line._replace(fact=count + line.fact, wanted=()) for lines in own for line in lines]
+
+
+@torch.no_grad()
+def _keys(model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]) -> dict[int, Float[Tensor, "fact d_mlp"]]:
+    """Keys of each fact, averaged over its lines: at the subject below the middle of the model, at the answering token above."""
+    sums = {layer: torch.zeros(facts, model.d_mlp) for layer in layers}
+    counts = torch.zeros(facts, 1)
+    for batch in by_length(lines, lambda line: len(line.ids), BUDGET):
+        chosen = [lines[i] for i in batch]
+        reads = model.read(model.ids([line.ids for line in chosen]), *(f"mlp_act.{layer}" for layer in layers))
+        whose = torch.tensor([line.fact for line in chosen])
+        counts.index_add_(0, whose, torch.ones(len(chosen), 1))
+        for layer in layers:
+            at = [line.subject if 2 * layer < model.n_layers else line.read[0] for line in chosen]
+            sums[layer].index_add_(0, whose, reads[f"mlp_act.{layer}"][range(len(chosen)), at].float().cpu())
+    return {layer: total / counts for layer, total in sums.items()}
+
+
+class _Search:
+    """The running search: what is drawn for a step, and how the text's weight follows its drift."""
+
+    def __init__(
+        self, model: Model, lines: Sequence[Line], texts: Sequence[tuple[int, ...]], parts: dict[int, Part], settings: JointSettings
+    ) -> None:
+        self.model, self.parts, self.settings = model, parts, settings
+        self.texts = [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in texts]
+        self.by_fact: dict[int, tuple[list[Line], list[Line]]] = {}
+        for line in lines:
+            self.by_fact.setdefault(line.fact, ([], []))[0 if line.wanted else 1].append(line)
+        typical = sum(part.size for part in parts.values()) / len(parts)
+        entries = model.d_model * max(part.R.shape[1] for part in parts.values())
+        self.lr = settings.lr * typical / entries**0.5
+        self.adam = torch.optim.Adam([part.R for part in parts.values()], lr=self.lr)
+        self.random = random.Random(settings.seed)
+        self.weight, self.seen = settings.text, {"wanted": 0.0, "kept": 0.0, "text": 0.0}
+
+    def step(self, pace: float) -> None:
+        """One step of Adam at a share of its pace."""
+        settings = self.settings
+        wanted, kept = self._drawn()
+        texts = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * len(self.by_fact)))
+        for kind, lines, weight in (("wanted", wanted, 1.0), ("kept", kept, settings.kl), ("text", texts, self.weight)):
+            self.seen[kind] = sum(self._backward(lines, batch, weight) for batch in _batches(lines)) / max(len(lines), 1)
+        size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()
+        (settings.decay * size).backward()
+        if not math.isfinite(sum(self.seen.values())):
+            raise EditError("the search diverged: a smaller lr, or fewer edits, may hold")
+        self.adam.param_groups[0]["lr"] = self.lr * pace
+        self.adam.step()
+        self.adam.zero_grad()
+        self.weight = min(100.0, max(1.0, self.weight * (PACE if self.seen["text"] > settings.drift else 1 / PACE)))
+
+    def numbers(self) -> dict[str, Any]:
+        return {"text_weight": self.weight, **{f"last_{kind}": value for kind, value in self.seen.items()}}
+
+    def _drawn(self) -> tuple[list[Line], list[Line]]:
+        facts = self.random.sample(list(self.by_fact), min(len(self.by_fact), self.settings.facts))
+        some = lambda lines: self.random.sample(lines, min(len(lines), self.settings.lines))  # noqa: E731
+        return [x for i in facts for x in some(self.by_fact[i][0])], [x for i in facts for x in some(self.by_fact[i][1])]
+
+    @torch.enable_grad()
+    def _backward(self, lines: Sequence[Line], batch: Sequence[int], weight: float) -> float:
+        """Add the gradients of one batch; its sum of −log P or KL, each line with its mean."""
+        chosen = [lines[i] for i in batch]
+        ids, mask = self.model.padded([line.ids for line in chosen])
+        rows = torch.tensor([row for row, line in enumerate(chosen) for _ in line.read], device=ids.device)
+        columns = torch.tensor([p for line in chosen for p in line.read], device=ids.device)
+        shares = torch.tensor([1 / len(line.read) for line in chosen for _ in line.read], device=ids.device)
+        after = self._said(ids, mask, rows, columns, changed=True)
+        if chosen[0].wanted:
+            tokens = torch.tensor([token for line in chosen for token in line.wanted], device=ids.device)
+            each = -after.gather(-1, tokens[:, None])[:, 0]
+        else:
+            with torch.no_grad():
+                before = self._said(ids, mask, rows, columns, changed=False)
+            each = kl_div(after, before, log_target=True, reduction="none").sum(-1)
+        total = (each * shares).sum()
+        (weight / len(lines) * total).backward()
+        return total.item()
+
+    def _said(self, ids: Tensor, mask: Tensor, rows: Tensor, columns: Tensor, changed: bool) -> Float[Tensor, "spot d_vocab"]:
+        """Log-probabilities of the next token at some places."""
+        found: list[Tensor] = []
+
+        def stop(resid: Tensor) -> None:
+            found.append(resid)
+            raise Enough
+
+        points = {**(self._changes() if changed else {}), f"resid_post.{self.model.n_layers - 1}": stop}
+        with self.model.patched(points), suppress(Enough):
+            self.model(ids, mask)
+        return self.model.unembed(found[0][rows, columns]).float().log_softmax(-1)
+
+    def _changes(self) -> dict[str, Any]:
+        acts: dict[int, Tensor] = {}
+
+        def keep(layer: int, act: Tensor) -> None:
+            acts[layer] = act
+
+        def add(layer: int, out: Tensor) -> Tensor:
+            part = self.parts[layer]
+            return out + ((acts[layer].float() @ part.Q.T) @ part.R.T).to(out.dtype)
+
+        points: dict[str, Any] = {}
+        for layer in self.parts:
+            points[f"mlp_act.{layer}"] = lambda act, layer=layer: keep(layer, act)
+            points[f"mlp_raw.{layer}"] = lambda out, layer=layer: add(layer, out)
+        return points
+
+
+def _batches(lines: Sequence[Line]) -> Iterator[list[int]]:
+    """Lines of about the same length together."""
+    order = sorted(range(len(lines)), key=lambda i: len(lines[i].ids))
+    while order:
+        size = max(1, BUDGET // len(lines[order[min(len(order) - 1, 63)]].ids))
+        yield order[:size]
+        order = order[size:]

@@ -1,0 +1,185 @@
+"""The texts by which an edit is searched: where the new answer is wanted, and what shall stay as it is.
+
+    wanted   the prompt, bare and behind contexts; and the model's own phrasings of the question, each with the new answer
+    kept     texts that the model itself says of the subject, up to where the old or the new answer is due
+
+Own phrasings cost nothing but reading: the model is let speak of the subject, behind nothing and behind beginnings of sentences after
+which it would name the subject itself. Where what it is about to say is the old answer, in full, it has asked the question in
+words of its own. So an edit needs one prompt from the user, and holds in phrasings that nobody wrote down.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from loci.errors import EditError
+from loci.facts import Fact, occurrences
+from loci.model import Model, by_length, complete, first_sentence, score_answers
+from loci.model.answers import with_answer
+from loci.survey import beginnings, sentences
+
+BUDGET = 8192
+"""Tokens run at a time: logits of 8192 × 50k vocabulary in float32 are 1.6 GB."""
+BEGINNINGS = 2000
+"""Beginnings of sentences among which those are sought that lead to a subject."""
+
+
+class Line(NamedTuple):
+    """One text about a fact."""
+
+    fact: int
+    ids: tuple[int, ...]
+    subject: int
+    """Position of the last subject token."""
+    read: tuple[int, ...]
+    """Positions whose next token counts; none before the subject."""
+    wanted: tuple[int, ...] = ()
+    """The tokens that should follow there; none where what the model says should stay."""
+
+
+@dataclass(frozen=True)
+class LineSettings:
+    """How many texts of each kind stand for a fact."""
+
+    contexts: int = 5
+    """texts in front of the prompt, beside none: whole sentences, and beginnings of sentences"""
+    essence: int = 12
+    """texts sampled from the model about the subject, half of them behind beginnings of sentences"""
+    essence_tokens: int = 10
+    """and their length"""
+    own: int = 4
+    """most phrasings of the model's own"""
+    seed: int = 0
+    """of the sampled texts"""
+
+
+@torch.no_grad()
+def lines_about(model: Model, facts: Sequence[Fact], settings: LineSettings) -> list[list[Line]]:
+    """The lines of each fact. Cost: `essence` sampled texts a fact, and two forward passes over them. Raises `EditError`."""
+    for fact in facts:
+        if fact.new_answer is None:
+            raise EditError(f"no new answer for {fact.text!r}: say fact.to(…)")
+    said = [text.strip() for text in complete(model, [fact.text for fact in facts], 12)]
+    old = [first_sentence(text) or fact.answer for text, fact in zip(said, facts, strict=True)]
+    new = [f"{fact.new_answer}{_stop(text)}" for text, fact in zip(said, facts, strict=True)]
+    heads = _heads(settings)
+    found = [
+        [_asked(model, i, head + fact.text, fact.subject, len(head) + fact.subject_span[0], new[i]) for head in heads]
+        for i, fact in enumerate(facts)
+    ]
+    kept, due = _split(model, _samples(model, facts, settings), [_firsts(model, f, o) for f, o in zip(facts, old, strict=True)])
+    for i, text, at in _own(model, facts, due, old, settings.own):
+        found[i].append(_asked(model, i, text, facts[i].subject, at, new[i]))
+    for line in kept:
+        found[line.fact].append(line)
+    return found
+
+
+def _stop(said: str) -> str:
+    """The full stop behind the model's own answer, if it puts one: the new answer should end there too ("10", not "108")."""
+    return said[len(first_sentence(said)) :][:1].strip()
+
+
+def _heads(settings: LineSettings) -> list[str]:
+    """Nothing, then beginnings of sentences and whole ones in turn."""
+    begun, whole = beginnings(settings.contexts, settings.seed + 1), sentences(settings.contexts)
+    mixed = [head for pair in zip(begun, whole, strict=True) for head in pair]
+    return ["", *(f"{head} " for head in mixed[: settings.contexts])]
+
+
+def _asked(model: Model, fact: int, prompt: str, subject: str, at: int, answer: str) -> Line:
+    """The line that wants an answer behind a prompt whose subject begins at the character `at`."""
+    tokens, (first, last) = with_answer(model, prompt, answer)
+    end = tokens.span((at, at + len(subject)))[1]
+    behind = tokens.offsets[end - 1][1]
+    if behind > at + len(subject):
+        raise EditError(
+            f"the last token of {subject!r} in {prompt!r} also holds {prompt[at + len(subject) : behind]!r}: put a space behind the subject"
+        )
+    return Line(fact, tokens.ids[: last - 1], end - 1, tuple(range(first - 1, last - 1)), tokens.ids[first:last])
+
+
+def _firsts(model: Model, fact: Fact, old: str) -> set[int]:
+    """First tokens of the answers at which a text about the subject stops to be something else."""
+    split = [with_answer(model, fact.text, answer) for answer in (old, fact.answer, fact.new_answer or "")]
+    return {tokens.ids[start] for tokens, (start, _) in split}
+
+
+class _Sample(NamedTuple):
+    fact: int
+    ids: tuple[int, ...]
+    subject: int
+
+
+def _samples(model: Model, facts: Sequence[Fact], settings: LineSettings) -> list[_Sample]:
+    """Texts that the model goes on with behind each subject."""
+    if not settings.essence:
+        return []
+    likely = _likely_heads(model, facts, settings.essence // 2)
+    starts = []
+    for i, fact in enumerate(facts):
+        for head in (*[""] * (settings.essence - len(likely[i])), *(f"{head} " for head in likely[i])):
+            tokens = model.tokenize(head + fact.subject)
+            starts.append(_Sample(i, tokens.ids, tokens.span((len(head), len(head) + len(fact.subject)))[1] - 1))
+    hf: Any = model.hf
+    sampled = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        for batch in by_length(starts, lambda start: len(start.ids), BUDGET // 2):
+            ids = model.ids([starts[i].ids for i in batch])
+            said = hf.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=settings.essence_tokens,
+                min_new_tokens=1,
+                do_sample=True,
+                top_k=0,
+                pad_token_id=model.tokenizer.eos_token_id,
+            ).tolist()
+            sampled += [starts[i]._replace(ids=tuple(row)) for i, row in zip(batch, said, strict=True)]
+    return sampled
+
+
+def _likely_heads(model: Model, facts: Sequence[Fact], count: int) -> list[list[str]]:
+    """For each subject, beginnings of sentences after which the model is likeliest to name it, by its first token."""
+    begun = beginnings(BEGINNINGS)
+    tokens = [model.tokenize(text).ids for text in begun]
+    named = [with_answer(model, "The", fact.subject) for fact in facts]
+    firsts = [split.ids[start] for split, (start, _) in named]
+    scores = torch.empty(len(begun), len(facts))
+    for batch in by_length(tokens, len, BUDGET):
+        logits = model(model.ids([tokens[i] for i in batch]))[:, -1].float()
+        scores[batch] = logits.log_softmax(-1)[:, firsts].cpu()
+    return [[begun[i] for i in column.topk(min(count, len(begun))).indices.tolist()] for column in scores.T]
+
+
+def _split(model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]]) -> tuple[list[Line], list[tuple[int, str]]]:
+    """What of each sample is kept, and the texts behind which an answer is due."""
+    kept, due = [], dict[tuple[int, str], None]()
+    for batch in by_length(samples, lambda sample: len(sample.ids), BUDGET):
+        best = model(model.ids([samples[i].ids for i in batch])).argmax(-1).tolist()
+        for i, row in zip(batch, best, strict=True):
+            fact, ids, subject = samples[i]
+            end = next((p for p in range(subject, len(ids)) if row[p] in firsts[fact] or ids[p] == model.tokenizer.eos_token_id), None)
+            if end is not None and row[end] in firsts[fact]:
+                due[fact, model.decode(ids[model.special : end + 1]).strip()] = None
+            read = tuple(range(subject, len(ids) if end is None else end))
+            if read:
+                kept.append(Line(fact, ids[: read[-1] + 1], subject, read))
+    return kept, list(due)
+
+
+def _own(
+    model: Model, facts: Sequence[Fact], due: Iterable[tuple[int, str]], old: Sequence[str], most: int
+) -> Iterator[tuple[int, str, int]]:
+    """(fact, text, character of the subject) of texts that the model ends with the old answer, at most so many a fact."""
+    asked = [(i, text) for i, text in due if text != facts[i].text and len(occurrences(text, facts[i].subject)) == 1]
+    random.Random(0).shuffle(asked)
+    count = [0] * len(facts)
+    for (i, text), score in zip(asked, score_answers(model, [(text, old[i]) for i, text in asked]), strict=True):
+        if score.greedy and count[i] < most:
+            count[i] += 1
+            yield i, text, occurrences(text, facts[i].subject)[0][0]

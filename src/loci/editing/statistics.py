@@ -1,0 +1,83 @@
+"""Second moments of keys: what a change of each layer's output costs over text.
+
+    C = E[k kᵀ]          k: the MLP's neurons at a token, [d_mlp]
+
+The published procedure runs 44 million tokens through each layer; a few times d_mlp tokens are enough (Gupta et al. 2025, FastMEMIT), all
+layers in one pass. What was computed once is kept in the user's cache under the content that it depends on: weights, layer, text, BOS.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from loci.errors import OutputError
+from loci.files import write_aside
+from loci.model import Model
+from loci.progress import Progress, silent
+from loci.survey import SecondMoment, sample_text, survey
+
+TOKENS_PER_NEURON = 20
+Moment = Float[Tensor, "d_mlp d_mlp"]
+
+
+def key_moments(
+    model: Model,
+    layers: Sequence[int],
+    *,
+    texts: Sequence[str] | None = None,
+    tokens: int | None = None,
+    progress: Progress = silent,
+) -> dict[int, Moment]:
+    """C of each layer, in float64, over `texts`, or `tokens` tokens of the embedded text (by default 20 for each neuron).
+
+    Cost: one pass up to the highest layer for those that are not in the cache. `LOCI_CACHE` names its folder; empty, nothing is kept.
+    """
+    text = list(texts) if texts is not None else sample_text(model, tokens or TOKENS_PER_NEURON * model.d_mlp)
+    found = {layer: _load(_file(model, layer, text), model.d_mlp) for layer in layers}
+    missing = {layer: SecondMoment() for layer, C in found.items() if C is None}
+    if missing:
+        survey(model, text, {f"mlp_act.{layer}": [moment] for layer, moment in missing.items()}, progress=progress)
+    for layer, moment in missing.items():
+        found[layer] = moment.mean
+        _save(_file(model, layer, text), moment.mean)
+    return {layer: C for layer, C in found.items() if C is not None}
+
+
+def _file(model: Model, layer: int, texts: Sequence[str]) -> Path | None:
+    """Where a moment is kept: its name is the hash of everything that it depends on."""
+    folder = os.environ.get("LOCI_CACHE", str(Path.home() / ".cache" / "loci"))
+    if not folder:
+        return None
+    said = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    name = hashlib.sha256(f"{model.fingerprint} {layer} {model.with_bos} {model.dtype} {said}".encode()).hexdigest()
+    return Path(folder) / "moments" / f"{name[:32]}.safetensors"
+
+
+def _load(path: Path | None, width: int) -> Moment | None:
+    """A kept moment; None where there is none, or none that can be used."""
+    if path is None or not path.exists():
+        return None
+    try:
+        C = load_file(path)["moment"]
+    except (SafetensorError, KeyError, OSError):
+        return None
+    return C if C.shape == (width, width) and bool(C.isfinite().all()) else None
+
+
+def _save(path: Path | None, C: Moment) -> None:
+    """Keep a moment; a full or forbidden disk only means that it will be computed again."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with write_aside(path) as aside:
+            aside.write_bytes(save({"moment": C.contiguous()}))
+    except (OSError, OutputError):
+        return
