@@ -99,12 +99,10 @@ class Fact:
         asked = plain.get("questions") or []
         if not isinstance(asked, (list, tuple)):
             raise FactError("questions: expected a list")
-        return cls(
-            **{name: plain.get(name) or "" for name in REQUIRED},
-            **{name: plain.get(name) or None for name in ("new_answer", "relation")},
-            **{name: tuple(plain.get(name) or ()) for name in LISTS},
-            questions=tuple(map(Question.from_dict, asked)),
-        )
+        values: dict[str, Any] = {name: plain.get(name) or "" for name in REQUIRED}
+        values |= {name: plain.get(name) or None for name in ("new_answer", "relation")}
+        values |= {name: tuple(plain.get(name) or ()) for name in LISTS}
+        return cls(**values, questions=tuple(map(Question.from_dict, asked)))
 
 
 def _texts(value: object) -> bool:

@@ -100,7 +100,10 @@ def _folder(path: Path) -> FactFile:
         raise FactError(f"{path}: no .json file in it")
     names = ", ".join(dict.fromkeys(file.format for file in found))
     return FactFile(
-        str(path), names, FactSet(fact for file in found for fact in file.facts), tuple(line for file in found for line in file.skipped)
+        str(path),
+        names,
+        FactSet(fact for file in found for fact in file.facts),
+        tuple(line for file in found for line in file.skipped),
     )
 
 

@@ -134,7 +134,9 @@ def recognise(document: Any) -> tuple[str, Iterator[Callable[[], Fact]]]:
         if all(name in records[0] for name in form.fields):
             return form.name, (_reader(form, record) for record in records)
     known = "; ".join(f"{form.name}: {', '.join(form.fields)}" for form in FORMATS)
-    raise FactError(f"a record with {', '.join(map(str, records[0])) or 'nothing in it'} is of no known set ({known}; LRE: samples)")
+    raise FactError(
+        f"a record with {', '.join(map(str, records[0])) or 'nothing in it'} is of no known set ({known}; LRE: samples)"
+    )
 
 
 def _reader(form: Format, record: Any) -> Callable[[], Fact]:
@@ -154,7 +156,7 @@ def _reader(form: Format, record: Any) -> Callable[[], Fact]:
 def _relation(document: Record) -> Iterator[Callable[[], Fact]]:
     """A relation of LRE: its templates once, its samples one by one."""
     first, *more = document["prompt_templates"]
-    held_out = tuple(document.get("prompt_templates_zs", ()))
+    held_out = tuple(text for text in document.get("prompt_templates_zs", ()) if text not in document["prompt_templates"])
 
     def read(sample: Record) -> Fact:
         return Fact(
@@ -167,6 +169,8 @@ def _relation(document: Record) -> Iterator[Callable[[], Fact]]:
 
 def blanked(prompt: str, subject: str) -> str:
     """The prompt with a blank where the subject stands last: as whole words, in other capitals if need be. Raises `FactError`."""
+    if prompt.count(BLANK) == 1:
+        return prompt
     exact = occurrences(prompt, subject) or len(prompt) != len(prompt.lower())
     start, end = find_span(prompt, subject, -1) if exact else find_span(prompt.lower(), subject.lower(), -1)
     return f"{prompt[:start]}{BLANK}{prompt[end:]}"
