@@ -155,8 +155,11 @@ def _reader(form: Format, record: Any) -> Callable[[], Fact]:
 
 def _relation(document: Record) -> Iterator[Callable[[], Fact]]:
     """A relation of LRE: its templates once, its samples one by one."""
-    first, *more = document["prompt_templates"]
-    held_out = tuple(text for text in document.get("prompt_templates_zs", ()) if text not in document["prompt_templates"])
+    templates, samples = document["prompt_templates"], document["samples"]
+    if not isinstance(templates, list) or not templates or not isinstance(samples, list):
+        raise FactError("a relation of LRE needs a list of samples and a list of templates, one at least")
+    first, *more = templates
+    held_out = tuple(text for text in document.get("prompt_templates_zs", ()) if text not in templates)
 
     def read(sample: Record) -> Fact:
         return Fact(
@@ -164,15 +167,16 @@ def _relation(document: Record) -> Iterator[Callable[[], Fact]]:
         )
 
     form = Format("LRE", (), read)
-    return (_reader(form, sample) for sample in document["samples"])
+    return (_reader(form, sample) for sample in samples)
 
 
 def blanked(prompt: str, subject: str) -> str:
     """The prompt with a blank where the subject stands last: as whole words, in other capitals if need be. Raises `FactError`."""
     if prompt.count(BLANK) == 1:
         return prompt
-    exact = occurrences(prompt, subject) or len(prompt) != len(prompt.lower())
-    start, end = find_span(prompt, subject, -1) if exact else find_span(prompt.lower(), subject.lower(), -1)
+    small = prompt.lower()
+    spans = occurrences(prompt, subject) or (occurrences(small, subject.lower()) if len(small) == len(prompt) else [])
+    start, end = spans[-1] if spans else find_span(prompt, subject)
     return f"{prompt[:start]}{BLANK}{prompt[end:]}"
 
 

@@ -22,6 +22,9 @@ from loci.patches.patch import Patch
 from loci.patches.places import named_parameters, patchable
 from loci.progress import Progress, silent
 
+ROUNDING = 1e-6
+"""Of float32 factors, relative to the change."""
+
 
 class Change(NamedTuple):
     """How one weight differs."""
@@ -69,7 +72,7 @@ def diff_patches(first: Patch, second: Patch) -> Difference:
         if a and b and a.shape != b.shape:
             raise PatchError(f"{name} is {a.shape} in the first patch and {b.shape} in the second: not of one architecture")
         found = _between(name, a or _nothing(b), b or _nothing(a))
-        if found.norm:
+        if found.rank:
             changes.append(found)
     said = [{f"{fact.text} → {fact.new_answer}": None for fact in patch.facts} for patch in (first, second)]
     only = tuple(tuple(text for text in said[i] if text not in said[1 - i]) for i in (0, 1))
