@@ -30,7 +30,9 @@ def bits(model: Model | torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in hf.named_parameters()}
 
 
-@pytest.mark.parametrize(("family", "dtype"), list(zip(["gpt2", "llama", "phi3", "gemma", "pythia", "qwen3"], DTYPES * 2, strict=True)))
+@pytest.mark.parametrize(
+    ("family", "dtype"), list(zip(["gpt2", "llama", "phi3", "gemma", "pythia", "qwen3"], DTYPES * 2, strict=True))
+)
 @torch.no_grad()
 def test_there_and_back(demo: Model, tmp_path: Path, family: str, dtype: torch.dtype) -> None:
     base = stored(demo, family, dtype, tmp_path / "base")
@@ -108,7 +110,9 @@ def test_the_difference_of_two_checkpoints_is_the_patch(demo: Model, tmp_path: P
     assert patch_between(base, edited, rank=1).factors["W_down.1"].rank == 1
     with again.applied(base):
         for name in patch.factors:
-            torch.testing.assert_close(base.weight(name), edited.weight(name), atol=1e-5 if dtype == torch.float32 else 0.05, rtol=0.02)
+            torch.testing.assert_close(
+                base.weight(name), edited.weight(name), atol=1e-5 if dtype == torch.float32 else 0.05, rtol=0.02
+            )
     assert diff_models(base, base).same_base
 
 
