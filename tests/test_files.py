@@ -43,18 +43,24 @@ def test_places_that_take_nothing(tmp_path: Path, place: str) -> None:
 
 
 LOOP = """
-import sys
+import sys, time
 from pathlib import Path
 from loci.files import write_aside
+def slowly(path, mark):
+    with path.open("wb") as file:
+        for _ in range(10):
+            file.write(mark * (size // 10))
+            file.flush()
+            time.sleep(0.001)
 place, size = Path(sys.argv[1]), int(sys.argv[2])
 for turn in range(10_000):
     mark = f"{turn % 10}".encode()
     with write_aside(place / "file") as aside:
-        aside.write_bytes(mark * size)
+        slowly(aside, mark)
     with write_aside(place / f"folder{turn}") as aside:
         aside.mkdir()
         for part in "ab":
-            (aside / part).write_bytes(mark * size)
+            slowly(aside / part, mark)
     print(turn, flush=True)
 """
 

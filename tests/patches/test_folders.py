@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 from loci.errors import OutputError, PatchError
 from loci.model import Model, open_model
 from loci.patches import UNDO, apply_to_folder, diff_models, export_peft, patch_between, revert_to_folder
+from loci.patches.diff import rounding
 from tests.model.families import make
 from tests.patches.making import BIRD, all_names, patch_of
 
@@ -114,6 +115,15 @@ def test_the_difference_of_two_checkpoints_is_the_patch(demo: Model, tmp_path: P
                 base.weight(name), edited.weight(name), atol=1e-5 if dtype == torch.float32 else 0.05, rtol=0.02
             )
     assert diff_models(base, base).same_base
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rounding_alone_stays_below_its_bound(dtype: torch.dtype) -> None:
+    made = torch.Generator().manual_seed(0)
+    exact = torch.randn(60, 200, generator=made, dtype=torch.float64) * torch.randn(200, generator=made).double().exp()
+    stored = exact.to(dtype)
+    top = float(torch.linalg.svdvals(stored.double() - exact)[0])
+    assert top < rounding(stored) < 4 * top
 
 
 @torch.no_grad()

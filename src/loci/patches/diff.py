@@ -2,9 +2,9 @@
 
     ΔW = W' − W,  in float64, parameter by parameter; its rank counts the singular values above what rounding alone would give,
 
-    σ > s (√out + √in)        s: root mean square error of rounding W' to its dtype, u |w| / √12 with u the spacing at 1
+    σ > maxᵢ (Σⱼ sᵢⱼ²)^½ + maxⱼ (Σᵢ sᵢⱼ²)^½        s = u |W'| / √12: error of rounding to the dtype, u its spacing at 1
 
-(the edge of the spectrum of a random matrix with entries of variance s²: Bai and Yin 1993). Checkpoints are read a parameter at a time.
+(the norm of a random matrix with such entries: Bandeira and van Handel 2016). Checkpoints are read a parameter at a time.
 """
 
 from collections.abc import Iterator
@@ -146,17 +146,17 @@ def pairs(base: Weights, edited: Weights, progress: Progress = silent) -> Iterat
             yield name, a, b
 
 
-def rounding(weight: Tensor) -> float:
-    """Root mean square error of rounding a weight to its dtype, by the size of its entries."""
-    return torch.finfo(weight.dtype).eps * float(weight.double().square().mean().sqrt()) / 12**0.5
+def rounding(weight: Float[Tensor, "out in"]) -> float:
+    """The largest singular value to expect of the errors of rounding a weight to its dtype."""
+    squares = (torch.finfo(weight.dtype).eps * weight.double()).square() / 12
+    return float(squares.sum(0).max().sqrt() + squares.sum(1).max().sqrt())
 
 
 def _rank(delta: Float[Tensor, "out in"], stored: Tensor) -> int:
     """Singular values that rounding does not explain; 1 at least, and for a vector."""
     if delta.ndim != 2:
         return 1
-    edge = rounding(stored) * sum(side**0.5 for side in delta.shape)
-    return max(1, int((_spectrum(delta)[0] > edge**2).sum()))
+    return max(1, int((_spectrum(delta)[0] > rounding(stored) ** 2).sum()))
 
 
 def _spectrum(delta: Float[Tensor, "out in"]) -> tuple[Float[Tensor, " s"], Float[Tensor, "s s"]]:
