@@ -1,12 +1,28 @@
-"""Writing so that nothing good is lost: aside first, then renamed into place."""
+"""Writing so that nothing good is lost: aside first, then to the disk, then renamed into place.
 
+Killed at any moment, or out of room, what was there before is there still, whole; after the rename the new one is. A rename within one
+folder is atomic (POSIX); `fsync` before it makes the content safe from a crash of the machine, `fsync` of the folder the name.
+"""
+
+import glob
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loci.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system: what a killed process left is not tidied away
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".lock"
+YOUNG = 60.0
+"""Seconds in which a room without an owner may yet be about to get one."""
 
 
 @contextmanager
@@ -18,10 +34,14 @@ def write_aside(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     check_writable(path)
+    _tidy(path)
     room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        yield room / path.name
-        (room / path.name).replace(path)
+        with _owned(room):
+            yield room / path.name
+            _to_disk(room / path.name)
+            (room / path.name).replace(path)
+            _sync(path.parent)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
@@ -38,3 +58,39 @@ def check_writable(path: str | Path) -> None:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
     if path.is_dir() and any(path.iterdir()):
         raise OutputError(f"{path}: there is a folder with files in it; name a new one")
+
+
+def _to_disk(path: Path) -> None:
+    """All bytes of a file, or of a folder's files, on the disk and not only on their way."""
+    for part in (*path.rglob("*"), path):
+        _sync(part)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # folders cannot be opened there
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _owned(room: Path) -> Iterator[None]:
+    """Hold a lock in the room while it is in use; it falls with the process, however that ends."""
+    with (room / LOCK).open("w") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _tidy(path: Path) -> None:
+    """Remove the rooms that killed processes left beside `path`."""
+    if fcntl is None:
+        return
+    for room in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with suppress(OSError), (room / LOCK).open() as lock:
+            if time.time() - room.stat().st_mtime > YOUNG:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(room)

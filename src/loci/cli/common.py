@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SEED = Annotated[int, typer.Option("--seed", help="seed of everything random")]
 JSON = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 SUBJECT = Annotated[str | None, typer.Option("--subject", "-s", help="the subject, where it is not among the known facts")]
-FACTS = Annotated[Path | None, typer.Option("--facts", "-f", help="a fact file, .csv or .jsonl")]
+FACTS = Annotated[Path | None, typer.Option("--facts", "-f", help="a fact file, .csv or .jsonl, or a published set, .json")]
 TEXT = Annotated[Path | None, typer.Option("--text", help="text to run on: .txt, .jsonl, .parquet or a dataset's folder")]
 OUT = Annotated[Path | None, typer.Option("--out", "-o", help="write the result: .html, .png, .svg, .json or .parquet")]
 

@@ -1,41 +1,56 @@
-"""loci facts: what the embedded model was taught."""
+"""loci facts: what the embedded model was taught, or what a file holds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, console, emit
+from loci.cli.common import JSON, console, finish
 from loci.errors import FactError
 
 
 def run(
-    query: Annotated[str, typer.Argument(help="part of a subject or an answer; all facts where it is left out")] = "",
+    query: Annotated[
+        str,
+        typer.Argument(help="a fact file or a published set; or part of a subject, or an answer; all facts where it is left out"),
+    ] = "",
     relation: Annotated[str | None, typer.Option("--relation", "-r", help="only this relation")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="write them as a fact file, .csv or .jsonl")] = None,
     json: JSON = False,
 ) -> None:
     """List the facts of the embedded model, or write them as a fact file to edit from.
 
+    With a file (.csv, .jsonl; CounterFact, zsRE, RippleEdits, KnowEdit and LRE as published, .json; or a folder of these): what it holds.
+
     Examples:
 
         loci facts "Michael Jordan"
 
         loci facts --relation athlete_sport --out athletes.csv
-    """
-    from loci.facts import FactSet, known_facts, save_facts
 
-    found = FactSet(
-        f for f in known_facts() if (not relation or f.relation == relation) and (query in f.subject or query == f.answer)
-    )
-    if not found:
-        raise FactError(f"no fact with {query or relation!r}; relations: {', '.join(map(str, known_facts().relations))}")
-    if out:
-        save_facts(found, out)
-    if json:
-        emit({"schema": "loci.facts/1", "facts": [fact.to_dict() for fact in found]})
+        loci facts counterfact.json
+
+        loci facts counterfact.json --relation P37 --out languages.jsonl
+    """
+    from loci.facts import FactFile, FactSet, known_facts, read_facts, save_facts
+
+    given = bool(query) and (Path(query).exists() or Path(query).suffix in (".csv", ".json", ".jsonl"))
+    if given:
+        held = read_facts(query)
+        found = replace(held, facts=held.facts.of(relation) if relation else held.facts)
     else:
-        for fact in found[:200]:
-            console.print(f"[dim]{fact.relation or '':20}[/] {fact.text} [bold]{fact.answer}[/]")
-        if len(found) > 200:
-            console.print(f"[dim]… and {len(found) - 200} more[/]")
+        known = known_facts()
+        chosen = FactSet(f for f in known if (not relation or f.relation == relation) and (query in f.subject or query == f.answer))
+        if not chosen:
+            raise FactError(f"no fact with {query or relation!r}; relations: {', '.join(map(str, known.relations))}")
+        found = FactFile("demo", "the embedded model's facts", chosen, ())
+    if out:
+        save_facts(found.facts, out)
+    if json or given:
+        finish(found, json=json)
+        return
+    for fact in found.facts[:200]:
+        console.print(f"[dim]{fact.relation or '':20}[/] {fact.text} [bold]{fact.answer}[/]")
+    if len(found.facts) > 200:
+        console.print(f"[dim]… and {len(found.facts) - 200} more[/]")

@@ -1,18 +1,38 @@
-"""loci patch: show, apply, revert."""
+"""loci patch: show, apply, revert, merge, diff, compress, export."""
 
 import inspect
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import JSON, console, emit, finish, status
+from loci.cli.common import JSON, bar, console, emit, finish, status
 from loci.cli.opening import Opening, opens
+from loci.errors import PatchError
 
-app = typer.Typer(help="Show a patch, apply it to a model's folder, or take it off again.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from loci.patches import Patch
+
+app = typer.Typer(help="Show, apply, take off, merge, compare, compress and export patches.", no_args_is_help=True)
 
 FILE = Annotated[Path, typer.Argument(help="a patch file")]
 FOLDER = Annotated[Path, typer.Option("--out", "-o", help="a new folder for the model")]
+NEW = Annotated[Path, typer.Option("--out", "-o", help="the new patch file, .safetensors")]
+
+
+class Keep(StrEnum):
+    """Whose edit wins."""
+
+    first = "first"
+    last = "last"
+
+
+class Format(StrEnum):
+    """What a patch is written as."""
+
+    peft = "peft"
+    delta = "delta"
 
 
 @app.command()
@@ -71,6 +91,138 @@ def revert(file: FILE, out: FOLDER, *, opening: Opening, json: JSON = False) -> 
         revert_to_folder(patch, opened, opening.model, out)
     document = {"schema": "loci.patch_revert/1", "patch": patch.id, "model": opening.model, "folder": str(out), "base": patch.base}
     _said(document, f"restored, bit for bit: {out}", json)
+
+
+@app.command()
+@opens(dtype="auto", model=None)
+def merge(
+    files: Annotated[list[Path], typer.Argument(help="two patch files or more, of one base")],
+    out: NEW,
+    keep: Annotated[Keep | None, typer.Option(help="whose edit wins where two ask the same")] = None,
+    *,
+    opening: Opening,
+    json: JSON = False,
+) -> None:
+    """Several patches of one base as one. Edits of the same question are listed and refused, unless --keep says which wins.
+
+    With the base (--model) it is also measured how much each patch disturbs the other at the subjects that it edits, and a losing fact
+    can be taken out of a patch that has others.
+
+    Examples:
+
+        loci patch merge jordan.safetensors capitals.safetensors -o both.safetensors
+
+        loci patch merge old.safetensors new.safetensors --keep last -m demo -o both.safetensors
+    """
+    from loci.files import check_writable
+    from loci.patches import load_patch, merge
+
+    patches = [load_patch(file) for file in files]
+    check_writable(out)
+    merged = merge(patches, keep=keep.value if keep else None, model=opening.open() if opening.model else None)
+    _written(merged, out, json)
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="a patch file; or the base: demo, a folder, a hub id")],
+    second: Annotated[str, typer.Argument(help="another patch file; or the edited model")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="write what differs between two models as a patch")] = None,
+    rank: Annotated[int | None, typer.Option(help="rank of each change; by default what stands out of rounding")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="leave out what a patch cannot hold: all but MLP weights")] = False,
+    json: JSON = False,
+) -> None:
+    """What differs between two patches, or between a base and an edited model: norms and ranks, weight by weight.
+
+    With --out, the difference of two models becomes a patch by truncated singular value decomposition, and its error is stated.
+
+    Examples:
+
+        loci patch diff jordan.safetensors capitals.safetensors
+
+        loci patch diff demo jordan-model -o found.safetensors
+    """
+    from loci.files import check_writable
+    from loci.model import open_weights
+    from loci.patches import diff_models, diff_patches, load_patch, patch_between
+
+    if Path(first).is_file() and Path(second).is_file():
+        if out:
+            raise PatchError("--out makes a patch of what differs between two models; these are patches: see loci patch merge")
+        finish(diff_patches(load_patch(first), load_patch(second)), json=json)
+        return
+    for source in (first, second):
+        if Path(source).is_file():
+            raise PatchError(f"{source} is a file and the other is not: give two patches, or two models")
+    if out:
+        check_writable(out)
+    base, edited = (open_weights(source, dtype="auto") for source in (first, second))
+    with bar("comparing") as progress:
+        if out is None:
+            finish(diff_models(base, edited, progress=progress), json=json)
+            return
+        found = patch_between(base, edited, rank=rank, partial=partial, progress=progress)
+    _written(found, out, json)
+
+
+@app.command()
+def compress(
+    file: FILE,
+    out: NEW,
+    rank: Annotated[int, typer.Option("--rank", "-r", help="largest rank of each change")],
+    json: JSON = False,
+) -> None:
+    """The nearest patch of a smaller rank, with its error.
+
+    Example:
+
+        loci patch compress capitals.safetensors --rank 20 -o small.safetensors
+    """
+    from loci.files import check_writable
+    from loci.patches import compress, load_patch
+
+    patch = load_patch(file)
+    check_writable(out)
+    _written(compress(patch, rank), out, json)
+
+
+@app.command()
+@opens(dtype="auto")
+def export(
+    file: FILE,
+    out: Annotated[Path, typer.Option("--out", "-o", help="a new folder (peft), or a .safetensors file (delta)")],
+    form: Annotated[Format, typer.Option("--format", "-f", help="peft: a LoRA adapter; delta: dense changes by parameter")],
+    *,
+    opening: Opening,
+    json: JSON = False,
+) -> None:
+    """A patch in the forms of others: a LoRA adapter that PEFT loads, or the dense changes under the state dict's names.
+
+    Examples:
+
+        loci patch export jordan.safetensors --format peft -o adapter
+
+        loci patch export jordan.safetensors --format delta -m demo -o delta.safetensors
+    """
+    from loci.files import check_writable
+    from loci.patches import export_delta, export_peft, load_patch
+
+    patch = load_patch(file)
+    check_writable(out)
+    write = export_peft if form is Format.peft else export_delta
+    write(patch, opening.open_weights(), out)
+    _said(
+        {"schema": "loci.patch_export/1", "patch": patch.id, "format": form.value, "model": opening.model, "path": str(out)},
+        f"{'adapter' if form is Format.peft else 'dense changes'}: {out}",
+        json,
+    )
+
+
+def _written(patch: "Patch", out: Path, json: bool) -> None:
+    patch.save(out)
+    finish(patch, json=json)
+    if not json:
+        console.print(f"written: {out}")
 
 
 def _said(document: dict[str, str], line: str, json: bool) -> None:

@@ -1,20 +1,28 @@
 """Facts, fact files, and where a subject stands in a tokenised prompt. No torch on this floor."""
 
+from loci.facts.conflicts import Conflict, conflicts
 from loci.facts.fact import Fact, FactSet
-from loci.facts.formats import load_facts, save_facts
+from loci.facts.formats import FactFile, load_facts, read_facts, save_facts
 from loci.facts.known import controls, corpus, known_facts
+from loci.facts.question import KINDS, Question
 from loci.facts.spans import Span, find_span, occurrences, token_span
 
 __all__ = [
+    "KINDS",
+    "Conflict",
     "Fact",
+    "FactFile",
     "FactSet",
+    "Question",
     "Span",
+    "conflicts",
     "controls",
     "corpus",
     "find_span",
     "known_facts",
     "load_facts",
     "occurrences",
+    "read_facts",
     "save_facts",
     "token_span",
 ]

@@ -4,15 +4,19 @@ Fact("Michael Jordan", "{} plays the sport of", "basketball")
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, overload
 
 from loci.errors import FactError
+from loci.facts.question import Question
 from loci.facts.spans import find_span, occurrences
 
 BLANK = "{}"
+REQUIRED = ("subject", "prompt", "answer")
+SINGLE = (*REQUIRED, "new_answer", "relation")
+LISTS = ("paraphrases", "neighbours", "held_out", "aliases", "new_aliases")
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class Fact:
 
     `new_answer` is what an edit shall make of it. `paraphrases` are further templates (with `{}`) or whole prompts that ask the
     same, `held_out` such prompts that the model never saw in training, `neighbours` whole prompts about other subjects whose
-    answers an edit must leave alone. Raises `FactError` where a part is missing.
+    answers an edit must leave alone. `aliases` are other words for `answer`, `new_aliases` for `new_answer`; `questions` are what else
+    to ask once the edit is made. Raises `FactError` where a part is missing.
     """
 
     subject: str
@@ -32,9 +37,12 @@ class Fact:
     paraphrases: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    new_aliases: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("subject", "prompt", "answer"):
+        for name in REQUIRED:
             if not getattr(self, name).strip():
                 raise FactError(
                     f"a fact needs a subject, a prompt and an answer: the {name} is empty (subject {self.subject!r}, prompt {self.prompt!r})"
@@ -68,7 +76,7 @@ class Fact:
 
     def to(self, new_answer: str) -> "Fact":
         """The same fact with another answer wished for."""
-        return replace(self, new_answer=new_answer)
+        return replace(self, new_answer=new_answer, new_aliases=())
 
     def asked(self) -> list[str]:
         """All other prompts that ask for the same answer: paraphrases, then those held out of training."""
@@ -76,7 +84,29 @@ class Fact:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain fields, without the empty ones."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items() if v}
+        plain: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain |= {name: list(plain[name]) for name in LISTS}
+        plain["questions"] = [question.to_dict() for question in self.questions]
+        return {name: value for name, value in plain.items() if value}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Fact":
+        """The way back from `to_dict`; what it does not know is left out. Raises `FactError` where a field holds something else."""
+        wrong = [name for name in SINGLE if not isinstance(plain.get(name) or "", str)]
+        wrong += [name for name in LISTS if not _texts(plain.get(name) or [])]
+        if wrong:
+            raise FactError(f"{', '.join(wrong)}: expected text")
+        asked = plain.get("questions") or []
+        if not isinstance(asked, (list, tuple)):
+            raise FactError("questions: expected a list")
+        values: dict[str, Any] = {name: plain.get(name) or "" for name in REQUIRED}
+        values |= {name: plain.get(name) or None for name in ("new_answer", "relation")}
+        values |= {name: tuple(plain.get(name) or ()) for name in LISTS}
+        return cls(**values, questions=tuple(map(Question.from_dict, asked)))
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
 
 
 class FactSet(Sequence[Fact]):

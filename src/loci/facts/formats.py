@@ -1,40 +1,110 @@
-"""Fact files: CSV and JSONL, with the columns
+"""Fact files: CSV and JSONL of our own, with the columns
 
-    subject, prompt (with {}), answer      and optionally  new_answer, relation, paraphrases, neighbours, held_out
+    subject, prompt (with {}), answer      and optionally  new_answer, relation, paraphrases, neighbours, held_out, aliases, new_aliases
 
-The last three hold several prompts: a list in JSONL, separated by `|` in CSV.
+and the published sets (`loci.facts.published`), JSON. The last five columns hold several texts: a list in JSONL, separated by `|` in CSV.
+`questions` are in JSONL only: objects with prompt, answers and kind.
 """
 
 import csv
 import io
 import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loci.errors import FactError
-from loci.facts.fact import Fact, FactSet
+from loci.facts.conflicts import conflicts
+from loci.facts.escapes import repaired
+from loci.facts.fact import LISTS, REQUIRED, SINGLE, Fact, FactSet
+from loci.facts.published import recognise
 from loci.files import write_aside
 
-REQUIRED = ("subject", "prompt", "answer")
-SINGLE = (*REQUIRED, "new_answer", "relation")
-LISTS = ("paraphrases", "neighbours", "held_out")
+Entry = tuple[str, Callable[[], Fact]]
+"""Where a fact stands, for people, and what reads it."""
+
+
+@dataclass(frozen=True)
+class FactFile:
+    """What a file holds."""
+
+    path: str
+    format: str
+    facts: FactSet
+    skipped: tuple[str, ...]
+    """What could not be used, and why."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.facts/1",
+            "path": self.path,
+            "format": self.format,
+            "counts": self.counts,
+            "skipped": list(self.skipped),
+            "facts": [fact.to_dict() for fact in self.facts],
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of what: facts, subjects, relations, edits and those that conflict, prompts by their use, questions by their kind."""
+        lists = Counter({name: sum(len(getattr(fact, name)) for fact in self.facts) for name in LISTS})
+        asked = Counter(f"{question.kind} questions" for fact in self.facts for question in fact.questions)
+        return {
+            "facts": len(self.facts),
+            "subjects": len(self.facts.subjects),
+            "relations": len([name for name in self.facts.relations if name is not None]),
+            "edits": sum(fact.new_answer is not None for fact in self.facts),
+            "conflicts": len(conflicts(self.facts)),
+            **{name: n for name, n in (lists + asked).items() if n},
+        }
 
 
 def load_facts(path: str | Path) -> FactSet:
-    """Read a fact file by its ending (.csv or .jsonl). Raises `FactError` with the line number of what is wrong."""
+    """Read a fact file, .csv or .jsonl, a published set, .json, or a folder of such sets.
+
+    Raises `FactError` with the line or the record of what is wrong; `read_facts` leaves out what cannot be used instead.
+    """
+    found = read_facts(path)
+    if found.skipped:
+        more = f" (and {len(found.skipped) - 1} more of {len(found.skipped) + len(found.facts)})" if found.skipped[1:] else ""
+        raise FactError(f"{found.skipped[0]}{more}; `loci facts FILE -o GOOD.jsonl` writes those that can be used")
+    return found.facts
+
+
+def read_facts(path: str | Path) -> FactFile:
+    """Read what `load_facts` reads, and say of each record that cannot be used why. Raises `FactError` where none can."""
     path = Path(path)
-    readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
+    if path.is_dir():
+        return _folder(path)
+    readers = {".csv": _csv, ".jsonl": _jsonl, ".json": _published}
     if path.suffix not in readers:
-        raise FactError(f"{path}: a fact file ends in .csv or .jsonl")
-    facts = []
-    for line, row in readers[path.suffix](_decode(path), path):
+        raise FactError(f"{path}: a fact file ends in .csv or .jsonl, a published set in .json")
+    name, entries = readers[path.suffix](_decode(path), path)
+    facts, skipped = [], []
+    for where, read in entries:
         try:
-            facts.append(_fact(row))
+            facts.append(read())
         except FactError as error:
-            raise FactError(f"{path}, line {line}: {error}") from None
+            skipped.append(f"{path}, {where}: {error}")
     if not facts:
-        raise FactError(f"{path}: no facts in it")
-    return FactSet(facts)
+        raise FactError(skipped[0] if skipped else f"{path}: no facts in it")
+    return FactFile(str(path), name, FactSet(facts), tuple(skipped))
+
+
+def _folder(path: Path) -> FactFile:
+    """All sets below a folder, in the order of their paths."""
+    found = [read_facts(file) for file in sorted(path.rglob("*.json"))]
+    if not found:
+        raise FactError(f"{path}: no .json file in it")
+    names = ", ".join(dict.fromkeys(file.format for file in found))
+    return FactFile(
+        str(path),
+        names,
+        FactSet(fact for file in found for fact in file.facts),
+        tuple(line for file in found for line in file.skipped),
+    )
 
 
 def save_facts(facts: FactSet, path: str | Path) -> None:
@@ -60,6 +130,28 @@ def _decode(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise FactError(f"{path}, line {line}: not UTF-8 (byte 0x{data[error.start]:02x})") from None
+
+
+def _csv(text: str, path: Path) -> tuple[str, Iterator[Entry]]:
+    return "CSV", ((f"line {line}", _reader(row)) for line, row in _csv_rows(text, path))
+
+
+def _jsonl(text: str, path: Path) -> tuple[str, Iterator[Entry]]:
+    return "JSONL", ((f"line {line}", _reader(row)) for line, row in _jsonl_rows(text, path))
+
+
+def _published(text: str, path: Path) -> tuple[str, Iterator[Entry]]:
+    try:
+        name, facts = recognise(repaired(json.loads(text)))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise FactError(f"{path}: not JSON ({error})") from None
+    except FactError as error:
+        raise FactError(f"{path}: {error}") from None
+    return name, ((f"record {number}", read) for number, read in enumerate(facts, start=1))
+
+
+def _reader(row: dict[str, Any]) -> Callable[[], Fact]:
+    return lambda: Fact.from_dict(row)
 
 
 def _csv_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -96,17 +188,6 @@ def _jsonl_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     return rows
 
 
-def _fact(row: dict[str, Any]) -> Fact:
-    wrong = [name for name in SINGLE if not isinstance(row.get(name) or "", str)]
-    wrong += [n for n in LISTS if not isinstance(row.get(n) or [], list) or not all(isinstance(x, str) for x in row.get(n) or [])]
-    if wrong:
-        raise FactError(f"{', '.join(wrong)}: expected text")
-    fields: dict[str, Any] = {name: row.get(name) or "" for name in REQUIRED}
-    fields |= {name: row.get(name) or None for name in ("new_answer", "relation")}
-    fields |= {name: tuple(row.get(name) or ()) for name in LISTS}
-    return Fact(**fields)
-
-
 def _to_csv(facts: FactSet, path: Path) -> str:
     out = io.StringIO()
     rows = [fact.to_dict() for fact in facts]
@@ -114,6 +195,8 @@ def _to_csv(facts: FactSet, path: Path) -> str:
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
+        if "questions" in row:
+            raise FactError(f"{path}: {row['subject']!r} has questions, which CSV has no room for: write .jsonl")
         if any("|" in prompt for name in LISTS for prompt in row.get(name, ())):
             raise FactError(f"{path}: a prompt of {row['subject']!r} holds a '|', which separates prompts in CSV: write .jsonl")
         writer.writerow({k: "|".join(v) if k in LISTS else v for k, v in row.items()})

@@ -10,7 +10,7 @@ from loci.model.open import open_empty, open_model, open_weights, quiet
 from loci.model.points import POINTS, Point
 from loci.model.replay import Recording, short_attention
 from loci.model.tokens import Tokens
-from loci.model.weights import Folded, Norm, Weights
+from loci.model.weights import Folded, Norm, Weights, is_conv1d
 
 __all__ = [
     "LAYOUTS",
@@ -35,6 +35,7 @@ __all__ = [
     "complete",
     "examine",
     "first_sentence",
+    "is_conv1d",
     "next_tokens",
     "open_empty",
     "open_model",

@@ -151,7 +151,7 @@ class Weights:
         weight = module.weight
         assert isinstance(weight, Tensor)
         rows, columns = weight.shape
-        return (int(columns), int(rows)) if _is_conv1d(module) else (int(rows), int(columns))
+        return (int(columns), int(rows)) if is_conv1d(module) else (int(rows), int(columns))
 
     def _experts(self, layer: int, name: str) -> Tensor:
         """A mixture's weights for their shape alone."""
@@ -173,7 +173,7 @@ class Weights:
         """A projection's weight as [out, in]: a view whatever way the module keeps it."""
         module = self.module(name, layer)
         weight = self.tensor(module)
-        return weight.T if _is_conv1d(module) else weight
+        return weight.T if is_conv1d(module) else weight
 
     def bias(self, name: str, layer: int | None = None) -> Float[Tensor, " out"]:
         """A projection's bias; zeros where it has none."""
@@ -376,6 +376,6 @@ class Weights:
         )
 
 
-def _is_conv1d(module: nn.Module) -> bool:
+def is_conv1d(module: nn.Module) -> bool:
     """GPT-2's projections keep their weight as [in, out]."""
     return not isinstance(module, nn.Linear) and hasattr(module, "nf")

@@ -1,6 +1,29 @@
-"""The edit as a value: made, shown, saved, applied, reverted."""
+"""The edit as a value: made, shown, saved, applied, reverted, merged, compared, compressed, exported."""
 
-from loci.patches.folders import UNDO, apply_to_folder, revert_to_folder
-from loci.patches.patch import Factors, Patch, load_patch, short
+from loci.patches.compress import compress
+from loci.patches.diff import Change, Difference, diff_models, diff_patches, patch_between
+from loci.patches.export import export_delta, export_peft
+from loci.patches.factors import Factors
+from loci.patches.folders import apply_to_folder, revert_to_folder
+from loci.patches.merge import merge, strongest
+from loci.patches.patch import UNDO, Patch, load_patch, short
 
-__all__ = ["UNDO", "Factors", "Patch", "apply_to_folder", "load_patch", "revert_to_folder", "short"]
+__all__ = [
+    "UNDO",
+    "Change",
+    "Difference",
+    "Factors",
+    "Patch",
+    "apply_to_folder",
+    "compress",
+    "diff_models",
+    "diff_patches",
+    "export_delta",
+    "export_peft",
+    "load_patch",
+    "merge",
+    "patch_between",
+    "revert_to_folder",
+    "short",
+    "strongest",
+]

@@ -13,9 +13,7 @@ from safetensors.torch import load_file, save
 from loci.errors import OutputError, PatchError
 from loci.files import write_aside
 from loci.model import Model, quiet
-from loci.patches.patch import Patch, short
-
-UNDO = "loci-undo.safetensors"
+from loci.patches.patch import UNDO, Patch, short
 
 
 def apply_to_folder(patch: Patch, model: Model, folder: str | Path) -> None:
@@ -60,5 +58,7 @@ def _save(model: Model, folder: Path) -> None:
         with quiet():
             write(folder)
             model.tokenizer.save_pretrained(folder)
-    except SafetensorError as error:
-        raise OutputError(f"{folder.name}: the weights cannot be written ({error})") from error
+    except Exception as error:
+        if isinstance(error, SafetensorError) or "os error" in str(error):  # Rust's words; tokenizers has no class for them
+            raise OutputError(f"{folder.name}: the model cannot be written ({error})") from error
+        raise

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -23,25 +23,15 @@ from torch import Tensor
 from loci.errors import FactError, PatchError
 from loci.facts import Fact
 from loci.files import write_aside
-from loci.model import Model
+from loci.model import Model, Weights
+from loci.patches.factors import Factors
 
 SCHEMA = "loci.patch/1"
+UNDO = "loci-undo.safetensors"
+"""The file of an edited folder that keeps the original bits of what was changed, and which patch it was."""
 
-
-class Factors(NamedTuple):
-    """A low-rank change of one weight."""
-
-    left: Float[Tensor, "out r"]
-    right: Float[Tensor, "r in"]
-
-    @property
-    def delta(self) -> Float[Tensor, "out in"]:
-        """The dense change, summed in float64."""
-        return self.left.double() @ self.right.double()
-
-    @property
-    def rank(self) -> int:
-        return self.left.shape[1]
+_on: WeakKeyDictionary[Model, list[str]] = WeakKeyDictionary()
+"""Patches that are on a model now, from the first to the last: for messages alone, the fingerprint decides."""
 
 
 @dataclass(frozen=True)
@@ -70,34 +60,45 @@ class Patch:
     def layers(self) -> list[int]:
         return sorted({int(name.partition(".")[2]) for name in self.factors})
 
-    def check_base(self, model: Model) -> None:
-        """Raise `PatchError` unless the model's weights are those that the patch was made on."""
+    @property
+    def parents(self) -> list[dict[str, Any]]:
+        """What the patch was made from, where that was patches: id, method, numbers, and theirs in turn."""
+        found: list[dict[str, Any]] = self.numbers.get("parents", [])
+        return found
+
+    def check_base(self, model: Weights) -> None:
+        """Raise `PatchError` unless the model's weights are those that the patch was made on; say so where it has the patch already."""
         found = model.fingerprint
-        if found != self.base:
-            raise PatchError(
-                f"the patch was made on {self.base_name!r} with weights {short(self.base)}; {model.name!r} has {short(found)}: "
-                "not the same base"
-            )
+        if found == self.base:
+            return
+        made = f"the patch was made on {self.base_name!r} with weights {short(self.base)}; {model.name!r} has {short(found)}: "
+        on = patches_on(model)
+        if self.id in on:
+            raise PatchError(f"{made}it has this patch already")
+        raise PatchError(f"{made}not the same base{f' (it has the patch {on[-1]})' if on else ''}")
 
     @contextmanager
     def applied(self, model: Model) -> Iterator[Model]:
         """The model with the patch in its weights, inside the block; after it every bit is as before, whatever happened."""
         self.check_base(model)
         before = {name: model.weight(name).clone() for name in self.factors}
+        on = _on.setdefault(model, [])
+        on.append(self.id)
         try:
             self.add_to(model)
             yield model
         finally:
             for name, weight in before.items():
                 model.weight(name).copy_(weight)
+            on.remove(self.id)
 
     @torch.no_grad()
     def add_to(self, model: Model, sign: int = 1) -> None:
         """Add the changes to the model's weights, in place: summed in float64, rounded once to the weight's dtype."""
         for name, factors in self.factors.items():
             weight = model.weight(name)
-            if weight.shape != factors.delta.shape:
-                raise PatchError(f"{name} is {tuple(weight.shape)} in this model and {tuple(factors.delta.shape)} in the patch")
+            if weight.shape != factors.shape:
+                raise PatchError(f"{name} is {tuple(weight.shape)} in this model and {factors.shape} in the patch")
             weight.copy_(weight.double() + sign * factors.delta.to(weight.device))
 
     def save(self, path: str | Path) -> None:
@@ -108,9 +109,7 @@ class Patch:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the numbers in the factors."""
-        changes = {
-            name: {"rank": f.rank, "shape": list(f.delta.shape), "norm": float(f.delta.norm())} for name, f in self.factors.items()
-        }
+        changes = {name: {"rank": f.rank, "shape": list(f.shape), "norm": f.norm} for name, f in self.factors.items()}
         return {**json.loads(self._header()), "id": self.id, "weights": changes}
 
     def _header(self) -> str:
@@ -159,10 +158,24 @@ def _from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> Patch:
             raise PatchError(f"the factors of {name} do not fit: {tuple(left.shape)} · {tuple(right.shape)}")
         if not (left.isfinite().all() and right.isfinite().all()):
             raise PatchError(f"the factors of {name} hold NaN or infinite numbers")
-    lists = ("paraphrases", "neighbours", "held_out")
-    plain: list[dict[str, Any]] = [{k: tuple(v) if k in lists else v for k, v in fact.items()} for fact in header["facts"]]
-    facts = tuple(Fact(**fields) for fields in plain)
+    facts = tuple(map(Fact.from_dict, header["facts"]))
     return Patch(header["method"], header["base"], header["base_name"], factors, facts, header["numbers"])
+
+
+def patches_on(model: Weights) -> list[str]:
+    """Ids of the patches that are known to be on a model: by `applied`, or by what its folder says."""
+    undo = Path(model.name) / UNDO
+    try:
+        with safe_open(undo, framework="pt") as file:
+            said = (file.metadata() or {}).get("patch")
+    except (SafetensorError, OSError):
+        said = None
+    return [*([said] if said else []), *(_on.get(model, []) if isinstance(model, Model) else [])]
+
+
+def lineage(*patches: Patch) -> list[dict[str, Any]]:
+    """What a patch that is made from others keeps of them, for its numbers."""
+    return [{"id": patch.id, "method": patch.method, "numbers": dict(patch.numbers)} for patch in patches]
 
 
 def short(fingerprint: str) -> str:

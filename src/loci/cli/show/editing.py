@@ -6,7 +6,6 @@ from rich.table import Table
 from loci.auditing import Recall, Scorecard, Sweep
 from loci.cli.common import console
 from loci.cli.show.base import estimate_row, grid, show
-from loci.patches import Patch, short
 from loci.report import Story
 from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
 
@@ -28,21 +27,6 @@ def show_story(story: Story) -> None:
     _chapter("What else did that touch?", audit_words(story))
     _metrics(story.more)
     _chapter("Undo it", undo_words(story))
-
-
-@show.register
-def show_patch(patch: Patch) -> None:
-    document = patch.to_dict()
-    console.print(f"[bold]patch {patch.id}[/] · {patch.method} · {len(patch.facts)} fact{'s' * (len(patch.facts) != 1)}")
-    console.print(f"base   {escape(patch.base_name)} {short(patch.base)}")
-    for name, weight in document["weights"].items():
-        console.print(
-            f"change {name} {weight['shape'][0]} × {weight['shape'][1]}, rank {weight['rank']}, norm {weight['norm']:.3g}"
-        )
-    for fact in patch.facts[:20]:
-        console.print(f"       {escape(fact.text)} [strike]{escape(fact.answer)}[/] → [bold]{escape(fact.new_answer or '')}[/]")
-    if len(patch.facts) > 20:
-        console.print(f"       [dim]… and {len(patch.facts) - 20} more[/]")
 
 
 @show.register

@@ -1,0 +1,76 @@
+"""Patches, what differs between two, and fact files, on a terminal."""
+
+from rich.markup import escape
+from rich.table import Table
+
+from loci.cli.common import console
+from loci.cli.show.base import show
+from loci.facts import FactFile
+from loci.patches import Difference, Patch, short, strongest
+
+
+@show.register
+def show_patch(patch: Patch) -> None:
+    document = patch.to_dict()
+    console.print(f"[bold]patch {patch.id}[/] · {patch.method} · {len(patch.facts)} fact{'s' * (len(patch.facts) != 1)}")
+    console.print(f"base   {escape(patch.base_name)} {short(patch.base)}")
+    for parent in patch.parents:
+        console.print(f"from   {parent['id']} · {parent['method']}")
+    errors = patch.numbers.get("error", {})
+    for name, weight in document["weights"].items():
+        error = f", relative error {errors[name]:.2g}" if name in errors else ""
+        console.print(
+            f"change {name} {weight['shape'][0]} × {weight['shape'][1]}, rank {weight['rank']}, norm {weight['norm']:.3g}{error}"
+        )
+    _notes(patch)
+    for fact in patch.facts[:20]:
+        console.print(f"       {escape(fact.text)} [strike]{escape(fact.answer)}[/] → [bold]{escape(fact.new_answer or '')}[/]")
+    if len(patch.facts) > 20:
+        console.print(f"       [dim]… and {len(patch.facts) - 20} more[/]")
+
+
+def _notes(patch: Patch) -> None:
+    """What merging and comparing found out."""
+    most = strongest(patch.numbers.get("interaction", {}))
+    if most:
+        words = "of its own change one patch adds at the other's subjects" if most[1] == "response" else "cosine of two changes"
+        console.print(f"strongest interaction: {most[2]:.1%} in {most[0]} [dim]({words})[/]")
+    for fact in patch.numbers.get("dropped", [])[:20]:
+        console.print(f"lost   {escape(fact['prompt'].replace('{}', fact['subject'], 1))} → {escape(fact['new_answer'])}")
+    if patch.numbers.get("left_out"):
+        console.print(f"not in it, though it differs: {escape(', '.join(patch.numbers['left_out']))}")
+
+
+@show.register
+def show_difference(found: Difference) -> None:
+    console.print(f"[bold]{escape(found.first)}[/] and [bold]{escape(found.second)}[/]")
+    patches = any(change.cosine is not None for change in found.changes)
+    if not found.changes:
+        console.print("no weight differs")
+    else:
+        table = Table("weight", "norm", "relative", "rank", *(["cosine"] if patches else []), box=None, header_style="dim")
+        for change in found.changes[:50]:
+            more = [f"{change.cosine:.3f}"] if change.cosine is not None else []
+            table.add_row(escape(change.name), f"{change.norm:.4g}", f"{change.share:.2%}", str(change.rank), *more)
+        console.print(table)
+        if len(found.changes) > 50:
+            console.print(f"[dim]… and {len(found.changes) - 50} more[/]")
+    if patches and not found.same_base:
+        console.print("made on different bases: they cannot be merged")
+    for sign, facts in zip("<>", found.facts, strict=True):
+        for text in facts[:20]:
+            console.print(f"{sign} {escape(text)}")
+
+
+@show.register
+def show_facts(found: FactFile) -> None:
+    console.print(f"[bold]{escape(found.path)}[/] · {found.format}")
+    for name, count in found.counts.items():
+        console.print(f"{count:8,} {name.replace('_', ' ')}")
+    for line in found.skipped[:5]:
+        console.print(f"[dim]left out: {escape(line)}[/]")
+    if len(found.skipped) > 5:
+        console.print(f"[dim]… and {len(found.skipped) - 5} more left out[/]")
+    for fact in found.facts[:10]:
+        new = f" → [bold]{escape(fact.new_answer)}[/]" if fact.new_answer else ""
+        console.print(f"[dim]{escape(fact.relation or ''):20}[/] {escape(fact.text)} [bold]{escape(fact.answer)}[/]{new}")

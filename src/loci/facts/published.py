@@ -1,0 +1,198 @@
+"""The sets of the literature, read as they are published: a record of each becomes a fact.
+
+    CounterFact   requested_rewrite, paraphrase_prompts, neighborhood_prompts …      Meng et al. 2022
+    zsRE          subject, src, rephrase, alt, answers, loc, loc_ans                 Levy et al. 2017, Mitchell et al. 2022
+    RippleEdits   edit and six lists of tests                                        Cohen et al. 2024
+    KnowEdit      subject, prompt, target_new, portability, locality                 Zhang et al. 2024
+    LRE           name, prompt_templates, prompt_templates_zs, samples               Hernandez et al. 2024
+
+A set is recognised by its fields, not by its name. What it asks after an edit stays out of `paraphrases`, which a method may learn from:
+its rephrasings are `held_out`. Where no old answer is known (new facts), the fact has the answer that shall be learnt and no new one.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from loci.errors import FactError
+from loci.facts.fact import BLANK, Fact
+from loci.facts.question import Question
+from loci.facts.ripple import subject_of
+from loci.facts.spans import find_span, occurrences
+
+Record = dict[str, Any]
+
+
+class Format(NamedTuple):
+    """A published form: which fields its records have, and how one becomes a fact."""
+
+    name: str
+    fields: tuple[str, ...]
+    read: Callable[[Record], Fact]
+
+
+def counterfact(record: Record) -> Fact:
+    asked = record["requested_rewrite"]
+    new = asked["target_new"]["str"]
+    questions = [Question(prompt, (new,), "same-answer") for prompt in record.get("attribute_prompts", ())]
+    questions += [Question(prompt, (), "generation") for prompt in record.get("generation_prompts", ())]
+    return _changed(
+        asked["subject"],
+        asked["prompt"],
+        asked["target_true"]["str"],
+        new,
+        relation=asked.get("relation_id"),
+        held_out=tuple(record.get("paraphrase_prompts", ())),
+        neighbours=tuple(n["prompt"] if isinstance(n, dict) else n for n in record.get("neighborhood_prompts", ())),
+        questions=tuple(questions),
+    )
+
+
+def zsre(record: Record) -> Fact:
+    """The true answer is the old one and `alt` the new, so that there is something to change; ROME teaches the true answer instead."""
+    answers, ported = tuple(record["answers"]), record.get("portability") or {}
+    return _changed(
+        record["subject"],
+        blanked(record["src"], record["subject"]),
+        answers[0],
+        record.get("alt"),
+        held_out=_listed(record.get("rephrase")),
+        neighbours=tuple(f"{text}?" for text in _listed(record.get("loc"))),
+        aliases=answers[1:],
+        questions=(Question(ported["New Question"], (ported["New Answer"],), "two-hop"),) if ported else (),
+    )
+
+
+RIPPLES = {
+    "Logical_Generalization": "logical",
+    "Compositionality_I": "two-hop",
+    "Compositionality_II": "two-hop",
+    "Subject_Aliasing": "alias",
+    "Relation_Specificity": "same-subject",
+    "Relation_Specifity": "same-subject",
+    "Forgetfulness": "kept",
+}
+
+
+def ripple(record: Record) -> Fact:
+    """Each test's queries become questions. Any of its answers counts here (there: one of each target); its conditions are left out,
+    since an audit asks the base itself."""
+    edit = record["edit"]
+    before = edit.get("original_fact") or edit.get("previous_fact")
+    sentences = [told["prompt"] for told in (edit, before) if told]
+    subject, template, answers = subject_of(edit["relation"], sentences)
+    queries = [(kind, q) for name, kind in RIPPLES.items() for test in record.get(name, ()) for q in test["test_queries"]]
+    named = [q["answers"] for kind, q in queries if kind == "alias" and q.get("target_ids") == [edit.get("target_id")]]
+    others = tuple(a for a in _answers(named[0]) if a != answers[0]) if named else ()
+    relation, questions = edit["relation"], tuple(Question(q["prompt"], _answers(q["answers"]), kind) for kind, q in queries)
+    if len(answers) == 1:
+        return Fact(subject, template, answers[0], relation=relation, aliases=others, questions=questions)
+    return _changed(subject, template, answers[1], answers[0], relation=relation, new_aliases=others, questions=questions)
+
+
+KNOWEDIT = {"Subject_Aliasing": "alias", "Logical_Generalization": "logical", "Reasoning": "two-hop"} | {
+    "Relation_Specificity": "same-subject",
+    "Forgetfulness": "kept",
+}
+
+
+def knowedit(record: Record) -> Fact:
+    subject, new = record["subject"], _flat(record["target_new"])[0]
+    old = _flat(record.get("ground_truth") or ())
+    asked = {**(record.get("portability") or {}), **(record.get("locality") or {})}
+    questions = tuple(
+        Question(q["prompt"], _flat(q["ground_truth"]), KNOWEDIT[name]) for name, found in asked.items() for q in found or ()
+    )
+    template, held_out = blanked(record["prompt"], subject), _listed(record.get("rephrase_prompt") or record.get("rephrase"))
+    if not old:
+        return Fact(subject, template, new, held_out=held_out, questions=questions)
+    return _changed(subject, template, old[0], new, aliases=old[1:], held_out=held_out, questions=questions)
+
+
+def wikibio(record: Record) -> Fact:
+    """KnowEdit's form for sentences of a biography."""
+    return knowedit({**record, "subject": record["concept"], "prompt": record["text"], "target_new": record["labels"]})
+
+
+FORMATS = (
+    Format("CounterFact", ("requested_rewrite",), counterfact),
+    Format("RippleEdits", ("edit",), ripple),
+    Format("zsRE", ("subject", "src", "answers"), zsre),
+    Format("KnowEdit", ("subject", "prompt", "target_new"), knowedit),
+    Format("KnowEdit", ("concept", "text", "labels"), wikibio),
+    Format("Loci", ("subject", "prompt", "answer"), Fact.from_dict),
+)
+
+
+def recognise(document: Any) -> tuple[str, Iterator[Callable[[], Fact]]]:
+    """The name of a document's format, and its facts, each read when it is asked for. Raises `FactError` for what is none of them."""
+    if isinstance(document, dict) and {"samples", "prompt_templates"} <= document.keys():
+        return "LRE", _relation(document)
+    records = [document] if isinstance(document, dict) else document
+    if not isinstance(records, list) or not records or not isinstance(records[0], dict):
+        raise FactError("expected a list of records, or the object of one relation")
+    for form in FORMATS:
+        if all(name in records[0] for name in form.fields):
+            return form.name, (_reader(form, record) for record in records)
+    known = "; ".join(f"{form.name}: {', '.join(form.fields)}" for form in FORMATS)
+    raise FactError(
+        f"a record with {', '.join(map(str, records[0])) or 'nothing in it'} is of no known set ({known}; LRE: samples)"
+    )
+
+
+def _reader(form: Format, record: Any) -> Callable[[], Fact]:
+    def read() -> Fact:
+        if not isinstance(record, dict):
+            raise FactError("not an object")
+        try:
+            return form.read(record)
+        except (KeyError, IndexError) as error:
+            raise FactError(f"a record of {form.name} without {error}") from None
+        except (TypeError, AttributeError) as error:
+            raise FactError(f"a record of {form.name} with something else where text should be ({error})") from None
+
+    return read
+
+
+def _relation(document: Record) -> Iterator[Callable[[], Fact]]:
+    """A relation of LRE: its templates once, its samples one by one."""
+    templates, samples = document["prompt_templates"], document["samples"]
+    if not isinstance(templates, list) or not templates or not isinstance(samples, list):
+        raise FactError("a relation of LRE needs a list of samples and a list of templates, one at least")
+    first, *more = templates
+    held_out = tuple(text for text in document.get("prompt_templates_zs", ()) if text not in templates)
+
+    def read(sample: Record) -> Fact:
+        return Fact(
+            sample["subject"], first, sample["object"], relation=document.get("name"), paraphrases=tuple(more), held_out=held_out
+        )
+
+    form = Format("LRE", (), read)
+    return (_reader(form, sample) for sample in samples)
+
+
+def blanked(prompt: str, subject: str) -> str:
+    """The prompt with a blank where the subject stands last: as whole words, in other capitals if need be. Raises `FactError`."""
+    if prompt.count(BLANK) == 1:
+        return prompt
+    small = prompt.lower()
+    spans = occurrences(prompt, subject) or (occurrences(small, subject.lower()) if len(small) == len(prompt) else [])
+    start, end = spans[-1] if spans else find_span(prompt, subject)
+    return f"{prompt[:start]}{BLANK}{prompt[end:]}"
+
+
+def _changed(subject: str, prompt: str, answer: str, new: str | None, **more: Any) -> Fact:
+    """A fact with its new answer, or without one where that is empty or the old one again."""
+    return Fact(subject, prompt, answer, None if not new or new == answer else new, **more)
+
+
+def _answers(answers: list[Record]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for answer in answers for text in (answer["value"], *answer.get("aliases", ())) if text))
+
+
+def _listed(value: str | list[str] | None) -> tuple[str, ...]:
+    return () if not value else (value,) if isinstance(value, str) else tuple(value)
+
+
+def _flat(value: Any) -> tuple[str, ...]:
+    """The texts of a text, a list of texts, or a list of lists of them."""
+    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(text for item in value for text in _flat(item)))

@@ -1,0 +1,172 @@
+"""What differs: between two patches of one base, or between two checkpoints of one architecture.
+
+    ΔW = W' − W,  in float64, parameter by parameter; its rank counts the singular values above what rounding alone would give,
+
+    σ > maxᵢ (Σⱼ sᵢⱼ²)^½ + maxⱼ (Σᵢ sᵢⱼ²)^½        s = u |W'| / √12: error of rounding to the dtype, u its spacing at 1
+
+(the norm of a random matrix with such entries: Bandeira and van Handel 2016). Checkpoints are read a parameter at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.errors import PatchError
+from loci.model import Weights
+from loci.patches.factors import Factors, cosine, distance
+from loci.patches.patch import Patch
+from loci.patches.places import named_parameters, patchable
+from loci.progress import Progress, silent
+
+ROUNDING = 1e-6
+"""Of float32 factors, relative to the change."""
+
+
+class Change(NamedTuple):
+    """How one weight differs."""
+
+    name: str
+    """As in a patch (`W_down.3`) where patches can hold it, else the parameter's own name."""
+    norm: float
+    """‖W' − W‖, Frobenius; of two patches ‖Δ₂ − Δ₁‖."""
+    share: float
+    """The norm relative to ‖W‖; of two patches to ‖Δ₁‖."""
+    rank: int
+    cosine: float | None
+    """Of two patches: ⟨Δ₁, Δ₂⟩ / ‖Δ₁‖‖Δ₂‖."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs between `first` and `second`; weights that do not are left out."""
+
+    first: str
+    second: str
+    same_base: bool
+    """Of two patches: whether they were made on the same weights. Of two checkpoints: whether they are equal."""
+    changes: tuple[Change, ...]
+    facts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """Of two patches: the edits that only the first makes, and those that only the second does."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.patch_diff/1",
+            "first": self.first,
+            "second": self.second,
+            "same_base": self.same_base,
+            "weights": [change._asdict() for change in self.changes],
+            "only_first": list(self.facts[0]),
+            "only_second": list(self.facts[1]),
+        }
+
+
+def diff_patches(first: Patch, second: Patch) -> Difference:
+    """How two patches differ, weight by weight; without dense products."""
+    changes = []
+    for name in sorted(first.factors.keys() | second.factors.keys()):
+        a, b = (patch.factors.get(name) for patch in (first, second))
+        if a and b and a.shape != b.shape:
+            raise PatchError(f"{name} is {a.shape} in the first patch and {b.shape} in the second: not of one architecture")
+        found = _between(name, a or _nothing(b), b or _nothing(a))
+        if found.rank:
+            changes.append(found)
+    said = [{f"{fact.text} → {fact.new_answer}": None for fact in patch.facts} for patch in (first, second)]
+    only = tuple(tuple(text for text in said[i] if text not in said[1 - i]) for i in (0, 1))
+    return Difference(first.id, second.id, first.base == second.base, tuple(changes), (only[0], only[1]))
+
+
+def _between(name: str, a: Factors, b: Factors) -> Change:
+    both = Factors(torch.cat([b.left, -a.left], 1), torch.cat([b.right, a.right]))
+    S = both.singular_values
+    norm = float(S.norm())
+    return Change(name, norm, distance(a, b), int((1e-6 * max(a.norm, b.norm) < S).sum()), cosine(a, b))
+
+
+def _nothing(like: Factors | None) -> Factors:
+    assert like is not None
+    return Factors(torch.zeros_like(like.left[:, :1]), torch.zeros_like(like.right[:1]))
+
+
+def diff_models(base: Weights, edited: Weights, *, progress: Progress = silent) -> Difference:
+    """How two checkpoints differ. Raises `PatchError` where they are not of one architecture."""
+    changes = []
+    for name, before, after in pairs(base, edited, progress):
+        delta = after.double() - before.double()
+        norm = float(delta.norm())
+        changes.append(Change(name, norm, norm / (float(before.double().norm()) or 1.0), _rank(delta, after), None))
+    return Difference(base.name, edited.name, not changes, tuple(changes))
+
+
+def patch_between(
+    base: Weights, edited: Weights, *, rank: int | None = None, partial: bool = False, progress: Progress = silent
+) -> Patch:
+    """The patch that makes `edited` of `base`, by truncated singular value decompositions.
+
+    `rank` None: for each weight as many singular values as stand out of rounding. `numbers["error"]` is ‖ΔW − LR‖ / ‖ΔW‖ by weight.
+    Raises `PatchError` where nothing differs, where what differs is no weight that a patch can hold (with `partial` that is left out,
+    and listed in `numbers["left_out"]`), and where a weight holds NaN. Cost: an eigendecomposition of the smaller side a weight.
+    """
+    if rank is not None and rank < 1:
+        raise PatchError(f"a rank is 1 or more, not {rank}")
+    factors, errors, left_out = {}, {}, []
+    for name, before, after in pairs(base, edited, progress):
+        if not patchable(name):
+            left_out.append(name)
+            continue
+        delta = after.double() - before.double()
+        found = _nearest(delta, _rank(delta, after) if rank is None else rank)
+        factors[name], errors[name] = found, float((delta - found.delta).norm() / delta.norm())
+    if left_out and not partial:
+        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+        raise PatchError(
+            f"a patch holds MLP weights alone, and here {', '.join(left_out[:3])}{more} differ too: say partial=True (--partial) to leave "
+            "them out"
+        )
+    if not factors:
+        raise PatchError(f"{base.name!r} and {edited.name!r} have the same MLP weights: there is nothing to make a patch of")
+    numbers = {"edited": edited.fingerprint, "edited_name": edited.name, "error": errors, "left_out": left_out}
+    return Patch("diff", base.fingerprint, base.name, factors, (), numbers)
+
+
+def pairs(base: Weights, edited: Weights, progress: Progress = silent) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, weight before and weight after, [out, in] or as they are, of all that differ. Raises `PatchError`."""
+    before, after = named_parameters(base), named_parameters(edited)
+    if before.keys() != after.keys() or any(before[name].shape != after[name].shape for name in before):
+        raise PatchError(f"{base.name!r} and {edited.name!r} are not of one architecture: their weights have other names or shapes")
+    for name, entry in before.items():
+        a, b = entry.read(), after[name].read()
+        progress(1, len(before))
+        if not (a.isfinite().all() and b.isfinite().all()):
+            raise PatchError(f"{name} holds NaN or infinite numbers in {base.name!r} or {edited.name!r}")
+        if not torch.equal(a.double(), b.double()):
+            yield name, a, b
+
+
+def rounding(weight: Float[Tensor, "out in"]) -> float:
+    """The largest singular value to expect of the errors of rounding a weight to its dtype."""
+    squares = (torch.finfo(weight.dtype).eps * weight.double()).square() / 12
+    return float(squares.sum(0).max().sqrt() + squares.sum(1).max().sqrt())
+
+
+def _rank(delta: Float[Tensor, "out in"], stored: Tensor) -> int:
+    """Singular values that rounding does not explain; 1 at least, and for a vector."""
+    if delta.ndim != 2:
+        return 1
+    return max(1, int((_spectrum(delta)[0] > rounding(stored) ** 2).sum()))
+
+
+def _spectrum(delta: Float[Tensor, "out in"]) -> tuple[Float[Tensor, " s"], Float[Tensor, "s s"]]:
+    """Squared singular values, largest first, and the vectors of the smaller side."""
+    squares, vectors = torch.linalg.eigh(delta @ delta.T if delta.shape[0] <= delta.shape[1] else delta.T @ delta)
+    return squares.flip(0), vectors.flip(1)
+
+
+def _nearest(delta: Float[Tensor, "out in"], rank: int) -> Factors:
+    vectors = _spectrum(delta)[1][:, :rank]
+    if delta.shape[0] <= delta.shape[1]:
+        return Factors(vectors.float(), (vectors.T @ delta).float())
+    return Factors((delta @ vectors).float(), vectors.T.contiguous().float())

@@ -1,0 +1,81 @@
+"""A patch in the forms of others.
+
+A LoRA adapter for PEFT (Hu et al. 2021):    W x + (α / r) B A x    with B = L, A = R and α = r, module by module; where gate and up share a
+module, B = [L_gate 0; 0 L_up] and A = [R_gate; R_up]. Or the dense changes under the state dict's own names, as the modules keep them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from loci.files import write_aside
+from loci.model import Weights
+from loci.patches.factors import Factors, joined
+from loci.patches.patch import Patch
+from loci.patches.places import Place, place_of
+
+SCHEMA = "loci.delta/1"
+PREFIX = "base_model.model"
+"""What PEFT puts before a module's path."""
+
+
+def export_peft(patch: Patch, model: Weights, folder: str | Path) -> None:
+    """Write a LoRA adapter to a new folder. `PeftModel.from_pretrained(base, folder)` gives the logits of the edited model, to rounding.
+
+    Raises `PatchError` unless `model` is the patch's base.
+    """
+    patch.check_base(model)
+    whole = _by_module(patch, model)
+    tensors = {}
+    for place, factors in whole.items():
+        tensors[f"{PREFIX}.{place.module}.lora_A.weight"] = factors.right.contiguous()
+        tensors[f"{PREFIX}.{place.module}.lora_B.weight"] = factors.left.contiguous()
+    with write_aside(folder) as aside:
+        aside.mkdir()
+        (aside / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt", "patch": patch.id}))
+        (aside / "adapter_config.json").write_text(json.dumps(_config(patch, whole), indent=2), encoding="utf-8")
+
+
+def _config(patch: Patch, whole: dict[Place, Factors]) -> dict[str, Any]:
+    ranks = {place.module: factors.rank for place, factors in whole.items()}
+    largest = max(ranks.values())
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": patch.base_name,
+        "inference_mode": True,
+        "target_modules": sorted(ranks),
+        "fan_in_fan_out": any(place.transposed for place in whole),
+        "r": largest,
+        "lora_alpha": largest,
+        "rank_pattern": ranks,
+        "alpha_pattern": ranks,
+        "lora_dropout": 0.0,
+        "bias": "none",
+    }
+
+
+def export_delta(patch: Patch, model: Weights, path: str | Path) -> None:
+    """Write the dense changes, float32, as safetensors: add each to the parameter of its name. Raises `PatchError` as `export_peft`."""
+    patch.check_base(model)
+    tensors = {}
+    for place, factors in _by_module(patch, model).items():
+        delta = factors.delta.float()
+        tensors[place.parameter] = (delta.T if place.transposed else delta).contiguous()
+    header = json.dumps({"schema": SCHEMA, "patch": patch.id, "base": patch.base, "base_name": patch.base_name})
+    with write_aside(path) as aside:
+        aside.write_bytes(save(tensors, metadata={"format": "pt", "loci": header}))
+
+
+def _by_module(patch: Patch, model: Weights) -> dict[Place, Factors]:
+    """One change for each module: those of gate and up together where they share one."""
+    places: dict[str, list[tuple[Place, Factors]]] = {}
+    for name, factors in patch.factors.items():
+        place = place_of(model, name)
+        places.setdefault(place.module, []).append((place, factors))
+    return {
+        parts[0][0]: joined([Factors(place.spread(f.left.float()), f.right.float()) for place, f in parts])
+        for parts in places.values()
+    }
