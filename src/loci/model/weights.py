@@ -46,7 +46,7 @@ class Weights:
         self.blocks: Sequence[nn.Module] = list(self.module("blocks").children())
         self.tied = self.module("embed").weight is self.module("unembed").weight
         """Whether embedding and unembedding are one parameter."""
-        self.names = [name for name, _ in hf.named_parameters()]  # kept, as offloading unties what is tied
+        self.parameter_names = [name for name, _ in hf.named_parameters()]  # kept, as offloading unties what is tied
         """Full names of all parameters; those that are tied have one."""
 
     # sizes -----------------------------------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ class Weights:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all weights as they are now; see `loci.model.fingerprint`."""
-        return fingerprint((name, self.parameter(name)) for name in self.names)
+        return fingerprint((name, self.parameter(name)) for name in self.parameter_names)
 
 
 def _is_conv1d(module: nn.Module) -> bool:

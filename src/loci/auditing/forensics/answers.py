@@ -50,7 +50,9 @@ def wearing(base: Model, edited: Weights) -> Iterator[Model]:
 
 def new_answers(base: Model, edited: Weights, asked: Sequence[Candidate]) -> list[list[NewAnswer]]:
     """Greedy answers to each candidate's prompts, before and after. Cost: two completions of 12 tokens a prompt."""
-    prompts = [candidate.templates[i].replace(BLANK, candidate.subject, 1) for candidate in asked for i in range(len(candidate.templates))]
+    prompts = [
+        candidate.templates[i].replace(BLANK, candidate.subject, 1) for candidate in asked for i in range(len(candidate.templates))
+    ]
     old = [first_sentence(text) for text in complete(base, prompts, TOKENS)]
     with wearing(base, edited):
         new = [first_sentence(text) for text in complete(base, prompts, TOKENS)]

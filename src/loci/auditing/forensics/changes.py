@@ -85,8 +85,8 @@ def compare(base: Weights, edited: Weights, *, progress: Progress = silent) -> t
 
 def check_alike(base: Weights, edited: Weights) -> Sequence[str]:
     """The parameters that both have; a tied unembedding may be missing in one of them. Raises `ModelError` where shapes differ."""
-    lone = sorted(set(base.names) ^ set(edited.names))
-    common = [name for name in base.names if name in set(edited.names)]
+    lone = sorted(set(base.parameter_names) ^ set(edited.parameter_names))
+    common = [name for name in base.parameter_names if name in set(edited.parameter_names)]
     if not common or (lone and base.tied == edited.tied):
         whose = f": {lone[0]} is in one alone" if lone else ""
         raise ModelError(f"{base.name!r} and {edited.name!r} are not the same architecture{whose}; give the model that was edited")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from loci.errors import FactError
 from loci.model import Model, Weights
 from loci.progress import Progress, silent
 
-STEMS = ("W_down", "W_up", "W_gate")
+MLP = ("down", "up", "gate")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Forensics:
 
     base: str
     edited: str
-    bos: bool
+    bos: bool | None
+    """Whether a BOS stood before every text; None where nothing was run."""
     compared: int
     """Parameters that were compared."""
     weights: tuple[Change, ...]
@@ -110,22 +112,22 @@ def forensics(
     """
     if any(not candidate.subject.strip() for candidate in candidates):
         raise FactError("a subject is empty")
-    model = base if isinstance(base, Model) else None
-    kept = stored or model or _opened(base)
+    opened = cache(lambda: base if isinstance(base, Model) else base())
+    kept = stored or opened()
     changes = compare(kept, edited, progress=progress)
-    written = [] if foreign(changes, len(kept.names)) or kept.n_experts else _written(kept, edited, changes)
-    found, subjects = None, ()
+    written = [] if foreign(changes, len(kept.parameter_names)) or kept.n_experts else _written(kept, edited, changes)
+    found = None
+    subjects = tuple(Subject(candidate.subject, 0.0, 0.0, False) for candidate in candidates)
     if candidates and written:
-        model = model or _opened(base)
-        found = suspects(model, written, candidates, texts=texts, seed=seed, progress=progress)
-        subjects = _subjects(model, edited, written, candidates, found, ask=answers)
+        found = suspects(opened(), written, candidates, texts=texts, seed=seed, progress=progress)
+        subjects = _subjects(opened(), edited, written, candidates, found, ask=answers)
     return Forensics(
         kept.name,
         edited.name,
-        model.with_bos if model else False,
-        len(kept.names),
+        opened().with_bos if found else None,
+        len(kept.parameter_names),
         changes,
-        subjects or tuple(Subject(candidate.subject, 0.0, 0.0, False) for candidate in candidates),
+        subjects,
         tuple(change.name for change in written),
         found.directions if found else 0,
         found.ridge if found else {},
@@ -134,23 +136,17 @@ def forensics(
     )
 
 
-def _opened(base: Callable[[], Model] | Model) -> Model:
-    return base if isinstance(base, Model) else base()
-
-
 def _written(base: Weights, edited: Weights, changes: Sequence[Change]) -> list[Written]:
-    """The MLP weights that changed beyond rounding, as [out, in]."""
-    by_name = {change.name: change for change in changes if not change.rounding}
+    """The MLP weights that changed beyond rounding, as [out, in]; a fused gate and up are two."""
     written = []
-    for layer in range(base.n_layers):
-        for stem in STEMS:
-            names = (f"{stem}.{layer}", f"W_gate+up.{layer}")
-            change = next((by_name[name] for name in names if name in by_name), None)
-            if change is None or (stem == "W_gate" and not base.gated) or (names[1] in by_name and stem == "W_down" and names[0] not in by_name):
+    for change in changes:
+        stem, _, layer = change.name.partition(".")
+        for part in stem.removeprefix("W_").split("+"):
+            if change.rounding or not stem.startswith("W_") or part not in MLP:
                 continue
-            before, after = (getattr(weights, stem)(layer).double() for weights in (base, edited))
+            before, after = (getattr(weights, f"W_{part}")(int(layer)).double() for weights in (base, edited))
             if not torch.equal(before, after):
-                written.append(Written(names[0], after - before, None if change.full else change.rank))
+                written.append(Written(f"W_{part}.{layer}", after - before, None if change.full else change.rank))
     return written
 
 

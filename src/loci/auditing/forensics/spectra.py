@@ -23,6 +23,11 @@ class Spectrum(NamedTuple):
     left: Float[Tensor, "out r"]
     right: Float[Tensor, "in r"]
 
+    @property
+    def rank(self) -> int:
+        """Directions that exist in float64."""
+        return int((self.values > PRECISION * self.values[0]).sum())
+
     def directions_for(self, energy: float) -> int:
         """How many directions hold this share of ‖M‖²."""
         shares = self.values.square().cumsum(0) / self.values.square().sum()

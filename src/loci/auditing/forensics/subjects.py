@@ -101,7 +101,7 @@ def explained(
 ) -> tuple[Float[Tensor, "candidate n"], float]:
     """Coordinates of each whitened unit key in the change's directions, and the editor's ridge that fits best."""
     found = spectrum(change.delta)
-    count = change.directions or found.directions_for(ENERGY)
+    count = min(change.directions or found.directions_for(ENERGY), found.rank)
     V = found.right[:, :count]
     mean = float(C.diagonal().mean()) or 1.0
     L = torch.linalg.cholesky(C + RIDGE * mean * torch.eye(len(C), dtype=C.dtype))
