@@ -1,19 +1,17 @@
 """What was done to a checkpoint, in plain words, from its changes alone."""
 
 from collections.abc import Sequence
-from statistics import median
 
 from loci.auditing.forensics.changes import Change
 
 FOREIGN = 0.5
-"""‖Δ‖ / ‖W‖ in the median weight above which two checkpoints are no base and edit: independent weights differ by √2, fine-tunes by a few hundredths."""
+"""‖Δ‖ / ‖W‖ above which a weight is another one: independent weights differ by √2, fine-tunes by a few hundredths."""
 SHOWN = 5
 
 
 def foreign(changes: Sequence[Change], compared: int) -> bool:
-    """Whether nearly all weights differ by as much as their own size."""
-    matrices = [change.relative for change in changes if len(change.shape) > 1]
-    return len(changes) > compared / 2 and bool(matrices) and median(matrices) > FOREIGN
+    """Whether matrices all over the model differ by about their own size; edits of one weight a layer are too few for that."""
+    return sum(len(change.shape) > 1 and change.relative > FOREIGN for change in changes) > compared / 4
 
 
 def said(changes: Sequence[Change], compared: int, suspected: Sequence[str], asked: int) -> str:

@@ -46,7 +46,11 @@ def _subjects(found: Forensics) -> None:
     table = Table("subject", "score", "share", "says now", box=None, header_style="dim")
     for subject in found.suspected[:SHOWN]:
         answer = next((answer for answer in subject.answers if answer.changed), None)
-        said = f"{escape(answer.prompt)} [strike]{escape(answer.old)}[/] → [bold]{escape(answer.new)}[/]" if answer else "[dim]as before[/]"
+        said = (
+            f"{escape(answer.prompt)} [strike]{escape(answer.old)}[/] → [bold]{escape(answer.new)}[/]"
+            if answer
+            else "[dim]as before[/]"
+        )
         table.add_row(escape(subject.subject), f"{subject.score:.1f}", f"{subject.share:.2f}", said)
     if found.suspected:
         console.print()
