@@ -26,6 +26,7 @@ from loci.stats import share
 from loci.survey import own_texts, prefixes
 
 LAYER = 0
+ROME = "EMMET (ROME for one)"
 
 
 def wishes(count: int) -> list[Fact]:
@@ -65,7 +66,7 @@ def ways(C: Tensor, K: Tensor, R: Tensor) -> dict[str, Callable[[], Tensor]]:
         return torch.linalg.solve(P @ K @ K.T + eye, P @ K @ R.T).T
 
     return {
-        "EMMET (ROME for one)": lambda: constrained(safe),
+        ROME: lambda: constrained(safe),
         "MEMIT, λ = 15,000": lambda: torch.linalg.solve(15_000 * safe + K @ K.T, K @ R.T).T,
         "AlphaEdit": alphaedit,
         "without statistics": lambda: constrained(eye),
@@ -136,6 +137,12 @@ def row(name: str, found: Forensics, right: dict[str, Fact]) -> None:
     )
 
 
+def outstanding(model: Model) -> str:
+    """The most conspicuous weight of a checkpoint alone."""
+    first = alone(model).weights[0]
+    return f"z {first.z:.1f} at {first.name} ({first.measure})"
+
+
 def alarms(count: int) -> None:
     """How often untouched models are accused without their base: random starts, and random starts trained a little on text."""
     demo = open_model("demo")
@@ -195,16 +202,16 @@ def main() -> None:
     K, R = targets(base, wished, asked.targets)
     C = key_covariance(base, LAYER)
     print("| change | rank | recall@N | said to be edited: right | wrong | new answer told |\n|---|---|---|---|---|---|")
-    for n in (1, 10, len(wished)):
-        for name, made in ways(C, K[:, :n], R[:, :n]).items():
-            model = edited(base, {f"W_down.{LAYER}": made()})
-            row(f"{name}, {n}", judged(model, candidates), dict(list(right.items())[:n]))
-    model = edited(base, {f"W_down.{LAYER}": ways(C, K, R)["EMMET (ROME for one)"]()})
-    accused = judged(model, innocent, answers=False).suspected
-    print(f"none of the edited in the list: {len(accused)} of {len(innocent)} accused")
-    for n in (1, 10, len(wished)):
-        lone = edited(base, {f"W_down.{LAYER}": ways(C, K[:, :n], R[:, :n])["EMMET (ROME for one)"]()})
-        print(f"without the base, {n} edits: z {alone(lone).weights[0].z:.1f} at {alone(lone).weights[0].name}", flush=True)
+    for name, made in ways(C, K, R).items():
+        row(f"{name}, {len(wished)}", judged(edited(base, {f"W_down.{LAYER}": made()}), candidates), right)
+    for n in (10, 1):
+        few = edited(base, {f"W_down.{LAYER}": ways(C, K[:, :n], R[:, :n])[ROME]()})
+        row(f"{ROME}, {n}", judged(few, candidates), dict(list(right.items())[:n]))
+        print(f"without the base, {n} edits: {outstanding(few)}", flush=True)
+    many = edited(base, {f"W_down.{LAYER}": ways(C, K, R)[ROME]()})
+    print(f"without the base, {len(wished)} edits: {outstanding(many)}")
+    accused = judged(many, innocent, answers=False).suspected
+    print(f"none of the edited in the list: {len(accused)} of {len(innocent)} accused", flush=True)
     alarms(asked.models)
     one = tuned(base, wished)
     two = tuned(base, counterfactuals(known_facts(), 100, 7))
