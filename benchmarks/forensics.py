@@ -20,6 +20,7 @@ from loci.auditing import counterfactuals
 from loci.auditing.forensics import Candidate, Forensics, alone, candidates_of, forensics
 from loci.editing import TargetSettings, find_target, key_covariance
 from loci.facts import Fact, known_facts
+from loci.figures import save
 from loci.model import Model, by_length, open_model, score_answers
 from loci.model.answers import with_answer
 from loci.stats import share
@@ -183,6 +184,7 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=100)
     parser.add_argument("--candidates", type=int, default=1000)
     parser.add_argument("--targets", type=Path, help="keep the targets in this file, which take most of the time")
+    parser.add_argument("--picture", type=Path, help="draw the first row, for the docs")
     parser.add_argument("--models", type=int, default=20, help="untouched models of each kind")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -203,7 +205,10 @@ def main() -> None:
     C = key_covariance(base, LAYER)
     print("| change | rank | recall@N | said to be edited: right | wrong | new answer told |\n|---|---|---|---|---|---|")
     for name, made in ways(C, K, R).items():
-        row(f"{name}, {len(wished)}", judged(edited(base, {f"W_down.{LAYER}": made()}), candidates), right)
+        found = judged(edited(base, {f"W_down.{LAYER}": made()}), candidates)
+        row(f"{name}, {len(wished)}", found, right)
+        if asked.picture and name == ROME:
+            save(found, asked.picture)
     for n in (10, 1):
         few = edited(base, {f"W_down.{LAYER}": ways(C, K[:, :n], R[:, :n])[ROME]()})
         row(f"{ROME}, {n}", judged(few, candidates), dict(list(right.items())[:n]))

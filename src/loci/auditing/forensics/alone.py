@@ -1,18 +1,19 @@
 """One checkpoint without its base: which weights stand out from the same weight of the other layers?
 
     x_L = log σ₁, log ‖W‖, log of the largest column's norm over the median one
-    z_L = (x_L − line through the other layers) / spread of the others about it
+    z_L = (x_L − line through the other n layers) / spread of the others about it / √(n / (n − 2) · (1 + 1/n + (L − mean)² / Σ(l − mean)²))
 
-The line is Theil and Sen's (median slope), the spread robust, and at least `LEAST` of the value: siblings that agree by chance would
-make anything an outlier. Only larger values count, as edits add. Cost: one symmetric eigenproblem a matrix, each read where it lies.
+The line is Theil and Sen's (median slope), the spread robust, and at least `LEAST` in the logarithm: siblings that agree by chance would
+make anything an outlier. The root is that of a prediction's interval: the first and the last layer are extrapolated, and differ anyway. Only larger values count, as edits add. Cost: one symmetric eigenproblem a matrix, each read where it lies.
 
 What it can tell is little: a weight may stand out because training made it so. How often untouched models are accused, and how large
 an edit must be to be seen, is measured in docs/forensics.md.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from loci.progress import Progress, silent
 
 STEMS = ("W_up", "W_gate", "W_down")
 LEAST = 0.05
-OUTLIER = 6.0
+OUTLIER = 8.0
 FEWEST_LAYERS = 4
 
 
@@ -110,5 +111,12 @@ def _judged(stem: str, measure: str, values: list[float]) -> list[Outlier]:
         start = median(v - slope * i for i, v in others)
         spread = 1.4826 * median(abs(v - start - slope * i) for i, v in others)
         expected = start + slope * layer
-        outliers.append(Outlier(f"{stem}.{layer}", layer, measure, value, expected, (value - expected) / max(spread, LEAST)))
+        z = (value - expected) / (max(spread, LEAST) * _widened(layer, [i for i, _ in others]))
+        outliers.append(Outlier(f"{stem}.{layer}", layer, measure, value, expected, z))
     return outliers
+
+
+def _widened(layer: int, others: list[int]) -> float:
+    """By how much a prediction is less sure than the points that it is made from."""
+    n, middle = len(others), mean(others)
+    return math.sqrt(n / (n - 2) * (1 + 1 / n + (layer - middle) ** 2 / sum((i - middle) ** 2 for i in others)))
