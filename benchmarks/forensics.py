@@ -209,7 +209,7 @@ def main() -> None:
         row(f"{name}, {len(wished)}", found, right)
         if asked.picture and name == ROME:
             save(found, asked.picture)
-    for n in (10, 1):
+    for n in (30, 10, 1):
         few = edited(base, {f"W_down.{LAYER}": ways(C, K[:, :n], R[:, :n])[ROME]()})
         row(f"{ROME}, {n}", judged(few, candidates), dict(list(right.items())[:n]))
         print(f"without the base, {n} edits: {outstanding(few)}", flush=True)

@@ -192,6 +192,7 @@ def test_without_statistics_and_in_the_up_projection(demo: Model, people: list[C
         found = forensics(model, plant(model, name, people[:4], ridge=math.inf), people, answers=False)
         assert {subject.subject for subject in found.subjects[:4]} == {candidate.subject for candidate in people[:4]}, name
         assert found.ridge[name] >= 1, "no statistics were used, and it shows"
+        json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_several_layers_count_together(tiny: Model, people: list[Candidate]) -> None:

@@ -4,7 +4,8 @@
     z_L = (x_L − line through the other n layers) / spread of the others about it / √(n / (n − 2) · (1 + 1/n + (L − mean)² / Σ(l − mean)²))
 
 The line is Theil and Sen's (median slope), the spread robust, and at least `LEAST` in the logarithm: siblings that agree by chance would
-make anything an outlier. The root is that of a prediction's interval: the first and the last layer are extrapolated, and differ anyway. Only larger values count, as edits add. Cost: one symmetric eigenproblem a matrix, each read where it lies.
+make anything an outlier. The root is that of a prediction's interval: the first and the last layer are extrapolated, and differ anyway.
+Only larger values count, as edits add. Cost: one symmetric eigenproblem a matrix, each read where it lies.
 
 What it can tell is little: a weight may stand out because training made it so. How often untouched models are accused, and how large
 an edit must be to be seen, is measured in docs/forensics.md.

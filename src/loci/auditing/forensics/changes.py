@@ -6,6 +6,7 @@ Every parameter is compared, one at a time, read where it lies: two checkpoints 
 files; for each matrix that changed, three symmetric eigenproblems of its smaller side.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ class Change:
     shape: tuple[int, ...]
     norm: float
     relative: float
-    """‖Δ‖ / ‖W_base‖."""
+    """‖Δ‖ / ‖W_base‖; infinite where the base's is nothing but zeros."""
     entries: float
     """Share of its numbers that differ."""
     rounding: bool
@@ -61,7 +62,7 @@ class Change:
             "shape": list(self.shape),
             "rank": self.rank,
             "norm": self.norm,
-            "relative_norm": self.relative,
+            "relative_norm": self.relative if math.isfinite(self.relative) else None,
             "entries": self.entries,
             "rounding": self.rounding,
             "floor": self.floor,
@@ -128,7 +129,7 @@ def _change(name: str, before: Tensor, after: Tensor) -> Change:
     wide = before.double(), after.double()
     delta = wide[1] - wide[0]
     norm, size = float(delta.norm()), float(wide[0].norm())
-    numbers = (tuple(before.shape), norm, norm / size if size else float("inf"), float((delta != 0).double().mean()))
+    numbers = (tuple(before.shape), norm, norm / size if size else math.inf, float((delta != 0).double().mean()))
     rounding = is_rounding(before, after)
     if delta.ndim < 2:
         return Change(name, *numbers, rounding, 0.0, torch.tensor([norm], dtype=torch.float64), None)

@@ -1,5 +1,6 @@
 """`forensics`: base and edited checkpoint compared, and what was done named in plain words."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -86,7 +87,7 @@ class Forensics:
             "subjects": [subject.to_dict() for subject in self.subjects],
             "searched": list(self.searched),
             "directions": self.directions,
-            "editor_ridge": self.ridge,
+            "editor_ridge": {name: ridge if math.isfinite(ridge) else None for name, ridge in self.ridge.items()},
             "threshold": self.threshold,
             "seed": self.seed,
             "verdict": self.verdict,
