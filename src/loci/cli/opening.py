@@ -65,11 +65,11 @@ class Opening:
         return open_weights(self.model, dtype=self.dtype, layout=layout_from(self.layout), trust_remote_code=self.trust_remote_code)
 
 
-def opens(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a verb the options of `Opening`, with other defaults where they are said, in the place of its parameter `opening`."""
+def opens(*without: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb the options of `Opening`, without some or with other defaults where they are said, in the place of its parameter `opening`."""
 
     def with_options(verb: Callable[..., None]) -> Callable[..., None]:
-        names = [field.name for field in fields(Opening)]
+        names = [field.name for field in fields(Opening) if field.name not in without]
 
         @wraps(verb)
         def run(**given: Any) -> None:
@@ -82,7 +82,7 @@ def opens(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None
             if parameter.name != "opening":
                 parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
                 continue
-            for option in inspect.signature(Opening).parameters.values():
+            for option in (inspect.signature(Opening).parameters[name] for name in names):
                 default = defaults.get(option.name, option.default)
                 parameters.append(option.replace(kind=parameter.KEYWORD_ONLY, default=default))
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -46,7 +46,8 @@ class Weights:
         self.blocks: Sequence[nn.Module] = list(self.module("blocks").children())
         self.tied = self.module("embed").weight is self.module("unembed").weight
         """Whether embedding and unembedding are one parameter."""
-        self._names = [name for name, _ in hf.named_parameters()]  # kept, as offloading unties what is tied
+        self.parameter_names = [name for name, _ in hf.named_parameters()]  # kept, as offloading unties what is tied
+        """Full names of all parameters; those that are tied have one."""
 
     # sizes -----------------------------------------------------------------------------------------------------------
 
@@ -168,6 +169,11 @@ class Weights:
             kept: Tensor = hook.weights_map[name]
             return kept
         return tensor.detach()
+
+    def parameter(self, name: str) -> Tensor:
+        """A parameter by its full name, as it is kept, and nothing else read."""
+        path, _, leaf = name.rpartition(".")
+        return self.tensor(self.hf.get_submodule(path), leaf)
 
     def matrix(self, name: str, layer: int | None = None) -> Float[Tensor, "out in"]:
         """A projection's weight as [out, in]: a view whatever way the module keeps it."""
@@ -371,9 +377,7 @@ class Weights:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all weights as they are now; see `loci.model.fingerprint`."""
-        return fingerprint(
-            (name, self.tensor(self.hf.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])) for name in self._names
-        )
+        return fingerprint((name, self.parameter(name)) for name in self.parameter_names)
 
 
 def is_conv1d(module: nn.Module) -> bool:

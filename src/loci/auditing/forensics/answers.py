@@ -1,0 +1,70 @@
+"""What a change writes: answers before and after, and the words that Δ adds at a subject.
+
+The edited model is the base with the changed tensors put in their places for a while, so that only one model stands in memory.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+
+from loci.auditing.forensics.candidates import Candidate
+from loci.auditing.forensics.changes import check_alike
+from loci.auditing.forensics.subjects import Written
+from loci.facts.fact import BLANK
+from loci.model import Model, Weights, complete, first_sentence
+
+TOKENS = 12
+
+
+class NewAnswer(NamedTuple):
+    """One prompt of a subject, asked before and after."""
+
+    prompt: str
+    old: str
+    new: str
+
+    @property
+    def changed(self) -> bool:
+        return self.old != self.new
+
+
+@contextmanager
+def wearing(base: Model, edited: Weights) -> Iterator[Model]:
+    """The base with the edited model's tensors inside the block; after it every bit is as before. Memory: the tensors that differ."""
+    kept: dict[str, torch.Tensor] = {}
+    try:
+        with torch.no_grad():
+            for name in check_alike(base, edited):
+                mine, theirs = base.parameter(name), edited.parameter(name).to(base.device, base.dtype)
+                if not torch.equal(mine, theirs):
+                    kept[name] = mine.clone()
+                    mine.copy_(theirs)
+        yield base
+    finally:
+        with torch.no_grad():
+            for name, before in kept.items():
+                base.parameter(name).copy_(before)
+
+
+def new_answers(base: Model, edited: Weights, asked: Sequence[Candidate]) -> list[list[NewAnswer]]:
+    """Greedy answers to each candidate's prompts, before and after. Cost: two completions of 12 tokens a prompt."""
+    prompts = [
+        candidate.templates[i].replace(BLANK, candidate.subject, 1) for candidate in asked for i in range(len(candidate.templates))
+    ]
+    old = [first_sentence(text) for text in complete(base, prompts, TOKENS)]
+    with wearing(base, edited):
+        new = [first_sentence(text) for text in complete(base, prompts, TOKENS)]
+    answers = iter(NewAnswer(*each) for each in zip(prompts, old, new, strict=True))
+    return [[next(answers) for _ in candidate.templates] for candidate in asked]
+
+
+@torch.no_grad()
+def written_words(model: Model, written: Sequence[Written], keys: dict[str, torch.Tensor], top: int = 3) -> list[list[str]]:
+    """The tokens that Δk of the W_down that changed promotes most, by the logit lens, a list for each key; later layers may read it otherwise."""
+    moves = [keys[change.point] @ change.delta.T for change in written if change.name.startswith("W_down")]
+    if not moves:
+        return []
+    logits = model.unembed(torch.stack(moves).sum(0).to(model.device, model.dtype))
+    return [[model.token_text(token) for token in row] for row in logits.topk(top).indices.tolist()]
