@@ -18,13 +18,13 @@ from torch import Tensor
 
 from loci.auditing import counterfactuals
 from loci.auditing.forensics import Candidate, Forensics, alone, candidates_of, forensics
-from loci.editing import TargetSettings, find_target, key_covariance
+from loci.editing import find_targets, key_moments
 from loci.facts import Fact, known_facts
 from loci.figures import save
 from loci.model import Model, by_length, open_model, score_answers
 from loci.model.answers import with_answer
 from loci.stats import share
-from loci.survey import own_texts, prefixes
+from loci.survey import own_texts
 
 LAYER = 0
 ROME = "EMMET (ROME for one)"
@@ -43,8 +43,7 @@ def targets(model: Model, facts: Sequence[Fact], kept: Path | None) -> tuple[Ten
     if kept and kept.exists():
         found = torch.load(kept, weights_only=True)
     else:
-        settings = TargetSettings()
-        each = [find_target(model, fact, LAYER, prefixes(model, settings.contexts), settings) for fact in facts]
+        each = find_targets(model, facts, LAYER)
         found = [torch.stack([t.key for t in each], 1), torch.stack([t.delta for t in each], 1)]
         if kept:
             torch.save(found, kept)
@@ -202,7 +201,7 @@ def main() -> None:
         return forensics(base, model, among, texts=texts, answers=answers)
 
     K, R = targets(base, wished, asked.targets)
-    C = key_covariance(base, LAYER)
+    C = key_moments(base, [LAYER])[LAYER]
     print("| change | rank | recall@N | said to be edited: right | wrong | new answer told |\n|---|---|---|---|---|---|")
     for name, made in ways(C, K, R).items():
         found = judged(edited(base, {f"W_down.{LAYER}": made()}), candidates)

@@ -3,7 +3,7 @@ import torch
 
 from loci.auditing import audit, audit_singles, counterfactuals, recall
 from loci.auditing.audit import Drift, ask
-from loci.editing import default_layer, edit, key_covariance
+from loci.editing import default_layer, edit, key_moments
 from loci.errors import FactError, PatchError
 from loci.facts import Fact, FactSet, controls
 from loci.model import Model, complete
@@ -71,9 +71,9 @@ def test_single_edits_pool_by_edit(demo: Model, world: FactSet) -> None:
     assert len({wish.relation for wish in wishes}) == 4
     assert all(wish.new_answer in world.answers(wish.relation) and wish.new_answer != wish.answer for wish in wishes)
     layer = default_layer(demo)
-    covariance = key_covariance(demo, layer)
+    moments = key_moments(demo, [layer])
     before = demo.fingerprint
-    card = audit_singles(demo, wishes, lambda wish: edit(demo, [wish], covariance=covariance), world, neighbours=4)
+    card = audit_singles(demo, wishes, lambda wish: edit(demo, [wish], moments=moments), world, neighbours=4)
     assert demo.fingerprint == before
     assert (card.edits, card.layers, card.metrics["efficacy"].n) == (4, (layer,), 4)
     by_hand = sum(sum(case.specificity) / len(case.specificity) for case in card.cases) / 4

@@ -21,7 +21,7 @@ def test_cells_are_single_edits_and_traces(tiny: Model) -> None:
     refused = 0
     for layer in range(3):
         try:
-            patch = edit(tiny, [wish], layer=layer)
+            patch = edit(tiny, [wish], layers=[layer])
         except EditError:
             refused += 1
             assert (found.success[0, layer], found.greedy[0, layer]) == (0, 0)

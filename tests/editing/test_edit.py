@@ -1,86 +1,156 @@
 import pytest
 import torch
 
-from loci.editing import TargetSettings, default_layer, edit, find_target, key_covariance
+from loci.editing import JointSettings, TargetSettings, default_layer, edit, find_targets, key_moments, lines_about
+from loci.editing.statistics import Moment
+from loci.editing.targets import subject_reads
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model, score_answers
-from loci.survey import prefixes
+
+SMALL = TargetSettings(contexts=2, essence=4, own=2, steps=12)
 
 
 @pytest.fixture(scope="module")
-def covariance(demo: Model) -> torch.Tensor:
-    return key_covariance(demo, default_layer(demo))
+def moments(demo: Model) -> dict[int, Moment]:
+    return key_moments(demo, range(demo.n_layers))
+
+
+@pytest.fixture(scope="module")
+def wishes(world: FactSet) -> list[Fact]:
+    sports = world.relations["athlete_sport"]
+    return [next(f for f in sports if f.subject == s).to("golf") for s in ("Michael Jordan", "Babe Ruth", "Magic Johnson")]
+
+
+def answers(model: Model, wishes: list[Fact]) -> list[bool]:
+    return [score.greedy for score in score_answers(model, [(f.text, f.new_answer or "") for f in wishes])]
 
 
 @torch.no_grad()
-def test_the_averaged_key_gains_exactly_delta(demo: Model, jordan: Fact, covariance: torch.Tensor) -> None:
+def test_the_averaged_key_gains_exactly_delta(demo: Model, jordan: Fact, moments: dict[int, Moment]) -> None:
     layer, wish = default_layer(demo), jordan.to("baseball")
-    target = find_target(demo, wish, layer, prefixes(demo, TargetSettings().contexts), TargetSettings())
-    patch = edit(demo, [wish], covariance=covariance)
+    lines = lines_about(demo, [wish], SMALL)
+    (target,) = find_targets(demo, [wish], layer, SMALL, lines)
+    patch = edit(demo, [wish], moments=moments, settings=SMALL)
     change = patch.factors[f"W_down.{layer}"].delta.float() @ target.key
     torch.testing.assert_close(change, target.delta, atol=1e-4, rtol=1e-3)
+    keys, _ = subject_reads(demo, [[line for line in lines[0] if line.wanted]], layer, layer)
+    torch.testing.assert_close(keys[:, 0], target.key, atol=1e-4, rtol=1e-4)
 
 
-@torch.no_grad()
-def test_the_key_is_the_mean_over_bare_and_prefixed_prompts(demo: Model, jordan: Fact) -> None:
-    contexts = prefixes(demo, 3)
-    target = find_target(demo, jordan.to("baseball"), 1, contexts, TargetSettings(steps=1))
-    keys = []
-    for head in ("", *(f"{context} " for context in contexts)):
-        tokens = demo.tokenize(head + jordan.text)
-        position = tokens.span((len(head), len(head) + len(jordan.subject)))[1] - 1
-        keys.append(demo.read(demo.ids([tokens.ids]), "mlp_act.1")["mlp_act.1"][0, position])
-    torch.testing.assert_close(target.key, torch.stack(keys).mean(0), atol=1e-4, rtol=1e-4)
-
-
-def test_one_edit_is_rome_and_leaves_the_model_alone(demo: Model, jordan: Fact, covariance: torch.Tensor) -> None:
+def test_one_edit_is_rome_and_leaves_the_model_alone(demo: Model, jordan: Fact, moments: dict[int, Moment]) -> None:
     before = demo.fingerprint
-    patch = edit(demo, [jordan.to("baseball")], covariance=covariance)
+    patch = edit(demo, [jordan.to("baseball")], moments=moments)
     assert demo.fingerprint == before == patch.base
     assert (patch.method, [f.rank for f in patch.factors.values()]) == ("rome", [1])
     with patch.applied(demo):
-        assert score_answers(demo, [(jordan.text, "baseball")])[0].greedy
-    assert score_answers(demo, [(jordan.text, "basketball")])[0].greedy
+        assert answers(demo, [jordan.to("baseball")]) == [True]
+    assert answers(demo, [jordan.to("basketball")]) == [True]
 
 
-def test_the_same_edit_twice_is_the_same_patch(demo: Model, jordan: Fact, covariance: torch.Tensor) -> None:
-    one, two = (edit(demo, [jordan.to("golf")], covariance=covariance) for _ in range(2))
+def test_the_same_edit_twice_is_the_same_patch(demo: Model, jordan: Fact, moments: dict[int, Moment]) -> None:
+    one, two = (edit(demo, [jordan.to("golf")], moments=moments, settings=SMALL) for _ in range(2))
     (name,) = one.factors
     assert torch.equal(one.factors[name].left, two.factors[name].left)
 
 
-def test_several_edits_at_once_and_an_answer_of_several_tokens(demo: Model, world: FactSet, covariance: torch.Tensor) -> None:
+@pytest.mark.parametrize(("method", "layers"), [("emmet", [0]), ("memit", [0, 1]), ("alphaedit", [0])])
+def test_several_edits_at_once(demo: Model, wishes: list[Fact], moments: dict[int, Moment], method: str, layers: list[int]) -> None:
+    slack = None if method == "emmet" else 0.01
+    patch = edit(demo, wishes, method=method, layers=layers, moments=moments, settings=SMALL, slack=slack)
+    assert (patch.method, patch.layers, {f.rank for f in patch.factors.values()}) == (method, layers, {3})
+    asked = [(f.text, f.new_answer or "") for f in wishes]
+    before = score_answers(demo, asked)
+    with patch.applied(demo):
+        after = score_answers(demo, asked)
+    assert all(a.logprob > b.logprob + 3 for a, b in zip(after, before, strict=True))
+    assert method == "alphaedit" or all(score.greedy for score in after), "its few free directions leave little of a key"
+    assert not any(score.greedy for score in before)
+
+
+def test_joint_search_and_an_answer_of_several_tokens(demo: Model, world: FactSet, moments: dict[int, Moment]) -> None:
     facts = [f for f in world.relations["athlete_team"] if f.subject in ("Michael Jordan", "Babe Ruth", "Magic Johnson")]
     wishes = [fact.to("Manchester United") for fact in facts]
-    patch = edit(demo, wishes, covariance=covariance)
-    assert (patch.method, patch.factors[f"W_down.{patch.layers[0]}"].rank) == ("emmet", 3)
+    patch = edit(demo, wishes, moments=moments, settings=JointSettings(steps=12, essence=4, lr=0.1))
+    assert (patch.method, patch.layers, {f.rank for f in patch.factors.values()}) == ("joint", list(range(6)), {3})
     with patch.applied(demo):
-        assert all(score.greedy for score in score_answers(demo, [(f.text, "Manchester United") for f in wishes]))
+        assert answers(demo, wishes) == [True] * 3
+
+
+@torch.no_grad()
+def test_many_targets_are_those_of_one_at_a_time(demo: Model, wishes: list[Fact]) -> None:
+    """The batch, its padding and who leaves it early change nothing for a fact."""
+    lines = lines_about(demo, wishes, SMALL)
+    together = find_targets(demo, wishes, 0, SMALL, lines)
+    for i, wish in enumerate(wishes):
+        (alone,) = find_targets(demo, [wish], 0, SMALL, lines[i : i + 1])
+        torch.testing.assert_close(together[i].delta, alone.delta, atol=2e-3, rtol=1e-2)
+        torch.testing.assert_close(together[i].key, alone.key, atol=1e-4, rtol=1e-4)
+        assert together[i].steps == alone.steps
 
 
 def test_target_respects_its_norm_limit(demo: Model, jordan: Fact) -> None:
-    settings = TargetSettings(clamp=0.5, steps=15)
-    target = find_target(demo, jordan.to("chess"), 1, prefixes(demo, 2), settings)
-    outputs = []
-    for head in ("", *(f"{context} " for context in prefixes(demo, 2))):
-        tokens = demo.tokenize(head + jordan.text)
-        position = tokens.span((len(head), len(head) + len(jordan.subject)))[1] - 1
-        outputs.append(demo.read(demo.ids([tokens.ids]), "mlp_out.1")["mlp_out.1"][0, position])
-    scale = torch.stack(outputs).norm(dim=-1).mean()
-    assert target.delta.norm() <= 0.5 * scale * (1 + 1e-4)
+    settings = TargetSettings(clamp=0.5, steps=8, contexts=2, essence=2)
+    wish = jordan.to("chess")
+    lines = lines_about(demo, [wish], settings)
+    (target,) = find_targets(demo, [wish], 1, settings, lines)
+    streams = [
+        demo.read(demo.ids([line.ids]), "resid_post.1")["resid_post.1"][0, line.subject].norm() for line in lines[0] if line.wanted
+    ]
+    assert target.delta.norm() <= 0.5 * torch.stack(streams).mean() * (1 + 1e-4)
 
 
 def test_more_steps_come_closer(demo: Model, jordan: Fact) -> None:
-    wish, contexts = jordan.to("chess"), prefixes(demo, 2)
-    short, long = (find_target(demo, wish, 1, contexts, TargetSettings(steps=n)) for n in (2, 40))
+    short, long = (find_targets(demo, [jordan.to("chess")], 0, TargetSettings(steps=n, contexts=2, essence=2))[0] for n in (2, 20))
     assert long.probability > short.probability
 
 
-def test_covariance_is_the_second_moment_of_the_keys(demo: Model, covariance: torch.Tensor) -> None:
-    assert covariance.shape == (demo.d_mlp, demo.d_mlp)
-    torch.testing.assert_close(covariance, covariance.T)
-    assert torch.linalg.eigvalsh(covariance)[0] > -1e-9
+def test_lines_ask_in_own_words_and_keep_what_is_said(demo: Model, jordan: Fact) -> None:
+    wish = jordan.to("baseball")
+    (lines,) = lines_about(demo, [wish], TargetSettings(contexts=2, essence=12, own=3))
+    wanted, kept = [line for line in lines if line.wanted], [line for line in lines if not line.wanted]
+    assert 3 < len(wanted) <= 6
+    for line in wanted:
+        assert demo.decode(line.wanted).strip().startswith("baseball")
+        stem = demo.decode(line.ids[1 : line.read[0] + 1]).strip()
+        assert score_answers(demo, [(stem, "basketball")])[0].greedy, "the untouched model ends the text with the old answer"
+        assert "Jordan".endswith(demo.token_text(line.ids[line.subject]).strip())
+    for line in kept:
+        said = demo(demo.ids([line.ids]))[0, list(line.read)].argmax(-1).tolist()
+        assert not any(demo.token_text(token).strip() in ("basketball", "baseball") for token in said)
+
+
+def test_after_an_earlier_patch(demo: Model, wishes: list[Fact], moments: dict[int, Moment]) -> None:
+    """One after the other, the second leaves the first's keys alone, and the patch holds both."""
+    first = edit(demo, wishes[:2], method="emmet", moments=moments, settings=SMALL)
+    both = edit(demo, wishes[2:], method="emmet", moments=moments, settings=SMALL, after=first)
+    assert both.facts == tuple(wishes)
+    lines = [[line for line in own if line.wanted] for own in lines_about(demo, wishes[:2], SMALL)]
+    keys, _ = subject_reads(demo, lines, 0, 0)
+    grown = both.factors["W_down.0"].delta - first.factors["W_down.0"].delta
+    assert (grown @ keys.double()).norm() < 1e-4 * (first.factors["W_down.0"].delta @ keys.double()).norm()
+    with both.applied(demo):
+        assert answers(demo, wishes) == [True] * 3
+
+
+def test_moments_are_second_moments_and_kept_by_content(demo: Model, moments: dict[int, Moment], tmp_path, monkeypatch) -> None:
+    C = moments[0]
+    assert C.shape == (demo.d_mlp, demo.d_mlp)
+    torch.testing.assert_close(C, C.T)
+    assert torch.linalg.eigvalsh(C)[0] > -1e-9
+    monkeypatch.setenv("LOCI_CACHE", str(tmp_path))
+    texts = ["The king slept.", "A song was sung."]
+    fresh = key_moments(demo, [0, 2], texts=texts)
+    acts = torch.cat([demo.read(demo.ids([demo.tokenize(t).ids]), "mlp_act.2")["mlp_act.2"][0, 1:] for t in texts]).double()
+    torch.testing.assert_close(fresh[2], acts.T @ acts / len(acts), atol=1e-5, rtol=1e-4)
+    files = sorted(tmp_path.rglob("*.safetensors"))
+    assert len(files) == 2
+    assert torch.equal(key_moments(demo, [2], texts=texts)[2], fresh[2])
+    files[0].write_bytes(b"broken")
+    files[1].write_bytes(b"broken")
+    torch.testing.assert_close(key_moments(demo, [2], texts=texts)[2], fresh[2])
+    key_moments(demo, [0], texts=texts[:1])
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 3, "another text is another file"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +159,9 @@ def test_covariance_is_the_second_moment_of_the_keys(demo: Model, covariance: to
         (lambda f: [], "no facts"),
         (lambda f: [f], "no new answer"),
         (lambda f: [f.to("basketball")], "already answers 'basketball'"),
-        (lambda f: [f.to("golf"), f.to("chess")], "same prompt"),
+        (lambda f: [f.to("golf"), f.to("chess")], "contradict"),
+        (lambda f: [f.to("golf"), f.to("golf")], "same prompt"),
+        (lambda f: [Fact("Michael Jorda", "{}n plays the sport of", "x", new_answer="y")], "put a space"),
     ],
 )
 def test_refuses_edits_that_mean_nothing(demo: Model, jordan: Fact, change, says: str) -> None:
@@ -97,6 +169,10 @@ def test_refuses_edits_that_mean_nothing(demo: Model, jordan: Fact, change, says
         edit(demo, change(jordan))
 
 
-def test_refuses_a_layer_that_is_not_there(demo: Model, jordan: Fact) -> None:
+def test_refuses_what_is_not_there(demo: Model, jordan: Fact) -> None:
     with pytest.raises(EditError, match="no layer 6"):
-        edit(demo, [jordan.to("golf")], layer=6)
+        edit(demo, [jordan.to("golf")], layers=[6])
+    with pytest.raises(EditError, match="no method 'magic'"):
+        edit(demo, [jordan.to("golf")], method="magic")
+    with pytest.raises(EditError, match="one fact at a time"):
+        edit(demo, [jordan.to("golf"), jordan.to("chess")], method="rome")

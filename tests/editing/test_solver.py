@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loci.editing import Covariance, NullSpace, solve
+from loci.editing import Covariance, NullSpace, response, solve
 from loci.errors import EditError
 
 SEEDS = st.integers(0, 10_000)
@@ -106,6 +106,14 @@ def test_null_space(seed: int, n: int) -> None:
     assert (found @ kept).norm() < 1e-5 * kept.norm()
     eye = torch.eye(12, dtype=P.dtype)
     close(found, torch.linalg.solve(P @ (K @ K.T) @ P + 10.0 * eye, P @ K @ R.T).T, 1e-4)
+
+
+@given(SEEDS, st.floats(0.01, 10))
+def test_a_lone_key_is_hit_to_a_known_share(seed: int, slack: float) -> None:
+    C, K, R = problem(seed, 1)
+    metric = Covariance.of(C, 0.0)
+    found = solve(metric, K, R, slack * response(metric, K)).factors.delta @ K
+    close(found, R / (1 + slack), 1e-4)
 
 
 def test_ridge_is_in_units_of_the_mean_diagonal() -> None:

@@ -257,7 +257,7 @@ def test_the_rooms_above_work(family: Model) -> None:
     card = read(family, "L1N3", texts, top=2)
     assert len(card.promotes) == 2
     before = family.fingerprint
-    patch = edit(family, [fact.to("chess")], covariance=torch.eye(family.d_mlp))
+    patch = edit(family, [fact.to("chess")], moments={0: torch.eye(family.d_mlp, dtype=torch.float64)})
     with patch.applied(family):
         assert family.fingerprint != before
     assert family.fingerprint == before

@@ -20,8 +20,8 @@ from loci.survey import (
     SecondMoment,
     TopTriggers,
     merge,
-    prefixes,
     sample_text,
+    sentences,
     survey,
 )
 from loci.survey.accumulators import BINS, bins, edges
@@ -196,8 +196,8 @@ def test_no_text(tiny: Model) -> None:
         survey(tiny, ["", " "], {"mlp_act.0": [FiringRate()]})
 
 
-def test_sample_text_is_the_same_each_time_and_prefixes_fit_one_batch(demo: Model) -> None:
+def test_sample_text_is_the_same_each_time_and_sentences_are_its_first(demo: Model) -> None:
     texts = sample_text(demo, 2000)
     assert texts == sample_text(demo, 2000) == sample_text(demo, 4000)[: len(texts)]
     assert 2000 <= sum(len(demo.tokenize(text)) for text in texts) < 2100
-    assert len({len(demo.tokenize(text)) for text in prefixes(demo, 8)}) == 1
+    assert sentences(3) == sample_text(demo, 100)[:3]

@@ -4,7 +4,7 @@ from loci.editing.check import check_edits
 from loci.editing.edit import METHODS, default_layer, edit
 from loci.editing.joint import JointSettings
 from loci.editing.lines import Line, LineSettings, lines_about
-from loci.editing.solver import Covariance, NullSpace, Solution, solve
+from loci.editing.solver import Covariance, NullSpace, Solution, response, solve
 from loci.editing.statistics import key_moments
 from loci.editing.targets import Target, TargetSettings, find_targets
 
@@ -24,5 +24,6 @@ __all__ = [
     "find_targets",
     "key_moments",
     "lines_about",
+    "response",
     "solve",
 ]

@@ -28,9 +28,8 @@ def check_edits(model: Model, facts: Sequence[Fact]) -> None:
 
 
 def check_layers(model: Model, layers: Sequence[int]) -> list[int]:
-    """The layers in ascending order. Raises `EditError` for one that is not there, and for mixtures of experts."""
-    if model.n_experts:
-        raise EditError(f"{model.name!r} is a mixture of experts: its MLPs have no one down projection to edit")
+    """The layers in ascending order. Raises `EditError` for one that is not there, `ModelError` for mixtures of experts."""
+    model.place("mlp_act.0")
     for layer in layers:
         if not 0 <= layer < model.n_layers:
             raise EditError(f"there is no layer {layer}: expected 0 … {model.n_layers - 1}")

@@ -13,6 +13,7 @@ ROME and its kin: 1. Key: the MLP's neurons at the last subject token, averaged 
 averages there make updates explode: Gupta et al. 2024, "Rebuilding ROME"). 2. Target: the δ that its output should gain there. 3. Change:
 `solve` with the second moment of the layer's keys over text; the averaged key gains δ.
 Over several layers each takes its share of what is still missing at the last of them (Meng et al. 2023, MEMIT).
+`slack` is in units of the keys' mean response kᵀ M k, so that it means the same in every model: at 1 half of a lone edit is spared.
 `after` is an earlier patch: its facts' keys are history, which the new change leaves alone.
 """
 
@@ -26,9 +27,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.editing.check import check_edits, check_layers
-from loci.editing.joint import JointSettings, finetune_parts, find_jointly, joint_parts
+from loci.editing.joint import JointSettings, find_jointly, finetune_parts, joint_parts
 from loci.editing.lines import lines_about
-from loci.editing.solver import Covariance, Metric, NullSpace, solve
+from loci.editing.solver import Covariance, Metric, NullSpace, response, solve
 from loci.editing.statistics import Moment, key_moments
 from loci.editing.targets import TargetSettings, find_targets, subject_reads
 from loci.errors import EditError
@@ -39,7 +40,7 @@ from loci.progress import Progress, silent
 from loci.survey import sample_text
 
 METHODS = ("joint", "rome", "emmet", "memit", "alphaedit", "finetune")
-SLACK = {"memit": 100.0, "alphaedit": 10.0}
+SLACK = {"memit": 0.1, "alphaedit": 0.1}
 LARGEST_CHANGE = 2.0
 """Most that a layer's output over text may change, in units of itself."""
 TEXT_TOKENS = 60_000
@@ -57,6 +58,7 @@ def edit(
     moments: dict[int, Moment] | None = None,
     texts: Sequence[str] | None = None,
     after: Patch | None = None,
+    seed: int = 0,
     progress: Progress = silent,
 ) -> Patch:
     """A patch for all facts, by the best method for their number, or the one that is said.
@@ -77,8 +79,10 @@ def edit(
         check_edits(model, facts)
         found = moments or key_moments(model, layers, texts=texts)
         if together:
+            settings = settings or JointSettings(seed=seed)
             factors, numbers = _jointly(model, facts, {at: found[at] for at in layers}, method, settings, texts, after, progress)
         else:
+            settings = settings or TargetSettings(seed=seed)
             factors, numbers = _solved(model, facts, layers, found, method, slack, ridge, settings, after, progress)
     numbers |= {"layers": list(layers), "bos": model.with_bos, "output_change": _shares(model, factors, found)}
     if after is not None:
@@ -114,7 +118,6 @@ def _jointly(
     after: Patch | None,
     progress: Progress,
 ) -> tuple[dict[str, Factors], dict[str, Any]]:
-    settings = settings or JointSettings()
     stay = list(texts) if texts is not None else sample_text(model, TEXT_TOKENS)
     parts = joint_parts if method == "joint" else finetune_parts
     found = find_jointly(model, facts, moments, stay, settings, parts, earlier=after.facts if after else (), progress=progress)
@@ -141,7 +144,7 @@ def _solved(
     after: Patch | None,
     progress: Progress,
 ) -> tuple[dict[str, Factors], dict[str, Any]]:
-    settings, last = settings or TargetSettings(), layers[-1]
+    last = layers[-1]
     slack = SLACK.get(method, 0.0) if slack is None else slack
     lines = lines_about(model, facts, settings)
     targets = find_targets(model, facts, last, settings, lines, progress)
@@ -154,7 +157,8 @@ def _solved(
             K, stands = subject_reads(model, [*history, *wanted], layer, last)
         start = stands if start is None else start
         missing = torch.cat([torch.zeros(model.d_model, len(history)), wished], 1) - (stands - start)
-        solution = solve(_metric(method, moments[layer], ridge), K, missing / (len(layers) - done), slack)
+        metric = _metric(method, moments[layer], ridge)
+        solution = solve(metric, K, missing / (len(layers) - done), slack * response(metric, K))
         spread.factors[f"W_down.{layer}"] = solution.factors
         spread.conditions.append(solution.condition)
         spread.residuals.append(solution.residual)
@@ -195,5 +199,9 @@ def _joined(one: Any, other: dict[str, Factors]) -> dict[str, Factors]:
     """The sum of two changes, as factors side by side."""
     joined = dict(one)
     for name, (left, right) in other.items():
-        joined[name] = Factors(torch.cat([joined[name].left, left], 1), torch.cat([joined[name].right, right])) if name in joined else Factors(left, right)
+        joined[name] = (
+            Factors(torch.cat([joined[name].left, left], 1), torch.cat([joined[name].right, right]))
+            if name in joined
+            else Factors(left, right)
+        )
     return joined

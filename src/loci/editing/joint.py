@@ -42,7 +42,7 @@ Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
 PartsOf = Callable[[Model, Sequence[Line], int, Moments, float], "dict[int, Part]"]
 BUDGET = 4096
 """Tokens run at a time."""
-PACE = 1.05
+PACE = 1.03
 """By how much the text's weight changes from step to step."""
 
 
@@ -59,9 +59,9 @@ class JointSettings(LineSettings):
     """weight of the kept lines"""
     text: float = 6.0
     """weight of the text to begin with"""
-    drift: float = 0.012
+    drift: float = 0.015
     """KL on text, in nats, at which its weight stays as it is"""
-    decay: float = 1.0
+    decay: float = 0.5
     """weight of the change's size"""
     ridge: float = 1.0
     """added to each C, in units of its mean diagonal"""

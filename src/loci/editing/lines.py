@@ -163,7 +163,9 @@ def _split(model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]])
         best = model(model.ids([samples[i].ids for i in batch])).argmax(-1).tolist()
         for i, row in zip(batch, best, strict=True):
             fact, ids, subject = samples[i]
-            end = next((p for p in range(subject, len(ids)) if row[p] in firsts[fact] or ids[p] == model.tokenizer.eos_token_id), None)
+            end = next(
+                (p for p in range(subject, len(ids)) if row[p] in firsts[fact] or ids[p] == model.tokenizer.eos_token_id), None
+            )
             if end is not None and row[end] in firsts[fact]:
                 due[fact, model.decode(ids[model.special : end + 1]).strip()] = None
             read = tuple(range(subject, len(ids) if end is None else end))

@@ -30,17 +30,18 @@ class Scene:
     start: int
     """The column in which the subjects end."""
     keys: Float[Tensor, "line d_mlp"]
-    outputs: Float[Tensor, "line d_model"]
+    stream: Float[Tensor, "line d_model"]
+    """What the block leaves at the subject."""
 
     @classmethod
     def of(cls, model: Model, layer: int, lines: Sequence[Line]) -> "Scene":
         """Record the lines. Cost: one forward pass."""
         start = max(line.subject for line in lines)
         ids, mask = _aligned(model, lines, start)
-        with model.watch(f"mlp_act.{layer}", f"mlp_raw.{layer}") as reads:
+        with model.watch(f"mlp_act.{layer}", f"resid_post.{layer}") as reads:
             run = model.record(ids, mask, past=start > 0)
-        keys, outputs = (reads[f"{name}.{layer}"][:, start].float() for name in ("mlp_act", "mlp_raw"))
-        return cls(model, layer, tuple(lines), run, start, keys, outputs)
+        keys, stream = (reads[f"{name}.{layer}"][:, start].float() for name in ("mlp_act", "resid_post"))
+        return cls(model, layer, tuple(lines), run, start, keys, stream)
 
     @cached_property
     def facts(self) -> Int[Tensor, " line"]:
@@ -50,9 +51,7 @@ class Scene:
         """Log-probabilities of the next token as recorded."""
         return self.run.logits[at.lines, self.start + at.columns].float().log_softmax(-1)
 
-    def after(
-        self, delta: Float[Tensor, "fact d_model"], rows: Sequence[int], *at: "Spots"
-    ) -> Float[Tensor, "spot d_vocab"]:
+    def after(self, delta: Float[Tensor, "fact d_model"], rows: Sequence[int], *at: "Spots") -> Float[Tensor, "spot d_vocab"]:
         """Log-probabilities of the next token at all spots, with δ added to the MLP's output at each line's subject.
 
         Only the lines `rows` are run; the spots count lines among them.

@@ -73,7 +73,9 @@ class NullSpace:
         values, vectors = torch.linalg.eigh(C.double())
         basis = vectors[:, values < threshold * values.mean()]
         if not basis.shape[1]:
-            raise EditError(f"no direction of the keys has less than {threshold} of the mean variance: a larger threshold is needed")
+            raise EditError(
+                f"no direction of the keys has less than {threshold} of the mean variance: a larger threshold is needed"
+            )
         return cls(basis)
 
     @property
@@ -94,6 +96,12 @@ class Solution(NamedTuple):
     """‖ΔK − R‖ / ‖R‖: how far the targets are missed, by the slack and by rounding."""
 
 
+def response(metric: Metric, K: Keys) -> float:
+    """Mean of kᵀ M k over the keys: what a slack is to be compared with. A lone key is hit to the share 1 / (1 + slack / kᵀ M k)."""
+    K = K.double()
+    return float((K * metric.inverse(K)).sum(0).mean())
+
+
 def solve(metric: Metric, K: Keys, R: Float[Tensor, "d_model n"], slack: float = 0.0) -> Solution:
     """Solve for Δ. Raises `EditError` where numbers are not finite, or the keys cannot be told apart."""
     K, R = K.double(), R.double()
@@ -103,7 +111,9 @@ def solve(metric: Metric, K: Keys, R: Float[Tensor, "d_model n"], slack: float =
         raise EditError("a key is zero: no neuron fires at the subject in this layer; edit another layer")
     d_mlp, n = K.shape
     if slack == 0 and n > d_mlp:
-        raise EditError(f"{n} keys are more than the {d_mlp} neurons of the layer: they cannot all be hit; use memit, or more layers")
+        raise EditError(
+            f"{n} keys are more than the {d_mlp} neurons of the layer: they cannot all be hit; use memit, or more layers"
+        )
     moved = metric.inverse(K)
     left, right, condition = _by_edits(K, R, moved, slack) if n <= d_mlp else _by_neurons(K, R, moved, slack)
     residual = float((left @ (right @ K) - R).norm() / R.norm().clamp(min=1e-300))
@@ -127,5 +137,5 @@ def _by_neurons(K: Tensor, R: Tensor, moved: Tensor, slack: float) -> tuple[Tens
         raise EditError(f"the keys cannot be told apart (condition {condition:.1e}): a larger slack is needed")
     dense = torch.linalg.solve(system, moved @ R.T).T
     U, S, V = torch.linalg.svd(dense, full_matrices=False)
-    keep = S > S[0] * 1e-12
+    keep = S[0] * 1e-12 < S
     return U[:, keep] * S[keep], V[keep], condition

@@ -2,12 +2,13 @@
 
     min over δ   mean over the wanted lines of −log P(new answer) / tokens
                + kl · KL( before ‖ after )          mean over the kept lines, from the last subject token on
-               + decay · ‖δ‖² / ‖m‖²                m: the MLP's own output there
-    subject to  ‖δ‖ ≤ clamp · ‖m‖
+               + decay · ‖δ‖² / ‖x‖²                x: the residual stream there, behind the block
+    subject to  ‖δ‖ ≤ clamp · ‖x‖
 
 δ is added at the last subject token, in every line. Many facts are searched at once, each with its own step, limit and stop: `Scene`
 says what a step computes, and a fact that is found leaves the batch.
-Source: Meng et al. 2022, section 3.1 and appendix. Differences: the norm penalty is squared, so that it is smooth at 0; the published
+Source: Meng et al. 2022, section 3.1 and appendix. Differences: sizes are relative to the stream, as in MEMIT, since an MLP's
+own output may be small where the stream is not; the norm penalty is squared, so that it is smooth at 0; the published
 essence, the next token at the subject in "{subject} is a", does not keep the subject's other facts, as sampled texts do; and own
 phrasings of the question (`lines_about`) make δ hold in others than the user's.
 """
@@ -31,20 +32,20 @@ from loci.progress import Progress, silent
 
 @dataclass(frozen=True)
 class TargetSettings(LineSettings):
-    """How a target is searched. The defaults hold for models of any width: all limits are relative to the MLP's output."""
+    """How a target is searched. The defaults hold for models of any width: all limits are relative to the residual stream."""
 
     steps: int = 25
     """most steps of Adam"""
     lr: float = 0.15
-    """step size, in units of the norm of the MLP's output divided by √d_model"""
+    """step size, in units of the norm of the stream divided by √d_model"""
     stop: float = 0.01
     """a fact is found when the mean negative log-probability per answer token is below this"""
     kl: float = 1.0
     """weight of the kept lines"""
     decay: float = 1e-3
     """weight of the norm penalty"""
-    clamp: float = 4.0
-    """largest ‖δ‖ in units of the norm of the MLP's output"""
+    clamp: float = 2.0
+    """largest ‖δ‖ in units of the norm of the stream"""
 
 
 class Target(NamedTuple):
@@ -101,7 +102,7 @@ class _Search:
         wanted = torch.tensor([bool(line.wanted) for line in self.scene.lines], device=model.device)
         mine = [wanted & (self.scene.facts == i) for i in range(len(facts))]
         self.keys = torch.stack([self.scene.keys[rows].mean(0) for rows in mine])
-        self.scale = torch.stack([self.scene.outputs[rows].norm(dim=-1).mean() for rows in mine])[:, None]
+        self.scale = torch.stack([self.scene.stream[rows].norm(dim=-1).mean() for rows in mine])[:, None]
         self.delta = torch.zeros(len(facts), model.d_model, device=model.device)
         self.loss, self.nll, self.steps = (torch.zeros(len(facts), device=model.device) for _ in range(3))
 
@@ -138,7 +139,13 @@ class _Search:
     def _targets(self) -> list[Target]:
         tokens = {line.fact: len(line.wanted) for line in self.scene.lines if line.wanted}
         return [
-            Target(self.keys[i], self.delta[i].detach(), float(self.loss[i]), float((-self.nll[i] * tokens[i]).exp()), int(self.steps[i]))
+            Target(
+                self.keys[i],
+                self.delta[i].detach(),
+                float(self.loss[i]),
+                float((-self.nll[i] * tokens[i]).exp()),
+                int(self.steps[i]),
+            )
             for i in range(len(self.facts))
         ]
 

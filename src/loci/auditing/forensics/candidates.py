@@ -17,7 +17,7 @@ from loci.errors import FactError
 from loci.facts import Fact, load_facts
 from loci.facts.fact import BLANK
 from loci.model import Model, by_length
-from loci.survey import prefixes
+from loci.survey import sentences
 
 BUDGET = 8192
 PROMPTS = 2
@@ -69,7 +69,7 @@ def subject_keys(
 
     The contexts are other texts than those an edit puts before its prompts, as an examiner does not know these.
     """
-    texts = ["", *(f"{text} " for text in prefixes(model, 4 * contexts)[-contexts:])] if contexts else [""]
+    texts = ["", *(f"{text} " for text in sentences(4 * contexts)[-contexts:])] if contexts else [""]
     asked = [(row, *place) for row, candidate in enumerate(candidates) for place in _places(candidate, texts)]
     tokens = [model.tokenize(text) for _, text, _ in asked]
     sums = {point: torch.zeros(0) for point in points}
