@@ -63,8 +63,8 @@ def run(
     if facts is None:
         if subject is None or prompt is None or answer is None:
             raise FactError("an edit needs --subject, --prompt and --answer, or --facts FILE")
-        text = prompt.replace("{}", subject, 1)
-        fact = fact_from(opened, text, subject)
+        whole = prompt.replace("{}", subject, 1)
+        fact = fact_from(opened, whole, subject)
         wishes = [(known_facts().same(fact) or Fact(subject, fact.prompt, fact.answer)).to(answer)]
     earlier = load_patch(after) if after is not None else None
     stay = texts_of(opened, text, 0) if text is not None else None

@@ -220,7 +220,7 @@ class _Search:
                 before = self._said(ids, mask, rows, columns, changed=False)
             each = kl_div(after, before, log_target=True, reduction="none").sum(-1)
         total = (each * shares).sum()
-        (weight / len(lines) * total).backward()
+        (weight / len(lines) * total).backward()  # type: ignore[no-untyped-call]
         return total.item()
 
     def _said(self, ids: Tensor, mask: Tensor, rows: Tensor, columns: Tensor, changed: bool) -> Float[Tensor, "spot d_vocab"]:

@@ -134,7 +134,8 @@ class _Search:
 
     def _clamped(self, delta: Tensor) -> Tensor:
         longest = self.settings.clamp * self.scale
-        return delta * (longest / delta.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
+        shrunk: Tensor = delta * (longest / delta.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
+        return shrunk
 
     def _targets(self) -> list[Target]:
         tokens = {line.fact: len(line.wanted) for line in self.scene.lines if line.wanted}
