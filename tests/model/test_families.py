@@ -180,6 +180,34 @@ def test_replay_of_a_padded_run(family: Model) -> None:
         run.replay(1, run.resid_pre(1)[chosen], rows=[0, 1, 2, 3])
 
 
+@torch.no_grad()
+def test_later_positions_of_a_padded_run(family: Model) -> None:
+    """Lines aligned in the middle, padded on both sides: what a target is searched in."""
+    rows = [[0, 7, 900, 33, 5, 77], [0, 8, 9, 12], [0, 2001, 6, 7, 50]]
+    at, width, start = [2, 1, 3], 7, 3
+    ids, mask = torch.zeros(3, width, dtype=torch.long), torch.zeros(3, width, dtype=torch.long)
+    for row, (tokens, middle) in enumerate(zip(rows, at, strict=True)):
+        first = start - middle
+        ids[row, first : first + len(tokens)], mask[row, first : first + len(tokens)] = torch.tensor(tokens), 1
+    run, chosen = family.record(ids, mask, past=True, logits=False), [2, 0]
+    assert run.logits.numel() == 0
+    stream, edits = run.resid_pre(1)[chosen][:, start:].clone(), torch.randn(2, family.d_model)
+    stream[:, 0] += edits
+    for layer in range(1, family.n_layers):
+        stream = run.step(layer, stream, start, chosen)
+    found = family.unembed(stream)
+    for row, which in enumerate(chosen):
+
+        def edit(resid: Tensor, which: int = which, row: int = row) -> Tensor:
+            resid = resid.clone()
+            resid[0, at[which]] += edits[row]
+            return resid
+
+        with family.patched({"resid_pre.1": edit}):
+            alone = family(torch.tensor([rows[which]]))[0, at[which] :]
+        torch.testing.assert_close(found[row, : len(alone)], alone, atol=1e-5, rtol=1e-4)
+
+
 def test_replay_carries_the_gradients_of_a_full_run(family: Model, ids: Tensor) -> None:
     run = family.record(ids)
     above, within = (run.resid_pre(1).clone().requires_grad_() for _ in range(2))

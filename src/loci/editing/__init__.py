@@ -6,9 +6,10 @@ from loci.editing.joint import JointSettings
 from loci.editing.lines import Line, LineSettings, lines_about
 from loci.editing.solver import Covariance, NullSpace, Solution, response, solve
 from loci.editing.statistics import key_moments
-from loci.editing.targets import Target, TargetSettings, find_targets
+from loci.editing.targets import LEAN, Target, TargetSettings, find_targets
 
 __all__ = [
+    "LEAN",
     "METHODS",
     "Covariance",
     "JointSettings",

@@ -20,6 +20,7 @@ Over several layers each takes its share of what is still missing at the last of
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -31,7 +32,7 @@ from loci.editing.joint import JointSettings, find_jointly, finetune_parts, join
 from loci.editing.lines import lines_about
 from loci.editing.solver import Covariance, Metric, NullSpace, response, solve
 from loci.editing.statistics import Moment, key_moments
-from loci.editing.targets import TargetSettings, find_targets, subject_reads
+from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model
@@ -82,7 +83,7 @@ def edit(
             settings = settings or JointSettings(seed=seed)
             factors, numbers = _jointly(model, facts, {at: found[at] for at in layers}, method, settings, texts, after, progress)
         else:
-            settings = settings or TargetSettings(seed=seed)
+            settings = settings or replace(TargetSettings() if len(facts) == 1 else LEAN, seed=seed)
             factors, numbers = _solved(model, facts, layers, found, method, slack, ridge, settings, after, progress)
     numbers |= {"layers": list(layers), "bos": model.with_bos, "output_change": _shares(model, factors, found)}
     if after is not None:

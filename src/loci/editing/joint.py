@@ -99,7 +99,8 @@ def find_jointly(
     rounds = math.ceil(len(facts) / settings.facts)
     steps = settings.steps * rounds
     for step in range(steps):
-        search.step(min(1.0, (steps - step) / (0.4 * steps)))
+        with model.frozen():
+            search.step(min(1.0, (steps - step) / (0.4 * steps)))
         progress(1, steps)
     factors = {f"W_down.{layer}": Factors(part.R.detach().cpu(), part.Q.cpu()) for layer, part in parts.items()}
     change = {layer: float(part.R.detach().norm() / part.size) for layer, part in parts.items()}
@@ -200,8 +201,11 @@ class _Search:
 
     def _drawn(self) -> tuple[list[Line], list[Line]]:
         facts = self.random.sample(list(self.by_fact), min(len(self.by_fact), self.settings.facts))
-        some = lambda lines: self.random.sample(lines, min(len(lines), self.settings.lines))  # noqa: E731
-        return [x for i in facts for x in some(self.by_fact[i][0])], [x for i in facts for x in some(self.by_fact[i][1])]
+        wanted, kept = ([line for i in facts for line in self._some(self.by_fact[i][kind])] for kind in (0, 1))
+        return wanted, kept
+
+    def _some(self, lines: list[Line]) -> list[Line]:
+        return self.random.sample(lines, min(len(lines), self.settings.lines))
 
     @torch.enable_grad()
     def _backward(self, lines: Sequence[Line], batch: Sequence[int], weight: float) -> float:
@@ -220,7 +224,7 @@ class _Search:
                 before = self._said(ids, mask, rows, columns, changed=False)
             each = kl_div(after, before, log_target=True, reduction="none").sum(-1)
         total = (each * shares).sum()
-        (weight / len(lines) * total).backward()  # type: ignore[no-untyped-call]
+        (weight / len(lines) * total).backward()
         return total.item()
 
     def _said(self, ids: Tensor, mask: Tensor, rows: Tensor, columns: Tensor, changed: bool) -> Float[Tensor, "spot d_vocab"]:

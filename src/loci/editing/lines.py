@@ -23,7 +23,7 @@ from loci.survey import beginnings, sentences
 
 BUDGET = 8192
 """Tokens run at a time: logits of 8192 × 50k vocabulary in float32 are 1.6 GB."""
-BEGINNINGS = 2000
+BEGINNINGS = 1000
 """Beginnings of sentences among which those are sought that lead to a subject."""
 
 
@@ -38,6 +38,8 @@ class Line(NamedTuple):
     """Positions whose next token counts; none before the subject."""
     wanted: tuple[int, ...] = ()
     """The tokens that should follow there; none where what the model says should stay."""
+    weight: float = 1.0
+    """How many times it stands for the fact."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _likely_heads(model: Model, facts: Sequence[Fact], count: int) -> list[list[
 
 def _split(model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]]) -> tuple[list[Line], list[tuple[int, str]]]:
     """What of each sample is kept, and the texts behind which an answer is due."""
-    kept, due = [], dict[tuple[int, str], None]()
+    kept, due = dict[Line, int](), dict[tuple[int, str], None]()
     for batch in by_length(samples, lambda sample: len(sample.ids), BUDGET):
         best = model(model.ids([samples[i].ids for i in batch])).argmax(-1).tolist()
         for i, row in zip(batch, best, strict=True):
@@ -170,8 +172,9 @@ def _split(model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]])
                 due[fact, model.decode(ids[model.special : end + 1]).strip()] = None
             read = tuple(range(subject, len(ids) if end is None else end))
             if read:
-                kept.append(Line(fact, ids[: read[-1] + 1], subject, read))
-    return kept, list(due)
+                line = Line(fact, ids[: read[-1] + 1], subject, read)
+                kept[line] = kept.get(line, 0) + 1
+    return [line._replace(weight=float(count)) for line, count in kept.items()], list(due)
 
 
 def _own(

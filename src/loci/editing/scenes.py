@@ -1,13 +1,12 @@
-"""The texts in which a target is searched: recorded once, and run again from the edited layer with δ at their subjects.
+"""The texts in which targets are searched: recorded once, and run again from the edited layer with δ at their subjects.
 
 Lines of many facts stand in one batch with their subjects in one column. What is left of it is as recorded, whatever δ is; so a step
-computes the blocks above the edited layer, the columns from the subject on, the lines of the facts that are still searched, and
-unembeds the positions that are read.
+computes the blocks above the edited layer, the columns from the subject to the last that is read, the lines of the facts that are still
+searched, and unembeds the positions that are read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -18,55 +17,8 @@ from loci.editing.lines import Line
 from loci.model import Model, Recording
 from loci.model.model import Mask
 
-
-@dataclass(frozen=True)
-class Scene:
-    """Lines in one batch, aligned at their subjects."""
-
-    model: Model
-    layer: int
-    lines: tuple[Line, ...]
-    run: Recording
-    start: int
-    """The column in which the subjects end."""
-    keys: Float[Tensor, "line d_mlp"]
-    stream: Float[Tensor, "line d_model"]
-    """What the block leaves at the subject."""
-
-    @classmethod
-    def of(cls, model: Model, layer: int, lines: Sequence[Line]) -> "Scene":
-        """Record the lines. Cost: one forward pass."""
-        start = max(line.subject for line in lines)
-        ids, mask = _aligned(model, lines, start)
-        with model.watch(f"mlp_act.{layer}", f"resid_post.{layer}") as reads:
-            run = model.record(ids, mask, past=start > 0)
-        keys, stream = (reads[f"{name}.{layer}"][:, start].float() for name in ("mlp_act", "resid_post"))
-        return cls(model, layer, tuple(lines), run, start, keys, stream)
-
-    @cached_property
-    def facts(self) -> Int[Tensor, " line"]:
-        return torch.tensor([line.fact for line in self.lines], device=self.model.device)
-
-    def before(self, at: "Spots") -> Float[Tensor, "spot d_vocab"]:
-        """Log-probabilities of the next token as recorded."""
-        return self.run.logits[at.lines, self.start + at.columns].float().log_softmax(-1)
-
-    def after(self, delta: Float[Tensor, "fact d_model"], rows: Sequence[int], *at: "Spots") -> Float[Tensor, "spot d_vocab"]:
-        """Log-probabilities of the next token at all spots, with δ added to the MLP's output at each line's subject.
-
-        Only the lines `rows` are run; the spots count lines among them.
-        """
-        added = delta[self.facts[list(rows)]]
-
-        def add(out: Tensor) -> Tensor:
-            return torch.cat([out[:, :1] + added[:, None].to(out.dtype), out[:, 1:]], 1)
-
-        resid = self.run.resid_pre(self.layer)[list(rows), self.start :]
-        with self.model.patched({f"mlp_raw.{self.layer}": add}):
-            for layer in range(self.layer, self.model.n_layers):
-                resid = self.run.step(layer, resid, self.start, rows)
-        lines, columns = torch.cat([spots.lines for spots in at]), torch.cat([spots.columns for spots in at])
-        return self.model.unembed(resid[lines, columns]).float().log_softmax(-1)
+WIDTHS = (3, 6, 9, 13)
+"""Columns of the scenes into which lines are sorted, so that little is padded; a last one takes the longer lines."""
 
 
 class Spots(NamedTuple):
@@ -80,23 +32,85 @@ class Spots(NamedTuple):
     tokens: Int[Tensor, " spot"]
     """The token that should follow, or −1."""
     weights: Float[Tensor, " spot"]
-    """1 / (positions read in the line · lines of this kind of the fact): what makes a sum a mean of means."""
-
-    @classmethod
-    def of(cls, scene: Scene, rows: Sequence[int]) -> "Spots":
-        lines = [scene.lines[row] for row in rows]
-        spots = [(i, p - line.subject, line.fact) for i, line in enumerate(lines) for p in line.read]
-        wanted = [token for line in lines for token in (line.wanted or [-1] * len(line.read))]
-        kinds: dict[tuple[int, bool], int] = {}
-        for line in lines:
-            if line.read:
-                kinds[line.fact, bool(line.wanted)] = kinds.get((line.fact, bool(line.wanted)), 0) + 1
-        weights = [1 / (len(line.read) * kinds[line.fact, bool(line.wanted)]) for line in lines for _ in line.read]
-        columns = torch.tensor(spots, device=scene.model.device).reshape(-1, 3).T
-        return cls(*columns, *(torch.tensor(values, device=scene.model.device) for values in (wanted, weights)))
+    """The line's weight / positions read in it."""
 
     def chosen(self, which: Tensor) -> "Spots":
         return Spots(*(field[which] for field in self))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Lines in one batch, aligned at their subjects."""
+
+    model: Model
+    layer: int
+    lines: tuple[Line, ...]
+    run: Recording
+    start: int
+    """The column in which the subjects end."""
+    keys: Float[Tensor, "line d_mlp"]
+    stream: Float[Tensor, "line column d_model"]
+    """What the edited block leaves from the subject on."""
+    size: Float[Tensor, "line 1"]
+    """What δ is measured by: the norm of the stream at the subject, or of the MLP's output where a norm stands behind it."""
+    facts: Int[Tensor, " line"]
+
+    @classmethod
+    def of(cls, model: Model, layer: int, lines: Sequence[Line]) -> "Scene":
+        """Record the lines. Cost: one forward pass."""
+        start = max(line.subject for line in lines)
+        ids, mask = _aligned(model, lines, start)
+        with model.watch(f"mlp_act.{layer}", f"mlp_raw.{layer}", f"resid_post.{layer}") as reads:
+            run = model.record(ids, mask, past=start > 0, logits=False)
+        facts = torch.tensor([line.fact for line in lines], device=model.device)
+        keys, stream = reads[f"mlp_act.{layer}"][:, start].float(), reads[f"resid_post.{layer}"][:, start:]
+        size = reads[f"mlp_raw.{layer}"][:, start] if model.layout.mlp_post else stream[:, 0]
+        return cls(model, layer, tuple(lines), run, start, keys, stream, size.float().norm(dim=-1, keepdim=True), facts)
+
+    def rows_of(self, facts: Sequence[int]) -> list[int]:
+        chosen = set(facts)
+        return [row for row, line in enumerate(self.lines) if line.fact in chosen]
+
+    def spots(self, rows: Sequence[int]) -> Spots:
+        """Where some lines are read."""
+        lines = [self.lines[row] for row in rows]
+        where = [(i, p - line.subject, line.fact) for i, line in enumerate(lines) for p in line.read]
+        tokens = [token for line in lines for token in (line.wanted or [-1] * len(line.read))]
+        weights = [line.weight / len(line.read) for line in lines for _ in line.read]
+        columns = torch.tensor(where, device=self.model.device).T
+        return Spots(*columns, *(torch.tensor(values, device=self.model.device) for values in (tokens, weights)))
+
+    def after(self, delta: Float[Tensor, "fact d_model"], rows: Sequence[int], at: Spots) -> Float[Tensor, "spot d_vocab"]:
+        """Log-probabilities of the next token at the spots, with δ added to the MLP's output at each line's subject.
+
+        Only the lines `rows` are run; the spots count lines among them.
+        """
+        resid = self._changed(delta[self.facts[list(rows)]], rows)
+        for layer in range(self.layer + 1, self.model.n_layers):
+            resid = self.run.step(layer, resid, self.start, rows)
+        return self.model.unembed(resid[at.lines, at.columns]).float().log_softmax(-1)
+
+    def _changed(self, added: Float[Tensor, "row d_model"], rows: Sequence[int]) -> Float[Tensor, "row column d_model"]:
+        """The stream behind the edited block: with δ in it, or, where a norm stands behind the MLP, with the block run again."""
+
+        def add(out: Tensor) -> Tensor:
+            return torch.cat([out[:, :1] + added[:, None].to(out.dtype), out[:, 1:]], 1)
+
+        if not self.model.layout.mlp_post:
+            return add(self.stream[list(rows)])
+        with self.model.patched({f"mlp_raw.{self.layer}": add}):
+            return self.run.step(self.layer, self.run.resid_pre(self.layer)[list(rows), self.start :], self.start, rows)
+
+
+def scenes(model: Model, layer: int, lines: Sequence[Line]) -> Iterator[Scene]:
+    """The lines in scenes of about the same width, cut where nothing more is read."""
+    groups: dict[int, list[Line]] = {}
+    for line in lines:
+        last = line.read[-1] + 1
+        width = next((width for width in WIDTHS if last - line.subject <= width), 0)
+        groups.setdefault(width, []).append(line._replace(ids=line.ids[:last]))
+    for group in groups.values():
+        yield Scene.of(model, layer, group)
 
 
 def _aligned(model: Model, lines: Sequence[Line], start: int) -> tuple[Tensor, Mask | None]:

@@ -23,22 +23,28 @@ from torch import Tensor
 from torch.nn.functional import kl_div
 
 from loci.editing.lines import BUDGET, Line, LineSettings, lines_about
-from loci.editing.scenes import Scene, Spots
+from loci.editing.scenes import Scene, Spots, scenes
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model, by_length
 from loci.progress import Progress, silent
+
+SHRINK = 0.8
+"""Facts that are found are left out of the batch once so few are left of it."""
 
 
 @dataclass(frozen=True)
 class TargetSettings(LineSettings):
     """How a target is searched. The defaults hold for models of any width: all limits are relative to the residual stream."""
 
+    contexts: int = 2
+    essence: int = 8
+    own: int = 3
     steps: int = 25
     """most steps of Adam"""
-    lr: float = 0.15
+    lr: float = 0.2
     """step size, in units of the norm of the stream divided by √d_model"""
-    stop: float = 0.01
+    stop: float = 0.03
     """a fact is found when the mean negative log-probability per answer token is below this"""
     kl: float = 1.0
     """weight of the kept lines"""
@@ -46,6 +52,10 @@ class TargetSettings(LineSettings):
     """weight of the norm penalty"""
     clamp: float = 2.0
     """largest ‖δ‖ in units of the norm of the stream"""
+
+
+LEAN = TargetSettings(contexts=1, own=2, essence=3, lr=0.4, stop=0.1)
+"""For hundreds of facts: a third of the lines, and a third of the steps."""
 
 
 class Target(NamedTuple):
@@ -72,7 +82,8 @@ def find_targets(
     lines = lines_about(model, facts, settings) if lines is None else lines
     found: list[Target] = []
     for chosen in _chunks(lines):
-        found += _Search(model, [facts[i] for i in chosen], [lines[i] for i in chosen], layer, settings).run()
+        with model.frozen():
+            found += _Search(model, [facts[i] for i in chosen], [lines[i] for i in chosen], layer, settings).run()
         progress(len(chosen), len(facts))
     return found
 
@@ -98,11 +109,11 @@ class _Search:
         self, model: Model, facts: Sequence[Fact], lines: Sequence[Sequence[Line]], layer: int, settings: TargetSettings
     ) -> None:
         self.facts, self.settings = facts, settings
-        self.scene = Scene.of(model, layer, [line._replace(fact=i) for i, own in enumerate(lines) for line in own])
-        wanted = torch.tensor([bool(line.wanted) for line in self.scene.lines], device=model.device)
-        mine = [wanted & (self.scene.facts == i) for i in range(len(facts))]
-        self.keys = torch.stack([self.scene.keys[rows].mean(0) for rows in mine])
-        self.scale = torch.stack([self.scene.stream[rows].norm(dim=-1).mean() for rows in mine])[:, None]
+        self.tokens = [len(own[0].wanted) for own in lines]
+        shares = [line for i, own in enumerate(lines) for line in _shares(i, own)]
+        self.scenes = list(scenes(model, layer, shares))
+        self.keys = _means(self.scenes, len(facts), [scene.keys for scene in self.scenes])
+        self.scale = _means(self.scenes, len(facts), [scene.size for scene in self.scenes])
         self.delta = torch.zeros(len(facts), model.d_model, device=model.device)
         self.loss, self.nll, self.steps = (torch.zeros(len(facts), device=model.device) for _ in range(3))
 
@@ -110,10 +121,10 @@ class _Search:
     def run(self) -> list[Target]:
         settings, active = self.settings, list(range(len(self.facts)))
         adam = _Adam(self.delta, settings.lr * self.scale / self.delta.shape[1] ** 0.5)
-        terms = _Terms.of(self.scene, active)
+        parts = [part for scene in self.scenes for part in _Part.of(scene, active)]
         for step in range(settings.steps + 1):
             delta = self.delta.requires_grad_()
-            nll, kl = terms(delta)
+            nll, kl = (torch.stack(each).sum(0) for each in zip(*(part(delta) for part in parts), strict=True))
             loss = nll + settings.kl * kl + settings.decay * (delta / self.scale).square().sum(-1)
             self._note(active, step, loss.detach(), nll.detach())
             still = [i for i in active if nll[i] >= settings.stop]
@@ -121,9 +132,14 @@ class _Search:
                 break
             (grad,) = torch.autograd.grad(loss[still].sum(), delta)
             self.delta = self._clamped(adam.step(delta.detach(), grad, still))
-            if len(still) < len(active):
-                active, terms = still, _Terms.of(self.scene, still)
-        return self._targets()
+            if len(still) < SHRINK * len(active):
+                active, parts = still, [smaller for part in parts for smaller in part.among(still)]
+        return [
+            Target(key, delta.detach(), float(loss), float((-nll * tokens).exp()), int(steps))
+            for key, delta, loss, nll, tokens, steps in zip(
+                self.keys, self.delta, self.loss, self.nll, self.tokens, self.steps, strict=True
+            )
+        ]
 
     def _note(self, active: list[int], step: int, loss: Tensor, nll: Tensor) -> None:
         for i in active:
@@ -137,45 +153,57 @@ class _Search:
         shrunk: Tensor = delta * (longest / delta.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
         return shrunk
 
-    def _targets(self) -> list[Target]:
-        tokens = {line.fact: len(line.wanted) for line in self.scene.lines if line.wanted}
-        return [
-            Target(
-                self.keys[i],
-                self.delta[i].detach(),
-                float(self.loss[i]),
-                float((-self.nll[i] * tokens[i]).exp()),
-                int(self.steps[i]),
-            )
-            for i in range(len(self.facts))
-        ]
+
+def _shares(fact: int, lines: Sequence[Line]) -> Iterator[Line]:
+    """The lines of one fact, with weights that sum to 1 for each kind."""
+    total = {kind: sum(line.weight for line in lines if bool(line.wanted) == kind) for kind in (True, False)}
+    for line in lines:
+        yield line._replace(fact=fact, weight=line.weight / total[bool(line.wanted)])
 
 
-@dataclass(frozen=True)
-class _Terms:
-    """The two terms of the objective for some facts: which lines are run, where they are read, what was said there."""
+def _means(found: Sequence[Scene], facts: int, values: Sequence[Float[Tensor, "line width"]]) -> Float[Tensor, "fact width"]:
+    """What is read at the subject, averaged over the wanted lines of each fact."""
+    sums = []
+    for scene, read in zip(found, values, strict=True):
+        weights = torch.tensor([line.weight if line.wanted else 0.0 for line in scene.lines], device=scene.facts.device)
+        sums.append(torch.zeros(facts, read.shape[1], device=read.device).index_add(0, scene.facts, weights[:, None] * read))
+    return torch.stack(sums).sum(0)
+
+
+@dataclass
+class _Part:
+    """One scene's part of the objective for some facts: which lines are run, where they are read, what was said there."""
 
     scene: Scene
     rows: list[int]
-    wanted: Spots
-    kept: Spots
-    before: Float[Tensor, "spot d_vocab"]
+    spots: Spots
+    before: Float[Tensor, "kept d_vocab"] | None = None
+    """Log-probabilities at the kept spots: those of the first call, where δ = 0."""
 
     @classmethod
-    def of(cls, scene: Scene, facts: Sequence[int]) -> "_Terms":
-        chosen = set(facts)
-        rows = [row for row, line in enumerate(scene.lines) if line.fact in chosen]
-        spots = Spots.of(scene, rows)
-        kept = spots.chosen(spots.tokens < 0)
-        recorded = kept._replace(lines=torch.tensor(rows, device=kept.lines.device)[kept.lines])
-        return cls(scene, rows, spots.chosen(spots.tokens >= 0), kept, scene.before(recorded))
+    def of(cls, scene: Scene, facts: Sequence[int]) -> "list[_Part]":
+        rows = scene.rows_of(facts)
+        return [cls(scene, rows, scene.spots(rows))] if rows else []
+
+    def among(self, facts: Sequence[int]) -> "list[_Part]":
+        """The same for fewer facts."""
+        parts = _Part.of(self.scene, facts)
+        for part in parts:
+            assert self.before is not None
+            part.before = self.before[
+                torch.isin(self.spots.facts[self.spots.tokens < 0], torch.tensor(facts).to(self.before.device))
+            ]
+        return parts
 
     def __call__(self, delta: Float[Tensor, "fact d_model"]) -> tuple[Float[Tensor, " fact"], Float[Tensor, " fact"]]:
-        """Mean −log P(new answer) per token, and mean KL(before ‖ after); 0 for facts that are not run."""
-        after = self.scene.after(delta, self.rows, self.wanted, self.kept)
-        said = after[: len(self.wanted.lines)].gather(-1, self.wanted.tokens[:, None])[:, 0]
-        kl = kl_div(after[len(self.wanted.lines) :], self.before, log_target=True, reduction="none").sum(-1)
-        return _by_fact(-said, self.wanted, len(delta)), _by_fact(kl, self.kept, len(delta))
+        """−log P(new answer) and KL(before ‖ after), weighted and summed by fact; 0 for facts that are not run."""
+        after = self.scene.after(delta, self.rows, self.spots)
+        kept = self.spots.tokens < 0
+        if self.before is None:
+            self.before = after[kept].detach()
+        said = after[~kept].gather(-1, self.spots.tokens[~kept][:, None])[:, 0]
+        kl = kl_div(after[kept], self.before, log_target=True, reduction="none").sum(-1)
+        return _by_fact(-said, self.spots.chosen(~kept), len(delta)), _by_fact(kl, self.spots.chosen(kept), len(delta))
 
 
 def _by_fact(values: Float[Tensor, " spot"], at: Spots, facts: int) -> Float[Tensor, " fact"]:

@@ -158,6 +158,18 @@ class Model(Weights):
             yield
 
     @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Inside the block no weight takes gradients, so that a backward pass to the stream costs no more than the forward pass."""
+        taking = [parameter for parameter in self.hf.parameters() if parameter.requires_grad]
+        for parameter in taking:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in taking:
+                parameter.requires_grad_(True)
+
+    @contextmanager
     def eager(self) -> Iterator[None]:
         """Attention step by step inside the block, with its softmax to be seen; after it as before."""
         before = self.config._attn_implementation
@@ -252,8 +264,11 @@ class Model(Weights):
         scores: Tensor = self.module("unembed")(self.module("final_norm")(resid))
         return self.capped(scores)
 
-    def record(self, ids: Ids, mask: Mask | None = None, *, past: bool = False) -> Recording:
-        """Run once without gradients, keeping what each block was called with; with `past`, keys and values too."""
+    def record(self, ids: Ids, mask: Mask | None = None, *, past: bool = False, logits: bool = True) -> Recording:
+        """Run once without gradients, keeping what each block was called with; with `past`, keys and values too.
+
+        Without `logits` the run stops behind the last block, and the recording's are empty.
+        """
         calls: list[Call] = []
         pasts: list[Past] = []
 
@@ -269,8 +284,12 @@ class Model(Weights):
             for block in self.blocks:
                 stack.callback(block.register_forward_pre_hook(keep, with_kwargs=True).remove)
             with torch.no_grad():
-                logits = self(ids, mask)
-        return Recording(self, tuple(calls), logits, mask is not None and not bool(mask.all()), tuple(pasts))
+                found = self(ids, mask) if logits else self._without_logits(ids, mask)
+        return Recording(self, tuple(calls), found, mask is not None and not bool(mask.all()), tuple(pasts))
+
+    def _without_logits(self, ids: Ids, mask: Mask | None) -> Logits:
+        self.visit(ids, {f"resid_post.{self.n_layers - 1}": lambda _: None}, mask)
+        return torch.empty(*ids.shape, 0, device=self.device)
 
 
 def by_length(items: Sequence[T], length: Callable[[T], int], budget: int) -> Iterator[list[int]]:
