@@ -23,7 +23,7 @@ import torch
 from loci.errors import OutputError
 from loci.files import check_writable, write_aside
 from loci.model import Model
-from loci.model.tokens import Tokens, tokenize
+from loci.model.tokens import Tokens, tokenize_all
 from loci.progress import Progress, silent
 from loci.reading.values import Promoted, lie, promoted_by
 from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, survey
@@ -65,7 +65,8 @@ def build_atlas(
     )
     found = {layer: _Layer(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)}
     needed = {int(text) for layer in found.values() for text in layer.triggers.places[..., 0].flatten().unique()}
-    read = {i: _Text(model, text) for i, text in enumerate(texts()) if i in needed}
+    again = {i: text for i, text in enumerate(texts()) if i in needed}
+    read = dict(zip(again, map(_Text, tokenize_all(model.tokenizer, list(again.values()), None, model.bos)), strict=True))
     for layer, gathered in found.items():
         best = promoted_by(model, layer, min(TOKENS, model.d_vocab))
         triggers, following = _triggers(layer, gathered, read)
@@ -108,11 +109,10 @@ class _Layer(NamedTuple):
     triggers: TopTriggers
 
 
-class _Text:
-    """A text that holds triggers, with its tokens."""
+class _Text(NamedTuple):
+    """A text that holds triggers."""
 
-    def __init__(self, model: Model, text: str) -> None:
-        self.tokens: Tokens = tokenize(model.tokenizer, text, None, model.bos)
+    tokens: Tokens
 
     def at(self, position: int) -> tuple[str, str, str, str, int]:
         """Before, token, after, the whole word, and the id of the token that follows (−1 at the end)."""

@@ -1,8 +1,9 @@
 """One pass over text, many accumulators that merge."""
 
-from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, TopTriggers
+from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment
 from loci.survey.survey import Gathering, Surveyed, merge, survey, text_means
 from loci.survey.texts import own_texts, prefixes, read_texts, sample_text
+from loci.survey.triggers import TopTriggers
 
 __all__ = [
     "Accumulator",

@@ -26,7 +26,7 @@ from torch import Tensor
 from loci.errors import ModelError
 from loci.files import check_writable, write_aside
 from loci.model import Model, by_length, short_attention
-from loci.model.tokens import tokenize
+from loci.model.tokens import tokenize_all
 from loci.progress import Progress, silent
 from loci.survey.accumulators import Accumulator, Moments, Rows
 from loci.survey.texts import sample_text
@@ -72,7 +72,7 @@ def survey(
     stream = enumerate(islice(iter(texts), seen.texts, None), first + seen.texts)
     total = len(texts) if isinstance(texts, Sequence) else 0
     for number, page in enumerate(_pages(stream), start=1):
-        windows = [window for text, content in page for window in _windows(model, text, content)]
+        windows = _windows(model, page)
         tokens = _run(model, windows, gathering, budget)
         seen = Surveyed(seen.texts + len(page), seen.tokens + tokens)
         progress(len(page), max(total, seen.texts))
@@ -107,15 +107,16 @@ def _pages(stream: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]
         yield page
 
 
-def _windows(model: Model, number: int, text: str) -> Iterator[_Window]:
-    """A text's tokens in pieces that fit the context, each behind what stands before a text."""
-    if not text.strip():
-        return
-    tokens = tokenize(model.tokenizer, text, None, model.bos)
-    before, body = tokens.ids[: tokens.special], tokens.ids[tokens.special :]
-    step = min(WINDOW, (model.n_ctx or WINDOW) - len(before))
-    for start in range(0, len(body), step):
-        yield _Window(number, start + len(before), (*before, *body[start : start + step]))
+def _windows(model: Model, page: Sequence[tuple[int, str]]) -> list[_Window]:
+    """The tokens of numbered texts in pieces that fit the context, each behind what stands before a text."""
+    read = [(number, text) for number, text in page if text.strip()]
+    context = model.n_ctx or WINDOW
+    found = []
+    for (number, _), tokens in zip(read, tokenize_all(model.tokenizer, [text for _, text in read], None, model.bos), strict=True):
+        before, body = tokens.ids[: tokens.special], tokens.ids[tokens.special :]
+        step = min(WINDOW, context - len(before))
+        found += [_Window(number, at + len(before), before + body[at : at + step]) for at in range(0, len(body), step)]
+    return found
 
 
 def _run(model: Model, windows: Sequence[_Window], gathering: Gathering, budget: int) -> int:
@@ -127,8 +128,9 @@ def _run(model: Model, windows: Sequence[_Window], gathering: Gathering, budget:
         rows = Rows(torch.tensor([window.text for window in chosen]), torch.tensor([window.start for window in chosen]))
 
         def feed(point: str, values: Tensor, rows: Rows = rows) -> None:
+            values = values[:, skip:].contiguous()
             for accumulator in gathering[point]:
-                accumulator.update(values[:, skip:], rows)
+                accumulator.update(values, rows)
 
         ids = model.ids([window.ids for window in chosen])
         with short_attention(ids.device, ids.shape[1]):
