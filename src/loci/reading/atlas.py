@@ -4,6 +4,7 @@
     values.parquet      what each value promotes and suppresses, sorted by word
     triggers.parquet    where each neuron is largest, sorted by the word it is largest at
     histograms.parquet  counts of its activations
+    texts.parquet       the texts that hold a trigger
     provenance.json     whose atlas, of which text, with which settings; written last, so that a half-built atlas has none
 
 1. One pass over the text with accumulators of all layers, with a checkpoint: a build that was stopped goes on.
@@ -19,20 +20,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.functional import normalize
 
 from loci.errors import OutputError
 from loci.files import check_writable, write_aside
 from loci.model import Model
 from loci.model.tokens import Tokens, tokenize_all
 from loci.progress import Progress, silent
-from loci.reading.values import Promoted, lie, promoted_by
+from loci.reading.clusters import kmeans
+from loci.reading.read import NEAR
+from loci.reading.values import Promoted, all_nearest, lie, promoted_by, written
 from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, survey
 
 TRIGGERS, TOKENS = 8, 10
 QUANTILES = (0.5, 0.9, 0.99)
 THINNED = 8
 """Histograms count every so manyth text: they show a shape, and cost as much as all else if they count every token."""
-TABLES = ("neurons", "values", "triggers", "histograms")
+CLUSTERS = 32
+"""Of a layer's values, at most."""
+TABLES = ("neurons", "values", "triggers", "histograms", "texts")
 PROVENANCE, CHECKPOINT, SOURCE = "provenance.json", "survey.safetensors", "source.txt"
 Columns = dict[str, list[Any]]
 
@@ -73,9 +79,10 @@ def build_atlas(
         agrees = [first == next for first, next in zip(best.promotes[:, 0].tolist(), following, strict=True)]
         store.add("triggers", triggers)
         store.add("values", _values(layer, best, model))
-        store.add("neurons", _neurons(layer, gathered, model, peak=best.peak.tolist(), agrees=agrees))
+        store.add("neurons", _neurons(layer, gathered, model, peak=best.peak.tolist(), agrees=agrees, **_alike(layer, model)))
         counts = gathered.histogram.counts.tolist()
         store.add("histograms", {"layer": [layer] * model.d_mlp, "neuron": list(range(model.d_mlp)), "counts": counts})
+    store.add("texts", {"text": list(again), "content": list(again.values())})
     for name in TABLES:
         store.write(name, folder / f"{name}.parquet")
     provenance = {
@@ -90,6 +97,7 @@ def build_atlas(
         "tokens": seen.tokens,
         "triggers": TRIGGERS,
         "histogram_of": f"every {THINNED}th text",
+        "clusters": CLUSTERS,
         "projection": "through the final norm's centring and gain, without its scale",
     }
     with write_aside(folder / PROVENANCE) as aside:
@@ -184,6 +192,17 @@ def _neurons(layer: int, gathered: _Layer, model: Model, **more: list[Any]) -> C
     columns = {name: [x if x == x else None for x in tensor.float().tolist()] for name, tensor in numbers.items()}
     flags = {"dead": (rate == 0).tolist(), "always_on": (rate == 1).tolist()}
     return {"layer": [layer] * model.d_mlp, "neuron": list(range(model.d_mlp)), **columns, **flags, **more}
+
+
+def _alike(layer: int, model: Model) -> Columns:
+    """Each neuron's cluster among the values of its layer, and the neurons whose values are nearest."""
+    near = all_nearest(model, layer, NEAR)
+    labels, *_ = kmeans(normalize(written(model, layer).cpu(), dim=1), min(CLUSTERS, model.d_mlp))
+    return {
+        "cluster": labels.tolist(),
+        "nearest": [[other for other, _ in row] for row in near],
+        "nearest_cosine": [[cosine for _, cosine in row] for row in near],
+    }
 
 
 def _check_folder(folder: Path, source: str) -> None:

@@ -1,7 +1,7 @@
 """One pass over text, many accumulators that merge."""
 
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment
-from loci.survey.survey import Gathering, Surveyed, merge, survey, text_means
+from loci.survey.survey import Gathering, Surveyed, Window, merge, survey, text_means, windows
 from loci.survey.texts import own_texts, prefixes, read_texts, sample_text
 from loci.survey.triggers import TopTriggers
 
@@ -16,6 +16,7 @@ __all__ = [
     "SecondMoment",
     "Surveyed",
     "TopTriggers",
+    "Window",
     "merge",
     "own_texts",
     "prefixes",
@@ -23,4 +24,5 @@ __all__ = [
     "sample_text",
     "survey",
     "text_means",
+    "windows",
 ]

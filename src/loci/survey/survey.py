@@ -44,10 +44,17 @@ class Surveyed(NamedTuple):
     tokens: int
 
 
-class _Window(NamedTuple):
+class Window(NamedTuple):
+    """A piece of a text that fits the context, behind what stands before a text."""
+
     text: int
     start: int
+    """The text's token at its first position behind that."""
     ids: tuple[int, ...]
+    labels: tuple[str, ...]
+    """The text's tokens as they stand there."""
+    before: int
+    """How many tokens stand before the text."""
 
 
 def survey(
@@ -72,8 +79,7 @@ def survey(
     stream = enumerate(islice(iter(texts), seen.texts, None), first + seen.texts)
     total = len(texts) if isinstance(texts, Sequence) else 0
     for number, page in enumerate(_pages(stream), start=1):
-        windows = _windows(model, page)
-        tokens = _run(model, windows, gathering, budget)
+        tokens = _run(model, windows(model, page), gathering, budget)
         seen = Surveyed(seen.texts + len(page), seen.tokens + tokens)
         progress(len(page), max(total, seen.texts))
         if number % every == 0:
@@ -107,24 +113,26 @@ def _pages(stream: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]
         yield page
 
 
-def _windows(model: Model, page: Sequence[tuple[int, str]]) -> list[_Window]:
-    """The tokens of numbered texts in pieces that fit the context, each behind what stands before a text."""
+def windows(model: Model, page: Sequence[tuple[int, str]]) -> list[Window]:
+    """The tokens of numbered texts in pieces that fit the context; empty texts have none."""
     read = [(number, text) for number, text in page if text.strip()]
     context = model.n_ctx or WINDOW
     found = []
     for (number, _), tokens in zip(read, tokenize_all(model.tokenizer, [text for _, text in read], None, model.bos), strict=True):
-        before, body = tokens.ids[: tokens.special], tokens.ids[tokens.special :]
+        before = tokens.ids[: tokens.special]
         step = min(WINDOW, context - len(before))
-        found += [_Window(number, at + len(before), before + body[at : at + step]) for at in range(0, len(body), step)]
+        for start in range(len(before), len(tokens), step):
+            piece = slice(start, start + step)
+            found.append(Window(number, start, before + tokens.ids[piece], tokens.labels[piece], len(before)))
     return found
 
 
-def _run(model: Model, windows: Sequence[_Window], gathering: Gathering, budget: int) -> int:
+def _run(model: Model, page: Sequence[Window], gathering: Gathering, budget: int) -> int:
     """One page: the number of its tokens."""
     skip = model.special
     tokens = 0
-    for batch in by_length(windows, lambda window: len(window.ids), budget):
-        chosen = [windows[i] for i in batch]
+    for batch in by_length(page, lambda window: len(window.ids), budget):
+        chosen = [page[i] for i in batch]
         rows = Rows(torch.tensor([window.text for window in chosen]), torch.tensor([window.start for window in chosen]))
 
         def feed(point: str, values: Tensor, rows: Rows = rows) -> None:
