@@ -147,7 +147,8 @@ def silhouettes(
     own = (rows * centres[labels]).sum(1)
     other = torch.where(found[:, 0] == labels, cosines[:, 1], cosines[:, 0])
     a, b = (1 - own).clamp(min=0), (1 - other).clamp(min=0)
-    return (b - a) / torch.maximum(a, b).clamp(min=1e-9)
+    found: Tensor = (b - a) / torch.maximum(a, b).clamp(min=1e-9)
+    return found
 
 
 def gaussian_like(values: Float[Tensor, "neuron d"], seed: int = 0) -> Float[Tensor, "neuron d"]:
