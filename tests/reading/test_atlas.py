@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import statistics
 from pathlib import Path
 
 import duckdb
@@ -257,6 +258,7 @@ def test_summary_and_figure(demo: Model, folder: Path) -> None:
     points, *bars = atlas_figure(atlas).data
     assert len(points.x) == len(rows) / 2, "6,144 neurons, every second one"
     assert list(bars[0].y) == [row["dead"] for row in atlas.by_layer()]
+    assert bars[-1].y[3] == pytest.approx(statistics.median(row["max"] for row in layer))
 
 
 def test_cards_from_tables_name_the_nearest(demo: Model, folder: Path) -> None:

@@ -28,7 +28,9 @@ def clusters_figure(found: Clusters) -> go.Figure:
     )
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=words, autorange="reversed", tickfont_size=11)
     figure.update_xaxes(
-        title="mean cosine of a value to its cluster's centre", range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], gridcolor=GREY
+        title="mean cosine of a value to its cluster's centre",
+        range=[0, 0.12 + max((cluster.cosine for cluster in rows), default=1)],
+        gridcolor=GREY,
     )
     layers = f"layer {found.layers[0]}" if len(found.layers) == 1 else f"{len(found.layers)} layers"
     note = (

@@ -14,7 +14,8 @@ Cost: the pass, and for each layer one product of its values with the unembeddin
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -244,5 +245,13 @@ class _Tables:
         """Sorted by all columns from the left: by word where a table begins with one."""
         connection = self.duckdb.connect()
         connection.register("rows", self.arrow.concat_tables(self.parts.pop(name)))
-        with write_aside(path) as aside:
+        with write_aside(path) as aside, self._as_os_error():
             connection.execute(f"COPY (SELECT * FROM rows ORDER BY ALL) TO {quoted(aside)} (FORMAT parquet, ROW_GROUP_SIZE 65536)")
+
+    @contextmanager
+    def _as_os_error(self) -> Iterator[None]:
+        """A full disk, in DuckDB's words, as the error that a file's writer expects."""
+        try:
+            yield
+        except self.duckdb.Error as error:
+            raise OSError(str(error).splitlines()[0]) from error

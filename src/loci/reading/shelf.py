@@ -61,10 +61,10 @@ class Atlas:
         return {**self.provenance, "folder": str(self.folder), "by_layer": self.by_layer()}
 
     def by_layer(self) -> list[dict[str, Any]]:
-        """Per layer the shares of dead, always-on, erasing and agreeing neurons, the mean firing rate and the median cosine."""
+        """Per layer the shares of dead, always-on, erasing and agreeing neurons, the mean firing rate, and medians over neurons."""
         return self._dicts(
             "SELECT layer, count(*) AS neurons, avg(firing_rate) AS firing, avg(dead::INT) AS dead, avg(always_on::INT) AS always_on, "
-            f"avg(({KINDS['eraser'][0]})::INT) AS erasers, median(cosine) AS cosine, avg(agrees::INT) AS agrees "
+            f"avg(({KINDS['eraser'][0]})::INT) AS erasers, median(cosine) AS cosine, median(q90) AS q90, median(q99) AS q99, median(max) AS max, avg(agrees::INT) AS agrees "
             "FROM neurons GROUP BY layer ORDER BY layer"
         )
 

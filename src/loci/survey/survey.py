@@ -188,4 +188,7 @@ class _Checkpoint:
         }
         said = {"head": self.head, "texts": str(seen.texts), "tokens": str(seen.tokens)}
         with write_aside(self.path) as aside:
-            save_file(states, aside, metadata=said)
+            try:
+                save_file(states, aside, metadata=said)
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
