@@ -26,7 +26,7 @@ KINDS = ("state", "state-without-mlp", "state-without-attn")
 def main() -> None:
     model, world = loci.open("demo"), loci.known_facts()
     fact = next(f for f in world.about("Michael Jordan") if f.relation == "athlete_sport")
-    languages = list(dict.fromkeys((f.answer, f.subject) for f in world.of("country_language") if f.answer != f.subject))[:30]
+    languages = list(dict.fromkeys((f.answer, f.subject) for f in world.of("country_language") if f.answer != f.subject))
     pictures = {
         "locate": lambda: locate(model, fact),
         "severed": lambda: trace(model, fact, kinds=KINDS, corruption="resample"),
@@ -44,7 +44,7 @@ def main() -> None:
         "clusters": lambda: clusters(model, 64),
         "sparsity": lambda: sparsity(model),
         "basis": lambda: bases(model),
-        "directions": lambda: directions(model, languages, point="resid_post.2"),
+        "directions": lambda: directions(model, languages, point="embed"),
         "concepts": lambda: concept(
             model, ["Michael", "Jordan"], ["Michael Jordan", "Michael Jackson", "Barack Obama"], "resid_post.0"
         ),

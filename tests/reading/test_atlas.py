@@ -1,6 +1,7 @@
 """The atlas against brute force and dense products; what is broken, half-built or foreign is refused."""
 
 import json
+import resource
 import shutil
 import statistics
 from pathlib import Path
@@ -16,7 +17,7 @@ from loci.figures.atlas import atlas_figure
 from loci.model import Model, open_model
 from loci.reading import build_atlas, export_neuronpedia, open_atlas, project, promoted_by, read, read_weights
 from loci.reading.answers import ERASES
-from loci.reading.atlas import CHECKPOINT, PROVENANCE, TABLES, word_at
+from loci.reading.atlas import CHECKPOINT, PROVENANCE, TABLES, _Tables, word_at
 from loci.reading.values import BLOCK, lie, nearest, written
 from loci.survey import sample_text, windows
 
@@ -172,6 +173,18 @@ def test_broken_and_foreign_atlases(folder: Path, tiny: Model, tmp_path: Path) -
         open_atlas(broken)
     with pytest.raises(OutputError, match="other files"):
         build_atlas(tiny, lambda: ["x"], tmp_path, source="x")
+
+
+def test_tables_that_do_not_fit_the_disk(tmp_path: Path) -> None:
+    tables, usual = _Tables(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    tables.add("neurons", {"x": torch.randn(50_000, dtype=torch.float64).tolist()})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, usual[1]))
+    try:
+        with pytest.raises(OutputError, match=r"neurons\.parquet: cannot be written"):
+            tables.write("neurons", tmp_path / "neurons.parquet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nearest_neurons(demo: Model) -> None:

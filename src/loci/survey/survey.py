@@ -33,7 +33,8 @@ from loci.survey.texts import sample_text
 
 Gathering = Mapping[str, Sequence[Accumulator]]
 PAGE = 1024
-"""Texts that are tokenised and sorted by length at a time."""
+"""Texts that are tokenised and sorted by length at a time, or fewer, where they are long:"""
+CHARACTERS = 2**20
 WINDOW = 512
 
 
@@ -109,7 +110,15 @@ def merge(one: Gathering, other: Gathering) -> None:
 
 
 def _pages(stream: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    while page := list(islice(stream, PAGE)):
+    page: list[tuple[int, str]] = []
+    length = 0
+    for number, text in stream:
+        page.append((number, text))
+        length += len(text)
+        if len(page) == PAGE or length >= CHARACTERS:
+            yield page
+            page, length = [], 0
+    if page:
         yield page
 
 
