@@ -147,8 +147,8 @@ def silhouettes(
     own = (rows * centres[labels]).sum(1)
     other = torch.where(found[:, 0] == labels, cosines[:, 1], cosines[:, 0])
     a, b = (1 - own).clamp(min=0), (1 - other).clamp(min=0)
-    found: Tensor = (b - a) / torch.maximum(a, b).clamp(min=1e-9)
-    return found
+    quality: Tensor = (b - a) / torch.maximum(a, b).clamp(min=1e-9)
+    return quality
 
 
 def gaussian_like(values: Float[Tensor, "neuron d"], seed: int = 0) -> Float[Tensor, "neuron d"]:
@@ -157,7 +157,8 @@ def gaussian_like(values: Float[Tensor, "neuron d"], seed: int = 0) -> Float[Ten
     center = wide.mean(0)
     size, basis = torch.linalg.eigh((wide - center).T @ (wide - center) / len(wide))
     drawn = torch.randn(wide.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return (center + (drawn * size.clamp(min=0).sqrt()) @ basis.T).float()
+    turned: Tensor = (drawn * size.clamp(min=0).sqrt()) @ basis.T
+    return (center + turned).float()
 
 
 def _cluster(weights: Weights, layers: tuple[int, ...], rows: Tensor, inside: Tensor, centre: Tensor, top: int) -> Cluster:
