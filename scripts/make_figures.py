@@ -1,11 +1,23 @@
-"""Draw the pictures of docs/locating.md from the embedded model: python scripts/make_figures.py (about four minutes, needs Chromium)."""
+"""Draw the pictures of docs/locating.md and docs/reading.md from the embedded model: python scripts/make_figures.py [NAME …] (about seven
+minutes, needs Chromium)."""
 
+import atexit
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import loci
 from loci.auditing import counterfactuals, sweep
+from loci.facts import corpus
 from loci.figures import save
 from loci.locating import attribute, knowledge_neurons, lens, locate, lookup, probe, routes, trace, trace_neurons
+from loci.reading import Atlas, build_atlas, clusters, memories, open_atlas, sub_updates
+from loci.reading.basis import bases
+from loci.reading.concepts import concept
+from loci.reading.directions import directions
+from loci.reading.sparsity import sparsity
+from loci.survey import sample_text
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 KINDS = ("state", "state-without-mlp", "state-without-attn")
@@ -14,6 +26,7 @@ KINDS = ("state", "state-without-mlp", "state-without-attn")
 def main() -> None:
     model, world = loci.open("demo"), loci.known_facts()
     fact = next(f for f in world.about("Michael Jordan") if f.relation == "athlete_sport")
+    languages = list(dict.fromkeys((f.answer, f.subject) for f in world.of("country_language") if f.answer != f.subject))
     pictures = {
         "locate": lambda: locate(model, fact),
         "severed": lambda: trace(model, fact, kinds=KINDS, corruption="resample"),
@@ -25,10 +38,28 @@ def main() -> None:
         "lookup": lambda: lookup(model, world, "athlete_sport"),
         "routes": lambda: routes(model, world.sample(50, seed=0)),
         "sweep": lambda: sweep(model, counterfactuals(world, 10, 0)),
+        "atlas": lambda: atlas(model),
+        "memories": lambda: memories(model, sample_text(model, 50_000)),
+        "updates": lambda: sub_updates(model, fact.text),
+        "clusters": lambda: clusters(model, 64),
+        "sparsity": lambda: sparsity(model),
+        "basis": lambda: bases(model),
+        "directions": lambda: directions(model, languages, point="embed"),
+        "concepts": lambda: concept(
+            model, ["Michael", "Jordan"], ["Michael Jordan", "Michael Jackson", "Barack Obama"], "resid_post.0"
+        ),
     }
-    for name, make in pictures.items():
+    for name in sys.argv[1:] or pictures:
+        make = pictures[name]
         save(make(), IMAGES / f"{name}.png")
         print(f"written: docs/images/{name}.png")
+
+
+def atlas(model: loci.Model) -> Atlas:
+    """Over the whole embedded text; its folder is deleted as the script ends."""
+    folder = tempfile.mkdtemp(prefix="loci-atlas-")
+    atexit.register(shutil.rmtree, folder)
+    return open_atlas(build_atlas(model, corpus, folder, source="the embedded text"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Every command, as a user runs it; every bad input, one line and status 2, nothing written."""
 
 import json
+import resource
 from dataclasses import asdict
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def test_help_of_every_command_has_an_example(loci) -> None:
         ["memories"],
         ["sparsity"],
         ["directions"],
-        *(["atlas", verb] for verb in ("build", "find", "show", "query", "export")),
+        ["concepts"],
+        *(["atlas", verb] for verb in ("build", "find", "summary", "show", "query", "export")),
         ["sweep"],
         ["read"],
         ["edit"],
@@ -309,15 +311,26 @@ def test_the_atlas_from_building_to_export(loci, document, sentences: Path, tmp_
     assert document("atlas", "show", "book", name)["name"] == name
     assert loci("atlas", "show", "book", name, "-o", "card.html")[0] == 0 and (tmp_path / "card.html").exists()
     assert document("atlas", "query", "book", "SELECT count(*) FROM neurons")["rows"] == [[6144]]
-    files = document("atlas", "export", "book", "--text", sentences, "-o", "features", "--model-id", "demo", "--layer", "1")[
-        "files"
-    ]
+    dead = document("atlas", "find", "book", "--kind", "dead", "--layer", 2, "--top", 3)
+    assert dead["schema"] == "loci.atlas_kind/1" and dead["count"] >= len(dead["neurons"]) == 3
+    assert len(document("atlas", "summary", "book", "-o", "book.html")["by_layer"]) == 6 and (tmp_path / "book.html").exists()
+    files = document("atlas", "export", "book", "-o", "features", "--model-id", "demo", "--layer", "1")["files"]
     assert all((tmp_path / file).exists() for file in files)
-    for words in (("find", "book", "capital"), ("show", "book", name), ("query", "book", "SELECT * FROM neurons LIMIT 2")):
+    for words in (
+        ("find", "book", "capital"),
+        ("show", "book", name),
+        ("query", "book", "SELECT * FROM neurons LIMIT 2"),
+        ("summary", "book"),
+        ("find", "book", "--kind", "eraser"),
+    ):
         assert loci("atlas", *words)[0] == 0
     for words, says in (
         (("find", "book", "kapital"), "near it"),
         (("query", "book", "DROP VIEW neurons"), "only read"),
+        (("find", "book"), "say a word, or a --kind"),
+        (("find", "book", "x", "--kind", "dead"), "say a word, or a --kind"),
+        (("find", "book", "--kind", "sleepy"), "kinds are"),
+        (("find", "book", "capital", "--rate", "often"), "no range"),
         (("build", "--text", sentences, "-o", "book"), "finished atlas"),
         (("find", tmp_path / "nowhere", "x"), "there is no atlas"),
     ):
@@ -325,13 +338,36 @@ def test_the_atlas_from_building_to_export(loci, document, sentences: Path, tmp_
         assert status == 2 and out == "" and says in err and err.count("\n") == 1
 
 
+def test_a_full_disk_leaves_no_finished_atlas(loci, sentences: Path, tmp_path: Path) -> None:
+    """No file may be longer than 100,000 bytes: the checkpoint is."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, usual[1]))
+    try:
+        status, out, err = loci("atlas", "build", "--text", sentences, "-o", "book")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert status == 2 and out == "" and "cannot be written" in err and err.count("\n") == 1
+    assert not (tmp_path / "book" / "provenance.json").exists()
+    assert "half-built" not in loci("atlas", "build", "--text", sentences, "-o", "book", "--json")[2], "with room again it goes on"
+
+
 def test_an_atlas_over_texts_of_its_own(document) -> None:
     built = document("atlas", "build", "--own", 20, "-o", "own")
     assert built["text"] == "20 texts of its own, seed 0"
+    files = document("atlas", "export", "own", "-o", "features", "--model-id", "demo", "--layer", 2)["files"]
+    assert json.loads(Path(files[0]).read_text(encoding="utf-8"))["features"]
 
 
 def test_reading_verbs(document, loci, sentences: Path, tmp_path: Path) -> None:
     assert document("memories", "--text", sentences, "--neurons", 4)["schema"] == "loci.memories/1"
+    assert document("memories", "--clusters", 8, "--layer", 1, "-o", "c.html")["schema"] == "loci.clusters/1"
+    assert document("memories", "--prompt", "Lima is in", "-o", "u.html")["schema"] == "loci.sub_updates/1"
+    assert document("concepts", "Michael Jordan", "-c", "Michael", "-c", "Jordan")["schema"] == "loci.concepts/1"
+    for words in (("--clusters", 8), ("--prompt", "Lima is in"), ("--text", sentences, "--neurons", 2)):
+        assert loci("memories", *words)[0] == 0
+    for words in (("--layer", 1), ("--clusters", 8, "--prompt", "x"), ("--clusters", 1), ("--prompt", " ")):
+        status, out, err = loci("memories", *words)
+        assert status == 2 and out == "" and err.count("\n") == 1
     assert document("sparsity", "--out", "s.parquet")["schema"].startswith("loci.sparsity")
     assert document("directions", "Paris,France", "Rome,Italy", "Tokyo,Japan")["schema"].startswith("loci.directions")
     assert (tmp_path / "s.parquet").exists()

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from loci.errors import FactError, ModelError
 from loci.facts import corpus, find_span
 from loci.model import Model
-from loci.model.tokens import Tokens, check_tokenizer, tokenize
+from loci.model.tokens import Tokens, check_tokenizer, tokenize, tokenize_all
 from loci.survey import sample_text
 
 LINES = [*corpus()[:2000], "Zürich naïve café 東京 🙂 1,234.50"]
@@ -97,6 +97,15 @@ def test_a_subject_is_whole_in_its_tokens_and_no_token_is_too_many(name: str, be
         outside = [*tokens.offsets[:first], *tokens.offsets[last:]]
         assert not any(max(a, span[0]) < min(b, span[1]) for a, b in outside)
         assert first >= tokens.special
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_many_at_once_are_as_one_at_a_time(name: str) -> None:
+    texts = ["Michael Jordan", "a", " straße 東 ", "a man " * 20]
+    assert tokenize_all(kind(name), texts) == [tokenize(kind(name), text) for text in texts]
+    assert tokenize_all(kind(name), []) == []
+    with pytest.raises(ModelError, match="empty"):
+        tokenize_all(kind(name), ["a", " "])
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,7 +1,9 @@
 """The atlas against brute force and dense products; what is broken, half-built or foreign is refused."""
 
 import json
+import resource
 import shutil
+import statistics
 from pathlib import Path
 
 import duckdb
@@ -11,11 +13,13 @@ import torch
 from tests.model.families import make
 
 from loci.errors import ModelError, OutputError
-from loci.model import Model
-from loci.reading import build_atlas, export_neuronpedia, open_atlas, project, promoted_by, read
-from loci.reading.atlas import CHECKPOINT, PROVENANCE, word_at
+from loci.figures.atlas import atlas_figure
+from loci.model import Model, open_model
+from loci.reading import build_atlas, export_neuronpedia, open_atlas, project, promoted_by, read, read_weights
+from loci.reading.answers import ERASES
+from loci.reading.atlas import CHECKPOINT, PROVENANCE, TABLES, _Tables, word_at
 from loci.reading.values import BLOCK, lie, nearest, written
-from loci.survey import sample_text
+from loci.survey import sample_text, windows
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +146,7 @@ def test_a_stopped_build_goes_on(demo: Model, texts: list[str], folder: Path, tm
     with pytest.raises(OutputError, match="another text"):
         build_atlas(demo, lambda: iter(texts), place, source="another sample")
     build_atlas(demo, lambda: iter(texts), place, source="a sample")
-    for name in ("neurons", "values", "triggers", "histograms"):
+    for name in TABLES:
         assert pq.read_table(place / f"{name}.parquet").equals(pq.read_table(folder / f"{name}.parquet")), name
     with pytest.raises(OutputError, match="finished atlas"):
         build_atlas(demo, lambda: iter(texts), place, source="a sample")
@@ -171,6 +175,18 @@ def test_broken_and_foreign_atlases(folder: Path, tiny: Model, tmp_path: Path) -
         build_atlas(tiny, lambda: ["x"], tmp_path, source="x")
 
 
+def test_tables_that_do_not_fit_the_disk(tmp_path: Path) -> None:
+    tables, usual = _Tables(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    tables.add("neurons", {"x": torch.randn(50_000, dtype=torch.float64).tolist()})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, usual[1]))
+    try:
+        with pytest.raises(OutputError, match=r"neurons\.parquet: cannot be written"):
+            tables.write("neurons", tmp_path / "neurons.parquet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nearest_neurons(demo: Model) -> None:
     rows = torch.nn.functional.normalize(demo.W_down(2).T, dim=1)
     cosines = rows @ rows[5]
@@ -182,7 +198,7 @@ def test_nearest_neurons(demo: Model) -> None:
 
 def test_neuronpedias_form(demo: Model, texts: list[str], folder: Path, tmp_path: Path) -> None:
     """The limits that Neuronpedia's upload route sets, and the activations against plain runs."""
-    written = export_neuronpedia(open_atlas(folder), demo, lambda: iter(texts), tmp_path, model_id="Demo", layers=[1])
+    written = export_neuronpedia(open_atlas(folder), demo, tmp_path, model_id="Demo", layers=[1])
     indices: list[int] = []
     for path in written:
         batch = json.loads(path.read_text(encoding="utf-8"))
@@ -205,10 +221,62 @@ def test_neuronpedias_form(demo: Model, texts: list[str], folder: Path, tmp_path
     assert len(indices) == alive
 
 
-def test_exports_of_other_texts_are_refused(demo: Model, tiny: Model, texts: list[str], folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="another text"):
-        export_neuronpedia(open_atlas(folder), demo, lambda: reversed(texts), tmp_path, model_id="demo", layers=[0])
+def test_exports_of_others_are_refused(demo: Model, tiny: Model, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="other weights"):
-        export_neuronpedia(open_atlas(folder), tiny, lambda: texts, tmp_path, model_id="demo")
+        export_neuronpedia(open_atlas(folder), tiny, tmp_path, model_id="demo")
     with pytest.raises(ModelError, match="layers 0 … 5"):
-        export_neuronpedia(open_atlas(folder), demo, lambda: texts, tmp_path, model_id="demo", layers=[6])
+        export_neuronpedia(open_atlas(folder), demo, tmp_path, model_id="demo", layers=[6])
+    bare = open_model("demo", bos=False)
+    with pytest.raises(ModelError, match="another BOS"):
+        export_neuronpedia(open_atlas(folder), bare, tmp_path, model_id="demo", layers=[0])
+
+
+@torch.no_grad()
+def test_texts_longer_than_the_context_are_exported_by_windows(tiny: Model, tmp_path: Path) -> None:
+    """A trigger far back in a long text: its window's activations, run by themselves."""
+    text = " ".join(["Michael Jordan plays the sport of basketball."] * 12 + ["Osaka is in Japan."] * 9)
+    atlas = open_atlas(build_atlas(tiny, lambda: [text], tmp_path / "atlas", source="one long text"))
+    exported = export_neuronpedia(atlas, tiny, tmp_path / "out", model_id="tiny", layers=[1])
+    pieces = {window.labels: window for window in windows(tiny, [(0, text)])}
+    assert len(pieces) > 1
+    for feature in json.loads(exported[0].read_text(encoding="utf-8"))["features"][:20]:
+        [shown] = [found for found in feature["activations"] if max(found["values"]) > 0][:1]
+        ids = pieces[tuple(shown["tokens"])].ids
+        act = tiny.read(tiny.ids([ids]), "mlp_act.1")["mlp_act.1"][0, 1:, feature["index"]]
+        assert shown["values"] == pytest.approx(act.tolist(), abs=1e-4)
+
+
+def test_kinds_against_plain_parquet(folder: Path) -> None:
+    atlas, rows = open_atlas(folder), pq.read_table(folder / "neurons.parquet").to_pylist()
+    rules = {"eraser": lambda r: r["cosine"] <= ERASES, "dead": lambda r: r["max"] <= 0, "always-on": lambda r: r["min"] > 0}
+    for kind, rule in rules.items():
+        expected = {f"L{r['layer']}N{r['neuron']}" for r in rows if rule(r)}
+        found = atlas.kind(kind, top=10**6)
+        assert {row["name"] for row in found.neurons} == expected and found.count == len(expected), kind
+        some = atlas.kind(kind, top=3, layer=5, cosine=(-1, 0))
+        assert all(row["layer"] == 5 and row["cosine"] <= 0 for row in some.neurons) and len(some.neurons) <= 3
+    assert atlas.kind("eraser").count and atlas.kind("dead").count
+    with pytest.raises(ModelError, match="kinds are eraser, dead, always-on"):
+        atlas.kind("sleepy")
+
+
+def test_summary_and_figure(demo: Model, folder: Path) -> None:
+    atlas, rows = open_atlas(folder), pq.read_table(folder / "neurons.parquet").to_pylist()
+    layer = [row for row in rows if row["layer"] == 3]
+    found = atlas.by_layer()[3]
+    assert found["neurons"] == len(layer) == demo.d_mlp
+    assert found["erasers"] == pytest.approx(sum(row["cosine"] <= ERASES for row in layer) / len(layer))
+    assert found["dead"] == pytest.approx(sum(row["max"] <= 0 for row in layer) / len(layer))
+    assert atlas.to_dict()["by_layer"][3] == found
+    points, *bars = atlas_figure(atlas).data
+    assert len(points.x) == len(rows) / 2, "6,144 neurons, every second one"
+    assert list(bars[0].y) == [row["dead"] for row in atlas.by_layer()]
+    assert bars[-1].y[3] == pytest.approx(statistics.median(row["max"] for row in layer))
+
+
+def test_cards_from_tables_name_the_nearest(demo: Model, folder: Path) -> None:
+    card = open_atlas(folder).card("L2N5")
+    weights = read_weights(demo, "L2N5")
+    assert [name for name, _ in card.nearest] == [name for name, _ in weights.nearest]
+    assert [f"L2N{i}" for i, _ in nearest(demo, 2, 5)] == [name for name, _ in weights.nearest]
+    assert weights.to_dict()["nearest"][0] == {"name": weights.nearest[0][0], "cosine": weights.nearest[0][1]}

@@ -6,6 +6,8 @@ from tests.conftest import tiny_gpt2
 from tests.model.families import make
 
 from loci.errors import ModelError
+from loci.figures.memories import memories_figure
+from loci.figures.theme import ORANGE
 from loci.model import Model
 from loci.reading import memories, project
 from loci.reading.memories import _dropped
@@ -50,6 +52,13 @@ def test_the_embedded_model_needs_the_last_token_most(demo: Model) -> None:
         "values say what follows more often than by chance"
     )
     assert found.to_dict()["schema"] == "loci.memories/1"
+    assert set(found.shallow).isdisjoint(found.semantic) and len({*found.shallow, *found.semantic}) >= 2
+    for layer, lean in enumerate(found.lean):
+        assert lean.value == pytest.approx(found.dropped["first"][layer].value - found.dropped["last"][layer].value, abs=1e-6)
+        assert (lean.low > found.mean_lean) == (layer in found.shallow)
+        assert (lean.high < found.mean_lean) == (layer in found.semantic)
+    colours = memories_figure(found).data[3].marker.color
+    assert [colour == ORANGE for colour in colours] == [layer in found.shallow for layer in range(demo.n_layers)]
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2"])

@@ -13,7 +13,7 @@ from loci.errors import ModelError
 from loci.figures.sparsity import sparsity_figure
 from loci.model import Model
 from loci.reading.sparsity import _Rule, sparsity
-from loci.survey import sample_text
+from loci.survey import sample_text, windows
 
 TEXTS = [
     "Michael Jordan plays the sport of basketball.",
@@ -50,6 +50,21 @@ def test_shares_against_a_loop_over_the_text(demo: Model) -> None:
     assert estimate.value == pytest.approx(max(means.values()), abs=1e-5)
     assert token in {demo.token_text(i) for i, mean in means.items() if mean == pytest.approx(estimate.value, abs=1e-5)}
     assert found.fewest[0][1].value == pytest.approx(min(means.values()), abs=1e-5)
+
+
+def test_long_texts_are_cut_into_windows(tiny: Model) -> None:
+    """Each window by itself, as a survey cuts them; one text is one unit still."""
+    text = "Michael Jordan plays the sport of basketball. " * 20
+    pieces = windows(tiny, [(0, text)])
+    found = sparsity(tiny, [text, "Lima."], threshold=0.1)
+    assert len(pieces) > 1 and (found.texts, found.active.n) == (2, 2)
+    assert found.tokens == sum(len(piece.labels) for piece in pieces) + len(tiny.tokenize("Lima.")) - 1
+    shares = []
+    for ids in (*(piece.ids for piece in pieces), tiny.tokenize("Lima.").ids):
+        reads = tiny.read(tiny.ids([ids]), *tiny.names("mlp_act"))
+        shares.append(torch.stack([(act[0, 1:].abs() > 0.1).double().mean(-1) for act in reads.values()]).mean(0))
+    expected = (torch.cat(shares[:-1]).mean() + shares[-1].mean()) / 2
+    assert found.active.value == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_skipping_exact_zeros_is_exact(demo: Model) -> None:

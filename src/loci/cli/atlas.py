@@ -1,12 +1,13 @@
 """loci atlas: the book of all neurons, to build, to search and to ask."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, SEED, TEXT, bar, console, emit, finish
+from loci.cli.common import JSON, OUT, SEED, TEXT, bar, check_out, console, emit, finish
 from loci.cli.opening import Opening, opens
 from loci.errors import FactError
 
@@ -56,24 +57,47 @@ def build(
 @app.command("find")
 def find(
     folder: FOLDER,
-    word: Annotated[str, typer.Argument(help="a word")],
+    word: Annotated[str | None, typer.Argument(help="a word")] = None,
+    kind: Annotated[str | None, typer.Option(help="instead of a word: eraser, dead or always-on")] = None,
     top: Annotated[int, typer.Option(help="how many neurons of each kind")] = 20,
     layer: Annotated[int | None, typer.Option(help="of this layer alone")] = None,
     cosine: Annotated[str, typer.Option(help="key·value cosine, as LOW:HIGH")] = "-1:1",
     rate: Annotated[str, typer.Option(help="firing rate, as LOW:HIGH")] = "0:1",
     json: JSON = False,
 ) -> None:
-    """Neurons that promote a word, and neurons that fire at it.
+    """Neurons that promote a word, and neurons that fire at it; or neurons of a kind.
+
+    Erasers have a key·value cosine of at most -0.3; dead neurons are above 0 at no token of the text, always-on ones at every token.
 
     Examples:
 
         loci atlas find demo-atlas basketball
 
+        loci atlas find demo-atlas --kind eraser --layer 5
+
         loci atlas find demo-atlas basketball --layer 0 --rate 0:0.01
     """
     from loci.reading import open_atlas
 
-    finish(open_atlas(folder).find(word, top=top, layer=layer, cosine=_range(cosine), rate=_range(rate)), json=json)
+    if (word is None) == (kind is None):
+        raise FactError("say a word, or a --kind: eraser, dead or always-on")
+    atlas = open_atlas(folder)
+    ask = partial(atlas.kind, kind) if kind else partial(atlas.find, word or "")
+    finish(ask(top=top, layer=layer, cosine=_range(cosine), rate=_range(rate)), json=json)
+
+
+@app.command("summary")
+def summary(folder: FOLDER, json: JSON = False, out: OUT = None) -> None:
+    """All neurons at a glance: cosines against firing rates; dead, always-on and erasing neurons by layer.
+
+    Example:
+
+        loci atlas summary demo-atlas --out atlas.html
+    """
+    from loci.reading import open_atlas
+
+    check_out(out)
+    finish(open_atlas(folder), out, json)
 
 
 @app.command("show")
@@ -101,7 +125,7 @@ def show(
 
 @app.command("query")
 def query(folder: FOLDER, sql: Annotated[str, typer.Argument(help="one SELECT")], json: JSON = False) -> None:
-    """Ask in SQL (DuckDB), reading only: tables neurons, values, triggers, histograms.
+    """Ask in SQL (DuckDB), reading only: tables neurons, values, triggers, histograms, texts.
 
     Example:
 
@@ -118,28 +142,24 @@ def export(
     folder: FOLDER,
     out: Annotated[Path, typer.Option("--out", "-o", help="a folder for the files")],
     model_id: Annotated[str, typer.Option(help="how Neuronpedia calls the model")],
-    text: TEXT = None,
     layer: Annotated[int | None, typer.Option(help="this layer alone")] = None,
     *,
     opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
 ) -> None:
-    """Write an atlas in Neuronpedia's form for uploads, 128 neurons a file.
+    """Write an atlas in Neuronpedia's form for uploads, 128 neurons a file; the texts of its triggers are in the atlas.
 
     Example:
 
         loci atlas export demo-atlas -o features --model-id demo --layer 3
     """
-    from loci.facts import corpus
     from loci.reading import export_neuronpedia, open_atlas
-    from loci.survey import read_texts
 
     atlas, opened = open_atlas(folder), opening.open()
     layers = None if layer is None else [layer]
     with bar("running triggers") as progress:
-        texts = (lambda: read_texts(text)) if text else corpus
-        written = export_neuronpedia(atlas, opened, texts, out, model_id=model_id, layers=layers, progress=progress)
+        written = export_neuronpedia(atlas, opened, out, model_id=model_id, layers=layers, progress=progress)
     if json:
         emit({"schema": "loci.atlas_export/1", "files": [str(path) for path in written]})
     else:

@@ -6,6 +6,7 @@ import typer
 
 from loci.cli.common import JSON, OUT, SEED, TEXT, bar, check_out, finish, texts_of
 from loci.cli.opening import Opening, opens
+from loci.errors import FactError
 
 
 @opens()
@@ -13,6 +14,10 @@ def run(
     text: TEXT = None,
     tokens: Annotated[int, typer.Option(help="tokens of the embedded text to look through, where no file is given")] = 50_000,
     neurons: Annotated[int, typer.Option(help="neurons sampled in each layer")] = 128,
+    clusters: Annotated[int | None, typer.Option(metavar="K", help="instead: K clusters of values, by what they write")] = None,
+    layer: Annotated[int | None, typer.Option("--layer", "-l", help="clusters of this layer's values alone")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="instead: the largest sub-updates after a prompt")] = None,
+    top: Annotated[int, typer.Option(help="how many sub-updates of each layer")] = 5,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -21,16 +26,35 @@ def run(
 ) -> None:
     """What fires the keys, whether values say what follows, and whether single memories decide, layer by layer.
 
+    With --clusters: which neurons write similar things, beside Gaussian vectors of the same covariance. With --prompt: the neurons that
+    write most at its last token, by |coefficient| · ‖value‖.
+
     Examples:
 
         loci memories
 
+        loci memories --clusters 64 --layer 3
+
+        loci memories --prompt "Michael Jordan plays the sport of"
+
         loci memories -m gpt2 --text wiki.jsonl --neurons 500 --out memories.html
     """
-    from loci.reading import memories
+    from loci.reading import clusters as cluster
+    from loci.reading import memories, sub_updates
 
     check_out(out)
+    if clusters is not None and prompt is not None:
+        raise FactError("--clusters and --prompt are two questions: ask one at a time")
+    if layer is not None and clusters is None:
+        raise FactError("--layer says whose values are clustered: it goes with --clusters")
+    if clusters is not None:
+        layers = None if layer is None else (layer,)
+        finish(cluster(opening.open_weights(), clusters, layers=layers, seed=seed), out, json)
+        return
     opened = opening.open()
+    if prompt is not None:
+        finish(sub_updates(opened, prompt, top=top), out, json)
+        return
     texts = texts_of(opened, text, tokens)
     with bar("reading memories") as progress:
         found = memories(opened, texts, neurons=neurons, seed=seed, progress=progress)

@@ -4,15 +4,18 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, DIVERGING, GREY, MUTED, ORANGE, intervals, styled
-from loci.reading.directions import Concepts, Directions, Steered
+from loci.reading.concepts import Concepts
+from loci.reading.directions import Directions
+from loci.reading.steering import Steered
 from loci.stats import Estimate
 
-NAMED = 40
+NAMED = 24
 
 
 def directions_figure(found: Directions) -> go.Figure:
     """Cosines between the pairs' differences, and the analogies beside their controls."""
-    figure = make_subplots(rows=1, cols=2, column_widths=[0.6, 0.4], horizontal_spacing=0.2)
+    titles = ("cosines between the differences", "held-out analogies solved")
+    figure = make_subplots(rows=1, cols=2, column_widths=[0.6, 0.4], horizontal_spacing=0.2, subplot_titles=titles)
     names = [f"{a} − {b}" for a, b in found.pairs]
     places = names if len(names) <= NAMED else list(range(len(names)))
     heat = go.Heatmap(
@@ -27,16 +30,18 @@ def directions_figure(found: Directions) -> go.Figure:
         hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",
     )
     figure.add_trace(heat, row=1, col=1)
-    shares = {"the other pairs' direction": found.analogy, "no direction": found.without, "random directions": found.random}
+    shares = {"the others'<br>direction": found.analogy, "no<br>direction": found.without, "random<br>directions": found.random}
     figure.add_trace(_bars(shares, (BLUE, MUTED, GREY)), row=1, col=2)
     figure.update_yaxes(autorange="reversed", col=1)
-    figure.update_yaxes(title="held-out analogies solved", range=[0, 1], tickformat=".0%", gridcolor=GREY, col=2)
+    figure.update_yaxes(rangemode="tozero", tickformat=".0%", gridcolor=GREY, col=2)
+    figure.update_xaxes(tickangle=0, col=2)
+    figure.update_annotations(font_size=13)
     title = f"Do {len(names)} pair{'s' * (len(names) > 1)} share one direction at {found.point}?"
     note = (
         f"mean cosine {found.alignment}, with shuffled partners {found.shuffled}; the answer is one of {found.candidates} words; "
         "95 % intervals"
     )
-    return styled(figure, title, note, height=max(420, 140 + 14 * min(len(names), NAMED)))
+    return styled(figure, title, note, height=max(480, 180 + 14 * min(len(names), NAMED))).update_layout(margin={"t": 100})
 
 
 def steered_figure(found: Steered) -> go.Figure:

@@ -11,8 +11,10 @@ import plotly.io
 from loci.auditing import Recall, Scorecard, Sweep
 from loci.auditing.forensics import Alone, Forensics
 from loci.errors import OutputError
+from loci.figures.atlas import atlas_figure
 from loci.figures.basis import basis_figure
 from loci.figures.census import census_figure
+from loci.figures.clusters import clusters_figure
 from loci.figures.directions import concepts_figure, directions_figure, steered_figure
 from loci.figures.forensics import alone_figure, forensics_figure
 from loci.figures.ladder import Ladder, ladder_figure
@@ -28,6 +30,7 @@ from loci.figures.sparsity import sparsity_figure
 from loci.figures.sweep import sweep_figure
 from loci.figures.tables import write_parquet
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
+from loci.figures.updates import updates_figure
 from loci.files import write_aside
 from loci.locating import (
     Attribution,
@@ -47,10 +50,12 @@ from loci.locating import (
     TwoTokens,
 )
 from loci.model import Census
-from loci.reading import Memories
+from loci.reading import Atlas, Clusters, Memories, SubUpdates
 from loci.reading.basis import Bases
-from loci.reading.directions import Concepts, Directions, Steered
+from loci.reading.concepts import Concepts
+from loci.reading.directions import Directions
 from loci.reading.sparsity import Sparsity
+from loci.reading.steering import Steered
 
 IMAGES = (".png", ".svg")
 
@@ -75,6 +80,9 @@ plot.register(KnowledgeNeurons, knowledge_figure)
 plot.register(NeuronTrace, neuron_trace_figure)
 plot.register(Lens, lens_figure)
 plot.register(Memories, memories_figure)
+plot.register(SubUpdates, updates_figure)
+plot.register(Clusters, clusters_figure)
+plot.register(Atlas, atlas_figure)
 plot.register(Bases, basis_figure)
 plot.register(Sparsity, sparsity_figure)
 plot.register(Directions, directions_figure)

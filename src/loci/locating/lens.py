@@ -20,6 +20,7 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.model import Model
 from loci.model.answers import finite, with_answer
+from loci.model.updates import update_sizes
 
 
 class Word(NamedTuple):
@@ -174,7 +175,7 @@ def _rung(model: Model, at: dict[str, Tensor], layer: int, read: Tensor, target:
     updates: tuple[Update, ...] = ()
     if model.has("mlp_act"):
         act, values = at[f"mlp_act.{layer}"], model.W_down(layer).float()
-        scores, sizes = act * (through_mlp @ values), act.abs() * values.norm(dim=0)
+        scores, sizes = act * (through_mlp @ values), update_sizes(model, layer, act)
         some = min(top, len(scores))
         best = [*scores.topk(some).indices.tolist(), *scores.topk(some, largest=False).indices.tolist()]
         parts = tuple(Part(f"L{layer}N{i}", float(scores[i])) for i in dict.fromkeys(best))

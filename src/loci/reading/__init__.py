@@ -1,20 +1,27 @@
 """What neurons look for and what they write."""
 
+from loci.reading.answers import Found, Kind, Rows
 from loci.reading.atlas import build_atlas
+from loci.reading.clusters import Clusters, clusters
 from loci.reading.memories import Memories, memories
 from loci.reading.neuronpedia import export_neuronpedia
-from loci.reading.read import NeuronCard, Trigger, parse_neuron, project, promoted, read, read_many, read_weights
-from loci.reading.shelf import Atlas, Found, Rows, open_atlas
-from loci.reading.values import nearest, promoted_by
+from loci.reading.read import NeuronCard, Trigger, parse_neuron, read, read_many, read_weights
+from loci.reading.shelf import Atlas, open_atlas
+from loci.reading.updates import SubUpdates, sub_updates
+from loci.reading.values import nearest, project, promoted, promoted_by
 
 __all__ = [
     "Atlas",
+    "Clusters",
     "Found",
+    "Kind",
     "Memories",
     "NeuronCard",
     "Rows",
+    "SubUpdates",
     "Trigger",
     "build_atlas",
+    "clusters",
     "export_neuronpedia",
     "memories",
     "nearest",
@@ -26,4 +33,5 @@ __all__ = [
     "read",
     "read_many",
     "read_weights",
+    "sub_updates",
 ]

@@ -4,6 +4,7 @@
     values.parquet      what each value promotes and suppresses, sorted by word
     triggers.parquet    where each neuron is largest, sorted by the word it is largest at
     histograms.parquet  counts of its activations
+    texts.parquet       the texts that hold a trigger
     provenance.json     whose atlas, of which text, with which settings; written last, so that a half-built atlas has none
 
 1. One pass over the text with accumulators of all layers, with a checkpoint: a build that was stopped goes on.
@@ -13,26 +14,32 @@ Cost: the pass, and for each layer one product of its values with the unembeddin
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.functional import normalize
 
 from loci.errors import OutputError
 from loci.files import check_writable, write_aside
 from loci.model import Model
-from loci.model.tokens import Tokens, tokenize
+from loci.model.tokens import Tokens, tokenize_all
 from loci.progress import Progress, silent
-from loci.reading.values import Promoted, lie, promoted_by
+from loci.reading.clusters import kmeans
+from loci.reading.read import NEAR
+from loci.reading.values import Promoted, all_nearest, lie, promoted_by, written
 from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, survey
 
 TRIGGERS, TOKENS = 8, 10
 QUANTILES = (0.5, 0.9, 0.99)
 THINNED = 8
 """Histograms count every so manyth text: they show a shape, and cost as much as all else if they count every token."""
-TABLES = ("neurons", "values", "triggers", "histograms")
+CLUSTERS = 32
+"""Of a layer's values, at most."""
+TABLES = ("neurons", "values", "triggers", "histograms", "texts")
 PROVENANCE, CHECKPOINT, SOURCE = "provenance.json", "survey.safetensors", "source.txt"
 Columns = dict[str, list[Any]]
 
@@ -65,16 +72,18 @@ def build_atlas(
     )
     found = {layer: _Layer(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)}
     needed = {int(text) for layer in found.values() for text in layer.triggers.places[..., 0].flatten().unique()}
-    read = {i: _Text(model, text) for i, text in enumerate(texts()) if i in needed}
+    again = {i: text for i, text in enumerate(texts()) if i in needed}
+    read = dict(zip(again, map(_Text, tokenize_all(model.tokenizer, list(again.values()), None, model.bos)), strict=True))
     for layer, gathered in found.items():
         best = promoted_by(model, layer, min(TOKENS, model.d_vocab))
         triggers, following = _triggers(layer, gathered, read)
         agrees = [first == next for first, next in zip(best.promotes[:, 0].tolist(), following, strict=True)]
         store.add("triggers", triggers)
         store.add("values", _values(layer, best, model))
-        store.add("neurons", _neurons(layer, gathered, model, peak=best.peak.tolist(), agrees=agrees))
+        store.add("neurons", _neurons(layer, gathered, model, peak=best.peak.tolist(), agrees=agrees, **_alike(layer, model)))
         counts = gathered.histogram.counts.tolist()
         store.add("histograms", {"layer": [layer] * model.d_mlp, "neuron": list(range(model.d_mlp)), "counts": counts})
+    store.add("texts", {"text": list(again), "content": list(again.values())})
     for name in TABLES:
         store.write(name, folder / f"{name}.parquet")
     provenance = {
@@ -89,6 +98,7 @@ def build_atlas(
         "tokens": seen.tokens,
         "triggers": TRIGGERS,
         "histogram_of": f"every {THINNED}th text",
+        "clusters": CLUSTERS,
         "projection": "through the final norm's centring and gain, without its scale",
     }
     with write_aside(folder / PROVENANCE) as aside:
@@ -108,11 +118,10 @@ class _Layer(NamedTuple):
     triggers: TopTriggers
 
 
-class _Text:
-    """A text that holds triggers, with its tokens."""
+class _Text(NamedTuple):
+    """A text that holds triggers."""
 
-    def __init__(self, model: Model, text: str) -> None:
-        self.tokens: Tokens = tokenize(model.tokenizer, text, None, model.bos)
+    tokens: Tokens
 
     def at(self, position: int) -> tuple[str, str, str, str, int]:
         """Before, token, after, the whole word, and the id of the token that follows (−1 at the end)."""
@@ -186,6 +195,17 @@ def _neurons(layer: int, gathered: _Layer, model: Model, **more: list[Any]) -> C
     return {"layer": [layer] * model.d_mlp, "neuron": list(range(model.d_mlp)), **columns, **flags, **more}
 
 
+def _alike(layer: int, model: Model) -> Columns:
+    """Each neuron's cluster among the values of its layer, and the neurons whose values are nearest."""
+    near = all_nearest(model, layer, NEAR)
+    labels, *_ = kmeans(normalize(written(model, layer).cpu(), dim=1), min(CLUSTERS, model.d_mlp))
+    return {
+        "cluster": labels.tolist(),
+        "nearest": [[other for other, _ in row] for row in near],
+        "nearest_cosine": [[cosine for _, cosine in row] for row in near],
+    }
+
+
 def _check_folder(folder: Path, source: str) -> None:
     """Refuse a folder with another atlas, or with files that are no atlas."""
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -225,5 +245,13 @@ class _Tables:
         """Sorted by all columns from the left: by word where a table begins with one."""
         connection = self.duckdb.connect()
         connection.register("rows", self.arrow.concat_tables(self.parts.pop(name)))
-        with write_aside(path) as aside:
+        with write_aside(path) as aside, self._as_os_error():
             connection.execute(f"COPY (SELECT * FROM rows ORDER BY ALL) TO {quoted(aside)} (FORMAT parquet, ROW_GROUP_SIZE 65536)")
+
+    @contextmanager
+    def _as_os_error(self) -> Iterator[None]:
+        """A full disk, in DuckDB's words, as the error that a file's writer expects."""
+        try:
+            yield
+        except self.duckdb.Error as error:
+            raise OSError(str(error).splitlines()[0]) from error

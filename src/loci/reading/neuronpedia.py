@@ -2,12 +2,13 @@
 
     {modelId, source: "3-mlp", features: [{index, density, topLogits, bottomLogits, activations: [{tokens, values}]}]}
 
-The activations of a trigger's whole text are needed, so the model runs the texts that hold one again. Neurons that never fire have none
-and are left out. Format: Neuronpedia's route feature/upload-batch.
+The activations around a trigger are needed, so the model runs the windows that hold one again; their texts are in the atlas. Neurons that
+never fire have none and are left out. Format: Neuronpedia's route feature/upload-batch.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import torch
 from loci.errors import ModelError
 from loci.files import check_writable, write_aside
 from loci.model import Model, by_length
-from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
 from loci.reading.shelf import Atlas
+from loci.survey import windows
 
 FEATURES, LOGITS, LONGEST = 128, 20, 1024
 Activation = dict[str, list[Any]]
@@ -28,16 +29,15 @@ Activation = dict[str, list[Any]]
 def export_neuronpedia(
     atlas: Atlas,
     model: Model,
-    texts: Callable[[], Iterable[str]],
     folder: str | Path,
     *,
     model_id: str,
     layers: Iterable[int] | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Write `LAYER-mlp-NNN.json` files of an atlas; `texts` must be those it was built from, `model` its model.
+    """Write `LAYER-mlp-NNN.json` files of an atlas, `model` being its model.
 
-    Raises `ModelError` for another model or another text.
+    Raises `ModelError` for another model, and where it does not give the atlas's activations again.
     """
     if atlas.provenance["weights"] != model.fingerprint:
         raise ModelError(f"{atlas.folder} is the atlas of other weights than {model.name!r}")
@@ -46,7 +46,7 @@ def export_neuronpedia(
         raise ModelError(f"this atlas has layers 0 … {model.n_layers - 1}")
     written = []
     for layer in wanted:
-        features = _features(atlas, layer, _activations(atlas, model, texts, layer))
+        features = _features(atlas, layer, _activations(atlas, model, layer))
         for number, start in enumerate(range(0, len(features), FEATURES)):
             batch = {"modelId": model_id.lower(), "source": f"{layer}-mlp", "features": features[start : start + FEATURES]}
             path = Path(folder) / f"{layer}-mlp-{number:03}.json"
@@ -77,29 +77,33 @@ def _features(atlas: Atlas, layer: int, activations: dict[int, list[Activation]]
     ]
 
 
-def _activations(atlas: Atlas, model: Model, texts: Callable[[], Iterable[str]], layer: int) -> dict[int, list[Activation]]:
-    """Each neuron's trigger texts, the strongest first, with its activation at every token."""
+def _activations(atlas: Atlas, model: Model, layer: int) -> dict[int, list[Activation]]:
+    """Each neuron's triggers, the strongest first, with its activation at every token of their windows."""
     rows = atlas.query(f"SELECT neuron, rank, text, position, activation FROM triggers WHERE layer = {layer} ORDER BY ALL").rows
-    by_text: dict[int, list[tuple[int, int, int, float]]] = {}
+    asked = f"SELECT * FROM texts WHERE text IN (SELECT text FROM triggers WHERE layer = {layer}) ORDER BY text"
+    cut = {
+        (window.text, window.start): window for window in windows(model, [(text, said) for text, said in atlas.query(asked).rows])
+    }
+    starts: dict[int, list[int]] = {}
+    for text, start in cut:
+        starts.setdefault(text, []).append(start)
+    held: dict[tuple[int, int], list[tuple[int, int, int, float]]] = {}
     for neuron, rank, text, position, activation in rows:
-        by_text.setdefault(text, []).append((neuron, rank, position, activation))
-    read = {i: tokenize(model.tokenizer, text, model.n_ctx, model.bos) for i, text in enumerate(texts()) if i in by_text}
-    if read.keys() != by_text.keys():
-        raise ModelError(f"{atlas.folder} was built from another text ({atlas.provenance['text']})")
+        start = starts[text][bisect_right(starts[text], position) - 1]
+        held.setdefault((text, start), []).append((neuron, rank, position - start, activation))
+    needed = [cut[at] for at in held]
     found: dict[tuple[int, int], Activation] = {}
-    numbers = list(read)
-    for batch in by_length(numbers, lambda i: len(read[i]), 4096):
-        acts = model.read(model.ids([read[numbers[i]].ids for i in batch]), f"mlp_act.{layer}")[f"mlp_act.{layer}"].float().cpu()
-        for act, i in zip(acts, (numbers[i] for i in batch), strict=True):
-            for neuron, rank, position, activation in by_text[i]:
-                if position >= len(act) or abs(float(act[position, neuron]) - activation) > 1e-2 * abs(activation) + 1e-4:
-                    raise ModelError(f"{atlas.folder} was built from another text ({atlas.provenance['text']})")
-                found[neuron, rank] = _window(read[i].labels, act[:, neuron].tolist(), read[i].special)
+    for batch in by_length(needed, lambda window: len(window.ids), 4096):
+        acts = model.read(model.ids([needed[i].ids for i in batch]), f"mlp_act.{layer}")[f"mlp_act.{layer}"].float().cpu()
+        for act, window in zip(acts, (needed[i] for i in batch), strict=True):
+            for neuron, rank, position, activation in held[window.text, window.start]:
+                values = act[window.before :, neuron]
+                if position >= len(values) or abs(float(values[position]) - activation) > 1e-2 * abs(activation) + 1e-4:
+                    raise ModelError(
+                        f"{atlas.folder}: L{layer}N{neuron} does not fire as the atlas says; was it built with another BOS?"
+                    )
+                found[neuron, rank] = {"tokens": list(window.labels[:LONGEST]), "values": values.tolist()[:LONGEST]}
     by_neuron: dict[int, list[Activation]] = {}
     for neuron, rank in sorted(found):
         by_neuron.setdefault(neuron, []).append(found[neuron, rank])
     return by_neuron
-
-
-def _window(labels: tuple[str, ...], values: list[float], special: int) -> Activation:
-    return {"tokens": list(labels[special : special + LONGEST]), "values": values[special : special + LONGEST]}

@@ -13,17 +13,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from loci.errors import ModelError
 from loci.model import Model, Weights
 from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
+from loci.reading.values import nearest, promoted, written
 from loci.survey import FiringRate, TopTriggers, sample_text, survey
 
 TOKENS = 100_000
+NEAR = 5
 NEURON = re.compile(r"L(\d+)(?:E(\d+))?N(\d+)")
 
 
@@ -56,6 +56,8 @@ class NeuronCard:
     value_norm: float
     threshold: float
     """Its bias: what must be overcome before it fires, times −1."""
+    nearest: tuple[tuple[str, float], ...] = ()
+    """The neurons of its layer whose values point most nearly the same way, with their cosines."""
     triggers: tuple[Trigger, ...] = ()
     firing_rate: float | None = None
     """Share of tokens of the text at which its activation is above 0; None where no text was looked through."""
@@ -64,7 +66,7 @@ class NeuronCard:
 
     @property
     def name(self) -> str:
-        return f"L{self.layer}{'' if self.expert is None else f'E{self.expert}'}N{self.neuron}"
+        return neuron_name(self.layer, self.neuron, self.expert)
 
     @property
     def fires(self) -> str:
@@ -73,7 +75,12 @@ class NeuronCard:
 
     def to_dict(self) -> dict[str, Any]:
         pairs = {side: [{"token": t, "score": s} for t, s in getattr(self, side)] for side in ("promotes", "suppresses")}
-        return {"schema": "loci.neuron/1", "name": self.name, **asdict(self), **pairs}
+        near = [{"name": name, "cosine": cosine} for name, cosine in self.nearest]
+        return {"schema": "loci.neuron/1", "name": self.name, **asdict(self), **pairs, "nearest": near}
+
+
+def neuron_name(layer: int, neuron: int, expert: int | None = None) -> str:
+    return f"L{layer}{'' if expert is None else f'E{expert}'}N{neuron}"
 
 
 def parse_neuron(name: str, weights: Weights) -> tuple[int, int, int | None]:
@@ -107,8 +114,8 @@ def read_weights(weights: Weights, name: str, *, top: int = 10) -> NeuronCard:
     layer, neuron, expert = parse_neuron(name, weights)
     value = weights.W_down(layer, expert)[:, neuron].float()
     key = weights.W_key(layer, expert)[neuron].float()
-    written = value * weights.norm("mlp_post", layer).gain.float() if weights.layout.mlp_post else value
-    promotes, suppresses = promoted(weights, written, top)
+    promotes, suppresses = promoted(weights, written(weights, layer, expert)[neuron], top)
+    near = nearest(weights, layer, neuron, NEAR, expert=expert)
     return NeuronCard(
         model=weights.name,
         bos=None,
@@ -121,6 +128,7 @@ def read_weights(weights: Weights, name: str, *, top: int = 10) -> NeuronCard:
         key_norm=float(key.norm()),
         value_norm=float(value.norm()),
         threshold=-float(weights.b_key(layer)[neuron]),
+        nearest=tuple((neuron_name(layer, other, expert), cosine) for other, cosine in near),
     )
 
 
@@ -158,29 +166,6 @@ def read_many(
         card = read_weights(model, f"L{layer}N{neuron}", top=top)
         cards.append(replace(card, bos=model.with_bos, triggers=found, firing_rate=float(rate.rate[neuron]), tokens=seen))
     return cards
-
-
-Scored = tuple[tuple[str, float], ...]
-
-
-@torch.no_grad()
-def promoted(weights: Weights, value: Float[Tensor, " d_model"], top: int) -> tuple[Scored, Scored]:
-    """The tokens which a value promotes and suppresses most, with their projections."""
-    scores = project(weights, value)
-    return _named(weights, scores.topk(top)), _named(weights, scores.topk(top, largest=False))
-
-
-def _named(weights: Weights, best: torch.return_types.topk) -> Scored:
-    return tuple((weights.token_text(i), s) for i, s in zip(best.indices.tolist(), best.values.tolist(), strict=True))
-
-
-@torch.no_grad()
-def project(weights: Weights, vectors: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
-    """Residual directions in the vocabulary: through the final norm's centring and gain, without its scale and bias."""
-    gain, _, centres = weights.norm("final_norm")
-    vectors = vectors.to(weights.dtype)
-    centred = vectors - vectors.mean(-1, keepdim=True) if centres else vectors
-    return ((gain * centred) @ weights.W_U.T).float()
 
 
 def _trigger(model: Model, text: str, position: int, value: float) -> Trigger:

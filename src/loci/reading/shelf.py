@@ -18,43 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from loci.errors import ModelError
+from loci.reading.answers import KINDS, Found, Kind, Rows
 from loci.reading.atlas import CHECKPOINT, PROVENANCE, TABLES, quoted
-from loci.reading.read import NEURON, NeuronCard, Trigger
-
-
-@dataclass(frozen=True)
-class Found:
-    """Neurons that a word leads to, the strongest first: those whose values promote it, and those it fires."""
-
-    model: str
-    word: str
-    promoted_by: tuple[dict[str, Any], ...]
-    fires: tuple[dict[str, Any], ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All of them, each once."""
-        return tuple(dict.fromkeys(row["name"] for row in (*self.promoted_by, *self.fires)))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "schema": "loci.atlas_find/1",
-            "model": self.model,
-            "word": self.word,
-            "promoted_by": list(self.promoted_by),
-            "fires": list(self.fires),
-        }
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The answer to a question in SQL."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"schema": "loci.atlas_query/1", "columns": list(self.columns), "rows": [list(row) for row in self.rows]}
+from loci.reading.read import NEURON, NeuronCard, Trigger, neuron_name
 
 
 def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
@@ -92,7 +58,23 @@ class Atlas:
     provenance: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        return {**self.provenance, "folder": str(self.folder)}
+        return {**self.provenance, "folder": str(self.folder), "by_layer": self.by_layer()}
+
+    def by_layer(self) -> list[dict[str, Any]]:
+        """Per layer the shares of dead, always-on, erasing and agreeing neurons, the mean firing rate, and medians over neurons."""
+        return self._dicts(
+            "SELECT layer, count(*) AS neurons, avg(firing_rate) AS firing, avg(dead::INT) AS dead, avg(always_on::INT) AS always_on, "
+            f"avg(({KINDS['eraser'][0]})::INT) AS erasers, median(cosine) AS cosine, median(q90) AS q90, median(q99) AS q99, median(max) AS max, avg(agrees::INT) AS agrees "
+            "FROM neurons GROUP BY layer ORDER BY layer"
+        )
+
+    def scatter(self, most: int = 4000) -> dict[str, list[Any]]:
+        """Layer, neuron, cosine and firing rate of at most so many neurons, evenly taken."""
+        step = -(-self.provenance["layers"] * self.provenance["d_mlp"] // most)
+        answer = self.query(
+            f"SELECT layer, neuron, cosine, firing_rate FROM neurons WHERE (layer * {self.provenance['d_mlp']} + neuron) % {step} = 0"
+        )
+        return dict(zip(answer.columns, map(list, zip(*answer.rows, strict=True)), strict=True))
 
     @cached_property
     def _database(self) -> Any:
@@ -137,8 +119,7 @@ class Atlas:
         Filters: one layer, a range of key·value cosines, a range of firing rates. Raises `ModelError` for a word that nowhere occurs.
         """
         wanted = word.strip().casefold()
-        bounds = [f"n.cosine BETWEEN {cosine[0]:f} AND {cosine[1]:f}", f"n.firing_rate BETWEEN {rate[0]:f} AND {rate[1]:f}"]
-        where = " AND ".join(bounds + ([] if layer is None else [f"n.layer = {int(layer)}"]))
+        where = _filters(layer, cosine, rate)
         said = quoted(wanted)
         promoted = self._named(
             f"SELECT n.layer, n.neuron, min(v.rank) AS rank, max(v.score) AS score, n.cosine, n.firing_rate "
@@ -153,6 +134,25 @@ class Atlas:
         if not promoted and not fires and not self._occurs(said):
             raise ModelError(f"no neuron promotes {word!r} or fires at it{self._suggestion(wanted)}")
         return Found(self.provenance["model"], wanted, promoted, fires)
+
+    def kind(
+        self,
+        kind: str,
+        *,
+        top: int = 20,
+        layer: int | None = None,
+        cosine: tuple[float, float] = (-1.0, 1.0),
+        rate: tuple[float, float] = (0.0, 1.0),
+    ) -> Kind:
+        """Erasers, dead or always-on neurons, with the filters of `find`. Raises `ModelError` for another kind."""
+        if kind not in KINDS:
+            raise ModelError(f"there are no {kind!r} neurons: kinds are {', '.join(KINDS)}")
+        rule, order, words = KINDS[kind]
+        where = f"FROM neurons n WHERE ({rule}) AND {_filters(layer, cosine, rate)}"
+        listed = self._named(
+            f"SELECT layer, neuron, cosine, firing_rate, mean, max, value_norm, cluster {where} ORDER BY {order}, layer, neuron LIMIT {int(top)}"
+        )
+        return Kind(self.provenance["model"], kind, words, self.query(f"SELECT count(*) {where}").rows[0][0], listed)
 
     def card(self, name: str) -> NeuronCard:
         """A neuron as `loci read` shows it, from the tables. Raises `ModelError` for a neuron that is not there."""
@@ -174,12 +174,16 @@ class Atlas:
             promotes=tuple((row["token"], row["score"]) for row in values if row["side"] == "promotes"),
             suppresses=tuple((row["token"], row["score"]) for row in values if row["side"] == "suppresses"),
             **{name: facts[0][name] for name in ("cosine", "key_norm", "value_norm", "threshold", "firing_rate")},
+            nearest=tuple(
+                (neuron_name(layer, other), near)
+                for other, near in zip(facts[0]["nearest"], facts[0]["nearest_cosine"], strict=True)
+            ),
             triggers=tuple(Trigger(**row) for row in triggers),
             tokens=self.provenance["tokens"],
         )
 
     def _named(self, sql: str) -> tuple[dict[str, Any], ...]:
-        return tuple({"name": f"L{row['layer']}N{row['neuron']}", **row} for row in self._dicts(sql))
+        return tuple({"name": neuron_name(row["layer"], row["neuron"]), **row} for row in self._dicts(sql))
 
     def _dicts(self, sql: str) -> list[dict[str, Any]]:
         answer = self.query(sql)
@@ -197,6 +201,12 @@ class Atlas:
         words = [row[0] for row in self.query("SELECT DISTINCT word FROM values UNION SELECT DISTINCT word FROM triggers").rows]
         near = difflib.get_close_matches(word, words, n=3, cutoff=0.6)
         return f"; near it: {', '.join(near)}" if near else ""
+
+
+def _filters(layer: int | None, cosine: tuple[float, float], rate: tuple[float, float]) -> str:
+    """Bounds on the neurons `n`, in SQL."""
+    bounds = [f"n.cosine BETWEEN {cosine[0]:f} AND {cosine[1]:f}", f"n.firing_rate BETWEEN {rate[0]:f} AND {rate[1]:f}"]
+    return " AND ".join(bounds + ([] if layer is None else [f"n.layer = {int(layer)}"]))
 
 
 def _first(error: Exception) -> str:

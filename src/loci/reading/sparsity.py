@@ -18,10 +18,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from loci.errors import ModelError
-from loci.model import Model, Tokens, by_length
+from loci.model import Model, by_length
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
-from loci.survey import sample_text
+from loci.survey import Window, sample_text, windows
 
 RELATIVE = 0.01
 """The relative threshold where none is said."""
@@ -113,18 +113,18 @@ def sparsity(
     model.place("mlp_act.0")
     if checked < 1:
         raise ModelError(f"skipping is checked at one token at least, not {checked}")
-    tokens = _tokens_of(model, texts)
+    read = _windows_of(model, texts)
     if relative is None:
-        relative = threshold is None and not _makes_zeros(model, tokens)
+        relative = threshold is None and not _makes_zeros(model, read)
     rule = _Rule(float((RELATIVE if relative else 0) if threshold is None else threshold), relative)
-    counted = _count(model, tokens, rule, progress)
+    counted = _count(model, read, rule, progress)
     active, zeros = counted.by_text(counted.active), counted.by_text(counted.zeros)
     most, fewest = counted.extremes(model, top)
-    again = _again(model, tokens, rule, checked)
+    again = _again(model, read, rule, checked)
     return Sparsity(
         model=model.name,
         bos=model.with_bos,
-        texts=len(tokens),
+        texts=len({window.text for window in read}),
         tokens=len(counted.ids),
         threshold=rule.threshold,
         relative=relative,
@@ -196,19 +196,19 @@ def _grouped(values: Float[Tensor, "item column"], group: Int[Tensor, " item"]) 
     return sums / counts[:, None], counts
 
 
-def _count(model: Model, tokens: Sequence[Tokens], rule: _Rule, progress: Progress) -> _Counted:
+def _count(model: Model, read: Sequence[Window], rule: _Rule, progress: Progress) -> _Counted:
     rows: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
     known: set[int] = set()
-    for batch, reads in _through(model, tokens, *model.names("mlp_act")):
+    for batch, reads in _through(model, read, *model.names("mlp_act")):
         active, zeros = (
             torch.stack([found.double().mean(-1).flatten().cpu() for found in map(kind, reads.values())], 1)
             for kind in (rule.active, _nothing)
         )
-        skip = tokens[batch[0]].special
-        ids = torch.tensor([tokens[i].ids[skip:] for i in batch])
-        new = torch.tensor([flag for i in batch for flag in _new(tokens[i].ids, known)[skip:]])
-        rows.append((torch.tensor(batch).repeat_interleave(ids.shape[1]), ids.flatten(), new, active, zeros))
-        progress(len(batch), len(tokens))
+        ids = torch.tensor([window.ids[window.before :] for window in batch])
+        new = torch.tensor([flag for window in batch for flag in _new(window.ids, known)[window.before :]])
+        text = torch.tensor([window.text for window in batch]).repeat_interleave(ids.shape[1])
+        rows.append((text, ids.flatten(), new, active, zeros))
+        progress(len(batch), len(read))
     return _Counted(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
 
 
@@ -226,19 +226,19 @@ def _nothing(acts: Tensor) -> Tensor:
     return acts == 0
 
 
-def _makes_zeros(model: Model, tokens: Sequence[Tokens]) -> bool:
+def _makes_zeros(model: Model, read: Sequence[Window]) -> bool:
     """Whether exact zeros are more than the odd underflow in the first texts."""
-    _, reads = next(_through(model, tokens[:16], *model.names("mlp_act")))
+    _, reads = next(_through(model, read[:16], *model.names("mlp_act")))
     return any(float((acts == 0).double().mean()) >= ZEROS for acts in reads.values())
 
 
-def _again(model: Model, tokens: Sequence[Tokens], rule: _Rule, checked: int) -> dict[str, Any]:
+def _again(model: Model, read: Sequence[Window], rule: _Rule, checked: int) -> dict[str, Any]:
     """Every layer at the first `checked` tokens, from the columns of its active neurons alone, beside the model's own output."""
     stems = ("mlp_act", "mlp_raw")
     parts: dict[str, list[Tensor]] = {name: [] for name in model.names(*stems)}
-    for _, reads in _through(model, tokens[:checked], *parts):
-        for name, read in reads.items():
-            parts[name].append(read.flatten(0, 1))
+    for _, reads in _through(model, read[:checked], *parts):
+        for name, tensor in reads.items():
+            parts[name].append(tensor.flatten(0, 1))
     at = {name: torch.cat(found)[:checked] for name, found in parts.items()}
     found: dict[str, list[float]] = {"skipped": [], "error": [], "rounding": []}
     for layer in range(model.n_layers):
@@ -254,16 +254,18 @@ def _again(model: Model, tokens: Sequence[Tokens], rule: _Rule, checked: int) ->
     return {"checked": len(acts), **{name: tuple(values) for name, values in found.items()}}
 
 
-def _tokens_of(model: Model, texts: Sequence[str] | None) -> list[Tokens]:
-    """The texts that are not empty in tokens, or those of the embedded text. Raises `ModelError` without text."""
-    tokens = [model.tokenize(text) for text in (sample_text(model, TOKENS) if texts is None else texts) if text.strip()]
-    if not tokens:
+def _windows_of(model: Model, texts: Sequence[str] | None) -> list[Window]:
+    """The texts, or the embedded one, as a survey cuts them, numbered by those that are not empty. Raises `ModelError` without text."""
+    chosen = sample_text(model, TOKENS) if texts is None else texts
+    found = windows(model, list(enumerate(text for text in chosen if text.strip())))
+    if not found:
         raise ModelError("there is no text to run the model on")
-    return tokens
+    return found
 
 
-def _through(model: Model, tokens: Sequence[Tokens], *points: str) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-    """Batches of equally long texts: their indices, and the points without what stands before a text."""
-    for batch in by_length(tokens, len, BUDGET):
-        reads = model.read(model.ids([tokens[i].ids for i in batch]), *points)
-        yield batch, {point: read[:, tokens[batch[0]].special :] for point, read in reads.items()}
+def _through(model: Model, read: Sequence[Window], *points: str) -> Iterator[tuple[list[Window], dict[str, Tensor]]]:
+    """Batches of equally long windows, and the points without what stands before a text: all layers of one run, to be compared."""
+    for chosen in by_length(read, lambda window: len(window.ids), BUDGET):
+        batch = [read[i] for i in chosen]
+        reads = model.read(model.ids([window.ids for window in batch]), *points)
+        yield batch, {point: tensor[:, batch[0].before :] for point, tensor in reads.items()}

@@ -13,13 +13,16 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 from loci.model import Weights
-from loci.reading.read import project
 
 BLOCK = 2**24
 """Scores held at a time, neurons × tokens: 64 MiB."""
+
+
+Scored = tuple[tuple[str, float], ...]
+"""Tokens with their projections."""
 
 
 class Promoted(NamedTuple):
@@ -32,10 +35,30 @@ class Promoted(NamedTuple):
     peak: Float[Tensor, " neuron"]
 
 
-def written(weights: Weights, layer: int) -> Float[Tensor, "neuron d_model"]:
+def written(weights: Weights, layer: int, expert: int | None = None) -> Float[Tensor, "neuron d_model"]:
     """The values of a layer, a row each; through the gain of a norm behind the MLP, where a family has one."""
-    values = weights.W_down(layer).float().T
+    values = weights.W_down(layer, expert).float().T
     return values * weights.norm("mlp_post", layer).gain.float() if weights.layout.mlp_post else values
+
+
+@torch.no_grad()
+def promoted(weights: Weights, value: Float[Tensor, " d_model"], top: int) -> tuple[Scored, Scored]:
+    """The tokens which a value promotes and suppresses most, with their projections."""
+    scores = project(weights, value)
+    return _named(weights, scores.topk(top)), _named(weights, scores.topk(top, largest=False))
+
+
+def _named(weights: Weights, best: torch.return_types.topk) -> Scored:
+    return tuple((weights.token_text(i), s) for i, s in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+
+@torch.no_grad()
+def project(weights: Weights, vectors: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
+    """Residual directions in the vocabulary: through the final norm's centring and gain, without its scale and bias."""
+    gain, _, centres = weights.norm("final_norm")
+    vectors = vectors.to(weights.dtype)
+    centred = vectors - vectors.mean(-1, keepdim=True) if centres else vectors
+    return ((gain * centred) @ weights.W_U.T).float()
 
 
 @torch.no_grad()
@@ -72,11 +95,26 @@ def _ends(scores: Float[Tensor, "some d_vocab"], top: int) -> Promoted:
     return Promoted(most.indices, most.values, least.indices, least.values, peak)
 
 
+Near = list[tuple[int, float]]
+
+
 @torch.no_grad()
-def nearest(weights: Weights, layer: int, neuron: int, count: int = 5, side: str = "value") -> list[tuple[int, float]]:
+def nearest(weights: Weights, layer: int, neuron: int, count: int = 5, side: str = "value", expert: int | None = None) -> Near:
     """The neurons of a layer whose values (or keys) point most nearly the same way, with their cosines."""
-    rows = written(weights, layer) if side == "value" else weights.W_key(layer).float()
-    cosines = cosine_similarity(rows, rows[neuron][None])
-    cosines[neuron] = -torch.inf
+    rows = written(weights, layer, expert) if side == "value" else weights.W_key(layer, expert).float()
+    return _near(normalize(rows, dim=1), torch.tensor([neuron]), count)[0]
+
+
+@torch.no_grad()
+def all_nearest(weights: Weights, layer: int, count: int = 5) -> list[Near]:
+    """The same for the values of all neurons of a layer, in blocks."""
+    rows = normalize(written(weights, layer), dim=1)
+    blocks = torch.arange(len(rows)).split(max(1, BLOCK // len(rows)))
+    return [near for block in blocks for near in _near(rows, block, count)]
+
+
+def _near(rows: Float[Tensor, "neuron d_model"], asked: Int[Tensor, " some"], count: int) -> list[Near]:
+    cosines = rows[asked] @ rows.T
+    cosines[torch.arange(len(asked)), asked] = -torch.inf
     best = cosines.topk(min(count, len(rows) - 1))
-    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return [list(zip(*pair, strict=True)) for pair in zip(best.indices.tolist(), best.values.tolist(), strict=True)]

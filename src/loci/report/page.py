@@ -74,7 +74,14 @@ def neuron_card(card: NeuronCard) -> str:
 <dl><dt>fires at</dt><dd>{card.fires}</dd><dt>key · value</dt><dd>cosine {card.cosine:+.2f}</dd></dl>
 <h4>key: what it looks for</h4><ul class="triggers">{"".join(map(_trigger, card.triggers))}</ul>
 <h4>value: what it writes</h4><p class="chips">{"".join(f'<span class="up">{_visible(t)}</span>' for t, _ in card.promotes)}</p>
-<p class="chips">{"".join(f'<span class="down">{_visible(t)}</span>' for t, _ in card.suppresses)}</p></article>"""
+<p class="chips">{"".join(f'<span class="down">{_visible(t)}</span>' for t, _ in card.suppresses)}</p>
+{_near(card)}</article>"""
+
+
+def _near(card: NeuronCard) -> str:
+    """The neurons that write most nearly the same."""
+    names = ", ".join(f"{name} ({cosine:+.2f})" for name, cosine in card.nearest)
+    return f"<h4>values most nearly the same</h4><p>{names}</p>" if names else ""
 
 
 def _trigger(trigger: Trigger) -> str:

@@ -1,8 +1,9 @@
 """One pass over text, many accumulators that merge."""
 
-from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, TopTriggers
-from loci.survey.survey import Gathering, Surveyed, merge, survey, text_means
+from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment
+from loci.survey.survey import Gathering, Surveyed, Window, merge, survey, text_means, windows
 from loci.survey.texts import beginnings, own_texts, read_texts, sample_text, sentences
+from loci.survey.triggers import TopTriggers
 
 __all__ = [
     "Accumulator",
@@ -15,6 +16,7 @@ __all__ = [
     "SecondMoment",
     "Surveyed",
     "TopTriggers",
+    "Window",
     "beginnings",
     "merge",
     "own_texts",
@@ -23,4 +25,5 @@ __all__ = [
     "sentences",
     "survey",
     "text_means",
+    "windows",
 ]

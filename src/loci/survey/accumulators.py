@@ -80,11 +80,19 @@ class FiringRate(_Sums):
         self.threshold = threshold
 
     def update(self, values: Values, rows: Rows) -> None:
-        self._add(values[..., 0].numel(), fired=(values > self.threshold).sum((0, 1)))
+        wide = values.flatten(0, 1)
+        above = torch.gt(
+            wide, self.threshold, out=torch.empty(wide.shape, device=wide.device)
+        )  # as bool it takes six times as long
+        self._add(len(wide), fired=(above.new_ones(len(above)) @ above).long())
 
     @property
     def rate(self) -> Float[Tensor, " width"]:
         return self._sum("fired").double() / self.count
+
+
+TILE = 128
+"""Tokens whose powers are summed at a time: they stay in a CPU's cache, which halves the time."""
 
 
 class Moments:
@@ -105,10 +113,12 @@ class Moments:
         x = x if x.dtype == torch.float64 else x.float()
         x = x if self.turn is None else x @ self.turn.to(x)
         center = x.mean(0)
-        away = x - center
-        square = away * away
-        sums = (square.sum(0), torch.linalg.vecdot(square, away, dim=0), torch.linalg.vecdot(square, square, dim=0))
-        self._join(len(x), center.double(), torch.stack(sums).double())
+        sums = torch.zeros(3, x.shape[1], dtype=torch.float64, device=x.device)
+        for some in x.split(TILE if x.device.type == "cpu" else len(x)):
+            away = some - center
+            square = away * away
+            sums += torch.stack([square.sum(0), away.mul_(square).sum(0), square.mul_(square).sum(0)])
+        self._join(len(x), center.double(), sums)
 
     def merge(self, other: Self) -> None:
         if other._mean is not None:
@@ -239,63 +249,3 @@ def edges() -> Float[Tensor, " bin"]:
         [2.0 ** (octave - 10) * (1 + part / PARTS) for octave in range(OCTAVES) for part in range(PARTS)] + [2.0**6]
     )
     return torch.cat([-sizes[:-1].flip(0), sizes[:1], sizes[1:]])
-
-
-class TopTriggers:
-    """For each chosen neuron (all by default) the `k` places where it is largest, the largest first; ties go to the earlier place.
-
-    A row counts once for a neuron: only its best position is kept, so that `k` different contexts come out.
-    """
-
-    def __init__(self, neurons: list[int] | None = None, k: int = 10) -> None:
-        self.neurons = neurons
-        self.k = k
-        self._keys: Tensor | None = None
-        """Value and place in one number, so that there are no ties: [width, k]."""
-        self._values: Tensor | None = None
-        self._places: Tensor | None = None
-
-    def update(self, values: Values, rows: Rows) -> None:
-        chosen = values if self.neurons is None else values[..., self.neurons]
-        best, at = chosen.float().max(1)
-        text, start = rows.text.to(best.device)[:, None], rows.start.to(best.device)[:, None]
-        earlier = (text << 6) + (start // 64).clamp(max=63)
-        self._keep((_ordered(best) << 32) - earlier, best, (text << 24) + start + at)
-
-    def _keep(self, keys: Tensor, values: Tensor, places: Tensor) -> None:
-        """Keep the best of what is there and of [row, width] new ones."""
-        found = [tensor.T for tensor in (keys, values, places)]
-        old = (self._keys, self._values, self._places)
-        if old[0] is not None:
-            found = [torch.cat([a.to(b.device), b], 1) for a, b in zip(old, found, strict=True) if a is not None]
-        top = found[0].topk(min(self.k, found[0].shape[1]), dim=1).indices
-        self._keys, self._values, self._places = (tensor.gather(1, top) for tensor in found)
-
-    def merge(self, other: Self) -> None:
-        if other._keys is not None and other._values is not None and other._places is not None:
-            self._keep(other._keys.T, other._values.T, other._places.T)
-
-    def state(self) -> State:
-        if self._keys is None or self._values is None or self._places is None:
-            return {}
-        return {"keys": self._keys.cpu(), "values": self._values.cpu(), "places": self._places.cpu()}
-
-    def restore(self, state: State) -> None:
-        self._keys, self._values, self._places = state.get("keys"), state.get("values"), state.get("places")
-
-    @property
-    def values(self) -> Float[Tensor, "k width"]:
-        """The activations, the largest first."""
-        return self.state()["values"].T
-
-    @property
-    def places(self) -> Int[Tensor, "k width 2"]:
-        """(text, token) of each."""
-        places = self.state()["places"].T
-        return torch.stack([places >> 24, places & 0xFFFFFF], -1)
-
-
-def _ordered(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:
-    """Whole numbers in the order of float32 values."""
-    bits = (values + 0.0).view(torch.int32).long()
-    return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)

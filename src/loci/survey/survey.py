@@ -26,14 +26,15 @@ from torch import Tensor
 from loci.errors import ModelError
 from loci.files import check_writable, write_aside
 from loci.model import Model, by_length, short_attention
-from loci.model.tokens import tokenize
+from loci.model.tokens import tokenize_all
 from loci.progress import Progress, silent
 from loci.survey.accumulators import Accumulator, Moments, Rows
 from loci.survey.texts import sample_text
 
 Gathering = Mapping[str, Sequence[Accumulator]]
 PAGE = 1024
-"""Texts that are tokenised and sorted by length at a time."""
+"""Texts that are tokenised and sorted by length at a time, or fewer, where they are long:"""
+CHARACTERS = 2**20
 WINDOW = 512
 
 
@@ -44,10 +45,17 @@ class Surveyed(NamedTuple):
     tokens: int
 
 
-class _Window(NamedTuple):
+class Window(NamedTuple):
+    """A piece of a text that fits the context, behind what stands before a text."""
+
     text: int
     start: int
+    """The text's token at its first position behind that."""
     ids: tuple[int, ...]
+    labels: tuple[str, ...]
+    """The text's tokens as they stand there."""
+    before: int
+    """How many tokens stand before the text."""
 
 
 def survey(
@@ -72,8 +80,7 @@ def survey(
     stream = enumerate(islice(iter(texts), seen.texts, None), first + seen.texts)
     total = len(texts) if isinstance(texts, Sequence) else 0
     for number, page in enumerate(_pages(stream), start=1):
-        windows = [window for text, content in page for window in _windows(model, text, content)]
-        tokens = _run(model, windows, gathering, budget)
+        tokens = _run(model, windows(model, page), gathering, budget)
         seen = Surveyed(seen.texts + len(page), seen.tokens + tokens)
         progress(len(page), max(total, seen.texts))
         if number % every == 0:
@@ -103,32 +110,44 @@ def merge(one: Gathering, other: Gathering) -> None:
 
 
 def _pages(stream: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    while page := list(islice(stream, PAGE)):
+    page: list[tuple[int, str]] = []
+    length = 0
+    for number, text in stream:
+        page.append((number, text))
+        length += len(text)
+        if len(page) == PAGE or length >= CHARACTERS:
+            yield page
+            page, length = [], 0
+    if page:
         yield page
 
 
-def _windows(model: Model, number: int, text: str) -> Iterator[_Window]:
-    """A text's tokens in pieces that fit the context, each behind what stands before a text."""
-    if not text.strip():
-        return
-    tokens = tokenize(model.tokenizer, text, None, model.bos)
-    before, body = tokens.ids[: tokens.special], tokens.ids[tokens.special :]
-    step = min(WINDOW, (model.n_ctx or WINDOW) - len(before))
-    for start in range(0, len(body), step):
-        yield _Window(number, start + len(before), (*before, *body[start : start + step]))
+def windows(model: Model, page: Sequence[tuple[int, str]]) -> list[Window]:
+    """The tokens of numbered texts in pieces that fit the context; empty texts have none."""
+    read = [(number, text) for number, text in page if text.strip()]
+    context = model.n_ctx or WINDOW
+    found = []
+    for (number, _), tokens in zip(read, tokenize_all(model.tokenizer, [text for _, text in read], None, model.bos), strict=True):
+        before = tokens.ids[: tokens.special]
+        step = min(WINDOW, context - len(before))
+        for start in range(len(before), len(tokens), step):
+            piece = slice(start, start + step)
+            found.append(Window(number, start, before + tokens.ids[piece], tokens.labels[piece], len(before)))
+    return found
 
 
-def _run(model: Model, windows: Sequence[_Window], gathering: Gathering, budget: int) -> int:
+def _run(model: Model, page: Sequence[Window], gathering: Gathering, budget: int) -> int:
     """One page: the number of its tokens."""
     skip = model.special
     tokens = 0
-    for batch in by_length(windows, lambda window: len(window.ids), budget):
-        chosen = [windows[i] for i in batch]
+    for batch in by_length(page, lambda window: len(window.ids), budget):
+        chosen = [page[i] for i in batch]
         rows = Rows(torch.tensor([window.text for window in chosen]), torch.tensor([window.start for window in chosen]))
 
         def feed(point: str, values: Tensor, rows: Rows = rows) -> None:
+            values = values[:, skip:].contiguous()
             for accumulator in gathering[point]:
-                accumulator.update(values[:, skip:], rows)
+                accumulator.update(values, rows)
 
         ids = model.ids([window.ids for window in chosen])
         with short_attention(ids.device, ids.shape[1]):
@@ -178,4 +197,7 @@ class _Checkpoint:
         }
         said = {"head": self.head, "texts": str(seen.texts), "tokens": str(seen.tokens)}
         with write_aside(self.path) as aside:
-            save_file(states, aside, metadata=said)
+            try:
+                save_file(states, aside, metadata=said)
+            except SafetensorError as error:
+                raise OSError(str(error)) from error

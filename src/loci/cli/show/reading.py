@@ -6,10 +6,12 @@ from rich.table import Table
 from loci.cli.common import console
 from loci.cli.show.base import cell, estimate_row, show
 from loci.patches import short
-from loci.reading import Atlas, Found, Memories, NeuronCard, Rows
+from loci.reading import Atlas, Clusters, Found, Kind, Memories, NeuronCard, Rows, SubUpdates
 from loci.reading.basis import Bases
-from loci.reading.directions import Concepts, Directions, Steered
+from loci.reading.concepts import Concepts
+from loci.reading.directions import Directions
 from loci.reading.sparsity import Sparsity
+from loci.reading.steering import Steered
 
 
 @show.register
@@ -29,6 +31,8 @@ def show_card(card: NeuronCard) -> None:
     console.print(f"{'' if card.firing_rate is None else chr(10)}[dim]value: what it writes[/]")
     console.print("  promotes    " + escape(", ".join(token.strip() or repr(token) for token, _ in card.promotes)))
     console.print("  suppresses  " + escape(", ".join(token.strip() or repr(token) for token, _ in card.suppresses)))
+    if card.nearest:
+        console.print("  near it     " + ", ".join(f"{name} {cosine:+.2f}" for name, cosine in card.nearest))
 
 
 @show.register
@@ -38,13 +42,45 @@ def show_atlas(atlas: Atlas) -> None:
         f"[bold]{escape(str(atlas.folder))}[/]: {said['layers'] * said['d_mlp']:,} neurons of {escape(said['model'])} {short(said['weights'])}, over "
         f"{said['tokens']:,} tokens of {escape(said['text'])}\n"
     )
-    show(
-        atlas.query(
-            "SELECT layer, avg(firing_rate) AS firing, avg(dead::INT) AS dead, avg(always_on::INT) AS always_on, "
-            "median(cosine) AS cosine, avg(agrees::INT) AS agrees FROM neurons GROUP BY layer ORDER BY layer"
-        )
-    )
+    shares = {"firing": "firing", "dead": "dead", "always_on": "always on", "erasers": "erasers", "agrees": "agrees"}
+    table = Table("layer", *shares.values(), "median cosine", "median largest", box=None, header_style="dim")
+    for row in atlas.by_layer():
+        table.add_row(str(row["layer"]), *(f"{row[name]:.1%}" for name in shares), f"{row['cosine']:+.2f}", f"{row['max']:.2f}")
+    console.print(table)
     console.print("\n[dim]agrees: the value's first token is the one that followed its first trigger[/]")
+
+
+@show.register
+def show_kind(found: Kind) -> None:
+    console.print(f"[bold]{found.count:,} {found.kind} neurons[/] in {escape(found.model)}: {found.rule}\n")
+    columns = [name for name in (found.neurons[0] if found.neurons else {}) if name not in ("layer", "neuron")]
+    show(Rows(tuple(columns), tuple(tuple(row[name] for name in columns) for row in found.neurons)))
+
+
+@show.register
+def show_clusters(found: Clusters) -> None:
+    console.print(f"[bold]{len(found.clusters)} clusters[/] of {found.neurons:,} values of {escape(found.model)}\n")
+    table = Table("neurons", "cosine", "promotes", "nearest to the centre", box=None, header_style="dim")
+    for cluster in found.clusters[:40]:
+        words = ", ".join(token.strip() or repr(token) for token, _ in cluster.promotes[:6])
+        table.add_row(str(cluster.size), f"{cluster.cosine:.2f}", escape(words), ", ".join(cluster.nearest[:3]))
+    console.print(table)
+    console.print(f"\nsilhouette {found.quality}, Gaussian vectors of the same covariance {found.control}")
+    console.print(
+        "[dim]cosine: mean of a value to its cluster's centre; silhouette: 0 where there are no borders, 1 where all lie far apart[/]"
+    )
+
+
+@show.register
+def show_updates(found: SubUpdates) -> None:
+    console.print(f"[bold]{escape(found.prompt)}[/]: what each layer writes most at the last token\n")
+    for layer, (updates, half) in enumerate(zip(found.layers, found.half, strict=True)):
+        table = Table(f"layer {layer}", "coefficient", "size", "share", "writes", box=None, header_style="dim")
+        for name, coefficient, size, share, promotes in updates:
+            words = ", ".join(token.strip() or repr(token) for token in promotes)
+            table.add_row(name, f"{coefficient:+.2f}", f"{size:.2f}", f"{share:.1%}", escape(words))
+        console.print(table)
+        console.print(f"[dim]{half} of {found.neurons:,} neurons hold half of the sum of sizes[/]\n")
 
 
 @show.register
@@ -93,9 +129,15 @@ def show_memories(found: Memories) -> None:
         )
         table.add_row(str(layer), *(f"{e.value:+.0%}" if i < len(found.dropped) else f"{e.value:.1%}" for i, e in enumerate(rows)))
     console.print(table)
+    words = {"shallow": found.shallow, "semantic": found.semantic}
+    for layer, e in enumerate(found.lean):
+        kind = next((kind for kind, layers in words.items() if layer in layers), "between")
+        console.print(
+            f"layer {layer} loses {e.value:+.0%} more [{e.low:+.0%}, {e.high:+.0%}] with the last token than with the first: {kind}"
+        )
     console.print(
         "\n[dim]dropped: change of activation at top triggers without that token; agreement: the value's first token is what followed; "
-        "composed: tokens at which no active memory says what the layer says[/]"
+        "composed: tokens at which no active memory says what the layer says; shallow, semantic: above or below the layers' mean with the whole interval[/]"
     )
 
 

@@ -1,0 +1,161 @@
+"""Steering: what adding a direction to the residual stream changes in the next token.
+
+    resid_post.L ← resid_post.L + strength · d
+
+Control: random directions of equal norm. Source: Turner et al. 2023.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.errors import FactError, ModelError
+from loci.model import Model, by_length
+from loci.model.answers import finite
+from loci.progress import Progress, silent
+from loci.reading.values import Scored
+from loci.reading.vectors import DRAWS, random_like, word_ids
+from loci.stats import Estimate, mean
+
+
+@dataclass(frozen=True)
+class Target:
+    """Mean probability of a word's first token as the next one."""
+
+    word: str
+    before: Estimate
+    after: Estimate
+    random: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"word": self.word, **{name: getattr(self, name).to_dict() for name in ("before", "after", "random")}}
+
+
+@dataclass(frozen=True)
+class Steered:
+    """What adding a direction to the residual stream changes in the next token, beside random directions of equal norm."""
+
+    model: str
+    bos: bool
+    layer: int
+    strength: float
+    everywhere: bool
+    """Whether it was added at all tokens of the prompts, or at the last one alone."""
+    relative: Estimate
+    """Norm of what was added over that of the stream at the last token."""
+    prompts: tuple[str, ...]
+    before: tuple[Scored, ...]
+    """The likeliest next tokens of each prompt."""
+    after: tuple[Scored, ...]
+    kl: Estimate
+    """KL(before ‖ after) in nats, mean over prompts."""
+    random_kl: Estimate
+    targets: tuple[Target, ...]
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        names = ("model", "bos", "layer", "strength", "everywhere", "seed")
+        tops = zip(self.prompts, self.before, self.after, strict=True)
+        return {
+            "schema": "loci.steered/1",
+            **{name: getattr(self, name) for name in names},
+            **{name: getattr(self, name).to_dict() for name in ("relative", "kl", "random_kl")},
+            "prompts": [{"prompt": prompt, "before": _listed(old), "after": _listed(new)} for prompt, old, new in tops],
+            "targets": [target.to_dict() for target in self.targets],
+        }
+
+
+@torch.no_grad()
+def steer(
+    model: Model,
+    prompts: Sequence[str],
+    direction: Float[Tensor, " d_model"],
+    layer: int,
+    strength: float = 1.0,
+    *,
+    everywhere: bool = False,
+    targets: Sequence[str] = (),
+    top: int = 5,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Steered:
+    """Add strength · direction to the residual stream after a layer: at each prompt's last token, or at all its tokens but BOS.
+
+    Cost: two runs of the prompts, and ten with random directions of equal norm. Raises `FactError` where there is no prompt,
+    `ModelError` for a layer that is not there or a direction of another width.
+    """
+    if not prompts:
+        raise FactError("steering needs a prompt")
+    if direction.shape != (model.d_model,) or not bool((strength * direction).isfinite().all()):
+        raise ModelError(
+            f"a direction has {model.d_model} finite numbers, not {strength:g} times one of shape {list(direction.shape)}"
+        )
+    point = f"resid_post.{layer}"
+    model.place(point)
+    chosen = [word_ids(model, word)[1][0] for word in targets]
+    added = strength * direction.double().cpu()
+    generator = torch.Generator().manual_seed(seed)
+    draws = [random_like(added, generator) for _ in range(DRAWS)]
+    asked = [model.tokenize(prompt) for prompt in prompts]
+    found: dict[int, dict[str, Tensor]] = {}
+    for batch in by_length(asked, len, 4096):
+        ids = model.ids([asked[i].ids for i in batch])
+        where = slice(asked[batch[0]].special if everywhere else ids.shape[1] - 1, None)
+        stream = model.read(ids, point)[point][:, -1].double().norm(dim=-1).cpu()
+        before = _said(model, ids)
+        runs = []
+        for step in (added, *draws):
+            with model.patched({point: partial(_add, step, where)}):
+                runs.append(_said(model, ids))
+        for row, i in enumerate(batch):
+            found[i] = {"stream": stream[row], "before": before[row], "runs": torch.stack([run[row] for run in runs])}
+        progress(len(batch), len(asked))
+    rows = [found[i] for i in range(len(asked))]
+    kl = [(row["before"].exp() * (row["before"] - row["runs"])).sum(-1) for row in rows]
+    return Steered(
+        model=model.name,
+        bos=model.with_bos,
+        layer=layer,
+        strength=strength,
+        everywhere=everywhere,
+        relative=mean([float(added.norm() / row["stream"]) for row in rows]),
+        prompts=tuple(prompts),
+        before=tuple(_likeliest(model, row["before"], top) for row in rows),
+        after=tuple(_likeliest(model, row["runs"][0], top) for row in rows),
+        kl=mean([float(row[0]) for row in kl]),
+        random_kl=mean([float(row[1:].mean()) for row in kl]),
+        targets=tuple(_target(word, token, rows) for word, token in zip(targets, chosen, strict=True)),
+        seed=seed,
+    )
+
+
+def _add(step: Tensor, where: slice, resid: Tensor) -> Tensor:
+    resid = resid.clone()
+    resid[:, where] += step.to(resid)
+    return resid
+
+
+def _said(model: Model, ids: Tensor) -> Float[Tensor, "prompt d_vocab"]:
+    """Log-probabilities of the next token."""
+    logprobs: Tensor = finite(model(ids), model)[:, -1].double().log_softmax(-1)
+    return logprobs.cpu()
+
+
+def _likeliest(model: Model, logprobs: Float[Tensor, " d_vocab"], top: int) -> Scored:
+    best = logprobs.exp().topk(top)
+    return tuple((model.token_text(i), p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+
+def _target(word: str, token: int, rows: Sequence[dict[str, Tensor]]) -> Target:
+    before = mean([float(row["before"][token].exp()) for row in rows])
+    after, random = (mean([float(row["runs"][part, token].exp().mean()) for row in rows]) for part in (slice(1), slice(1, None)))
+    return Target(word, before, after, random)
+
+
+def _listed(scored: Scored) -> list[dict[str, Any]]:
+    return [{"token": token, "probability": probability} for token, probability in scored]
