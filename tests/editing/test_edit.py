@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from loci.editing import JointSettings, TargetSettings, default_layer, edit, find_targets, key_moments, lines_about
+from loci.editing import JointSettings, TargetSettings, default_layer, edit, find_targets, key_moments, lines_about, removed
 from loci.editing.statistics import Moment
 from loci.editing.targets import subject_reads
 from loci.errors import EditError
@@ -151,6 +151,14 @@ def test_moments_are_second_moments_and_kept_by_content(demo: Model, moments: di
     torch.testing.assert_close(key_moments(demo, [2], texts=texts)[2], fresh[2])
     key_moments(demo, [0], texts=texts[:1])
     assert len(list(tmp_path.rglob("*.safetensors"))) == 3, "another text is another file"
+
+
+def test_removing_wishes_for_nothing_or_for_the_prior(world: FactSet, jordan: Fact) -> None:
+    assert removed(jordan, world).new_answer == "unknown"
+    prior = removed(jordan, world, "prior").new_answer
+    assert prior == next(a for a in world.answers("athlete_sport") if a != "basketball")
+    with pytest.raises(EditError, match="could be its prior"):
+        removed(Fact("Nobody", "{} sings", "songs"), world, "prior")
 
 
 @pytest.mark.parametrize(

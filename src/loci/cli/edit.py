@@ -1,13 +1,17 @@
 """loci edit: make a patch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from loci.cli.common import FACTS, JSON, SEED, SUBJECT, TEXT, bar, console, emit, fact_from, texts_of
 from loci.cli.opening import Opening, opens
 from loci.errors import FactError
+
+if TYPE_CHECKING:
+    from loci.facts import Fact
+    from loci.model import Model
 
 
 @opens()
@@ -17,6 +21,9 @@ def run(
     prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="the prompt, with {} for the subject or with it")] = None,
     answer: Annotated[str | None, typer.Option("--answer", "-a", help="the new answer")] = None,
     facts: FACTS = None,
+    remove: Annotated[
+        str | None, typer.Option(help="instead of new answers: unlearn the facts, to 'unknown' or to the relation's 'prior'")
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(help="joint, rome, emmet, memit, alphaedit or finetune; by default rome for one fact, joint for several"),
@@ -44,28 +51,25 @@ def run(
 
         loci edit --facts corrections.csv -o corrections.safetensors
 
+        loci edit -s "Michael Jordan" -p "{} plays the sport of" --remove unknown -o forgotten.safetensors
+
         loci edit --facts more.csv --after corrections.safetensors -o both.safetensors
 
         loci edit --facts corrections.csv --method memit --layer 0 --layer 1 -o memit.safetensors
     """
     from loci.editing import edit
-    from loci.facts import Fact, known_facts, load_facts
     from loci.files import check_writable
     from loci.patches import load_patch
     from loci.report import edit_summary
 
-    single = (subject, prompt, answer)
-    if facts is not None and any(value is not None for value in single):
+    if facts is not None and any(value is not None for value in (subject, prompt, answer)):
         raise FactError("say either --facts, or --subject, --prompt and --answer")
-    wishes = list(load_facts(facts)) if facts is not None else []
+    if remove not in (None, "unknown", "prior"):
+        raise FactError(f"--remove takes 'unknown' or 'prior', not {remove!r}")
+    given = _from_file(facts, remove) if facts is not None else []
     check_writable(out)
     opened = opening.open()
-    if facts is None:
-        if subject is None or prompt is None or answer is None:
-            raise FactError("an edit needs --subject, --prompt and --answer, or --facts FILE")
-        whole = prompt.replace("{}", subject, 1)
-        fact = fact_from(opened, whole, subject)
-        wishes = [(known_facts().same(fact) or Fact(subject, fact.prompt, fact.answer)).to(answer)]
+    wishes = given or [_single(opened, subject, prompt, answer, remove)]
     earlier = load_patch(after) if after is not None else None
     stay = texts_of(opened, text, 0) if text is not None else None
     with bar("searching") as progress:
@@ -80,3 +84,23 @@ def run(
 
     show(patch)
     console.print(f"\nwritten: [bold]{out}[/]   next: loci audit --patch {out}   or: loci patch apply {out} -o FOLDER")
+
+
+def _from_file(path: Path, remove: str | None) -> "list[Fact]":
+    from loci.cli.common import world_of
+    from loci.editing import removed
+    from loci.facts import load_facts
+
+    facts = list(load_facts(path))
+    return [removed(fact, world_of(path), cast(Any, remove)) for fact in facts] if remove else facts
+
+
+def _single(model: "Model", subject: str | None, prompt: str | None, answer: str | None, remove: str | None) -> "Fact":
+    from loci.editing import removed
+    from loci.facts import Fact, known_facts
+
+    if subject is None or prompt is None or (answer is None) == (remove is None):
+        raise FactError("an edit needs --subject, --prompt and --answer (or --remove), or --facts FILE")
+    asked = fact_from(model, prompt.replace("{}", subject, 1), subject)
+    fact = known_facts().same(asked) or Fact(subject, asked.prompt, asked.answer)
+    return fact.to(answer) if answer is not None else removed(fact, known_facts(), cast(Any, remove))

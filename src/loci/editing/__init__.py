@@ -4,6 +4,7 @@ from loci.editing.check import check_edits
 from loci.editing.edit import METHODS, default_layer, edit
 from loci.editing.joint import JointSettings
 from loci.editing.lines import Line, LineSettings, lines_about
+from loci.editing.remove import removed
 from loci.editing.solver import Covariance, NullSpace, Solution, response, solve
 from loci.editing.statistics import key_moments
 from loci.editing.targets import LEAN, Target, TargetSettings, find_targets
@@ -25,6 +26,7 @@ __all__ = [
     "find_targets",
     "key_moments",
     "lines_about",
+    "removed",
     "response",
     "solve",
 ]
