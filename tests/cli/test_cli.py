@@ -204,7 +204,7 @@ def test_edit_from_a_file(document, tmp_path: Path) -> None:
         "subject,prompt,answer,new_answer\nMichael Jordan,{} plays the sport of,basketball,golf\nLarry Bird,{} plays the sport of,basketball,chess\n"
     )
     made = document("edit", "--facts", "f.csv", "-o", "p.safetensors")
-    assert (made["method"], made["edits"]) == ("emmet", 2)
+    assert (made["method"], made["edits"]) == ("joint", 2)
     assert document("audit", "--patch", "p.safetensors", "--facts", "f.csv")["metrics"]["efficacy"] == {
         "value": 1.0,
         **_interval(2),

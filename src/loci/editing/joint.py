@@ -29,11 +29,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from loci.editing.lines import Line, LineSettings, lines_about
+from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
 from loci.editing.solver import Covariance
 from loci.errors import EditError
 from loci.facts import Fact
-from loci.model import Model, by_length
+from loci.model import Model
 from loci.model.hooks import Enough
 from loci.patches import Factors
 from loci.progress import Progress, silent
@@ -146,20 +146,11 @@ def _settled(model: Model, earlier: Sequence[Fact], count: int, settings: LineSe
     return [line._replace(fact=count + line.fact, wanted=()) for lines in own for line in lines]
 
 
-@torch.no_grad()
 def _keys(model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]) -> dict[int, Float[Tensor, "fact d_mlp"]]:
-    """Keys of each fact, averaged over its lines: at the subject below the middle of the model, at the answering token above."""
-    sums = {layer: torch.zeros(facts, model.d_mlp) for layer in layers}
-    counts = torch.zeros(facts, 1)
-    for batch in by_length(lines, lambda line: len(line.ids), BUDGET):
-        chosen = [lines[i] for i in batch]
-        reads = model.read(model.ids([line.ids for line in chosen]), *(f"mlp_act.{layer}" for layer in layers))
-        whose = torch.tensor([line.fact for line in chosen])
-        counts.index_add_(0, whose, torch.ones(len(chosen), 1))
-        for layer in layers:
-            at = [line.subject if 2 * layer < model.n_layers else line.read[0] for line in chosen]
-            sums[layer].index_add_(0, whose, reads[f"mlp_act.{layer}"][range(len(chosen)), at].float().cpu())
-    return {layer: total / counts for layer, total in sums.items()}
+    """Keys of each fact: at the subject below the middle of the model, at the answering token above."""
+    lower: dict[bool, Callable[[Line], int]] = {True: lambda line: line.subject, False: lambda line: line.read[0]}
+    reads = mean_reads(model, lines, facts, {f"mlp_act.{layer}": lower[2 * layer < model.n_layers] for layer in layers})
+    return {layer: reads[f"mlp_act.{layer}"] for layer in layers}
 
 
 class _Search:

@@ -22,11 +22,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from loci.editing.lines import BUDGET, Line, LineSettings, lines_about
+from loci.editing.lines import BUDGET, Line, LineSettings, lines_about, mean_reads
 from loci.editing.scenes import Scene, Spots, scenes
 from loci.errors import EditError
 from loci.facts import Fact
-from loci.model import Model, by_length
+from loci.model import Model
 from loci.progress import Progress, silent
 
 SHRINK = 0.8
@@ -89,7 +89,7 @@ def find_targets(
 
 
 def _chunks(lines: Sequence[Sequence[Line]]) -> Iterator[list[int]]:
-    """Facts whose lines fit one batch; shorter ones first, so that little is padded."""
+    """Facts whose lines fit one batch, in their order."""
     chunk: list[int] = []
     rows, width = 0, 0
     for i, own in enumerate(lines):
@@ -227,19 +227,11 @@ class _Adam:
         return moved
 
 
-@torch.no_grad()
 def subject_reads(
     model: Model, lines: Sequence[Sequence[Line]], layer: int, last: int
 ) -> tuple[Float[Tensor, "d_mlp fact"], Float[Tensor, "d_model fact"]]:
-    """Keys at `layer`, and what the MLPs up to `last` make of the subject there (the stream it leaves); each averaged over a fact's lines."""
+    """Keys at `layer`, and the stream behind `last`, at the subject; each averaged over a fact's lines."""
     flat = [line._replace(fact=i) for i, own in enumerate(lines) for line in own]
-    keys, stream = torch.zeros(len(lines), model.d_mlp), torch.zeros(len(lines), model.d_model)
-    for batch in by_length(flat, lambda line: len(line.ids), BUDGET):
-        chosen = [flat[i] for i in batch]
-        reads = model.read(model.ids([line.ids for line in chosen]), f"mlp_act.{layer}", f"resid_post.{last}")
-        at = (range(len(chosen)), [line.subject for line in chosen])
-        whose = torch.tensor([line.fact for line in chosen])
-        keys.index_add_(0, whose, reads[f"mlp_act.{layer}"][at].float().cpu())
-        stream.index_add_(0, whose, reads[f"resid_post.{last}"][at].float().cpu())
-    counts = torch.tensor([[len(own)] for own in lines])
-    return (keys / counts).T, (stream / counts).T
+    points = (f"mlp_act.{layer}", f"resid_post.{last}")
+    reads = mean_reads(model, flat, len(lines), dict.fromkeys(points, lambda line: line.subject))
+    return reads[points[0]].T, reads[points[1]].T

@@ -65,9 +65,9 @@ def edit_words(story: Story) -> str:
     patch, n = story.patch, story.patch.numbers
     (weight, factors), *_ = patch.factors.items()
     return (
-        f"{patch.method.upper()} finds what the MLP of layer {n['layer']} would have to say at the subject instead, and the "
+        f"{patch.method.upper()} finds what the MLP of layer {patch.layers[0]} would have to say at the subject instead, and the "
         f"least change of {weight} that makes it say so: {len(factors.left)} × {factors.right.shape[1]} numbers, rank {factors.rank}, "
-        f"{n['update_share']:.1%} of the weight's norm, found in {n['seconds']:.1f} s. The result is a file; the model was not touched."
+        f"which moves the layer's output over text by {n['output_change'][weight]:.1%}, found in {n['seconds']:.1f} s. The result is a file; the model was not touched."
     )
 
 
