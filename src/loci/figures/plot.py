@@ -26,6 +26,7 @@ from loci.figures.sparsity import sparsity_figure
 from loci.figures.sweep import sweep_figure
 from loci.figures.tables import write_parquet
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
+from loci.figures.writing import capacity_figure, curve_figure, gate_figure, stores_figure
 from loci.files import write_aside
 from loci.locating import (
     Attribution,
@@ -49,6 +50,7 @@ from loci.reading import Memories
 from loci.reading.basis import Bases
 from loci.reading.directions import Concepts, Directions, Steered
 from loci.reading.sparsity import Sparsity
+from loci.writing import Capacity, Curve, Gate, Stores
 
 IMAGES = (".png", ".svg")
 
@@ -83,6 +85,10 @@ plot.register(Scorecard, scorecard_figure)
 plot.register(Recall, recall_figure)
 plot.register(Sweep, sweep_figure)
 plot.register(Census, census_figure)
+plot.register(Gate, gate_figure)
+plot.register(Stores, stores_figure)
+plot.register(Capacity, capacity_figure)
+plot.register(Curve, curve_figure)
 
 
 def save(result: Any, path: str | Path) -> None:
