@@ -6,6 +6,7 @@ from loci.writing.full_size import SIZES, FullSize, full_size
 from loci.writing.gate import Gate, gate
 from loci.writing.keys import GEOMETRIES, case, subject_case
 from loci.writing.mlp import ACTIVATIONS, MLP
+from loci.writing.planted import Place, Planted, load_planted, planted, save_planted
 from loci.writing.saving import load_mlp, load_table, save_mlp
 from loci.writing.store import CLOSED, METHODS, Store, Stores, store, stores
 from loci.writing.table import Table, classes, vectors
@@ -23,6 +24,8 @@ __all__ = [
     "FullSize",
     "Gate",
     "Need",
+    "Place",
+    "Planted",
     "Store",
     "Stores",
     "Table",
@@ -33,8 +36,11 @@ __all__ = [
     "full_size",
     "gate",
     "load_mlp",
+    "load_planted",
     "load_table",
+    "planted",
     "save_mlp",
+    "save_planted",
     "store",
     "stores",
     "subject_case",
