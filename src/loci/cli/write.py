@@ -19,7 +19,9 @@ METHOD = Annotated[list[str] | None, typer.Option("--method", help="a method; ma
 
 @app.command("gate")
 def gate(
-    cosine: Annotated[float, typer.Option("--cosine", "-c", help="of two names' directions, where they are not perpendicular")] = 0.1,
+    cosine: Annotated[
+        float, typer.Option("--cosine", "-c", help="of two names' directions, where they are not perpendicular")
+    ] = 0.1,
     size: Annotated[str | None, typer.Option(help="a whole block of gates at a true size: gpt2, gpt2-xl, gpt3")] = None,
     names: Annotated[int, typer.Option(help="with --size: how many names to ask the block for")] = 128,
     seed: SEED = 0,
@@ -113,6 +115,48 @@ def capacity(
         with bar(f"{count} facts") as progress:
             found.append(measure(table, tuple(method or DEFAULT), progress=progress))
     finish(found[0] if len(found) == 1 else Curve(tuple(found)), out, json)
+
+
+@app.command("planted")
+def planted(
+    folder: Annotated[
+        Path | None, typer.Option("--save", help="write the model, its facts and their places to this folder")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="one-per-fact, or superposed: a compiled store")] = "one-per-fact",
+    gated: Annotated[bool, typer.Option("--gated", help="a Llama with SwiGLU, not a GPT-NeoX with ReLU")] = False,
+    subjects: Annotated[int, typer.Option(help="names, with two facts each")] = 48,
+    neurons: Annotated[int, typer.Option(help="superposed: the neurons that a layer's facts share")] = 24,
+    score: Annotated[bool, typer.Option("--score", help="score Loci's methods of locating against the planted places")] = False,
+    count: Annotated[int, typer.Option(help="with --score: how many facts to ask each method for")] = 20,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """A small transformer whose facts have known places, written and not trained; it opens like any model.
+
+    Examples:
+
+        loci write planted --kind superposed --save planted
+
+        loci trace "Usain Ali plays" --subject "Usain Ali" -m planted
+
+        loci write planted --kind superposed --gated --score
+    """
+    from loci.writing import planted as make
+    from loci.writing import save_planted
+
+    check_out(out)
+    made = make(kind, gated=gated, subjects=subjects, neurons=neurons, seed=seed)  # type: ignore[arg-type]
+    if folder is not None:
+        save_planted(made, folder)
+    if not score:
+        finish(made, out, json)
+        return
+    from loci.auditing import score_locators
+
+    with bar("locating") as progress:
+        result = score_locators(made, count=count, seed=seed, progress=progress)
+    finish(result, out, json)
 
 
 def _case(dim: int, facts: int, geometry: str, model: str | None, layer: int, seed: int) -> "Table":

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
-from loci.auditing import Recall, Scorecard, Sweep
+from loci.auditing import GroundTruth, Recall, Scorecard, Sweep
 from loci.errors import OutputError
 from loci.figures.basis import basis_figure
 from loci.figures.census import census_figure
@@ -26,7 +26,7 @@ from loci.figures.sparsity import sparsity_figure
 from loci.figures.sweep import sweep_figure
 from loci.figures.tables import write_parquet
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
-from loci.figures.writing import capacity_figure, curve_figure, gate_figure, stores_figure
+from loci.figures.writing import capacity_figure, curve_figure, gate_figure, stores_figure, truth_figure
 from loci.files import write_aside
 from loci.locating import (
     Attribution,
@@ -89,6 +89,7 @@ plot.register(Gate, gate_figure)
 plot.register(Stores, stores_figure)
 plot.register(Capacity, capacity_figure)
 plot.register(Curve, curve_figure)
+plot.register(GroundTruth, truth_figure)
 
 
 def save(result: Any, path: str | Path) -> None:

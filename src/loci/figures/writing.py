@@ -3,7 +3,8 @@
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.figures.theme import BLUE, GREY, MUTED, ORANGE, styled
+from loci.auditing import GroundTruth
+from loci.figures.theme import BLUE, GREY, MUTED, ORANGE, intervals, styled
 from loci.writing import Capacity, Curve, Gate, Stores
 
 INKS = (BLUE, ORANGE, "#3f8f5f", "#8a5fb3", "#b3952f", GREY, MUTED)
@@ -13,7 +14,7 @@ BASELINE = "dot"
 def gate_figure(gate: Gate) -> go.Figure:
     """A panel a step: what the neuron takes and gives for each name; then recall and leaks of many gates."""
     titles = [f"{step.title}<br>bias {step.bias:+.2f}" for step in gate.steps]
-    titles.append(f"{gate.many[0].facts} facts, one neuron each")
+    titles.append(f"{gate.many[0].facts} facts, one neuron each<br>dimensions and bias")
     figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, horizontal_spacing=0.03)
     for column, step in enumerate(gate.steps, 1):
         names = [case.name.replace(" ", "<br>") for case in step.cases]
@@ -24,7 +25,7 @@ def gate_figure(gate: Gate) -> go.Figure:
         ):
             figure.add_bar(x=names, y=values, name=label, marker_color=ink, showlegend=column == 1, row=1, col=column)
         figure.update_yaxes(range=[-1.4, 1.6], showticklabels=column == 1, zeroline=True, zerolinecolor=GREY, row=1, col=column)
-    last, names = len(titles), [f"{many.dim} dimensions<br>bias {many.bias:+.2f}" for many in gate.many]
+    last, names = len(titles), [f"d = {many.dim}<br>{many.bias:+.2f}" for many in gate.many]
     for label, ink, values in (
         ("recall", BLUE, [many.recall.value for many in gate.many]),
         ("largest leak", ORANGE, [many.leaks for many in gate.many]),
@@ -36,6 +37,8 @@ def gate_figure(gate: Gate) -> go.Figure:
             marker_color=ink,
             marker_pattern_shape="/",
             text=[f"{value:.2f}" for value in values],
+            textposition="outside",
+            textangle=0,
             row=1,
             col=last,
         )
@@ -43,7 +46,9 @@ def gate_figure(gate: Gate) -> go.Figure:
     figure.update_xaxes(tickangle=0, tickfont={"size": 9})
     figure.update_annotations(font_size=11)
     figure.update_layout(barmode="group", width=1500, legend={"orientation": "h", "y": -0.32, "x": 0})
-    styled(figure, "A neuron that knows Michael Jordan", "row M + J, ReLU; an existence proof, not how real models do it", height=430)
+    styled(
+        figure, "A neuron that knows Michael Jordan", "row M + J, ReLU; an existence proof, not how real models do it", height=430
+    )
     figure.update_layout(margin={"t": 120})
     return figure
 
@@ -74,7 +79,9 @@ def capacity_figure(found: Capacity) -> go.Figure:
         )
     )
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(title="bits per parameter, all facts recalled", range=[0, 1.45 * max([1, *(r.bits_per_parameter for r in rows)])])
+    figure.update_xaxes(
+        title="bits per parameter, all facts recalled", range=[0, 1.45 * max([1, *(r.bits_per_parameter for r in rows)])]
+    )
     return styled(figure, f"{found.facts:,} facts in {found.dim} dimensions", _unmet(found), height=160 + 40 * len(rows))
 
 
@@ -100,6 +107,31 @@ def curve_figure(curve: Curve) -> go.Figure:
     figure.update_xaxes(type="log", title="facts", tickvals=sorted({case.facts for case in curve.cases}))
     figure.update_yaxes(title="bits per parameter, all facts recalled", rangemode="tozero", gridcolor=GREY)
     return styled(figure, "How many facts fit", "random permutations on a sphere; dotted: gradient descent", height=480)
+
+
+def truth_figure(truth: GroundTruth) -> go.Figure:
+    """A row a method: how often its layer and token are right, and its precision and recall of neurons."""
+    figure = go.Figure()
+    parts = (("layer", BLUE), ("token", "#8fb0e2"), ("precision", ORANGE), ("recall", "#eeb68f"))
+    for part, ink in parts:
+        kept = [(row.method, getattr(row, part)) for row in truth.rows if getattr(row, part).n]
+        figure.add_bar(
+            y=[method for method, _ in kept],
+            x=[estimate.value for _, estimate in kept],
+            error_x=intervals([estimate for _, estimate in kept]),
+            name=part if part in ("layer", "token") else f"neurons: {part}",
+            marker_color=ink,
+            orientation="h",
+        )
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=[row.method for row in truth.rows])
+    figure.update_xaxes(range=[0, 1.02], title="right", tickformat=".0%", gridcolor=GREY)
+    figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"})
+    return styled(
+        figure,
+        f"Locating against the truth: {truth.model}, {truth.kind}",
+        f"{truth.facts} facts whose places are known",
+        height=620,
+    )
 
 
 def _ink(method: str) -> str:

@@ -1,6 +1,6 @@
 """Stores in closed form: features that do not look at the answers, and a readout by linear algebra. In float64; one shot.
 
-    one neuron a fact    row i = key_i / |key_i|²,  bias_i = −(1 + c_i)/2,  c_i the largest other key's projection on row i
+    one neuron a fact    row i = k_i / |k_i|²,  bias_i = −(1 + c_i)/2,  k whitened keys, c_i the largest other one's projection on row i
     outer product        W = Σ_i value_i key_iᵀ                               linear (Hebb)
     least squares        W = argmin Σ_i |W key_i − value_i|²                   linear
     random ReLU          φ(x) = ReLU(R x),  ridge readout                      R Gaussian
@@ -18,25 +18,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.writing.compiler import whitener
 from loci.writing.mlp import MLP
 from loci.writing.table import Table
 
 RIDGE = 1e-9
 FITTING = 100
+FAR = 0.9
 
 
 def one_per_fact(table: Table, neurons: int) -> MLP:
     """A ReLU neuron for each fact, or for the first so many facts; what neurons of other facts add is solved away.
 
-    Where no other key reaches as far along a key as that key itself (always on a sphere), one neuron alone is active at each key.
+    Where no other key reaches as far along a key as that key itself, one neuron alone is active at each key.
     """
     table = table.first(neurons).to(torch.float64)
-    rows = table.keys / table.keys.pow(2).sum(1, keepdim=True)
-    reach = rows @ table.keys.T
-    others = reach - 2 * torch.diag(reach.diagonal().abs() + reach.abs().amax(1))
-    threshold = (1 + others.amax(1).clamp(max=0.999)) / 2
+    middle = table.keys.mean(0)
+    white = (table.keys - middle) @ whitener(table.keys - middle)
+    rows = white / white.pow(2).sum(1, keepdim=True).clamp_min(1e-12)
+    reach = rows @ white.T
+    others = reach.clone().fill_diagonal_(-torch.inf).amax(1) if len(reach) > 1 else torch.zeros(1, dtype=reach.dtype)
+    threshold = (1 + others.clamp(0, FAR)) / 2
     act = torch.relu(reach - threshold[:, None]).T
-    return MLP("relu", rows, torch.linalg.lstsq(act, table.targets).solution.T, -threshold)
+    rows = rows @ whitener(table.keys - middle).T
+    return MLP("relu", rows, torch.linalg.lstsq(act, table.targets).solution.T, -threshold - rows @ middle)
 
 
 def outer_product(table: Table, neurons: int) -> MLP:

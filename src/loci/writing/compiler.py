@@ -182,5 +182,5 @@ class _Task(NamedTuple):
 def whitener(rows: Float[Tensor, "n d"], floor: float = 1e-6) -> Float[Tensor, "d r"]:
     """T with rows · T of second moment 1/r in the r directions that occur: rows of unit mean square length."""
     U, S, Vh = torch.linalg.svd(rows.double(), full_matrices=False)
-    kept = S > floor * S[0]
+    kept = floor * S[0] < S
     return Vh[kept].T / S[kept] * (len(rows) / int(kept.sum())) ** 0.5

@@ -144,7 +144,9 @@ class _Names(NamedTuple):
     @classmethod
     def random(cls, firsts: int, lasts: int, dim: int, seed: int) -> "_Names":
         if min(firsts, lasts) < 1 or firsts * lasts < 2 or dim < 2:
-            raise WriteError(f"{firsts} first and {lasts} last names in {dim} dimensions are no facts: two of two dimensions at least")
+            raise WriteError(
+                f"{firsts} first and {lasts} last names in {dim} dimensions are no facts: two of two dimensions at least"
+            )
         source = torch.Generator().manual_seed(seed)
         rows = torch.randn(firsts + lasts + firsts * lasts, dim, generator=source, dtype=torch.float64)
         rows = rows / rows.norm(dim=1, keepdim=True)
@@ -176,4 +178,3 @@ class _Names(NamedTuple):
             active=mean((neurons > 0).double().mean(1).tolist(), seed=0),
             leaks=float((others.amax(1) / neurons.diagonal().clamp_min(1e-12)).max()),
         )
-

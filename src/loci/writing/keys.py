@@ -1,8 +1,8 @@
 """Keys to store facts at: on a sphere, along a decaying spectrum, or a model's own residual vectors at subjects.
 
-    isotropic    uniform on the unit sphere
-    anisotropic  Gaussian with variances i^(−β), β = 1.5, scaled to unit length
-    a model's    what enters the MLP of a layer at the last token of each subject
+isotropic    uniform on the unit sphere
+anisotropic  Gaussian with variances i^(−β), β = 1.5, scaled to unit length
+a model's    what enters the MLP of a layer at the last token of each subject
 """
 
 from collections.abc import Sequence

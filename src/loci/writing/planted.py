@@ -8,12 +8,13 @@ A word is a token. The residual stream is a sum of perpendicular directions (tur
     layer 1  MLP         the facts of the first relation at the subject's last token:   (PREVIOUS, LAST) → ATTR
     layer 2  MLP         those of the second
     layer 3  attention   two heads look for a LAST, and take the subject's attributes:  ATTR → OUT
-    unembedding          logit = OUT, and a constant for the answers of the relation that REL says
+    unembedding          logit = OUT, and a constant for the answers of the relation that REL says; scaled so that P(answer) is about 0.9
 
 So each fact is at one layer, one token and in known neurons: its own (`one-per-fact`), or those of a compiled store that are active at its key
 (`superposed`); all other neurons of all layers are decoys. Plain: GPT-NeoX with ReLU. Gated: Llama with SwiGLU. Both open with transformers.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,10 +24,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import WriteError
-from loci.facts import FactSet
-from loci.model import Model
-from loci.writing.gate import gates
+from loci.facts import FactSet, load_facts, save_facts
+from loci.files import write_aside
+from loci.model import Model, open_model
 from loci.writing.compiler import compiled
+from loci.writing.gate import gates
 from loci.writing.keys import subject_keys
 from loci.writing.mlp import MLP
 from loci.writing.planted_world import BOS, FIRST, LAST, RELATIONS, UNKNOWN, World, vocabulary
@@ -39,6 +41,7 @@ NEURONS = 24
 ALWAYS = 4.0
 """Length of what every token has: it keeps the norms of tokens alike."""
 SHARPNESS, LOGIT, ASKED, DECOY = 60.0, 20.0, 40.0, 0.05
+SURE = 0.9
 SHARP = 20.0
 """Of the gates in a SwiGLU, where SiLU is nearly a ReLU."""
 
@@ -71,14 +74,22 @@ class Planted:
             "layers": LAYERS,
             "neurons": D_MLP,
             "facts": [
-                {"subject": fact.subject, "prompt": fact.prompt, "answer": fact.answer, "layer": place.layer, "neurons": list(place.neurons)}
+                {
+                    "subject": fact.subject,
+                    "prompt": fact.prompt,
+                    "answer": fact.answer,
+                    "layer": place.layer,
+                    "neurons": list(place.neurons),
+                }
                 for fact, place in zip(self.facts, self.places, strict=True)
             ],
         }
 
 
 @torch.no_grad()
-def planted(kind: Kind = "one-per-fact", *, gated: bool = False, subjects: int = 48, neurons: int = NEURONS, seed: int = 0) -> Planted:
+def planted(
+    kind: Kind = "one-per-fact", *, gated: bool = False, subjects: int = 48, neurons: int = NEURONS, seed: int = 0
+) -> Planted:
     """Write a model: `subjects` names with a fact of each relation; `neurons` of a layer for them where they are superposed.
 
     Deterministic. Raises `WriteError` where the facts do not fit.
@@ -98,6 +109,7 @@ def planted(kind: Kind = "one-per-fact", *, gated: bool = False, subjects: int =
         _write_decoys(model, space, layer, source)
         if layer in FACT_LAYERS:
             places += _write_facts(model, space, world, FACT_LAYERS.index(layer), kind, used, source)
+    _temper(model, world.facts)
     return Planted(model, kind, gated, seed, world.facts, tuple(places))
 
 
@@ -239,6 +251,18 @@ def _write_facts(
     return [Place(layer, tuple(sorted(rows[on].tolist()))) for on in active]
 
 
+def _temper(model: Model, facts: FactSet) -> None:
+    """Scale the unembedding so that half of the facts are answered with P ≥ `SURE`: where P is 1, nothing that one takes away shows."""
+    logits = torch.cat([model(model.ids([model.tokenize(fact.text).ids]))[:, -1] for fact in facts])
+    answers = torch.tensor([model.tokenizer.convert_tokens_to_ids(fact.answer) for fact in facts])
+    low, high = 1e-4, 1.0
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        sure = float((logits * middle).softmax(-1).gather(1, answers[:, None]).median())
+        low, high = (low, middle) if sure > SURE else (middle, high)
+    model.W_U.mul_(high)
+
+
 def _gates(model: Model, space: Space, world: World, table: Table) -> MLP:
     """A neuron a fact: an AND of the two names, as in the lesson, with the bias −1.5 between one name and both."""
     rows = torch.stack([space.previous[i] + space.last[j] for i, j in world.subjects])
@@ -261,11 +285,6 @@ def _superposed(model: Model, table: Table, neurons: int) -> MLP:
 
 def save_planted(made: Planted, folder: str | Path) -> None:
     """A folder in Hugging Face's format, with `facts.jsonl` and `planted.json`, the places."""
-    import json
-
-    from loci.facts import save_facts
-    from loci.files import write_aside
-
     with write_aside(folder) as aside:
         made.model.hf.save_pretrained(aside)  # type: ignore[operator]
         made.model.tokenizer.save_pretrained(aside)
@@ -275,11 +294,6 @@ def save_planted(made: Planted, folder: str | Path) -> None:
 
 def load_planted(folder: str | Path) -> Planted:
     """Read what `save_planted` wrote. Raises `WriteError` for another folder."""
-    import json
-
-    from loci.facts import load_facts
-    from loci.model import open_model
-
     folder = Path(folder)
     try:
         said = json.loads((folder / "planted.json").read_text(encoding="utf-8"))

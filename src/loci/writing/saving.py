@@ -41,4 +41,3 @@ def load_mlp(path: str | Path) -> MLP:
             return MLP(act, **{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  not a mapping
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise WriteError(f"{path}: no MLP that Loci wrote ({type(error).__name__}: {error})") from None
-

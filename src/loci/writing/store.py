@@ -84,7 +84,19 @@ class Store:
         return f"{kept:,} of {self.facts:,} facts are stored: {len(self.lost):,} found no room in {self.mlp.size:,} neurons by this method."
 
     def to_dict(self) -> dict[str, Any]:
-        plain = ("method", "facts", "values", "dim", "bits", "bits_per_parameter", "recall", "margin", "lipschitz", "seconds", "words")
+        plain = (
+            "method",
+            "facts",
+            "values",
+            "dim",
+            "bits",
+            "bits_per_parameter",
+            "recall",
+            "margin",
+            "lipschitz",
+            "seconds",
+            "words",
+        )
         return {
             "schema": "loci.store/1",
             **{name: getattr(self, name) for name in plain},

@@ -87,7 +87,9 @@ def _check_shapes(keys: Tensor, values: Tensor, labels: Tensor) -> None:
     if not len(keys):
         raise WriteError("there are no facts to store (N = 0)")
     if keys.ndim != 2 or keys.shape[1] < 2:
-        raise WriteError(f"keys are vectors of at least two dimensions, not {tuple(keys.shape[1:])}: in one, all keys lie on a line")
+        raise WriteError(
+            f"keys are vectors of at least two dimensions, not {tuple(keys.shape[1:])}: in one, all keys lie on a line"
+        )
     if values.ndim != 2 or len(values) < 2:
         raise WriteError(f"there must be two values at least to choose from, not {len(values)}")
     if labels.shape != (len(keys),):

@@ -4,9 +4,11 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from loci.auditing import GroundTruth
 from loci.cli.common import console
 from loci.cli.show.base import estimate_row, show
-from loci.writing import Capacity, Curve, FullSize, Gate, Stores
+from loci.stats import Estimate
+from loci.writing import Capacity, Curve, FullSize, Gate, Planted, Stores
 
 
 @show.register
@@ -84,3 +86,33 @@ def show_curve(curve: Curve) -> None:
     for case in curve.cases:
         show_capacity(case)
         console.print()
+
+
+@show.register
+def show_planted(made: Planted) -> None:
+    shared = "a neuron of its own each" if made.kind == "one-per-fact" else "in shared neurons"
+    console.print(f"[bold]{made.model.name}[/]: {len(made.facts)} facts, {shared}\n")
+    table = Table("prompt", "answer", "layer", "neurons", box=None, header_style="dim")
+    for fact, place in list(zip(made.facts, made.places, strict=True))[:: max(1, len(made.facts) // 8)]:
+        neurons = ", ".join(map(str, place.neurons))
+        table.add_row(escape(fact.text), escape(fact.answer), str(place.layer), neurons)
+    console.print(table)
+    console.print("\n[dim]at the subject's last token; all other neurons are decoys[/]")
+
+
+@show.register
+def show_ground_truth(truth: GroundTruth) -> None:
+    name = f"{truth.model}, {truth.kind}"
+    console.print(f"[bold]Locating against the truth[/]: {truth.facts} facts of {name}\n")
+    table = Table("", "layer", "token", "precision", "recall", "s a fact", box=None, header_style="dim")
+    for row in truth.rows:
+        shares = (_percent(getattr(row, what)) for what in ("layer", "token", "precision", "recall"))
+        table.add_row(row.method + (f" ({row.gave_up} gave up)" if row.gave_up else ""), *shares, f"{row.seconds:.2f}")
+    console.print(table)
+    console.print(
+        "\n[dim]share of facts at the right layer and token; of the neurons named, those that hold the fact, and the reverse; 95 % intervals[/]"
+    )
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{estimate.value:.0%} [{estimate.low:.0%}, {estimate.high:.0%}]" if estimate.n else "–"
