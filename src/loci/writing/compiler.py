@@ -45,7 +45,7 @@ class Effort:
     history: int = 50
     seed: int = 0
     """Of the start."""
-    rounds: int = 12
+    rounds: int = 40
     """Of more steps in which facts that are still lost weigh more."""
 
 
@@ -181,6 +181,6 @@ class _Task(NamedTuple):
 
 def whitener(rows: Float[Tensor, "n d"], floor: float = 1e-6) -> Float[Tensor, "d r"]:
     """T with rows · T of second moment 1/r in the r directions that occur: rows of unit mean square length."""
-    U, S, Vh = torch.linalg.svd(rows.double(), full_matrices=False)
+    _, S, Vh = torch.linalg.svd(rows.double(), full_matrices=False)
     kept = floor * S[0] < S
     return Vh[kept].T / S[kept] * (len(rows) / int(kept.sum())) ** 0.5

@@ -111,7 +111,7 @@ def gate(cosine: float = 0.1, *, many: Sequence[tuple[int, int, int]] = MANY, se
 def step(title: str, act: str, cosine: float, bias: float) -> Step:
     """The truth table of one gate, run as an MLP."""
     M, J, *written = directions(cosine)
-    mlp = gates((M + J)[None], sum(written)[None], bias, act)  # type: ignore[index]
+    mlp = gates((M + J)[None], sum(written)[None], bias, act)
     names = torch.tensor(list(NAMES.values()), dtype=torch.float64) @ torch.stack([M, J])
     pre, neurons, change = mlp.pre(names), mlp.neurons(names), mlp(names)
     writes = (change @ torch.stack(written).T).tolist()

@@ -170,7 +170,7 @@ def _blank(gated: bool) -> Model:
     if gated:
         hf = LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=HEADS, mlp_bias=True))
     else:
-        hf = GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, hidden_act="relu", use_parallel_residual=False, rotary_pct=1.0))
+        hf = GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, hidden_act="relu", use_parallel_residual=False, **{"rotary_pct": 1.0}))
     for name, parameter in hf.named_parameters():
         if "norm" not in name:
             parameter.zero_()

@@ -32,7 +32,7 @@ def adam(
         if bool((scores.detach().argmax(1) == table.labels).all()):
             break
         solver.zero_grad()
-        functional.cross_entropy(scores, table.labels).backward()  # type: ignore[no-untyped-call]
+        functional.cross_entropy(scores, table.labels).backward()
         solver.step()
         progress(1, steps)
     return unit_margin(table, MLP(act, **params).map(torch.Tensor.detach))
