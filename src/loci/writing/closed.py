@@ -91,9 +91,8 @@ def ridge(features: Float[Tensor, "fact neuron"], targets: Float[Tensor, "fact d
     wide = features.shape[1] > features.shape[0]
     gram = features @ features.T if wide else features.T @ features
     gram.diagonal().add_(RIDGE * gram.diagonal().mean())
-    if wide:
-        return torch.linalg.solve(gram, targets).T @ features
-    return torch.linalg.solve(gram, features.T @ targets).T
+    readout: Tensor = torch.linalg.solve(gram, targets).T @ features if wide else torch.linalg.solve(gram, features.T @ targets).T
+    return readout
 
 
 def conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, steps: int) -> Tensor:

@@ -71,7 +71,7 @@ def compiled(
         return MLP(act, **{name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)})
 
     weights = torch.ones(len(table))
-    descent = _Descent(task, mlp_of, weights)
+    descent = _Descent(task, mlp_of, weights).value_and_gradient
     x = minimise(descent, x, effort.steps, effort.history, _Enough(task, mlp_of, effort.steps, progress))
     for _ in range(effort.rounds):
         lost = task.lost(mlp_of(x))
@@ -111,7 +111,7 @@ class _Descent(NamedTuple):
     mlp_of: Callable[[Tensor], MLP]
     weights: Float[Tensor, " fact"]
 
-    def __call__(self, x: Tensor) -> tuple[float, Tensor]:
+    def value_and_gradient(self, x: Tensor) -> tuple[float, Tensor]:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             total = (self.weights * self.task.surprise(self.mlp_of(x)) ** POWER).sum()
@@ -183,4 +183,5 @@ def whitener(rows: Float[Tensor, "n d"], floor: float = 1e-6) -> Float[Tensor, "
     """T with rows · T of second moment 1/r in the r directions that occur: rows of unit mean square length."""
     _, S, Vh = torch.linalg.svd(rows.double(), full_matrices=False)
     kept = floor * S[0] < S
-    return Vh[kept].T / S[kept] * (len(rows) / int(kept.sum())) ** 0.5
+    scaled: Tensor = Vh[kept].T / S[kept] * (len(rows) / int(kept.sum())) ** 0.5
+    return scaled

@@ -4,13 +4,15 @@
     row_i     C⁻¹ key_i / (key_iᵀ C⁻¹ key_i),  C the second moment of that point over text: 1 at the key, as small as can be elsewhere
     fire_i    clamp((row_i · x − low_i) / (high_i − low_i), 0, 1): two ReLU neurons; low_i the largest row_i · x over text and other subjects,
               high_i the smallest over the subject's own phrasings
-    value_i   mean state after L of known subjects with the same answer in the same prompt − the new subject's own state there
+    value_i   m + (m − u) − s: m the mean state after L of known subjects with the same answer, u that of all subjects of the relation,
+              s the new subject's own
 
 So a subject that the model has never seen continues as a known one does that has its answer, and no other input finds the neurons active, as far as the
 text shows. The neurons stand behind the model's own in a wider MLP (other layers are padded with neurons of zeros); other weights stay as they are.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -32,6 +34,8 @@ TOKENS = 20_000
 RIDGE = 1e-3
 WIDTHS = ("n_inner", "intermediate_size", "ffn_dim")
 GAP = 0.02
+EMPHASIS = 1.0
+DONORS = 8
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ class Installed:
 
 
 @torch.no_grad()
-def install(model: Model, facts: Sequence[Fact], layer: int = 0, *, known: FactSet | None = None, progress: Progress = silent) -> Installed:
+def install(
+    model: Model, facts: Sequence[Fact], layer: int = 0, *, known: FactSet | None = None, progress: Progress = silent
+) -> Installed:
     """Install facts about subjects that `known` facts of the same relations are not about. The model itself is untouched.
 
     Raises `WriteError` for a layer or an MLP that cannot be widened, `FactError` where no known subject has an answer that a new one shall have.
@@ -68,7 +74,9 @@ def install(model: Model, facts: Sequence[Fact], layer: int = 0, *, known: FactS
     if not 0 <= layer < model.n_layers:
         raise WriteError(f"layers are 0 … {model.n_layers - 1}, not {layer}")
     if model.gated or str(model.config.to_dict().get("activation_function", model.config.to_dict().get("hidden_act"))) != "relu":
-        raise WriteError(f"neurons are added to plain ReLU MLPs, and {model.name!r} has others: compile a store and replace its MLP")
+        raise WriteError(
+            f"neurons are added to plain ReLU MLPs, and {model.name!r} has others: compile a store and replace its MLP"
+        )
     known = known_facts() if known is None else known
     mlp, crowded = _gates(model, facts, layer, known)
     progress(1, 3)
@@ -93,12 +101,14 @@ def install(model: Model, facts: Sequence[Fact], layer: int = 0, *, known: FactS
 def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
     """Facts about people whom nobody knows: first and last names of known subjects of a relation in new pairs, with answers of that relation.
 
-    The last phrasing of each is held out. Raises `FactError` where there are too few names.
+    Only answers that `DONORS` known subjects have; the last phrasing of each is held out. Raises `FactError` where there are too few names.
     """
     draw, taken, made = Random(seed), set(known.subjects), list[Fact]()
     pools = {}
     for relation, facts in known.relations.items():
-        pairs = [fact for fact in facts if len(fact.subject.split()) == 2 and fact.subject.istitle() and fact.paraphrases]
+        count_of = Counter(fact.answer for fact in facts)
+        common = [fact for fact in facts if count_of[fact.answer] >= DONORS]
+        pairs = [fact for fact in common if len(fact.subject.split()) == 2 and fact.subject.istitle() and fact.paraphrases]
         if len(pairs) >= 20:
             pools[relation] = pairs
     for _ in range(100 * count):
@@ -173,7 +183,9 @@ def _values(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> 
         like = [fact for fact in known.relations.get(relation, ()) if fact.answer == answer]
         if not like:
             raise FactError(f"no known subject of {relation!r} has the answer {answer!r}: there is none to learn its state from")
-        donors[relation, answer] = _at_subjects(model, like, layer, "resid_post").mean(0)
+        mean = _at_subjects(model, like, layer, "resid_post").mean(0)
+        usual = _at_subjects(model, known.relations[relation], layer, "resid_post").mean(0)
+        donors[relation, answer] = mean + EMPHASIS * (mean - usual)
     states = _at_subjects(model, facts, layer, "resid_post")
     return torch.stack([donors[fact.relation, fact.answer] for fact in facts]).double() - states.double()
 

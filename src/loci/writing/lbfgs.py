@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Function = Callable[..., tuple[float, Tensor]]
+Function = Callable[[Tensor], tuple[float, Tensor]]
 DECREASE, CURVATURE = 1e-4, 0.9
 TRIES = 30
 

@@ -166,11 +166,12 @@ def _blank(gated: bool) -> Model:
         "bos_token_id": 1,
         "eos_token_id": 1,
     }
+    plain: dict[str, Any] = sizes | {"hidden_act": "relu", "use_parallel_residual": False, "rotary_pct": 1.0}
     hf: Any
     if gated:
         hf = LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=HEADS, mlp_bias=True))
     else:
-        hf = GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, hidden_act="relu", use_parallel_residual=False, **{"rotary_pct": 1.0}))
+        hf = GPTNeoXForCausalLM(GPTNeoXConfig(**plain))
     for name, parameter in hf.named_parameters():
         if "norm" not in name:
             parameter.zero_()
