@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.opening import Opening, opens
 from loci.errors import WriteError
 
 if TYPE_CHECKING:
@@ -156,6 +157,44 @@ def planted(
 
     with bar("locating") as progress:
         result = score_locators(made, count=count, seed=seed, progress=progress)
+    finish(result, out, json)
+
+
+@app.command("install")
+@opens()
+def install(
+    facts: FACTS = None,
+    count: Annotated[int, typer.Option(help="without --facts: so many facts about people whom nobody knows")] = 200,
+    layer: Annotated[int, typer.Option("--layer", "-l", help="whose MLP gets the neurons")] = 1,
+    save: Annotated[Path | None, typer.Option(help="write the wider model to this folder")] = None,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """New facts into a model, by neurons added to one MLP, without gradients.
+
+    Examples:
+
+        loci write install --count 50
+
+        loci write install --facts new.csv --layer 1 --save wider
+    """
+    from loci.facts import known_facts, load_facts
+    from loci.files import write_aside
+    from loci.writing import install as make
+    from loci.writing import new_facts
+
+    check_out(out)
+    wanted = list(load_facts(facts)) if facts else new_facts(known_facts(), count, seed)
+    opened = opening.open()
+    with bar("installing") as progress:
+        result = make(opened, wanted, layer, progress=progress)
+    if save is not None:
+        with write_aside(save) as aside:
+            result.model.hf.save_pretrained(aside)  # type: ignore[operator]
+            result.model.tokenizer.save_pretrained(aside)
     finish(result, out, json)
 
 

@@ -4,6 +4,7 @@ from loci.writing.capacity import Capacity, Curve, Need, capacity
 from loci.writing.compiler import Effort, compiled
 from loci.writing.full_size import SIZES, FullSize, full_size
 from loci.writing.gate import Gate, gate
+from loci.writing.install import Installed, install, new_facts, widened
 from loci.writing.keys import GEOMETRIES, case, subject_case
 from loci.writing.mlp import ACTIVATIONS, MLP
 from loci.writing.planted import Place, Planted, load_planted, planted, save_planted
@@ -23,6 +24,7 @@ __all__ = [
     "Effort",
     "FullSize",
     "Gate",
+    "Installed",
     "Need",
     "Place",
     "Planted",
@@ -35,9 +37,11 @@ __all__ = [
     "compiled",
     "full_size",
     "gate",
+    "install",
     "load_mlp",
     "load_planted",
     "load_table",
+    "new_facts",
     "planted",
     "save_mlp",
     "save_planted",
@@ -45,4 +49,5 @@ __all__ = [
     "stores",
     "subject_case",
     "vectors",
+    "widened",
 ]

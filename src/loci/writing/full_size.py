@@ -133,8 +133,9 @@ class _Block:
 
 def signs(rows: int, dim: int, source: torch.Generator) -> Float[Tensor, "row d"]:
     """Random signs / √d: unit vectors that are nearly perpendicular, and stay so in bfloat16."""
-    drawn: Tensor = torch.randint(0, 2, (rows, dim), generator=source, dtype=torch.int8) * 2 - 1
-    return drawn.to(torch.bfloat16) / dim**0.5
+    drawn = torch.randint(0, 2, (rows, dim), generator=source, dtype=torch.int8) * 2 - 1
+    units: Tensor = drawn.to(torch.bfloat16) / dim**0.5
+    return units
 
 
 def peak_bytes() -> int:

@@ -8,7 +8,7 @@ from loci.auditing import GroundTruth
 from loci.cli.common import console
 from loci.cli.show.base import estimate_row, show
 from loci.stats import Estimate
-from loci.writing import Capacity, Curve, FullSize, Gate, Planted, Stores
+from loci.writing import Capacity, Curve, FullSize, Gate, Installed, Planted, Stores
 
 
 @show.register
@@ -116,3 +116,17 @@ def show_ground_truth(truth: GroundTruth) -> None:
 
 def _percent(estimate: Estimate) -> str:
     return f"{estimate.value:.0%} [{estimate.low:.0%}, {estimate.high:.0%}]" if estimate.n else "–"
+
+
+@show.register
+def show_installed(made: Installed) -> None:
+    console.print(
+        f"[bold]{len(made.facts)} new facts[/] in {made.neurons} neurons added to layer {made.layer} of {escape(made.model.name)}\n"
+    )
+    table = Table("", "value", "95 %", "n", box=None, header_style="dim")
+    estimate_row(table, "new facts answered", made.recall)
+    estimate_row(table, "on held-out phrasings", made.held_out)
+    estimate_row(table, "other facts kept", made.kept)
+    console.print(table)
+    if made.crowded:
+        console.print(f"\n[dim]{made.crowded} subjects are not kept apart from text or from each other at this layer[/]")
