@@ -11,7 +11,7 @@
 
 Why squares: plain cross-entropy is content with a balance in which a third of the facts is lost (at 2.2 bits a parameter it converges there);
 squared, those that are behind weigh more, and their last ones are got. Higher powers are worse again, as the start is then all there is.
-Facts per parameter end where descent does: see `capacity`. Cost: (facts × values × neurons) multiplications an evaluation, two thousand at most.
+Facts per parameter end where descent does: see `capacity`. Cost: (facts × values × neurons) multiplications an evaluation, three thousand at most, and four thousand more where few facts are left.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ FEW = 0.1
 class Effort:
     """How long the compiler tries."""
 
-    steps: int = 2000
+    steps: int = 3000
     """L-BFGS steps at most."""
     history: int = 50
     seed: int = 0

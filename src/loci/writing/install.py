@@ -4,7 +4,7 @@
     row_i     C⁻¹ key_i / (key_iᵀ C⁻¹ key_i),  C the second moment of that point over text: 1 at the key, as small as can be elsewhere
     fire_i    clamp((row_i · x − low_i) / (high_i − low_i), 0, 1): two ReLU neurons; low_i the largest row_i · x over text and other subjects,
               high_i the smallest over the subject's own phrasings
-    value_i   m + (m − u) − s: m the mean state after L of known subjects with the same answer, u that of all subjects of the relation,
+    value_i   m + 3 (m − u) − s: m the mean state after L of known subjects with the same answer, u that of all subjects of the relation,
               s the new subject's own
 
 So a subject that the model has never seen continues as a known one does that has its answer, and no other input finds the neurons active, as far as the
@@ -34,7 +34,7 @@ TOKENS = 20_000
 RIDGE = 1e-3
 WIDTHS = ("n_inner", "intermediate_size", "ffn_dim")
 GAP = 0.02
-EMPHASIS = 1.0
+EMPHASIS = 3.0
 DONORS = 8
 
 
@@ -63,7 +63,7 @@ class Installed:
 
 @torch.no_grad()
 def install(
-    model: Model, facts: Sequence[Fact], layer: int = 0, *, known: FactSet | None = None, progress: Progress = silent
+    model: Model, facts: Sequence[Fact], layer: int = 1, *, known: FactSet | None = None, progress: Progress = silent
 ) -> Installed:
     """Install facts about subjects that `known` facts of the same relations are not about. The model itself is untouched.
 
