@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import loci
-from loci.auditing import counterfactuals, sweep
+from loci.auditing import counterfactuals, score_locators, sweep
 from loci.facts import corpus
 from loci.figures import save
 from loci.locating import attribute, knowledge_neurons, lens, locate, lookup, probe, routes, trace, trace_neurons
@@ -18,6 +18,7 @@ from loci.reading.concepts import concept
 from loci.reading.directions import directions
 from loci.reading.sparsity import sparsity
 from loci.survey import sample_text
+from loci.writing import Curve, capacity, case, gate, planted
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 KINDS = ("state", "state-without-mlp", "state-without-attn")
@@ -37,6 +38,9 @@ def main() -> None:
         "probe": lambda: probe(model, [f for f in world if f.relation == "athlete_sport"]),
         "lookup": lambda: lookup(model, world, "athlete_sport"),
         "routes": lambda: routes(model, world.sample(50, seed=0)),
+        "gate": gate,
+        "capacity": lambda: Curve(tuple(capacity(case(32, facts)) for facts in (128, 256, 512))),
+        "ground-truth": lambda: score_locators(planted("superposed")),
         "sweep": lambda: sweep(model, counterfactuals(world, 10, 0)),
         "atlas": lambda: atlas(model),
         "memories": lambda: memories(model, sample_text(model, 50_000)),

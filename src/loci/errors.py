@@ -23,3 +23,7 @@ class EditError(LociError):
 
 class OutputError(LociError):
     """A result that cannot be written where it should go."""
+
+
+class WriteError(LociError):
+    """Facts that no MLP can store as asked, or an MLP that cannot be made."""

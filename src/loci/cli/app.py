@@ -28,12 +28,13 @@ from loci.cli import (
     sparsity,
     sweep,
     trace,
+    write,
 )
 from loci.errors import LociError
 
 app = typer.Typer(
     name="loci",
-    help="Find, read, edit and audit the facts that a language model keeps in its weights.",
+    help="Find, read, write, edit and audit the facts that a language model keeps in its weights.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -65,6 +66,7 @@ for verb in (
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(patch.app, name="patch")
 app.add_typer(atlas.app, name="atlas")
+app.add_typer(write.app, name="write")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
-from loci.auditing import Recall, Scorecard, Sweep
+from loci.auditing import GroundTruth, Recall, Scorecard, Sweep
 from loci.auditing.forensics import Alone, Forensics
 from loci.errors import OutputError
 from loci.figures.atlas import atlas_figure
@@ -31,6 +31,7 @@ from loci.figures.sweep import sweep_figure
 from loci.figures.tables import write_parquet
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
 from loci.figures.updates import updates_figure
+from loci.figures.writing import capacity_figure, curve_figure, gate_figure, stores_figure, truth_figure
 from loci.files import write_aside
 from loci.locating import (
     Attribution,
@@ -56,6 +57,7 @@ from loci.reading.concepts import Concepts
 from loci.reading.directions import Directions
 from loci.reading.sparsity import Sparsity
 from loci.reading.steering import Steered
+from loci.writing import Capacity, Curve, Gate, Stores
 
 IMAGES = (".png", ".svg")
 
@@ -95,6 +97,11 @@ plot.register(Sweep, sweep_figure)
 plot.register(Forensics, forensics_figure)
 plot.register(Alone, alone_figure)
 plot.register(Census, census_figure)
+plot.register(Gate, gate_figure)
+plot.register(Stores, stores_figure)
+plot.register(Capacity, capacity_figure)
+plot.register(Curve, curve_figure)
+plot.register(GroundTruth, truth_figure)
 
 
 def save(result: Any, path: str | Path) -> None:

@@ -1,0 +1,203 @@
+"""Methods of locating against the truth: a planted model, whose facts have known places.
+
+    layer, token     share of facts for which the method points at the planted one
+    precision        share of the neurons it names that hold the fact          recall     share of those that hold it that it names
+
+A method that only ranks neurons names as many as there are: then precision and recall are one number. Chance is what random neurons of all layers get.
+Any callable of the form (model, fact) → Guess is a method; it need not be Loci's:
+
+    made = loci.writing.planted("superposed")
+    def mine(model, fact): return Guess(layer=1, token=2, neurons=((1, 17), (1, 3)))
+    print(score_locators(made, {"mine": mine}))
+
+What a method does not say (None, no neurons) is not scored; a fact at which it gives up (`FactError`) counts as wrong in all that it says elsewhere.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, NamedTuple, Protocol
+
+from loci.errors import FactError
+from loci.facts import Fact
+from loci.locating import attribute, knowledge_neurons, lens, neurons, trace, trace_neurons
+from loci.locating.routes import losses
+from loci.model import Model
+from loci.progress import Progress, silent
+from loci.stats import Estimate, mean, share
+from loci.writing.planted import Place, Planted
+
+Neuron = tuple[int, int]
+RANKED = 64
+
+
+class Guess(NamedTuple):
+    """Where a method sees a fact."""
+
+    layer: int | None = None
+    token: int | None = None
+    neurons: tuple[Neuron, ...] = ()
+    """(layer, neuron), the likeliest first."""
+    chosen: bool = False
+    """Whether exactly these are meant, and not so many of a ranking as there are to be found."""
+
+
+class Locator(Protocol):
+    """A method of locating."""
+
+    def __call__(self, model: Model, fact: Fact, /) -> Guess: ...
+
+
+class Score(NamedTuple):
+    """How near a method comes. No value where it says nothing of the kind."""
+
+    method: str
+    layer: Estimate
+    token: Estimate
+    precision: Estimate
+    recall: Estimate
+    gave_up: int
+    """Facts at which it raised `FactError`."""
+    seconds: float
+    """Of one fact, on the average."""
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The scores of several methods on one planted model."""
+
+    model: str
+    kind: str
+    gated: bool
+    facts: int
+    rows: tuple[Score, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("model", "kind", "gated", "facts")}
+        rows = [{k: v.to_dict() if isinstance(v, Estimate) else v for k, v in row._asdict().items()} for row in self.rows]
+        return {"schema": "loci.ground_truth/1", **plain, "rows": rows}
+
+
+def score_locators(
+    made: Planted,
+    methods: Mapping[str, Locator] | None = None,
+    *,
+    count: int = 20,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> GroundTruth:
+    """Ask each method for `count` of the planted facts. Cost: that of the methods."""
+    methods = locators() if methods is None else methods
+    drawn = Random(seed).sample(range(len(made.facts)), min(count, len(made.facts)))
+    rows = []
+    for name, method in methods.items():
+        rows.append(_score(name, method, made, drawn, lambda: progress(1, len(methods) * len(drawn))))
+    return GroundTruth(made.model.name, made.kind, made.gated, len(drawn), tuple(rows))
+
+
+def _score(name: str, method: Locator, made: Planted, drawn: Sequence[int], done: Any) -> Score:
+    started, guesses = time.perf_counter(), list[tuple[Guess | None, Fact, Place]]()
+    for index in drawn:
+        fact, place = made.facts[index], made.places[index]
+        try:
+            guesses.append((method(made.model, fact), fact, place))
+        except FactError:
+            guesses.append((None, fact, place))
+        done()
+    seconds = (time.perf_counter() - started) / len(drawn)
+    given = [guess for guess, _, _ in guesses if guess is not None]
+    says = {what: any(getattr(guess, what) not in (None, ()) for guess in given) for what in ("layer", "token", "neurons")}
+    layers = [float(guess is not None and guess.layer == place.layer) for guess, _, place in guesses]
+    tokens = [float(guess is not None and guess.token == last_token(made.model, fact)) for guess, fact, _ in guesses]
+    named = [_named(guess, place) for guess, _, place in guesses]
+    return Score(
+        name,
+        share(layers if says["layer"] else []),
+        share(tokens if says["token"] else []),
+        mean([precision for precision, _ in named] if says["neurons"] else []),
+        mean([recall for _, recall in named] if says["neurons"] else []),
+        gave_up=len(guesses) - len(given),
+        seconds=seconds,
+    )
+
+
+def last_token(model: Model, fact: Fact) -> int:
+    """The position of the subject's last token in its prompt: where planted facts are."""
+    return model.tokenize(fact.text).span(fact.subject_span)[1] - 1
+
+
+def _named(guess: Guess | None, place: Place) -> tuple[float, float]:
+    """Precision and recall of the neurons of one guess."""
+    if guess is None or not guess.neurons:
+        return 0.0, 0.0
+    truth = {(place.layer, neuron) for neuron in place.neurons}
+    named = guess.neurons if guess.chosen else guess.neurons[: len(truth)]
+    hits = len(truth.intersection(named))
+    return hits / len(named), hits / len(truth)
+
+
+def locators(samples: int = 10) -> dict[str, Locator]:
+    """Loci's own methods, and chance."""
+    return {
+        "trace: state": lambda model, fact: _traced(model, fact, "state", samples),
+        "trace: MLP": lambda model, fact: _traced(model, fact, "mlp", samples),
+        "trace: single neurons": lambda model, fact: _single(model, fact, samples),
+        "estimate: gradient": lambda model, fact: _estimated(model, fact, "gradient", samples),
+        "estimate: integrated": lambda model, fact: _estimated(model, fact, "integrated", samples),
+        "neurons: corrupted": lambda model, fact: _attributed(model, fact, "corrupted", samples),
+        "neurons: zero": lambda model, fact: _attributed(model, fact, "zero", samples),
+        "knowledge neurons": _knowledge,
+        "routes: MLPs cut": _cut,
+        "lens: direct contribution": _lens,
+        "chance": _chance,
+    }
+
+
+def _traced(model: Model, fact: Fact, kind: Any, samples: int) -> Guess:
+    layer, token, _ = trace(model, fact, kinds=(kind,), samples=samples).peak(kind)
+    return Guess(layer, token)
+
+
+def _single(model: Model, fact: Fact, samples: int) -> Guess:
+    """Trace MLPs, then the neurons of the one found."""
+    where = _traced(model, fact, "mlp", samples)
+    assert where.layer is not None
+    found = trace_neurons(model, fact, where.layer, where.token, samples=samples).top(RANKED)
+    return where._replace(neurons=tuple((where.layer, neuron) for neuron, _ in found))
+
+
+def _estimated(model: Model, fact: Fact, method: Any, samples: int) -> Guess:
+    grid = attribute(model, fact, method=method, compare=False, samples=samples).grids["mlp"]
+    layer, token = divmod(int(grid.argmax()), grid.shape[1])
+    return Guess(layer, token)
+
+
+def _attributed(model: Model, fact: Fact, baseline: Any, samples: int) -> Guess:
+    found = neurons(model, fact, baseline=baseline, samples=samples)
+    ranked = tuple((layer, neuron) for layer, neuron, _ in found.top(RANKED))
+    return Guess(int(found.scores.sum(1).argmax()), neurons=ranked)
+
+
+def _knowledge(model: Model, fact: Fact) -> Guess:
+    cells = knowledge_neurons(model, fact, controls=1).cells
+    by_layer: dict[int, float] = {}
+    for layer, _, score in cells:
+        by_layer[layer] = by_layer.get(layer, 0.0) + score
+    return Guess(max(by_layer, key=by_layer.__getitem__), neurons=tuple((i, j) for i, j, _ in cells), chosen=True)
+
+
+def _cut(model: Model, fact: Fact) -> Guess:
+    cut = losses(model, fact)["mlp"]
+    return Guess(max(range(len(cut)), key=cut.__getitem__))
+
+
+def _lens(model: Model, fact: Fact) -> Guess:
+    return Guess(max(lens(model, fact.text, fact.answer).layers, key=lambda rung: rung.mlp).layer)
+
+
+def _chance(model: Model, fact: Fact) -> Guess:
+    """A place drawn at random."""
+    draw = Random(fact.text)
+    places = [(draw.randrange(model.n_layers), draw.randrange(model.d_mlp)) for _ in range(RANKED)]
+    return Guess(places[0][0], draw.randrange(len(model.tokenize(fact.text))), tuple(places))

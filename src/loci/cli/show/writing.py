@@ -1,0 +1,132 @@
+"""Facts written into MLPs, on a terminal."""
+
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from loci.auditing import GroundTruth
+from loci.cli.common import console
+from loci.cli.show.base import estimate_row, show
+from loci.stats import Estimate
+from loci.writing import Capacity, Curve, FullSize, Gate, Installed, Planted, Stores
+
+
+@show.register
+def show_gate(gate: Gate) -> None:
+    for step in gate.steps:
+        console.print(f"[bold]{escape(step.title)}[/] [dim]{step.act}, bias {step.bias:+.2f}[/]")
+        table = Table("", "M·E", "J·E", "row·E + bias", "neuron", *step.cases[0].writes, box=None, header_style="dim")
+        for case in step.cases:
+            writes = (f"{value:+.2f}" for value in case.writes.values())
+            table.add_row(case.name, str(case.first), str(case.last), f"{case.pre:+.2f}", f"{case.neuron:+.2f}", *writes)
+        console.print(table)
+        console.print("[dim]an AND: only the full name writes[/]\n" if step.clean else "[dim]no clean AND[/]\n")
+    for many in gate.many:
+        console.print(
+            f"{many.facts} facts, one neuron each, in {many.dim} dimensions (largest cosine of two names {many.cosine:.2f}), bias {many.bias:+.2f}: "
+            f"recall {many.recall.value:.1%}, {many.active.value:.2%} of the neurons active, largest leak {many.leaks:.2f}"
+        )
+    console.print("\n[dim]An existence proof: real models do not store facts one a neuron. Ask yours: loci lookup RELATION[/]")
+
+
+@show.register
+def show_full_size(block: FullSize) -> None:
+    console.print(f"[bold]{block.facts:,} facts, one a neuron[/] · {block.size}: {block.facts:,} × {block.d_model:,}, bfloat16\n")
+    table = Table("", "value", "95 %", "n", box=None, header_style="dim")
+    estimate_row(table, "full names answered", block.recall)
+    estimate_row(table, "first names alone that open a gate", block.single)
+    console.print(table)
+    console.print(
+        f"\n{block.active.value:.5%} of the neurons are active at a name; only those are read in the down projection\n"
+        f"built in {block.build_seconds:.1f} s, asked in {block.seconds:.1f} s; weights {decimal(block.weights_bytes)}, "
+        f"the process at most {decimal(block.peak_bytes)}"
+    )
+
+
+@show.register
+def show_stores(found: Stores) -> None:
+    first = found.stores[0]
+    console.print(f"[bold]{first.facts:,} facts, {found.neurons} neurons[/] · {first.dim} dimensions, {first.values:,} values\n")
+    noises = (f"noise {size:g}" for size in first.noise)
+    table = Table(
+        "", "recall", *noises, "smallest margin", "Lipschitz ≥", "bits/parameter", "seconds", box=None, header_style="dim"
+    )
+    for store in found.stores:
+        table.add_row(
+            f"[bold]{store.method}[/]" if store is found.best else store.method,
+            f"{store.recall:.1%}",
+            *(f"{estimate.value:.1%}" for estimate in store.noise.values()),
+            f"{store.margin:.3g}",
+            f"{store.lipschitz:.3g}",
+            f"{store.bits_per_parameter:.3f}",
+            f"{store.seconds:.2f}",
+        )
+    console.print(table)
+    console.print(f"\n{found.best.method}: {found.best.words}")
+
+
+@show.register
+def show_capacity(found: Capacity) -> None:
+    console.print(f"[bold]{found.facts:,} facts in {found.dim} dimensions[/]: fewest neurons that hold them all\n")
+    table = Table("", "neurons", "parameters", "bits/parameter", "recall", "seconds", box=None, header_style="dim")
+    for row in found.rows:
+        table.add_row(
+            row.method,
+            f"{row.neurons:,}" if row.recall == 1 else f"> {row.neurons:,}",
+            f"{row.parameters:,}",
+            f"{row.bits_per_parameter:.3f}",
+            f"{row.recall:.1%}",
+            f"{row.seconds:.2f}",
+        )
+    console.print(table)
+
+
+@show.register
+def show_curve(curve: Curve) -> None:
+    for case in curve.cases:
+        show_capacity(case)
+        console.print()
+
+
+@show.register
+def show_planted(made: Planted) -> None:
+    shared = "a neuron of its own each" if made.kind == "one-per-fact" else "in shared neurons"
+    console.print(f"[bold]{made.model.name}[/]: {len(made.facts)} facts, {shared}\n")
+    table = Table("prompt", "answer", "layer", "neurons", box=None, header_style="dim")
+    for fact, place in list(zip(made.facts, made.places, strict=True))[:: max(1, len(made.facts) // 8)]:
+        neurons = ", ".join(map(str, place.neurons))
+        table.add_row(escape(fact.text), escape(fact.answer), str(place.layer), neurons)
+    console.print(table)
+    console.print("\n[dim]at the subject's last token; all other neurons are decoys[/]")
+
+
+@show.register
+def show_ground_truth(truth: GroundTruth) -> None:
+    name = f"{truth.model}, {truth.kind}"
+    console.print(f"[bold]Locating against the truth[/]: {truth.facts} facts of {name}\n")
+    table = Table("", "layer", "token", "precision", "recall", "s a fact", box=None, header_style="dim")
+    for row in truth.rows:
+        shares = (_percent(getattr(row, what)) for what in ("layer", "token", "precision", "recall"))
+        table.add_row(row.method + (f" ({row.gave_up} gave up)" if row.gave_up else ""), *shares, f"{row.seconds:.2f}")
+    console.print(table)
+    console.print(
+        "\n[dim]share of facts at the right layer and token; of the neurons named, those that hold the fact, and the reverse; 95 % intervals[/]"
+    )
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{estimate.value:.0%} [{estimate.low:.0%}, {estimate.high:.0%}]" if estimate.n else "–"
+
+
+@show.register
+def show_installed(made: Installed) -> None:
+    console.print(
+        f"[bold]{len(made.facts)} new facts[/] in {made.neurons} neurons added to layer {made.layer} of {escape(made.model.name)}\n"
+    )
+    table = Table("", "value", "95 %", "n", box=None, header_style="dim")
+    estimate_row(table, "new facts answered", made.recall)
+    estimate_row(table, "on held-out phrasings", made.held_out)
+    estimate_row(table, "other facts kept", made.kept)
+    console.print(table)
+    if made.crowded:
+        console.print(f"\n[dim]{made.crowded} subjects are not kept apart from text or from each other at this layer[/]")

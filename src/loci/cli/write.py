@@ -1,0 +1,212 @@
+"""loci write: facts put into MLPs without training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.opening import Opening, opens
+from loci.errors import WriteError
+
+if TYPE_CHECKING:
+    from loci.writing import Table
+
+app = typer.Typer(help="Facts put into an MLP without training, up to its capacity.", no_args_is_help=True)
+DIM = Annotated[int, typer.Option("--dim", "-d", help="dimensions of keys and values")]
+GEOMETRY = Annotated[str, typer.Option(help="keys: isotropic or anisotropic")]
+METHOD = Annotated[list[str] | None, typer.Option("--method", help="a method; may be said again")]
+
+
+@app.command("gate")
+def gate(
+    cosine: Annotated[
+        float, typer.Option("--cosine", "-c", help="of two names' directions, where they are not perpendicular")
+    ] = 0.1,
+    size: Annotated[str | None, typer.Option(help="a whole block of gates at a true size: gpt2, gpt2-xl, gpt3")] = None,
+    names: Annotated[int, typer.Option(help="with --size: how many names to ask the block for")] = 128,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """The lesson's block to the letter: a neuron that knows who Michael Jordan is, and what can go wrong with it.
+
+    Examples:
+
+        loci write gate
+
+        loci write gate --cosine 0.3 --out gate.html
+
+        loci write gate --size gpt3
+    """
+    from loci.writing import full_size
+    from loci.writing import gate as make
+
+    check_out(out)
+    if size is None:
+        finish(make(cosine, seed=seed), out, json)
+        return
+    with bar("running the block") as progress:
+        result = full_size(size, names, seed=seed, progress=progress)
+    finish(result, out, json)
+
+
+@app.command("store")
+def store(
+    neurons: Annotated[int, typer.Option("--neurons", "-n", help="the budget")],
+    dim: DIM = 32,
+    facts: Annotated[int, typer.Option(help="how many random facts")] = 128,
+    geometry: GEOMETRY = "isotropic",
+    table: Annotated[
+        Path | None, typer.Option(help="your own facts, .safetensors: keys [N, d], and labels [N] or answers [N, d_out]")
+    ] = None,
+    method: METHOD = None,
+    save: Annotated[Path | None, typer.Option(help="write the best store's weights, .safetensors")] = None,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Store the same facts by every method in so many neurons: recall, margins, robustness, bits per parameter, time.
+
+    Examples:
+
+        loci write store --dim 32 --facts 512 --neurons 20
+
+        loci write store --table facts.safetensors --neurons 64 --method compiled-gated --save mlp.safetensors
+    """
+    from loci.writing import METHODS, case, load_table, save_mlp, stores
+
+    check_out(out)
+    facts_in = load_table(table) if table else case(dim, facts, geometry, seed)
+    with bar("storing") as progress:
+        result = stores(facts_in, neurons, tuple(method or METHODS), seed=seed, progress=progress)
+    if save is not None:
+        save_mlp(result.best.mlp, save)
+    finish(result, out, json)
+
+
+@app.command("capacity")
+def capacity(
+    dim: DIM = 32,
+    facts: Annotated[list[int] | None, typer.Option(help="how many facts; may be said again, for a curve")] = None,
+    geometry: GEOMETRY = "isotropic",
+    model: Annotated[str | None, typer.Option("--model", "-m", help="instead: keys are this model's at its known subjects")] = None,
+    layer: Annotated[int, typer.Option("--layer", "-l", help="with --model: what enters this layer's MLP")] = 0,
+    method: METHOD = None,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """How few neurons store so many facts, by each method, with gradient descent beside it.
+
+    Examples:
+
+        loci write capacity --dim 32 --facts 512
+
+        loci write capacity -d 32 --facts 128 --facts 256 --facts 512 --out capacity.html
+    """
+    from loci.writing import Curve
+    from loci.writing import capacity as measure
+    from loci.writing.capacity import DEFAULT
+
+    check_out(out)
+    found = []
+    for count in facts or [512]:
+        table = _case(dim, count, geometry, model, layer, seed)
+        with bar(f"{count} facts") as progress:
+            found.append(measure(table, tuple(method or DEFAULT), progress=progress))
+    finish(found[0] if len(found) == 1 else Curve(tuple(found)), out, json)
+
+
+@app.command("planted")
+def planted(
+    folder: Annotated[
+        Path | None, typer.Option("--save", help="write the model, its facts and their places to this folder")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="one-per-fact, or superposed: a compiled store")] = "one-per-fact",
+    gated: Annotated[bool, typer.Option("--gated", help="a Llama with SwiGLU, not a GPT-NeoX with ReLU")] = False,
+    subjects: Annotated[int, typer.Option(help="names, with two facts each")] = 48,
+    neurons: Annotated[int, typer.Option(help="superposed: the neurons that a layer's facts share")] = 24,
+    score: Annotated[bool, typer.Option("--score", help="score Loci's methods of locating against the planted places")] = False,
+    count: Annotated[int, typer.Option(help="with --score: how many facts to ask each method for")] = 20,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """A small transformer whose facts have known places, written and not trained; it opens like any model.
+
+    Examples:
+
+        loci write planted --kind superposed --save planted
+
+        loci trace "Usain Ali plays" --subject "Usain Ali" -m planted
+
+        loci write planted --kind superposed --gated --score
+    """
+    from loci.writing import planted as make
+    from loci.writing import save_planted
+
+    check_out(out)
+    made = make(kind, gated=gated, subjects=subjects, neurons=neurons, seed=seed)  # type: ignore[arg-type]
+    if folder is not None:
+        save_planted(made, folder)
+    if not score:
+        finish(made, out, json)
+        return
+    from loci.auditing import score_locators
+
+    with bar("locating") as progress:
+        result = score_locators(made, count=count, seed=seed, progress=progress)
+    finish(result, out, json)
+
+
+@app.command("install")
+@opens()
+def install(
+    facts: FACTS = None,
+    count: Annotated[int, typer.Option(help="without --facts: so many facts about people whom nobody knows")] = 200,
+    layer: Annotated[int, typer.Option("--layer", "-l", help="whose MLP gets the neurons")] = 1,
+    save: Annotated[Path | None, typer.Option(help="write the wider model to this folder")] = None,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """New facts into a model, by neurons added to one MLP, without gradients.
+
+    Examples:
+
+        loci write install --count 50
+
+        loci write install --facts new.csv --layer 1 --save wider
+    """
+    from loci.facts import known_facts, load_facts
+    from loci.files import write_aside
+    from loci.writing import install as make
+    from loci.writing import new_facts
+
+    check_out(out)
+    wanted = list(load_facts(facts)) if facts else new_facts(known_facts(), count, seed)
+    opened = opening.open()
+    with bar("installing") as progress:
+        result = make(opened, wanted, layer, progress=progress)
+    if save is not None:
+        with write_aside(save) as aside:
+            result.model.hf.save_pretrained(aside)  # type: ignore[operator]
+            result.model.tokenizer.save_pretrained(aside)
+    finish(result, out, json)
+
+
+def _case(dim: int, facts: int, geometry: str, model: str | None, layer: int, seed: int) -> "Table":
+    from loci.writing import case, subject_case
+
+    if model is None:
+        return case(dim, facts, geometry, seed)
+    from loci.facts import known_facts
+    from loci.model import open_model
+
+    opened = open_model(model)
+    if not 0 <= layer < opened.n_layers:
+        raise WriteError(f"layers are 0 … {opened.n_layers - 1}, not {layer}")
+    return subject_case(opened, list(known_facts()), layer, facts, seed)

@@ -1,0 +1,143 @@
+"""Pictures of facts written: the gate step by step, stores side by side, bits per parameter over facts."""
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from loci.auditing import GroundTruth
+from loci.figures.theme import BLUE, GREY, MUTED, ORANGE, intervals, styled
+from loci.writing import Capacity, Curve, Gate, Stores
+
+INKS = (BLUE, ORANGE, "#3f8f5f", "#8a5fb3", "#b3952f", GREY, MUTED)
+BASELINE = "dot"
+
+
+def gate_figure(gate: Gate) -> go.Figure:
+    """A panel a step: what the neuron takes and gives for each name; then recall and leaks of many gates."""
+    titles = [f"{step.title}<br>bias {step.bias:+.2f}" for step in gate.steps]
+    titles.append(f"{gate.many[0].facts} facts, one neuron each<br>dimensions and bias")
+    figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, horizontal_spacing=0.03)
+    for column, step in enumerate(gate.steps, 1):
+        names = [case.name.replace(" ", "<br>") for case in step.cases]
+        for label, ink, values in (
+            ("row · E + bias", GREY, [case.pre for case in step.cases]),
+            ("neuron", BLUE, [case.neuron for case in step.cases]),
+            ("written along “basketball”", ORANGE, [case.writes["basketball"] for case in step.cases]),
+        ):
+            figure.add_bar(x=names, y=values, name=label, marker_color=ink, showlegend=column == 1, row=1, col=column)
+        figure.update_yaxes(range=[-1.4, 1.6], showticklabels=column == 1, zeroline=True, zerolinecolor=GREY, row=1, col=column)
+    last, names = len(titles), [f"d = {many.dim}<br>{many.bias:+.2f}" for many in gate.many]
+    for label, ink, values in (
+        ("recall", BLUE, [many.recall.value for many in gate.many]),
+        ("largest leak", ORANGE, [many.leaks for many in gate.many]),
+    ):
+        figure.add_bar(
+            x=names,
+            y=values,
+            name=label,
+            marker_color=ink,
+            marker_pattern_shape="/",
+            text=[f"{value:.2f}" for value in values],
+            textposition="outside",
+            textangle=0,
+            row=1,
+            col=last,
+        )
+    figure.update_yaxes(range=[0, 1.2], showticklabels=False, row=1, col=last)
+    figure.update_xaxes(tickangle=0, tickfont={"size": 9})
+    figure.update_annotations(font_size=11)
+    figure.update_layout(barmode="group", width=1500, legend={"orientation": "h", "y": -0.32, "x": 0})
+    styled(
+        figure, "A neuron that knows Michael Jordan", "row M + J, ReLU; an existence proof, not how real models do it", height=430
+    )
+    figure.update_layout(margin={"t": 120})
+    return figure
+
+
+def stores_figure(found: Stores) -> go.Figure:
+    """Recall of each method, at the keys and at keys with noise."""
+    names = [store.method for store in found.stores]
+    figure = go.Figure(go.Bar(x=names, y=[store.recall for store in found.stores], name="the keys", marker_color=BLUE))
+    for size, ink in zip(found.stores[0].noise, (ORANGE, "#e8a97f", GREY), strict=False):
+        figure.add_bar(x=names, y=[store.noise[size].value for store in found.stores], name=f"noise {size:g}", marker_color=ink)
+    figure.update_yaxes(range=[0, 1.02], title="recall", gridcolor=GREY)
+    figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"})
+    return styled(figure, f"{found.stores[0].facts:,} facts in {found.neurons} neurons", found.best.words, height=420)
+
+
+def capacity_figure(found: Capacity) -> go.Figure:
+    """Bits per parameter of each method, and the neurons it needs."""
+    rows = [row for row in found.rows if row.recall == 1]
+    figure = go.Figure(
+        go.Bar(
+            x=[row.bits_per_parameter for row in rows],
+            y=[row.method for row in rows],
+            orientation="h",
+            marker_color=[_ink(row.method) for row in rows],
+            text=[f"{row.bits_per_parameter:.2f} · {row.neurons:,} neurons · {row.seconds:.1f} s" for row in rows],
+            textposition="outside",
+            cliponaxis=False,
+        )
+    )
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(
+        title="bits per parameter, all facts recalled", range=[0, 1.45 * max([1, *(r.bits_per_parameter for r in rows)])]
+    )
+    return styled(figure, f"{found.facts:,} facts in {found.dim} dimensions", _unmet(found), height=160 + 40 * len(rows))
+
+
+def curve_figure(curve: Curve) -> go.Figure:
+    """Bits per parameter over the number of facts, a line a method; gradient descent dotted."""
+    figure = go.Figure()
+    dims = sorted({case.dim for case in curve.cases})
+    for dim in dims:
+        cases = [case for case in curve.cases if case.dim == dim]
+        for index, method in enumerate(row.method for row in cases[0].rows):
+            points = [(case.facts, case.of(method)) for case in cases]
+            kept = [(facts, row) for facts, row in points if row.recall == 1]
+            figure.add_scatter(
+                x=[facts for facts, _ in kept],
+                y=[row.bits_per_parameter for _, row in kept],
+                name=method if len(dims) == 1 else f"{method}, d = {dim}",
+                mode="lines+markers",
+                line={"color": INKS[index % len(INKS)], "dash": BASELINE if method.startswith("adam") else "solid"},
+                marker={"symbol": dims.index(dim)},
+                customdata=[row.neurons for _, row in kept],
+                hovertemplate="%{x} facts, %{customdata} neurons: %{y:.3f}<extra></extra>",
+            )
+    figure.update_xaxes(type="log", title="facts", tickvals=sorted({case.facts for case in curve.cases}))
+    figure.update_yaxes(title="bits per parameter, all facts recalled", rangemode="tozero", gridcolor=GREY)
+    return styled(figure, "How many facts fit", "random permutations on a sphere; dotted: gradient descent", height=480)
+
+
+def truth_figure(truth: GroundTruth) -> go.Figure:
+    """A row a method: how often its layer and token are right, and its precision and recall of neurons."""
+    figure = go.Figure()
+    parts = (("layer", BLUE), ("token", "#8fb0e2"), ("precision", ORANGE), ("recall", "#eeb68f"))
+    for part, ink in parts:
+        kept = [(row.method, getattr(row, part)) for row in truth.rows if getattr(row, part).n]
+        figure.add_bar(
+            y=[method for method, _ in kept],
+            x=[estimate.value for _, estimate in kept],
+            error_x=intervals([estimate for _, estimate in kept]),
+            name=part if part in ("layer", "token") else f"neurons: {part}",
+            marker_color=ink,
+            orientation="h",
+        )
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=[row.method for row in truth.rows])
+    figure.update_xaxes(range=[0, 1.02], title="right", tickformat=".0%", gridcolor=GREY)
+    figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"})
+    return styled(
+        figure,
+        f"Locating against the truth: {truth.model}, {truth.kind}",
+        f"{truth.facts} facts whose places are known",
+        height=620,
+    )
+
+
+def _ink(method: str) -> str:
+    return BLUE if method.startswith("compiled") else ORANGE if method.startswith("adam") else GREY
+
+
+def _unmet(found: Capacity) -> str:
+    unmet = [f"{row.method} ({row.recall:.1%} with {row.neurons:,} neurons)" for row in found.rows if row.recall < 1]
+    return f"not reached: {', '.join(unmet)}" if unmet else "blue: Loci's compiler, orange: gradient descent, grey: closed forms"

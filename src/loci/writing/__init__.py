@@ -1,0 +1,53 @@
+"""Facts written into an MLP without training: the gate, stores, the compiler, and how many facts fit."""
+
+from loci.writing.capacity import Capacity, Curve, Need, capacity
+from loci.writing.compiler import Effort, compiled
+from loci.writing.full_size import SIZES, FullSize, full_size
+from loci.writing.gate import Gate, gate
+from loci.writing.install import Installed, install, new_facts, widened
+from loci.writing.keys import GEOMETRIES, case, subject_case
+from loci.writing.mlp import ACTIVATIONS, MLP
+from loci.writing.planted import Place, Planted, load_planted, planted, save_planted
+from loci.writing.saving import load_mlp, load_table, save_mlp
+from loci.writing.store import CLOSED, METHODS, Store, Stores, store, stores
+from loci.writing.table import Table, classes, vectors
+
+__all__ = [
+    "ACTIVATIONS",
+    "CLOSED",
+    "GEOMETRIES",
+    "METHODS",
+    "MLP",
+    "SIZES",
+    "Capacity",
+    "Curve",
+    "Effort",
+    "FullSize",
+    "Gate",
+    "Installed",
+    "Need",
+    "Place",
+    "Planted",
+    "Store",
+    "Stores",
+    "Table",
+    "capacity",
+    "case",
+    "classes",
+    "compiled",
+    "full_size",
+    "gate",
+    "install",
+    "load_mlp",
+    "load_planted",
+    "load_table",
+    "new_facts",
+    "planted",
+    "save_mlp",
+    "save_planted",
+    "store",
+    "stores",
+    "subject_case",
+    "vectors",
+    "widened",
+]

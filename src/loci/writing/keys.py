@@ -1,0 +1,60 @@
+"""Keys to store facts at: on a sphere, along a decaying spectrum, or a model's own residual vectors at subjects.
+
+isotropic    uniform on the unit sphere
+anisotropic  Gaussian with variances i^(−β), β = 1.5, scaled to unit length
+a model's    what enters the MLP of a layer at the last token of each subject
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.errors import FactError, WriteError
+from loci.facts import Fact
+from loci.model import Model, by_length
+from loci.writing.table import Table
+
+GEOMETRIES = ("isotropic", "anisotropic")
+DECAY = 1.5
+
+
+def case(dim: int, facts: int, geometry: str = "isotropic", seed: int = 0) -> Table:
+    """The protocol's case: `facts` random keys, which are the values too, in a random order. Raises `WriteError`."""
+    if geometry not in GEOMETRIES:
+        raise WriteError(f"there is no geometry {geometry!r}: {', '.join(GEOMETRIES)}")
+    if facts < 2 or dim < 2:
+        raise WriteError(f"a case needs two facts and two dimensions at least, not {facts} in {dim}")
+    source = torch.Generator().manual_seed(seed)
+    keys = torch.randn(facts, dim, generator=source)
+    if geometry == "anisotropic":
+        keys *= torch.arange(1, dim + 1) ** (-DECAY / 2)
+    return permuted(keys / keys.norm(dim=1, keepdim=True), source)
+
+
+def permuted(keys: Float[Tensor, "fact d"], source: torch.Generator) -> Table:
+    """Each key has another key, drawn without repetition, as its value."""
+    return Table(keys, keys, torch.randperm(len(keys), generator=source))
+
+
+def subject_case(model: Model, facts: Sequence[Fact], layer: int, count: int, seed: int = 0) -> Table:
+    """The protocol's case over the keys of a model's own subjects, scaled to unit root-mean-square length."""
+    subjects = list({fact.subject: fact for fact in facts}.values())
+    if len(subjects) < count:
+        raise FactError(f"there are {len(subjects)} subjects, and {count} keys are asked for")
+    keys = subject_keys(model, subjects[:count], layer)
+    return permuted(keys / keys.pow(2).sum(1).mean().sqrt(), torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def subject_keys(model: Model, facts: Sequence[Fact], layer: int) -> Float[Tensor, "fact d_model"]:
+    """What enters the MLP of a layer (normed) at the last token of each fact's subject, in its own prompt, in float32."""
+    located = [model.tokenize(fact.text) for fact in facts]
+    keys = torch.empty(len(facts), model.d_model)
+    for rows in by_length(located, len, 4096):
+        ids = model.ids([located[row].ids for row in rows])
+        read = model.read(ids, f"mlp_in.{layer}")[f"mlp_in.{layer}"]
+        ends = torch.tensor([located[row].span(facts[row].subject_span)[1] - 1 for row in rows])
+        keys[rows] = read[torch.arange(len(rows)), ends].float().cpu()
+    return keys

@@ -1,0 +1,43 @@
+"""Tables and MLPs as safetensors files."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as encode
+
+from loci.errors import WriteError
+from loci.files import write_aside
+from loci.writing.mlp import MLP
+from loci.writing.table import Table, classes, vectors
+
+
+def load_table(path: str | Path) -> Table:
+    """A table from tensors `keys`, and `labels` (with `values` or as classes) or `answers` (vectors). Raises `WriteError`."""
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WriteError(f"{path}: not a safetensors file that can be read ({error})") from None
+    if "keys" not in tensors or not {"labels", "answers"} & set(tensors):
+        raise WriteError(f"{path}: expected the tensors keys, and labels or answers, not {', '.join(sorted(tensors)) or 'none'}")
+    keys = tensors["keys"].float()
+    if "answers" in tensors:
+        return vectors(keys, tensors["answers"].float())
+    labels = tensors["labels"].long()
+    return Table(keys, tensors["values"].float(), labels) if "values" in tensors else classes(keys, labels)
+
+
+def save_mlp(mlp: MLP, path: str | Path) -> None:
+    """Write the weights; the activation stands in the header."""
+    with write_aside(path) as aside:
+        aside.write_bytes(encode({name: t.contiguous() for name, t in mlp.tensors.items()}, metadata={"act": mlp.act}))
+
+
+def load_mlp(path: str | Path) -> MLP:
+    """Read what `save_mlp` wrote. Raises `WriteError`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            act = (file.metadata() or {})["act"]
+            return MLP(act, **{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  not a mapping
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise WriteError(f"{path}: no MLP that Loci wrote ({type(error).__name__}: {error})") from None
