@@ -1,0 +1,1 @@
+"""How many directions fit into d dimensions, proved and shown, and what their sharing costs."""
