@@ -3,7 +3,7 @@
     cosines of a block = X̂[rows] X̂[columns]ᵀ       every pair once, upper triangle only
 
 Kept: a histogram of cosines with bins of 10⁻⁴ (0.006° at 90°), the largest cosine and |cosine| with the pair that has it, and each
-vector's largest |cosine|. Cost: N²d/2 products and a few passes over each block. Memory: the vectors and about 60 MB.
+vector's largest |cosine|. Cost: N²d/2 products and a few passes over each block. Memory: the vectors and about 30 MB.
 """
 
 import math
@@ -19,7 +19,7 @@ from loci.progress import Progress, silent
 from loci.superposition.special import cosine, degrees, log10_cap
 
 BINS = 20_000
-BLOCK = 2048
+BLOCK = 1024
 Best = dict[str, tuple[float, tuple[int, int]]]
 
 

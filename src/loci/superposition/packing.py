@@ -17,11 +17,13 @@ from torch.nn.functional import normalize
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
-from loci.superposition.angles import BLOCK, Angles, angles
+from loci.superposition.angles import Angles, angles
 from loci.superposition.reach import Reach, reach
 from loci.superposition.special import check_dim
 
 SHARPNESS = (20.0, 1600.0)
+BLOCK = 512
+"""Products of a block stay in a cache."""
 FLOOR = -50.0
 """Exponents are cut off here: smaller weights are nothing, and denormal numbers are slow."""
 Slope = Callable[[Tensor], Tensor]
@@ -60,7 +62,7 @@ def pack(
 ) -> Packing:
     """Push `count` random directions of R^dim apart. Lines: |cosines| are made small; else cosines.
 
-    Cost: 3 · count² · dim products a step. Memory: five times the vectors, and four blocks of 2,048². Raises `SuperpositionError`.
+    Cost: 3 · count² · dim products a step. Memory: five times the vectors, and a few blocks of 512². Raises `SuperpositionError`.
     """
     check_dim(dim)
     if count < 2 or steps < 1:
