@@ -50,7 +50,9 @@ def main() -> None:
     times = [(seconds(lambda: bare(vectors)), seconds(lambda: angles(vectors))) for _ in range(asked.runs)]
     ratio = statistics.median(full / plain for plain, full in times)
     shown = statistics.median(full for _, full in times)
-    print(f"{asked.vectors:,} × {asked.dim:,}: {ratio:.2f}× the bare products ({shown:.0f} s), peak {grown():.0f} MB ({before:.0f} before)")
+    print(
+        f"{asked.vectors:,} × {asked.dim:,}: {ratio:.2f}× the bare products ({shown:.0f} s), peak {grown():.0f} MB ({before:.0f} before)"
+    )
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from loci.cli import (
     recall,
     routes,
     sparsity,
+    superposition,
     sweep,
     trace,
 )
@@ -61,6 +62,7 @@ for verb in (
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(patch.app, name="patch")
 app.add_typer(atlas.app, name="atlas")
+app.add_typer(superposition.app, name="superposition")
 
 
 def main() -> None:

@@ -64,7 +64,11 @@ class Angles:
 
     def to_dict(self) -> dict[str, Any]:
         names = ("vectors", "dim", "pairs", "closest", "closest_pair", "closest_line", "closest_line_pair", "median_nearest")
-        shares = {"within_1_degree_of_90": self.share(89, 91), "within_5_degrees_of_90": self.share(85, 95), "above_0.9": self.beyond(0.9)}
+        shares = {
+            "within_1_degree_of_90": self.share(89, 91),
+            "within_5_degrees_of_90": self.share(85, 95),
+            "above_0.9": self.beyond(0.9),
+        }
         return {**{name: getattr(self, name) for name in names}, "share": shares, "by_degree": self.by_degree()}
 
 

@@ -44,7 +44,11 @@ class Attacked:
         return tuple((total / total[0]).tolist())
 
     def to_dict(self) -> dict[str, Any]:
-        own = {"vulnerability": [e.to_dict() for e in self.vulnerability], "relative": list(self.relative), "expected": list(self.expected)}
+        own = {
+            "vulnerability": [e.to_dict() for e in self.vulnerability],
+            "relative": list(self.relative),
+            "expected": list(self.expected),
+        }
         return {**self.toy.to_dict(), "schema": "loci.superposition_attack/1", "strength": STRENGTH, **own}
 
 

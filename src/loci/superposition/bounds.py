@@ -16,6 +16,7 @@ is no bound at finite d. Sources: Welch 1974; Rankin 1955; Conway and Sloane 199
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,22 @@ class Bounds:
             "explicit_count": str(self.explicit_count),
             "rules": [rule.to_dict() for rule in self.rules],
         }
+
+
+@dataclass(frozen=True)
+class BoundsTable:
+    """Bounds at one dimension and several angles."""
+
+    dim: int
+    rows: tuple[Bounds, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema": "loci.superposition_bounds_table/1", "dim": self.dim, "rows": [row.to_dict() for row in self.rows]}
+
+
+def bounds_table(dim: int, angles: Sequence[float]) -> BoundsTable:
+    """`bounds` at each angle, widest first."""
+    return BoundsTable(dim, tuple(bounds(dim, angle) for angle in sorted(set(angles), reverse=True)))
 
 
 def bounds(dim: int, angle: float) -> Bounds:

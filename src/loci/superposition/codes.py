@@ -12,11 +12,14 @@ For odd m that is a count of roots: a linear combination of the terms has a radi
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from loci.errors import SuperpositionError
 from loci.superposition.explicit import LARGEST, SMALLEST, Block, block, blocks, level_of
@@ -125,8 +128,8 @@ class Codes:
             index, start = index - code.block.lines, start + code.block.dim
         return found
 
-    def vectors(self, indices: list[int]) -> Float[np.ndarray, "vector dim"]:
-        return np.stack([self.vector(index) for index in indices])
+    def vectors(self, indices: Sequence[int]) -> Float[Tensor, "vector dim"]:
+        return torch.from_numpy(np.stack([self.vector(index) for index in indices]))
 
 
 def explicit_code(dim: int, angle: float | None = None, kind: str | None = None) -> Codes:

@@ -56,7 +56,14 @@ class Correlated:
 
 
 def correlated(
-    pairs: int = 2, dims: int = 2, density: float = 0.1, *, runs: int = 16, steps: int = 3000, seed: int = 0, progress: Progress = silent
+    pairs: int = 2,
+    dims: int = 2,
+    density: float = 0.1,
+    *,
+    runs: int = 16,
+    steps: int = 3000,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Correlated:
     """Train `runs` models of 2 · pairs equal features for each kind of correlation. Raises `SuperpositionError`. Cost: as `toy`."""
     if pairs < 1 or not 1 <= dims <= 2 * pairs or not 0 < density <= 0.5 or runs < 1:
@@ -69,7 +76,15 @@ def correlated(
     for kind in KINDS:
         draw, ones = _draw(kind, runs, pairs, density), torch.ones(features)
         found, _, losses = train(
-            draw, runs, features, dims, ones, steps=steps, batch=256, seed=seed, progress=lambda done, total: progress(done, 3 * total)
+            draw,
+            runs,
+            features,
+            dims,
+            ones,
+            steps=steps,
+            batch=256,
+            seed=seed,
+            progress=lambda done, total: progress(done, 3 * total),
         )
         order = losses.argsort()
         W[kind], loss[kind] = found[order], losses[order]

@@ -1,6 +1,6 @@
 """The field GF(2^m) by logarithms: elements are the numbers 0 … 2^m − 1, whose bits are coefficients; addition is XOR.
 
-    x = g^i  ⇔  log x = i mod 2^m − 1        Tr(x) = x + x² + x⁴ + … + x^{2^{m−1}} ∈ {0, 1}, linear in x
+x = g^i  ⇔  log x = i mod 2^m − 1        Tr(x) = x + x² + x⁴ + … + x^{2^{m−1}} ∈ {0, 1}, linear in x
 """
 
 from functools import lru_cache

@@ -17,7 +17,14 @@ from loci.progress import Progress, silent
 from loci.stats import Estimate, share
 from loci.superposition.toy import Toy, toy
 
-PLATEAUS = {"1 alone": 1.0, "3/4 tetrahedron": 3 / 4, "2/3 triangle": 2 / 3, "1/2 pair": 1 / 2, "2/5 pentagon": 2 / 5, "3/8 antiprism": 3 / 8}
+PLATEAUS = {
+    "1 alone": 1.0,
+    "3/4 tetrahedron": 3 / 4,
+    "2/3 triangle": 2 / 3,
+    "1/2 pair": 1 / 2,
+    "2/5 pentagon": 2 / 5,
+    "3/8 antiprism": 3 / 8,
+}
 NEAR = 0.0125
 """Half of the distance from ⅜ to ⅖."""
 

@@ -102,7 +102,9 @@ def interference(
     """Measure both questions. `steps`: of training the learned directions. Raises `SuperpositionError`. Cost: a minute on one core."""
     check_dim(dim)
     if features < 4 or not active or min(active) < 1 or max(active) >= features:
-        raise SuperpositionError(f"sets of {list(active)} of {features} features: expected 4 features at least, and fewer active ones than that")
+        raise SuperpositionError(
+            f"sets of {list(active)} of {features} features: expected 4 features at least, and fewer active ones than that"
+        )
     curves = []
     for kind in kinds:
         curves.append(_curve(kind, features_of(kind, dim, features, steps, seed), active, trials, seed))
@@ -129,7 +131,7 @@ def _explicit(dim: int, count: int, seed: int) -> Tensor:
     for level in range((dim.bit_length() - 1) // 2, 0, -1):
         code = explicit_code(dim, math.degrees(math.acos(2.0**-level)) - 1e-6)
         if code.count >= count:
-            return torch.from_numpy(code.vectors(Random(seed).sample(range(code.count), count))).float()
+            return code.vectors(Random(seed).sample(range(code.count), count)).float()
     raise SuperpositionError(f"no explicit code of R^{dim} has {count:,} lines: take more dimensions, or other directions")
 
 
@@ -160,7 +162,9 @@ def dimensions_needed(features: int, active: Sequence[int] = (1, 2, 4, 8, 16), *
         "90 % of sets, threshold": lambda k, dim: typical("threshold", k, dim),
         "90 % of sets, pursuit": lambda k, dim: typical("pursuit", k, dim),
     }
-    return Needed(active, {name: tuple(_fewest(lambda dim, k=k, test=test: test(k, dim)) for k in active) for name, test in tests.items()})
+    return Needed(
+        active, {name: tuple(_fewest(lambda dim, k=k, test=test: test(k, dim)) for k in active) for name, test in tests.items()}
+    )
 
 
 def _fewest(enough: Any) -> int:

@@ -66,7 +66,9 @@ def pack(
     """
     check_dim(dim)
     if count < 2 or steps < 1:
-        raise SuperpositionError(f"nothing to push apart with {count} vectors in {steps} steps: expected 2 vectors and 1 step at least")
+        raise SuperpositionError(
+            f"nothing to push apart with {count} vectors in {steps} steps: expected 2 vectors and 1 step at least"
+        )
     start = drawn(dim, count, seed)
     found = _pushed(start, lines, steps, lr, progress)
     return Packing(lines, steps, seed, found, angles(start), angles(found), reach(dim, count))

@@ -72,12 +72,18 @@ class Phase:
 
     def to_dict(self) -> dict[str, Any]:
         tensors = {name: getattr(self, name).tolist() for name in ("losses", "trained", "W", "predicted", "found")}
-        plain = {"kinds": list(KINDS), "runs": self.runs, "seed": self.seed, "agreement": self.agreement.to_dict(), "gain": self.gain}
+        plain = {
+            "kinds": list(KINDS),
+            "runs": self.runs,
+            "seed": self.seed,
+            "agreement": self.agreement.to_dict(),
+            "gain": self.gain,
+        }
         axes = {"densities": list(self.densities), "relative": list(self.relative)}
         return {"schema": "loci.superposition_phase/1", **axes, **plain, **tensors}
 
 
-def closed_form(density: Tensor, relative: Tensor) -> Float[Tensor, "kind *cells"]:
+def closed_form(density: Tensor, relative: Tensor) -> Float[Tensor, "kind row column"]:
     """Losses of the three solutions."""
     dropped = density / 3 - density.square() / 4
     return torch.stack([relative * dropped, dropped.expand_as(relative * dropped), (1 + relative) * density.square() / 6])

@@ -51,7 +51,12 @@ class Reach:
 
     def to_dict(self) -> dict[str, Any]:
         sides = {"lines": self.lines.to_dict(), "one_sided": self.one_sided.to_dict()}
-        return {"schema": "loci.superposition_reach/1", "dim": self.dim, "count": 10**self.log10_count, "log10_count": self.log10_count} | sides
+        return {
+            "schema": "loci.superposition_reach/1",
+            "dim": self.dim,
+            "count": 10**self.log10_count,
+            "log10_count": self.log10_count,
+        } | sides
 
 
 def reach(dim: int, count: float) -> Reach:

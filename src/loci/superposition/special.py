@@ -24,7 +24,9 @@ def check_dim(dim: int) -> int:
 def check_angle(angle: float) -> float:
     """An angle from 0.1° to just below 90°. Raises `SuperpositionError`."""
     if not 0.1 <= angle < 90:  # NaN too
-        raise SuperpositionError(f"{angle}° is no angle to ask about: expected one from 0.1° to just below 90°, where bounds on almost-orthogonal vectors have a meaning")
+        raise SuperpositionError(
+            f"{angle}° is no angle to ask about: expected one from 0.1° to just below 90°, where bounds on almost-orthogonal vectors have a meaning"
+        )
     return angle
 
 

@@ -72,7 +72,13 @@ class Toy:
         names = ("W", "b", "loss", "norms", "superposition", "dimensionality", "per_feature", "importance")
         tensors = {name: getattr(self, name).tolist() for name in names}
         plain = {"features": self.features, "dims": self.dims, "relu": self.relu, "seed": self.seed}
-        return {"schema": "loci.superposition_toy/1", **plain, "densities": list(self.densities), "represented": self.represented, **tensors}
+        return {
+            "schema": "loci.superposition_toy/1",
+            **plain,
+            "densities": list(self.densities),
+            "represented": self.represented,
+            **tensors,
+        }
 
 
 def dimensionality(W: Float[Tensor, "*any dim feature"]) -> Float[Tensor, "*any feature"]:
@@ -111,7 +117,18 @@ def toy(
         raise SuperpositionError(f"importance falls as its powers: expected a base above 0 and at most 1, not {importance}")
     weights = importance ** torch.arange(features, dtype=torch.float)
     rates = torch.tensor([p for p in densities for _ in range(runs)])
-    W, b, loss = train(uniform(rates, features), len(rates), features, dims, weights, relu=relu, steps=steps, batch=batch, seed=seed, progress=progress)
+    W, b, loss = train(
+        uniform(rates, features),
+        len(rates),
+        features,
+        dims,
+        weights,
+        relu=relu,
+        steps=steps,
+        batch=batch,
+        seed=seed,
+        progress=progress,
+    )
     best = loss.view(-1, runs).argmin(1) + torch.arange(len(densities)) * runs
     return Toy(tuple(densities), weights, relu, W[best], b[best], loss[best], seed)
 
@@ -119,7 +136,9 @@ def toy(
 def check_toy(features: int, dims: int, densities: Sequence[float]) -> None:
     """Raise `SuperpositionError` for a toy that is none."""
     if not 1 <= dims <= features or features < 2:
-        raise SuperpositionError(f"{features} features in {dims} dimensions: expected 2 features and 1 dimension at least, and no more dimensions than features")
+        raise SuperpositionError(
+            f"{features} features in {dims} dimensions: expected 2 features and 1 dimension at least, and no more dimensions than features"
+        )
     if not densities or not all(0 < p <= 1 for p in densities):
         raise SuperpositionError("a density is the probability that a feature is there: expected numbers above 0 and at most 1")
 

@@ -8,6 +8,7 @@ are too many, a seeded sample of them is transformed, and the rest is held by th
 the standard basis (cosines 2^{−m/2} with signs) and blocks on disjoint coordinates need no computing.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, product
@@ -18,7 +19,8 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from loci.progress import Progress, silent
-from loci.superposition.codes import Code, Codes
+from loci.superposition.codes import Code, Codes, explicit_code
+from loci.superposition.levenshtein import levenshtein_lines
 
 WORK = 1_200_000_000
 """Additions beyond which classes are sampled: some ten seconds."""
@@ -51,6 +53,44 @@ class Verified:
 
     def to_dict(self) -> dict[str, Any]:
         return vars(self) | {"complete": self.complete, "holds": self.holds, "lines": str(self.lines), "classes": str(self.classes)}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A code and its verification."""
+
+    codes: Codes
+    verified: tuple[Verified, ...]
+    limit: float
+    """log₁₀ of Levenshtein's bound on lines at the code's angle."""
+
+    def to_dict(self) -> dict[str, Any]:
+        own = self.codes
+        head = {
+            "dim": own.dim,
+            "count": str(own.count),
+            "log10_count": math.log10(own.count),
+            "angle": own.angle,
+            "coherence": own.coherence,
+        }
+        parts = {"log10_levenshtein_lines": self.limit, "verified": [one.to_dict() for one in self.verified]}
+        return {"schema": "loci.superposition_code/1", **head, **parts}
+
+
+def built(
+    dim: int,
+    angle: float | None = None,
+    kind: str | None = None,
+    *,
+    work: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Built:
+    """Make an explicit code (see `explicit_code`), verify it, and set it beside the bound at its angle."""
+    codes = explicit_code(dim, angle, kind)
+    checked = verify(codes, work=work or WORK, seed=seed, progress=progress)
+    limit = levenshtein_lines(codes.dim, codes.angle) if codes.coherence else math.log10(codes.dim)
+    return Built(codes, checked, limit)
 
 
 def verify(codes: Codes, *, work: int = WORK, seed: int = 0, progress: Progress = silent) -> tuple[Verified, ...]:
