@@ -11,21 +11,33 @@ import plotly.io
 from loci.auditing import Recall, Scorecard, Sweep
 from loci.errors import OutputError
 from loci.figures.basis import basis_figure
+from loci.figures.bounds import bounds_figure, bounds_table_figure, built_figure, reach_figure
 from loci.figures.census import census_figure
 from loci.figures.directions import concepts_figure, directions_figure, steered_figure
+from loci.figures.interference import interference_figure
 from loci.figures.ladder import Ladder, ladder_figure
 from loci.figures.lens import lens_figure
 from loci.figures.locate import located_figure
 from loci.figures.lookup import lookup_figure, part_figure
 from loci.figures.memories import memories_figure
 from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_figure
+from loci.figures.packing import packing_figure, video_figure
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
 from loci.figures.sparsity import sparsity_figure
 from loci.figures.sweep import sweep_figure
 from loci.figures.tables import write_parquet
+from loci.figures.toys import (
+    attack_figure,
+    computation_figure,
+    correlated_figure,
+    geometry_figure,
+    phase_figure,
+    toy_figure,
+)
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
+from loci.figures.weights import weights_figure
 from loci.files import write_aside
 from loci.locating import (
     Attribution,
@@ -49,6 +61,22 @@ from loci.reading import Memories
 from loci.reading.basis import Bases
 from loci.reading.directions import Concepts, Directions, Steered
 from loci.reading.sparsity import Sparsity
+from loci.superposition import (
+    Attacked,
+    Bounds,
+    BoundsTable,
+    Built,
+    Computation,
+    Correlated,
+    Geometry,
+    Interference,
+    Packing,
+    Phase,
+    Reach,
+    Toy,
+    Video,
+    WeightAngles,
+)
 
 IMAGES = (".png", ".svg")
 
@@ -83,6 +111,20 @@ plot.register(Scorecard, scorecard_figure)
 plot.register(Recall, recall_figure)
 plot.register(Sweep, sweep_figure)
 plot.register(Census, census_figure)
+plot.register(Bounds, bounds_figure)
+plot.register(BoundsTable, bounds_table_figure)
+plot.register(Reach, reach_figure)
+plot.register(Built, built_figure)
+plot.register(Packing, packing_figure)
+plot.register(Video, video_figure)
+plot.register(Toy, toy_figure)
+plot.register(Geometry, geometry_figure)
+plot.register(Phase, phase_figure)
+plot.register(Correlated, correlated_figure)
+plot.register(Computation, computation_figure)
+plot.register(Attacked, attack_figure)
+plot.register(Interference, interference_figure)
+plot.register(WeightAngles, weights_figure)
 
 
 def save(result: Any, path: str | Path) -> None:

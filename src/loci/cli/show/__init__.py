@@ -1,6 +1,6 @@
 """`show(result)`: a result on a terminal, by its type, as `loci.plot` draws it."""
 
-from loci.cli.show import editing, locating, model, reading
+from loci.cli.show import editing, locating, model, reading, superposition
 from loci.cli.show.base import show
 
-__all__ = ["editing", "locating", "model", "reading", "show"]
+__all__ = ["editing", "locating", "model", "reading", "show", "superposition"]
