@@ -1,11 +1,28 @@
-"""Draw the pictures of docs/locating.md from the embedded model: python scripts/make_figures.py (about four minutes, needs Chromium)."""
+"""Draw the pictures of docs/locating.md and docs/superposition.md: python scripts/make_figures.py [NAME …] (about ten minutes, needs Chromium)."""
 
+import sys
 from pathlib import Path
 
 import loci
 from loci.auditing import counterfactuals, sweep
 from loci.figures import save
 from loci.locating import attribute, knowledge_neurons, lens, locate, lookup, probe, routes, trace, trace_neurons
+from loci.superposition import (
+    attack,
+    bounds,
+    bounds_table,
+    built,
+    computation,
+    correlated,
+    geometry,
+    interference,
+    pack,
+    phase,
+    reach,
+    toy,
+    video,
+    weight_angles,
+)
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 KINDS = ("state", "state-without-mlp", "state-without-attn")
@@ -25,9 +42,24 @@ def main() -> None:
         "lookup": lambda: lookup(model, world, "athlete_sport"),
         "routes": lambda: routes(model, world.sample(50, seed=0)),
         "sweep": lambda: sweep(model, counterfactuals(world, 10, 0)),
+        "superposition-bounds": lambda: bounds_table(12288, (89, 88, 87, 86, 85, 82, 80)),
+        "superposition-rules": lambda: bounds(12288, 87),
+        "superposition-reach": lambda: reach(100, 10_000),
+        "superposition-code": lambda: built(12288, 89),
+        "superposition-packing": lambda: pack(50, 1000),
+        "superposition-video": lambda: video(2000),
+        "superposition-toy": lambda: toy(steps=3000, batch=512),
+        "superposition-pentagon": lambda: toy(5, 2, (1.0, 0.3, 0.05), importance=1.0, runs=8, steps=2000, batch=256),
+        "superposition-geometry": lambda: geometry(80, 10, steps=3000),
+        "superposition-phase": lambda: phase(),
+        "superposition-correlated": lambda: correlated(),
+        "superposition-computation": lambda: computation(steps=4000, batch=512),
+        "superposition-attack": lambda: attack(steps=3000),
+        "superposition-interference": lambda: interference(),
+        "superposition-weights": lambda: weight_angles(model),
     }
-    for name, make in pictures.items():
-        save(make(), IMAGES / f"{name}.png")
+    for name in sys.argv[1:] or pictures:
+        save(pictures[name](), IMAGES / f"{name}.png")
         print(f"written: docs/images/{name}.png")
 
 

@@ -16,7 +16,7 @@ is no bound at finite d. Sources: Welch 1974; Rankin 1955; Conway and Sloane 199
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from loci.superposition.special import check_angle, check_dim, cosine, log10_cap
 
 LN10 = math.log(10)
 TWO = math.log10(2)
-RULES = {
+RULES: dict[str, Callable[[int, float, float], float]] = {
     "exp(d ε²/8): Johnson–Lindenstrauss, textbook constant": lambda dim, cos, angle: dim * cos**2 / 8 / LN10,
     "exp(d ε²/4): a random draw, union bound": lambda dim, cos, angle: dim * cos**2 / 4 / LN10,
     "exp(d ε²)": lambda dim, cos, angle: dim * cos**2 / LN10,
@@ -80,13 +80,13 @@ class Bounds:
 
     def to_dict(self) -> dict[str, Any]:
         main = ("gilbert_varshamov_one_sided", "gilbert_varshamov_lines", "explicit_lines", "levenshtein_one_sided")
-        main += ("levenshtein_lines", "welch_lines", "johnson_lindenstrauss")
+        upper = ("levenshtein_lines", "welch_lines", "johnson_lindenstrauss")
         more = ("cap", "drawn_one_sided", "drawn_lines", "mended_one_sided", "mended_lines", "scikit_learn")
         return {
             "schema": "loci.superposition_bounds/1",
             "dim": self.dim,
             "angle": self.angle,
-            "log10": {name: getattr(self, name) for name in main},
+            "log10": {name: getattr(self, name) for name in (*main, *upper)},
             "more_log10": {name: getattr(self, name) for name in (*more, "kabatiansky_levenshtein_asymptotic")},
             "welch_order": self.welch_order,
             "explicit_count": str(self.explicit_count),
@@ -192,7 +192,7 @@ def welch_lines(dim: int, cos: float) -> tuple[int, float]:
     return best, bound(best) / LN10
 
 
-def _valley(f: Any, start: int) -> int:
+def _valley(f: Callable[[int], float], start: int) -> int:
     """Where f, which falls and then rises from `start` on, is least: steps that double, then halve."""
     step, best = 1, start
     while f(best + step) < f(best):

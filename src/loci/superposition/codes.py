@@ -89,7 +89,8 @@ class Code:
             unit[index - self.forms * dim] = 1.0
             return unit
         parity = np.bitwise_count(np.arange(dim) & linear) & 1
-        return (1 - 2.0 * (self.quadratic(self.elements(form)) ^ parity)) / np.sqrt(dim)
+        bits = self.quadratic(self.elements(form)) ^ parity
+        return np.asarray(1 - 2.0 * bits) / math.sqrt(dim)
 
 
 @dataclass(frozen=True)

@@ -102,4 +102,5 @@ def computation(
 
 def _signed(rates: Tensor, batch: int, features: int, generator: torch.Generator) -> Tensor:
     chance, value = torch.rand(2, batch, features, generator=generator)
-    return (2 * value - 1) * (chance < rates[:, None, None])
+    there: Tensor = chance < rates[:, None, None]
+    return (2 * value - 1) * there

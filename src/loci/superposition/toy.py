@@ -61,7 +61,8 @@ class Toy:
     @property
     def per_feature(self) -> Float[Tensor, " instance"]:
         """D*: dimensions per feature."""
-        return self.dims / self.W.square().sum((1, 2))
+        per: Tensor = self.dims / self.W.square().sum((1, 2))
+        return per
 
     @property
     def represented(self) -> list[int]:
@@ -148,7 +149,8 @@ def uniform(rates: Float[Tensor, " instance"], features: int) -> Draw:
 
     def draw(batch: int, generator: torch.Generator) -> Tensor:
         chance, value = torch.rand(2, batch, features, generator=generator)
-        return value * (chance < rates[:, None, None])
+        there: Tensor = chance < rates[:, None, None]
+        return value * there
 
     return draw
 

@@ -135,8 +135,8 @@ def _class_count(code: Code) -> int:
         return 0
     size = code.field.order + 1
     if code.m % 2:
-        return sum(size**i for i in range(code.digits))
-    return (size - 1) * size ** (code.digits - 1) + sum(size**i for i in range(code.digits - 1))
+        return int(sum(size**i for i in range(code.digits)))
+    return int((size - 1) * size ** (code.digits - 1) + sum(size**i for i in range(code.digits - 1)))
 
 
 def _classes(code: Code) -> Iterator[Pair]:
@@ -167,4 +167,4 @@ def _sampled(code: Code, count: int, random: Random) -> Iterator[Pair]:
 
 
 def _difference(code: Code, pair: Pair) -> UInt8[np.ndarray, " dim"]:
-    return code.quadratic(pair[0]) ^ code.quadratic(pair[1])
+    return np.bitwise_xor(code.quadratic(pair[0]), code.quadratic(pair[1]))
