@@ -23,9 +23,17 @@ def bounds_figure(found: Bounds) -> go.Figure:
     rows += [(f"rule: {rule.name}, {rule.verdict}", rule.log10, INKS[rule.verdict]) for rule in found.rules]
     names, values, inks = zip(*rows, strict=True)
     figure = go.Figure(
-        go.Bar(x=values, y=names, orientation="h", marker={"color": inks}, texttemplate="%{x:.4g}", cliponaxis=False)
+        go.Bar(
+            x=values,
+            y=names,
+            orientation="h",
+            marker={"color": inks},
+            texttemplate="%{x:.4g}",
+            textposition="outside",
+            cliponaxis=False,
+        )
     )
-    figure.add_vrect(x0=found.proved_lines, x1=found.levenshtein_lines, fillcolor=GREY, opacity=0.25, line_width=0)
+    figure.add_vrect(x0=found.proved_lines, x1=found.levenshtein_lines, fillcolor=GREY, opacity=0.35, line_width=0, layer="below")
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title="log₁₀ of the number of lines", gridcolor=GREY, rangemode="tozero")
     title = f"Lines of R^{found.dim:,} that are pairwise at least {found.angle:g}° apart"
@@ -38,14 +46,16 @@ def bounds_table_figure(found: BoundsTable) -> go.Figure:
     angles = [f"{row.angle:g}°" for row in found.rows]
     figure = go.Figure()
     lines = {NAMES[field]: [getattr(row, field) for row in found.rows] for field in NAMES if field != "welch_lines"}
-    lines[f"rule of thumb, false where above: {found.rows[0].rules[-1].name}"] = [row.rules[-1].log10 for row in found.rows]
+    lines["rule of thumb 10^(d F²/1500), F = 90° − θ: false where above the black line"] = [
+        row.rules[-1].log10 for row in found.rows
+    ]
     for (name, values), (ink, dash) in zip(
         lines.items(), ((MUTED, "dot"), (BLUE, "solid"), (BLUE, "dash"), (INK, "solid"), (ORANGE, "dash")), strict=True
     ):
         figure.add_trace(
             go.Scatter(x=angles, y=values, name=name, mode="lines+markers", line={"color": ink, "dash": dash, "width": 2})
         )
-    figure.update_yaxes(title="log₁₀ of the number of lines", type="log", gridcolor=GREY)
+    figure.update_yaxes(title="log₁₀ of the number of lines", type="log", dtick=1, gridcolor=GREY)
     figure.update_xaxes(title="pairwise at least so far apart", type="category")
     note = "nothing above the black line can exist, whatever the method; the blue ones do exist"
     styled(figure, f"How many lines fit into {found.dim:,} dimensions?", note, height=480)
@@ -70,6 +80,7 @@ def reach_figure(found: Reach) -> go.Figure:
                 textposition="top center",
             )
         )
+    figure.update_yaxes(range=[-0.5, 1.6])
     figure.update_xaxes(title="degrees between the nearest two", gridcolor=GREY, range=[min(found.lines.drawn, 85) - 5, 92])
     title = f"How far apart can 10^{found.log10_count:.3g} directions of R^{found.dim:,} be?"
     note = f"possible by: {found.lines.by} (lines), {found.one_sided.by} (one-sided)"
