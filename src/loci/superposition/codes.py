@@ -165,7 +165,7 @@ def _of_kind(dim: int, kind: str, level: int | None) -> Block:
         raise SuperpositionError(f"there is no family {kind!r}: expected hadamard, kerdock, gold, bch or delsarte-goethals")
     fits = [e for e in range(SMALLEST, LARGEST) if kind == "hadamard" or (e % 2 == odd and e >= _fewest(kind))]
     if dim != 2**m or m not in fits:
-        near = sorted(sorted(fits, key=lambda e: abs(2**e - dim))[:2])
+        near = sorted(sorted(fits, key=lambda e: abs(e - math.log2(dim)))[:2])
         raise SuperpositionError(f"no {kind} code has {dim} dimensions: the nearest have {' and '.join(f'{2**e:,}' for e in near)}")
     if kind == "hadamard":
         return Block(dim, "hadamard", 0, dim)
