@@ -7,7 +7,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loci.errors import SuperpositionError
@@ -123,7 +123,7 @@ def test_wider_angles_hold_fewer(dim: int, angle: float) -> None:
     assert log10_cap(dim, cosine(angle)) <= log10_cap(dim, cosine(angle + 0.5)) + 1e-12
 
 
-@pytest.mark.parametrize(("dim", "angle"), [(2, 30), (3, 60), (7, 89.99), (100, 1), (12288, 85), (12288, 89.9), (10**6, 70)])
+@pytest.mark.parametrize(("dim", "angle"), [(2, 30), (3, 60), (7, 89.99), (100, 1), (12288, 85), (12288, 89.9), (10**6, 45)])
 def test_cap_against_mpmath(dim: int, angle: float) -> None:
     with mpmath.workdps(40):
         theta = mpmath.radians(mpmath.mpf(angle))
@@ -241,6 +241,7 @@ def test_reach_where_it_is_known_exactly() -> None:
     assert reach(50, 50).lines.possible == reach(50, 100).one_sided.possible == 90
 
 
+@settings(max_examples=25)
 @given(st.integers(2, 500), st.integers(2, 10**6))
 def test_reach_undoes_the_bound(dim: int, count: int) -> None:
     found = reach(dim, count).lines

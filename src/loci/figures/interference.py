@@ -43,7 +43,7 @@ def interference_figure(found: Interference) -> go.Figure:
     figure.update_xaxes(title="k, features at once", type="log", tickvals=[1, 2, 4, 8, 16, 32])
     figure.update_yaxes(tickformat=".0%", range=[-0.03, 1.05], gridcolor=GREY, col=1)
     figure.update_yaxes(type="log", exponentformat="power", dtick=1, range=[-6, 0], gridcolor=GREY, col=2)
-    figure.update_yaxes(type="log", gridcolor=GREY, col=3)
+    figure.update_yaxes(type="log", dtick=1, gridcolor=GREY, col=3)
     figure.update_annotations(font_size=13)
     every = ", ".join(f"{curve.kind} {curve.for_all}" for curve in found.curves)
     note = f"{found.trials} random sets for each point, 95 % intervals; the threshold reads every set up to k: {every}"

@@ -41,12 +41,13 @@ def toy_figure(found: Toy) -> go.Figure:
             figure.update_xaxes(range=[0, 1.4], row=1, col=col)
     if found.dims != 2:
         figure.update_yaxes(autorange="reversed")
-        figure.update_yaxes(title="feature, most important first", col=1)
-        figure.update_yaxes(showticklabels=False, col=None) if len(shown) == 1 else None
+        figure.update_yaxes(showticklabels=False)
+        figure.update_yaxes(title="feature, most important first", showticklabels=True, col=1)
     figure.update_annotations(font_size=12)
     kept = ", ".join(str(found.represented[i]) for i in shown)
     title = f"{found.features} features in {found.dims} dimensions, {'ReLU' if found.relu else 'linear'} output"
-    note = f"features longer than ½: {kept}; length 1: kept, 0: dropped; sharing: Σ (Ŵᵢ · Wⱼ)² over the others"
+    sharing = "" if found.dims == 2 else "; length 1: kept, 0: dropped; sharing: Σ (Ŵᵢ · Wⱼ)² over the others"
+    note = f"features longer than ½: {kept}{sharing}"
     return styled(figure, title, note, height=440).update_layout(margin={"t": 100})
 
 
