@@ -72,7 +72,7 @@ def geometry_figure(found: Geometry) -> go.Figure:
     )
     for name, value in PLATEAUS.items():
         figure.add_hline(y=value, line={"color": GREY, "dash": "dot"}, annotation={"text": name, "font": {"size": 11}})
-    figure.update_xaxes(type="log", title="sparsity, 1 / density", gridcolor=None)
+    figure.update_xaxes(type="log", title="sparsity, 1 / density", tickvals=[1, 3, 10, 30, 100])
     figure.update_yaxes(title="dimensions of a feature", range=[-0.03, 1.1])
     title = f"{found.toy.features} equal features in {found.toy.dims} dimensions: what part of a dimension has each?"
     note = "dotted: tight frames of few vectors, as d/N; features that are dropped lie at 0"
@@ -147,7 +147,7 @@ def computation_figure(found: Computation) -> go.Figure:
     )
     part = [n / found.W_in.shape[2] for n in found.computed]
     figure.add_trace(go.Scatter(x=list(found.densities), y=part, name="features computed", line={"color": ORANGE}), row=1, col=3)
-    figure.update_xaxes(type="log", autorange="reversed", title="density", row=1, col=3)
+    figure.update_xaxes(type="log", dtick=1, autorange="reversed", title="density", row=1, col=3)
     figure.update_yaxes(tickformat=".0%", range=[-0.05, 1.08], gridcolor=GREY, row=1, col=3)
     figure.update_annotations(font_size=13)
     neurons, features = found.W_in.shape[1:]
@@ -169,7 +169,7 @@ def attack_figure(found: Attacked) -> go.Figure:
     figure = go.Figure()
     for name, (values, ink, bars) in rows.items():
         figure.add_trace(go.Scatter(x=x, y=values, name=name, line={"color": ink, "width": 2}, mode="lines+markers", error_y=bars))
-    figure.update_xaxes(type="log", title="sparsity, 1 / density")
+    figure.update_xaxes(type="log", title="sparsity, 1 / density", tickvals=[1, 3, 10, 30, 100])
     figure.update_yaxes(title="times that of the densest model", rangemode="tozero", gridcolor=GREY)
     note = "loss added by the worst of the 2 n small changes of the input, over their squared length; 95 % intervals over inputs"
     styled(figure, "Sharing dimensions makes a model easy to attack", note, height=440)

@@ -119,10 +119,10 @@ def _unit(vectors: Tensor, norms: Tensor, start: int, block: int) -> Tensor:
 def _note(best: Best, nearest: Tensor, cosines: Tensor, none: Tensor | None, i: int, j: int) -> None:
     """Keep what is nearer than all before; `none` marks the entries on the diagonal and below it, which are no pairs."""
 
-    def filled(value: float) -> Tensor:
-        return cosines if none is None else cosines.masked_fill(none, value)
-
-    for name, scores in (("vector", filled(-2)), ("line", filled(0).abs_())):
+    for name, no_pair in (("vector", -2), ("line", 0)):
+        scores = cosines if none is None else cosines.masked_fill(none, no_pair)
+        if name == "line":
+            scores = scores.abs_()  # in place: nothing needs the signs any more
         if float(scores.max()) > best[name][0]:
             row, column = divmod(int(scores.argmax()), scores.shape[1])
             best[name] = (float(scores[row, column]), (i + row, j + column))

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.progress import Progress, silent
-from loci.stats import Estimate, mean
+from loci.stats import Estimate, share
 from loci.superposition.toy import check_toy
 
 ALONE = 0.9
@@ -47,7 +47,7 @@ class Computation:
     @property
     def alone(self) -> tuple[Estimate, ...]:
         """For each density, the share of working neurons that read one feature."""
-        return tuple(mean((row[~row.isnan()] > ALONE).double().tolist()) for row in self.shares)
+        return tuple(share((row[~row.isnan()] > ALONE).double().tolist()) for row in self.shares)
 
     @property
     def computed(self) -> list[int]:
