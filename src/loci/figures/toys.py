@@ -71,8 +71,10 @@ def geometry_figure(found: Geometry) -> go.Figure:
         )
     )
     for name, value in PLATEAUS.items():
-        figure.add_hline(y=value, line={"color": GREY, "dash": "dot"}, annotation={"text": name, "font": {"size": 11}})
-    figure.update_xaxes(type="log", title="sparsity, 1 / density", tickvals=[1, 3, 10, 30, 100])
+        side = "bottom right" if name.startswith("3/8") else "top right"
+        label = {"text": name, "font": {"size": 11}}
+        figure.add_hline(y=value, line={"color": GREY, "dash": "dot"}, annotation=label, annotation_position=side)
+    figure.update_xaxes(type="log", title="sparsity, 1 / density", tickvals=[1, 2, 3, 5, 10, 30, 100])
     figure.update_yaxes(title="dimensions of a feature", range=[-0.03, 1.1])
     title = f"{found.toy.features} equal features in {found.toy.dims} dimensions: what part of a dimension has each?"
     note = "dotted: tight frames of few vectors, as d/N; features that are dropped lie at 0"

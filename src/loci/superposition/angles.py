@@ -119,10 +119,9 @@ def _unit(vectors: Tensor, norms: Tensor, start: int, block: int) -> Tensor:
 def _note(best: Best, nearest: Tensor, cosines: Tensor, none: Tensor | None, i: int, j: int) -> None:
     """Keep what is nearer than all before; `none` marks the entries on the diagonal and below it, which are no pairs."""
 
-    for name, no_pair in (("vector", -2), ("line", 0)):
-        scores = cosines if none is None else cosines.masked_fill(none, no_pair)
-        if name == "line":
-            scores = scores.abs_()  # in place: nothing needs the signs any more
+    for name in best:
+        sizes = cosines if name == "vector" else cosines.abs_()  # in place: lines come last, and need no signs
+        scores = sizes if none is None else sizes.masked_fill(none, -2)
         if float(scores.max()) > best[name][0]:
             row, column = divmod(int(scores.argmax()), scores.shape[1])
             best[name] = (float(scores[row, column]), (i + row, j + column))

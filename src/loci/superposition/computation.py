@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
 from loci.stats import Estimate, share
 from loci.superposition.toy import check_toy
@@ -73,7 +74,8 @@ def computation(
 ) -> Computation:
     """Train one network for each density, all at once. Raises `SuperpositionError`. Cost: as `toy`."""
     check_toy(features, 1, densities)
-    check_toy(max(2, neurons), 1, densities)
+    if neurons < 1:
+        raise SuperpositionError("nothing is computed without a neuron")
     generator = torch.Generator().manual_seed(seed)
     rates, weights = torch.tensor(densities), importance ** torch.arange(features, dtype=torch.float)
     scale = (2 / (features + neurons)) ** 0.5

@@ -54,6 +54,6 @@ def geometry(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Geometry:
-    """Train equal features at densities from 1 to 0.01 (16 of them, evenly in the logarithm). Cost: as `toy`."""
-    rates = tuple(densities or np.geomspace(1, 0.01, 16).tolist())
+    """Train equal features at densities from 1 to 0.1 (24 of them, evenly in the logarithm). Cost: as `toy`."""
+    rates = tuple(densities or np.geomspace(1, 0.1, 24).tolist())
     return Geometry(toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress))
