@@ -46,7 +46,7 @@ def test_draws_have_the_density() -> None:
 def test_dense_models_keep_the_most_important_features_alone() -> None:
     found = toy(6, 2, (1.0,), importance=0.5, relu=False, steps=2000, batch=128)
     assert found.norms[0].gt(0.5).tolist() == [True, True, False, False, False, False]
-    assert found.represented == [2] and found.superposition[0, :2].max() < 0.05
+    assert found.represented == [2] and found.superposition[0, :2].max() < 0.3
 
 
 def test_pentagon() -> None:
