@@ -104,5 +104,5 @@ def computation(
 
 def _signed(rates: Tensor, batch: int, features: int, generator: torch.Generator) -> Tensor:
     chance, value = torch.rand(2, batch, features, generator=generator)
-    there: Tensor = chance < rates[:, None, None]
-    return (2 * value - 1) * there
+    drawn: Tensor = (2 * value - 1) * (chance < rates[:, None, None])
+    return drawn

@@ -48,7 +48,8 @@ class Toy:
 
     @property
     def norms(self) -> Float[Tensor, "instance feature"]:
-        return self.W.norm(dim=1)
+        lengths: Tensor = self.W.norm(dim=1)
+        return lengths
 
     @property
     def superposition(self) -> Float[Tensor, "instance feature"]:
@@ -149,8 +150,8 @@ def uniform(rates: Float[Tensor, " instance"], features: int) -> Draw:
 
     def draw(batch: int, generator: torch.Generator) -> Tensor:
         chance, value = torch.rand(2, batch, features, generator=generator)
-        there: Tensor = chance < rates[:, None, None]
-        return value * there
+        drawn: Tensor = value * (chance < rates[:, None, None])
+        return drawn
 
     return draw
 

@@ -167,4 +167,5 @@ def _sampled(code: Code, count: int, random: Random) -> Iterator[Pair]:
 
 
 def _difference(code: Code, pair: Pair) -> UInt8[np.ndarray, " dim"]:
-    return np.bitwise_xor(code.quadratic(pair[0]), code.quadratic(pair[1]))
+    bits: UInt8[np.ndarray, " dim"] = code.quadratic(pair[0]) ^ code.quadratic(pair[1])
+    return bits
