@@ -35,7 +35,7 @@ def bounds_figure(found: Bounds) -> go.Figure:
     )
     figure.add_vrect(x0=found.proved_lines, x1=found.levenshtein_lines, fillcolor=GREY, opacity=0.35, line_width=0, layer="below")
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(title="log₁₀ of the number of lines", gridcolor=GREY, rangemode="tozero")
+    figure.update_xaxes(title="log₁₀ of the number of lines", gridcolor=GREY, range=[0, 1.1 * max(values)])
     title = f"Lines of R^{found.dim:,} that are pairwise at least {found.angle:g}° apart"
     note = "grey band: between what exists and what is impossible; orange: rules of thumb above a proved bound"
     return styled(figure, title, note, height=160 + 34 * len(rows))
