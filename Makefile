@@ -25,7 +25,7 @@ oracle:
 	TQDM_DISABLE=1 .venv-oracle/bin/python -m benchmarks.trace --runs 1
 
 benchmarks: install
-	for claim in opening runs trace atlas targets forensics locating; do $(BIN)/python -m benchmarks.$$claim; done
+	for claim in opening runs trace atlas targets forensics locating angles; do $(BIN)/python -m benchmarks.$$claim; done
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,5 +1,4 @@
-"""Draw the pictures of docs/locating.md and docs/reading.md from the embedded model: python scripts/make_figures.py [NAME …] (about seven
-minutes, needs Chromium)."""
+"""Draw the pictures of the docs: python scripts/make_figures.py [NAME …] (about twenty minutes for all, needs Chromium)."""
 
 import atexit
 import shutil
@@ -17,6 +16,21 @@ from loci.reading.basis import bases
 from loci.reading.concepts import concept
 from loci.reading.directions import directions
 from loci.reading.sparsity import sparsity
+from loci.superposition import (
+    attack,
+    bounds,
+    bounds_table,
+    computation,
+    correlated,
+    geometry,
+    interference,
+    pack,
+    phase,
+    reach,
+    toy,
+    video,
+    weight_angles,
+)
 from loci.survey import sample_text
 from loci.writing import Curve, capacity, case, gate, planted
 
@@ -52,10 +66,23 @@ def main() -> None:
         "concepts": lambda: concept(
             model, ["Michael", "Jordan"], ["Michael Jordan", "Michael Jackson", "Barack Obama"], "resid_post.0"
         ),
+        "superposition-bounds": lambda: bounds_table(12288, (89, 88, 87, 86, 85, 82, 80)),
+        "superposition-rules": lambda: bounds(12288, 87),
+        "superposition-reach": lambda: reach(100, 10_000),
+        "superposition-packing": lambda: pack(50, 1000),
+        "superposition-video": lambda: video(2000),
+        "superposition-toy": lambda: toy(steps=3000, batch=512),
+        "superposition-pentagon": lambda: toy(5, 2, (1.0, 0.3, 0.05), importance=1.0, runs=8, steps=2000, batch=256),
+        "superposition-geometry": lambda: geometry(80, 10, steps=3000),
+        "superposition-phase": lambda: phase(),
+        "superposition-correlated": lambda: correlated(),
+        "superposition-computation": lambda: computation(steps=4000, batch=512),
+        "superposition-attack": lambda: attack(steps=3000),
+        "superposition-interference": lambda: interference(),
+        "superposition-weights": lambda: weight_angles(model),
     }
     for name in sys.argv[1:] or pictures:
-        make = pictures[name]
-        save(make(), IMAGES / f"{name}.png")
+        save(pictures[name](), IMAGES / f"{name}.png")
         print(f"written: docs/images/{name}.png")
 
 

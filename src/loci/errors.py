@@ -21,6 +21,10 @@ class EditError(LociError):
     """An edit that cannot be made, or whose update is not to be trusted."""
 
 
+class SuperpositionError(LociError):
+    """A dimension, an angle or a number of vectors that has no meaning, or that cannot be built."""
+
+
 class OutputError(LociError):
     """A result that cannot be written where it should go."""
 

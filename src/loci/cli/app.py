@@ -26,6 +26,7 @@ from loci.cli import (
     recall,
     routes,
     sparsity,
+    superposition,
     sweep,
     trace,
     write,
@@ -67,6 +68,7 @@ for verb in (
 app.add_typer(patch.app, name="patch")
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(write.app, name="write")
+app.add_typer(superposition.app, name="superposition")
 
 
 def main() -> None:

@@ -13,24 +13,36 @@ from loci.auditing.forensics import Alone, Forensics
 from loci.errors import OutputError
 from loci.figures.atlas import atlas_figure
 from loci.figures.basis import basis_figure
+from loci.figures.bounds import bounds_figure, bounds_table_figure, built_figure, reach_figure
 from loci.figures.census import census_figure
 from loci.figures.clusters import clusters_figure
 from loci.figures.directions import concepts_figure, directions_figure, steered_figure
 from loci.figures.forensics import alone_figure, forensics_figure
+from loci.figures.interference import interference_figure
 from loci.figures.ladder import Ladder, ladder_figure
 from loci.figures.lens import lens_figure
 from loci.figures.locate import located_figure
 from loci.figures.lookup import lookup_figure, part_figure
 from loci.figures.memories import memories_figure
 from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_figure
+from loci.figures.packing import packing_figure, video_figure
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
 from loci.figures.sparsity import sparsity_figure
 from loci.figures.sweep import sweep_figure
 from loci.figures.tables import write_parquet
+from loci.figures.toys import (
+    attack_figure,
+    computation_figure,
+    correlated_figure,
+    geometry_figure,
+    phase_figure,
+    toy_figure,
+)
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
 from loci.figures.updates import updates_figure
+from loci.figures.weights import weights_figure
 from loci.figures.writing import capacity_figure, curve_figure, gate_figure, stores_figure, truth_figure
 from loci.files import write_aside
 from loci.locating import (
@@ -57,6 +69,22 @@ from loci.reading.concepts import Concepts
 from loci.reading.directions import Directions
 from loci.reading.sparsity import Sparsity
 from loci.reading.steering import Steered
+from loci.superposition import (
+    Attacked,
+    Bounds,
+    BoundsTable,
+    Built,
+    Computation,
+    Correlated,
+    Geometry,
+    Interference,
+    Packing,
+    Phase,
+    Reach,
+    Toy,
+    Video,
+    WeightAngles,
+)
 from loci.writing import Capacity, Curve, Gate, Stores
 
 IMAGES = (".png", ".svg")
@@ -102,6 +130,20 @@ plot.register(Stores, stores_figure)
 plot.register(Capacity, capacity_figure)
 plot.register(Curve, curve_figure)
 plot.register(GroundTruth, truth_figure)
+plot.register(Bounds, bounds_figure)
+plot.register(BoundsTable, bounds_table_figure)
+plot.register(Reach, reach_figure)
+plot.register(Built, built_figure)
+plot.register(Packing, packing_figure)
+plot.register(Video, video_figure)
+plot.register(Toy, toy_figure)
+plot.register(Geometry, geometry_figure)
+plot.register(Phase, phase_figure)
+plot.register(Correlated, correlated_figure)
+plot.register(Computation, computation_figure)
+plot.register(Attacked, attack_figure)
+plot.register(Interference, interference_figure)
+plot.register(WeightAngles, weights_figure)
 
 
 def save(result: Any, path: str | Path) -> None:
