@@ -30,7 +30,7 @@ def edited(demo: Model, tmp_path: Path) -> Path:
     before = weight.clone()
     try:
         with torch.no_grad():
-            weight.add_(0.05 * torch.outer(torch.ones(len(weight)), torch.linspace(-1, 1, weight.shape[1])))
+            weight.add_(0.2 * torch.outer(torch.ones(len(weight)), torch.linspace(-1, 1, weight.shape[1])))
         demo.hf.save_pretrained(tmp_path / "edited")
     finally:
         weight.copy_(before)

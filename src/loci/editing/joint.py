@@ -51,7 +51,7 @@ class JointSettings(LineSettings):
     """How the joint search goes. All sizes are relative to the layers' own outputs."""
 
     contexts: int = 3
-    steps: int = 30
+    steps: int = 45
     """steps of Adam over all facts once"""
     lr: float = 0.05
     """step size, in units of the layers' mean ‖W C^½‖ / √(d_model · n)"""
@@ -59,7 +59,7 @@ class JointSettings(LineSettings):
     """weight of the kept lines"""
     text: float = 6.0
     """weight of the text to begin with"""
-    drift: float = 0.015
+    drift: float = 0.012
     """KL on text, in nats, at which its weight stays as it is"""
     decay: float = 0.5
     """weight of the change's size"""
