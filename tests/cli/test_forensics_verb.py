@@ -1,26 +1,18 @@
 """`loci forensics` as a user runs it."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from loci.cli.app import main
 from loci.model import Model
 
 
 @pytest.fixture
-def loci(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["loci", "forensics", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+def loci(loci):
+    return partial(loci, "forensics")
 
 
 @pytest.fixture

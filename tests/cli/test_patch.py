@@ -6,39 +6,17 @@ from pathlib import Path
 import pytest
 from tests.patches.making import BIRD, JORDAN, patch_of
 
-from loci.cli.app import main
 from loci.cli.opening import Opening
 from loci.model import Model, open_model
 from loci.patches import load_patch
 
 
-@pytest.fixture
-def loci(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, demo: Model):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def wide_and_opened_once(monkeypatch: pytest.MonkeyPatch, demo: Model) -> None:
+    """Whole lines, and the embedded model itself whatever else is said."""
     monkeypatch.setenv("COLUMNS", "200")
     real = Opening.open
     monkeypatch.setattr(Opening, "open", lambda self: demo if self.model == "demo" else real(self))
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["loci", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
-
-@pytest.fixture
-def document(loci):
-    def call(*words: object) -> dict:
-        status, out, err = loci(*words, "--json")
-        assert status == 0, err
-        assert out.count("\n") == 1, "exactly one document on stdout"
-        return json.loads(out)
-
-    return call
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """loci superposition as a user runs it."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-
-from loci.cli.app import main
 
 SMALL = {
     "bounds": ("--dim", "100", "--angle", "80"),
@@ -24,18 +23,8 @@ SMALL = {
 
 
 @pytest.fixture
-def loci(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["loci", "superposition", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+def loci(loci):
+    return partial(loci, "superposition")
 
 
 @pytest.mark.parametrize("verb", SMALL)
