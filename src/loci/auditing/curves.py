@@ -1,7 +1,7 @@
 """Edits one after another: how the metrics go with their number, and an early warning before the model collapses.
 
     output change of a layer   ‖Δ C^½‖_F / ‖W C^½‖_F        C: second moment of the layer's keys over text, Δ: all edits' change together
-    rank share of a layer      (columns of Δ's factors) / min(d_model, d_mlp)
+    rank share of a layer      rank of Δ's factors / min(d_model, d_mlp), at most 1
 
 Each step edits `each` more facts after what is there (`edit(…, after=patch)`), so that earlier edits are history. At a checkpoint all edits
 made so far are asked, or a seeded `most` of them. A warning says that one of `LIMITS` is passed. They are set where an update is still
@@ -40,10 +40,25 @@ class Checkpoint(NamedTuple):
     rank: int
     """Of the layer that changed most in rank."""
     rank_share: float
-    warnings: tuple[str, ...]
+
+    @property
+    def signs(self) -> dict[str, float]:
+        """What is held against `LIMITS`."""
+        return {
+            "output_change": self.output_change,
+            "rank_share": self.rank_share,
+            "drift_kl": self.metrics["drift_kl"].value,
+            "perplexity_ratio": self.metrics["perplexity_ratio"].value,
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """The signs above their limits, in words."""
+        above = {name: value for name, value in self.signs.items() if not value <= LIMITS[name]}
+        return [f"{name.replace('_', ' ')} {value:.2g} > {LIMITS[name]:g}" for name, value in above.items()]
 
     def to_dict(self) -> dict[str, Any]:
-        return {**self._asdict(), "metrics": plain(self.metrics), "warnings": list(self.warnings)}
+        return {**self._asdict(), "metrics": plain(self.metrics), "warnings": self.warnings}
 
 
 @dataclass(frozen=True)
@@ -120,7 +135,8 @@ def audit_in_turn(
             if patch is None:
                 raise
             stopped = str(error)
-        if stopped or step in _spaced(len(steps), checkpoints):
+        looked = bool(points) and points[-1].edits == len(patch.facts)
+        if not looked and (stopped or step in _spaced(len(steps), checkpoints)):
             asked = random.Random(seed).sample(patch.facts, min(most, len(patch.facts)))
             exam = Exam.of(model, asked, world, drift, neighbours=neighbours, seed=seed)
             points.append(checkpoint(model, patch, measures([exam.sit(patch)], exam.fluency), moments))
@@ -136,14 +152,10 @@ def _spaced(steps: int, checkpoints: int) -> set[int]:
 
 
 def checkpoint(model: Model, patch: Patch, metrics: Metrics, moments: dict[int, Moment]) -> Checkpoint:
-    """The metrics with the size of the whole change, and what it warns of."""
-    change, ranks = max(output_changes(model, patch, moments).values()), [factors.rank for factors in patch.factors.values()]
-    share = max(ranks) / min(model.d_model, model.d_mlp)
-    found = {"output_change": change, "rank_share": share, **{name: metrics[name].value for name in ("drift_kl", "perplexity_ratio")}}
-    warnings = tuple(
-        f"{name.replace('_', ' ')} {found[name]:.2g} > {limit:g}" for name, limit in LIMITS.items() if not found[name] <= limit
-    )
-    return Checkpoint(len(patch.facts), metrics, change, max(ranks), share, warnings)
+    """The metrics with the size of the whole change."""
+    change = max(output_changes(model, patch, moments).values())
+    rank = max(min(factors.rank, *factors.shape) for factors in patch.factors.values())
+    return Checkpoint(len(patch.facts), metrics, change, rank, rank / min(model.d_model, model.d_mlp))
 
 
 def output_changes(model: Model, patch: Patch, moments: dict[int, Moment]) -> dict[str, float]:

@@ -8,11 +8,12 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
-from loci.auditing import Recall, Scorecard, Sweep
+from loci.auditing import Curves, Recall, Scorecard, Sweep
 from loci.auditing.forensics import Alone, Forensics
 from loci.errors import OutputError
 from loci.figures.basis import basis_figure
 from loci.figures.census import census_figure
+from loci.figures.curves import curves_figure
 from loci.figures.directions import concepts_figure, directions_figure, steered_figure
 from loci.figures.forensics import alone_figure, forensics_figure
 from loci.figures.ladder import Ladder, ladder_figure
@@ -82,6 +83,7 @@ plot.register(Steered, steered_figure)
 plot.register(Concepts, concepts_figure)
 plot.register(Ladder, ladder_figure)
 plot.register(Scorecard, scorecard_figure)
+plot.register(Curves, curves_figure)
 plot.register(Recall, recall_figure)
 plot.register(Sweep, sweep_figure)
 plot.register(Forensics, forensics_figure)

@@ -3,9 +3,10 @@
 from rich.markup import escape
 from rich.table import Table
 
-from loci.auditing import Recall, Scorecard, Sweep
+from loci.auditing import Curves, Recall, Scorecard, Sweep
 from loci.cli.common import console
 from loci.cli.show.base import estimate_row, grid, show
+from loci.figures.scorecard import reading
 from loci.report import Story
 from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
 
@@ -76,10 +77,32 @@ def _chapter(title: str, words: str) -> None:
 
 
 def _metrics(card: Scorecard) -> None:
-    table = Table("", "value", "95 % interval", "n", box=None, header_style="dim")
+    table = Table("", "value", "95 % interval", "n", *card.controls, box=None, header_style="dim")
     for name, estimate in card.metrics.items():
-        estimate_row(table, name, estimate, percent=name != "drift_kl")
+        beside = (reading(name, metrics[name].value) if name in metrics else "–" for metrics in card.controls.values())
+        low, high = (reading(name, bound) for bound in (estimate.low, estimate.high))
+        table.add_row(
+            name.replace("_", " "), reading(name, estimate.value), f"{low} … {high}" if estimate.n else "", str(estimate.n), *beside
+        )
     console.print(table)
+    for name, why in card.left_out.items():
+        console.print(f"[dim]{escape(name)} is not there, or not for all edits:[/] {escape(why)}")
+
+
+@show.register
+def show_curves(curves: Curves) -> None:
+    console.print(f"[bold]{curves.points[-1].edits} {curves.method} edits, {curves.each} at a time[/]\n")
+    names = ("efficacy", "paraphrase", "specificity", "same_subject", "drift_kl", "perplexity_ratio")
+    table = Table("edits", *(name.replace("_", " ") for name in names), "change", "rank", box=None, header_style="dim")
+    for point in curves.points:
+        values = (reading(name, point.metrics[name].value) for name in names)
+        table.add_row(str(point.edits), *values, f"{point.output_change:.3f}", str(point.rank))
+    console.print(table)
+    for point in curves.points:
+        if point.warnings:
+            console.print(f"[bold]warning at {point.edits} edits:[/] {escape('; '.join(point.warnings))}")
+    if curves.stopped:
+        console.print(f"[bold]stopped:[/] {escape(curves.stopped)}")
 
 
 def _ladder(story: Story) -> None:
