@@ -10,7 +10,7 @@ from loci.facts import Fact, FactSet, controls
 from loci.model import Model, complete
 from loci.patches import Factors, Patch
 
-QUICK = TargetSettings(steps=2, contexts=1)
+QUICK = TargetSettings(steps=2, contexts=2, essence=1, own=0)
 
 
 def nothing(model: Model, fact: Fact) -> Patch:
@@ -38,7 +38,11 @@ def test_a_patch_that_breaks_everything(demo: Model, world: FactSet, jordan: Fac
     assert card.metrics["drift_kl"].value > 0.5
     assert card.metrics["perplexity_ratio"].low > 1.5
     case = card.cases[0]
-    assert 0 < len(case.changed) <= sum(not hit for hit in (*case.specificity, *case.hits["specificity_same_answer"], *case.same_subject))
+    assert (
+        0
+        < len(case.changed)
+        <= sum(not hit for hit in (*case.specificity, *case.hits["specificity_same_answer"], *case.same_subject))
+    )
 
 
 def test_metrics_are_what_generation_says(demo: Model, world: FactSet, jordan: Fact) -> None:

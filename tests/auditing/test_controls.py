@@ -18,14 +18,17 @@ from loci.auditing.controls import in_context, moved, random_layer
 from loci.auditing.curves import LIMITS, output_changes
 from loci.auditing.fluency import fluency, generations, openings
 from loci.cli.show import show
-from loci.editing import JointSettings, TargetSettings, edit, key_moments
+from loci.editing import JointSettings, TargetSettings, key_moments
 from loci.errors import EditError, OutputError
 from loci.facts import Fact, FactSet, Question
 from loci.figures.tables import write_table
 from loci.model import Model, complete, first_sentence
 from loci.patches import Factors, Patch
 
-WAYS = Ways(target=TargetSettings(steps=2, contexts=1), joint=JointSettings(steps=2, contexts=1, texts=8))
+WAYS = Ways(
+    target=TargetSettings(steps=2, contexts=2, essence=1, own=0),
+    joint=JointSettings(steps=2, contexts=2, essence=1, own=0, texts=8),
+)
 
 
 def change(model: Model, facts: list[Fact], layers: tuple[int, ...] = (1,), size: float = 0.0, method: str = "by hand") -> Patch:
@@ -114,7 +117,10 @@ def test_in_context_is_asking_with_the_statement(demo: Model, world: FactSet, jo
 def test_the_fact_that_is_told(jordan: Fact) -> None:
     team = Fact("Michael Jordan", "{} plays for the team", "Bulls").to("Hawks")
     lead = in_context([jordan.to("golf"), team])
-    assert lead("Michael Jordan plays for the team") == "Imagine that Michael Jordan plays for the team Hawks. Michael Jordan plays for the team"
+    assert (
+        lead("Michael Jordan plays for the team")
+        == "Imagine that Michael Jordan plays for the team Hawks. Michael Jordan plays for the team"
+    )
     assert lead("Michael Jordan does the sport of").startswith(f"Imagine that {jordan.text} golf. ")
     assert lead("Michael Jordans plays") == "Michael Jordans plays"
 

@@ -1,7 +1,7 @@
 """One examination: everything that is asked about a set of edits, put to the base once, and then to any state of the model.
 
-    exam = Exam.of(model, facts, world)
-    before, after = exam.sit(), exam.sit(patch)
+exam = Exam.of(model, facts, world)
+before, after = exam.sit(), exam.sit(patch)
 """
 
 from collections.abc import Sequence

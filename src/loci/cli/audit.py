@@ -16,7 +16,9 @@ def run(
     facts: FACTS = None,
     edits: Annotated[int, typer.Option(min=1, help="how many seeded edits, where no patch is given")] = 50,
     at_once: Annotated[bool, typer.Option("--at-once", help="the seeded edits in one patch")] = False,
-    in_turn: Annotated[bool, typer.Option("--one-after-another", help="the seeded edits in turn: curves over their number")] = False,
+    in_turn: Annotated[
+        bool, typer.Option("--one-after-another", help="the seeded edits in turn: curves over their number")
+    ] = False,
     each: Annotated[int, typer.Option(min=1, help="edits of a step of --one-after-another")] = 10,
     checkpoints: Annotated[int, typer.Option(min=1, help="how often --one-after-another looks")] = 5,
     method: Annotated[
