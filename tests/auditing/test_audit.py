@@ -10,7 +10,7 @@ from loci.facts import Fact, FactSet, controls
 from loci.model import Model, complete
 from loci.patches import Factors, Patch
 
-QUICK = TargetSettings(steps=2, contexts=2, essence=1, own=0)
+QUICK = TargetSettings(steps=2, contexts=1, essence=1, own=0)
 
 
 def nothing(model: Model, fact: Fact) -> Patch:

@@ -22,7 +22,7 @@ from loci.progress import Progress, silent
 from loci.stats import Estimate, mean, share
 
 PROTOCOL = "greedy-full/2"
-SHARES = (*GAINED, "specificity", "specificity_same_answer", "same_subject", HELD_OUT, *LIKELIER.values())
+SHARES = (*GAINED, HELD_OUT, "specificity", "specificity_same_answer", "same_subject", *LIKELIER.values())
 """What every audit has."""
 QUESTIONS = tuple(name for kind in KINDS if (name := kind.replace("-", "_")) not in (*SHARES, "generation"))
 """What an audit has where facts bring such questions."""

@@ -26,10 +26,10 @@ LABELS = {
     "unrelated": "unrelated questions unchanged",
 }
 PLAIN = {
-    "drift_kl": ("drift on control sentences, nats", "{:.4f}"),
-    "perplexity_ratio": ("perplexity ratio on them", "{:.4f}"),
+    "drift_kl": ("drift on text, nats", "{:.4f}"),
+    "perplexity_ratio": ("perplexity ratio", "{:.4f}"),
     "fluency": ("fluency, bits", "{:.2f}"),
-    "fluency_base": ("the base's fluency, bits", "{:.2f}"),
+    "fluency_base": ("fluency of the base", "{:.2f}"),
 }
 """Metrics that are no shares: how they are called, and how they read."""
 MARKS = {"no edit": ("x-thin-open", MUTED), "random layer": ("diamond-open", ORANGE), "fine-tuning": ("square-open", ORANGE)}
@@ -48,7 +48,7 @@ def scorecard_figure(card: Scorecard) -> go.Figure:
     """The shares of an audit with their 95 % intervals, the controls' as open marks, and a table of what is no share."""
     names = [name for name in LABELS if name in card.metrics and card.metrics[name].n]
     shown = [name for name in PLAIN if name in card.metrics]
-    dots, table = 60 + ROW * len(names), 30 + 26 * (1 + len(shown))
+    dots, table = 60 + ROW * len(names), 60 + 28 * (1 + len(shown))
     figure = make_subplots(
         rows=2,
         row_heights=[dots, table],
@@ -61,11 +61,10 @@ def scorecard_figure(card: Scorecard) -> go.Figure:
         figure.add_trace(_marks(control, rows, [metrics.get(name) for name in names]), row=1, col=1)
     figure.add_trace(_table(card, shown), row=2, col=1)
     _axes(figure)
-    figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"}, showlegend=bool(card.controls))
+    figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}, showlegend=bool(card.controls))
     title = f"Audit of {card.edits} {card.method.upper()} edit{'s' * (card.edits != 1)}"
-    return styled(
-        figure, title, "share of greedy full answers, with 95 % intervals; open marks: controls", height=150 + dots + table
-    )
+    note = f"share of greedy full answers, with 95 % intervals{'; open marks: controls' * bool(card.controls)}"
+    return styled(figure, title, note, height=190 + dots + table).update_layout(margin={"t": 110})
 
 
 def _marks(control: str, rows: Mapping[str, Estimate], values: Sequence[Estimate | None]) -> go.Scatter:

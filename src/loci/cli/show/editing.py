@@ -10,6 +10,16 @@ from loci.figures.scorecard import reading
 from loci.report import Story
 from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
 
+SHORT = {
+    "paraphrase_untrained": "… unseen",
+    "specificity_same_answer": "… same answer",
+    "drift_kl": "drift, nats",
+    "perplexity_ratio": "perplexity",
+    "fluency": "fluency, bits",
+    "fluency_base": "… of the base",
+}
+"""Names of metrics that would be long on a terminal."""
+
 
 @show.register
 def show_story(story: Story) -> None:
@@ -77,25 +87,38 @@ def _chapter(title: str, words: str) -> None:
 
 
 def _metrics(card: Scorecard) -> None:
-    table = Table("", "value", "95 % interval", "n", *card.controls, box=None, header_style="dim")
+    """The edit with its intervals, and each control's values beside it; shares in percent."""
+    table = _narrow("", "value", "95 % interval", "n", *(name.replace("-", "- ") for name in card.controls))
     for name, estimate in card.metrics.items():
-        beside = (reading(name, metrics[name].value) if name in metrics else "–" for metrics in card.controls.values())
-        low, high = (reading(name, bound) for bound in (estimate.low, estimate.high))
-        table.add_row(
-            name.replace("_", " "), reading(name, estimate.value), f"{low} … {high}" if estimate.n else "", str(estimate.n), *beside
-        )
+        value, low, high = (_number(name, number) for number in estimate[:3])
+        beside = (_number(name, metrics[name].value) if name in metrics else "–" for metrics in card.controls.values())
+        between = f"{low} … {high}" if low != "–" else ""
+        table.add_row(SHORT.get(name, name.replace("_", " ")), value, between, str(estimate.n), *beside)
     console.print(table)
     for name, why in card.left_out.items():
         console.print(f"[dim]{escape(name)} is not there, or not for all edits:[/] {escape(why)}")
+
+
+def _number(name: str, value: float) -> str:
+    return reading(name, value).removesuffix("%")
+
+
+def _narrow(first: str, *names: str) -> Table:
+    """A table that fits a terminal of 80 columns with all controls; its first column is never folded."""
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0) if console.width > 100 else (0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for name in names:
+        table.add_column(name, no_wrap=name.endswith("interval"), justify="right")
+    return table
 
 
 @show.register
 def show_curves(curves: Curves) -> None:
     console.print(f"[bold]{curves.points[-1].edits} {curves.method} edits, {curves.each} at a time[/]\n")
     names = ("efficacy", "paraphrase", "specificity", "same_subject", "drift_kl", "perplexity_ratio")
-    table = Table("edits", *(name.replace("_", " ") for name in names), "change", "rank", box=None, header_style="dim")
+    table = _narrow("edits", *(SHORT.get(name, name.replace("_", " ")) for name in names), "change", "rank")
     for point in curves.points:
-        values = (reading(name, point.metrics[name].value) for name in names)
+        values = (_number(name, point.metrics[name].value) for name in names)
         table.add_row(str(point.edits), *values, f"{point.output_change:.3f}", str(point.rank))
     console.print(table)
     for point in curves.points:
