@@ -55,7 +55,7 @@ class Checkpoint(NamedTuple):
     def warnings(self) -> list[str]:
         """The signs above their limits, in words."""
         above = {name: value for name, value in self.signs.items() if not value <= LIMITS[name]}
-        return [f"{name.replace('_', ' ')} {value:.2g} > {LIMITS[name]:g}" for name, value in above.items()]
+        return [f"{name.replace('_', ' ')} {value:.3g} > {LIMITS[name]:g}" for name, value in above.items()]
 
     def to_dict(self) -> dict[str, Any]:
         return {**self._asdict(), "metrics": plain(self.metrics), "warnings": self.warnings}

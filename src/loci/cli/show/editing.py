@@ -116,7 +116,7 @@ def _narrow(first: str, *names: str) -> Table:
 def show_curves(curves: Curves) -> None:
     console.print(f"[bold]{curves.points[-1].edits} {curves.method} edits, {curves.each} at a time[/]\n")
     names = ("efficacy", "paraphrase", "specificity", "same_subject", "drift_kl", "perplexity_ratio")
-    table = _narrow("edits", *(SHORT.get(name, name.replace("_", " ")) for name in names), "change", "rank")
+    table = _narrow("edits", *names[:3], "same\nsubject", "drift,\nnats", "perplexity", "change", "rank")
     for point in curves.points:
         values = (_number(name, point.metrics[name].value) for name in names)
         table.add_row(str(point.edits), *values, f"{point.output_change:.3f}", str(point.rank))
