@@ -19,7 +19,7 @@ def curves_figure(curves: Curves) -> go.Figure:
         figure.add_trace(by_layer(row, edits, name.replace("_", " "), ink, ".1%"), row=1, col=1)
     for name, ink, dash in zip(LIMITS, (BLUE, INK, ORANGE, MUTED), ("solid", "dot", "dash", "dashdot"), strict=True):
         figure.add_trace(_sign(curves, edits, name, ink, dash), row=2, col=1)
-    figure.add_hline(y=1, line={"color": GREY, "width": 1}, row=2, col=1)
+    figure.add_hline(y=1, line={"color": INK, "width": 1}, row=2, col=1)
     if curves.warned is not None:
         figure.add_vline(x=curves.warned, line={"color": ORANGE, "width": 1, "dash": "dot"})
     figure.update_yaxes(range=[-0.03, 1.05], tickformat=".0%", gridcolor=GREY, row=1, col=1)
