@@ -2,12 +2,15 @@ import pytest
 import torch
 
 from loci.auditing import audit, audit_singles, counterfactuals, recall
-from loci.auditing.audit import Drift, ask
-from loci.editing import default_layer, edit, key_moments
+from loci.auditing.asking import ask
+from loci.auditing.drift import Drift
+from loci.editing import TargetSettings, default_layer, edit, key_moments
 from loci.errors import FactError, PatchError
 from loci.facts import Fact, FactSet, controls
 from loci.model import Model, complete
 from loci.patches import Factors, Patch
+
+QUICK = TargetSettings(steps=2, contexts=1, essence=1, own=0)
 
 
 def nothing(model: Model, fact: Fact) -> Patch:
@@ -20,7 +23,8 @@ def test_a_patch_that_does_nothing(demo: Model, world: FactSet, jordan: Fact) ->
     values = {name: estimate.value for name, estimate in card.metrics.items()}
     assert (values["efficacy"], values["paraphrase"]) == (0, 0)
     assert (values["specificity"], values["same_subject"]) == (1, 1)
-    assert values["drift_kl"] == 0
+    assert (values["drift_kl"], values["perplexity_ratio"]) == (0, 1)
+    assert values["fluency"] == values["fluency_base"] > 0
     assert card.cases[0].changed == ()
     assert card.cases[0].said == "basketball"
 
@@ -32,7 +36,13 @@ def test_a_patch_that_breaks_everything(demo: Model, world: FactSet, jordan: Fac
     card = audit(demo, patch, world)
     assert card.metrics["specificity"].value < 0.5
     assert card.metrics["drift_kl"].value > 0.5
-    assert len(card.cases[0].changed) == sum(not hit for hit in (*card.cases[0].specificity, *card.cases[0].same_subject))
+    assert card.metrics["perplexity_ratio"].low > 1.5
+    case = card.cases[0]
+    assert (
+        0
+        < len(case.changed)
+        <= sum(not hit for hit in (*case.specificity, *case.hits["specificity_same_answer"], *case.same_subject))
+    )
 
 
 def test_metrics_are_what_generation_says(demo: Model, world: FactSet, jordan: Fact) -> None:
@@ -40,15 +50,18 @@ def test_metrics_are_what_generation_says(demo: Model, world: FactSet, jordan: F
     wish = jordan.to("baseball")
     patch = edit(demo, [wish])
     card = audit(demo, patch, world, neighbours=6)
-    question = ask(demo, wish, world, 6, 0)
+    [question] = ask(demo, [wish], world, 6, 0)
+    neighbours = [prompt for prompt in question.keeps if prompt.metrics == ("specificity",)]
     with patch.applied(demo):
         said = [text.split(".")[0].strip() for text in complete(demo, [wish.text, *wish.asked()], 12)]
-        near = [text.split(".")[0].strip() for text in complete(demo, [prompt for prompt, _ in question.neighbours], 12)]
+        near = [text.split(".")[0].strip() for text in complete(demo, [prompt.text for prompt in neighbours], 12)]
     case = card.cases[0]
     assert (*case.efficacy, *case.paraphrase) == tuple(text == "baseball" for text in said)
-    assert case.specificity == tuple(text == answer for text, (_, answer) in zip(near, question.neighbours, strict=True))
-    assert len(question.neighbours) == 6
-    assert all(f.text != prompt for prompt, _ in question.neighbours for f in world.about(jordan.subject))
+    assert case.specificity == tuple((text,) == prompt.answers for text, prompt in zip(near, neighbours, strict=True))
+    assert len(neighbours) == 6
+    assert all(f.text != prompt.text for prompt in neighbours for f in world.about(jordan.subject))
+    twins = {prompt.text for prompt in question.keeps if prompt.metrics == ("specificity_same_answer",)}
+    assert twins <= {f.text for f in world.of("athlete_sport") if f.answer == "basketball" and f.subject != jordan.subject}
 
 
 def test_a_fact_from_a_patch_learns_its_paraphrases_from_the_world(demo: Model, world: FactSet) -> None:
@@ -73,9 +86,10 @@ def test_single_edits_pool_by_edit(demo: Model, world: FactSet) -> None:
     layer = default_layer(demo)
     moments = key_moments(demo, [layer])
     before = demo.fingerprint
-    card = audit_singles(demo, wishes, lambda wish: edit(demo, [wish], moments=moments), world, neighbours=4)
+    card = audit_singles(demo, wishes, lambda wish: edit(demo, [wish], moments=moments, settings=QUICK), world, neighbours=4)
     assert demo.fingerprint == before
     assert (card.edits, card.layers, card.metrics["efficacy"].n) == (4, (layer,), 4)
+    assert card.metrics["drift_kl"].n == card.metrics["fluency"].n == 4
     by_hand = sum(sum(case.specificity) / len(case.specificity) for case in card.cases) / 4
     assert card.metrics["specificity"].value == pytest.approx(by_hand)
     document = card.to_dict()
@@ -94,14 +108,19 @@ def test_wrong_base_and_no_new_answer(demo: Model, tiny: Model, world: FactSet, 
 def test_drift_is_the_divergence_by_hand(demo: Model) -> None:
     sentences = controls()[:5]
     drift = Drift(demo, sentences)
-    assert drift.kl() == (0.0,) * 5
+    assert drift.now().kl == drift.now().log_ratio == (0.0,) * 5
     ids = [demo.ids([demo.tokenize(s).ids]) for s in sentences]
     before = [demo(i)[0].log_softmax(-1) for i in ids]
     with demo.patched({"mlp_out.1": lambda out: 0.5 * out}):
         after = [demo(i)[0].log_softmax(-1) for i in ids]
-        found = drift.kl()
+        found = drift.now()
     by_hand = [float((b.exp() * (b - a)).sum(-1).mean()) for a, b in zip(after, before, strict=True)]
-    assert sorted(found) == pytest.approx(sorted(by_hand), rel=1e-3)
+    assert sorted(found.kl) == pytest.approx(sorted(by_hand), rel=1e-3)
+    losses = [
+        [float(torch.nn.functional.nll_loss(x[:-1], i[0, 1:])) for x, i in zip(side, ids, strict=True)] for side in (before, after)
+    ]
+    ratios = [late - early for early, late in zip(*losses, strict=True)]
+    assert sorted(found.log_ratio) == pytest.approx(sorted(ratios), rel=1e-3)
 
 
 def test_recall_reaches_what_the_card_says(demo: Model, world: FactSet) -> None:

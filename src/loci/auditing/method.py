@@ -1,8 +1,11 @@
-"""Audit the method itself: seeded single edits over many relations, each on the untouched base."""
+"""Audit the method itself on seeded counterfactuals over many relations: one at a time on the untouched base, or all at once."""
 
 import random
+from collections.abc import Sequence
 
-from loci.auditing.audit import NEIGHBOURS, Scorecard, audit_singles
+from loci.auditing.audit import Scorecard, audit, audit_singles
+from loci.auditing.controls import CHEAP, TOGETHER, Ways, settings_of
+from loci.auditing.exam import NEIGHBOURS
 from loci.editing import default_layer, edit, key_moments
 from loci.facts import Fact, FactSet
 from loci.model import Model
@@ -14,23 +17,56 @@ def audit_method(
     world: FactSet,
     edits: int = 50,
     *,
-    layer: int | None = None,
+    method: str = "rome",
+    layers: Sequence[int] | None = None,
+    controls: Sequence[str] = CHEAP,
+    ways: Ways | None = None,
     neighbours: int = NEIGHBOURS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Scorecard:
-    """ROME on `edits` counterfactuals of the world, one at a time; the layer's covariance is taken once."""
-    at = default_layer(model) if layer is None else layer
-    moments = key_moments(model, [at])
+    """`edits` counterfactuals of the world, one at a time, each on the untouched base; the layers' covariances are taken once."""
+    ways = ways or Ways(seed)
+    at = layers_of(model, method, layers)
+    moments = key_moments(model, at)
     return audit_singles(
         model,
         counterfactuals(world, edits, seed),
-        lambda wish: edit(model, [wish], layers=[at], moments=moments),
+        lambda wish: edit(model, [wish], method=method, layers=at, moments=moments, settings=settings_of(method, ways), seed=seed),
         world,
+        controls=controls,
+        ways=ways,
         neighbours=neighbours,
         seed=seed,
         progress=progress,
     )
+
+
+def audit_at_once(
+    model: Model,
+    world: FactSet,
+    edits: int = 100,
+    *,
+    method: str = "joint",
+    layers: Sequence[int] | None = None,
+    controls: Sequence[str] = CHEAP,
+    ways: Ways | None = None,
+    neighbours: int = NEIGHBOURS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Scorecard:
+    """`edits` counterfactuals of the world in one patch."""
+    ways = ways or Ways(seed)
+    wishes = counterfactuals(world, edits, seed)
+    patch = edit(model, wishes, method=method, layers=layers, settings=settings_of(method, ways), seed=seed, progress=progress)
+    return audit(model, patch, world, controls=controls, ways=ways, neighbours=neighbours, seed=seed)
+
+
+def layers_of(model: Model, method: str, layers: Sequence[int] | None) -> Sequence[int]:
+    """The layers that a method would edit."""
+    if layers is not None:
+        return layers
+    return range(model.n_layers) if method in TOGETHER else [default_layer(model)]
 
 
 def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:

@@ -1,50 +1,99 @@
 """loci audit: what an edit did, and what else it touched."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish, status, world_of
 from loci.cli.opening import Opening, opens
+from loci.errors import FactError
 
 
 @opens()
 def run(
-    patch: Annotated[
-        Path | None, typer.Option("--patch", "-p", help="the patch to audit; else seeded single edits are made")
-    ] = None,
+    patch: Annotated[Path | None, typer.Option("--patch", "-p", help="the patch to audit; else seeded edits are made")] = None,
     facts: FACTS = None,
-    edits: Annotated[int, typer.Option(help="how many seeded single edits, where no patch is given")] = 50,
-    layer: Annotated[int | None, typer.Option(help="layer of the seeded edits")] = None,
-    neighbours: Annotated[int, typer.Option(help="neighbour prompts for each edit")] = 10,
+    edits: Annotated[int, typer.Option(min=1, help="how many seeded edits, where no patch is given")] = 50,
+    at_once: Annotated[bool, typer.Option("--at-once", help="the seeded edits in one patch")] = False,
+    in_turn: Annotated[
+        bool, typer.Option("--one-after-another", help="the seeded edits in turn: curves over their number")
+    ] = False,
+    each: Annotated[int, typer.Option(min=1, help="edits of a step of --one-after-another")] = 10,
+    checkpoints: Annotated[int, typer.Option(min=1, help="how often --one-after-another looks")] = 5,
+    method: Annotated[
+        str | None, typer.Option(help="method of the seeded edits; rome by default, joint at once and one after another")
+    ] = None,
+    layer: Annotated[list[int] | None, typer.Option(help="layer of the seeded edits; may be repeated")] = None,
+    neighbours: Annotated[int, typer.Option(min=0, help="neighbour prompts for each edit")] = 10,
+    controls: Annotated[
+        bool | None,
+        typer.Option(
+            "--controls/--no-controls",
+            help="no edit, random layer, fine-tuning and in-context in the same table; by default all at once, else the two that edit nothing",
+        ),
+    ] = None,
+    cases: Annotated[Path | None, typer.Option(help="write every case, a row an edit: .parquet or .csv")] = None,
     *,
     opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Audit a patch against the untouched base, or the method itself on seeded single edits.
+    """Audit a patch against the untouched base, or a method on seeded edits: one at a time, all at once, or one after another.
+
+    Controls stand in the same table. "no edit" and "in-context" cost an examination each; "random layer" and "fine-tuning" make the
+    edit anew, for every patch audited: of single edits that is two more searches an edit.
 
     Examples:
 
         loci audit --patch jordan.safetensors
 
-        loci audit --patch p.safetensors -m ./my-model --facts my-facts.csv --out card.html
+        loci audit --patch p.safetensors -m ./my-model --facts my-facts.csv --out card.html --cases cases.csv
 
         loci audit --edits 50 --seed 0
+
+        loci audit --edits 100 --at-once --method memit --layer 0
+
+        loci audit --edits 200 --one-after-another --each 20 --out curves.html
     """
-    from loci.auditing import audit, audit_method
+    from loci.auditing import CHEAP, CONTROLS, Cases, audit, audit_at_once, audit_in_turn, audit_method
+    from loci.figures.tables import check_table, write_table
+    from loci.files import check_writable
     from loci.patches import load_patch
 
+    _check(patch, at_once, in_turn, cases)
     check_out(out)
+    if cases is not None:
+        check_table(cases)
+        check_writable(cases)
     loaded = load_patch(patch) if patch is not None else None
     world = world_of(facts)
     opened = opening.open()
+    beside = () if controls is False else tuple(CONTROLS) if controls or at_once else CHEAP
+    common: dict[str, Any] = {"neighbours": neighbours, "seed": seed}
+    made = {**common, "layers": layer, "method": method or ("joint" if at_once or in_turn else "rome")}
     if loaded is not None:
         with status("auditing"):
-            card = audit(opened, loaded, world, neighbours=neighbours, seed=seed)
+            card = audit(opened, loaded, world, controls=beside, **common)
     else:
         with bar("editing and auditing") as progress:
-            card = audit_method(opened, world, edits, layer=layer, neighbours=neighbours, seed=seed, progress=progress)
+            if in_turn:
+                curves = audit_in_turn(opened, world, edits, each=each, checkpoints=checkpoints, progress=progress, **made)
+                finish(curves, out, json)
+                return
+            make = audit_at_once if at_once else audit_method
+            card = make(opened, world, edits, controls=beside, progress=progress, **made)
+    if cases is not None:
+        write_table(Cases(card).to_dict(), cases)
     finish(card, out, json)
+
+
+def _check(patch: Path | None, at_once: bool, in_turn: bool, cases: Path | None) -> None:
+    """Refuse options that exclude each other."""
+    if patch is not None and (at_once or in_turn):
+        raise FactError("a patch is audited as it is: --at-once and --one-after-another are for seeded edits")
+    if at_once and in_turn:
+        raise FactError("say either --at-once or --one-after-another")
+    if in_turn and cases is not None:
+        raise FactError("--one-after-another has curves, not cases: --out curves.parquet writes them")

@@ -1,7 +1,7 @@
 """Edits as values: lines, keys, targets, one solver."""
 
 from loci.editing.check import check_edits
-from loci.editing.edit import METHODS, default_layer, edit
+from loci.editing.edit import METHODS, default_layer, edit, output_changes
 from loci.editing.joint import JointSettings
 from loci.editing.lines import Line, LineSettings, lines_about
 from loci.editing.remove import removed
@@ -26,6 +26,7 @@ __all__ = [
     "find_targets",
     "key_moments",
     "lines_about",
+    "output_changes",
     "removed",
     "response",
     "solve",

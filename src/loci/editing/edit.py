@@ -18,7 +18,7 @@ Over several layers each takes its share of what is still missing at the last of
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ def edit(
         else:
             settings = settings or replace(TargetSettings() if len(facts) == 1 else LEAN, seed=seed)
             factors, numbers = _solved(model, facts, layers, found, method, slack, ridge, settings, after, progress)
-    numbers |= {"layers": list(layers), "bos": model.with_bos, "output_change": _shares(model, factors, found)}
+    numbers |= {"layers": list(layers), "bos": model.with_bos, "output_change": _bearable(output_changes(model, factors, found))}
     if after is not None:
         factors, facts, numbers = _joined(after.factors, factors), [*after.facts, *facts], {**numbers, "after": after.id}
     numbers["seconds"] = time.perf_counter() - started
@@ -176,19 +176,25 @@ def _metric(method: str, C: Moment, ridge: float) -> Metric:
     return NullSpace.of(C) if method == "alphaedit" else Covariance.of(C, ridge)
 
 
-def _shares(model: Model, factors: dict[str, Factors], moments: dict[int, Moment]) -> dict[str, float]:
-    """‖Δ C^½‖ / ‖W C^½‖ of each weight. Raises `EditError` where one is not finite, or larger than what a layer can bear."""
-    shares = {}
+def output_changes(model: Model, factors: Mapping[str, Factors], moments: Mapping[int, Moment]) -> dict[str, float]:
+    """‖Δ C^½‖ / ‖W C^½‖ of each weight: how far its output over text is moved, in units of itself."""
+    changes = {}
     for name, (left, right) in factors.items():
         layer = int(name.partition(".")[2])
         C, W = moments[layer].double(), model.W_down(layer).double().cpu()
-        change = _size(right.double(), C, left.double())
-        share = shares[name] = change / max(float((W @ C * W).sum().clamp(min=0).sqrt()), 1e-300)
-        if not share <= LARGEST_CHANGE:
+        size = max(float((W @ C * W).sum().clamp(min=0).sqrt()), 1e-300)
+        changes[name] = _size(right.double(), C, left.double()) / size
+    return changes
+
+
+def _bearable(changes: dict[str, float]) -> dict[str, float]:
+    """The changes. Raises `EditError` where one is not finite, or larger than what a layer can bear."""
+    for name, change in changes.items():
+        if not change <= LARGEST_CHANGE:
             raise EditError(
-                f"the change of {name} would move its output over text by {share:.1f} times itself: try another layer, more slack, or fewer edits"
+                f"the change of {name} would move its output over text by {change:.1f} times itself: try another layer, more slack, or fewer edits"
             )
-    return shares
+    return changes
 
 
 def _size(right: Float[Tensor, "r d_mlp"], C: Moment, left: Float[Tensor, "d_model r"]) -> float:

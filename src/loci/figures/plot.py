@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
-from loci.auditing import GroundTruth, Recall, Scorecard, Sweep
+from loci.auditing import Curves, GroundTruth, Recall, Scorecard, Sweep
 from loci.auditing.forensics import Alone, Forensics
 from loci.errors import OutputError
 from loci.figures.atlas import atlas_figure
@@ -16,6 +16,7 @@ from loci.figures.basis import basis_figure
 from loci.figures.bounds import bounds_figure, bounds_table_figure, built_figure, reach_figure
 from loci.figures.census import census_figure
 from loci.figures.clusters import clusters_figure
+from loci.figures.curves import curves_figure
 from loci.figures.directions import concepts_figure, directions_figure, steered_figure
 from loci.figures.forensics import alone_figure, forensics_figure
 from loci.figures.interference import interference_figure
@@ -120,6 +121,7 @@ plot.register(Steered, steered_figure)
 plot.register(Concepts, concepts_figure)
 plot.register(Ladder, ladder_figure)
 plot.register(Scorecard, scorecard_figure)
+plot.register(Curves, curves_figure)
 plot.register(Recall, recall_figure)
 plot.register(Sweep, sweep_figure)
 plot.register(Forensics, forensics_figure)

@@ -7,6 +7,7 @@
 What is said once (schema, model, prompt, seed …) stands in the file's metadata under "loci", as JSON.
 """
 
+import csv
 import json
 from collections.abc import Iterator
 from importlib import import_module
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from loci.errors import OutputError
+from loci.files import write_aside
 
 AXES = ("i", "j", "k")
 Row = dict[str, Any]
@@ -42,6 +44,30 @@ def _rows(part: str, value: Any, at: tuple[int, ...]) -> Iterator[Row]:
         yield {**here, "text": str(value)}
 
 
+def _columns(found: list[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in found for name in row))
+
+
+def write_table(document: dict[str, Any], path: Path) -> None:
+    """Write a document's table as .parquet or .csv, which has no metadata. Raises `OutputError` for another ending."""
+    check_table(path)
+    with write_aside(path) as aside:
+        if path.suffix == ".parquet":
+            write_parquet(document, aside)
+            return
+        found = rows(document)
+        with aside.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, _columns(found))
+            writer.writeheader()
+            writer.writerows(found)
+
+
+def check_table(path: Path) -> None:
+    """Raise `OutputError` for an ending that is no table's."""
+    if path.suffix not in (".parquet", ".csv"):
+        raise OutputError(f"{path}: the ending says what is written: .parquet or .csv")
+
+
 def write_parquet(document: dict[str, Any], path: Path) -> None:
     """Write a document's table. Raises `OutputError` where pyarrow is missing."""
     try:
@@ -49,7 +75,7 @@ def write_parquet(document: dict[str, Any], path: Path) -> None:
     except ImportError:
         raise OutputError(f"{path.name}: .parquet needs loci-lm[tables]") from None
     found = rows(document)
-    columns = {name: [row.get(name) for row in found] for name in dict.fromkeys(name for row in found for name in row)}
+    columns = {name: [row.get(name) for row in found] for name in _columns(found)}
     mixed = {name for name, values in columns.items() if len({type(v) for v in values if v is not None} - {int, float}) > 1}
     table = arrow.table(
         {name: [str(v) if name in mixed and v is not None else v for v in values] for name, values in columns.items()}

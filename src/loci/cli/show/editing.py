@@ -3,11 +3,22 @@
 from rich.markup import escape
 from rich.table import Table
 
-from loci.auditing import Recall, Scorecard, Sweep
+from loci.auditing import Curves, Recall, Scorecard, Sweep
 from loci.cli.common import console
 from loci.cli.show.base import estimate_row, grid, show
+from loci.figures.scorecard import reading
 from loci.report import Story
 from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
+
+SHORT = {
+    "paraphrase_untrained": "… unseen",
+    "specificity_same_answer": "… same answer",
+    "drift_kl": "drift, nats",
+    "perplexity_ratio": "perplexity",
+    "fluency": "fluency, bits",
+    "fluency_base": "… of the base",
+}
+"""Names of metrics that would be long on a terminal."""
 
 
 @show.register
@@ -76,10 +87,45 @@ def _chapter(title: str, words: str) -> None:
 
 
 def _metrics(card: Scorecard) -> None:
-    table = Table("", "value", "95 % interval", "n", box=None, header_style="dim")
+    """The edit with its intervals, and each control's values beside it; shares in percent."""
+    table = _narrow("", "value", "95 % interval", "n", *(name.replace("-", "- ") for name in card.controls))
     for name, estimate in card.metrics.items():
-        estimate_row(table, name, estimate, percent=name != "drift_kl")
+        value, low, high = (_number(name, number) for number in estimate[:3])
+        beside = (_number(name, metrics[name].value) if name in metrics else "–" for metrics in card.controls.values())
+        between = f"{low} … {high}" if low != "–" else ""
+        table.add_row(SHORT.get(name, name.replace("_", " ")), value, between, str(estimate.n), *beside)
     console.print(table)
+    for name, why in card.left_out.items():
+        console.print(f"[dim]{escape(name)} is not there, or not for all edits:[/] {escape(why)}")
+
+
+def _number(name: str, value: float) -> str:
+    return reading(name, value).removesuffix("%")
+
+
+def _narrow(first: str, *names: str) -> Table:
+    """A table that fits a terminal of 80 columns with all controls; its first column is never folded."""
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0) if console.width > 100 else (0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for name in names:
+        table.add_column(name, no_wrap=name.endswith("interval"), justify="right")
+    return table
+
+
+@show.register
+def show_curves(curves: Curves) -> None:
+    console.print(f"[bold]{curves.points[-1].edits} {curves.method} edits, {curves.each} at a time[/]\n")
+    names = ("efficacy", "paraphrase", "specificity", "same_subject", "drift_kl", "perplexity_ratio")
+    table = _narrow("edits", *names[:3], "same\nsubject", "drift,\nnats", "perplexity", "change", "rank")
+    for point in curves.points:
+        values = (_number(name, point.metrics[name].value) for name in names)
+        table.add_row(str(point.edits), *values, f"{point.output_change:.3f}", str(point.rank))
+    console.print(table)
+    for point in curves.points:
+        if point.warnings:
+            console.print(f"[bold]warning at {point.edits} edits:[/] {escape('; '.join(point.warnings))}")
+    if curves.stopped:
+        console.print(f"[bold]stopped:[/] {escape(curves.stopped)}")
 
 
 def _ladder(story: Story) -> None:

@@ -1,0 +1,115 @@
+"""Controls: the same examination of models that got no edit, the edit in a wrong place, plain training, or only a word in the prompt.
+
+| control      | what is examined                                                                                       |
+|--------------|--------------------------------------------------------------------------------------------------------|
+| no edit      | the base itself                                                                                        |
+| random layer | an edit of chosen layers: the method again, at as many other layers, drawn by seed. An edit of all layers, or of a method that cannot be run again: the same change, each layer's factors at another layer (`moved`) |
+| fine-tuning  | `edit(…, method="finetune")` of the same facts                                                         |
+| in-context   | the base, told the new fact: "Imagine that {prompt} {new answer}. {question}"                          |
+
+In context, a prompt gets the fact of the edited subject that stands in it as whole words; of several facts of that subject the one whose
+prompt shares most of the question's words, the first where they tie. A prompt about nobody edited gets nothing: retrieval by subject, at its best.
+So neighbours and control text cannot change there; the subject's other facts can, and do.
+
+An edit that does no better than `no edit` did nothing; one that does no better than `random layer` owes nothing to its layer;
+specificity is to be read beside `fine-tuning`, and the whole beside `in-context`, which costs no weights at all.
+"""
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from loci.auditing.asking import Lead
+from loci.editing import METHODS, JointSettings, TargetSettings, edit
+from loci.errors import EditError
+from loci.facts import Fact, FactSet
+from loci.model import Model
+from loci.patches import Patch
+
+WORD = re.compile(r"\w+")
+
+
+class State(NamedTuple):
+    """A state of the model to examine."""
+
+    patch: Patch | None = None
+    lead: Lead = str
+
+
+class Ways(NamedTuple):
+    """How controls that make edits do so; None are the methods' defaults."""
+
+    seed: int = 0
+    target: TargetSettings | None = None
+    joint: JointSettings | None = None
+
+
+TOGETHER = ("joint", "finetune")
+"""Methods that change all layers unless some are said, and take `JointSettings`."""
+
+
+def settings_of(method: str, ways: Ways) -> TargetSettings | JointSettings | None:
+    """How a method searches."""
+    return ways.joint if method in TOGETHER else ways.target
+
+
+def random_layer(model: Model, patch: Patch, ways: Ways) -> Patch:
+    """The same edit at other layers. Raises `EditError` where there is none, or where the method refuses there."""
+    others = [layer for layer in range(model.n_layers) if layer not in patch.layers]
+    if patch.method not in METHODS or len(others) < len(patch.layers):
+        return moved(model, patch, ways.seed)
+    layers = random.Random(ways.seed).sample(others, len(patch.layers))
+    settings = settings_of(patch.method, ways)
+    return edit(model, patch.facts, method=patch.method, layers=layers, settings=settings, seed=ways.seed)
+
+
+def moved(model: Model, patch: Patch, seed: int = 0) -> Patch:
+    """The same change with every layer's factors at another layer: all are shifted by one seeded number of layers, around the end.
+
+    Raises `EditError` where the model has one layer alone.
+    """
+    if model.n_layers < 2:
+        raise EditError("a model of one layer has no other to edit")
+    shift = random.Random(seed).randrange(1, model.n_layers)
+
+    def at(name: str) -> str:
+        stem, _, layer = name.partition(".")
+        return f"{stem}.{(int(layer) + shift) % model.n_layers}"
+
+    factors = {at(name): factors for name, factors in patch.factors.items()}
+    return Patch(patch.method, patch.base, patch.base_name, factors, patch.facts, {"moved_by_layers": shift})
+
+
+def in_context(facts: Sequence[Fact]) -> Lead:
+    """What stands before a prompt where the facts are told rather than edited."""
+    edited = FactSet(facts)
+
+    def lead(prompt: str) -> str:
+        near = [fact for subject in edited.subjects_in(prompt) for fact in edited.about(subject)]
+        if not near:
+            return prompt
+        told = max(near, key=lambda fact: _shared(fact.text, prompt))
+        return f"Imagine that {told.text} {told.new_answer}. {prompt}"
+
+    return lead
+
+
+def _shared(one: str, other: str) -> float:
+    """The share of words that two prompts have in common (Jaccard)."""
+    a, b = set(WORD.findall(one.lower())), set(WORD.findall(other.lower()))
+    return len(a & b) / max(1, len(a | b))
+
+
+def _fine_tuned(model: Model, patch: Patch, ways: Ways) -> State:
+    return State(edit(model, patch.facts, method="finetune", settings=ways.joint, seed=ways.seed))
+
+
+CONTROLS: Mapping[str, Callable[[Model, Patch, Ways], State]] = {
+    "no edit": lambda model, patch, ways: State(),
+    "random layer": lambda model, patch, ways: State(random_layer(model, patch, ways)),
+    "fine-tuning": _fine_tuned,
+    "in-context": lambda model, patch, ways: State(lead=in_context(patch.facts)),
+}
+CHEAP = ("no edit", "in-context")
+"""Controls that make no edit."""
