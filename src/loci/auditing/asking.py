@@ -112,7 +112,7 @@ def _gains(fact: Fact) -> list[Prompt]:
 def _keeps(fact: Fact, world: FactSet, neighbours: int, seed: int) -> list[Prompt]:
     near = fact.neighbours or [f.text for f in world.neighbours(fact, neighbours, seed)]
     twins = FactSet(f for f in world.relations.get(fact.relation, ()) if f.answer == fact.answer)
-    groups = {
+    groups: dict[str, Sequence[str]] = {
         "specificity": near,
         "specificity_same_answer": [f.text for f in twins.neighbours(fact, neighbours, seed)],
         "same_subject": [f.text for f in world.others(fact)],

@@ -79,7 +79,7 @@ def audit(
     """Audit a patch: all its facts, with the patch applied once. The model is as before afterwards.
 
     `facts` is where neighbours and the subject's other facts come from; the facts' own `neighbours` come first. `samples` control
-    sentences measure the drift. Cost: an examination (some twenty prompts an edit) of the edited model, and one for each of `controls`
+    sentences measure the drift. Cost: an examination (some thirty prompts an edit) of the edited model, and one for each of `controls`
     (names of `CONTROLS`), of which `random layer` and `fine-tuning` make another edit each. Raises `PatchError` for another base.
     """
     patch.check_base(model)
