@@ -20,6 +20,7 @@ from loci.survey import (
     Rows,
     SecondMoment,
     TopTriggers,
+    beginnings,
     merge,
     sample_text,
     sentences,
@@ -224,3 +225,4 @@ def test_sample_text_is_the_same_each_time_and_sentences_are_its_first(demo: Mod
     assert texts == sample_text(demo, 2000) == sample_text(demo, 4000)[: len(texts)]
     assert 2000 <= sum(len(demo.tokenize(text)) for text in texts) < 2100
     assert sentences(3) == sample_text(demo, 100)[:3]
+    assert [len(set(beginnings(n))) for n in (0, 1, 50)] == [0, 1, 50]

@@ -140,8 +140,7 @@ def beginnings(count: int, seed: int = 0) -> list[str]:
     rng = random.Random(seed)
     found: dict[str, None] = {}
     for sentence in _sentences():
-        words = sentence.split()
-        found.setdefault(" ".join(words[: rng.randint(1, 6)]))
         if len(found) >= count:
             break
+        found.setdefault(" ".join(sentence.split()[: rng.randint(1, 6)]))
     return list(found)
