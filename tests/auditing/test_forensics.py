@@ -79,7 +79,7 @@ def test_rounding_is_told_from_a_change(seed: int, dtype: torch.dtype) -> None:
     assert bool((error.abs() <= spacing(W, dtype) / 2 + 1e-12).all())
     assert float(torch.linalg.svdvals(error)[0]) <= noise_floor(W, dtype) * 1.05
     step = rounded.clone()
-    step[3, 5] += float(spacing(rounded[3, 5].abs() * 1.01, dtype))
+    step[3, 5] += rounded[3, 5].sign() * float(spacing(rounded[3, 5], dtype))
     assert not is_rounding(rounded, step), "one step on one grid is a change"
     more = W.clone()
     more[0, 0] += 0.1

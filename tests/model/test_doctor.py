@@ -68,7 +68,7 @@ def _offsets(model: Model) -> None:
     class Shifted(type(model.tokenizer)):
         def __call__(self, *args, **kwargs):
             encoded = super().__call__(*args, **kwargs)
-            encoded["offset_mapping"] = [(a and a + 1, b and b + 1) for a, b in encoded["offset_mapping"]]
+            encoded["offset_mapping"] = [[(a and a + 1, b and b + 1) for a, b in row] for row in encoded["offset_mapping"]]
             return encoded
 
     tokenizer = Shifted.__new__(Shifted)

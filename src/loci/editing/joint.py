@@ -59,7 +59,7 @@ class JointSettings(LineSettings):
     """weight of the kept lines"""
     text: float = 6.0
     """weight of the text to begin with"""
-    drift: float = 0.012
+    drift: float = 0.015
     """KL on text, in nats, at which its weight stays as it is"""
     decay: float = 0.5
     """weight of the change's size"""
