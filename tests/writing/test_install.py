@@ -7,7 +7,7 @@ from loci.errors import FactError, WriteError
 from loci.facts import FactSet
 from loci.model import Model
 from loci.writing import MLP, new_facts, widened
-from loci.writing.install import _at_subjects, _gates
+from loci.writing.install import _gates, _states
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +35,14 @@ def test_a_wider_model_is_the_same_where_its_neurons_are_silent(demo: Model, ids
 def test_states_become_the_promised_ones_at_new_subjects_alone(demo: Model, small: FactSet) -> None:
     """At its own key each pair of neurons writes its value exactly; at known subjects nothing changes."""
     facts = new_facts(small, 6)
-    before, fingerprint = _at_subjects(demo, facts, 1, "resid_post"), demo.fingerprint
+    before, fingerprint = _states(demo, facts, 1), demo.fingerprint
     mlp, crowded = _gates(demo, facts, 1, small)
     wide = widened(demo, 1, mlp)
-    after = _at_subjects(wide, facts, 1, "resid_post")
+    after = _states(wide, facts, 1)
     if not crowded:
         assert torch.allclose(after - before, mlp.W_down[:, :6].T, atol=1e-3)
     known = small[:20]
-    assert torch.allclose(_at_subjects(wide, known, 1, "resid_post"), _at_subjects(demo, known, 1, "resid_post"), atol=1e-3)
+    assert torch.allclose(_states(wide, known, 1), _states(demo, known, 1), atol=1e-3)
     assert demo.fingerprint == fingerprint
 
 

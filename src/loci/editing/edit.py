@@ -18,10 +18,10 @@ Over several layers each takes its share of what is still missing at the last of
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -30,13 +30,14 @@ from torch import Tensor
 from loci.editing.check import check_edits, check_layers
 from loci.editing.joint import JointSettings, find_jointly, finetune_parts, joint_parts
 from loci.editing.lines import lines_about
-from loci.editing.solver import Covariance, Metric, NullSpace, response, solve
-from loci.editing.statistics import Moment, key_moments
+from loci.editing.solver import Covariance, Metric, NullSpace, Solution, response, solve
+from loci.editing.statistics import Moment, key_moments, output_size
 from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model
 from loci.patches import Factors, Patch
+from loci.patches.factors import joined
 from loci.progress import Progress, silent
 from loci.survey import sample_text
 
@@ -76,7 +77,7 @@ def edit(
         raise EditError("rome edits one fact at a time: use emmet, memit or joint for several")
     together = method in ("joint", "finetune")
     layers = check_layers(model, layers if layers is not None else range(model.n_layers) if together else [default_layer(model)])
-    with _after(model, after):
+    with _applied(model, after):
         check_edits(model, facts)
         found = moments or key_moments(model, layers, texts=texts)
         if together:
@@ -87,7 +88,7 @@ def edit(
             factors, numbers = _solved(model, facts, layers, found, method, slack, ridge, settings, after, progress)
     numbers |= {"layers": list(layers), "bos": model.with_bos, "output_change": _bearable(output_changes(model, factors, found))}
     if after is not None:
-        factors, facts, numbers = _joined(after.factors, factors), [*after.facts, *facts], {**numbers, "after": after.id}
+        factors, facts, numbers = _sum(after.factors, factors), [*after.facts, *facts], {**numbers, "after": after.id}
     numbers["seconds"] = time.perf_counter() - started
     return Patch(method, model.fingerprint, model.name, factors, tuple(facts), numbers)
 
@@ -100,13 +101,9 @@ def default_layer(model: Model) -> int:
     return max(0, round(model.n_layers / 5) - 1)
 
 
-@contextmanager
-def _after(model: Model, patch: Patch | None) -> Iterator[None]:
-    if patch is None:
-        yield
-        return
-    with patch.applied(model):
-        yield
+def _applied(model: Model, patch: Patch | None) -> AbstractContextManager[Any]:
+    """The patch in the weights for a block, if there is one."""
+    return patch.applied(model) if patch is not None else nullcontext()
 
 
 def _jointly(
@@ -123,14 +120,6 @@ def _jointly(
     parts = joint_parts if method == "joint" else finetune_parts
     found = find_jointly(model, facts, moments, stay, settings, parts, earlier=after.facts if after else (), progress=progress)
     return found.factors, found.numbers
-
-
-class _Spread(NamedTuple):
-    """Where a change over several layers stands."""
-
-    factors: dict[str, Factors]
-    conditions: list[float]
-    residuals: list[float]
 
 
 def _solved(
@@ -152,23 +141,22 @@ def _solved(
     wanted = [[line for line in own if line.wanted] for own in lines]
     history = [[line for line in own if line.wanted] for own in lines_about(model, after.facts, settings)] if after else []
     wished = torch.stack([target.delta for target in targets], 1).cpu()
-    spread, start = _Spread({}, [], []), None
+    solutions: dict[str, Solution] = {}
+    start: Tensor | None = None
     for done, layer in enumerate(layers):
-        with _after(model, Patch(method, model.fingerprint, model.name, spread.factors, (), {}) if spread.factors else None):
+        so_far = {name: solution.factors for name, solution in solutions.items()}
+        with _applied(model, Patch(method, model.fingerprint, model.name, so_far, ()) if so_far else None):
             K, stands = subject_reads(model, [*history, *wanted], layer, last)
         start = stands if start is None else start
         missing = torch.cat([torch.zeros(model.d_model, len(history)), wished], 1) - (stands - start)
         metric = _metric(method, moments[layer], ridge)
-        solution = solve(metric, K, missing / (len(layers) - done), slack * response(metric, K))
-        spread.factors[f"W_down.{layer}"] = solution.factors
-        spread.conditions.append(solution.condition)
-        spread.residuals.append(solution.residual)
-    return spread.factors, {
+        solutions[f"W_down.{layer}"] = solve(metric, K, missing / (len(layers) - done), slack * response(metric, K))
+    return {name: solution.factors for name, solution in solutions.items()}, {
         "slack": slack,
         "target_probability": [target.probability for target in targets],
         "target_steps": [target.steps for target in targets],
-        "condition": spread.conditions,
-        "residual": spread.residuals,
+        "condition": [solution.condition for solution in solutions.values()],
+        "residual": [solution.residual for solution in solutions.values()],
     }
 
 
@@ -181,9 +169,8 @@ def output_changes(model: Model, factors: Mapping[str, Factors], moments: Mappin
     changes = {}
     for name, (left, right) in factors.items():
         layer = int(name.partition(".")[2])
-        C, W = moments[layer].double(), model.W_down(layer).double().cpu()
-        size = max(float((W @ C * W).sum().clamp(min=0).sqrt()), 1e-300)
-        changes[name] = _size(right.double(), C, left.double()) / size
+        C = moments[layer].double()
+        changes[name] = _size(right.double(), C, left.double()) / max(output_size(model, layer, C), 1e-300)
     return changes
 
 
@@ -202,13 +189,6 @@ def _size(right: Float[Tensor, "r d_mlp"], C: Moment, left: Float[Tensor, "d_mod
     return float(((right @ C @ right.T) * (left.T @ left)).sum().clamp(min=0).sqrt())
 
 
-def _joined(one: Any, other: dict[str, Factors]) -> dict[str, Factors]:
-    """The sum of two changes, as factors side by side."""
-    joined = dict(one)
-    for name, (left, right) in other.items():
-        joined[name] = (
-            Factors(torch.cat([joined[name].left, left], 1), torch.cat([joined[name].right, right]))
-            if name in joined
-            else Factors(left, right)
-        )
-    return joined
+def _sum(one: Mapping[str, Factors], other: Mapping[str, Factors]) -> dict[str, Factors]:
+    """Two changes as one, weight by weight."""
+    return {name: joined([part[name] for part in (one, other) if name in part]) for name in {**one, **other}}

@@ -31,6 +31,7 @@ from torch.nn.functional import kl_div
 
 from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
 from loci.editing.solver import Covariance
+from loci.editing.statistics import output_size
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model
@@ -95,7 +96,7 @@ def find_jointly(
     lines = [line for own in lines_about(model, facts, settings) for line in own]
     parts = parts_of(model, lines, len(facts), moments, settings.ridge)
     lines += _settled(model, earlier, len(facts), settings)
-    search = _Search(model, lines, [model.tokenize(text).ids for text in texts], parts, settings)
+    search = _Search(model, lines, texts, parts, settings)
     rounds = math.ceil(len(facts) / settings.facts)
     steps = settings.steps * rounds
     for step in range(steps):
@@ -133,9 +134,8 @@ def finetune_parts(model: Model, lines: Sequence[Line], facts: int, moments: Mom
 
 
 def _part(model: Model, layer: int, C: Tensor, Q: Tensor) -> Part:
-    W = model.W_down(layer).double().cpu()
     R = torch.zeros(model.d_model, len(Q), device=model.device, requires_grad=True)
-    return Part(Q.float().to(model.device), R, float((W @ C * W).sum().clamp(min=0).sqrt()))
+    return Part(Q.float().to(model.device), R, output_size(model, layer, C))
 
 
 def _settled(model: Model, earlier: Sequence[Fact], count: int, settings: LineSettings) -> list[Line]:
@@ -157,10 +157,10 @@ class _Search:
     """The running search: what is drawn for a step, and how the text's weight follows its drift."""
 
     def __init__(
-        self, model: Model, lines: Sequence[Line], texts: Sequence[tuple[int, ...]], parts: dict[int, Part], settings: JointSettings
+        self, model: Model, lines: Sequence[Line], texts: Sequence[str], parts: dict[int, Part], settings: JointSettings
     ) -> None:
         self.model, self.parts, self.settings = model, parts, settings
-        self.texts = [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in texts]
+        self.texts = texts
         self.by_fact: dict[int, tuple[list[Line], list[Line]]] = {}
         for line in lines:
             self.by_fact.setdefault(line.fact, ([], []))[0 if line.wanted else 1].append(line)
@@ -175,7 +175,8 @@ class _Search:
         """One step of Adam at a share of its pace."""
         settings = self.settings
         wanted, kept = self._drawn()
-        texts = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * len(self.by_fact)))
+        drawn = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * len(self.by_fact)))
+        texts = [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in (self.model.tokenize(text).ids for text in drawn)]
         for kind, lines, weight in (("wanted", wanted, 1.0), ("kept", kept, settings.kl), ("text", texts, self.weight)):
             self.seen[kind] = sum(self._backward(lines, batch, weight) for batch in _batches(lines)) / max(len(lines), 1)
         size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from loci.errors import EditError
 from loci.facts import Fact, occurrences
-from loci.model import Model, by_length, complete, first_sentence, score_answers
+from loci.model import Model, by_length, complete, first_sentence, read_at, score_answers
 from loci.model.answers import with_answer
 from loci.survey import beginnings, sentences
 
@@ -192,17 +192,15 @@ def _own(
             yield i, text, occurrences(text, facts[i].subject)[0][0]
 
 
-@torch.no_grad()
 def mean_reads(
     model: Model, lines: Sequence[Line], facts: int, places: Mapping[str, Callable[[Line], int]]
 ) -> dict[str, Float[Tensor, "fact width"]]:
     """What stands at a point, at one position of each line, averaged over each fact's lines. Cost: one partial forward pass."""
+    whose = torch.tensor([line.fact for line in lines])
+    counts = torch.bincount(whose, minlength=facts)[:, None]
+    at = {point: [place(line) for line in lines] for point, place in places.items()}
     sums: dict[str, Tensor] = {}
-    counts = torch.zeros(facts, 1).index_add_(0, torch.tensor([line.fact for line in lines]), torch.ones(len(lines), 1))
-    for batch in by_length(lines, lambda line: len(line.ids), BUDGET):
-        chosen = [lines[i] for i in batch]
-        whose = torch.tensor([line.fact for line in chosen])
-        for point, read in model.read(model.ids([line.ids for line in chosen]), *places).items():
-            here = read[range(len(chosen)), [places[point](line) for line in chosen]].float().cpu()
-            sums.setdefault(point, torch.zeros(facts, here.shape[1])).index_add_(0, whose, here)
+    for batch, reads in read_at(model, [line.ids for line in lines], at):
+        for point, here in reads.items():
+            sums.setdefault(point, torch.zeros(facts, here.shape[1])).index_add_(0, whose[batch], here.float())
     return {point: total / counts for point, total in sums.items()}

@@ -39,24 +39,32 @@ def key_moments(
     Cost: one pass up to the highest layer for those that are not in the cache. `LOCI_CACHE` names its folder; empty, nothing is kept.
     """
     text = list(texts) if texts is not None else sample_text(model, tokens or TOKENS_PER_NEURON * model.d_mlp)
-    found = {layer: _load(_file(model, layer, text), model.d_mlp) for layer in layers}
+    files = _files(model, layers, text)
+    found = {layer: _load(files.get(layer), model.d_mlp) for layer in layers}
     missing = {layer: SecondMoment() for layer, C in found.items() if C is None}
     if missing:
         survey(model, text, {f"mlp_act.{layer}": [moment] for layer, moment in missing.items()}, progress=progress)
     for layer, moment in missing.items():
         found[layer] = moment.mean
-        _save(_file(model, layer, text), moment.mean)
+        _save(files.get(layer), moment.mean)
     return {layer: C for layer, C in found.items() if C is not None}
 
 
-def _file(model: Model, layer: int, texts: Sequence[str]) -> Path | None:
-    """Where a moment is kept: its name is the hash of everything that it depends on."""
+def output_size(model: Model, layer: int, C: Moment) -> float:
+    """‖W C^½‖: the root mean square of what the layer's down projection gives over text."""
+    W = model.W_down(layer).double().cpu()
+    return float((W @ C * W).sum().clamp(min=0).sqrt())
+
+
+def _files(model: Model, layers: Sequence[int], texts: Sequence[str]) -> dict[int, Path]:
+    """Where moments are kept: the name of each is the hash of everything that it depends on."""
     folder = os.environ.get("LOCI_CACHE", str(Path.home() / ".cache" / "loci"))
     if not folder:
-        return None
+        return {}
     said = hashlib.sha256("\0".join(texts).encode()).hexdigest()
-    name = hashlib.sha256(f"{model.fingerprint} {layer} {model.with_bos} {model.dtype} {said}".encode()).hexdigest()
-    return Path(folder) / "moments" / f"{name[:32]}.safetensors"
+    about = {layer: f"{model.fingerprint} {layer} {model.with_bos} {model.dtype} {said}" for layer in layers}
+    names = {layer: hashlib.sha256(words.encode()).hexdigest()[:32] for layer, words in about.items()}
+    return {layer: Path(folder) / "moments" / f"{name}.safetensors" for layer, name in names.items()}
 
 
 def _load(path: Path | None, width: int) -> Moment | None:

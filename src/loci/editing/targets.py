@@ -119,15 +119,16 @@ class _Search:
 
     @torch.enable_grad()
     def run(self) -> list[Target]:
-        settings, active = self.settings, list(range(len(self.facts)))
+        settings = self.settings
+        active = still = list(range(len(self.facts)))
         adam = _Adam(self.delta, settings.lr * self.scale / self.delta.shape[1] ** 0.5)
         parts = [part for scene in self.scenes for part in _Part.of(scene, active)]
         for step in range(settings.steps + 1):
             delta = self.delta.requires_grad_()
             nll, kl = (torch.stack(each).sum(0) for each in zip(*(part(delta) for part in parts), strict=True))
             loss = nll + settings.kl * kl + settings.decay * (delta / self.scale).square().sum(-1)
-            self._note(active, step, loss.detach(), nll.detach())
-            still = [i for i in active if nll[i] >= settings.stop]
+            self._note(still, step, loss.detach(), nll.detach())
+            still = [i for i in still if nll[i] >= settings.stop]
             if not still or step == settings.steps:
                 break
             (grad,) = torch.autograd.grad(loss[still].sum(), delta)
@@ -141,12 +142,12 @@ class _Search:
             )
         ]
 
-    def _note(self, active: list[int], step: int, loss: Tensor, nll: Tensor) -> None:
-        for i in active:
+    def _note(self, still: list[int], step: int, loss: Tensor, nll: Tensor) -> None:
+        for i in still:
             if not loss[i].isfinite():
                 fact = self.facts[i]
                 raise EditError(f"the search for {fact.text!r} → {fact.new_answer!r} diverged at step {step}")
-        self.loss[active], self.nll[active], self.steps[active] = loss[active], nll[active], float(step)
+        self.loss[still], self.nll[still], self.steps[still] = loss[still], nll[still], float(step)
 
     def _clamped(self, delta: Tensor) -> Tensor:
         longest = self.settings.clamp * self.scale

@@ -8,6 +8,7 @@ from loci.model.layouts import LAYOUTS, Layout
 from loci.model.model import Logits, Model, by_length
 from loci.model.open import open_empty, open_model, open_weights, quiet
 from loci.model.points import POINTS, Point
+from loci.model.reads import at_subjects, read_at
 from loci.model.replay import Recording, short_attention
 from loci.model.tokens import Tokens
 from loci.model.weights import Folded, Norm, Weights, is_conv1d
@@ -30,6 +31,7 @@ __all__ = [
     "Tokens",
     "Weights",
     "answer_of",
+    "at_subjects",
     "by_length",
     "census",
     "complete",
@@ -42,6 +44,7 @@ __all__ = [
     "open_weights",
     "published",
     "quiet",
+    "read_at",
     "score_answers",
     "short_attention",
 ]

@@ -24,10 +24,11 @@ from torch import Tensor
 
 from loci.errors import FactError, WriteError
 from loci.facts import Fact, FactSet, known_facts
-from loci.model import Model, by_length, score_answers
+from loci.model import Model, at_subjects, by_length, score_answers
 from loci.progress import Progress, silent
 from loci.stats import Estimate, share
 from loci.survey import sample_text
+from loci.writing.keys import subject_keys
 from loci.writing.mlp import MLP
 
 TOKENS = 20_000
@@ -157,9 +158,9 @@ def _recall(model: Model, asked: list[tuple[str, str]]) -> Estimate:
 def _gates(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> tuple[MLP, int]:
     """Two neurons a fact, and how many facts could not be kept apart."""
     phrased = [[fact, *(replace(fact, prompt=text) for text in fact.paraphrases)] for fact in facts]
-    own = [_at_subjects(model, some, layer, "mlp_in").double() for some in phrased]
+    own = [subject_keys(model, some, layer).double() for some in phrased]
     keys = torch.stack([rows.mean(0) for rows in own])
-    away = torch.cat([_over_text(model, layer), _at_subjects(model, list(known), layer, "mlp_in")]).double()
+    away = torch.cat([_over_text(model, layer), subject_keys(model, list(known), layer)]).double()
     C = away.T @ away / len(away)
     C.diagonal().add_(RIDGE * C.diagonal().mean())
     rows = torch.linalg.solve(C, keys.T).T
@@ -183,22 +184,16 @@ def _values(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> 
         like = [fact for fact in known.relations.get(relation, ()) if fact.answer == answer]
         if not like:
             raise FactError(f"no known subject of {relation!r} has the answer {answer!r}: there is none to learn its state from")
-        mean = _at_subjects(model, like, layer, "resid_post").mean(0)
-        usual = _at_subjects(model, known.relations[relation], layer, "resid_post").mean(0)
+        mean = _states(model, like, layer).mean(0)
+        usual = _states(model, known.relations[relation], layer).mean(0)
         donors[relation, answer] = mean + EMPHASIS * (mean - usual)
-    states = _at_subjects(model, facts, layer, "resid_post")
+    states = _states(model, facts, layer)
     return torch.stack([donors[fact.relation, fact.answer] for fact in facts]).double() - states.double()
 
 
-def _at_subjects(model: Model, facts: Sequence[Fact], layer: int, stem: str) -> Float[Tensor, "fact d_model"]:
-    """A point of a layer at the last token of each fact's subject, in float32."""
-    texts = [model.tokenize(fact.text) for fact in facts]
-    found = torch.empty(len(facts), model.d_model)
-    for rows in by_length(texts, len, 4096):
-        read = model.read(model.ids([texts[row].ids for row in rows]), f"{stem}.{layer}")[f"{stem}.{layer}"]
-        ends = torch.tensor([texts[row].span(facts[row].subject_span)[1] - 1 for row in rows])
-        found[rows] = read[torch.arange(len(rows)), ends].float().cpu()
-    return found
+def _states(model: Model, facts: Sequence[Fact], layer: int) -> Float[Tensor, "fact d_model"]:
+    """The stream behind a layer at the last token of each fact's subject, in float32."""
+    return at_subjects(model, facts, f"resid_post.{layer}")[f"resid_post.{layer}"].float()
 
 
 def _over_text(model: Model, layer: int) -> Float[Tensor, "token d_model"]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from loci.errors import FactError, WriteError
 from loci.facts import Fact
-from loci.model import Model, by_length
+from loci.model import Model, at_subjects
 from loci.writing.table import Table
 
 GEOMETRIES = ("isotropic", "anisotropic")
@@ -47,14 +47,6 @@ def subject_case(model: Model, facts: Sequence[Fact], layer: int, count: int, se
     return permuted(keys / keys.pow(2).sum(1).mean().sqrt(), torch.Generator().manual_seed(seed))
 
 
-@torch.no_grad()
 def subject_keys(model: Model, facts: Sequence[Fact], layer: int) -> Float[Tensor, "fact d_model"]:
     """What enters the MLP of a layer (normed) at the last token of each fact's subject, in its own prompt, in float32."""
-    located = [model.tokenize(fact.text) for fact in facts]
-    keys = torch.empty(len(facts), model.d_model)
-    for rows in by_length(located, len, 4096):
-        ids = model.ids([located[row].ids for row in rows])
-        read = model.read(ids, f"mlp_in.{layer}")[f"mlp_in.{layer}"]
-        ends = torch.tensor([located[row].span(facts[row].subject_span)[1] - 1 for row in rows])
-        keys[rows] = read[torch.arange(len(rows)), ends].float().cpu()
-    return keys
+    return at_subjects(model, facts, f"mlp_in.{layer}")[f"mlp_in.{layer}"].float()

@@ -16,10 +16,9 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact, load_facts
 from loci.facts.fact import BLANK
-from loci.model import Model, by_length
+from loci.model import Model, read_at
 from loci.survey import sentences
 
-BUDGET = 8192
 PROMPTS = 2
 """Prompts of a subject that its key is averaged over."""
 CONTEXTS = 3
@@ -72,17 +71,14 @@ def subject_keys(
     texts = ["", *(f"{text} " for text in sentences(4 * contexts)[-contexts:])] if contexts else [""]
     asked = [(row, *place) for row, candidate in enumerate(candidates) for place in _places(candidate, texts)]
     tokens = [model.tokenize(text) for _, text, _ in asked]
-    sums = {point: torch.zeros(0) for point in points}
-    counts = torch.zeros(len(candidates), 1, dtype=torch.float64)
-    for batch in by_length(tokens, len, BUDGET):
-        ends = torch.tensor([tokens[i].span(asked[i][2])[1] - 1 for i in batch])
-        rows = torch.tensor([asked[i][0] for i in batch])
-        counts.index_add_(0, rows, torch.ones(len(batch), 1, dtype=torch.float64))
-        for point, values in model.read(model.ids([tokens[i].ids for i in batch]), *points).items():
-            keys = values[torch.arange(len(batch)), ends.to(values.device)].double().cpu()
-            if not sums[point].numel():
-                sums[point] = torch.zeros(len(candidates), keys.shape[1], dtype=torch.float64)
-            sums[point].index_add_(0, rows, keys)
+    ends = [own.span(place)[1] - 1 for own, (_, _, place) in zip(tokens, asked, strict=True)]
+    whose = torch.tensor([row for row, _, _ in asked])
+    counts = torch.bincount(whose, minlength=len(candidates)).double()[:, None]
+    sums: dict[str, Tensor] = {}
+    for batch, reads in read_at(model, [own.ids for own in tokens], dict.fromkeys(points, ends)):
+        for point, keys in reads.items():
+            total = sums.setdefault(point, torch.zeros(len(candidates), keys.shape[1], dtype=torch.float64))
+            total.index_add_(0, whose[batch], keys.double())
     return {point: total / counts for point, total in sums.items()}
 
 
