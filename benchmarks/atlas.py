@@ -26,7 +26,7 @@ from loci.reading.shelf import Atlas
 from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, sample_text, survey
 from loci.survey.survey import PAGE
 
-BUDGET = 2048
+BUDGET = 4096
 
 
 @torch.no_grad()

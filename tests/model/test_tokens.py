@@ -157,7 +157,7 @@ def test_a_slow_tokenizer_and_other_bad_ones(demo: Model) -> None:
     with pytest.raises(ModelError, match="prompt is empty"):
         tokenize(demo.tokenizer, " \n")
     with pytest.raises(FactError, match="no token covers"):
-        Tokens("ab", (1,), ((0, 0),), ("<s>",)).span((0, 2))
+        Tokens("ab", (1,), ((0, 0),), {0: "<s>"}).span((0, 2))
 
 
 def kind_of_larger_vocabulary() -> PreTrainedTokenizerFast:

@@ -22,7 +22,7 @@ def build(
     text: TEXT = None,
     own: Annotated[int | None, typer.Option(metavar="COUNT", help="so many texts that the model samples itself, instead")] = None,
     tokens: Annotated[int | None, typer.Option(help="stop after about so many tokens")] = None,
-    batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 2048,
+    batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 4096,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -5,8 +5,8 @@ behind it goes (EOS, [SEP]): a prompt is to be continued. Where a BOS is defined
 `bos=False` leaves everything before the text away, `bos=True` insists on a BOS.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from loci.errors import ModelError
@@ -20,12 +20,18 @@ class Tokens:
     text: str
     ids: tuple[int, ...]
     offsets: tuple[Span, ...]
-    labels: tuple[str, ...]
+    names: Mapping[int, str] = field(default_factory=dict, hash=False)
+    """What the tokenizer calls the tokens that have no characters, by position."""
     special: int = 0
     """How many tokens stand before the text. Tokens of the text itself may have no characters too, as the space before its first word."""
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The tokens as they stand in the text."""
+        return tuple(self.text[a:b] if b > a else self.names[i] for i, (a, b) in enumerate(self.offsets))
 
     def span(self, characters: Span) -> Span:
         """Tokens [start, end) that hold these characters."""
@@ -71,8 +77,8 @@ def _tokens(
         raise ModelError(f"the prompt has {len(ids)} tokens; this model's context is {limit}")
     if not any(b > a for a, b in offsets):
         raise ModelError(f"the tokenizer finds no token in {text!r}")
-    labels = [text[a:b] if b > a else str(tokenizer.convert_ids_to_tokens(i)) for i, (a, b) in zip(ids, offsets, strict=True)]
-    return Tokens(text, tuple(ids), tuple(offsets), tuple(labels), special)
+    names = {i: str(tokenizer.convert_ids_to_tokens(ids[i])) for i, (a, b) in enumerate(offsets) if a == b}
+    return Tokens(text, tuple(ids), tuple(offsets), names, special)
 
 
 def check_tokenizer(tokenizer: Any, d_vocab: int, bos: bool | None) -> None:

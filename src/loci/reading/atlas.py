@@ -51,7 +51,7 @@ def build_atlas(
     *,
     source: str,
     limit: int | None = None,
-    budget: int = 2048,
+    budget: int = 4096,
     progress: Progress = silent,
 ) -> Path:
     """Write the atlas of a model over a text; `texts()` gives the same stream each time, and `source` says in words what it is.

@@ -12,10 +12,11 @@ Shards of a text, with `first` the number of their first text, merge to the same
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -26,11 +27,12 @@ from torch import Tensor
 from loci.errors import ModelError
 from loci.files import check_writable, write_aside
 from loci.model import Model, by_length, short_attention
-from loci.model.tokens import tokenize_all
+from loci.model.tokens import Tokens, tokenize_all
 from loci.progress import Progress, silent
 from loci.survey.accumulators import Accumulator, Moments, Rows
 from loci.survey.texts import sample_text
 
+T = TypeVar("T")
 Gathering = Mapping[str, Sequence[Accumulator]]
 PAGE = 1024
 """Texts that are tokenised and sorted by length at a time, or fewer, where they are long:"""
@@ -52,10 +54,15 @@ class Window(NamedTuple):
     start: int
     """The text's token at its first position behind that."""
     ids: tuple[int, ...]
-    labels: tuple[str, ...]
-    """The text's tokens as they stand there."""
+    tokens: Tokens
+    """Of the whole text."""
     before: int
     """How many tokens stand before the text."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The text's tokens as they stand there."""
+        return self.tokens.labels[self.start : self.start + len(self.ids) - self.before]
 
 
 def survey(
@@ -79,8 +86,9 @@ def survey(
     seen = saved.restore()
     stream = enumerate(islice(iter(texts), seen.texts, None), first + seen.texts)
     total = len(texts) if isinstance(texts, Sequence) else 0
-    for number, page in enumerate(_pages(stream), start=1):
-        tokens = _run(model, windows(model, page), gathering, budget)
+    pages = _ahead((page, windows(model, page)) for page in _pages(stream))
+    for number, (page, cut) in enumerate(pages, start=1):
+        tokens = _run(model, cut, gathering, budget)
         seen = Surveyed(seen.texts + len(page), seen.tokens + tokens)
         progress(len(page), max(total, seen.texts))
         if number % every == 0:
@@ -122,6 +130,15 @@ def _pages(stream: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]
         yield page
 
 
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same, each made in the background while the one before it is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
+
+
 def windows(model: Model, page: Sequence[tuple[int, str]]) -> list[Window]:
     """The tokens of numbered texts in pieces that fit the context; empty texts have none."""
     read = [(number, text) for number, text in page if text.strip()]
@@ -132,7 +149,7 @@ def windows(model: Model, page: Sequence[tuple[int, str]]) -> list[Window]:
         step = min(WINDOW, context - len(before))
         for start in range(len(before), len(tokens), step):
             piece = slice(start, start + step)
-            found.append(Window(number, start, before + tokens.ids[piece], tokens.labels[piece], len(before)))
+            found.append(Window(number, start, before + tokens.ids[piece], tokens, len(before)))
     return found
 
 
