@@ -71,6 +71,19 @@ def test_a_fact_from_a_patch_learns_its_paraphrases_from_the_world(demo: Model, 
     assert len(card.cases[0].specificity) == 10
 
 
+def test_what_is_edited_is_not_asked_to_stay(demo: Model) -> None:
+    """A subject with two edits, and its twin: every prompt that should stay is one that nothing edits."""
+    fields = Fact("Rachel Carson", "{} worked in the field of", "biology", relation="field")
+    country = Fact("Rachel Carson", "{} was a scientist from", "United States", relation="country")
+    other = Fact("Charles Darwin", "{} worked in the field of", "biology", relation="field")
+    world = FactSet([fields, country, other])
+    alone, *_ = ask(demo, [fields.to("chess")], world, 5, 0)
+    assert {prompt.text for prompt in alone.keeps} == {country.text, other.text}
+    edits = [fields.to("chess"), country.to("Spain")]
+    assert {prompt.text for own in ask(demo, edits, world, 5, 0) for prompt in own.keeps} == {other.text}
+    assert list(world.without(edits)) == [other]
+
+
 def test_own_neighbours_come_first(demo: Model, world: FactSet) -> None:
     fact = Fact(
         "Michael Jordan", "{} plays the sport of", "basketball", relation="x", neighbours=("Larry Bird plays the sport of",)

@@ -2,11 +2,14 @@ import pytest
 import torch
 
 from loci.editing import JointSettings, TargetSettings, default_layer, edit, find_targets, key_moments, lines_about, removed
+from loci.editing.changes import adding, undone
+from loci.editing.edit import unsaid
 from loci.editing.statistics import Moment
 from loci.editing.targets import subject_reads
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model, score_answers
+from loci.patches import Factors, Patch
 
 SMALL = TargetSettings(contexts=2, essence=4, own=2, steps=12)
 
@@ -184,3 +187,31 @@ def test_refuses_what_is_not_there(demo: Model, jordan: Fact) -> None:
         edit(demo, [jordan.to("golf")], method="magic")
     with pytest.raises(EditError, match="one fact at a time"):
         edit(demo, [jordan.to("golf"), jordan.to("chess")], method="rome")
+
+
+def test_texts_that_state_an_edited_fact_are_not_held(wishes: list[Fact]) -> None:
+    fact = wishes[0]
+    states, others = f"They say {fact.subject} has {fact.answer}.", [f"{fact.subject} is here.", f"This is {fact.answer}."]
+    assert unsaid([states, *others], wishes) == others
+
+
+def test_edited_again_after_an_earlier_patch(demo: Model, world: FactSet, moments: dict[int, Moment], jordan: Fact) -> None:
+    """Both hold, and what is edited again stands once."""
+    quick = JointSettings(steps=12, essence=4, lr=0.1)
+    ruth = next(f for f in world.about("Babe Ruth") if f.relation == "athlete_sport")
+    first = edit(demo, [jordan.to("golf"), ruth.to("tennis")], method="joint", moments=moments, settings=quick)
+    both = edit(demo, [jordan.to("chess")], moments=moments, settings=quick, after=first)
+    assert [(f.subject, f.new_answer) for f in both.facts] == [("Babe Ruth", "tennis"), ("Michael Jordan", "chess")]
+    with both.applied(demo):
+        assert answers(demo, list(both.facts)) == [True, True]
+
+
+@torch.no_grad()
+def test_what_is_undone_gives_the_base_back(demo: Model, moments: dict[int, Moment], ids: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    factors = {f"W_down.{at}": Factors(torch.randn(demo.d_model, 2), 0.1 * torch.randn(2, demo.d_mlp)) for at in (1, 4)}
+    plain = demo(ids)
+    with Patch("noise", demo.fingerprint, demo.name, factors, ()).applied(demo):
+        assert (demo(ids) - plain).abs().max() > 1
+        with demo.patched(adding(undone(demo, factors))):
+            torch.testing.assert_close(demo(ids), plain, atol=1e-3, rtol=1e-4)

@@ -10,7 +10,8 @@
 | alias, reverse, logical, two_hop | a fact's questions that follow from the edit | one of the question's answers                        |
 | kept, same_answer, unrelated | a fact's questions that do not                   | the base's; where that is right, any right one       |
 
-Beside efficacy and paraphrase stands the literature's version by probability: P(new) > P(old) by mean log-probability per token.
+A prompt that is itself edited is not asked to stay. Beside efficacy and paraphrase stands the literature's version by probability:
+P(new) > P(old) by mean log-probability per token.
 """
 
 from collections.abc import Callable, Sequence
@@ -93,7 +94,8 @@ def ask(model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, se
     for fact in facts:
         if fact.new_answer is None:
             raise FactError(f"no new answer for {fact.text!r}: nothing to audit")
-    wanted = [list(_keeps(fact, world, neighbours, seed)) for fact in facts]
+    edited, left = {fact.text for fact in facts}, world.without(facts)
+    wanted = [[prompt for prompt in _keeps(fact, left, neighbours, seed) if prompt.text not in edited] for fact in facts]
     said = _answers(model, list(dict.fromkeys(prompt.text for own in wanted for prompt in own)))
     return tuple(
         Asked(fact, tuple(_gains(fact)), tuple(_as_said(prompt, said[prompt.text]) for prompt in own if said[prompt.text]))

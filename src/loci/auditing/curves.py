@@ -70,6 +70,8 @@ class Curves:
     method: str
     each: int
     """Edits of a step."""
+    history: bool
+    """Whether earlier edits were held."""
     layers: tuple[int, ...]
     seed: int
     points: tuple[Checkpoint, ...]
@@ -88,6 +90,7 @@ class Curves:
             "bos": self.bos,
             "method": self.method,
             "each": self.each,
+            "history": self.history,
             "layers": list(self.layers),
             "seed": self.seed,
             "limits": dict(LIMITS),
@@ -107,12 +110,15 @@ def audit_in_turn(
     each: int = 10,
     checkpoints: int = 5,
     most: int = MOST,
+    history: bool = True,
     ways: Ways | None = None,
     neighbours: int = NEIGHBOURS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Curves:
     """Edit `edits` seeded counterfactuals, `each` at a time, and examine the model at evenly spaced steps, the last among them.
+
+    Without `history` earlier edits are not held, as sequential editing is usually run.
 
     Cost: a search for each step, and an examination of at most `most` edits for each checkpoint. A step that the method refuses ends the run.
     Raises `EditError` where it refuses the first.
@@ -130,7 +136,15 @@ def audit_in_turn(
     for step, batch in enumerate(steps, 1):
         try:
             patch = edit(
-                model, batch, method=method, layers=at, moments=moments, after=patch, settings=settings_of(method, ways), seed=seed
+                model,
+                batch,
+                method=method,
+                layers=at,
+                moments=moments,
+                after=patch,
+                history=history,
+                settings=settings_of(method, ways),
+                seed=seed,
             )
         except EditError as error:
             if patch is None:
@@ -139,12 +153,12 @@ def audit_in_turn(
         looked = bool(points) and points[-1].edits == len(patch.facts)
         if not looked and (stopped or step in _spaced(len(steps), checkpoints)):
             asked = random.Random(seed).sample(patch.facts, min(most, len(patch.facts)))
-            exam = Exam.of(model, asked, world, drift, neighbours=neighbours, seed=seed)
+            exam = Exam.of(model, asked, world.without(patch.facts), drift, neighbours=neighbours, seed=seed)
             points.append(checkpoint(model, patch, measures([exam.sit(patch)], exam.fluency), moments))
         progress(1, len(steps))
         if stopped:
             break
-    return Curves(model.name, model.with_bos, method, each, tuple(at), seed, tuple(points), stopped)
+    return Curves(model.name, model.with_bos, method, each, history, tuple(at), seed, tuple(points), stopped)
 
 
 def _spaced(steps: int, checkpoints: int) -> set[int]:

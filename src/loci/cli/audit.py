@@ -21,6 +21,7 @@ def run(
     ] = False,
     each: Annotated[int, typer.Option(min=1, help="edits of a step of --one-after-another")] = 10,
     checkpoints: Annotated[int, typer.Option(min=1, help="how often --one-after-another looks")] = 5,
+    history: Annotated[bool, typer.Option(help="whether edits one after another hold the earlier ones")] = True,
     method: Annotated[
         str | None, typer.Option(help="method of the seeded edits; rome by default, joint at once and one after another")
     ] = None,
@@ -56,6 +57,8 @@ def run(
         loci audit --edits 100 --at-once --method memit --layer 0
 
         loci audit --edits 200 --one-after-another --each 20 --out curves.html
+
+        loci audit --edits 200 --one-after-another --each 20 --method memit --no-history
     """
     from loci.auditing import CHEAP, CONTROLS, Cases, audit, audit_at_once, audit_in_turn, audit_method
     from loci.figures.tables import check_table, write_table
@@ -79,7 +82,9 @@ def run(
     else:
         with bar("editing and auditing") as progress:
             if in_turn:
-                curves = audit_in_turn(opened, world, edits, each=each, checkpoints=checkpoints, progress=progress, **made)
+                curves = audit_in_turn(
+                    opened, world, edits, each=each, checkpoints=checkpoints, history=history, progress=progress, **made
+                )
                 finish(curves, out, json)
                 return
             make = audit_at_once if at_once else audit_method

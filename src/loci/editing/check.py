@@ -7,8 +7,8 @@ from loci.facts import Fact
 from loci.model import Model, score_answers
 
 
-def check_edits(model: Model, facts: Sequence[Fact]) -> None:
-    """Raise `EditError` unless every fact has a new answer which the model does not give yet, and no two ask the same."""
+def check_edits(model: Model, facts: Sequence[Fact], *, new: bool = True) -> None:
+    """Raise `EditError` unless every fact has a new answer and no two ask the same; where they are to be `new`, the model gives none yet."""
     if not facts:
         raise EditError("there are no facts to edit")
     asked: dict[str, Fact] = {}
@@ -20,6 +20,8 @@ def check_edits(model: Model, facts: Sequence[Fact]) -> None:
             raise EditError(f"two edits contradict each other: {fact.text!r} → {other.new_answer!r} and → {fact.new_answer!r}")
         if other is not fact:
             raise EditError(f"two edits have the same prompt {fact.text!r}")
+    if not new:
+        return
     scores = score_answers(model, [(fact.text, fact.new_answer or "") for fact in facts])
     done = [fact for fact, score in zip(facts, scores, strict=True) if score.greedy]
     if done:

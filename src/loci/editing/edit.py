@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -34,7 +34,7 @@ from loci.editing.solver import Covariance, Metric, NullSpace, Solution, respons
 from loci.editing.statistics import Moment, key_moments, output_size
 from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
 from loci.errors import EditError
-from loci.facts import Fact
+from loci.facts import Fact, FactSet, occurrences
 from loci.model import Model
 from loci.patches import Factors, Patch
 from loci.patches.factors import joined
@@ -60,14 +60,16 @@ def edit(
     moments: dict[int, Moment] | None = None,
     texts: Sequence[str] | None = None,
     after: Patch | None = None,
+    history: bool = True,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Patch:
     """A patch for all facts, by the best method for their number, or the one that is said.
 
     `layers` defaults to all for `joint` and `finetune`, else to `default_layer`; `moments` (C by layer) to those of `texts`, and `texts`
-    to the embedded text. With `after`, the patch holds that one's change and facts too. Cost: see the methods. Raises `EditError`
-    for facts that cannot be edited (`check_edits`), and where the change would be out of proportion.
+    to the embedded text. With `after`, the patch holds that one's change and facts too, but for those that are edited again; without
+    `history` nothing is done to hold them, as sequential editing is usually run. Cost: see the methods. Raises `EditError` for facts
+    that cannot be edited (`check_edits`), and where the change would be out of proportion.
     """
     started = time.perf_counter()
     method = method or ("rome" if len(facts) == 1 and after is None else "joint")
@@ -78,19 +80,30 @@ def edit(
     together = method in ("joint", "finetune")
     layers = check_layers(model, layers if layers is not None else range(model.n_layers) if together else [default_layer(model)])
     with _applied(model, after):
-        check_edits(model, facts)
+        check_edits(model, facts, new=after is None)
+        earlier = list(FactSet(after.facts).without(facts)) if after else []
+        past = _Past(earlier if history else [], after.factors if after else {})
         found = moments or key_moments(model, layers, texts=texts)
         if together:
             settings = settings or JointSettings(seed=seed)
-            factors, numbers = _jointly(model, facts, {at: found[at] for at in layers}, method, settings, texts, after, progress)
+            factors, numbers = _jointly(model, facts, {at: found[at] for at in layers}, method, settings, texts, past, progress)
         else:
             settings = settings or replace(TargetSettings() if len(facts) == 1 else LEAN, seed=seed)
-            factors, numbers = _solved(model, facts, layers, found, method, slack, ridge, settings, after, progress)
+            factors, numbers = _solved(model, facts, layers, found, method, slack, ridge, settings, past, progress)
     numbers |= {"layers": list(layers), "bos": model.with_bos, "output_change": _bearable(output_changes(model, factors, found))}
     if after is not None:
-        factors, facts, numbers = _sum(after.factors, factors), [*after.facts, *facts], {**numbers, "after": after.id}
+        factors, facts, numbers = _sum(after.factors, factors), [*earlier, *facts], {**numbers, "after": after.id}
     numbers["seconds"] = time.perf_counter() - started
     return Patch(method, model.fingerprint, model.name, factors, tuple(facts), numbers)
+
+
+class _Past(NamedTuple):
+    """What is there before an edit."""
+
+    facts: Sequence[Fact]
+    """Earlier edits that are to hold."""
+    factors: Mapping[str, Factors]
+    """Earlier changes, which are in the weights."""
 
 
 def default_layer(model: Model) -> int:
@@ -113,13 +126,20 @@ def _jointly(
     method: str,
     settings: Any,
     texts: Sequence[str] | None,
-    after: Patch | None,
+    past: _Past,
     progress: Progress,
 ) -> tuple[dict[str, Factors], dict[str, Any]]:
-    stay = list(texts) if texts is not None else sample_text(model, TEXT_TOKENS)
+    stay = unsaid(texts if texts is not None else sample_text(model, TEXT_TOKENS), [*past.facts, *facts])
     parts = joint_parts if method == "joint" else finetune_parts
-    found = find_jointly(model, facts, moments, stay, settings, parts, earlier=after.facts if after else (), progress=progress)
+    found = find_jointly(model, facts, moments, stay, settings, parts, earlier=past.facts, changed=past.factors, progress=progress)
     return found.factors, found.numbers
+
+
+def unsaid(texts: Sequence[str], facts: Sequence[Fact]) -> list[str]:
+    """The texts that do not state what is edited: none that names a subject and its old answer."""
+    edited = FactSet(facts)
+    named = ((text, [fact for subject in edited.subjects_in(text) for fact in edited.about(subject)]) for text in texts)
+    return [text for text, about in named if not any(occurrences(text, fact.answer) for fact in about)]
 
 
 def _solved(
@@ -131,7 +151,7 @@ def _solved(
     slack: float | None,
     ridge: float,
     settings: Any,
-    after: Patch | None,
+    past: _Past,
     progress: Progress,
 ) -> tuple[dict[str, Factors], dict[str, Any]]:
     last = layers[-1]
@@ -139,7 +159,7 @@ def _solved(
     lines = lines_about(model, facts, settings)
     targets = find_targets(model, facts, last, settings, lines, progress)
     wanted = [[line for line in own if line.wanted] for own in lines]
-    history = [[line for line in own if line.wanted] for own in lines_about(model, after.facts, settings)] if after else []
+    history = [[line for line in own if line.wanted] for own in lines_about(model, past.facts, replace(settings, essence=0))]
     wished = torch.stack([target.delta for target in targets], 1).cpu()
     solutions: dict[str, Solution] = {}
     start: Tensor | None = None

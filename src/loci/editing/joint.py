@@ -29,6 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import kl_div
 
+from loci.editing.changes import Changes, adding, undone
 from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
 from loci.editing.solver import Covariance
 from loci.editing.statistics import output_size
@@ -43,6 +44,8 @@ Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
 PartsOf = Callable[[Model, Sequence[Line], int, Moments, float], "dict[int, Part]"]
 BUDGET = 4096
 """Tokens run at a time."""
+SETTLED = 64
+"""Earlier edits that are held by name at least; text and the change's size hold the others."""
 PACE = 1.03
 """By how much the text's weight changes from step to step."""
 
@@ -56,7 +59,7 @@ class JointSettings(LineSettings):
     """steps of Adam over all facts once"""
     lr: float = 0.05
     """step size, in units of the layers' mean ‖W C^½‖ / √(d_model · n)"""
-    kl: float = 1.0
+    kl: float = 2.0
     """weight of the kept lines"""
     text: float = 6.0
     """weight of the text to begin with"""
@@ -68,7 +71,7 @@ class JointSettings(LineSettings):
     """added to each C, in units of its mean diagonal"""
     facts: int = 128
     """most facts in a step"""
-    lines: int = 4
+    lines: int = 2
     """most lines of each kind of a fact in a step"""
     texts: int = 96
     """most texts in a step; a few facts need fewer"""
@@ -90,13 +93,16 @@ def find_jointly(
     parts_of: PartsOf,
     *,
     earlier: Sequence[Fact] = (),
+    changed: Mapping[str, Factors] | None = None,
     progress: Progress = silent,
 ) -> Joint:
-    """Changes of the down projections of the layers in `moments`. `texts` is what should stay, and the `earlier` edits. Raises `EditError`."""
+    """Changes of the down projections of the layers in `moments`. `texts` is what should stay, and the `earlier` edits.
+
+    Text should stay as it was without what is `changed` already in down projections. Raises `EditError`.
+    """
     lines = [line for own in lines_about(model, facts, settings) for line in own]
     parts = parts_of(model, lines, len(facts), moments, settings.ridge)
-    lines += _settled(model, earlier, len(facts), settings)
-    search = _Search(model, lines, texts, parts, settings)
+    search = _Search(model, lines, _settled(model, earlier, len(facts), settings), texts, parts, changed or {}, settings)
     rounds = math.ceil(len(facts) / settings.facts)
     steps = settings.steps * rounds
     for step in range(steps):
@@ -138,12 +144,10 @@ def _part(model: Model, layer: int, C: Tensor, Q: Tensor) -> Part:
     return Part(Q.float().to(model.device), R, output_size(model, layer, C))
 
 
-def _settled(model: Model, earlier: Sequence[Fact], count: int, settings: LineSettings) -> list[Line]:
-    """Lines on which the new answers of earlier edits are kept: the model says them already."""
-    if not earlier:
-        return []
-    own = lines_about(model, earlier, replace(settings, essence=0))
-    return [line._replace(fact=count + line.fact, wanted=()) for lines in own for line in lines]
+def _settled(model: Model, earlier: Sequence[Fact], count: int, settings: JointSettings) -> list[Line]:
+    """Lines on which the new answers of earlier edits are wanted, of as many of them as are edited now, and some at least."""
+    chosen = random.Random(settings.seed).sample(list(earlier), min(len(earlier), max(count, SETTLED)))
+    return [line for lines in lines_about(model, chosen, replace(settings, essence=0)) for line in lines]
 
 
 def _keys(model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]) -> dict[int, Float[Tensor, "fact d_mlp"]]:
@@ -157,10 +161,18 @@ class _Search:
     """The running search: what is drawn for a step, and how the text's weight follows its drift."""
 
     def __init__(
-        self, model: Model, lines: Sequence[Line], texts: Sequence[str], parts: dict[int, Part], settings: JointSettings
+        self,
+        model: Model,
+        lines: Sequence[Line],
+        settled: Sequence[Line],
+        texts: Sequence[str],
+        parts: dict[int, Part],
+        changed: Mapping[str, Factors],
+        settings: JointSettings,
     ) -> None:
         self.model, self.parts, self.settings = model, parts, settings
-        self.texts = texts
+        self.settled, self.texts = settled, texts
+        self.undone = undone(model, changed)
         self.by_fact: dict[int, tuple[list[Line], list[Line]]] = {}
         for line in lines:
             self.by_fact.setdefault(line.fact, ([], []))[0 if line.wanted else 1].append(line)
@@ -177,8 +189,10 @@ class _Search:
         wanted, kept = self._drawn()
         drawn = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * len(self.by_fact)))
         texts = [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in (self.model.tokenize(text).ids for text in drawn)]
-        for kind, lines, weight in (("wanted", wanted, 1.0), ("kept", kept, settings.kl), ("text", texts, self.weight)):
-            self.seen[kind] = sum(self._backward(lines, batch, weight) for batch in _batches(lines)) / max(len(lines), 1)
+        as_is: Changes = {}
+        terms = (("wanted", wanted, 1.0, as_is), ("kept", kept, settings.kl, as_is), ("text", texts, self.weight, self.undone))
+        for kind, lines, weight, before in terms:
+            self.seen[kind] = sum(self._backward(lines, batch, weight, before) for batch in _batches(lines)) / max(len(lines), 1)
         size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()
         (settings.decay * size).backward()
         if not math.isfinite(sum(self.seen.values())):
@@ -194,59 +208,45 @@ class _Search:
     def _drawn(self) -> tuple[list[Line], list[Line]]:
         facts = self.random.sample(list(self.by_fact), min(len(self.by_fact), self.settings.facts))
         wanted, kept = ([line for i in facts for line in self._some(self.by_fact[i][kind])] for kind in (0, 1))
-        return wanted, kept
+        return wanted + self._some(self.settled, max(SETTLED // 2, len(facts))), kept
 
-    def _some(self, lines: list[Line]) -> list[Line]:
-        return self.random.sample(lines, min(len(lines), self.settings.lines))
+    def _some(self, lines: Sequence[Line], most: int | None = None) -> list[Line]:
+        return self.random.sample(lines, min(len(lines), most or self.settings.lines))
 
     @torch.enable_grad()
-    def _backward(self, lines: Sequence[Line], batch: Sequence[int], weight: float) -> float:
-        """Add the gradients of one batch; its sum of −log P or KL, each line with its mean."""
+    def _backward(self, lines: Sequence[Line], batch: Sequence[int], weight: float, before: Changes) -> float:
+        """Add the gradients of one batch; its sum of −log P or KL, each line with its mean.
+
+        KL is to what the model says with the changes `before` in the place of the search's.
+        """
         chosen = [lines[i] for i in batch]
         ids, mask = self.model.padded([line.ids for line in chosen])
         rows = torch.tensor([row for row, line in enumerate(chosen) for _ in line.read], device=ids.device)
         columns = torch.tensor([p for line in chosen for p in line.read], device=ids.device)
         shares = torch.tensor([1 / len(line.read) for line in chosen for _ in line.read], device=ids.device)
-        after = self._said(ids, mask, rows, columns, changed=True)
+        after = self._said(ids, mask, rows, columns, {layer: (part.Q, part.R) for layer, part in self.parts.items()})
         if chosen[0].wanted:
             tokens = torch.tensor([token for line in chosen for token in line.wanted], device=ids.device)
             each = -after.gather(-1, tokens[:, None])[:, 0]
         else:
             with torch.no_grad():
-                before = self._said(ids, mask, rows, columns, changed=False)
-            each = kl_div(after, before, log_target=True, reduction="none").sum(-1)
+                meant = self._said(ids, mask, rows, columns, before)
+            each = kl_div(after, meant, log_target=True, reduction="none").sum(-1)
         total = (each * shares).sum()
         (weight / len(lines) * total).backward()
         return total.item()
 
-    def _said(self, ids: Tensor, mask: Tensor, rows: Tensor, columns: Tensor, changed: bool) -> Float[Tensor, "spot d_vocab"]:
-        """Log-probabilities of the next token at some places."""
+    def _said(self, ids: Tensor, mask: Tensor, rows: Tensor, columns: Tensor, changes: Changes) -> Float[Tensor, "spot d_vocab"]:
+        """Log-probabilities of the next token at some places, with changes of down projections in place."""
         found: list[Tensor] = []
 
         def stop(resid: Tensor) -> None:
             found.append(resid)
             raise Enough
 
-        points = {**(self._changes() if changed else {}), f"resid_post.{self.model.n_layers - 1}": stop}
-        with self.model.patched(points), suppress(Enough):
+        with self.model.patched({**adding(changes), f"resid_post.{self.model.n_layers - 1}": stop}), suppress(Enough):
             self.model(ids, mask)
         return self.model.unembed(found[0][rows, columns]).float().log_softmax(-1)
-
-    def _changes(self) -> dict[str, Any]:
-        acts: dict[int, Tensor] = {}
-
-        def keep(layer: int, act: Tensor) -> None:
-            acts[layer] = act
-
-        def add(layer: int, out: Tensor) -> Tensor:
-            part = self.parts[layer]
-            return out + ((acts[layer].float() @ part.Q.T) @ part.R.T).to(out.dtype)
-
-        points: dict[str, Any] = {}
-        for layer in self.parts:
-            points[f"mlp_act.{layer}"] = lambda act, layer=layer: keep(layer, act)
-            points[f"mlp_raw.{layer}"] = lambda out, layer=layer: add(layer, out)
-        return points
 
 
 def _batches(lines: Sequence[Line]) -> Iterator[list[int]]:

@@ -169,6 +169,11 @@ class FactSet(Sequence[Fact]):
         pool = [f for f in self.relations.get(fact.relation, ()) if f.subject != fact.subject]
         return FactSet(random.Random(f"{seed}/{fact.text}").sample(pool, min(count, len(pool))))
 
+    def without(self, facts: Iterable[Fact]) -> "FactSet":
+        """The facts that ask none of the same prompts."""
+        texts = {fact.text for fact in facts}
+        return FactSet(fact for fact in self if fact.text not in texts)
+
     def answers(self, relation: str | None) -> list[str]:
         """The different answers of a relation, most frequent first."""
         counts: dict[str, int] = {}
