@@ -75,7 +75,7 @@ def save(result: Any, path: Path | None) -> None:
     """Write the result where `--out` says."""
     if path is None:
         return
-    from loci.figures import save as write
+    from loci.report import save as write
 
     write(result, path)
     Console(stderr=True, highlight=False).print(f"written: {path}")

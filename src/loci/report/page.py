@@ -4,18 +4,13 @@ import json
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import plotly.io
-from plotly.offline import get_plotlyjs
-
-from loci import __version__
 from loci.auditing import Scorecard
 from loci.errors import OutputError
-from loci.figures import plot
 from loci.files import write_aside
 from loci.patches import short
 from loci.reading import NeuronCard, Trigger
+from loci.report.frame import figure, frame, section
 from loci.report.story import Story
 from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
 
@@ -28,40 +23,24 @@ def write_page(story: Story, path: str | Path) -> None:
 
 def page(story: Story) -> str:
     fact = story.fact
+    old, new = escape(fact.answer), escape(fact.new_answer or "")
     sections = [
-        _section("Where is it?", trace_words(story.trace), _figure(story.trace)),
-        _section("Which neurons hold it?", neuron_words(story), _figure(story.neurons), _cards(story.cards)),
-        _section("Change it", edit_words(story), _figure(story.ladder)),
-        _section("What else did that touch?", audit_words(story), _figure(story.audit), _changed(story.audit), _figure(story.more)),
-        _section("Undo it", undo_words(story)),
+        section("Where is it?", trace_words(story.trace), figure(story.trace)),
+        section("Which neurons hold it?", neuron_words(story), figure(story.neurons), _cards(story.cards)),
+        section("Change it", edit_words(story), figure(story.ladder)),
+        section("What else did that touch?", audit_words(story), figure(story.audit), _changed(story.audit), figure(story.more)),
+        section("Undo it", undo_words(story)),
     ]
-    style = files("loci.report").joinpath("page.css").read_text(encoding="utf-8")
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Loci: {escape(fact.text)} …</title><style>{style}</style><script>{get_plotlyjs()}</script></head>
-<body><main>
-<header><p class="kicker">Loci · one fact, held in the hand</p>
-<h1>{escape(fact.text)} <s>{escape(fact.answer)}</s> <em>{escape(fact.new_answer or "")}</em></h1>
-<p>A trained transformer says <b>{escape(fact.answer)}</b>. This page shows where it keeps that, which neurons hold it, how one
-small change of one weight matrix makes it say <b>{escape(fact.new_answer or "")}</b>, what else that change touched, and that undoing it
-restores every bit.</p></header>
-{"".join(sections)}
-<footer>Loci {__version__} · model {escape(story.model)} · weights {short(story.fingerprint)} · patch {story.patch.id}
-· {story.seconds:.0f} s · every figure above was measured in this run</footer>
-</main></body></html>
-"""
-
-
-def _section(title: str, words: str, *parts: str) -> str:
-    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in words.splitlines())
-    return f"<section><h2>{escape(title)}</h2>{paragraphs}{''.join(parts)}</section>"
-
-
-def _figure(result: Any) -> str:
-    html: str = plotly.io.to_html(
-        plot(result), include_plotlyjs=False, full_html=False, config={"displayModeBar": False, "responsive": True}
+    return frame(
+        f"{fact.text} …",
+        f"{escape(fact.text)} <s>{old}</s> <em>{new}</em>",
+        "one fact, held in the hand",
+        f"A trained transformer says <b>{old}</b>. This page shows where it keeps that, which neurons hold it, how one small change of "
+        f"one weight matrix makes it say <b>{new}</b>, what else that change touched, and that undoing it restores every bit.",
+        sections,
+        f"model {story.model} · weights {short(story.fingerprint)} · patch {story.patch.id} · {story.seconds:.0f} s · "
+        "every figure above was measured in this run",
     )
-    return f'<div class="figure">{html}</div>'
 
 
 def _cards(cards: tuple[NeuronCard, ...]) -> str:

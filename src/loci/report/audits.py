@@ -1,0 +1,137 @@
+"""Reports of audits and of forensics: figure, all numbers with their intervals, and every case."""
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from loci.auditing import Scorecard
+from loci.auditing.asking import Case
+from loci.auditing.audit import PROTOCOL
+from loci.auditing.forensics import Change, Forensics, Subject
+from loci.figures import check_ending
+from loci.figures import save as save_figure
+from loci.figures.scorecard import LABELS, PLAIN, reading
+from loci.files import write_aside
+from loci.report.frame import figure, frame, section, table
+from loci.stats import Estimate
+
+COUNTED = ("paraphrase", "specificity", "same_subject")
+
+
+def save(result: Any, path: str | Path) -> None:
+    """Write a result by the ending of `path`: as `loci.figures.save`, but .html is a report where there is one for the result."""
+    path = Path(path)
+    check_ending(path)
+    pages: dict[type, Callable[[Any], str]] = {Scorecard: scorecard_page, Forensics: forensics_page}
+    if path.suffix != ".html" or type(result) not in pages:
+        save_figure(result, path)
+        return
+    with write_aside(path) as aside:
+        aside.write_text(pages[type(result)](result), encoding="utf-8")
+
+
+def scorecard_page(card: Scorecard) -> str:
+    """The report of an audit."""
+    edits = f"{card.edits} {card.method} edit{'s' * (card.edits != 1)}"
+    left_out = "\n".join(f"{name} is not there, or not for all edits: {why}" for name, why in card.left_out.items())
+    changed = sum(len(case.changed) for case in card.cases)
+    sections = [
+        section("The scorecard", "Lines are 95 % intervals; open marks are the controls.", figure(card)),
+        section("All numbers", left_out, table(["", "value", "95 % interval", "n", *card.controls], _numbers(card))),
+        section(
+            "Every case",
+            f"{changed} answer{'s' * (changed != 1)} that should have stayed did not.",
+            table(["asked", "was", "wanted", "says", "P(wanted)", *map(_named, COUNTED), "said differently now"], _cases(card)),
+        ),
+    ]
+    intro = (
+        f"{escape(edits)}, layer {', '.join(map(str, card.layers))}, asked by free generation: an answer counts only in full. "
+        "The reference is the untouched model, whose answers were written down first."
+    )
+    told = f"model {card.model} · BOS {'on' if card.bos else 'off'} · protocol {PROTOCOL}"
+    return frame(f"audit of {edits}", escape(f"What did {edits} do?"), "an audit", intro, sections, told)
+
+
+def _named(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def _numbers(card: Scorecard) -> list[list[str]]:
+    """A row a metric; a control's cell has its interval too."""
+    rows = []
+    for name, estimate in card.metrics.items():
+        beside = [_between(name, metrics[name]) if name in metrics else "–" for metrics in card.controls.values()]
+        label = LABELS.get(name) or (PLAIN[name][0] if name in PLAIN else _named(name))
+        between = f"{reading(name, estimate.low)} … {reading(name, estimate.high)}" if estimate.n else ""
+        rows.append([label, reading(name, estimate.value), between, str(estimate.n), *beside])
+    return rows
+
+
+def _between(name: str, estimate: Estimate) -> str:
+    if not estimate.n:
+        return "–"
+    return f"{reading(name, estimate.value)} [{reading(name, estimate.low)}, {reading(name, estimate.high)}]"
+
+
+def _cases(card: Scorecard) -> list[list[str]]:
+    """A row an edit, those with most that went wrong first."""
+    return [_case(case) for case in sorted(card.cases, key=lambda case: (all(case.efficacy), -len(case.changed)))]
+
+
+def _case(case: Case) -> list[str]:
+    fact = case.fact
+    counted = (f"{sum(hits)} of {len(hits)}" if (hits := case.hits.get(name, ())) else "–" for name in COUNTED)
+    return [
+        fact.text, fact.answer, fact.new_answer or "", case.said, f"{case.probability:.2f}", *counted, "; ".join(case.changed),
+    ]  # fmt: skip
+
+
+def forensics_page(found: Forensics) -> str:
+    """The report of a comparison of two checkpoints."""
+    changes = sorted(found.weights, key=lambda change: -change.relative)
+    sections = [
+        section("What changed", _searched(found), figure(found)),
+        section(
+            "Weights",
+            f"{len(changes)} of {found.compared} parameters differ.",
+            table(
+                ["weight", "shape", "‖Δ‖ / ‖W‖", "rank", "of", "largest σ", "numbers that differ", "kind"],
+                list(map(_change, changes)),
+            ),
+        ),
+    ]
+    if found.searched:
+        names = ["subject", "score", "share", "found", "likely new answers", "the change writes"]
+        sections.append(section("Candidates", _scored(found), table(names, list(map(_subject, found.subjects)))))
+    heading = f"What happened between {escape(found.base)} and {escape(found.edited)}?"
+    told = f"threshold {found.threshold:g} · seed {found.seed}"
+    return frame(f"forensics of {found.edited}", heading, "forensics", escape(found.verdict), sections, told)
+
+
+def _searched(found: Forensics) -> str:
+    if not found.searched:
+        return "No candidates were judged."
+    return f"Candidates were judged by {', '.join(found.searched)}; these could hold at most {found.directions} of them."
+
+
+def _scored(found: Forensics) -> str:
+    return (
+        f"{len(found.suspected)} of {len(found.subjects)} candidates stand out by a score of {found.threshold:g} or more: robust deviations "
+        "from the others, of how much of a candidate's key lies in the directions of the change."
+    )
+
+
+def _change(change: Change) -> list[str]:
+    kind = "rounding" if change.rounding else "most directions: training" if change.full else "few directions"
+    largest = f"{float(change.values[0]):.3g}"
+    shape = " × ".join(map(str, change.shape))
+    return [
+        change.name, shape, f"{change.relative:.3g}", str(change.rank), str(len(change.values)), largest, f"{change.entries:.1%}", kind,
+    ]  # fmt: skip
+
+
+def _subject(subject: Subject) -> list[str]:
+    said = "; ".join(f"{answer.prompt} {answer.old} → {answer.new}" for answer in subject.answers if answer.changed)
+    writes = ", ".join(token.strip() for token in subject.writes)
+    return [subject.subject, f"{subject.score:.1f}", f"{subject.share:.2f}", "yes" if subject.edited else "", said, writes]
