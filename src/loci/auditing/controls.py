@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from loci.auditing.asking import Lead
-from loci.editing import METHODS, JointSettings, TargetSettings, edit
+from loci.editing import METHODS, TOGETHER, JointSettings, TargetSettings, edit
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model
@@ -43,10 +43,6 @@ class Ways(NamedTuple):
     seed: int = 0
     target: TargetSettings | None = None
     joint: JointSettings | None = None
-
-
-TOGETHER = ("joint", "finetune")
-"""Methods that change all layers unless some are said, and take `JointSettings`."""
 
 
 def settings_of(method: str, ways: Ways) -> TargetSettings | JointSettings | None:

@@ -4,9 +4,9 @@ import random
 from collections.abc import Sequence
 
 from loci.auditing.audit import Scorecard, audit, audit_singles
-from loci.auditing.controls import CHEAP, TOGETHER, Ways, settings_of
+from loci.auditing.controls import CHEAP, Ways, settings_of
 from loci.auditing.exam import NEIGHBOURS
-from loci.editing import default_layer, edit, key_moments
+from loci.editing import TOGETHER, default_layer, edit, key_moments
 from loci.facts import Fact, FactSet
 from loci.model import Model
 from loci.progress import Progress, silent

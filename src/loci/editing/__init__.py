@@ -1,7 +1,8 @@
 """Edits as values: lines, keys, targets, one solver."""
 
+from loci.editing.calibrate import Calibration, calibrate
 from loci.editing.check import check_edits
-from loci.editing.edit import METHODS, default_layer, edit, output_changes
+from loci.editing.edit import METHODS, TOGETHER, default_layer, edit, output_changes
 from loci.editing.joint import JointSettings
 from loci.editing.lines import Line, LineSettings, lines_about
 from loci.editing.remove import removed
@@ -12,6 +13,8 @@ from loci.editing.targets import LEAN, Target, TargetSettings, find_targets
 __all__ = [
     "LEAN",
     "METHODS",
+    "TOGETHER",
+    "Calibration",
     "Covariance",
     "JointSettings",
     "Line",
@@ -20,6 +23,7 @@ __all__ = [
     "Solution",
     "Target",
     "TargetSettings",
+    "calibrate",
     "check_edits",
     "default_layer",
     "edit",

@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.editing.calibrate import Calibration, Trial, calibrate, candidates, is_embedded
 from loci.editing.check import check_edits, check_layers
 from loci.editing.joint import JointSettings, find_jointly, finetune_parts, joint_parts
 from loci.editing.lines import lines_about
@@ -42,10 +43,12 @@ from loci.progress import Progress, silent
 from loci.survey import sample_text
 
 METHODS = ("joint", "rome", "emmet", "memit", "alphaedit", "finetune")
+TOGETHER = ("joint", "finetune")
+"""Methods that search all layers together, and take `JointSettings`."""
 SLACK = {"memit": 0.1, "alphaedit": 0.1}
 LARGEST_CHANGE = 2.0
 """Most that a layer's output over text may change, in units of itself."""
-TEXT_TOKENS = 60_000
+TEXT_TOKENS, TRIAL_TOKENS = 60_000, 2_000
 
 
 def edit(
@@ -66,9 +69,10 @@ def edit(
 ) -> Patch:
     """A patch for all facts, by the best method for their number, or the one that is said.
 
-    `layers` defaults to all for `joint` and `finetune`, else to `default_layer`; `moments` (C by layer) to those of `texts`, and `texts`
-    to the embedded text. With `after`, the patch holds that one's change and facts too, but for those that are edited again; without
-    `history` nothing is done to hold them, as sequential editing is usually run. Cost: see the methods. Raises `EditError` for facts
+    `layers` defaults to all for `joint` and `finetune`, else to the one that is best for some of the facts (`calibrate`; the embedded
+    model's is known), and with it `slack`; `moments` (C by layer) to those of `texts`, and `texts` to the embedded text. With `after`,
+    the patch holds that one's change and facts too, but for those that are edited again; without `history` nothing is done to hold
+    them, as sequential editing is usually run. Cost: see the methods. Raises `EditError` for facts
     that cannot be edited (`check_edits`), and where the change would be out of proportion.
     """
     started = time.perf_counter()
@@ -77,20 +81,23 @@ def edit(
         raise EditError(f"there is no method {method!r}: expected one of {', '.join(METHODS)}")
     if method == "rome" and len(facts) > 1:
         raise EditError("rome edits one fact at a time: use emmet, memit or joint for several")
-    together = method in ("joint", "finetune")
-    layers = check_layers(model, layers if layers is not None else range(model.n_layers) if together else [default_layer(model)])
+    at = check_layers(model, layers if layers is not None else _open_to(model, method, moments))
+    earlier = list(FactSet(after.facts).without(facts)) if after else []
     with _applied(model, after):
         check_edits(model, facts, new=after is None)
-        earlier = list(FactSet(after.facts).without(facts)) if after else []
+        found = moments or key_moments(model, at, texts=texts)
         past = _Past(earlier if history else [], after.factors if after else {})
-        found = moments or key_moments(model, layers, texts=texts)
-        if together:
-            settings = settings or JointSettings(seed=seed)
-            factors, numbers = _jointly(model, facts, {at: found[at] for at in layers}, method, settings, texts, past, progress)
-        else:
-            settings = settings or replace(TargetSettings() if len(facts) == 1 else LEAN, seed=seed)
-            factors, numbers = _solved(model, facts, layers, found, method, slack, ridge, settings, past, progress)
-    numbers |= {"layers": list(layers), "bos": model.with_bos, "output_change": _bearable(output_changes(model, factors, found))}
+        job = _Job(model, facts, method, at, slack, ridge, settings, found, texts, past, seed, progress)
+        calibration = job.calibration() if layers is None and method not in TOGETHER and len(at) > 1 else None
+        if calibration is not None:
+            job = job.at(calibration.best)
+        factors, numbers = _jointly(job) if method in TOGETHER else _solved(job)
+    numbers |= {
+        "layers": list(job.layers),
+        "bos": model.with_bos,
+        "output_change": _bearable(output_changes(model, factors, found)),
+    }
+    numbers |= {"calibration": calibration.to_dict()} if calibration is not None else {}
     if after is not None:
         factors, facts, numbers = _sum(after.factors, factors), [*earlier, *facts], {**numbers, "after": after.id}
     numbers["seconds"] = time.perf_counter() - started
@@ -106,10 +113,53 @@ class _Past(NamedTuple):
     """Earlier changes, which are in the weights."""
 
 
+class _Job(NamedTuple):
+    """All that a method needs."""
+
+    model: Model
+    facts: Sequence[Fact]
+    method: str
+    layers: Sequence[int]
+    slack: float | None
+    ridge: float
+    settings: Any
+    moments: Mapping[int, Moment]
+    texts: Sequence[str] | None
+    past: _Past
+    seed: int
+    progress: Progress
+
+    def metric(self, layer: int) -> Metric:
+        C = self.moments[layer]
+        return NullSpace.of(C) if self.method == "alphaedit" else Covariance.of(C, self.ridge)
+
+    def text(self, tokens: int) -> Sequence[str]:
+        """What should stay."""
+        return self.texts if self.texts is not None else sample_text(self.model, tokens)
+
+    def calibration(self) -> Calibration:
+        """Which of the layers, and how much slack, is best for some of the facts."""
+        metrics = {layer: self.metric(layer) for layer in self.layers}
+        return calibrate(self.model, self.facts, self.method, metrics, self.text(TRIAL_TOKENS), seed=self.seed)
+
+    def at(self, trial: Trial) -> "_Job":
+        """The same as a trial had it; a slack that was said stays."""
+        return self._replace(layers=[trial.layer], slack=trial.slack if self.slack is None else self.slack)
+
+
+def _open_to(model: Model, method: str, moments: Mapping[int, Moment] | None) -> list[int]:
+    """The layers that a method would change, or choose among, where none are said."""
+    if method in TOGETHER:
+        return list(range(model.n_layers))
+    if is_embedded(model):
+        return [default_layer(model)]
+    return [layer for layer in candidates(model) if moments is None or layer in moments]
+
+
 def default_layer(model: Model) -> int:
     """Below a fifth of the depth: 5 in GPT-J's 28 layers and Llama-3-8B's 32, as published; GPT-2 XL's published layer is later.
 
-    A rule of thumb, not a finding: say `layers` where more is known of a model.
+    A rule of thumb, not a finding; calibration finds the same for the embedded model.
     """
     return max(0, round(model.n_layers / 5) - 1)
 
@@ -119,19 +169,18 @@ def _applied(model: Model, patch: Patch | None) -> AbstractContextManager[Any]:
     return patch.applied(model) if patch is not None else nullcontext()
 
 
-def _jointly(
-    model: Model,
-    facts: Sequence[Fact],
-    moments: dict[int, Moment],
-    method: str,
-    settings: Any,
-    texts: Sequence[str] | None,
-    past: _Past,
-    progress: Progress,
-) -> tuple[dict[str, Factors], dict[str, Any]]:
-    stay = unsaid(texts if texts is not None else sample_text(model, TEXT_TOKENS), [*past.facts, *facts])
-    parts = joint_parts if method == "joint" else finetune_parts
-    found = find_jointly(model, facts, moments, stay, settings, parts, earlier=past.facts, changed=past.factors, progress=progress)
+def _jointly(job: _Job) -> tuple[dict[str, Factors], dict[str, Any]]:
+    found = find_jointly(
+        job.model,
+        job.facts,
+        {layer: job.moments[layer] for layer in job.layers},
+        unsaid(job.text(TEXT_TOKENS), [*job.past.facts, *job.facts]),
+        job.settings or JointSettings(seed=job.seed),
+        joint_parts if job.method == "joint" else finetune_parts,
+        earlier=job.past.facts,
+        changed=job.past.factors,
+        progress=job.progress,
+    )
     return found.factors, found.numbers
 
 
@@ -142,34 +191,24 @@ def unsaid(texts: Sequence[str], facts: Sequence[Fact]) -> list[str]:
     return [text for text, about in named if not any(occurrences(text, fact.answer) for fact in about)]
 
 
-def _solved(
-    model: Model,
-    facts: Sequence[Fact],
-    layers: Sequence[int],
-    moments: dict[int, Moment],
-    method: str,
-    slack: float | None,
-    ridge: float,
-    settings: Any,
-    past: _Past,
-    progress: Progress,
-) -> tuple[dict[str, Factors], dict[str, Any]]:
-    last = layers[-1]
-    slack = SLACK.get(method, 0.0) if slack is None else slack
-    lines = lines_about(model, facts, settings)
-    targets = find_targets(model, facts, last, settings, lines, progress)
+def _solved(job: _Job) -> tuple[dict[str, Factors], dict[str, Any]]:
+    model, layers, last = job.model, job.layers, job.layers[-1]
+    slack = SLACK.get(job.method, 0.0) if job.slack is None else job.slack
+    settings = job.settings or replace(TargetSettings() if len(job.facts) == 1 else LEAN, seed=job.seed)
+    lines = lines_about(model, job.facts, settings)
+    targets = find_targets(model, job.facts, last, settings, lines, job.progress)
     wanted = [[line for line in own if line.wanted] for own in lines]
-    history = [[line for line in own if line.wanted] for own in lines_about(model, past.facts, replace(settings, essence=0))]
+    history = [[line for line in own if line.wanted] for own in lines_about(model, job.past.facts, replace(settings, essence=0))]
     wished = torch.stack([target.delta for target in targets], 1).cpu()
     solutions: dict[str, Solution] = {}
     start: Tensor | None = None
     for done, layer in enumerate(layers):
         so_far = {name: solution.factors for name, solution in solutions.items()}
-        with _applied(model, Patch(method, model.fingerprint, model.name, so_far, ()) if so_far else None):
+        with _applied(model, Patch(job.method, model.fingerprint, model.name, so_far, ()) if so_far else None):
             K, stands = subject_reads(model, [*history, *wanted], layer, last)
         start = stands if start is None else start
         missing = torch.cat([torch.zeros(model.d_model, len(history)), wished], 1) - (stands - start)
-        metric = _metric(method, moments[layer], ridge)
+        metric = job.metric(layer)
         solutions[f"W_down.{layer}"] = solve(metric, K, missing / (len(layers) - done), slack * response(metric, K))
     return {name: solution.factors for name, solution in solutions.items()}, {
         "slack": slack,
@@ -178,10 +217,6 @@ def _solved(
         "condition": [solution.condition for solution in solutions.values()],
         "residual": [solution.residual for solution in solutions.values()],
     }
-
-
-def _metric(method: str, C: Moment, ridge: float) -> Metric:
-    return NullSpace.of(C) if method == "alphaedit" else Covariance.of(C, ridge)
 
 
 def output_changes(model: Model, factors: Mapping[str, Factors], moments: Mapping[int, Moment]) -> dict[str, float]:
