@@ -21,7 +21,7 @@ from loci.patches import Patch
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean, share
 
-PROTOCOL = "greedy-full/2"
+PROTOCOL = "greedy-full/3"
 SHARES = (*GAINED, HELD_OUT, "specificity", "specificity_same_answer", "same_subject", *LIKELIER.values())
 """What every audit has."""
 QUESTIONS = tuple(name for kind in KINDS if (name := kind.replace("-", "_")) not in (*SHARES, "generation"))

@@ -8,9 +8,10 @@ from loci.editing.lines import Line, LineSettings, lines_about
 from loci.editing.remove import removed
 from loci.editing.solver import Covariance, NullSpace, Solution, response, solve
 from loci.editing.statistics import key_moments
-from loci.editing.targets import LEAN, Target, TargetSettings, find_targets
+from loci.editing.targets import BARE, LEAN, Target, TargetSettings, find_targets
 
 __all__ = [
+    "BARE",
     "LEAN",
     "METHODS",
     "TOGETHER",

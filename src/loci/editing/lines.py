@@ -149,6 +149,8 @@ def _samples(model: Model, facts: Sequence[Fact], settings: LineSettings) -> lis
 
 def _likely_heads(model: Model, facts: Sequence[Fact], count: int) -> list[list[str]]:
     """For each subject, beginnings of sentences after which the model is likeliest to name it, by its first token."""
+    if not count:
+        return [[] for _ in facts]
     begun = beginnings(BEGINNINGS)
     tokens = [model.tokenize(text).ids for text in begun]
     named = [with_answer(model, "The", fact.subject) for fact in facts]

@@ -67,10 +67,6 @@ class Scene:
         size = reads[f"mlp_raw.{layer}"][:, start] if model.layout.mlp_post else stream[:, 0]
         return cls(model, layer, tuple(lines), run, start, keys, stream, size.float().norm(dim=-1, keepdim=True), facts)
 
-    def rows_of(self, facts: Sequence[int]) -> list[int]:
-        chosen = set(facts)
-        return [row for row, line in enumerate(self.lines) if line.fact in chosen]
-
     def spots(self, rows: Sequence[int]) -> Spots:
         """Where some lines are read."""
         lines = [self.lines[row] for row in rows]
