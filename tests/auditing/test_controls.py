@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import loci
 from loci.auditing import CONTROLS, Cases, Ways, audit, audit_at_once, audit_in_turn, counterfactuals
 from loci.auditing.asking import ask
+from loci.auditing.baselines import edit_neurons
 from loci.auditing.controls import in_context, moved, random_layer
 from loci.auditing.curves import LIMITS
 from loci.auditing.fluency import fluency, generations, openings
@@ -22,7 +23,9 @@ from loci.editing import JointSettings, TargetSettings, key_moments, output_chan
 from loci.errors import EditError, OutputError
 from loci.facts import Fact, FactSet, Question
 from loci.figures.tables import write_table
+from loci.locating import neurons
 from loci.model import Model, complete, first_sentence
+from loci.model.answers import with_answer
 from loci.patches import Factors, Patch
 
 WAYS = Ways(
@@ -222,3 +225,26 @@ def test_steps_that_make_no_sense(demo: Model, world: FactSet) -> None:
     with pytest.raises(EditError, match="at least 1"):
         audit_in_turn(demo, world, 2, each=0)
     assert len(counterfactuals(world, 3)) == 3
+
+
+# knowledge neurons ---------------------------------------------------------------------------------------------------
+
+
+def test_knowledge_neurons_are_turned_from_the_old_answer_to_the_new(demo: Model, jordan: Fact) -> None:
+    """By hand: only columns of the strongest neurons change, each along u(new) − u(old), by twice its length."""
+    patch = edit_neurons(demo, [jordan.to("baseball")])
+    scores = neurons(demo, jordan, baseline="zero", steps=20).scores
+    chosen = scores > 0.2 * scores.max()
+    new, old = (demo.W_U[with_answer(demo, jordan.text, answer)[0].ids[-1]] for answer in ("baseball", "basketball"))
+    for layer in range(demo.n_layers):
+        name = f"W_down.{layer}"
+        if not chosen[layer].any():
+            assert name not in patch.factors
+            continue
+        delta, W = patch.factors[name].delta.float(), demo.W_down(layer)
+        assert torch.equal(delta.norm(dim=0) > 0, chosen[layer])
+        torch.testing.assert_close(delta[:, chosen[layer]].norm(dim=0), 2 * W[:, chosen[layer]].norm(dim=0))
+        cosines = torch.nn.functional.cosine_similarity(delta[:, chosen[layer]], (new - old)[:, None], dim=0)
+        torch.testing.assert_close(cosines, torch.ones_like(cosines))
+    with pytest.raises(EditError, match="no new answer"):
+        edit_neurons(demo, [jordan])

@@ -5,6 +5,7 @@
 | no edit      | the base itself                                                                                        |
 | random layer | an edit of chosen layers: the method again, at as many other layers, drawn by seed. An edit of all layers, or of a method that cannot be run again: the same change, each layer's factors at another layer (`moved`) |
 | fine-tuning  | `edit(…, method="finetune")` of the same facts                                                         |
+| knowledge neurons | the strongest neurons' values turned from the old answers to the new (`edit_neurons`)                |
 | in-context   | the base, told the new fact: "Imagine that {prompt} {new answer}. {question}"                          |
 
 In context, a prompt gets the fact of the edited subject that stands in it as whole words; of several facts of that subject the one whose
@@ -21,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from loci.auditing.asking import Lead
+from loci.auditing.baselines import edit_neurons
 from loci.editing import METHODS, TOGETHER, JointSettings, TargetSettings, edit
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
@@ -105,6 +107,7 @@ CONTROLS: Mapping[str, Callable[[Model, Patch, Ways], State]] = {
     "no edit": lambda model, patch, ways: State(),
     "random layer": lambda model, patch, ways: State(random_layer(model, patch, ways)),
     "fine-tuning": _fine_tuned,
+    "knowledge neurons": lambda model, patch, ways: State(edit_neurons(model, patch.facts)),
     "in-context": lambda model, patch, ways: State(lead=in_context(patch.facts)),
 }
 CHEAP = ("no edit", "in-context")

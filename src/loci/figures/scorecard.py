@@ -32,7 +32,12 @@ PLAIN = {
     "fluency_base": ("fluency of the base", "{:.2f}"),
 }
 """Metrics that are no shares: how they are called, and how they read."""
-MARKS = {"no edit": ("x-thin-open", MUTED), "random layer": ("diamond-open", ORANGE), "fine-tuning": ("square-open", ORANGE)}
+MARKS = {
+    "no edit": ("x-thin-open", MUTED),
+    "random layer": ("diamond-open", ORANGE),
+    "fine-tuning": ("square-open", ORANGE),
+    "knowledge neurons": ("pentagon-open", ORANGE),
+}
 OTHER_MARK = ("triangle-up-open", INK)
 ROW = 46
 
