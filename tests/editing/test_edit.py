@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from loci.editing.edit import unsaid
 from loci.editing.statistics import Moment
 from loci.editing.targets import subject_reads
 from loci.errors import EditError
-from loci.facts import Fact, FactSet
+from loci.facts import Fact, FactSet, load_facts
 from loci.model import Model, score_answers
 from loci.patches import Factors, Patch
 
@@ -215,3 +217,11 @@ def test_what_is_undone_gives_the_base_back(demo: Model, moments: dict[int, Mome
         assert (demo(ids) - plain).abs().max() > 1
         with demo.patched(adding(undone(demo, factors))):
             torch.testing.assert_close(demo(ids), plain, atol=1e-3, rtol=1e-4)
+
+
+def test_the_old_answer_may_be_left_to_the_model(demo: Model, moments: dict[int, Moment], tmp_path: Path) -> None:
+    file = tmp_path / "corrections.csv"
+    file.write_text("subject,prompt,new_answer\nMichael Jordan,{} plays the sport of,golf\n")
+    (wish,) = load_facts(file)
+    patch = edit(demo, [wish], moments=moments, settings=SMALL)
+    assert [(fact.answer, fact.new_answer) for fact in patch.facts] == [("basketball", "golf")]

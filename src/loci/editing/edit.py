@@ -35,8 +35,8 @@ from loci.editing.solver import Covariance, Metric, NullSpace, Solution, respons
 from loci.editing.statistics import Moment, key_moments, output_size
 from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
 from loci.errors import EditError
-from loci.facts import Fact, FactSet, occurrences
-from loci.model import Model
+from loci.facts import UNSAID, Fact, FactSet, occurrences
+from loci.model import Model, answer_of
 from loci.patches import Factors, Patch
 from loci.patches.factors import joined
 from loci.progress import Progress, silent
@@ -84,6 +84,7 @@ def edit(
     at = check_layers(model, layers if layers is not None else _open_to(model, method, moments))
     earlier = list(FactSet(after.facts).without(facts)) if after else []
     with _applied(model, after):
+        facts = [replace(fact, answer=answer_of(model, fact.text)) if fact.answer == UNSAID else fact for fact in facts]
         check_edits(model, facts, new=after is None)
         found = moments or key_moments(model, at, texts=texts)
         past = _Past(earlier if history else [], after.factors if after else {})

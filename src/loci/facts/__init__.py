@@ -1,7 +1,7 @@
 """Facts, fact files, and where a subject stands in a tokenised prompt. No torch on this floor."""
 
 from loci.facts.conflicts import Conflict, conflicts
-from loci.facts.fact import Fact, FactSet
+from loci.facts.fact import UNSAID, Fact, FactSet
 from loci.facts.formats import FactFile, load_facts, read_facts, save_facts
 from loci.facts.known import controls, corpus, known_facts
 from loci.facts.question import KINDS, Question
@@ -9,6 +9,7 @@ from loci.facts.spans import Span, find_span, occurrences, token_span
 
 __all__ = [
     "KINDS",
+    "UNSAID",
     "Conflict",
     "Fact",
     "FactFile",

@@ -15,6 +15,8 @@ from loci.facts.spans import find_span, occurrences
 
 BLANK = "{}"
 REQUIRED = ("subject", "prompt", "answer")
+UNSAID = "?"
+"""The answer of a fact that was given with its new answer alone: what the model says, whatever that is."""
 SINGLE = (*REQUIRED, "new_answer", "relation")
 LISTS = ("paraphrases", "neighbours", "held_out", "aliases", "new_aliases")
 
@@ -101,6 +103,8 @@ class Fact:
             raise FactError("questions: expected a list")
         values: dict[str, Any] = {name: plain.get(name) or "" for name in REQUIRED}
         values |= {name: plain.get(name) or None for name in ("new_answer", "relation")}
+        if not values["answer"] and values["new_answer"]:
+            values["answer"] = UNSAID
         values |= {name: tuple(plain.get(name) or ()) for name in LISTS}
         return cls(**values, questions=tuple(map(Question.from_dict, asked)))
 

@@ -3,14 +3,15 @@
     subject, prompt (with {}), answer      and optionally  new_answer, relation, paraphrases, neighbours, held_out, aliases, new_aliases
 
 and the published sets (`loci.facts.published`), JSON. The last five columns hold several texts: a list in JSONL, separated by `|` in CSV.
-`questions` are in JSONL only: objects with prompt, answers and kind.
+`questions` are in JSONL only: objects with prompt, answers and kind. Where there is a new answer, the old one may be left out: it is what
+the model says.
 """
 
 import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ def _reader(row: dict[str, Any]) -> Callable[[], Fact]:
 
 def _csv_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
+    missing = _missing(reader.fieldnames or ())
     if missing:
         raise FactError(f"{path}, line 1: no column {', '.join(missing)} (found: {', '.join(reader.fieldnames or ()) or 'none'})")
     rows: list[tuple[int, dict[str, Any]]] = []
@@ -170,6 +171,11 @@ def _csv_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     return rows
 
 
+def _missing(names: Collection[str]) -> list[str]:
+    """What a row needs and has not; with a new answer the old one may be left to the model."""
+    return [name for name in REQUIRED if name not in names and not (name == "answer" and "new_answer" in names)]
+
+
 def _jsonl_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -181,7 +187,7 @@ def _jsonl_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
             raise FactError(f"{path}, line {number}: not JSON ({error.msg})") from None
         if not isinstance(row, dict):
             raise FactError(f"{path}, line {number}: expected an object with {', '.join(REQUIRED)}")
-        missing = [name for name in REQUIRED if name not in row]
+        missing = _missing(row)
         if missing:
             raise FactError(f"{path}, line {number}: no column {', '.join(missing)}")
         rows.append((number, row))
