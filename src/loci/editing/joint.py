@@ -41,11 +41,11 @@ from loci.patches import Factors
 from loci.progress import Progress, silent
 
 Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
-PartsOf = Callable[[Model, Sequence[Line], int, Moments, float], "dict[int, Part]"]
+PartsOf = Callable[[Model, Sequence[Line], int, Moments, float, Mapping[str, Factors]], "dict[int, Part]"]
 BUDGET = 4096
 """Tokens run at a time."""
-SETTLED = 64
-"""Earlier edits that are held by name at least; text and the change's size hold the others."""
+SETTLED = 32
+"""Lines of earlier edits in a step, or as many as facts."""
 PACE = 1.03
 """By how much the text's weight changes from step to step."""
 
@@ -101,8 +101,9 @@ def find_jointly(
     Text should stay as it was without what is `changed` already in down projections. Raises `EditError`.
     """
     lines = [line for own in lines_about(model, facts, settings) for line in own]
-    parts = parts_of(model, lines, len(facts), moments, settings.ridge)
-    search = _Search(model, lines, _settled(model, earlier, len(facts), settings), texts, parts, changed or {}, settings)
+    changed = changed or {}
+    parts = parts_of(model, lines, len(facts), moments, settings.ridge, changed)
+    search = _Search(model, lines, _settled(model, earlier, settings), texts, parts, changed, settings)
     rounds = math.ceil(len(facts) / settings.facts)
     steps = settings.steps * rounds
     for step in range(steps):
@@ -123,18 +124,25 @@ class Part(NamedTuple):
     """‖W C^½‖: of the layer's outputs over text."""
 
 
-def joint_parts(model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float) -> dict[int, Part]:
-    """Rows in the span of the facts' keys, orthonormal in C."""
+def joint_parts(
+    model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float, changed: Mapping[str, Factors]
+) -> dict[int, Part]:
+    """Rows in the span of the facts' keys and of earlier changes, which may have to give way; orthonormal in C = F Fᵀ."""
     keys = _keys(model, [line for line in lines if line.wanted], facts, list(moments))
     parts = {}
     for layer, C in moments.items():
-        factor = Covariance.of(C, ridge).factor
-        basis = torch.linalg.qr(torch.linalg.solve_triangular(factor, keys[layer].double().T, upper=False)).Q
-        parts[layer] = _part(model, layer, C, torch.linalg.solve_triangular(factor.T, basis, upper=True).T)
+        F = Covariance.of(C, ridge).factor
+        white = [torch.linalg.solve_triangular(F, keys[layer].double().T, upper=False)]
+        if f"W_down.{layer}" in changed:
+            white.append((changed[f"W_down.{layer}"].right.double() @ F).T)
+        basis = torch.linalg.qr(torch.cat(white, 1)).Q
+        parts[layer] = _part(model, layer, C, torch.linalg.solve_triangular(F.T, basis, upper=True).T)
     return parts
 
 
-def finetune_parts(model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float) -> dict[int, Part]:
+def finetune_parts(
+    model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float, changed: Mapping[str, Factors]
+) -> dict[int, Part]:
     """All entries of the weights alike."""
     return {layer: _part(model, layer, C, torch.eye(len(C)) / C.diagonal().mean().sqrt()) for layer, C in moments.items()}
 
@@ -144,10 +152,10 @@ def _part(model: Model, layer: int, C: Tensor, Q: Tensor) -> Part:
     return Part(Q.float().to(model.device), R, output_size(model, layer, C))
 
 
-def _settled(model: Model, earlier: Sequence[Fact], count: int, settings: JointSettings) -> list[Line]:
-    """Lines on which the new answers of earlier edits are wanted, of as many of them as are edited now, and some at least."""
-    chosen = random.Random(settings.seed).sample(list(earlier), min(len(earlier), max(count, SETTLED)))
-    return [line for lines in lines_about(model, chosen, replace(settings, essence=0)) for line in lines]
+def _settled(model: Model, earlier: Sequence[Fact], settings: JointSettings) -> list[Line]:
+    """Lines on which the new answers of earlier edits are wanted again."""
+    own = lines_about(model, earlier, replace(settings, essence=0)) if earlier else []
+    return [line for lines in own for line in lines]
 
 
 def _keys(model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]) -> dict[int, Float[Tensor, "fact d_mlp"]]:
@@ -208,7 +216,7 @@ class _Search:
     def _drawn(self) -> tuple[list[Line], list[Line]]:
         facts = self.random.sample(list(self.by_fact), min(len(self.by_fact), self.settings.facts))
         wanted, kept = ([line for i in facts for line in self._some(self.by_fact[i][kind])] for kind in (0, 1))
-        return wanted + self._some(self.settled, max(SETTLED // 2, len(facts))), kept
+        return wanted + self._some(self.settled, max(SETTLED, len(facts))), kept
 
     def _some(self, lines: Sequence[Line], most: int | None = None) -> list[Line]:
         return self.random.sample(lines, min(len(lines), most or self.settings.lines))
