@@ -1,0 +1,39 @@
+"""Attention and MLPs as one algebra of paths through the residual stream.
+
+    x_L = Π_l (1 + Σ_h A^h ⊗ W_OV^h) x_0        patterns A and norms as they were in a run
+
+A head is two matrices of rank d_head: W_QK says where it looks, W_OV what it moves. Heads and neurons compose by the product of what one writes
+and what the other reads; a model is the sum of all paths from the embedding to the logits. Sources: Elhage et al. 2021 (A Mathematical
+Framework for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-context Learning and Induction Heads).
+"""
+
+from loci.circuits.algebra import Dense, Form, Map, Space
+from loci.circuits.heads import Head, all_heads, head, layer_heads, parse_head, projections
+from loci.circuits.repeated import Repeated, repeat, repeated_tokens
+from loci.circuits.scores import MEASURED, WEIGHED, HeadScore, HeadScores, head_scores, scores_on, weighed_scores
+from loci.circuits.vocabulary import embed, unembed
+
+__all__ = [
+    "MEASURED",
+    "WEIGHED",
+    "Dense",
+    "Form",
+    "Head",
+    "HeadScore",
+    "HeadScores",
+    "Map",
+    "Repeated",
+    "Space",
+    "all_heads",
+    "embed",
+    "head",
+    "head_scores",
+    "layer_heads",
+    "parse_head",
+    "projections",
+    "repeat",
+    "repeated_tokens",
+    "scores_on",
+    "unembed",
+    "weighed_scores",
+]
