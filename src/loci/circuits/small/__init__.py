@@ -1,0 +1,35 @@
+"""Attention-only models of 0, 1 and 2 layers, trained in minutes, that show what circuits are made of."""
+
+from loci.circuits.small.bigrams import Bigrams, bigrams
+from loci.circuits.small.clauses import made_text
+from loci.circuits.small.grammar import Grammar
+from loci.circuits.small.induction import Corner, Induction, induction
+from loci.circuits.small.measures import Checkpoint
+from loci.circuits.small.phenomena import PHENOMENA, phenomenon
+from loci.circuits.small.recipe import Recipe
+from loci.circuits.small.series import Bases, History, Sizes, sizes
+from loci.circuits.small.skips import Skips, skips
+from loci.circuits.small.training import Small, load, train
+
+__all__ = [
+    "PHENOMENA",
+    "Bases",
+    "Bigrams",
+    "Checkpoint",
+    "Corner",
+    "Grammar",
+    "History",
+    "Induction",
+    "Recipe",
+    "Sizes",
+    "Skips",
+    "Small",
+    "bigrams",
+    "induction",
+    "load",
+    "made_text",
+    "phenomenon",
+    "sizes",
+    "skips",
+    "train",
+]

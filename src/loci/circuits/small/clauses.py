@@ -10,7 +10,7 @@ equally often, and what one source token says of the noun leaves two to choose f
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice, product
+from itertools import islice, pairwise, product
 
 import torch
 
@@ -88,7 +88,7 @@ class _Chain:
         """A mention of a name behind some states: where it may stop, and how likely."""
         states = [self._state(-1, place) for place in range(LONGEST)]
         self.lead(ends, [(states[0], 1.0)])
-        for a, b in zip(states, states[1:], strict=False):
+        for a, b in pairwise(states):
             self.lead([(a, 1 - STOP)], [(b, 1.0)])
         return [*((s, STOP) for s in states[:-1]), (states[-1], 1.0)]
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from loci.circuits.repeated import Repeated
-from loci.circuits.scores import scores_on
 from torch import Tensor
 
+from loci.circuits.repeated import Repeated
+from loci.circuits.scores import scores_on
 from loci.model import Model
 from loci.stats import Estimate, mean
 from loci.survey import Moments, Rows, rotation

@@ -48,6 +48,12 @@ class Recipe:
         return self.heads * self.d_head
 
     @property
+    def name(self) -> str:
+        """A folder's name that tells recipes of one context, batch and rate apart."""
+        mlp = f"-mlp{self.mlp}" if self.mlp else ""
+        return f"layers{self.layers}-heads{self.heads}x{self.d_head}{mlp}-{self.optimizer}-steps{self.steps}-seed{self.seed}"
+
+    @property
     def learning_rate(self) -> float:
         return RATES[self.optimizer] if self.rate is None else self.rate
 

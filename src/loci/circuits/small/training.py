@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from loci.circuits.repeated import Repeated, repeat, repeated_tokens
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from loci.circuits.repeated import Repeated, repeat, repeated_tokens
 from loci.circuits.small.blank import blank
 from loci.circuits.small.clauses import made_text
+from loci.circuits.small.grammar import Grammar
 from loci.circuits.small.measures import Checkpoint, measured
 from loci.circuits.small.recipe import Recipe
 from loci.circuits.small.text import FileText, MadeText, Text
@@ -73,6 +74,20 @@ class Small:
 def text_for(recipe: Recipe, path: str | Path | None = None) -> Text:
     """Made text, or that of a file."""
     return MadeText.of(made_text(), recipe.context, recipe.seed) if path is None else FileText.of(path, recipe.context)
+
+
+def known_grammar(small: Small) -> Grammar:
+    """The grammar that a model learnt. Raises `CircuitError` for one that learnt from a user's text."""
+    if not small.made:
+        raise CircuitError(
+            f"{small.model.name!r} learnt from {small.text}, whose statistics are not known: train one without --text"
+        )
+    return made_text()
+
+
+def text_of(small: Small) -> Text:
+    """The text that a model learnt from."""
+    return text_for(small.recipe, None if small.made else small.text)
 
 
 def train(recipe: Recipe, folder: str | Path, path: str | Path | None = None, progress: Progress = silent) -> Small:
