@@ -1,10 +1,10 @@
 """The text that small models learn: names that come back, and frames whose last word two earlier words decide.
 
-    balo kiri dumo waits here .          a name, what it does, sometimes how         (bigrams; the name again: only copying tells)
-    balo kiri greets tesa vamu .         two names
-    keep the lamp in mind .              a frame: verb, object, preposition, noun    keep … in → mind, keep … at → bay
+    balo kiri dumo waits here .                a name, what it does, sometimes how; each text has few names, and they come back
+    balo kiri dumo greets tesa vamu rino .     two names
+    keep the lamp in mind .                    a frame: keep … in → mind, keep … at → bay
 
-A mention of a name stops after each word with probability `STOP`, as the chain's own choice. A frame's noun follows from verb and
+A frame's noun follows from verb and
 preposition together: the v-th verb has the v-th noun with "in" and the next one with "at", so every noun follows both prepositions
 equally often, and what one source token says of the noun leaves two to choose from.
 """
@@ -22,9 +22,8 @@ NOUNS = tuple("mind bay hand ease place rest view heart line peace stock end".sp
 OBJECTS = tuple("lamp coat letter song boat key wine map".split())
 ACTS = tuple("sleeps waits sings laughs rides writes".split())
 MANNERS = tuple("now here alone again today well".split())
-STOP = 0.2
-LONGEST = 24
-"""Words of a name at most."""
+LENGTH = 3
+"""Words of a name."""
 NAMED = 0.7
 """Share of clauses with a name; of these `PLAIN` have one, the others two."""
 PLAIN = 2 / 3
@@ -51,7 +50,7 @@ def syllables(count: int) -> tuple[str, ...]:
     return tuple(words[(i * step) % len(words)] for i in islice(range(len(words)), count))
 
 
-def made_text(names: int = 128, cast: int = 2) -> Grammar:
+def made_text(names: int = 64, cast: int = 3) -> Grammar:
     """The grammar, with so many words of names and so many names in a text."""
     words = (BOS, ".", "the", "greets", *VERBS, *PREPOSITIONS, *NOUNS, *OBJECTS, *ACTS, *MANNERS, *syllables(names))
     return _Chain(words).grammar(names, cast)
@@ -85,12 +84,12 @@ class _Chain:
         self.moves += [(a, b, p * q) for a, p in ends for b, q in to]
 
     def name(self, ends: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-        """A mention of a name behind some states: where it may stop, and how likely."""
-        states = [self._state(-1, place) for place in range(LONGEST)]
+        """A name behind some states: its last state, with all that is left of the probability."""
+        states = [self._state(-1, place) for place in range(LENGTH)]
         self.lead(ends, [(states[0], 1.0)])
         for a, b in pairwise(states):
-            self.lead([(a, 1 - STOP)], [(b, 1.0)])
-        return [*((s, STOP) for s in states[:-1]), (states[-1], 1.0)]
+            self.lead([(a, 1.0)], [(b, 1.0)])
+        return [(states[-1], 1.0)]
 
     def grammar(self, names: int, cast: int) -> Grammar:
         stop = self.word(".")

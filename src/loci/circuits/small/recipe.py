@@ -26,7 +26,7 @@ class Recipe:
     """adam, or sgd: plain, without momentum."""
     rate: float | None = None
     """Learning rate; by default what suits the optimizer."""
-    steps: int = 1500
+    steps: int = 1200
     """Steps of training."""
     batch: int = 64
     """Windows of a step."""
