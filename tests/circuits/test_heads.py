@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from loci.circuits import head, layer_heads, parse_head, projections
+from loci.circuits import head, layer_heads, projections
 from loci.circuits.rotation import rotation
-from loci.errors import CircuitError
+from loci.errors import CircuitError, ModelError
 from loci.model import Model, open_weights
+from loci.model.names import parse_head
 from tests.model.families import make
 
 FORMS = ("gpt2", "pythia", "llama", "gemma")
@@ -111,10 +112,10 @@ def test_weights_on_disk_have_heads_without_offsets(demo: Model) -> None:
 
 
 def test_names_and_offsets_out_of_range(demo: Model) -> None:
-    assert parse_head(demo, "L5H7") == (5, 7)
+    assert parse_head("L5H7", demo) == (5, 7)
     for name, message in (("L6H0", "no layer 6"), ("L0H8", "no head 8"), ("L1N2", "names no head")):
-        with pytest.raises(CircuitError, match=message):
-            parse_head(demo, name)
+        with pytest.raises(ModelError, match=message):
+            parse_head(name, demo)
     for offset, message in ((-1, "looks back"), (128, "beyond the context")):
         with pytest.raises(CircuitError, match=message):
             head(demo, "L0H0", offset=offset)

@@ -8,28 +8,38 @@ Framework for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-co
 """
 
 from loci.circuits.algebra import Dense, Form, Map, Space
-from loci.circuits.heads import Head, all_heads, head, layer_heads, parse_head, projections
+from loci.circuits.compose import Composition, Edge, compose
+from loci.circuits.heads import Head, all_heads, head, layer_heads, projections
 from loci.circuits.repeated import Repeated, repeat, repeated_tokens
 from loci.circuits.scores import MEASURED, WEIGHED, HeadScore, HeadScores, head_scores, scores_on, weighed_scores
+from loci.circuits.virtual import Link, Links, Pair, head_neurons, mlp_pairs, neuron_links
 from loci.circuits.vocabulary import embed, unembed
 
 __all__ = [
     "MEASURED",
     "WEIGHED",
+    "Composition",
     "Dense",
+    "Edge",
     "Form",
     "Head",
     "HeadScore",
     "HeadScores",
+    "Link",
+    "Links",
     "Map",
+    "Pair",
     "Repeated",
     "Space",
     "all_heads",
+    "compose",
     "embed",
     "head",
+    "head_neurons",
     "head_scores",
     "layer_heads",
-    "parse_head",
+    "mlp_pairs",
+    "neuron_links",
     "projections",
     "repeat",
     "repeated_tokens",

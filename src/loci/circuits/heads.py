@@ -12,7 +12,6 @@ Biases: the score's part without y is the same for all sources, so the softmax d
 Source: Elhage et al. 2021, "Attention heads as information movement".
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
@@ -26,10 +25,10 @@ from loci.circuits.algebra import Form, Map, stream
 from loci.circuits.rotation import rotation
 from loci.errors import CircuitError
 from loci.model import Model, Weights
+from loci.model.names import check_layer, head_name, parse_head
 
 View = Literal["gain", "centred", "none"]
 """How much of the norms stands in the weights."""
-HEAD = re.compile(r"L(\d+)H(\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,29 +58,6 @@ class Projections(NamedTuple):
     b_Q: Float[Tensor, "n_heads d_head"]
     b_K: Float[Tensor, "n_heads d_head"]
     b_V: Float[Tensor, "n_heads d_head"]
-
-
-def head_name(layer: int, head: int) -> str:
-    return f"L{layer}H{head}"
-
-
-def parse_head(model: Weights, name: str) -> tuple[int, int]:
-    """`L1H3` → (1, 3). Raises `CircuitError` for what is no head of the model."""
-    match = HEAD.fullmatch(name.strip())
-    if match is None:
-        raise CircuitError(f"{name!r} names no head: a head is called as in L1H3")
-    layer, head = int(match[1]), int(match[2])
-    check_layer(model, layer)
-    if head >= model.n_heads:
-        raise CircuitError(f"there is no head {head}: {model.name!r} has 0 … {model.n_heads - 1} in each layer")
-    return layer, head
-
-
-def check_layer(model: Weights, layer: int) -> None:
-    """Raise `CircuitError` for a layer that the model has not."""
-    if not 0 <= layer < model.n_layers:
-        has = f"has 0 … {model.n_layers - 1}" if model.n_layers else "has none"
-        raise CircuitError(f"there is no layer {layer}: {model.name!r} {has}")
 
 
 @torch.no_grad()
@@ -149,6 +125,6 @@ def all_heads(model: Weights, view: View = "gain", offset: int | None = None) ->
 
 
 def head(model: Weights, name: str, view: View = "gain", offset: int | None = None) -> Head:
-    """The head of a name, as in `L1H3`. Raises `CircuitError`."""
-    layer, which = parse_head(model, name)
+    """The head of a name, as in `L1H3`. Raises `ModelError`."""
+    layer, which = parse_head(name, model)
     return layer_heads(model, layer, view, offset)[which]

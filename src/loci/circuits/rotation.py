@@ -50,8 +50,7 @@ def _products(model: Model, layer: int, offset: int) -> Float[Tensor, "n_heads d
         with model.patched({f"q.{layer}": ask, f"k.{layer}": answer, f"attn_scores.{layer}": reads.append}):
             run.step(layer, run.resid_pre(layer).expand(len(queries), -1, -1))
         scores = reads[0].diagonal(-offset, -2, -1)[..., : len(keys)].float()
+        if not float(scores.abs().max()) < MASKED:
+            raise CircuitError(f"layer {layer} does not look back {offset} positions")
         blocks.append(scores[:-1] - scores[-1:])
-    found = torch.cat(blocks, -1).transpose(0, 1)
-    if not found.isfinite().all() or float(found.abs().max()) > MASKED:
-        raise CircuitError(f"layer {layer} does not look back {offset} positions")
-    return found
+    return torch.cat(blocks, -1).transpose(0, 1)

@@ -28,11 +28,12 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.circuits.heads import View, head_name, layer_heads
+from loci.circuits.heads import View, layer_heads
 from loci.circuits.repeated import REPEATS, SAMPLES, Repeated, repeated_tokens
 from loci.circuits.vocabulary import embed, unembed
 from loci.errors import CircuitError
 from loci.model import Model, Weights
+from loci.model.names import head_name
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
 
