@@ -10,6 +10,8 @@ import plotly.io
 
 from loci.auditing import Curves, GroundTruth, Recall, Scorecard, Sweep
 from loci.auditing.forensics import Alone, Forensics
+from loci.circuits.small import Bases as SmallBases
+from loci.circuits.small import Bigrams, Corners, History, Sizes, Skips, Small
 from loci.errors import OutputError
 from loci.figures.atlas import atlas_figure
 from loci.figures.basis import basis_figure
@@ -30,6 +32,15 @@ from loci.figures.packing import packing_figure, video_figure
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
+from loci.figures.small import (
+    bases_figure,
+    bigrams_figure,
+    corners_figure,
+    history_figure,
+    sizes_figure,
+    skips_figure,
+    small_figure,
+)
 from loci.figures.sparsity import sparsity_figure
 from loci.figures.sweep import sweep_figure
 from loci.figures.tables import write_parquet
@@ -146,6 +157,13 @@ plot.register(Computation, computation_figure)
 plot.register(Attacked, attack_figure)
 plot.register(Interference, interference_figure)
 plot.register(WeightAngles, weights_figure)
+plot.register(Small, small_figure)
+plot.register(History, history_figure)
+plot.register(Bigrams, bigrams_figure)
+plot.register(Skips, skips_figure)
+plot.register(Corners, corners_figure)
+plot.register(Sizes, sizes_figure)
+plot.register(SmallBases, bases_figure)
 
 
 def save(result: Any, path: str | Path) -> None:

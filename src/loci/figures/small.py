@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.circuits.small import Bases, Bigrams, History, Induction, Sizes, Skips, Small
+from loci.circuits.small import Bases, Bigrams, Corners, History, Sizes, Skips, Small
 from loci.circuits.small.clauses import NOUNS, VERBS
 from loci.circuits.small.measures import Checkpoint
 from loci.circuits.small.series import privilege
@@ -82,7 +82,7 @@ def _bars(found: Skips, kind: str, ink: str) -> go.Bar:
     return bars.update(hovertemplate=f"{kind}, %{{x}}: %{{y:.1%}}<extra></extra>")
 
 
-def induction_figure(found: Induction) -> go.Figure:
+def corners_figure(found: Corners) -> go.Figure:
     """The corner, K-composition with each head of the first layer, and prefix matching without it."""
     titles = ("Σλ/Σ|λ|: score against effect", "K-composition, times random", "prefix matching without the head")
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.09)
@@ -154,7 +154,9 @@ def small_figure(found: Small) -> go.Figure:
     return history_figure(History((found,)))
 
 
-def _over(marks: Sequence[Checkpoint], row: Sequence[Estimate | float], name: str, line: dict[str, object], legend: bool) -> go.Scatter:
+def _over(
+    marks: Sequence[Checkpoint], row: Sequence[Estimate | float], name: str, line: dict[str, object], legend: bool
+) -> go.Scatter:
     estimates = [value for value in row if isinstance(value, Estimate)]
     return go.Scatter(
         x=[c.step for c in marks],
@@ -184,7 +186,11 @@ def _named(small: Small, among: Sequence[Small]) -> str:
 
 def sizes_figure(found: Sizes) -> go.Figure:
     """What a model of the same size comes to with smaller heads."""
-    titles = ("in-context learning: late − early loss", "best head: prefix matching, previous token", "nouns of frames: right, crossed")
+    titles = (
+        "in-context learning: late − early loss",
+        "best head: prefix matching, previous token",
+        "nouns of frames: right, crossed",
+    )
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.07)
     x = [f"{m.recipe.heads} × {m.recipe.d_head}" for m in found.models]
     context = [m.last.in_context for m in found.models]
@@ -194,7 +200,9 @@ def sizes_figure(found: Sizes) -> go.Figure:
         (2, "previous token", INK, [m.last.best_previous for m in found.models], None),
     ]
     for kind, ink in (("right", BLUE), ("crossed", ORANGE)):
-        lines.append((3, kind, ink, [sum(row[kind].value for row in s.chances.values()) / len(s.chances) for s in found.skips], None))
+        lines.append(
+            (3, kind, ink, [sum(row[kind].value for row in s.chances.values()) / len(s.chances) for s in found.skips], None)
+        )
     for col, name, ink, y, bars in lines:
         line = {"color": ink, "width": 2}
         figure.add_trace(go.Scatter(x=x, y=y, error_y=bars, name=name, mode="lines+markers", line=line), row=1, col=col)

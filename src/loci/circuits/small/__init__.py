@@ -2,8 +2,8 @@
 
 from loci.circuits.small.bigrams import Bigrams, bigrams
 from loci.circuits.small.clauses import made_text
+from loci.circuits.small.corner import CornerHead, Corners, corners
 from loci.circuits.small.grammar import Grammar
-from loci.circuits.small.induction import Corner, Induction, induction
 from loci.circuits.small.measures import Checkpoint
 from loci.circuits.small.phenomena import PHENOMENA, phenomenon
 from loci.circuits.small.recipe import Recipe
@@ -16,16 +16,16 @@ __all__ = [
     "Bases",
     "Bigrams",
     "Checkpoint",
-    "Corner",
+    "CornerHead",
+    "Corners",
     "Grammar",
     "History",
-    "Induction",
     "Recipe",
     "Sizes",
     "Skips",
     "Small",
     "bigrams",
-    "induction",
+    "corners",
     "load",
     "made_text",
     "phenomenon",

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from loci.circuits.small.bigrams import bigrams
-from loci.circuits.small.induction import induction
+from loci.circuits.small.corner import corners
 from loci.circuits.small.recipe import Recipe
 from loci.circuits.small.series import Bases, History, sizes
 from loci.circuits.small.skips import skips
@@ -39,7 +39,7 @@ class Phenomenon:
 PHENOMENA = {
     "bigrams": Phenomenon((Recipe(layers=0),), lambda models: bigrams(*models)),
     "skips": Phenomenon((Recipe(layers=1),), lambda models: skips(*models)),
-    "induction": Phenomenon((Recipe(),), lambda models: induction(*models)),
+    "induction": Phenomenon((Recipe(),), lambda models: corners(*models)),
     "phase": Phenomenon((Recipe(layers=1), Recipe()), History),
     "sizes": Phenomenon(tuple(Recipe(heads=WIDTH // size, d_head=size) for size in SIZES), sizes),
     "bases": Phenomenon((Recipe(), Recipe(optimizer="sgd")), Bases),
@@ -49,7 +49,7 @@ PHENOMENA = {
 def phenomenon(
     name: str, folder: str | Path | None = None, *, steps: int | None = None, seed: int = 0, progress: Progress = silent
 ) -> Any:
-    """Train what a phenomenon takes, and measure it: a `Bigrams`, `Skips`, `Induction`, `History`, `Sizes` or `Bases`.
+    """Train what a phenomenon takes, and measure it: a `Bigrams`, `Skips`, `Corners`, `History`, `Sizes` or `Bases`.
 
     Models are kept in `folder` and found there again; without one they go as the function ends. Cost: a training a model. Raises `CircuitError`.
     """

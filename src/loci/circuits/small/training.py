@@ -27,6 +27,7 @@ from loci.circuits.small.text import FileText, MadeText, Text
 from loci.errors import CircuitError
 from loci.files import check_writable, write_aside
 from loci.model import Model, open_model
+from loci.patches import save_model
 from loci.progress import Progress, silent
 
 RECORD = "training.json"
@@ -182,8 +183,7 @@ def repeated_for(model: Model, text: Text, seed: int) -> Repeated:
 def save(small: Small, folder: str | Path) -> Small:
     """Write the folder in Hugging Face form, whole or not at all."""
     with write_aside(folder) as aside:
-        small.model.hf.save_pretrained(aside)
-        small.model.tokenizer.save_pretrained(aside)
+        save_model(small.model, aside)
         (aside / RECORD).write_text(json.dumps(small.to_dict(), indent=1) + "\n", encoding="utf-8")
     return small
 

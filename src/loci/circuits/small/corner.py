@@ -14,17 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loci.circuits.compose import compose
 from loci.circuits.heads import Head, layer_heads
 from loci.circuits.repeated import Repeated
 from loci.circuits.scores import scores_on, weighed_scores
 from loci.circuits.small.training import Small, repeated_for, text_of
 from loci.circuits.vocabulary import embed
 from loci.errors import CircuitError
+from loci.model.names import head_name
 from loci.stats import Estimate
 
 
 @dataclass(frozen=True)
-class Corner:
+class CornerHead:
     """A head of the second layer."""
 
     name: str
@@ -45,13 +47,13 @@ class Corner:
 
 
 @dataclass(frozen=True)
-class Induction:
+class Corners:
     """The heads of both layers."""
 
     model: str
     previous: dict[str, Estimate]
     """Previous-token score of the heads of the first layer."""
-    heads: tuple[Corner, ...]
+    heads: tuple[CornerHead, ...]
 
     @property
     def carrier(self) -> str:
@@ -61,11 +63,11 @@ class Induction:
     def to_dict(self) -> dict[str, Any]:
         previous = {name: e.to_dict() for name, e in self.previous.items()}
         rows = [head.to_dict() for head in self.heads]
-        return {"schema": "loci.induction/1", **vars(self), "previous": previous, "carrier": self.carrier, "heads": rows}
+        return {"schema": "loci.corners/1", **vars(self), "previous": previous, "carrier": self.carrier, "heads": rows}
 
 
 @torch.no_grad()
-def induction(small: Small) -> Induction:
+def corners(small: Small) -> Corners:
     """Score the heads of a model of two layers. Raises `CircuitError` for another."""
     if small.recipe.layers != 2:
         raise CircuitError(
@@ -73,31 +75,25 @@ def induction(small: Small) -> Induction:
         )
     model = small.model
     text = repeated_for(model, text_of(small), small.recipe.seed)
-    scored = {f"L{layer}H{head}": found for layer, head, found in scores_on(model, text)}
+    scored = {head_name(layer, head): found for layer, head, found in scores_on(model, text)}
     lower, upper = layer_heads(model, 0), layer_heads(model, 1)
     previous = {head.name: scored[head.name]["previous_token"] for head in lower}
     teller = max(lower, key=lambda head: previous[head.name].value)
     copying = [row["copying_positivity"] for row in weighed_scores(model)][len(lower) :]
     silenced = {head.name: _without(small, head, text) for head in lower}
-    E = embed(model)
+    E, together = embed(model), compose(model)
     rows = tuple(
-        Corner(
+        CornerHead(
             name=head.name,
             induction=scored[head.name]["induction"],
             qk=head.qk.on_key(teller.ov).on_key(E).on_query(E).positivity,
             ov=copied,
-            composition={low.name: k_composition(head, low) for low in lower},
+            composition={low.name: together.score("k", head.name, low.name) / together.null for low in lower},
             silenced={name: found[head.name] for name, found in silenced.items()},
         )
         for head, copied in zip(upper, copying, strict=True)
     )
-    return Induction(model.name, previous, rows)
-
-
-def k_composition(later: Head, earlier: Head) -> float:
-    """‖W_QK W_OV‖ / (‖W_QK‖ ‖W_OV‖) · √d_model."""
-    together = later.qk.on_key(earlier.ov).norm
-    return together / (later.qk.norm * earlier.ov.norm) * later.qk.key.size**0.5
+    return Corners(model.name, previous, rows)
 
 
 def _without(small: Small, head: Head, text: Repeated) -> dict[str, Estimate]:
@@ -109,4 +105,4 @@ def _without(small: Small, head: Head, text: Repeated) -> dict[str, Estimate]:
         return z
 
     with small.model.patched({f"z.{head.layer}": silence}):
-        return {f"L{layer}H{h}": found["induction"] for layer, h, found in scores_on(small.model, text)}
+        return {head_name(layer, h): found["induction"] for layer, h, found in scores_on(small.model, text)}
