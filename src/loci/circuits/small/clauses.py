@@ -42,18 +42,18 @@ def frames() -> Iterator[tuple[str, str, str]]:
         yield verb, preposition, noun(verb, preposition)
 
 
-def syllables(count: int) -> tuple[str, ...]:
-    """Words of names: ba-ba, ba-be, …, in an order in which neighbours do not look alike."""
+def syllables() -> Iterator[str]:
+    """Words of names, as in "balo", in an order in which neighbours do not look alike."""
     parts = [a + b for a, b in product("bdfgklmnprstvz", "aeiou")]
     words = ["".join(pair) for pair in product(parts, parts)]
     step = 1597  # shares no factor with their number, so that all are met
-    return tuple(words[(i * step) % len(words)] for i in islice(range(len(words)), count))
+    return (words[(i * step) % len(words)] for i in range(len(words)))
 
 
 def made_text(names: int = 64, cast: int = 3) -> Grammar:
     """The grammar, with so many words of names and so many names in a text."""
-    words = (BOS, ".", "the", "greets", *VERBS, *PREPOSITIONS, *NOUNS, *OBJECTS, *ACTS, *MANNERS, *syllables(names))
-    return _Chain(words).grammar(names, cast)
+    plain = (BOS, ".", "the", "greets", *VERBS, *PREPOSITIONS, *NOUNS, *OBJECTS, *ACTS, *MANNERS)
+    return _Chain((*plain, *islice((word for word in syllables() if word not in plain), names))).grammar(names, cast)
 
 
 def falling(count: int, turn: int = 0) -> list[float]:

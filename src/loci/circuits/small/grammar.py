@@ -80,7 +80,7 @@ class Grammar:
 
     def draw(self, texts: int, length: int, generator: torch.Generator) -> Int[Tensor, "text length"]:
         """So many texts, each behind BOS, with names of their own."""
-        most = int(self.place.max()) + 1
+        most = max(1, int(self.place.max()) + 1)
         first = self.d_vocab - self.names
         people = torch.randint(first, self.d_vocab, (texts, self.cast, most), generator=generator)
         rows, ids = torch.arange(texts), torch.zeros(texts, length, dtype=torch.long)
