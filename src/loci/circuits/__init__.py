@@ -8,42 +8,77 @@ Framework for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-co
 """
 
 from loci.circuits.algebra import Dense, Form, Map, Space
+from loci.circuits.carriers import Carrier, Extraction, Extractions, FactCircuit, ValueRole, extraction, fact_circuit
 from loci.circuits.compose import Composition, Edge, compose
+from loci.circuits.edges import Edges, Part, PromptPair, Scored, edges
 from loci.circuits.heads import Head, all_heads, head, layer_heads, projections
+from loci.circuits.importance import OrderLosses, order_losses
+from loci.circuits.induction import Induction, InductionHead, Partner, induction
+from loci.circuits.paths import Order, Path, Paths, paths
+from loci.circuits.patterns import Patterns, patterns
 from loci.circuits.repeated import Repeated, repeat, repeated_tokens
 from loci.circuits.scores import MEASURED, WEIGHED, HeadScore, HeadScores, head_scores, scores_on, weighed_scores
+from loci.circuits.tokens import Source, TokenCircuit, Trigram, token_circuit
 from loci.circuits.virtual import Link, Links, Pair, head_neurons, mlp_pairs, neuron_links
 from loci.circuits.vocabulary import embed, unembed
 
 __all__ = [
     "MEASURED",
     "WEIGHED",
+    "Carrier",
     "Composition",
     "Dense",
     "Edge",
+    "Edges",
+    "Extraction",
+    "Extractions",
+    "FactCircuit",
     "Form",
     "Head",
     "HeadScore",
     "HeadScores",
+    "Induction",
+    "InductionHead",
     "Link",
     "Links",
     "Map",
+    "Order",
+    "OrderLosses",
     "Pair",
+    "Part",
+    "Partner",
+    "Path",
+    "Paths",
+    "Patterns",
+    "PromptPair",
     "Repeated",
+    "Scored",
+    "Source",
     "Space",
+    "TokenCircuit",
+    "Trigram",
+    "ValueRole",
     "all_heads",
     "compose",
+    "edges",
     "embed",
+    "extraction",
+    "fact_circuit",
     "head",
     "head_neurons",
     "head_scores",
+    "induction",
     "layer_heads",
     "mlp_pairs",
     "neuron_links",
+    "order_losses",
+    "paths",
+    "patterns",
     "projections",
     "repeat",
     "repeated_tokens",
     "scores_on",
+    "token_circuit",
     "unembed",
     "weighed_scores",
 ]
