@@ -11,7 +11,7 @@ import plotly.io
 from loci.auditing import Curves, GroundTruth, Recall, Scorecard, Sweep
 from loci.auditing.forensics import Alone, Forensics
 from loci.circuits.small import Bases as SmallBases
-from loci.circuits.small import Bigrams, Corners, History, Sizes, Skips, Small
+from loci.circuits.small import Bigrams, Bug, Corners, History, Sizes, Skips, Small
 from loci.errors import OutputError
 from loci.figures.atlas import atlas_figure
 from loci.figures.basis import basis_figure
@@ -35,6 +35,7 @@ from loci.figures.scorecard import recall_figure, scorecard_figure
 from loci.figures.small import (
     bases_figure,
     bigrams_figure,
+    bug_figure,
     corners_figure,
     history_figure,
     sizes_figure,
@@ -161,6 +162,7 @@ plot.register(Small, small_figure)
 plot.register(History, history_figure)
 plot.register(Bigrams, bigrams_figure)
 plot.register(Skips, skips_figure)
+plot.register(Bug, bug_figure)
 plot.register(Corners, corners_figure)
 plot.register(Sizes, sizes_figure)
 plot.register(SmallBases, bases_figure)

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.circuits.small import Bases, Bigrams, Corners, History, Sizes, Skips, Small
+from loci.circuits.small import Bases, Bigrams, Bug, Corners, History, Sizes, Skips, Small
 from loci.circuits.small.clauses import NOUNS, VERBS
 from loci.circuits.small.measures import Checkpoint
 from loci.circuits.small.series import privilege
+from loci.circuits.small.skips import SkipHead
 from loci.figures.theme import BLUE, DIVERGING, GREY, INK, MUTED, ORANGE, intervals, styled
 from loci.stats import Estimate
 
 INKS = (ORANGE, BLUE, INK, MUTED)
+MAPS = 6
+"""Heads whose maps are drawn, at most."""
 DASHES = ("solid", "dot", "dash", "dashdot")
 
 
@@ -43,41 +46,54 @@ def bigrams_figure(found: Bigrams) -> go.Figure:
     return styled(figure, f"Bigrams: a model of {layers}", note, height=620).update_layout(margin={"t": 100})
 
 
-def skips_figure(found: Skips) -> go.Figure:
-    """What each head moves from verbs to nouns, and what the model then says."""
-    count = len(found.heads)
-    titles = [f"head {h.head}: looks {', '.join(f'{a:.2f} from {p}' for p, a in h.looks.items())}" for h in found.heads]
-    columns = min(4, count)
-    rows = -(-min(8, count) // columns)
+def bug_figure(found: Bug) -> go.Figure:
+    """Above, what each head moves from verbs to nouns; below, what the models then say."""
+    heads = [(model, head) for model in found.models for head in model.heads][:MAPS]
+    titles = [f"{_heads(model)}: head {head.head}<br>{_looks(head)}" for model, head in heads]
     figure = make_subplots(
-        rows=rows + 1,
-        cols=columns,
-        specs=[[{}] * columns] * rows + [[{"colspan": columns}, *([None] * (columns - 1))]],
-        subplot_titles=[*titles[: rows * columns], *[""] * (rows * columns - min(8, count)), "what the model says at the noun"],
-        horizontal_spacing=0.04,
-        vertical_spacing=0.2,
-        row_heights=[0.6] * rows + [0.4],
+        rows=2,
+        cols=len(heads),
+        specs=[[{}] * len(heads), [{"colspan": len(heads)}, *([None] * (len(heads) - 1))]],
+        subplot_titles=[*titles, "P of the noun, where a frame's noun comes"],
+        horizontal_spacing=0.02,
+        vertical_spacing=0.24,
+        row_heights=[0.5, 0.5],
     )
-    limit = max(float(head.moves.abs().max()) for head in found.heads)
-    for i, head in enumerate(found.heads[: rows * columns]):
+    limit = max(float(head.moves.abs().max()) for _, head in heads)
+    for col, (_, head) in enumerate(heads, start=1):
         heat = go.Heatmap(x=list(NOUNS), y=list(VERBS), z=head.moves.tolist(), zmin=-limit, zmax=limit, colorscale=DIVERGING)
-        heat.update(colorbar={"title": "logit", "thickness": 10, "len": 0.45, "y": 0.8}, showscale=i == 0)
-        heat.update(hovertemplate="%{y} … → %{x}: %{z:+.2f}<extra></extra>")
-        figure.add_trace(heat, row=1 + i // columns, col=1 + i % columns)
-        figure.update_yaxes(autorange="reversed", showticklabels=i % columns == 0, row=1 + i // columns, col=1 + i % columns)
+        heat.update(colorbar={"title": "logit", "thickness": 10, "len": 0.45, "y": 0.8}, showscale=col == 1)
+        figure.add_trace(heat.update(hovertemplate="%{y} … → %{x}: %{z:+.2f}<extra></extra>"), row=1, col=col)
+        figure.update_yaxes(autorange="reversed", showticklabels=col == 1, dtick=1, tickfont={"size": 9}, row=1, col=col)
+        figure.update_xaxes(dtick=1, tickangle=90, tickfont={"size": 9}, row=1, col=col)
     for kind, ink in (("right", BLUE), ("crossed", ORANGE), ("other", GREY)):
-        figure.add_trace(_bars(found, kind, ink), row=rows + 1, col=1)
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero", gridcolor=GREY, row=rows + 1, col=1)
+        figure.add_trace(_bars(found, kind, ink), row=2, col=1)
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], gridcolor=GREY, row=2, col=1)
     figure.update_annotations(font_size=11)
     figure.update_layout(legend={"orientation": "h", "y": -0.08})
-    note = "right: keep … in → mind; crossed: keep … in → bay, which is what follows keep … at; other: mean of the other ten nouns; 95 % intervals"
-    title = f"Skip-trigrams and their bug, {found.layers} layer{'s' * (found.layers > 1)}"
-    return styled(figure, title, note, height=300 + 270 * rows).update_layout(margin={"t": 100})
+    note = "right: keep … in → mind; crossed: keep … in → bay, which is what follows keep … at; other: mean of the ten other nouns; 95 % intervals"
+    layers = found.models[0].layers
+    title = f"Skip-trigrams and their bug, {layers} layer{'s' * (layers > 1)}"
+    return styled(figure, title, note, height=640).update_layout(margin={"t": 120}, width=1100)
 
 
-def _bars(found: Skips, kind: str, ink: str) -> go.Bar:
-    row = [chances[kind] for chances in found.chances.values()]
-    names = [f"verb … {preposition}" for preposition in found.chances]
+def skips_figure(found: Skips) -> go.Figure:
+    """Those of one model."""
+    return bug_figure(Bug((found,)))
+
+
+def _heads(model: Skips) -> str:
+    return f"{len(model.heads)} head{'s' * (len(model.heads) != 1)}"
+
+
+def _looks(head: SkipHead) -> str:
+    return "looks " + ", ".join(f"{share:.2f} from {preposition}" for preposition, share in head.looks.items())
+
+
+def _bars(found: Bug, kind: str, ink: str) -> go.Bar:
+    places = [(model, preposition) for model in found.models for preposition in model.chances]
+    row = [model.chances[preposition][kind] for model, preposition in places]
+    names = [f"{_heads(model)}: verb … {preposition}" for model, preposition in places]
     bars = go.Bar(x=names, y=[e.value for e in row], name=kind, marker_color=ink, error_y=intervals(row))
     return bars.update(hovertemplate=f"{kind}, %{{x}}: %{{y:.1%}}<extra></extra>")
 

@@ -8,13 +8,14 @@ from loci.circuits.small.measures import Checkpoint
 from loci.circuits.small.phenomena import PHENOMENA, phenomenon
 from loci.circuits.small.recipe import Recipe
 from loci.circuits.small.series import Bases, History, Sizes, sizes
-from loci.circuits.small.skips import Skips, skips
+from loci.circuits.small.skips import Bug, Skips, bug, skips
 from loci.circuits.small.training import Small, load, train
 
 __all__ = [
     "PHENOMENA",
     "Bases",
     "Bigrams",
+    "Bug",
     "Checkpoint",
     "CornerHead",
     "Corners",
@@ -25,6 +26,7 @@ __all__ = [
     "Skips",
     "Small",
     "bigrams",
+    "bug",
     "corners",
     "load",
     "made_text",

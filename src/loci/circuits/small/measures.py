@@ -60,7 +60,8 @@ class Checkpoint:
     def from_dict(cls, found: dict[str, Any]) -> "Checkpoint":
         def read(value: Any) -> Any:
             if isinstance(value, dict):
-                return Estimate(**{name: float("nan") if x is None else x for name, x in value.items()})
+                row: dict[str, Any] = {name: float("nan") if x is None else x for name, x in value.items()}
+                return Estimate(**row)
             return tuple(tuple(layer) for layer in value) if isinstance(value, list) else value
 
         return cls(**{name: read(value) for name, value in found.items()})

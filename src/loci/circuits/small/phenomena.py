@@ -19,7 +19,7 @@ from loci.circuits.small.bigrams import bigrams
 from loci.circuits.small.corner import corners
 from loci.circuits.small.recipe import Recipe
 from loci.circuits.small.series import Bases, History, sizes
-from loci.circuits.small.skips import skips
+from loci.circuits.small.skips import bug
 from loci.circuits.small.training import RECORD, Small, load, train
 from loci.errors import CircuitError
 from loci.progress import Progress, silent
@@ -38,7 +38,7 @@ class Phenomenon:
 
 PHENOMENA = {
     "bigrams": Phenomenon((Recipe(layers=0),), lambda models: bigrams(*models)),
-    "skips": Phenomenon((Recipe(layers=1),), lambda models: skips(*models)),
+    "skips": Phenomenon((Recipe(layers=1, heads=1, d_head=WIDTH), Recipe(layers=1)), bug),
     "induction": Phenomenon((Recipe(),), lambda models: corners(*models)),
     "phase": Phenomenon((Recipe(layers=1), Recipe()), History),
     "sizes": Phenomenon(tuple(Recipe(heads=WIDTH // size, d_head=size) for size in SIZES), sizes),
@@ -49,7 +49,7 @@ PHENOMENA = {
 def phenomenon(
     name: str, folder: str | Path | None = None, *, steps: int | None = None, seed: int = 0, progress: Progress = silent
 ) -> Any:
-    """Train what a phenomenon takes, and measure it: a `Bigrams`, `Skips`, `Corners`, `History`, `Sizes` or `Bases`.
+    """Train what a phenomenon takes, and measure it: a `Bigrams`, `Bug`, `Corners`, `History`, `Sizes` or `Bases`.
 
     Models are kept in `folder` and found there again; without one they go as the function ends. Cost: a training a model. Raises `CircuitError`.
     """

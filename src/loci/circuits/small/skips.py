@@ -4,8 +4,8 @@
 
 Where a head looks depends on destination and source; what it moves depends on the source alone. So what it says of "keep" for the sake of
 "in … mind" and of "at … bay" it says of "keep" after both: in its factored form it cannot tell mind from bay. The text's frames have each verb's two
-nouns equally often, and every noun after both prepositions, so the direct path cannot help; several heads can, if each looks from
-one preposition only, and a second layer can.
+nouns equally often, and every noun after both prepositions, so the direct path cannot help. Several heads can, if one looks from one
+preposition only and mends what another confuses; a second layer can. So the bug shows in the predictions of a model with one head.
 
 At every noun of a frame in held-out text: P of the noun that is right, of the verb's other one (crossed), and of the mean of the ten that are
 neither. Source: Elhage et al. 2021, "Skip-trigram bugs".
@@ -76,6 +76,21 @@ class Skips:
     def to_dict(self) -> dict[str, Any]:
         chances = {p: {name: e.to_dict() for name, e in row.items()} for p, row in self.chances.items()}
         return {"schema": "loci.skips/1", **vars(self), "chances": chances, "heads": [head.to_dict() for head in self.heads]}
+
+
+@dataclass(frozen=True)
+class Bug:
+    """Models of the same size with one head and with several: the bug is each head's, and several heads can part the work."""
+
+    models: tuple[Skips, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema": "loci.skip_bug/1", "models": [found.to_dict() for found in self.models]}
+
+
+def bug(models: Sequence[Small]) -> Bug:
+    """`skips` of each."""
+    return Bug(tuple(skips(small) for small in models))
 
 
 @torch.no_grad()

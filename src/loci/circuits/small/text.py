@@ -30,10 +30,18 @@ LEAST = 64
 class Text(Protocol):
     """What training asks of a text."""
 
-    source: str
-    """In words, for records."""
-    tokenizer: Any
-    held_out: Windows
+    @property
+    def source(self) -> str:
+        """In words, for records."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    @property
+    def held_out(self) -> Windows:
+        """Windows to measure on."""
+        ...
 
     def page(self, windows: int, generator: torch.Generator) -> Windows:
         """So many windows to train on."""

@@ -3,7 +3,7 @@
 from rich.markup import escape
 from rich.table import Table
 
-from loci.circuits.small import Bases, Bigrams, Corners, History, Sizes, Skips, Small
+from loci.circuits.small import Bases, Bigrams, Bug, Corners, History, Sizes, Skips, Small
 from loci.circuits.small.series import privilege
 from loci.cli.common import console
 from loci.cli.show.base import show
@@ -44,6 +44,14 @@ def show_bigrams(found: Bigrams) -> None:
         f"On the text's pairs the model loses [bold]{found.loss:.4f}[/] nats; the exact table {found.entropy:.4f}. "
         f"Mean KL from text to model: [bold]{found.above:.4f}[/]"
     )
+
+
+@show.register
+def show_bug(found: Bug) -> None:
+    for skips in found.models:
+        console.print(f"[bold]{skips.layers} layer{'s' * (skips.layers > 1)}, heads: {len(skips.heads)}[/]\n")
+        show_skips(skips)
+        console.print()
 
 
 @show.register
