@@ -8,6 +8,20 @@ from pathlib import Path
 
 import loci
 from loci.auditing import counterfactuals, score_locators, sweep
+from loci.circuits import (
+    HeadScatter,
+    compose,
+    edges,
+    extraction,
+    fact_circuit,
+    head_scores,
+    induction,
+    neuron_links,
+    order_losses,
+    paths,
+    patterns,
+    token_circuit,
+)
 from loci.facts import corpus
 from loci.figures import save
 from loci.locating import attribute, knowledge_neurons, lens, locate, lookup, probe, routes, trace, trace_neurons
@@ -66,6 +80,18 @@ def main() -> None:
         "concepts": lambda: concept(
             model, ["Michael", "Jordan"], ["Michael Jordan", "Michael Jackson", "Barack Obama"], "resid_post.0"
         ),
+        "circuits-heads": lambda: head_scores(model),
+        "circuits-scatter": lambda: HeadScatter(head_scores(model)),
+        "circuits-compose": lambda: compose(model),
+        "circuits-links": lambda: neuron_links(model, "L0N37"),
+        "circuits-tokens": lambda: token_circuit(model, "L0H5"),
+        "circuits-induction": lambda: induction(model),
+        "circuits-paths": lambda: paths(model, fact.text, fact.answer, against="baseball", top=16),
+        "circuits-orders": lambda: order_losses(model),
+        "circuits-edges": lambda: edges(model, fact.text, "Babe Ruth plays the sport of", fact.answer, against="baseball", top=12),
+        "circuits-attention": lambda: patterns(model, fact.text, ["L4H6", "L5H2"]),
+        "circuits-fact": lambda: fact_circuit(model, fact),
+        "circuits-extraction": lambda: extraction(model, world.sample(50, seed=0)),
         "superposition-bounds": lambda: bounds_table(12288, (89, 88, 87, 86, 85, 82, 80)),
         "superposition-rules": lambda: bounds(12288, 87),
         "superposition-reach": lambda: reach(100, 10_000),

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from loci.circuits import edges
-from loci.circuits.edges import PromptPair, before, parse_part, parts
+from loci.circuits.edges import PromptPair
+from loci.circuits.parts import before, parse_part, parts
 from loci.errors import CircuitError
 from loci.model import Model
 from tests.model.families import make

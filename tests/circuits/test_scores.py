@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from loci.circuits import embed, head, head_scores, layer_heads, repeat, repeated_tokens, unembed
-from loci.circuits.scores import looked
+from loci.circuits.measured import looked
 from loci.errors import CircuitError
 from loci.model import Model
 from tests.circuits.built import induction_model

@@ -10,14 +10,16 @@ Framework for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-co
 from loci.circuits.algebra import Dense, Form, Map, Space
 from loci.circuits.carriers import Carrier, Extraction, Extractions, FactCircuit, ValueRole, extraction, fact_circuit
 from loci.circuits.compose import Composition, Edge, compose
-from loci.circuits.edges import Edges, Part, PromptPair, Scored, edges
-from loci.circuits.heads import Head, all_heads, head, layer_heads, projections
+from loci.circuits.edges import Edges, PromptPair, Scored, edges
+from loci.circuits.heads import Head, View, all_heads, check_view, head, layer_heads, projections
 from loci.circuits.importance import OrderLosses, order_losses
 from loci.circuits.induction import Induction, InductionHead, Partner, induction
+from loci.circuits.measured import MEASURED, scores_on
+from loci.circuits.parts import Part
 from loci.circuits.paths import Order, Path, Paths, paths
 from loci.circuits.patterns import Patterns, patterns
 from loci.circuits.repeated import Repeated, repeat, repeated_tokens
-from loci.circuits.scores import MEASURED, WEIGHED, HeadScore, HeadScores, head_scores, scores_on, weighed_scores
+from loci.circuits.scores import WEIGHED, HeadScatter, HeadScore, HeadScores, head_scores, weighed_scores
 from loci.circuits.tokens import Source, TokenCircuit, Trigram, token_circuit
 from loci.circuits.virtual import Link, Links, Pair, head_neurons, mlp_pairs, neuron_links
 from loci.circuits.vocabulary import embed, unembed
@@ -35,6 +37,7 @@ __all__ = [
     "FactCircuit",
     "Form",
     "Head",
+    "HeadScatter",
     "HeadScore",
     "HeadScores",
     "Induction",
@@ -58,7 +61,9 @@ __all__ = [
     "TokenCircuit",
     "Trigram",
     "ValueRole",
+    "View",
     "all_heads",
+    "check_view",
     "compose",
     "edges",
     "embed",

@@ -21,27 +21,12 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from loci.circuits.parts import SIDES, Part, before, parse_part, parts
 from loci.errors import CircuitError
 from loci.model import Edit, Model, Recording
 from loci.model.answers import finite, with_answer
 from loci.model.held import Held
-from loci.model.names import HEAD, head_name, parse_head
-
-SIDES = ("q", "k", "v")
-
-
-class Part(NamedTuple):
-    """A sender or a receiver. Its place in the order of the stream: an MLP of a layer behind its heads, unless they stand side by side."""
-
-    name: str
-    layer: int
-    head: int | None = None
-    side: str | None = None
-
-    @property
-    def stage(self) -> int:
-        """Heads and MLPs of one layer: 2 · layer and 2 · layer + 1."""
-        return 2 * self.layer + (self.head is None)
+from loci.model.names import head_name
 
 
 class Scored(NamedTuple):
@@ -82,63 +67,14 @@ class Edges:
 
 def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: str | None = None, top: int = 20) -> Edges:
     """Estimate all edges between two prompts, and patch the `top` strongest. Raises `CircuitError` for prompts of different lengths."""
-    pair = PromptPair(model, prompt, corrupted, answer, against)
-    senders, receivers = parts(model)
-    estimates = pair.attribution(senders, receivers)
-    order = estimates.nan_to_num().abs().flatten().argsort(descending=True)[:top].tolist()
-    found = []
-    for place in order:
-        sender, receiver = senders[place // len(receivers)], receivers[place % len(receivers)]
-        effect = pair.patch(sender.name, receiver.name)
-        found.append(Scored(sender.name, receiver.name, float(estimates.flatten()[place]), effect))
-    return Edges(
-        model=model.name,
-        bos=model.with_bos,
-        prompt=prompt,
-        corrupted=corrupted,
-        answer=answer,
-        against=against,
-        clean=pair.clean_score,
-        corrupt=pair.corrupt_score,
-        senders=tuple(part.name for part in senders),
-        receivers=tuple(part.name for part in receivers),
-        estimates=estimates,
-        top=tuple(found),
-    )
-
-
-def parts(model: Model) -> tuple[list[Part], list[Part]]:
-    """All senders and all receivers of a model, from the bottom up; of shared keys and values the first head of each group."""
-    senders, receivers = [Part("embed", -1)], []
-    share = model.n_heads // model.n_kv_heads
-    for layer in range(model.n_layers):
-        senders += [Part(head_name(layer, h), layer, h) for h in range(model.n_heads)] + [Part(f"L{layer}MLP", layer)]
-        for side in SIDES:
-            heads = range(0, model.n_heads, 1 if side == "q" else share)
-            receivers += [Part(f"{head_name(layer, h)}.{side}", layer, h, side) for h in heads]
-        receivers.append(Part(f"L{layer}MLP", layer))
-    return senders, [*receivers, Part("logits", model.n_layers, 0)]
-
-
-def parse_part(name: str, model: Model) -> Part:
-    """`embed`, `L0H3`, `L0MLP`, `L1H3.q` or `logits`. Raises `CircuitError` or `ModelError`."""
-    senders, receivers = parts(model)
-    found = next((part for part in [*senders, *receivers] if part.name == name), None)
-    if found is not None:
-        return found
-    stem, _, side = name.partition(".")
-    if HEAD.fullmatch(stem) and side in ("", *SIDES):
-        layer, head = parse_head(stem, model)
-        share = model.n_heads // model.n_kv_heads
-        return Part(name, layer, head if side in ("", "q") else head // share * share, side or None)
-    raise CircuitError(f"{name!r} is no part: expected embed, L0H3, L0MLP, L1H3.q (or .k, .v), logits")
+    return PromptPair(model, prompt, corrupted, answer, against).strongest(top)
 
 
 class PromptPair:
     """Two prompts of equal length, run, and what every part writes in each."""
 
     def __init__(self, model: Model, prompt: str, corrupted: str, answer: str, against: str | None = None) -> None:
-        self.model = model
+        self.model, self.prompt, self.corrupted, self.answer, self.against = model, prompt, corrupted, answer, against
         tokens, (start, _) = with_answer(model, prompt, answer)
         others, (other_start, _) = with_answer(model, corrupted, answer)
         if start != other_start:
@@ -194,6 +130,39 @@ class PromptPair:
             return self.clean[f"resid_post.{self.model.n_layers - 1}"]
         middle = receiver.head is None and not self.model.layout.parallel
         return self.clean[f"{'resid_mid' if middle else 'resid_pre'}.{receiver.layer}"]
+
+    def edge(self, sender: str, receiver: str) -> Edges:
+        """One edge alone, estimated and patched. Raises `CircuitError` where no path leads there."""
+        effect = self.patch(sender, receiver)
+        s, r = parse_part(sender, self.model), parse_part(receiver, self.model)
+        estimates = self.attribution([s], [r])
+        return self.result([s], [r], estimates, [Scored(sender, receiver, float(estimates), effect)])
+
+    def strongest(self, count: int) -> Edges:
+        """All edges estimated, and so many of them patched."""
+        senders, receivers = parts(self.model)
+        estimates = self.attribution(senders, receivers)
+        found = []
+        for place in estimates.nan_to_num().abs().flatten().argsort(descending=True)[:count].tolist():
+            s, r = senders[place // len(receivers)].name, receivers[place % len(receivers)].name
+            found.append(Scored(s, r, float(estimates.flatten()[place]), self.patch(s, r)))
+        return self.result(senders, receivers, estimates, found)
+
+    def result(self, senders: Sequence[Part], receivers: Sequence[Part], estimates: Tensor, top: Sequence[Scored]) -> Edges:
+        return Edges(
+            model=self.model.name,
+            bos=self.model.with_bos,
+            prompt=self.prompt,
+            corrupted=self.corrupted,
+            answer=self.answer,
+            against=self.against,
+            clean=self.clean_score,
+            corrupt=self.corrupt_score,
+            senders=tuple(part.name for part in senders),
+            receivers=tuple(part.name for part in receivers),
+            estimates=estimates,
+            top=tuple(top),
+        )
 
     @torch.no_grad()
     def patch(self, sender: str, receiver: str) -> float:
@@ -260,13 +229,6 @@ class PromptPair:
         W, _ = own_projection(self.model, str(r.side), r.layer)
         back = slopes[f"{r.side}.{r.layer}"][0, :, at] @ W[at]
         return pulled(lambda y: normed(self.model, "attn_norm", r.layer, y), x, back)
-
-
-def before(model: Model, sender: Part, receiver: Part) -> bool:
-    """Whether what a part writes is there when another reads."""
-    if model.layout.parallel:
-        return sender.layer < receiver.layer
-    return sender.stage < receiver.stage
 
 
 @torch.no_grad()

@@ -29,6 +29,7 @@ from loci.model.names import check_layer, head_name, parse_head
 
 View = Literal["gain", "centred", "none"]
 """How much of the norms stands in the weights."""
+VIEWS: tuple[View, ...] = get_args(View)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +61,18 @@ class Projections(NamedTuple):
     b_V: Float[Tensor, "n_heads d_head"]
 
 
+def check_view(name: str) -> View:
+    """A view by its name. Raises `CircuitError`."""
+    for view in VIEWS:
+        if view == name:
+            return view
+    raise CircuitError(f"there is no view {name!r}: expected {', '.join(VIEWS)}")
+
+
 @torch.no_grad()
 def projections(model: Weights, layer: int, view: View = "gain", offset: int | None = None) -> Projections:
     """A layer's projections in a view. With an `offset`, keys are turned as they stand that far back: then a `Model` is needed."""
-    if view not in get_args(View):
-        raise CircuitError(f"there is no view {view!r}: expected {', '.join(get_args(View))}")
+    check_view(view)
     check_layer(model, layer)
     Q, K, V = (_read(model, stem, layer, view) for stem in "QKV")
     O = _written(model, layer, view)  # noqa: E741

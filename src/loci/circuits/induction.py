@@ -18,9 +18,9 @@ from torch import Tensor
 
 from loci.circuits.compose import Composition, compose
 from loci.circuits.heads import View
+from loci.circuits.measured import scores_on
 from loci.circuits.patterns import Patterns, patterns_on
 from loci.circuits.repeated import REPEATS, SAMPLES, Repeated, repeat, repeated_tokens
-from loci.circuits.scores import scores_on
 from loci.model import Model
 from loci.model.answers import finite
 from loci.model.names import head_name, parse_head

@@ -14,33 +14,29 @@ block's L tokens, less their mean, negative ones 0; chance is 2/L − 1, and 1 s
 
 Beside them, from weights: Σλ/Σ|λ| of what a head does from token to token and in the stream. Known weakness, said by its authors:
 positive eigenvalues do not prove copying, as eigenvectors need not be tokens. `deletion` = current · max(0, −Σλ/Σ|λ| of W_OV): heads that
-take away what stands at the present position, as neurons do whose value opposes their key.
+take away what stands at the present position, as neurons do whose value opposes their key; of these `erasers` counts, layer by layer, the
+share with a cosine of −5/√d_model or less, five standard deviations of random vectors.
 Intervals: 95 % over samples. Sources: Elhage et al. 2021; Olsson et al. 2022.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
-from einops import einsum
-from jaxtyping import Float
-from torch import Tensor
 
 from loci.circuits.heads import View, layer_heads
-from loci.circuits.repeated import REPEATS, SAMPLES, Repeated, repeated_tokens
+from loci.circuits.measured import scores_on
+from loci.circuits.repeated import REPEATS, SAMPLES, repeated_tokens
 from loci.circuits.vocabulary import embed, unembed
 from loci.errors import CircuitError
 from loci.model import Model, Weights
 from loci.model.names import head_name
+from loci.model.updates import key_value_cosines
 from loci.progress import Progress, silent
-from loci.stats import Estimate, mean
+from loci.stats import Estimate
 
-MEASURED = ("previous_token", "duplicate", "induction", "first", "current", "entropy", "copying")
 WEIGHED = ("qk_positivity", "copying_positivity", "ov_positivity", "deletion")
-BATCH_TOKENS = 2048
-RESAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -84,6 +80,8 @@ class HeadScores:
     seed: int
     view: str
     heads: tuple[HeadScore, ...]
+    erasers: tuple[float, ...]
+    """Share of each layer's neurons that take away what they find; empty where there are no neurons, or weights were not asked."""
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -114,6 +112,23 @@ class HeadScores:
         return {"schema": "loci.heads/1", **vars(self), "heads": [row.to_dict() for row in self.heads]}
 
 
+@dataclass(frozen=True)
+class HeadScatter:
+    """Heads as points: two of their scores, and a third as colour. Induction heads stand where both positivities are near 1."""
+
+    scores: HeadScores
+    x: str = "qk_positivity"
+    y: str = "copying_positivity"
+    colour: str = "induction"
+
+    def __post_init__(self) -> None:
+        for name in (self.x, self.y, self.colour):
+            self.scores.top(name, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.scores.to_dict()
+
+
 @torch.no_grad()
 def head_scores(
     model: Model,
@@ -139,80 +154,14 @@ def head_scores(
         if weight:
             weight["deletion"] = measured["current"].value * max(0.0, -weight["ov_positivity"])
         rows.append(HeadScore(layer, head, measured, weight))
-    return HeadScores(model.name, model.with_bos, text.length, repeats, samples, seed, view, tuple(rows))
+    erasing = erasers(model) if weights and not model.n_experts else ()
+    return HeadScores(model.name, model.with_bos, text.length, repeats, samples, seed, view, tuple(rows), erasing)
 
 
-@torch.no_grad()
-def scores_on(model: Model, text: Repeated, progress: Progress = silent) -> list[tuple[int, int, dict[str, Estimate]]]:
-    """(layer, head, measured scores) of all heads on a text that repeats."""
-    if not model.n_layers:
-        return []
-    parts: list[list[dict[str, Tensor]]] = [[] for _ in range(model.n_layers)]
-    batches = text.ids.split(max(1, BATCH_TOKENS // text.width))
-    for ids in batches:
-        visits = {}
-        for layer, part in enumerate(parts):
-            part.append({})
-            visits[f"v.{layer}"] = partial(_keep, part[-1], "copying", partial(copied, model, layer, ids, text))
-            visits[f"attn_probs.{layer}"] = partial(_keep, part[-1], None, partial(looked, text))
-        model.visit(ids, visits)
-        progress(1, len(batches))
-    rows = []
-    for layer, part in enumerate(parts):
-        joined = {name: torch.cat([batch[name] for batch in part]) for name in MEASURED}
-        for head in range(model.n_heads):
-            rows.append((layer, head, {name: mean(joined[name][:, head].tolist(), samples=RESAMPLES) for name in MEASURED}))
-    return rows
-
-
-def _keep(into: dict[str, Tensor], name: str | None, score: Any, tensor: Tensor) -> None:
-    found = score(tensor)
-    into.update(found if name is None else {name: found})
-
-
-def looked(text: Repeated, probs: Float[Tensor, "sample head query key"]) -> dict[str, Float[Tensor, "sample head"]]:
-    """Where a pattern looks: the scores of the module, each a mean over positions."""
-    A, again, start = probs.float(), text.again, text.start
-
-    def back(offset: int, positions: range) -> Tensor:
-        return A.diagonal(-offset, -2, -1)[..., positions.start - offset :]
-
-    def earlier(after: int) -> Tensor:
-        """Attention to what stands `after` the earlier places of the token, summed over those places."""
-        total = torch.zeros_like(A[..., again.start :, 0])
-        for k in range(1, text.repeats):
-            far = k * text.length
-            positions = range(start + far, text.width)
-            total[..., positions.start - again.start :] += back(far - after, positions)
-        return total
-
-    scores = {
-        "previous_token": back(1, range(max(start, 1), text.width)),
-        "duplicate": earlier(0),
-        "induction": earlier(1),
-        "first": A[..., again.start :, 0],
-        "current": back(0, again),
-        "entropy": torch.special.entr(A[..., again.start :, :]).sum(-1),
-    }
-    return {name: score.mean(-1).cpu() for name, score in scores.items()}
-
-
-def copied(
-    model: Model, layer: int, ids: Tensor, text: Repeated, v: Float[Tensor, "sample position kv_head d_head"]
-) -> Float[Tensor, "sample head"]:
-    """How much of what the first block's sources raise, among the block's tokens, is themselves: 2 r − 1, mean over sources."""
-    block = slice(text.start, text.start + text.length)
-    values = v[:, block].float().repeat_interleave(model.n_heads // model.n_kv_heads, 2)
-    write = model.W_O(layer).float()
-    if model.layout.attn_post:
-        write = model.norm("attn_post", layer).gain.float()[:, None] * write
-    final = model.norm("final_norm")
-    read = model.W_U[ids[:, block]].float() * final.gain.float()
-    read = read - read.mean(-1, keepdim=True) if final.centres else read
-    logits = einsum(read, write, values, "s out m, h m d, s source h d -> s h source out")
-    raised = (logits - logits.mean(-1, keepdim=True)).relu()
-    own = raised.diagonal(dim1=-2, dim2=-1) / raised.sum(-1).clamp(min=1e-30)
-    return (2 * own - 1).mean(-1).cpu()
+def erasers(model: Weights) -> tuple[float, ...]:
+    """By layer, the share of neurons whose value opposes their key."""
+    limit = -5 * model.d_model**-0.5
+    return tuple(float((key_value_cosines(model, layer) <= limit).float().mean()) for layer in range(model.n_layers))
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Results told as a story, on one page."""
 
+from loci.report.circuit import save_attention, save_circuit
 from loci.report.page import neuron_card, page, save_card, write_page
 from loci.report.story import Story, edit_summary, tell
 
-__all__ = ["Story", "edit_summary", "neuron_card", "page", "save_card", "tell", "write_page"]
+__all__ = ["Story", "edit_summary", "neuron_card", "page", "save_attention", "save_card", "save_circuit", "tell", "write_page"]

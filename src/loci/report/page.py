@@ -29,11 +29,17 @@ def write_page(story: Story, path: str | Path) -> None:
 def page(story: Story) -> str:
     fact = story.fact
     sections = [
-        _section("Where is it?", trace_words(story.trace), _figure(story.trace)),
-        _section("Which neurons hold it?", neuron_words(story), _figure(story.neurons), _cards(story.cards)),
-        _section("Change it", edit_words(story), _figure(story.ladder)),
-        _section("What else did that touch?", audit_words(story), _figure(story.audit), _changed(story.audit), _figure(story.more)),
-        _section("Undo it", undo_words(story)),
+        section("Where is it?", trace_words(story.trace), figure_html(story.trace)),
+        section("Which neurons hold it?", neuron_words(story), figure_html(story.neurons), cards_html(story.cards)),
+        section("Change it", edit_words(story), figure_html(story.ladder)),
+        section(
+            "What else did that touch?",
+            audit_words(story),
+            figure_html(story.audit),
+            _changed(story.audit),
+            figure_html(story.more),
+        ),
+        section("Undo it", undo_words(story)),
     ]
     style = files("loci.report").joinpath("page.css").read_text(encoding="utf-8")
     return f"""<!doctype html>
@@ -52,19 +58,19 @@ restores every bit.</p></header>
 """
 
 
-def _section(title: str, words: str, *parts: str) -> str:
+def section(title: str, words: str, *parts: str) -> str:
     paragraphs = "".join(f"<p>{escape(line)}</p>" for line in words.splitlines())
     return f"<section><h2>{escape(title)}</h2>{paragraphs}{''.join(parts)}</section>"
 
 
-def _figure(result: Any) -> str:
+def figure_html(result: Any) -> str:
     html: str = plotly.io.to_html(
         plot(result), include_plotlyjs=False, full_html=False, config={"displayModeBar": False, "responsive": True}
     )
     return f'<div class="figure">{html}</div>'
 
 
-def _cards(cards: tuple[NeuronCard, ...]) -> str:
+def cards_html(cards: tuple[NeuronCard, ...]) -> str:
     return f'<div class="cards">{"".join(map(neuron_card, cards))}</div>'
 
 
