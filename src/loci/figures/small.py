@@ -87,7 +87,8 @@ def _heads(model: Skips) -> str:
 
 
 def _looks(head: SkipHead) -> str:
-    return "looks " + ", ".join(f"{share:.2f} from {preposition}" for preposition, share in head.looks.items())
+    looks = ", ".join(f"{share:.2f} from {preposition}" for preposition, share in head.looks.items())
+    return f"looks {looks}<br>copies {head.copying.value:+.2f}"
 
 
 def _bars(found: Bug, kind: str, ink: str) -> go.Bar:

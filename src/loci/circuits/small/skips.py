@@ -20,10 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from loci.circuits.heads import layer_heads
+from loci.circuits.scores import scores_on, weighed_scores
 from loci.circuits.small.clauses import NOUNS, PREPOSITIONS, VERBS, noun
 from loci.circuits.small.grammar import Grammar
-from loci.circuits.small.text import MadeText
-from loci.circuits.small.training import Small, known_grammar
+from loci.circuits.small.training import Small, known_grammar, repeated_for, text_of
 from loci.circuits.vocabulary import embed, unembed
 from loci.errors import CircuitError
 from loci.stats import Estimate, mean
@@ -41,6 +41,10 @@ class SkipHead:
     """Mean attention from each preposition to its verb."""
     moves: Float[Tensor, "verb noun"]
     """Logit of each noun that attending to a verb adds, less the mean over nouns."""
+    copying: Estimate
+    """How much it raises what it looks at, on repeated random words of names; see `loci.circuits.scores`."""
+    positivity: float
+    """Σλ/Σ|λ| of its full OV circuit."""
 
     @property
     def right(self) -> float:
@@ -59,7 +63,8 @@ class SkipHead:
         return sum(added) / len(added)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**vars(self), "moves": self.moves.tolist(), "right": self.right, "crossed": self.crossed}
+        plain = {**vars(self), "moves": self.moves.tolist(), "copying": self.copying.to_dict()}
+        return {**plain, "right": self.right, "crossed": self.crossed}
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def skips(small: Small) -> Skips:
     grammar = known_grammar(small)
     if not small.recipe.layers:
         raise CircuitError(f"{small.model.name!r} has no layers, so it has no skip-trigrams: it is a table of bigrams")
-    ids = MadeText.of(grammar, small.recipe.context, small.recipe.seed).held_out
+    ids = text_of(small).held_out
     patterns: list[Tensor] = []
     with small.model.patched({"attn_probs.0": patterns.append}):
         logits = small.model(ids)
@@ -131,11 +136,14 @@ def _shares(P: Float[Tensor, "place noun"], verbs: Int[Tensor, " place"], prepos
 
 
 def _heads(small: Small, grammar: Grammar, looks: dict[str, list[float]]) -> list[SkipHead]:
-    E, U = embed(small.model), unembed(small.model)
+    model = small.model
+    E, U = embed(model), unembed(model)
     sources, out = E.matrix[:, tokens(grammar, VERBS)], U.matrix[tokens(grammar, NOUNS)]
+    scores = scores_on(model, repeated_for(model, text_of(small), small.recipe.seed))
     found = []
-    for head in layer_heads(small.model, 0):
+    for head, (_, _, measured), weighed in zip(layer_heads(model, 0), scores, weighed_scores(model), strict=False):
         moves = (out @ head.ov(sources.T).T).T
+        moves -= moves.mean(1, keepdim=True)
         looked = {preposition: row[head.head] for preposition, row in looks.items()}
-        found.append(SkipHead(head.head, looked, moves - moves.mean(1, keepdim=True)))
+        found.append(SkipHead(head.head, looked, moves, measured["copying"], weighed["copying_positivity"]))
     return found

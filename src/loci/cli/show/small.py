@@ -61,10 +61,11 @@ def show_skips(found: Skips) -> None:
         table.add_row(f"verb … {preposition} →", *(str(row[kind]) for kind in ("right", "crossed", "other")))
     console.print(table)
     console.print()
-    heads = _table("head", *(f"looks from {p}" for p in found.chances), "adds to right", "to crossed")
+    heads = _table("head", *(f"looks from {p}" for p in found.chances), "adds to right", "to crossed", "copying", "copying λ")
     for head in found.heads:
         looks = (f"{head.looks[p]:.2f}" for p in found.chances)
-        heads.add_row(f"L0H{head.head}", *looks, f"{head.right:+.2f}", f"{head.crossed:+.2f}")
+        copies = (f"{head.copying.value:+.2f}", f"{head.positivity:+.2f}")
+        heads.add_row(f"L0H{head.head}", *looks, f"{head.right:+.2f}", f"{head.crossed:+.2f}", *copies)
     console.print(heads)
     console.print("\n[dim]crossed: the verb's noun after the other preposition (keep … in → bay); logits over the mean noun[/]")
 
