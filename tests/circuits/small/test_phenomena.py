@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,12 +27,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 @torch.no_grad()
-def test_one_head_cannot_keep_the_nouns_apart(one: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_head_cannot_keep_the_nouns_apart(one: Small) -> None:
     """A head that finds the verb and moves both its nouns: P(right) = P(crossed), which is the bug."""
     model, grammar = one.model, made_text()
     width, rank = model.d_model, len(VERBS)
     basis = torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(0))).Q
-    basis = torch.linalg.qr(torch.cat([torch.ones(width, 1), basis], 1)).Q[:, 1:].T[:, :]  # perpendicular to what a norm takes away
+    basis = torch.linalg.qr(torch.cat([torch.ones(width, 1), basis], 1)).Q[:, 1:].T  # perpendicular to what a norm takes away
     verbs, nouns = basis[:rank], basis[rank : 2 * rank]
     for parameter in model.hf.parameters():
         if parameter.ndim > 1:
@@ -108,7 +109,7 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
 def test_every_phenomenon_from_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With trainings of one step: results, their JSON and their figures; models kept are found again."""
     shown = PHENOMENA[name]
-    few = tuple(replace(recipe, batch=2, context=24) for recipe in shown.recipes)[:2]
+    few = tuple(replace(recipe, batch=2, context=24) for recipe in shown.recipes)[-2:]
     monkeypatch.setitem(PHENOMENA, name, replace(shown, recipes=few))
     found = phenomenon(name, tmp_path, steps=1)
     assert found.to_dict()["schema"].startswith("loci.")
@@ -116,7 +117,16 @@ def test_every_phenomenon_from_nothing(name: str, tmp_path: Path, monkeypatch: p
     assert len(list(tmp_path.iterdir())) == len(few)
     monkeypatch.setattr("loci.circuits.small.phenomena.train", None)
     again = phenomenon(name, tmp_path, steps=1)
-    assert again.to_dict() == found.to_dict()
+    assert rounded(again.to_dict()) == rounded(found.to_dict())
+
+
+def rounded(value: Any) -> Any:
+    """Six digits: linear algebra may differ in its last bit from call to call."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def test_refusals(one: Small, two: Small, tmp_path: Path) -> None:

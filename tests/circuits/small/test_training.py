@@ -63,7 +63,7 @@ def _text(grammar: Grammar, context: int) -> MadeText:
 def test_attention_only() -> None:
     """The MLP adds nothing, no bias is anything, and only matrices learn."""
     hf = blank(50, 32, 2, 2, 8, seed=1)
-    model = Model(hf, word_tokenizer([str(i) for i in range(49)]), "blank")
+    model = Model(hf, word_tokenizer(["<s>", *map(str, range(48))]), "blank")
     reads = model.read(torch.arange(10)[None], "mlp_out.0", "mlp_out.1")
     assert all(float(out.abs().max()) == 0 for out in reads.values())
     assert {name.split(".")[-2] for name, p in hf.named_parameters() if p.requires_grad} == {

@@ -11,7 +11,6 @@ d_model = heads · d_head, as the form has it: at one width smaller heads are mo
 from typing import Any
 
 import torch
-from torch import nn
 
 from loci.errors import CircuitError
 
@@ -44,19 +43,19 @@ def blank(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         hf = GPT2LMHeadModel(config)
-    for name, parameter in hf.named_parameters():
-        held_still(name, parameter, layers, mlp)
+    hold_still(hf, layers, mlp)
     return hf
 
 
 @torch.no_grad()
-def held_still(name: str, parameter: nn.Parameter, layers: int, mlp: int) -> None:
+def hold_still(hf: Any, layers: int, mlp: int) -> None:
     """Put at nothing, and keep from training, what an attention-only model does not have."""
-    absent = (".mlp." in name and not mlp) or (".wpe." in name and not layers)
-    if absent:
-        parameter.zero_()
-    if absent or (parameter.ndim == 1 and not (".mlp." in name and mlp)):
-        parameter.requires_grad_(False)
+    for name, parameter in hf.named_parameters():
+        absent = (".mlp." in name and not mlp) or (".wpe." in name and not layers)
+        if absent:
+            parameter.zero_()
+        learns = ".mlp." in name if parameter.ndim == 1 else True
+        parameter.requires_grad_(learns and not absent)
 
 
 def _check(context: int, layers: int, heads: int, d_head: int, mlp: int) -> None:

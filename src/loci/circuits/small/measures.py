@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from loci.circuits.measured import looked
 from loci.circuits.repeated import Repeated
-from loci.circuits.scores import scores_on
 from loci.model import Model
 from loci.stats import Estimate, mean
 from loci.survey import Moments, Rows, rotation
@@ -77,20 +77,24 @@ def measured(model: Model, step: int, tokens: int, held_out: Int[Tensor, "window
         for moments in (own, turned):
             moments.update(stream[:, 1:], Rows(ids[:, 0], ids[:, 0]))
     loss = torch.cat(found)
-    scores: dict[str, dict[int, list[float]]] = {"induction": {}, "previous_token": {}}
-    for layer, _, head in scores_on(model, repeated):
-        for name, rows in scores.items():
-            rows.setdefault(layer, []).append(head[name].value)
-    by_layer = {name: tuple(tuple(row) for row in rows.values()) for name, rows in scores.items()}
     return Checkpoint(
         step=step,
         tokens=tokens,
         loss=mean(loss.mean(1).tolist(), samples=RESAMPLES),
         in_context=in_context(loss),
-        **by_layer,
+        **_heads(model, repeated),
         kurtosis=mean(own.kurtosis.tolist(), samples=RESAMPLES),
         rotated=mean(turned.kurtosis.tolist(), samples=RESAMPLES),
     )
+
+
+def _heads(model: Model, repeated: Repeated) -> dict[str, Heads]:
+    """Induction and previous-token scores, means over samples alone: intervals of all heads at all checkpoints would take as long as training."""
+    found: list[dict[str, Tensor]] = []
+    visits = {f"attn_probs.{layer}": lambda probs: found.append(looked(repeated, probs)) for layer in range(model.n_layers)}
+    if visits:
+        model.visit(repeated.ids, visits)
+    return {name: tuple(tuple(layer[name].mean(0).tolist()) for layer in found) for name in ("induction", "previous_token")}
 
 
 @torch.no_grad()

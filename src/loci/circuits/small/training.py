@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from loci.circuits.repeated import Repeated, repeat, repeated_tokens
-from loci.circuits.small.blank import blank
+from loci.circuits.small.blank import blank, hold_still
 from loci.circuits.small.clauses import made_text
 from loci.circuits.small.grammar import Grammar
 from loci.circuits.small.measures import Checkpoint, measured
@@ -141,6 +141,7 @@ class Learning:
         for start in range(0, self.recipe.steps, PAGE):
             yield from self.text.page(min(PAGE, self.recipe.steps - start) * batch, generator).split(batch)
 
+    @torch.enable_grad()
     def _learn(self, ids: Tensor) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.step)
@@ -194,8 +195,10 @@ def load(folder: str | Path) -> Small:
     try:
         found = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
         history = tuple(Checkpoint.from_dict(row) for row in found["checkpoints"])
-        return Small(model, Recipe(**found["recipe"]), found["text"], history, found["seconds"], found["finished"])
+        small = Small(model, Recipe(**found["recipe"]), found["text"], history, found["seconds"], found["finished"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CircuitError(
             f"{folder}: no readable {RECORD} in it ({type(error).__name__}): expected a folder that `loci circuits train` wrote"
         ) from None
+    hold_still(model.hf, small.recipe.layers, small.recipe.mlp)
+    return small
