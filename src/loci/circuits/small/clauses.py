@@ -4,9 +4,9 @@
     balo kiri dumo greets tesa vamu rino .     two names
     keep the lamp in mind .                    a frame: keep … in → mind, keep … at → bay
 
-A frame's noun follows from verb and
-preposition together: the v-th verb has the v-th noun with "in" and the next one with "at", so every noun follows both prepositions
-equally often, and what one source token says of the noun leaves two to choose from.
+A frame's noun follows from verb and preposition together, as an exclusive or: of the verbs two by two, the first has one noun with "in" and
+the other with "at", the second the other way round. So no sum of what the verb says and what the preposition says picks the noun, for
+any verb (nouns passed on in a circle could be ranked, and only one verb would fail).
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ CURT = 0.4
 
 def noun(verb: str, preposition: str) -> str:
     """The last word of a frame."""
-    return NOUNS[(VERBS.index(verb) + PREPOSITIONS.index(preposition)) % len(NOUNS)]
+    return NOUNS[VERBS.index(verb) ^ PREPOSITIONS.index(preposition)]
 
 
 def frames() -> Iterator[tuple[str, str, str]]:

@@ -3,8 +3,8 @@
     head h raises the logit of `out` at destination d by A[d, source] · (W_U W_OV W_E)[out, source]
 
 Where a head looks depends on destination and source; what it moves depends on the source alone. So what it says of "keep" for the sake of
-"in … mind" and of "at … bay" it says of "keep" after both: in its factored form it cannot tell mind from bay. The text's frames have each verb's two
-nouns equally often, and every noun after both prepositions, so the direct path cannot help. Several heads can, if one looks from one
+"in … mind" and of "at … bay" it says of "keep" after both: in its factored form it cannot tell mind from bay. Nor can the direct path: the
+text's frames are an exclusive or (see `clauses`), which no sum over verb and preposition solves. Several heads can, if one looks from one
 preposition only and mends what another confuses; a second layer can. So the bug shows in the predictions of a model with one head.
 
 At every noun of a frame in held-out text: P of the noun that is right, of the verb's other one (crossed), and of the mean of the ten that are
