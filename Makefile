@@ -23,9 +23,10 @@ oracle:
 	PIP_CONSTRAINT=constraints.txt .venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -e ".[oracle]"
 	.venv-oracle/bin/python -m benchmarks.oracle
 	TQDM_DISABLE=1 .venv-oracle/bin/python -m benchmarks.trace --runs 1
+	TQDM_DISABLE=1 .venv-oracle/bin/python -m benchmarks.composition
 
 benchmarks: install
-	for claim in opening runs trace atlas targets forensics locating angles; do $(BIN)/python -m benchmarks.$$claim; done
+	for claim in opening runs trace atlas targets forensics locating angles composition; do $(BIN)/python -m benchmarks.$$claim; done
 
 lint: install
 	$(BIN)/ruff check .

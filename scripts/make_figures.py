@@ -1,13 +1,29 @@
-"""Draw the pictures of the docs: python scripts/make_figures.py [NAME …] (about twenty minutes for all, needs Chromium)."""
+"""Draw the pictures of the docs: python scripts/make_figures.py [NAME …] (about half an hour for all, needs Chromium)."""
 
 import atexit
 import shutil
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import loci
 from loci.auditing import counterfactuals, score_locators, sweep
+from loci.circuits import (
+    HeadScatter,
+    compose,
+    edges,
+    extraction,
+    fact_circuit,
+    head_scores,
+    induction,
+    neuron_links,
+    order_losses,
+    paths,
+    patterns,
+    token_circuit,
+)
+from loci.circuits.small import PHENOMENA, phenomenon
 from loci.facts import corpus
 from loci.figures import save
 from loci.locating import attribute, knowledge_neurons, lens, locate, lookup, probe, routes, trace, trace_neurons
@@ -41,6 +57,7 @@ KINDS = ("state", "state-without-mlp", "state-without-attn")
 def main() -> None:
     model, world = loci.open("demo"), loci.known_facts()
     fact = next(f for f in world.about("Michael Jordan") if f.relation == "athlete_sport")
+    small = folder()
     languages = list(dict.fromkeys((f.answer, f.subject) for f in world.of("country_language") if f.answer != f.subject))
     pictures = {
         "locate": lambda: locate(model, fact),
@@ -66,6 +83,19 @@ def main() -> None:
         "concepts": lambda: concept(
             model, ["Michael", "Jordan"], ["Michael Jordan", "Michael Jackson", "Barack Obama"], "resid_post.0"
         ),
+        "circuits-heads": lambda: head_scores(model),
+        "circuits-scatter": lambda: HeadScatter(head_scores(model)),
+        "circuits-compose": lambda: compose(model),
+        "circuits-links": lambda: neuron_links(model, "L0N37"),
+        "circuits-tokens": lambda: token_circuit(model, "L0H5"),
+        "circuits-induction": lambda: induction(model),
+        "circuits-paths": lambda: paths(model, fact.text, fact.answer, against="baseball", top=16),
+        "circuits-orders": lambda: order_losses(model),
+        "circuits-edges": lambda: edges(model, fact.text, "Babe Ruth plays the sport of", fact.answer, against="baseball", top=12),
+        "circuits-attention": lambda: patterns(model, fact.text, ["L4H6", "L5H2"]),
+        "circuits-fact": lambda: fact_circuit(model, fact),
+        "circuits-extraction": lambda: extraction(model, world.sample(50, seed=0)),
+        **{f"small-{name}": partial(phenomenon, name, small) for name in PHENOMENA},
         "superposition-bounds": lambda: bounds_table(12288, (89, 88, 87, 86, 85, 82, 80)),
         "superposition-rules": lambda: bounds(12288, 87),
         "superposition-reach": lambda: reach(100, 10_000),
@@ -87,10 +117,15 @@ def main() -> None:
 
 
 def atlas(model: loci.Model) -> Atlas:
-    """Over the whole embedded text; its folder is deleted as the script ends."""
-    folder = tempfile.mkdtemp(prefix="loci-atlas-")
-    atexit.register(shutil.rmtree, folder)
-    return open_atlas(build_atlas(model, corpus, folder, source="the embedded text"))
+    """Over the whole embedded text."""
+    return open_atlas(build_atlas(model, corpus, folder() / "atlas", source="the embedded text"))
+
+
+def folder() -> Path:
+    """One that is deleted as the script ends."""
+    made = tempfile.mkdtemp(prefix="loci-figures-")
+    atexit.register(shutil.rmtree, made)
+    return Path(made)
 
 
 if __name__ == "__main__":

@@ -31,3 +31,7 @@ class OutputError(LociError):
 
 class WriteError(LociError):
     """Facts that no MLP can store as asked, or an MLP that cannot be made."""
+
+
+class CircuitError(LociError):
+    """A head, a path or a text of which no circuit can be made."""

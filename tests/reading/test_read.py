@@ -5,7 +5,8 @@ import torch
 
 from loci.errors import ModelError
 from loci.model import Model
-from loci.reading import parse_neuron, project, promoted, read, read_many
+from loci.model.names import parse_neuron
+from loci.reading import project, promoted, read, read_many
 from loci.survey import sample_text
 
 

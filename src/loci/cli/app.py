@@ -8,6 +8,7 @@ from loci.cli import (
     atlas,
     audit,
     census,
+    circuits,
     concepts,
     demo,
     directions,
@@ -69,6 +70,7 @@ app.add_typer(patch.app, name="patch")
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(write.app, name="write")
 app.add_typer(superposition.app, name="superposition")
+app.add_typer(circuits.app, name="circuits")
 
 
 def main() -> None:

@@ -33,7 +33,8 @@ def run(
 
         loci read L3E1N200 -m ./my-mixture --weights-only
     """
-    from loci.reading import parse_neuron, read, read_weights
+    from loci.model.names import parse_neuron
+    from loci.reading import read, read_weights
 
     if weights_only:
         card = read_weights(opening.open_weights(), neuron, top=top)

@@ -10,11 +10,32 @@ import plotly.io
 
 from loci.auditing import Curves, GroundTruth, Recall, Scorecard, Sweep
 from loci.auditing.forensics import Alone, Forensics
+from loci.circuits import (
+    Composition,
+    Edges,
+    Extractions,
+    FactCircuit,
+    HeadScatter,
+    HeadScores,
+    Induction,
+    Links,
+    OrderLosses,
+    Paths,
+    Patterns,
+    TokenCircuit,
+)
+from loci.circuits.small import Bases as SmallBases
+from loci.circuits.small import Bigrams, Bug, Corners, History, Sizes, Skips, Small
 from loci.errors import OutputError
 from loci.figures.atlas import atlas_figure
 from loci.figures.basis import basis_figure
 from loci.figures.bounds import bounds_figure, bounds_table_figure, built_figure, reach_figure
 from loci.figures.census import census_figure
+from loci.figures.circuits import heads_figure, scatter_figure, tokens_figure
+from loci.figures.circuits_compose import composition_figure, links_figure
+from loci.figures.circuits_fact import extraction_figure, fact_figure
+from loci.figures.circuits_paths import edges_figure, losses_figure, paths_figure
+from loci.figures.circuits_patterns import induction_figure, patterns_figure
 from loci.figures.clusters import clusters_figure
 from loci.figures.curves import curves_figure
 from loci.figures.directions import concepts_figure, directions_figure, steered_figure
@@ -30,6 +51,16 @@ from loci.figures.packing import packing_figure, video_figure
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
+from loci.figures.small import (
+    bases_figure,
+    bigrams_figure,
+    bug_figure,
+    corners_figure,
+    history_figure,
+    sizes_figure,
+    skips_figure,
+    small_figure,
+)
 from loci.figures.sparsity import sparsity_figure
 from loci.figures.sweep import sweep_figure
 from loci.figures.tables import write_parquet
@@ -146,6 +177,26 @@ plot.register(Computation, computation_figure)
 plot.register(Attacked, attack_figure)
 plot.register(Interference, interference_figure)
 plot.register(WeightAngles, weights_figure)
+plot.register(HeadScores, heads_figure)
+plot.register(HeadScatter, scatter_figure)
+plot.register(TokenCircuit, tokens_figure)
+plot.register(Composition, composition_figure)
+plot.register(Links, links_figure)
+plot.register(Patterns, patterns_figure)
+plot.register(Induction, induction_figure)
+plot.register(Paths, paths_figure)
+plot.register(OrderLosses, losses_figure)
+plot.register(Edges, edges_figure)
+plot.register(FactCircuit, fact_figure)
+plot.register(Extractions, extraction_figure)
+plot.register(Small, small_figure)
+plot.register(History, history_figure)
+plot.register(Bigrams, bigrams_figure)
+plot.register(Skips, skips_figure)
+plot.register(Bug, bug_figure)
+plot.register(Corners, corners_figure)
+plot.register(Sizes, sizes_figure)
+plot.register(SmallBases, bases_figure)
 
 
 def save(result: Any, path: str | Path) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.model import Model
 from loci.model.answers import finite, with_answer
+from loci.model.held import Held
 from loci.model.updates import update_sizes
 
 
@@ -124,7 +125,7 @@ def lens(model: Model, prompt: str, answer: str, *, against: str | None = None, 
         finite(model(model.ids([tokens.ids[:start]])), model)
     at = {name: tensor[0, -1].float() for name, tensor in reads.items()}
     last, direction = at[f"resid_post.{model.n_layers - 1}"], model.W_U.float().T @ row
-    final = _Held(model, "final_norm", None, last)
+    final = Held(model, "final_norm", None, last)
     read, constant = final.read(direction), float(final.bias @ direction + model.b_U.float() @ row)
     score = float(row @ model.module("unembed")(model.module("final_norm")(last.to(model.dtype))).float())
     rungs = tuple(_rung(model, at, layer, read, target, top) for layer in range(model.n_layers))
@@ -145,31 +146,13 @@ def lens(model: Model, prompt: str, answer: str, *, against: str | None = None, 
     )
 
 
-class _Held:
-    """A norm with its scale held at the value that it has on x: a linear map, γ ⊙ (v − mean v) / s, plus β."""
-
-    def __init__(self, model: Model, name: str, layer: int | None, x: Float[Tensor, " d_model"]) -> None:
-        norm = model.norm(name, layer)
-        self.centres, self.bias = norm.centres, norm.bias.float()
-        out = model.module(name, layer)(x.to(model.dtype)).float() - self.bias
-        linear = norm.gain.float() * self._centred(x)
-        self.weight = norm.gain.float() * float(linear @ out) / float((linear @ linear).clamp(min=1e-30))
-
-    def _centred(self, v: Tensor) -> Tensor:
-        return v - v.mean(-1, keepdim=True) if self.centres else v
-
-    def read(self, u: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
-        """r with r · v = u · (the map of v), for every v."""
-        return self._centred(self.weight * u)
-
-
 def _rung(model: Model, at: dict[str, Tensor], layer: int, read: Tensor, target: int, top: int) -> Rung:
     resid, attn, mlp = (at[f"{stem}.{layer}"] for stem in ("resid_post", "attn_out", "mlp_out"))
     through_attn, through_mlp = read, read
     if model.layout.attn_post:
-        through_attn = _Held(model, "attn_post", layer, at[f"attn_raw.{layer}"]).read(read)
+        through_attn = Held(model, "attn_post", layer, at[f"attn_raw.{layer}"]).read(read)
     if model.layout.mlp_post:
-        through_mlp = _Held(model, "mlp_post", layer, at[f"mlp_raw.{layer}"]).read(read)
+        through_mlp = Held(model, "mlp_post", layer, at[f"mlp_raw.{layer}"]).read(read)
     heads = einsum(model.W_O(layer).float(), at[f"z.{layer}"], through_attn, "h m d, h d, m -> h")
     parts: tuple[Part, ...] = ()
     updates: tuple[Update, ...] = ()

@@ -111,14 +111,15 @@ def applying(model: "Model") -> list[Invariant]:
 @torch.no_grad()
 def errors(model: "Model", ids: Tensor, layers: Sequence[int]) -> Iterator[tuple[str, float]]:
     """Each invariant with its largest error over the layers, relative to the largest entry; at last from residual stream to logits."""
-    invariants = applying(model)
-    last = f"resid_post.{model.n_layers - 1}"
-    names = {f"{point}.{layer}" for invariant in invariants for point in invariant.points for layer in layers} | {last}
+    invariants = applying(model) if layers else []
+    last = f"resid_post.{model.n_layers - 1}" if model.n_layers else "embedded"
+    names = {f"{point}.{layer}" for invariant in invariants for point in invariant.points for layer in layers}
+    names |= {last} if model.n_layers else set()
     if model.layout.parallel:
         names |= {f"resid_pre.{layer}" for layer in layers}
     with model.watch(*sorted(names)) as reads, _further(model, layers, reads):
         logits = model(ids)
-    for invariant in [*invariants, PARALLEL] if model.layout.parallel else invariants:
+    for invariant in [*invariants, PARALLEL] if model.layout.parallel and layers else invariants:
         of_layer = ({point: reads[f"{point}.{layer}"] for point in invariant.points} for layer in layers)
         yield (
             invariant.name,
@@ -130,9 +131,13 @@ def errors(model: "Model", ids: Tensor, layers: Sequence[int]) -> Iterator[tuple
 
 
 def _further(model: "Model", layers: Sequence[int], reads: dict[str, Tensor]) -> AbstractContextManager[None]:
-    """Read also what is no point: what the unembedding takes and gives and, in parallel blocks, what the MLP's norm takes."""
+    """Read also what is no point: what the unembedding takes and gives; in parallel blocks, what the MLP's norm takes; without
+    blocks, what the final norm takes.
+    """
     unembed = model.module("unembed")
     places = {"unembedded": Place(unembed, "in", FIRST), "scores": Place(unembed, "out", FIRST)}
+    if not model.n_layers:
+        places["embedded"] = Place(model.module("final_norm"), "in", FIRST)
     if model.layout.parallel:
         places |= {f"mlp_norm.{layer}": Place(model.module("mlp_norm", layer), "in", FIRST) for layer in layers}
     return attached([(place, partial(reads.__setitem__, name)) for name, place in places.items()])
@@ -151,7 +156,7 @@ def hold(model: "Model") -> str | None:
     ids = torch.arange(4, device=model.device)[None] % model.d_vocab
     try:
         with _shortened(model):
-            found = dict(errors(model, ids, [0]))
+            found = dict(errors(model, ids, range(min(1, model.n_layers))))
     except (RuntimeError, ValueError) as error:
         return _refusal(model, f"its parts do not fit each other ({' '.join(str(error).split())[:100]})")
     if float("inf") in found.values():
@@ -179,7 +184,8 @@ def _shortened(model: "Model") -> Iterator[None]:
         return FIRST.put(form[0], args[0] if args else kwargs["hidden_states"])
 
     with ExitStack() as stack:
-        stack.callback(model.blocks[0].register_forward_hook(lambda _, args, output: form.__setitem__(0, output)).remove)
+        for first in model.blocks[:1]:
+            stack.callback(first.register_forward_hook(lambda _, args, output: form.__setitem__(0, output)).remove)
         for block in model.blocks[1:]:
             stack.enter_context(_forward(block, hand_on))
         if not next(unembed.parameters()).is_meta:

@@ -265,12 +265,13 @@ def candidates(hf: nn.Module, layouts: Sequence[Layout] = LAYOUTS) -> list[Layou
 
 
 def missing_parts(hf: nn.Module, layout: Layout) -> list[str]:
-    """The parts of a layout that this module does not have; every block is looked at."""
+    """The parts of a layout that this module does not have; every block is looked at, and a model of no layers has no block to lack one."""
     lacking = [name for name in MODEL_PARTS if part(hf, getattr(layout, name)) is None]
     blocks = part(hf, layout.blocks)
-    found = list(blocks) if isinstance(blocks, nn.ModuleList) else []
     paths = {name: getattr(layout, name) for name in BLOCK_PARTS if getattr(layout, name)}
-    return lacking + [name for name, path in paths.items() if not found or any(part(block, path) is None for block in found)]
+    if not isinstance(blocks, nn.ModuleList):
+        return lacking + list(paths)
+    return lacking + [name for name, path in paths.items() if any(part(block, path) is None for block in blocks)]
 
 
 def part(module: nn.Module, path: str) -> nn.Module | None:

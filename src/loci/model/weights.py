@@ -130,7 +130,8 @@ class Weights:
     def module(self, name: str, layer: int | None = None) -> nn.Module:
         """A part of the layout: of the model, or of the block at `layer`. "key" is the gate where there is one, else up."""
         if layer is not None and not 0 <= layer < self.n_layers:
-            raise ModelError(f"there is no layer {layer}: {self.name!r} has 0 … {self.n_layers - 1}")
+            has = f"has 0 … {self.n_layers - 1}" if self.n_layers else "has no layers"
+            raise ModelError(f"there is no layer {layer}: {self.name!r} {has}")
         if name == "block" and layer is not None:
             return self.blocks[layer]
         if name == "key":

@@ -4,7 +4,7 @@ from loci.patches.compress import compress
 from loci.patches.diff import Change, Difference, diff_models, diff_patches, patch_between
 from loci.patches.export import export_delta, export_peft
 from loci.patches.factors import Factors
-from loci.patches.folders import apply_to_folder, revert_to_folder
+from loci.patches.folders import apply_to_folder, revert_to_folder, save_model
 from loci.patches.merge import merge, strongest
 from loci.patches.patch import UNDO, Patch, load_patch, short
 
@@ -24,6 +24,7 @@ __all__ = [
     "merge",
     "patch_between",
     "revert_to_folder",
+    "save_model",
     "short",
     "strongest",
 ]

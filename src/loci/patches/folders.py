@@ -20,7 +20,7 @@ def apply_to_folder(patch: Patch, model: Model, folder: str | Path) -> None:
     """Write the edited model to a new folder. The model in memory is as before afterwards."""
     originals = {name: model.weight(name).contiguous().clone() for name in patch.factors}
     with write_aside(folder) as aside, patch.applied(model):
-        _save(model, aside)
+        save_model(model, aside)
         (aside / UNDO).write_bytes(save(originals, metadata={"patch": patch.id}))
 
 
@@ -48,10 +48,11 @@ def revert_to_folder(patch: Patch, edited: Model, edited_folder: str | Path, fol
             f"not the model that this patch was applied to{lost}"
         )
     with write_aside(folder) as aside:
-        _save(edited, aside)
+        save_model(edited, aside)
 
 
-def _save(model: Model, folder: Path) -> None:
+def save_model(model: Model, folder: Path) -> None:
+    """A model and its tokenizer in Hugging Face form, quietly, into a folder that may be there. Raises `OutputError`."""
     write = model.hf.save_pretrained
     assert callable(write)
     try:

@@ -5,7 +5,7 @@ from loci.reading.atlas import build_atlas
 from loci.reading.clusters import Clusters, clusters
 from loci.reading.memories import Memories, memories
 from loci.reading.neuronpedia import export_neuronpedia
-from loci.reading.read import NeuronCard, Trigger, parse_neuron, read, read_many, read_weights
+from loci.reading.read import NeuronCard, Trigger, read, read_many, read_weights
 from loci.reading.shelf import Atlas, open_atlas
 from loci.reading.updates import SubUpdates, sub_updates
 from loci.reading.values import nearest, project, promoted, promoted_by
@@ -26,7 +26,6 @@ __all__ = [
     "memories",
     "nearest",
     "open_atlas",
-    "parse_neuron",
     "project",
     "promoted",
     "promoted_by",

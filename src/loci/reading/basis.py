@@ -15,14 +15,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import ModelError
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean, median
-from loci.survey import Moments, Rows, sample_text, survey
+from loci.survey import Moments, Rows, rotation, sample_text, survey
 
 TOKENS = 20_000
 COLUMNS = 512
@@ -100,14 +99,6 @@ def bases(
     rows = [_basis("embedding", None, _embedding(model), _embedding(model, turns["residual"]))]
     rows += [_basis(*places[point], *pair) for point, pair in gathered.items()]
     return Bases(model.name, model.with_bos, seen.texts, seen.tokens, columns, seed, tuple(rows), missing)
-
-
-def rotation(width: int, columns: int, seed: int = 0) -> Float[Tensor, "width columns"]:
-    """The first columns of a random rotation: orthonormal, and no direction likelier than another."""
-    generator = torch.Generator().manual_seed(seed)
-    Q, R = torch.linalg.qr(torch.randn(width, min(width, columns), generator=generator, dtype=torch.float64))
-    turned: Tensor = Q * R.diagonal().sign()  # without the signs QR prefers some rotations
-    return turned
 
 
 def _embedding(model: Model, turn: Tensor | None = None) -> Moments:

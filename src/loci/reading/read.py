@@ -7,7 +7,6 @@ The value is projected through the final norm's centring and gain (and the gain 
 without their scales, which depend on the token: the numbers rank tokens, they are no logits. Sources: Geva et al. 2021, 2022; in/out cosine: Elhage et al. 2021.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from torch.nn.functional import cosine_similarity
 
 from loci.errors import ModelError
 from loci.model import Model, Weights
+from loci.model.names import neuron_name, parse_neuron
 from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
 from loci.reading.values import nearest, promoted, written
@@ -24,7 +24,6 @@ from loci.survey import FiringRate, TopTriggers, sample_text, survey
 
 TOKENS = 100_000
 NEAR = 5
-NEURON = re.compile(r"L(\d+)(?:E(\d+))?N(\d+)")
 
 
 @dataclass(frozen=True)
@@ -77,32 +76,6 @@ class NeuronCard:
         pairs = {side: [{"token": t, "score": s} for t, s in getattr(self, side)] for side in ("promotes", "suppresses")}
         near = [{"name": name, "cosine": cosine} for name, cosine in self.nearest]
         return {"schema": "loci.neuron/1", "name": self.name, **asdict(self), **pairs, "nearest": near}
-
-
-def neuron_name(layer: int, neuron: int, expert: int | None = None) -> str:
-    return f"L{layer}{'' if expert is None else f'E{expert}'}N{neuron}"
-
-
-def parse_neuron(name: str, weights: Weights) -> tuple[int, int, int | None]:
-    """`L1N37` → (1, 37, None), and of a mixture's experts `L1E2N37` → (1, 37, 2).
-
-    Raises `ModelError` for another form or a neuron that the model does not have.
-    """
-    match = NEURON.fullmatch(name.strip())
-    if match is None:
-        raise ModelError(f"{name!r} names no neuron: expected a form like L1N37, or L1E2N37 of expert 2 in a mixture")
-    layer, neuron, expert = int(match[1]), int(match[3]), None if match[2] is None else int(match[2])
-    if (expert is None) == bool(weights.n_experts):
-        what = (
-            f"mixtures of {weights.n_experts} experts, so name one, as in L{layer}E0N{neuron}"
-            if weights.n_experts
-            else "no mixtures"
-        )
-        raise ModelError(f"{name}: the MLPs of {weights.name!r} are {what}")
-    if layer >= weights.n_layers or neuron >= weights.d_mlp or (expert or 0) >= max(1, weights.n_experts):
-        last = f"E{weights.n_experts - 1}" if weights.n_experts else ""
-        raise ModelError(f"{name}: this model has L0{last and 'E0'}N0 … L{weights.n_layers - 1}{last}N{weights.d_mlp - 1}")
-    return layer, neuron, expert
 
 
 @torch.no_grad()

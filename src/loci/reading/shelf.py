@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from loci.errors import ModelError
+from loci.model.names import NEURON, neuron_name
 from loci.reading.answers import KINDS, Found, Kind, Rows
 from loci.reading.atlas import CHECKPOINT, PROVENANCE, TABLES, quoted
-from loci.reading.read import NEURON, NeuronCard, Trigger, neuron_name
+from loci.reading.read import NeuronCard, Trigger
 
 
 def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":

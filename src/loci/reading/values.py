@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from loci.model import Weights
+from loci.model.updates import key_value_cosines
 
 BLOCK = 2**24
 """Scores held at a time, neurons × tokens: 64 MiB."""
@@ -66,7 +67,7 @@ def lie(weights: Weights, layer: int) -> dict[str, Float[Tensor, " neuron"]]:
     """Cosines and norms of a layer's keys and values, and the thresholds (biases times −1)."""
     key, value = weights.W_key(layer).float(), weights.W_down(layer).float().T
     found = {
-        "cosine": cosine_similarity(key, value),
+        "cosine": key_value_cosines(weights, layer),
         "key_norm": key.norm(dim=1),
         "value_norm": value.norm(dim=1),
         "threshold": -weights.b_key(layer).float(),

@@ -1,6 +1,7 @@
 """Results told as a story, on one page."""
 
 from loci.report.audits import forensics_page, save, scorecard_page
+from loci.report.circuit import save_attention, save_circuit
 from loci.report.page import neuron_card, page, save_card, write_page
 from loci.report.story import Story, edit_summary, tell
 
@@ -11,7 +12,9 @@ __all__ = [
     "neuron_card",
     "page",
     "save",
+    "save_attention",
     "save_card",
+    "save_circuit",
     "scorecard_page",
     "tell",
     "write_page",

@@ -18,14 +18,15 @@ OPEN_ROWS = 30
 def frame(title: str, heading: str, kicker: str, intro: str, sections: Iterable[str], told: str) -> str:
     """A whole page; `heading` and `intro` are HTML, the other words are text."""
     style = files("loci.report").joinpath("page.css").read_text(encoding="utf-8")
+    body = "".join(sections)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Loci: {escape(title)}</title><style>{style}</style><script>{get_plotlyjs()}</script></head>
+<title>Loci: {escape(title)}</title><style>{style}</style><script>{get_plotlyjs() if "plotly" in body else ""}</script></head>
 <body><main>
 <header><p class="kicker">Loci · {escape(kicker)}</p>
 <h1>{heading}</h1>
 <p>{intro}</p></header>
-{"".join(sections)}
+{body}
 <footer>Loci {__version__} · {escape(told)}</footer>
 </main></body></html>
 """

@@ -26,7 +26,7 @@ def page(story: Story) -> str:
     old, new = escape(fact.answer), escape(fact.new_answer or "")
     sections = [
         section("Where is it?", trace_words(story.trace), figure(story.trace)),
-        section("Which neurons hold it?", neuron_words(story), figure(story.neurons), _cards(story.cards)),
+        section("Which neurons hold it?", neuron_words(story), figure(story.neurons), cards_html(story.cards)),
         section("Change it", edit_words(story), figure(story.ladder)),
         section("What else did that touch?", audit_words(story), figure(story.audit), _changed(story.audit), figure(story.more)),
         section("Undo it", undo_words(story)),
@@ -43,7 +43,7 @@ def page(story: Story) -> str:
     )
 
 
-def _cards(cards: tuple[NeuronCard, ...]) -> str:
+def cards_html(cards: tuple[NeuronCard, ...]) -> str:
     return f'<div class="cards">{"".join(map(neuron_card, cards))}</div>'
 
 

@@ -1,6 +1,6 @@
 """One pass over text, many accumulators that merge."""
 
-from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment
+from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, rotation
 from loci.survey.survey import Gathering, Surveyed, Window, merge, survey, text_means, windows
 from loci.survey.texts import beginnings, own_texts, read_texts, sample_text, sentences
 from loci.survey.triggers import TopTriggers
@@ -21,6 +21,7 @@ __all__ = [
     "merge",
     "own_texts",
     "read_texts",
+    "rotation",
     "sample_text",
     "sentences",
     "survey",

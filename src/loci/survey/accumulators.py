@@ -95,6 +95,14 @@ TILE = 128
 """Tokens whose powers are summed at a time: they stay in a CPU's cache, which halves the time."""
 
 
+def rotation(width: int, columns: int, seed: int = 0) -> Float[Tensor, "width columns"]:
+    """The first columns of a random rotation: orthonormal, and no direction likelier than another."""
+    generator = torch.Generator().manual_seed(seed)
+    Q, R = torch.linalg.qr(torch.randn(width, min(width, columns), generator=generator, dtype=torch.float64))
+    turned: Tensor = Q * R.diagonal().sign()  # without the signs QR prefers some rotations
+    return turned
+
+
 class Moments:
     """Mean, variance and excess kurtosis of each coordinate, or of x · turn where a `turn` is given: [width].
 

@@ -1,6 +1,18 @@
 """`show(result)`: a result on a terminal, by its type, as `loci.plot` draws it."""
 
-from loci.cli.show import editing, forensics, locating, model, patches, reading, superposition, writing
+from loci.cli.show import circuits, editing, forensics, locating, model, patches, reading, small, superposition, writing
 from loci.cli.show.base import show
 
-__all__ = ["editing", "forensics", "locating", "model", "patches", "reading", "show", "superposition", "writing"]
+__all__ = [
+    "circuits",
+    "editing",
+    "forensics",
+    "locating",
+    "model",
+    "patches",
+    "reading",
+    "show",
+    "small",
+    "superposition",
+    "writing",
+]

@@ -1,0 +1,89 @@
+"""Attention and MLPs as one algebra of paths through the residual stream.
+
+    x_L = Π_l (1 + Σ_h A^h ⊗ W_OV^h) x_0        patterns A and norms as they were in a run
+
+A head is two matrices of rank d_head: W_QK says where it looks, W_OV what it moves. Heads and neurons compose by the product of what one writes
+and what the other reads; a model is the sum of all paths from the embedding to the logits. Sources: Elhage et al. 2021 (A Mathematical
+Framework for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-context Learning and Induction Heads).
+"""
+
+from loci.circuits.algebra import Dense, Form, Map, Space
+from loci.circuits.carriers import Carrier, Extraction, Extractions, FactCircuit, ValueRole, extraction, fact_circuit
+from loci.circuits.compose import Composition, Edge, compose
+from loci.circuits.edges import Edges, PromptPair, Scored, edges
+from loci.circuits.heads import Head, View, all_heads, check_view, head, layer_heads, projections
+from loci.circuits.importance import OrderLosses, order_losses
+from loci.circuits.induction import Induction, InductionHead, Partner, induction
+from loci.circuits.measured import MEASURED, scores_on
+from loci.circuits.parts import Part
+from loci.circuits.paths import Order, Path, Paths, paths
+from loci.circuits.patterns import Patterns, patterns
+from loci.circuits.repeated import Repeated, repeat, repeated_tokens
+from loci.circuits.scores import WEIGHED, HeadScatter, HeadScore, HeadScores, head_scores, weighed_scores
+from loci.circuits.tokens import Source, TokenCircuit, Trigram, token_circuit
+from loci.circuits.virtual import Link, Links, Pair, head_neurons, mlp_pairs, neuron_links
+from loci.circuits.vocabulary import embed, unembed
+
+__all__ = [
+    "MEASURED",
+    "WEIGHED",
+    "Carrier",
+    "Composition",
+    "Dense",
+    "Edge",
+    "Edges",
+    "Extraction",
+    "Extractions",
+    "FactCircuit",
+    "Form",
+    "Head",
+    "HeadScatter",
+    "HeadScore",
+    "HeadScores",
+    "Induction",
+    "InductionHead",
+    "Link",
+    "Links",
+    "Map",
+    "Order",
+    "OrderLosses",
+    "Pair",
+    "Part",
+    "Partner",
+    "Path",
+    "Paths",
+    "Patterns",
+    "PromptPair",
+    "Repeated",
+    "Scored",
+    "Source",
+    "Space",
+    "TokenCircuit",
+    "Trigram",
+    "ValueRole",
+    "View",
+    "all_heads",
+    "check_view",
+    "compose",
+    "edges",
+    "embed",
+    "extraction",
+    "fact_circuit",
+    "head",
+    "head_neurons",
+    "head_scores",
+    "induction",
+    "layer_heads",
+    "mlp_pairs",
+    "neuron_links",
+    "order_losses",
+    "paths",
+    "patterns",
+    "projections",
+    "repeat",
+    "repeated_tokens",
+    "scores_on",
+    "token_circuit",
+    "unembed",
+    "weighed_scores",
+]

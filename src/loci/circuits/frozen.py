@@ -1,0 +1,106 @@
+"""A run with its patterns and its norms' scales held: from then on the logits are linear in whatever enters the stream.
+
+    x_{l+1} = x_l + Σ_h A_l^h ⊗ W_OV^h x_l + c_l + m_l        A, norms: as in the run; c: biases; m: what the MLP wrote in the run
+
+MLPs are not opened: what they wrote is a further start of paths. Norms behind attention are held too. Cost: one run, patterns kept.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from einops import einsum
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from loci.model import Model
+from loci.model.answers import finite
+from loci.model.held import Held
+
+
+@dataclass(frozen=True)
+class HeldHeads:
+    """The attention of one layer as it was in the run."""
+
+    stream: Float[Tensor, "row position d_model"]
+    """What stands before the layer."""
+    patterns: Float[Tensor, "row head query key"]
+    W_V: Float[Tensor, "head d_head d_model"]
+    W_O: Float[Tensor, "head d_model d_head"]
+    before: Held
+    after: Held
+    constant: Float[Tensor, "row position d_model"]
+    """What biases add, whatever the stream holds."""
+    mlp: Float[Tensor, "row position d_model"]
+
+    def move(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row position d_model"]:
+        """What all heads together write when the stream is x, but for biases."""
+        values = einsum(self.W_V, self.before(x), "h r d, ... k d -> ... h k r")
+        return self.after(einsum(self.W_O, self.patterns @ values, "h d r, ... h q r -> ... q d"))
+
+    def by_head(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row head position d_model"]:
+        """The same head by head."""
+        values = einsum(self.W_V, self.before(x), "h r d, ... k d -> ... h k r")
+        written = einsum(self.W_O, self.patterns @ values, "h d r, ... h q r -> h ... q d")
+        return self.after(written).movedim(0, -3)
+
+    def back(self, g: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "head *any row position d_model"]:
+        """For each head the covectors with back · x = g · (what the head writes of x), summed over positions."""
+        asked = einsum(self.W_O, self.after.read(g), "h d r, ... q d -> ... h q r")
+        seen = einsum(self.W_V, self.patterns.mT @ asked, "h r d, ... h k r -> h ... k d")
+        return self.before.read(seen)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A model on a batch, held."""
+
+    model: Model
+    start: Float[Tensor, "row position d_model"]
+    """Embeddings and positions."""
+    layers: tuple[HeldHeads, ...]
+    final: Held
+    last: Float[Tensor, "row position d_model"]
+    """The stream after the last layer, as it was."""
+    logits: Float[Tensor, "row position d_vocab"]
+
+    def unembed(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row position d_vocab"]:
+        """Logits of a stream: through the final norm held, with its bias, and through the cap where there is one."""
+        model = self.model
+        scores: Tensor = (self.final(x) + self.final.bias) @ model.W_U.float().T + model.b_U.float()
+        return model.capped(scores)
+
+    @property
+    def has_mlps(self) -> bool:
+        """Whether any MLP wrote anything."""
+        return any(bool(layer.mlp.any()) for layer in self.layers)
+
+
+@torch.no_grad()
+def freeze(model: Model, ids: Int[Tensor, "row position"]) -> Frozen:
+    """Run a batch of equally long texts and hold it. Raises `ModelError` where patterns cannot be seen or logits are not finite."""
+    stems = ["resid_pre", "resid_post", "attn_probs", "mlp_out"] + ["attn_raw"] * bool(model.layout.attn_post)
+    with model.watch("embed", *model.names(*stems)) as reads:
+        logits = finite(model(ids), model).float()
+    at = {name: tensor.float() for name, tensor in reads.items()}
+    layers = tuple(_layer(model, layer, at) for layer in range(model.n_layers))
+    start = at["resid_pre.0"] if layers else at["embed"]
+    last = at[f"resid_post.{model.n_layers - 1}"] if layers else start
+    return Frozen(model, start, layers, Held(model, "final_norm", None, last), last, logits)
+
+
+def _layer(model: Model, layer: int, at: dict[str, Tensor]) -> HeldHeads:
+    x = at[f"resid_pre.{layer}"]
+    before, after = Held(model, "attn_norm", layer, x), Held(model, "attn_post", layer, at.get(f"attn_raw.{layer}", x))
+    W_V, W_O = model.W_V(layer).float(), model.W_O(layer).float()
+    values = W_V @ before.bias + model.b_V(layer).float()
+    constant = einsum(W_O, values, "h d r, h r -> d") + model.b_O(layer).float()
+    return HeldHeads(
+        stream=x,
+        patterns=at[f"attn_probs.{layer}"],
+        W_V=W_V,
+        W_O=W_O,
+        before=before,
+        after=after,
+        constant=after(constant.expand_as(x)) + after.bias,
+        mlp=at[f"mlp_out.{layer}"],
+    )

@@ -1,0 +1,138 @@
+"""Heads as objects: where to look and what to move, each one matrix of rank d_head.
+
+    W_QK = W_Qᵀ R_Δ W_K      score of destination x on source y: xᵀ W_QK y          (R: positions, see `rotation`)
+    W_OV = W_O W_V           what the destination gains from a source y: W_OV y
+
+x and y are vectors of the residual stream as the norm before attention leaves them but for its gain: x / rms(x). That gain stands in the
+weights ("gain", the default), with its centring too ("centred", which also centres what is written), or nothing of it ("none"). The
+gain of a norm behind attention stands in W_O. Shared keys and values are those of the head's group. W_QK has no 1/√d_head, as published.
+
+Biases: the score's part without y is the same for all sources, so the softmax does not see it; `key_bias` · y is what remains of b_Q,
+`query_bias` · x what remains of b_K and is not seen. Patterns sum to 1, so b_V adds `constant` = W_O b_V whatever the head attends to.
+Source: Elhage et al. 2021, "Attention heads as information movement".
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.circuits.algebra import Form, Map, stream
+from loci.circuits.rotation import rotation
+from loci.errors import CircuitError
+from loci.model import Model, Weights
+from loci.model.names import check_layer, head_name, parse_head
+
+View = Literal["gain", "centred", "none"]
+"""How much of the norms stands in the weights."""
+VIEWS: tuple[View, ...] = get_args(View)
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """One head of attention."""
+
+    layer: int
+    head: int
+    qk: Form
+    ov: Map
+    key_bias: Float[Tensor, " d_model"]
+    query_bias: Float[Tensor, " d_model"]
+    constant: Float[Tensor, " d_model"]
+
+    @property
+    def name(self) -> str:
+        return head_name(self.layer, self.head)
+
+
+class Projections(NamedTuple):
+    """What all heads of a layer read and write by, in float32."""
+
+    Q: Float[Tensor, "n_heads d_head d_model"]
+    K: Float[Tensor, "n_heads d_head d_model"]
+    V: Float[Tensor, "n_heads d_head d_model"]
+    O: Float[Tensor, "n_heads d_model d_head"]  # noqa: E741
+    b_Q: Float[Tensor, "n_heads d_head"]
+    b_K: Float[Tensor, "n_heads d_head"]
+    b_V: Float[Tensor, "n_heads d_head"]
+
+
+def check_view(name: str) -> View:
+    """A view by its name. Raises `CircuitError`."""
+    for view in VIEWS:
+        if view == name:
+            return view
+    raise CircuitError(f"there is no view {name!r}: expected {', '.join(VIEWS)}")
+
+
+@torch.no_grad()
+def projections(model: Weights, layer: int, view: View = "gain", offset: int | None = None) -> Projections:
+    """A layer's projections in a view. With an `offset`, keys are turned as they stand that far back: then a `Model` is needed."""
+    check_view(view)
+    check_layer(model, layer)
+    Q, K, V = (_read(model, stem, layer, view) for stem in "QKV")
+    O = _written(model, layer, view)  # noqa: E741
+    if offset is None:
+        return Projections(Q[0], K[0], V[0], O, Q[1], K[1], V[1])
+    if not isinstance(model, Model):
+        raise CircuitError("what an offset does to keys is asked of a model that runs: open it with loci.open")
+    R = rotation(model, layer, offset).to(Q[0])
+    return Projections(Q[0], R @ K[0], V[0], O, Q[1], (R @ K[1][..., None])[..., 0], V[1])
+
+
+def _read(model: Weights, stem: str, layer: int, view: View) -> tuple[Tensor, Tensor]:
+    """W and b of queries, keys or values, with what stands before them in the view."""
+    weight, bias = getattr(model, f"W_{stem}")(layer).float(), getattr(model, f"b_{stem}")(layer).float()
+    if view == "none" or not model.layout.attn_norm:
+        return weight, bias
+    if view == "centred":
+        folded = model.folded(f"W_{stem}.{layer}")
+        return folded.weight.float(), folded.bias.float()
+    gain, shift, _ = model.norm("attn_norm", layer)
+    return weight * gain.float(), bias + weight @ shift.float()
+
+
+def _written(model: Weights, layer: int, view: View) -> Float[Tensor, "n_heads d_model d_head"]:
+    weight = model.W_O(layer).float()
+    if view == "none":
+        return weight
+    if model.layout.attn_post:
+        weight = model.norm("attn_post", layer).gain.float()[:, None] * weight
+    centred = view == "centred" and model.norm("final_norm").centres
+    return weight - weight.mean(-2, keepdim=True) if centred else weight
+
+
+def layer_heads(model: Weights, layer: int, view: View = "gain", offset: int | None = None) -> tuple[Head, ...]:
+    """All heads of a layer; see the module. Cost: the layer's four projections, copied in float32."""
+    p, space = projections(model, layer, view, offset), stream(model.d_model)
+    key_bias = einsum(p.K, p.b_Q, "h r d, h r -> h d")
+    query_bias = einsum(p.Q, p.b_K, "h r d, h r -> h d")
+    constant = einsum(p.O, p.b_V, "h d r, h r -> h d")
+    return tuple(
+        Head(
+            layer=layer,
+            head=h,
+            qk=Form(p.Q[h].T, p.K[h], space, space),
+            ov=Map(p.O[h], p.V[h], space, space),
+            key_bias=key_bias[h],
+            query_bias=query_bias[h],
+            constant=constant[h],
+        )
+        for h in range(model.n_heads)
+    )
+
+
+def all_heads(model: Weights, view: View = "gain", offset: int | None = None) -> Iterator[Head]:
+    """The heads of all layers, one layer in memory at a time; none where the model has no layers."""
+    for layer in range(model.n_layers):
+        yield from layer_heads(model, layer, view, offset)
+
+
+def head(model: Weights, name: str, view: View = "gain", offset: int | None = None) -> Head:
+    """The head of a name, as in `L1H3`. Raises `ModelError`."""
+    layer, which = parse_head(name, model)
+    return layer_heads(model, layer, view, offset)[which]

@@ -1,0 +1,82 @@
+"""How much each order of paths is worth: the loss when paths through more than n heads are removed, with patterns and norms held.
+
+    loss(n) = −mean ln softmax(unembed(Σ_{k ≤ n} x⁽ᵏ⁾))[next token]
+
+Order 0 is the bigram part (with MLPs' outputs as they were, where there are any), order 1 all single heads, higher ones virtual heads. A
+removal leaves the patterns as the whole model made them: what is measured is what paths carry, not what attention needs to find its way.
+Source: Elhage et al. 2021 ("Term importance analysis").
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.circuits.frozen import freeze
+from loci.circuits.paths import by_order
+from loci.errors import CircuitError
+from loci.model import Model
+from loci.progress import Progress, silent
+from loci.stats import Estimate, mean
+from loci.survey import sample_text
+
+TOKENS = 4000
+
+
+@dataclass(frozen=True)
+class OrderLosses:
+    """Mean loss in nats a token, over texts, when only paths of at most 0, 1, 2 … heads are left."""
+
+    model: str
+    bos: bool
+    texts: int
+    tokens: int
+    losses: tuple[Estimate, ...]
+    gains: tuple[Estimate, ...]
+    """What each order takes off the loss, text by text: positive where it helps; that of order 0 is not there."""
+    exact: bool
+    """Whether no MLP wrote anything, so that these are all paths."""
+
+    def to_dict(self) -> dict[str, Any]:
+        estimates = {name: [estimate.to_dict() for estimate in getattr(self, name)] for name in ("losses", "gains")}
+        return {"schema": "loci.order_losses/1", **vars(self), **estimates}
+
+
+@torch.no_grad()
+def order_losses(model: Model, texts: Sequence[str] | None = None, *, progress: Progress = silent) -> OrderLosses:
+    """Losses by order; without texts, on 4,000 tokens of the embedded text. One unit is one text.
+
+    Cost: for each text n_layers² attentions with held patterns and n_layers unembeddings. Raises `CircuitError` where no text has two tokens.
+    """
+    found: list[list[float]] = []
+    tokens, exact = 0, True
+    chosen = sample_text(model, TOKENS) if texts is None else texts
+    for text in chosen:
+        ids = model.tokenize(text).ids[: model.n_ctx]
+        if len(ids) >= 2:
+            losses, alone = _losses(model, ids)
+            found.append(losses)
+            tokens, exact = tokens + len(ids) - 1, exact and alone
+        progress(1, len(chosen))
+    if not found:
+        raise CircuitError("no text has two tokens: there is nothing to predict")
+    orders = list(zip(*found, strict=True))
+    gains = [[a - b for a, b in zip(low, high, strict=True)] for low, high in pairwise(orders)]
+    return OrderLosses(model.name, model.with_bos, len(found), tokens, tuple(map(mean, orders)), tuple(map(mean, gains)), exact)
+
+
+def _losses(model: Model, ids: Sequence[int]) -> tuple[list[float], bool]:
+    """Mean loss of one text by the highest order left, and whether there are attentions alone."""
+    frozen = freeze(model, model.ids([ids]))
+    terms = by_order(frozen, model.n_layers)
+    left: Float[Tensor, "order row position d_model"] = torch.stack(list(terms.values())).sum(0).cumsum(0)
+    following = model.ids([ids])[:, 1:, None]
+    losses = []
+    for stream in left:
+        logprobs = frozen.unembed(stream).log_softmax(-1)[:, :-1]
+        losses.append(-float(logprobs.gather(-1, following).mean()))
+    return losses, not frozen.has_mlps

@@ -1,0 +1,61 @@
+"""Parts of a model as senders and receivers: what writes into the stream, and what reads it, in their order.
+
+Senders: `embed`, heads `L0H3`, MLPs `L0MLP`. Receivers: queries, keys and values of heads `L1H3.q`, MLPs, `logits`. Shared keys and values
+belong to their group and are named after its first head.
+"""
+
+from typing import NamedTuple
+
+from loci.errors import CircuitError
+from loci.model import Model
+from loci.model.names import HEAD, head_name, parse_head
+
+SIDES = ("q", "k", "v")
+
+
+class Part(NamedTuple):
+    """A sender or a receiver. Its place in the order of the stream: an MLP of a layer behind its heads, unless they stand side by side."""
+
+    name: str
+    layer: int
+    head: int | None = None
+    side: str | None = None
+
+    @property
+    def stage(self) -> int:
+        """Heads and MLPs of one layer: 2 · layer and 2 · layer + 1."""
+        return 2 * self.layer + (self.head is None)
+
+
+def parts(model: Model) -> tuple[list[Part], list[Part]]:
+    """All senders and all receivers of a model, from the bottom up; of shared keys and values the first head of each group."""
+    senders, receivers = [Part("embed", -1)], []
+    share = model.n_heads // model.n_kv_heads
+    for layer in range(model.n_layers):
+        senders += [Part(head_name(layer, h), layer, h) for h in range(model.n_heads)] + [Part(f"L{layer}MLP", layer)]
+        for side in SIDES:
+            heads = range(0, model.n_heads, 1 if side == "q" else share)
+            receivers += [Part(f"{head_name(layer, h)}.{side}", layer, h, side) for h in heads]
+        receivers.append(Part(f"L{layer}MLP", layer))
+    return senders, [*receivers, Part("logits", model.n_layers, 0)]
+
+
+def parse_part(name: str, model: Model) -> Part:
+    """`embed`, `L0H3`, `L0MLP`, `L1H3.q` or `logits`. Raises `CircuitError` or `ModelError`."""
+    senders, receivers = parts(model)
+    found = next((part for part in [*senders, *receivers] if part.name == name), None)
+    if found is not None:
+        return found
+    stem, _, side = name.partition(".")
+    if HEAD.fullmatch(stem) and side in ("", *SIDES):
+        layer, head = parse_head(stem, model)
+        share = model.n_heads // model.n_kv_heads
+        return Part(name, layer, head if side in ("", "q") else head // share * share, side or None)
+    raise CircuitError(f"{name!r} is no part: expected embed, L0H3, L0MLP, L1H3.q (or .k, .v), logits")
+
+
+def before(model: Model, sender: Part, receiver: Part) -> bool:
+    """Whether what a part writes is there when another reads."""
+    if model.layout.parallel:
+        return sender.layer < receiver.layer
+    return sender.stage < receiver.stage

@@ -1,0 +1,64 @@
+"""Attention patterns of heads on a text: plain, and weighted by how much each source writes.
+
+    plain    A[i, j]
+    weighted A[i, j] · ‖W_O v_j‖        what is looked at but writes nothing (a resting place, often the first token) grows pale
+
+Source: Elhage et al. 2021 ("value-weighted attention"); Kobayashi et al. 2020.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.errors import CircuitError
+from loci.model import Model
+from loci.model.names import head_name, parse_head
+
+MOST = 64
+"""Heads at once, unless they are named."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """Patterns by head; rows are destinations, columns sources."""
+
+    model: str
+    bos: bool
+    tokens: tuple[str, ...]
+    plain: dict[str, Float[Tensor, "query key"]]
+    weighted: dict[str, Float[Tensor, "query key"]]
+
+    def to_dict(self) -> dict[str, Any]:
+        grids = {name: {head: grid.tolist() for head, grid in getattr(self, name).items()} for name in ("plain", "weighted")}
+        return {"schema": "loci.patterns/1", **vars(self), **grids}
+
+
+@torch.no_grad()
+def patterns(model: Model, text: str, heads: Sequence[str] = ()) -> Patterns:
+    """Patterns of the heads named, or of all. Cost: one run up to the highest of them. Raises `ModelError`, and `CircuitError` for too many."""
+    tokens = model.tokenize(text)
+    chosen = [parse_head(name, model) for name in heads]
+    if not chosen and model.n_layers * model.n_heads > MOST:
+        raise CircuitError(f"{model.name!r} has {model.n_layers * model.n_heads} heads: name at most {MOST} of them, as in L1H3")
+    return patterns_on(model, tokens.ids, tokens.labels, chosen)
+
+
+@torch.no_grad()
+def patterns_on(model: Model, ids: Sequence[int], labels: Sequence[str], chosen: Sequence[tuple[int, int]] = ()) -> Patterns:
+    """The same of tokens as they are."""
+    chosen = list(chosen) or [(layer, h) for layer in range(model.n_layers) for h in range(model.n_heads)]
+    reads = model.read(
+        model.ids([ids]), *(f"{stem}.{layer}" for layer in sorted({layer for layer, _ in chosen}) for stem in ("v", "attn_probs"))
+    )
+    plain, weighted = {}, {}
+    share = model.n_heads // model.n_kv_heads
+    for layer, h in chosen:
+        pattern, values = reads[f"attn_probs.{layer}"][0, h].float().cpu(), reads[f"v.{layer}"][0, :, h // share].float()
+        sizes = einsum(model.W_O(layer)[h].float(), values, "d r, p r -> p d").norm(dim=-1).cpu()
+        plain[head_name(layer, h)], weighted[head_name(layer, h)] = pattern, pattern * sizes
+    return Patterns(model.name, model.with_bos, tuple(labels), plain, weighted)

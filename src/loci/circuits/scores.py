@@ -1,0 +1,183 @@
+"""What heads do on repeated random tokens, from their patterns A and what they write.
+
+    previous_token   A[i, i−1]
+    duplicate        Σ_k A[i, i − kL]           earlier places of the same token
+    induction        Σ_k A[i, i − kL + 1]       what came after those: prefix matching
+    first, current   A[i, 0], A[i, i]
+    entropy          −Σ_j A[i, j] ln A[i, j], nats
+    copying          2 r − 1, r = what a source raises its own token by, of all that it raises among the block's tokens
+
+Means over positions: from the second block on, for `current` and `entropy` too, but all with a token before them for `previous_token`.
+Olsson et al. 2022 say in words that prefix matching looks at the tokens *before* the earlier places; their definition of induction,
+and what copying needs, is the token *after* (offset +1), which is what stands here. `copying` follows them: logits of W_U W_O v_j at the
+block's L tokens, less their mean, negative ones 0; chance is 2/L − 1, and 1 says that each source raises itself alone.
+
+Beside them, from weights: Σλ/Σ|λ| of what a head does from token to token and in the stream. Known weakness, said by its authors:
+positive eigenvalues do not prove copying, as eigenvectors need not be tokens. `deletion` = current · max(0, −Σλ/Σ|λ| of W_OV): heads that
+take away what stands at the present position, as neurons do whose value opposes their key; of these `erasers` counts, layer by layer, the
+share with a cosine of −5/√d_model or less, five standard deviations of random vectors.
+Intervals: 95 % over samples. Sources: Elhage et al. 2021; Olsson et al. 2022.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from loci.circuits.heads import View, layer_heads
+from loci.circuits.measured import scores_on
+from loci.circuits.repeated import REPEATS, SAMPLES, repeated_tokens
+from loci.circuits.vocabulary import embed, unembed
+from loci.errors import CircuitError
+from loci.model import Model, Weights
+from loci.model.names import head_name
+from loci.model.updates import key_value_cosines
+from loci.progress import Progress, silent
+from loci.stats import Estimate
+
+WEIGHED = ("qk_positivity", "copying_positivity", "ov_positivity", "deletion")
+
+
+@dataclass(frozen=True)
+class HeadScore:
+    """One head's row."""
+
+    layer: int
+    head: int
+    measured: dict[str, Estimate]
+    weighed: dict[str, float]
+    """Positivity of the full QK circuit, the full OV circuit and W_OV alone, and `deletion`; empty where weights were not asked."""
+
+    @property
+    def name(self) -> str:
+        return head_name(self.layer, self.head)
+
+    def value(self, score: str) -> float:
+        """A score by its name, measured or weighed."""
+        return self.measured[score].value if score in self.measured else self.weighed[score]
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {name: found.to_dict() for name, found in self.measured.items()}
+        return {
+            "layer": self.layer,
+            "head": self.head,
+            **{name: found["value"] for name, found in plain.items()},
+            **self.weighed,
+            "intervals": {name: [found["low"], found["high"]] for name, found in plain.items()},
+        }
+
+
+@dataclass(frozen=True)
+class HeadScores:
+    """All heads of a model, layer by layer."""
+
+    model: str
+    bos: bool
+    length: int
+    repeats: int
+    samples: int
+    seed: int
+    view: str
+    heads: tuple[HeadScore, ...]
+    erasers: tuple[float, ...]
+    """Share of each layer's neurons that take away what they find; empty where there are no neurons, or weights were not asked."""
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The names of what was scored."""
+        return (*self.heads[0].measured, *self.heads[0].weighed) if self.heads else ()
+
+    def grid(self, score: str) -> list[list[float]]:
+        """[layer][head] of one score."""
+        layers: dict[int, list[float]] = {}
+        for row in self.heads:
+            layers.setdefault(row.layer, []).append(row.value(score))
+        return list(layers.values())
+
+    def top(self, score: str, count: int = 5) -> tuple[HeadScore, ...]:
+        """The heads that score highest. Raises `CircuitError` for what was not scored."""
+        if self.heads and score not in self.scores:
+            raise CircuitError(f"there is no score {score!r}: expected {', '.join(self.scores)}")
+        return tuple(sorted(self.heads, key=lambda row: -row.value(score))[:count])
+
+    def of(self, name: str) -> HeadScore:
+        """A head's row by its name, as in `L1H3`. Raises `CircuitError`."""
+        found = next((row for row in self.heads if row.name == name), None)
+        if found is None:
+            raise CircuitError(f"there is no head {name!r} among the {len(self.heads)} of {self.model!r}")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema": "loci.heads/1", **vars(self), "heads": [row.to_dict() for row in self.heads]}
+
+
+@dataclass(frozen=True)
+class HeadScatter:
+    """Heads as points: two of their scores, and a third as colour. Induction heads stand where both positivities are near 1."""
+
+    scores: HeadScores
+    x: str = "qk_positivity"
+    y: str = "copying_positivity"
+    colour: str = "induction"
+
+    def __post_init__(self) -> None:
+        for name in (self.x, self.y, self.colour):
+            self.scores.top(name, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.scores.to_dict()
+
+
+@torch.no_grad()
+def head_scores(
+    model: Model,
+    *,
+    length: int | None = None,
+    repeats: int = REPEATS,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    view: View = "gain",
+    weights: bool = True,
+    progress: Progress = silent,
+) -> HeadScores:
+    """Every head's scores; a model without layers has none. Without `weights`, only what is measured in the run.
+
+    Cost: one run over samples · length · repeats tokens (16 · 25 · 4 by default), and for the weights 2 · d_vocab · d_model². Memory: one layer's
+    patterns of a batch. Raises `CircuitError` for a length that does not fit, `ModelError` where patterns cannot be seen.
+    """
+    text = repeated_tokens(model, length=length, repeats=repeats, samples=samples, seed=seed)
+    found = scores_on(model, text, progress)
+    weighed = list(weighed_scores(model, view)) if weights else [{}] * len(found)
+    rows = []
+    for (layer, head, measured), weight in zip(found, weighed, strict=True):
+        if weight:
+            weight["deletion"] = measured["current"].value * max(0.0, -weight["ov_positivity"])
+        rows.append(HeadScore(layer, head, measured, weight))
+    erasing = erasers(model) if weights and not model.n_experts else ()
+    return HeadScores(model.name, model.with_bos, text.length, repeats, samples, seed, view, tuple(rows), erasing)
+
+
+def erasers(model: Weights) -> tuple[float, ...]:
+    """By layer, the share of neurons whose value opposes their key."""
+    limit = -5 * model.d_model**-0.5
+    return tuple(float((key_value_cosines(model, layer) <= limit).float().mean()) for layer in range(model.n_layers))
+
+
+@torch.no_grad()
+def weighed_scores(model: Weights, view: View = "gain") -> Iterator[dict[str, float]]:
+    """For every head Σλ/Σ|λ| of its full QK circuit, its full OV circuit, and W_OV alone.
+
+    λ of E W_QK Eᵀ are those of W_QK (EᵀE), and of W_U W_OV E those of (E W_U) W_OV, so tokens are summed out once for all heads.
+    """
+    if not model.n_layers:
+        return
+    E, U = embed(model, view), unembed(model, view)
+    seen, through = E @ E.T, E @ U
+    for layer in range(model.n_layers):
+        for head in layer_heads(model, layer, view):
+            yield {
+                "qk_positivity": head.qk.on_key(seen).positivity,
+                "copying_positivity": (through @ head.ov).positivity,
+                "ov_positivity": head.ov.positivity,
+            }

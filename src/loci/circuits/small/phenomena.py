@@ -1,0 +1,84 @@
+"""What small models show, each from nothing: train the models that it takes, then look.
+
+bigrams     a model of no layers is its text's table of bigrams
+skips       one layer has skip-trigrams, and their bug
+induction   two layers compose into induction
+phase       in-context learning and prefix matching change together, in two layers only
+sizes       the same stream in heads of 1, 2, 4, 16 and 64 dimensions
+bases       coordinates stand out under Adam, not under plain SGD
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from loci.circuits.small.bigrams import bigrams
+from loci.circuits.small.corner import corners
+from loci.circuits.small.recipe import Recipe
+from loci.circuits.small.series import Bases, History, sizes
+from loci.circuits.small.skips import bug
+from loci.circuits.small.training import RECORD, Small, load, train
+from loci.errors import CircuitError
+from loci.progress import Progress, silent
+
+WIDTH = 64
+SIZES = (1, 2, 4, 16, 64)
+
+
+@dataclass(frozen=True)
+class Phenomenon:
+    """The recipes of the models, and what is made of them."""
+
+    recipes: tuple[Recipe, ...]
+    look: Callable[[tuple[Small, ...]], Any]
+
+
+PHENOMENA = {
+    "bigrams": Phenomenon((Recipe(layers=0),), lambda models: bigrams(*models)),
+    "skips": Phenomenon((Recipe(layers=1, heads=1, d_head=WIDTH), Recipe(layers=1)), bug),
+    "induction": Phenomenon((Recipe(),), lambda models: corners(*models)),
+    "phase": Phenomenon((Recipe(layers=1), Recipe()), History),
+    "sizes": Phenomenon(tuple(Recipe(heads=WIDTH // size, d_head=size) for size in SIZES), sizes),
+    "bases": Phenomenon((Recipe(), Recipe(optimizer="sgd")), Bases),
+}
+
+
+def phenomenon(
+    name: str, folder: str | Path | None = None, *, steps: int | None = None, seed: int = 0, progress: Progress = silent
+) -> Any:
+    """Train what a phenomenon takes, and measure it: a `Bigrams`, `Bug`, `Corners`, `History`, `Sizes` or `Bases`.
+
+    Models are kept in `folder` and found there again; without one they go as the function ends. Cost: a training a model. Raises `CircuitError`.
+    """
+    if name not in PHENOMENA:
+        raise CircuitError(f"there is no phenomenon {name!r}: expected {', '.join(PHENOMENA)}")
+    shown = PHENOMENA[name]
+    recipes = [replace(recipe, seed=seed, steps=steps or recipe.steps) for recipe in shown.recipes]
+    with TemporaryDirectory(prefix="loci-") if folder is None else nullcontext(str(folder)) as place:
+        return shown.look(tuple(grown(recipes, Path(place), progress)))
+
+
+def grown(recipes: Sequence[Recipe], folder: Path, progress: Progress = silent) -> list[Small]:
+    """Models by their recipes, one after another: loaded where they are, trained where they are not."""
+    total = sum(recipe.steps for recipe in recipes)
+    models = []
+    for recipe in recipes:
+        place = folder / recipe.name
+        if (place / RECORD).exists():
+            models.append(_checked(load(place), recipe))
+            progress(recipe.steps, total)
+        else:
+            models.append(train(recipe, place, progress=lambda done, _: progress(done, total)))
+    return models
+
+
+def _checked(small: Small, recipe: Recipe) -> Small:
+    """Raise `CircuitError` for a model that is in the place of another."""
+    if small.recipe != recipe or not small.finished or not small.made:
+        raise CircuitError(
+            f"{small.model.name}: not the model that is wanted there, or not finished: name another folder, or delete it"
+        )
+    return small

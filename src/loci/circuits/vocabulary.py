@@ -1,0 +1,34 @@
+"""Embedding and unembedding as maps, so that heads can be asked what they do from token to token.
+
+    embed    tokens → stream    column t: W_E[t] / rms, what a head reads (before the gain) if the stream is token t alone
+    unembed  stream → tokens    W_U with the final norm's gain, up to that norm's scale
+
+Positions are left out: what a position embedding adds is not a token's. In the view "none" nothing is divided and nothing is folded.
+"""
+
+import torch
+
+from loci.circuits.algebra import Dense, stream, tokens
+from loci.circuits.heads import View
+from loci.model import Weights
+
+
+@torch.no_grad()
+def embed(model: Weights, view: View = "gain") -> Dense:
+    """Tokens as heads find them. A copy of W_E in float32."""
+    rows = model.W_E[: model.d_vocab].float() * model.embed_scale
+    if view != "none" and model.n_layers and model.layout.attn_norm:
+        centred = rows - rows.mean(-1, keepdim=True) if model.norm("attn_norm", 0).centres else rows
+        rows = (centred if view == "centred" else rows) / centred.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-12)
+    return Dense(rows.T, stream(model.d_model), tokens(len(rows)))
+
+
+@torch.no_grad()
+def unembed(model: Weights, view: View = "gain") -> Dense:
+    """The stream as logits. A copy of W_U in float32."""
+    rows = model.W_U.float()
+    if view == "gain":
+        rows = rows * model.norm("final_norm").gain.float()
+    elif view == "centred":
+        rows = model.folded("W_U").weight.float()
+    return Dense(rows, tokens(len(rows)), stream(model.d_model))

@@ -1,0 +1,308 @@
+"""loci circuits: heads, how they compose, paths, induction, a fact's way through attention and MLPs; small models (see `circuits_train`)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loci.cli import circuits_train
+from loci.cli.common import FACTS, JSON, OUT, SEED, SUBJECT, bar, check_out, fact_from, finish
+from loci.cli.opening import Opening, opens
+from loci.errors import CircuitError
+
+if TYPE_CHECKING:
+    from loci.circuits import View
+
+app = typer.Typer(help="Attention and MLPs as one algebra of paths: heads, composition, paths, induction.", no_args_is_help=True)
+VIEW = Annotated[str, typer.Option(help="how much of the norms stands in the weights: gain, centred or none")]
+OFFSET = Annotated[int | None, typer.Option(help="turn keys as they stand so many positions back (rotary embeddings)")]
+LENGTH = Annotated[int | None, typer.Option(help="random tokens in a block; default 25, or what fits")]
+REPEATS = Annotated[int, typer.Option(help="how often a block is said")]
+SAMPLES = Annotated[int, typer.Option(help="blocks drawn")]
+TOP = Annotated[int, typer.Option("--top", "-n", help="how many to show")]
+AGAINST = Annotated[str | None, typer.Option(help="compare with another answer: the score is their difference")]
+
+
+@app.command("heads")
+@opens()
+def heads(
+    length: LENGTH = None,
+    repeats: REPEATS = 4,
+    samples: SAMPLES = 16,
+    view: VIEW = "gain",
+    scatter: Annotated[bool, typer.Option("--scatter", help="draw heads as points in the plane of QK and OV eigenvalues")] = False,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """What every head does: previous token, duplicate, induction, copying, first token, entropy, deletion; with intervals.
+
+    Examples:
+
+        loci circuits heads
+
+        loci circuits heads -m ./my-model --scatter --out heads.html
+    """
+    from loci.circuits import HeadScatter, head_scores
+
+    check_out(out)
+    opened = opening.open()
+    with bar("scoring heads") as progress:
+        found = head_scores(
+            opened, length=length, repeats=repeats, samples=samples, seed=seed, view=checked(view), progress=progress
+        )
+    if not found.heads:
+        raise CircuitError(f"{found.model!r} has no layers, so no heads")
+    finish(HeadScatter(found) if scatter else found, out, json)
+
+
+@app.command("compose")
+@opens()
+def compose(
+    view: VIEW = "gain",
+    offset: OFFSET = None,
+    mlps: Annotated[bool, typer.Option("--mlps", help="MLPs too, as readers and as writers")] = False,
+    part: Annotated[
+        str | None, typer.Option(help="instead: what feeds one head or neuron and what it feeds, as L1H3 or L1N37")
+    ] = None,
+    top: TOP = 10,
+    *,
+    opening: Opening,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Q-, K- and V-composition of all pairs of heads, beside what random pairs have; or the virtual weights of one part.
+
+    Examples:
+
+        loci circuits compose
+
+        loci circuits compose -m ./my-model --mlps --out graph.html
+
+        loci circuits compose --part L0N37
+    """
+    from loci.circuits import compose as composed
+    from loci.circuits import head_neurons, neuron_links
+    from loci.model.names import HEAD
+
+    check_out(out)
+    opened = opening.open() if offset is not None else opening.open_weights()
+    if part is not None:
+        links = head_neurons if HEAD.fullmatch(part.strip()) else neuron_links
+        finish(links(opened, part, top=top, view=checked(view)), out, json)
+        return
+    with bar("composing") as progress:
+        found = composed(opened, view=checked(view), offset=offset, mlps=mlps, progress=progress)
+    finish(found, out, json)
+
+
+@app.command("paths")
+@opens()
+def paths(
+    prompt: Annotated[str | None, typer.Argument(help="a prompt; not for --importance")] = None,
+    answer: Annotated[str | None, typer.Option("--answer", "-a", help="whose score; default: the model's own answer")] = None,
+    against: AGAINST = None,
+    order: Annotated[
+        int | None, typer.Option(help="heads that a path may pass, beyond which all is one remainder; default: all")
+    ] = None,
+    single: Annotated[int, typer.Option(help="list single paths of at most so many heads")] = 2,
+    memory: Annotated[float, typer.Option(help="GiB that listing them may take")] = 1.0,
+    corrupted: Annotated[str | None, typer.Option(help="another prompt of as many tokens: patch the edges between parts")] = None,
+    sender: Annotated[
+        str | None, typer.Option("--from", help="with --corrupted: one edge alone, from embed, L0H3 or L0MLP")
+    ] = None,
+    receiver: Annotated[str | None, typer.Option("--to", help="… to L1H3.q, .k, .v, L1MLP or logits")] = None,
+    importance: Annotated[
+        bool, typer.Option("--importance", help="the loss over text when paths of more heads are removed")
+    ] = False,
+    text: Annotated[Path | None, typer.Option("--text", help="with --importance: text to run on")] = None,
+    top: TOP = 20,
+    *,
+    opening: Opening,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """An answer's score as a sum over paths through heads; the worth of each order; edges between any two parts.
+
+    Examples:
+
+        loci circuits paths "Michael Jordan plays the sport of" --against baseball
+
+        loci circuits paths "Osaka is a city in the country of" --corrupted "Lyon is a city in the country of" --out edges.html
+
+        loci circuits paths --importance
+    """
+    from loci.circuits import PromptPair, edges, order_losses
+    from loci.circuits import paths as split
+    from loci.model import answer_of
+
+    check_out(out)
+    opened = opening.open()
+    if importance:
+        from loci.survey import read_texts
+
+        with bar("removing orders") as progress:
+            finish(order_losses(opened, list(read_texts(text)) if text else None, progress=progress), out, json)
+        return
+    if prompt is None or not prompt.strip():
+        raise CircuitError("say a prompt, or --importance")
+    said = answer or answer_of(opened, prompt)
+    if corrupted is None:
+        if sender or receiver:
+            raise CircuitError("--from and --to need --corrupted: what would the sender say otherwise?")
+        finish(split(opened, prompt, said, against=against, highest=order, single=single, top=top, memory=memory), out, json)
+    elif sender is None and receiver is None:
+        finish(edges(opened, prompt, corrupted, said, against=against, top=top), out, json)
+    elif sender is None or receiver is None:
+        raise CircuitError("an edge has two ends: say --from and --to")
+    else:
+        finish(PromptPair(opened, prompt, corrupted, said, against).edge(sender, receiver), out, json)
+
+
+@app.command("tokens")
+@opens()
+def tokens(
+    head: Annotated[str, typer.Argument(help="as L0H3")],
+    source: Annotated[
+        list[str] | None, typer.Option("--source", "-s", help="show this source token, as ' keep' or #123; may be said again")
+    ] = None,
+    view: VIEW = "gain",
+    offset: OFFSET = None,
+    top: TOP = 10,
+    *,
+    opening: Opening,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """A head from token to token: skip-trigrams [source … destination → out], and whether it copies.
+
+    Examples:
+
+        loci circuits tokens L0H5
+
+        loci circuits tokens L0H5 --source " keep" --out trigrams.html
+    """
+    from loci.circuits import token_circuit
+
+    check_out(out)
+    opened = opening.open() if offset is not None else opening.open_weights()
+    with bar("reading tokens") as progress:
+        found = token_circuit(opened, head, sources=source or (), top=top, view=checked(view), offset=offset, progress=progress)
+    finish(found, out, json)
+
+
+@app.command("induction")
+@opens()
+def induction(
+    text: Annotated[str | None, typer.Option("--text", "-t", help="repeat this instead of random tokens")] = None,
+    length: LENGTH = None,
+    repeats: REPEATS = 4,
+    samples: SAMPLES = 16,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """What repetition is worth to the model, which heads find what came before, and which heads make their keys.
+
+    Examples:
+
+        loci circuits induction
+
+        loci circuits induction -m ./two-layers --out induction.html
+    """
+    from loci.circuits import induction as look
+
+    check_out(out)
+    opened = opening.open()
+    with bar("repeating") as progress:
+        finish(look(opened, text, length=length, repeats=repeats, samples=samples, seed=seed, progress=progress), out, json)
+
+
+@app.command("attention")
+@opens()
+def attention(
+    text: Annotated[str, typer.Argument(help="any text")],
+    head: Annotated[list[str] | None, typer.Option("--head", help="as L0H3; may be said again; default: all")] = None,
+    *,
+    opening: Opening,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Attention patterns on a text, plain and value-weighted. As .html: a page with the text itself, to hover over.
+
+    Examples:
+
+        loci circuits attention "Michael Jordan plays the sport of" --out attention.html
+    """
+    from loci.circuits import patterns
+
+    check_out(out)
+    found = patterns(opening.open(), text, head or ())
+    if out is not None and out.suffix == ".html":
+        from loci.report import save_attention
+
+        save_attention(found, out)
+        out = None
+    finish(found, out, json)
+
+
+@app.command("fact")
+@opens()
+def fact(
+    prompt: Annotated[
+        str | None, typer.Argument(help="a prompt about a known subject, or about --subject; none for --facts or --known")
+    ] = None,
+    subject: SUBJECT = None,
+    against: AGAINST = None,
+    facts: FACTS = None,
+    known: Annotated[int | None, typer.Option(help="instead: average over so many of the embedded facts, drawn by --seed")] = None,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Which heads carry a subject to its answer, and what the values of early neurons add through them. As .html: one page.
+
+    Examples:
+
+        loci circuits fact "Michael Jordan plays the sport of" --out jordan.html
+
+        loci circuits fact --known 50
+    """
+    from loci.circuits import extraction, fact_circuit
+    from loci.facts import known_facts, load_facts
+
+    check_out(out)
+    opened = opening.open()
+    if prompt is None:
+        if facts is None and known is None:
+            raise CircuitError("say a prompt, a --facts file, or --known and how many")
+        asked = load_facts(facts) if facts else known_facts().sample(known or 50, seed=seed)
+        with bar("following facts") as progress:
+            finish(extraction(opened, asked, progress=progress), out, json)
+        return
+    one = fact_from(opened, prompt, subject)
+    found = fact_circuit(opened, one, against=against)
+    if out is not None and out.suffix == ".html":
+        from loci.report import save_circuit
+
+        with bar("reading its neurons") as progress:
+            save_circuit(opened, found, out, progress=progress)
+        out = None
+    finish(found, out, json)
+
+
+app.command("train")(circuits_train.train)
+app.command("small")(circuits_train.small)
+
+
+def checked(view: str) -> "View":
+    """A view by its name."""
+    from loci.circuits import check_view
+
+    return check_view(view)

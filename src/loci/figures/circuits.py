@@ -1,0 +1,127 @@
+"""Heads: their scores as grids, layer by head; as points in the plane of two scores; from token to token."""
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from loci.circuits import HeadScatter, HeadScores, TokenCircuit
+from loci.figures.theme import BLUE, DIVERGING, GREY, INK, MUTED, styled
+
+RISING = [[0.0, "#ffffff"], [0.5, "#8fb0e2"], [1.0, "#1d4791"]]
+PANELS = {
+    "previous_token": "looks one back",
+    "duplicate": "looks at the same token",
+    "induction": "looks behind the same token",
+    "first": "looks at the first token",
+    "copying": "raises what it reads",
+    "copying_positivity": "Σλ/Σ|λ| of W_U W_OV W_E",
+    "entropy": "entropy of the pattern, nats",
+    "deletion": "takes away what stands here",
+}
+SIGNED = ("copying", "copying_positivity")
+NAMED = 8
+
+
+def heads_figure(found: HeadScores) -> go.Figure:
+    """One panel a score: rows are layers, columns heads; intervals on hover."""
+    shown = [name for name in PANELS if name in found.scores]
+    rows = -(-len(shown) // 4)
+    figure = make_subplots(
+        rows=rows, cols=4, subplot_titles=[PANELS[name] for name in shown], horizontal_spacing=0.05, vertical_spacing=0.16
+    )
+    for i, name in enumerate(shown):
+        figure.add_trace(_grid(found, name), row=i // 4 + 1, col=i % 4 + 1)
+    figure.update_yaxes(autorange="reversed", dtick=max(1, len(found.grid(shown[0])) // 6))
+    figure.update_xaxes(dtick=max(1, len(found.grid(shown[0])[0]) // 6))
+    figure.update_xaxes(title="head", row=rows)
+    figure.update_yaxes(title="layer", col=1)
+    figure.update_annotations(font_size=12)
+    best = found.top("induction", 1)[0]
+    note = (
+        f"{found.samples} × {found.length} random tokens, {found.repeats} times; the best at induction is {best.name}, "
+        f"{best.measured['induction']}"
+    )
+    return styled(figure, f"What the heads of {found.model} do", note, height=170 + 240 * rows).update_layout(margin={"t": 110})
+
+
+def _grid(found: HeadScores, name: str) -> go.Heatmap:
+    """One score of all heads, from white at 0 or at chance, darkest at the most extreme head."""
+    grid = found.grid(name)
+    flat = [value for row in grid for value in row]
+    limit = max((abs(value) for value in flat), default=1.0) or 1.0
+    signed = name in SIGNED
+    texts = [[f"L{layer}H{h}: {value:.3f}" for h, value in enumerate(row)] for layer, row in enumerate(grid)]
+    for row in found.heads:
+        if name in row.measured:
+            estimate = row.measured[name]
+            texts[row.layer][row.head] += f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return go.Heatmap(
+        z=grid,
+        text=texts,
+        hovertemplate=f"{PANELS[name]}<br>%{{text}}<extra></extra>",
+        colorscale=DIVERGING if signed else RISING,
+        zmin=-1 if signed else 0,
+        zmax=1 if signed else max(limit, 0.2),
+        showscale=False,
+        xgap=1,
+        ygap=1,
+    )
+
+
+def scatter_figure(found: HeadScatter) -> go.Figure:
+    """A point a head; the strongest by colour have their names."""
+    rows = found.scores.heads
+    named = {row.name for row in found.scores.top(found.colour, NAMED)}
+    figure = go.Figure(
+        go.Scatter(
+            x=[row.value(found.x) for row in rows],
+            y=[row.value(found.y) for row in rows],
+            mode="markers+text",
+            text=[row.name if row.name in named else "" for row in rows],
+            textposition="top center",
+            textfont={"size": 11, "color": INK},
+            customdata=[[row.name, row.value(found.colour)] for row in rows],
+            hovertemplate=f"%{{customdata[0]}}<br>{found.x} %{{x:.2f}}, {found.y} %{{y:.2f}}<br>{found.colour} %{{customdata[1]:.3f}}<extra></extra>",
+            marker={
+                "size": 12,
+                "color": [row.value(found.colour) for row in rows],
+                "colorscale": RISING,
+                "cmin": 0,
+                "line": {"color": MUTED, "width": 1},
+                "colorbar": {"title": {"text": found.colour.replace("_", " "), "side": "right"}, "thickness": 12},
+            },
+        )
+    )
+    for draw in (figure.add_hline, figure.add_vline):
+        draw(0, line={"color": GREY, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title=found.x.replace("_", " "))
+    figure.update_yaxes(title=found.y.replace("_", " "))
+    note = (
+        "positivity is Σλ/Σ|λ| of the full circuits; positive eigenvalues do not prove copying"
+        if "positivity" in found.x + found.y
+        else ""
+    )
+    return styled(figure, f"The heads of {found.scores.model}", note, height=560)
+
+
+def tokens_figure(found: TokenCircuit) -> go.Figure:
+    """The strongest skip-trigrams of a head as bars."""
+    rows = found.trigrams[::-1]
+    labels = [f"{_visible(t.source)} … {_visible(t.destination)} → {_visible(t.out)}" for t in rows]
+    figure = go.Figure(
+        go.Bar(
+            x=[t.strength for t in rows],
+            y=list(range(len(rows))),
+            orientation="h",
+            marker_color=BLUE,
+            hovertext=labels,
+            hovertemplate="%{hovertext}: %{x:.3g}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels)
+    figure.update_xaxes(title="QK · OV, source … destination → out", gridcolor=GREY)
+    note = f"copies {found.copies.value:.1%} of {found.tokens:,} tokens best of all; Σλ/Σ|λ| of its full OV circuit {found.copying_positivity:+.2f}"
+    return styled(figure, f"{found.head} of {found.model}, from token to token", note, height=150 + 26 * len(rows))
+
+
+def _visible(token: str) -> str:
+    return token.replace(" ", "␣").replace("\n", "⏎") or "∅"

@@ -1,0 +1,120 @@
+"""Composition: which later head builds on which earlier one, as a graph with a threshold; the links of one part."""
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from loci.circuits import Composition, Edge, Links
+from loci.circuits.compose import KINDS, Kind
+from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
+
+INKS: dict[Kind, str] = {"q": BLUE, "k": ORANGE, "v": INK, "mlp": MUTED}
+READ = {"q": "by its queries", "k": "by its keys", "v": "by its values", "mlp": "by an MLP's keys"}
+SHIFT: dict[Kind, float] = {"q": -0.12, "k": 0.0, "v": 0.12, "mlp": 0.0}
+COUNTS = (10, 20, 40, 80, 160)
+SHOWN = 2
+
+
+def composition_figure(found: Composition) -> go.Figure:
+    """Heads by layer, a line for each pair above the threshold; the slider moves it."""
+    edges = found.edges(-1.0)
+    counts = [count for count in COUNTS if count <= len(edges)] or [len(edges)]
+    shown = min(SHOWN, len(counts) - 1)
+    kinds = [kind for kind in KINDS if kind in found.scores]
+    figure = go.Figure(_nodes(found))
+    for step, count in enumerate(counts):
+        for kind in kinds:
+            figure.add_trace(_lines([e for e in edges[:count] if e.kind == kind], kind, step == shown))
+            figure.add_trace(_middles([e for e in edges[:count] if e.kind == kind], kind, found.null, step == shown))
+    traces = 2 * len(kinds)
+    steps = [
+        {
+            "method": "update",
+            "label": f"+{edges[count - 1].score - found.null:.3f}",
+            "args": [{"visible": [True, *(i // traces == step for i in range(traces * len(counts)))]}],
+        }
+        for step, count in enumerate(counts)
+    ]
+    figure.update_layout(
+        sliders=[{"active": shown, "steps": steps, "currentvalue": {"prefix": "at least ", "suffix": " above chance"}, "pad": {"t": 40}, "len": 0.7}],
+        legend={"orientation": "h", "y": 1.06, "x": 0},
+    )  # fmt: skip
+    top = 1 + max(_place(name)[1] for name in found.writers)
+    figure.update_yaxes(title="layer", dtick=1, range=[-0.5, top + 0.5], gridcolor=GREY)
+    figure.update_xaxes(title="head", dtick=1, showgrid=False)
+    offset = "" if found.offset is None else f"; keys {found.offset} back"
+    note = f"score of random pairs {found.null:.4f}; norms' gain: {found.view}{offset}"
+    return styled(figure, f"Who builds on whom in {found.model}", note, height=640)
+
+
+def _place(name: str) -> tuple[float, float]:
+    """Where a part stands: heads side by side, an MLP left of them and half a layer up."""
+    if name.endswith("MLP"):
+        return -1.0, int(name[1:-3]) + 0.5
+    layer, head = name[1:].split("H")
+    return float(head), float(layer)
+
+
+def _nodes(found: Composition) -> go.Scatter:
+    names = list(dict.fromkeys([*found.writers, *(name for row in found.readers.values() for name in row)]))
+    places = [_place(name) for name in names]
+    return go.Scatter(
+        x=[x for x, _ in places],
+        y=[y for _, y in places],
+        mode="markers",
+        marker={"size": 9, "color": "#ffffff", "line": {"color": INK, "width": 1.5}},
+        text=names,
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
+
+
+def _lines(edges: list[Edge], kind: Kind, visible: bool) -> go.Scatter:
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for edge in edges:
+        (x0, y0), (x1, y1) = _place(edge.writer), _place(edge.reader)
+        xs += [x0, x1 + SHIFT[kind], None]
+        ys += [y0, y1, None]
+    return go.Scatter(
+        x=xs, y=ys, mode="lines", line={"color": INKS[kind], "width": 1.5}, opacity=0.7, name=READ[kind], hoverinfo="skip", visible=visible
+    )  # fmt: skip
+
+
+def _middles(edges: list[Edge], kind: Kind, null: float, visible: bool) -> go.Scatter:
+    """Where a line says its score."""
+    ends = [(_place(edge.writer), _place(edge.reader)) for edge in edges]
+    return go.Scatter(
+        x=[0.5 * (a[0] + b[0] + SHIFT[kind]) for a, b in ends],
+        y=[0.5 * (a[1] + b[1]) for a, b in ends],
+        mode="markers",
+        marker={"size": 5, "color": INKS[kind]},
+        text=[f"{e.writer} → {e.reader} {READ[kind]}: {e.score:.4f}, {e.score / null:.2f} times chance" for e in edges],
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+        visible=visible,
+    )
+
+
+def links_figure(found: Links) -> go.Figure:
+    """What feeds a part and what it feeds, as bars; chance as dotted lines."""
+    sides = [(f"{kind} before it", links) for kind, links in found.before.items()]
+    sides += [(f"after it, {kind}", links) for kind, links in found.after.items()]
+    sides = [(title, links) for title, links in sides if links]
+    figure = make_subplots(rows=-(-len(sides) // 3), cols=3, subplot_titles=[title for title, _ in sides], vertical_spacing=0.12)
+    for i, (_, links) in enumerate(sides):
+        row, col = i // 3 + 1, i % 3 + 1
+        bars = go.Bar(
+            x=[link.score for link in links][::-1],
+            y=[link.part for link in links][::-1],
+            orientation="h",
+            marker_color=[BLUE if link.score > 0 else ORANGE for link in links][::-1],
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )
+        figure.add_trace(bars, row=row, col=col)
+        for sign in (1, -1) if min(link.score for link in links) < 0 else (1,):
+            figure.add_vline(sign * found.null, line={"color": MUTED, "dash": "dot", "width": 1}, row=row, col=col)
+    figure.update_annotations(font_size=12)
+    note = f"scores of virtual weights, chance {found.null:.3f} (dotted); between neurons the signed cosine"
+    return styled(figure, f"{found.part} of {found.model}: what feeds it, what it feeds", note, height=140 + 280 * -(-len(sides) // 3)).update_layout(
+        showlegend=False, margin={"t": 110}
+    )  # fmt: skip

@@ -1,0 +1,251 @@
+"""Small models: bigrams, skip-trigrams and their bug, the corner of induction, and what changes over training."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from loci.circuits.small import Bases, Bigrams, Bug, Corners, History, Sizes, Skips, Small
+from loci.circuits.small.clauses import NOUNS, VERBS
+from loci.circuits.small.measures import Checkpoint
+from loci.circuits.small.series import privilege
+from loci.circuits.small.skips import SkipHead
+from loci.figures.theme import BLUE, DIVERGING, GREY, INK, MUTED, ORANGE, intervals, styled
+from loci.stats import Estimate
+
+INKS = (ORANGE, BLUE, INK, MUTED)
+MAPS = 6
+"""Heads whose maps are drawn, at most."""
+DASHES = ("solid", "dot", "dash", "dashdot")
+
+
+def bigrams_figure(found: Bigrams) -> go.Figure:
+    """Two tables side by side; the root of P, so that small ones show."""
+    titles = ("of the text, exact", "of the model")
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.03)
+    words = list(found.words)
+    for col, table in enumerate((found.text, found.table), start=1):
+        heat = go.Heatmap(
+            x=words,
+            y=words,
+            z=table.sqrt().tolist(),
+            customdata=table.tolist(),
+            zmin=0,
+            zmax=1,
+            colorscale=[[0, "#ffffff"], [1, BLUE]],
+            showscale=False,
+            hovertemplate="%{y} → %{x}: %{customdata:.3f}<extra></extra>",
+        )
+        figure.add_trace(heat, row=1, col=col)
+    figure.update_yaxes(autorange="reversed", tickfont={"size": 8}, dtick=1)
+    figure.update_xaxes(tickfont={"size": 8}, dtick=1, tickangle=90)
+    figure.update_yaxes(title="word", col=1)
+    figure.update_annotations(font_size=13)
+    layers = "no layers" if not found.layers else f"{found.layers} layers, asked for one word"
+    note = f"shade: √P(next | word); loss {found.loss:.4f} nats on the text's pairs, of which {found.entropy:.4f} no table can do without"
+    return styled(figure, f"Bigrams: a model of {layers}", note, height=620).update_layout(margin={"t": 100})
+
+
+def bug_figure(found: Bug) -> go.Figure:
+    """Above, what each head moves from verbs to nouns; below, what the models then say."""
+    heads = [(model, head) for model in found.models for head in model.heads][:MAPS]
+    titles = [f"{_heads(model)}: head {head.head}<br>{_looks(head)}" for model, head in heads]
+    figure = make_subplots(
+        rows=2,
+        cols=len(heads),
+        specs=[[{}] * len(heads), [{"colspan": len(heads)}, *([None] * (len(heads) - 1))]],
+        subplot_titles=[*titles, "P of the noun, where a frame's noun comes"],
+        horizontal_spacing=0.02,
+        vertical_spacing=0.24,
+        row_heights=[0.5, 0.5],
+    )
+    limit = max(float(head.moves.abs().max()) for _, head in heads)
+    for col, (_, head) in enumerate(heads, start=1):
+        heat = go.Heatmap(x=list(NOUNS), y=list(VERBS), z=head.moves.tolist(), zmin=-limit, zmax=limit, colorscale=DIVERGING)
+        heat.update(colorbar={"title": "logit", "thickness": 10, "len": 0.45, "y": 0.8}, showscale=col == 1)
+        figure.add_trace(heat.update(hovertemplate="%{y} … → %{x}: %{z:+.2f}<extra></extra>"), row=1, col=col)
+        figure.update_yaxes(autorange="reversed", showticklabels=col == 1, dtick=1, tickfont={"size": 9}, row=1, col=col)
+        figure.update_xaxes(dtick=1, tickangle=90, tickfont={"size": 9}, row=1, col=col)
+    for kind, ink in (("right", BLUE), ("crossed", ORANGE), ("other", GREY)):
+        figure.add_trace(_bars(found, kind, ink), row=2, col=1)
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], gridcolor=GREY, row=2, col=1)
+    figure.update_annotations(font_size=11)
+    figure.update_layout(legend={"orientation": "h", "y": -0.08})
+    note = "right: keep … in → mind; crossed: keep … in → bay, which is what follows keep … at; other: mean of the ten other nouns; 95 % intervals"
+    layers = found.models[0].layers
+    title = f"Skip-trigrams and their bug, {layers} layer{'s' * (layers > 1)}"
+    return styled(figure, title, note, height=640).update_layout(margin={"t": 120}, width=1100)
+
+
+def skips_figure(found: Skips) -> go.Figure:
+    """Those of one model."""
+    return bug_figure(Bug((found,)))
+
+
+def _heads(model: Skips) -> str:
+    return f"{len(model.heads)} head{'s' * (len(model.heads) != 1)}"
+
+
+def _looks(head: SkipHead) -> str:
+    looks = ", ".join(f"{share:.2f} from {preposition}" for preposition, share in head.looks.items())
+    return f"looks {looks}<br>copies {head.copying.value:+.2f}"
+
+
+def _bars(found: Bug, kind: str, ink: str) -> go.Bar:
+    places = [(model, preposition) for model in found.models for preposition in model.chances]
+    row = [model.chances[preposition][kind] for model, preposition in places]
+    names = [f"{_heads(model)}: verb … {preposition}" for model, preposition in places]
+    bars = go.Bar(x=names, y=[e.value for e in row], name=kind, marker_color=ink, error_y=intervals(row))
+    return bars.update(hovertemplate=f"{kind}, %{{x}}: %{{y:.1%}}<extra></extra>")
+
+
+def corners_figure(found: Corners) -> go.Figure:
+    """The corner, K-composition with each head of the first layer, and prefix matching without it."""
+    titles = ("Σλ/Σ|λ|: score against effect", "K-composition, times random", "prefix matching without the head")
+    figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.09)
+    figure.add_trace(
+        go.Scatter(
+            x=[head.qk for head in found.heads],
+            y=[head.ov for head in found.heads],
+            mode="markers+text",
+            text=[head.name for head in found.heads],
+            textposition="bottom center",
+            marker={
+                "size": 14,
+                "color": [head.induction.value for head in found.heads],
+                "cmin": 0,
+                "cmax": 1,
+                "colorscale": [[0, GREY], [1, ORANGE]],
+                "colorbar": {"title": "prefix<br>matching", "thickness": 10, "x": 1.02},
+            },
+            showlegend=False,
+            hovertemplate="%{text}: score %{x:.2f}, effect %{y:.2f}<extra></extra>",
+        ),
+        row=1,
+        col=1,
+    )
+    lower = list(found.previous)
+    for ink, dash, head in zip(INKS, DASHES, sorted(found.heads, key=lambda h: -h.induction.value)[:4], strict=False):
+        line = {"color": ink, "dash": dash, "width": 2}
+        composed = [head.composition[name] for name in lower]
+        figure.add_trace(go.Scatter(x=lower, y=composed, mode="lines+markers", name=head.name, line=line), row=1, col=2)
+        row = [head.silenced[name] for name in lower]
+        silenced = go.Scatter(x=lower, y=[e.value for e in row], error_y=intervals(row), mode="lines+markers", line=line)
+        figure.add_trace(silenced.update(name=head.name, showlegend=False), row=1, col=3)
+    figure.add_hline(y=1, line={"color": GREY, "dash": "dot"}, row=1, col=2)
+    figure.update_xaxes(range=[-1.1, 1.15], title="score, reading the previous-token head", row=1, col=1)
+    figure.update_yaxes(range=[-1.2, 1.15], title="effect", gridcolor=GREY, row=1, col=1)
+    figure.update_xaxes(title="head of the first layer", col=2).update_xaxes(title="head silenced", col=3)
+    figure.update_yaxes(rangemode="tozero", gridcolor=GREY, col=2).update_yaxes(range=[0, 1.02], gridcolor=GREY, col=3)
+    figure.update_annotations(font_size=13)
+    teller = found.previous[found.carrier]
+    note = f"previous-token head: {found.carrier}, which looks one back with {teller.value:.2f}; lines: heads of the second layer; 95 % intervals"
+    styled(figure, "Induction: a head of the second layer reads a previous-token head", note, height=440)
+    return figure.update_layout(margin={"t": 100, "r": 90}, legend={"orientation": "h", "y": -0.22})
+
+
+def history_figure(found: History) -> go.Figure:
+    """Loss, in-context learning and prefix matching over training, a colour a model."""
+    titles = ("loss, nats", "in-context learning: late − early loss", "prefix matching, best head")
+    figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.07)
+    for ink, dash, small in zip(INKS, DASHES, found.models, strict=False):
+        name, line = _named(small, found.models), {"color": ink, "dash": dash, "width": 2}
+        marks = small.checkpoints
+        rows: tuple[Sequence[Estimate | float], ...] = (
+            [c.loss for c in marks],
+            [c.in_context for c in marks],
+            [c.best_induction for c in marks],
+        )
+        for col, row in enumerate(rows, start=1):
+            figure.add_trace(_over(marks, row, name, line, col == 1), row=1, col=col)
+    figure.update_xaxes(title="steps")
+    figure.update_yaxes(gridcolor=GREY).update_yaxes(range=[0, 1.02], col=3)
+    figure.update_annotations(font_size=13)
+    note = f"text: {', '.join(sorted({small.text for small in found.models}))}; 95 % intervals over held-out windows"
+    styled(figure, "What changes as small models learn", note, height=420)
+    return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.22})
+
+
+def small_figure(found: Small) -> go.Figure:
+    """The history of one."""
+    return history_figure(History((found,)))
+
+
+def _over(
+    marks: Sequence[Checkpoint], row: Sequence[Estimate | float], name: str, line: dict[str, object], legend: bool
+) -> go.Scatter:
+    estimates = [value for value in row if isinstance(value, Estimate)]
+    return go.Scatter(
+        x=[c.step for c in marks],
+        y=[value.value if isinstance(value, Estimate) else value for value in row],
+        error_y={**intervals(estimates), "color": GREY} if estimates else None,
+        mode="lines+markers",
+        marker={"size": 4},
+        name=name,
+        line=line,
+        showlegend=legend,
+        hovertemplate=f"{name}, step %{{x}}: %{{y:.3f}}<extra></extra>",
+    )
+
+
+def _named(small: Small, among: Sequence[Small]) -> str:
+    """What tells a model from those beside it."""
+    recipe = small.recipe
+    parts = [f"{recipe.layers} layer{'s' * (recipe.layers != 1)}"]
+    if len({m.recipe.d_head for m in among}) > 1:
+        parts.append(f"heads of {recipe.d_head}")
+    if recipe.mlp:
+        parts.append(f"MLP of {recipe.mlp}")
+    if len({m.recipe.optimizer for m in among}) > 1:
+        parts.append(recipe.optimizer)
+    return ", ".join(parts)
+
+
+def sizes_figure(found: Sizes) -> go.Figure:
+    """What a model of the same size comes to with smaller heads."""
+    titles = (
+        "in-context learning: late − early loss",
+        "best head: prefix matching, previous token",
+        "nouns of frames: right, crossed",
+    )
+    figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.07)
+    x = [f"{m.recipe.heads} × {m.recipe.d_head}" for m in found.models]
+    context = [m.last.in_context for m in found.models]
+    lines = [
+        (1, "late − early loss", BLUE, [e.value for e in context], intervals(context)),
+        (2, "prefix matching", ORANGE, [m.last.best_induction for m in found.models], None),
+        (2, "previous token", INK, [m.last.best_previous for m in found.models], None),
+    ]
+    for kind, ink in (("right", BLUE), ("crossed", ORANGE)):
+        lines.append(
+            (3, kind, ink, [sum(row[kind].value for row in s.chances.values()) / len(s.chances) for s in found.skips], None)
+        )
+    for col, name, ink, y, bars in lines:
+        line = {"color": ink, "width": 2}
+        figure.add_trace(go.Scatter(x=x, y=y, error_y=bars, name=name, mode="lines+markers", line=line), row=1, col=col)
+    figure.update_xaxes(title="heads × dimensions").update_yaxes(gridcolor=GREY)
+    figure.update_yaxes(range=[0, 1.02], col=2).update_yaxes(range=[0, 1.02], col=3)
+    figure.update_annotations(font_size=13)
+    first = found.models[0].recipe
+    note = f"{first.layers} layers, stream of {first.d_model}, {first.steps} steps each; parameters are the same; 95 % intervals"
+    styled(figure, "The same stream cut into smaller heads", note, height=420)
+    return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.25})
+
+
+def bases_figure(found: Bases) -> go.Figure:
+    """Kurtosis of coordinates over training, and the loss beside it."""
+    figure = make_subplots(rows=1, cols=2, subplot_titles=("excess kurtosis of coordinates", "loss, nats"), horizontal_spacing=0.1)
+    for ink, small in zip(INKS, found.models, strict=False):
+        steps = [c.step for c in small.checkpoints]
+        name = {"adam": "Adam", "sgd": "plain SGD"}[small.recipe.optimizer]
+        for key, dash, label in (("kurtosis", "solid", name), ("rotated", "dot", f"{name}, rotated")):
+            y = [privilege(c)[key] for c in small.checkpoints]
+            line = {"color": ink, "dash": dash, "width": 2}
+            figure.add_trace(go.Scatter(x=steps, y=y, mode="lines", name=label, line=line), row=1, col=1)
+        loss = go.Scatter(x=steps, y=[c.loss.value for c in small.checkpoints], mode="lines", line={"color": ink, "width": 2})
+        figure.add_trace(loss.update(showlegend=False, name=name), row=1, col=2)
+    figure.update_xaxes(title="steps").update_yaxes(gridcolor=GREY)
+    figure.update_annotations(font_size=13)
+    note = "of the last residual stream, mean over coordinates; dotted: the same vectors in a random rotation"
+    styled(figure, "Do coordinates of the stream stand out?", note, height=420)
+    return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.22})
