@@ -51,10 +51,13 @@ def fact_figure(found: FactCircuit) -> go.Figure:
     figure.update_xaxes(gridcolor=GREY, zeroline=True, zerolinecolor=MUTED, row=1, col=2)
     figure.update_yaxes(title="score", gridcolor=GREY, row=2, col=1)
     figure.update_annotations(font_size=12)
-    note = f"P = {found.probability:.2f}; blue adds to the answer's score {found.score:.1f}, orange takes from it; patterns and norms held"
+    note = (
+        f"P = {found.probability:.2f}, and {found.together:.0%} of it lost with the first {len(found.shown)} heads blind to the subject; blue adds to the answer's "
+        f"score {found.score:.1f}, orange takes from it"
+    )
     title = f"{found.prompt} → {found.answer}"
     return styled(figure, title, note, height=760).update_layout(
-        barmode="group", legend={"orientation": "h", "y": 0.42, "x": 0.55, "font": {"size": 11}}, margin={"t": 110}
+        barmode="group", legend={"orientation": "h", "y": 0.45, "x": 1, "xanchor": "right", "font": {"size": 11}}, margin={"t": 110}
     )
 
 
