@@ -91,5 +91,8 @@ def test_extraction(demo: Model, world: FactSet) -> None:
     facts = world.of("athlete_sport").sample(4, seed=1)
     found = extraction(demo, facts)
     assert found.n == 4 and len(found.heads) == 48 and found.heads[0].lost.n == 4
-    assert found.heads[0].lost.value >= found.heads[1].lost.value
+    assert found.heads[0].direct.value >= found.heads[1].direct.value
+    assert found.together.n == 4 and found.together.value == pytest.approx(
+        sum(fact_circuit(demo, f, neurons=0).together for f in facts) / 4
+    )
     assert found.to_dict()["schema"] == "loci.extraction/1"

@@ -182,3 +182,4 @@ def show_extraction(found: Extractions) -> None:
     for head in found.heads[:EDGES]:
         table.add_row(head.head, str(head.lost), str(head.direct), str(head.attention))
     console.print(table)
+    console.print(f"each fact's own four strongest heads cut at once: P lost {found.together}")
