@@ -3,7 +3,7 @@ import torch
 
 from loci.auditing import audit, audit_singles, counterfactuals, recall
 from loci.auditing.asking import ask
-from loci.auditing.drift import Drift
+from loci.survey.drift import Drift
 from loci.editing import TargetSettings, default_layer, edit, key_moments
 from loci.errors import FactError, PatchError
 from loci.facts import Fact, FactSet, controls

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from loci.auditing.asking import Asked, Case, Lead, answer, ask
-from loci.auditing.drift import Drift, Drifted
+from loci.survey.drift import Drift, Drifted
 from loci.auditing.fluency import fluency, generations, openings
 from loci.facts import Fact, FactSet
 from loci.facts import controls as control_sentences

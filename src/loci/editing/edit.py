@@ -77,6 +77,8 @@ def edit(
         raise EditError("rome edits one fact at a time: use emmet, memit or joint for several")
     together = method in ("joint", "finetune")
     layers = check_layers(model, layers if layers is not None else range(model.n_layers) if together else [default_layer(model)])
+    if after is not None:
+        after.check_factors_only("edited further")
     with _applied(model, after):
         check_edits(model, facts)
         found = moments or key_moments(model, layers, texts=texts)

@@ -121,12 +121,14 @@ def _percent(estimate: Estimate) -> str:
 @show.register
 def show_installed(made: Installed) -> None:
     console.print(
-        f"[bold]{len(made.facts)} new facts[/] in {made.neurons} neurons added to layer {made.layer} of {escape(made.model.name)}\n"
+        f"[bold]{len(made.facts)} new facts[/] in {made.neurons} neurons added to layer {made.layer} of {escape(made.patch.base_name)}\n"
     )
     table = Table("", "value", "95 %", "n", box=None, header_style="dim")
+    estimate_row(table, "new facts answered before", made.before)
     estimate_row(table, "new facts answered", made.recall)
     estimate_row(table, "on held-out phrasings", made.held_out)
     estimate_row(table, "other facts kept", made.kept)
     console.print(table)
+    console.print(f"\ndrift on {made.drift.n} control sentences: KL {made.drift.value:.1e} nats a token")
     if made.crowded:
         console.print(f"\n[dim]{made.crowded} subjects are not kept apart from text or from each other at this layer[/]")
