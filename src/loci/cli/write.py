@@ -203,6 +203,36 @@ def install(
     finish(result, out, json)
 
 
+@app.command("fullness")
+@opens()
+def fullness(
+    layer: Annotated[int, typer.Option("--layer", "-l", help="whose inputs are the keys")] = 1,
+    neurons: Annotated[int, typer.Option("--neurons", "-n", help="how many of the MLP's neurons hold the facts")] = 16,
+    facts: Annotated[list[int] | None, typer.Option(help="how many facts to write; may be said again, for a curve")] = None,
+    method: Annotated[str, typer.Option(help="how they are stored")] = "compiled-relu",
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """How full is an MLP? Facts of the embedded model's kind, written into a few neurons until the first are lost; facts per neuron.
+
+    Examples:
+
+        loci write fullness
+
+        loci write fullness --neurons 8 --facts 500 --facts 1000 --facts 2000 --out fullness.html
+    """
+    from loci.writing import fullness as measure
+
+    check_out(out)
+    opened = opening.open()
+    with bar("writing") as progress:
+        result = measure(opened, layer, neurons, method=method, counts=facts, seed=seed, progress=progress)
+    finish(result, out, json)
+
+
 def _case(dim: int, facts: int, geometry: str, model: str | None, layer: int, seed: int) -> "Table":
     from loci.writing import case, subject_case
 

@@ -4,7 +4,7 @@
     value_j  m_j − u: the state behind the layer of known subjects with answer j, less that of all subjects of the relation; of unit length
     store    `neurons` neurons of that MLP's width (d_model in, d_model out), compiled; a fact is kept where its answer is ahead of all others
 
-Facts per neuron, at the last number of which none is lost, hardly depends on how many neurons there are, as bits per parameter do not; beside it
+Facts per neuron, at the last number of which no more than 1 % are lost, hardly depends on how many neurons there are, as bits per parameter do not; beside it
 stands what the trained model itself has: the facts that it answers, by all its neurons. It is a lower bound of the room, as the compiler's descent
 may fail where facts would fit, and of a store of facts alone: a trained MLP does more than hold facts, and holds one for many contexts.
 """
@@ -29,10 +29,12 @@ from loci.writing.store import METHODS, check_neurons, stored_bits
 from loci.writing.table import Table
 from loci.writing.values import states_of
 
-NEURONS = 4
-GROWTH = 1.25
-FIRST = 64
+NEURONS = 16
+GROWTH = 2
+FIRST = 250
 MOST = 4096
+LOST = 0.01
+"""So many lost are the first: single keys may be too near to others for any number of neurons."""
 OVER = 0.95
 """The curve ends where recall falls below this."""
 SAMPLE = 600
@@ -64,10 +66,10 @@ class Fullness:
 
     @property
     def fits(self) -> Rung | None:
-        """The last rung before the first facts are lost; None where that is so from the first."""
+        """The last rung before the first facts, 1 %, are lost; None where that is so from the first."""
         fitting = None
         for rung in self.rungs:
-            if rung.recall.value < 1:
+            if rung.recall.value < 1 - LOST:
                 break
             fitting = rung
         return fitting
@@ -78,7 +80,7 @@ class Fullness:
         trained = f"the trained model answers {self.known_per_neuron:.2f} for each of its neurons"
         if self.fits is None:
             return f"{self.rungs[0].facts:,} facts are more than {self.neurons} neurons hold; {trained}."
-        more = "the most that were tried" if self.fits is self.rungs[-1] else "with more, the first are lost"
+        more = "the most that were tried" if self.fits is self.rungs[-1] else "with more, over 1 % are lost"
         return f"{self.neurons} neurons hold {self.fits.facts:,} facts, {self.fits.per_neuron:.0f} each: {more}; {trained}."
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def fullness(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Fullness:
-    """Write growing numbers of facts into so many neurons, by default a quarter more each time, until a twentieth is lost.
+    """Write growing numbers of facts into so many neurons, by default twice as many each time, until a twentieth is lost.
 
     Cost: a compiler's run for each number. Raises `WriteError` for a layer, a method or numbers that there are not.
     """
