@@ -95,7 +95,10 @@ def test_slopes_by_finite_differences(demo: Model, small: FactSet) -> None:
 
 
 def test_the_least_step_gives_what_is_lacking() -> None:
-    J, lack = torch.randn(3, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64), torch.tensor([1.0, 0, 2]).double()
+    J, lack = (
+        torch.randn(3, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64),
+        torch.tensor([1.0, 0, 2]).double(),
+    )
     step = _step(J, lack, 100.0)
     assert torch.allclose(J @ step, lack, atol=0.1)
     assert torch.allclose(J.T @ torch.linalg.pinv(J.T) @ step, step)

@@ -86,7 +86,9 @@ class Patch:
     def check_factors_only(self, done: str) -> None:
         """Raise `PatchError` where the patch adds neurons, which what is to be done with it knows nothing of."""
         if self.neurons:
-            raise PatchError(f"patch {self.id} adds neurons, and only changes of weights that are there can be {done}: apply it instead")
+            raise PatchError(
+                f"patch {self.id} adds neurons, and only changes of weights that are there can be {done}: apply it instead"
+            )
 
     @contextmanager
     def applied(self, model: Model) -> Iterator[Model]:

@@ -1,9 +1,9 @@
 """Neurons that see a new subject, and nothing else: two ReLU neurons a fact.
 
-    key_i     what enters the MLP of a layer at the last token of subject i, the mean over its phrasings
-    row_i     C⁻¹ key_i / (key_iᵀ C⁻¹ key_i),  C the second moment of that point over text: 1 at the key, as small as can be elsewhere
-    fire_i    clamp((row_i · x − low_i) / (high_i − low_i), 0, 1), the difference of two ReLUs
-              low_i the largest row_i · x over text and other subjects, high_i the smallest over the subject's own phrasings
+key_i     what enters the MLP of a layer at the last token of subject i, the mean over its phrasings
+row_i     C⁻¹ key_i / (key_iᵀ C⁻¹ key_i),  C the second moment of that point over text: 1 at the key, as small as can be elsewhere
+fire_i    clamp((row_i · x − low_i) / (high_i − low_i), 0, 1), the difference of two ReLUs
+          low_i the largest row_i · x over text and other subjects, high_i the smallest over the subject's own phrasings
 """
 
 from collections.abc import Sequence

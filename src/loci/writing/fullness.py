@@ -143,16 +143,14 @@ def invented_table(model: Model, layer: int, count: int, known: FactSet, seed: i
     answers = sorted({(fact.relation, fact.answer) for fact in facts}, key=str)
     labels = torch.tensor([answers.index((fact.relation, fact.answer)) for fact in facts])
     keys = subject_keys(model, facts, layer).cpu()
-    distinct, row = keys.unique(dim=0, return_inverse=True)
-    if len(distinct) < len(keys):
-        raise FactError(f"{len(keys) - len(distinct)} invented subjects look like others at layer {layer}: ask for a later one")
+    twice = len(keys) - len(keys.unique(dim=0))
+    if twice:
+        raise FactError(f"{twice} invented subjects look like others at layer {layer}: ask for a later one")
     scale = keys.pow(2).sum(1).mean().sqrt()
     return Table(keys / scale, _values(model, layer, answers, known), labels)
 
 
-def _values(
-    model: Model, layer: int, answers: Sequence[tuple[str | None, str]], known: FactSet
-) -> Float[Tensor, "value d_model"]:
+def _values(model: Model, layer: int, answers: Sequence[tuple[str | None, str]], known: FactSet) -> Float[Tensor, "value d_model"]:
     states: dict[str | None, tuple[Sequence[Fact], Tensor]] = {}
     rows = []
     for relation, answer in answers:

@@ -79,9 +79,7 @@ def install(
         recall, held_out, kept = (score_answers(model, pairs) if pairs else [] for pairs in (asked, other, knew))
         moved = drift.now().kl
     progress(1, 3)
-    return Installed(
-        patch, layer, tuple(facts), _said(before), _said(recall), _said(held_out), _said(kept), mean(moved), crowded
-    )
+    return Installed(patch, layer, tuple(facts), _said(before), _said(recall), _said(held_out), _said(kept), mean(moved), crowded)
 
 
 @torch.no_grad()
@@ -130,7 +128,9 @@ def check_installable(model: Model, facts: Sequence[Fact], layer: int, known: Fa
     if not 0 <= layer < model.n_layers:
         raise WriteError(f"layers are 0 … {model.n_layers - 1}, not {layer}")
     if not takes_neurons(model):
-        raise WriteError(f"neurons are added to plain MLPs with a ReLU, and {model.name!r} has others: see loci write store, or loci edit")
+        raise WriteError(
+            f"neurons are added to plain MLPs with a ReLU, and {model.name!r} has others: see loci write store, or loci edit"
+        )
     twice = [name for name, times in Counter(fact.subject for fact in facts).items() if times > 1]
     old = sorted({fact.subject for fact in facts} & set(known.subjects))
     if twice or old:

@@ -8,7 +8,7 @@ from loci.auditing import GroundTruth
 from loci.cli.common import console
 from loci.cli.show.base import estimate_row, show
 from loci.stats import Estimate
-from loci.writing import Capacity, Curve, FullSize, Fullness, Gate, Installed, Planted, Stores
+from loci.writing import Capacity, Curve, Fullness, FullSize, Gate, Installed, Planted, Stores
 
 
 @show.register
