@@ -48,7 +48,7 @@ from loci.superposition import (
     weight_angles,
 )
 from loci.survey import sample_text
-from loci.writing import Curve, capacity, case, gate, planted
+from loci.writing import Curve, capacity, case, fullness, gate, planted
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 KINDS = ("state", "state-without-mlp", "state-without-attn")
@@ -72,6 +72,7 @@ def main() -> None:
         "gate": gate,
         "capacity": lambda: Curve(tuple(capacity(case(32, facts)) for facts in (128, 256, 512))),
         "ground-truth": lambda: score_locators(planted("superposed")),
+        "fullness": lambda: fullness(model),
         "sweep": lambda: sweep(model, counterfactuals(world, 10, 0)),
         "atlas": lambda: atlas(model),
         "memories": lambda: memories(model, sample_text(model, 50_000)),

@@ -3,12 +3,12 @@ import torch
 
 from loci.auditing import audit, audit_singles, counterfactuals, recall
 from loci.auditing.asking import ask
-from loci.auditing.drift import Drift
 from loci.editing import TargetSettings, default_layer, edit, key_moments
 from loci.errors import FactError, PatchError
 from loci.facts import Fact, FactSet, controls
 from loci.model import Model, complete
 from loci.patches import Factors, Patch
+from loci.survey.drift import Drift
 
 QUICK = TargetSettings(steps=2, contexts=1, essence=1, own=0)
 

@@ -1,12 +1,15 @@
 """The verbs of writing, run as a user runs them."""
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from loci.cli.app import app
 from loci.errors import WriteError
+from loci.facts import FactSet, save_facts
+from loci.writing import new_facts
 
 
 def document(*words: str) -> dict:
@@ -30,6 +33,21 @@ def test_documents(tmp_path) -> None:
     assert (tmp_path / "planted" / "config.json").is_file()
 
 
+def test_facts_are_installed_from_a_file(world: FactSet, tmp_path, monkeypatch) -> None:
+    small = FactSet(world.relations["athlete_sport"])
+    monkeypatch.setattr(sys.modules["loci.writing.install"], "known_facts", lambda: small)
+    save_facts(FactSet(new_facts(small, 3)), tmp_path / "new.jsonl")
+    patch, folder = tmp_path / "new.safetensors", tmp_path / "wide"
+    made = document("install", "--facts", str(tmp_path / "new.jsonl"), "--patch", str(patch), "--save", str(folder))
+    assert made["recall"]["value"] == 1
+    assert made["drift"]["n"] == 100
+    shown = CliRunner().invoke(app, ["patch", "show", str(patch)], catch_exceptions=False)
+    assert "6 neurons" in shown.stdout
+    assert (folder / "config.json").is_file()
+    filled = CliRunner().invoke(app, ["write", "fullness", "-n", "8", "--facts", "8"], catch_exceptions=False)
+    assert "facts a neuron" in filled.stdout
+
+
 @pytest.mark.parametrize("words", [["gate"], ["store", "-n", "8", "--dim", "8", "--facts", "8", "--method", "random-relu"]])
 def test_words(words: list[str]) -> None:
     found = CliRunner().invoke(app, ["write", *words], catch_exceptions=False)
@@ -45,6 +63,8 @@ def test_words(words: list[str]) -> None:
         ["capacity", "--dim", "1"],
         ["store", "-n", "0"],
         ["planted", "--kind", "scattered"],
+        ["install", "--layer", "9", "--count", "2"],
+        ["fullness", "-n", "0"],
     ],
 )
 def test_bad_input(words: list[str]) -> None:

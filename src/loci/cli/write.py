@@ -166,6 +166,7 @@ def install(
     facts: FACTS = None,
     count: Annotated[int, typer.Option(help="without --facts: so many facts about people whom nobody knows")] = 200,
     layer: Annotated[int, typer.Option("--layer", "-l", help="whose MLP gets the neurons")] = 1,
+    patch: Annotated[Path | None, typer.Option(help="write the patch, .safetensors")] = None,
     save: Annotated[Path | None, typer.Option(help="write the wider model to this folder")] = None,
     *,
     opening: Opening,
@@ -180,9 +181,13 @@ def install(
         loci write install --count 50
 
         loci write install --facts new.csv --layer 1 --save wider
+
+        loci write install --patch people.safetensors --seed 7
+
+        loci patch apply people.safetensors -o wider
     """
     from loci.facts import known_facts, load_facts
-    from loci.files import write_aside
+    from loci.patches import apply_to_folder
     from loci.writing import install as make
     from loci.writing import new_facts
 
@@ -192,9 +197,39 @@ def install(
     with bar("installing") as progress:
         result = make(opened, wanted, layer, progress=progress)
     if save is not None:
-        with write_aside(save) as aside:
-            result.model.hf.save_pretrained(aside)  # type: ignore[operator]
-            result.model.tokenizer.save_pretrained(aside)
+        apply_to_folder(result.patch, opened, save)
+    if patch is not None:
+        result.patch.save(patch)
+    finish(result, out, json)
+
+
+@app.command("fullness")
+@opens()
+def fullness(
+    layer: Annotated[int, typer.Option("--layer", "-l", help="whose inputs are the keys")] = 1,
+    neurons: Annotated[int, typer.Option("--neurons", "-n", help="how many of the MLP's neurons hold the facts")] = 16,
+    facts: Annotated[list[int] | None, typer.Option(help="how many facts to write; may be said again, for a curve")] = None,
+    method: Annotated[str, typer.Option(help="how they are stored")] = "compiled-relu",
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """How full is an MLP? Facts of the embedded model's kind, written into a few neurons until the first are lost; facts per neuron.
+
+    Examples:
+
+        loci write fullness
+
+        loci write fullness --neurons 8 --facts 500 --facts 1000 --facts 2000 --out fullness.html
+    """
+    from loci.writing import fullness as measure
+
+    check_out(out)
+    opened = opening.open()
+    with bar("writing") as progress:
+        result = measure(opened, layer, neurons, method=method, counts=facts, seed=seed, progress=progress)
     finish(result, out, json)
 
 

@@ -83,6 +83,8 @@ def edit(
         raise EditError("rome edits one fact at a time: use emmet, memit or joint for several")
     at = check_layers(model, layers if layers is not None else _open_to(model, method, moments))
     earlier = list(FactSet(after.facts).without(facts)) if after else []
+    if after is not None:
+        after.check_factors_only("edited further")
     with _applied(model, after):
         facts = [replace(fact, answer=answer_of(model, fact.text)) if fact.answer == UNSAID else fact for fact in facts]
         check_edits(model, facts, new=after is None)

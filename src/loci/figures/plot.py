@@ -75,7 +75,7 @@ from loci.figures.toys import (
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
 from loci.figures.updates import updates_figure
 from loci.figures.weights import weights_figure
-from loci.figures.writing import capacity_figure, curve_figure, gate_figure, stores_figure, truth_figure
+from loci.figures.writing import capacity_figure, curve_figure, fullness_figure, gate_figure, stores_figure, truth_figure
 from loci.files import write_aside
 from loci.locating import (
     Attribution,
@@ -117,7 +117,7 @@ from loci.superposition import (
     Video,
     WeightAngles,
 )
-from loci.writing import Capacity, Curve, Gate, Stores
+from loci.writing import Capacity, Curve, Fullness, Gate, Stores
 
 IMAGES = (".png", ".svg")
 
@@ -162,6 +162,7 @@ plot.register(Gate, gate_figure)
 plot.register(Stores, stores_figure)
 plot.register(Capacity, capacity_figure)
 plot.register(Curve, curve_figure)
+plot.register(Fullness, fullness_figure)
 plot.register(GroundTruth, truth_figure)
 plot.register(Bounds, bounds_figure)
 plot.register(BoundsTable, bounds_table_figure)

@@ -5,9 +5,11 @@ from plotly.subplots import make_subplots
 
 from loci.auditing import GroundTruth
 from loci.figures.theme import BLUE, GREY, MUTED, ORANGE, intervals, styled
-from loci.writing import Capacity, Curve, Gate, Stores
+from loci.writing import Capacity, Curve, Fullness, Gate, Stores
 
-INKS = (BLUE, ORANGE, "#3f8f5f", "#8a5fb3", "#b3952f", GREY, MUTED)
+FAMILIES = {"-relu": BLUE, "-gated": ORANGE, "-gelu": "#8a5fb3"}
+"""The compiler's kinds of MLP, which gradient descent has too."""
+CLOSED = ("#3f8f5f", "#b3952f", MUTED, GREY)
 BASELINE = "dot"
 
 
@@ -91,7 +93,8 @@ def curve_figure(curve: Curve) -> go.Figure:
     dims = sorted({case.dim for case in curve.cases})
     for dim in dims:
         cases = [case for case in curve.cases if case.dim == dim]
-        for index, method in enumerate(row.method for row in cases[0].rows):
+        methods = [row.method for row in cases[0].rows]
+        for method in methods:
             points = [(case.facts, case.of(method)) for case in cases]
             kept = [(facts, row) for facts, row in points if row.recall == 1]
             figure.add_scatter(
@@ -99,7 +102,7 @@ def curve_figure(curve: Curve) -> go.Figure:
                 y=[row.bits_per_parameter for _, row in kept],
                 name=method if len(dims) == 1 else f"{method}, d = {dim}",
                 mode="lines+markers",
-                line={"color": INKS[index % len(INKS)], "dash": BASELINE if method.startswith("adam") else "solid"},
+                line={"color": _line_ink(method, methods), "dash": BASELINE if method.startswith("adam") else "solid"},
                 marker={"symbol": dims.index(dim)},
                 customdata=[row.neurons for _, row in kept],
                 hovertemplate="%{x} facts, %{customdata} neurons: %{y:.3f}<extra></extra>",
@@ -132,6 +135,39 @@ def truth_figure(truth: GroundTruth) -> go.Figure:
         f"{truth.facts} facts whose places are known",
         height=620,
     )
+
+
+def fullness_figure(found: Fullness) -> go.Figure:
+    """Recall over the number of facts in the same neurons, and where the first are lost."""
+    figure = go.Figure(
+        go.Scatter(
+            x=[rung.facts for rung in found.rungs],
+            y=[rung.recall.value for rung in found.rungs],
+            error_y=intervals([rung.recall for rung in found.rungs]),
+            mode="lines+markers",
+            line={"color": BLUE, "width": 2},
+            customdata=[rung.per_neuron for rung in found.rungs],
+            hovertemplate="%{x} facts, %{customdata:.1f} a neuron: %{y:.1%}<extra></extra>",
+        )
+    )
+    if found.fits is not None:
+        label = f"{found.fits.facts:,} facts: {found.fits.per_neuron:.0f} a neuron"
+        figure.add_vline(
+            x=found.fits.facts, line={"color": ORANGE, "dash": "dot"}, annotation_text=label, annotation_position="bottom left"
+        )
+    lowest = min(rung.recall.low for rung in found.rungs)
+    figure.update_xaxes(title=f"facts in {found.neurons} neurons", rangemode="tozero")
+    figure.update_yaxes(title="recall", tickformat=".0%", range=[min(0.85, lowest) - 0.02, 1.01], gridcolor=GREY)
+    note = f"{found.model}, layer {found.layer}, {found.answers} answers; the trained model answers {found.known_per_neuron:.2f} facts for each of its neurons"
+    return styled(figure, "How full is an MLP?", note, height=420)
+
+
+def _line_ink(method: str, methods: list[str]) -> str:
+    """One ink for the compiler and gradient descent on the same kind of MLP; others in turn."""
+    if method.startswith(("compiled", "adam")):
+        return next((ink for end, ink in FAMILIES.items() if method.endswith(end)), MUTED)
+    closed = [name for name in methods if not name.startswith(("compiled", "adam"))]
+    return CLOSED[closed.index(method) % len(CLOSED)]
 
 
 def _ink(method: str) -> str:

@@ -6,6 +6,7 @@ from loci.patches.export import export_delta, export_peft
 from loci.patches.factors import Factors
 from loci.patches.folders import apply_to_folder, revert_to_folder, save_model
 from loci.patches.merge import merge, strongest
+from loci.patches.neurons import Neurons, beside, takes_neurons, widened
 from loci.patches.patch import UNDO, Patch, load_patch, short
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "Change",
     "Difference",
     "Factors",
+    "Neurons",
     "Patch",
     "apply_to_folder",
+    "beside",
     "compress",
     "diff_models",
     "diff_patches",
@@ -27,4 +30,6 @@ __all__ = [
     "save_model",
     "short",
     "strongest",
+    "takes_neurons",
+    "widened",
 ]

@@ -8,6 +8,7 @@ from loci.patches.patch import Patch, lineage
 
 def compress(patch: Patch, rank: int) -> Patch:
     """The patch with every change cut to `rank`. `numbers["error"]`: ‖Δ − Δ'‖ / ‖Δ‖ by weight, of what is written (float32)."""
+    patch.check_factors_only("compressed")
     factors = {name: truncated(f, rank) for name, f in patch.factors.items()}
     numbers: dict[str, Any] = {
         "parents": lineage(patch),

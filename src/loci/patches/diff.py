@@ -66,6 +66,8 @@ class Difference:
 
 def diff_patches(first: Patch, second: Patch) -> Difference:
     """How two patches differ, weight by weight; without dense products."""
+    for patch in (first, second):
+        patch.check_factors_only("compared")
     changes = []
     for name in sorted(first.factors.keys() | second.factors.keys()):
         a, b = (patch.factors.get(name) for patch in (first, second))

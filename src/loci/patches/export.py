@@ -26,6 +26,7 @@ def export_peft(patch: Patch, model: Weights, folder: str | Path) -> None:
 
     Raises `PatchError` unless `model` is the patch's base.
     """
+    patch.check_factors_only("exported")
     patch.check_base(model)
     whole = _by_module(patch, model)
     tensors = {}
@@ -59,6 +60,7 @@ def _config(patch: Patch, whole: dict[Place, Factors]) -> dict[str, Any]:
 
 def export_delta(patch: Patch, model: Weights, path: str | Path) -> None:
     """Write the dense changes, float32, as safetensors: add each to the parameter of its name. Raises `PatchError` as `export_peft`."""
+    patch.check_factors_only("exported")
     patch.check_base(model)
     tensors = {}
     for place, factors in _by_module(patch, model).items():

@@ -1,7 +1,8 @@
 """Patches on disk: an edited checkpoint that plain transformers loads, and the way back to the base, bit for bit.
 
 Rounding makes W + Δ − Δ differ from W, so the edited folder keeps the original bits of the weights that changed in
-`loci-undo.safetensors`; reverting puts those back and compares the fingerprint of the whole with that of the base.
+`loci-undo.safetensors`; reverting puts those back, cuts off neurons that were added, and compares the fingerprint of the whole with that of
+the base.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save
 from loci.errors import OutputError, PatchError
 from loci.files import write_aside
 from loci.model import Model, quiet
+from loci.patches.neurons import resized, widened
 from loci.patches.patch import UNDO, Patch, short
 
 
@@ -20,17 +22,20 @@ def apply_to_folder(patch: Patch, model: Model, folder: str | Path) -> None:
     """Write the edited model to a new folder. The model in memory is as before afterwards."""
     originals = {name: model.weight(name).contiguous().clone() for name in patch.factors}
     with write_aside(folder) as aside, patch.applied(model):
-        save_model(model, aside)
+        save_model(widened(model, patch.neurons) if patch.neurons else model, aside)
         (aside / UNDO).write_bytes(save(originals, metadata={"patch": patch.id}))
 
 
 @torch.no_grad()
 def revert_to_folder(patch: Patch, edited: Model, edited_folder: str | Path, folder: str | Path) -> None:
-    """Undo the patch in an edited model and write the base to a new folder. `edited` holds the base's weights afterwards.
+    """Undo the patch in an edited model and write the base to a new folder. `edited` holds the base's weights afterwards, and with added
+    neurons is cut to its width in a copy.
 
     Raises `PatchError` unless the result is the base, bit for bit.
     """
     undo = Path(edited_folder) / UNDO
+    more = max((part.size for part in patch.neurons.values()), default=0)
+    edited = resized(edited, edited.d_mlp - more) if 0 < more < edited.d_mlp else edited
     if undo.exists():
         try:
             originals = load_file(undo)

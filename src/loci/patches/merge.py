@@ -58,6 +58,8 @@ def merge(patches: Sequence[Patch], *, keep: Keep | None = None, model: Model | 
 def _check(patches: Sequence[Patch], model: Model | None) -> None:
     if len(patches) < 2:
         raise PatchError("a merge needs two patches or more")
+    for patch in patches:
+        patch.check_factors_only("merged")
     for patch in patches[1:]:
         if patch.base != patches[0].base:
             raise PatchError(

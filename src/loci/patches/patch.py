@@ -2,7 +2,7 @@
 
     W ← W + left · right        left [out, r], right [r, in]
 
-A patch is a safetensors file with a JSON header. It changes a model only inside `with patch.applied(model)`, after which every bit
+and, where a method adds any, neurons beside an MLP (`neurons`). A patch is a safetensors file with a JSON header. It changes a model only inside `with patch.applied(model)`, after which every bit
 is back, or on disk by `apply_to_folder`. On another base than its own it is refused.
 """
 
@@ -25,6 +25,7 @@ from loci.facts import Fact
 from loci.files import write_aside
 from loci.model import Model, Weights
 from loci.patches.factors import Factors
+from loci.patches.neurons import Neurons, beside
 
 SCHEMA = "loci.patch/1"
 UNDO = "loci-undo.safetensors"
@@ -46,6 +47,8 @@ class Patch:
     facts: tuple[Fact, ...]
     numbers: Mapping[str, Any] = field(default_factory=dict)
     """What the method measured: layer, losses, norms, condition, seconds."""
+    neurons: Mapping[int, Neurons] = field(default_factory=dict)
+    """Neurons added to the MLPs of some layers."""
 
     @property
     def id(self) -> str:
@@ -54,11 +57,14 @@ class Patch:
         for name in sorted(self.factors):
             for factor in self.factors[name]:
                 digest.update(factor.contiguous().numpy().tobytes())
+        for layer in sorted(self.neurons):
+            for part in self.neurons[layer]:
+                digest.update(part.contiguous().numpy().tobytes())
         return digest.hexdigest()[:12]
 
     @property
     def layers(self) -> list[int]:
-        return sorted({int(name.partition(".")[2]) for name in self.factors})
+        return sorted({*self.neurons, *(int(name.partition(".")[2]) for name in self.factors)})
 
     @property
     def parents(self) -> list[dict[str, Any]]:
@@ -77,6 +83,13 @@ class Patch:
             raise PatchError(f"{made}it has this patch already")
         raise PatchError(f"{made}not the same base{f' (it has the patch {on[-1]})' if on else ''}")
 
+    def check_factors_only(self, done: str) -> None:
+        """Raise `PatchError` where the patch adds neurons, which what is to be done with it knows nothing of."""
+        if self.neurons:
+            raise PatchError(
+                f"patch {self.id} adds neurons, and only changes of weights that are there can be {done}: apply it instead"
+            )
+
     @contextmanager
     def applied(self, model: Model) -> Iterator[Model]:
         """The model with the patch in its weights, inside the block; after it every bit is as before, whatever happened."""
@@ -86,7 +99,8 @@ class Patch:
         on.append(self.id)
         try:
             self.add_to(model)
-            yield model
+            with beside(model, self.neurons):
+                yield model
         finally:
             for name, weight in before.items():
                 model.weight(name).copy_(weight)
@@ -103,14 +117,16 @@ class Patch:
 
     def save(self, path: str | Path) -> None:
         """Write the patch, aside first: an interrupted write leaves no broken file."""
-        tensors = {f"{name}.{side}": t.contiguous() for name, f in self.factors.items() for side, t in f._asdict().items()}
+        parts: dict[str, Factors | Neurons] = {**self.factors, **{f"neurons.{layer}": part for layer, part in self.neurons.items()}}
+        tensors = {f"{name}.{side}": t.contiguous() for name, part in parts.items() for side, t in part._asdict().items()}
         with write_aside(path) as aside:
             aside.write_bytes(save(tensors, metadata={"loci": self._header()}))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the numbers in the factors."""
         changes = {name: {"rank": f.rank, "shape": list(f.shape), "norm": f.norm} for name, f in self.factors.items()}
-        return {**json.loads(self._header()), "id": self.id, "weights": changes}
+        added = {"neurons": {str(layer): part.size for layer, part in self.neurons.items()}} if self.neurons else {}
+        return {**json.loads(self._header()), "id": self.id, "weights": changes, **added}
 
     def _header(self) -> str:
         return json.dumps(
@@ -151,7 +167,12 @@ def load_patch(path: str | Path) -> Patch:
 def _from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> Patch:
     if header["schema"] != SCHEMA:
         raise PatchError(f"a patch of schema {header['schema']!r}; this version reads {SCHEMA!r}")
-    names = sorted({name.rpartition(".")[0] for name in tensors})
+    parts = sorted({name.rpartition(".")[0] for name in tensors})
+    layers = {name: int(name.removeprefix("neurons.")) for name in parts if name.startswith("neurons.")}
+    neurons = {at: Neurons(*(tensors[f"{name}.{part}"] for part in Neurons._fields)) for name, at in layers.items()}
+    for at, part in neurons.items():
+        part.check(f"neurons.{at}")
+    names = [name for name in parts if name not in layers]
     factors = {name: Factors(tensors[f"{name}.left"], tensors[f"{name}.right"]) for name in names}
     for name, (left, right) in factors.items():
         if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
@@ -159,7 +180,7 @@ def _from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> Patch:
         if not (left.isfinite().all() and right.isfinite().all()):
             raise PatchError(f"the factors of {name} hold NaN or infinite numbers")
     facts = tuple(map(Fact.from_dict, header["facts"]))
-    return Patch(header["method"], header["base"], header["base_name"], factors, facts, header["numbers"])
+    return Patch(header["method"], header["base"], header["base_name"], factors, facts, header["numbers"], neurons)
 
 
 def patches_on(model: Weights) -> list[str]:

@@ -3,8 +3,9 @@
 from loci.writing.capacity import Capacity, Curve, Need, capacity
 from loci.writing.compiler import Effort, compiled
 from loci.writing.full_size import SIZES, FullSize, full_size
+from loci.writing.fullness import Fullness, Rung, fullness
 from loci.writing.gate import Gate, gate
-from loci.writing.install import Installed, install, new_facts, widened
+from loci.writing.install import Installed, install, new_facts
 from loci.writing.keys import GEOMETRIES, case, subject_case
 from loci.writing.mlp import ACTIVATIONS, MLP
 from loci.writing.planted import Place, Planted, load_planted, planted, save_planted
@@ -23,11 +24,13 @@ __all__ = [
     "Curve",
     "Effort",
     "FullSize",
+    "Fullness",
     "Gate",
     "Installed",
     "Need",
     "Place",
     "Planted",
+    "Rung",
     "Store",
     "Stores",
     "Table",
@@ -36,6 +39,7 @@ __all__ = [
     "classes",
     "compiled",
     "full_size",
+    "fullness",
     "gate",
     "install",
     "load_mlp",
@@ -49,5 +53,4 @@ __all__ = [
     "stores",
     "subject_case",
     "vectors",
-    "widened",
 ]

@@ -126,9 +126,9 @@ def bisected(enough: Callable[[int], bool], low: int, high: int, precision: floa
 
 
 def _tried(table: Table, method: str, make: Callable[[Table, int], MLP], neurons: int) -> Need:
-    started = time.perf_counter()
+    started = time.process_time()
     mlp = make(table, neurons)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     recall = recalled(mlp, table)
     return Need(method, mlp.size, mlp.parameters, stored_bits(table, recall) / mlp.parameters, recall, seconds)
 

@@ -22,9 +22,12 @@ def show_patch(patch: Patch) -> None:
         console.print(
             f"change {name} {weight['shape'][0]} × {weight['shape'][1]}, rank {weight['rank']}, norm {weight['norm']:.3g}{error}"
         )
+    for layer, part in patch.neurons.items():
+        console.print(f"add    {part.size} neurons to the MLP of layer {layer}")
     _notes(patch)
     for fact in patch.facts[:20]:
-        console.print(f"       {escape(fact.text)} [strike]{escape(fact.answer)}[/] → [bold]{escape(fact.new_answer or '')}[/]")
+        old = "" if fact.new_answer == fact.answer else f"[strike]{escape(fact.answer)}[/] → "
+        console.print(f"       {escape(fact.text)} {old}[bold]{escape(fact.new_answer or '')}[/]")
     if len(patch.facts) > 20:
         console.print(f"       [dim]… and {len(patch.facts) - 20} more[/]")
 

@@ -8,7 +8,7 @@ from loci.auditing import GroundTruth
 from loci.cli.common import console
 from loci.cli.show.base import estimate_row, show
 from loci.stats import Estimate
-from loci.writing import Capacity, Curve, FullSize, Gate, Installed, Planted, Stores
+from loci.writing import Capacity, Curve, Fullness, FullSize, Gate, Installed, Planted, Stores
 
 
 @show.register
@@ -121,12 +121,30 @@ def _percent(estimate: Estimate) -> str:
 @show.register
 def show_installed(made: Installed) -> None:
     console.print(
-        f"[bold]{len(made.facts)} new facts[/] in {made.neurons} neurons added to layer {made.layer} of {escape(made.model.name)}\n"
+        f"[bold]{len(made.facts)} new facts[/] in {made.neurons} neurons added to layer {made.layer} of {escape(made.patch.base_name)}\n"
     )
     table = Table("", "value", "95 %", "n", box=None, header_style="dim")
+    estimate_row(table, "new facts answered before", made.before)
     estimate_row(table, "new facts answered", made.recall)
     estimate_row(table, "on held-out phrasings", made.held_out)
     estimate_row(table, "other facts kept", made.kept)
     console.print(table)
+    console.print(f"\ndrift on {made.drift.n} control sentences: KL {made.drift.value:.1e} nats a token")
     if made.crowded:
         console.print(f"\n[dim]{made.crowded} subjects are not kept apart from text or from each other at this layer[/]")
+
+
+@show.register
+def show_fullness(found: Fullness) -> None:
+    console.print(
+        f"[bold]How full is an MLP?[/] {found.neurons} neurons at the inputs of layer {found.layer} of {escape(found.model)}, "
+        f"{found.answers} answers, {found.method}\n"
+    )
+    table = Table("facts", "facts a neuron", "recall", "95 %", "bits/parameter", box=None, header_style="dim")
+    for rung in found.rungs:
+        recall = f"{rung.recall.low:.1%} … {rung.recall.high:.1%}"
+        table.add_row(
+            f"{rung.facts:,}", f"{rung.per_neuron:.1f}", f"{rung.recall.value:.1%}", recall, f"{rung.bits_per_parameter:.3f}"
+        )
+    console.print(table)
+    console.print(f"\n{found.words[0].upper()}{found.words[1:]}")
