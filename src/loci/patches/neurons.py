@@ -9,6 +9,7 @@ configuration has one width for all layers, other layers are filled up with neur
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from loci.errors import PatchError
 from loci.model import Model
+from loci.model.hooks import Edit
 
 WIDTHS = ("n_inner", "intermediate_size", "ffn_dim")
 """What families call the width of an MLP in their configurations."""
@@ -65,10 +67,8 @@ def beside(model: Model, neurons: Mapping[int, Neurons]) -> Iterator[None]:
     def add(layer: int, out: Tensor) -> Tensor:
         return out + neurons[layer](inputs.pop(layer)).to(out.dtype)
 
-    edits = {}
-    for layer in neurons:
-        edits[f"mlp_in.{layer}"] = lambda x, layer=layer: keep(layer, x)
-        edits[f"mlp_out.{layer}"] = lambda out, layer=layer: add(layer, out)
+    edits: dict[str, Edit] = {f"mlp_in.{layer}": partial(keep, layer) for layer in neurons}
+    edits |= {f"mlp_out.{layer}": partial(add, layer) for layer in neurons}
     with model.patched(edits):
         yield
 

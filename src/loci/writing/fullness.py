@@ -155,8 +155,7 @@ def _values(model: Model, layer: int, answers: Sequence[tuple[str | None, str]],
     rows = []
     for relation, answer in answers:
         if relation not in states:
-            peers = known.relations[relation]
-            states[relation] = peers, states_of(model, peers, layer).cpu()
+            states[relation] = known.relations[relation], states_of(model, known.relations[relation], layer).cpu()
         peers, found = states[relation]
         value = found[[fact.answer == answer for fact in peers]].mean(0) - found.mean(0)
         rows.append(value / value.norm())
