@@ -16,8 +16,9 @@ from torch import Tensor
 
 from loci.circuits.compose import compose
 from loci.circuits.heads import Head, layer_heads
+from loci.circuits.measured import scores_on
 from loci.circuits.repeated import Repeated
-from loci.circuits.scores import scores_on, weighed_scores
+from loci.circuits.scores import weighed_scores
 from loci.circuits.small.training import Small, repeated_for, text_of
 from loci.circuits.vocabulary import embed
 from loci.errors import CircuitError

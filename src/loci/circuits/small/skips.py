@@ -20,7 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from loci.circuits.heads import layer_heads
-from loci.circuits.scores import scores_on, weighed_scores
+from loci.circuits.measured import scores_on
+from loci.circuits.scores import weighed_scores
 from loci.circuits.small.clauses import NOUNS, PREPOSITIONS, VERBS, noun
 from loci.circuits.small.grammar import Grammar
 from loci.circuits.small.training import Small, known_grammar, repeated_for, text_of
