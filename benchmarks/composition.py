@@ -25,7 +25,8 @@ from loci.model import Weights
 from loci.model.layouts import GPT2
 
 try:
-    from transformer_lens import FactoredMatrix, utils
+    from transformer_lens import FactoredMatrix
+    from transformer_lens.utilities import composition_scores
 
     NAMED = "TransformerLens"
 except ImportError:
@@ -66,7 +67,7 @@ def svd(pair: Pair) -> tuple[Tensor, Tensor, Tensor]:
 def broadcast(left: Pair, right: Pair) -> Tensor:
     """Scores of all pairs: [layer, head, layer, head] of writers and readers."""
     if NAMED == "TransformerLens":
-        return utils.composition_scores(FactoredMatrix(*left), FactoredMatrix(*right), broadcast_dims=True)
+        return composition_scores(FactoredMatrix(*left), FactoredMatrix(*right), broadcast_dims=True)
     read, written = right.collapsed_right()[None, None], left.collapsed_left()[:, :, None, None]
     norms = (written @ read).norm(dim=(-2, -1))
     return norms / read.norm(dim=(-2, -1)) / written.norm(dim=(-2, -1))

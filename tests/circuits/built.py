@@ -46,7 +46,7 @@ def induction_model() -> Model:
         parameter.fill_(1.0 if "ln_" in name and name.endswith("weight") else 0.0)
     hf.transformer.wte.weight[:, TOKEN] = torch.eye(WORDS)
     hf.transformer.wpe.weight[:, POSITION] = torch.eye(POSITIONS)
-    hf.lm_head.weight[:, TOKEN] = torch.eye(WORDS)
+    hf.lm_head.weight[:, TOKEN] = SHARP * torch.eye(WORDS)
     looks = [(reading(POSITION), reading(POSITION, shift=1)), (reading(TOKEN), reading(BEFORE))]
     for block, (query, key), target in zip(hf.transformer.h, looks, (BEFORE, TOKEN), strict=True):
         joint = block.attn.c_attn.weight.view(128, 3, 2, 64)

@@ -47,6 +47,12 @@ def test_losses_are_those_of_plain_cuts(demo: Model, jordan: Fact, found: FactCi
         assert carrier.lost == pytest.approx(1 - p / found.probability, abs=1e-4)
 
 
+def test_cut_together_more_is_lost_than_one_by_one(demo: Model, jordan: Fact) -> None:
+    one = fact_circuit(demo, jordan, shown=1, neurons=0)
+    assert one.together == pytest.approx(one.heads[0].lost, abs=1e-4)
+    assert fact_circuit(demo, jordan, shown=48, neurons=0).together > 0.9
+
+
 def test_neurons_are_parts_of_their_mlps(demo: Model, jordan: Fact) -> None:
     """Over all neurons of the first MLP, the parts through a head and the bias' are the MLP's."""
     whole = fact_circuit(demo, jordan, neurons=6 * 1024 * 4, shown=2)
@@ -85,5 +91,8 @@ def test_extraction(demo: Model, world: FactSet) -> None:
     facts = world.of("athlete_sport").sample(4, seed=1)
     found = extraction(demo, facts)
     assert found.n == 4 and len(found.heads) == 48 and found.heads[0].lost.n == 4
-    assert found.heads[0].lost.value >= found.heads[1].lost.value
+    assert found.heads[0].direct.value >= found.heads[1].direct.value
+    assert found.together.n == 4 and found.together.value == pytest.approx(
+        sum(fact_circuit(demo, f, neurons=0).together for f in facts) / 4
+    )
     assert found.to_dict()["schema"] == "loci.extraction/1"

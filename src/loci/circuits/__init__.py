@@ -8,9 +8,10 @@ Framework for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-co
 """
 
 from loci.circuits.algebra import Dense, Form, Map, Space
-from loci.circuits.carriers import Carrier, Extraction, Extractions, FactCircuit, ValueRole, extraction, fact_circuit
+from loci.circuits.carriers import Carrier, FactCircuit, ValueRole, fact_circuit
 from loci.circuits.compose import Composition, Edge, compose
 from loci.circuits.edges import Edges, PromptPair, Scored, edges
+from loci.circuits.extraction import Extraction, Extractions, extraction
 from loci.circuits.heads import Head, View, all_heads, check_view, head, layer_heads, projections
 from loci.circuits.importance import OrderLosses, order_losses
 from loci.circuits.induction import Induction, InductionHead, Partner, induction

@@ -120,7 +120,8 @@ class Square(LowRank):
     def eigenvalues(self) -> Complex[Tensor, " r"]:
         """The r eigenvalues that are not zero by rank, in float64. TypeError where the sides are different spaces."""
         _meet(*self._sides(), "eigenvalues")
-        return torch.linalg.eigvals(self.right.double() @ self.left.double())
+        found: Tensor = torch.linalg.eigvals(self.right.double() @ self.left.double())
+        return found
 
     @property
     def positivity(self) -> float:

@@ -13,6 +13,7 @@ Sources: Geva et al. 2023 (attribute extraction); Elhage et al. 2021 (virtual we
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -25,12 +26,10 @@ from loci.circuits.paths import answer_row
 from loci.circuits.patterns import Patterns, patterns_on
 from loci.errors import CircuitError
 from loci.facts import Fact
-from loci.model import Model
+from loci.model import Edit, Model
 from loci.model.answers import finite, with_answer
 from loci.model.held import Held
 from loci.model.names import head_name, neuron_name, parse_head
-from loci.progress import Progress, silent
-from loci.stats import Estimate, mean
 
 NEURONS, SHOWN = 12, 4
 
@@ -78,6 +77,8 @@ class FactCircuit:
     writers: dict[str, dict[str, float]]
     """What stands at the subject (its embedding, each MLP) → head → score, for the heads shown."""
     neurons: tuple[ValueRole, ...]
+    together: float
+    """1 − P(cut) / P, the last token blind to the subject in all heads shown at once."""
     patterns: Patterns
     """Of the heads shown."""
 
@@ -141,6 +142,7 @@ def fact_circuit(
         heads=tuple(carriers),
         writers=_writers(frozen, backs, best, span),
         neurons=_neurons(model, ids, backs, best, span, neurons),
+        together=_together(model, ids, target, span, best),
         patterns=patterns_on(model, tokens.ids[:start], tokens.labels[:start], best),
     )
 
@@ -163,6 +165,24 @@ def _losses(model: Model, ids: Tensor, target: int, span: tuple[int, int]) -> li
             logits = run.replay(layer, run.resid_pre(layer).expand(model.n_heads, -1, -1), last=1)
         found.append((1 - logits[:, -1].float().softmax(-1)[:, target] / whole).tolist())
     return found
+
+
+def _together(model: Model, ids: Tensor, target: int, span: tuple[int, int], heads: Sequence[tuple[int, int]]) -> float:
+    """1 − P(cut) / P with all these heads cut in one run."""
+
+    def probability(edits: dict[str, Edit]) -> float:
+        with model.eager(), model.patched(edits):
+            return float(model(ids)[0, -1].float().softmax(-1)[target])
+
+    def blind(chosen: list[int], scores: Tensor) -> Tensor:
+        scores = scores.clone()
+        scores[:, chosen, -1, span[0] : span[1]] = torch.finfo(scores.dtype).min
+        return scores
+
+    by_layer: dict[int, list[int]] = {}
+    for layer, h in heads:
+        by_layer.setdefault(layer, []).append(h)
+    return 1 - probability({f"attn_scores.{layer}": partial(blind, chosen) for layer, chosen in by_layer.items()}) / probability({})
 
 
 def _writers(
@@ -209,46 +229,3 @@ def _neurons(
             found.append(ValueRole(neuron_name(layer, neuron), p, float(act[p, neuron]), through, float(totals[at, neuron])))
         above = above + backs[layer].sum(0)
     return tuple(sorted(found, key=lambda role: -abs(role.total))[:count])
-
-
-class Extraction(NamedTuple):
-    """One head over many facts."""
-
-    head: str
-    attention: Estimate
-    direct: Estimate
-    lost: Estimate
-
-
-@dataclass(frozen=True)
-class Extractions:
-    """Which heads carry subjects to answers, over facts that the model knows; one unit is one fact."""
-
-    model: str
-    bos: bool
-    n: int
-    heads: tuple[Extraction, ...]
-    """The largest mean loss first."""
-
-    def to_dict(self) -> dict[str, Any]:
-        heads = [
-            {"head": head.head} | {name: getattr(head, name).to_dict() for name in ("attention", "direct", "lost")}
-            for head in self.heads
-        ]
-        return {"schema": "loci.extraction/1", **vars(self), "heads": heads}
-
-
-@torch.no_grad()
-def extraction(model: Model, facts: Sequence[Fact], *, progress: Progress = silent) -> Extractions:
-    """The carriers of many facts, averaged by head. Cost: `fact_circuit` for each."""
-    rows: dict[str, list[Carrier]] = {}
-    for fact in facts:
-        for carrier in fact_circuit(model, fact, neurons=0).heads:
-            rows.setdefault(carrier.head, []).append(carrier)
-        progress(1, len(facts))
-
-    def averaged(name: str, of: Sequence[Carrier]) -> Extraction:
-        return Extraction(name, *(mean([getattr(c, field) for c in of], samples=500) for field in ("attention", "direct", "lost")))
-
-    heads = sorted((averaged(name, of) for name, of in rows.items()), key=lambda head: -head.lost.value)
-    return Extractions(model.name, model.with_bos, len(facts), tuple(heads))

@@ -147,7 +147,8 @@ def scored(read: Float[Tensor, "reader r d"], written: Float[Tensor, "writer d s
     product = read.flatten(0, 1) @ written.movedim(0, 1).flatten(1)
     norms = product.unflatten(1, (len(written), -1)).unflatten(0, (len(read), -1)).square_().sum((1, 3)).sqrt_()
     sizes = read.flatten(1).norm(dim=1)[:, None] * written.flatten(1).norm(dim=1)
-    return (norms / sizes.clamp(min=1e-30)).cpu()
+    found: Tensor = (norms / sizes.clamp(min=1e-30)).cpu()
+    return found
 
 
 def _parts(model: Weights, layer: int, view: View, offset: int | None, mlps: bool) -> Parts:
@@ -168,7 +169,8 @@ def roots(factor: Float[Tensor, "part r n"]) -> Float[Tensor, "part r r"]:
     gram = factor.double() @ factor.double().mT
     mean = gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-60)
     lower = torch.linalg.cholesky(gram + torch.diag_embed((JITTER * mean)[:, None].expand(-1, gram.shape[-1])))
-    return lower.mT.to(factor.dtype)
+    found: Tensor = lower.mT.to(factor.dtype)
+    return found
 
 
 def keys(model: Weights, layer: int, view: View) -> Float[Tensor, "d_mlp d_model"]:

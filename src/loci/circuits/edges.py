@@ -21,12 +21,10 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from loci.circuits.parts import SIDES, Part, before, parse_part, parts
+from loci.circuits.parts import SIDES, Part, before, normed, own_projection, parse_part, parts, written
 from loci.errors import CircuitError
 from loci.model import Edit, Model, Recording
 from loci.model.answers import finite, with_answer
-from loci.model.held import Held
-from loci.model.names import head_name
 
 
 class Scored(NamedTuple):
@@ -229,32 +227,6 @@ class PromptPair:
         W, _ = own_projection(self.model, str(r.side), r.layer)
         back = slopes[f"{r.side}.{r.layer}"][0, :, at] @ W[at]
         return pulled(lambda y: normed(self.model, "attn_norm", r.layer, y), x, back)
-
-
-@torch.no_grad()
-def written(model: Model, reads: dict[str, Tensor], senders: Sequence[Part]) -> dict[str, Float[Tensor, "position d_model"]]:
-    """What each sender adds to the stream in a run; a norm behind attention is held, so that heads' parts sum."""
-    found = {"embed": reads["resid_pre.0"]}
-    for layer in range(model.n_layers):
-        z = reads[f"z.{layer}"]
-        after = Held(model, "attn_post", layer, reads.get(f"attn_raw.{layer}", reads[f"resid_pre.{layer}"]))
-        heads = after(einsum(model.W_O(layer), z, "h d r, p h r -> h p d").float())
-        found |= {head_name(layer, h): heads[h] for h in range(model.n_heads)}
-        found[f"L{layer}MLP"] = reads[f"mlp_out.{layer}"]
-    return {part.name: found[part.name].float() for part in senders}
-
-
-def normed(model: Model, name: str, layer: int | None, x: Tensor) -> Tensor:
-    """x after a norm; x itself where the family has none there."""
-    found: Tensor = model.module(name, layer)(x) if getattr(model.layout, name) else x
-    return found
-
-
-def own_projection(model: Model, side: str, layer: int) -> tuple[Tensor, Tensor]:
-    """W and b of queries, keys or values, shared ones once."""
-    if side == "q":
-        return model.W_Q(layer), model.b_Q(layer)
-    return getattr(model, f"W_{side.upper()}")(layer, expand=False), getattr(model, f"b_{side.upper()}")(layer, expand=False)
 
 
 def pulled(function: Callable[[Tensor], Tensor], x: Tensor, slope: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ from torch import Tensor
 from loci.model import Model
 from loci.model.answers import finite
 from loci.model.held import Held
+from loci.model.hooks import Place, attached
+from loci.model.lenses import FIRST
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,14 @@ class Frozen:
 @torch.no_grad()
 def freeze(model: Model, ids: Int[Tensor, "row position"]) -> Frozen:
     """Run a batch of equally long texts and hold it. Raises `ModelError` where patterns cannot be seen or logits are not finite."""
-    stems = ["resid_pre", "resid_post", "attn_probs", "mlp_out"] + ["attn_raw"] * bool(model.layout.attn_post)
-    with model.watch("embed", *model.names(*stems)) as reads:
+    stems = ["resid_pre", "attn_probs", "mlp_out"] + ["attn_raw"] * bool(model.layout.attn_post)
+    ends: list[Tensor] = []
+    before_unembedding = Place(model.module("final_norm"), "in", FIRST)
+    with attached([(before_unembedding, ends.append)]), model.watch(*model.names(*stems)) as reads:
         logits = finite(model(ids), model).float()
     at = {name: tensor.float() for name, tensor in reads.items()}
-    layers = tuple(_layer(model, layer, at) for layer in range(model.n_layers))
-    start = at["resid_pre.0"] if layers else at["embed"]
-    last = at[f"resid_post.{model.n_layers - 1}"] if layers else start
-    return Frozen(model, start, layers, Held(model, "final_norm", None, last), last, logits)
+    layers, last = tuple(_layer(model, layer, at) for layer in range(model.n_layers)), ends[-1].float()
+    return Frozen(model, layers[0].stream if layers else last, layers, Held(model, "final_norm", None, last), last, logits)
 
 
 def _layer(model: Model, layer: int, at: dict[str, Tensor]) -> HeldHeads:

@@ -4,10 +4,17 @@ Senders: `embed`, heads `L0H3`, MLPs `L0MLP`. Receivers: queries, keys and value
 belong to their group and are named after its first head.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor
 
 from loci.errors import CircuitError
 from loci.model import Model
+from loci.model.held import Held
 from loci.model.names import HEAD, head_name, parse_head
 
 SIDES = ("q", "k", "v")
@@ -59,3 +66,29 @@ def before(model: Model, sender: Part, receiver: Part) -> bool:
     if model.layout.parallel:
         return sender.layer < receiver.layer
     return sender.stage < receiver.stage
+
+
+@torch.no_grad()
+def written(model: Model, reads: dict[str, Tensor], senders: Sequence[Part]) -> dict[str, Float[Tensor, "position d_model"]]:
+    """What each sender adds to the stream in a run; a norm behind attention is held, so that heads' parts sum."""
+    found = {"embed": reads["resid_pre.0"]}
+    for layer in range(model.n_layers):
+        z = reads[f"z.{layer}"]
+        after = Held(model, "attn_post", layer, reads.get(f"attn_raw.{layer}", reads[f"resid_pre.{layer}"]))
+        heads = after(einsum(model.W_O(layer), z, "h d r, p h r -> h p d").float())
+        found |= {head_name(layer, h): heads[h] for h in range(model.n_heads)}
+        found[f"L{layer}MLP"] = reads[f"mlp_out.{layer}"]
+    return {part.name: found[part.name].float() for part in senders}
+
+
+def normed(model: Model, name: str, layer: int | None, x: Tensor) -> Tensor:
+    """x after a norm; x itself where the family has none there."""
+    found: Tensor = model.module(name, layer)(x) if getattr(model.layout, name) else x
+    return found
+
+
+def own_projection(model: Model, side: str, layer: int) -> tuple[Tensor, Tensor]:
+    """W and b of queries, keys or values, shared ones once."""
+    if side == "q":
+        return model.W_Q(layer), model.b_Q(layer)
+    return getattr(model, f"W_{side.upper()}")(layer, expand=False), getattr(model, f"b_{side.upper()}")(layer, expand=False)

@@ -86,7 +86,7 @@ class Paths:
 
 def estimate(model: Model, positions: int, order: int) -> float:
     """GiB that single paths of an order take: the covectors of one tuple of layers, before and after the last pullback."""
-    return 2 * model.n_heads**order * positions * model.d_model * 4 / 2**30
+    return 2.0 * int(model.n_heads**order) * positions * model.d_model * 4 / 2**30
 
 
 @torch.no_grad()

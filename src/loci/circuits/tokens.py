@@ -140,7 +140,7 @@ def token_circuit(
         copying_positivity=(U @ one.ov @ E).positivity,
         qk_positivity=one.qk.on_key(E).on_query(E).positivity,
         copies=share(own),
-        trigrams=tuple(Trigram(*(model.token_text(t) for t in (s, d, o)), strength) for strength, s, d, o in best),
+        trigrams=tuple(_trigram(model, *found) for found in best),
         sources=tuple(_source(model, sides, token, top) for token in chosen),
     )
 
@@ -186,6 +186,10 @@ def _trigrams(sides: _Sides, block: Int[Tensor, " block"], top: int) -> list[tup
         o, s = divmod(rest, len(block))
         found.append((strength, int(block[s]), int(seen.indices[d, s]), int(raised.indices[o, s])))
     return found
+
+
+def _trigram(model: Weights, strength: float, source: int, destination: int, out: int) -> Trigram:
+    return Trigram(model.token_text(source), model.token_text(destination), model.token_text(out), strength)
 
 
 def _source(model: Weights, sides: _Sides, token: int, top: int) -> Source:

@@ -17,7 +17,7 @@ PANELS = {
     "entropy": "entropy of the pattern, nats",
     "deletion": "takes away what stands here",
 }
-SIGNED = ("copying", "copying_positivity")
+SIGNED = ("copying_positivity",)
 NAMED = 8
 
 
@@ -44,7 +44,7 @@ def heads_figure(found: HeadScores) -> go.Figure:
 
 
 def _grid(found: HeadScores, name: str) -> go.Heatmap:
-    """One score of all heads, from white at 0 or at chance, darkest at the most extreme head."""
+    """One score of all heads: white at 0 (copying: at chance), darkest at the most extreme head or at 1."""
     grid = found.grid(name)
     flat = [value for row in grid for value in row]
     limit = max((abs(value) for value in flat), default=1.0) or 1.0
@@ -59,8 +59,8 @@ def _grid(found: HeadScores, name: str) -> go.Heatmap:
         text=texts,
         hovertemplate=f"{PANELS[name]}<br>%{{text}}<extra></extra>",
         colorscale=DIVERGING if signed else RISING,
-        zmin=-1 if signed else 0,
-        zmax=1 if signed else max(limit, 0.2),
+        zmin=2 / found.length - 1 if name == "copying" else -1 if signed else 0,
+        zmax=1 if signed or name == "copying" else max(limit, 0.2),
         showscale=False,
         xgap=1,
         ygap=1,
@@ -86,6 +86,7 @@ def scatter_figure(found: HeadScatter) -> go.Figure:
                 "color": [row.value(found.colour) for row in rows],
                 "colorscale": RISING,
                 "cmin": 0,
+                "cmax": max([0.2, *(row.value(found.colour) for row in rows)]),
                 "line": {"color": MUTED, "width": 1},
                 "colorbar": {"title": {"text": found.colour.replace("_", " "), "side": "right"}, "thickness": 12},
             },
@@ -93,8 +94,8 @@ def scatter_figure(found: HeadScatter) -> go.Figure:
     )
     for draw in (figure.add_hline, figure.add_vline):
         draw(0, line={"color": GREY, "width": 1, "dash": "dot"})
-    figure.update_xaxes(title=found.x.replace("_", " "))
-    figure.update_yaxes(title=found.y.replace("_", " "))
+    for update, name in ((figure.update_xaxes, found.x), (figure.update_yaxes, found.y)):
+        update(title=name.replace("_", " "), range=[-1.1, 1.1] if "positivity" in name else None)
     note = (
         "positivity is Σλ/Σ|λ| of the full circuits; positive eigenvalues do not prove copying"
         if "positivity" in found.x + found.y

@@ -10,6 +10,8 @@ from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 INKS: dict[Kind, str] = {"q": BLUE, "k": ORANGE, "v": INK, "mlp": MUTED}
 READ = {"q": "by its queries", "k": "by its keys", "v": "by its values", "mlp": "by an MLP's keys"}
 SHIFT: dict[Kind, float] = {"q": -0.12, "k": 0.0, "v": 0.12, "mlp": 0.0}
+BEFORE = {"heads": "heads that feed it", "neurons": "neurons that feed it", "q": "neurons that feed its queries", "k": "neurons that feed its keys", "v": "neurons that feed its values"}  # fmt: skip
+AFTER = {"q": "heads that read it by queries", "k": "heads that read it by keys", "v": "heads that read it by values", "neurons": "neurons that it feeds"}  # fmt: skip
 COUNTS = (10, 20, 40, 80, 160)
 SHOWN = 2
 
@@ -38,12 +40,12 @@ def composition_figure(found: Composition) -> go.Figure:
         sliders=[{"active": shown, "steps": steps, "currentvalue": {"prefix": "at least ", "suffix": " above chance"}, "pad": {"t": 40}, "len": 0.7}],
         legend={"orientation": "h", "y": 1.06, "x": 0},
     )  # fmt: skip
-    top = 1 + max(_place(name)[1] for name in found.writers)
-    figure.update_yaxes(title="layer", dtick=1, range=[-0.5, top + 0.5], gridcolor=GREY)
+    top = max(_place(name)[1] for name in found.writers)
+    figure.update_yaxes(title="layer", dtick=1, range=[-0.5, top + 0.4], gridcolor=GREY)
     figure.update_xaxes(title="head", dtick=1, showgrid=False)
     offset = "" if found.offset is None else f"; keys {found.offset} back"
-    note = f"score of random pairs {found.null:.4f}; norms' gain: {found.view}{offset}"
-    return styled(figure, f"Who builds on whom in {found.model}", note, height=640)
+    note = f"score of random pairs {found.null:.4f}; norms in the view “{found.view}”{offset}"
+    return styled(figure, f"Who builds on whom in {found.model}", note, height=640).update_layout(margin={"t": 120})
 
 
 def _place(name: str) -> tuple[float, float]:
@@ -97,8 +99,8 @@ def _middles(edges: list[Edge], kind: Kind, null: float, visible: bool) -> go.Sc
 
 def links_figure(found: Links) -> go.Figure:
     """What feeds a part and what it feeds, as bars; chance as dotted lines."""
-    sides = [(f"{kind} before it", links) for kind, links in found.before.items()]
-    sides += [(f"after it, {kind}", links) for kind, links in found.after.items()]
+    sides = [(BEFORE[kind], links) for kind, links in found.before.items()]
+    sides += [(AFTER[kind], links) for kind, links in found.after.items()]
     sides = [(title, links) for title, links in sides if links]
     figure = make_subplots(rows=-(-len(sides) // 3), cols=3, subplot_titles=[title for title, _ in sides], vertical_spacing=0.12)
     for i, (_, links) in enumerate(sides):

@@ -51,10 +51,13 @@ def fact_figure(found: FactCircuit) -> go.Figure:
     figure.update_xaxes(gridcolor=GREY, zeroline=True, zerolinecolor=MUTED, row=1, col=2)
     figure.update_yaxes(title="score", gridcolor=GREY, row=2, col=1)
     figure.update_annotations(font_size=12)
-    note = f"P = {found.probability:.2f}; blue adds to the answer's score {found.score:.1f}, orange takes from it; patterns and norms held"
+    note = (
+        f"P = {found.probability:.2f}, and {found.together:.0%} of it lost with the first {len(found.shown)} heads blind to the subject; blue adds to the answer's "
+        f"score {found.score:.1f}, orange takes from it"
+    )
     title = f"{found.prompt} → {found.answer}"
     return styled(figure, title, note, height=760).update_layout(
-        barmode="group", legend={"orientation": "h", "y": 0.42, "x": 0.55, "font": {"size": 11}}, margin={"t": 110}
+        barmode="group", legend={"orientation": "h", "y": 0.45, "x": 1, "xanchor": "right", "font": {"size": 11}}, margin={"t": 110}
     )
 
 
@@ -81,7 +84,7 @@ def _flow(found: FactCircuit) -> go.Sankey:
 
 
 def extraction_figure(found: Extractions) -> go.Figure:
-    """Heads by what is lost without them, over many facts."""
+    """Heads by what they write for the answer, over many facts, and what is lost without them."""
     heads = found.heads[:HEADS][::-1]
     figure = make_subplots(
         cols=2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=("share of P(answer) lost when cut", "score written")
@@ -100,7 +103,7 @@ def extraction_figure(found: Extractions) -> go.Figure:
         figure.add_trace(points, row=1, col=col)
     figure.update_xaxes(gridcolor=GREY, rangemode="tozero")
     figure.update_annotations(font_size=12)
-    note = "the last token blind to the subject in one head; the path subject → head → answer, with patterns held; 95 % intervals"
+    note = f"the last token blind to the subject in one head; the path subject → head → answer, with patterns held; each fact's first four heads cut at once lose {found.together.value:.0%}"
     return styled(figure, f"Which heads of {found.model} carry subjects to answers, over {found.n} facts", note, height=150 + 28 * len(heads)).update_layout(
         margin={"t": 110}
     )  # fmt: skip

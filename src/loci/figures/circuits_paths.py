@@ -26,7 +26,7 @@ def paths_figure(found: Paths) -> go.Figure:
             x=[path.score for path in rows],
             y=names,
             orientation="h",
-            marker_color=[BLUE if path.score > 0 else ORANGE for path in rows],
+            marker_color=INK,
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
             showlegend=False,
         ),

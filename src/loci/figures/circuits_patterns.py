@@ -62,7 +62,7 @@ def _buttons(found: Patterns) -> dict[str, object]:
 def induction_figure(found: Induction) -> go.Figure:
     """Loss by block, and the heads that match prefixes with the heads that make their keys."""
     figure = make_subplots(
-        cols=2, column_widths=[0.4, 0.6], horizontal_spacing=0.14, subplot_titles=("loss, nats a token", "prefix matching")
+        cols=2, column_widths=[0.42, 0.58], horizontal_spacing=0.26, subplot_titles=("loss, nats a token", "prefix matching")
     )
     blocks = ["first"] + [f"again, {k}" for k in range(1, len(found.losses))]
     figure.add_trace(

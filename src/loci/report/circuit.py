@@ -65,8 +65,9 @@ def circuit_words(found: FactCircuit) -> str:
     needed = max(found.heads, key=lambda c: c.lost)
     shares = sum(c.direct for c in found.heads)
     return (
-        f"Read at the subject, heads add {shares:+.1f} to the answer's score of {found.score:.1f}. Most is lost without {needed.head}: with the "
-        f"last token blind to the subject in it alone, P falls by {needed.lost:.0%}. What is written and what is needed may differ, as further "
+        f"Read at the subject, heads add {shares:+.1f} to the answer's score of {found.score:.1f}. Of single heads most is lost without "
+        f"{needed.head}: with the last token blind to the subject in it alone, P falls by {needed.lost:.0%}; with {', '.join(found.shown)} blind at once, by "
+        f"{found.together:.0%}. What is written and what is needed may differ, as further "
         "layers use what a head wrote, or make up for it."
     )
 

@@ -168,7 +168,8 @@ def show_fact(found: FactCircuit) -> None:
     for c in found.heads[:EDGES]:
         table.add_row(c.head, f"{c.attention:.2f}", f"{c.direct:+.2f}", f"{c.elsewhere:+.2f}", shade(c.lost, limit))
     console.print(table)
-    console.print("[dim]losses in hundredths of P; what is written, in the answer's score[/]\n")
+    console.print("[dim]losses in hundredths of P; what is written, in the answer's score[/]")
+    console.print(f"with {', '.join(found.shown)} blind to the subject at once, {found.together:.0%} of P is lost\n")
     for role in found.neurons[:SOURCES]:
         through = ", ".join(f"{head} {score:+.2f}" for head, score in role.through.items())
         console.print(f"{role.neuron:8} at {escape(found.tokens[role.token].strip())}: {role.total:+.3f} through heads ({through})")
@@ -181,3 +182,4 @@ def show_extraction(found: Extractions) -> None:
     for head in found.heads[:EDGES]:
         table.add_row(head.head, str(head.lost), str(head.direct), str(head.attention))
     console.print(table)
+    console.print(f"each fact's own four strongest heads cut at once: P lost {found.together}")
