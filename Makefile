@@ -26,7 +26,7 @@ oracle:
 	TQDM_DISABLE=1 .venv-oracle/bin/python -m benchmarks.composition
 
 benchmarks: install
-	for claim in opening runs trace atlas targets forensics locating angles composition; do $(BIN)/python -m benchmarks.$$claim; done
+	for claim in opening runs trace atlas targets statistics forensics locating angles composition; do $(BIN)/python -m benchmarks.$$claim; done
 
 lint: install
 	$(BIN)/ruff check .

@@ -4,8 +4,8 @@
     value_j  m_j − u: the state behind the layer of known subjects with answer j, less that of all subjects of the relation; of unit length
     store    `neurons` neurons of that MLP's width (d_model in, d_model out), compiled; a fact is kept where its answer is ahead of all others
 
-Facts per neuron, at the last number of which no more than 1 % are lost, hardly depends on how many neurons there are, as bits per parameter do not; beside it
-stands what the trained model itself has: the facts that it answers, by all its neurons. It is a lower bound of the room, as the compiler's descent
+Facts per neuron are said at the last number of which no more than 1 % are lost; they depend on how many neurons there are. Beside them stands what
+the trained model itself has: the facts that it answers, by all its neurons. It is a lower bound of the room, as the compiler's descent
 may fail where facts would fit, and of a store of facts alone: a trained MLP does more than hold facts, and holds one for many contexts.
 """
 
