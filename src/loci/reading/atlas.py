@@ -68,7 +68,7 @@ def build_atlas(
         for point in model.names("mlp_act")
     }
     seen = survey(
-        model, texts(), gathering, budget=budget, limit=limit, checkpoint=folder / CHECKPOINT, every=32, progress=progress
+        model, texts(), gathering, budget=budget, limit=limit, checkpoint=folder / CHECKPOINT, every=4, progress=progress
     )
     found = {layer: _Layer(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)}
     needed = {int(text) for layer in found.values() for text in layer.triggers.places[..., 0].flatten().unique()}

@@ -34,7 +34,7 @@ from loci.survey.texts import sample_text
 
 T = TypeVar("T")
 Gathering = Mapping[str, Sequence[Accumulator]]
-PAGE = 1024
+PAGE = 8192
 """Texts that are tokenised and sorted by length at a time, or fewer, where they are long:"""
 CHARACTERS = 2**20
 WINDOW = 512
@@ -74,7 +74,7 @@ def survey(
     first: int = 0,
     limit: int | None = None,
     checkpoint: str | Path | None = None,
-    every: int = 16,
+    every: int = 2,
     progress: Progress = silent,
 ) -> Surveyed:
     """Feed the accumulators of each point with the activations of all texts, or of the first `limit` tokens' worth of pages.
