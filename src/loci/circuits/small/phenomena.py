@@ -5,7 +5,7 @@ skips       one layer has skip-trigrams, and their bug
 induction   two layers compose into induction
 phase       in-context learning and prefix matching change together, in two layers only
 sizes       the same stream in heads of 1, 2, 4, 16 and 64 dimensions
-bases       coordinates stand out under Adam, not under plain SGD
+bases       do coordinates stand out, under Adam or under plain SGD?
 """
 
 from collections.abc import Callable, Sequence
