@@ -1,11 +1,11 @@
 """What small models show, each from nothing: train the models that it takes, then look.
 
 bigrams     a model of no layers is its text's table of bigrams
-skips       one layer has skip-trigrams, and their bug
+skips       one layer has skip-trigrams, one head their bug, and four heads part the work
 induction   two layers compose into induction
 phase       in-context learning and prefix matching change together, in two layers only
 sizes       the same stream in heads of 1, 2, 4, 16 and 64 dimensions
-bases       coordinates stand out under Adam, not under plain SGD
+bases       do coordinates stand out, under Adam or under plain SGD?
 """
 
 from collections.abc import Callable, Sequence
