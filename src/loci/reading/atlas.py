@@ -67,9 +67,7 @@ def build_atlas(
         point: (FiringRate(), Moments(), Extremes(), Histogram(THINNED), TopTriggers(k=TRIGGERS))
         for point in model.names("mlp_act")
     }
-    seen = survey(
-        model, texts(), gathering, budget=budget, limit=limit, checkpoint=folder / CHECKPOINT, every=4, progress=progress
-    )
+    seen = survey(model, texts(), gathering, budget=budget, limit=limit, checkpoint=folder / CHECKPOINT, every=4, progress=progress)
     found = {layer: _Layer(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)}
     needed = {int(text) for layer in found.values() for text in layer.triggers.places[..., 0].flatten().unique()}
     again = {i: text for i, text in enumerate(texts()) if i in needed}
