@@ -58,6 +58,7 @@ def random_atlas(folder: Path, layers: int = 30, width: int = 10_000) -> Atlas:
         "values": f"SELECT {word} AS word, *, if(r.i < 10, 'promotes', 'suppresses') AS side, r.i % 10 AS rank, random() AS score FROM {neurons}, range(20) r(i)",
         "triggers": f"SELECT {word} AS word, *, r.i AS rank, random() AS activation FROM {neurons}, range({TRIGGERS}) r(i)",
         "histograms": f"SELECT *, [1, 2] AS counts FROM {neurons}",
+        "texts": "SELECT 0 AS text, 'word' AS content",
     }
     for name, sql in tables.items():
         database.execute(
