@@ -56,7 +56,7 @@ class TargetSettings(LineSettings):
 
 LEAN = TargetSettings(contexts=1, own=2, essence=3, lr=0.6, stop=0.1, clamp=0.75)
 """For hundreds of facts: a third of the lines, a third of the steps, and shorter δ, as they have to get along."""
-BARE = replace(LEAN, contexts=2, own=0, essence=0)
+BARE = replace(LEAN, contexts=3, own=0, essence=0)
 """The prompts behind contexts alone, as published: nothing is sampled, and nothing is kept but what the metric keeps."""
 
 
