@@ -157,7 +157,11 @@ def many(demo: Model) -> list[str]:
     return sample_text(demo, 60_000)
 
 
-def test_shards_merge_to_one_pass_and_a_stopped_pass_resumes_to_it(tiny: Model, many: list[str], tmp_path: Path) -> None:
+def test_shards_merge_to_one_pass_and_a_stopped_pass_resumes_to_it(
+    tiny: Model, many: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last digit where shards hold whole pages, as then the batches are the same."""
+    monkeypatch.setattr("loci.survey.survey.PAGE", 1024)
     whole, left, right, stopped, resumed = (gathering() for _ in range(5))
     seen = survey(tiny, many, whole)
     half = 2048
