@@ -1,6 +1,7 @@
 """Accumulators against numpy and brute force; merged shards against one pass."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from random import Random
 
@@ -161,7 +162,7 @@ def test_shards_merge_to_one_pass_and_a_stopped_pass_resumes_to_it(
     tiny: Model, many: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the last digit where shards hold whole pages, as then the batches are the same."""
-    monkeypatch.setattr("loci.survey.survey.PAGE", 1024)
+    monkeypatch.setattr(import_module("loci.survey.survey"), "PAGE", 1024)
     whole, left, right, stopped, resumed = (gathering() for _ in range(5))
     seen = survey(tiny, many, whole)
     half = 2048
