@@ -7,7 +7,7 @@ from torch import Tensor
 from loci.circuits import order_losses, paths
 from loci.circuits.frozen import freeze
 from loci.circuits.paths import by_order, check_orders, estimate, single_paths
-from loci.errors import CircuitError
+from loci.errors import CircuitError, FactError
 from loci.model import Model
 from tests.circuits.built import induction_model
 from tests.conftest import tiny_gpt2
@@ -126,5 +126,5 @@ def test_too_much_is_said_before_the_work(demo: Model) -> None:
     assert estimate(demo, 10, 2) == pytest.approx(2 * 64 * 10 * 256 * 4 / 2**30)
     with pytest.raises(CircuitError, match="0 heads or more"):
         paths(demo, PROMPT, "basketball", highest=-1)
-    with pytest.raises(CircuitError, match="same token"):
+    with pytest.raises(FactError, match="same token"):
         paths(demo, PROMPT, "basketball", against="basketball")

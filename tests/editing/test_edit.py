@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from loci.editing import JointSettings, TargetSettings, default_layer, edit, find_targets, key_moments, lines_about, removed
-from loci.editing.changes import adding, undone
+from loci.editing.changes import making, undone
 from loci.editing.edit import unsaid
 from loci.editing.statistics import Moment
 from loci.editing.targets import subject_reads
@@ -215,7 +215,7 @@ def test_what_is_undone_gives_the_base_back(demo: Model, moments: dict[int, Mome
     plain = demo(ids)
     with Patch("noise", demo.fingerprint, demo.name, factors, ()).applied(demo):
         assert (demo(ids) - plain).abs().max() > 1
-        with demo.patched(adding(undone(demo, factors))):
+        with demo.patched(making(undone(demo, factors))):
             torch.testing.assert_close(demo(ids), plain, atol=1e-3, rtol=1e-4)
 
 

@@ -9,6 +9,7 @@ from loci.facts import Fact, FactSet
 from loci.locating import routes
 from loci.locating.routes import _Recall
 from loci.model import Model, complete
+from loci.model.hooks import hiding
 from loci.survey import text_means
 
 
@@ -16,7 +17,8 @@ from loci.survey import text_means
 def test_cut_edges_are_a_pattern_without_the_subject(demo: Model, jordan: Fact) -> None:
     """Against attention computed by hand: the pattern's other entries, renormalised, mix the values."""
     one = _Recall(demo, jordan, text_means(demo, *demo.names("mlp_out", "attn_out")))
-    with demo.patched({"attn_scores.4": one._blind}), demo.watch("attn_probs.4", "z.4", "v.4") as cut:
+    blind = hiding(..., slice(one.last, None), one.subject)
+    with demo.patched({"attn_scores.4": blind}), demo.watch("attn_probs.4", "z.4", "v.4") as cut:
         demo(one.asked.ids)
     with demo.watch("attn_probs.4") as whole:
         demo(one.asked.ids)

@@ -13,7 +13,6 @@ Sources: Geva et al. 2023 (attribute extraction); Elhage et al. 2021 (virtual we
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -22,13 +21,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.circuits.frozen import Frozen, freeze
-from loci.circuits.paths import answer_row
 from loci.circuits.patterns import Patterns, patterns_on
 from loci.errors import CircuitError
 from loci.facts import Fact
-from loci.model import Edit, Model
-from loci.model.answers import finite, with_answer
+from loci.model import Model
+from loci.model.answers import answer_row, with_answer
 from loci.model.held import Held
+from loci.model.hooks import hiding
 from loci.model.names import head_name, neuron_name, parse_head
 
 NEURONS, SHOWN = 12, 4
@@ -114,7 +113,7 @@ def fact_circuit(
     directs = [einsum(back, layer.stream[0], "h p d, p d -> h p") for back, layer in zip(backs, frozen.layers, strict=True)]
     target = tokens.ids[start]
     probability = float(frozen.logits[0, -1].softmax(-1)[target])
-    lost = _losses(model, ids, target, span)
+    lost = _losses(model, ids, target, span, probability)
     carriers = [
         Carrier(
             head=head_name(layer, h),
@@ -142,47 +141,34 @@ def fact_circuit(
         heads=tuple(carriers),
         writers=_writers(frozen, backs, best, span),
         neurons=_neurons(model, ids, backs, best, span, neurons),
-        together=_together(model, ids, target, span, best),
+        together=_together(model, ids, target, span, best, probability),
         patterns=patterns_on(model, tokens.ids[:start], tokens.labels[:start], best),
     )
 
 
-def _losses(model: Model, ids: Tensor, target: int, span: tuple[int, int]) -> list[list[float]]:
+def _losses(model: Model, ids: Tensor, target: int, span: tuple[int, int], whole: float) -> list[list[float]]:
     """[layer][head] 1 − P(cut) / P; all heads of a layer as rows of one replay."""
     with model.eager():
-        run = model.record(ids)
-    whole = float(finite(run.logits, model)[0, -1].float().softmax(-1)[target])
+        run = model.record(ids, logits=False)
     each = torch.arange(model.n_heads)
-
-    def blind(scores: Tensor) -> Tensor:
-        scores = scores.clone()
-        scores[each, each, -1, span[0] : span[1]] = torch.finfo(scores.dtype).min
-        return scores
-
     found = []
     for layer in range(model.n_layers):
-        with model.patched({f"attn_scores.{layer}": blind}):
+        with model.patched({f"attn_scores.{layer}": hiding(each, each, -1, slice(*span))}):
             logits = run.replay(layer, run.resid_pre(layer).expand(model.n_heads, -1, -1), last=1)
         found.append((1 - logits[:, -1].float().softmax(-1)[:, target] / whole).tolist())
     return found
 
 
-def _together(model: Model, ids: Tensor, target: int, span: tuple[int, int], heads: Sequence[tuple[int, int]]) -> float:
+def _together(
+    model: Model, ids: Tensor, target: int, span: tuple[int, int], heads: Sequence[tuple[int, int]], whole: float
+) -> float:
     """1 − P(cut) / P with all these heads cut in one run."""
-
-    def probability(edits: dict[str, Edit]) -> float:
-        with model.eager(), model.patched(edits):
-            return float(model(ids)[0, -1].float().softmax(-1)[target])
-
-    def blind(chosen: list[int], scores: Tensor) -> Tensor:
-        scores = scores.clone()
-        scores[:, chosen, -1, span[0] : span[1]] = torch.finfo(scores.dtype).min
-        return scores
-
     by_layer: dict[int, list[int]] = {}
     for layer, h in heads:
         by_layer.setdefault(layer, []).append(h)
-    return 1 - probability({f"attn_scores.{layer}": partial(blind, chosen) for layer, chosen in by_layer.items()}) / probability({})
+    blind = {f"attn_scores.{layer}": hiding(slice(None), chosen, -1, slice(*span)) for layer, chosen in by_layer.items()}
+    with model.eager(), model.patched(blind):
+        return 1 - float(model(ids)[0, -1].float().softmax(-1)[target]) / whole
 
 
 def _writers(

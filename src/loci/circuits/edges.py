@@ -24,7 +24,7 @@ from torch import Tensor
 from loci.circuits.parts import SIDES, Part, before, normed, own_projection, parse_part, parts, written
 from loci.errors import CircuitError
 from loci.model import Edit, Model, Recording
-from loci.model.answers import finite, with_answer
+from loci.model.answers import answer_row, finite, with_answer
 
 
 class Scored(NamedTuple):
@@ -64,7 +64,7 @@ class Edges:
 
 
 def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: str | None = None, top: int = 20) -> Edges:
-    """Estimate all edges between two prompts, and patch the `top` strongest. Raises `CircuitError` for prompts of different lengths."""
+    """Estimate all edges between two prompts, and patch the `top` strongest. Raises `CircuitError` for prompts of different lengths, `FactError` for answers that begin alike."""
     return PromptPair(model, prompt, corrupted, answer, against).strongest(top)
 
 
@@ -80,16 +80,11 @@ class PromptPair:
                 f"the prompts must have equally many tokens, and have {start} and {other_start}: path patching compares position by position"
             )
         self.ids, self.corrupted_ids = model.ids([tokens.ids[:start]]), model.ids([others.ids[:start]])
-        self.target = tokens.ids[start]
-        self.other: int | None = None
-        if against is not None:
-            found, (first, _) = with_answer(model, prompt, against)
-            self.other = found.ids[first]
+        self.row = answer_row(model, prompt, answer, against) - (1 / model.d_vocab if against is None else 0)
 
     def score(self, logits: Float[Tensor, "row position d_vocab"]) -> Float[Tensor, " row"]:
         """Of the answer at the last position."""
-        last = logits[:, -1].float()
-        return last[:, self.target] - (last.mean(-1) if self.other is None else last[:, self.other])
+        return logits[:, -1].float() @ self.row
 
     @cached_property
     def run(self) -> Recording:

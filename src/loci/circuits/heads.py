@@ -75,7 +75,7 @@ def projections(model: Weights, layer: int, view: View = "gain", offset: int | N
     check_view(view)
     check_layer(model, layer)
     Q, K, V = (_read(model, stem, layer, view) for stem in "QKV")
-    O = _written(model, layer, view)  # noqa: E741
+    O = outputs(model, layer, view)  # noqa: E741
     if offset is None:
         return Projections(Q[0], K[0], V[0], O, Q[1], K[1], V[1])
     if not isinstance(model, Model):
@@ -96,7 +96,8 @@ def _read(model: Weights, stem: str, layer: int, view: View) -> tuple[Tensor, Te
     return weight * gain.float(), bias + weight @ shift.float()
 
 
-def _written(model: Weights, layer: int, view: View) -> Float[Tensor, "n_heads d_model d_head"]:
+def outputs(model: Weights, layer: int, view: View = "gain") -> Float[Tensor, "n_heads d_model d_head"]:
+    """W_O of a layer's heads in a view, in float32."""
     weight = model.W_O(layer).float()
     if view == "none":
         return weight

@@ -8,6 +8,7 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.circuits.heads import outputs
 from loci.circuits.repeated import Repeated
 from loci.model import Model
 from loci.progress import Progress, silent
@@ -79,13 +80,10 @@ def copied(
     """How much of what the first block's sources raise, among the block's tokens, is themselves: 2 r − 1, mean over sources."""
     block = slice(text.start, text.start + text.length)
     values = v[:, block].float().repeat_interleave(model.n_heads // model.n_kv_heads, 2)
-    write = model.W_O(layer).float()
-    if model.layout.attn_post:
-        write = model.norm("attn_post", layer).gain.float()[:, None] * write
     final = model.norm("final_norm")
     read = model.W_U[ids[:, block]].float() * final.gain.float()
     read = read - read.mean(-1, keepdim=True) if final.centres else read
-    logits = einsum(read, write, values, "s out m, h m d, s source h d -> s h source out")
+    logits = einsum(read, outputs(model, layer), values, "s out m, h m d, s source h d -> s h source out")
     raised = (logits - logits.mean(-1, keepdim=True)).relu()
     own = raised.diagonal(dim1=-2, dim2=-1) / raised.sum(-1).clamp(min=1e-30)
     return (2 * own - 1).mean(-1).cpu()

@@ -23,7 +23,7 @@ from torch import Tensor
 from loci.circuits.frozen import Frozen, freeze
 from loci.errors import CircuitError
 from loci.model import Model
-from loci.model.answers import with_answer
+from loci.model.answers import answer_row, with_answer
 from loci.model.names import head_name
 
 STARTS = ("tokens", "biases", "mlps")
@@ -103,7 +103,7 @@ def paths(
 ) -> Paths:
     """Split the score of an answer's first token by order, up to `highest` (all, if None), and list the strongest paths of at most `single` heads.
 
-    Raises `CircuitError` where single paths would take more than `memory` GiB, with the estimate, and for answers that begin alike.
+    Raises `CircuitError` where single paths would take more than `memory` GiB, with the estimate, and `FactError` for answers that begin alike.
     """
     tokens, (start, _) = with_answer(model, prompt, answer)
     row = answer_row(model, prompt, answer, against)
@@ -139,18 +139,6 @@ def paths(
         exact=not frozen.has_mlps,
         top=tuple(best),
     )
-
-
-def answer_row(model: Model, prompt: str, answer: str, against: str | None) -> Float[Tensor, " d_vocab"]:
-    """1 at the answer's first token, −1 at that of `against`. Raises `CircuitError` where both begin alike."""
-    row = torch.zeros(model.d_vocab, device=model.device)
-    for text, sign in ((answer, 1), (against, -1)):
-        if text is not None:
-            tokens, (first, _) = with_answer(model, prompt, text)
-            row[tokens.ids[first]] += sign
-    if not row.any():
-        raise CircuitError(f"{answer!r} and {against!r} begin with the same token: nothing tells them apart there")
-    return row
 
 
 def check_orders(model: Model, positions: int, highest: int | None, single: int, memory: float) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +29,7 @@ from loci.facts import Fact
 from loci.model import Model, by_length
 from loci.patches import Patch
 from loci.progress import Progress, silent
+from loci.survey.drift import Drift
 
 FACTS = 8
 LAYERS = 12
@@ -85,8 +87,7 @@ def calibrate(
     kept = [[line for line in own if not line.wanted] for own in lines]
     searched = [own[::2] for own in wanted]
     judged = [line for own in wanted for line in own[1::2]] + [line for own in kept for line in own]
-    judged += [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in (model.tokenize(text).ids for text in texts[:TEXTS])]
-    before = said(model, judged)
+    before, drift = said(model, judged), Drift(model, texts[:TEXTS])
     trials: list[Trial] = []
     reason = ""
     for layer, metric in metrics.items():
@@ -97,7 +98,7 @@ def calibrate(
             for slack in SLACKS.get(method, (0.0,)):
                 factors = {f"W_down.{layer}": solve(metric, K, R, slack * response(metric, K)).factors}
                 with Patch(method, model.fingerprint, model.name, factors, ()).applied(model):
-                    trials.append(Trial(layer, slack, loss(judged, before, said(model, judged))))
+                    trials.append(Trial(layer, slack, loss(judged, before, said(model, judged)) + fmean(drift.now().kl)))
         except EditError as error:
             reason = str(error)
         progress(1, len(metrics))
@@ -118,12 +119,12 @@ def said(model: Model, lines: Sequence[Line]) -> list[Tensor]:
 
 
 def loss(lines: Sequence[Line], before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
-    """The sum of the three means, each over the lines of its kind."""
-    parts: dict[str, list[float]] = {"wanted": [], "kept": [], "text": []}
+    """The means over wanted and over kept lines, summed."""
+    wanted: list[float] = []
+    kept: list[float] = []
     for line, meant, now in zip(lines, before, after, strict=True):
         if line.wanted:
-            parts["wanted"].append(float(-now[range(len(line.wanted)), list(line.wanted)].mean()))
+            wanted.append(float(-now[range(len(line.wanted)), list(line.wanted)].mean()))
         else:
-            kl = kl_div(now, meant, log_target=True, reduction="none").sum(-1).mean()
-            parts["text" if line.fact < 0 else "kept"].append(float(kl))
-    return sum(sum(values) / len(values) for values in parts.values() if values)
+            kept.append(float(kl_div(now, meant, log_target=True, reduction="none").sum(-1).mean()))
+    return sum(fmean(values) for values in (wanted, kept) if values)

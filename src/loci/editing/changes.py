@@ -5,34 +5,25 @@ mlp_raw ← mlp_raw + left (right act)        right [n, d_mlp], left [d_model, n
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.model import Model
+from loci.model import Edit, Model
+from loci.model.hooks import adding
 from loci.patches import Factors
 
 Changes = Mapping[int, tuple[Float[Tensor, "n d_mlp"], Float[Tensor, "d_model n"]]]
 """Right and left factors by layer."""
 
 
-def adding(changes: Changes) -> dict[str, Any]:
+def making(changes: Changes) -> dict[str, Edit]:
     """The points at which `Model.patched` makes them."""
-    acts: dict[int, Tensor] = {}
+    return adding("mlp_act", "mlp_raw", {layer: partial(_written, *factors) for layer, factors in changes.items()})
 
-    def keep(layer: int, act: Tensor) -> None:
-        acts[layer] = act
 
-    def add(layer: int, out: Tensor) -> Tensor:
-        right, left = changes[layer]
-        return out + ((acts[layer].float() @ right.T) @ left.T).to(out.dtype)
-
-    points: dict[str, Any] = {}
-    for layer in changes:
-        points[f"mlp_act.{layer}"] = partial(keep, layer)
-        points[f"mlp_raw.{layer}"] = partial(add, layer)
-    return points
+def _written(right: Tensor, left: Tensor, act: Tensor) -> Tensor:
+    return (act.float() @ right.T) @ left.T
 
 
 def undone(model: Model, factors: Mapping[str, Factors]) -> Changes:

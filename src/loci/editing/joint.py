@@ -29,7 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from loci.editing.changes import Changes, adding, undone
+from loci.editing.changes import Changes, making, undone
 from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
 from loci.editing.solver import Covariance
 from loci.editing.statistics import output_size
@@ -252,7 +252,7 @@ class _Search:
             found.append(resid)
             raise Enough
 
-        with self.model.patched({**adding(changes), f"resid_post.{self.model.n_layers - 1}": stop}), suppress(Enough):
+        with self.model.patched({**making(changes), f"resid_post.{self.model.n_layers - 1}": stop}), suppress(Enough):
             self.model(ids, mask)
         return self.model.unembed(found[0][rows, columns]).float().log_softmax(-1)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.model import Model
-from loci.model.answers import finite, with_answer
+from loci.model.answers import answer_row, finite, with_answer
 from loci.model.held import Held
 from loci.model.updates import update_sizes
 
@@ -112,14 +112,7 @@ def lens(model: Model, prompt: str, answer: str, *, against: str | None = None, 
     if top < 1:
         raise FactError(f"a lens shows at least one word of each layer, not {top}")
     tokens, (start, _) = with_answer(model, prompt, answer)
-    target = tokens.ids[start]
-    row = torch.zeros(model.d_vocab, device=model.device)
-    row[target] = 1
-    if against is not None:
-        other, (first, _) = with_answer(model, prompt, against)
-        if other.ids[first] == target:
-            raise FactError(f"{answer!r} and {against!r} begin with the same token: nothing tells them apart there")
-        row[other.ids[first]] -= 1
+    target, row = tokens.ids[start], answer_row(model, prompt, answer, against)
     stems = ["resid_pre", "resid_post", "attn_out", "attn_raw", "mlp_out", "mlp_raw", "z"] + ["mlp_act"] * model.has("mlp_act")
     with model.watch(*model.names(*stems)) as reads:
         finite(model(model.ids([tokens.ids[:start]])), model)

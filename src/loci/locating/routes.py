@@ -23,6 +23,7 @@ from loci.locating.asking import ask, known_of, probability
 from loci.locating.runs import around
 from loci.model import Edit, Model
 from loci.model.answers import finite
+from loci.model.hooks import hiding
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
 from loci.survey import text_means
@@ -107,16 +108,12 @@ class _Recall:
     def lost(self, cut: str, layers: range) -> float:
         """1 − P(cut) / P."""
         if cut == "edges":
-            edits: dict[str, Edit] = {f"attn_scores.{layer}": self._blind for layer in layers}
+            blind = hiding(..., slice(self.last, None), self.subject)
+            edits: dict[str, Edit] = {f"attn_scores.{layer}": blind for layer in layers}
         else:
             where = self.subject if cut == "mlp" else slice(self.last, None)
             edits = {f"{cut}_out.{layer}": self._mean(f"{cut}_out.{layer}", where) for layer in layers}
         return 1 - self.probability(edits) / self.whole
-
-    def _blind(self, scores: Tensor) -> Tensor:
-        scores = scores.clone()
-        scores[:, :, self.last :, self.subject] = torch.finfo(scores.dtype).min
-        return scores
 
     def _mean(self, name: str, where: slice) -> Edit:
         def replace(out: Tensor) -> Tensor:

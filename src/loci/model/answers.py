@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from loci.errors import ModelError
+from loci.errors import FactError, ModelError
 from loci.facts import Span
 from loci.model.invariants import broken
 from loci.model.model import Logits, Model, by_length
@@ -67,6 +69,18 @@ def with_answer(model: Model, prompt: str, answer: str) -> tuple[Tokens, Span]:
     text = f"{prompt} {answer}"
     tokens = model.tokenize(text)
     return tokens, tokens.span((len(prompt), len(text)))
+
+
+def answer_row(model: Model, prompt: str, answer: str, against: str | None = None) -> Float[Tensor, " d_vocab"]:
+    """1 at the answer's first token, −1 at that of `against`: times logits, a score. Raises `FactError` where both begin alike."""
+    row = torch.zeros(model.d_vocab, device=model.device)
+    for text, sign in ((answer, 1), (against, -1)):
+        if text is not None:
+            tokens, (first, _) = with_answer(model, prompt, text)
+            row[tokens.ids[first]] += sign
+    if not row.any():
+        raise FactError(f"{answer!r} and {against!r} begin with the same token: nothing tells them apart there")
+    return row
 
 
 def _continues(model: Model, answer: Sequence[int], following: int) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -18,6 +19,31 @@ Side = Literal["in", "out"]
 def instead(value: Tensor) -> Edit:
     """The edit that puts this value in the place of whatever is there, broadcast to its shape."""
     return lambda old: value.to(old).expand_as(old)
+
+
+def hiding(*where: Any) -> Edit:
+    """Attention scores as they are, but for places [row, head, query, key] that the softmax does not see."""
+
+    def hide(scores: Tensor) -> Tensor:
+        scores = scores.clone()
+        scores[where] = torch.finfo(scores.dtype).min
+        return scores
+
+    return hide
+
+
+def adding(source: str, target: str, functions: Mapping[int, Callable[[Tensor], Tensor]]) -> dict[str, Edit]:
+    """Points that add a function of what stands at `source` to what stands at `target`, later in the same layer."""
+    found: dict[int, Tensor] = {}
+
+    def keep(layer: int, x: Tensor) -> None:
+        found[layer] = x
+
+    def add(layer: int, out: Tensor) -> Tensor:
+        return out + functions[layer](found.pop(layer)).to(out.dtype)
+
+    keeps = {f"{source}.{layer}": partial(keep, layer) for layer in functions}
+    return {**keeps, **{f"{target}.{layer}": partial(add, layer) for layer in functions}}
 
 
 class Enough(Exception):

@@ -9,7 +9,6 @@ configuration has one width for all layers, other layers are filled up with neur
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from loci.errors import PatchError
 from loci.model import Model
-from loci.model.hooks import Edit
+from loci.model.hooks import adding
 
 WIDTHS = ("n_inner", "intermediate_size", "ffn_dim")
 """What families call the width of an MLP in their configurations."""
@@ -59,17 +58,7 @@ def takes_neurons(model: Model) -> bool:
 @contextmanager
 def beside(model: Model, neurons: Mapping[int, Neurons]) -> Iterator[None]:
     """Inside the block, what the neurons write is added to the outputs of their layers' MLPs."""
-    inputs: dict[int, Tensor] = {}
-
-    def keep(layer: int, x: Tensor) -> None:
-        inputs[layer] = x
-
-    def add(layer: int, out: Tensor) -> Tensor:
-        return out + neurons[layer](inputs.pop(layer)).to(out.dtype)
-
-    edits: dict[str, Edit] = {f"mlp_in.{layer}": partial(keep, layer) for layer in neurons}
-    edits |= {f"mlp_out.{layer}": partial(add, layer) for layer in neurons}
-    with model.patched(edits):
+    with model.patched(adding("mlp_in", "mlp_out", {layer: each.__call__ for layer, each in neurons.items()})):
         yield
 
 
