@@ -14,12 +14,13 @@ where subject and question meet: there an edit can tell the subject's relations 
 in all directions that text uses equally.
 
 `text` is found on the way: it grows while the text's KL is above `drift`, and falls below it.
-Cost: `steps` forward and backward passes over at most `facts` · 2 · `lines` lines and `texts` texts. Memory: one batch.
+Cost: `steps` forward and backward passes over at most `facts` · 2 · `lines` lines and `texts` texts. Memory: one batch, and the last stream at
+every place that is kept, text's too.
 """
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -35,7 +36,7 @@ from loci.editing.solver import Covariance
 from loci.editing.statistics import output_size
 from loci.errors import EditError
 from loci.facts import Fact
-from loci.model import Model
+from loci.model import Model, by_length
 from loci.model.hooks import Enough
 from loci.patches import Factors
 from loci.progress import Progress, silent
@@ -165,6 +166,10 @@ def _keys(model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]
     return {layer: reads[f"mlp_act.{layer}"] for layer in layers}
 
 
+def _length(line: Line) -> int:
+    return len(line.ids)
+
+
 class _Search:
     """The running search: what is drawn for a step, and how the text's weight follows its drift."""
 
@@ -180,6 +185,7 @@ class _Search:
     ) -> None:
         self.model, self.parts, self.settings = model, parts, settings
         self.settled, self.texts = settled, texts
+        self.streams: dict[Line, Tensor] = {}
         self.undone = undone(model, changed)
         self.by_fact: dict[int, tuple[list[Line], list[Line]]] = {}
         for line in lines:
@@ -200,7 +206,7 @@ class _Search:
         as_is: Changes = {}
         terms = (("wanted", wanted, 1.0, as_is), ("kept", kept, settings.kl, as_is), ("text", texts, self.weight, self.undone))
         for kind, lines, weight, before in terms:
-            self.seen[kind] = sum(self._backward(lines, batch, weight, before) for batch in _batches(lines)) / max(len(lines), 1)
+            self.seen[kind] = sum(self._backward(lines, batch, weight, before) for batch in by_length(lines, _length, BUDGET)) / max(len(lines), 1)
         size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()
         (settings.decay * size).backward()
         if not math.isfinite(sum(self.seen.values())):
@@ -223,29 +229,33 @@ class _Search:
 
     @torch.enable_grad()
     def _backward(self, lines: Sequence[Line], batch: Sequence[int], weight: float, before: Changes) -> float:
-        """Add the gradients of one batch; its sum of −log P or KL, each line with its mean.
+        """Add the gradients of one batch of equally long lines; its sum of −log P or KL, each line with its mean.
 
         KL is to what the model says with the changes `before` in the place of the search's.
         """
         chosen = [lines[i] for i in batch]
-        ids, mask = self.model.padded([line.ids for line in chosen])
-        rows = torch.tensor([row for row, line in enumerate(chosen) for _ in line.read], device=ids.device)
-        columns = torch.tensor([p for line in chosen for p in line.read], device=ids.device)
-        shares = torch.tensor([1 / len(line.read) for line in chosen for _ in line.read], device=ids.device)
-        after = self._said(ids, mask, rows, columns, {layer: (part.Q, part.R) for layer, part in self.parts.items()})
+        shares = torch.tensor([1 / len(line.read) for line in chosen for _ in line.read], device=self.model.device)
+        after = self._said(self._streams(chosen, {layer: (part.Q, part.R) for layer, part in self.parts.items()}))
         if chosen[0].wanted:
-            tokens = torch.tensor([token for line in chosen for token in line.wanted], device=ids.device)
+            tokens = torch.tensor([token for line in chosen for token in line.wanted], device=after.device)
             each = -after.gather(-1, tokens[:, None])[:, 0]
         else:
-            with torch.no_grad():
-                meant = self._said(ids, mask, rows, columns, before)
-            each = kl_div(after, meant, log_target=True, reduction="none").sum(-1)
+            each = kl_div(after, self._said(self._remembered(chosen, before)), log_target=True, reduction="none").sum(-1)
         total = (each * shares).sum()
         (weight / len(lines) * total).backward()
         return total.item()
 
-    def _said(self, ids: Tensor, mask: Tensor, rows: Tensor, columns: Tensor, changes: Changes) -> Float[Tensor, "spot d_vocab"]:
-        """Log-probabilities of the next token at some places, with changes of down projections in place."""
+    @torch.no_grad()
+    def _remembered(self, lines: Sequence[Line], before: Changes) -> Float[Tensor, "spot d_model"]:
+        """The streams before the search, which are the same in every step."""
+        new = [line for line in lines if line not in self.streams]
+        if new:
+            found = self._streams(new, before).split([len(line.read) for line in new])
+            self.streams |= dict(zip(new, found, strict=True))
+        return torch.cat([self.streams[line] for line in lines])
+
+    def _streams(self, lines: Sequence[Line], changes: Changes) -> Float[Tensor, "spot d_model"]:
+        """The last residual stream where equally long lines are read, with changes of down projections in place."""
         found: list[Tensor] = []
 
         def stop(resid: Tensor) -> None:
@@ -253,14 +263,10 @@ class _Search:
             raise Enough
 
         with self.model.patched({**making(changes), f"resid_post.{self.model.n_layers - 1}": stop}), suppress(Enough):
-            self.model(ids, mask)
-        return self.model.unembed(found[0][rows, columns]).float().log_softmax(-1)
+            self.model(self.model.ids([line.ids for line in lines]))
+        rows = [row for row, line in enumerate(lines) for _ in line.read]
+        return found[0][rows, [p for line in lines for p in line.read]]
 
-
-def _batches(lines: Sequence[Line]) -> Iterator[list[int]]:
-    """Lines of about the same length together."""
-    order = sorted(range(len(lines)), key=lambda i: len(lines[i].ids))
-    while order:
-        size = max(1, BUDGET // len(lines[order[min(len(order) - 1, 63)]].ids))
-        yield order[:size]
-        order = order[size:]
+    def _said(self, streams: Float[Tensor, "spot d_model"]) -> Float[Tensor, "spot d_vocab"]:
+        """Log-probabilities of the next token."""
+        return self.model.unembed(streams).float().log_softmax(-1)
