@@ -15,7 +15,7 @@ import loci
 from loci.auditing import CONTROLS, Cases, Ways, audit, audit_at_once, audit_in_turn, counterfactuals
 from loci.auditing.asking import ask
 from loci.auditing.baselines import edit_neurons
-from loci.auditing.controls import in_context, moved, random_layer
+from loci.auditing.controls import in_context, moved, random_layer, retrieval
 from loci.auditing.curves import LIMITS
 from loci.auditing.fluency import fluency, generations, openings
 from loci.cli.show import show
@@ -128,6 +128,24 @@ def test_the_fact_that_is_told(jordan: Fact) -> None:
     assert lead("Michael Jordans plays") == "Michael Jordans plays"
 
 
+def test_retrieval_tells_the_most_similar_fact(jordan: Fact) -> None:
+    other = Fact("Tiger Woods", "{} does the sport of", "golf").to("tennis")
+    lead = retrieval([jordan.to("golf"), other])
+    assert lead("The sport of Tiger Woods is").startswith(f"Imagine that {other.text} tennis. ")
+    assert lead("Air Jordan is").startswith(f"Imagine that {jordan.text} golf. "), "it knows of no subjects"
+    assert lead("Paris") == "Paris"
+
+
+def test_counterfactuals_are_another_answer() -> None:
+    """An answer that begins with the old one, or with which the old one begins, would be counted as given."""
+    parties = [
+        Fact(f"S{i}", "{} was a", party, relation="party") for i, party in enumerate(["Democratic", "Democratic-Republican"])
+    ]
+    assert counterfactuals(FactSet(parties), 9) == []
+    wishes = counterfactuals(FactSet([*parties, Fact("S9", "{} was a", "Whig", relation="party")]), 9)
+    assert sorted(wish.new_answer or "" for wish in wishes)[-2:] == ["Whig", "Whig"] and len(wishes) == 3
+
+
 @given(st.integers(0, 50))
 def test_moved_changes_every_layer_once(demo: Model, seed: int) -> None:
     layers = tuple(range(demo.n_layers))
@@ -150,7 +168,7 @@ def test_a_random_layer_is_another(demo: Model, jordan: Fact) -> None:
 def test_all_controls_in_one_table(demo: Model, world: FactSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = demo.fingerprint
     card = audit_at_once(demo, world, 2, method="emmet", layers=[0], controls=tuple(CONTROLS), ways=WAYS, neighbours=2)
-    assert demo.fingerprint == before
+    assert demo.fingerprint == before and not card.left_out
     assert (card.method, card.edits, card.layers) == ("emmet", 2, (0,))
     document = json.loads(json.dumps(card.to_dict(), allow_nan=False))
     assert list(document["controls"]) == list(CONTROLS)
@@ -159,7 +177,9 @@ def test_all_controls_in_one_table(demo: Model, world: FactSet, tmp_path: Path, 
     assert card.controls["fine-tuning"]["drift_kl"].value > 0 == card.controls["no edit"]["drift_kl"].value
     show(card)
     printed = capsys.readouterr().out
-    assert "perplexity" in printed and "fine-" in printed
+    assert all(word in printed for word in ("perplexity", "tuning", "neurons", "linear", "context", "retrieval")), (
+        "none is cut at 80 columns"
+    )
     figure = loci.plot(card)
     assert {"the edit", *CONTROLS} <= {trace.name for trace in figure.data}
     _check_cases(card, tmp_path)

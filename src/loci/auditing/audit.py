@@ -138,7 +138,7 @@ def examined(model: Model, pairs: Iterable[tuple[Exam, Patch]], controls: Sequen
         method = patch.method
         for name in controls:
             try:
-                state = CONTROLS[name](model, patch, ways)
+                state = CONTROLS[name](model, patch, exam.world, ways)
                 sittings[name].append(exam.sit(*state))
             except (EditError, PatchError) as error:
                 left_out[name] = str(error)

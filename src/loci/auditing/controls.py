@@ -6,23 +6,29 @@
 | random layer | an edit of chosen layers: the method again, at as many other layers, drawn by seed. An edit of all layers, or of a method that cannot be run again: the same change, each layer's factors at another layer (`moved`) |
 | fine-tuning  | `edit(…, method="finetune")` of the same facts                                                         |
 | knowledge neurons | the strongest neurons' values turned from the old answers to the new (`edit_neurons`)                |
+| linear relations | the base, with the subjects' states moved by the inverse of their relations' Jacobians (`steer_linearly`) |
 | in-context   | the base, told the new fact: "Imagine that {prompt} {new answer}. {question}"                          |
+| retrieval    | the base, told whichever of the new facts is most like the question, whatever it is about              |
 
 In context, a prompt gets the fact of the edited subject that stands in it as whole words; of several facts of that subject the one whose
 prompt shares most of the question's words, the first where they tie. A prompt about nobody edited gets nothing: retrieval by subject, at its best.
-So neighbours and control text cannot change there; the subject's other facts can, and do.
+So neighbours and control text cannot change there; the subject's other facts can, and do. `retrieval` is what a search engine does that knows
+of no subjects: each word counts by how few of the new facts it stands in, and the best match is told to neighbours too.
 
 An edit that does no better than `no edit` did nothing; one that does no better than `random layer` owes nothing to its layer;
 specificity is to be read beside `fine-tuning`, and the whole beside `in-context`, which costs no weights at all.
 """
 
+import math
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from loci.auditing.asking import Lead
 from loci.auditing.baselines import edit_neurons
+from loci.auditing.linear import Steering, steer_linearly
 from loci.editing import METHODS, TOGETHER, JointSettings, TargetSettings, edit
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
@@ -35,7 +41,7 @@ WORD = re.compile(r"\w+")
 class State(NamedTuple):
     """A state of the model to examine."""
 
-    patch: Patch | None = None
+    patch: Patch | Steering | None = None
     lead: Lead = str
 
 
@@ -87,10 +93,29 @@ def in_context(facts: Sequence[Fact]) -> Lead:
         near = [fact for subject in edited.subjects_in(prompt) for fact in edited.about(subject)]
         if not near:
             return prompt
-        told = max(near, key=lambda fact: _shared(fact.text, prompt))
-        return f"Imagine that {told.text} {told.new_answer}. {prompt}"
+        return _telling(max(near, key=lambda fact: _shared(fact.text, prompt)), prompt)
 
     return lead
+
+
+def retrieval(facts: Sequence[Fact]) -> Lead:
+    """What stands before a prompt where the most similar fact is told. Cosine of words weighted by inverse document frequency."""
+    bags = [set(WORD.findall(fact.text.lower())) for fact in facts]
+    counts = Counter(word for bag in bags for word in bag)
+    rare = {word: math.log(1 + len(bags) / count) for word, count in counts.items()}
+    sizes = [math.sqrt(sum(rare[word] ** 2 for word in bag)) for bag in bags]
+
+    def lead(prompt: str) -> str:
+        asked = set(WORD.findall(prompt.lower()))
+        match = [sum(rare[word] ** 2 for word in bag & asked) / size for bag, size in zip(bags, sizes, strict=True)]
+        best = max(range(len(bags)), key=match.__getitem__)
+        return _telling(facts[best], prompt) if match[best] else prompt
+
+    return lead
+
+
+def _telling(told: Fact, prompt: str) -> str:
+    return f"Imagine that {told.text} {told.new_answer}. {prompt}"
 
 
 def _shared(one: str, other: str) -> float:
@@ -99,16 +124,16 @@ def _shared(one: str, other: str) -> float:
     return len(a & b) / max(1, len(a | b))
 
 
-def _fine_tuned(model: Model, patch: Patch, ways: Ways) -> State:
-    return State(edit(model, patch.facts, method="finetune", settings=ways.joint, seed=ways.seed))
-
-
-CONTROLS: Mapping[str, Callable[[Model, Patch, Ways], State]] = {
-    "no edit": lambda model, patch, ways: State(),
-    "random layer": lambda model, patch, ways: State(random_layer(model, patch, ways)),
-    "fine-tuning": _fine_tuned,
-    "knowledge neurons": lambda model, patch, ways: State(edit_neurons(model, patch.facts)),
-    "in-context": lambda model, patch, ways: State(lead=in_context(patch.facts)),
+CONTROLS: Mapping[str, Callable[[Model, Patch, FactSet, Ways], State]] = {
+    "no edit": lambda model, patch, world, ways: State(),
+    "random layer": lambda model, patch, world, ways: State(random_layer(model, patch, ways)),
+    "fine-tuning": lambda model, patch, world, ways: State(
+        edit(model, patch.facts, method="finetune", settings=ways.joint, seed=ways.seed)
+    ),
+    "knowledge neurons": lambda model, patch, world, ways: State(edit_neurons(model, patch.facts)),
+    "linear relations": lambda model, patch, world, ways: State(steer_linearly(model, patch.facts, world)),
+    "in-context": lambda model, patch, world, ways: State(lead=in_context(patch.facts)),
+    "retrieval": lambda model, patch, world, ways: State(lead=retrieval(patch.facts)),
 }
-CHEAP = ("no edit", "in-context")
+CHEAP = ("no edit", "in-context", "retrieval")
 """Controls that make no edit."""

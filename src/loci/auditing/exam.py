@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from loci.auditing.asking import Asked, Case, Lead, answer, ask
 from loci.auditing.fluency import fluency, generations, openings
+from loci.auditing.linear import Steering
 from loci.facts import Fact, FactSet
 from loci.facts import controls as control_sentences
 from loci.model import Model
@@ -36,6 +37,7 @@ class Exam:
 
     model: Model
     asked: tuple[Asked, ...]
+    world: FactSet
     drift: Drift
     fluency: tuple[float, ...]
     seed: int
@@ -46,14 +48,14 @@ class Exam:
     ) -> "Exam":
         """Ask the base. Cost: greedy answers to all prompts that should not change, and a text of each subject."""
         asked = ask(model, facts, world, neighbours, seed)
-        return cls(model, asked, drift, _fluency(model, facts, seed), seed)
+        return cls(model, asked, world, drift, _fluency(model, facts, seed), seed)
 
     @property
     def facts(self) -> tuple[Fact, ...]:
         return tuple(own.fact for own in self.asked)
 
-    def sit(self, patch: Patch | None = None, lead: Lead = str) -> Sitting:
-        """The model's answers with a patch on, or with something said before every prompt; it is as before afterwards."""
+    def sit(self, patch: Patch | Steering | None = None, lead: Lead = str) -> Sitting:
+        """The model's answers with a patch or a steering on, or with something said before every prompt; it is as before afterwards."""
         with patch.applied(self.model) if patch is not None else nullcontext():
             cases = answer(self.model, self.asked, lead)
             return Sitting(cases, self.drift.now(), _fluency(self.model, self.facts, self.seed, lead))

@@ -72,11 +72,17 @@ def layers_of(model: Model, method: str, layers: Sequence[int] | None) -> Sequen
 def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:
     """`count` facts, taken from the relations in turn, each wished to have another of its relation's answers."""
     rng = random.Random(seed)
-    pools = [rng.sample(group, len(group)) for name, group in facts.relations.items() if len(facts.answers(name)) > 1]
+    groups = [[fact for fact in group if _others(facts, fact)] for group in facts.relations.values()]
+    pools = [rng.sample(group, len(group)) for group in groups if group]
     rng.shuffle(pools)
     chosen: list[Fact] = []
     for turn in range(max(map(len, pools), default=0)):
         chosen += [pool[turn] for pool in pools if turn < len(pool)]
         if len(chosen) >= count:
             break
-    return [fact.to(rng.choice([a for a in facts.answers(fact.relation) if a != fact.answer])) for fact in chosen[:count]]
+    return [fact.to(rng.choice(_others(facts, fact))) for fact in chosen[:count]]
+
+
+def _others(facts: FactSet, fact: Fact) -> list[str]:
+    """Answers of the relation that are another than the fact's, also where one begins with the other ("Democratic-Republican")."""
+    return [a for a in facts.answers(fact.relation) if not (a.startswith(fact.answer) or fact.answer.startswith(a))]

@@ -206,7 +206,9 @@ class _Search:
         as_is: Changes = {}
         terms = (("wanted", wanted, 1.0, as_is), ("kept", kept, settings.kl, as_is), ("text", texts, self.weight, self.undone))
         for kind, lines, weight, before in terms:
-            self.seen[kind] = sum(self._backward(lines, batch, weight, before) for batch in by_length(lines, _length, BUDGET)) / max(len(lines), 1)
+            self.seen[kind] = sum(
+                self._backward(lines, batch, weight, before) for batch in by_length(lines, _length, BUDGET)
+            ) / max(len(lines), 1)
         size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()
         (settings.decay * size).backward()
         if not math.isfinite(sum(self.seen.values())):

@@ -1,5 +1,7 @@
 """Edits, their scorecards and the whole story, on a terminal."""
 
+import math
+
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,12 +15,16 @@ from loci.report.words import audit_words, edit_words, neuron_words, trace_words
 SHORT = {
     "paraphrase_untrained": "… unseen",
     "specificity_same_answer": "… same answer",
+    "efficacy_likelier": "new likelier",
+    "paraphrase_likelier": "… paraphrased",
     "drift_kl": "drift, nats",
     "perplexity_ratio": "perplexity",
     "fluency": "fluency, bits",
     "fluency_base": "… of the base",
+    "knowledge neurons": "neurons",
+    "linear relations": "linear",
 }
-"""Names of metrics that would be long on a terminal."""
+"""Names of metrics and controls that would be long on a terminal."""
 
 
 @show.register
@@ -87,16 +93,29 @@ def _chapter(title: str, words: str) -> None:
 
 
 def _metrics(card: Scorecard) -> None:
-    """The edit with its intervals, and each control's values beside it; shares in percent."""
-    table = _narrow("", "value", "95 % interval", "n", *(name.replace("-", "- ") for name in card.controls))
+    """The edit with its intervals, then beside each control; shares in percent."""
+    table = _narrow("", "value", "95 % interval", "n")
     for name, estimate in card.metrics.items():
         value, low, high = (_number(name, number) for number in estimate[:3])
-        beside = (_number(name, metrics[name].value) if name in metrics else "–" for metrics in card.controls.values())
-        between = f"{low} … {high}" if low != "–" else ""
-        table.add_row(SHORT.get(name, name.replace("_", " ")), value, between, str(estimate.n), *beside)
+        table.add_row(_metric(name), value, f"{low} … {high}" if low != "–" else "", str(estimate.n))
     console.print(table)
+    if card.controls:
+        console.print("\n[dim]beside controls[/]")
+        console.print(_beside(card))
     for name, why in card.left_out.items():
         console.print(f"[dim]{escape(name)} is not there, or not for all edits:[/] {escape(why)}")
+
+
+def _beside(card: Scorecard) -> Table:
+    table = _narrow("", "edit", *(SHORT.get(name, name.replace("-", "- ").replace(" ", "\n")) for name in card.controls))
+    for name, estimate in card.metrics.items():
+        values = (metrics[name].value if name in metrics else math.nan for metrics in card.controls.values())
+        table.add_row(_metric(name), *(_number(name, value) for value in (estimate.value, *values)))
+    return table
+
+
+def _metric(name: str) -> str:
+    return SHORT.get(name, name.replace("_", " "))
 
 
 def _number(name: str, value: float) -> str:
