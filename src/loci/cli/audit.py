@@ -31,7 +31,7 @@ def run(
         bool | None,
         typer.Option(
             "--controls/--no-controls",
-            help="no edit, random layer, fine-tuning, knowledge neurons and in-context in the same table; by default all at once, else the two that edit nothing",
+            help="no edit, random layer, fine-tuning, knowledge neurons, linear relations, in-context and retrieval beside the edit; by default all at once, else those that edit nothing",
         ),
     ] = None,
     cases: Annotated[Path | None, typer.Option(help="write every case, a row an edit: .parquet or .csv")] = None,
@@ -43,8 +43,8 @@ def run(
 ) -> None:
     """Audit a patch against the untouched base, or a method on seeded edits: one at a time, all at once, or one after another.
 
-    Controls stand in the same table. "no edit" and "in-context" cost an examination each; "random layer", "fine-tuning" and "knowledge
-    neurons" make the edit anew, for every patch audited: of single edits that is three more searches an edit.
+    Controls stand beside it. "no edit", "in-context" and "retrieval" cost an examination each; "random layer", "fine-tuning", "knowledge
+    neurons" and "linear relations" make the edit anew, for every patch audited: of single edits that is four more searches an edit.
 
     Examples:
 
