@@ -1,24 +1,25 @@
 """Forensics on changes whose authors are known: recall of the edited subjects, false alarms, what is told without the base.
 
-    python -m benchmarks.forensics [--edits N] [--candidates N] [--targets FILE]
+    python -m benchmarks.forensics [--edits N] [--candidates N] [--models N]
 
-Edits are counterfactuals of the embedded facts with targets searched as `loci edit` does, written by each method's formula; 1,000
-candidates hold the edited subjects. The examiner's text, and the texts he puts before the subjects, are others than the editor's.
-The edited weights are rounded to float16, as the checkpoint stores them. Fine-tuning is Adam on all MLPs, on every phrasing.
+Edits are counterfactuals of the embedded facts made by `edit`, at layer 0 where a method has one; 1,000 candidates hold the edited
+subjects. The examiner's text, and the texts he puts before the subjects, are others than the editor's. The edited weights are rounded
+to float16, as the checkpoint stores them. Fine-tuning is `edit`'s of the down projections, and a plain one: Adam on all MLPs, on every phrasing.
 """
 
 import argparse
 import copy
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from loci.auditing import counterfactuals
 from loci.auditing.forensics import Candidate, Forensics, alone, candidates_of, forensics
-from loci.editing import find_targets, key_moments
+from loci.editing import edit
 from loci.facts import Fact, known_facts
 from loci.figures import save
 from loci.model import Model, by_length, open_model, score_answers
@@ -27,7 +28,14 @@ from loci.stats import share
 from loci.survey import own_texts
 
 LAYER = 0
-ROME = "EMMET (ROME for one)"
+WAYS: dict[str, dict[str, Any]] = {
+    "EMMET": {"method": "emmet", "layers": [LAYER]},
+    "MEMIT": {"method": "memit", "layers": [LAYER]},
+    "AlphaEdit": {"method": "alphaedit", "layers": [LAYER]},
+    "EMMET without statistics": {"method": "emmet", "layers": [LAYER], "moments": {LAYER: torch.eye(1024)}},
+    "joint search, all layers": {"method": "joint"},
+    "fine-tuning of the down projections": {"method": "finetune"},
+}
 
 
 def wishes(count: int) -> list[Fact]:
@@ -38,39 +46,10 @@ def wishes(count: int) -> list[Fact]:
     return list(by_subject.values())[:count]
 
 
-def targets(model: Model, facts: Sequence[Fact], kept: Path | None) -> tuple[Tensor, Tensor]:
-    """Keys and residuals, [width, fact]; from a file where they were found before."""
-    if kept and kept.exists():
-        found = torch.load(kept, weights_only=True)
-    else:
-        each = find_targets(model, facts, LAYER)
-        found = [torch.stack([t.key for t in each], 1), torch.stack([t.delta for t in each], 1)]
-        if kept:
-            torch.save(found, kept)
-    return found[0].double()[:, : len(facts)], found[1].double()[:, : len(facts)]
-
-
-def ways(C: Tensor, K: Tensor, R: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """The published formulas (reference: Meng 2022, 2023; Gupta 2024; Fang 2025)."""
-    eye = torch.eye(len(C), dtype=C.dtype)
-    safe = C + 1e-4 * C.diagonal().mean() * eye
-
-    def constrained(metric: Tensor) -> Tensor:
-        left = torch.linalg.solve(metric, K)
-        return R @ torch.linalg.solve(K.T @ left, left.T)
-
-    def alphaedit() -> Tensor:
-        values, vectors = torch.linalg.eigh(C)
-        null = vectors[:, values < 1e-2 * values.max()]
-        P = null @ null.T
-        return torch.linalg.solve(P @ K @ K.T + eye, P @ K @ R.T).T
-
-    return {
-        ROME: lambda: constrained(safe),
-        "MEMIT, λ = 15,000": lambda: torch.linalg.solve(15_000 * safe + K @ K.T, K @ R.T).T,
-        "AlphaEdit": alphaedit,
-        "without statistics": lambda: constrained(eye),
-    }
+def made(model: Model, facts: Sequence[Fact], way: str) -> Model:
+    """The model with facts edited in one of `WAYS`, stored as float16."""
+    patch = edit(model, facts, **WAYS[way])
+    return edited(model, {name: factors.delta for name, factors in patch.factors.items()})
 
 
 def edited(base: Model, deltas: dict[str, Tensor]) -> Model:
@@ -182,7 +161,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--edits", type=int, default=100)
     parser.add_argument("--candidates", type=int, default=1000)
-    parser.add_argument("--targets", type=Path, help="keep the targets in this file, which take most of the time")
     parser.add_argument("--picture", type=Path, help="draw the first row, for the docs")
     parser.add_argument("--models", type=int, default=20, help="untouched models of each kind")
     asked = parser.parse_args()
@@ -200,19 +178,17 @@ def main() -> None:
     def judged(model: Model, among: Sequence[Candidate], answers: bool = True) -> Forensics:
         return forensics(base, model, among, texts=texts, answers=answers)
 
-    K, R = targets(base, wished, asked.targets)
-    C = key_moments(base, [LAYER])[LAYER]
     print("| change | rank | recall@N | said to be edited: right | wrong | new answer told |\n|---|---|---|---|---|---|")
-    for name, made in ways(C, K, R).items():
-        found = judged(edited(base, {f"W_down.{LAYER}": made()}), candidates)
-        row(f"{name}, {len(wished)}", found, right)
-        if asked.picture and name == ROME:
+    for way in WAYS:
+        found = judged(made(base, wished, way), candidates)
+        row(f"{way}, {len(wished)}", found, right)
+        if asked.picture and way == "EMMET":
             save(found, asked.picture)
     for n in (30, 10, 1):
-        few = edited(base, {f"W_down.{LAYER}": ways(C, K[:, :n], R[:, :n])[ROME]()})
-        row(f"{ROME}, {n}", judged(few, candidates), dict(list(right.items())[:n]))
+        few = made(base, wished[:n], "EMMET")
+        row(f"EMMET{' = ROME' if n == 1 else ''}, {n}", judged(few, candidates), dict(list(right.items())[:n]))
         print(f"without the base, {n} edits: {outstanding(few)}", flush=True)
-    many = edited(base, {f"W_down.{LAYER}": ways(C, K, R)[ROME]()})
+    many = made(base, wished, "EMMET")
     print(f"without the base, {len(wished)} edits: {outstanding(many)}")
     accused = judged(many, innocent, answers=False).suspected
     print(f"none of the edited in the list: {len(accused)} of {len(innocent)} accused", flush=True)
@@ -221,7 +197,7 @@ def main() -> None:
     two = tuned(base, counterfactuals(known_facts(), 100, 7))
     done = sum(s.greedy for s in score_answers(one, [(f.text, f.new_answer or "") for f in wished]))
     print(f"fine-tuning gives {done} of {len(wished)} new answers", flush=True)
-    row("fine-tuning of all MLPs", judged(one, candidates), right)
+    row("plain fine-tuning of all MLPs", judged(one, candidates), right)
     row("mean of two fine-tunes", judged(mixed(base, (one, two), (0.5, 0.5)), candidates), right)
     row("0.3 of the way to it", judged(mixed(base, (one,), (0.3,)), candidates), right)
 
