@@ -3,6 +3,7 @@ import torch
 
 from loci.auditing import audit, audit_singles, counterfactuals, recall
 from loci.auditing.asking import ask
+from loci.auditing.method import layers_of
 from loci.editing import TargetSettings, default_layer, edit, key_moments
 from loci.errors import FactError, PatchError
 from loci.facts import Fact, FactSet, controls
@@ -115,6 +116,14 @@ def test_wrong_base_and_no_new_answer(demo: Model, tiny: Model, world: FactSet, 
         audit(tiny, nothing(demo, jordan.to("golf")), world)
     with pytest.raises(FactError, match="no new answer"):
         audit(demo, nothing(demo, jordan), world)
+
+
+def test_layers_of_an_unknown_model_are_calibrated(demo: Model, tiny: Model, world: FactSet) -> None:
+    wishes = counterfactuals(world, 3, seed=2)
+    assert layers_of(demo, "memit", None, wishes) == [default_layer(demo)]
+    assert layers_of(tiny, "memit", [2, 1], wishes) == [2, 1]
+    assert list(layers_of(tiny, "joint", None, wishes)) == [0, 1, 2]
+    assert layers_of(tiny, "rome", None, wishes) == edit(tiny, wishes, method="emmet").layers
 
 
 @torch.no_grad()

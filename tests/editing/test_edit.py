@@ -1,9 +1,20 @@
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
-from loci.editing import JointSettings, TargetSettings, default_layer, edit, find_targets, key_moments, lines_about, removed
+from loci.editing import (
+    JointSettings,
+    TargetSettings,
+    default_layer,
+    edit,
+    find_targets,
+    key_moments,
+    lines_about,
+    output_changes,
+    removed,
+)
 from loci.editing.changes import making, undone
 from loci.editing.edit import unsaid
 from loci.editing.statistics import Moment
@@ -125,9 +136,12 @@ def test_lines_ask_in_own_words_and_keep_what_is_said(demo: Model, jordan: Fact)
         assert not any(demo.token_text(token).strip() in ("basketball", "baseball") for token in said)
 
 
-def test_after_an_earlier_patch(demo: Model, wishes: list[Fact], moments: dict[int, Moment]) -> None:
-    """One after the other, the second leaves the first's keys alone, and the patch holds both."""
+def test_after_an_earlier_patch(
+    demo: Model, wishes: list[Fact], moments: dict[int, Moment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, the second leaves the first's keys alone, and the patch holds both; neither is too large, both may be."""
     first = edit(demo, wishes[:2], method="emmet", moments=moments, settings=SMALL)
+    second = edit(demo, wishes[2:], method="emmet", moments=moments, settings=SMALL)
     both = edit(demo, wishes[2:], method="emmet", moments=moments, settings=SMALL, after=first)
     assert both.facts == tuple(wishes)
     lines = [[line for line in own if line.wanted] for own in lines_about(demo, wishes[:2], SMALL)]
@@ -136,6 +150,12 @@ def test_after_an_earlier_patch(demo: Model, wishes: list[Fact], moments: dict[i
     assert (grown @ keys.double()).norm() < 1e-4 * (first.factors["W_down.0"].delta @ keys.double()).norm()
     with both.applied(demo):
         assert answers(demo, wishes) == [True] * 3
+    changes = output_changes(demo, both.factors, moments)
+    assert both.numbers["output_change"] == pytest.approx(changes), "of both together, against the base"
+    limit = (changes["W_down.0"] + max(patch.numbers["output_change"]["W_down.0"] for patch in (first, second))) / 2
+    monkeypatch.setattr(import_module("loci.editing.edit"), "LARGEST_CHANGE", limit)
+    with pytest.raises(EditError, match="fewer edits"):
+        edit(demo, wishes[2:], method="emmet", moments=moments, settings=SMALL, after=first)
 
 
 def test_moments_are_second_moments_and_kept_by_content(demo: Model, moments: dict[int, Moment], tmp_path, monkeypatch) -> None:

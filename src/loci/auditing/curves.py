@@ -126,7 +126,7 @@ def audit_in_turn(
     if each < 1 or checkpoints < 1:
         raise EditError(f"steps of {each} edits and {checkpoints} checkpoints: expected at least 1 of each")
     ways, wishes = ways or Ways(seed), counterfactuals(world, edits, seed)
-    at = layers_of(model, method, layers)
+    at = layers_of(model, method, layers, wishes)
     moments = key_moments(model, at)
     steps = [wishes[start : start + each] for start in range(0, len(wishes), each)]
     drift = base_drift(model)

@@ -7,6 +7,7 @@ from loci.auditing.audit import Scorecard, audit, audit_singles
 from loci.auditing.controls import CHEAP, Ways, settings_of
 from loci.auditing.exam import NEIGHBOURS
 from loci.editing import TOGETHER, default_layer, edit, key_moments
+from loci.editing.calibrate import FACTS, is_embedded
 from loci.facts import Fact, FactSet
 from loci.model import Model
 from loci.progress import Progress, silent
@@ -26,12 +27,12 @@ def audit_method(
     progress: Progress = silent,
 ) -> Scorecard:
     """`edits` counterfactuals of the world, one at a time, each on the untouched base; the layers' covariances are taken once."""
-    ways = ways or Ways(seed)
-    at = layers_of(model, method, layers)
+    ways, wishes = ways or Ways(seed), counterfactuals(world, edits, seed)
+    at = layers_of(model, method, layers, wishes)
     moments = key_moments(model, at)
     return audit_singles(
         model,
-        counterfactuals(world, edits, seed),
+        wishes,
         lambda wish: edit(model, [wish], method=method, layers=at, moments=moments, settings=settings_of(method, ways), seed=seed),
         world,
         controls=controls,
@@ -62,11 +63,15 @@ def audit_at_once(
     return audit(model, patch, world, controls=controls, ways=ways, neighbours=neighbours, seed=seed)
 
 
-def layers_of(model: Model, method: str, layers: Sequence[int] | None) -> Sequence[int]:
-    """The layers that a method would edit."""
+def layers_of(model: Model, method: str, layers: Sequence[int] | None, facts: Sequence[Fact]) -> Sequence[int]:
+    """The layers that a method edits where none are said: for edits made apart, what calibration finds on a few of them together."""
     if layers is not None:
         return layers
-    return range(model.n_layers) if method in TOGETHER else [default_layer(model)]
+    if method in TOGETHER:
+        return range(model.n_layers)
+    if is_embedded(model):
+        return [default_layer(model)]
+    return edit(model, facts[:FACTS], method="emmet" if method == "rome" else method).layers
 
 
 def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:

@@ -47,7 +47,7 @@ TOGETHER = ("joint", "finetune")
 """Methods that search all layers together, and take `JointSettings`."""
 SLACK = {"memit": 0.1, "alphaedit": 0.1}
 LARGEST_CHANGE = 2.0
-"""Most that a layer's output over text may change, in units of itself."""
+"""Most that a layer's output over text may change by an edit and those before it, in units of itself."""
 TEXT_TOKENS, TRIAL_TOKENS = 60_000, 2_000
 
 
@@ -95,14 +95,11 @@ def edit(
         if calibration is not None:
             job = job.at(calibration.best)
         factors, numbers = _jointly(job) if method in TOGETHER else _solved(job)
-    numbers |= {
-        "layers": list(job.layers),
-        "bos": model.with_bos,
-        "output_change": _bearable(output_changes(model, factors, found)),
-    }
-    numbers |= {"calibration": calibration.to_dict()} if calibration is not None else {}
     if after is not None:
         factors, facts, numbers = _sum(after.factors, factors), [*earlier, *facts], {**numbers, "after": after.id}
+    known = {name: both for name, both in factors.items() if int(name.partition(".")[2]) in found}
+    numbers |= {"layers": list(job.layers), "bos": model.with_bos, "output_change": _bearable(output_changes(model, known, found))}
+    numbers |= {"calibration": calibration.to_dict()} if calibration is not None else {}
     numbers["seconds"] = time.perf_counter() - started
     return Patch(method, model.fingerprint, model.name, factors, tuple(facts), numbers)
 
