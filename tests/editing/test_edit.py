@@ -15,14 +15,12 @@ from loci.editing import (
     output_changes,
     removed,
 )
-from loci.editing.changes import making, undone
 from loci.editing.edit import unsaid
 from loci.editing.statistics import Moment
 from loci.editing.targets import subject_reads
 from loci.errors import EditError
 from loci.facts import Fact, FactSet, load_facts
 from loci.model import Model, score_answers
-from loci.patches import Factors, Patch
 
 SMALL = TargetSettings(contexts=2, essence=4, own=2, steps=12)
 
@@ -226,17 +224,6 @@ def test_edited_again_after_an_earlier_patch(demo: Model, world: FactSet, moment
     assert [(f.subject, f.new_answer) for f in both.facts] == [("Babe Ruth", "tennis"), ("Michael Jordan", "chess")]
     with both.applied(demo):
         assert answers(demo, list(both.facts)) == [True, True]
-
-
-@torch.no_grad()
-def test_what_is_undone_gives_the_base_back(demo: Model, moments: dict[int, Moment], ids: torch.Tensor) -> None:
-    torch.manual_seed(0)
-    factors = {f"W_down.{at}": Factors(torch.randn(demo.d_model, 2), 0.1 * torch.randn(2, demo.d_mlp)) for at in (1, 4)}
-    plain = demo(ids)
-    with Patch("noise", demo.fingerprint, demo.name, factors, ()).applied(demo):
-        assert (demo(ids) - plain).abs().max() > 1
-        with demo.patched(making(undone(demo, factors))):
-            torch.testing.assert_close(demo(ids), plain, atol=1e-3, rtol=1e-4)
 
 
 def test_the_old_answer_may_be_left_to_the_model(demo: Model, moments: dict[int, Moment], tmp_path: Path) -> None:

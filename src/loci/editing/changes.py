@@ -9,9 +9,8 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.model import Edit, Model
+from loci.model import Edit
 from loci.model.hooks import adding
-from loci.patches import Factors
 
 Changes = Mapping[int, tuple[Float[Tensor, "n d_mlp"], Float[Tensor, "d_model n"]]]
 """Right and left factors by layer."""
@@ -24,12 +23,3 @@ def making(changes: Changes) -> dict[str, Edit]:
 
 def _written(right: Tensor, left: Tensor, act: Tensor) -> Tensor:
     return (act.float() @ right.T) @ left.T
-
-
-def undone(model: Model, factors: Mapping[str, Factors]) -> Changes:
-    """What takes a patch's changes of down projections away again; other weights stay changed."""
-    return {
-        int(name.partition(".")[2]): (right.float().to(model.device), -left.float().to(model.device))
-        for name, (left, right) in factors.items()
-        if name.startswith("W_down.")
-    }

@@ -14,7 +14,8 @@ averages there make updates explode: Gupta et al. 2024, "Rebuilding ROME"). 2. T
 `solve` with the second moment of the layer's keys over text; the averaged key gains δ.
 Over several layers each takes its share of what is still missing at the last of them (Meng et al. 2023, MEMIT).
 `slack` is in units of the keys' mean response kᵀ M k, so that it means the same in every model: at 1 half of a lone edit is spared.
-`after` is an earlier patch: its facts' keys are history, which the new change leaves alone.
+`after` is an earlier patch: for the solver's methods its facts' keys are history, which the new change leaves alone; a joint search goes on
+from it, with its facts asked again.
 """
 
 import time
@@ -48,7 +49,7 @@ TOGETHER = ("joint", "finetune")
 SLACK = {"memit": 0.1, "alphaedit": 0.1}
 LARGEST_CHANGE = 2.0
 """Most that a layer's output over text may change by an edit and those before it, in units of itself."""
-TEXT_TOKENS, TRIAL_TOKENS = 60_000, 2_000
+TEXT_TOKENS, TRIAL_TOKENS = 200_000, 2_000
 
 
 def edit(
@@ -89,28 +90,20 @@ def edit(
         facts = [replace(fact, answer=answer_of(model, fact.text)) if fact.answer == UNSAID else fact for fact in facts]
         check_edits(model, facts, new=after is None)
         found = moments or key_moments(model, at, texts=texts)
-        past = _Past(earlier if history else [], after.factors if after else {})
-        job = _Job(model, facts, method, at, slack, ridge, settings, found, texts, past, seed, progress)
+        job = _Job(
+            model, facts, method, at, slack, ridge, settings, found, texts, after, earlier if history else [], seed, progress
+        )
         calibration = job.calibration() if layers is None and method not in TOGETHER and len(at) > 1 else None
         if calibration is not None:
             job = job.at(calibration.best)
-        factors, numbers = _jointly(job) if method in TOGETHER else _solved(job)
+    factors, numbers = _jointly(job) if method in TOGETHER else _solved(job)
     if after is not None:
-        factors, facts, numbers = _sum(after.factors, factors), [*earlier, *facts], {**numbers, "after": after.id}
+        facts, numbers = [*earlier, *facts], {**numbers, "after": after.id}
     known = {name: both for name, both in factors.items() if int(name.partition(".")[2]) in found}
     numbers |= {"layers": list(job.layers), "bos": model.with_bos, "output_change": _bearable(output_changes(model, known, found))}
     numbers |= {"calibration": calibration.to_dict()} if calibration is not None else {}
     numbers["seconds"] = time.perf_counter() - started
     return Patch(method, model.fingerprint, model.name, factors, tuple(facts), numbers)
-
-
-class _Past(NamedTuple):
-    """What is there before an edit."""
-
-    facts: Sequence[Fact]
-    """Earlier edits that are to hold."""
-    factors: Mapping[str, Factors]
-    """Earlier changes, which are in the weights."""
 
 
 class _Job(NamedTuple):
@@ -125,7 +118,9 @@ class _Job(NamedTuple):
     settings: Any
     moments: Mapping[int, Moment]
     texts: Sequence[str] | None
-    past: _Past
+    after: Patch | None
+    earlier: Sequence[Fact]
+    """Edits of `after` that are to hold."""
     seed: int
     progress: Progress
 
@@ -170,18 +165,22 @@ def _applied(model: Model, patch: Patch | None) -> AbstractContextManager[Any]:
 
 
 def _jointly(job: _Job) -> tuple[dict[str, Factors], dict[str, Any]]:
-    found = find_jointly(
-        job.model,
-        job.facts,
-        {layer: job.moments[layer] for layer in job.layers},
-        unsaid(job.text(TEXT_TOKENS), [*job.past.facts, *job.facts]),
-        job.settings or JointSettings(seed=job.seed),
-        joint_parts if job.method == "joint" else finetune_parts,
-        earlier=job.past.facts,
-        changed=job.past.factors,
-        progress=job.progress,
-    )
-    return found.factors, found.numbers
+    """From the base on: what an earlier patch does at these layers is where the search starts, the rest of it stays."""
+    model, before = job.model, dict(job.after.factors) if job.after else {}
+    start = {name: before.pop(name) for name in [f"W_down.{layer}" for layer in job.layers] if name in before}
+    with _applied(model, replace(job.after, factors=before) if job.after and before else None):
+        found = find_jointly(
+            model,
+            job.facts,
+            {layer: job.moments[layer] for layer in job.layers},
+            unsaid(job.text(TEXT_TOKENS), [*job.earlier, *job.facts]),
+            job.settings or JointSettings(seed=job.seed),
+            joint_parts if job.method == "joint" else finetune_parts,
+            earlier=job.earlier,
+            start=start,
+            progress=job.progress,
+        )
+    return {**before, **found.factors}, found.numbers
 
 
 def unsaid(texts: Sequence[str], facts: Sequence[Fact]) -> list[str]:
@@ -192,13 +191,20 @@ def unsaid(texts: Sequence[str], facts: Sequence[Fact]) -> list[str]:
 
 
 def _solved(job: _Job) -> tuple[dict[str, Factors], dict[str, Any]]:
+    """A change of its own, added to an earlier patch's, with which it is found."""
+    with _applied(job.model, job.after):
+        factors, numbers = _solved_here(job)
+    return _sum(job.after.factors if job.after else {}, factors), numbers
+
+
+def _solved_here(job: _Job) -> tuple[dict[str, Factors], dict[str, Any]]:
     model, layers, last = job.model, job.layers, job.layers[-1]
     slack = SLACK.get(job.method, 0.0) if job.slack is None else job.slack
     settings = job.settings or replace(TargetSettings() if len(job.facts) == 1 else LEAN, seed=job.seed)
     lines = lines_about(model, job.facts, settings)
     targets = find_targets(model, job.facts, last, settings, lines, job.progress)
     wanted = [[line for line in own if line.wanted] for own in lines]
-    history = [[line for line in own if line.wanted] for own in lines_about(model, job.past.facts, replace(settings, essence=0))]
+    history = [[line for line in own if line.wanted] for own in lines_about(model, job.earlier, replace(settings, essence=0))]
     wished = torch.stack([target.delta for target in targets], 1).cpu()
     solutions: dict[str, Solution] = {}
     start: Tensor | None = None

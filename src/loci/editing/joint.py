@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from loci.editing.changes import Changes, making, undone
+from loci.editing.changes import Changes, making
 from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
 from loci.editing.solver import Covariance
 from loci.editing.statistics import output_size
@@ -45,8 +45,6 @@ Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
 PartsOf = Callable[[Model, Sequence[Line], int, Moments, float, Mapping[str, Factors]], "dict[int, Part]"]
 BUDGET = 4096
 """Tokens run at a time."""
-SETTLED = 32
-"""Lines of earlier edits in a step, or as many as facts."""
 PACE = 1.03
 """By how much the text's weight changes from step to step."""
 
@@ -57,7 +55,7 @@ class JointSettings(LineSettings):
 
     contexts: int = 3
     steps: int = 45
-    """steps of Adam over all facts once"""
+    """steps of Adam, while all facts are in each"""
     lr: float = 0.05
     """step size, in units of the layers' mean ‖W C^½‖ / √(d_model · n)"""
     kl: float = 2.0
@@ -65,7 +63,7 @@ class JointSettings(LineSettings):
     text: float = 6.0
     """weight of the text to begin with"""
     drift: float = 0.015
-    """KL on text, in nats, at which its weight stays as it is"""
+    """KL on text, in nats, at which its weight stays as it is, for up to 100 edits; it grows with the root of their number"""
     decay: float = 0.5
     """weight of the change's size"""
     ridge: float = 1.0
@@ -76,6 +74,14 @@ class JointSettings(LineSettings):
     """most lines of each kind of a fact in a step"""
     texts: int = 96
     """most texts in a step; a few facts need fewer"""
+
+    def steps_for(self, new: int) -> int:
+        """Steps for so many facts: more where not all are in each, but not in proportion, as facts share what they learn to keep."""
+        return math.ceil(self.steps * math.sqrt(max(1.0, new / self.facts)))
+
+    def among(self, count: int) -> "JointSettings":
+        """The same with the drift that so many edits may have."""
+        return replace(self, drift=self.drift * math.sqrt(max(1.0, count / 100)))
 
 
 class Joint(NamedTuple):
@@ -94,19 +100,19 @@ def find_jointly(
     parts_of: PartsOf,
     *,
     earlier: Sequence[Fact] = (),
-    changed: Mapping[str, Factors] | None = None,
+    start: Mapping[str, Factors] | None = None,
     progress: Progress = silent,
 ) -> Joint:
-    """Changes of the down projections of the layers in `moments`. `texts` is what should stay, and the `earlier` edits.
+    """Changes of the down projections of the layers in `moments`. `texts` is what should stay.
 
-    Text should stay as it was without what is `changed` already in down projections. Raises `EditError`.
+    After other edits, `start` is their change, from which the search goes on, and `earlier` those of them that are to hold: they are asked
+    again like the new ones, so that all may give way to each other. Raises `EditError`.
     """
-    lines = [line for own in lines_about(model, facts, settings) for line in own]
-    changed = changed or {}
-    parts = parts_of(model, lines, len(facts), moments, settings.ridge, changed)
-    search = _Search(model, lines, _settled(model, earlier, settings), texts, parts, changed, settings)
-    rounds = math.ceil(len(facts) / settings.facts)
-    steps = settings.steps * rounds
+    lines = lines_about(model, [*facts, *earlier], settings)
+    new, old = lines[: len(facts)], lines[len(facts) :]
+    parts = parts_of(model, [line for own in new for line in own], len(facts), moments, settings.ridge, start or {})
+    search = _Search(model, new, old, texts, parts, settings.among(len(lines)))
+    steps = settings.steps_for(len(facts))
     for step in range(steps):
         with model.frozen():
             search.step(min(1.0, (steps - step) / (0.4 * steps)))
@@ -124,39 +130,40 @@ class Part(NamedTuple):
     size: float
     """‖W C^½‖: of the layer's outputs over text."""
 
+    @classmethod
+    def of(cls, model: Model, layer: int, C: Tensor, Q: Float[Tensor, "n d_mlp"], start: Factors | None) -> "Part":
+        """The change to begin with, whose rows Q spans, or none."""
+        R = torch.zeros(model.d_model, len(Q), dtype=torch.float64)
+        if start is not None:
+            R = start.left.double() @ torch.linalg.lstsq(Q.T, start.right.double().T).solution.T
+        return cls(Q.float().to(model.device), R.float().to(model.device).requires_grad_(), output_size(model, layer, C))
+
 
 def joint_parts(
-    model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float, changed: Mapping[str, Factors]
+    model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float, start: Mapping[str, Factors]
 ) -> dict[int, Part]:
-    """Rows in the span of the facts' keys and of earlier changes, which may have to give way; orthonormal in C = F Fᵀ."""
+    """Rows in the span of the facts' keys and of the change before; orthonormal in C = F Fᵀ."""
     keys = _keys(model, [line for line in lines if line.wanted], facts, list(moments))
     parts = {}
     for layer, C in moments.items():
-        F = Covariance.of(C, ridge).factor
+        F, before = Covariance.of(C, ridge).factor, start.get(f"W_down.{layer}")
         white = [torch.linalg.solve_triangular(F, keys[layer].double().T, upper=False)]
-        if f"W_down.{layer}" in changed:
-            white.append((changed[f"W_down.{layer}"].right.double() @ F).T)
+        if before is not None:
+            white.append((before.right.double() @ F).T)
         basis = torch.linalg.qr(torch.cat(white, 1)).Q
-        parts[layer] = _part(model, layer, C, torch.linalg.solve_triangular(F.T, basis, upper=True).T)
+        parts[layer] = Part.of(model, layer, C, torch.linalg.solve_triangular(F.T, basis, upper=True).T, before)
     return parts
 
 
 def finetune_parts(
-    model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float, changed: Mapping[str, Factors]
+    model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float, start: Mapping[str, Factors]
 ) -> dict[int, Part]:
     """All entries of the weights alike."""
-    return {layer: _part(model, layer, C, torch.eye(len(C)) / C.diagonal().mean().sqrt()) for layer, C in moments.items()}
-
-
-def _part(model: Model, layer: int, C: Tensor, Q: Tensor) -> Part:
-    R = torch.zeros(model.d_model, len(Q), device=model.device, requires_grad=True)
-    return Part(Q.float().to(model.device), R, output_size(model, layer, C))
-
-
-def _settled(model: Model, earlier: Sequence[Fact], settings: JointSettings) -> list[Line]:
-    """Lines on which the new answers of earlier edits are wanted again."""
-    own = lines_about(model, earlier, replace(settings, essence=0)) if earlier else []
-    return [line for lines in own for line in lines]
+    parts = {}
+    for layer, C in moments.items():
+        Q = torch.eye(len(C), dtype=torch.float64) / C.diagonal().mean().sqrt()
+        parts[layer] = Part.of(model, layer, C, Q, start.get(f"W_down.{layer}"))
+    return parts
 
 
 def _keys(model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]) -> dict[int, Float[Tensor, "fact d_mlp"]]:
@@ -176,20 +183,15 @@ class _Search:
     def __init__(
         self,
         model: Model,
-        lines: Sequence[Line],
-        settled: Sequence[Line],
+        new: Sequence[Sequence[Line]],
+        earlier: Sequence[Sequence[Line]],
         texts: Sequence[str],
         parts: dict[int, Part],
-        changed: Mapping[str, Factors],
         settings: JointSettings,
     ) -> None:
         self.model, self.parts, self.settings = model, parts, settings
-        self.settled, self.texts = settled, texts
+        self.new, self.earlier, self.texts = new, earlier, texts
         self.streams: dict[Line, Tensor] = {}
-        self.undone = undone(model, changed)
-        self.by_fact: dict[int, tuple[list[Line], list[Line]]] = {}
-        for line in lines:
-            self.by_fact.setdefault(line.fact, ([], []))[0 if line.wanted else 1].append(line)
         typical = sum(part.size for part in parts.values()) / len(parts)
         entries = model.d_model * max(part.R.shape[1] for part in parts.values())
         self.lr = settings.lr * typical / entries**0.5
@@ -201,14 +203,11 @@ class _Search:
         """One step of Adam at a share of its pace."""
         settings = self.settings
         wanted, kept = self._drawn()
-        drawn = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * len(self.by_fact)))
+        drawn = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))))
         texts = [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in (self.model.tokenize(text).ids for text in drawn)]
-        as_is: Changes = {}
-        terms = (("wanted", wanted, 1.0, as_is), ("kept", kept, settings.kl, as_is), ("text", texts, self.weight, self.undone))
-        for kind, lines, weight, before in terms:
-            self.seen[kind] = sum(
-                self._backward(lines, batch, weight, before) for batch in by_length(lines, _length, BUDGET)
-            ) / max(len(lines), 1)
+        for kind, lines, weight in (("wanted", wanted, 1.0), ("kept", kept, settings.kl), ("text", texts, self.weight)):
+            total = sum(self._backward(lines, batch, weight) for batch in by_length(lines, _length, BUDGET))
+            self.seen[kind] = total / max(len(lines), 1)
         size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()
         (settings.decay * size).backward()
         if not math.isfinite(sum(self.seen.values())):
@@ -222,19 +221,20 @@ class _Search:
         return {"text_weight": self.weight, **{f"last_{kind}": value for kind, value in self.seen.items()}}
 
     def _drawn(self) -> tuple[list[Line], list[Line]]:
-        facts = self.random.sample(list(self.by_fact), min(len(self.by_fact), self.settings.facts))
-        wanted, kept = ([line for i in facts for line in self._some(self.by_fact[i][kind])] for kind in (0, 1))
-        return wanted + self._some(self.settled, max(SETTLED, len(facts))), kept
+        """Wanted and kept lines of some facts, at least half of them new."""
+        most = self.settings.facts
+        new = self.random.sample(self.new, min(len(self.new), max(most // 2, most - len(self.earlier))))
+        drawn = new + self.random.sample(self.earlier, min(len(self.earlier), most - len(new)))
+        wanted, kept = ([line for own in drawn for line in self._some(own, kind)] for kind in (True, False))
+        return wanted, kept
 
-    def _some(self, lines: Sequence[Line], most: int | None = None) -> list[Line]:
-        return self.random.sample(lines, min(len(lines), most or self.settings.lines))
+    def _some(self, lines: Sequence[Line], wanted: bool) -> list[Line]:
+        found = [line for line in lines if bool(line.wanted) == wanted]
+        return self.random.sample(found, min(len(found), self.settings.lines))
 
     @torch.enable_grad()
-    def _backward(self, lines: Sequence[Line], batch: Sequence[int], weight: float, before: Changes) -> float:
-        """Add the gradients of one batch of equally long lines; its sum of −log P or KL, each line with its mean.
-
-        KL is to what the model says with the changes `before` in the place of the search's.
-        """
+    def _backward(self, lines: Sequence[Line], batch: Sequence[int], weight: float) -> float:
+        """Add the gradients of one batch of equally long lines; its sum of −log P or KL, each line with its mean."""
         chosen = [lines[i] for i in batch]
         shares = torch.tensor([1 / len(line.read) for line in chosen for _ in line.read], device=self.model.device)
         after = self._said(self._streams(chosen, {layer: (part.Q, part.R) for layer, part in self.parts.items()}))
@@ -242,17 +242,17 @@ class _Search:
             tokens = torch.tensor([token for line in chosen for token in line.wanted], device=after.device)
             each = -after.gather(-1, tokens[:, None])[:, 0]
         else:
-            each = kl_div(after, self._said(self._remembered(chosen, before)), log_target=True, reduction="none").sum(-1)
+            each = kl_div(after, self._said(self._remembered(chosen)), log_target=True, reduction="none").sum(-1)
         total = (each * shares).sum()
         (weight / len(lines) * total).backward()
         return total.item()
 
     @torch.no_grad()
-    def _remembered(self, lines: Sequence[Line], before: Changes) -> Float[Tensor, "spot d_model"]:
-        """The streams before the search, which are the same in every step."""
+    def _remembered(self, lines: Sequence[Line]) -> Float[Tensor, "spot d_model"]:
+        """The streams of the model as it is, which are the same in every step."""
         new = [line for line in lines if line not in self.streams]
         if new:
-            found = self._streams(new, before).split([len(line.read) for line in new])
+            found = self._streams(new, {}).split([len(line.read) for line in new])
             self.streams |= dict(zip(new, found, strict=True))
         return torch.cat([self.streams[line] for line in lines])
 
