@@ -159,5 +159,6 @@ def _patterns(model: Model, said: Repeated, heads: tuple[InductionHead, ...]) ->
     if not heads:
         return None
     ids = said.ids[0, : said.start + 2 * said.length].tolist()
+    labels = [model.token_text(token) for token in ids]
     names = [heads[0].head, *(partner.head for partner in heads[0].partners)]
-    return patterns_on(model, ids, [model.token_text(token) for token in ids], [parse_head(name, model) for name in names])
+    return patterns_on(model, "".join(labels), ids, labels, [parse_head(name, model) for name in names])
