@@ -84,14 +84,15 @@ def show_corners(found: Corners) -> None:
 
 @show.register
 def show_sizes(found: Sizes) -> None:
-    table = _table("heads", "loss", "late − early", "prefix", "previous", "right", "crossed")
-    for small, skips in zip(found.models, found.skips, strict=True):
+    table = _table("heads", "loss", "late − early", "saved", "prefix", "previous", "right", "crossed")
+    for small, skips, saved in zip(found.models, found.skips, found.saved, strict=True):
         last, rows = small.last, list(skips.chances.values())
         nouns = (f"{sum(row[kind].value for row in rows) / len(rows):.0%}" for kind in ("right", "crossed"))
         scores = (f"{last.best_induction:.2f}", f"{last.best_previous:.2f}")
         sizes = f"{small.recipe.heads} × {small.recipe.d_head}"
-        table.add_row(sizes, f"{last.loss.value:.3f}", str(last.in_context), *scores, *nouns)
+        table.add_row(sizes, f"{last.loss.value:.3f}", str(last.in_context), f"{saved.value:.2f}", *scores, *nouns)
     console.print(table)
+    console.print("[dim]saved: nats a token by saying random names again; prefix, previous: of the best single head[/]")
 
 
 @show.register
