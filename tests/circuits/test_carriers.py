@@ -6,6 +6,7 @@ from torch import Tensor
 
 from loci.circuits import FactCircuit, extraction, fact_circuit
 from loci.circuits.frozen import freeze
+from loci.errors import CircuitError
 from loci.facts import Fact, FactSet
 from loci.model import Model
 from loci.model.answers import with_answer
@@ -96,3 +97,5 @@ def test_extraction(demo: Model, world: FactSet) -> None:
         sum(fact_circuit(demo, f, neurons=0).together for f in facts) / 4
     )
     assert found.to_dict()["schema"] == "loci.extraction/1"
+    with pytest.raises(CircuitError, match="no facts"):
+        extraction(demo, [])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from loci.circuits import compose, head_neurons, layer_heads, mlp_pairs, neuron_links
+from loci.circuits import CompositionGraph, compose, head_neurons, layer_heads, mlp_pairs, neuron_links
 from loci.circuits.compose import keys, roots, scored, values
 from loci.errors import CircuitError, ModelError
 from loci.model import Model
@@ -114,9 +114,23 @@ def test_pairs_of_neurons_in_blocks(demo: Model, monkeypatch: pytest.MonkeyPatch
     assert cosines[int(found[0].later[3:]), int(found[0].earlier[3:])] == pytest.approx(found[0].cosine)
 
 
+def test_a_threshold_of_ones_own(demo: Model) -> None:
+    found = compose(demo)
+    graph = CompositionGraph(found, 0.2)
+    above = torch.cat([scores.flatten() for scores in found.scores.values()]).nan_to_num() - found.null
+    assert 0 < len(graph.edges) == int((above >= 0.2).sum())
+    assert graph.to_dict() == found.to_dict()
+    for threshold in (0.99, float("nan")):
+        with pytest.raises(CircuitError, match=r"the highest is \+0\.3"):
+            CompositionGraph(found, threshold)
+
+
 def test_what_cannot_compose(demo: Model) -> None:
     with pytest.raises(CircuitError, match="does not come before"):
         mlp_pairs(demo, 2, 2)
+    for links, name in ((neuron_links, "L0N1"), (head_neurons, "L3H1")):
+        with pytest.raises(CircuitError, match="at least one is shown"):
+            links(demo, name, top=-1)
     with pytest.raises(ModelError, match="no layer 9"):
         mlp_pairs(demo, 2, 9)
     mixture = make("mixtral", demo)

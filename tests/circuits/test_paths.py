@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from loci.circuits import order_losses, paths
+from loci.circuits import PromptPair, order_losses, paths, patterns
 from loci.circuits.frozen import freeze
 from loci.circuits.paths import by_order, check_orders, estimate, single_paths
+from loci.circuits.small.blank import blank
 from loci.errors import CircuitError, FactError
 from loci.model import Model
 from tests.circuits.built import induction_model
@@ -25,6 +26,40 @@ def attention_only(demo: Model, seed: int = 0) -> Model:
             for module in (block.ln_1, block.attn.c_attn, block.attn.c_proj):
                 module.bias.normal_(0, 0.1)
     return model
+
+
+@torch.no_grad()
+def no_layers(demo: Model) -> Model:
+    """A random model that is an embedding, a norm with a bias, and an unembedding."""
+    hf = blank(len(demo.tokenizer), 64, layers=0, heads=2, d_head=8, spread=0.5)
+    hf.transformer.ln_f.bias.normal_(0, 0.1)
+    return Model(hf, demo.tokenizer, "no layers")
+
+
+@torch.no_grad()
+def test_without_layers_the_direct_path_is_all(demo: Model, ids: Tensor) -> None:
+    model = no_layers(demo)
+    frozen = freeze(model, ids)
+    terms = by_order(frozen, 0)
+    assert not frozen.layers and not terms["biases"].any() and not terms["mlps"].any()
+    torch.testing.assert_close(frozen.unembed(terms["tokens"][0]), model(ids), atol=1e-4, rtol=1e-4)
+    norm = model.norm("final_norm")
+    by_hand = torch.nn.functional.layer_norm(model.W_E[ids], [model.d_model], norm.gain, norm.bias) @ model.W_U.T
+    torch.testing.assert_close(frozen.unembed(frozen.start), by_hand, atol=1e-4, rtol=1e-4)
+    found = paths(model, PROMPT, "basketball")
+    assert (
+        found.exact and [str(path) for path in found.top] == ["tokens → logit"] and [order.paths for order in found.orders] == [1]
+    )
+    assert found.constant != 0 and found.top[0].score + found.constant == pytest.approx(found.score, abs=1e-4)
+    assert len(order_losses(model, [PROMPT]).losses) == 1
+
+
+def test_without_layers_nothing_is_moved(demo: Model) -> None:
+    model = no_layers(demo)
+    with pytest.raises(CircuitError, match="no heads that look"):
+        patterns(model, PROMPT)
+    with pytest.raises(CircuitError, match="from the embedding to the logits"):
+        PromptPair(model, PROMPT, "Babe Ruth plays the sport of", "basketball")
 
 
 @torch.no_grad()
@@ -121,10 +156,12 @@ def test_losses_end_at_the_models_own(demo: Model) -> None:
 
 
 def test_too_much_is_said_before_the_work(demo: Model) -> None:
-    with pytest.raises(CircuitError, match=r"about \d+\.\d GiB at 7 positions"):
+    with pytest.raises(CircuitError, match=r"about 0\.44 GiB at 7 positions"):
         check_orders(demo, 7, None, 5, 0.1)
     assert estimate(demo, 10, 2) == pytest.approx(2 * 64 * 10 * 256 * 4 / 2**30)
     with pytest.raises(CircuitError, match="0 heads or more"):
         paths(demo, PROMPT, "basketball", highest=-1)
+    with pytest.raises(FactError, match="answer is empty"):
+        paths(demo, PROMPT, " ")
     with pytest.raises(FactError, match="same token"):
         paths(demo, PROMPT, "basketball", against="basketball")

@@ -3,12 +3,28 @@
 import pytest
 import torch
 
-from loci.circuits import embed, head, head_scores, layer_heads, repeat, repeated_tokens, unembed
+from loci.circuits import (
+    compose,
+    embed,
+    head,
+    head_scores,
+    induction,
+    neuron_links,
+    paths,
+    patterns,
+    repeat,
+    repeated_tokens,
+    token_circuit,
+    unembed,
+)
 from loci.circuits.measured import looked
-from loci.errors import CircuitError
+from loci.errors import CircuitError, LociError, ModelError
 from loci.model import Model
 from tests.circuits.built import induction_model
+from tests.conftest import tiny_gpt2
 from tests.model.families import make
+
+PROMPT = "Michael Jordan plays the sport of"
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +101,25 @@ def test_document(demo: Model) -> None:
     assert head_scores(demo, samples=4, weights=False, seed=1) != found
 
 
-def test_an_empty_mlp_changes_nothing(built: Model) -> None:
-    with torch.no_grad():
-        for block in built.hf.transformer.h:
-            assert float(block.mlp.c_proj.weight.abs().max()) == 0
-    assert len(layer_heads(built, 0)) == 2
+def test_attention_that_cannot_be_seen(demo: Model) -> None:
+    hidden = make("falcon-rw", demo)
+    with pytest.raises(ModelError, match="attn_probs"):
+        head_scores(hidden)
+    assert compose(hidden).null == pytest.approx(hidden.d_model**-0.5)  # its weights can be composed all the same
+
+
+@pytest.mark.parametrize("broken", ["W_V", "W_E"])
+@torch.no_grad()
+def test_a_broken_checkpoint_says_so(demo: Model, broken: str) -> None:
+    model = tiny_gpt2(demo)
+    (model.W_E if broken == "W_E" else model.W_V(0))[0] = torch.nan
+    for look in (head_scores, induction, lambda m: token_circuit(m, "L0H0"), lambda m: patterns(m, PROMPT), lambda m: paths(m, PROMPT, "basketball")):  # fmt: skip
+        with pytest.raises(LociError, match="NaN or infinity"):
+            look(model)
+    if broken == "W_V":
+        for look in (compose, lambda m: neuron_links(m, "L0N1")):
+            with pytest.raises(LociError, match=r"layer 0 of .* NaN or infinity"):
+                look(model)
 
 
 def test_what_does_not_fit(demo: Model, built: Model) -> None:

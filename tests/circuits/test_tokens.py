@@ -55,8 +55,13 @@ def test_tokens_that_are_none(demo: Model) -> None:
         token_id(demo, "#4096")
     with pytest.raises(CircuitError, match="tokens"):
         token_id(demo, " basketball court of dreams")
+    with pytest.raises(CircuitError, match="is no token"):
+        token_id(demo, "")
     with pytest.raises(ModelError, match="no layer 6"):
         token_circuit(demo, "L6H0")
+    for top in (0, -3):
+        with pytest.raises(CircuitError, match="at least one is shown"):
+            token_circuit(demo, "L0H0", top=top)
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ def test_compose(document) -> None:
     found = document("circuits", "compose")
     assert found["schema"] == "loci.compose/1" and found["null"] == pytest.approx(1 / 16)
     assert 0 < found["k"]["L1H3"]["L0H2"] < 1 and set(found) >= {"q", "k", "v"}
+    assert document("circuits", "compose", "--threshold", "0.2") == found
     assert document("circuits", "compose", "--part", "L0N37")["part"] == "L0N37"
     assert document("circuits", "compose", "--part", "L3H2", "--top", "3")["before"]["q"]
 
@@ -59,8 +60,19 @@ def test_words_and_pages(loci, tmp_path: Path) -> None:
     status, out, _ = loci("circuits", "heads", *HEADS, "--scatter", "--out", "scatter.html")
     assert status == 0 and "L0H5" in out and (tmp_path / "scatter.html").exists()
     status, out, _ = loci("circuits", "attention", PROMPT, "--head", "L4H6", "--out", "attention.html")
-    assert status == 0 and "application/json" in (tmp_path / "attention.html").read_text() and "L4H6" in out
-    for words in (("compose",), ("tokens", "L0H5"), ("fact", "--known", "1"), ("compose", "--part", "L0H1")):
+    page = (tmp_path / "attention.html").read_text()
+    assert status == 0 and "application/json" in page and f">{PROMPT}<" in page and "L4H6" in out
+    status, out, _ = loci("circuits", "heads", *HEADS)
+    assert status == 0 and "…" not in out  # all headings fit on 80 columns
+    (tmp_path / "text.txt").write_text(f"{PROMPT} basketball.\n")
+    for words in (
+        ("compose",),
+        ("compose", "--threshold", "0.2"),
+        ("compose", "--part", "L0H1"),
+        ("tokens", "L0H5", "--source", " painter"),
+        ("paths", "--importance", "--text", "text.txt"),
+        ("fact", "--known", "1"),
+    ):
         status, out, err = loci("circuits", *words)
         assert status == 0 and out, err
 
@@ -71,11 +83,15 @@ def test_words_and_pages(loci, tmp_path: Path) -> None:
         (("heads", "--length", "40"), "at most 31 tokens"),
         (("heads", "--view", "half"), "no view 'half'"),
         (("compose", "--part", "L9H0"), "no layer 9"),
+        (("compose", "--threshold", "2"), "the highest is +0.3"),
+        (("compose", "--threshold", "0.1", "--part", "L0H1"), "leave it away with --part"),
         (("compose", "--offset", "500"), "beyond the context"),
         (("tokens", "L0H99"), "no head 99"),
         (("tokens", "L0H1", "--source", "#99999"), "vocabulary"),
         (("induction", "--text", "a"), "too short to repeat"),
         (("paths",), "say a prompt"),
+        (("paths", PROMPT, "--answer", ""), "the answer is empty"),
+        (("tokens", "L0H1", "--top", "-1"), "at least one"),
         (("paths", PROMPT, "--single", "6", "--memory", "0.001"), "GiB at"),
         (("paths", PROMPT, "--from", "L0H1"), "need --corrupted"),
         (("paths", PROMPT, "--corrupted", "The", "-a", "basketball"), "equally many tokens"),

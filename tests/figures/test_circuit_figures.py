@@ -3,6 +3,7 @@
 import pytest
 
 from loci.circuits import (
+    CompositionGraph,
     HeadScatter,
     compose,
     edges,
@@ -45,7 +46,24 @@ def test_thresholds_of_the_composition_graph(demo: Model) -> None:
         for step in steps
     ]
     assert shown == [10, 20, 40, 80, 160]
-    assert plot(compose(demo, mlps=True)).data
+    assert "MLP" in plot(compose(demo, mlps=True)).layout.xaxis.ticktext
+
+
+def test_a_picture_stands_at_its_threshold(demo: Model) -> None:
+    found = CompositionGraph(compose(demo), 0.24)
+    figure = plot(found)
+    drawn = [label for trace in figure.data[1:] if trace.visible for label in trace.text or ()]
+    assert len(drawn) == len(found.edges) not in (10, 20, 40, 80, 160)
+    assert float(figure.layout.sliders[0].steps[figure.layout.sliders[0].active].label) >= 0.24
+
+
+def test_heads_in_the_corner_have_names(demo: Model) -> None:
+    """No head of the model matches prefixes, so the names stand where the eigenvalues are most positive."""
+    found = HeadScatter(head_scores(demo, samples=2))
+    named = {name for name in plot(found).data[0].text if name}
+    assert {"L0H0", "L0H3", "L0H5"} <= named and len(named) == 8
+    resting = found.scores.top("first", 1)[0].name
+    assert resting not in named and resting in plot(HeadScatter(found.scores, colour="first")).data[0].text
 
 
 def test_patterns_change_between_plain_and_weighted(demo: Model) -> None:

@@ -9,7 +9,7 @@ Framework for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-co
 
 from loci.circuits.algebra import Dense, Form, Map, Space
 from loci.circuits.carriers import Carrier, FactCircuit, ValueRole, fact_circuit
-from loci.circuits.compose import Composition, Edge, compose
+from loci.circuits.compose import Composition, CompositionGraph, Edge, compose
 from loci.circuits.edges import Edges, PromptPair, Scored, edges
 from loci.circuits.extraction import Extraction, Extractions, extraction
 from loci.circuits.heads import Head, View, all_heads, check_view, head, layer_heads, projections
@@ -30,6 +30,7 @@ __all__ = [
     "WEIGHED",
     "Carrier",
     "Composition",
+    "CompositionGraph",
     "Dense",
     "Edge",
     "Edges",

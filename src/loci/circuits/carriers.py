@@ -106,26 +106,11 @@ def fact_circuit(
     span = tokens.span(fact.subject_span)
     ids = model.ids([tokens.ids[:start]])
     frozen, row = freeze(model, ids), answer_row(model, fact.text, fact.answer, against)
-    end = torch.zeros_like(frozen.last)
-    end[:, -1] = model.W_U.float().T @ row
-    end = frozen.final.read(end)
+    end = frozen.asked(row)
     backs = [layer.back(end)[:, 0] for layer in frozen.layers]
-    directs = [einsum(back, layer.stream[0], "h p d, p d -> h p") for back, layer in zip(backs, frozen.layers, strict=True)]
     target = tokens.ids[start]
     probability = float(frozen.logits[0, -1].softmax(-1)[target])
-    lost = _losses(model, ids, target, span, probability)
-    carriers = [
-        Carrier(
-            head=head_name(layer, h),
-            attention=float(frozen.layers[layer].patterns[0, h, -1, slice(*span)].sum()),
-            direct=float(parts[slice(*span)].sum()),
-            elsewhere=float(parts.sum() - parts[slice(*span)].sum()),
-            lost=lost[layer][h],
-        )
-        for layer, of_layer in enumerate(directs)
-        for h, parts in enumerate(of_layer)
-    ]
-    carriers.sort(key=lambda carrier: -abs(carrier.direct))
+    carriers = _carriers(frozen, backs, span, _losses(model, ids, target, span, probability))
     best = [parse_head(carrier.head, model) for carrier in carriers[:shown]]
     return FactCircuit(
         model=model.name,
@@ -138,12 +123,24 @@ def fact_circuit(
         subject_span=span,
         probability=probability,
         score=float(row @ frozen.logits[0, -1]),
-        heads=tuple(carriers),
+        heads=carriers,
         writers=_writers(frozen, backs, best, span),
         neurons=_neurons(model, ids, backs, best, span, neurons),
         together=_together(model, ids, target, span, best, probability),
-        patterns=patterns_on(model, tokens.ids[:start], tokens.labels[:start], best),
+        patterns=patterns_on(model, fact.text, tokens.ids[:start], tokens.labels[:start], best),
     )
+
+
+def _carriers(
+    frozen: Frozen, backs: Sequence[Tensor], span: tuple[int, int], lost: Sequence[Sequence[float]]
+) -> tuple[Carrier, ...]:
+    """All heads, the strongest direct parts first."""
+    found, subject = [], slice(*span)
+    for at, (layer, back) in enumerate(zip(frozen.layers, backs, strict=True)):
+        for h, parts in enumerate(einsum(back, layer.stream[0], "h p d, p d -> h p")):
+            attention, direct = float(layer.patterns[0, h, -1, subject].sum()), float(parts[subject].sum())
+            found.append(Carrier(head_name(at, h), attention, direct, float(parts.sum()) - direct, lost[at][h]))
+    return tuple(sorted(found, key=lambda carrier: -abs(carrier.direct)))
 
 
 def _losses(model: Model, ids: Tensor, target: int, span: tuple[int, int], whole: float) -> list[list[float]]:

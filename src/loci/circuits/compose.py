@@ -18,13 +18,14 @@ Memory: the factors of all heads once, and one block of a pair of layers. Source
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.circuits.heads import View, projections
+from loci.circuits.heads import Projections, View, projections, sound
 from loci.errors import CircuitError
 from loci.model import Weights
 from loci.model.names import head_name
@@ -85,6 +86,27 @@ class Composition:
         rows = zip(self.readers[kind], self.scores[kind].tolist(), strict=True)
         named = {reader: {w: x for w, x in zip(self.writers, row, strict=True) if x == x} for reader, row in rows}
         return {reader: row for reader, row in named.items() if row}
+
+
+@dataclass(frozen=True, eq=False)
+class CompositionGraph:
+    """The pairs at least so far above the null, to be drawn and listed. `CircuitError` where there is none."""
+
+    composition: Composition
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not self.edges:
+            best = self.composition.edges(-1.0)[0].score - self.composition.null
+            raise CircuitError(f"no pair scores {self.threshold:+g} above chance: the highest is {best:+.4f}")
+
+    @cached_property
+    def edges(self) -> list[Edge]:
+        """The strongest first."""
+        return self.composition.edges(self.threshold)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.composition.to_dict()
 
 
 class Parts(NamedTuple):
@@ -153,15 +175,20 @@ def scored(read: Float[Tensor, "reader r d"], written: Float[Tensor, "writer d s
 
 def _parts(model: Weights, layer: int, view: View, offset: int | None, mlps: bool) -> Parts:
     p = projections(model, layer, view, offset)
-    read: dict[Kind, Tensor] = {
-        "q": roots(p.K) @ p.Q,  # of W_QKᵀ = W_Kᵀ W_Q
-        "k": roots(p.Q) @ p.K,
-        "v": roots(p.O.mT) @ p.V,
-    }
     if not mlps:
-        return Parts(read, p.O @ roots(p.V).mT, None)
-    read["mlp"] = roots(keys(model, layer, view).T[None])
-    return Parts(read, p.O @ roots(p.V).mT, roots(values(model, layer, view)[None]).mT)
+        return Parts(reading(p), writing(p), None)
+    of_mlp: dict[Kind, Tensor] = {"mlp": roots(keys(model, layer, view).T[None])}
+    return Parts(reading(p) | of_mlp, writing(p), roots(values(model, layer, view)[None]).mT)
+
+
+def reading(p: Projections) -> dict[Kind, Float[Tensor, "n_heads d_head d_model"]]:
+    """P of the heads' queries, keys and values: the norm of each in every product. W_QKᵀ = W_Kᵀ W_Q reads queries, W_QK reads keys."""
+    return {"q": roots(p.K) @ p.Q, "k": roots(p.Q) @ p.K, "v": roots(p.O.mT) @ p.V}
+
+
+def writing(p: Projections) -> Float[Tensor, "n_heads d_model d_head"]:
+    """S of the heads' W_OV."""
+    return p.O @ roots(p.V).mT
 
 
 def roots(factor: Float[Tensor, "part r n"]) -> Float[Tensor, "part r r"]:
@@ -175,7 +202,7 @@ def roots(factor: Float[Tensor, "part r n"]) -> Float[Tensor, "part r r"]:
 
 def keys(model: Weights, layer: int, view: View) -> Float[Tensor, "d_mlp d_model"]:
     """What decides whether neurons fire, with the norm before the MLP in the view."""
-    weight = model.W_key(layer).float()
+    weight = sound(model.W_key(layer).float(), model, f"layer {layer}")
     if view == "none" or not model.layout.mlp_norm:
         return weight
     if view == "centred":
@@ -185,7 +212,7 @@ def keys(model: Weights, layer: int, view: View) -> Float[Tensor, "d_mlp d_model
 
 def values(model: Weights, layer: int, view: View) -> Float[Tensor, "d_model d_mlp"]:
     """What neurons write, with the gain of a norm behind the MLP in the view."""
-    weight = model.W_down(layer).float()
+    weight = sound(model.W_down(layer).float(), model, f"layer {layer}")
     if view == "none":
         return weight
     if model.layout.mlp_post:

@@ -21,7 +21,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from loci.circuits.parts import SIDES, Part, before, normed, own_projection, parse_part, parts, written
+from loci.circuits.parts import SIDES, Part, before, check_top, normed, own_projection, parse_part, parts, written
 from loci.errors import CircuitError
 from loci.model import Edit, Model, Recording
 from loci.model.answers import answer_row, finite, with_answer
@@ -65,6 +65,7 @@ class Edges:
 
 def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: str | None = None, top: int = 20) -> Edges:
     """Estimate all edges between two prompts, and patch the `top` strongest. Raises `CircuitError` for prompts of different lengths, `FactError` for answers that begin alike."""
+    check_top(top)
     return PromptPair(model, prompt, corrupted, answer, against).strongest(top)
 
 
@@ -72,6 +73,8 @@ class PromptPair:
     """Two prompts of equal length, run, and what every part writes in each."""
 
     def __init__(self, model: Model, prompt: str, corrupted: str, answer: str, against: str | None = None) -> None:
+        if not model.n_layers:
+            raise CircuitError(f"{model.name!r} has no layers: its only path is from the embedding to the logits, as `paths` says")
         self.model, self.prompt, self.corrupted, self.answer, self.against = model, prompt, corrupted, answer, against
         tokens, (start, _) = with_answer(model, prompt, answer)
         others, (other_start, _) = with_answer(model, corrupted, answer)

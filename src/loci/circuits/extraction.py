@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from loci.circuits.carriers import Carrier, fact_circuit
+from loci.errors import CircuitError
 from loci.facts import Fact
 from loci.model import Model
 from loci.progress import Progress, silent
@@ -44,7 +45,9 @@ class Extractions:
 
 @torch.no_grad()
 def extraction(model: Model, facts: Sequence[Fact], *, progress: Progress = silent) -> Extractions:
-    """The carriers of many facts, averaged by head. Cost: `fact_circuit` for each."""
+    """The carriers of many facts, averaged by head. Cost: `fact_circuit` for each. Raises `CircuitError` where there are none."""
+    if not facts:
+        raise CircuitError("no facts to follow: at least one is needed")
     rows: dict[str, list[Carrier]] = {}
     together = []
     for fact in facts:

@@ -71,6 +71,16 @@ class Frozen:
         scores: Tensor = (self.final(x) + self.final.bias) @ model.W_U.float().T + model.b_U.float()
         return model.capped(scores)
 
+    def asked(self, row: Float[Tensor, " d_vocab"]) -> Float[Tensor, "row position d_model"]:
+        """The covector of a score at the last position: asked · x = row · (logits of a last stream x), but for `constant` and the cap."""
+        end = torch.zeros_like(self.last)
+        end[:, -1] = self.model.W_U.float().T @ row
+        return self.final.read(end)
+
+    def constant(self, row: Float[Tensor, " d_vocab"]) -> float:
+        """What biases of the final norm and of the unembedding add to that score."""
+        return float((self.model.W_U.float() @ self.final.bias + self.model.b_U.float()) @ row)
+
     @property
     def has_mlps(self) -> bool:
         """Whether any MLP wrote anything."""

@@ -86,7 +86,7 @@ def projections(model: Weights, layer: int, view: View = "gain", offset: int | N
 
 def _read(model: Weights, stem: str, layer: int, view: View) -> tuple[Tensor, Tensor]:
     """W and b of queries, keys or values, with what stands before them in the view."""
-    weight, bias = getattr(model, f"W_{stem}")(layer).float(), getattr(model, f"b_{stem}")(layer).float()
+    weight, bias = (sound(getattr(model, f"{kind}_{stem}")(layer).float(), model, f"layer {layer}") for kind in "Wb")
     if view == "none" or not model.layout.attn_norm:
         return weight, bias
     if view == "centred":
@@ -96,9 +96,16 @@ def _read(model: Weights, stem: str, layer: int, view: View) -> tuple[Tensor, Te
     return weight * gain.float(), bias + weight @ shift.float()
 
 
+def sound(weight: Tensor, model: Weights, where: str) -> Tensor:
+    """A weight as it is. Raises `CircuitError` where it holds NaN or infinity, which nothing can be composed of."""
+    if not weight.isfinite().all():
+        raise CircuitError(f"weights of {where} of {model.name!r} hold NaN or infinity: the checkpoint is broken")
+    return weight
+
+
 def outputs(model: Weights, layer: int, view: View = "gain") -> Float[Tensor, "n_heads d_model d_head"]:
     """W_O of a layer's heads in a view, in float32."""
-    weight = model.W_O(layer).float()
+    weight = sound(model.W_O(layer).float(), model, f"layer {layer}")
     if view == "none":
         return weight
     if model.layout.attn_post:

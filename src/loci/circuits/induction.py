@@ -110,7 +110,7 @@ def induction(
     else:
         own = model.tokenize(text)
         said = repeat(model, [own.ids[own.special :]], repeats)
-    losses, hits = _losses(model, said)
+    blocks, hits = by_block(model, said)
     scores = {head_name(layer, h): measured for layer, h, measured in scores_on(model, said, progress)}
     best = sorted(scores, key=lambda name: -scores[name]["induction"].value)[:HEADS]
     composed = compose(model, view=view) if model.n_layers > 1 else None
@@ -125,16 +125,17 @@ def induction(
         repeats=repeats,
         samples=len(said.ids),
         seed=seed,
-        losses=losses,
-        greedy=hits,
+        losses=tuple(mean(block.tolist()) for block in blocks),
+        greedy=share(hits.tolist()),
         null=model.d_model**-0.5,
         heads=heads,
         patterns=_patterns(model, said, heads),
     )
 
 
-def _losses(model: Model, said: Repeated) -> tuple[tuple[Estimate, ...], Estimate]:
-    """Mean loss by block, and the share of repeated tokens that are the likeliest; one unit is one sample."""
+@torch.no_grad()
+def by_block(model: Model, said: Repeated) -> tuple[Float[Tensor, "block sample"], Float[Tensor, " sample"]]:
+    """Loss of every block without its first token, and the share of repeated tokens that are the likeliest."""
     losses, hits = [], []
     for ids in said.ids.split(8):
         logits = finite(model(ids), model).float()[:, :-1]
@@ -142,8 +143,7 @@ def _losses(model: Model, said: Repeated) -> tuple[tuple[Estimate, ...], Estimat
         hits.append((logits.argmax(-1) == ids[:, 1:])[:, said.again.start :].float().mean(-1))
     whole: Float[Tensor, "sample position"] = torch.cat(losses)
     ends = [said.start + said.length * k for k in range(said.repeats + 1)]
-    blocks = [whole[:, first : end - 1] for first, end in pairwise(ends)]
-    return tuple(mean(block.mean(-1).tolist()) for block in blocks), share(torch.cat(hits).tolist())
+    return torch.stack([whole[:, first : end - 1].mean(-1) for first, end in pairwise(ends)]), torch.cat(hits)
 
 
 def _partners(composed: Composition | None, name: str, scores: dict[str, dict[str, Estimate]]) -> tuple[Partner, ...]:
@@ -159,5 +159,6 @@ def _patterns(model: Model, said: Repeated, heads: tuple[InductionHead, ...]) ->
     if not heads:
         return None
     ids = said.ids[0, : said.start + 2 * said.length].tolist()
+    labels = [model.token_text(token) for token in ids]
     names = [heads[0].head, *(partner.head for partner in heads[0].partners)]
-    return patterns_on(model, ids, [model.token_text(token) for token in ids], [parse_head(name, model) for name in names])
+    return patterns_on(model, "".join(labels), ids, labels, [parse_head(name, model) for name in names])

@@ -20,6 +20,12 @@ from loci.model.names import HEAD, head_name, parse_head
 SIDES = ("q", "k", "v")
 
 
+def check_top(top: int) -> None:
+    """Raise `CircuitError` unless something is to be shown."""
+    if top < 1:
+        raise CircuitError(f"at least one is shown, not {top}")
+
+
 class Part(NamedTuple):
     """A sender or a receiver. Its place in the order of the stream: an MLP of a layer behind its heads, unless they stand side by side."""
 

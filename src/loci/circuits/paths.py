@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.circuits.frozen import Frozen, freeze
+from loci.circuits.parts import check_top
 from loci.errors import CircuitError
 from loci.model import Model
 from loci.model.answers import answer_row, with_answer
@@ -105,15 +106,12 @@ def paths(
 
     Raises `CircuitError` where single paths would take more than `memory` GiB, with the estimate, and `FactError` for answers that begin alike.
     """
+    check_top(top)
     tokens, (start, _) = with_answer(model, prompt, answer)
     row = answer_row(model, prompt, answer, against)
     highest, single = check_orders(model, start, highest, single, memory)
     frozen = freeze(model, model.ids([tokens.ids[:start]]))
-    u = model.W_U.float().T @ row
-    end = torch.zeros_like(frozen.last)
-    end[:, -1] = u
-    end = frozen.final.read(end)
-    constant = float(frozen.final.bias @ u + model.b_U.float() @ row)
+    end, constant = frozen.asked(row), frozen.constant(row)
     terms = by_order(frozen, model.n_layers)
     scores = {name: (stream * end).sum((1, 2, 3)).tolist() for name, stream in terms.items()}
     listed = tuple(
@@ -149,7 +147,7 @@ def check_orders(model: Model, positions: int, highest: int | None, single: int,
     needed = estimate(model, positions, single)
     if needed > memory:
         raise CircuitError(
-            f"single paths through {single} heads of {model.name!r} would take about {needed:.1f} GiB at {positions} positions, and "
+            f"single paths through {single} heads of {model.name!r} would take about {needed:.2g} GiB at {positions} positions, and "
             f"{memory:g} GiB are allowed: list shorter ones, or allow more"
         )
     return (model.n_layers if highest is None else min(highest, model.n_layers)), single

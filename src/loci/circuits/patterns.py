@@ -17,6 +17,7 @@ from torch import Tensor
 
 from loci.errors import CircuitError
 from loci.model import Model
+from loci.model.invariants import broken
 from loci.model.names import head_name, parse_head
 
 MOST = 64
@@ -29,6 +30,7 @@ class Patterns:
 
     model: str
     bos: bool
+    text: str
     tokens: tuple[str, ...]
     plain: dict[str, Float[Tensor, "query key"]]
     weighted: dict[str, Float[Tensor, "query key"]]
@@ -41,16 +43,20 @@ class Patterns:
 @torch.no_grad()
 def patterns(model: Model, text: str, heads: Sequence[str] = ()) -> Patterns:
     """Patterns of the heads named, or of all. Cost: one run up to the highest of them. Raises `ModelError`, and `CircuitError` for too many."""
+    if not model.n_layers:
+        raise CircuitError(f"{model.name!r} has no layers, so no heads that look anywhere")
     tokens = model.tokenize(text)
     chosen = [parse_head(name, model) for name in heads]
     if not chosen and model.n_layers * model.n_heads > MOST:
         raise CircuitError(f"{model.name!r} has {model.n_layers * model.n_heads} heads: name at most {MOST} of them, as in L1H3")
-    return patterns_on(model, tokens.ids, tokens.labels, chosen)
+    return patterns_on(model, text, tokens.ids, tokens.labels, chosen)
 
 
 @torch.no_grad()
-def patterns_on(model: Model, ids: Sequence[int], labels: Sequence[str], chosen: Sequence[tuple[int, int]] = ()) -> Patterns:
-    """The same of tokens as they are."""
+def patterns_on(
+    model: Model, text: str, ids: Sequence[int], labels: Sequence[str], chosen: Sequence[tuple[int, int]] = ()
+) -> Patterns:
+    """The same of tokens as they are, which say `text`."""
     chosen = list(chosen) or [(layer, h) for layer in range(model.n_layers) for h in range(model.n_heads)]
     reads = model.read(
         model.ids([ids]), *(f"{stem}.{layer}" for layer in sorted({layer for layer, _ in chosen}) for stem in ("v", "attn_probs"))
@@ -58,7 +64,9 @@ def patterns_on(model: Model, ids: Sequence[int], labels: Sequence[str], chosen:
     plain, weighted = {}, {}
     share = model.n_heads // model.n_kv_heads
     for layer, h in chosen:
+        if not reads[f"attn_probs.{layer}"].isfinite().all():
+            raise CircuitError(f"patterns of {model.name!r} in layer {layer} are not finite: {broken(model)}")
         pattern, values = reads[f"attn_probs.{layer}"][0, h].float().cpu(), reads[f"v.{layer}"][0, :, h // share].float()
         sizes = einsum(model.W_O(layer)[h].float(), values, "d r, p r -> p d").norm(dim=-1).cpu()
         plain[head_name(layer, h)], weighted[head_name(layer, h)] = pattern, pattern * sizes
-    return Patterns(model.name, model.with_bos, tuple(labels), plain, weighted)
+    return Patterns(model.name, model.with_bos, text, tuple(labels), plain, weighted)

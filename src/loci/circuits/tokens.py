@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from loci.circuits.heads import View, head
+from loci.circuits.parts import check_top
 from loci.circuits.vocabulary import embed, unembed
 from loci.errors import CircuitError
 from loci.model import Weights
@@ -118,6 +119,7 @@ def token_circuit(
     progress: Progress = silent,
 ) -> TokenCircuit:
     """Read a head from token to token; `sources` are single tokens as text, or `#` and a number. Raises `ModelError`, `CircuitError`."""
+    check_top(top)
     asked = [token_id(model, text) for text in sources]
     one, E, U = head(model, name, view, offset), embed(model, view), unembed(model, view)
     sides = _sides(model, one.qk.left, one.qk.right, one.ov.left, one.ov.right, E.matrix.T, U.matrix, one.key_bias)
@@ -152,6 +154,8 @@ def token_id(model: Weights, text: str) -> int:
             raise CircuitError(f"there is no token {text}: the vocabulary of {model.name!r} is #0 … #{model.d_vocab - 1}")
         return int(text[1:])
     found: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not found:
+        raise CircuitError(f"{text!r} is no token: say one as it stands in text, as in ' the', or by its number, as in #123")
     if len(found) != 1:
         parts = ", ".join(repr(model.token_text(token)) for token in found)
         raise CircuitError(

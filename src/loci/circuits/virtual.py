@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from loci.circuits.compose import keys, roots, scored, values
+from loci.circuits.compose import keys, reading, scored, values, writing
 from loci.circuits.heads import View, projections
+from loci.circuits.parts import check_top
 from loci.errors import CircuitError
 from loci.model import Weights
 from loci.model.names import check_layer, head_name, neuron_name, parse_head, parse_neuron
@@ -58,6 +59,7 @@ class Links:
 @torch.no_grad()
 def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> Links:
     """What feeds a neuron and what it feeds, by weights. Cost: one product with every other layer's weights. Raises `ModelError`."""
+    check_top(top)
     layer, neuron, expert = parse_neuron(name, model)
     if expert is not None:
         raise CircuitError(
@@ -67,15 +69,14 @@ def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain
     before: dict[str, list[Link]] = {"heads": [], "neurons": []}
     after: dict[str, list[Link]] = {"q": [], "k": [], "v": [], "neurons": []}
     for other in range(layer + (not model.layout.parallel)):
-        heads = written(model, other, view)
+        heads = writing(projections(model, other, view))
         before["heads"] += _named(scored(key[None, None], heads)[0], other, head_name)
     for other in range(layer):
         cosines = normalize(values(model, other, view), dim=0).T @ normalize(key, dim=0)
         before["neurons"] += _ends(cosines, other, top)
     for other in range(layer + 1, model.n_layers):
-        p = projections(model, other, view)
-        for kind, read in (("q", roots(p.K) @ p.Q), ("k", roots(p.Q) @ p.K), ("v", roots(p.O.mT) @ p.V)):
-            after[kind] += _named(scored(read, value[None, :, None])[:, 0], other, head_name)
+        for kind, reader in reading(projections(model, other, view)).items():
+            after[kind] += _named(scored(reader, value[None, :, None])[:, 0], other, head_name)
         after["neurons"] += _ends(normalize(keys(model, other, view), dim=1) @ normalize(value, dim=0), other, top)
     return Links(model.name, name, view, model.d_model**-0.5, _strongest(before, top), _strongest(after, top))
 
@@ -83,18 +84,19 @@ def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain
 @torch.no_grad()
 def head_neurons(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> Links:
     """The neurons that feed a head by its queries, keys and values, and the neurons that it feeds. Raises `ModelError`."""
+    check_top(top)
     layer, head = parse_head(name, model)
     if model.n_experts:
         raise CircuitError(f"the MLPs of {model.name!r} are mixtures: their neurons are joined to nothing by weights alone")
     p = projections(model, layer, view)
-    reads = {"q": (roots(p.K) @ p.Q)[head], "k": (roots(p.Q) @ p.K)[head], "v": (roots(p.O.mT) @ p.V)[head]}
+    reads = reading(p)
     before: dict[str, list[Link]] = {kind: [] for kind in reads}
     for other in range(layer):
         columns = values(model, other, view).T[..., None]
-        for kind, read in reads.items():
-            before[kind] += _ends(scored(read[None], columns)[0], other, top)
+        for kind, readers in reads.items():
+            before[kind] += _ends(scored(readers[head][None], columns)[0], other, top)
     after: list[Link] = []
-    own = written(model, layer, view)[head : head + 1]
+    own = writing(p)[head : head + 1]
     for other in range(layer + model.layout.parallel, model.n_layers):
         after += _ends(scored(keys(model, other, view)[:, None], own)[:, 0], other, top)
     return Links(model.name, name, view, model.d_model**-0.5, _strongest(before, top), _strongest({"neurons": after}, top))
@@ -111,6 +113,7 @@ class Pair(NamedTuple):
 @torch.no_grad()
 def mlp_pairs(model: Weights, earlier: int, later: int, *, top: int = 20, view: View = "gain") -> tuple[Pair, ...]:
     """The neurons of two layers most strongly joined, whichever the sign, in blocks: d_mlp × d_mlp cosines are never there at once."""
+    check_top(top)
     for layer in (earlier, later):
         check_layer(model, layer)
     if earlier >= later:
@@ -126,12 +129,6 @@ def _pairs(model: Weights, earlier: int, later: int, top: int, view: View) -> It
         for place in cosines.abs().flatten().topk(min(top, cosines.numel())).indices.tolist():
             row, column = divmod(place, cosines.shape[1])
             yield Pair(neuron_name(earlier, column), neuron_name(later, start + row), float(cosines[row, column]))
-
-
-def written(model: Weights, layer: int, view: View) -> Float[Tensor, "n_heads d_model d_head"]:
-    """S of each head's W_OV: its norm in every product."""
-    p = projections(model, layer, view)
-    return p.O @ roots(p.V).mT
 
 
 def _named(scores: Float[Tensor, " part"], layer: int, name: Any) -> list[Link]:

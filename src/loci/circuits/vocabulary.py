@@ -9,14 +9,14 @@ Positions are left out: what a position embedding adds is not a token's. In the 
 import torch
 
 from loci.circuits.algebra import Dense, stream, tokens
-from loci.circuits.heads import View
+from loci.circuits.heads import View, sound
 from loci.model import Weights
 
 
 @torch.no_grad()
 def embed(model: Weights, view: View = "gain") -> Dense:
     """Tokens as heads find them. A copy of W_E in float32."""
-    rows = model.W_E[: model.d_vocab].float() * model.embed_scale
+    rows = sound(model.W_E[: model.d_vocab].float(), model, "the embedding") * model.embed_scale
     if view != "none" and model.n_layers and model.layout.attn_norm:
         centred = rows - rows.mean(-1, keepdim=True) if model.norm("attn_norm", 0).centres else rows
         rows = (centred if view == "centred" else rows) / centred.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-12)
@@ -26,7 +26,7 @@ def embed(model: Weights, view: View = "gain") -> Dense:
 @torch.no_grad()
 def unembed(model: Weights, view: View = "gain") -> Dense:
     """The stream as logits. A copy of W_U in float32."""
-    rows = model.W_U.float()
+    rows = sound(model.W_U.float(), model, "the unembedding")
     if view == "gain":
         rows = rows * model.norm("final_norm").gain.float()
     elif view == "centred":

@@ -67,7 +67,10 @@ def compose(
     part: Annotated[
         str | None, typer.Option(help="instead: what feeds one head or neuron and what it feeds, as L1H3 or L1N37")
     ] = None,
-    top: TOP = 10,
+    threshold: Annotated[
+        float | None, typer.Option(help="list and draw the pairs at least so far above chance; default: the strongest")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", "-n", help="with --part: how many to show")] = 10,
     *,
     opening: Opening,
     json: JSON = False,
@@ -79,23 +82,27 @@ def compose(
 
         loci circuits compose
 
+        loci circuits compose --threshold 0.2 --out graph.png
+
         loci circuits compose -m ./my-model --mlps --out graph.html
 
         loci circuits compose --part L0N37
     """
+    from loci.circuits import CompositionGraph, head_neurons, neuron_links
     from loci.circuits import compose as composed
-    from loci.circuits import head_neurons, neuron_links
     from loci.model.names import HEAD
 
     check_out(out)
     opened = opening.open() if offset is not None else opening.open_weights()
     if part is not None:
+        if threshold is not None:
+            raise CircuitError("--threshold is of the graph of all pairs: leave it away with --part")
         links = head_neurons if HEAD.fullmatch(part.strip()) else neuron_links
         finish(links(opened, part, top=top, view=checked(view)), out, json)
         return
     with bar("composing") as progress:
         found = composed(opened, view=checked(view), offset=offset, mlps=mlps, progress=progress)
-    finish(found, out, json)
+    finish(found if threshold is None else CompositionGraph(found, threshold), out, json)
 
 
 @app.command("paths")
@@ -148,7 +155,7 @@ def paths(
         return
     if prompt is None or not prompt.strip():
         raise CircuitError("say a prompt, or --importance")
-    said = answer or answer_of(opened, prompt)
+    said = answer_of(opened, prompt) if answer is None else answer
     if corrupted is None:
         if sender or receiver:
             raise CircuitError("--from and --to need --corrupted: what would the sender say otherwise?")
@@ -182,7 +189,7 @@ def tokens(
 
         loci circuits tokens L0H5
 
-        loci circuits tokens L0H5 --source " keep" --out trigrams.html
+        loci circuits tokens L0H5 --source " painter" --out trigrams.html
     """
     from loci.circuits import token_circuit
 
@@ -259,7 +266,9 @@ def fact(
     subject: SUBJECT = None,
     against: AGAINST = None,
     facts: FACTS = None,
-    known: Annotated[int | None, typer.Option(help="instead: average over so many of the embedded facts, drawn by --seed")] = None,
+    known: Annotated[
+        int | None, typer.Option(min=1, help="instead: average over so many of the embedded facts, drawn by --seed")
+    ] = None,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -282,7 +291,7 @@ def fact(
     if prompt is None:
         if facts is None and known is None:
             raise CircuitError("say a prompt, a --facts file, or --known and how many")
-        asked = load_facts(facts) if facts else known_facts().sample(known or 50, seed=seed)
+        asked = load_facts(facts) if facts else known_facts().sample(known or 0, seed=seed)
         with bar("following facts") as progress:
             finish(extraction(opened, asked, progress=progress), out, json)
         return

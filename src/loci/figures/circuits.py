@@ -19,6 +19,8 @@ PANELS = {
 }
 SIGNED = ("copying_positivity",)
 NAMED = 8
+FLOOR = 0.2
+"""Where the colours of points end at least: below it a score is nothing to name a head for."""
 
 
 def heads_figure(found: HeadScores) -> go.Figure:
@@ -68,16 +70,16 @@ def _grid(found: HeadScores, name: str) -> go.Heatmap:
 
 
 def scatter_figure(found: HeadScatter) -> go.Figure:
-    """A point a head; the strongest by colour have their names."""
+    """A point a head; those that the colour lifts have their names, and those furthest into the corner."""
     rows = found.scores.heads
-    named = {row.name for row in found.scores.top(found.colour, NAMED)}
+    sides = _named(found)
     figure = go.Figure(
         go.Scatter(
             x=[row.value(found.x) for row in rows],
             y=[row.value(found.y) for row in rows],
             mode="markers+text",
-            text=[row.name if row.name in named else "" for row in rows],
-            textposition="top center",
+            text=[row.name if row.name in sides else "" for row in rows],
+            textposition=[sides.get(row.name, "top center") for row in rows],
             textfont={"size": 11, "color": INK},
             customdata=[[row.name, row.value(found.colour)] for row in rows],
             hovertemplate=f"%{{customdata[0]}}<br>{found.x} %{{x:.2f}}, {found.y} %{{y:.2f}}<br>{found.colour} %{{customdata[1]:.3f}}<extra></extra>",
@@ -86,7 +88,7 @@ def scatter_figure(found: HeadScatter) -> go.Figure:
                 "color": [row.value(found.colour) for row in rows],
                 "colorscale": RISING,
                 "cmin": 0,
-                "cmax": max([0.2, *(row.value(found.colour) for row in rows)]),
+                "cmax": max([FLOOR, *(row.value(found.colour) for row in rows)]),
                 "line": {"color": MUTED, "width": 1},
                 "colorbar": {"title": {"text": found.colour.replace("_", " "), "side": "right"}, "thickness": 12},
             },
@@ -102,6 +104,14 @@ def scatter_figure(found: HeadScatter) -> go.Figure:
         else ""
     )
     return styled(figure, f"The heads of {found.scores.model}", note, height=560)
+
+
+def _named(found: HeadScatter) -> dict[str, str]:
+    """The heads to name, and on which side: above and below in turn, so that neighbours' names do not meet."""
+    lifted = [row for row in found.scores.top(found.colour, NAMED) if row.value(found.colour) >= FLOOR]
+    corner = sorted(found.scores.heads, key=lambda row: -row.value(found.x) - row.value(found.y))[: NAMED - len(lifted)]
+    chosen = sorted({row.name: row.value(found.x) for row in (*lifted, *corner)}.items(), key=lambda item: item[1])
+    return {name: ("top center", "bottom center")[i % 2] for i, (name, _) in enumerate(chosen)}
 
 
 def tokens_figure(found: TokenCircuit) -> go.Figure:

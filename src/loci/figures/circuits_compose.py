@@ -1,9 +1,11 @@
 """Composition: which later head builds on which earlier one, as a graph with a threshold; the links of one part."""
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.circuits import Composition, Edge, Links
+from loci.circuits import Composition, CompositionGraph, Edge, Links
 from loci.circuits.compose import KINDS, Kind
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 
@@ -19,8 +21,23 @@ SHOWN = 2
 def composition_figure(found: Composition) -> go.Figure:
     """Heads by layer, a line for each pair above the threshold; the slider moves it."""
     edges = found.edges(-1.0)
-    counts = [count for count in COUNTS if count <= len(edges)] or [len(edges)]
-    shown = min(SHOWN, len(counts) - 1)
+    counts = _counts(edges)
+    return _graph(found, edges, counts, min(SHOWN, len(counts) - 1))
+
+
+def graph_figure(found: CompositionGraph) -> go.Figure:
+    """The same, opened at a threshold of one's own."""
+    edges = found.composition.edges(-1.0)
+    counts = sorted({*_counts(edges), len(found.edges)})
+    return _graph(found.composition, edges, counts, counts.index(len(found.edges)))
+
+
+def _counts(edges: Sequence[Edge]) -> list[int]:
+    return [count for count in COUNTS if count <= len(edges)] or [len(edges)]
+
+
+def _graph(found: Composition, edges: list[Edge], counts: Sequence[int], shown: int) -> go.Figure:
+    """The strongest pairs, so many at each step of the slider, which begins at the step `shown`."""
     kinds = [kind for kind in KINDS if kind in found.scores]
     figure = go.Figure(_nodes(found))
     for step, count in enumerate(counts):
@@ -31,7 +48,7 @@ def composition_figure(found: Composition) -> go.Figure:
     steps = [
         {
             "method": "update",
-            "label": f"+{edges[count - 1].score - found.null:.3f}",
+            "label": f"{edges[count - 1].score - found.null:+.3f}",
             "args": [{"visible": [True, *(i // traces == step for i in range(traces * len(counts)))]}],
         }
         for step, count in enumerate(counts)
@@ -42,7 +59,10 @@ def composition_figure(found: Composition) -> go.Figure:
     )  # fmt: skip
     top = max(_place(name)[1] for name in found.writers)
     figure.update_yaxes(title="layer", dtick=1, range=[-0.5, top + 0.4], gridcolor=GREY)
-    figure.update_xaxes(title="head", dtick=1, showgrid=False)
+    columns = sorted({_place(name)[0] for name in found.writers})
+    figure.update_xaxes(
+        title="head", showgrid=False, tickvals=columns, ticktext=["MLP" if at < 0 else f"{at:.0f}" for at in columns]
+    )
     offset = "" if found.offset is None else f"; keys {found.offset} back"
     note = f"score of random pairs {found.null:.4f}; norms in the view “{found.view}”{offset}"
     return styled(figure, f"Who builds on whom in {found.model}", note, height=640).update_layout(margin={"t": 120})

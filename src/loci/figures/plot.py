@@ -12,6 +12,7 @@ from loci.auditing import Curves, GroundTruth, Recall, Scorecard, Sweep
 from loci.auditing.forensics import Alone, Forensics
 from loci.circuits import (
     Composition,
+    CompositionGraph,
     Edges,
     Extractions,
     FactCircuit,
@@ -32,7 +33,7 @@ from loci.figures.basis import basis_figure
 from loci.figures.bounds import bounds_figure, bounds_table_figure, built_figure, reach_figure
 from loci.figures.census import census_figure
 from loci.figures.circuits import heads_figure, scatter_figure, tokens_figure
-from loci.figures.circuits_compose import composition_figure, links_figure
+from loci.figures.circuits_compose import composition_figure, graph_figure, links_figure
 from loci.figures.circuits_fact import extraction_figure, fact_figure
 from loci.figures.circuits_paths import edges_figure, losses_figure, paths_figure
 from loci.figures.circuits_patterns import induction_figure, patterns_figure
@@ -182,6 +183,7 @@ plot.register(HeadScores, heads_figure)
 plot.register(HeadScatter, scatter_figure)
 plot.register(TokenCircuit, tokens_figure)
 plot.register(Composition, composition_figure)
+plot.register(CompositionGraph, graph_figure)
 plot.register(Links, links_figure)
 plot.register(Patterns, patterns_figure)
 plot.register(Induction, induction_figure)

@@ -204,27 +204,29 @@ def _named(small: Small, among: Sequence[Small]) -> str:
 def sizes_figure(found: Sizes) -> go.Figure:
     """What a model of the same size comes to with smaller heads."""
     titles = (
-        "in-context learning: late − early loss",
-        "best head: prefix matching, previous token",
-        "nouns of frames: right, crossed",
+        "late − early loss, nats",
+        "saved by repetition, nats",
+        "best single head",
+        "nouns of frames",
     )
-    figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.07)
+    figure = make_subplots(rows=1, cols=4, subplot_titles=titles, horizontal_spacing=0.06)
     x = [f"{m.recipe.heads} × {m.recipe.d_head}" for m in found.models]
     context = [m.last.in_context for m in found.models]
     lines = [
         (1, "late − early loss", BLUE, [e.value for e in context], intervals(context)),
-        (2, "prefix matching", ORANGE, [m.last.best_induction for m in found.models], None),
-        (2, "previous token", INK, [m.last.best_previous for m in found.models], None),
+        (2, "loss, first time − again", MUTED, [e.value for e in found.saved], intervals(found.saved)),
+        (3, "prefix matching", ORANGE, [m.last.best_induction for m in found.models], None),
+        (3, "previous token", INK, [m.last.best_previous for m in found.models], None),
     ]
     for kind, ink in (("right", BLUE), ("crossed", ORANGE)):
         lines.append(
-            (3, kind, ink, [sum(row[kind].value for row in s.chances.values()) / len(s.chances) for s in found.skips], None)
+            (4, kind, ink, [sum(row[kind].value for row in s.chances.values()) / len(s.chances) for s in found.skips], None)
         )
     for col, name, ink, y, bars in lines:
         line = {"color": ink, "width": 2}
         figure.add_trace(go.Scatter(x=x, y=y, error_y=bars, name=name, mode="lines+markers", line=line), row=1, col=col)
     figure.update_xaxes(title="heads × dimensions").update_yaxes(gridcolor=GREY)
-    figure.update_yaxes(range=[0, 1.02], col=2).update_yaxes(range=[0, 1.02], col=3)
+    figure.update_yaxes(range=[0, 1.02], col=3).update_yaxes(range=[0, 1.02], col=4)
     figure.update_annotations(font_size=13)
     first = found.models[0].recipe
     note = f"{first.layers} layers, stream of {first.d_model}, {first.steps} steps each; parameters are the same; 95 % intervals"

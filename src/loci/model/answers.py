@@ -65,7 +65,9 @@ def finite(logits: Logits, model: Model) -> Logits:
 
 
 def with_answer(model: Model, prompt: str, answer: str) -> tuple[Tokens, Span]:
-    """Tokens of `prompt answer`, and which of them hold the answer; the tokens before those are the prompt's."""
+    """Tokens of `prompt answer`, and which of them hold the answer; the tokens before those are the prompt's. Raises `FactError` for no answer."""
+    if not answer.strip():
+        raise FactError("the answer is empty")
     text = f"{prompt} {answer}"
     tokens = model.tokenize(text)
     return tokens, tokens.span((len(prompt), len(text)))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from loci.errors import ModelError
 from loci.model.hooks import Edit, Enough, Place, Softmaxes, attached
-from loci.model.invariants import difference, hold, tolerance
+from loci.model.invariants import broken, difference, hold, tolerance
 from loci.model.layouts import Layout, candidates
 from loci.model.lenses import COPY, FIRST, Lens, flat, half, heads, routing
 from loci.model.points import ATTENTION, BY_NAME, ONCE, POINTS, Point, lacks, parse_point
@@ -226,6 +226,8 @@ class Model(Weights):
                 error = difference(self(ids), usual)
         if error <= 10 * tolerance(self):
             return None
+        if not usual.isfinite().all():
+            return f"its logits are not finite: {broken(self)}"
         return f"attention step by step, where it could be seen, gives other logits here than the model's own (off by {error:.1%})"
 
     def _lacks(self, point: Point) -> str | None:

@@ -23,9 +23,8 @@ def save_attention(found: Patterns, path: str | Path) -> None:
     words = (
         "Hover over a token to see what it looks at; click holds it. Value-weighted: times the length of what each source writes."
     )
-    text = "".join(found.tokens[found.bos :]).strip()
     sections = [section("Where heads look", words, attention_html(found))]
-    _write(path, frame(f"attention in {found.model}", escape(text), "attention", "", sections, f"model {found.model}"))
+    _write(path, frame(f"attention in {found.model}", escape(found.text), "attention", "", sections, f"model {found.model}"))
 
 
 def save_circuit(model: Model, found: FactCircuit, path: str | Path, *, progress: Progress = silent) -> None:

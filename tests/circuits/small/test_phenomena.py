@@ -11,6 +11,7 @@ import loci
 from loci.circuits.small import PHENOMENA, Recipe, Small, bigrams, corners, made_text, phenomenon, sizes, skips, train
 from loci.circuits.small.clauses import NOUNS, PREPOSITIONS, VERBS, noun
 from loci.circuits.small.skips import tokens
+from loci.circuits.small.training import repeated_for, text_of
 from loci.errors import CircuitError
 
 TINY = Recipe(layers=1, heads=1, d_head=64, steps=1, batch=2, context=32)
@@ -87,6 +88,16 @@ def test_corner_from_dense_matrices(two: Small) -> None:
         own = (model.W_O(1)[i] @ model.W_V(1)[i]).double()
         effect = torch.linalg.eigvals(model.W_U.double() @ own @ E.T)
         assert head.ov == pytest.approx(float(effect.real.sum() / effect.abs().sum()), abs=1e-3)
+
+
+@torch.no_grad()
+def test_saved_is_the_fall_from_block_to_block(two: Small) -> None:
+    """Two blocks by hand, each without its first token."""
+    said = repeated_for(two.model, text_of(two), two.recipe.seed)
+    logs = two.model(said.ids)[:, :-1].log_softmax(-1).gather(-1, said.ids[:, 1:, None])[..., 0]
+    first, again = (logs[:, at : at + said.length - 1].mean() for at in (said.start, said.start + said.length))
+    (found,) = sizes((two,)).saved
+    assert found.value == pytest.approx(float(again - first), abs=1e-5) and found.n == len(said.ids)
 
 
 @torch.no_grad()

@@ -12,10 +12,12 @@ belongs to the basis. Sources: Olsson et al. 2022 (the phase change); Elhage et 
 from dataclasses import dataclass
 from typing import Any
 
+from loci.circuits.induction import by_block
 from loci.circuits.small.measures import Checkpoint
 from loci.circuits.small.skips import Skips, skips
-from loci.circuits.small.training import Small
+from loci.circuits.small.training import Small, repeated_for, text_of
 from loci.errors import CircuitError
+from loci.stats import Estimate, mean
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Sizes:
 
     models: tuple[Small, ...]
     skips: tuple[Skips, ...]
+    saved: tuple[Estimate, ...]
+    """Nats a token that saying random names again saves: what all heads make of it together, where no single one does."""
 
     def to_dict(self) -> dict[str, Any]:
         rows = [
@@ -45,10 +49,11 @@ class Sizes:
                 "in_context": small.last.in_context.to_dict(),
                 "induction": small.last.best_induction,
                 "previous_token": small.last.best_previous,
+                "saved": saved.to_dict(),
                 "right": {p: row["right"].to_dict() for p, row in found.chances.items()},
                 "crossed": {p: row["crossed"].to_dict() for p, row in found.chances.items()},
             }
-            for small, found in zip(self.models, self.skips, strict=True)
+            for small, found, saved in zip(self.models, self.skips, self.saved, strict=True)
         ]
         return {"schema": "loci.small_sizes/1", "rows": rows}
 
@@ -82,4 +87,10 @@ def sizes(models: tuple[Small, ...]) -> Sizes:
     ordered = tuple(sorted(models, key=lambda small: small.recipe.d_head))
     if len({(m.recipe.d_model, m.recipe.layers, m.recipe.steps, m.recipe.mlp) for m in ordered}) > 1:
         raise CircuitError("models of several sizes or depths: those compared over their heads' size differ in nothing else")
-    return Sizes(ordered, tuple(skips(small) for small in ordered))
+    return Sizes(ordered, tuple(skips(small) for small in ordered), tuple(saved(small) for small in ordered))
+
+
+def saved(small: Small) -> Estimate:
+    """Loss on random names less that on their first repetition, samples being the units."""
+    first, again, *_ = by_block(small.model, repeated_for(small.model, text_of(small), small.recipe.seed))[0]
+    return mean((first - again).tolist())

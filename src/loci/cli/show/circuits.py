@@ -5,6 +5,8 @@ from rich.table import Table
 
 from loci.circuits import (
     Composition,
+    CompositionGraph,
+    Edge,
     Edges,
     Extractions,
     FactCircuit,
@@ -18,9 +20,21 @@ from loci.circuits import (
     TokenCircuit,
 )
 from loci.cli.common import console
-from loci.cli.show.base import shade, show
+from loci.cli.show.base import show
+from loci.stats import Estimate
 
-COLUMNS = ("previous_token", "duplicate", "induction", "copying", "copying_positivity", "first", "current", "entropy", "deletion")
+COLUMNS = {
+    "previous_token": "one\nback",
+    "duplicate": "same\ntoken",
+    "induction": "behind\nsame",
+    "copying": "copying",
+    "copying_positivity": "OV λ",
+    "first": "first\ntoken",
+    "current": "itself",
+    "entropy": "entropy",
+    "deletion": "deletion",
+}
+"""Scores and their headings, which fit side by side on 80 columns."""
 EDGES = 12
 SOURCES = 6
 
@@ -31,12 +45,15 @@ def show_heads(found: HeadScores) -> None:
         f"[bold]{len(found.heads)} heads of {escape(found.model)}[/] on {found.samples} × {found.length} random tokens, {found.repeats} times\n"
     )
     shown = [name for name in COLUMNS if name in found.scores]
-    table = Table("head", *(name.replace("_", " ") for name in shown), box=None, header_style="dim")
+    table = Table("head", *(COLUMNS[name] for name in shown), box=None, pad_edge=False, header_style="dim")
     best = {row.name: row for score in ("induction", "previous_token", "copying", "deletion") for row in found.top(score, 4)}
     for name, row in sorted(best.items()):
         table.add_row(name, *(f"{row.value(score):.3f}" for score in shown))
     console.print(table)
-    console.print("[dim]the best four at induction, previous token, copying and deletion; all in --json and --out[/]")
+    console.print(
+        "[dim]the best four at looking one back, at induction (behind same), copying and deletion; OV λ: Σλ/Σ|λ| from token to token; "
+        "all heads in --json and --out[/]"
+    )
     if any(found.erasers):
         shares = ", ".join(f"{share:.1%}" for share in found.erasers)
         console.print(f"[dim]beside deletion heads: neurons that take away what they find, by layer {shares}[/]")
@@ -49,9 +66,17 @@ def show_scatter(found: HeadScatter) -> None:
 
 @show.register
 def show_composition(found: Composition) -> None:
-    edges = found.edges(-1.0)
+    _pairs(found, found.edges(-1.0), "")
+
+
+@show.register
+def show_graph(found: CompositionGraph) -> None:
+    _pairs(found.composition, found.edges, f" {found.threshold:+g} above chance or more")
+
+
+def _pairs(found: Composition, edges: list[Edge], which: str) -> None:
     turned = "" if found.offset is None else f", keys {found.offset} back"
-    console.print(f"[bold]{len(edges):,} pairs of {escape(found.model)}[/], random ones score {found.null:.4f}{turned}\n")
+    console.print(f"[bold]{len(edges):,} pairs of {escape(found.model)}[/]{which}, random ones score {found.null:.4f}{turned}\n")
     table = Table("by", "later", "earlier", "score", "above chance", "times chance", box=None, header_style="dim")
     for edge in edges[:EDGES]:
         table.add_row(
@@ -141,9 +166,10 @@ def show_paths(found: Paths) -> None:
 @show.register
 def show_losses(found: OrderLosses) -> None:
     console.print(f"[bold]Loss of {escape(found.model)} by orders of paths[/], {found.texts} texts, {found.tokens:,} tokens\n")
+    table = Table("heads, at most", "loss, nats", "what the last order takes off", box=None, header_style="dim")
     for n, loss in enumerate(found.losses):
-        gain = f"   order {n} takes off {found.gains[n - 1]}" if n else ""
-        console.print(f"at most {n} heads: {loss} nats{gain}")
+        table.add_row(str(n), str(loss), str(found.gains[n - 1]) if n else "")
+    console.print(table)
 
 
 @show.register
@@ -164,11 +190,10 @@ def show_fact(found: FactCircuit) -> None:
     table = Table(
         "head", "looks at subject", "writes, read there", "read elsewhere", "P lost when cut", box=None, header_style="dim"
     )
-    limit = max((abs(c.lost) for c in found.heads), default=1.0) or 1.0
     for c in found.heads[:EDGES]:
-        table.add_row(c.head, f"{c.attention:.2f}", f"{c.direct:+.2f}", f"{c.elsewhere:+.2f}", shade(c.lost, limit))
+        table.add_row(c.head, f"{c.attention:.2f}", f"{c.direct:+.2f}", f"{c.elsewhere:+.2f}", f"{c.lost:+.2%}")
     console.print(table)
-    console.print("[dim]losses in hundredths of P; what is written, in the answer's score[/]")
+    console.print("[dim]what is written, in the answer's score[/]")
     console.print(f"with {', '.join(found.shown)} blind to the subject at once, {found.together:.0%} of P is lost\n")
     for role in found.neurons[:SOURCES]:
         through = ", ".join(f"{head} {score:+.2f}" for head, score in role.through.items())
@@ -180,6 +205,10 @@ def show_extraction(found: Extractions) -> None:
     console.print(f"[bold]Heads of {escape(found.model)} that carry subjects to answers, over {found.n} facts[/]\n")
     table = Table("head", "P lost when cut", "score written", "attention to the subject", box=None, header_style="dim")
     for head in found.heads[:EDGES]:
-        table.add_row(head.head, str(head.lost), str(head.direct), str(head.attention))
+        table.add_row(head.head, _percent(head.lost), str(head.direct), _percent(head.attention))
     console.print(table)
-    console.print(f"each fact's own four strongest heads cut at once: P lost {found.together}")
+    console.print(f"each fact's own four strongest heads cut at once: P lost {_percent(found.together)}")
+
+
+def _percent(found: Estimate) -> str:
+    return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"

@@ -22,7 +22,7 @@ def show_small(found: Small) -> None:
         f"[bold]{escape(found.model.name)}[/]: {recipe.layers} layers of {recipe.heads} heads of {recipe.d_head}, {recipe.optimizer}, "
         f"text: {escape(found.text)}; {found.last.step:,} steps in {found.seconds:.0f} s\n"
     )
-    table = _table("step", "loss", "late − early", "prefix matching", "previous token", "kurtosis", "rotated")
+    table = _table("step", "loss", "late − early", "prefix", "previous", "kurtosis", "rotated")
     step = max(1, len(found.checkpoints) // ROWS)
     for c in (*found.checkpoints[:-1:step], found.last):
         scores = (f"{c.best_induction:.2f}", f"{c.best_previous:.2f}") if recipe.layers else ("–", "–")
@@ -84,14 +84,15 @@ def show_corners(found: Corners) -> None:
 
 @show.register
 def show_sizes(found: Sizes) -> None:
-    table = _table("heads", "loss", "late − early", "prefix matching", "previous token", "right", "crossed")
-    for small, skips in zip(found.models, found.skips, strict=True):
+    table = _table("heads", "loss", "late − early", "saved", "prefix", "previous", "right", "crossed")
+    for small, skips, saved in zip(found.models, found.skips, found.saved, strict=True):
         last, rows = small.last, list(skips.chances.values())
         nouns = (f"{sum(row[kind].value for row in rows) / len(rows):.0%}" for kind in ("right", "crossed"))
         scores = (f"{last.best_induction:.2f}", f"{last.best_previous:.2f}")
         sizes = f"{small.recipe.heads} × {small.recipe.d_head}"
-        table.add_row(sizes, f"{last.loss.value:.3f}", str(last.in_context), *scores, *nouns)
+        table.add_row(sizes, f"{last.loss.value:.3f}", str(last.in_context), f"{saved.value:.2f}", *scores, *nouns)
     console.print(table)
+    console.print("[dim]saved: nats a token by saying random names again; prefix, previous: of the best single head[/]")
 
 
 @show.register
