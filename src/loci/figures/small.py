@@ -210,7 +210,7 @@ def sizes_figure(found: Sizes) -> go.Figure:
         "nouns of frames",
     )
     figure = make_subplots(rows=1, cols=4, subplot_titles=titles, horizontal_spacing=0.06)
-    x = [f"{m.recipe.heads} × {m.recipe.d_head}" for m in found.models]
+    x = [str(m.recipe.d_head) for m in found.models]
     context = [m.last.in_context for m in found.models]
     lines = [
         (1, "late − early loss", BLUE, [e.value for e in context], intervals(context)),
@@ -225,7 +225,7 @@ def sizes_figure(found: Sizes) -> go.Figure:
     for col, name, ink, y, bars in lines:
         line = {"color": ink, "width": 2}
         figure.add_trace(go.Scatter(x=x, y=y, error_y=bars, name=name, mode="lines+markers", line=line), row=1, col=col)
-    figure.update_xaxes(title="heads × dimensions").update_yaxes(gridcolor=GREY)
+    figure.update_xaxes(title="dimensions of a head", type="category").update_yaxes(gridcolor=GREY)
     figure.update_yaxes(range=[0, 1.02], col=3).update_yaxes(range=[0, 1.02], col=4)
     figure.update_annotations(font_size=13)
     first = found.models[0].recipe
