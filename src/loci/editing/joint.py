@@ -57,7 +57,7 @@ class JointSettings(LineSettings):
     steps: int = 45
     """steps of Adam, while all facts are in each"""
     lr: float = 0.05
-    """step size, in units of the layers' mean ‖W C^½‖ / √(d_model · n)"""
+    """step size, in units of the layers' mean ‖W C^½‖ / √(d_model · n), and of the root of the new facts' share among all"""
     kl: float = 2.0
     """weight of the kept lines"""
     text: float = 6.0
@@ -194,7 +194,8 @@ class _Search:
         self.streams: dict[Line, Tensor] = {}
         typical = sum(part.size for part in parts.values()) / len(parts)
         entries = model.d_model * max(part.R.shape[1] for part in parts.values())
-        self.lr = settings.lr * typical / entries**0.5
+        share = len(new) / (len(new) + len(earlier))
+        self.lr = settings.lr * share**0.5 * typical / entries**0.5
         self.adam = torch.optim.Adam([part.R for part in parts.values()], lr=self.lr)
         self.random = random.Random(settings.seed)
         self.weight, self.seen = settings.text, {"wanted": 0.0, "kept": 0.0, "text": 0.0}
