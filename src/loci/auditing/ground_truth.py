@@ -67,6 +67,8 @@ def score_locators(
     progress: Progress = silent,
 ) -> GroundTruth:
     """Ask each method for `count` of the planted facts. Cost: that of the methods."""
+    if count < 1:
+        raise FactError(f"methods are scored on one fact at least, not {count}")
     methods = locators(made.facts) if methods is None else methods
     drawn = Random(seed).sample(range(len(made.facts)), min(count, len(made.facts)))
     rows = []

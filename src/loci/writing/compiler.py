@@ -1,7 +1,7 @@
 """Loci's compiler: both layers of an MLP from facts, deterministically, by second-order descent on squared surprise.
 
     ℓ_i = log Σ_j exp ⟨values_j − value_i, f(key_i)⟩        surprise of fact i: below log 2 only where its value is ahead
-    L   = Σ_i ℓ_i²  +  10 Σ_i Σ_{k ≤ 4} (1 − z_ik)₊²             z_ik the k-th largest pre-activation at key i; plain MLPs only
+    L   = Σ_i ℓ_i²  +  10 Σ_i Σ_{k ≤ 2} (1 − z_ik)₊²             z_ik the k-th largest pre-activation at key i; plain MLPs only
 
 1. Keys and values are whitened by the second moments of their own (folded back into the weights at the end), so that no direction is steep.
 2. The start is a Gaussian draw of a fixed seed; pre-activations have unit variance, for that is where an activation bends.
@@ -9,8 +9,8 @@
 4. Where few facts are lost then, they weigh more (× 1.3) for a hundred steps more, and again.
 5. The output is scaled so that the smallest margin is 1, and the weights are rounded to float32.
 
-Why the second sum: a ReLU is deaf where it is silent. Without it keys starve: neurons leave them one by one, and a fact with two active neurons or
-fewer has no slope left to come back by (near the edge, all lost facts are such). SiLU(gate) · up has slopes everywhere, and does without.
+Why the second sum: a ReLU is deaf where it is silent. Without it keys starve: neurons leave them one by one, and a fact that has one or none
+is stuck (near the edge nearly all that are lost are such). More than two are too many: they cost room. SiLU(gate) · up has slopes everywhere, and does without.
 Why squares: plain cross-entropy is content with a balance in which a third of the facts is lost (at 2.2 bits a parameter it converges there);
 squared, those that are behind weigh more, and their last ones are got. Higher powers are worse again, as the start is then all there is.
 Facts per parameter end where descent does: see `capacity`. Cost: (facts × values × neurons) multiplications an evaluation, three thousand at most, and four thousand more where few facts are left.
@@ -27,11 +27,11 @@ from torch.nn import functional
 
 from loci.progress import Progress, silent
 from loci.writing.lbfgs import minimise
-from loci.writing.mlp import MLP
+from loci.writing.mlp import MLP, check_neurons
 from loci.writing.table import Table
 
 POWER = 2
-FED, HUNGER = 4, 10.0
+FED, HUNGER = 2, 10.0
 """Neurons that every key should have, and what it costs where they are not there."""
 CHUNK = 20
 STALLED = 1e-4
@@ -87,7 +87,8 @@ def compiled(
 
 
 def start(d_in: int, d_out: int, neurons: int, gated: bool, bias: bool, seed: int) -> dict[str, Tensor]:
-    """Weights to begin with, for keys of unit length: pre-activations and outputs of unit variance."""
+    """Weights to begin with, for keys of unit length: pre-activations and outputs of unit variance. Raises `WriteError` for no neurons."""
+    check_neurons(neurons)
     source = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
