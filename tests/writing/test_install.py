@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.model.families import make
+from transformers import AutoModelForCausalLM
 
 from loci.errors import FactError, PatchError, WriteError
 from loci.facts import FactSet
@@ -21,8 +23,9 @@ from loci.patches import (
     revert_to_folder,
     widened,
 )
+from loci.patches.neurons import ACTIVATIONS
 from loci.writing import install, new_facts
-from loci.writing.detectors import detectors, shown
+from loci.writing.detectors import SHARP, Detectors, detectors, shown
 from loci.writing.install import installed
 from loci.writing.values import _Line, _margins, _step, mended, states_of, values
 
@@ -44,6 +47,8 @@ def test_new_facts_are_about_nobody(world: FactSet, small: FactSet) -> None:
     assert all(fact.held_out and not set(fact.held_out) & set(fact.paraphrases) for fact in made)
     with pytest.raises(FactError, match="are asked for"):
         new_facts(FactSet(small[:5]), 3)
+    with pytest.raises(FactError, match="1 or more"):
+        new_facts(small, 0)
 
 
 def test_a_wider_model_is_the_same_where_its_neurons_are_silent(demo: Model, ids: torch.Tensor) -> None:
@@ -161,10 +166,10 @@ def test_facts_are_installed_and_others_kept(demo: Model, small: FactSet) -> Non
     assert made.drift.value < 0.01
 
 
-def test_what_cannot_be_installed(tiny: Model, demo: Model, small: FactSet) -> None:
+def test_what_cannot_be_installed(demo: Model, small: FactSet) -> None:
     facts = new_facts(small, 2)
     for model, wanted, layer, match in (
-        (tiny, facts, 1, "ReLU"),
+        (make("mistral", demo), facts, 1, "takes no neurons"),
         (demo, [], 1, "no facts"),
         (demo, facts, 9, "layers are"),
         (demo, [facts[0], facts[0]], 1, "stands twice"),
@@ -174,3 +179,32 @@ def test_what_cannot_be_installed(tiny: Model, demo: Model, small: FactSet) -> N
             install(model, wanted, layer, known=small)
     with pytest.raises(FactError, match="none to learn"):
         install(demo, [replace(facts[0], answer="quidditch")], 1, known=small)
+
+
+@pytest.mark.parametrize(("act", "error"), [("relu", 0.0), ("gelu", 0.17), ("gelu_new", 0.17), ("silu", 0.28)])
+def test_sharp_neurons_act_as_steps(act: str, error: float) -> None:
+    """Two neurons of each activation write fire · value, as near as the activation is to a ReLU at so many times its inputs."""
+    source = torch.Generator().manual_seed(0)
+    rows, keys, written = (torch.randn(n, 6, generator=source, dtype=torch.float64) for n in (3, 200, 3))
+    gates = Detectors(rows, torch.zeros(3).double(), torch.ones(3).double(), 0, 1.0 if act == "relu" else SHARP)
+    found = gates.neurons(written)(keys.float(), ACTIVATIONS[act])
+    allowed = 2 * error / SHARP * written.abs().sum(0) + 1e-3
+    assert ((found - gates.fire(keys) @ written).abs() <= allowed).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["gpt2", "pythia", "llama"])
+def test_gelu_and_gated_models_take_new_facts(name: str, demo: Model, small: FactSet, tmp_path) -> None:
+    """At its key each new subject's state moves by its value, and plain transformers says of the saved model what the patch promised."""
+    model, facts = make(name, demo), new_facts(small, 3)
+    patch = installed(model, facts, 1, small)[0]
+    ids = model.ids([model.tokenize(facts[0].text).ids])
+    with patch.applied(model):
+        promised = model(ids)
+    apply_to_folder(patch, model, tmp_path / "wide")
+    assert torch.allclose(AutoModelForCausalLM.from_pretrained(tmp_path / "wide").eval()(ids).logits, promised, atol=1e-3)
+    gates, wanted = detectors(model, facts, 1, small), values(model, facts, 1, small)
+    before = states_of(model, facts, 1)
+    with beside(model, {1: gates.neurons(wanted)}):
+        moved = (states_of(model, facts, 1) - before).double()
+    assert float((moved - wanted).norm() / wanted.norm()) < 0.05

@@ -77,6 +77,8 @@ def test_scores() -> None:
     assert [first.layer.value, first.token.value, first.precision.value, first.recall.value] == [1, 1, 1, 1]
     assert (second.precision.value, second.recall.value, second.layer.n) == (0.5, 1, 0)
     assert third.gave_up == 6
+    with pytest.raises(FactError, match="one fact at least"):
+        score_locators(made, {"right": right}, count=0)
 
 
 def test_bad_wishes() -> None:

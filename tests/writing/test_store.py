@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loci.errors import WriteError
-from loci.writing import METHODS, MLP, Table, case, classes, load_mlp, load_table, save_mlp, store, stores, vectors
+from loci.writing import METHODS, MLP, Table, case, classes, compiled, load_mlp, load_table, save_mlp, store, stores, vectors
 from loci.writing.mlp import ACTIVATIONS
 from loci.writing.store import stored_bits
 
@@ -158,7 +158,9 @@ def test_bad_tables() -> None:
         (lambda: classes(keys, labels[:2]), "each key has one"),
         (lambda: classes(keys, torch.zeros(4, dtype=torch.long)), "two values"),
         (lambda: store(classes(keys, labels), 0), "one neuron"),
+        (lambda: compiled(classes(keys, labels), 0), "one neuron"),
         (lambda: store(classes(keys, labels), 4, "magic"), "no method"),
+        (lambda: stores(classes(keys, labels), 4, ["one-per-fact", "magic"]), "no method"),
         (lambda: MLP("magic", keys, keys), "no activation"),
         (lambda: case(1, 8), "two dimensions"),
         (lambda: case(8, 8, "flat"), "no geometry"),

@@ -5,7 +5,8 @@ from loci.auditing.audit import Scorecard, audit, audit_singles
 from loci.auditing.cases import Cases
 from loci.auditing.controls import CHEAP, CONTROLS, Ways
 from loci.auditing.curves import Curves, audit_in_turn
-from loci.auditing.ground_truth import GroundTruth, Guess, Locator, Score, locators, score_locators
+from loci.auditing.ground_truth import GroundTruth, Score, score_locators
+from loci.auditing.locators import Guess, Locator, locators
 from loci.auditing.method import audit_at_once, audit_method, counterfactuals
 from loci.auditing.recall import Recall, recall
 from loci.auditing.sweep import Sweep, sweep

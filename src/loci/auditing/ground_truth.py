@@ -17,36 +17,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from loci.auditing.locators import Guess, Locator, locators
 from loci.errors import FactError
 from loci.facts import Fact
-from loci.locating import attribute, knowledge_neurons, lens, neurons, trace, trace_neurons
-from loci.locating.routes import losses
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean, share
 from loci.writing.planted import Place, Planted
-
-Neuron = tuple[int, int]
-RANKED = 64
-
-
-class Guess(NamedTuple):
-    """Where a method sees a fact."""
-
-    layer: int | None = None
-    token: int | None = None
-    neurons: tuple[Neuron, ...] = ()
-    """(layer, neuron), the likeliest first."""
-    chosen: bool = False
-    """Whether exactly these are meant, and not so many of a ranking as there are to be found."""
-
-
-class Locator(Protocol):
-    """A method of locating."""
-
-    def __call__(self, model: Model, fact: Fact, /) -> Guess: ...
 
 
 class Score(NamedTuple):
@@ -88,7 +67,9 @@ def score_locators(
     progress: Progress = silent,
 ) -> GroundTruth:
     """Ask each method for `count` of the planted facts. Cost: that of the methods."""
-    methods = locators() if methods is None else methods
+    if count < 1:
+        raise FactError(f"methods are scored on one fact at least, not {count}")
+    methods = locators(made.facts) if methods is None else methods
     drawn = Random(seed).sample(range(len(made.facts)), min(count, len(made.facts)))
     rows = []
     for name, method in methods.items():
@@ -135,69 +116,3 @@ def _named(guess: Guess | None, place: Place) -> tuple[float, float]:
     named = guess.neurons if guess.chosen else guess.neurons[: len(truth)]
     hits = len(truth.intersection(named))
     return hits / len(named), hits / len(truth)
-
-
-def locators(samples: int = 10) -> dict[str, Locator]:
-    """Loci's own methods, and chance."""
-    return {
-        "trace: state": lambda model, fact: _traced(model, fact, "state", samples),
-        "trace: MLP": lambda model, fact: _traced(model, fact, "mlp", samples),
-        "trace: single neurons": lambda model, fact: _single(model, fact, samples),
-        "estimate: gradient": lambda model, fact: _estimated(model, fact, "gradient", samples),
-        "estimate: integrated": lambda model, fact: _estimated(model, fact, "integrated", samples),
-        "neurons: corrupted": lambda model, fact: _attributed(model, fact, "corrupted", samples),
-        "neurons: zero": lambda model, fact: _attributed(model, fact, "zero", samples),
-        "knowledge neurons": _knowledge,
-        "routes: MLPs cut": _cut,
-        "lens: direct contribution": _lens,
-        "chance": _chance,
-    }
-
-
-def _traced(model: Model, fact: Fact, kind: Any, samples: int) -> Guess:
-    layer, token, _ = trace(model, fact, kinds=(kind,), samples=samples).peak(kind)
-    return Guess(layer, token)
-
-
-def _single(model: Model, fact: Fact, samples: int) -> Guess:
-    """Trace MLPs, then the neurons of the one found."""
-    where = _traced(model, fact, "mlp", samples)
-    assert where.layer is not None
-    found = trace_neurons(model, fact, where.layer, where.token, samples=samples).top(RANKED)
-    return where._replace(neurons=tuple((where.layer, neuron) for neuron, _ in found))
-
-
-def _estimated(model: Model, fact: Fact, method: Any, samples: int) -> Guess:
-    grid = attribute(model, fact, method=method, compare=False, samples=samples).grids["mlp"]
-    layer, token = divmod(int(grid.argmax()), grid.shape[1])
-    return Guess(layer, token)
-
-
-def _attributed(model: Model, fact: Fact, baseline: Any, samples: int) -> Guess:
-    found = neurons(model, fact, baseline=baseline, samples=samples)
-    ranked = tuple((layer, neuron) for layer, neuron, _ in found.top(RANKED))
-    return Guess(int(found.scores.sum(1).argmax()), neurons=ranked)
-
-
-def _knowledge(model: Model, fact: Fact) -> Guess:
-    cells = knowledge_neurons(model, fact, controls=1).cells
-    by_layer: dict[int, float] = {}
-    for layer, _, score in cells:
-        by_layer[layer] = by_layer.get(layer, 0.0) + score
-    return Guess(max(by_layer, key=by_layer.__getitem__), neurons=tuple((i, j) for i, j, _ in cells), chosen=True)
-
-
-def _cut(model: Model, fact: Fact) -> Guess:
-    cut = losses(model, fact)["mlp"]
-    return Guess(max(range(len(cut)), key=cut.__getitem__))
-
-
-def _lens(model: Model, fact: Fact) -> Guess:
-    return Guess(max(lens(model, fact.text, fact.answer).layers, key=lambda rung: rung.mlp).layer)
-
-
-def _chance(model: Model, fact: Fact) -> Guess:
-    """A place drawn at random."""
-    draw = Random(fact.text)
-    places = [(draw.randrange(model.n_layers), draw.randrange(model.d_mlp)) for _ in range(RANKED)]
-    return Guess(places[0][0], draw.randrange(len(model.tokenize(fact.text))), tuple(places))

@@ -6,7 +6,7 @@ from loci.patches.export import export_delta, export_peft
 from loci.patches.factors import Factors
 from loci.patches.folders import apply_to_folder, revert_to_folder, save_model
 from loci.patches.merge import merge, strongest
-from loci.patches.neurons import Neurons, beside, takes_neurons, widened
+from loci.patches.neurons import Neurons, activation, beside, check_takes, takes_neurons, widened
 from loci.patches.patch import UNDO, Patch, load_patch, short
 
 __all__ = [
@@ -16,8 +16,10 @@ __all__ = [
     "Factors",
     "Neurons",
     "Patch",
+    "activation",
     "apply_to_folder",
     "beside",
+    "check_takes",
     "compress",
     "diff_models",
     "diff_patches",

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from loci.errors import OutputError, PatchError
 from loci.files import write_aside
 from loci.model import Model, quiet
-from loci.patches.neurons import resized, widened
+from loci.patches.neurons import narrowed, widened
 from loci.patches.patch import UNDO, Patch, short
 
 
@@ -35,7 +35,7 @@ def revert_to_folder(patch: Patch, edited: Model, edited_folder: str | Path, fol
     """
     undo = Path(edited_folder) / UNDO
     more = max((part.size for part in patch.neurons.values()), default=0)
-    edited = resized(edited, edited.d_mlp - more) if 0 < more < edited.d_mlp else edited
+    edited = narrowed(edited, more, patch.base) if 0 < more < edited.d_mlp else edited
     if undo.exists():
         try:
             originals = load_file(undo)

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from loci.errors import WriteError
 from loci.progress import Progress, silent
 from loci.writing.mlp import MLP
-from loci.writing.store import METHODS, stored_bits
+from loci.writing.store import METHODS, check_methods, stored_bits
 from loci.writing.table import Table
 
 PRECISION = 0.05
@@ -73,9 +72,7 @@ def capacity(
     progress: Progress = silent,
 ) -> Capacity:
     """Bisect for each method. Cost: some ten solves a method; those that fail take longest. Raises `WriteError`."""
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown:
-        raise WriteError(f"there is no method {unknown[0]!r}: {', '.join(METHODS)}")
+    check_methods(methods)
     rows = []
     for method in methods:
         rows.append(need(table, method, precision))

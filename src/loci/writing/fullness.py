@@ -25,7 +25,8 @@ from loci.stats import Estimate, share
 from loci.writing.capacity import recalled
 from loci.writing.install import new_facts
 from loci.writing.keys import subject_keys
-from loci.writing.store import METHODS, check_neurons, stored_bits
+from loci.writing.mlp import check_neurons
+from loci.writing.store import METHODS, check_methods, stored_bits
 from loci.writing.table import Table
 from loci.writing.values import states_of
 
@@ -111,8 +112,7 @@ def fullness(
     check_neurons(neurons)
     if not 0 <= layer < model.n_layers:
         raise WriteError(f"layers are 0 … {model.n_layers - 1}, not {layer}")
-    if method not in METHODS:
-        raise WriteError(f"there is no method {method!r}: {', '.join(METHODS)}")
+    check_methods([method])
     if not counts or counts[0] < 2:
         raise WriteError(f"numbers of facts to write are 2 or more, not {', '.join(map(str, counts)) or 'none'}")
     table = invented_table(model, layer, counts[-1], known, seed)

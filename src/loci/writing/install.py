@@ -1,6 +1,6 @@
 """New facts into a real transformer, by neurons added to one MLP; the model's own weights stay as they are.
 
-    Δx = Σ_i fire_i(x) value_i        fire: two ReLU neurons a fact, 1 at the new subject's last token (`detectors`)
+    Δx = Σ_i fire_i(x) value_i        fire: two neurons a fact, 1 at the new subject's last token (`detectors`)
                                       value: from the subject's own state to that of known ones with its answer (`values`)
 
 The result is a patch that adds neurons: it is shown, saved, applied to a checkpoint and taken off like any other. No other input finds the neurons
@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from loci.errors import FactError, WriteError
+from loci.errors import FactError, PatchError, WriteError
 from loci.facts import Fact, FactSet, controls, known_facts
 from loci.model import AnswerScore, Model, score_answers
-from loci.patches import Patch, takes_neurons
+from loci.patches import Patch, check_takes
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean, share
 from loci.survey.drift import Drift
@@ -98,6 +98,8 @@ def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
 
     Only answers that `DONORS` known subjects have; the last phrasing of each is held out. Raises `FactError` where there are too few names.
     """
+    if count < 1:
+        raise FactError(f"a number of new facts is 1 or more, not {count}")
     draw, taken, made = Random(seed), set(known.subjects), list[Fact]()
     pools = {}
     for relation, facts in known.relations.items():
@@ -127,10 +129,10 @@ def check_installable(model: Model, facts: Sequence[Fact], layer: int, known: Fa
         raise WriteError("there are no facts to install")
     if not 0 <= layer < model.n_layers:
         raise WriteError(f"layers are 0 … {model.n_layers - 1}, not {layer}")
-    if not takes_neurons(model):
-        raise WriteError(
-            f"neurons are added to plain MLPs with a ReLU, and {model.name!r} has others: see loci write store, or loci edit"
-        )
+    try:
+        check_takes(model)
+    except PatchError as error:
+        raise WriteError(f"{error}; see loci edit") from None
     twice = [name for name, times in Counter(fact.subject for fact in facts).items() if times > 1]
     old = sorted({fact.subject for fact in facts} & set(known.subjects))
     if twice or old:

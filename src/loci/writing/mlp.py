@@ -81,3 +81,9 @@ class MLP:
         one: Callable[[Tensor], Tensor] = lambda key: self(key[None])[0]  # noqa: E731
         jacobian: Any = torch.func.vmap(torch.func.jacrev(one))
         return torch.cat([jacobian(part) for part in keys.split(256)])
+
+
+def check_neurons(neurons: int) -> None:
+    """Raise `WriteError` for a budget of none."""
+    if neurons < 1:
+        raise WriteError(f"a store needs one neuron at least, not {neurons}")

@@ -22,7 +22,7 @@ from loci.progress import Progress, silent
 from loci.stats import Estimate, share
 from loci.writing import closed
 from loci.writing.compiler import compiled
-from loci.writing.mlp import MLP
+from loci.writing.mlp import MLP, check_neurons
 from loci.writing.table import Table
 from loci.writing.trained import adam
 
@@ -131,8 +131,7 @@ class Stores:
 def store(table: Table, neurons: int, method: str = "compiled-relu", *, seed: int = 0) -> Store:
     """Store a table in so many neurons by one of `METHODS`. Raises `WriteError`; facts that do not fit are counted, not refused."""
     check_neurons(neurons)
-    if method not in METHODS:
-        raise WriteError(f"there is no method {method!r}: {', '.join(METHODS)}")
+    check_methods([method])
     started = time.perf_counter()
     mlp = METHODS[method](table, neurons)
     seconds = time.perf_counter() - started
@@ -142,7 +141,8 @@ def store(table: Table, neurons: int, method: str = "compiled-relu", *, seed: in
 def stores(
     table: Table, neurons: int, methods: Sequence[str] = tuple(METHODS), *, seed: int = 0, progress: Progress = silent
 ) -> Stores:
-    """The same by several methods."""
+    """The same by several methods. Raises `WriteError`, before the first of them works."""
+    check_methods(methods)
     found = []
     for method in methods:
         found.append(store(table, neurons, method, seed=seed))
@@ -183,9 +183,10 @@ def stored_bits(table: Table, recall: float) -> float:
     return max(0.0, len(table) * (math.log2(choices) - entropy - (1 - recall) * math.log2(choices - 1)))
 
 
-def check_neurons(neurons: int) -> None:
-    if neurons < 1:
-        raise WriteError(f"a store needs one neuron at least, not {neurons}")
+def check_methods(methods: Sequence[str]) -> None:
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise WriteError(f"there is no method {unknown[0]!r}: {', '.join(METHODS)}")
 
 
 def _hits(mlp: MLP, table: Table, size: float, source: torch.Generator) -> list[float]:
