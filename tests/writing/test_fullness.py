@@ -33,11 +33,11 @@ def test_keys_and_values_are_the_models_own(demo: Model, small: FactSet) -> None
 
 
 def test_few_facts_fit_and_many_do_not(demo: Model, small: FactSet) -> None:
-    found = fullness(demo, 1, 4, counts=[256, 4], known=small)
+    found = fullness(demo, 1, 2, counts=[256, 4], known=small)
     assert [rung.facts for rung in found.rungs] == [4, 256]
     last = found.rungs[-1]
     table = invented_table(demo, 1, 256, small)
-    margins = table.margins(compiled(table, 4)(table.keys))
+    margins = table.margins(compiled(table, 2)(table.keys))
     assert last.recall.value == pytest.approx(float((margins > 0).float().mean()))
     assert last.recall.value < 0.99
     assert found.rungs[0].recall.value == 1

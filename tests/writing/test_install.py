@@ -187,7 +187,7 @@ def test_sharp_neurons_act_as_steps(act: str, error: float) -> None:
     source = torch.Generator().manual_seed(0)
     rows, keys, written = (torch.randn(n, 6, generator=source, dtype=torch.float64) for n in (3, 200, 3))
     gates = Detectors(rows, torch.zeros(3).double(), torch.ones(3).double(), 0, 1.0 if act == "relu" else SHARP)
-    found = gates.neurons(written)(keys.float(), ACTIVATIONS[act])
+    found = gates.neurons(written).written(keys.float(), ACTIVATIONS[act])
     allowed = 2 * error / SHARP * written.abs().sum(0) + 1e-3
     assert ((found - gates.fire(keys) @ written).abs() <= allowed).all()
 

@@ -46,7 +46,7 @@ class Neurons(NamedTuple):
     bias: Float[Tensor, " neuron"]
     down: Float[Tensor, "d_model neuron"]
 
-    def __call__(self, x: Float[Tensor, "*any d_model"], act: Act) -> Float[Tensor, "*any d_model"]:
+    def written(self, x: Float[Tensor, "*any d_model"], act: Act) -> Float[Tensor, "*any d_model"]:
         up, bias, down = (tensor.to(x) for tensor in self)
         return act(x @ up.T + bias) @ down.T
 
@@ -93,7 +93,7 @@ def beside(model: Model, neurons: Mapping[int, Neurons]) -> Iterator[None]:
     if neurons:
         check_takes(model)
     act = ACTIVATIONS.get(activation(model) or "", torch.relu)
-    with model.patched(adding("mlp_in", "mlp_out", {layer: partial(each, act=act) for layer, each in neurons.items()})):
+    with model.patched(adding("mlp_in", "mlp_out", {layer: partial(each.written, act=act) for layer, each in neurons.items()})):
         yield
 
 
