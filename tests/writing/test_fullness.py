@@ -18,7 +18,7 @@ def small(world: FactSet) -> FactSet:
 
 
 def test_numbers_to_try() -> None:
-    assert steps(10, 100) == [10, 20, 40, 80]
+    assert steps(10, 100) == [10, 14, 20, 28, 40, 57, 80]
 
 
 def test_keys_and_values_are_the_models_own(demo: Model, small: FactSet) -> None:

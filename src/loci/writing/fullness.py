@@ -9,6 +9,7 @@ the trained model itself has: the facts that it answers, by all its neurons. It 
 may fail where facts would fit, and of a store of facts alone: a trained MLP does more than hold facts, and holds one for many contexts.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ from loci.writing.table import Table
 from loci.writing.values import states_of
 
 NEURONS = 16
-GROWTH = 2
+GROWTH = 2**0.5
 FIRST = 250
 MOST = 4096
 LOST = 0.01
@@ -103,7 +104,7 @@ def fullness(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Fullness:
-    """Write growing numbers of facts into so many neurons, by default twice as many each time, until a twentieth is lost.
+    """Write growing numbers of facts into so many neurons, by default half as many again or a little less each time, until a twentieth is lost.
 
     Cost: a compiler's run for each number. Raises `WriteError` for a layer, a method or numbers that there are not.
     """
@@ -130,10 +131,8 @@ def fullness(
 
 def steps(first: int = FIRST, most: int = MOST) -> list[int]:
     """Numbers of facts to try."""
-    found = [first]
-    while found[-1] * GROWTH <= most:
-        found.append(round(found[-1] * GROWTH))
-    return found
+    rungs = range(1 + int(math.log(most / first, GROWTH)))
+    return [round(first * GROWTH**rung) for rung in rungs]
 
 
 @torch.no_grad()
