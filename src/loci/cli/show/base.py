@@ -58,3 +58,12 @@ def grid(trace: Trace | Attribution) -> None:
             console.print(f"{escape(label.ljust(width))}  {'   '.join(rows)}", no_wrap=True)
         console.print()
     console.print("[dim]hundredths of P(answer) given back by restoring it; * subject[/]")
+
+
+def narrow(first: str, *names: str) -> Table:
+    """A table that fits a terminal of 80 columns with many columns; its first column is never folded."""
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0) if console.width > 100 else (0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for name in names:
+        table.add_column(name, no_wrap=name.endswith("interval"), justify="right")
+    return table

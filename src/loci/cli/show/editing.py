@@ -7,7 +7,7 @@ from rich.table import Table
 
 from loci.auditing import Curves, Recall, Scorecard, Sweep
 from loci.cli.common import console
-from loci.cli.show.base import estimate_row, grid, show
+from loci.cli.show.base import estimate_row, grid, narrow, show
 from loci.figures.scorecard import reading
 from loci.report import Story
 from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
@@ -94,7 +94,7 @@ def _chapter(title: str, words: str) -> None:
 
 def _metrics(card: Scorecard) -> None:
     """The edit with its intervals, then beside each control; shares in percent."""
-    table = _narrow("", "value", "95 % interval", "n")
+    table = narrow("", "value", "95 % interval", "n")
     for name, estimate in card.metrics.items():
         value, low, high = (_number(name, number) for number in estimate[:3])
         table.add_row(_metric(name), value, f"{low} … {high}" if low != "–" else "", str(estimate.n))
@@ -107,7 +107,7 @@ def _metrics(card: Scorecard) -> None:
 
 
 def _beside(card: Scorecard) -> Table:
-    table = _narrow("", "edit", *(SHORT.get(name, name.replace("-", "- ").replace(" ", "\n")) for name in card.controls))
+    table = narrow("", "edit", *(SHORT.get(name, name.replace("-", "- ").replace(" ", "\n")) for name in card.controls))
     for name, estimate in card.metrics.items():
         values = (metrics[name].value if name in metrics else math.nan for metrics in card.controls.values())
         table.add_row(_metric(name), *(_number(name, value) for value in (estimate.value, *values)))
@@ -122,20 +122,11 @@ def _number(name: str, value: float) -> str:
     return reading(name, value).removesuffix("%")
 
 
-def _narrow(first: str, *names: str) -> Table:
-    """A table that fits a terminal of 80 columns with all controls; its first column is never folded."""
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0) if console.width > 100 else (0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for name in names:
-        table.add_column(name, no_wrap=name.endswith("interval"), justify="right")
-    return table
-
-
 @show.register
 def show_curves(curves: Curves) -> None:
     console.print(f"[bold]{curves.points[-1].edits} {curves.method} edits, {curves.each} at a time[/]\n")
     names = ("efficacy", "paraphrase", "specificity", "same_subject", "drift_kl", "perplexity_ratio")
-    table = _narrow("edits", *names[:3], "same\nsubject", "drift,\nnats", "perplexity", "change", "rank")
+    table = narrow("edits", *names[:3], "same\nsubject", "drift,\nnats", "perplexity", "change", "rank")
     for point in curves.points:
         values = (_number(name, point.metrics[name].value) for name in names)
         table.add_row(str(point.edits), *values, f"{point.output_change:.3f}", str(point.rank))

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from loci.auditing import GroundTruth
 from loci.cli.common import console
-from loci.cli.show.base import estimate_row, show
+from loci.cli.show.base import estimate_row, narrow, show
 from loci.stats import Estimate
 from loci.writing import Capacity, Curve, Fullness, FullSize, Gate, Installed, Planted, Stores
 
@@ -47,10 +47,8 @@ def show_full_size(block: FullSize) -> None:
 def show_stores(found: Stores) -> None:
     first = found.stores[0]
     console.print(f"[bold]{first.facts:,} facts, {found.neurons} neurons[/] · {first.dim} dimensions, {first.values:,} values\n")
-    noises = (f"noise {size:g}" for size in first.noise)
-    table = Table(
-        "", "recall", *noises, "smallest margin", "Lipschitz ≥", "bits/parameter", "seconds", box=None, header_style="dim"
-    )
+    noises = (f"noise\n{size:g}" for size in first.noise)
+    table = narrow("", "recall", *noises, "smallest\nmargin", "steepest\nslope ≥", "bits/\nparam.", "seconds")
     for store in found.stores:
         table.add_row(
             f"[bold]{store.method}[/]" if store is found.best else store.method,
