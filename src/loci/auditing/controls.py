@@ -100,13 +100,13 @@ def in_context(facts: Sequence[Fact]) -> Lead:
 
 def retrieval(facts: Sequence[Fact]) -> Lead:
     """What stands before a prompt where the most similar fact is told. Cosine of words weighted by inverse document frequency."""
-    bags = [set(WORD.findall(fact.text.lower())) for fact in facts]
+    bags = [_words(fact.text) for fact in facts]
     counts = Counter(word for bag in bags for word in bag)
     rare = {word: math.log(1 + len(bags) / count) for word, count in counts.items()}
     sizes = [math.sqrt(sum(rare[word] ** 2 for word in bag)) for bag in bags]
 
     def lead(prompt: str) -> str:
-        asked = set(WORD.findall(prompt.lower()))
+        asked = _words(prompt)
         match = [sum(rare[word] ** 2 for word in bag & asked) / size for bag, size in zip(bags, sizes, strict=True)]
         best = max(range(len(bags)), key=match.__getitem__)
         return _telling(facts[best], prompt) if match[best] else prompt
@@ -118,9 +118,13 @@ def _telling(told: Fact, prompt: str) -> str:
     return f"Imagine that {told.text} {told.new_answer}. {prompt}"
 
 
+def _words(text: str) -> set[str]:
+    return set(WORD.findall(text.lower()))
+
+
 def _shared(one: str, other: str) -> float:
     """The share of words that two prompts have in common (Jaccard)."""
-    a, b = set(WORD.findall(one.lower())), set(WORD.findall(other.lower()))
+    a, b = _words(one), _words(other)
     return len(a & b) / max(1, len(a | b))
 
 

@@ -13,7 +13,6 @@ here one of each serves all, a third of the depth and a sixth of the width.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Edit, Model
 from loci.model.answers import with_answer
+from loci.model.hooks import add_at
 
 EXAMPLES = 4
 ROWS = 128
@@ -135,7 +135,7 @@ def _jacobian_of(model: Model, fact: Fact, layer: int) -> Float[Tensor, "d_model
         s = torch.zeros(len(components), model.d_model, device=model.device, requires_grad=True)
         found: list[Tensor] = []
         points: dict[str, Edit] = {
-            f"resid_post.{layer}": partial(_added, s, subject),
+            f"resid_post.{layer}": add_at(s, slice(None), subject),
             f"resid_post.{model.n_layers - 1}": found.append,
         }
         with model.frozen(), model.patched(points):
@@ -143,12 +143,6 @@ def _jacobian_of(model: Model, fact: Fact, layer: int) -> Float[Tensor, "d_model
         asked = found[0][:, -1].float().gather(1, components[:, None]).sum()
         rows.append(torch.autograd.grad(asked, s)[0])
     return torch.cat(rows)
-
-
-def _added(s: Tensor, position: int, stream: Tensor) -> Tensor:
-    moved = stream.clone()
-    moved[:, position] += s.to(stream)
-    return moved
 
 
 def _pseudo_inverse(W: Float[Tensor, "d d"], rank: int) -> Float[Tensor, "d d"]:

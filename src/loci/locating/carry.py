@@ -20,6 +20,7 @@ from torch import Tensor
 from loci.locating.asking import Asked, probability
 from loci.model import Edit, Model, Recording
 from loci.model.answers import finite
+from loci.model.hooks import put_at
 
 BATCH_TOKENS = 1536
 """Enough for full speed, few enough that what a layer makes of them stays in a processor's cache."""
@@ -95,7 +96,7 @@ class Carrier:
             holding = [i for i, cell in enumerate(cells) if name in cell.held]
             if holding:
                 rows = torch.tensor(holding)[:, None] * self.draws + torch.arange(self.draws)
-                found[name] = _put(rows.flatten(), torch.cat([cells[i].held[name] for i in holding]))
+                found[name] = put_at(torch.cat([cells[i].held[name] for i in holding]), rows.flatten(), 0)
         return found
 
     def _read_at(self, token: int) -> bool:
@@ -120,14 +121,8 @@ class Carrier:
     def _with_neurons(self, layer: int, token: int, neurons: Int[Tensor, " neuron"], value: Float[Tensor, " d_mlp"]) -> list[Cell]:
         """A cell for each of these neurons: the stream above the layer with that one at its value."""
         rows, columns = torch.arange(len(neurons) * self.draws), neurons.repeat_interleave(self.draws)
-
-        def put(act: Tensor) -> Tensor:
-            act = act.clone()
-            act[rows, 0, columns] = value.to(act)[columns]
-            return act
-
         stream = self.run.resid_pre(layer)[:, token:].repeat(len(neurons), 1, 1)
-        with self.model.patched({f"mlp_act.{layer}": put}):
+        with self.model.patched({f"mlp_act.{layer}": put_at(value.to(self.model.device)[columns], rows, 0, columns)}):
             states = self.run.step(layer, stream, token, self._rows(len(neurons)))[:, 0]
         return [Cell(layer + 1, state, {}) for state in states.split(self.draws)]
 
@@ -139,14 +134,3 @@ def recorded(model: Model, asked: Asked, budget: int = BATCH_TOKENS) -> Carrier:
         run = model.record(asked.ids, past=True)
     level = float(probability(finite(run.logits, model), asked.targets))
     return Carrier(model=model, asked=asked, run=run, top=reads[last], level=level, budget=budget)
-
-
-def _put(rows: Tensor, states: Float[Tensor, "row d_model"]) -> Edit:
-    """These rows get these states at their first position."""
-
-    def put(out: Tensor) -> Tensor:
-        out = out.clone()
-        out[rows, 0] = states
-        return out
-
-    return put

@@ -24,6 +24,7 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact, Span, known_facts
 from loci.model import Edit, Model
+from loci.model.hooks import add_at, put_at
 from loci.model.tokens import tokenize
 
 How = Literal["noise", "subject-noise", "fixed", "gaussian", "mean", "resample"]
@@ -56,8 +57,8 @@ class Corruption:
     def edit(self, model: Model, fact: Fact, span: Span) -> Edit:
         """An edit of the point `embed`: the tokens [start, end) of `span` are corrupted. Raises `FactError` where that cannot be."""
         if self.how in ("mean", "resample"):
-            return _put(span, self._others(model, fact, span))
-        return _add(span, self._noise(model, span[1] - span[0]))
+            return put_at(self._others(model, fact, span), slice(None), slice(*span))
+        return add_at(self._noise(model, span[1] - span[0]), slice(None), slice(*span))
 
     def _noise(self, model: Model, tokens: int) -> Float[Tensor, "sample token d_model"]:
         generator = torch.Generator().manual_seed(self.seed)
@@ -114,21 +115,3 @@ def _tokens_of(tokenizer: Any, subjects: tuple[str, ...]) -> frozenset[int]:
         start, end = tokens.span((3, 3 + len(subject)))
         found |= set(tokens.ids[start:end])
     return frozenset(found)
-
-
-def _add(span: Span, draws: Tensor) -> Edit:
-    def corrupt(embed: Tensor) -> Tensor:
-        embed = embed.clone()
-        embed[:, slice(*span)] += draws.to(embed)
-        return embed
-
-    return corrupt
-
-
-def _put(span: Span, rows: Tensor) -> Edit:
-    def corrupt(embed: Tensor) -> Tensor:
-        embed = embed.clone()
-        embed[:, slice(*span)] = rows.to(embed)
-        return embed
-
-    return corrupt

@@ -23,7 +23,7 @@ from loci.locating.asking import ask, known_of, probability
 from loci.locating.runs import around
 from loci.model import Edit, Model
 from loci.model.answers import finite
-from loci.model.hooks import hiding
+from loci.model.hooks import hiding, put_at
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
 from loci.survey import text_means
@@ -116,9 +116,4 @@ class _Recall:
         return 1 - self.probability(edits) / self.whole
 
     def _mean(self, name: str, where: slice) -> Edit:
-        def replace(out: Tensor) -> Tensor:
-            out = out.clone()
-            out[:, where] = self.means[name].to(out)
-            return out
-
-        return replace
+        return put_at(self.means[name], slice(None), where)

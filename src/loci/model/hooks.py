@@ -21,6 +21,28 @@ def instead(value: Tensor) -> Edit:
     return lambda old: value.to(old).expand_as(old)
 
 
+def put_at(value: Tensor, *where: Any) -> Edit:
+    """The value at these places, and what is there elsewhere."""
+
+    def put(old: Tensor) -> Tensor:
+        new = old.clone()
+        new[where] = value.to(old)
+        return new
+
+    return put
+
+
+def add_at(value: Tensor, *where: Any) -> Edit:
+    """What is there, with the value more at these places."""
+
+    def add(old: Tensor) -> Tensor:
+        new = old.clone()
+        new[where] += value.to(old)
+        return new
+
+    return add
+
+
 def hiding(*where: Any) -> Edit:
     """Attention scores as they are, but for places [row, head, query, key] that the softmax does not see."""
 

@@ -7,7 +7,6 @@ Control: random directions of equal norm. Source: Turner et al. 2023.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from loci.errors import FactError, ModelError
 from loci.model import Model, by_length
 from loci.model.answers import finite
+from loci.model.hooks import add_at
 from loci.progress import Progress, silent
 from loci.reading.values import Scored
 from loci.reading.vectors import DRAWS, random_like, word_ids
@@ -110,7 +110,7 @@ def steer(
         before = _said(model, ids)
         runs = []
         for step in (added, *draws):
-            with model.patched({point: partial(_add, step, where)}):
+            with model.patched({point: add_at(step, slice(None), where)}):
                 runs.append(_said(model, ids))
         for row, i in enumerate(batch):
             found[i] = {"stream": stream[row], "before": before[row], "runs": torch.stack([run[row] for run in runs])}
@@ -132,12 +132,6 @@ def steer(
         targets=tuple(_target(word, token, rows) for word, token in zip(targets, chosen, strict=True)),
         seed=seed,
     )
-
-
-def _add(step: Tensor, where: slice, resid: Tensor) -> Tensor:
-    resid = resid.clone()
-    resid[:, where] += step.to(resid)
-    return resid
 
 
 def _said(model: Model, ids: Tensor) -> Float[Tensor, "prompt d_vocab"]:

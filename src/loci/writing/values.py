@@ -20,6 +20,7 @@ from loci.errors import FactError
 from loci.facts import Fact, FactSet
 from loci.model import Model, at_subjects, by_length
 from loci.model.answers import with_answer
+from loci.model.hooks import add_at
 from loci.patches import beside
 from loci.writing.detectors import Detectors, shown
 
@@ -113,15 +114,8 @@ def _margins(model: Model, layer: int, lines: Sequence[_Line]) -> tuple[Float[Te
 
 def _answered(model: Model, layer: int, lines: Sequence[_Line], added: Float[Tensor, "line d_model"]) -> Float[Tensor, " line"]:
     """Margins of lines of one length, with something added to the stream at their subjects."""
-    places = [line.place for line in lines]
-
-    def add(stream: Tensor) -> Tensor:
-        stream = stream.clone()
-        stream[range(len(lines)), places] += added
-        return stream
-
     ids = model.ids([line.ids for line in lines])
-    with model.patched({f"resid_post.{layer}": add}):
+    with model.patched({f"resid_post.{layer}": add_at(added, range(len(lines)), [line.place for line in lines])}):
         logits = model(ids).float()
     right = logits[:, :-1].gather(2, ids[:, 1:, None])[..., 0]
     other = logits[:, :-1].scatter(2, ids[:, 1:, None], -torch.inf).amax(2)
