@@ -136,5 +136,5 @@ def test_refuses_what_cannot_be_solved() -> None:
         delta(-C, K, R)
     with pytest.raises(EditError, match="more than the 12 neurons"):
         delta(*problem(6, 13))
-    with pytest.raises(EditError, match="larger threshold"):
+    with pytest.raises(EditError, match="larger share"):
         NullSpace.of(C, 1e-9)

@@ -25,6 +25,7 @@ from loci.circuits.parts import SIDES, Part, before, check_top, normed, own_proj
 from loci.errors import CircuitError
 from loci.model import Edit, Model, Recording
 from loci.model.answers import answer_row, finite, with_answer
+from loci.model.hooks import put_at
 
 
 class Scored(NamedTuple):
@@ -185,13 +186,7 @@ class PromptPair:
         side, at = str(r.side), r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads)
         W, b = own_projection(self.model, side, r.layer)
         made = normed(self.model, "attn_norm", r.layer, x) @ W[at].T + b[at]
-
-        def put(old: Tensor) -> Tensor:
-            new = old.clone()
-            new[:, :, at] = made
-            return new
-
-        return {f"{side}.{r.layer}": put}
+        return {f"{side}.{r.layer}": put_at(made, slice(None), slice(None), at)}
 
     def attribution(self, senders: Sequence[Part], receivers: Sequence[Part]) -> Float[Tensor, "sender receiver"]:
         """Estimates of all edges, from one backward pass."""

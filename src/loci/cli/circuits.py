@@ -289,9 +289,12 @@ def fact(
     check_out(out)
     opened = opening.open()
     if prompt is None:
-        if facts is None and known is None:
+        if facts is not None:
+            asked = load_facts(facts)
+        elif known is not None:
+            asked = known_facts().sample(known, seed=seed)
+        else:
             raise CircuitError("say a prompt, a --facts file, or --known and how many")
-        asked = load_facts(facts) if facts else known_facts().sample(known or 0, seed=seed)
         with bar("following facts") as progress:
             finish(extraction(opened, asked, progress=progress), out, json)
         return

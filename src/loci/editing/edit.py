@@ -6,7 +6,7 @@
 | `rome`      | one fact, one layer, hit exactly; the default for one                                           |
 | `emmet`     | several facts, one layer, all hit exactly                                                       |
 | `memit`     | several facts by least squares with `slack`, spread over `layers`                               |
-| `alphaedit` | the same, in the null space of what the layer's keys are over text                              |
+| `alphaedit` | the same, in the directions that text uses least                                                |
 | `finetune`  | all entries of the down projections, breadth first in mini-batches; the baseline                |
 
 ROME and its kin: 1. Key: the MLP's neurons at the last subject token, averaged over lines, wherever a key is needed (bare prompts here and

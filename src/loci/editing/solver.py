@@ -64,18 +64,20 @@ class Covariance:
 
 @dataclass(frozen=True)
 class NullSpace:
-    """No change at all but in the null space of C: directions in which the text's keys have less than `threshold` of the mean. M = P."""
+    """No change at all but in the null space of C: the directions that together hold at most `share` of the text's keys' square. M = P.
+
+    The published cut is a fixed eigenvalue (0.02), which means something else in every model and layer; a share bounds what the text can
+    feel, by any change of a given size.
+    """
 
     basis: Float[Tensor, "d_mlp free"]
 
     @classmethod
-    def of(cls, C: Float[Tensor, "d_mlp d_mlp"], threshold: float = 0.02) -> "NullSpace":
+    def of(cls, C: Float[Tensor, "d_mlp d_mlp"], share: float = 0.1) -> "NullSpace":
         values, vectors = torch.linalg.eigh(C.double())
-        basis = vectors[:, values < threshold * values.mean()]
+        basis = vectors[:, values.clamp(min=0).cumsum(0) <= share * values.sum()]
         if not basis.shape[1]:
-            raise EditError(
-                f"no direction of the keys has less than {threshold} of the mean variance: a larger threshold is needed"
-            )
+            raise EditError(f"no direction holds less than {share} of the keys' square over text: a larger share is needed")
         return cls(basis)
 
     @property

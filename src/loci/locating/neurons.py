@@ -23,6 +23,7 @@ from loci.locating.asking import ask, probability
 from loci.locating.corruption import Corruption
 from loci.model import Model, Recording
 from loci.model.answers import finite
+from loci.model.hooks import put_at
 from loci.progress import Progress, silent
 
 Baseline = Literal["corrupted", "zero"]
@@ -130,12 +131,7 @@ class _Path:
 
     def probabilities(self, neurons: Float[Tensor, "step sample d_mlp"]) -> Float[Tensor, " step"]:
         """P(answer), averaged over the samples, with these neurons put in."""
-
-        def put(act: Tensor) -> Tensor:
-            act = act.clone()
-            act[:, self.token] = neurons.flatten(0, 1).to(act.dtype)
-            return act
-
+        put = put_at(neurons.flatten(0, 1), slice(None), self.token)
         resid = self.run.resid_pre(self.layer).repeat(len(neurons), 1, 1)
         with self.run.model.patched({f"mlp_act.{self.layer}": put}):
             logits = self.run.replay(self.layer, resid, last=len(self.targets))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from loci.circuits.compose import compose
 from loci.circuits.heads import Head, layer_heads
@@ -22,6 +21,7 @@ from loci.circuits.scores import weighed_scores
 from loci.circuits.small.training import Small, repeated_for, text_of
 from loci.circuits.vocabulary import embed
 from loci.errors import CircuitError
+from loci.model.hooks import put_at
 from loci.model.names import head_name
 from loci.stats import Estimate
 
@@ -99,11 +99,6 @@ def corners(small: Small) -> Corners:
 
 def _without(small: Small, head: Head, text: Repeated) -> dict[str, Estimate]:
     """Prefix matching of all heads with one of the first layer silenced."""
-
-    def silence(z: Tensor) -> Tensor:
-        z = z.clone()
-        z[:, :, head.head] = 0
-        return z
-
-    with small.model.patched({f"z.{head.layer}": silence}):
+    silenced = put_at(torch.zeros(()), slice(None), slice(None), head.head)
+    with small.model.patched({f"z.{head.layer}": silenced}):
         return {head_name(layer, h): found["induction"] for layer, h, found in scores_on(small.model, text)}
