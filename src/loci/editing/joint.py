@@ -54,6 +54,7 @@ class JointSettings(LineSettings):
     """How the joint search goes. All sizes are relative to the layers' own outputs."""
 
     contexts: int = 3
+    own: int = 8
     steps: int = 45
     """steps of Adam, while all facts are in each"""
     lr: float = 0.05
@@ -226,11 +227,17 @@ class _Search:
         most = self.settings.facts
         new = self.random.sample(self.new, min(len(self.new), max(most // 2, most - len(self.earlier))))
         drawn = new + self.random.sample(self.earlier, min(len(self.earlier), most - len(new)))
-        wanted, kept = ([line for own in drawn for line in self._some(own, kind)] for kind in (True, False))
-        return wanted, kept
+        return [line for own in drawn for line in self._wanted(own)], [line for own in drawn for line in self._kept(own)]
 
-    def _some(self, lines: Sequence[Line], wanted: bool) -> list[Line]:
-        found = [line for line in lines if bool(line.wanted) == wanted]
+    def _wanted(self, lines: Sequence[Line]) -> list[Line]:
+        """Some of the prompt, bare or behind a context, and as many own phrasings."""
+        found = [line for line in lines if line.wanted]
+        prompts, own = found[: self.settings.contexts + 1], found[self.settings.contexts + 1 :]
+        phrased = self.random.sample(own, min(len(own), self.settings.lines // 2))
+        return phrased + self.random.sample(prompts, min(len(prompts), self.settings.lines - len(phrased)))
+
+    def _kept(self, lines: Sequence[Line]) -> list[Line]:
+        found = [line for line in lines if not line.wanted]
         return self.random.sample(found, min(len(found), self.settings.lines))
 
     @torch.enable_grad()

@@ -9,7 +9,9 @@ words of its own. So an edit needs one prompt from the user, and holds in phrasi
 """
 
 import random
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,8 +27,10 @@ from loci.survey import beginnings, sentences
 
 BUDGET = 8192
 """Tokens run at a time: logits of 8192 × 50k vocabulary in float32 are 1.6 GB."""
-BEGINNINGS = 1000
+BEGINNINGS = 4000
 """Beginnings of sentences among which those are sought that lead to a subject."""
+POOL = 24
+"""Most phrasings that are tried on all subjects of a relation."""
 
 
 class Line(NamedTuple):
@@ -76,7 +80,8 @@ def lines_about(model: Model, facts: Sequence[Fact], settings: LineSettings) -> 
     ]
     kept, due = _split(model, _samples(model, facts, settings), [_firsts(model, f, o) for f, o in zip(facts, old, strict=True)])
     for i, text, at in _own(model, facts, due, old, settings.own):
-        found[i].append(_asked(model, i, text, facts[i].subject, at, new[i]))
+        with suppress(EditError):
+            found[i].append(_asked(model, i, text, facts[i].subject, at, new[i]))
     for line in kept:
         found[line.fact].append(line)
     return found
@@ -148,10 +153,10 @@ def _samples(model: Model, facts: Sequence[Fact], settings: LineSettings) -> lis
 
 
 def _likely_heads(model: Model, facts: Sequence[Fact], count: int) -> list[list[str]]:
-    """For each subject, beginnings of sentences after which the model is likeliest to name it, by its first token."""
+    """For each subject, beginnings of sentences after which the model is likeliest to name subjects of its relation, by their first tokens."""
     if not count:
         return [[] for _ in facts]
-    begun = beginnings(BEGINNINGS)
+    begun = [text for text in beginnings(BEGINNINGS) if not text.endswith(".")]
     tokens = [model.tokenize(text).ids for text in begun]
     named = [with_answer(model, "The", fact.subject) for fact in facts]
     firsts = [split.ids[start] for split, (start, _) in named]
@@ -159,7 +164,20 @@ def _likely_heads(model: Model, facts: Sequence[Fact], count: int) -> list[list[
     for batch in by_length(tokens, len, BUDGET):
         logits = model(model.ids([tokens[i] for i in batch]))[:, -1].float()
         scores[batch] = logits.log_softmax(-1)[:, firsts].cpu()
-    return [[begun[i] for i in column.topk(min(count, len(begun))).indices.tolist()] for column in scores.T]
+    rng, heads = random.Random(0), [list[str]() for _ in facts]
+    for group in _alike(facts):
+        best = scores[:, group].mean(1).topk(min(count + len(group) - 1, len(begun))).indices.tolist()
+        for i in group:
+            heads[i] = [begun[j] for j in rng.sample(best, min(count, len(best)))]
+    return heads
+
+
+def _alike(facts: Sequence[Fact]) -> list[list[int]]:
+    """The facts by relation, or by prompt where none is said."""
+    groups: dict[str, list[int]] = {}
+    for i, fact in enumerate(facts):
+        groups.setdefault(fact.relation or fact.prompt, []).append(i)
+    return list(groups.values())
 
 
 def _split(model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]]) -> tuple[list[Line], list[tuple[int, str]]]:
@@ -181,17 +199,46 @@ def _split(model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]])
     return [line._replace(weight=float(count)) for line, count in kept.items()], list(due)
 
 
+class _Form(NamedTuple):
+    """A phrasing: what stands before the subject, and behind it."""
+
+    before: str
+    behind: str
+
+    def of(self, subject: str) -> str:
+        return f"{self.before}{subject}{self.behind}"
+
+
 def _own(
     model: Model, facts: Sequence[Fact], due: Iterable[tuple[int, str]], old: Sequence[str], most: int
 ) -> Iterator[tuple[int, str, int]]:
-    """(fact, text, character of the subject) of texts that the model ends with the old answer, at most so many a fact."""
-    asked = [(i, text) for i, text in due if text != facts[i].text and len(occurrences(text, facts[i].subject)) == 1]
-    random.Random(0).shuffle(asked)
-    count = [0] * len(facts)
-    for (i, text), score in zip(asked, score_answers(model, [(text, old[i]) for i, text in asked]), strict=True):
-        if score.greedy and count[i] < most:
-            count[i] += 1
-            yield i, text, occurrences(text, facts[i].subject)[0][0]
+    """(fact, text, character of the subject) of texts that the model ends with the old answer, at most so many a fact.
+
+    What is asked of one subject is tried on all of its relation; the phrasings that hold for most of them come first.
+    """
+    found = [Counter[_Form]() for _ in facts]
+    for i, text in due:
+        named = occurrences(text, facts[i].subject)
+        if len(named) == 1:
+            ((start, end),) = named
+            found[i][_Form(text[:start], text[end:])] += 1
+    asked = [one for group in _alike(facts) for one in _tried(facts, group, found)]
+    scores = score_answers(model, [(form.of(facts[i].subject), old[i]) for i, form in asked])
+    holds: dict[int, list[_Form]] = defaultdict(list)
+    for (i, form), score in zip(asked, scores, strict=True):
+        if score.greedy:
+            holds[i].append(form)
+    for group in _alike(facts):
+        common = Counter(form for i in group for form in holds[i])
+        for i in group:
+            for form in sorted(holds[i], key=common.__getitem__, reverse=True)[:most]:
+                yield i, form.of(facts[i].subject), len(form.before)
+
+
+def _tried(facts: Sequence[Fact], group: Sequence[int], found: Sequence[Counter[_Form]]) -> list[tuple[int, _Form]]:
+    """The phrasings that came up most often in a relation, for each of its subjects, but for the prompts themselves."""
+    forms = sum((found[i] for i in group), Counter[_Form]()).most_common(POOL)
+    return [(i, form) for form, _ in forms for i in group if form.of(facts[i].subject) != facts[i].text]
 
 
 def mean_reads(
