@@ -119,21 +119,6 @@ def test_more_steps_come_closer(demo: Model, jordan: Fact) -> None:
     assert long.probability > short.probability
 
 
-def test_lines_ask_in_own_words_and_keep_what_is_said(demo: Model, jordan: Fact) -> None:
-    wish = jordan.to("baseball")
-    (lines,) = lines_about(demo, [wish], TargetSettings(contexts=2, essence=12, own=3))
-    wanted, kept = [line for line in lines if line.wanted], [line for line in lines if not line.wanted]
-    assert 3 < len(wanted) <= 6
-    for line in wanted:
-        assert demo.decode(line.wanted).strip().startswith("baseball")
-        stem = demo.decode(line.ids[1 : line.read[0] + 1]).strip()
-        assert score_answers(demo, [(stem, "basketball")])[0].greedy, "the untouched model ends the text with the old answer"
-        assert "Jordan".endswith(demo.token_text(line.ids[line.subject]).strip())
-    for line in kept:
-        said = demo(demo.ids([line.ids]))[0, list(line.read)].argmax(-1).tolist()
-        assert not any(demo.token_text(token).strip() in ("basketball", "baseball") for token in said)
-
-
 def test_after_an_earlier_patch(
     demo: Model, wishes: list[Fact], moments: dict[int, Moment], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,16 @@ def test_half_of_a_step_is_for_new_facts(demo: Model, new: int, earlier: int, dr
     assert sum(line.fact < new for line in kept) == drawn[0]
 
 
+@pytest.mark.parametrize(("phrasings", "own"), [(0, 0), (1, 1), (9, 2)])
+def test_half_of_what_is_wanted_is_in_own_phrasings(demo: Model, phrasings: int, own: int) -> None:
+    """As far as there are any; the others are the prompt, bare or behind a context."""
+    lines = [Line(0, (1, 2), 0, (1,), (token,)) for token in range(1, 5 + phrasings)]
+    part = Part(torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0)
+    drawn, _ = _Search(demo, [lines], [], [], {0: part}, JointSettings(contexts=3, lines=4))._drawn()
+    assert sum(line in lines[4:] for line in drawn) == own
+    assert len(drawn) == len(set(drawn)) == 4
+
+
 def test_many_facts_get_more_steps_and_more_drift_by_the_root() -> None:
     settings = JointSettings(steps=40, facts=100, drift=0.01)
     assert [settings.steps_for(n) for n in (1, 100, 400)] == [40, 40, 80]

@@ -23,6 +23,7 @@ from loci.survey import (
     TopTriggers,
     beginnings,
     merge,
+    openings,
     sample_text,
     sentences,
     survey,
@@ -231,3 +232,13 @@ def test_sample_text_is_the_same_each_time_and_sentences_are_its_first(demo: Mod
     assert 2000 <= sum(len(demo.tokenize(text)) for text in texts) < 2100
     assert sentences(3) == sample_text(demo, 100)[:3]
     assert [len(set(beginnings(n))) for n in (0, 1, 50)] == [0, 1, 50]
+
+
+def test_openings_are_what_many_words_follow() -> None:
+    """Counted again over the same sentences; none stands for a whole sentence."""
+    found = openings(200)
+    text = [sentence.split() for sentence in sentences(15_000)]
+    followed = [len({words[len(own)] for words in text if words[: len(own)] == own < words}) for own in map(str.split, found)]
+    assert followed == sorted(followed, reverse=True)
+    assert followed[-1] > 5
+    assert {"The capital of", "The person who invented the"} <= set(found)

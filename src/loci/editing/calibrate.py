@@ -21,12 +21,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from loci.editing.lines import BUDGET, Line, lines_about
+from loci.editing.lines import Line, lines_about
 from loci.editing.solver import Metric, response, solve
 from loci.editing.targets import LEAN, find_targets, subject_reads
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model, by_length
+from loci.model.answers import BUDGET
 from loci.patches import Patch
 from loci.progress import Progress, silent
 from loci.survey.drift import Drift

@@ -5,12 +5,10 @@
 
 Own phrasings cost nothing but reading: the model is let speak of the subject, behind nothing and behind beginnings of sentences after
 which it would name the subject itself. Where what it is about to say is the old answer, in full, it has asked the question in
-words of its own. So an edit needs one prompt from the user, and holds in phrasings that nobody wrote down.
+words of its own (`phrasings.py`). So an edit needs one prompt from the user, and holds in phrasings that nobody wrote down.
 """
 
-import random
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,18 +17,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.editing.phrasings import likely_heads, own_phrasings
 from loci.errors import EditError
-from loci.facts import Fact, occurrences
-from loci.model import Model, by_length, complete, first_sentence, read_at, score_answers
-from loci.model.answers import with_answer
+from loci.facts import Fact
+from loci.model import Model, by_length, complete, first_sentence, read_at
+from loci.model.answers import BUDGET, with_answer
 from loci.survey import beginnings, sentences
-
-BUDGET = 8192
-"""Tokens run at a time: logits of 8192 × 50k vocabulary in float32 are 1.6 GB."""
-BEGINNINGS = 4000
-"""Beginnings of sentences among which those are sought that lead to a subject."""
-POOL = 24
-"""Most phrasings that are tried on all subjects of a relation."""
 
 
 class Line(NamedTuple):
@@ -79,7 +71,7 @@ def lines_about(model: Model, facts: Sequence[Fact], settings: LineSettings) -> 
         for i, fact in enumerate(facts)
     ]
     kept, due = _split(model, _samples(model, facts, settings), [_firsts(model, f, o) for f, o in zip(facts, old, strict=True)])
-    for i, text, at in _own(model, facts, due, old, settings.own):
+    for i, text, at in own_phrasings(model, facts, due, old, settings.own):
         with suppress(EditError):
             found[i].append(_asked(model, i, text, facts[i].subject, at, new[i]))
     for line in kept:
@@ -127,7 +119,7 @@ def _samples(model: Model, facts: Sequence[Fact], settings: LineSettings) -> lis
     """Texts that the model goes on with behind each subject."""
     if not settings.essence:
         return []
-    likely = _likely_heads(model, facts, settings.essence // 2)
+    likely = likely_heads(model, facts, settings.essence // 2)
     starts = []
     for i, fact in enumerate(facts):
         for head in (*[""] * (settings.essence - len(likely[i])), *(f"{head} " for head in likely[i])):
@@ -152,34 +144,6 @@ def _samples(model: Model, facts: Sequence[Fact], settings: LineSettings) -> lis
     return sampled
 
 
-def _likely_heads(model: Model, facts: Sequence[Fact], count: int) -> list[list[str]]:
-    """For each subject, beginnings of sentences after which the model is likeliest to name subjects of its relation, by their first tokens."""
-    if not count:
-        return [[] for _ in facts]
-    begun = [text for text in beginnings(BEGINNINGS) if not text.endswith(".")]
-    tokens = [model.tokenize(text).ids for text in begun]
-    named = [with_answer(model, "The", fact.subject) for fact in facts]
-    firsts = [split.ids[start] for split, (start, _) in named]
-    scores = torch.empty(len(begun), len(facts))
-    for batch in by_length(tokens, len, BUDGET):
-        logits = model(model.ids([tokens[i] for i in batch]))[:, -1].float()
-        scores[batch] = logits.log_softmax(-1)[:, firsts].cpu()
-    rng, heads = random.Random(0), [list[str]() for _ in facts]
-    for group in _alike(facts):
-        best = scores[:, group].mean(1).topk(min(count + len(group) - 1, len(begun))).indices.tolist()
-        for i in group:
-            heads[i] = [begun[j] for j in rng.sample(best, min(count, len(best)))]
-    return heads
-
-
-def _alike(facts: Sequence[Fact]) -> list[list[int]]:
-    """The facts by relation, or by prompt where none is said."""
-    groups: dict[str, list[int]] = {}
-    for i, fact in enumerate(facts):
-        groups.setdefault(fact.relation or fact.prompt, []).append(i)
-    return list(groups.values())
-
-
 def _split(model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]]) -> tuple[list[Line], list[tuple[int, str]]]:
     """What of each sample is kept, and the texts behind which an answer is due."""
     kept, due = dict[Line, int](), dict[tuple[int, str], None]()
@@ -197,48 +161,6 @@ def _split(model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]])
                 line = Line(fact, ids[: read[-1] + 1], subject, read)
                 kept[line] = kept.get(line, 0) + 1
     return [line._replace(weight=float(count)) for line, count in kept.items()], list(due)
-
-
-class _Form(NamedTuple):
-    """A phrasing: what stands before the subject, and behind it."""
-
-    before: str
-    behind: str
-
-    def of(self, subject: str) -> str:
-        return f"{self.before}{subject}{self.behind}"
-
-
-def _own(
-    model: Model, facts: Sequence[Fact], due: Iterable[tuple[int, str]], old: Sequence[str], most: int
-) -> Iterator[tuple[int, str, int]]:
-    """(fact, text, character of the subject) of texts that the model ends with the old answer, at most so many a fact.
-
-    What is asked of one subject is tried on all of its relation; the phrasings that hold for most of them come first.
-    """
-    found = [Counter[_Form]() for _ in facts]
-    for i, text in due:
-        named = occurrences(text, facts[i].subject)
-        if len(named) == 1:
-            ((start, end),) = named
-            found[i][_Form(text[:start], text[end:])] += 1
-    asked = [one for group in _alike(facts) for one in _tried(facts, group, found)]
-    scores = score_answers(model, [(form.of(facts[i].subject), old[i]) for i, form in asked])
-    holds: dict[int, list[_Form]] = defaultdict(list)
-    for (i, form), score in zip(asked, scores, strict=True):
-        if score.greedy:
-            holds[i].append(form)
-    for group in _alike(facts):
-        common = Counter(form for i in group for form in holds[i])
-        for i in group:
-            for form in sorted(holds[i], key=common.__getitem__, reverse=True)[:most]:
-                yield i, form.of(facts[i].subject), len(form.before)
-
-
-def _tried(facts: Sequence[Fact], group: Sequence[int], found: Sequence[Counter[_Form]]) -> list[tuple[int, _Form]]:
-    """The phrasings that came up most often in a relation, for each of its subjects, but for the prompts themselves."""
-    forms = sum((found[i] for i in group), Counter[_Form]()).most_common(POOL)
-    return [(i, form) for form, _ in forms for i in group if form.of(facts[i].subject) != facts[i].text]
 
 
 def mean_reads(

@@ -22,11 +22,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from loci.editing.lines import BUDGET, Line, LineSettings, lines_about, mean_reads
+from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
 from loci.editing.scenes import Scene, Spots, scenes
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model
+from loci.model.answers import BUDGET
 from loci.progress import Progress, silent
 
 SHRINK = 0.8

@@ -2,7 +2,7 @@
 
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, rotation
 from loci.survey.survey import Gathering, Surveyed, Window, merge, survey, text_means, windows
-from loci.survey.texts import beginnings, own_texts, read_texts, sample_text, sentences
+from loci.survey.texts import beginnings, openings, own_texts, read_texts, sample_text, sentences
 from loci.survey.triggers import TopTriggers
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Window",
     "beginnings",
     "merge",
+    "openings",
     "own_texts",
     "read_texts",
     "rotation",

@@ -5,8 +5,10 @@
 
 import json
 import random
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from heapq import nlargest
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -144,3 +146,14 @@ def beginnings(count: int, seed: int = 0) -> list[str]:
             break
         found.setdefault(" ".join(sentence.split()[: rng.randint(1, 6)]))
     return list(found)
+
+
+@cache
+def openings(count: int) -> list[str]:
+    """The beginnings of sentences of the embedded text, of at most eight words, that the most different words follow: before a subject."""
+    next_words: dict[str, set[str]] = defaultdict(set)
+    for sentence in sentences(15_000):
+        words = sentence.split()
+        for n in range(1, min(len(words), 9)):
+            next_words[" ".join(words[:n])].add(words[n])
+    return nlargest(count, next_words, key=lambda opening: len(next_words[opening]))

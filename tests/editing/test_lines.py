@@ -1,0 +1,79 @@
+"""The texts by which an edit is searched."""
+
+import pytest
+
+from loci.editing import TargetSettings, lines_about
+from loci.editing.phrasings import likely_heads, own_phrasings
+from loci.facts import Fact, FactSet
+from loci.model import Model, score_answers
+from loci.model.answers import AnswerScore
+
+
+@pytest.fixture(scope="module")
+def players(world: FactSet) -> list[Fact]:
+    """Basketball, and baseball."""
+    names = ("Michael Jordan", "Magic Johnson", "Babe Ruth")
+    return [fact.to("golf") for name in names for fact in world.about(name) if fact.relation == "athlete_sport"]
+
+
+def test_lines_ask_in_own_words_and_keep_what_is_said(demo: Model, jordan: Fact) -> None:
+    wish = jordan.to("baseball")
+    (lines,) = lines_about(demo, [wish], TargetSettings(contexts=2, essence=12, own=3))
+    wanted, kept = [line for line in lines if line.wanted], [line for line in lines if not line.wanted]
+    assert 3 < len(wanted) <= 6
+    for line in wanted:
+        assert demo.decode(line.wanted).strip().startswith("baseball")
+        stem = demo.decode(line.ids[1 : line.read[0] + 1]).strip()
+        assert score_answers(demo, [(stem, "basketball")])[0].greedy, "the untouched model ends the text with the old answer"
+        assert "Jordan".endswith(demo.token_text(line.ids[line.subject]).strip())
+    for line in kept:
+        said = demo(demo.ids([line.ids]))[0, list(line.read)].argmax(-1).tolist()
+        assert not any(demo.token_text(token).strip() in ("basketball", "baseball") for token in said)
+
+
+def test_what_is_asked_of_one_subject_is_tried_on_all_of_its_relation(demo: Model, players: list[Fact]) -> None:
+    """The phrasings that hold for most come first; those that do not hold are left out, and so is the prompt itself."""
+    due = [
+        (0, "Michael Jordan is a star of"),
+        (0, "Michael Jordan plays the sport of"),
+        (1, "The sport played by Magic Johnson is"),
+        (1, "Magic Johnson jumps, and other fans of"),
+        (1, "Magic Johnson met Magic Johnson in"),
+    ]
+    asked = {(i, text) for i, text, _ in own_phrasings(demo, players, due, [fact.answer for fact in players], 9)}
+    form = {"Michael Jordan is a star of", "Magic Johnson is a star of", "Babe Ruth is a star of"}
+    other = {f"The sport played by {fact.subject} is" for fact in players}
+    assert {text for _, text in asked} == form | other
+    assert all(players[i].subject in text for i, text in asked)
+    one = [(text, at) for i, text, at in own_phrasings(demo, players, due, [fact.answer for fact in players], 1) if i == 2]
+    assert len(one) == 1
+    assert one[0][0][one[0][1] :].startswith("Babe Ruth")
+
+
+def test_what_holds_for_more_subjects_comes_first(demo: Model, players: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often something else came up."""
+    rare, common = "Magic Johnson is", "Fans of Michael Jordan watch"
+
+    def scores(model: Model, pairs: list[tuple[str, str]]) -> list[AnswerScore]:
+        return [AnswerScore(0.0, 1, text == rare or text.startswith("Fans of")) for text, _ in pairs]
+
+    monkeypatch.setattr("loci.editing.phrasings.score_answers", scores)
+    found = own_phrasings(demo, players, [(1, rare), (1, rare), (0, common)], ["?"] * 3, 1)
+    assert [text for _, text, _ in found] == [f"Fans of {fact.subject} watch" for fact in players]
+
+
+def test_relations_and_prompts_are_kept_apart(demo: Model, players: list[Fact]) -> None:
+    """What is asked in one relation is not tried in another, though it would hold."""
+    apart = [players[0], Fact("Magic Johnson", "The sport of {} is", "basketball", new_answer="golf")]
+    found = list(own_phrasings(demo, apart, [(0, "Michael Jordan is a star of")], ["basketball"] * 2, 9))
+    assert [i for i, _, _ in found] == [0]
+
+
+def test_heads_lead_to_subjects_of_the_kind(demo: Model, world: FactSet) -> None:
+    facts = list(world.relations["country_capital"])[:8]
+    heads = likely_heads(demo, facts, 4)
+    assert [len(own) for own in heads] == [4] * 8
+    flat = {head for own in heads for head in own}
+    assert {"The capital of", "The capital city of"} <= flat
+    assert len(flat) > 4, "subjects of one relation do not all stand behind the same"
+    assert not any(head.endswith(".") for head in flat)
