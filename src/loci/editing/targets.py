@@ -60,8 +60,8 @@ class TargetSettings(LineSettings):
     """largest ‖δ‖ in units of the norm of the stream"""
 
 
-LEAN = TargetSettings(contexts=1, own=2, essence=3, reach=0.5, stop=0.1, clamp=0.75)
-"""For hundreds of facts: a third of the lines, a third of the steps, and shorter δ, as they have to get along."""
+LEAN = TargetSettings(contexts=1, own=2, essence=3, reach=0.5, clamp=0.75)
+"""For hundreds of facts: a third of the lines, longer steps, and shorter δ, as they have to get along."""
 BARE = replace(LEAN, own=0, essence=0, stop=0.02)
 """The prompts, bare and behind one context: nothing is sampled, and nothing is kept but what the metric keeps."""
 
