@@ -46,7 +46,7 @@ from loci.survey import sample_text
 METHODS = ("joint", "rome", "emmet", "memit", "alphaedit", "finetune")
 TOGETHER = ("joint", "finetune")
 """Methods that search all layers together, and take `JointSettings`."""
-SLACK = {"memit": 0.1, "alphaedit": 0.1}
+SLACK = {"memit": 0.03, "alphaedit": 0.1}
 LARGEST_CHANGE = 2.0
 """Most that a layer's output over text may change by an edit and those before it, in units of itself."""
 TEXT_TOKENS, TRIAL_TOKENS = 200_000, 2_000
