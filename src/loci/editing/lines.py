@@ -58,7 +58,10 @@ class LineSettings:
 
 @torch.no_grad()
 def lines_about(model: Model, facts: Sequence[Fact], settings: LineSettings) -> list[list[Line]]:
-    """The lines of each fact. Cost: `essence` sampled texts a fact, and two forward passes over them. Raises `EditError`."""
+    """The lines of each fact: the prompt, bare and behind `contexts` texts, its own phrasings, then what is kept.
+
+    Cost: `essence` sampled texts a fact, and two forward passes over them. Raises `EditError`.
+    """
     for fact in facts:
         if fact.new_answer is None:
             raise EditError(f"no new answer for {fact.text!r}: say fact.to(…)")

@@ -7,9 +7,13 @@ found for one is tried on the others; only what the model does end with a fact's
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from loci.facts import Fact, occurrences
 from loci.model import Model, by_length, score_answers
@@ -20,7 +24,6 @@ OPENINGS = 400
 """Beginnings of sentences among which those are sought that lead to a subject."""
 
 
-@torch.no_grad()
 def likely_heads(model: Model, facts: Sequence[Fact], count: int) -> list[list[str]]:
     """For each subject, openings of sentences after which the model is likeliest to name subjects of its relation, by their first tokens.
 
@@ -28,16 +31,11 @@ def likely_heads(model: Model, facts: Sequence[Fact], count: int) -> list[list[s
     """
     if not count:
         return [[] for _ in facts]
-    begun = openings(OPENINGS)
-    tokens = [model.tokenize(text).ids for text in begun]
-    named = [with_answer(model, "The", fact.subject) for fact in facts]
-    firsts = [split.ids[start] for split, (start, _) in named]
-    scores = torch.empty(len(begun), len(facts))
-    for batch in by_length(tokens, len, BUDGET):
-        logits = model(model.ids([tokens[i] for i in batch]))[:, -1].float()
-        scores[batch] = logits.log_softmax(-1)[:, firsts].cpu()
-    rng, heads = random.Random(0), [list[str]() for _ in facts]
-    for group in _alike(facts):
+    begun, kinds = openings(OPENINGS), defaultdict[str, list[int]](list)
+    for i, fact in enumerate(facts):
+        kinds[_kind(fact)].append(i)
+    scores, rng, heads = _named_next(model, begun, facts), random.Random(0), [list[str]() for _ in facts]
+    for group in kinds.values():
         best = scores[:, group].mean(1).topk(min(count + len(group) - 1, len(begun))).indices.tolist()
         for i in group:
             heads[i] = [begun[j] for j in rng.sample(best, min(count, len(best)))]
@@ -49,23 +47,21 @@ def own_phrasings(
 ) -> Iterator[tuple[int, str, int]]:
     """(fact, text, character of the subject) of texts that the model ends with the old answer, at most so many a fact.
 
-    `due` are texts about the facts behind which an answer is due. Those whose form holds for most subjects of the relation come first.
-    Cost: one forward pass over 2 · `most` texts a fact.
+    `due` are texts about the facts behind which an answer is due. The forms that come up most often in a relation are tried on all of its
+    subjects, and those that hold for most come first. Cost: one forward pass over 2 · `most` texts a fact.
     """
-    found = [Counter[_Form]() for _ in facts]
-    for i, text in due:
-        found[i].update(_Form.all_of(text, facts[i].subject))
-    asked = [one for group in _alike(facts) for one in _tried(facts, group, found, 2 * most)]
+    came, common = defaultdict[str, Counter[_Form]](Counter), defaultdict[str, Counter[_Form]](Counter)
+    for i, text in sorted(due, key=itemgetter(0)):
+        came[_kind(facts[i])].update(_Form.all_of(text, facts[i].subject))
+    tried = [(i, form) for i, fact in enumerate(facts) for form, _ in came[_kind(fact)].most_common(2 * most)]
+    asked = [(i, form) for i, form in tried if form.of(facts[i].subject) != facts[i].text]
     scores = score_answers(model, [(form.of(facts[i].subject), old[i]) for i, form in asked])
-    holds: dict[int, list[_Form]] = defaultdict(list)
-    for (i, form), score in zip(asked, scores, strict=True):
-        if score.greedy:
-            holds[i].append(form)
-    for group in _alike(facts):
-        common = Counter(form for i in group for form in holds[i])
-        for i in group:
-            for form in sorted(holds[i], key=common.__getitem__, reverse=True)[:most]:
-                yield i, form.of(facts[i].subject), len(form.before)
+    holds = [one for one, score in zip(asked, scores, strict=True) if score.greedy]
+    for i, form in holds:
+        common[_kind(facts[i])][form] += 1
+    for i, own in groupby(holds, itemgetter(0)):
+        for _, form in sorted(own, key=lambda one: -common[_kind(facts[one[0]])][one[1]])[:most]:
+            yield i, form.of(facts[i].subject), len(form.before)
 
 
 class _Form(NamedTuple):
@@ -84,15 +80,19 @@ class _Form(NamedTuple):
         return f"{self.before}{subject}{self.behind}"
 
 
-def _alike(facts: Sequence[Fact]) -> list[list[int]]:
-    """The facts by relation, or by prompt where none is said."""
-    groups: dict[str, list[int]] = {}
-    for i, fact in enumerate(facts):
-        groups.setdefault(fact.relation or fact.prompt, []).append(i)
-    return list(groups.values())
+def _kind(fact: Fact) -> str:
+    """What facts have in common that are asked alike: the relation, or the prompt where none is said."""
+    return fact.relation or fact.prompt
 
 
-def _tried(facts: Sequence[Fact], group: Sequence[int], found: Sequence[Counter[_Form]], most: int) -> Iterator[tuple[int, _Form]]:
-    """The forms that came up most often in a relation, for each of its subjects, but for the prompts themselves."""
-    forms = sum((found[i] for i in group), Counter[_Form]()).most_common(most)
-    yield from ((i, form) for form, _ in forms for i in group if form.of(facts[i].subject) != facts[i].text)
+@torch.no_grad()
+def _named_next(model: Model, texts: Sequence[str], facts: Sequence[Fact]) -> Float[Tensor, "text fact"]:
+    """Log-probability of each subject's first token behind each text."""
+    tokens = [model.tokenize(text).ids for text in texts]
+    named = [with_answer(model, "The", fact.subject) for fact in facts]
+    firsts = [split.ids[start] for split, (start, _) in named]
+    scores = torch.empty(len(texts), len(facts))
+    for batch in by_length(tokens, len, BUDGET):
+        logits = model(model.ids([tokens[i] for i in batch]))[:, -1].float()
+        scores[batch] = logits.log_softmax(-1)[:, firsts].cpu()
+    return scores
