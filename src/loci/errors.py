@@ -35,3 +35,7 @@ class WriteError(LociError):
 
 class CircuitError(LociError):
     """A head, a path or a text of which no circuit can be made."""
+
+
+class UseError(LociError, TypeError):
+    """A Python call with something of the wrong type; it says what to give instead."""

@@ -19,6 +19,7 @@ from loci.facts import KINDS, Fact, FactSet
 from loci.model import Model
 from loci.patches import Patch
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean, share
 
 PROTOCOL = "greedy-full/3"
@@ -30,7 +31,7 @@ Metrics = dict[str, Estimate]
 
 
 @dataclass(frozen=True)
-class Scorecard:
+class Scorecard(Result):
     """Metrics over edits, with intervals, the cases behind them, and the same metrics of the controls."""
 
     model: str

@@ -24,6 +24,7 @@ from loci.facts import FactSet
 from loci.model import Model
 from loci.patches import Patch
 from loci.progress import Progress, silent
+from loci.result import Result
 
 LIMITS = {"output_change": 0.5, "rank_share": 0.5, "drift_kl": 0.1, "perplexity_ratio": 1.1}
 """Above these a collapse is near: of the worst layer, and of the control sentences."""
@@ -62,7 +63,7 @@ class Checkpoint(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Curves:
+class Curves(Result):
     """Metrics over the number of edits, made one after another."""
 
     model: str

@@ -24,6 +24,7 @@ from loci.errors import FactError
 from loci.facts import Fact
 from loci.model import Model
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean, share
 from loci.writing.planted import Place, Planted
 
@@ -43,7 +44,7 @@ class Score(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GroundTruth:
+class GroundTruth(Result):
     """The scores of several methods on one planted model."""
 
     model: str

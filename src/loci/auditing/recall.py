@@ -8,13 +8,14 @@ from loci.errors import FactError
 from loci.facts import Fact
 from loci.model import Model, score_answers
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, share
 
 CHUNK = 500
 
 
 @dataclass(frozen=True)
-class Recall:
+class Recall(Result):
     """Recall over facts; a fact with several prompts counts with its share of hits."""
 
     model: str

@@ -20,11 +20,12 @@ from loci.facts import Fact
 from loci.locating import trace
 from loci.model import Model, score_answers
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean, rank_correlation, share
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Result):
     """Edits at every layer: [fact, layer] of success and effect, and what they say together."""
 
     model: str

@@ -29,6 +29,7 @@ from loci.model.answers import answer_row, with_answer
 from loci.model.held import Held
 from loci.model.hooks import hiding
 from loci.model.names import head_name, neuron_name, parse_head
+from loci.result import Result
 
 NEURONS, SHOWN = 12, 4
 
@@ -57,7 +58,7 @@ class ValueRole(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class FactCircuit:
+class FactCircuit(Result):
     """Attention, MLPs and the paths between them, for one fact."""
 
     model: str

@@ -30,6 +30,7 @@ from loci.errors import CircuitError
 from loci.model import Weights
 from loci.model.names import head_name
 from loci.progress import Progress, silent
+from loci.result import Result
 
 Kind = Literal["q", "k", "v", "mlp"]
 KINDS: tuple[Kind, ...] = ("q", "k", "v", "mlp")
@@ -47,7 +48,7 @@ class Edge(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Composition:
+class Composition(Result):
     """Scores of all pairs that can compose; NaN for those that cannot."""
 
     model: str
@@ -89,7 +90,7 @@ class Composition:
 
 
 @dataclass(frozen=True, eq=False)
-class CompositionGraph:
+class CompositionGraph(Result):
     """The pairs at least so far above the null, to be drawn and listed. `CircuitError` where there is none."""
 
     composition: Composition

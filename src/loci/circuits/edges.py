@@ -26,6 +26,7 @@ from loci.errors import CircuitError
 from loci.model import Edit, Model, Recording
 from loci.model.answers import answer_row, finite, with_answer
 from loci.model.hooks import put_at
+from loci.result import Result
 
 
 class Scored(NamedTuple):
@@ -38,7 +39,7 @@ class Scored(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Edges:
+class Edges(Result):
     """Estimates of all edges; NaN where the sender does not stand before the receiver. The strongest are patched."""
 
     model: str

@@ -11,6 +11,7 @@ from loci.errors import CircuitError
 from loci.facts import Fact
 from loci.model import Model
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean
 
 
@@ -24,7 +25,7 @@ class Extraction(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Extractions:
+class Extractions(Result):
     """Which heads carry subjects to answers, over facts that the model knows; one unit is one fact."""
 
     model: str

@@ -21,6 +21,7 @@ from loci.circuits.paths import by_order
 from loci.errors import CircuitError
 from loci.model import Model
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean
 from loci.survey import sample_text
 
@@ -28,7 +29,7 @@ TOKENS = 4000
 
 
 @dataclass(frozen=True)
-class OrderLosses:
+class OrderLosses(Result):
     """Mean loss in nats a token, over texts, when only paths of at most 0, 1, 2 … heads are left."""
 
     model: str

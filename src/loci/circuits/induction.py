@@ -25,6 +25,7 @@ from loci.model import Model
 from loci.model.answers import finite
 from loci.model.names import head_name, parse_head
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean, share
 
 HEADS, PARTNERS = 5, 3
@@ -58,7 +59,7 @@ class InductionHead:
 
 
 @dataclass(frozen=True, eq=False)
-class Induction:
+class Induction(Result):
     """What repetition is worth to a model, and through whom."""
 
     model: str

@@ -26,6 +26,7 @@ from loci.errors import CircuitError
 from loci.model import Model
 from loci.model.answers import answer_row, with_answer
 from loci.model.names import head_name
+from loci.result import Result
 
 STARTS = ("tokens", "biases", "mlps")
 MEMORY = 1.0
@@ -56,7 +57,7 @@ class Order(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Paths:
+class Paths(Result):
     """The score of an answer's first token at the end of a prompt, by paths."""
 
     model: str

@@ -19,13 +19,14 @@ from loci.errors import CircuitError
 from loci.model import Model
 from loci.model.invariants import broken
 from loci.model.names import head_name, parse_head
+from loci.result import Result
 
 MOST = 64
 """Heads at once, unless they are named."""
 
 
 @dataclass(frozen=True, eq=False)
-class Patterns:
+class Patterns(Result):
     """Patterns by head; rows are destinations, columns sources."""
 
     model: str

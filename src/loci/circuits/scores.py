@@ -34,6 +34,7 @@ from loci.model import Model, Weights
 from loci.model.names import head_name
 from loci.model.updates import key_value_cosines
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate
 
 WEIGHED = ("qk_positivity", "copying_positivity", "ov_positivity", "deletion")
@@ -69,7 +70,7 @@ class HeadScore:
 
 
 @dataclass(frozen=True)
-class HeadScores:
+class HeadScores(Result):
     """All heads of a model, layer by layer."""
 
     model: str
@@ -113,7 +114,7 @@ class HeadScores:
 
 
 @dataclass(frozen=True)
-class HeadScatter:
+class HeadScatter(Result):
     """Heads as points: two of their scores, and a third as colour. Induction heads stand where both positivities are near 1."""
 
     scores: HeadScores

@@ -29,6 +29,7 @@ from loci.circuits.vocabulary import embed, unembed
 from loci.errors import CircuitError
 from loci.model import Weights
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, share
 
 BLOCK = 256
@@ -61,7 +62,7 @@ class Trigram(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TokenCircuit:
+class TokenCircuit(Result):
     """One head between tokens."""
 
     model: str

@@ -24,6 +24,7 @@ from loci.circuits.parts import check_top
 from loci.errors import CircuitError
 from loci.model import Weights
 from loci.model.names import check_layer, head_name, neuron_name, parse_head, parse_neuron
+from loci.result import Result
 
 BLOCK = 1024
 
@@ -36,7 +37,7 @@ class Link(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Links:
+class Links(Result):
     """The parts joined to one part, the strongest first."""
 
     model: str

@@ -22,13 +22,14 @@ from loci.facts.escapes import repaired
 from loci.facts.fact import LISTS, REQUIRED, SINGLE, Fact, FactSet
 from loci.facts.published import recognise
 from loci.files import write_aside
+from loci.result import Result
 
 Entry = tuple[str, Callable[[], Fact]]
 """Where a fact stands, for people, and what reads it."""
 
 
 @dataclass(frozen=True)
-class FactFile:
+class FactFile(Result):
     """What a file holds."""
 
     path: str

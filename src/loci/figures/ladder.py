@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from loci.figures.theme import BLUE, GREY, ORANGE, styled
+from loci.result import Result
 
 
 @dataclass(frozen=True)
-class Ladder:
+class Ladder(Result):
     """Likeliest next tokens of one prompt under several states of the model: {state: {token: probability}}."""
 
     prompt: str

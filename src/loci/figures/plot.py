@@ -27,7 +27,7 @@ from loci.circuits import (
 )
 from loci.circuits.small import Bases as SmallBases
 from loci.circuits.small import Bigrams, Bug, Corners, History, Sizes, Skips, Small
-from loci.errors import OutputError
+from loci.errors import OutputError, UseError
 from loci.figures.atlas import atlas_figure
 from loci.figures.basis import basis_figure
 from loci.figures.bounds import bounds_figure, bounds_table_figure, built_figure, reach_figure
@@ -126,7 +126,14 @@ IMAGES = (".png", ".svg")
 @singledispatch
 def plot(result: object) -> go.Figure:
     """The figure of a result: a trace, a lens, neurons, a ladder, a recall, a scorecard or a census."""
-    raise TypeError(f"there is no figure for {type(result).__name__}")
+    raise UseError(
+        f"there is no figure for {type(result).__name__}; loci.plot takes what loci.trace, loci.audit and the other verbs give"
+    )
+
+
+def has_figure(result: object) -> bool:
+    """Whether `plot` has a figure for it."""
+    return plot.dispatch(type(result)) is not plot.dispatch(object)
 
 
 plot.register(Trace, trace_figure)

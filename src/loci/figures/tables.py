@@ -68,17 +68,42 @@ def check_table(path: Path) -> None:
         raise OutputError(f"{path}: the ending says what is written: .parquet or .csv")
 
 
+def frame(document: dict[str, Any]) -> Any:
+    """A document's table in memory: a pandas DataFrame (what is said once in `.attrs`) where pandas is installed, else an Arrow table.
+
+    Raises `OutputError` where neither is.
+    """
+    found = rows(document)
+    try:
+        pandas = import_module("pandas")
+    except ImportError:
+        return _arrow(document, OutputError("a table in memory needs pandas, or loci-lm[tables]"))[0]
+    made = pandas.DataFrame(found, columns=_columns(found))
+    made.attrs["loci"] = said_once(document)
+    return made
+
+
+def said_once(document: dict[str, Any]) -> dict[str, Any]:
+    """The single values at the top of a document."""
+    return {key: value for key, value in document.items() if not isinstance(value, (list, dict))}
+
+
 def write_parquet(document: dict[str, Any], path: Path) -> None:
     """Write a document's table. Raises `OutputError` where pyarrow is missing."""
+    table, parquet = _arrow(document, OutputError(f"{path.name}: .parquet needs loci-lm[tables]"))
+    parquet.write_table(table, path)
+
+
+def _arrow(document: dict[str, Any], missing: OutputError) -> tuple[Any, Any]:
+    """The table with its metadata, and what writes it."""
     try:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError:
-        raise OutputError(f"{path.name}: .parquet needs loci-lm[tables]") from None
+        raise missing from None
     found = rows(document)
     columns = {name: [row.get(name) for row in found] for name in _columns(found)}
     mixed = {name for name, values in columns.items() if len({type(v) for v in values if v is not None} - {int, float}) > 1}
     table = arrow.table(
         {name: [str(v) if name in mixed and v is not None else v for v in values] for name, values in columns.items()}
     )
-    said = {key: value for key, value in document.items() if not isinstance(value, (list, dict))}
-    parquet.write_table(table.replace_schema_metadata({"loci": json.dumps(said)}), path)
+    return table.replace_schema_metadata({"loci": json.dumps(said_once(document))}), parquet

@@ -24,13 +24,14 @@ from loci.locating.runs import KINDS, Kind
 from loci.locating.trace import Trace, trace
 from loci.model import Model
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean
 
 ROLES = ("first subject", "middle subject", "last subject", "first further", "further", "last")
 
 
 @dataclass(frozen=True)
-class AverageTrace:
+class AverageTrace(Result):
     """Average indirect effects: by kind, [layer, role] with n and intervals."""
 
     model: str

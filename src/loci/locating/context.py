@@ -18,13 +18,14 @@ from loci.errors import FactError
 from loci.locating.probe import states
 from loci.model import Model
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean
 
 LENGTHS = (1, 2, 3, 5, 8)
 
 
 @dataclass(frozen=True)
-class LocalContext:
+class LocalContext(Result):
     """Mean-centred cosine with the whole context, by number of tokens kept: as the first block finds the stream, then after each layer."""
 
     model: str

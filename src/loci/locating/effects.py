@@ -22,6 +22,7 @@ from loci.locating.asking import ask
 from loci.locating.carry import BATCH_TOKENS, recorded
 from loci.model import Model, score_answers
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, correlation, mean
 from loci.survey import text_means
 
@@ -29,7 +30,7 @@ PAIRS = ("same fact, another phrasing", "same subject, another fact", "another s
 
 
 @dataclass(frozen=True)
-class Effects:
+class Effects(Result):
     """Correlations of single neurons' effects between pairs of facts."""
 
     model: str

@@ -23,6 +23,7 @@ from loci.locating.asking import ask, probability
 from loci.locating.neurons import Baseline, neurons
 from loci.model import Edit, Model, score_answers
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean
 
 Cells = Mapping[int, Sequence[int]]
@@ -49,7 +50,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class KnowledgeNeurons:
+class KnowledgeNeurons(Result):
     """The neurons that a fact's phrasings share, and what they do."""
 
     model: str

@@ -22,6 +22,7 @@ from loci.model import Model
 from loci.model.answers import answer_row, finite, with_answer
 from loci.model.held import Held
 from loci.model.updates import update_sizes
+from loci.result import Result
 
 
 class Word(NamedTuple):
@@ -64,7 +65,7 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Lens:
+class Lens(Result):
     """The ladder of one position: before any layer, then rung by rung."""
 
     model: str

@@ -17,11 +17,12 @@ from loci.locating.lens import lens
 from loci.locating.routes import losses
 from loci.model import Model, score_answers
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import rank_correlation
 
 
 @dataclass(frozen=True)
-class Located:
+class Located(Result):
     """Profiles over the layers by site and method, and how they agree."""
 
     model: str

@@ -21,6 +21,7 @@ from loci.locating.single_step import SingleStep, single_step
 from loci.locating.two_tokens import TwoTokens, two_tokens
 from loci.model import Model
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.survey import sample_text
 
 TEXT_TOKENS = 6000
@@ -28,7 +29,7 @@ PARTS = ("probe", "two_tokens", "single_step", "effects", "context")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lookup:
+class Lookup(Result):
     """The results of the tests, each None where the model or the facts do not allow it, with the reason in `missing`."""
 
     model: str

@@ -25,12 +25,13 @@ from loci.model import Model, Recording
 from loci.model.answers import finite
 from loci.model.hooks import put_at
 from loci.progress import Progress, silent
+from loci.result import Result
 
 Baseline = Literal["corrupted", "zero"]
 
 
 @dataclass(frozen=True)
-class Neurons:
+class Neurons(Result):
     """Attributions of every MLP neuron at one token: [layer, neuron], in units of probability."""
 
     model: str

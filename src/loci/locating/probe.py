@@ -21,13 +21,14 @@ from loci.errors import FactError
 from loci.facts import Fact
 from loci.model import Model, by_length
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, share
 
 FEWEST = 5
 
 
 @dataclass(frozen=True)
-class Probe:
+class Probe(Result):
     """Accuracy on held-out subjects after each layer (the first entry: embeddings alone), and of the controls."""
 
     model: str

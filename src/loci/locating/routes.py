@@ -25,6 +25,7 @@ from loci.model import Edit, Model
 from loci.model.answers import finite
 from loci.model.hooks import hiding, put_at
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean
 from loci.survey import text_means
 
@@ -32,7 +33,7 @@ CUTS = ("edges", "mlp", "attn")
 
 
 @dataclass(frozen=True)
-class Routes:
+class Routes(Result):
     """Relative loss of P(answer) by kind of cut: by layer (the middle of its window), and with all layers cut."""
 
     model: str

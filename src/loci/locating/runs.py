@@ -18,6 +18,7 @@ from loci.model import Edit, Model, Recording
 from loci.model.answers import finite
 from loci.model.hooks import instead
 from loci.progress import Progress, silent
+from loci.result import Result
 
 Kind = Literal["state", "mlp", "attn", "state-without-mlp", "state-without-attn"]
 KINDS: tuple[Kind, ...] = ("state", "mlp", "attn")
@@ -26,7 +27,7 @@ POINT = {"state": "resid_post", "mlp": "mlp_out", "attn": "attn_out"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Traced:
+class Traced(Result):
     """What every result of a clean and a corrupted run has."""
 
     model: str

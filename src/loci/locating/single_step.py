@@ -29,13 +29,14 @@ from loci.locating.two_tokens import in_context, name_tokens
 from loci.model import Model, by_length
 from loci.model.hooks import instead
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean, median
 
 Grid = Float[Tensor, "first last width"]
 
 
 @dataclass(frozen=True)
-class SingleStep:
+class SingleStep(Result):
     """For each two-part name: the probe's excess, and its parts by layer."""
 
     model: str

@@ -22,6 +22,7 @@ from loci.locating.probe import states, subjects_of
 from loci.model import Model
 from loci.model.hooks import instead
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate
 from loci.survey import text_means
 
@@ -29,7 +30,7 @@ CONDITIONS = ("whole prompt", "subject alone", "attention by its mean", "two tok
 
 
 @dataclass(frozen=True)
-class TwoTokens:
+class TwoTokens(Result):
     """Held-out accuracy by condition, after each layer (first: as the first block finds the stream)."""
 
     model: str

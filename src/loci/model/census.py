@@ -14,13 +14,14 @@ from torch import nn
 
 from loci.errors import ModelError
 from loci.model.weights import Weights
+from loci.result import Result
 
 PARTS = ("embedding", "positions", "attention", "mlp", "mlp_weights", "router", "norms", "unembedding", "other")
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
 
 
 @dataclass(frozen=True)
-class Census:
+class Census(Result):
     """Parameters by part. `mlp_weights` are the matrices among those of `mlp`; all the other parts exclude each other."""
 
     model: str

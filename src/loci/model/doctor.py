@@ -18,6 +18,7 @@ from loci.model.invariants import INVARIANTS, applying, difference, errors, not_
 from loci.model.model import Model
 from loci.model.points import ATTENTION
 from loci.progress import Progress, silent
+from loci.result import Result
 
 TEXTS = (
     "Michael Jordan plays the sport of basketball",
@@ -43,7 +44,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Result):
     """All checks of one model."""
 
     model: str

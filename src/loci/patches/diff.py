@@ -21,6 +21,7 @@ from loci.patches.factors import Factors, cosine, distance
 from loci.patches.patch import Patch
 from loci.patches.places import named_parameters, patchable
 from loci.progress import Progress, silent
+from loci.result import Result
 
 ROUNDING = 1e-6
 """Of float32 factors, relative to the change."""
@@ -41,7 +42,7 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Result):
     """What differs between `first` and `second`; weights that do not are left out."""
 
     first: str

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from loci.result import Result
+
 ERASES = -0.3
 """From this key·value cosine down a neuron counts as an eraser: five standard deviations of random vectors of 256 dimensions."""
 KINDS = {
@@ -14,7 +16,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Result):
     """Neurons that a word leads to, the strongest first: those whose values promote it, and those it fires."""
 
     model: str
@@ -38,7 +40,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Result):
     """Neurons of one kind, with their number and the first of them."""
 
     model: str
@@ -52,7 +54,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Result):
     """The answer to a question in SQL."""
 
     columns: tuple[str, ...]

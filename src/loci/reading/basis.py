@@ -20,6 +20,7 @@ from torch import Tensor
 from loci.errors import ModelError
 from loci.model import Model
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean, median
 from loci.survey import Moments, Rows, rotation, sample_text, survey
 
@@ -50,7 +51,7 @@ class Basis:
 
 
 @dataclass(frozen=True)
-class Bases:
+class Bases(Result):
     """Every basis of a model: embedding, then residual stream after each layer, then neurons of each layer."""
 
     model: str

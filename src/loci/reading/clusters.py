@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 from loci.errors import ModelError
 from loci.model import Weights
 from loci.reading.values import BLOCK, Scored, promoted, written
+from loci.result import Result
 from loci.stats import Estimate, mean
 
 ROUNDS = 50
@@ -42,7 +43,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Clusters:
+class Clusters(Result):
     """Clusters of values, the tightest first among those of two neurons or more."""
 
     model: str

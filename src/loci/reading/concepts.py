@@ -16,6 +16,7 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.model import Model
 from loci.reading.vectors import DRAWS, cosines_of, vectors
+from loci.result import Result
 from loci.stats import mean
 from loci.survey import text_means
 
@@ -23,7 +24,7 @@ CENTER_TOKENS = 4000
 
 
 @dataclass(frozen=True)
-class Concepts:
+class Concepts(Result):
     """How much of each concept is in each text's vector; both centred by the mean over text."""
 
     model: str

@@ -21,13 +21,14 @@ from loci.errors import FactError
 from loci.model import Model
 from loci.reading.values import Scored, promoted
 from loci.reading.vectors import DRAWS, cosines_of, random_like, vectors
+from loci.result import Result
 from loci.stats import NOTHING, Estimate, share
 
 Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Directions:
+class Directions(Result):
     """How far pairs share one direction a − b, and what it is good for."""
 
     model: str

@@ -26,6 +26,7 @@ from loci.model import Model, by_length
 from loci.model.tokens import Tokens, tokenize
 from loci.progress import Progress, silent
 from loci.reading.values import project, promoted_by
+from loci.result import Result
 from loci.stats import Estimate, mean, share
 from loci.survey import TopTriggers, survey
 
@@ -35,7 +36,7 @@ READ = 2000
 
 
 @dataclass(frozen=True)
-class Memories:
+class Memories(Result):
     """By layer, with intervals over neurons, or over texts for what is counted at tokens."""
 
     model: str

@@ -20,6 +20,7 @@ from loci.model.names import neuron_name, parse_neuron
 from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
 from loci.reading.values import nearest, promoted, written
+from loci.result import Result
 from loci.survey import FiringRate, TopTriggers, sample_text, survey
 
 TOKENS = 100_000
@@ -37,7 +38,7 @@ class Trigger:
 
 
 @dataclass(frozen=True)
-class NeuronCard:
+class NeuronCard(Result):
     """All there is to read of one neuron."""
 
     model: str

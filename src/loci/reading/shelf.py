@@ -22,6 +22,7 @@ from loci.model.names import NEURON, neuron_name
 from loci.reading.answers import KINDS, Found, Kind, Rows
 from loci.reading.atlas import CHECKPOINT, PROVENANCE, TABLES, quoted
 from loci.reading.read import NeuronCard, Trigger
+from loci.result import Result
 
 
 def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
@@ -52,7 +53,7 @@ def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
 
 
 @dataclass(frozen=True)
-class Atlas:
+class Atlas(Result):
     """A finished atlas on disk."""
 
     folder: Path

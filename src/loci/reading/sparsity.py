@@ -20,6 +20,7 @@ from torch import Tensor
 from loci.errors import ModelError
 from loci.model import Model, by_length
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean
 from loci.survey import Window, sample_text, windows
 
@@ -37,7 +38,7 @@ Named = tuple[tuple[str, Estimate], ...]
 
 
 @dataclass(frozen=True)
-class Sparsity:
+class Sparsity(Result):
     """Shares of active neurons by layer and by token, and what skipping the others changes and saves."""
 
     model: str

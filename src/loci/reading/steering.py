@@ -20,6 +20,7 @@ from loci.model.hooks import add_at
 from loci.progress import Progress, silent
 from loci.reading.values import Scored
 from loci.reading.vectors import DRAWS, random_like, word_ids
+from loci.result import Result
 from loci.stats import Estimate, mean
 
 
@@ -37,7 +38,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Steered:
+class Steered(Result):
     """What adding a direction to the residual stream changes in the next token, beside random directions of equal norm."""
 
     model: str

@@ -15,6 +15,7 @@ from loci.errors import ModelError
 from loci.model import Model
 from loci.model.updates import update_sizes
 from loci.reading.values import project, written
+from loci.result import Result
 
 
 class SubUpdate(NamedTuple):
@@ -29,7 +30,7 @@ class SubUpdate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SubUpdates:
+class SubUpdates(Result):
     """The largest sub-updates of each layer at a prompt's last token."""
 
     model: str

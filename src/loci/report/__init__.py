@@ -2,6 +2,7 @@
 
 from loci.report.audits import forensics_page, save, scorecard_page
 from loci.report.circuit import save_attention, save_circuit
+from loci.report.notebook import notebook
 from loci.report.page import neuron_card, page, save_card, write_page
 from loci.report.story import Story, edit_summary, tell
 
@@ -10,6 +11,7 @@ __all__ = [
     "edit_summary",
     "forensics_page",
     "neuron_card",
+    "notebook",
     "page",
     "save",
     "save_attention",

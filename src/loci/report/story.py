@@ -20,6 +20,7 @@ from loci.locating import Neurons, Trace, neurons, trace
 from loci.model import Model, next_tokens
 from loci.patches import Patch
 from loci.reading import NeuronCard, read_many
+from loci.result import Result
 from loci.survey import sample_text
 
 Stage = Callable[[str], None]
@@ -27,7 +28,7 @@ READING_TOKENS = 60_000
 
 
 @dataclass(frozen=True)
-class Story:
+class Story(Result):
     """Everything that was found out about one fact."""
 
     model: str

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean
 from loci.superposition.toy import Toy, rebuilt, toy, uniform
 
@@ -25,7 +26,7 @@ INPUTS = 1000
 
 
 @dataclass(frozen=True)
-class Attacked:
+class Attacked(Result):
     """Toy models over densities, and how vulnerable each is."""
 
     toy: Toy

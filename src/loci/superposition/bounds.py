@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loci.result import Result
 from loci.superposition.explicit import explicit_lines
 from loci.superposition.levenshtein import levenshtein_lines, levenshtein_one_sided
 from loci.superposition.special import check_angle, check_dim, cosine, log10_cap, log_beta
@@ -48,7 +49,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Bounds(Result):
     """log₁₀ of numbers of unit vectors of R^dim, of which no two are nearer than `angle`."""
 
     dim: int
@@ -95,7 +96,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class BoundsTable:
+class BoundsTable(Result):
     """Bounds at one dimension and several angles."""
 
     dim: int

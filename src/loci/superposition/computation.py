@@ -19,6 +19,7 @@ from torch import Tensor
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, share
 from loci.superposition.toy import check_toy
 
@@ -27,7 +28,7 @@ ALONE = 0.9
 
 
 @dataclass(frozen=True)
-class Computation:
+class Computation(Result):
     """Networks that compute absolute values, one for each density."""
 
     densities: tuple[float, ...]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean
 from loci.superposition.toy import Draw, train
 
@@ -24,7 +25,7 @@ KINDS = ("independent", "together", "apart")
 
 
 @dataclass(frozen=True)
-class Correlated:
+class Correlated(Result):
     """For each kind of correlation, all runs' weights, best first."""
 
     density: float

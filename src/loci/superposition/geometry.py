@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, share
 from loci.superposition.toy import Toy, toy
 
@@ -30,7 +31,7 @@ NEAR = 0.0125
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Geometry(Result):
     """Toy models of equal features over densities."""
 
     toy: Toy

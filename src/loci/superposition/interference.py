@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, share
 from loci.superposition.angles import angles
 from loci.superposition.codes import explicit_code
@@ -73,7 +74,7 @@ class Needed:
 
 
 @dataclass(frozen=True)
-class Interference:
+class Interference(Result):
     dim: int
     features: int
     active: tuple[int, ...]

@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.superposition.angles import Angles, angles
 from loci.superposition.reach import Reach, reach
 from loci.superposition.special import check_dim
@@ -30,7 +31,7 @@ Slope = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Packing:
+class Packing(Result):
     """Vectors pushed apart, beside the random draw that they began as, and what is possible."""
 
     lines: bool

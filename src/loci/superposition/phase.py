@@ -23,6 +23,7 @@ from torch import Tensor
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, share
 
 KINDS = ("first alone", "second alone", "antipodal pair")
@@ -32,7 +33,7 @@ KEPT = 0.5
 
 
 @dataclass(frozen=True)
-class Phase:
+class Phase(Result):
     """Closed form and training at each density (rows) and relative importance of the second feature (columns)."""
 
     densities: tuple[float, ...]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loci.errors import SuperpositionError
+from loci.result import Result
 from loci.superposition.bounds import TWO
 from loci.superposition.explicit import LARGEST, blocks
 from loci.superposition.levenshtein import levenshtein_lines, levenshtein_one_sided
@@ -41,7 +42,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Reach:
+class Reach(Result):
     """The inverse question: N directions in R^dim."""
 
     dim: int

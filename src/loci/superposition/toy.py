@@ -22,12 +22,13 @@ from torch import Tensor
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
+from loci.result import Result
 
 Draw = Callable[[int, torch.Generator], Float[Tensor, "instance batch feature"]]
 
 
 @dataclass(frozen=True)
-class Toy:
+class Toy(Result):
     """Trained models, one for each density; of several runs of each the one with the least loss."""
 
     densities: tuple[float, ...]

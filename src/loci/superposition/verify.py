@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.superposition.codes import Code, Codes, explicit_code
 from loci.superposition.levenshtein import levenshtein_lines
 
@@ -56,7 +57,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Built:
+class Built(Result):
     """A code and its verification."""
 
     codes: Codes

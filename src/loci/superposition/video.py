@@ -21,6 +21,7 @@ from torch.nn.functional import normalize
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.superposition.angles import Angles, angles
 from loci.superposition.bounds import bounds
 from loci.superposition.packing import Packing, descend, drawn, pack, summed
@@ -32,7 +33,7 @@ LR = 0.01
 
 
 @dataclass(frozen=True)
-class Video:
+class Video(Result):
     """Three sets of as many vectors: drawn, optimised as shown, and pushed apart."""
 
     shown: Angles

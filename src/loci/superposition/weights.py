@@ -22,6 +22,7 @@ from torch.nn.functional import normalize
 from loci.errors import SuperpositionError
 from loci.model import Weights
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.superposition.angles import Angles, angles
 from loci.superposition.packing import drawn
 from loci.superposition.reach import reach
@@ -72,7 +73,7 @@ class Space:
 
 
 @dataclass(frozen=True)
-class WeightAngles:
+class WeightAngles(Result):
     """The spaces of a model, or of a file."""
 
     model: str

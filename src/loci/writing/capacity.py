@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.writing.mlp import MLP
 from loci.writing.store import METHODS, check_methods, stored_bits
 from loci.writing.table import Table
@@ -35,7 +36,7 @@ class Need(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Capacity:
+class Capacity(Result):
     """The needs of several methods for one case."""
 
     dim: int
@@ -55,7 +56,7 @@ class Capacity:
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(Result):
     """Capacities of several cases, for the figure."""
 
     cases: tuple[Capacity, ...]

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from loci.errors import WriteError
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean, share
 
 SIZES = {"gpt2": (768, 3072), "gpt2-xl": (1600, 6400), "gpt3": (12288, 49152)}
@@ -29,7 +30,7 @@ ANSWERS = 1024
 
 
 @dataclass(frozen=True)
-class FullSize:
+class FullSize(Result):
     """One block of one-neuron facts, asked for a sample of them."""
 
     size: str

@@ -22,6 +22,7 @@ from loci.errors import FactError, WriteError
 from loci.facts import Fact, FactSet, known_facts
 from loci.model import Model, score_answers
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, share
 from loci.writing.capacity import recalled
 from loci.writing.install import new_facts
@@ -52,7 +53,7 @@ class Rung(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fullness:
+class Fullness(Result):
     """Recall against the number of facts written."""
 
     model: str

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import WriteError
+from loci.result import Result
 from loci.stats import Estimate, mean, share
 from loci.writing.mlp import MLP
 from loci.writing.table import Table
@@ -78,7 +79,7 @@ class Many(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Gate:
+class Gate(Result):
     """The lesson, step by step."""
 
     steps: tuple[Step, ...]

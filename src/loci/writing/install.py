@@ -20,6 +20,7 @@ from loci.facts import Fact, FactSet, controls, known_facts
 from loci.model import AnswerScore, Model, score_answers
 from loci.patches import Patch, check_takes
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, mean, share
 from loci.survey.drift import Drift
 from loci.writing.detectors import detectors
@@ -30,7 +31,7 @@ CONTROLS = 100
 
 
 @dataclass(frozen=True)
-class Installed:
+class Installed(Result):
     """A patch that adds neurons for new facts, and what became of these and of all others."""
 
     patch: Patch

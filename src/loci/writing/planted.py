@@ -27,6 +27,7 @@ from loci.errors import WriteError
 from loci.facts import FactSet, load_facts, save_facts
 from loci.files import write_aside
 from loci.model import Model, open_model
+from loci.result import Result
 from loci.writing.compiler import compiled
 from loci.writing.gate import gates
 from loci.writing.keys import subject_keys
@@ -55,7 +56,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Planted:
+class Planted(Result):
     """A model, its facts, and the place of each."""
 
     model: Model

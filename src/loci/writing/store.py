@@ -19,6 +19,7 @@ from torch import Tensor
 
 from loci.errors import WriteError
 from loci.progress import Progress, silent
+from loci.result import Result
 from loci.stats import Estimate, share
 from loci.writing import closed
 from loci.writing.compiler import compiled
@@ -108,7 +109,7 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Stores:
+class Stores(Result):
     """The same facts, stored by several methods in the same number of neurons."""
 
     neurons: int

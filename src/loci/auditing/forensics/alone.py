@@ -23,6 +23,7 @@ from loci.auditing.forensics.spectra import spectrum
 from loci.errors import ModelError
 from loci.model import Weights
 from loci.progress import Progress, silent
+from loci.result import Result
 
 STEMS = ("W_up", "W_gate", "W_down")
 LEAST = 0.05
@@ -43,7 +44,7 @@ class Outlier:
 
 
 @dataclass(frozen=True)
-class Alone:
+class Alone(Result):
     """What one checkpoint says about itself."""
 
     model: str

@@ -16,6 +16,7 @@ from loci.auditing.forensics.verdict import foreign, said
 from loci.errors import FactError
 from loci.model import Model, Weights
 from loci.progress import Progress, silent
+from loci.result import Result
 
 MLP = ("down", "up", "gate")
 
@@ -46,7 +47,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Forensics:
+class Forensics(Result):
     """What differs between two checkpoints, and whom it is about."""
 
     base: str

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from loci.circuits.small.grammar import Grammar
 from loci.circuits.small.training import Small, known_grammar
+from loci.result import Result
 
 
 @dataclass(frozen=True)
-class Bigrams:
+class Bigrams(Result):
     """Two tables of P(b | a): the text's and the model's."""
 
     model: str

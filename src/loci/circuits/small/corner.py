@@ -23,6 +23,7 @@ from loci.circuits.vocabulary import embed
 from loci.errors import CircuitError
 from loci.model.hooks import put_at
 from loci.model.names import head_name
+from loci.result import Result
 from loci.stats import Estimate
 
 
@@ -48,7 +49,7 @@ class CornerHead:
 
 
 @dataclass(frozen=True)
-class Corners:
+class Corners(Result):
     """The heads of both layers."""
 
     model: str

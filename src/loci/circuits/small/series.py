@@ -17,11 +17,12 @@ from loci.circuits.small.measures import Checkpoint
 from loci.circuits.small.skips import Skips, skips
 from loci.circuits.small.training import Small, repeated_for, text_of
 from loci.errors import CircuitError
+from loci.result import Result
 from loci.stats import Estimate, mean
 
 
 @dataclass(frozen=True)
-class History:
+class History(Result):
     """How models learn."""
 
     models: tuple[Small, ...]
@@ -31,7 +32,7 @@ class History:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(Result):
     """Models that differ in the size of their heads alone, smallest heads first."""
 
     models: tuple[Small, ...]
@@ -59,7 +60,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Bases:
+class Bases(Result):
     """Models that differ in their optimizer alone."""
 
     models: tuple[Small, ...]

@@ -27,6 +27,7 @@ from loci.circuits.small.grammar import Grammar
 from loci.circuits.small.training import Small, known_grammar, repeated_for, text_of
 from loci.circuits.vocabulary import embed, unembed
 from loci.errors import CircuitError
+from loci.result import Result
 from loci.stats import Estimate, mean
 
 BACK = 3
@@ -69,7 +70,7 @@ class SkipHead:
 
 
 @dataclass(frozen=True)
-class Skips:
+class Skips(Result):
     """What a model makes of the frames."""
 
     model: str
@@ -85,7 +86,7 @@ class Skips:
 
 
 @dataclass(frozen=True)
-class Bug:
+class Bug(Result):
     """Models of the same size with one head and with several: the bug is each head's, and several heads can part the work."""
 
     models: tuple[Skips, ...]

@@ -29,6 +29,7 @@ from loci.files import check_writable, write_aside
 from loci.model import Model, open_model
 from loci.patches import save_model
 from loci.progress import Progress, silent
+from loci.result import Result
 
 RECORD = "training.json"
 SCHEMA = "loci.small/1"
@@ -38,7 +39,7 @@ PAGE = 16
 
 
 @dataclass(frozen=True)
-class Small:
+class Small(Result):
     """A trained model with its history."""
 
     model: Model

@@ -1,0 +1,110 @@
+"""What every result can do: be plotted, saved, read back, compared, and shown in a notebook.
+
+    grid = loci.trace(model, "Michael Jordan plays the sport of")
+    grid                        # in a notebook: its words, its numbers, its figure
+    grid.plot()                 # a plotly figure
+    grid.to_frame()             # one long table: pandas where it is installed, else Arrow
+    grid.save("grid.html")      # .html a report, .json and .parquet the numbers, .png and .svg the figure
+    Trace.load("grid.json") == grid
+
+A result is a frozen dataclass with `to_dict()`. What draws and writes stands on higher floors and is loaded by name when it is
+asked for, so that a result costs no import of plotly. Two results are equal where all fields are, tensors entry by entry, and
+NaN equals NaN.
+"""
+
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+class Result:
+    """The base of all results. A subclass is a frozen dataclass with `to_dict()`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Comparison, hash and short repr stand in the class itself, where `dataclass` leaves them alone."""
+        super().__init_subclass__(**kwargs)
+        for name in ("__eq__", "__hash__", "__repr__"):
+            if name not in cls.__dict__:
+                setattr(cls, name, Result.__dict__[name])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain fields with a `schema`, as `--json` prints them."""
+        raise NotImplementedError
+
+    def plot(self) -> "go.Figure":
+        """The figure of the result. Raises `UseError` where there is none."""
+        figure: go.Figure = import_module("loci.figures").plot(self)
+        return figure
+
+    def save(self, path: str | Path) -> None:
+        """Write the result by the ending of `path`: .html a report, .json and .parquet its numbers, .png and .svg its figure.
+
+        Raises `OutputError` for another ending, and where an image cannot be made.
+        """
+        import_module("loci.report").save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The way back from `save` to .json. Raises `OutputError` where the file is another result's, or does not hold all of it."""
+        found: Self = import_module("loci.restore").load(cls, Path(path))
+        return found
+
+    def to_frame(self) -> Any:
+        """One long table: a row for every number, with its place. A pandas DataFrame where pandas is installed, else an Arrow table.
+
+        Raises `OutputError` where neither is.
+        """
+        return import_module("loci.figures.tables").frame(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        html: str = import_module("loci.report").notebook(self)
+        return html
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(same(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))  # type: ignore[arg-type]
+
+    def __hash__(self) -> int:
+        named = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
+        return hash((type(self), *((name, value) for name, value in named if isinstance(value, (str, bool, int)))))
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{field.name}={brief(getattr(self, field.name))}" for field in fields(self))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({told})"
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two values are equal: arrays entry by entry, containers part by part, NaN equal to NaN."""
+    if first is second:
+        return True
+    if hasattr(first, "tolist") and hasattr(second, "tolist"):
+        return first.shape == second.shape and first.dtype == second.dtype and same(first.tolist(), second.tolist())
+    if isinstance(first, float) and isinstance(second, float):
+        return first == second or (first != first and second != second)
+    if type(first) is not type(second):
+        return bool(first == second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(value, second[key]) for key, value in first.items())
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    if is_dataclass(first) and not isinstance(first, type):
+        return all(same(getattr(first, field.name), getattr(second, field.name)) for field in fields(first))
+    return bool(first == second)
+
+
+def brief(value: Any) -> str:
+    """A value on a line: arrays by their shape, long containers by their length."""
+    if hasattr(value, "shape"):
+        return f"<{' × '.join(map(str, value.shape)) or 'scalar'}>"
+    if isinstance(value, dict):
+        shown = ", ".join(f"{key!r}: {brief(item)}" for key, item in list(value.items())[:6])
+        return f"{{{shown}{', …' * (len(value) > 6)}}}"
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return repr(value) if len(value) <= 4 and all(isinstance(item, (str, int)) for item in value) else f"<{len(value)}>"
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:119]}…"
