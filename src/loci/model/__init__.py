@@ -6,12 +6,12 @@ from loci.model.doctor import Check, Diagnosis, examine
 from loci.model.hooks import Edit
 from loci.model.layouts import LAYOUTS, Layout
 from loci.model.model import Logits, Model, by_length
-from loci.model.open import open_empty, open_model, open_weights, quiet
+from loci.model.open import folder_of, open_empty, open_model, open_weights, quiet
 from loci.model.points import POINTS, Point
 from loci.model.reads import at_subjects, read_at
 from loci.model.replay import Recording, short_attention
 from loci.model.tokens import Tokens
-from loci.model.weights import Folded, Norm, Weights, is_conv1d
+from loci.model.weights import Folded, Norm, Source, Weights, is_conv1d
 
 __all__ = [
     "LAYOUTS",
@@ -28,6 +28,7 @@ __all__ = [
     "Norm",
     "Point",
     "Recording",
+    "Source",
     "Tokens",
     "Weights",
     "answer_of",
@@ -37,6 +38,7 @@ __all__ = [
     "complete",
     "examine",
     "first_sentence",
+    "folder_of",
     "is_conv1d",
     "next_tokens",
     "open_empty",

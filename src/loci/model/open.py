@@ -24,7 +24,9 @@ from loci.errors import ModelError
 from loci.model.census import PUBLISHED
 from loci.model.layouts import Layout, candidates
 from loci.model.model import Model
-from loci.model.weights import Weights
+from loci.model.quantised import check_config_plain, check_parameters_plain, check_stored_plain
+from loci.model.stored import FLOATS, Stored, stored
+from loci.model.weights import Source, Weights
 
 DEMO = "demo"
 LFS = b"version https://git-lfs"
@@ -57,8 +59,10 @@ def open_model(
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
-        hf = _load(path, dtype, kwargs | place | {"use_safetensors": None if pickle else True})
-    return Model(hf if place else nn.Module.to(hf, where), tokenizer, str(source), layout, bos=bos)
+        hf, place_of_it = _load(path, dtype, kwargs | place | {"use_safetensors": None if pickle else True})
+    model = Model(hf if place else nn.Module.to(hf, where), tokenizer, str(source), layout, bos=bos)
+    model.source = place_of_it
+    return model
 
 
 def open_weights(
@@ -75,12 +79,14 @@ def open_weights(
             from transformers import AutoTokenizer
 
             tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
-            hf = _load(path, dtype, kwargs | {"device_map": {"": "disk"}, "offload_folder": aside, "use_safetensors": True})
+            hf, place = _load(path, dtype, kwargs | {"device_map": {"": "disk"}, "offload_folder": aside, "use_safetensors": True})
     except BaseException:
         shutil.rmtree(aside)
         raise
     weakref.finalize(hf, shutil.rmtree, aside)
-    return Weights(hf, str(source), layout or candidates(hf)[0], tokenizer)
+    weights = Weights(hf, str(source), layout or candidates(hf)[0], tokenizer)
+    weights.source = place
+    return weights
 
 
 def open_empty(source: str | Path = DEMO, *, layout: Layout | None = None, trust_remote_code: bool = False) -> Weights:
@@ -135,18 +141,55 @@ def _loading(source: str | Path, pickle: bool | None, trust_remote_code: bool) -
             raise ModelError(f"cannot open {str(source)!r}: {_first_sentence(error)}") from error
 
 
-def _load(path: str, dtype: str, kwargs: dict[str, Any]) -> nn.Module:
-    """The module with all its weights: what transformers would fill with random numbers is refused."""
-    from transformers import AutoModelForCausalLM
+def _load(path: str, dtype: str, kwargs: dict[str, Any]) -> tuple[nn.Module, Source | None]:
+    """The module with all its weights, and where they lie. What transformers would fill with random numbers is refused, and so are
+    weights that are no plain numbers.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    loaded: Any = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(dtype), output_loading_info=True, **kwargs)
+    wanted, own = _dtype(dtype), {name: kwargs[name] for name in ("trust_remote_code", "local_files_only")}
+    config = AutoConfig.from_pretrained(path, **own)
+    check_config_plain(config, path)
+    pickle = not kwargs["use_safetensors"]
+    there = _stored(folder_of(path), path, pickle)
+    if there:
+        check_stored_plain(there, path)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(path, dtype=wanted, output_loading_info=True, **kwargs)
     hf, report = loaded
     lacking = sorted(report["missing_keys"])
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise ModelError(f"the weights of {path!r} lack {lacking[0]}{more}: not a whole checkpoint of this kind of model")
     assert isinstance(hf, nn.Module)
-    return hf
+    folder = folder_of(path, getattr(config, "_commit_hash", None))
+    there = there or _stored(folder, path, pickle)
+    if there:
+        check_parameters_plain(there, hf, path)
+    return hf, Source(folder, pickle, own["trust_remote_code"]) if folder else None
+
+
+def folder_of(source: str | Path, revision: str | None = None) -> Path | None:
+    """Where a model's files lie: a folder itself, the embedded model's, a hub id's in the local cache; None where there are none."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    if str(source) == DEMO:
+        return Path(str(files("loci.demo").joinpath("model")))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    try:
+        found = try_to_load_from_cache(str(source), "config.json", revision=revision)
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _stored(folder: Path | None, source: str, pickle: bool) -> Stored | None:
+    try:
+        return stored(folder, pickle=pickle) if folder else None
+    except ModelError as error:
+        raise ModelError(f"cannot open {source!r}: {error}") from None
 
 
 def _resolve(source: str | Path, pickle: bool | None) -> str:
@@ -210,8 +253,8 @@ def _hub_reachable() -> bool:
 
 def _dtype(name: str) -> torch.dtype | str:
     found = getattr(torch, name, None)
-    if name != "auto" and not isinstance(found, torch.dtype):
-        raise ModelError(f"there is no dtype {name!r}: try float32, bfloat16, float16 or auto")
+    if name != "auto" and found not in FLOATS.values():
+        raise ModelError(f"there is no dtype {name!r} for weights: try float32, bfloat16, float16, float64 or auto")
     return found if isinstance(found, torch.dtype) else name
 
 

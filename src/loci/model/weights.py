@@ -8,6 +8,7 @@ Nothing is copied or changed on opening. Folded weights are computed on demand, 
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,15 @@ from loci.errors import ModelError
 from loci.model.fingerprint import fingerprint
 from loci.model.layouts import Layout, part
 from loci.model.lenses import Fused
+
+
+class Source(NamedTuple):
+    """Where a model was opened from, and with what leave."""
+
+    folder: Path
+    """Of a hub id, its snapshot in the local cache."""
+    pickle: bool
+    remote_code: bool
 
 
 class Norm(NamedTuple):
@@ -43,6 +53,8 @@ class Weights:
         self.tokenizer = tokenizer
         self.name = name
         self.layout = layout
+        self.source: Source | None = None
+        """Its files, where it was opened from some."""
         self.blocks: Sequence[nn.Module] = list(self.module("blocks").children())
         self.tied = self.module("embed").weight is self.module("unembed").weight
         """Whether embedding and unembedding are one parameter."""
