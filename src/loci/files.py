@@ -1,12 +1,20 @@
 """Writing so that nothing good is lost: aside first, then to the disk, then renamed into place.
 
-Killed at any moment, or out of room, what was there before is there still, whole; after the rename the new one is. A rename within one
-folder is atomic (POSIX); `fsync` before it makes the content safe from a crash of the machine, `fsync` of the folder the name.
+Killed at any moment, or out of room, what was there before is there still, whole; after the rename the new one is. A rename within
+one folder is atomic (POSIX); `fsync` before it makes the content safe from a crash of the machine, `fsync` of the folder the name.
+
+    .loci-aside-PID-RANDOM/     beside the target: the room of one write
+        owner                   a line that nobody else writes, locked as long as its process lives
+        NAME                    what is being written
+
+The next write into that folder removes the rooms whose lock has fallen, and nothing else. Only regular files and empty folders are
+replaced, never a device, a pipe or a socket; a symbolic link is followed; the mode of what was there is kept.
 """
 
-import glob
 import os
+import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,50 +22,290 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loci.errors import OutputError
+from loci.validate import kind_of, named, reason
 
 try:
     import fcntl
 except ImportError:  # no such locks on this system: what a killed process left is not tidied away
     fcntl = None  # type: ignore[assignment]
 
-LOCK = ".lock"
+PREFIX = ".loci-aside-"
+ROOM = re.compile(r"\.loci-aside-(\d+)-\w+")
+OWNER = "owner"
+MAGIC = b"Loci is writing beside this file; the folder is removed when its process has ended.\n"
 YOUNG = 60.0
 """Seconds in which a room without an owner may yet be about to get one."""
+NO_ROOM = ("No space left", "Disk quota exceeded", "File too large", "os error 28", "os error 27", "os error 122")
+"""A full disk in the words of libraries that have no error class for it."""
 
 
 @contextmanager
-def write_aside(path: str | Path) -> Iterator[Path]:
-    """A path beside `path` to write a file or a folder to; it becomes `path` only if the block ends well.
+def write_aside(path: str | Path, *, folder: bool = False) -> Iterator[Path]:
+    """A path beside `path` to write a file (or a `folder`) to; it becomes `path` only if the block ends well.
 
-    A file that was there before is replaced; a folder is replaced only where it is empty. Raises `OutputError` where the place
-    cannot be written; what was there before then stays as it was.
+    A file that was there before is replaced and its mode kept; a folder is replaced only where it is empty. Raises `OutputError`
+    where the place cannot be written; what was there before then stays as it was, and parent folders that were made go again.
+    """
+    with _as_output_error(path):
+        target = _target(path, folder)
+        made = _make_parents(target.parent)
+    try:
+        with _as_output_error(path), _room(target.parent) as room:
+            yield room / target.name
+            _like(target, room / target.name)
+            _to_disk(room / target.name)
+            (room / target.name).replace(target)
+            _sync(target.parent)
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def check_writable(path: str | Path, *, folder: bool = False) -> None:
+    """Refuse early, before long work, what `write_aside` would refuse late: tried for real, and nothing is left behind."""
+    with _as_output_error(path):
+        target = _target(path, folder)
+        made = _make_parents(target.parent)
+        try:
+            with _room(target.parent) as room:
+                (room / target.name).touch()
+        finally:
+            _remove_empty(made)
+
+
+@contextmanager
+def exclusive(path: str | Path, busy: str) -> Iterator[None]:
+    """Hold the lock file `path` in the block. Raises `OutputError` with `busy` where another process holds it.
+
+    The lock falls with the process, however that ends; the file of one that was killed is taken over, and removed at the end.
     """
     path = Path(path)
-    check_writable(path)
-    _tidy(path)
-    room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    if fcntl is None:
+        yield
+        return
+    with _as_output_error(path):
+        handle = _locked(path, busy)
     try:
-        with _owned(room):
-            yield room / path.name
-            _to_disk(room / path.name)
-            (room / path.name).replace(path)
-            _sync(path.parent)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        yield
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink()
+        os.close(handle)
 
 
-def check_writable(path: str | Path) -> None:
-    """Refuse early, before long work: the folder above `path` is made where it is missing and must take new files."""
-    path = Path(path)
+def append_line(path: str | Path, line: str) -> None:
+    """Add a line to a regular file, whole or not at all. Raises `OutputError`."""
+    with _as_output_error(path):
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666)
+        try:
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                raise OutputError(f"{named(path)}: not a regular file ({kind_of(mode)}); name another")
+            size, data = os.fstat(handle).st_size, f"{line}\n".encode()
+            try:
+                while data:
+                    data = data[os.write(handle, data) :]
+            except OSError:
+                os.ftruncate(handle, size)
+                raise
+        finally:
+            os.close(handle)
+
+
+def cache_folder() -> Path | None:
+    """Where what was computed once is kept: `LOCI_CACHE`, `XDG_CACHE_HOME/loci`, or `~/.cache/loci`; None where there is no home.
+
+    An empty `LOCI_CACHE` keeps nothing. An empty or relative `HOME` is none: the password file's counts then.
+    """
+    said = os.environ.get("LOCI_CACHE")
+    if said is not None:
+        return Path(said) if said else None
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):  # noqa: PTH117  what is empty is not absolute
+        return Path(base) / "loci"
+    home = _home()
+    return None if home is None else home / ".cache" / "loci"
+
+
+def _home() -> Path | None:
+    said = os.environ.get("HOME", "") if os.name == "posix" else str(Path.home())
+    if not os.path.isabs(said):  # noqa: PTH117
+        try:
+            import pwd
+
+            said = pwd.getpwuid(os.getuid()).pw_dir
+        except (ImportError, KeyError):
+            return None
+    home = Path(said)
+    return home if home.is_absolute() and home.is_dir() else None
+
+
+def _target(path: str | Path, folder: bool) -> Path:
+    """The place itself, behind symbolic links. Raises `OutputError` for what is there and must not be replaced."""
+    target = Path(path)
+    if not target.name or target.name == "..":
+        raise OutputError(f"{named(path)!r}: no name for {'a folder' if folder else 'a file'}; name a new one")
+    target = Path(os.path.realpath(target, strict=target.exists())) if target.is_symlink() else target
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return target
+    if stat.S_ISDIR(mode):
+        if any(target.iterdir()):
+            raise OutputError(f"{named(path)}: there is a folder with files in it; name a new one")
+        if not folder:
+            raise OutputError(f"{named(path)}: there is a folder of this name; name a file")
+    elif not stat.S_ISREG(mode):
+        raise OutputError(f"{named(path)}: not a regular file ({kind_of(mode)}), which is never replaced; name another")
+    elif folder:
+        raise OutputError(f"{named(path)}: there is a file of this name; name a new folder")
+    return target
+
+
+def _make_parents(folder: Path) -> list[Path]:
+    """Make the folder and those above it; what was made, the innermost first."""
+    made: list[Path] = []
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
+    try:
+        for part in reversed(missing):
+            with suppress(FileExistsError):  # another process made it meanwhile
+                part.mkdir()
+                made.insert(0, part)
+    except BaseException:
+        _remove_empty(made)
+        raise
+    return made
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def _as_output_error(path: str | Path) -> Iterator[None]:
+    """What the system refuses, and a library's words for a full disk, as one line."""
+    try:
+        yield
+    except OutputError:
+        raise
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
-    if path.is_dir() and any(path.iterdir()):
-        raise OutputError(f"{path}: there is a folder with files in it; name a new one")
+        raise OutputError(f"{named(path)}: cannot be written ({reason(error)})") from error
+    except Exception as error:
+        said = str(error)
+        if isinstance(error, ValueError) and ("null byte" in said or "surrogates not allowed" in said):
+            raise OutputError(f"{named(path)}: cannot be written ({said})") from None
+        full = next((words for words in NO_ROOM if words in said), None)
+        if full is None:
+            raise
+        raise OutputError(f"{named(path)}: cannot be written ({full if 'os error' not in full else 'no space left'})") from error
+
+
+@contextmanager
+def _room(parent: Path) -> Iterator[Path]:
+    """A folder of one's own to write in, gone after the block; first those of processes that were killed are removed."""
+    _tidy(parent)
+    room = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
+    try:
+        lock = _own(room)
+        try:
+            yield room
+        finally:
+            _remove_room(room)
+            os.close(lock)
+    finally:
+        _remove_room(room)
+
+
+def _own(room: Path) -> int:
+    """Put the owner's file into a room: locked before it has its name, so that a room with an owner is in use or left behind."""
+    new = room / f"{OWNER}.new"
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(handle, MAGIC)
+    if fcntl is not None:
+        with suppress(OSError):  # a file system without locks: nothing is tidied there
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    new.rename(room / OWNER)
+    return handle
+
+
+def _remove_room(room: Path) -> None:
+    """All in it, the owner's file last: killed in between, the rest is still known as one's own."""
+    with suppress(OSError):
+        for part in room.iterdir():
+            if part.name == OWNER:
+                continue
+            if part.is_dir() and not part.is_symlink():
+                shutil.rmtree(part, ignore_errors=True)
+            else:
+                part.unlink(missing_ok=True)
+        (room / OWNER).unlink(missing_ok=True)
+        room.rmdir()
+
+
+def _tidy(folder: Path) -> None:
+    """Remove the rooms that killed processes left in a folder."""
+    if fcntl is None:
+        return
+    with suppress(OSError):
+        for room in [entry for entry in folder.iterdir() if ROOM.fullmatch(entry.name)]:
+            if not room.is_symlink():
+                with suppress(OSError):
+                    _tidy_room(room)
+
+
+def _tidy_room(room: Path) -> None:
+    there = {part.name for part in room.iterdir()}
+    if OWNER in there:
+        handle = os.open(room / OWNER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if os.read(handle, len(MAGIC) + 1) == MAGIC:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove_room(room)
+        finally:
+            os.close(handle)
+    elif there <= {f"{OWNER}.new"} and (_gone(room) or time.time() - room.stat().st_mtime > YOUNG):
+        _remove_room(room)  # killed before it had an owner, or after
+
+
+def _gone(room: Path) -> bool:
+    """Whether the process that a room names has ended."""
+    match = ROOM.fullmatch(room.name)
+    try:
+        os.kill(int(match[1]) if match else 0, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _locked(path: Path, busy: str) -> int:
+    """An open handle of the lock file, locked; again where its owner removed it in between."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+                return handle
+        except BlockingIOError:
+            os.close(handle)
+            raise OutputError(busy) from None
+        except OSError:  # a file system without locks
+            return handle
+        os.close(handle)
+
+
+def _like(old: Path, new: Path) -> None:
+    """The mode (and, where it may be given, the owner) of the file that is about to be replaced."""
+    if not old.is_file() or not new.is_file():
+        return
+    was = old.stat()
+    with suppress(OSError, AttributeError):
+        if (was.st_uid, was.st_gid) != (new.stat().st_uid, new.stat().st_gid):
+            os.chown(new, was.st_uid, was.st_gid)
+    new.chmod(stat.S_IMODE(was.st_mode))
 
 
 def _to_disk(path: Path) -> None:
@@ -74,23 +322,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _owned(room: Path) -> Iterator[None]:
-    """Hold a lock in the room while it is in use; it falls with the process, however that ends."""
-    with (room / LOCK).open("w") as lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _tidy(path: Path) -> None:
-    """Remove the rooms that killed processes left beside `path`."""
-    if fcntl is None:
-        return
-    for room in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        with suppress(OSError), (room / LOCK).open() as lock:
-            if time.time() - room.stat().st_mtime > YOUNG:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(room)

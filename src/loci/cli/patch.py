@@ -61,7 +61,7 @@ def apply(file: FILE, out: FOLDER, *, opening: Opening, json: JSON = False) -> N
     from loci.patches import apply_to_folder, load_patch
 
     patch = load_patch(file)
-    check_writable(out)
+    check_writable(out, folder=True)
     opened = opening.open()
     with status("applying"):
         apply_to_folder(patch, opened, out)
@@ -85,7 +85,7 @@ def revert(file: FILE, out: FOLDER, *, opening: Opening, json: JSON = False) -> 
     from loci.patches import load_patch, revert_to_folder
 
     patch = load_patch(file)
-    check_writable(out)
+    check_writable(out, folder=True)
     opened = opening.open()
     with status("reverting"):
         revert_to_folder(patch, opened, opening.model, out)
@@ -208,7 +208,7 @@ def export(
     from loci.patches import export_delta, export_peft, load_patch
 
     patch = load_patch(file)
-    check_writable(out)
+    check_writable(out, folder=form is Format.peft)
     write = export_peft if form is Format.peft else export_delta
     write(patch, opening.open_weights(), out)
     _said(

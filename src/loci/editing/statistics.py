@@ -7,8 +7,8 @@ layers in one pass. What was computed once is kept in the user's cache under the
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from loci.errors import OutputError
-from loci.files import write_aside
+from loci.files import cache_folder, write_aside
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.survey import SecondMoment, sample_text, survey
@@ -58,13 +58,13 @@ def output_size(model: Model, layer: int, C: Moment) -> float:
 
 def _files(model: Model, layers: Sequence[int], texts: Sequence[str]) -> dict[int, Path]:
     """Where moments are kept: the name of each is the hash of everything that it depends on."""
-    folder = os.environ.get("LOCI_CACHE", str(Path.home() / ".cache" / "loci"))
-    if not folder:
+    folder = cache_folder()
+    if folder is None:
         return {}
     said = hashlib.sha256("\0".join(texts).encode()).hexdigest()
     about = {layer: f"{model.fingerprint} {layer} {model.with_bos} {model.dtype} {said}" for layer in layers}
     names = {layer: hashlib.sha256(words.encode()).hexdigest()[:32] for layer, words in about.items()}
-    return {layer: Path(folder) / "moments" / f"{name}.safetensors" for layer, name in names.items()}
+    return {layer: folder / "moments" / f"{name}.safetensors" for layer, name in names.items()}
 
 
 def _load(path: Path | None, width: int) -> Moment | None:
@@ -82,9 +82,5 @@ def _save(path: Path | None, C: Moment) -> None:
     """Keep a moment; a full or forbidden disk only means that it will be computed again."""
     if path is None:
         return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_aside(path) as aside:
-            aside.write_bytes(save({"moment": C.contiguous()}))
-    except (OSError, OutputError):
-        return
+    with suppress(OSError, OutputError), write_aside(path) as aside:
+        aside.write_bytes(save({"moment": C.contiguous()}))

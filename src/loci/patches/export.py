@@ -33,7 +33,7 @@ def export_peft(patch: Patch, model: Weights, folder: str | Path) -> None:
     for place, factors in whole.items():
         tensors[f"{PREFIX}.{place.module}.lora_A.weight"] = factors.right.contiguous()
         tensors[f"{PREFIX}.{place.module}.lora_B.weight"] = factors.left.contiguous()
-    with write_aside(folder) as aside:
+    with write_aside(folder, folder=True) as aside:
         aside.mkdir()
         (aside / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt", "patch": patch.id}))
         (aside / "adapter_config.json").write_text(json.dumps(_config(patch, whole), indent=2), encoding="utf-8")

@@ -21,7 +21,7 @@ from loci.patches.patch import UNDO, Patch, short
 def apply_to_folder(patch: Patch, model: Model, folder: str | Path) -> None:
     """Write the edited model to a new folder. The model in memory is as before afterwards."""
     originals = {name: model.weight(name).contiguous().clone() for name in patch.factors}
-    with write_aside(folder) as aside, patch.applied(model):
+    with write_aside(folder, folder=True) as aside, patch.applied(model):
         save_model(widened(model, patch.neurons) if patch.neurons else model, aside)
         (aside / UNDO).write_bytes(save(originals, metadata={"patch": patch.id}))
 
@@ -52,7 +52,7 @@ def revert_to_folder(patch: Patch, edited: Model, edited_folder: str | Path, fol
             f"taking the patch off {str(edited_folder)!r} gives weights {short(found)}, its base has {short(patch.base)}: "
             f"not the model that this patch was applied to{lost}"
         )
-    with write_aside(folder) as aside:
+    with write_aside(folder, folder=True) as aside:
         save_model(edited, aside)
 
 

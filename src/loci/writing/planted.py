@@ -287,7 +287,7 @@ def _superposed(model: Model, table: Table, neurons: int) -> MLP:
 
 def save_planted(made: Planted, folder: str | Path) -> None:
     """A folder in Hugging Face's format, with `facts.jsonl` and `planted.json`, the places."""
-    with write_aside(folder) as aside:
+    with write_aside(folder, folder=True) as aside:
         made.model.hf.save_pretrained(aside)  # type: ignore[operator]
         made.model.tokenizer.save_pretrained(aside)
         save_facts(made.facts, aside / "facts.jsonl")

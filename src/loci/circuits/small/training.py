@@ -98,7 +98,7 @@ def train(recipe: Recipe, folder: str | Path, path: str | Path | None = None, pr
     Stopped by Ctrl-C, what was learnt by then is saved, marked as unfinished, and the interruption goes on. Deterministic on one machine
     and number of threads. Raises `CircuitError`, `OutputError` where the folder cannot be written or is not empty.
     """
-    check_writable(folder)
+    check_writable(folder, folder=True)
     learning = Learning(recipe, text_for(recipe, path), str(folder))
     try:
         for _ in learning.steps():
@@ -184,7 +184,7 @@ def repeated_for(model: Model, text: Text, seed: int) -> Repeated:
 
 def save(small: Small, folder: str | Path) -> Small:
     """Write the folder in Hugging Face form, whole or not at all."""
-    with write_aside(folder) as aside:
+    with write_aside(folder, folder=True) as aside:
         save_model(small.model, aside)
         (aside / RECORD).write_text(json.dumps(small.to_dict(), indent=1) + "\n", encoding="utf-8")
     return small
