@@ -12,12 +12,14 @@ A fact is a key that matches its subject and a value that points at its answer:
     fact  = loci.Fact("Michael Jordan", "{} plays the sport of", "basketball")
     grid  = loci.trace(model, fact)                  # where is it
     cells = loci.neurons(model, fact)                # which neurons hold it
-    entry = loci.read(model, "L1N37")                # what does a neuron look for, what does it write
-    patch = loci.edit(model, [fact.to("baseball")])  # change it: a value, the model is untouched
+    entry = loci.read(model, "L1N126")               # what does a neuron look for, what does it write
+    patch = loci.edit(model, fact.to("baseball"))    # change it: a value, the model is untouched
     card  = loci.audit(model, patch)                 # what did that change
-    loci.plot(grid)
+    grid.plot(); grid.save("grid.html"); grid.to_frame()
 
-Names load when they are first used: `import loci` alone brings in neither torch nor transformers.
+Every verb of the command line has its function here under the same name; those of its groups stand in rooms: `loci.circuits`,
+`loci.writing`, `loci.superposition`, `loci.patches`. Names load when they are first used: `import loci` alone brings in neither torch nor
+transformers.
 """
 
 from importlib import import_module
@@ -25,7 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loci.auditing import audit as audit
+    from loci.auditing import audit_method as audit_method
+    from loci.auditing import counterfactuals as counterfactuals
     from loci.auditing import recall as recall
+    from loci.auditing import sweep as sweep
+    from loci.auditing.forensics import forensics as forensics
     from loci.editing import edit as edit
     from loci.errors import LociError as LociError
     from loci.facts import Fact as Fact
@@ -34,23 +40,38 @@ if TYPE_CHECKING:
     from loci.facts import load_facts as load_facts
     from loci.facts import save_facts as save_facts
     from loci.figures import plot as plot
+    from loci.locating import attribute as attribute
+    from loci.locating import average_trace as average_trace
+    from loci.locating import knowledge_neurons as knowledge_neurons
     from loci.locating import lens as lens
     from loci.locating import locate as locate
     from loci.locating import lookup as lookup
     from loci.locating import neurons as neurons
     from loci.locating import probe as probe
+    from loci.locating import routes as routes
     from loci.locating import trace as trace
+    from loci.locating import trace_neurons as trace_neurons
     from loci.model import Layout as Layout
     from loci.model import Model as Model
     from loci.model import census as census
     from loci.model import examine as examine
     from loci.model import open_model
     from loci.model import open_weights as open_weights
-
-    open = open_model
     from loci.patches import Patch as Patch
     from loci.patches import load_patch as load_patch
+    from loci.patches import merge as merge
+    from loci.reading import build_atlas as build_atlas
+    from loci.reading import clusters as clusters
+    from loci.reading import memories as memories
+    from loci.reading import open_atlas as open_atlas
     from loci.reading import read as read
+    from loci.reading import sub_updates as sub_updates
+    from loci.reading.concepts import concept
+    from loci.reading.directions import directions as directions
+    from loci.reading.sparsity import sparsity as sparsity
+    from loci.result import Result as Result
+
+    concepts, doctor, open = concept, examine, open_model
 
 __version__ = "0.1.0"
 
@@ -61,37 +82,65 @@ _HOMES = {
     "LociError": "errors",
     "Model": "model",
     "Patch": "patches",
+    "Result": "result",
+    "attribute": "locating",
     "audit": "auditing",
+    "audit_method": "auditing",
+    "average_trace": "locating",
+    "build_atlas": "reading",
     "census": "model",
+    "clusters": "reading",
+    "concepts": "reading.concepts:concept",
+    "counterfactuals": "auditing",
+    "directions": "reading.directions:directions",
+    "doctor": "model:examine",
     "edit": "editing",
     "examine": "model",
+    "forensics": "auditing.forensics:forensics",
+    "knowledge_neurons": "locating",
     "known_facts": "facts",
     "lens": "locating",
-    "locate": "locating",
-    "lookup": "locating",
     "load_facts": "facts",
     "load_patch": "patches",
+    "locate": "locating",
+    "lookup": "locating",
+    "memories": "reading",
+    "merge": "patches",
     "neurons": "locating",
-    "open": "model",
+    "open": "model:open_model",
+    "open_atlas": "reading",
     "open_weights": "model",
     "plot": "figures",
     "probe": "locating",
     "read": "reading",
     "recall": "auditing",
+    "routes": "locating",
     "save_facts": "facts",
+    "sparsity": "reading.sparsity:sparsity",
+    "sub_updates": "reading",
+    "sweep": "auditing",
     "trace": "locating",
+    "trace_neurons": "locating",
 }
+"""Where each name lives: a room, and after a colon its name there, where that differs."""
+_ROOMS = (
+    "auditing", "circuits", "editing", "facts", "figures", "locating", "model", "patches", "reading", "report", "superposition", "survey",
+    "writing",
+)  # fmt: skip
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"loci.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'loci' has no attribute {name!r}")
-    home = import_module(f"loci.{_HOMES[name]}")
-    value = getattr(home, "open_model" if name == "open" else name)
+    room, _, there = _HOMES[name].partition(":")
+    value = getattr(import_module(f"loci.{room}"), there or name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    """The public names alone: what Tab shows."""
+    return sorted([*_HOMES, *_ROOMS, "__version__"])

@@ -14,9 +14,10 @@ from typing import Any
 from loci.auditing.asking import GAINED, HELD_OUT, LIKELIER, Case
 from loci.auditing.controls import CHEAP, CONTROLS, Ways
 from loci.auditing.exam import NEIGHBOURS, SAMPLES, Exam, Sitting, base_drift
-from loci.errors import EditError, PatchError
+from loci.errors import EditError, PatchError, UseError
 from loci.facts import KINDS, Fact, FactSet
 from loci.model import Model
+from loci.model.given import facts_given, model_given
 from loci.patches import Patch
 from loci.progress import Progress, silent
 from loci.result import Result
@@ -69,7 +70,7 @@ def plain(metrics: Metrics) -> dict[str, Any]:
 def audit(
     model: Model,
     patch: Patch,
-    facts: FactSet | None = None,
+    facts: Fact | Sequence[Fact] | None = None,
     *,
     controls: Sequence[str] = CHEAP,
     ways: Ways | None = None,
@@ -77,14 +78,22 @@ def audit(
     seed: int = 0,
     samples: int = SAMPLES,
 ) -> Scorecard:
-    """Audit a patch: all its facts, with the patch applied once. The model is as before afterwards.
+    """What did a patch do? All its facts are asked, with the patch applied once. The model is as before afterwards.
 
+        card = loci.audit(model, patch, loci.known_facts())
+        card.metrics["specificity"]                     # value, low, high, n
+        card.save("audit.html")
+
+    Returns: `Scorecard`: `metrics` (efficacy, paraphrase, specificity, same_subject, drift_kl, …), the same for each of `controls`,
+    `cases` (what each prompt was answered), `left_out` (controls that could not be made, and why).
     `facts` is where neighbours and the subject's other facts come from; the facts' own `neighbours` come first. `samples` control
     sentences measure the drift. Cost: an examination (some thirty prompts an edit) of the edited model, and one for each of `controls`
     (names of `CONTROLS`), of which `random layer` and `fine-tuning` make another edit each. Raises `PatchError` for another base.
     """
-    patch.check_base(model)
-    world = facts if facts is not None else FactSet(patch.facts)
+    if not isinstance(patch, Patch):
+        raise UseError("the second argument is a patch as loci.edit makes it; loci.load_patch reads one from its file")
+    patch.check_base(model_given(model))
+    world = FactSet(patch.facts) if facts is None else facts_given(facts)
     asked = [_known_better(fact, world) for fact in patch.facts]
     exam = Exam.of(model, asked, world, base_drift(model, samples), neighbours=neighbours, seed=seed)
     return examined(model, [(exam, patch)], controls, ways or Ways(seed))

@@ -7,6 +7,7 @@ from typing import Any
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.model import Model, score_answers
+from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, share
@@ -42,8 +43,15 @@ class Recall(Result):
         }
 
 
-def recall(model: Model, facts: Sequence[Fact], *, progress: Progress = silent) -> Recall:
-    """Ask every fact in every phrasing. One forward pass for each prompt, in batches."""
+def recall(model: Model, facts: Fact | Sequence[Fact], *, progress: Progress = silent) -> Recall:
+    """Which of the facts does the model answer? Every fact in every phrasing, by greedy free generation, in full.
+
+        loci.recall(model, loci.known_facts().sample(200)).trained      # share with its interval
+
+    Returns: `Recall`: `trained`, `held_out`, `by_relation` (each with n and interval), `missed` prompts. Cost: a run a prompt, in batches.
+    """
+    model_given(model)
+    facts = facts_given(facts)
     if not facts:
         raise FactError("there are no facts to ask for")
     trained, held_out, missed = [], [], []

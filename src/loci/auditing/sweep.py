@@ -19,6 +19,7 @@ from loci.errors import EditError, FactError
 from loci.facts import Fact
 from loci.locating import trace
 from loci.model import Model, score_answers
+from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean, rank_correlation, share
@@ -72,11 +73,16 @@ class Sweep(Result):
         }
 
 
-def sweep(model: Model, wishes: Sequence[Fact], *, samples: int = 10, seed: int = 0, progress: Progress = silent) -> Sweep:
-    """Trace and edit each wished fact (with a new answer) at every layer, one at a time, each on the untouched base.
+def sweep(model: Model, wishes: Fact | Sequence[Fact], *, samples: int = 10, seed: int = 0, progress: Progress = silent) -> Sweep:
+    """Does the trace tell where to edit? Trace and edit each fact (with a new answer) at every layer, each on the untouched base.
 
+        loci.sweep(model, [fact.to("baseball")]).correlation
+
+    Returns: `Sweep`: `efficacy` and `effect` by layer, `correlation` of both over the layers, `failed` edits.
     Cost: a trace, and as many edits as there are layers, for each fact; a covariance for each layer. Raises `FactError`.
     """
+    model_given(model)
+    wishes = facts_given(wishes)
     if not wishes:
         raise FactError("there are no facts to edit")
     moments = key_moments(model, range(model.n_layers))

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from loci.errors import FactError
-
 if TYPE_CHECKING:
     from rich.status import Status
 
@@ -101,20 +99,9 @@ def texts_of(model: "Model", path: Path | None, tokens: int) -> list[str]:
 
 def fact_from(model: "Model", text: str, subject: str | None, occurrence: int | None = None, answer: str | None = None) -> "Fact":
     """The fact that a prompt asks for, with `answer`, or else with the model's own, for which it is asked only then."""
-    from loci.facts import Fact, known_facts
-    from loci.model import answer_of
+    from loci.model import fact_from as given
 
-    known = known_facts()
-    if not text.strip():
-        raise FactError("the prompt is empty")
-    if subject is None:
-        found = known.subjects_in(text)
-        if len(found) != 1:
-            what = f"several known subjects stand in it ({', '.join(found)})" if found else "no known subject stands in it"
-            raise FactError(f"whom is {text!r} about? {what}: say --subject")
-        subject = found[0]
-    fact = Fact.from_text(text, subject, "?", occurrence)
-    return Fact(subject, fact.prompt, answer_of(model, fact.text) if answer is None else answer)
+    return given(model, text, subject, occurrence, answer, how="say --subject")
 
 
 def world_of(path: Path | None) -> "FactSet":

@@ -38,6 +38,7 @@ from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_rea
 from loci.errors import EditError
 from loci.facts import UNSAID, Fact, FactSet, occurrences
 from loci.model import Model, answer_of
+from loci.model.given import facts_given, model_given
 from loci.patches import Factors, Patch
 from loci.patches.factors import joined
 from loci.progress import Progress, silent
@@ -54,7 +55,7 @@ TEXT_TOKENS, TRIAL_TOKENS = 200_000, 2_000
 
 def edit(
     model: Model,
-    facts: Sequence[Fact],
+    facts: Fact | Sequence[Fact],
     *,
     method: str | None = None,
     layers: Sequence[int] | None = None,
@@ -70,6 +71,13 @@ def edit(
 ) -> Patch:
     """A patch for all facts, by the best method for their number, or the one that is said.
 
+        patch = loci.edit(model, fact.to("baseball"))
+        with patch.applied(model):
+            ...
+        patch.save("jordan.safetensors")
+
+    `method`: "rome" (one fact; the default for one), "joint" (several; the default for several), "emmet", "memit", "alphaedit",
+    "finetune". Returns: a `Patch`: `facts`, `factors` by weight, `numbers` (what the method measured); the model is untouched.
     `layers` defaults to all for `joint` and `finetune`, else to the one that is best for some of the facts (`calibrate`; the embedded
     model's is known), and with it `slack`; `moments` (C by layer) to those of `texts`, and `texts` to the embedded text. With `after`,
     the patch holds that one's change and facts too, but for those that are edited again; without `history` nothing is done to hold
@@ -77,6 +85,8 @@ def edit(
     that cannot be edited (`check_edits`), and where the change would be out of proportion.
     """
     started = time.perf_counter()
+    model_given(model)
+    facts = list(facts_given(facts))
     method = method or ("rome" if len(facts) == 1 and after is None else "joint")
     if method not in METHODS:
         raise EditError(f"there is no method {method!r}: expected one of {', '.join(METHODS)}")

@@ -22,6 +22,7 @@ from loci.locating.carry import BATCH_TOKENS
 from loci.locating.corruption import Corruption, How
 from loci.locating.runs import KINDS, POINT, Kind, Runs, Traced, prepare
 from loci.model import Edit, Model
+from loci.model.given import fact_given
 from loci.progress import Progress, silent
 from loci.stats import rank_correlation
 
@@ -59,7 +60,7 @@ class Attribution(Traced):
 @torch.no_grad()
 def attribute(
     model: Model,
-    fact: Fact,
+    fact: Fact | str,
     *,
     method: Method = "integrated",
     steps: int = 8,
@@ -77,6 +78,7 @@ def attribute(
     """
     if method not in METHODS or steps < 1:
         raise FactError(f"attribution is by {' or '.join(METHODS)} with at least one step, not {method!r} with {steps}")
+    fact = fact_given(model, fact)
     runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), 1, budget)
     alphas = [0.0] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
     slopes: dict[str, Tensor] = {}

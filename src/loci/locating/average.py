@@ -23,6 +23,7 @@ from loci.locating.corruption import How
 from loci.locating.runs import KINDS, Kind
 from loci.locating.trace import Trace, trace
 from loci.model import Model
+from loci.model.given import facts_given
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean
@@ -75,7 +76,7 @@ def roles(one: Trace) -> dict[str, list[int]]:
 
 def average_trace(
     model: Model,
-    facts: Sequence[Fact],
+    facts: Fact | Sequence[Fact],
     *,
     kinds: tuple[Kind, ...] = KINDS,
     samples: int = 10,
@@ -92,6 +93,7 @@ def average_trace(
     With `resume`, every traced fact is a line of that file as soon as it is done, and what stands there already is not traced again.
     Raises `FactError` where the model knows none of the facts, or the file belongs to another model or other settings.
     """
+    facts = facts_given(facts)
     known = known_of(model, facts)
     settings: dict[str, Any] = {"kinds": kinds, "samples": samples, "noise": noise, "corruption": corruption, "window": window}
     settings["seed"] = seed

@@ -22,6 +22,7 @@ from loci.facts import Fact
 from loci.locating.asking import ask, probability
 from loci.locating.neurons import Baseline, neurons
 from loci.model import Edit, Model, score_answers
+from loci.model.given import fact_given
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean
@@ -88,7 +89,7 @@ class KnowledgeNeurons(Result):
 
 def knowledge_neurons(
     model: Model,
-    fact: Fact,
+    fact: Fact | str,
     *,
     baseline: Baseline = "zero",
     threshold: float = 0.2,
@@ -103,6 +104,7 @@ def knowledge_neurons(
 
     Cost: `steps` gradients from each layer for each phrasing, then 2 · (1 + 2 · `controls`) runs of each. Raises `FactError`.
     """
+    fact = fact_given(model, fact)
     if not 0 < threshold < 1 or not 0 < share <= 1:
         raise FactError(f"threshold and share lie between 0 and 1, not {threshold} and {share}")
     asked = [

@@ -18,8 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import FactError
-from loci.model import Model
+from loci.facts import Fact
+from loci.model import Model, answer_of
 from loci.model.answers import answer_row, finite, with_answer
+from loci.model.given import model_given
 from loci.model.held import Held
 from loci.model.updates import update_sizes
 from loci.result import Result
@@ -105,11 +107,22 @@ class Lens(Result):
 
 
 @torch.no_grad()
-def lens(model: Model, prompt: str, answer: str, *, against: str | None = None, top: int = 5) -> Lens:
-    """Read the last position of a prompt layer by layer, and split the score of the answer's first token.
+def lens(model: Model, prompt: str | Fact, answer: str | None = None, *, against: str | None = None, top: int = 5) -> Lens:
+    """What would the model say after each layer? Read the last position, and split the score of the answer's first token.
+
+        ladder = loci.lens(model, "Michael Jordan plays the sport of")
+        [rung.prob for rung in ladder.layers]           # P(answer) after each layer
+
+    Args: a prompt or a fact, the answer (the model's own by default), `top` words of each layer. Returns: `Lens`: `layers` (`prob`,
+    `rank`, `top`, and what `attn`, `mlp`, heads and neurons add to the score), `score`, `constant`, `sum_error`. Cost: one run.
 
     With `against`, the score is that of the answer's token minus that of the other's. Raises `FactError` where both begin alike.
     """
+    model_given(model)
+    if isinstance(prompt, Fact):
+        answer = answer or prompt.answer
+        prompt = prompt.text
+    answer = answer_of(model, prompt) if answer is None else answer
     if top < 1:
         raise FactError(f"a lens shows at least one word of each layer, not {top}")
     tokens, (start, _) = with_answer(model, prompt, answer)

@@ -16,6 +16,7 @@ from loci.locating.attribution import attribute
 from loci.locating.lens import lens
 from loci.locating.routes import losses
 from loci.model import Model, score_answers
+from loci.model.given import fact_given
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import rank_correlation
@@ -79,8 +80,16 @@ class Located(Result):
         return {"schema": "loci.locate/1", **{name: getattr(self, name) for name in plain}, **lists}
 
 
-def locate(model: Model, fact: Fact, *, seed: int = 0, progress: Progress = silent) -> Located:
-    """Estimate, read and cut: one prompt, all layers. Raises as `attribute`, `lens` and `routes` do."""
+def locate(model: Model, fact: Fact | str, *, seed: int = 0, progress: Progress = silent) -> Located:
+    """The cheap methods together: estimate, read and cut; one prompt, all layers.
+
+        print(loci.locate(model, "Michael Jordan plays the sport of").words)
+
+    Returns: `Located`: `profiles[site][method]` by layer, `peaks`, `agreement` (smallest rank correlation at a site), `readable` (first
+    layer after which the answer is the likeliest word), `words`. Cost: a few runs, and two a layer. Raises as `attribute`, `lens` and
+    `routes` do.
+    """
+    fact = fact_given(model, fact)
     found = attribute(model, fact, compare=False, seed=seed)
     progress(1, 3)
     ladder = lens(model, fact.text, fact.answer)

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from loci.errors import FactError, ModelError
-from loci.facts import FactSet
+from loci.facts import Fact
 from loci.locating.context import LocalContext, local_context
 from loci.locating.effects import PAIRS, Effects, effects
 from loci.locating.probe import Probe, probe
 from loci.locating.single_step import SingleStep, single_step
 from loci.locating.two_tokens import TwoTokens, two_tokens
 from loci.model import Model
+from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.survey import sample_text
@@ -85,7 +86,7 @@ class Lookup(Result):
 
 def lookup(
     model: Model,
-    facts: FactSet,
+    facts: Fact | Sequence[Fact],
     relation: str,
     *,
     texts: Sequence[str] = (),
@@ -97,6 +98,8 @@ def lookup(
 
     What cannot be asked of a model or of these facts is left out, with the reason. Raises `FactError` for an unknown relation.
     """
+    model_given(model)
+    facts = facts_given(facts)
     asked = facts.of(relation)
     texts = texts or sample_text(model, TEXT_TOKENS)
     tests: dict[str, Callable[[], Any]] = {

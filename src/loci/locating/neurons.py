@@ -23,6 +23,7 @@ from loci.locating.asking import ask, probability
 from loci.locating.corruption import Corruption
 from loci.model import Model, Recording
 from loci.model.answers import finite
+from loci.model.given import fact_given
 from loci.model.hooks import put_at
 from loci.progress import Progress, silent
 from loci.result import Result
@@ -73,7 +74,7 @@ class Neurons(Result):
 @torch.enable_grad()
 def neurons(
     model: Model,
-    fact: Fact,
+    fact: Fact | str,
     *,
     baseline: Baseline = "corrupted",
     steps: int = 16,
@@ -82,7 +83,21 @@ def neurons(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Neurons:
-    """Attribute the answer to the neurons of every layer at the last subject token. `samples`, `noise`, `seed` as in `trace`."""
+    """Attribute the answer to the neurons of every layer at the last subject token, by integrated gradients.
+
+        cells = loci.neurons(model, fact)
+        cells.top(10)                                   # [(layer, neuron, share of P(answer)), …]
+
+    Args:
+        fact: what is asked, or a prompt that names one known subject.
+        baseline: where paths start: "corrupted" (the subject hidden by noise) or "zero".
+        steps: points on each path.
+        samples, noise, seed: of the corruption, as in `trace`.
+
+    Returns: `Neurons`: `scores` [layer, neuron], `token`, `completeness` (what they sum to, and what they should), `top`.
+    Cost: `steps` runs forward and back a layer. Raises `FactError` for an unknown baseline.
+    """
+    fact = fact_given(model, fact)
     if baseline not in get_args(Baseline):
         raise FactError(f"there is no baseline {baseline!r}: {', '.join(get_args(Baseline))}")
     asked, points = ask(model, fact), model.names("mlp_act")

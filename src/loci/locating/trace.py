@@ -29,6 +29,7 @@ from loci.locating.carry import BATCH_TOKENS
 from loci.locating.corruption import Corruption, How
 from loci.locating.runs import KINDS, Kind, Traced, prepare
 from loci.model import Model
+from loci.model.given import fact_given
 from loci.progress import Progress, silent
 
 
@@ -61,7 +62,7 @@ class Trace(Traced):
 @torch.no_grad()
 def trace(
     model: Model,
-    fact: Fact,
+    fact: Fact | str,
     *,
     kinds: tuple[Kind, ...] = KINDS,
     samples: int = 10,
@@ -72,10 +73,24 @@ def trace(
     budget: int = BATCH_TOKENS,
     progress: Progress = silent,
 ) -> Trace:
-    """Trace one fact. `noise` is the strength of the corruption; `window` layers are restored together (mlp, attn).
+    """Trace one fact: where does the corrupted run recover the answer when one clean state is put back?
 
-    Raises `FactError` or `ModelError` for a prompt that cannot be traced.
+        grid = loci.trace(model, "Michael Jordan plays the sport of")
+        grid.peak("mlp")                                # (layer, token, effect)
+
+    Args:
+        fact: what is asked, or a prompt that names one known subject; the answer is then the model's own.
+        kinds: what is restored: "state", "mlp", "attn" (the default three), "state-without-mlp", "state-without-attn".
+        samples: draws of the corruption, which all cells share.
+        noise: its strength, σ in standard deviations of the embedding.
+        corruption: "noise", "subject-noise", "fixed", "gaussian", "mean" or "resample".
+        window: layers restored together, for "mlp" and "attn".
+        budget: most tokens in a batch; it bounds the memory and changes no number.
+
+    Returns: a `Trace`: `grids[kind]` [layer, token] of effects on P(answer), `clean` and `corrupted` P, `tokens`, `subject_span`, `peak`.
+    Raises `FactError` or `ModelError` for a prompt that cannot be traced. Cost: about a second for a fact of the embedded model.
     """
+    fact = fact_given(model, fact)
     runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), window, budget)
     grids = runs.grids(kinds, progress)
     return Trace(**runs.about, tokens=runs.asked.labels, subject_span=runs.asked.subject, window=window, grids=grids)
@@ -109,7 +124,7 @@ class NeuronTrace(Traced):
 @torch.no_grad()
 def trace_neurons(
     model: Model,
-    fact: Fact,
+    fact: Fact | str,
     layer: int,
     token: int | None = None,
     *,
@@ -123,6 +138,7 @@ def trace_neurons(
 
     Cost: d_mlp × samples replays from that layer. Raises `FactError` for a token that the prompt does not have.
     """
+    fact = fact_given(model, fact)
     runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), 1, budget)
     token = runs.asked.subject[1] - 1 if token is None else token
     if not 0 <= token < len(runs.asked.labels):

@@ -3,6 +3,7 @@
 from loci.model.answers import AnswerScore, answer_of, complete, first_sentence, next_tokens, score_answers
 from loci.model.census import Census, census, published
 from loci.model.doctor import Check, Diagnosis, examine
+from loci.model.given import fact_from, fact_given, facts_given, model_given, texts_given
 from loci.model.hooks import Edit
 from loci.model.layouts import LAYOUTS, Layout
 from loci.model.model import Logits, Model, by_length
@@ -37,9 +38,13 @@ __all__ = [
     "census",
     "complete",
     "examine",
+    "fact_from",
+    "fact_given",
+    "facts_given",
     "first_sentence",
     "folder_of",
     "is_conv1d",
+    "model_given",
     "next_tokens",
     "open_empty",
     "open_model",
@@ -49,4 +54,5 @@ __all__ = [
     "read_at",
     "score_answers",
     "short_attention",
+    "texts_given",
 ]

@@ -100,8 +100,16 @@ class Census(Result):
         return {"schema": "loci.census/1", **plain, **derived, "shapes": {n: list(s) for n, s in self.shapes.items()}}
 
 
-def census(weights: Weights) -> Census:
-    """Count a model's parameters by part: loaded, offloaded, or an empty one made from its configuration. No value is read."""
+def census(weights: Weights | str) -> Census:
+    """How much of a model is MLP? Its parameters by part: loaded, offloaded, or an empty one made from its configuration.
+
+        loci.census(model).mlp_share
+        loci.census("gpt3-175b").questions              # a published shape, by its name
+
+    Returns: `Census`: `parts`, `total`, `shapes`, `flops_per_token`, `memory`. No value is read. Raises `ModelError` for an unknown name.
+    """
+    if isinstance(weights, str):
+        return published(weights)
     owners = _owners(weights)
     parts = dict.fromkeys(PARTS, 0)
     for name, parameter in weights.hf.named_parameters():

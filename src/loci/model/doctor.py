@@ -14,6 +14,7 @@ from einops import einsum
 from torch import Tensor
 
 from loci.errors import LociError
+from loci.model.given import model_given
 from loci.model.invariants import INVARIANTS, applying, difference, errors, not_finite, tolerance
 from loci.model.model import Model
 from loci.model.points import ATTENTION
@@ -64,8 +65,13 @@ class Diagnosis(Result):
 
 
 def examine(model: Model, *, progress: Progress = silent) -> Diagnosis:
-    """Run every check. Cost: a few short runs for each point and layer."""
-    patient = _Patient(model)
+    """Is Loci right about this model? Every claim is measured on it: logits, patches, sums, weights, replay, padding, tokens.
+
+        loci.doctor(model).healthy
+
+    Returns: `Diagnosis`: `checks` (name, error, allowed, passed), `healthy`. Cost: a few short runs for each point and layer.
+    """
+    patient = _Patient(model_given(model))
     found: list[Check] = []
     for check in CHECKS:
         found += check(patient)

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from loci.errors import ModelError
+from loci.errors import ModelError, UseError
 from loci.model.hooks import Edit, Enough, Place, Softmaxes, attached
 from loci.model.invariants import broken, difference, hold, tolerance
 from loci.model.layouts import Layout, candidates
@@ -92,8 +92,13 @@ class Model(Weights):
 
     # runs ------------------------------------------------------------------------------------------------------------
 
-    def __call__(self, ids: Ids, mask: Mask | None = None) -> Logits:
-        """Logits of a batch, with gradients if they are enabled. Where a `mask` says padding, logits mean nothing."""
+    def __call__(self, ids: Ids | str | Sequence[str], mask: Mask | None = None) -> Logits:
+        """Logits of a batch, with gradients if they are enabled. Where a `mask` says padding, logits mean nothing.
+
+        A text, or several of any length (padded on the right), may stand for the batch. Raises `UseError` for anything else.
+        """
+        if not isinstance(ids, Tensor):
+            ids, mask = self._batch_of(ids, mask)
         self.hf.eval()
         where: dict[str, Tensor] = {}
         if mask is not None:
@@ -102,6 +107,24 @@ class Model(Weights):
                 where["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         logits: Tensor = self.hf(input_ids=ids, use_cache=False, **where).logits
         return logits
+
+    def _batch_of(self, given: Any, mask: Mask | None) -> tuple[Ids, Mask | None]:
+        """Token ids, and a mask where they need one, from what is no tensor."""
+        texts = [given] if isinstance(given, str) else given
+        if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
+            raise UseError(f"a model runs on texts, or on token ids [batch, position] as model.ids gives them, not {given!r:.60}")
+        rows = [self.tokenize(text).ids for text in texts]
+        if len({len(row) for row in rows}) == 1:
+            return self.ids(rows), mask
+        return self.padded(rows)
+
+    def generate(self, prompt: str, tokens: int = 20) -> str:
+        """The greedy continuation of a prompt by at most so many tokens, without the prompt."""
+        from loci.model.answers import complete
+
+        if not isinstance(prompt, str):
+            raise UseError(f"generate goes on with one text, not {prompt!r:.60}")
+        return complete(self, [prompt], tokens)[0]
 
     @cached_property
     def _takes_positions(self) -> bool:

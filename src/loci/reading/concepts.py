@@ -15,6 +15,7 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.model import Model
+from loci.model.given import model_given, texts_given
 from loci.reading.vectors import DRAWS, cosines_of, vectors
 from loci.result import Result
 from loci.stats import mean
@@ -57,7 +58,9 @@ def concept(model: Model, concepts: Sequence[str], texts: Sequence[str], point: 
 
     Both are centred by the point's mean over 4,000 tokens of the embedded text. Raises `FactError` without a concept or a text.
     """
-    named = tuple(dict.fromkeys(name.strip() for name in concepts))
+    model_given(model)
+    texts = texts_given(texts)
+    named = tuple(dict.fromkeys(name.strip() for name in texts_given(concepts)))
     if not named or not texts:
         raise FactError("a concept is looked for in a text: say a word and a text")
     if len(named) >= model.d_model:

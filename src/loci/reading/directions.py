@@ -19,6 +19,7 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.model import Model
+from loci.model.given import model_given
 from loci.reading.values import Scored, promoted
 from loci.reading.vectors import DRAWS, cosines_of, random_like, vectors
 from loci.result import Result
@@ -102,6 +103,7 @@ def directions(model: Model, pairs: Sequence[Pair], *, point: str = "embed", top
     Pairs are compared only where they have no word in common; one pair alone has neither alignment nor analogies.
     Cost: one short run a word. Raises `FactError` for pairs that have no difference.
     """
+    model_given(model)
     clean = _paired(pairs)
     words = list(dict.fromkeys(word for pair in clean for word in pair))
     at = {word: i for i, word in enumerate(words)}

@@ -23,16 +23,20 @@ from torch import Tensor
 
 from loci.errors import ModelError
 from loci.model import Model, by_length
+from loci.model.given import model_given, texts_given
 from loci.model.tokens import Tokens, tokenize
 from loci.progress import Progress, silent
 from loci.reading.values import project, promoted_by
 from loci.result import Result
 from loci.stats import Estimate, mean, share
-from loci.survey import TopTriggers, survey
+from loci.survey import TopTriggers, sample_text, survey
 
 DROPS = ("first", "last", "random")
 READ = 2000
 """Tokens at which layers are compared with their memories."""
+
+
+TEXT_TOKENS = 50_000
 
 
 @dataclass(frozen=True)
@@ -78,14 +82,25 @@ class Memories(Result):
 
 @torch.no_grad()
 def memories(
-    model: Model, texts: Sequence[str], *, neurons: int = 128, triggers: int = 5, seed: int = 0, progress: Progress = silent
+    model: Model,
+    texts: Sequence[str] | None = None,
+    *,
+    neurons: int = 128,
+    triggers: int = 5,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Memories:
-    """Look at `neurons` sampled neurons of each layer, and at all of them at some tokens.
+    """What do keys need, and do values say what follows? `neurons` sampled neurons of each layer, and all of them at some tokens.
 
+        loci.memories(model).shallow                    # layers that lean on the last token
+
+    Without `texts`, over 50,000 tokens of the embedded text. Returns: `Memories`: `dropped` (change of activations without a token),
+    `lean`, `agreement` and its `chance`, `composed`, `active`, each by layer with intervals.
     Cost: a pass over the texts, short runs of the triggers' prefixes, and a product of all values with the unembedding. Raises `ModelError`
     for mixtures of experts, and where there is no text.
     """
-    model.place("mlp_act.0")
+    model_given(model).place("mlp_act.0")
+    texts = sample_text(model, TEXT_TOKENS) if texts is None else texts_given(texts)
     if neurons < 2 or triggers < 1:
         raise ModelError(f"at least two neurons a layer and one trigger each are needed, not {neurons} and {triggers}")
     texts = [text for text in texts if text.strip()]

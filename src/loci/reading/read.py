@@ -16,6 +16,7 @@ from torch.nn.functional import cosine_similarity
 
 from loci.errors import ModelError
 from loci.model import Model, Weights
+from loci.model.given import model_given, texts_given
 from loci.model.names import neuron_name, parse_neuron
 from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
@@ -107,12 +108,18 @@ def read_weights(weights: Weights, name: str, *, top: int = 10) -> NeuronCard:
 
 
 def read(model: Model, name: str, texts: Sequence[str] | None = None, *, top: int = 10, progress: Progress = silent) -> NeuronCard:
-    """The card of one neuron, as in `read(model, "L1N37")`.
+    """What does one neuron look for, and what does it write?
 
+        card = loci.read(model, "L1N126")
+        card.promotes, card.triggers
+
+    Returns: a `NeuronCard`: `triggers` (where it is largest), `promotes` and `suppresses` (tokens with scores), `firing_rate`, `cosine` of
+    key and value, `nearest` neurons.
     `texts` are where its triggers are looked for; without them, 100,000 tokens of the embedded text.
     Cost: one pass over the text, up to the neuron's layer. Raises `ModelError` for a neuron that is not there.
     """
-    layer, neuron, expert = parse_neuron(name, model)
+    layer, neuron, expert = parse_neuron(name, model_given(model))
+    texts = None if texts is None else texts_given(texts)
     if expert is not None:
         raise ModelError(f"{name}: triggers of single experts' neurons are not gathered; read its weights alone (--weights-only)")
     return read_many(model, [(layer, neuron)], sample_text(model, TOKENS) if texts is None else texts, top=top, progress=progress)[

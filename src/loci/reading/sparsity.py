@@ -19,6 +19,7 @@ from torch import Tensor
 
 from loci.errors import ModelError
 from loci.model import Model, by_length
+from loci.model.given import model_given, texts_given
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean
@@ -111,7 +112,8 @@ def sparsity(
     and a short one for the check. Raises `ModelError` where there is no text, for a negative threshold, and where an MLP has no
     single neurons (mixtures of experts).
     """
-    model.place("mlp_act.0")
+    model_given(model).place("mlp_act.0")
+    texts = None if texts is None else texts_given(texts)
     if checked < 1:
         raise ModelError(f"skipping is checked at one token at least, not {checked}")
     read = _windows_of(model, texts)
