@@ -7,7 +7,6 @@ import pytest
 from typer.testing import CliRunner
 
 from loci.cli.app import app
-from loci.errors import WriteError
 from loci.facts import FactSet, save_facts
 from loci.writing import new_facts
 
@@ -67,6 +66,6 @@ def test_words(words: list[str]) -> None:
         ["fullness", "-n", "0"],
     ],
 )
-def test_bad_input(words: list[str]) -> None:
-    with pytest.raises(WriteError):
-        CliRunner().invoke(app, ["write", *words], catch_exceptions=False)
+def test_bad_input(loci, words: list[str]) -> None:
+    status, out, err = loci("write", *words)
+    assert status == 2 and not out and err.count("\n") == 1

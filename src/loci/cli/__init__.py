@@ -1,5 +1,11 @@
 """The command `loci`: one file a verb; argument parsing and printing, nothing else."""
 
-from loci.cli.app import main
+
+def main() -> None:
+    """The command as a shell calls it; nothing is imported before Ctrl-C is looked after."""
+    from loci.cli.net import entry
+
+    entry()
+
 
 __all__ = ["main"]

@@ -1,6 +1,6 @@
-"""The verbs put together; errors become one line and exit status 2."""
+"""The verbs put together."""
 
-import sys
+from typing import Annotated
 
 import typer
 
@@ -32,11 +32,21 @@ from loci.cli import (
     trace,
     write,
 )
-from loci.errors import LociError
+from loci.cli.net import run
+from loci.cli.verbs import Commands, Verbs
 
-app = typer.Typer(
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from loci import __version__
+
+        print(f"loci {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+app = Verbs(
     name="loci",
-    help="Find, read, write, edit and audit the facts that a language model keeps in its weights.",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -73,13 +83,13 @@ app.add_typer(superposition.app, name="superposition")
 app.add_typer(circuits.app, name="circuits")
 
 
+@app.callback()
+def about(
+    version: Annotated[bool, typer.Option("--version", help="say the version, and stop", is_eager=True, callback=_version)] = False,
+) -> None:
+    """Find, read, write, edit and audit the facts that a language model keeps in its weights."""
+
+
 def main() -> None:
-    """Run the command line: status 0 if all is well, 2 for what the user can mend, 130 for Ctrl-C."""
-    try:
-        app()
-    except LociError as error:
-        print(f"loci: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("loci: stopped", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+    """Run the command line in this process: its statuses are those of `loci.cli.net`."""
+    run(app)

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, TEXT, bar, check_out, console, emit, finish
+from loci.cli.common import bar, check_out, console, emit, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import BATCH_TOKENS, JSON, OUT, SEED, TEXT, TOKENS, NeuronKind, said, whole, words
+from loci.cli.options import layer as layer_option
+from loci.cli.verbs import Verbs
 from loci.errors import FactError
 
-app = typer.Typer(help="The book of all neurons: build it, find neurons by words, show one, ask in SQL.", no_args_is_help=True)
+app = Verbs(help="The book of all neurons: build it, find neurons by words, show one, ask in SQL.", no_args_is_help=True)
 FOLDER = Annotated[Path, typer.Argument(help="an atlas")]
 
 
@@ -20,9 +23,9 @@ FOLDER = Annotated[Path, typer.Argument(help="an atlas")]
 def build(
     out: Annotated[Path, typer.Option("--out", "-o", help="a new folder, or one with a half-built atlas")],
     text: TEXT = None,
-    own: Annotated[int | None, typer.Option(metavar="COUNT", help="so many texts that the model samples itself, instead")] = None,
-    tokens: Annotated[int | None, typer.Option(help="stop after about so many tokens")] = None,
-    batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 4096,
+    own: Annotated[int | None, whole("so many texts that the model samples itself, instead")] = None,
+    tokens: Annotated[int | None, whole("stop after about so many tokens", high=TOKENS)] = None,
+    batch_tokens: Annotated[int, BATCH_TOKENS] = 4096,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -57,12 +60,12 @@ def build(
 @app.command("find")
 def find(
     folder: FOLDER,
-    word: Annotated[str | None, typer.Argument(help="a word")] = None,
-    kind: Annotated[str | None, typer.Option(help="instead of a word: eraser, dead or always-on")] = None,
-    top: Annotated[int, typer.Option(help="how many neurons of each kind")] = 20,
-    layer: Annotated[int | None, typer.Option(help="of this layer alone")] = None,
-    cosine: Annotated[str, typer.Option(help="key·value cosine, as LOW:HIGH")] = "-1:1",
-    rate: Annotated[str, typer.Option(help="firing rate, as LOW:HIGH")] = "0:1",
+    word: Annotated[str | None, said("a word", "WORD")] = None,
+    kind: Annotated[NeuronKind | None, typer.Option(help="instead of a word: neurons of a kind")] = None,
+    top: Annotated[int, whole("how many neurons of each kind")] = 20,
+    layer: Annotated[int | None, layer_option("of this layer alone")] = None,
+    cosine: Annotated[str, words("key·value cosine", kind="LOW:HIGH")] = "-1:1",
+    rate: Annotated[str, words("firing rate", kind="LOW:HIGH")] = "0:1",
     json: JSON = False,
 ) -> None:
     """Neurons that promote a word, and neurons that fire at it; or neurons of a kind.
@@ -103,7 +106,7 @@ def summary(folder: FOLDER, json: JSON = False, out: OUT = None) -> None:
 @app.command("show")
 def show(
     folder: FOLDER,
-    neuron: Annotated[str, typer.Argument(help="its name, as L3N512")],
+    neuron: Annotated[str, said("its name, as L3N512", "NEURON")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="write its card: .html or .json")] = None,
     json: JSON = False,
 ) -> None:
@@ -124,7 +127,7 @@ def show(
 
 
 @app.command("query")
-def query(folder: FOLDER, sql: Annotated[str, typer.Argument(help="one SELECT")], json: JSON = False) -> None:
+def query(folder: FOLDER, sql: Annotated[str, said("one SELECT", "SQL")], json: JSON = False) -> None:
     """Ask in SQL (DuckDB), reading only: tables neurons, values, triggers, histograms, texts.
 
     Example:
@@ -141,8 +144,8 @@ def query(folder: FOLDER, sql: Annotated[str, typer.Argument(help="one SELECT")]
 def export(
     folder: FOLDER,
     out: Annotated[Path, typer.Option("--out", "-o", help="a folder for the files")],
-    model_id: Annotated[str, typer.Option(help="how Neuronpedia calls the model")],
-    layer: Annotated[int | None, typer.Option(help="this layer alone")] = None,
+    model_id: Annotated[str, words("how Neuronpedia calls the model", kind="ID")],
+    layer: Annotated[int | None, layer_option("this layer alone")] = None,
     *,
     opening: Opening,
     seed: SEED = 0,

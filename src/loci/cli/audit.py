@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish, status, world_of
+from loci.cli.common import bar, check_out, finish, status, world_of
 from loci.cli.opening import Opening, opens
+from loci.cli.options import FACTS, JSON, OUT, SEED, EditMethod, whole
+from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
 
@@ -14,19 +16,19 @@ from loci.errors import FactError
 def run(
     patch: Annotated[Path | None, typer.Option("--patch", "-p", help="the patch to audit; else seeded edits are made")] = None,
     facts: FACTS = None,
-    edits: Annotated[int, typer.Option(min=1, help="how many seeded edits, where no patch is given")] = 50,
+    edits: Annotated[int, whole("how many seeded edits, where no patch is given")] = 50,
     at_once: Annotated[bool, typer.Option("--at-once", help="the seeded edits in one patch")] = False,
     in_turn: Annotated[
         bool, typer.Option("--one-after-another", help="the seeded edits in turn: curves over their number")
     ] = False,
-    each: Annotated[int, typer.Option(min=1, help="edits of a step of --one-after-another")] = 10,
-    checkpoints: Annotated[int, typer.Option(min=1, help="how often --one-after-another looks")] = 5,
+    each: Annotated[int, whole("edits of a step of --one-after-another")] = 10,
+    checkpoints: Annotated[int, whole("how often --one-after-another looks")] = 5,
     history: Annotated[bool, typer.Option(help="whether edits one after another hold the earlier ones")] = True,
     method: Annotated[
-        str | None, typer.Option(help="method of the seeded edits; rome by default, joint at once and one after another")
+        EditMethod | None, typer.Option(help="method of the seeded edits; rome by default, joint at once and one after another")
     ] = None,
-    layer: Annotated[list[int] | None, typer.Option(help="layer of the seeded edits; may be repeated")] = None,
-    neighbours: Annotated[int, typer.Option(min=0, help="neighbour prompts for each edit")] = 10,
+    layer: Annotated[list[int] | None, layer_option("layer of the seeded edits; may be repeated")] = None,
+    neighbours: Annotated[int, whole("neighbour prompts for each edit", low=0)] = 10,
     controls: Annotated[
         bool | None,
         typer.Option(

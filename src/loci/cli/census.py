@@ -5,16 +5,17 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, check_out, finish
+from loci.cli.common import check_out, finish
+from loci.cli.options import JSON, OUT, words
 from loci.errors import ModelError
 
 
 def run(
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="`demo`, a folder (its weights may be missing), or a hub id")
+        str | None, words("`demo`, a folder (its weights may be missing), or a hub id", "--model", "-m", kind="MODEL")
     ] = None,
     config: Annotated[
-        str | None, typer.Option("--config", "-c", help="a config.json, a published shape, or a model type of transformers")
+        str | None, words("a config.json, a published shape, or a model type of transformers", "--config", "-c", kind="CONFIG")
     ] = None,
     layout: Annotated[Path | None, typer.Option(help="where the parts are, for an unknown family: JSON of loci.Layout")] = None,
     trust_remote_code: Annotated[

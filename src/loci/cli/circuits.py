@@ -1,26 +1,24 @@
 """loci circuits: heads, how they compose, paths, induction, a fact's way through attention and MLPs; small models (see `circuits_train`)."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from loci.cli import circuits_train
-from loci.cli.common import FACTS, JSON, OUT, SEED, SUBJECT, bar, check_out, fact_from, finish
+from loci.cli.common import bar, check_out, fact_from, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import AGAINST, ANSWER, FACTS, JSON, KNOWN, LAYERS, OUT, SEED, SUBJECT, TOP, View, number, said, whole, words
+from loci.cli.verbs import Verbs
 from loci.errors import CircuitError
 
-if TYPE_CHECKING:
-    from loci.circuits import View
-
-app = typer.Typer(help="Attention and MLPs as one algebra of paths: heads, composition, paths, induction.", no_args_is_help=True)
-VIEW = Annotated[str, typer.Option(help="how much of the norms stands in the weights: gain, centred or none")]
-OFFSET = Annotated[int | None, typer.Option(help="turn keys as they stand so many positions back (rotary embeddings)")]
-LENGTH = Annotated[int | None, typer.Option(help="random tokens in a block; default 25, or what fits")]
-REPEATS = Annotated[int, typer.Option(help="how often a block is said")]
-SAMPLES = Annotated[int, typer.Option(help="blocks drawn")]
-TOP = Annotated[int, typer.Option("--top", "-n", help="how many to show")]
-AGAINST = Annotated[str | None, typer.Option(help="compare with another answer: the score is their difference")]
+app = Verbs(help="Attention and MLPs as one algebra of paths: heads, composition, paths, induction.", no_args_is_help=True)
+VIEW = Annotated[View, typer.Option(help="how much of the norms stands in the weights")]
+OFFSET = Annotated[int | None, whole("turn keys as they stand so many positions back (rotary embeddings)", low=0)]
+LENGTH = Annotated[int | None, whole("random tokens in a block; default 25, or what fits", low=2)]
+REPEATS = Annotated[int, whole("how often a block is said", low=2, high=10_000)]
+SAMPLES = Annotated[int, whole("blocks drawn", high=100_000)]
+SHOWN = Annotated[int, TOP]
 
 
 @app.command("heads")
@@ -50,9 +48,7 @@ def heads(
     check_out(out)
     opened = opening.open()
     with bar("scoring heads") as progress:
-        found = head_scores(
-            opened, length=length, repeats=repeats, samples=samples, seed=seed, view=checked(view), progress=progress
-        )
+        found = head_scores(opened, length=length, repeats=repeats, samples=samples, seed=seed, view=view, progress=progress)
     if not found.heads:
         raise CircuitError(f"{found.model!r} has no layers, so no heads")
     finish(HeadScatter(found) if scatter else found, out, json)
@@ -65,12 +61,12 @@ def compose(
     offset: OFFSET = None,
     mlps: Annotated[bool, typer.Option("--mlps", help="MLPs too, as readers and as writers")] = False,
     part: Annotated[
-        str | None, typer.Option(help="instead: what feeds one head or neuron and what it feeds, as L1H3 or L1N37")
+        str | None, words("instead: what feeds one head or neuron and what it feeds, as L1H3 or L1N37", kind="PART")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="list and draw the pairs at least so far above chance; default: the strongest")
+        float | None, number("list and draw the pairs at least so far above chance; default: the strongest", low=-1.0, high=1.0)
     ] = None,
-    top: Annotated[int, typer.Option("--top", "-n", help="with --part: how many to show")] = 10,
+    top: Annotated[int, whole("with --part: how many to show", "--top", "-n")] = 10,
     *,
     opening: Opening,
     json: JSON = False,
@@ -98,34 +94,36 @@ def compose(
         if threshold is not None:
             raise CircuitError("--threshold is of the graph of all pairs: leave it away with --part")
         links = head_neurons if HEAD.fullmatch(part.strip()) else neuron_links
-        finish(links(opened, part, top=top, view=checked(view)), out, json)
+        finish(links(opened, part, top=top, view=view), out, json)
         return
     with bar("composing") as progress:
-        found = composed(opened, view=checked(view), offset=offset, mlps=mlps, progress=progress)
+        found = composed(opened, view=view, offset=offset, mlps=mlps, progress=progress)
     finish(found if threshold is None else CompositionGraph(found, threshold), out, json)
 
 
 @app.command("paths")
 @opens()
 def paths(
-    prompt: Annotated[str | None, typer.Argument(help="a prompt; not for --importance")] = None,
-    answer: Annotated[str | None, typer.Option("--answer", "-a", help="whose score; default: the model's own answer")] = None,
+    prompt: Annotated[str | None, said("a prompt; not for --importance", "PROMPT")] = None,
+    answer: ANSWER = None,
     against: AGAINST = None,
     order: Annotated[
-        int | None, typer.Option(help="heads that a path may pass, beyond which all is one remainder; default: all")
+        int | None, whole("heads that a path may pass, beyond which all is one remainder; default: all", low=0, high=LAYERS)
     ] = None,
-    single: Annotated[int, typer.Option(help="list single paths of at most so many heads")] = 2,
-    memory: Annotated[float, typer.Option(help="GiB that listing them may take")] = 1.0,
-    corrupted: Annotated[str | None, typer.Option(help="another prompt of as many tokens: patch the edges between parts")] = None,
+    single: Annotated[int, whole("list single paths of at most so many heads", low=0, high=LAYERS)] = 2,
+    memory: Annotated[float, number("GiB that listing them may take", high=1e6)] = 1.0,
+    corrupted: Annotated[
+        str | None, words("another prompt of as many tokens: patch the edges between parts", kind="PROMPT")
+    ] = None,
     sender: Annotated[
-        str | None, typer.Option("--from", help="with --corrupted: one edge alone, from embed, L0H3 or L0MLP")
+        str | None, words("with --corrupted: one edge alone, from embed, L0H3 or L0MLP", "--from", kind="PART")
     ] = None,
-    receiver: Annotated[str | None, typer.Option("--to", help="… to L1H3.q, .k, .v, L1MLP or logits")] = None,
+    receiver: Annotated[str | None, words("… to L1H3.q, .k, .v, L1MLP or logits", "--to", kind="PART")] = None,
     importance: Annotated[
         bool, typer.Option("--importance", help="the loss over text when paths of more heads are removed")
     ] = False,
     text: Annotated[Path | None, typer.Option("--text", help="with --importance: text to run on")] = None,
-    top: TOP = 20,
+    top: SHOWN = 20,
     *,
     opening: Opening,
     json: JSON = False,
@@ -171,13 +169,13 @@ def paths(
 @app.command("tokens")
 @opens()
 def tokens(
-    head: Annotated[str, typer.Argument(help="as L0H3")],
+    head: Annotated[str, said("as L0H3", "HEAD")],
     source: Annotated[
-        list[str] | None, typer.Option("--source", "-s", help="show this source token, as ' keep' or #123; may be said again")
+        list[str] | None, words("show this source token, as ' keep' or #123; may be said again", "--source", "-s", kind="TOKEN")
     ] = None,
     view: VIEW = "gain",
     offset: OFFSET = None,
-    top: TOP = 10,
+    top: SHOWN = 10,
     *,
     opening: Opening,
     json: JSON = False,
@@ -196,14 +194,14 @@ def tokens(
     check_out(out)
     opened = opening.open() if offset is not None else opening.open_weights()
     with bar("reading tokens") as progress:
-        found = token_circuit(opened, head, sources=source or (), top=top, view=checked(view), offset=offset, progress=progress)
+        found = token_circuit(opened, head, sources=source or (), top=top, view=view, offset=offset, progress=progress)
     finish(found, out, json)
 
 
 @app.command("induction")
 @opens()
 def induction(
-    text: Annotated[str | None, typer.Option("--text", "-t", help="repeat this instead of random tokens")] = None,
+    text: Annotated[str | None, words("repeat this instead of random tokens", "--text", "-t")] = None,
     length: LENGTH = None,
     repeats: REPEATS = 4,
     samples: SAMPLES = 16,
@@ -232,8 +230,8 @@ def induction(
 @app.command("attention")
 @opens()
 def attention(
-    text: Annotated[str, typer.Argument(help="any text")],
-    head: Annotated[list[str] | None, typer.Option("--head", help="as L0H3; may be said again; default: all")] = None,
+    text: Annotated[str, said("any text", "TEXT")],
+    head: Annotated[list[str] | None, words("as L0H3; may be said again; default: all", "--head", kind="HEAD")] = None,
     *,
     opening: Opening,
     json: JSON = False,
@@ -261,14 +259,12 @@ def attention(
 @opens()
 def fact(
     prompt: Annotated[
-        str | None, typer.Argument(help="a prompt about a known subject, or about --subject; none for --facts or --known")
+        str | None, said("a prompt about a known subject, or about --subject; none for --facts or --known", "PROMPT")
     ] = None,
     subject: SUBJECT = None,
     against: AGAINST = None,
     facts: FACTS = None,
-    known: Annotated[
-        int | None, typer.Option(min=1, help="instead: average over so many of the embedded facts, drawn by --seed")
-    ] = None,
+    known: KNOWN = None,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -311,10 +307,3 @@ def fact(
 
 app.command("train")(circuits_train.train)
 app.command("small")(circuits_train.small)
-
-
-def checked(view: str) -> "View":
-    """A view by its name."""
-    from loci.circuits import check_view
-
-    return check_view(view)

@@ -5,20 +5,21 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, TEXT, bar, check_out, finish
+from loci.cli.common import bar, check_out, finish
+from loci.cli.options import JSON, OUT, SEED, TEXT, Optimizer, Phenomenon, number, whole
 
 
 def train(
     folder: Annotated[Path, typer.Option("--out", "-o", help="folder to save the model in, in Hugging Face form")],
-    layers: Annotated[int, typer.Option("--layers", "-l", help="layers of attention: 0, 1 or 2")] = 2,
-    heads: Annotated[int, typer.Option(help="heads of a layer")] = 4,
-    d_head: Annotated[int, typer.Option(help="dimensions of a head; the stream has heads · d_head")] = 16,
-    mlp: Annotated[int, typer.Option(help="neurons of a layer's MLP; 0: attention only")] = 0,
-    optimizer: Annotated[str, typer.Option(help="adam, or sgd: plain, without momentum")] = "adam",
-    rate: Annotated[float | None, typer.Option(help="learning rate; by default what suits the optimizer")] = None,
-    steps: Annotated[int, typer.Option(help="steps of training")] = 1200,
-    batch: Annotated[int, typer.Option(help="windows of a step")] = 64,
-    context: Annotated[int, typer.Option(help="tokens of a window")] = 64,
+    layers: Annotated[int, whole("layers of attention", "--layers", "-l", low=0, high=2)] = 2,
+    heads: Annotated[int, whole("heads of a layer", high=10_000)] = 4,
+    d_head: Annotated[int, whole("dimensions of a head; the stream has heads · d_head", high=10_000)] = 16,
+    mlp: Annotated[int, whole("neurons of a layer's MLP; 0: attention only", low=0)] = 0,
+    optimizer: Annotated[Optimizer, typer.Option(help="adam, or sgd: plain, without momentum")] = "adam",
+    rate: Annotated[float | None, number("learning rate, above 0; by default what suits the optimizer", high=1e3)] = None,
+    steps: Annotated[int, whole("steps of training")] = 1200,
+    batch: Annotated[int, whole("windows of a step")] = 64,
+    context: Annotated[int, whole("tokens of a window", low=2, high=100_000)] = 64,
     text: TEXT = None,
     figure: Annotated[Path | None, typer.Option(help="write the course of training: .html, .png, .svg, .json or .parquet")] = None,
     seed: SEED = 0,
@@ -50,9 +51,9 @@ def train(
 
 
 def small(
-    what: Annotated[str, typer.Argument(help="bigrams, skips, induction, phase, sizes or bases")],
+    what: Annotated[Phenomenon, typer.Argument(help="what is shown")],
     models: Annotated[Path | None, typer.Option(help="keep the models in this folder, and find them there again")] = None,
-    steps: Annotated[int | None, typer.Option(help="steps of training; by default what the phenomenon needs")] = None,
+    steps: Annotated[int | None, whole("steps of training; by default what the phenomenon needs")] = None,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,

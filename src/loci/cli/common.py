@@ -1,61 +1,116 @@
-"""What all verbs share: options, opening a model, progress on stderr, one JSON document on stdout."""
+"""What all verbs share: progress on stderr, one JSON document on stdout, results written, facts asked for."""
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.console import Console
+from loci.cli.net import doing
+from loci.cli.terminal import clean, is_unicode, plain, terminal
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
     from loci.facts import Fact, FactSet
     from loci.model import Model
     from loci.progress import Progress
 
-SEED = Annotated[int, typer.Option("--seed", help="seed of everything random")]
-JSON = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
-SUBJECT = Annotated[str | None, typer.Option("--subject", "-s", help="the subject, where it is not among the known facts")]
-FACTS = Annotated[Path | None, typer.Option("--facts", "-f", help="a fact file, .csv or .jsonl, or a published set, .json")]
-TEXT = Annotated[Path | None, typer.Option("--text", help="text to run on: .txt, .jsonl, .parquet or a dataset's folder")]
-OUT = Annotated[Path | None, typer.Option("--out", "-o", help="write the result: .html, .png, .svg, .json or .parquet")]
-
-console = Console(highlight=False)
+console = terminal()
+quiet = False
+"""Whether this command says nothing on stderr but errors."""
+EVERY = 10.0
+"""Seconds between two lines of progress where stderr is no terminal."""
 
 
 def emit(document: dict[str, Any]) -> None:
     """The one JSON document; NaN and infinity, which JSON cannot say, become null."""
-    sys.stdout.write(json.dumps(_plain(document), ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(_plain(document), ensure_ascii=not is_unicode(), allow_nan=False)
+    sys.stdout.write(text.translate(HALVES) + "\n")
+
+
+HALVES = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
+"""Halves of characters, which no stream takes, as JSON writes them."""
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key if isinstance(key, str) else str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def status(text: str) -> "Status":
-    """A spinner on stderr while something runs, for a `with` block; nothing where stderr is no terminal."""
-    return Console(stderr=True).status(text)
+@contextmanager
+def status(text: str) -> Iterator[Callable[[str], None]]:
+    """A spinner on stderr while something runs; where stderr is no terminal, a line now and then. Yields what sets its text."""
+    screen = terminal(stderr=True)
+    with during(text) as at:
+        if quiet or not screen.is_terminal:
+            with _lines(lambda: at[-1]):
+                yield lambda said: at.__setitem__(-1, said)
+            return
+        with screen.status(plain(text)) as spinner:
+
+            def update(said: str) -> None:
+                at[-1] = said
+                spinner.update(plain(said))
+
+            yield update
 
 
 @contextmanager
 def bar(text: str) -> Iterator["Progress"]:
-    """A progress bar on stderr; nothing where stderr is no terminal."""
+    """A progress bar on stderr; where stderr is no terminal, a line now and then."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    screen = Console(stderr=True)
+    screen, seen = terminal(stderr=True), [0, 0]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=screen, transient=True, disable=not screen.is_terminal) as shown:
+    shows = screen.is_terminal and not quiet
+    with during(text), Bar(*columns, console=screen, transient=True, disable=not shows) as shown:
         task = shown.add_task(text, total=None)
-        yield lambda done, total: shown.update(task, advance=done, total=total)
+
+        def progress(done: int, total: int) -> None:
+            seen[0], seen[1] = seen[0] + done, total
+            shown.update(task, advance=done, total=total)
+
+        with _lines(lambda: f"{text}: {seen[0]:,} of {seen[1]:,}" if seen[1] else text, silent=shows):
+            yield progress
+
+
+@contextmanager
+def during(text: str) -> Iterator[list[str]]:
+    """Remember what is being done; after an error it is known still."""
+    doing.append(text)
+    yield doing
+    doing.pop()
+
+
+@contextmanager
+def _lines(text: Callable[[], str], silent: bool = False) -> Iterator[None]:
+    """For whoever reads stderr in a file: how far the block is, a line every `EVERY` seconds, none if it is done before."""
+    ended, started = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not ended.wait(EVERY):
+            with suppress(OSError, ValueError):
+                print(f"{clean(text())} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)  # noqa: T201
+
+    teller = threading.Thread(target=tell, daemon=True)
+    if not (silent or quiet):
+        teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def note(text: str) -> None:
+    """A line on stderr, which --quiet leaves out."""
+    if not quiet:
+        terminal(stderr=True).print(plain(text), soft_wrap=True)
 
 
 def check_out(path: Path | None) -> None:
@@ -69,6 +124,23 @@ def check_out(path: Path | None) -> None:
     check_writable(path)
 
 
+def check_new(path: Path | None, *endings: str) -> None:
+    """Refuse before the work what else is written: a wrong ending, or a place that cannot be written."""
+    if path is None:
+        return
+    from loci.errors import OutputError
+    from loci.files import check_writable
+
+    if endings and path.suffix not in endings:
+        raise OutputError(f"{path}: it is written as {' or '.join(endings)}; let the name end so")
+    check_writable(path)
+
+
+def written(path: object) -> None:
+    """Say what was written."""
+    note(f"written: {path}")
+
+
 def save(result: Any, path: Path | None) -> None:
     """Write the result where `--out` says."""
     if path is None:
@@ -76,7 +148,7 @@ def save(result: Any, path: Path | None) -> None:
     from loci.report import save as write
 
     write(result, path)
-    Console(stderr=True, highlight=False).print(f"written: {path}")
+    written(path)
 
 
 def finish(result: Any, out: Path | None = None, json: bool = False) -> None:

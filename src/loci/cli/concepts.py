@@ -2,17 +2,18 @@
 
 from typing import Annotated
 
-import typer
-
-from loci.cli.common import JSON, OUT, SEED, check_out, finish
+from loci.cli.common import check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import JSON, OUT, SEED, said, words
 
 
 @opens()
 def run(
-    texts: Annotated[list[str], typer.Argument(help='words or texts: "Michael Jordan"')],
-    concept: Annotated[list[str] | None, typer.Option("--concept", "-c", help="a concept, by its word; said once for each")] = None,
-    point: Annotated[str, typer.Option(help="where vectors are read: embed, or as in resid_post.3")] = "embed",
+    texts: Annotated[list[str], said('words or texts: "Michael Jordan"', "TEXTS")],
+    concept: Annotated[
+        list[str] | None, words("a concept, by its word; said once for each", "--concept", "-c", kind="WORD")
+    ] = None,
+    point: Annotated[str, words("where vectors are read: embed, or as in resid_post.3", kind="POINT")] = "embed",
     *,
     opening: Opening,
     seed: SEED = 0,

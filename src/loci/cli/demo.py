@@ -6,17 +6,18 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, SEED, console, emit, status
+from loci.cli.common import console, emit, status
 from loci.cli.opening import Opening, opens
+from loci.cli.options import JSON, SEED, whole, words
 
 
 @opens()
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for report.html and edit.safetensors")] = Path("loci-demo"),
-    prompt: Annotated[str, typer.Option(help="a known fact's prompt, with {} for the subject")] = "{} plays the sport of",
-    subject: Annotated[str, typer.Option("--subject", "-s", help="whose fact")] = "Michael Jordan",
-    answer: Annotated[str, typer.Option("--answer", "-a", help="what it shall become")] = "baseball",
-    edits: Annotated[int, typer.Option(help="further edits to audit, beside this one")] = 20,
+    prompt: Annotated[str, words("a known fact's prompt, with {} for the subject", "--prompt", "-p")] = "{} plays the sport of",
+    subject: Annotated[str, words("whose fact", "--subject", "-s")] = "Michael Jordan",
+    answer: Annotated[str, words("what it shall become", "--answer", "-a")] = "baseball",
+    edits: Annotated[int, whole("further edits to audit, beside this one")] = 20,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -43,7 +44,7 @@ def run(
     asked = Fact(subject, prompt, "?")
     fact = world.same(asked) or fact_from(opened, asked.text, subject)
     with status("starting") as shown:
-        story = tell(opened, fact.to(answer), world, more=edits, seed=seed, stage=shown.update)
+        story = tell(opened, fact.to(answer), world, more=edits, seed=seed, stage=shown)
     story.patch.save(patch_file)
     write_page(story, report)
     if json:

@@ -4,29 +4,29 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import FACTS, JSON, OUT, SEED, number, said, whole, words
+from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
 
 @opens()
 def run(
-    pairs: Annotated[list[str] | None, typer.Argument(help='pairs of words or prompts: "woman,man" "queen,king"')] = None,
+    pairs: Annotated[list[str] | None, said('pairs of words or prompts: "woman,man" "queen,king"', "PAIRS")] = None,
     relation: Annotated[
-        str | None, typer.Option("--relation", "-r", help="instead of pairs: answer and subject of all facts of a relation")
+        str | None, words("instead of pairs: answer and subject of all facts of a relation", "--relation", "-r", kind="RELATION")
     ] = None,
     facts: FACTS = None,
-    point: Annotated[str, typer.Option(help="where the words are read: embed, or as in resid_post.3")] = "embed",
-    prompt: Annotated[
-        list[str] | None, typer.Option("--prompt", "-p", help="steer this prompt with the direction; may be said again")
-    ] = None,
-    layer: Annotated[int | None, typer.Option("--layer", "-l", help="add the direction after this layer, to steer")] = None,
-    strength: Annotated[float, typer.Option(help="how many times the direction is added")] = 1.0,
+    point: Annotated[str, words("where the words are read: embed, or as in resid_post.3", kind="POINT")] = "embed",
+    prompt: Annotated[list[str] | None, words("steer this prompt with the direction; may be said again", "--prompt", "-p")] = None,
+    layer: Annotated[int | None, layer_option("add the direction after this layer, to steer", "--layer", "-l")] = None,
+    strength: Annotated[float, number("how many times the direction is added", low=-1e6, high=1e6)] = 1.0,
     everywhere: Annotated[
         bool, typer.Option("--everywhere", help="add it at all tokens of the prompt, not at the last alone")
     ] = False,
-    target: Annotated[list[str] | None, typer.Option("--target", "-t", help="a word whose probability is shown")] = None,
-    top: Annotated[int, typer.Option(help="how many tokens to show")] = 10,
+    target: Annotated[list[str] | None, words("a word whose probability is shown", "--target", "-t", kind="WORD")] = None,
+    top: Annotated[int, whole("how many tokens to show")] = 10,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -2,8 +2,9 @@
 
 import sys
 
-from loci.cli.common import JSON, bar, finish
+from loci.cli.common import bar, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import JSON
 
 
 @opens()

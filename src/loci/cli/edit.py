@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from loci.cli.common import FACTS, JSON, SEED, SUBJECT, TEXT, bar, console, emit, fact_from, texts_of
+from loci.cli.common import bar, console, emit, fact_from, texts_of
 from loci.cli.opening import Opening, opens
+from loci.cli.options import FACTS, JSON, SEED, TEXT, EditMethod, Removal, number, words
+from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
 if TYPE_CHECKING:
@@ -17,21 +19,19 @@ if TYPE_CHECKING:
 @opens()
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="the patch file to write")],
-    subject: SUBJECT = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="the prompt, with {} for the subject or with it")] = None,
-    answer: Annotated[str | None, typer.Option("--answer", "-a", help="the new answer")] = None,
+    subject: Annotated[str | None, words("whose fact; with --prompt and --answer", "--subject", "-s")] = None,
+    prompt: Annotated[str | None, words("the prompt, with {} for the subject or with it", "--prompt", "-p")] = None,
+    answer: Annotated[str | None, words("the new answer", "--answer", "-a")] = None,
     facts: FACTS = None,
     remove: Annotated[
-        str | None, typer.Option(help="instead of new answers: unlearn the facts, to 'unknown' or to the relation's 'prior'")
+        Removal | None, typer.Option(help="instead of new answers: unlearn the facts, to unknown or to the relation's prior")
     ] = None,
     method: Annotated[
-        str | None,
-        typer.Option(help="joint, rome, emmet, memit, alphaedit or finetune; by default rome for one fact, joint for several"),
+        EditMethod | None,
+        typer.Option(help="how; by default rome for one fact, joint for several"),
     ] = None,
-    layer: Annotated[list[int] | None, typer.Option(help="a layer to edit; may be repeated")] = None,
-    slack: Annotated[
-        float | None, typer.Option(help="memit's and alphaedit's: how far targets may be missed to spare the text")
-    ] = None,
+    layer: Annotated[list[int] | None, layer_option("a layer to edit; may be repeated")] = None,
+    slack: Annotated[float | None, number("memit's and alphaedit's: how far targets may be missed to spare the text")] = None,
     after: Annotated[
         Path | None, typer.Option(help="an earlier patch: the new one holds its change too, and keeps its facts")
     ] = None,

@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, console, finish
+from loci.cli.common import console, finish
+from loci.cli.options import JSON, said, words
 from loci.errors import FactError
 
 
 def run(
     query: Annotated[
         str,
-        typer.Argument(help="a fact file or a published set; or part of a subject, or an answer; all facts where it is left out"),
+        said("a fact file or a published set; or part of a subject, or an answer; all facts where it is left out", "QUERY"),
     ] = "",
-    relation: Annotated[str | None, typer.Option("--relation", "-r", help="only this relation")] = None,
+    relation: Annotated[str | None, words("only this relation", "--relation", "-r", kind="RELATION")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="write them as a fact file, .csv or .jsonl")] = None,
     json: JSON = False,
 ) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, TEXT, bar, check_out, finish
+from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import JSON, OUT, SEED, TEXT, said
 from loci.errors import ModelError
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 @opens("model", "dtype", "device_map", "pickle")
 def run(
-    base: Annotated[str, typer.Argument(help="the checkpoint before: `demo`, a folder, or a hub id; or the only one")],
-    edited: Annotated[str | None, typer.Argument(help="the checkpoint after; without it, BASE is judged by itself")] = None,
+    base: Annotated[str, said("the checkpoint before: `demo`, a folder, or a hub id; or the only one", "BASE")],
+    edited: Annotated[str | None, said("the checkpoint after; without it, BASE is judged by itself", "EDITED")] = None,
     subjects: Annotated[
         Path | None, typer.Option("--subjects", help="whom to ask about: a fact file, or a subject in each line")
     ] = None,

@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-import typer
-
-from loci.cli.common import JSON, OUT, check_out, finish
+from loci.cli.common import check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import AGAINST, ANSWER, JSON, OUT, PROMPT, whole
 
 
 @opens()
 def run(
-    prompt: Annotated[str, typer.Argument(help="the prompt, up to where the answer comes")],
-    answer: Annotated[str | None, typer.Option("--answer", "-a", help="the answer to follow; the model's own by default")] = None,
-    against: Annotated[str | None, typer.Option(help="another answer: the score is then the difference of the two")] = None,
-    top: Annotated[int, typer.Option(help="how many words, neurons and sub-updates to show of each layer")] = 5,
+    prompt: PROMPT,
+    answer: ANSWER = None,
+    against: AGAINST = None,
+    top: Annotated[int, whole("how many words, neurons and sub-updates to show of each layer")] = 5,
     *,
     opening: Opening,
     json: JSON = False,

@@ -1,18 +1,15 @@
 """loci locate: the cheap methods together."""
 
-from typing import Annotated
-
-import typer
-
-from loci.cli.common import JSON, OUT, SEED, SUBJECT, bar, check_out, console, fact_from, finish
+from loci.cli.common import bar, check_out, console, fact_from, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import ANSWER, JSON, OUT, PROMPT, SEED, SUBJECT
 
 
 @opens()
 def run(
-    prompt: Annotated[str, typer.Argument(help="the prompt, up to where the answer comes")],
+    prompt: PROMPT,
     subject: SUBJECT = None,
-    answer: Annotated[str | None, typer.Option("--answer", "-a", help="the answer; the model's own by default")] = None,
+    answer: ANSWER = None,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -2,20 +2,19 @@
 
 from typing import Annotated
 
-import typer
-
-from loci.cli.common import FACTS, JSON, OUT, SEED, TEXT, bar, check_out, finish
+from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import FACTS, JSON, OUT, SEED, TEXT, said, whole
 
 
 @opens()
 def run(
     relation: Annotated[
-        str, typer.Argument(help="a relation of the facts; names of two parts, as athletes have, allow all tests")
+        str, said("a relation of the facts; names of two parts, as athletes have, allow all tests", "RELATION")
     ] = "athlete_sport",
     facts: FACTS = None,
     text: TEXT = None,
-    count: Annotated[int, typer.Option(help="names in the single-step test; half as many in that of single neurons")] = 24,
+    count: Annotated[int, whole("names in the single-step test; half as many in that of single neurons", low=2)] = 24,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -2,22 +2,22 @@
 
 from typing import Annotated
 
-import typer
-
-from loci.cli.common import JSON, OUT, SEED, TEXT, bar, check_out, finish, texts_of
+from loci.cli.common import bar, check_out, finish, texts_of
 from loci.cli.opening import Opening, opens
+from loci.cli.options import JSON, OUT, SEED, TEXT, TOKENS_READ, whole, words
+from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
 
 @opens()
 def run(
     text: TEXT = None,
-    tokens: Annotated[int, typer.Option(help="tokens of the embedded text to look through, where no file is given")] = 50_000,
-    neurons: Annotated[int, typer.Option(help="neurons sampled in each layer")] = 128,
-    clusters: Annotated[int | None, typer.Option(metavar="K", help="instead: K clusters of values, by what they write")] = None,
-    layer: Annotated[int | None, typer.Option("--layer", "-l", help="clusters of this layer's values alone")] = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="instead: the largest sub-updates after a prompt")] = None,
-    top: Annotated[int, typer.Option(help="how many sub-updates of each layer")] = 5,
+    tokens: Annotated[int, TOKENS_READ] = 50_000,
+    neurons: Annotated[int, whole("neurons sampled in each layer")] = 128,
+    clusters: Annotated[int | None, whole("instead: so many clusters of values, by what they write", low=2)] = None,
+    layer: Annotated[int | None, layer_option("clusters of this layer's values alone", "--layer", "-l")] = None,
+    prompt: Annotated[str | None, words("instead: the largest sub-updates after a prompt", "--prompt", "-p")] = None,
+    top: Annotated[int, whole("how many sub-updates of each layer")] = 5,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -5,19 +5,23 @@ from typing import Annotated, Any
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, SUBJECT, bar, check_out, fact_from, finish
+from loci.cli.common import bar, check_out, fact_from, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import ANSWER, JSON, OUT, PROMPT, SEED, SUBJECT, Baseline, whole
+from loci.cli.options import share as share_option
 
 
 @opens()
 def run(
-    prompt: Annotated[str, typer.Argument(help="the prompt, up to where the answer comes")],
+    prompt: PROMPT,
     subject: SUBJECT = None,
-    answer: Annotated[str | None, typer.Option("--answer", "-a", help="the answer; the model's own by default")] = None,
-    baseline: Annotated[str, typer.Option(help="from where the gradients are integrated: zero, or the corrupted run")] = "zero",
-    threshold: Annotated[float, typer.Option(help="a phrasing keeps neurons above this share of its largest score")] = 0.2,
-    share: Annotated[float, typer.Option(help="neurons count that this share of the phrasings keep")] = 0.5,
-    controls: Annotated[int, typer.Option(help="random and equally active sets of neurons to compare with")] = 20,
+    answer: ANSWER = None,
+    baseline: Annotated[
+        Baseline, typer.Option(help="from where the gradients are integrated: zero, or the corrupted run")
+    ] = "zero",
+    threshold: Annotated[float, share_option("a phrasing keeps neurons above this share of its largest score")] = 0.2,
+    share: Annotated[float, share_option("neurons count that this share of the phrasings keep")] = 0.5,
+    controls: Annotated[int, whole("random and equally active sets of neurons to compare with", high=10_000)] = 20,
     *,
     opening: Opening,
     seed: SEED = 0,

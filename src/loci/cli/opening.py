@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from loci.cli.common import status
+from loci.cli.options import DeviceMap, Dtype, words
 from loci.errors import ModelError
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ PANEL = "Model"
 class Opening:
     """Which model, and how."""
 
-    model: Annotated[str, typer.Option("--model", "-m", help="`demo`, a folder, or a hub id", rich_help_panel=PANEL)] = "demo"
-    device: Annotated[str, typer.Option(help="where to run: cpu, cuda, mps", rich_help_panel=PANEL)] = "cpu"
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: as stored", rich_help_panel=PANEL)] = "float32"
-    device_map: Annotated[
-        str | None, typer.Option(help="spread it over devices, memory and disk: auto, or disk", rich_help_panel=PANEL)
-    ] = None
+    model: Annotated[str, words("`demo`, a folder, or a hub id", "--model", "-m", kind="MODEL", rich_help_panel=PANEL)] = "demo"
+    device: Annotated[str, words("where to run: cpu, cuda, cuda:1, mps", kind="DEVICE", rich_help_panel=PANEL)] = "cpu"
+    dtype: Annotated[Dtype, typer.Option(help="what the weights are held in; auto: as stored", rich_help_panel=PANEL)] = "float32"
+    device_map: Annotated[DeviceMap | None, typer.Option(help="spread it over devices, memory and disk", rich_help_panel=PANEL)] = (
+        None
+    )
     bos: Annotated[
         bool | None,
         typer.Option(

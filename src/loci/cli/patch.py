@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import JSON, bar, console, emit, finish, status
+from loci.cli.common import bar, console, emit, finish, status
 from loci.cli.opening import Opening, opens
+from loci.cli.options import JSON, said, whole
+from loci.cli.verbs import Verbs
 from loci.errors import PatchError
 
 if TYPE_CHECKING:
     from loci.patches import Patch
 
-app = typer.Typer(help="Show, apply, take off, merge, compare, compress and export patches.", no_args_is_help=True)
+app = Verbs(help="Show, apply, take off, merge, compare, compress and export patches.", no_args_is_help=True)
 
 FILE = Annotated[Path, typer.Argument(help="a patch file")]
 FOLDER = Annotated[Path, typer.Option("--out", "-o", help="a new folder for the model")]
@@ -125,10 +127,10 @@ def merge(
 
 @app.command()
 def diff(
-    first: Annotated[str, typer.Argument(help="a patch file; or the base: demo, a folder, a hub id")],
-    second: Annotated[str, typer.Argument(help="another patch file; or the edited model")],
+    first: Annotated[str, said("a patch file; or the base: demo, a folder, a hub id", "FIRST")],
+    second: Annotated[str, said("another patch file; or the edited model", "SECOND")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="write what differs between two models as a patch")] = None,
-    rank: Annotated[int | None, typer.Option(help="rank of each change; by default what stands out of rounding")] = None,
+    rank: Annotated[int | None, whole("rank of each change; by default what stands out of rounding")] = None,
     partial: Annotated[bool, typer.Option("--partial", help="leave out what a patch cannot hold: all but MLP weights")] = False,
     json: JSON = False,
 ) -> None:
@@ -169,7 +171,7 @@ def diff(
 def compress(
     file: FILE,
     out: NEW,
-    rank: Annotated[int, typer.Option("--rank", "-r", help="largest rank of each change")],
+    rank: Annotated[int, whole("largest rank of each change", "--rank", "-r")],
     json: JSON = False,
 ) -> None:
     """The nearest patch of a smaller rank, with its error.

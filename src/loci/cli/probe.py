@@ -2,17 +2,16 @@
 
 from typing import Annotated
 
-import typer
-
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import FACTS, JSON, OUT, RELATION, SEED, whole
 
 
 @opens()
 def run(
-    relation: Annotated[str, typer.Argument(help="a relation of the facts, whose answers are probed")] = "athlete_sport",
+    relation: RELATION = "athlete_sport",
     facts: FACTS = None,
-    folds: Annotated[int, typer.Option(help="parts in which subjects are held out")] = 5,
+    folds: Annotated[int, whole("parts in which subjects are held out", low=2)] = 5,
     *,
     opening: Opening,
     seed: SEED = 0,

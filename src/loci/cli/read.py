@@ -4,19 +4,20 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, TEXT, bar, finish, texts_of
+from loci.cli.common import bar, finish, texts_of
 from loci.cli.opening import Opening, opens
+from loci.cli.options import JSON, OUT, SEED, TEXT, TOKENS_READ, said, whole
 
 
 @opens()
 def run(
-    neuron: Annotated[str, typer.Argument(help="its name: layer and number, as in L1N37")],
+    neuron: Annotated[str, said("its name: layer and number, as in L1N37", "NEURON")],
     text: TEXT = None,
-    tokens: Annotated[int, typer.Option(help="tokens of the embedded text to look through, where no file is given")] = 100_000,
+    tokens: Annotated[int, TOKENS_READ] = 100_000,
     weights_only: Annotated[
         bool, typer.Option("--weights-only", help="read only its weights, from their files: no triggers, no model is built")
     ] = False,
-    top: Annotated[int, typer.Option(help="how many tokens and triggers to show")] = 10,
+    top: Annotated[int, whole("how many tokens and triggers to show")] = 10,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -1,7 +1,8 @@
 """loci recall: what a model knows."""
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import FACTS, JSON, OUT, SEED
 
 
 @opens()

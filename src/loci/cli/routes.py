@@ -2,17 +2,16 @@
 
 from typing import Annotated
 
-import typer
-
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import FACTS, JSON, OUT, SEED, whole
 
 
 @opens()
 def run(
     facts: FACTS = None,
-    known: Annotated[int, typer.Option(help="how many of the embedded facts, drawn by --seed, where no file is given")] = 50,
-    window: Annotated[int, typer.Option(help="layers cut together")] = 1,
+    known: Annotated[int, whole("how many of the embedded facts, drawn by --seed, where no file is given")] = 50,
+    window: Annotated[int, whole("layers cut together")] = 1,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -4,23 +4,24 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, TEXT, bar, check_out, finish, texts_of
+from loci.cli.common import bar, check_out, finish, texts_of
 from loci.cli.opening import Opening, opens
+from loci.cli.options import JSON, OUT, SEED, TEXT, TOKENS_READ, number, whole
 
 
 @opens()
 def run(
     text: TEXT = None,
-    tokens: Annotated[int, typer.Option(help="tokens of the embedded text, where no file is given")] = 20_000,
+    tokens: Annotated[int, TOKENS_READ] = 20_000,
     threshold: Annotated[
-        float | None, typer.Option(help="a neuron is active above this; by default 0 with ReLU, else 0.01 of the largest")
+        float | None, number("a neuron is active above this; by default 0 with ReLU, else 0.01 of the largest")
     ] = None,
     relative: Annotated[
         bool | None,
         typer.Option("--relative/--absolute", help="the threshold is a share of the layer's largest at the token, or not"),
     ] = None,
     basis: Annotated[bool, typer.Option("--basis", help="kurtosis of each basis beside random rotations, instead")] = False,
-    top: Annotated[int, typer.Option(help="how many tokens to show")] = 10,
+    top: Annotated[int, whole("how many tokens to show")] = 10,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -5,23 +5,22 @@ from typing import Annotated, Any
 
 import typer
 
-from loci.cli.common import JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import JSON, OUT, SEED, STEPS, Code, number, share, whole, words
+from loci.cli.verbs import Verbs
 from loci.errors import SuperpositionError
 
-app = typer.Typer(
-    help="How many directions fit into d dimensions, proved and shown, and what their sharing costs.", no_args_is_help=True
-)
-DIM = Annotated[int, typer.Option("--dim", "-d", help="dimensions")]
-STEPS = Annotated[int, typer.Option(help="steps of training")]
-DENSITY = Annotated[list[float] | None, typer.Option("--density", help="probability that a feature is there; may be said again")]
+app = Verbs(help="How many directions fit into d dimensions, proved and shown, and what their sharing costs.", no_args_is_help=True)
+DIM = Annotated[int, whole("dimensions", "--dim", "-d")]
+DENSITY = Annotated[list[float] | None, share("probability that a feature is there; may be said again", "--density")]
 
 
 @app.command("bounds")
 def bounds(
     dim: DIM = 12288,
-    angle: Annotated[list[float] | None, typer.Option("--angle", "-a", help="degrees; may be said again")] = None,
-    count: Annotated[float | None, typer.Option("--count", "-n", help="instead: how far apart can so many be")] = None,
+    angle: Annotated[list[float] | None, number("degrees; may be said again", "--angle", "-a", high=180.0)] = None,
+    count: Annotated[float | None, number("instead: how far apart can so many be", "--count", "-n", low=2.0, high=1e300)] = None,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
@@ -54,16 +53,14 @@ def bounds(
 def pack(
     dim: DIM = 256,
     angle: Annotated[
-        float | None, typer.Option("--angle", "-a", help="lines at least so many degrees apart; default: the widest code")
+        float | None, number("lines at least so many degrees apart; default: the widest code", "--angle", "-a", high=90.0)
     ] = None,
-    kind: Annotated[str | None, typer.Option(help="one family: hadamard, kerdock, gold, bch, delsarte-goethals")] = None,
-    count: Annotated[
-        int | None, typer.Option("--count", "-n", help="instead of a code: push so many random directions apart")
-    ] = None,
+    kind: Annotated[Code | None, typer.Option(help="one family")] = None,
+    count: Annotated[int | None, whole("instead of a code: push so many random directions apart", "--count", "-n", low=2)] = None,
     one_sided: Annotated[bool, typer.Option("--one-sided", help="with --count: angles above 90° are welcome")] = False,
     steps: STEPS = 300,
     vectors: Annotated[Path | None, typer.Option(help="write the vectors: .safetensors")] = None,
-    index: Annotated[str | None, typer.Option(help="which vectors of a code to write: as in 0,7,75501567 or 0:1000")] = None,
+    index: Annotated[str | None, words("which vectors of a code to write: as in 0,7,75501567 or 0:1000", kind="NUMBERS")] = None,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
@@ -103,7 +100,7 @@ def pack(
 
 @app.command("video")
 def video(
-    count: Annotated[int, typer.Option("--count", "-n", help="vectors")] = 10_000,
+    count: Annotated[int, whole("vectors", "--count", "-n", low=2)] = 10_000,
     dim: DIM = 100,
     seed: SEED = 0,
     json: JSON = False,
@@ -127,12 +124,12 @@ def video(
 
 @app.command("toy")
 def toy(
-    features: Annotated[int, typer.Option("--features", "-n", help="features")] = 20,
+    features: Annotated[int, whole("features", "--features", "-n")] = 20,
     dim: DIM = 5,
     density: DENSITY = None,
-    importance: Annotated[float, typer.Option(help="feature i has this to the power i")] = 0.7,
+    importance: Annotated[float, number("feature i has this to the power i", high=1e3)] = 0.7,
     linear: Annotated[bool, typer.Option("--linear", help="no ReLU at the output")] = False,
-    runs: Annotated[int, typer.Option(help="models of each density, of which the best is kept")] = 1,
+    runs: Annotated[int, whole("models of each density, of which the best is kept", high=10_000)] = 1,
     steps: STEPS = 5000,
     seed: SEED = 0,
     json: JSON = False,
@@ -168,7 +165,7 @@ def toy(
 
 @app.command("geometry")
 def geometry(
-    features: Annotated[int, typer.Option("--features", "-n", help="features, all equal")] = 100,
+    features: Annotated[int, whole("features, all equal", "--features", "-n")] = 100,
     dim: DIM = 10,
     density: DENSITY = None,
     steps: STEPS = 4000,
@@ -189,8 +186,8 @@ def geometry(
 
 @app.command("phase")
 def phase(
-    size: Annotated[int, typer.Option(help="cells a side")] = 21,
-    runs: Annotated[int, typer.Option(help="models in each cell, of which the best counts")] = 8,
+    size: Annotated[int, whole("cells a side", low=2, high=1_000)] = 21,
+    runs: Annotated[int, whole("models in each cell, of which the best counts", high=10_000)] = 8,
     steps: STEPS = 600,
     seed: SEED = 0,
     json: JSON = False,
@@ -209,10 +206,10 @@ def phase(
 
 @app.command("correlated")
 def correlated(
-    pairs: Annotated[int, typer.Option(help="pairs of features")] = 2,
+    pairs: Annotated[int, whole("pairs of features")] = 2,
     dim: DIM = 2,
-    density: Annotated[float, typer.Option(help="probability that a feature is there")] = 0.1,
-    runs: Annotated[int, typer.Option(help="models of each kind")] = 16,
+    density: Annotated[float, share("probability that a feature is there")] = 0.1,
+    runs: Annotated[int, whole("models of each kind", high=10_000)] = 16,
     steps: STEPS = 3000,
     seed: SEED = 0,
     json: JSON = False,
@@ -231,8 +228,8 @@ def correlated(
 
 @app.command("computation")
 def computation(
-    features: Annotated[int, typer.Option("--features", "-n", help="features")] = 24,
-    neurons: Annotated[int, typer.Option(help="neurons; exactly it takes two a feature")] = 12,
+    features: Annotated[int, whole("features", "--features", "-n")] = 24,
+    neurons: Annotated[int, whole("neurons; exactly it takes two a feature")] = 12,
     density: DENSITY = None,
     steps: STEPS = 5000,
     seed: SEED = 0,
@@ -252,7 +249,7 @@ def computation(
 
 @app.command("attack")
 def attack(
-    features: Annotated[int, typer.Option("--features", "-n", help="features, all equal")] = 50,
+    features: Annotated[int, whole("features, all equal", "--features", "-n")] = 50,
     dim: DIM = 10,
     density: DENSITY = None,
     steps: STEPS = 4000,
@@ -274,11 +271,9 @@ def attack(
 @app.command("interference")
 def interference(
     dim: DIM = 128,
-    features: Annotated[int, typer.Option("--features", "-m", help="features, all of which may be there")] = 512,
-    active: Annotated[
-        list[int] | None, typer.Option("--active", "-k", help="how many are there at once; may be said again")
-    ] = None,
-    trials: Annotated[int, typer.Option(help="random sets of features for each number")] = 300,
+    features: Annotated[int, whole("features, all of which may be there", "--features", "-m")] = 512,
+    active: Annotated[list[int] | None, whole("how many are there at once; may be said again", "--active", "-k")] = None,
+    trials: Annotated[int, whole("random sets of features for each number")] = 300,
     steps: STEPS = 500,
     seed: SEED = 0,
     json: JSON = False,
@@ -301,7 +296,7 @@ def interference(
 @opens()
 def weights(
     centre: Annotated[bool, typer.Option("--centre", help="take the mean vector off first")] = False,
-    sample: Annotated[int, typer.Option(help="at most so many vectors of a space")] = 20_000,
+    sample: Annotated[int, whole("at most so many vectors of a space", low=2)] = 20_000,
     directions: Annotated[
         Path | None, typer.Option(help="instead of a model: a .safetensors file; each matrix in it holds directions as rows")
     ] = None,

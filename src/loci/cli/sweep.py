@@ -2,17 +2,16 @@
 
 from typing import Annotated
 
-import typer
-
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import FACTS, JSON, OUT, SEED, whole
 from loci.errors import FactError
 
 
 @opens()
 def run(
     facts: FACTS = None,
-    edits: Annotated[int, typer.Option(help="seeded counterfactuals of the embedded facts, where no file is given")] = 10,
+    edits: Annotated[int, whole("seeded counterfactuals of the embedded facts, where no file is given")] = 10,
     *,
     opening: Opening,
     seed: SEED = 0,

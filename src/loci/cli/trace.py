@@ -5,39 +5,50 @@ from typing import Annotated, Any
 
 import typer
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, SUBJECT, bar, check_out, fact_from, finish
+from loci.cli.common import bar, check_out, fact_from, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import (
+    ANSWER,
+    BATCH_TOKENS,
+    FACTS,
+    JSON,
+    KNOWN,
+    MANY,
+    OUT,
+    SEED,
+    SUBJECT,
+    Corruption,
+    Estimator,
+    layer,
+    number,
+    said,
+    whole,
+)
 from loci.errors import FactError
 
 
 @opens()
 def run(
-    prompt: Annotated[str | None, typer.Argument(help="the prompt, up to where the answer comes")] = None,
+    prompt: Annotated[str | None, said("the prompt, up to where the answer comes", "PROMPT")] = None,
     subject: SUBJECT = None,
-    answer: Annotated[str | None, typer.Option("--answer", "-a", help="the answer to trace; the model's own by default")] = None,
-    occurrence: Annotated[
-        int | None, typer.Option(help="which one, where the subject stands more than once: 0, 1, … or -1")
-    ] = None,
+    answer: ANSWER = None,
+    occurrence: Annotated[int | None, whole("which one, where the subject stands more than once: 0, 1, … or -1", low=-MANY)] = None,
     facts: FACTS = None,
-    known: Annotated[int | None, typer.Option(help="average over so many of the embedded facts, drawn by --seed")] = None,
+    known: KNOWN = None,
     resume: Annotated[
         Path | None, typer.Option(help="with many facts: a file that keeps what is done, and goes on from it")
     ] = None,
-    neurons: Annotated[
-        int | None, typer.Option("--neurons", metavar="LAYER", help="restore single MLP neurons of this layer")
-    ] = None,
-    token: Annotated[int | None, typer.Option(help="with --neurons: at which token; the subject's last by default")] = None,
+    neurons: Annotated[int | None, layer("restore single MLP neurons of this layer", "--neurons", metavar="LAYER")] = None,
+    token: Annotated[int | None, whole("with --neurons: at which token; the subject's last by default", low=0)] = None,
     estimate: Annotated[
-        str | None, typer.Option(help="estimate the grid by gradients (gradient or integrated), and compare with exact tracing")
+        Estimator | None, typer.Option(help="estimate the grid by gradients, and compare with exact tracing")
     ] = None,
-    samples: Annotated[int, typer.Option(help="draws of the corruption")] = 10,
-    noise: Annotated[float, typer.Option(help="its strength: σ in standard deviations of the embedding")] = 3.0,
-    corruption: Annotated[
-        str, typer.Option(help="how the subject is hidden: noise, subject-noise, fixed, gaussian, mean, resample")
-    ] = "noise",
+    samples: Annotated[int, whole("draws of the corruption", high=10_000)] = 10,
+    noise: Annotated[float, number("its strength: σ in standard deviations of the embedding", high=1e6)] = 3.0,
+    corruption: Annotated[Corruption, typer.Option(help="how the subject is hidden")] = "noise",
     severed: Annotated[bool, typer.Option("--severed", help="also states with later MLPs or attention held corrupted")] = False,
-    window: Annotated[int, typer.Option(help="layers restored together, for MLP and attention")] = 1,
-    batch_tokens: Annotated[int, typer.Option(help="most tokens in a batch: bounds the memory")] = 1536,
+    window: Annotated[int, whole("layers restored together, for MLP and attention")] = 1,
+    batch_tokens: Annotated[int, BATCH_TOKENS] = 1536,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -5,26 +5,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import FACTS, JSON, OUT, SEED, bar, check_out, finish
+from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
+from loci.cli.options import FACTS, JSON, OUT, SEED, BlockSize, Geometry, PlantedKind, StoreMethod, number, whole, words
+from loci.cli.options import layer as layer_option
+from loci.cli.verbs import Verbs
 from loci.errors import WriteError
 
 if TYPE_CHECKING:
     from loci.writing import Table
 
-app = typer.Typer(help="Facts put into an MLP without training, up to its capacity.", no_args_is_help=True)
-DIM = Annotated[int, typer.Option("--dim", "-d", help="dimensions of keys and values")]
-GEOMETRY = Annotated[str, typer.Option(help="keys: isotropic or anisotropic")]
-METHOD = Annotated[list[str] | None, typer.Option("--method", help="a method; may be said again")]
+app = Verbs(help="Facts put into an MLP without training, up to its capacity.", no_args_is_help=True)
+DIM = Annotated[int, whole("dimensions of keys and values", "--dim", "-d", high=100_000)]
+GEOMETRY = Annotated[Geometry, typer.Option(help="how keys lie")]
+METHOD = Annotated[list[StoreMethod] | None, typer.Option("--method", help="a method; may be said again")]
 
 
 @app.command("gate")
 def gate(
     cosine: Annotated[
-        float, typer.Option("--cosine", "-c", help="of two names' directions, where they are not perpendicular")
+        float, number("of two names' directions, where they are not perpendicular", "--cosine", "-c", low=-1.0, high=1.0)
     ] = 0.1,
-    size: Annotated[str | None, typer.Option(help="a whole block of gates at a true size: gpt2, gpt2-xl, gpt3")] = None,
-    names: Annotated[int, typer.Option(help="with --size: how many names to ask the block for")] = 128,
+    size: Annotated[BlockSize | None, typer.Option(help="a whole block of gates at a true size")] = None,
+    names: Annotated[int, whole("with --size: how many names to ask the block for")] = 128,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
@@ -53,9 +56,9 @@ def gate(
 
 @app.command("store")
 def store(
-    neurons: Annotated[int, typer.Option("--neurons", "-n", help="the budget")],
+    neurons: Annotated[int, whole("the budget", "--neurons", "-n")],
     dim: DIM = 32,
-    facts: Annotated[int, typer.Option(help="how many random facts")] = 128,
+    facts: Annotated[int, whole("how many random facts")] = 128,
     geometry: GEOMETRY = "isotropic",
     table: Annotated[
         Path | None, typer.Option(help="your own facts, .safetensors: keys [N, d], and labels [N] or answers [N, d_out]")
@@ -79,7 +82,7 @@ def store(
     check_out(out)
     facts_in = load_table(table) if table else case(dim, facts, geometry, seed)
     with bar("storing") as progress:
-        result = stores(facts_in, neurons, tuple(method or METHODS), seed=seed, progress=progress)
+        result = stores(facts_in, neurons, tuple(map(str, method or METHODS)), seed=seed, progress=progress)
     if save is not None:
         save_mlp(result.best.mlp, save)
     finish(result, out, json)
@@ -88,10 +91,12 @@ def store(
 @app.command("capacity")
 def capacity(
     dim: DIM = 32,
-    facts: Annotated[list[int] | None, typer.Option(help="how many facts; may be said again, for a curve")] = None,
+    facts: Annotated[list[int] | None, whole("how many facts; may be said again, for a curve")] = None,
     geometry: GEOMETRY = "isotropic",
-    model: Annotated[str | None, typer.Option("--model", "-m", help="instead: keys are this model's at its known subjects")] = None,
-    layer: Annotated[int, typer.Option("--layer", "-l", help="with --model: what enters this layer's MLP")] = 0,
+    model: Annotated[
+        str | None, words("instead: keys are this model's at its known subjects", "--model", "-m", kind="MODEL")
+    ] = None,
+    layer: Annotated[int, layer_option("with --model: what enters this layer's MLP", "--layer", "-l")] = 0,
     method: METHOD = None,
     seed: SEED = 0,
     json: JSON = False,
@@ -114,7 +119,7 @@ def capacity(
     for count in facts or [512]:
         table = _case(dim, count, geometry, model, layer, seed)
         with bar(f"{count} facts") as progress:
-            found.append(measure(table, tuple(method or DEFAULT), progress=progress))
+            found.append(measure(table, tuple(map(str, method or DEFAULT)), progress=progress))
     finish(found[0] if len(found) == 1 else Curve(tuple(found)), out, json)
 
 
@@ -123,12 +128,12 @@ def planted(
     folder: Annotated[
         Path | None, typer.Option("--save", help="write the model, its facts and their places to this folder")
     ] = None,
-    kind: Annotated[str, typer.Option(help="one-per-fact, or superposed: a compiled store")] = "one-per-fact",
+    kind: Annotated[PlantedKind, typer.Option(help="a neuron a fact, or superposed: a compiled store")] = "one-per-fact",
     gated: Annotated[bool, typer.Option("--gated", help="a Llama with SwiGLU, not a GPT-NeoX with ReLU")] = False,
-    subjects: Annotated[int, typer.Option(help="names, with two facts each")] = 48,
-    neurons: Annotated[int, typer.Option(help="superposed: the neurons that a layer's facts share")] = 24,
+    subjects: Annotated[int, whole("names, with two facts each")] = 48,
+    neurons: Annotated[int, whole("superposed: the neurons that a layer's facts share")] = 24,
     score: Annotated[bool, typer.Option("--score", help="score Loci's methods of locating against the planted places")] = False,
-    count: Annotated[int, typer.Option(help="with --score: how many facts to ask each method for")] = 20,
+    count: Annotated[int, whole("with --score: how many facts to ask each method for")] = 20,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
@@ -147,7 +152,7 @@ def planted(
     from loci.writing import save_planted
 
     check_out(out)
-    made = make(kind, gated=gated, subjects=subjects, neurons=neurons, seed=seed)  # type: ignore[arg-type]
+    made = make(kind, gated=gated, subjects=subjects, neurons=neurons, seed=seed)
     if folder is not None:
         save_planted(made, folder)
     if not score:
@@ -164,8 +169,8 @@ def planted(
 @opens()
 def install(
     facts: FACTS = None,
-    count: Annotated[int, typer.Option(help="without --facts: so many facts about people whom nobody knows")] = 200,
-    layer: Annotated[int, typer.Option("--layer", "-l", help="whose MLP gets the neurons")] = 1,
+    count: Annotated[int, whole("without --facts: so many facts about people whom nobody knows")] = 200,
+    layer: Annotated[int, layer_option("whose MLP gets the neurons", "--layer", "-l")] = 1,
     patch: Annotated[Path | None, typer.Option(help="write the patch, .safetensors")] = None,
     save: Annotated[Path | None, typer.Option(help="write the wider model to this folder")] = None,
     *,
@@ -206,10 +211,10 @@ def install(
 @app.command("fullness")
 @opens()
 def fullness(
-    layer: Annotated[int, typer.Option("--layer", "-l", help="whose inputs are the keys")] = 1,
-    neurons: Annotated[int, typer.Option("--neurons", "-n", help="how many of the MLP's neurons hold the facts")] = 16,
-    facts: Annotated[list[int] | None, typer.Option(help="how many facts to write; may be said again, for a curve")] = None,
-    method: Annotated[str, typer.Option(help="how they are stored")] = "compiled-relu",
+    layer: Annotated[int, layer_option("whose inputs are the keys", "--layer", "-l")] = 1,
+    neurons: Annotated[int, whole("how many of the MLP's neurons hold the facts", "--neurons", "-n")] = 16,
+    facts: Annotated[list[int] | None, whole("how many facts to write; may be said again, for a curve")] = None,
+    method: Annotated[StoreMethod, typer.Option(help="how they are stored")] = StoreMethod.compiled_relu,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -229,7 +234,7 @@ def fullness(
     check_out(out)
     opened = opening.open()
     with bar("writing") as progress:
-        result = measure(opened, layer, neurons, method=method, counts=facts, seed=seed, progress=progress)
+        result = measure(opened, layer, neurons, method=method.value, counts=facts, seed=seed, progress=progress)
     finish(result, out, json)
 
 
