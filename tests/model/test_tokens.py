@@ -1,5 +1,6 @@
 """Tokens and characters, with tokenizers of the three kinds, each trained here on a little text: property tests and edge cases."""
 
+import copy
 from itertools import pairwise
 
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from loci.errors import FactError, ModelError
-from loci.facts import corpus, find_span
-from loci.model import Model
+from loci.circuits.tokens import token_id
+from loci.errors import FactError, LociError, ModelError
+from loci.facts import Fact, corpus, find_span
+from loci.model import Model, complete, score_answers
 from loci.model.tokens import Tokens, check_tokenizer, tokenize, tokenize_all
 from loci.survey import sample_text
 
@@ -150,10 +152,9 @@ def test_a_slow_tokenizer_and_other_bad_ones(demo: Model) -> None:
 
     with pytest.raises(ModelError, match="gives no character offsets: a fast tokenizer"):
         tokenize(Slow(), "a man")
-    with pytest.raises(ModelError, match="do not belong together"):
-        check_tokenizer(demo.tokenizer, 4000, bos=None)
-    with pytest.raises(ModelError, match="do not belong together"):
-        Model(demo.hf, kind_of_larger_vocabulary(), "demo")
+    with pytest.raises(ModelError, match=r"BOS '<\|endoftext\|>' is token 0, the model has 0 tokens.*--no-bos"):
+        check_tokenizer(demo.tokenizer, 0, bos=None)
+    check_tokenizer(demo.tokenizer, 0, bos=False)
     with pytest.raises(ModelError, match="prompt is empty"):
         tokenize(demo.tokenizer, " \n")
     with pytest.raises(FactError, match="no token covers"):
@@ -178,3 +179,64 @@ def test_a_space_of_its_own_before_the_first_word_is_text(demo: Model) -> None:
     assert tokens.offsets[1][0] == tokens.offsets[1][1], "else this text does not show it"
     assert tokens.special == 1
     assert {demo.tokenize(text).special for text in sample_text(demo, 20_000)} == {1}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_text_that_begins_with_a_bos_gets_no_second_one(name: str, times: int) -> None:
+    """As chat templates write it; on tokenizers that add one and on those that do not."""
+    bos = BEFORE[name][0]
+    if name == "wordpiece" and times == 2:
+        pytest.skip("[CLS] twice is a text of its own")
+    tokenizer, text = kind(name), f"{bos * times}Michael Jordan plays"
+    plain, written = tokenize(tokenizer, "Michael Jordan plays"), tokenize(tokenizer, text)
+    assert written.ids.count(plain.ids[0]) == 1
+    assert written.special == plain.special == 1
+    first, last = written.span(find_span(text, "Michael Jordan"))
+    assert "".join(written.labels[first:last]).replace(" ", "") == "MichaelJordan" and first >= 1
+    if name == "byte-level":
+        assert written.ids == plain.ids
+        assert tokenize(tokenizer, text, bos=True) == written
+        assert tokenize(tokenizer, text, bos=False).ids.count(plain.ids[0]) == times, (
+            "what is written stays, where nothing is added"
+        )
+
+
+def test_what_a_model_says_does_not_depend_on_who_writes_the_bos(demo: Model, jordan: Fact) -> None:
+    bos = demo.tokenizer.bos_token
+    bare = complete(demo, [jordan.text, bos + jordan.text, 2 * bos + jordan.text])
+    assert len(set(bare)) == 1
+    written = Fact(jordan.subject, bos + jordan.prompt, jordan.answer)
+    one, two = score_answers(demo, [(fact.text, fact.answer) for fact in (jordan, written)])
+    assert one == two and one.greedy
+    insisting = Model(demo.hf, demo.tokenizer, "demo", bos=True)
+    assert insisting.tokenize(written.text).ids == demo.tokenize(jordan.text).ids
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_has_rows(demo: Model, jordan: Fact) -> None:
+    """One added token, as "[PAD]" often is: all works, but where the token itself is used."""
+    tokenizer = copy.deepcopy(demo.tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]", "additional_special_tokens": ["<|tool|>"]})
+    model = Model(demo.hf, tokenizer, "more")
+    assert tokenizer.pad_token_id >= model.rows == demo.d_vocab
+    ids, mask = model.padded([[1, 2, 3], [1]])
+    assert ids.max() < model.rows and mask.sum() == 4
+    assert score_answers(model, [(jordan.text, jordan.answer)])[0].greedy
+    assert complete(model, [jordan.text]) == complete(demo, [jordan.text])
+    for use in (
+        lambda: complete(model, [f"<|tool|> {jordan.text}"]),
+        lambda: score_answers(model, [(jordan.text, "<|tool|>")]),
+        lambda: model.tokenize_all(["a man", "[PAD]"]),
+        lambda: token_id(model, "<|tool|>"),
+    ):
+        with pytest.raises(LociError, match=r"<\|tool\|>|\[PAD\]"):
+            use()
+    with pytest.raises(ModelError, match=r"'<\|tool\|>' \(number 4097\) in 'a <\|tool\|> of' has no row .* of 4096 rows"):
+        model.tokenize("a <|tool|> of")
+
+
+def test_a_tokenizer_of_another_model_is_refused_where_it_shows(demo: Model) -> None:
+    larger = Model(demo.hf, kind_of_larger_vocabulary(), "demo")
+    assert larger.tokenize("a man").special == 1
+    with pytest.raises(ModelError, match="'word3999' .* has no row"):
+        larger.tokenize("a word3999")

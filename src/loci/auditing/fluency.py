@@ -17,6 +17,7 @@ import torch
 from loci.facts import Fact
 from loci.model import Model, by_length
 from loci.model.answers import BUDGET
+from loci.model.generation import generate
 
 TOKENS = 50
 LIKELIEST = 5
@@ -47,26 +48,8 @@ def generations(model: Model, prompts: Sequence[str], tokens: int = TOKENS, seed
         torch.manual_seed(seed)
         for batch in by_length(asked, len, BUDGET):
             ids = model.ids([asked[i].ids for i in batch])
-            for index, row in zip(batch, _sampled(model, ids, tokens), strict=True):
+            room = max(1, min(tokens, (model.n_ctx or ids.shape[1] + tokens) - ids.shape[1]))
+            made = generate(model, ids, room, least=room, sample=True, likeliest=LIKELIEST)
+            for index, row in zip(batch, made, strict=True):
                 texts[index] = model.decode(row)
     return [texts[i] for i in range(len(prompts))]
-
-
-@torch.no_grad()
-def _sampled(model: Model, ids: torch.Tensor, tokens: int) -> list[list[int]]:
-    room = max(1, min(tokens, (model.n_ctx or ids.shape[1] + tokens) - ids.shape[1]))
-    generate = model.hf.generate
-    assert callable(generate)
-    out: torch.Tensor = generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=room,
-        min_new_tokens=room,
-        do_sample=True,
-        top_k=LIKELIEST,
-        temperature=1.0,
-        top_p=1.0,
-        pad_token_id=model.config.eos_token_id,
-    )
-    rows: list[list[int]] = out[:, ids.shape[1] :].tolist()
-    return rows

@@ -157,6 +157,8 @@ def token_id(model: Weights, text: str) -> int:
     found: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     if not found:
         raise CircuitError(f"{text!r} is no token: say one as it stands in text, as in ' the', or by its number, as in #123")
+    if max(found) >= model.d_vocab:
+        raise CircuitError(f"{text!r} is the token #{max(found)}: the vocabulary of {model.name!r} is #0 … #{model.d_vocab - 1}")
     if len(found) != 1:
         parts = ", ".join(repr(model.token_text(token)) for token in found)
         raise CircuitError(

@@ -11,7 +11,7 @@ words of its own (`phrasings.py`). So an edit needs one prompt from the user, an
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model, by_length, complete, first_sentence, read_at
 from loci.model.answers import BUDGET, with_answer
+from loci.model.generation import generate
 from loci.survey import beginnings, sentences
 
 
@@ -128,22 +129,13 @@ def _samples(model: Model, facts: Sequence[Fact], settings: LineSettings) -> lis
         for head in (*[""] * (settings.essence - len(likely[i])), *(f"{head} " for head in likely[i])):
             tokens = model.tokenize(head + fact.subject)
             starts.append(_Sample(i, tokens.ids, tokens.span((len(head), len(head) + len(fact.subject)))[1] - 1))
-    hf: Any = model.hf
     sampled = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         for batch in by_length(starts, lambda start: len(start.ids), BUDGET // 2):
             ids = model.ids([starts[i].ids for i in batch])
-            said = hf.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=settings.essence_tokens,
-                min_new_tokens=1,
-                do_sample=True,
-                top_k=0,
-                pad_token_id=model.tokenizer.eos_token_id,
-            ).tolist()
-            sampled += [starts[i]._replace(ids=tuple(row)) for i, row in zip(batch, said, strict=True)]
+            made = generate(model, ids, settings.essence_tokens, least=1, sample=True)
+            sampled += [starts[i]._replace(ids=(*starts[i].ids, *row)) for i, row in zip(batch, made, strict=True)]
     return sampled
 
 
@@ -154,10 +146,8 @@ def _split(model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]])
         best = model(model.ids([samples[i].ids for i in batch])).argmax(-1).tolist()
         for i, row in zip(batch, best, strict=True):
             fact, ids, subject = samples[i]
-            end = next(
-                (p for p in range(subject, len(ids)) if row[p] in firsts[fact] or ids[p] == model.tokenizer.eos_token_id), None
-            )
-            if end is not None and row[end] in firsts[fact]:
+            end = next((p for p in range(subject, len(ids)) if row[p] in firsts[fact]), None)
+            if end is not None:
                 due[fact, model.decode(ids[model.special : end + 1]).strip()] = None
             read = tuple(range(subject, len(ids) if end is None else end))
             if read:

@@ -112,8 +112,7 @@ def scenes(model: Model, layer: int, lines: Sequence[Line]) -> Iterator[Scene]:
 def _aligned(model: Model, lines: Sequence[Line], start: int) -> tuple[Tensor, Mask | None]:
     """Ids with padding on both sides, so that all subjects end in the column `start`; the mask is None where nothing is padded."""
     width = start + max(len(line.ids) - line.subject for line in lines)
-    pad = model.tokenizer.pad_token_id or 0
-    ids = torch.full((len(lines), width), pad)
+    ids = torch.full((len(lines), width), model.pad)
     mask = torch.zeros_like(ids)
     for row, line in enumerate(lines):
         first = start - line.subject

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from loci.errors import FactError, ModelError
 from loci.facts import Span
+from loci.model.generation import end_tokens, generate
 from loci.model.invariants import broken
 from loci.model.model import Logits, Model, by_length
 from loci.model.tokens import Tokens
@@ -87,7 +88,7 @@ def answer_row(model: Model, prompt: str, answer: str, against: str | None = Non
 
 def _continues(model: Model, answer: Sequence[int], following: int) -> bool:
     """Whether the next token would lengthen the answer's last word: then the answer was not given, but a longer one."""
-    if following in (model.tokenizer.eos_token_id, model.tokenizer.bos_token_id):
+    if following == model.tokenizer.bos_token_id or following in end_tokens(model):
         return False
     alone = model.decode(answer)
     more = model.decode([*answer, following])
@@ -101,19 +102,8 @@ def complete(model: Model, prompts: Sequence[str], tokens: int = 8, budget: int 
     texts: dict[int, str] = {}
     for batch in by_length(asked, len, budget):
         ids = model.ids([asked[i].ids for i in batch])
-        generate = model.hf.generate
-        assert callable(generate)
-        out = generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=tokens,
-            do_sample=False,
-            pad_token_id=model.config.eos_token_id,
-        )
-        for row, index in enumerate(batch):
-            new = out[row, ids.shape[1] :].tolist()
-            eos = model.tokenizer.eos_token_id
-            texts[index] = model.decode(new[: new.index(eos)] if eos in new else new)
+        for index, made in zip(batch, generate(model, ids, tokens), strict=True):
+            texts[index] = model.decode(made)
     return [texts[i] for i in range(len(prompts))]
 
 

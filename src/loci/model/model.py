@@ -26,7 +26,7 @@ from loci.model.layouts import Layout, candidates
 from loci.model.lenses import COPY, FIRST, Lens, flat, half, heads, routing
 from loci.model.points import ATTENTION, BY_NAME, ONCE, POINTS, Point, lacks, parse_point
 from loci.model.replay import Call, Past, Recording, cache_name
-from loci.model.tokens import Tokens, check_tokenizer, tokenize
+from loci.model.tokens import Tokens, check_tokenizer, tokenize, tokenize_all
 from loci.model.weights import Weights
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Model(Weights):
             refused.append(reason)
         else:
             raise ModelError(refused[0])
-        check_tokenizer(tokenizer, self.d_vocab, bos)
+        check_tokenizer(tokenizer, self.rows, bos)
 
     def __repr__(self) -> str:
         experts = f" in each of {self.n_experts} experts" if self.n_experts else ""
@@ -61,7 +61,22 @@ class Model(Weights):
 
     def tokenize(self, text: str) -> Tokens:
         """Tokens with their characters, behind one BOS. Raises `ModelError` if empty or longer than the context."""
-        return tokenize(self.tokenizer, text, self.n_ctx, self.bos)
+        return tokenize(self.tokenizer, text, self.n_ctx, self.bos, self.rows)
+
+    def tokenize_all(self, texts: Sequence[str], limit: int | None = None) -> list[Tokens]:
+        """The same of many texts at once, of at most `limit` tokens each, or of any number."""
+        return tokenize_all(self.tokenizer, texts, limit, self.bos, self.rows)
+
+    @cached_property
+    def rows(self) -> int:
+        """How many of the tokenizer's tokens the model knows."""
+        return min(self._shape("embed")[0], self.d_vocab)
+
+    @property
+    def pad(self) -> int:
+        """A token to pad with; under a mask it makes no difference which."""
+        token = self.tokenizer.pad_token_id
+        return token if token is not None and token < self.rows else 0
 
     @property
     def with_bos(self) -> bool:
@@ -81,7 +96,7 @@ class Model(Weights):
     def padded(self, tokens: Sequence[Sequence[int]], side: Literal["left", "right"] = "right") -> tuple[Ids, Mask]:
         """A batch of token lists of any length, and its mask: 1 where a token is, 0 where padding is."""
         width = max(map(len, tokens))
-        pad = self.tokenizer.pad_token_id or 0
+        pad = self.pad
 
         def fill(row: Sequence[int], value: int) -> list[int]:
             rest = [value] * (width - len(row))

@@ -2,7 +2,8 @@
 
 The one place where it is decided what stands before a text. What a tokenizer itself puts before it stays ([CLS], BOS), what it puts
 behind it goes (EOS, [SEP]): a prompt is to be continued. Where a BOS is defined and the tokenizer does not add it, it is added;
-`bos=False` leaves everything before the text away, `bos=True` insists on a BOS.
+`bos=False` leaves everything before the text away, `bos=True` insists on a BOS. A text that begins with a BOS of its own, as chat
+templates write it, gets no second one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,15 +39,18 @@ class Tokens:
         return token_span(self.offsets, characters)
 
 
-def tokenize(tokenizer: Any, text: str, limit: int | None = None, bos: bool | None = None) -> Tokens:
+def tokenize(tokenizer: Any, text: str, limit: int | None = None, bos: bool | None = None, rows: int | None = None) -> Tokens:
     """The tokens of a text, behind what belongs before it.
 
-    Raises `ModelError` for an empty text, for one of more than `limit` tokens, and for a tokenizer without offsets.
+    Raises `ModelError` for an empty text, for one of more than `limit` tokens, for a token that is none of the first `rows`, which the
+    model has in its embedding, and for a tokenizer without offsets.
     """
-    return tokenize_all(tokenizer, [text], limit, bos)[0]
+    return tokenize_all(tokenizer, [text], limit, bos, rows)[0]
 
 
-def tokenize_all(tokenizer: Any, texts: Sequence[str], limit: int | None = None, bos: bool | None = None) -> list[Tokens]:
+def tokenize_all(
+    tokenizer: Any, texts: Sequence[str], limit: int | None = None, bos: bool | None = None, rows: int | None = None
+) -> list[Tokens]:
     """The same of many texts at once: a third of the time for each. Raises as `tokenize` does, for the first that is to be refused."""
     if not texts:
         return []
@@ -59,7 +63,10 @@ def tokenize_all(tokenizer: Any, texts: Sequence[str], limit: int | None = None,
     )
     parts = zip(texts, found["input_ids"], found["offset_mapping"], found["special_tokens_mask"], strict=True)
     first = tokenizer.bos_token_id if bos is not False else None
-    return [_tokens(tokenizer, *part, first, limit) for part in parts]
+    tokens = [_tokens(tokenizer, *part, first, limit) for part in parts]
+    for own in tokens:
+        check_rows(tokenizer, own.ids, rows, own.text)
+    return tokens
 
 
 def _tokens(
@@ -71,8 +78,13 @@ def _tokens(
         added.pop()
     ids, offsets = ids[: len(added)], offsets[: len(added)]
     special = added.index(False) if False in added else len(added)
+    if special and ids[special : 2 * special] == ids[:special]:
+        ids, offsets = ids[special:], offsets[special:]
     if first is not None and ids[:1] != [first]:
         ids, offsets, special = [first, *ids], [(0, 0), *offsets], special + 1
+    while first is not None and ids[:2] == [first, first]:
+        ids, offsets = ids[1:], offsets[1:]
+    special = max(special, int(first is not None))
     if limit is not None and len(ids) > limit:
         raise ModelError(f"the prompt has {len(ids)} tokens; this model's context is {limit}")
     if not any(b > a for a, b in offsets):
@@ -81,10 +93,26 @@ def _tokens(
     return Tokens(text, tuple(ids), tuple(offsets), names, special)
 
 
-def check_tokenizer(tokenizer: Any, d_vocab: int, bos: bool | None) -> None:
-    """Raise `ModelError` where a tokenizer has tokens that the model does not know, or no BOS though one is asked for."""
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if largest >= d_vocab:
-        raise ModelError(f"the tokenizer has token {largest}, the model only {d_vocab} tokens: they do not belong together")
-    if bos and tokenizer.bos_token_id is None:
+def check_rows(tokenizer: Any, ids: Sequence[int], rows: int | None, text: str) -> None:
+    """Raise `ModelError` for a token without a row in the model's embedding, as where one was added to the tokenizer alone."""
+    outside = [] if rows is None or max(ids, default=0) < rows else [token for token in ids if token >= rows]
+    if outside:
+        name = tokenizer.convert_ids_to_tokens(outside[0])
+        raise ModelError(
+            f"the token {name!r} (number {outside[0]}) in {text[:80]!r} has no row in the model's embedding of {rows} rows: leave it "
+            "out of the text, or resize the embedding"
+        )
+
+
+def check_tokenizer(tokenizer: Any, rows: int, bos: bool | None) -> None:
+    """Raise `ModelError` where what stands before every text is no token of the model, or there is no BOS though one is asked for.
+
+    Further tokens without a row are refused where they are used.
+    """
+    first = tokenizer.bos_token_id
+    if bos and first is None:
         raise ModelError(f"{type(tokenizer).__name__} defines no BOS token: leave bos (--bos) out")
+    if bos is not False and first is not None and first >= rows:
+        raise ModelError(
+            f"the tokenizer's BOS {tokenizer.bos_token!r} is token {first}, the model has {rows} tokens: open it with bos=False (--no-bos)"
+        )

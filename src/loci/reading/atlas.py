@@ -26,7 +26,7 @@ from torch.nn.functional import normalize
 from loci.errors import OutputError
 from loci.files import check_writable, write_aside
 from loci.model import Model
-from loci.model.tokens import Tokens, tokenize_all
+from loci.model.tokens import Tokens
 from loci.progress import Progress, silent
 from loci.reading.clusters import kmeans
 from loci.reading.read import NEAR
@@ -71,7 +71,7 @@ def build_atlas(
     found = {layer: _Layer(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)}
     needed = {int(text) for layer in found.values() for text in layer.triggers.places[..., 0].flatten().unique()}
     again = {i: text for i, text in enumerate(texts()) if i in needed}
-    read = dict(zip(again, map(_Text, tokenize_all(model.tokenizer, list(again.values()), None, model.bos)), strict=True))
+    read = dict(zip(again, map(_Text, model.tokenize_all(list(again.values()))), strict=True))
     for layer, gathered in found.items():
         best = promoted_by(model, layer, min(TOKENS, model.d_vocab))
         triggers, following = _triggers(layer, gathered, read)

@@ -27,7 +27,7 @@ from torch import Tensor
 from loci.errors import ModelError
 from loci.files import check_writable, write_aside
 from loci.model import Model, by_length, short_attention
-from loci.model.tokens import Tokens, tokenize_all
+from loci.model.tokens import Tokens
 from loci.progress import Progress, silent
 from loci.survey.accumulators import Accumulator, Moments, Rows
 from loci.survey.texts import sample_text
@@ -144,7 +144,7 @@ def windows(model: Model, page: Sequence[tuple[int, str]]) -> list[Window]:
     read = [(number, text) for number, text in page if text.strip()]
     context = model.n_ctx or WINDOW
     found = []
-    for (number, _), tokens in zip(read, tokenize_all(model.tokenizer, [text for _, text in read], None, model.bos), strict=True):
+    for (number, _), tokens in zip(read, model.tokenize_all([text for _, text in read]), strict=True):
         before = tokens.ids[: tokens.special]
         step = min(WINDOW, context - len(before))
         for start in range(len(before), len(tokens), step):

@@ -19,6 +19,7 @@ import torch
 from loci.errors import ModelError
 from loci.facts import corpus
 from loci.model import Model
+from loci.model.generation import generate
 
 COLUMN = "text"
 
@@ -118,17 +119,13 @@ def own_texts(model: Model, count: int, *, length: int = 64, seed: int = 0) -> l
     if not model.with_bos:
         raise ModelError(f"{model.name!r} has no BOS to begin a text of its own with: give a text")
     begin = model.ids([model.tokenize("a").ids[:1]])
-    hf: Any = model.hf
     texts: list[str] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         while len(texts) < count:
             rows = begin.expand(min(64, count - len(texts)), -1)
-            pad = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
-            sampled = hf.generate(
-                rows, attention_mask=torch.ones_like(rows), do_sample=True, max_new_tokens=length, pad_token_id=pad, top_k=0
-            )
-            texts += [model.tokenizer.decode(row, skip_special_tokens=True) for row in sampled.tolist()]
+            made = generate(model, rows, length, sample=True)
+            texts += [str(model.tokenizer.decode(row, skip_special_tokens=True)) for row in made]
     return texts
 
 

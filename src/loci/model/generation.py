@@ -1,0 +1,76 @@
+"""Text that a model goes on with: the likeliest token each time, or a sample; nothing else has a say.
+
+    greedy   token ← argmax of the last logits
+    sample   token ~ softmax of the last logits, or of the `likeliest` largest of them
+
+A checkpoint's own generation settings (repetition penalty, forbidden, forced or suppressed tokens, beams, temperature, stop strings)
+are neither used nor changed. Taken from them is only which tokens end a text.
+"""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loci.model.model import Ids, Model
+
+
+def end_tokens(model: Model) -> frozenset[int]:
+    """Tokens that end a text: those of the tokenizer, the configuration and the generation settings, one or a list in each."""
+    places = (model.tokenizer, model.config, model.hf.config, getattr(model.hf, "generation_config", None))
+    given = [token for place in places for token in _tokens(getattr(place, "eos_token_id", None))]
+    return frozenset(token for token in given if 0 <= token < model.d_vocab)
+
+
+def _tokens(given: Any) -> list[int]:
+    """None, one token, or several."""
+    if isinstance(given, Tensor):
+        given = given.tolist()
+    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    return [token for token in several if isinstance(token, int) and not isinstance(token, bool)]
+
+
+@torch.no_grad()
+def generate(
+    model: Model, ids: Ids, tokens: int, *, least: int = 0, sample: bool = False, likeliest: int | None = None
+) -> list[list[int]]:
+    """Up to `tokens` further tokens for each row of equally long prompts, without the prompt and without the token that ends a text.
+
+    No text ends before it has `least` tokens; none becomes longer than the context, and one token at least is made. Samples use torch's
+    global generator, as it is seeded outside. Cost: a forward pass over the prompts, then one over a single position for each token;
+    only the last position is unembedded.
+    """
+    model.hf.eval()
+    most = tokens if model.n_ctx is None else max(1, min(tokens, model.n_ctx - ids.shape[1] + 1))
+    ends = torch.tensor(sorted(end_tokens(model)), dtype=torch.long, device=ids.device)
+    made = torch.empty(len(ids), 0, dtype=torch.long, device=ids.device)
+    ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    keep = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.hf.forward).parameters else {}
+    asked, past = ids, None
+    for step in range(most):
+        mask = torch.ones(len(ids), ids.shape[1] + step, dtype=torch.long, device=ids.device)
+        out: Any = model.hf(input_ids=asked, attention_mask=mask, past_key_values=past, use_cache=True, **keep)
+        scores, past = out.logits[:, -1].float(), out.past_key_values
+        if step < least:
+            scores = scores.index_fill(1, ends, -torch.inf)
+        chosen = _drawn(scores, likeliest) if sample else scores.argmax(-1)
+        made, asked = torch.cat([made, chosen[:, None]], 1), chosen[:, None]
+        ended |= torch.isin(chosen, ends)
+        if bool(ended.all()):
+            break
+    return [_until(row, end_tokens(model)) for row in made.tolist()]
+
+
+def _drawn(scores: Tensor, likeliest: int | None) -> Tensor:
+    """One token of each row."""
+    if likeliest is not None:
+        least = scores.topk(min(likeliest, scores.shape[-1])).values[:, -1:]
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    return torch.multinomial(scores.softmax(-1), 1)[:, 0]
+
+
+def _until(row: list[int], ends: frozenset[int]) -> list[int]:
+    """What stands before the first token that ends a text."""
+    return row[: next((i for i, token in enumerate(row) if token in ends), len(row))]
