@@ -238,5 +238,5 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_rows(demo: Model, jorda
 def test_a_tokenizer_of_another_model_is_refused_where_it_shows(demo: Model) -> None:
     larger = Model(demo.hf, kind_of_larger_vocabulary(), "demo")
     assert larger.tokenize("a man").special == 1
-    with pytest.raises(ModelError, match="'word3999' .* has no row"):
+    with pytest.raises(ModelError, match=r"'word3999' .* has no row"):
         larger.tokenize("a word3999")
