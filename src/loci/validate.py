@@ -37,19 +37,28 @@ ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 def read_bytes(path: str | Path, failure: Failure, most: int = DOCUMENT) -> bytes:
     """All bytes of a regular file. Raises `failure` for what is missing, a folder, a device or a pipe, unreadable, or larger."""
+    data = _beginning(path, failure, most + 1)
+    if len(data) > most:
+        raise failure(f"{named(path)}: larger than {most:,} bytes, the most that is read here")
+    return data
+
+
+def begins(path: str | Path, with_: bytes, failure: Failure) -> bool:
+    """Whether a regular file begins so. Raises `failure` for what `read_bytes` refuses."""
+    return _beginning(path, failure, len(with_)) == with_
+
+
+def _beginning(path: str | Path, failure: Failure, count: int) -> bytes:
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 raise failure(f"{named(path)}: not a regular file ({kind_of(mode)})")
-            data = file.read(most + 1)
+            return file.read(count)
     except OSError as error:
         raise failure(f"{named(path)}: cannot be read ({reason(error)})") from None
     except ValueError as error:  # a path with a NUL, or with half a character
         raise failure(f"{named(path)}: no path ({error})") from None
-    if len(data) > most:
-        raise failure(f"{named(path)}: larger than {most:,} bytes, the most that is read here")
-    return data
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -159,6 +168,7 @@ def _expected(kind: str, message: str, found: Any) -> str:
     said = message.removeprefix("Value error, ")
     if said.startswith("Input should be"):
         said = f"expected {said.removeprefix('Input should be ').removeprefix('a valid ')}"
+        said = said.replace("dictionary", "object")
     return f"{said}, found {brief(found)}"
 
 
@@ -173,6 +183,12 @@ def brief(value: object, most: int = 60) -> str:
     except (RecursionError, ValueError):
         text = f"a {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def one_line(text: str, most: int = 200) -> str:
+    """A library's words on one line, printable, and not long."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def named(path: str | Path) -> str:

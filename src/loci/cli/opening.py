@@ -1,7 +1,6 @@
 """The options by which every verb opens its model: the fields of `Opening` are the options."""
 
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -12,7 +11,6 @@ import typer
 
 from loci.cli.common import status
 from loci.cli.options import DeviceMap, Dtype, words
-from loci.errors import ModelError
 
 if TYPE_CHECKING:
     from loci.model import Layout, Model, Weights
@@ -95,12 +93,6 @@ def opens(*without: str, **defaults: Any) -> Callable[[Callable[..., None]], Cal
 
 def layout_from(path: Path | None) -> "Layout | None":
     """The layout that a JSON file says."""
-    from loci.model import Layout
+    from loci.model.layouts import read_layout
 
-    if path is None:
-        return None
-    try:
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Layout(**{**said, "flat": tuple(said.get("flat", ()))})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: no layout ({error}); its fields are those of loci.Layout") from None
+    return None if path is None else read_layout(path)

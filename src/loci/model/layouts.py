@@ -5,12 +5,15 @@ room) runs the model once and compares; of several rows that match, the first th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
+from difflib import get_close_matches
 from operator import attrgetter
+from pathlib import Path
 
 from torch import nn
 
 from loci.errors import ModelError
+from loci.validate import brief, named, read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +240,28 @@ LAYOUTS = (
         flat=("router",),
     ),
 )
+
+
+def read_layout(path: str | Path) -> Layout:
+    """A layout from a JSON object with its fields. Raises `ModelError` for a field that is missing, unknown or of another type."""
+    said = read_json(path, ModelError)
+    where = named(path)
+    if not isinstance(said, dict):
+        raise ModelError(f"{where}: expected an object with the fields of loci.Layout, found {brief(said)}")
+    known = {field.name: field for field in fields(Layout)}
+    for name, value in said.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise ModelError(f"{where}: {name}: no field of loci.Layout; the nearest is {near}")
+        kind = "true or false" if known[name].type is bool else "text" if known[name].type is str else "a list of texts"
+        texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        if not (texts if kind == "a list of texts" else isinstance(value, known[name].type)):  # type: ignore[arg-type]
+            raise ModelError(f"{where}: {name}: expected {kind}, found {brief(value)}")
+    missing = [name for name, field in known.items() if field.default is MISSING and name not in said]
+    if missing:
+        raise ModelError(f"{where}: {missing[0]} is missing; the fields are those of loci.Layout")
+    return Layout(**{**said, "flat": tuple(said.get("flat", ()))})
+
 
 MODEL_PARTS = ("blocks", "embed", "final_norm", "unembed")
 BLOCK_PARTS = (

@@ -1,7 +1,6 @@
 """Open a model: the embedded one, a local folder, or a hub id. The only file that loads with `transformers`."""
 
 import difflib
-import json
 import logging
 import os
 import shutil
@@ -19,19 +18,28 @@ from urllib.parse import urlparse
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from typing_extensions import TypedDict
 
-from loci.errors import ModelError
+from loci.errors import LociError, ModelError
 from loci.model.census import PUBLISHED
+from loci.model.config import check_config_files, check_depth, check_nothing_left, misfit
 from loci.model.layouts import Layout, candidates
 from loci.model.model import Model
 from loci.model.quantised import check_config_plain, check_parameters_plain, check_stored_plain
 from loci.model.stored import FLOATS, Stored, stored
 from loci.model.weights import Source, Weights
+from loci.validate import begins, named, one_line, read_json, reason, typed
 
 DEMO = "demo"
 LFS = b"version https://git-lfs"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 BROKEN = (OSError, ValueError, KeyError, EOFError, RuntimeError, ImportError, SafetensorError, UnpicklingError)
+
+
+class ShardIndex(TypedDict):
+    """Which file holds which tensor."""
+
+    weight_map: dict[str, str]
 
 
 def open_model(
@@ -133,8 +141,10 @@ def _loading(source: str | Path, pickle: bool | None, trust_remote_code: bool) -
     with quiet():
         try:
             yield path, {"trust_remote_code": trust_remote_code, "local_files_only": offline}
-        except BROKEN as error:
-            if offline:
+        except LociError:
+            raise
+        except Exception as error:  # whatever transformers, its dataclasses or tokenizers make of a broken file
+            if offline and isinstance(error, BROKEN):
                 raise ModelError(
                     f"{path!r} is no folder and not in the local cache, and the model hub cannot be reached"
                 ) from error
@@ -154,18 +164,37 @@ def _load(path: str, dtype: str, kwargs: dict[str, Any]) -> tuple[nn.Module, Sou
     there = _stored(folder_of(path), path, pickle)
     if there:
         check_stored_plain(there, path)
-    loaded: Any = AutoModelForCausalLM.from_pretrained(path, dtype=wanted, output_loading_info=True, **kwargs)
+        check_depth(config, there, path)
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(path, dtype=wanted, output_loading_info=True, **kwargs)
+    except RuntimeError as error:
+        _explain(error, config, there, own["trust_remote_code"])
+        raise
     hf, report = loaded
     lacking = sorted(report["missing_keys"])
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise ModelError(f"the weights of {path!r} lack {lacking[0]}{more}: not a whole checkpoint of this kind of model")
     assert isinstance(hf, nn.Module)
+    check_nothing_left(report["unexpected_keys"], hf, path)
     folder = folder_of(path, getattr(config, "_commit_hash", None))
     there = there or _stored(folder, path, pickle)
     if there:
         check_parameters_plain(there, hf, path)
     return hf, Source(folder, pickle, own["trust_remote_code"]) if folder else None
+
+
+def _explain(error: RuntimeError, config: Any, there: Stored | None, trust_remote_code: bool) -> None:
+    """Raise `ModelError` with the parameter that does not fit, where that is why the weights could not be loaded."""
+    from transformers import AutoModelForCausalLM
+
+    if there is None or "mismatch" not in str(error):
+        return
+    with torch.device("meta"):
+        hf = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    words = misfit(hf, there)
+    if words is not None:
+        raise ModelError(f"cannot open {str(there.folder)!r}: {words}") from error
 
 
 def folder_of(source: str | Path, revision: str | None = None) -> Path | None:
@@ -197,9 +226,13 @@ def _resolve(source: str | Path, pickle: bool | None) -> str:
     if str(source) == DEMO:
         return str(files("loci.demo").joinpath("model"))
     path = Path(source).expanduser()
-    if not path.exists():
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        if not isinstance(error, FileNotFoundError):
+            raise ModelError(f"cannot open {named(source)!r}: {_first_sentence(error)}") from None
         if isinstance(source, Path) or str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
-            raise ModelError(f"there is no folder {str(source)!r}")
+            raise ModelError(f"there is no folder {str(source)!r}") from None
         return str(source)
     if not path.is_dir():
         raise ModelError(f"{str(source)!r} is a file; a model is a folder with a config.json, or a hub id")
@@ -207,6 +240,7 @@ def _resolve(source: str | Path, pickle: bool | None) -> str:
     if "config.json" not in names:
         raise ModelError(f"{str(source)!r} has no config.json: not a model's folder")
     if pickle is None:
+        check_config_files(path)
         return str(path)
     pickled = [name for name in names if name.endswith(PICKLED)]
     if not any(name.endswith(".safetensors") for name in names) and not (pickle and pickled):
@@ -216,6 +250,7 @@ def _resolve(source: str | Path, pickle: bool | None) -> str:
             if pickled
             else f"{str(source)!r} has a config.json but no safetensors weights"
         )
+    check_config_files(path)
     _check_files(path, names)
     return str(path)
 
@@ -223,16 +258,11 @@ def _resolve(source: str | Path, pickle: bool | None) -> str:
 def _check_files(path: Path, names: list[str]) -> None:
     """Raise `ModelError` for a pointer of Git LFS in the place of a file, and for a shard that is not there."""
     for name in names:
-        if name.endswith((".safetensors", ".json", *PICKLED)):
-            with (path / name).open("rb") as file:
-                if file.read(len(LFS)) == LFS:
-                    raise ModelError(f"{str(path / name)!r} is a pointer of Git LFS, not the file itself: run `git lfs pull` there")
+        if name.endswith((".safetensors", ".json", *PICKLED)) and begins(path / name, LFS, ModelError):
+            raise ModelError(f"{str(path / name)!r} is a pointer of Git LFS, not the file itself: run `git lfs pull` there")
     index = path / "model.safetensors.index.json"
     if index.exists():
-        try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{str(index)!r} is no index of shards ({_first_sentence(error)})") from None
+        shards = sorted(set(typed(ShardIndex, read_json(index, ModelError), named(index), ModelError)["weight_map"].values()))
         gone = [shard for shard in shards if shard not in names]
         if gone:
             raise ModelError(f"{str(path)!r} lacks {gone[0]}, one of the {len(shards)} shards that its index names")
@@ -268,8 +298,11 @@ def _device(name: str) -> torch.device:
 
 
 def _first_sentence(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:197]}…"
+    """Its own words, and its class where those say nothing alone."""
+    if isinstance(error, OSError):
+        return one_line(reason(error))
+    line = one_line(str(error))
+    return line if line and isinstance(error, (ValueError, RuntimeError)) else f"{type(error).__name__}: {line}".removesuffix(": ")
 
 
 @contextmanager
