@@ -1,0 +1,247 @@
+"""The header of a GGUF file: metadata and tensor table, read without loading a weight.
+
+    magic "GGUF" · version u32 · tensors u64 · keys u64
+    keys × (name, type, value)  ·  tensors × (name, rank u32, shape u64 …, type u32, offset u64)
+    padding to `general.alignment`  ·  tensor data
+
+Little-endian, versions 2 and 3. Every length is checked against the file's size before it is
+believed, so a truncated or damaged file ends in one line and not in a long read.
+Source: the GGUF specification of ggml (docs/gguf.md).
+"""
+
+import mmap
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from loci.errors import ModelError
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+SCALARS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q", 12: "<d"}
+"""Struct codes of the value types; 8 is a string and 9 an array."""
+STRING, ARRAY = 8, 9
+ALIGNMENT = 32
+LARGEST_RANK = 4
+
+# ggml type: (name, values in a block, bytes of a block)
+BLOCKS: dict[int, tuple[str, int, int]] = {
+    0: ("F32", 1, 4),
+    1: ("F16", 1, 2),
+    2: ("Q4_0", 32, 18),
+    3: ("Q4_1", 32, 20),
+    6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24),
+    8: ("Q8_0", 32, 34),
+    9: ("Q8_1", 32, 40),
+    10: ("Q2_K", 256, 84),
+    11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144),
+    13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210),
+    15: ("Q8_K", 256, 292),
+    16: ("IQ2_XXS", 256, 66),
+    17: ("IQ2_XS", 256, 74),
+    18: ("IQ3_XXS", 256, 98),
+    19: ("IQ1_S", 256, 50),
+    20: ("IQ4_NL", 32, 18),
+    21: ("IQ3_S", 256, 110),
+    22: ("IQ2_S", 256, 82),
+    23: ("IQ4_XS", 256, 136),
+    24: ("I8", 1, 1),
+    25: ("I16", 1, 2),
+    26: ("I32", 1, 4),
+    27: ("I64", 1, 8),
+    28: ("F64", 1, 8),
+    29: ("IQ1_M", 256, 56),
+    30: ("BF16", 1, 2),
+    34: ("TQ1_0", 256, 54),
+    35: ("TQ2_0", 256, 66),
+    39: ("MXFP4", 32, 17),
+}
+
+
+class TensorEntry(NamedTuple):
+    """One row of the tensor table."""
+
+    name: str
+    shape: tuple[int, ...]
+    """As in PyTorch, rows first; the file stores the reverse."""
+    type: str
+    """The ggml type's name: "F16", "Q4_K" …"""
+    start: int
+    """Byte of the file at which its data begin."""
+    bytes: int
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a GGUF file says about itself. Long arrays (the vocabulary) are kept as tuples."""
+
+    path: Path
+    version: int
+    metadata: dict[str, Any]
+    tensors: tuple[TensorEntry, ...]
+    size: int
+    """Bytes of the file."""
+
+    @property
+    def architecture(self) -> str:
+        return str(self.metadata.get("general.architecture", ""))
+
+    @property
+    def kind(self) -> str:
+        """"model", "adapter", "mmproj" …"""
+        return str(self.metadata.get("general.type", "model"))
+
+    @property
+    def parameters(self) -> int:
+        return sum(tensor.numel for tensor in self.tensors)
+
+    @property
+    def types(self) -> dict[str, int]:
+        """How many parameters each ggml type stores, most first."""
+        counts: dict[str, int] = {}
+        for tensor in self.tensors:
+            counts[tensor.type] = counts.get(tensor.type, 0) + tensor.numel
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+    @property
+    def bits(self) -> float:
+        """Bits per weight."""
+        return 8 * sum(tensor.bytes for tensor in self.tensors) / max(self.parameters, 1)
+
+    def of(self, key: str, default: Any = None) -> Any:
+        """A metadata value under the architecture's own prefix: `of("block_count")`."""
+        return self.metadata.get(f"{self.architecture}.{key}", default)
+
+    def describe(self) -> str:
+        """One line: "gemma3, 268 M parameters, Q4_K/Q5_0/F32, 7.1 bits per weight"."""
+        types = "/".join(list(self.types)[:3])
+        millions = self.parameters / 1e6
+        return f"{self.architecture}, {millions:,.0f} M parameters, {types}, {self.bits:.1f} bits per weight"
+
+
+def read_header(path: str | Path) -> Header:
+    """Read and check the header. Raises `ModelError` for what is no whole GGUF file.
+
+    Cost: one pass over the metadata; a vocabulary of 262,144 words takes about half a second.
+    """
+    path = Path(path)
+    try:
+        with _mapped(path) as data:
+            return _Reader(path, data).header()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as GGUF ({error})") from None
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    if path.stat().st_size < len(MAGIC):
+        raise ModelError(f"{path}: is not a GGUF file (it is empty or too short)")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+class _Reader:
+    """A cursor over the mapped file."""
+
+    def __init__(self, path: Path, data: mmap.mmap) -> None:
+        self.path, self.data, self.at = path, data, 0
+
+    def header(self) -> Header:
+        if self.take(4) != MAGIC:
+            raise ModelError(f"{self.path}: is not a GGUF file (its first bytes are not 'GGUF')")
+        version = int(self.number("<I"))
+        if version not in VERSIONS:
+            raise ModelError(f"{self.path}: GGUF version {version} cannot be read, only 2 and 3 little-endian")
+        n_tensors, n_keys = int(self.number("<Q")), int(self.number("<Q"))
+        self.bounded(n_keys, 12, "metadata keys")
+        self.bounded(n_tensors, 24, "tensors")
+        metadata = {}
+        for _ in range(n_keys):
+            key = self.text()
+            metadata[key] = self.value(int(self.number("<I")))
+        rows = [self.row() for _ in range(n_tensors)]
+        return Header(self.path, version, metadata, self.placed(rows, metadata), len(self.data))
+
+    def row(self) -> tuple[str, tuple[int, ...], int, int]:
+        """Name, shape as in PyTorch, ggml type, offset behind the header."""
+        name, rank = self.text(), int(self.number("<I"))
+        if not 0 < rank <= LARGEST_RANK:
+            raise ModelError(f"{self.path}: tensor {name!r} has {rank} dimensions, expected 1 to {LARGEST_RANK}")
+        shape = tuple(int(self.number("<Q")) for _ in range(rank))
+        return name, shape[::-1], int(self.number("<I")), int(self.number("<Q"))
+
+    def placed(
+        self, rows: list[tuple[str, tuple[int, ...], int, int]], metadata: dict[str, Any]
+    ) -> tuple[TensorEntry, ...]:
+        """The tensor table with positions in the file, each checked to lie within it."""
+        alignment = metadata.get("general.alignment", ALIGNMENT)
+        if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
+            raise ModelError(f"{self.path}: general.alignment is {alignment!r}, expected a small positive number")
+        base = -(-self.at // alignment) * alignment
+        found = []
+        for name, shape, kind, offset in rows:
+            if kind not in BLOCKS:
+                raise ModelError(f"{self.path}: tensor {name!r} has the unknown quantisation type {kind}")
+            label, values, size = BLOCKS[kind]
+            if shape[-1] % values:
+                raise ModelError(f"{self.path}: tensor {name!r} of type {label} has rows of {shape[-1]}, not of whole blocks")
+            length = prod(shape) // values * size
+            if base + offset + length > len(self.data):
+                raise ModelError(
+                    f"{self.path}: is truncated: tensor {name!r} ends at byte {base + offset + length:,}, "
+                    f"the file at {len(self.data):,}; download it again"
+                )
+            found.append(TensorEntry(name, shape, label, base + offset, length))
+        return tuple(found)
+
+    def value(self, kind: int) -> Any:
+        if kind == STRING:
+            return self.text()
+        if kind == ARRAY:
+            of, count = int(self.number("<I")), int(self.number("<Q"))
+            return self.array(of, count)
+        if kind not in SCALARS:
+            raise ModelError(f"{self.path}: metadata of the unknown type {kind} at byte {self.at:,}")
+        return self.number(SCALARS[kind])
+
+    def array(self, of: int, count: int) -> tuple[Any, ...]:
+        if of == STRING:
+            self.bounded(count, 8, "strings")
+            return tuple(self.text() for _ in range(count))
+        if of not in SCALARS:
+            raise ModelError(f"{self.path}: an array of the unknown type {of} at byte {self.at:,}")
+        code = SCALARS[of].lstrip("<")
+        self.bounded(count, struct.calcsize(f"<{code}"), "values")
+        return struct.unpack(f"<{count}{code}", self.take(count * struct.calcsize(f"<{code}")))
+
+    def text(self) -> str:
+        length = int(self.number("<Q"))
+        self.bounded(length, 1, "characters")
+        return self.take(length).decode("utf-8", "replace")
+
+    def number(self, code: str) -> int | float | bool:
+        (value,) = struct.unpack(code, self.take(struct.calcsize(code)))
+        found: int | float | bool = value
+        return found
+
+    def take(self, count: int) -> bytes:
+        if self.at + count > len(self.data):
+            raise ModelError(f"{self.path}: is truncated: the header goes on behind byte {len(self.data):,}; download it again")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def bounded(self, count: int, least: int, what: str) -> None:
+        """Refuse a length that the rest of the file cannot hold."""
+        if count * least > len(self.data) - self.at:
+            raise ModelError(f"{self.path}: is truncated or damaged: it announces {count:,} {what} at byte {self.at:,}")
