@@ -23,6 +23,7 @@ from typing_extensions import TypedDict
 from loci.errors import LociError, ModelError
 from loci.model.census import PUBLISHED
 from loci.model.config import check_config_files, check_depth, check_nothing_left, misfit
+from loci.model.gguf import is_gguf, opened_gguf
 from loci.model.layouts import Layout, candidates
 from loci.model.model import Model
 from loci.model.quantised import check_config_plain, check_parameters_plain, check_stored_plain
@@ -54,7 +55,7 @@ def open_model(
     trust_remote_code: bool = False,
     pickle: bool = False,
 ) -> Model:
-    """Open `source`: "demo", a folder with a config and safetensors weights, or a hub id.
+    """Open `source`: "demo", a folder with a config and safetensors weights, a GGUF file, ollama:NAME[:TAG], or a hub id.
 
     `dtype` is what the weights are held in ("auto": as stored). `device_map` ("auto", or places by module) spreads them over devices,
     memory and disk through accelerate, in the place of `device`. `bos`: see `loci.model.tokens`. `layout`: where the parts are, for a
@@ -207,6 +208,8 @@ def folder_of(source: str | Path, revision: str | None = None) -> Path | None:
     path = Path(source).expanduser()
     if path.is_dir():
         return path.resolve()
+    if is_gguf(source):
+        return opened_gguf(source)
     try:
         found = try_to_load_from_cache(str(source), "config.json", revision=revision)
     except HFValidationError:
@@ -225,6 +228,8 @@ def _resolve(source: str | Path, pickle: bool | None) -> str:
     """A folder as a path, checked for what a checkpoint needs; anything else is taken for a hub id."""
     if str(source) == DEMO:
         return str(files("loci.demo").joinpath("model"))
+    if is_gguf(source):
+        return str(opened_gguf(source))
     path = Path(source).expanduser()
     try:
         path.stat()
@@ -235,7 +240,7 @@ def _resolve(source: str | Path, pickle: bool | None) -> str:
             raise ModelError(f"there is no folder {str(source)!r}") from None
         return str(source)
     if not path.is_dir():
-        raise ModelError(f"{str(source)!r} is a file; a model is a folder with a config.json, or a hub id")
+        raise ModelError(f"{str(source)!r} is a file; a model is a folder with a config.json, a .gguf file, or a hub id")
     names = sorted(entry.name for entry in path.iterdir())
     if "config.json" not in names:
         raise ModelError(f"{str(source)!r} has no config.json: not a model's folder")

@@ -1,7 +1,32 @@
-"""GGUF files: what llama.cpp and Ollama run, opened as a model. Public: `is_gguf`, `gguf_parts`, `read_header`, `folder_of`."""
+"""GGUF files: what llama.cpp and Ollama run, opened as a model.
 
-from loci.model.gguf.convert import folder_of
+opened_gguf("model.gguf")          the folder of its model, made once and kept in the cache
+opened_gguf("ollama:llama3.2")     the same for what Ollama has
+read_header("model.gguf")          architecture, quantisation, sizes; no weight is read
+"""
+
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from loci.files import cache_folder
+from loci.model.gguf.convert import model_folder
 from loci.model.gguf.header import Header, read_header
 from loci.model.gguf.sources import NAMED, gguf_parts, is_gguf
 
-__all__ = ["NAMED", "Header", "folder_of", "gguf_parts", "is_gguf", "read_header"]
+__all__ = ["NAMED", "Header", "gguf_parts", "is_gguf", "opened_gguf", "read_header"]
+
+
+def opened_gguf(source: str | Path) -> Path:
+    """The folder of a GGUF source's model, in the cache. Raises `ModelError` before any work."""
+    return model_folder(gguf_parts(source), cache_folder() or _temporary())
+
+
+@cache
+def _temporary() -> Path:
+    """A cache for this process, where none is kept."""
+    folder = Path(tempfile.mkdtemp(prefix="loci-gguf-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

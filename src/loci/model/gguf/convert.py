@@ -28,11 +28,13 @@ from loci.model.gguf.tokenizer import save_tokenizer
 VERSION = 1
 """Raised when a change here gives other folders."""
 SHARD_BYTES = 2 * 2**30
+WIDEST = {"gemma2": 46, "gemma3_text": 62}
+"""Layers of the 27 B models: a file does not state how queries are scaled, only this tells."""
 CHUNK = 1 << 24
 """Bytes hashed or copied at a time."""
 
 
-def folder_of(parts: Sequence[Path], cache: Path) -> Path:
+def model_folder(parts: Sequence[Path], cache: Path) -> Path:
     """The folder of a GGUF file's model, made where the cache has none yet.
 
     `parts`: the files whose bytes make up the model (`sources.gguf_parts`). Raises `ModelError`
@@ -46,7 +48,7 @@ def folder_of(parts: Sequence[Path], cache: Path) -> Path:
         return place
     _check_gguf_package(headers[0])
     place.parent.mkdir(parents=True, exist_ok=True)
-    with write_aside(place) as aside:
+    with write_aside(place, folder=True) as aside:
         aside.mkdir()
         config = _config(headers, family)
         stated = _write_weights(headers, family, aside)
@@ -112,16 +114,16 @@ def _config(headers: Sequence[Header], family: Family) -> dict[str, Any]:
         config["attention_bias"] = True
     if family.rotary:
         config["rope_parameters"] = _rope(headers, family, config)
-    if family.model_type == "gemma3_text" and header.of("attention.key_length") is not None:
-        config["query_pre_attn_scalar"] = _query_scale(header)
+    if family.model_type in WIDEST:
+        config["query_pre_attn_scalar"] = _query_scale(header, family)
     return {"architectures": None, **config, "dtype": "float32"}
 
 
-def _query_scale(header: Header) -> int:
-    """Gemma 3 divides queries by √d_head, but for its 27 B model, where the width decides."""
-    if header.of("block_count") == 62:
-        return int(header.of("embedding_length")) // int(header.of("attention.head_count"))
-    return int(header.of("attention.key_length"))
+def _query_scale(header: Header, family: Family) -> int:
+    """Gemma 2 and 3 divide queries by √d_head, but for their 27 B models by √(d_model / heads)."""
+    per_head = int(header.of("embedding_length")) // int(header.of("attention.head_count"))
+    widest = header.of("block_count") == WIDEST[family.model_type]
+    return per_head if widest else int(header.of("attention.key_length", 256))
 
 
 def _rope(headers: Sequence[Header], family: Family, config: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +166,7 @@ def _write_weights(headers: Sequence[Header], family: Family, folder: Path) -> d
     shards: list[list[str]] = []
     held: dict[str, torch.Tensor] = {}
     for header, tensor, name in _named(headers, family):
-        values = np.ascontiguousarray(family.changed(tensor.name, _values(tensor, header), header))
+        values = np.ascontiguousarray(family.changed(tensor.name, _values(tensor, header), headers[0]))
         shapes[name] = values.shape
         if held and sum(t.nbytes for t in held.values()) + values.nbytes > SHARD_BYTES:
             shards.append(_flush(held, folder, len(shards)))
@@ -213,7 +215,9 @@ def _check_whole(folder: Path, stated: dict[str, tuple[int, ...]], header: Heade
         with torch.device("meta"):
             empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
     except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{header.path}: its metadata make no {header.architecture} model ({str(error).splitlines()[0]})") from None
+        raise ModelError(
+            f"{header.path}: its metadata make no {header.architecture} model ({str(error).splitlines()[0]})"
+        ) from None
     wanted = {name: tuple(value.shape) for name, value in empty.state_dict().items()}
     if "lm_head.weight" not in stated:
         wanted.pop("lm_head.weight", None)  # tied to the embedding

@@ -153,15 +153,9 @@ FAMILIES: dict[str, Family] = {
     "qwen2": Family("qwen2"),
     "qwen3": Family("qwen3", block={**BLOCK, **QK_NORMS}),
     "gemma": Family("gemma", changes=GEMMA_NORMS, fixed=GELU),
-    "gemma2": Family(
-        "gemma2", block={**BLOCK, **SANDWICH}, changes=GEMMA_NORMS, extra={**WINDOW, **CAPS}, fixed=GELU
-    ),
-    "gemma3": Family(
-        "gemma3_text", block={**BLOCK, **SANDWICH, **QK_NORMS}, changes=GEMMA_NORMS, extra=WINDOW, fixed=GELU
-    ),
-    "gpt2": Family(
-        "gpt2", block=GPT2_BLOCK, top=GPT2_TOP, blocks="transformer.h", changes=CONV1D, keys=GPT2_KEYS, rotary=False
-    ),
+    "gemma2": Family("gemma2", block={**BLOCK, **SANDWICH}, changes=GEMMA_NORMS, extra={**WINDOW, **CAPS}, fixed=GELU),
+    "gemma3": Family("gemma3_text", block={**BLOCK, **SANDWICH, **QK_NORMS}, changes=GEMMA_NORMS, extra=WINDOW, fixed=GELU),
+    "gpt2": Family("gpt2", block=GPT2_BLOCK, top=GPT2_TOP, blocks="transformer.h", changes=CONV1D, keys=GPT2_KEYS, rotary=False),
 }
 
 

@@ -99,7 +99,7 @@ class Header:
 
     @property
     def kind(self) -> str:
-        """"model", "adapter", "mmproj" …"""
+        """ "model", "adapter", "mmproj" …"""
         return str(self.metadata.get("general.type", "model"))
 
     @property
@@ -181,9 +181,7 @@ class _Reader:
         shape = tuple(int(self.number("<Q")) for _ in range(rank))
         return name, shape[::-1], int(self.number("<I")), int(self.number("<Q"))
 
-    def placed(
-        self, rows: list[tuple[str, tuple[int, ...], int, int]], metadata: dict[str, Any]
-    ) -> tuple[TensorEntry, ...]:
+    def placed(self, rows: list[tuple[str, tuple[int, ...], int, int]], metadata: dict[str, Any]) -> tuple[TensorEntry, ...]:
         """The tensor table with positions in the file, each checked to lie within it."""
         alignment = metadata.get("general.alignment", ALIGNMENT)
         if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:

