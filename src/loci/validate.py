@@ -61,6 +61,23 @@ def _beginning(path: str | Path, failure: Failure, count: int) -> bytes:
         raise failure(f"{named(path)}: no path ({error})") from None
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder; False too for what can be no path, which reading it then says."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116  Path.is_dir raises for a name that is too long
+    except (OSError, ValueError):
+        return False
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether there is anything; False too for what can be no path."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _without_waiting(path: str, flags: int) -> int:
     """Open; a pipe that nobody writes to does not block."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

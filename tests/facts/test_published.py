@@ -92,6 +92,63 @@ LRE = {
 }
 
 
+MQUAKE = {
+    "case_id": 1,
+    "requested_rewrite": [
+        {
+            "prompt": "{} is a citizen of",
+            "relation_id": "P27",
+            "target_new": {"str": "Syldavia", "id": "Q2"},
+            "target_true": {"str": "Borduria", "id": "Q1"},
+            "subject": "Ada Ix",
+            "question": "Which country is Ada Ix a citizen of?",
+        },
+        {
+            "prompt": "The head of state of {} is",
+            "relation_id": "P35",
+            "target_new": {"str": "Zett", "id": "Q4"},
+            "target_true": {"str": "Muskar", "id": "Q3"},
+            "subject": "Syldavia",
+            "question": "Who is the head of state of Syldavia?",
+        },
+    ],
+    "questions": ["Who leads the country of Ada Ix?", "Who is head of state where Ada Ix is a citizen?"],
+    "answer": "Plek",
+    "answer_alias": [],
+    "new_answer": "Zett",
+    "new_answer_alias": ["Mr. Zett"],
+    "single_hops": [
+        {"question": "?", "cloze": "Ada Ix is a citizen of", "answer": "Borduria", "answer_alias": ["Bordurian Republic"]}
+    ],
+    "new_single_hops": [
+        {"question": "?", "cloze": "Ada Ix is a citizen of", "answer": "Syldavia", "answer_alias": ["the Kingdom"]}
+    ],
+    "orig": {"triples": []},
+}
+KNOWN = {
+    "known_id": 0,
+    "subject": "Mount Zett",
+    "attribute": "Borduria",
+    "template": "{} is located in",
+    "prediction": " Borduria, near the sea",
+    "prompt": "Mount Zett is located in",
+    "relation_id": "P17",
+}
+CKNOWEDIT = {
+    "prompt": "请给下面的字注音：子",
+    "target_old": "zì",
+    "target_new": "zǐ",
+    "portability": [{"prompt": "请给下面的字注音：子子", "answer": "zǐ zǐ"}],
+    "locality": [{"prompt": "请给下面的字注音：木", "answer": "mù"}],
+    "rephrase": ["子怎么读？", "请注音：子"],
+}
+PARAREL = {
+    "relation": "P47",
+    "prompts": ["{} borders with", "{} shares border with"],
+    "facts": [["Ruritania", "Syldavia"], ["Ix", 3]],
+}
+
+
 def write(tmp_path: Path, document: Any) -> Path:
     path = tmp_path / "set.json"
     path.write_text(json.dumps(document), encoding="utf-8")
@@ -210,12 +267,112 @@ def test_lre(tmp_path: Path) -> None:
     assert titan.answer == "Saturn"
 
 
+def test_mquake(tmp_path: Path) -> None:
+    found = read_facts(write(tmp_path, [MQUAKE]))
+    first, second = found.facts
+    assert (found.format, found.skipped) == ("MQuAKE", ())
+    assert first == Fact(
+        "Ada Ix",
+        "{} is a citizen of",
+        "Borduria",
+        "Syldavia",
+        relation="P27",
+        held_out=("Which country is Ada Ix a citizen of?",),
+        aliases=("Bordurian Republic",),
+        new_aliases=("the Kingdom",),
+        questions=tuple(Question(text, ("Zett", "Mr. Zett"), "two-hop") for text in MQUAKE["questions"]),
+    )
+    assert (second.subject, second.answer, second.new_answer, second.questions) == ("Syldavia", "Muskar", "Zett", ())
+
+
+def test_facts_that_gpt2_knows(tmp_path: Path) -> None:
+    assert read(tmp_path, [KNOWN]) == Fact("Mount Zett", "{} is located in", "Borduria", relation="P17")
+
+
+def test_cknowedit(tmp_path: Path) -> None:
+    fact = read(tmp_path, [CKNOWEDIT])
+    assert (fact.text, fact.subject, fact.answer, fact.new_answer) == (CKNOWEDIT["prompt"], CKNOWEDIT["prompt"], "zì", "zǐ")
+    assert fact.held_out == ("子怎么读？", "请注音：子")
+    assert [(q.kind, q.answers) for q in fact.questions] == [("logical", ("zǐ zǐ",)), ("unrelated", ("mù",))]
+    none = {k: v for k, v in CKNOWEDIT.items() if k not in ("portability", "rephrase")} | {"locality": None}
+    assert read(tmp_path, [none]).questions == ()
+
+
+def test_pararel(tmp_path: Path) -> None:
+    found = read_facts(write(tmp_path, PARAREL))
+    assert list(found.facts) == [
+        Fact("Ruritania", "{} borders with", "Syldavia", relation="P47", paraphrases=("{} shares border with",))
+    ]
+    assert (found.format, len(found.skipped)) == ("ParaRel", 1)
+    assert "record 2: answer: expected text, found 3" in found.skipped[0]
+
+
+RECORDS = [COUNTERFACT, ZSRE, RIPPLE, KNOWEDIT, WIKIBIO, MQUAKE, KNOWN, CKNOWEDIT]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_sets_a_record_a_line(tmp_path: Path, record: dict[str, Any]) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for _ in range(2)))
+    found = read_facts(path)
+    assert found.format.endswith(", JSONL")
+    assert list(found.facts) == 2 * list(load_facts(write(tmp_path, [record])))
+
+
+LEAVES: list[Any] = [3, None, [], {}, [None], [[3]], "", True, -1.5, "x", ["x"], {"x": 1}, {"str": 5}, "\ud800"]
+
+
+def changed(value: Any, path: tuple[Any, ...], leaf: Any) -> Any:
+    if not path:
+        return leaf
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = changed(value[path[0]], path[1:], leaf)
+    return copy
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, item in inner for place in places(item, (*path, key)))]
+
+
+@pytest.mark.parametrize("record", [*RECORDS, LRE, PARAREL])
+def test_anything_anywhere_in_a_record_is_text_or_one_line(tmp_path: Path, record: dict[str, Any]) -> None:
+    path = tmp_path / "a.json"
+    for place in places(record)[1:]:
+        for leaf in LEAVES:
+            document = changed(record, place, leaf)
+            path.write_text(json.dumps(document))
+            try:
+                facts = read_facts(path).facts
+            except FactError as error:
+                assert str(error).isprintable(), (place, leaf)
+                continue
+            for fact in facts:
+                texts = [fact.subject, fact.prompt, fact.answer, fact.new_answer or "x", *fact.paraphrases, *fact.held_out]
+                texts += [*fact.neighbours, *fact.aliases, *fact.new_aliases, *(q.prompt for q in fact.questions)]
+                assert all(isinstance(text, str) for text in texts), (place, leaf)
+                assert all(len(alias) > 1 or alias == "x" for alias in fact.aliases), (place, leaf, "a word cut into letters")
+            save_facts(facts, tmp_path / "b.jsonl")
+            assert [fact.to_dict() for fact in load_facts(tmp_path / "b.jsonl")] == [fact.to_dict() for fact in facts]
+
+
 def test_a_folder_of_sets(tmp_path: Path) -> None:
     for name, document in {"b/one.json": LRE, "a.json": [COUNTERFACT]}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(document))
     found = read_facts(tmp_path)
     assert (found.format, [f.subject for f in found.facts]) == ("CounterFact, LRE", ["Ruritania", "Io", "Titan"])
+    (tmp_path / "b" / "c" / "d").mkdir(parents=True)
+    (tmp_path / "b" / "c" / "d" / "deep.json").write_text("not read")
+    (tmp_path / "b" / ".hidden.json").write_text("not read")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert len(read_facts(tmp_path).facts) == 3
+    for number in range(60):
+        (tmp_path / f"{number}").mkdir()
+        for name in range(100):
+            (tmp_path / f"{number}" / f"{name}").touch()
+    with pytest.raises(FactError, match="more than 5,000 files below it"):
+        read_facts(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(FactError, match=r"no \.json file"):
         load_facts(tmp_path / "empty")
@@ -226,7 +383,7 @@ def test_counts_and_what_is_left_out(tmp_path: Path) -> None:
     with pytest.raises(FactError, match=r"record 2: the subject 'Castle' does not stand.*3 more of 5.*loci facts"):
         load_facts(path)
     found = read_facts(path)
-    assert [line.split(": ", 1)[1].split(" ")[0] for line in found.skipped] == ["the", "not", "a", "a"]
+    assert [line.split(": ", 1)[1].split(" ")[0] for line in found.skipped] == ["the", "not", "a", "expected"]
     assert "record 4: a record of zsRE without 'answers'" in found.skipped[2]
     assert found.counts == {
         "facts": 1,
@@ -250,7 +407,7 @@ def test_counts_and_what_is_left_out(tmp_path: Path) -> None:
         ('[{"x": 1}]', "a record with x is of no known set"),
         ('{"prompt_templates": [], "samples": []}', "one at least"),
         ('{"prompt_templates": ["{} is"], "samples": []}', "no facts"),
-        ("[" * 100_000, "not JSON"),
+        ("[" * 100_000, "nested more than 100 deep"),
     ],
 )
 def test_what_is_no_set(tmp_path: Path, text: str, says: str) -> None:

@@ -35,8 +35,9 @@ def run(
         loci facts counterfact.json --relation P37 --out languages.jsonl
     """
     from loci.facts import FactFile, FactSet, known_facts, read_facts, save_facts
+    from loci.validate import is_there
 
-    given = bool(query) and (Path(query).exists() or Path(query).suffix in (".csv", ".json", ".jsonl"))
+    given = bool(query) and (is_there(query) or Path(query).suffix in (".csv", ".json", ".jsonl"))
     if given:
         held = read_facts(query)
         found = replace(held, facts=held.facts.of(relation) if relation else held.facts)

@@ -12,6 +12,7 @@ from typing import Any, overload
 from loci.errors import FactError
 from loci.facts.question import Question
 from loci.facts.spans import find_span, occurrences
+from loci.validate import brief, check_text
 
 BLANK = "{}"
 REQUIRED = ("subject", "prompt", "answer")
@@ -44,6 +45,7 @@ class Fact:
     questions: tuple[Question, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_types()
         for name in REQUIRED:
             if not getattr(self, name).strip():
                 raise FactError(
@@ -54,9 +56,31 @@ class Fact:
         if self.prompt.count(BLANK) != 1:
             raise FactError(f"the prompt {self.prompt!r} needs exactly one {{}} where the subject stands")
 
+    def _check_types(self) -> None:
+        """Every text is text, and whole: no number, no null, no half a character."""
+        for name in SINGLE:
+            value = getattr(self, name)
+            if not isinstance(value, str) and (name in REQUIRED or value is not None):
+                raise FactError(f"{name}: expected text, found {brief(value)}")
+            check_text(value or "", name, FactError)
+        for name in LISTS:
+            value = getattr(self, name)
+            if not isinstance(value, (tuple, list)):
+                raise FactError(f"{name}: expected a list of texts, found {brief(value)}")
+            for item in value:
+                if not isinstance(item, str):
+                    raise FactError(f"{name}: expected text, found {brief(item)}")
+                if not item.strip():
+                    raise FactError(f"{name}: an empty text among them")
+                check_text(item, name, FactError)
+        for question in self.questions:
+            question.check()
+
     @classmethod
     def from_text(cls, text: str, subject: str, answer: str, occurrence: int | None = None) -> "Fact":
         """A fact from a whole prompt: the place of the subject in `text` becomes the blank."""
+        check_text(text, "the prompt", FactError)
+        check_text(subject, "the subject", FactError)
         if not text.strip():
             raise FactError("the prompt is empty")
         start, end = find_span(text, subject, occurrence)
@@ -105,7 +129,7 @@ class Fact:
         values |= {name: plain.get(name) or None for name in ("new_answer", "relation")}
         if not values["answer"] and values["new_answer"]:
             values["answer"] = UNSAID
-        values |= {name: tuple(plain.get(name) or ()) for name in LISTS}
+        values |= {name: tuple(item for item in plain.get(name) or () if item.strip()) for name in LISTS}
         return cls(**values, questions=tuple(map(Question.from_dict, asked)))
 
 

@@ -2,7 +2,7 @@
 
     subject, prompt (with {}), answer      and optionally  new_answer, relation, paraphrases, neighbours, held_out, aliases, new_aliases
 
-and the published sets (`loci.facts.published`), JSON. The last five columns hold several texts: a list in JSONL, separated by `|` in CSV.
+and the published sets (`loci.facts.published`), JSON or JSONL. The last five columns hold several texts: a list in JSONL, separated by `|` in CSV.
 `questions` are in JSONL only: objects with prompt, answers and kind. Where there is a new answer, the old one may be left out: it is what
 the model says.
 """
@@ -11,7 +11,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,15 @@ from loci.errors import FactError
 from loci.facts.conflicts import conflicts
 from loci.facts.escapes import repaired
 from loci.facts.fact import LISTS, REQUIRED, SINGLE, Fact, FactSet
-from loci.facts.published import recognise
+from loci.facts.published import Reader, form_of, recognise
 from loci.files import write_aside
 from loci.result import Result
+from loci.validate import DATA, is_folder, named, one_line, parse_json, read_text, reason
 
-Entry = tuple[str, Callable[[], Fact]]
-"""Where a fact stands, for people, and what reads it."""
+Entry = tuple[str, Reader]
+"""Where a record stands, for people, and what reads its facts."""
+LEVELS, ENTRIES = 2, 5_000
+"""How deep a folder of sets is searched, and how many files are looked at on the way."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,16 @@ def load_facts(path: str | Path) -> FactSet:
 def read_facts(path: str | Path) -> FactFile:
     """Read what `load_facts` reads, and say of each record that cannot be used why. Raises `FactError` where none can."""
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return _folder(path)
     readers = {".csv": _csv, ".jsonl": _jsonl, ".json": _published}
     if path.suffix not in readers:
         raise FactError(f"{path}: a fact file ends in .csv or .jsonl, a published set in .json")
-    name, entries = readers[path.suffix](_decode(path), path)
+    name, entries = readers[path.suffix](read_text(path, FactError, DATA), path)
     facts, skipped = [], []
     for where, read in entries:
         try:
-            facts.append(read())
+            facts += read()
         except FactError as error:
             skipped.append(f"{path}, {where}: {error}")
     if not facts:
@@ -97,7 +100,7 @@ def read_facts(path: str | Path) -> FactFile:
 
 def _folder(path: Path) -> FactFile:
     """All sets below a folder, in the order of their paths."""
-    found = [read_facts(file) for file in sorted(path.rglob("*.json"))]
+    found = [read_facts(file) for file in sorted(_sets_in(path))]
     if not found:
         raise FactError(f"{path}: no .json file in it")
     names = ", ".join(dict.fromkeys(file.format for file in found))
@@ -107,6 +110,33 @@ def _folder(path: Path) -> FactFile:
         FactSet(fact for file in found for fact in file.facts),
         tuple(line for file in found for line in file.skipped),
     )
+
+
+def _sets_in(folder: Path) -> list[Path]:
+    """The .json files of a folder and of two levels of folders below it; what is hidden and what is linked is left out."""
+    found: list[Path] = []
+    seen, level = 0, [folder]
+    for _ in range(LEVELS + 1):
+        below: list[Path] = []
+        for place in level:
+            try:
+                entries = sorted(place.iterdir())
+            except OSError as error:
+                if place is folder:
+                    raise FactError(f"{named(place)}: cannot be read ({reason(error)})") from None
+                continue
+            seen += len(entries)
+            if seen > ENTRIES:
+                raise FactError(f"{named(folder)}: more than {ENTRIES:,} files below it: name the folder that holds the sets")
+            for entry in entries:
+                if entry.name.startswith(".") or (is_folder(entry) and entry.is_symlink()):
+                    continue
+                if is_folder(entry):
+                    below.append(entry)
+                elif entry.suffix == ".json":
+                    found.append(entry)
+        level = below
+    return found
 
 
 def save_facts(facts: FactSet, path: str | Path) -> None:
@@ -122,54 +152,68 @@ def save_facts(facts: FactSet, path: str | Path) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def _decode(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FactError(f"{path}: cannot be read ({error.strerror})") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise FactError(f"{path}, line {line}: not UTF-8 (byte 0x{data[error.start]:02x})") from None
-
-
 def _csv(text: str, path: Path) -> tuple[str, Iterator[Entry]]:
     return "CSV", ((f"line {line}", _reader(row)) for line, row in _csv_rows(text, path))
 
 
 def _jsonl(text: str, path: Path) -> tuple[str, Iterator[Entry]]:
-    return "JSONL", ((f"line {line}", _reader(row)) for line, row in _jsonl_rows(text, path))
+    """Our own columns, or a published set's records, a line each: the first says which."""
+    rows = _jsonl_rows(text, path)
+    form = form_of(repaired(rows[0][1])) if rows else None
+    if form is not None and form.name != "Loci" and _missing(rows[0][1]):
+        name, readers = recognise([repaired(row) for _, row in rows])
+        return f"{name}, JSONL", ((f"line {line}", read) for (line, _), read in zip(rows, readers, strict=True))
+    for line, row in rows:
+        missing = _missing(row)
+        if missing:
+            raise FactError(f"{path}, line {line}: no column {', '.join(missing)}")
+    return "JSONL", ((f"line {line}", _reader(row)) for line, row in rows)
 
 
 def _published(text: str, path: Path) -> tuple[str, Iterator[Entry]]:
+    document = parse_json(text, named(path), FactError, infinite=True)
     try:
-        name, facts = recognise(repaired(json.loads(text)))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise FactError(f"{path}: not JSON ({error})") from None
+        name, facts = recognise(repaired(document))
     except FactError as error:
         raise FactError(f"{path}: {error}") from None
     return name, ((f"record {number}", read) for number, read in enumerate(facts, start=1))
 
 
-def _reader(row: dict[str, Any]) -> Callable[[], Fact]:
-    return lambda: Fact.from_dict(row)
+def _reader(row: dict[str, Any]) -> Reader:
+    return lambda: [Fact.from_dict(row)]
 
 
 def _csv_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    missing = _missing(reader.fieldnames or ())
-    if missing:
-        raise FactError(f"{path}, line 1: no column {', '.join(missing)} (found: {', '.join(reader.fieldnames or ()) or 'none'})")
+    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     rows: list[tuple[int, dict[str, Any]]] = []
     try:
-        for row in reader:
+        names = _header(table, path)
+        for row in table:
             if None in row or None in row.values():
-                raise FactError(f"{path}, line {reader.line_num}: expected {len(reader.fieldnames or ())} columns")
-            rows.append((reader.line_num, {k: v.split("|") if k in LISTS and v else v for k, v in row.items()}))
+                raise FactError(f"{path}, line {table.line_num}: expected {len(names)} columns")
+            rows.append((table.line_num, {k: v.split("|") if k in LISTS and v else v for k, v in row.items()}))
     except csv.Error as error:
-        raise FactError(f"{path}, line {reader.line_num}: {error}") from None
+        line = table.reader.line_num if "end of data" not in str(error) else _opened(text)
+        what = "a quote is opened and never closed" if "end of data" in str(error) else error
+        raise FactError(f"{path}, line {line}: {what}") from None
     return rows
+
+
+def _header(table: "csv.DictReader[str]", path: Path) -> list[str]:
+    """The names of the columns, each once, those that are needed among them."""
+    names = list(table.fieldnames or ())
+    missing = _missing(names)
+    if missing:
+        raise FactError(f"{path}, line 1: no column {', '.join(missing)} (found: {one_line(', '.join(names)) or 'none'})")
+    twice = [name for name, count in Counter(names).items() if count > 1 and name in (*SINGLE, *LISTS)]
+    if twice:
+        raise FactError(f"{path}, line 1: two columns are called {twice[0]}")
+    return names
+
+
+def _opened(text: str) -> int:
+    """The line of the last quote that opens: an even number of quotes stand before it, none behind."""
+    return text[: text.rfind('"')].count("\n") + 1
 
 
 def _missing(names: Collection[str]) -> list[str]:
@@ -182,15 +226,9 @@ def _jsonl_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise FactError(f"{path}, line {number}: not JSON ({error.msg})") from None
+        row = parse_json(line, f"{named(path)}, line {number}", FactError, infinite=True)
         if not isinstance(row, dict):
             raise FactError(f"{path}, line {number}: expected an object with {', '.join(REQUIRED)}")
-        missing = _missing(row)
-        if missing:
-            raise FactError(f"{path}, line {number}: no column {', '.join(missing)}")
         rows.append((number, row))
     return rows
 

@@ -5,6 +5,10 @@
     RippleEdits   edit and six lists of tests                                        Cohen et al. 2024
     KnowEdit      subject, prompt, target_new, portability, locality                 Zhang et al. 2024
     LRE           name, prompt_templates, prompt_templates_zs, samples               Hernandez et al. 2024
+    MQuAKE        requested_rewrite (a list), questions, new_answer …                Zhong et al. 2023
+    known facts   known_id, subject, template, attribute                             Meng et al. 2022
+    CKnowEdit     prompt, target_old, target_new, portability, locality              Fang et al. 2024
+    ParaRel       relation, prompts, facts                                           Elazar et al. 2021
 
 A set is recognised by its fields, not by its name. What it asks after an edit stays out of `paraphrases`, which a method may learn from:
 its rephrasings are `held_out`. Where no old answer is known (new facts), the fact has the answer that shall be learnt and no new one.
@@ -18,8 +22,13 @@ from loci.facts.fact import BLANK, Fact
 from loci.facts.question import Question
 from loci.facts.ripple import subject_of
 from loci.facts.spans import find_span, occurrences
+from loci.validate import brief, one_line
 
 Record = dict[str, Any]
+
+
+Reader = Callable[[], list[Fact]]
+"""What reads a record when it is called."""
 
 
 class Format(NamedTuple):
@@ -27,29 +36,29 @@ class Format(NamedTuple):
 
     name: str
     fields: tuple[str, ...]
-    read: Callable[[Record], Fact]
+    read: Callable[[Record], Fact | list[Fact]]
 
 
 def counterfact(record: Record) -> Fact:
     asked = record["requested_rewrite"]
     new = asked["target_new"]["str"]
-    questions = [Question(prompt, (new,), "same-answer") for prompt in record.get("attribute_prompts", ())]
-    questions += [Question(prompt, (), "generation") for prompt in record.get("generation_prompts", ())]
+    questions = [Question(prompt, (new,), "same-answer") for prompt in _listed(record.get("attribute_prompts"))]
+    questions += [Question(prompt, (), "generation") for prompt in _listed(record.get("generation_prompts"))]
     return _changed(
         asked["subject"],
         asked["prompt"],
         asked["target_true"]["str"],
         new,
         relation=asked.get("relation_id"),
-        held_out=tuple(record.get("paraphrase_prompts", ())),
-        neighbours=tuple(n["prompt"] if isinstance(n, dict) else n for n in record.get("neighborhood_prompts", ())),
+        held_out=_listed(record.get("paraphrase_prompts")),
+        neighbours=tuple(n["prompt"] if isinstance(n, dict) else n for n in record.get("neighborhood_prompts") or ()),
         questions=tuple(questions),
     )
 
 
 def zsre(record: Record) -> Fact:
     """The true answer is the old one and `alt` the new, so that there is something to change; ROME teaches the true answer instead."""
-    answers, ported = tuple(record["answers"]), record.get("portability") or {}
+    answers, ported = _listed(record["answers"]), record.get("portability") or {}
     return _changed(
         record["subject"],
         blanked(record["src"], record["subject"]),
@@ -113,61 +122,145 @@ def wikibio(record: Record) -> Fact:
     return knowedit({**record, "subject": record["concept"], "prompt": record["text"], "target_new": record["labels"]})
 
 
+def mquake(record: Record) -> list[Fact]:
+    """One record changes several facts; its questions of several hops follow from all of them, and are asked with the first."""
+    asked = Question("", _listed(record.get("new_answer")) + _listed(record.get("new_answer_alias")), "two-hop")
+    questions = tuple(asked._replace(prompt=prompt) for prompt in _listed(record.get("questions")))
+    hops = {
+        hop["answer"]: _listed(hop.get("answer_alias"))
+        for name in ("single_hops", "new_single_hops")
+        for hop in record.get(name) or ()
+    }
+    facts: list[Fact] = []
+    for rewrite in record["requested_rewrite"]:
+        old, new = rewrite["target_true"]["str"], rewrite["target_new"]["str"]
+        fact = _changed(
+            rewrite["subject"],
+            rewrite["prompt"],
+            old,
+            new,
+            relation=rewrite.get("relation_id"),
+            held_out=_listed(rewrite.get("question")),
+            aliases=hops.get(old, ()),
+            new_aliases=hops.get(new, ()),
+            questions=() if facts or not asked.answers else questions,
+        )
+        facts.append(fact)
+    return facts
+
+
+def edited(record: Record) -> Fact | list[Fact]:
+    """CounterFact and MQuAKE have a field of one name: one edit there, a list of them here."""
+    return mquake(record) if isinstance(record["requested_rewrite"], list) else counterfact(record)
+
+
+def known(record: Record) -> Fact:
+    """A fact that GPT-2 XL was found to know: `prediction` is what it went on to write, `attribute` the answer in it."""
+    return Fact(
+        record["subject"], blanked(record["template"], record["subject"]), record["attribute"], relation=record.get("relation_id")
+    )
+
+
+def cknowedit(record: Record) -> Fact:
+    """Chinese questions without a subject: the whole question stands for it, as its authors take it."""
+    subject = record.get("subject") or record["prompt"]
+    asked = [("logical", record.get("portability")), ("unrelated", record.get("locality"))]
+    questions = tuple(
+        Question(q["prompt"], _flat(q["answer"]), kind) for kind, found in asked for q in found or () if q.get("answer")
+    )
+    template, held_out, old = blanked(record["prompt"], subject), _listed(record.get("rephrase")), record.get("target_old")
+    if not old:
+        return Fact(subject, template, record["target_new"], held_out=held_out, questions=questions)
+    return _changed(subject, template, old, record["target_new"], held_out=held_out, questions=questions)
+
+
 FORMATS = (
-    Format("CounterFact", ("requested_rewrite",), counterfact),
+    Format("CounterFact", ("requested_rewrite",), edited),
     Format("RippleEdits", ("edit",), ripple),
     Format("zsRE", ("subject", "src", "answers"), zsre),
     Format("KnowEdit", ("subject", "prompt", "target_new"), knowedit),
     Format("KnowEdit", ("concept", "text", "labels"), wikibio),
+    Format("CKnowEdit", ("prompt", "target_old", "target_new"), cknowedit),
+    Format("known facts", ("known_id", "subject", "template", "attribute"), known),
     Format("Loci", ("subject", "prompt", "answer"), Fact.from_dict),
 )
 
 
-def recognise(document: Any) -> tuple[str, Iterator[Callable[[], Fact]]]:
+def form_of(record: Record) -> Format | None:
+    """The form that a record has the fields of."""
+    return next((form for form in FORMATS if all(name in record for name in form.fields)), None)
+
+
+def recognise(document: Any) -> tuple[str, Iterator[Reader]]:
     """The name of a document's format, and its facts, each read when it is asked for. Raises `FactError` for what is none of them."""
     if isinstance(document, dict) and {"samples", "prompt_templates"} <= document.keys():
         return "LRE", _relation(document)
+    if isinstance(document, dict) and {"facts", "prompts"} <= document.keys():
+        return "ParaRel", _pararel(document)
     records = [document] if isinstance(document, dict) else document
     if not isinstance(records, list) or not records or not isinstance(records[0], dict):
         raise FactError("expected a list of records, or the object of one relation")
-    for form in FORMATS:
-        if all(name in records[0] for name in form.fields):
-            return form.name, (_reader(form, record) for record in records)
-    known = "; ".join(f"{form.name}: {', '.join(form.fields)}" for form in FORMATS)
-    raise FactError(
-        f"a record with {', '.join(map(str, records[0])) or 'nothing in it'} is of no known set ({known}; LRE: samples)"
-    )
+    form = form_of(records[0])
+    if form is None:
+        forms = "; ".join(f"{form.name}: {', '.join(form.fields)}" for form in FORMATS)
+        names = one_line(", ".join(map(str, records[0]))) or "nothing in it"
+        raise FactError(f"a record with {names} is of no known set ({forms}; LRE: samples; ParaRel: facts)")
+    name = "MQuAKE" if isinstance(records[0].get("requested_rewrite"), list) else form.name
+    return name, (reader(form._replace(name=name), record) for record in records)
 
 
-def _reader(form: Format, record: Any) -> Callable[[], Fact]:
-    def read() -> Fact:
+def reader(form: Format, record: Any) -> Reader:
+    """What reads one record when it is called, and raises `FactError` for whatever it lacks."""
+
+    def read() -> list[Fact]:
         if not isinstance(record, dict):
             raise FactError("not an object")
         try:
-            return form.read(record)
+            found = form.read(record)
         except (KeyError, IndexError) as error:
             raise FactError(f"a record of {form.name} without {error}") from None
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, ValueError, RecursionError) as error:
             raise FactError(f"a record of {form.name} with something else where text should be ({error})") from None
+        return found if isinstance(found, list) else [found]
 
     return read
 
 
-def _relation(document: Record) -> Iterator[Callable[[], Fact]]:
+def _relation(document: Record) -> Iterator[Reader]:
     """A relation of LRE: its templates once, its samples one by one."""
     templates, samples = document["prompt_templates"], document["samples"]
-    if not isinstance(templates, list) or not templates or not isinstance(samples, list):
+    zero_shot = document.get("prompt_templates_zs") or []
+    if not _templates(templates) or not isinstance(samples, list) or not (zero_shot == [] or _templates(zero_shot)):
         raise FactError("a relation of LRE needs a list of samples and a list of templates, one at least")
     first, *more = templates
-    held_out = tuple(text for text in document.get("prompt_templates_zs", ()) if text not in templates)
+    held_out = tuple(text for text in zero_shot if text not in templates)
 
     def read(sample: Record) -> Fact:
         return Fact(
             sample["subject"], first, sample["object"], relation=document.get("name"), paraphrases=tuple(more), held_out=held_out
         )
 
-    form = Format("LRE", (), read)
-    return (_reader(form, sample) for sample in samples)
+    return (reader(Format("LRE", (), read), sample) for sample in samples)
+
+
+def _pararel(document: Record) -> Iterator[Reader]:
+    """A relation of ParaRel: its patterns once, its pairs of subject and object one by one."""
+    prompts, pairs = document["prompts"], document["facts"]
+    if not _templates(prompts) or not isinstance(pairs, list):
+        raise FactError("a relation of ParaRel needs a list of facts and a list of prompts, one at least")
+    first, *more = prompts
+
+    def read(record: Record) -> Fact:
+        pair = record["pair"]
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise FactError(f"expected a pair of subject and object, found {brief(pair)}")
+        return Fact(pair[0], first, pair[1], relation=document.get("relation"), paraphrases=tuple(more))
+
+    return (reader(Format("ParaRel", (), read), {"pair": pair}) for pair in pairs)
+
+
+def _templates(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
 def blanked(prompt: str, subject: str) -> str:
@@ -189,10 +282,16 @@ def _answers(answers: list[Record]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for answer in answers for text in (answer["value"], *answer.get("aliases", ())) if text))
 
 
-def _listed(value: str | list[str] | None) -> tuple[str, ...]:
-    return () if not value else (value,) if isinstance(value, str) else tuple(value)
+def _listed(value: Any) -> tuple[str, ...]:
+    """The texts of a text, or of a list of them; none of None."""
+    if value is not None and not isinstance(value, (str, list, tuple)):
+        raise FactError(f"expected text or a list of texts, found {brief(value)}")
+    texts = (value,) if isinstance(value, str) else tuple(value or ())
+    return tuple(text for text in texts if not isinstance(text, str) or text.strip())
 
 
 def _flat(value: Any) -> tuple[str, ...]:
     """The texts of a text, a list of texts, or a list of lists of them."""
-    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(text for item in value for text in _flat(item)))
+    if isinstance(value, str):
+        return (value,) if value.strip() else ()
+    return tuple(dict.fromkeys(text for item in value for text in _flat(item)))

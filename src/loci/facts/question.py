@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from loci.errors import FactError
+from loci.validate import brief, check_text
 
 FOLLOWS = {
     "alias": "the same, of the subject under another name",
@@ -37,6 +38,17 @@ class Question(NamedTuple):
         """Whether the answers are right before the edit and after it."""
         return self.kind in STAYS
 
+    def check(self) -> None:
+        """Raise `FactError` where a part is no text, or the kind none of `KINDS`."""
+        for name, value in (("prompt", self.prompt), ("kind", self.kind), *(("answer", answer) for answer in self.answers)):
+            if not isinstance(value, str):
+                raise FactError(f"a question's {name}: expected text, found {brief(value)}")
+            if not value.strip():
+                raise FactError(f"a question's {name} is empty")
+            check_text(value, f"a question's {name}", FactError)
+        if self.kind not in KINDS:
+            raise FactError(f"the question {self.prompt!r} is of the kind {self.kind!r}; kinds: {', '.join(KINDS)}")
+
     def to_dict(self) -> dict[str, Any]:
         return {"prompt": self.prompt, "answers": list(self.answers), "kind": self.kind}
 
@@ -44,12 +56,12 @@ class Question(NamedTuple):
     def from_dict(cls, plain: Any) -> "Question":
         """The way back from `to_dict`. Raises `FactError`."""
         if not isinstance(plain, dict):
-            raise FactError(f"a question is an object with prompt, answers and kind, not {plain!r}")
+            raise FactError(f"a question is an object with prompt, answers and kind, not {brief(plain)}")
         prompt, answers, kind = plain.get("prompt"), plain.get("answers") or [], plain.get("kind")
         if not (isinstance(prompt, str) and prompt.strip()):
             raise FactError("a question has no prompt")
         if not isinstance(answers, (list, tuple)) or not all(isinstance(answer, str) for answer in answers):
             raise FactError(f"the question {prompt!r} has answers that are no text")
-        if kind not in KINDS:
-            raise FactError(f"the question {prompt!r} is of the kind {kind!r}; kinds: {', '.join(KINDS)}")
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise FactError(f"the question {prompt!r} is of the kind {brief(kind)}; kinds: {', '.join(KINDS)}")
         return cls(prompt, tuple(answers), kind)
