@@ -11,6 +11,7 @@ from loci.cli.common import bar, check_out, console, emit, finish
 from loci.cli.opening import Opening, opens
 from loci.cli.options import BATCH_TOKENS, JSON, OUT, SEED, TEXT, TOKENS, NeuronKind, said, whole, words
 from loci.cli.options import layer as layer_option
+from loci.cli.terminal import plain
 from loci.cli.verbs import Verbs
 from loci.errors import FactError
 
@@ -166,7 +167,7 @@ def export(
     if json:
         emit({"schema": "loci.atlas_export/1", "files": [str(path) for path in written]})
     else:
-        console.print(f"written: {len(written)} files in {out}")
+        console.print(f"written: {len(written)} files in {plain(out)}")
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import typer
 from loci.cli.common import console, emit, status
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, SEED, whole, words
+from loci.cli.terminal import plain
 
 
 @opens()
@@ -55,4 +56,4 @@ def run(
     from loci.cli.show import show
 
     show(story)
-    console.print(f"\nreport: [bold]{report}[/]   patch: {patch_file}   ({time.perf_counter() - started:.0f} s)")
+    console.print(f"\nreport: [bold]{plain(report)}[/]   patch: {plain(patch_file)}   ({time.perf_counter() - started:.0f} s)")

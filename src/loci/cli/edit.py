@@ -9,6 +9,7 @@ from loci.cli.common import bar, console, emit, fact_from, texts_of
 from loci.cli.opening import Opening, opens
 from loci.cli.options import FACTS, JSON, SEED, TEXT, EditMethod, Removal, number, words
 from loci.cli.options import layer as layer_option
+from loci.cli.terminal import plain
 from loci.errors import FactError
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def run(
     from loci.cli.show import show
 
     show(patch)
-    console.print(f"\nwritten: [bold]{out}[/]   next: loci audit --patch {out}   or: loci patch apply {out} -o FOLDER")
+    console.print(
+        f"\nwritten: [bold]{plain(out)}[/]   next: loci audit --patch {plain(out)}   or: loci patch apply {plain(out)} -o FOLDER"
+    )
 
 
 def _from_file(path: Path, remove: str | None) -> "list[Fact]":

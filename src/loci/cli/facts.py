@@ -8,6 +8,7 @@ import typer
 
 from loci.cli.common import console, finish
 from loci.cli.options import JSON, said, words
+from loci.cli.terminal import plain
 from loci.errors import FactError
 
 
@@ -53,6 +54,6 @@ def run(
         finish(found, json=json)
         return
     for fact in found.facts[:200]:
-        console.print(f"[dim]{fact.relation or '':20}[/] {fact.text} [bold]{fact.answer}[/]")
+        console.print(f"[dim]{plain(fact.relation or ''):20}[/] {plain(fact.text)} [bold]{plain(fact.answer)}[/]")
     if len(found.facts) > 200:
         console.print(f"[dim]… and {len(found.facts) - 200} more[/]")

@@ -159,7 +159,7 @@ def words(error: BaseException) -> str:
     during = f"{doing[-1]}: " if doing else ""
     if isinstance(error, OSError) and error.strerror:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
-        return f"{place or during}{error.strerror}; {HINT}"
+        return f"{place or _stdout(error.errno) or during}{error.strerror}; {HINT}"
     if isinstance(error, MemoryError) or "OutOfMemory" in kind or "can't allocate memory" in what:
         return f"{during}there is not enough memory; try less at once, or a smaller model ({kind}; {HINT})"
     if isinstance(error, RecursionError):
@@ -169,6 +169,17 @@ def words(error: BaseException) -> str:
     if not what:
         return f"{during}{kind} ({HINT})"
     return f"{during}{what[:400]} ({kind}; {HINT})"
+
+
+def _stdout(number: int | None) -> str:
+    """Whether it is stdout that failed."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return "standard output cannot be written: " if error.errno == number else ""
+    except ValueError:
+        return "standard output is closed: "
+    return ""
 
 
 def usage(error: Any) -> str:

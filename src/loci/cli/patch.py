@@ -10,6 +10,7 @@ import typer
 from loci.cli.common import bar, console, emit, finish, status
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, said, whole
+from loci.cli.terminal import plain
 from loci.cli.verbs import Verbs
 from loci.errors import PatchError
 
@@ -224,11 +225,11 @@ def _written(patch: "Patch", out: Path, json: bool) -> None:
     patch.save(out)
     finish(patch, json=json)
     if not json:
-        console.print(f"written: {out}")
+        console.print(f"written: {plain(out)}")
 
 
 def _said(document: dict[str, str], line: str, json: bool) -> None:
     if json:
         emit(document)
     else:
-        console.print(line)
+        console.print(plain(line))

@@ -42,6 +42,9 @@ def plain(value: object) -> str:
 class Terminal(Console):
     """A console that never sends a control character from outside, and prints what is no valid markup as it is."""
 
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich would end the process with status 1
+
     def render_str(self, text: str, **options: Any) -> Text:
         text = text.translate(LINES)
         try:

@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loci.cli.common import console
+from loci.cli.terminal import plain
 from loci.locating import Attribution, Trace
 from loci.stats import Estimate
 
@@ -14,14 +15,14 @@ SHADES = ("grey50", "bright_black", "blue", "bold blue", "bold white on blue")
 
 @singledispatch
 def show(result: object) -> None:
-    """Print a result."""
+    """Print a result. What comes from outside is escaped: names, tokens, cells, paths."""
     raise TypeError(f"{type(result).__name__} has no form on a terminal")
 
 
 def estimate_row(table: Table, name: str, estimate: Estimate, *, percent: bool = True) -> None:
     form = "{:.1%}" if percent else "{:.4f}"
     value, low, high = (form.format(x) for x in estimate[:3])
-    table.add_row(name, value if estimate.n else "–", f"{low} … {high}" if estimate.n else "", str(estimate.n))
+    table.add_row(escape(name), value if estimate.n else "–", f"{low} … {high}" if estimate.n else "", str(estimate.n))
 
 
 def shade(effect: float, limit: float) -> str:
@@ -35,7 +36,7 @@ def short_token(token: str, width: int = 12) -> str:
 
 
 def cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else plain(value)
 
 
 def grid(trace: Trace | Attribution) -> None:

@@ -92,7 +92,7 @@ def _pairs(found: Composition, edges: list[Edge], which: str) -> None:
 
 @show.register
 def show_links(found: Links) -> None:
-    console.print(f"[bold]{found.part}[/] of {escape(found.model)}; chance {found.null:.3f}\n")
+    console.print(f"[bold]{escape(found.part)}[/] of {escape(found.model)}; chance {found.null:.3f}\n")
     for side, kinds in (("feeds it", found.before), ("is fed", found.after)):
         for kind, links in kinds.items():
             if links:
@@ -160,7 +160,7 @@ def show_paths(found: Paths) -> None:
         "[dim]" + ("all paths" if found.exact else "MLPs' outputs are starts, not opened") + "; patterns and norms held[/]\n"
     )
     for path in found.top[:EDGES]:
-        console.print(f"{path.score:+8.3f}  {path}")
+        console.print(f"{path.score:+8.3f}  {escape(str(path))}")
 
 
 @show.register

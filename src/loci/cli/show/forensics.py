@@ -23,7 +23,7 @@ def show_alone(found: Alone) -> None:
     console.print(f"[bold]{escape(found.model)}[/], without its base\n{escape(found.verdict)}\n")
     table = Table("weight", "measure", "z", box=None, header_style="dim")
     for weight in found.weights[:8]:
-        table.add_row(weight.name, weight.measure, f"{weight.z:.1f}", style="bold" if weight.z >= found.threshold else "")
+        table.add_row(escape(weight.name), weight.measure, f"{weight.z:.1f}", style="bold" if weight.z >= found.threshold else "")
     console.print(table)
     console.print(f"[dim]z: above the line through the other layers, in their spread; from {found.threshold:g} it stands out[/]")
 

@@ -11,7 +11,7 @@ from loci.model import Census, Diagnosis
 
 @show.register
 def show_census(census: Census) -> None:
-    console.print(f"[bold]{escape(census.model)}[/] · {census.family} · [bold]{census.total:,}[/] {census.unit}\n")
+    console.print(f"[bold]{escape(census.model)}[/] · {escape(census.family)} · [bold]{census.total:,}[/] {census.unit}\n")
     table = Table("", "", "share", "", box=None, header_style="dim")
     for name, count in census.exclusive.items():
         share = count / census.total
@@ -26,7 +26,7 @@ def show_census(census: Census) -> None:
         "memory": ", ".join(f"{name} {decimal(size)}" for name, size in memory.items()),
     }
     for name, text in said.items():
-        console.print(f"[dim]{name:14}[/] {text}")
+        console.print(f"[dim]{name:14}[/] {escape(text)}")
     if census.tied:
         console.print("[dim]The unembedding is the embedding, counted once.[/]")
 
@@ -34,7 +34,7 @@ def show_census(census: Census) -> None:
 @show.register
 def show_diagnosis(diagnosis: Diagnosis) -> None:
     signs = {True: "[green]✓[/]", False: "[bold red]✗[/]", None: "[dim]–[/]"}
-    console.print(f"[bold]{escape(diagnosis.model)}[/] · {diagnosis.family} · {diagnosis.dtype} on {diagnosis.device}\n")
+    console.print(f"[bold]{escape(diagnosis.model)}[/] · {escape(diagnosis.family)} · {diagnosis.dtype} on {diagnosis.device}\n")
     table = Table("", "claim", "error", "allowed", "", box=None, header_style="dim")
     for check in diagnosis.checks:
         error = "" if check.error is None else f"{check.error:.1e}" if check.error else "0"

@@ -5,6 +5,7 @@ from rich.table import Table
 
 from loci.cli.common import console
 from loci.cli.show.base import show
+from loci.cli.terminal import plain
 from loci.facts import FactFile
 from loci.patches import Difference, Patch, short, strongest
 
@@ -12,15 +13,17 @@ from loci.patches import Difference, Patch, short, strongest
 @show.register
 def show_patch(patch: Patch) -> None:
     document = patch.to_dict()
-    console.print(f"[bold]patch {patch.id}[/] · {patch.method} · {len(patch.facts)} fact{'s' * (len(patch.facts) != 1)}")
+    console.print(
+        f"[bold]patch {escape(patch.id)}[/] · {escape(patch.method)} · {len(patch.facts)} fact{'s' * (len(patch.facts) != 1)}"
+    )
     console.print(f"base   {escape(patch.base_name)} {short(patch.base)}")
     for parent in patch.parents:
-        console.print(f"from   {parent['id']} · {parent['method']}")
+        console.print(f"from   {plain(parent['id'])} · {plain(parent['method'])}")
     errors = patch.numbers.get("error", {})
     for name, weight in document["weights"].items():
         error = f", relative error {errors[name]:.2g}" if name in errors else ""
         console.print(
-            f"change {name} {weight['shape'][0]} × {weight['shape'][1]}, rank {weight['rank']}, norm {weight['norm']:.3g}{error}"
+            f"change {escape(name)} {weight['shape'][0]} × {weight['shape'][1]}, rank {weight['rank']}, norm {weight['norm']:.3g}{error}"
         )
     for layer, part in patch.neurons.items():
         console.print(f"add    {part.size} neurons to the MLP of layer {layer}")
@@ -37,7 +40,7 @@ def _notes(patch: Patch) -> None:
     most = strongest(patch.numbers.get("interaction", {}))
     if most:
         words = "of its own change one patch adds at the other's subjects" if most[1] == "response" else "cosine of two changes"
-        console.print(f"strongest interaction: {most[2]:.1%} in {most[0]} [dim]({words})[/]")
+        console.print(f"strongest interaction: {most[2]:.1%} in {plain(most[0])} [dim]({words})[/]")
     for fact in patch.numbers.get("dropped", [])[:20]:
         console.print(f"lost   {escape(fact['prompt'].replace('{}', fact['subject'], 1))} → {escape(fact['new_answer'])}")
     if patch.numbers.get("left_out"):

@@ -5,6 +5,7 @@ from rich.table import Table
 
 from loci.cli.common import console
 from loci.cli.show.base import cell, estimate_row, show
+from loci.cli.terminal import plain
 from loci.patches import short
 from loci.reading import Atlas, Clusters, Found, Kind, Memories, NeuronCard, Rows, SubUpdates
 from loci.reading.basis import Bases
@@ -94,16 +95,18 @@ def show_found(found: Found) -> None:
             header_style="dim",
         )
         for row in rows:
-            table.add_row(row["name"], *(cell(value) for name, value in row.items() if name not in ("name", "layer", "neuron")))
+            table.add_row(
+                cell(row["name"]), *(cell(value) for name, value in row.items() if name not in ("name", "layer", "neuron"))
+            )
         console.print(table if rows else f"[dim]{title}: none[/]")
         console.print()
 
 
 @show.register
 def show_rows(found: Rows) -> None:
-    table = Table(*found.columns, box=None, header_style="dim")
+    table = Table(*map(plain, found.columns), box=None, header_style="dim")
     for row in found.rows[:200]:
-        table.add_row(*(escape(cell(value)) for value in row))
+        table.add_row(*map(cell, row))
     console.print(table)
     if len(found.rows) > 200:
         console.print(f"[dim]… and {len(found.rows) - 200:,} more; --json has them all[/]")

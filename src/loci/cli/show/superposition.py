@@ -232,7 +232,7 @@ def show_weights(found: WeightAngles) -> None:
     console.print(f"[bold]{escape(found.model)}[/]{', centred' if found.centred else ''}: degrees to the nearest other, as lines\n")
     rows = [
         (
-            s.name if s.layer is None else f"{s.name} {s.layer}",
+            escape(s.name if s.layer is None else f"{s.name} {s.layer}"),
             f"{s.angles.vectors:,} × {s.angles.dim}",
             f"{s.angles.median_nearest:.1f}",
             f"{s.random.median_nearest:.1f}",
