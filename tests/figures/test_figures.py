@@ -9,6 +9,8 @@ from loci.auditing import recall
 from loci.errors import OutputError
 from loci.facts import Fact, FactSet
 from loci.figures import Ladder, plot, save
+from loci.figures.outside import as_text
+from loci.figures.plot import _no_image, check_image
 from loci.locating import average_trace, lookup, neurons, trace
 from loci.model import Model
 
@@ -56,7 +58,35 @@ def test_saved_files(demo: Model, jordan: Fact, tmp_path: Path) -> None:
 def test_a_figure_that_cannot_be_written_leaves_the_old_one(demo: Model, jordan: Fact, tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
-    monkeypatch.setattr(go.Figure, "write_image", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no browser")))
-    with pytest.raises(OutputError, match="needs loci-lm"):
+    monkeypatch.setattr(go.Figure, "to_image", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no browser")))
+    with pytest.raises(OutputError, match=r"needs Chrome or Chromium, and none answers .no browser.: install one"):
         save(trace(demo, jordan, samples=2), path)
     assert path.read_bytes() == b"old"
+
+
+def test_strings_of_a_result_are_text_and_no_markup(demo: Model) -> None:
+    name = 'Mi<b>chael</b> <a href="https://example.org">Jordan</a> & Co'
+    fact = Fact(name, "{} plays the sport of", "basketball")
+    result = trace(demo, fact, samples=1)
+    figure = plot(result).to_json()
+    assert "<a href" not in figure and "<b>" not in figure.replace("<br>", "")
+    assert "&lt;a href" in figure or "\\u003ca" not in figure
+    assert result.prompt.startswith("Mi<b>"), "the result is as it was"
+
+
+def test_only_what_needs_it_is_copied() -> None:
+    plain = {"a": ("b", [1, 2.0]), "c": Fact("x", "{} is", "y")}
+    assert as_text(plain) is plain
+    found = as_text({"a<": (Fact("x & y", "{} is", "y"), ["<b>"])})
+    assert found == {"a&lt;": (Fact("x &amp; y", "{} is", "y"), ["&lt;b&gt;"])}
+
+
+def test_an_image_is_tried_before_the_work(monkeypatch, tmp_path: Path) -> None:
+    _no_image.cache_clear()
+    monkeypatch.setattr(go.Figure, "to_image", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no browser")))
+    try:
+        with pytest.raises(OutputError, match="install one"):
+            check_image(tmp_path / "a.svg")
+        check_image(tmp_path / "a.html")
+    finally:
+        _no_image.cache_clear()

@@ -78,6 +78,8 @@ class PromptPair:
         if not model.n_layers:
             raise CircuitError(f"{model.name!r} has no layers: its only path is from the embedding to the logits, as `paths` says")
         self.model, self.prompt, self.corrupted, self.answer, self.against = model, prompt, corrupted, answer, against
+        if prompt == corrupted:
+            raise CircuitError("the corrupted prompt is the prompt itself: nothing that it says is different")
         tokens, (start, _) = with_answer(model, prompt, answer)
         others, (other_start, _) = with_answer(model, corrupted, answer)
         if start != other_start:

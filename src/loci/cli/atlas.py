@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import bar, check_out, console, emit, finish
+from loci.cli.common import bar, check_new, check_out, console, emit, finish, written
 from loci.cli.opening import Opening, opens
 from loci.cli.options import BATCH_TOKENS, JSON, OUT, SEED, TEXT, TOKENS, NeuronKind, said, whole, words
 from loci.cli.options import layer as layer_option
@@ -85,9 +85,15 @@ def find(
 
     if (word is None) == (kind is None):
         raise FactError("say a word, or a --kind: eraser, dead or always-on")
+    for name, text in (("WORD", word), ("--cosine", cosine), ("--rate", rate)):
+        if text is not None and not text.strip():
+            raise FactError(f"{name} is empty")
+    cosines, rates = _range("--cosine", cosine, -1, 1), _range("--rate", rate, 0, 1)
     atlas = open_atlas(folder)
+    if layer is not None and layer >= atlas.provenance["layers"]:
+        raise FactError(f"--layer {layer}: the atlas has the layers 0 … {atlas.provenance['layers'] - 1}")
     ask = partial(atlas.kind, kind) if kind else partial(atlas.find, word or "")
-    finish(ask(top=top, layer=layer, cosine=_range(cosine), rate=_range(rate)), json=json)
+    finish(ask(top=top, layer=layer, cosine=cosines, rate=rates), json=json)
 
 
 @app.command("summary")
@@ -119,11 +125,13 @@ def show(
     """
     from loci.reading import open_atlas
 
+    check_new(out, ".html", ".json")
     card = open_atlas(folder).card(neuron)
     if out is not None:
         from loci.report import save_card
 
         save_card(card, out)
+        written(out)
     finish(card, json=json)
 
 
@@ -160,7 +168,15 @@ def export(
     """
     from loci.reading import export_neuronpedia, open_atlas
 
-    atlas, opened = open_atlas(folder), opening.open()
+    if not model_id.strip():
+        raise FactError("--model-id is empty")
+    atlas = open_atlas(folder)
+    if layer is not None and layer >= atlas.provenance["layers"]:
+        raise FactError(f"--layer {layer}: the atlas has the layers 0 … {atlas.provenance['layers'] - 1}")
+    if folder.resolve() in (out.resolve(), *out.resolve().parents):
+        raise FactError(f"--out {out} is in the atlas: name another folder")
+    check_new(out)
+    opened = opening.open()
     layers = None if layer is None else [layer]
     with bar("running triggers") as progress:
         written = export_neuronpedia(atlas, opened, out, model_id=model_id, layers=layers, progress=progress)
@@ -170,9 +186,12 @@ def export(
         console.print(f"written: {len(written)} files in {plain(out)}")
 
 
-def _range(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(":")
+def _range(option: str, text: str, least: float, most: float) -> tuple[float, float]:
+    """A range LOW:HIGH within what is possible at all."""
     try:
-        return float(low), float(high)
+        low, high = map(float, text.split(":"))
     except ValueError:
-        raise FactError(f"{text!r} is no range: expected LOW:HIGH, as in 0:0.01") from None
+        raise FactError(f"{option}: {text!r} is no range: expected LOW:HIGH, as in {least}:{most}") from None
+    if not least <= low <= high <= most:
+        raise FactError(f"{option}: {text!r} holds nothing: expected {least} ≤ LOW ≤ HIGH ≤ {most}")
+    return low, high

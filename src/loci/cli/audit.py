@@ -7,7 +7,7 @@ import typer
 
 from loci.cli.common import bar, check_out, finish, status, world_of
 from loci.cli.opening import Opening, opens
-from loci.cli.options import FACTS, JSON, OUT, SEED, EditMethod, whole
+from loci.cli.options import FACTS, JSON, OUT, SEED, EditMethod, check_layers, whole
 from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
@@ -75,6 +75,7 @@ def run(
     loaded = load_patch(patch) if patch is not None else None
     world = world_of(facts)
     opened = opening.open()
+    check_layers(opened, *(layer or ()))
     beside = () if controls is False else tuple(CONTROLS) if controls or at_once else CHEAP
     common: dict[str, Any] = {"neighbours": neighbours, "seed": seed}
     made = {**common, "layers": layer, "method": method or ("joint" if at_once or in_turn else "rome")}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from loci.cli import circuits_train
-from loci.cli.common import bar, check_out, fact_from, finish
+from loci.cli.common import bar, check_out, fact_from, filled, finish, written
 from loci.cli.opening import Opening, opens
 from loci.cli.options import AGAINST, ANSWER, FACTS, JSON, KNOWN, LAYERS, OUT, SEED, SUBJECT, TOP, View, number, said, whole, words
 from loci.cli.verbs import Verbs
@@ -45,6 +45,8 @@ def heads(
     """
     from loci.circuits import HeadScatter, head_scores
 
+    if scatter and out is None:
+        raise CircuitError("--scatter is a figure: say --out and where to write it")
     check_out(out)
     opened = opening.open()
     with bar("scoring heads") as progress:
@@ -105,6 +107,7 @@ def compose(
 @opens()
 def paths(
     prompt: Annotated[str | None, said("a prompt; not for --importance", "PROMPT")] = None,
+    subject: SUBJECT = None,
     answer: ANSWER = None,
     against: AGAINST = None,
     order: Annotated[
@@ -143,6 +146,15 @@ def paths(
     from loci.circuits import paths as split
     from loci.model import answer_of
 
+    if prompt == corrupted is not None:
+        raise CircuitError("--corrupted is the prompt itself: nothing that it says is different")
+    if not importance:
+        if prompt is None or not prompt.strip():
+            raise CircuitError("say a prompt, or --importance")
+        if corrupted is None and (sender or receiver):
+            raise CircuitError("--from and --to need --corrupted: what would the sender say otherwise?")
+        if (sender is None) != (receiver is None):
+            raise CircuitError("an edge has two ends: say --from and --to")
     check_out(out)
     opened = opening.open()
     if importance:
@@ -151,17 +163,12 @@ def paths(
         with bar("removing orders") as progress:
             finish(order_losses(opened, list(read_texts(text)) if text else None, progress=progress), out, json)
         return
-    if prompt is None or not prompt.strip():
-        raise CircuitError("say a prompt, or --importance")
+    prompt = filled(prompt or "", subject)
     said = answer_of(opened, prompt) if answer is None else answer
     if corrupted is None:
-        if sender or receiver:
-            raise CircuitError("--from and --to need --corrupted: what would the sender say otherwise?")
         finish(split(opened, prompt, said, against=against, highest=order, single=single, top=top, memory=memory), out, json)
-    elif sender is None and receiver is None:
-        finish(edges(opened, prompt, corrupted, said, against=against, top=top), out, json)
     elif sender is None or receiver is None:
-        raise CircuitError("an edge has two ends: say --from and --to")
+        finish(edges(opened, prompt, corrupted, said, against=against, top=top), out, json)
     else:
         finish(PromptPair(opened, prompt, corrupted, said, against).edge(sender, receiver), out, json)
 
@@ -251,6 +258,7 @@ def attention(
         from loci.report import save_attention
 
         save_attention(found, out)
+        written(out)
         out = None
     finish(found, out, json)
 
@@ -262,6 +270,7 @@ def fact(
         str | None, said("a prompt about a known subject, or about --subject; none for --facts or --known", "PROMPT")
     ] = None,
     subject: SUBJECT = None,
+    answer: ANSWER = None,
     against: AGAINST = None,
     facts: FACTS = None,
     known: KNOWN = None,
@@ -282,25 +291,23 @@ def fact(
     from loci.circuits import extraction, fact_circuit
     from loci.facts import known_facts, load_facts
 
+    if [prompt, facts, known].count(None) != 2:
+        raise CircuitError("say a prompt, a --facts file, or --known and how many")
     check_out(out)
+    asked = load_facts(facts) if facts is not None else known_facts().sample(known or 1, seed=seed)
     opened = opening.open()
     if prompt is None:
-        if facts is not None:
-            asked = load_facts(facts)
-        elif known is not None:
-            asked = known_facts().sample(known, seed=seed)
-        else:
-            raise CircuitError("say a prompt, a --facts file, or --known and how many")
         with bar("following facts") as progress:
             finish(extraction(opened, asked, progress=progress), out, json)
         return
-    one = fact_from(opened, prompt, subject)
+    one = fact_from(opened, prompt, subject, answer=answer)
     found = fact_circuit(opened, one, against=against)
     if out is not None and out.suffix == ".html":
         from loci.report import save_circuit
 
         with bar("reading its neurons") as progress:
             save_circuit(opened, found, out, progress=progress)
+        written(out)
         out = None
     finish(found, out, json)
 

@@ -117,11 +117,12 @@ def check_out(path: Path | None) -> None:
     """Refuse a bad `--out` before the work, not after it."""
     if path is None:
         return
-    from loci.figures import check_ending
+    from loci.figures import check_ending, check_image
     from loci.files import check_writable
 
     check_ending(path)
     check_writable(path)
+    check_image(path)
 
 
 def check_new(path: Path | None, *endings: str) -> None:
@@ -174,6 +175,21 @@ def fact_from(model: "Model", text: str, subject: str | None, occurrence: int | 
     from loci.model import fact_from as given
 
     return given(model, text, subject, occurrence, answer, how="say --subject")
+
+
+def filled(prompt: str, subject: str | None) -> str:
+    """A prompt with the subject in the place of its `{}`, or as it is where the subject stands in it."""
+    from loci.errors import FactError
+
+    if subject is None:
+        return prompt
+    if not subject.strip():
+        raise FactError("the subject is empty")
+    if "{}" in prompt:
+        return prompt.replace("{}", subject, 1)
+    if subject not in prompt:
+        raise FactError(f"the subject {subject!r} does not stand in the prompt {prompt!r}")
+    return prompt
 
 
 def world_of(path: Path | None) -> "FactSet":

@@ -6,7 +6,7 @@ import typer
 
 from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
-from loci.cli.options import FACTS, JSON, OUT, SEED, number, said, whole, words
+from loci.cli.options import FACTS, JSON, OUT, SEED, check_layers, check_top, number, said, whole, words
 from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
@@ -60,6 +60,8 @@ def run(
     else:
         chosen = [_pair(text) for text in pairs or ()]
     opened = opening.open()
+    check_layers(opened, layer)
+    check_top(opened, top)
     if prompt and layer is not None:
         vector = direction(opened, chosen, point=point)
         with bar("steering") as progress:

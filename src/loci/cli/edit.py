@@ -7,7 +7,7 @@ import typer
 
 from loci.cli.common import bar, console, emit, fact_from, texts_of
 from loci.cli.opening import Opening, opens
-from loci.cli.options import FACTS, JSON, SEED, TEXT, EditMethod, Removal, number, words
+from loci.cli.options import FACTS, JSON, SEED, TEXT, EditMethod, Removal, check_layers, number, words
 from loci.cli.options import layer as layer_option
 from loci.cli.terminal import plain
 from loci.errors import FactError
@@ -70,6 +70,7 @@ def run(
     given = _from_file(facts, remove) if facts is not None else []
     check_writable(out)
     opened = opening.open()
+    check_layers(opened, *(layer or ()))
     wishes = given or [_single(opened, subject, prompt, answer, remove)]
     earlier = load_patch(after) if after is not None else None
     stay = texts_of(opened, text, 0) if text is not None else None

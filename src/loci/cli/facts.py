@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import console, finish
+from loci.cli.common import check_new, console, finish, written
 from loci.cli.options import JSON, said, words
 from loci.cli.terminal import plain
 from loci.errors import FactError
@@ -38,6 +38,9 @@ def run(
     from loci.facts import FactFile, FactSet, known_facts, read_facts, save_facts
     from loci.validate import is_there
 
+    if relation is not None and not relation.strip():
+        raise FactError("--relation is empty; loci facts lists all")
+    check_new(out, ".csv", ".jsonl")
     given = bool(query) and (is_there(query) or Path(query).suffix in (".csv", ".json", ".jsonl"))
     if given:
         held = read_facts(query)
@@ -50,6 +53,7 @@ def run(
         found = FactFile("demo", "the embedded model's facts", chosen, ())
     if out:
         save_facts(found.facts, out)
+        written(out)
     if json or given:
         finish(found, json=json)
         return

@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from loci.cli.common import check_out, finish
+from loci.cli.common import check_out, filled, finish
 from loci.cli.opening import Opening, opens
-from loci.cli.options import AGAINST, ANSWER, JSON, OUT, PROMPT, whole
+from loci.cli.options import AGAINST, ANSWER, JSON, OUT, PROMPT, SUBJECT, check_top, whole
 
 
 @opens()
 def run(
     prompt: PROMPT,
+    subject: SUBJECT = None,
     answer: ANSWER = None,
     against: AGAINST = None,
     top: Annotated[int, whole("how many words, neurons and sub-updates to show of each layer")] = 5,
@@ -29,7 +30,9 @@ def run(
     from loci.locating import lens
     from loci.model import answer_of
 
+    prompt = filled(prompt, subject)
     check_out(out)
     opened = opening.open()
+    check_top(opened, top)
     result = lens(opened, prompt, answer if answer is not None else answer_of(opened, prompt), against=against, top=top)
     finish(result, out, json)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from loci.cli.common import bar, check_out, finish, texts_of
 from loci.cli.opening import Opening, opens
-from loci.cli.options import JSON, OUT, SEED, TEXT, TOKENS_READ, whole, words
+from loci.cli.options import JSON, OUT, SEED, TEXT, TOKENS_READ, check_layers, whole, words
 from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
@@ -48,8 +48,10 @@ def run(
     if layer is not None and clusters is None:
         raise FactError("--layer says whose values are clustered: it goes with --clusters")
     if clusters is not None:
+        weights = opening.open_weights()
+        check_layers(weights, layer)
         layers = None if layer is None else (layer,)
-        finish(cluster(opening.open_weights(), clusters, layers=layers, seed=seed), out, json)
+        finish(cluster(weights, clusters, layers=layers, seed=seed), out, json)
         return
     opened = opening.open()
     if prompt is not None:

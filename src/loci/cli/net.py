@@ -159,7 +159,7 @@ def words(error: BaseException) -> str:
     during = f"{doing[-1]}: " if doing else ""
     if isinstance(error, OSError) and error.strerror:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
-        return f"{place or _stdout(error.errno) or during}{error.strerror}; {HINT}"
+        return f"{place or during}{error.strerror}; {HINT}"
     if isinstance(error, MemoryError) or "OutOfMemory" in kind or "can't allocate memory" in what:
         return f"{during}there is not enough memory; try less at once, or a smaller model ({kind}; {HINT})"
     if isinstance(error, RecursionError):
@@ -171,26 +171,20 @@ def words(error: BaseException) -> str:
     return f"{during}{what[:400]} ({kind}; {HINT})"
 
 
-def _stdout(number: int | None) -> str:
-    """Whether it is stdout that failed."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        return "standard output cannot be written: " if error.errno == number else ""
-    except ValueError:
-        return "standard output is closed: "
-    return ""
-
-
 def usage(error: Any) -> str:
     """A wrong word on the command line, after the option that it was said to."""
     said = " ".join(error.format_message().split())
     for start in ("Invalid value for ", "Invalid value: "):
         said = said.removeprefix(start)
-    said = said.replace("Input should be ", "should be ").rstrip(".")
+    said = said.replace("Input should be ", "should be ").replace("Value error, ", "").rstrip(".")
     said = re.sub(r"^'(-[^:]*)':", lambda option: option[1].replace("'", "") + ":", said)
     context = getattr(error, "ctx", None)
     return f"{said} (see {context.command_path} --help)" if context is not None else said
+
+
+def on_stdout(error: OSError | ValueError) -> OSError:
+    """The error, with where it was."""
+    return OSError(getattr(error, "errno", None) or 0, getattr(error, "strerror", None) or str(error), "standard output")
 
 
 def _flushed(status: int) -> int:
@@ -202,5 +196,5 @@ def _flushed(status: int) -> int:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if status == 0 or status == PIPE:
-            return told(error if isinstance(error, BrokenPipeError) else OSError(f"standard output cannot be written: {error}"))
+            return told(error if isinstance(error, BrokenPipeError) else on_stdout(error))
     return status

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import bar, finish, texts_of
+from loci.cli.common import bar, check_new, finish, texts_of, written
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, OUT, SEED, TEXT, TOKENS_READ, said, whole
 
@@ -37,6 +37,7 @@ def run(
     from loci.model.names import parse_neuron
     from loci.reading import read, read_weights
 
+    check_new(out, ".html", ".json")
     if weights_only:
         card = read_weights(opening.open_weights(), neuron, top=top)
     else:
@@ -49,4 +50,5 @@ def run(
         from loci.report import save_card
 
         save_card(card, out)
+        written(out)
     finish(card, json=json)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from loci.cli.common import bar, check_out, finish
+from loci.cli.common import bar, check_out, finish, written
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, OUT, SEED, STEPS, Code, number, share, whole, words
 from loci.cli.verbs import Verbs
@@ -89,12 +89,14 @@ def pack(
             packed = push(dim, count, lines=not one_sided, steps=steps, seed=seed, progress=progress)
         if vectors is not None:
             save_vectors(packed.vectors, vectors)
+            written(vectors)
         finish(packed, out, json)
         return
     with bar("verifying") as progress:
         code = built(dim, angle, kind, seed=seed, progress=progress)
     if vectors is not None:
         save_vectors(code.codes.vectors(indices_from(index or "0:1000", code.codes.count)), vectors)
+        written(vectors)
     finish(code, out, json)
 
 

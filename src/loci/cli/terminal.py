@@ -14,6 +14,8 @@ from rich.errors import MarkupError
 from rich.markup import escape
 from rich.text import Text
 
+from loci.cli.net import on_stdout
+
 NARROW, USUAL, WIDE = 40, 80, 1000
 BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 """Characters that turn the direction of what follows; the marks U+200E and U+200F are left, as are joiners."""
@@ -44,6 +46,14 @@ class Terminal(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # rich would end the process with status 1
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise on_stdout(error) from error
 
     def render_str(self, text: str, **options: Any) -> Text:
         text = text.translate(LINES)

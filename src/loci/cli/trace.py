@@ -19,6 +19,7 @@ from loci.cli.options import (
     SUBJECT,
     Corruption,
     Estimator,
+    check_layers,
     layer,
     number,
     said,
@@ -76,8 +77,15 @@ def run(
     many = facts is not None or known is not None
     if (prompt is None) != many:
         raise FactError("say a prompt, or --facts FILE, or --known N")
+    if many and (neurons is not None or estimate is not None or subject or answer):
+        raise FactError("--subject, --answer, --neurons and --estimate are of one prompt, not of many facts")
+    if not many and resume is not None:
+        raise FactError("--resume is of many facts: say --facts or --known")
+    if token is not None and neurons is None:
+        raise FactError("--token says where --neurons are restored: say both")
     check_out(out)
     opened = opening.open()
+    check_layers(opened, neurons, option="--neurons")
     settings: dict[str, Any] = {"samples": samples, "noise": noise, "corruption": corruption, "seed": seed, "budget": batch_tokens}
     kinds: dict[str, Any] = {"kinds": KINDS + SEVERED if severed else KINDS, "window": window}
     if many:
@@ -103,6 +111,4 @@ def run(
 def _facts(path: Path | None, known: int | None, seed: int) -> Any:
     from loci.facts import known_facts, load_facts
 
-    if known is not None and known < 1:
-        raise FactError(f"--known needs at least one fact, not {known}")
     return load_facts(path) if path is not None else known_facts().sample(known or 0, seed=seed)

@@ -5,9 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import bar, check_out, finish
+from loci.cli.common import bar, check_new, check_out, finish, written
 from loci.cli.opening import Opening, opens
-from loci.cli.options import FACTS, JSON, OUT, SEED, BlockSize, Geometry, PlantedKind, StoreMethod, number, whole, words
+from loci.cli.options import (
+    FACTS,
+    JSON,
+    OUT,
+    SEED,
+    BlockSize,
+    Geometry,
+    PlantedKind,
+    StoreMethod,
+    check_layers,
+    number,
+    whole,
+    words,
+)
 from loci.cli.options import layer as layer_option
 from loci.cli.verbs import Verbs
 from loci.errors import WriteError
@@ -80,11 +93,13 @@ def store(
     from loci.writing import METHODS, case, load_table, save_mlp, stores
 
     check_out(out)
+    check_new(save, ".safetensors")
     facts_in = load_table(table) if table else case(dim, facts, geometry, seed)
     with bar("storing") as progress:
         result = stores(facts_in, neurons, tuple(map(str, method or METHODS)), seed=seed, progress=progress)
     if save is not None:
         save_mlp(result.best.mlp, save)
+        written(save)
     finish(result, out, json)
 
 
@@ -152,9 +167,11 @@ def planted(
     from loci.writing import save_planted
 
     check_out(out)
+    check_new(folder)
     made = make(kind, gated=gated, subjects=subjects, neurons=neurons, seed=seed)
     if folder is not None:
         save_planted(made, folder)
+        written(folder)
     if not score:
         finish(made, out, json)
         return
@@ -197,14 +214,19 @@ def install(
     from loci.writing import new_facts
 
     check_out(out)
+    check_new(patch, ".safetensors")
+    check_new(save)
     wanted = list(load_facts(facts)) if facts else new_facts(known_facts(), count, seed)
     opened = opening.open()
+    check_layers(opened, layer)
     with bar("installing") as progress:
         result = make(opened, wanted, layer, progress=progress)
     if save is not None:
         apply_to_folder(result.patch, opened, save)
+        written(save)
     if patch is not None:
         result.patch.save(patch)
+        written(patch)
     finish(result, out, json)
 
 
@@ -233,6 +255,7 @@ def fullness(
 
     check_out(out)
     opened = opening.open()
+    check_layers(opened, layer)
     with bar("writing") as progress:
         result = measure(opened, layer, neurons, method=method.value, counts=facts, seed=seed, progress=progress)
     finish(result, out, json)

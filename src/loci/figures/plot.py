@@ -1,7 +1,9 @@
 """`loci.plot(result)`: the figure that belongs to a result, by its type; and how a figure is written."""
 
 import json
-from functools import singledispatch
+from collections.abc import Callable
+from functools import cache, singledispatch
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ from loci.figures.locate import located_figure
 from loci.figures.lookup import lookup_figure, part_figure
 from loci.figures.memories import memories_figure
 from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_figure
+from loci.figures.outside import as_text
 from loci.figures.packing import packing_figure, video_figure
 from loci.figures.probe import probe_figure
 from loci.figures.routes import routes_figure
@@ -136,77 +139,82 @@ def has_figure(result: object) -> bool:
     return plot.dispatch(type(result)) is not plot.dispatch(object)
 
 
-plot.register(Trace, trace_figure)
-plot.register(Attribution, attribution_figure)
-plot.register(AverageTrace, average_figure)
-plot.register(Neurons, neurons_figure)
-plot.register(Located, located_figure)
-plot.register(Lookup, lookup_figure)
+def _draw(kind: type, figure: Callable[[Any], go.Figure]) -> None:
+    """Draw results of a kind so, their strings as text."""
+    plot.register(kind, lambda result: figure(as_text(result)))
+
+
+_draw(Trace, trace_figure)
+_draw(Attribution, attribution_figure)
+_draw(AverageTrace, average_figure)
+_draw(Neurons, neurons_figure)
+_draw(Located, located_figure)
+_draw(Lookup, lookup_figure)
 for part in (TwoTokens, SingleStep, Effects, LocalContext):
-    plot.register(part, part_figure)
-plot.register(Probe, probe_figure)
-plot.register(Routes, routes_figure)
-plot.register(KnowledgeNeurons, knowledge_figure)
-plot.register(NeuronTrace, neuron_trace_figure)
-plot.register(Lens, lens_figure)
-plot.register(Memories, memories_figure)
-plot.register(SubUpdates, updates_figure)
-plot.register(Clusters, clusters_figure)
-plot.register(Atlas, atlas_figure)
-plot.register(Bases, basis_figure)
-plot.register(Sparsity, sparsity_figure)
-plot.register(Directions, directions_figure)
-plot.register(Steered, steered_figure)
-plot.register(Concepts, concepts_figure)
-plot.register(Ladder, ladder_figure)
-plot.register(Scorecard, scorecard_figure)
-plot.register(Curves, curves_figure)
-plot.register(Recall, recall_figure)
-plot.register(Sweep, sweep_figure)
-plot.register(Forensics, forensics_figure)
-plot.register(Alone, alone_figure)
-plot.register(Census, census_figure)
-plot.register(Gate, gate_figure)
-plot.register(Stores, stores_figure)
-plot.register(Capacity, capacity_figure)
-plot.register(Curve, curve_figure)
-plot.register(Fullness, fullness_figure)
-plot.register(GroundTruth, truth_figure)
-plot.register(Bounds, bounds_figure)
-plot.register(BoundsTable, bounds_table_figure)
-plot.register(Reach, reach_figure)
-plot.register(Built, built_figure)
-plot.register(Packing, packing_figure)
-plot.register(Video, video_figure)
-plot.register(Toy, toy_figure)
-plot.register(Geometry, geometry_figure)
-plot.register(Phase, phase_figure)
-plot.register(Correlated, correlated_figure)
-plot.register(Computation, computation_figure)
-plot.register(Attacked, attack_figure)
-plot.register(Interference, interference_figure)
-plot.register(WeightAngles, weights_figure)
-plot.register(HeadScores, heads_figure)
-plot.register(HeadScatter, scatter_figure)
-plot.register(TokenCircuit, tokens_figure)
-plot.register(Composition, composition_figure)
-plot.register(CompositionGraph, graph_figure)
-plot.register(Links, links_figure)
-plot.register(Patterns, patterns_figure)
-plot.register(Induction, induction_figure)
-plot.register(Paths, paths_figure)
-plot.register(OrderLosses, losses_figure)
-plot.register(Edges, edges_figure)
-plot.register(FactCircuit, fact_figure)
-plot.register(Extractions, extraction_figure)
-plot.register(Small, small_figure)
-plot.register(History, history_figure)
-plot.register(Bigrams, bigrams_figure)
-plot.register(Skips, skips_figure)
-plot.register(Bug, bug_figure)
-plot.register(Corners, corners_figure)
-plot.register(Sizes, sizes_figure)
-plot.register(SmallBases, bases_figure)
+    _draw(part, part_figure)
+_draw(Probe, probe_figure)
+_draw(Routes, routes_figure)
+_draw(KnowledgeNeurons, knowledge_figure)
+_draw(NeuronTrace, neuron_trace_figure)
+_draw(Lens, lens_figure)
+_draw(Memories, memories_figure)
+_draw(SubUpdates, updates_figure)
+_draw(Clusters, clusters_figure)
+_draw(Atlas, atlas_figure)
+_draw(Bases, basis_figure)
+_draw(Sparsity, sparsity_figure)
+_draw(Directions, directions_figure)
+_draw(Steered, steered_figure)
+_draw(Concepts, concepts_figure)
+_draw(Ladder, ladder_figure)
+_draw(Scorecard, scorecard_figure)
+_draw(Curves, curves_figure)
+_draw(Recall, recall_figure)
+_draw(Sweep, sweep_figure)
+_draw(Forensics, forensics_figure)
+_draw(Alone, alone_figure)
+_draw(Census, census_figure)
+_draw(Gate, gate_figure)
+_draw(Stores, stores_figure)
+_draw(Capacity, capacity_figure)
+_draw(Curve, curve_figure)
+_draw(Fullness, fullness_figure)
+_draw(GroundTruth, truth_figure)
+_draw(Bounds, bounds_figure)
+_draw(BoundsTable, bounds_table_figure)
+_draw(Reach, reach_figure)
+_draw(Built, built_figure)
+_draw(Packing, packing_figure)
+_draw(Video, video_figure)
+_draw(Toy, toy_figure)
+_draw(Geometry, geometry_figure)
+_draw(Phase, phase_figure)
+_draw(Correlated, correlated_figure)
+_draw(Computation, computation_figure)
+_draw(Attacked, attack_figure)
+_draw(Interference, interference_figure)
+_draw(WeightAngles, weights_figure)
+_draw(HeadScores, heads_figure)
+_draw(HeadScatter, scatter_figure)
+_draw(TokenCircuit, tokens_figure)
+_draw(Composition, composition_figure)
+_draw(CompositionGraph, graph_figure)
+_draw(Links, links_figure)
+_draw(Patterns, patterns_figure)
+_draw(Induction, induction_figure)
+_draw(Paths, paths_figure)
+_draw(OrderLosses, losses_figure)
+_draw(Edges, edges_figure)
+_draw(FactCircuit, fact_figure)
+_draw(Extractions, extraction_figure)
+_draw(Small, small_figure)
+_draw(History, history_figure)
+_draw(Bigrams, bigrams_figure)
+_draw(Skips, skips_figure)
+_draw(Bug, bug_figure)
+_draw(Corners, corners_figure)
+_draw(Sizes, sizes_figure)
+_draw(SmallBases, bases_figure)
 
 
 def save(result: Any, path: str | Path) -> None:
@@ -228,15 +236,40 @@ def save(result: Any, path: str | Path) -> None:
 
 
 def check_ending(path: Path) -> None:
-    """Raise `OutputError` for an ending that says nothing."""
+    """Raise `OutputError` for an ending that says nothing, or whose library is not there."""
     if path.suffix not in (".json", ".parquet", ".html", *IMAGES):
         raise OutputError(f"{path}: the ending says what is written: .json, .parquet, .html, .png or .svg")
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise OutputError(f"{path}: .parquet needs loci-lm[tables]")
+
+
+def check_image(path: Path) -> None:
+    """Raise `OutputError` where `path` is an image and none can be made here: a small one is tried, once in a process (seconds)."""
+    if path.suffix in IMAGES and (lacks := _no_image()):
+        raise OutputError(f"{path}: {lacks}; .html needs neither")
+
+
+@cache
+def _no_image() -> str | None:
+    """Why no image can be made on this machine, or nothing."""
+    try:
+        go.Figure().to_image("png", width=20, height=20)
+    except Exception as error:  # noqa: BLE001 kaleido's own, choreographer's, the browser's
+        return _lacks(error)
+    return None
+
+
+def _lacks(error: Exception) -> str:
+    """What an image needs, and why this one was not made."""
+    if find_spec("kaleido") is None:
+        return "an image needs loci-lm[images] and Chrome or Chromium: pip install 'loci-lm[images]'"
+    why = " ".join(str(error).split()).partition(". ")[0][:160] or type(error).__name__
+    return f"an image needs Chrome or Chromium, and none answers ({why}): install one, as with plotly_get_chrome"
 
 
 def _save_image(figure: go.Figure, path: Path) -> None:
     try:
-        figure.write_image(path, width=figure.layout.width or 1000, scale=2)
+        image = figure.to_image(path.suffix[1:], width=figure.layout.width or 1000, scale=2)
     except Exception as error:
-        raise OutputError(
-            f"{path.name}: an image needs loci-lm[images] and Chromium ({type(error).__name__}); .html needs neither"
-        ) from error
+        raise OutputError(f"{path.name}: {_lacks(error)}; .html needs neither") from error
+    path.write_bytes(image)

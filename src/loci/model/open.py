@@ -104,7 +104,10 @@ def open_empty(source: str | Path = DEMO, *, layout: Layout | None = None, trust
     """
     with _loading(_config_source(source), None, trust_remote_code) as (path, kwargs):
         from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+        if path in CONFIG_MAPPING and path not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            raise ModelError(f"{path!r} is no decoder: Loci reads models that continue a text, as gpt2, llama and the like do")
         config = CONFIG_MAPPING[path]() if path in CONFIG_MAPPING else AutoConfig.from_pretrained(path, **kwargs)
         kwargs.pop("local_files_only")
         with torch.device("meta"):
@@ -242,6 +245,11 @@ def _resolve(source: str | Path, pickle: bool | None) -> str:
     if not path.is_dir():
         raise ModelError(f"{str(source)!r} is a file; a model is a folder with a config.json, a .gguf file, or a hub id")
     names = sorted(entry.name for entry in path.iterdir())
+    if "adapter_config.json" in names:
+        raise ModelError(
+            f"{str(source)!r} holds an adapter (adapter_config.json), which is a change of a model and no model: put it into its base "
+            "first (in PEFT: merge_and_unload, then save_pretrained to a folder), or take the adapter's files out of the folder"
+        )
     if "config.json" not in names:
         raise ModelError(f"{str(source)!r} has no config.json: not a model's folder")
     if pickle is None:

@@ -22,6 +22,7 @@ from loci.model.names import NEURON, neuron_name
 from loci.reading.answers import KINDS, Found, Kind, Rows
 from loci.reading.atlas import CHECKPOINT, PROVENANCE, TABLES, quoted
 from loci.reading.read import NeuronCard, Trigger
+from loci.reading.sql import ask
 from loci.result import Result
 
 
@@ -102,8 +103,7 @@ class Atlas(Result):
             statements = database.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise ModelError("an atlas is only read: ask with one SELECT")
-            answer = database.execute(statements[0])
-            return Rows(tuple(column[0] for column in answer.description), tuple(answer.fetchall()))
+            return ask(database, statements[0].query.strip().rstrip(";"))
         except duckdb.Error as error:
             raise ModelError(f"the question cannot be answered: {_first(error)} (tables: {', '.join(TABLES)})") from None
 
