@@ -134,8 +134,8 @@ def test_the_patch_gives_the_promised_logits_on_disk_and_goes_off_again(demo: Mo
             promised = demo(ids)
         apply_to_folder(again, demo, tmp_path / "wide")
         wide = open_model(tmp_path / "wide")
-        assert torch.allclose(wide(ids), promised, atol=1e-3)
-        assert not torch.allclose(demo(ids), promised, atol=1e-2)
+        assert torch.allclose(wide(ids), promised, atol=1e-2)  # the embedded model stores half precision
+        assert not torch.allclose(demo(ids), promised, atol=5e-2)
     assert wide.d_mlp == demo.d_mlp + 12
     revert_to_folder(again, wide, tmp_path / "wide", tmp_path / "back")
     assert open_model(tmp_path / "back").fingerprint == fingerprint == demo.fingerprint

@@ -1,9 +1,10 @@
 """loci patch: show, apply, revert, merge, diff, compress, export."""
 
 import inspect
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,13 +16,18 @@ from loci.cli.verbs import Verbs
 from loci.errors import PatchError
 
 if TYPE_CHECKING:
-    from loci.patches import Patch
+    from loci.model import Weights
+    from loci.patches import Applied, Patch
 
 app = Verbs(help="Show, apply, take off, merge, compare, compress and export patches.", no_args_is_help=True)
 
 FILE = Annotated[Path, typer.Argument(help="a patch file")]
 FOLDER = Annotated[Path, typer.Option("--out", "-o", help="a new folder for the model")]
 NEW = Annotated[Path, typer.Option("--out", "-o", help="the new patch file, .safetensors")]
+
+
+ROUNDED = 0.1
+"""From which share of the change on rounding is mentioned."""
 
 
 class Keep(StrEnum):
@@ -67,12 +73,9 @@ def apply(file: FILE, out: FOLDER, *, opening: Opening, json: JSON = False) -> N
     check_writable(out, folder=True)
     opened = opening.open()
     with status("applying"):
-        apply_to_folder(patch, opened, out)
-    _said(
-        {"schema": "loci.patch_apply/1", "patch": patch.id, "model": opening.model, "folder": str(out)},
-        f"edited model: {out}",
-        json,
-    )
+        made = apply_to_folder(patch, opened, out)
+    document = {"schema": "loci.patch_apply/1", "patch": patch.id, "model": opening.model, "folder": str(out)}
+    _said({**document, **made.to_dict()}, f"edited model: {out}", json, _notes(made))
 
 
 @app.command()
@@ -85,15 +88,21 @@ def revert(file: FILE, out: FOLDER, *, opening: Opening, json: JSON = False) -> 
         loci patch revert jordan.safetensors -m jordan-model -o restored
     """
     from loci.files import check_writable
+    from loci.model import folder_of
     from loci.patches import load_patch, revert_to_folder
 
     patch = load_patch(file)
     check_writable(out, folder=True)
-    opened = opening.open()
+    edited: Callable[[], Weights] = opening.open if patch.neurons else opening.open_weights
+    place = folder_of(opening.model)
+    if place is None:
+        weights = edited()
+        edited, place = (lambda: weights), weights.source.folder if weights.source else Path(opening.model)
     with status("reverting"):
-        revert_to_folder(patch, opened, opening.model, out)
+        changed = revert_to_folder(patch, edited, place, out)
     document = {"schema": "loci.patch_revert/1", "patch": patch.id, "model": opening.model, "folder": str(out), "base": patch.base}
-    _said(document, f"restored, bit for bit: {out}", json)
+    notes = [f"changed since the patch was applied, and left so: {', '.join(changed)}"] if changed else []
+    _said({**document, "changed": changed}, f"restored, bit for bit: {out}", json, notes)
 
 
 @app.command()
@@ -228,8 +237,26 @@ def _written(patch: "Patch", out: Path, json: bool) -> None:
         console.print(f"written: {plain(out)}")
 
 
-def _said(document: dict[str, str], line: str, json: bool) -> None:
+def _said(document: dict[str, Any], line: str, json: bool, notes: Sequence[str] = ()) -> None:
     if json:
         emit(document)
     else:
-        console.print(plain(line))
+        for text in (line, *notes):
+            console.print(plain(text))
+
+
+def _notes(made: "Applied") -> list[str]:
+    """What there is to know about a folder beyond that it is there."""
+    notes = []
+    name, most = max(made.rounding.items(), key=lambda item: item[1], default=("", 0.0))
+    if most > ROUNDED:
+        notes.append(f"rounding to the stored dtype moves what is added by up to {most:.0%} of it ({name})")
+    if made.unpickled:
+        notes.append("pickled weights were written as safetensors")
+    if made.other_weights:
+        notes.append(
+            f"the base's weights in other forms are not edited, and kept in loci-undo.files: {', '.join(made.other_weights)}"
+        )
+    if made.left_out:
+        notes.append(f"left out: {', '.join(made.left_out)}")
+    return notes

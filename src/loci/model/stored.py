@@ -68,6 +68,11 @@ class Stored:
     index: Path | None
     tensors: Mapping[str, StoredTensor]
 
+    @property
+    def safe(self) -> bool:
+        """Whether these are safetensors, and no pickles."""
+        return all(file.suffix == ".safetensors" for file in self.files)
+
     def find(self, parameter: str, values: Tensor | None = None) -> StoredTensor | None:
         """The tensor that a model's parameter came from: the one with most of its name that holds the same numbers.
 

@@ -4,13 +4,15 @@ from loci.patches.compress import compress
 from loci.patches.diff import Change, Difference, diff_models, diff_patches, patch_between
 from loci.patches.export import export_delta, export_peft
 from loci.patches.factors import Factors
-from loci.patches.folders import apply_to_folder, revert_to_folder, save_model
+from loci.patches.folders import Applied, apply_to_folder, revert_to_folder, save_model
 from loci.patches.merge import merge, strongest
 from loci.patches.neurons import Neurons, activation, beside, check_takes, takes_neurons, widened
-from loci.patches.patch import UNDO, Patch, load_patch, short
+from loci.patches.patch import UNDO, Patch, short
+from loci.patches.reader import load_patch
 
 __all__ = [
     "UNDO",
+    "Applied",
     "Change",
     "Difference",
     "Factors",

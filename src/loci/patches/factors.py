@@ -8,7 +8,8 @@
 All sums are in float64. Cost: (out + in) r².
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -94,3 +95,21 @@ def _core(factors: Factors) -> tuple[Tensor, Tensor, Tensor]:
     left, T = torch.linalg.qr(factors.left.double())
     right, S = torch.linalg.qr(factors.right.double().T)
     return left, T @ S.T, right
+
+
+def check_shape(name: str, shape: Iterable[int], factors: Factors) -> None:
+    """Raise `PatchError` where a change is of another shape than the weight."""
+    if tuple(shape) != factors.shape:
+        raise PatchError(f"{name} is {tuple(shape)} in this model and {factors.shape} in the patch")
+
+
+def rounded(exact: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """A sum in the dtype that it will be kept in. Raises `PatchError` where that cannot hold it."""
+    result = exact.to(dtype)
+    if not result.isfinite().all():
+        largest = float(exact.abs().nan_to_num(nan=math.inf).max())
+        raise PatchError(
+            f"{name} with the change added holds {largest:.3g}, and {str(dtype).removeprefix('torch.')} ends at "
+            f"{torch.finfo(dtype).max:.3g}: nothing was changed; the patch is broken, or made for a wider dtype"
+        )
+    return result

@@ -18,13 +18,13 @@ from weakref import WeakKeyDictionary
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
-from loci.errors import FactError, PatchError
+from loci.errors import PatchError
 from loci.facts import Fact
 from loci.files import write_aside
 from loci.model import Model, Weights
-from loci.patches.factors import Factors
+from loci.model.stored import bytes_of
+from loci.patches.factors import Factors, check_shape, rounded
 from loci.patches.neurons import Neurons, beside
 
 SCHEMA = "loci.patch/1"
@@ -56,10 +56,10 @@ class Patch:
         digest = hashlib.sha256(self._header().encode())
         for name in sorted(self.factors):
             for factor in self.factors[name]:
-                digest.update(factor.contiguous().numpy().tobytes())
+                digest.update(bytes_of(factor))
         for layer in sorted(self.neurons):
             for part in self.neurons[layer]:
-                digest.update(part.contiguous().numpy().tobytes())
+                digest.update(bytes_of(part))
         return digest.hexdigest()[:12]
 
     @property
@@ -108,12 +108,14 @@ class Patch:
 
     @torch.no_grad()
     def add_to(self, model: Model, sign: int = 1) -> None:
-        """Add the changes to the model's weights, in place: summed in float64, rounded once to the weight's dtype."""
+        """Add the changes to the model's weights, in place: summed in float64, rounded once to the weight's dtype.
+
+        Raises `PatchError` where a change does not fit, or a sum is not finite in that dtype.
+        """
         for name, factors in self.factors.items():
             weight = model.weight(name)
-            if weight.shape != factors.shape:
-                raise PatchError(f"{name} is {tuple(weight.shape)} in this model and {factors.shape} in the patch")
-            weight.copy_(weight.double() + sign * factors.delta.to(weight.device))
+            check_shape(name, weight.shape, factors)
+            weight.copy_(rounded(weight.double() + sign * factors.delta.to(weight.device), weight.dtype, name))
 
     def save(self, path: str | Path) -> None:
         """Write the patch, aside first: an interrupted write leaves no broken file."""
@@ -141,46 +143,6 @@ class Patch:
             sort_keys=True,
             ensure_ascii=False,
         )
-
-
-def load_patch(path: str | Path) -> Patch:
-    """Read a patch. Raises `PatchError` for a file that is missing, truncated, or something else."""
-    path = Path(path)
-    if not path.is_file():
-        raise PatchError(f"there is no patch file {str(path)!r}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get("loci")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-    except (SafetensorError, OSError) as error:
-        raise PatchError(f"{path}: not a whole safetensors file ({error}); it may be truncated") from None
-    if header is None:
-        raise PatchError(f"{path}: a safetensors file, but no patch of Loci")
-    try:
-        return _from_header(json.loads(header), tensors)
-    except (KeyError, TypeError, ValueError, FactError) as error:
-        raise PatchError(f"{path}: a patch with a broken header ({type(error).__name__}: {error})") from None
-    except PatchError as error:
-        raise PatchError(f"{path}: {error}") from None
-
-
-def _from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> Patch:
-    if header["schema"] != SCHEMA:
-        raise PatchError(f"a patch of schema {header['schema']!r}; this version reads {SCHEMA!r}")
-    parts = sorted({name.rpartition(".")[0] for name in tensors})
-    layers = {name: int(name.removeprefix("neurons.")) for name in parts if name.startswith("neurons.")}
-    neurons = {at: Neurons(*(tensors[f"{name}.{part}"] for part in Neurons._fields)) for name, at in layers.items()}
-    for at, part in neurons.items():
-        part.check(f"neurons.{at}")
-    names = [name for name in parts if name not in layers]
-    factors = {name: Factors(tensors[f"{name}.left"], tensors[f"{name}.right"]) for name in names}
-    for name, (left, right) in factors.items():
-        if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
-            raise PatchError(f"the factors of {name} do not fit: {tuple(left.shape)} · {tuple(right.shape)}")
-        if not (left.isfinite().all() and right.isfinite().all()):
-            raise PatchError(f"the factors of {name} hold NaN or infinite numbers")
-    facts = tuple(map(Fact.from_dict, header["facts"]))
-    return Patch(header["method"], header["base"], header["base_name"], factors, facts, header["numbers"], neurons)
 
 
 def patches_on(model: Weights) -> list[str]:
