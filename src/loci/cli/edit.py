@@ -105,6 +105,6 @@ def _single(model: "Model", subject: str | None, prompt: str | None, answer: str
 
     if subject is None or prompt is None or (answer is None) == (remove is None):
         raise FactError("an edit needs --subject, --prompt and --answer (or --remove), or --facts FILE")
-    asked = fact_from(model, prompt.replace("{}", subject, 1), subject)
-    fact = known_facts().same(asked) or Fact(subject, asked.prompt, asked.answer)
+    asked = fact_from(model, prompt, subject)
+    fact = known_facts().same(asked) or Fact(asked.subject, asked.prompt, asked.answer)
     return fact.to(answer) if answer is not None else removed(fact, known_facts(), cast(Any, remove))

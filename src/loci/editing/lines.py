@@ -20,6 +20,7 @@ from torch import Tensor
 from loci.editing.phrasings import likely_heads, own_phrasings
 from loci.errors import EditError
 from loci.facts import Fact
+from loci.facts.scripts import unspaced
 from loci.model import Model, by_length, complete, first_sentence, read_at
 from loci.model.answers import BUDGET, with_answer
 from loci.model.generation import generate
@@ -100,7 +101,7 @@ def _asked(model: Model, fact: int, prompt: str, subject: str, at: int, answer: 
     tokens, (first, last) = with_answer(model, prompt, answer)
     end = tokens.span((at, at + len(subject)))[1]
     behind = tokens.offsets[end - 1][1]
-    if behind > at + len(subject):
+    if behind > at + len(subject) and not unspaced(subject[-1]):
         raise EditError(
             f"the last token of {subject!r} in {prompt!r} also holds {prompt[at + len(subject) : behind]!r}: put a space behind the subject"
         )

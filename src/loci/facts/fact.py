@@ -78,13 +78,18 @@ class Fact:
 
     @classmethod
     def from_text(cls, text: str, subject: str, answer: str, occurrence: int | None = None) -> "Fact":
-        """A fact from a whole prompt: the place of the subject in `text` becomes the blank."""
+        """A fact from a whole prompt: the place of the subject in `text` becomes the blank; a blank in it says where that is.
+
+        Raises `FactError` where the subject stands nowhere in it, or more than once and neither a blank nor `occurrence` says which.
+        """
         check_text(text, "the prompt", FactError)
         check_text(subject, "the subject", FactError)
         if not text.strip():
             raise FactError("the prompt is empty")
+        if BLANK in text and BLANK not in subject:
+            return cls(subject, text, answer)
         start, end = find_span(text, subject, occurrence)
-        return cls(subject, f"{text[:start]}{BLANK}{text[end:]}", answer)
+        return cls(text[start:end], f"{text[:start]}{BLANK}{text[end:]}", answer)
 
     @property
     def text(self) -> str:
@@ -219,5 +224,5 @@ class FactSet(Sequence[Fact]):
 
     def subjects_in(self, prompt: str) -> list[str]:
         """Known subjects that stand in the prompt as whole words, without those inside a longer one."""
-        found = [s for s in self._by_subject if s in prompt and occurrences(prompt, s)]
+        found = [s for s in self._by_subject if (s in prompt or not s.isascii()) and occurrences(prompt, s)]
         return [s for s in found if not any(s != other and s in other for other in found)]

@@ -1,8 +1,10 @@
 """From characters to tokens: where the subject of a prompt stands, by offsets on the whole tokenised string."""
 
+import unicodedata
 from collections.abc import Sequence
 
 from loci.errors import FactError
+from loci.facts.scripts import composed, within_word
 
 Span = tuple[int, int]
 
@@ -10,32 +12,37 @@ Span = tuple[int, int]
 def occurrences(text: str, part: str) -> list[Span]:
     """Characters [start, end) of every place where `part` stands in `text` as whole words.
 
-    "Jordan" is found in "Jordan's" and not in "Jordanian". Places may not overlap.
+    "Jordan" is found in "Jordan's" and not in "Jordanian"; in scripts without spaces every place counts. A letter and its accent
+    may be one character in one and two in the other. Places may not overlap.
     """
+    spans = _places(text, part)
+    if spans or part.isascii() or not part:
+        return spans
+    whole, places = composed(text)
+    found = _places(whole, unicodedata.normalize("NFC", part))
+    return [(places[start], places[end]) for start, end in found if start in places and end in places]
+
+
+def _places(text: str, part: str) -> list[Span]:
     spans, start = [], text.find(part) if part else -1
     while start >= 0:
         end = start + len(part)
-        whole = not (_joins(text, start) or _joins(text, end))
+        whole = not (within_word(text, start) or within_word(text, end))
         if whole:
             spans.append((start, end))
         start = text.find(part, end if whole else start + 1)
     return spans
 
 
-def _joins(text: str, at: int) -> bool:
-    """Whether the characters on both sides of a boundary belong to one word."""
-    return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()
-
-
 def find_span(text: str, part: str, occurrence: int | None = None) -> Span:
     """The characters of `part` in `text`; where it stands more than once, `occurrence` (0, 1, …, or −1 for the last) says which."""
     spans = occurrences(text, part)
     if not spans:
-        raise FactError(f"the subject {part!r} does not stand in the prompt {text!r}")
+        raise FactError(f"the subject {part!r} does not stand in the prompt {text!r}: put {{}} where it should stand")
     if occurrence is None:
         if len(spans) > 1:
             raise FactError(
-                f"the subject {part!r} stands {len(spans)} times in {text!r}: say which with occurrence (0 … {len(spans) - 1})"
+                f"the subject {part!r} stands {len(spans)} times in {text!r}: put {{}} in the place of the one that is meant"
             )
         occurrence = 0
     if not -len(spans) <= occurrence < len(spans):

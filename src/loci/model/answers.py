@@ -13,6 +13,7 @@ from torch import Tensor
 
 from loci.errors import FactError, ModelError
 from loci.facts import Span
+from loci.facts.scripts import within_word
 from loci.model.generation import end_tokens, generate
 from loci.model.invariants import broken
 from loci.model.model import Logits, Model, by_length
@@ -92,7 +93,7 @@ def _continues(model: Model, answer: Sequence[int], following: int) -> bool:
         return False
     alone = model.decode(answer)
     more = model.decode([*answer, following])
-    return more[len(alone) : len(alone) + 1].isalnum() and more.startswith(alone)
+    return more.startswith(alone) and within_word(more, len(alone))
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from typing import Any
 
 from loci.errors import FactError, UseError
 from loci.facts import Fact, FactSet, known_facts
+from loci.facts.fact import BLANK
 from loci.model.answers import answer_of
 from loci.model.model import Model
 
@@ -75,11 +76,13 @@ def fact_from(
 ) -> Fact:
     """The fact that a prompt asks for, with `answer`, or else with the model's own.
 
-    Without a subject it is the only known one that stands in the prompt. Raises `FactError`, and says `how` to name it, where there is none.
+    Without a subject it is the only known one that stands in the prompt; `{}` says where it stands. Raises `FactError`, and says `how` to name it, where there is none.
     """
     known = known_facts()
     if not text.strip():
         raise FactError("the prompt is empty")
+    if subject is None and BLANK in text:
+        raise FactError(f"whom is {text!r} about? {{}} stands for a subject that is not said: {how}")
     if subject is None:
         found = known.subjects_in(text)
         if len(found) != 1:
@@ -87,7 +90,7 @@ def fact_from(
             raise FactError(f"whom is {text!r} about? {what}: {how}")
         subject = found[0]
     fact = Fact.from_text(text, subject, "?", occurrence)
-    return Fact(subject, fact.prompt, answer_of(model, fact.text) if answer is None else answer)
+    return Fact(fact.subject, fact.prompt, answer_of(model, fact.text) if answer is None else answer)
 
 
 def _named(value: object) -> str:
