@@ -22,8 +22,22 @@ are all there, the first that adds up in a short run is taken, and where none do
 """
 POINTS_HEAD = """
 Refused, because their parts do not add up to the model: OPT-350m (its residual stream is normalised), BLOOM with the norm in the stream,
-Qwen2-MoE (an expert that all share), Granite (scaled residuals), Cohere (scaled logits). Pickled weights and a checkpoint's own code
-are loaded only when asked for (`--pickle`, `--trust-remote-code`).
+Granite with scaled residuals, Cohere (scaled logits), BitNet (a norm between keys and values), DiffLlama (two patterns in a head), models
+with attention sinks (GPT-OSS, Granite SWA), mixtures with an expert that all share (Qwen2-MoE, DeepSeek), latent or linear attention
+(DeepSeek, Qwen3-Next). What is asked on opening: that every norm of the row gives what attention and MLP read, that the outputs add up to
+the residual stream, the weights to the outputs and the stream to the logits, that a neuron depends on its own key alone, and that the
+pattern mixes the values into what the heads write. Of the 189 causal families of transformers 5.23, each as a tiny random model, 44 open
+and are healthy, 128 are refused in one line, of 17 no tiny model could be made, and none opens otherwise
+(`python -m benchmarks.families`). Pickled weights and a checkpoint's own code are loaded only when asked for (`--pickle`,
+`--trust-remote-code`).
+
+### Text
+
+Before every text stands what the tokenizer puts there, and one BOS where one is defined, never two: a text that begins with a BOS of its
+own, as chat templates write it, gets no other. A token that the tokenizer has and the embedding has not is refused where it is used,
+by name. A text ends at any of the end tokens of the tokenizer, the configuration and the generation settings. Greedy is the argmax of the
+logits: repetition penalties, forbidden or forced tokens, beams and whatever else a checkpoint's generation settings say are neither used
+nor changed.
 
 ## Points
 

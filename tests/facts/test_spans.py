@@ -132,7 +132,9 @@ def test_what_cannot_be_told_is_refused_with_what_helps_everywhere() -> None:
 
 
 def test_known_subjects_in_scripts_without_spaces() -> None:
-    known = FactSet([Fact("中国", "{}的首都是", "北京"), Fact("中国人", "{}说", "汉语"), Fact("Z\u00fcrich", "{} is in", "Switzerland")])
+    known = FactSet(
+        [Fact("中国", "{}的首都是", "北京"), Fact("中国人", "{}说", "汉语"), Fact("Z\u00fcrich", "{} is in", "Switzerland")]
+    )
     assert known.subjects_in("我爱中国") == ["中国"]
     assert known.subjects_in("中国人") == ["中国人"]
     assert known.subjects_in("Zu\u0308rich is in") == ["Z\u00fcrich"]

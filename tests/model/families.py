@@ -47,6 +47,7 @@ SUPPORTED: dict[str, Callable[[], t.PreTrainedModel]] = {
     "gemma3-multimodal": lambda: t.Gemma3ForConditionalGeneration(t.Gemma3Config(text_config=dict(WINDOWED), vision_config=VISION)),
     "olmo": lambda: t.OlmoForCausalLM(t.OlmoConfig(**GROUPED)),
     "olmo2": lambda: t.Olmo2ForCausalLM(t.Olmo2Config(**GROUPED)),
+    "vaultgemma": lambda: t.VaultGemmaForCausalLM(t.VaultGemmaConfig(**WINDOWED)),
     "phi": lambda: t.PhiForCausalLM(t.PhiConfig(**{**GROUPED, "num_key_value_heads": 4})),
     "phi3": lambda: t.Phi3ForCausalLM(t.Phi3Config(**GROUPED, sliding_window=4)),
     "stablelm": lambda: t.StableLmForCausalLM(t.StableLmConfig(**GROUPED)),

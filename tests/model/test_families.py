@@ -1,5 +1,6 @@
 """Tiny random configurations of every family: those in the table hold all invariants, the others are refused with a reason."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,8 +16,10 @@ from loci.locating import neurons, trace
 from loci.model import LAYOUTS, Layout, Model
 from loci.model.invariants import PARALLEL as READS_PRE
 from loci.model.invariants import applying, errors
+from loci.model.layouts import openable
 from loci.model.points import ATTENTION, ONCE
 from loci.reading import read
+from tests.model.every_family import judged, tiny
 from tests.model.families import CENTRED, MIXTURES, PARALLEL, REFUSED, SUPPORTED, make, perturbed
 
 
@@ -248,7 +251,7 @@ def test_embeddings(family: Model, ids: Tensor) -> None:
     with family.watch("embed") as at:
         family(ids)
     torch.testing.assert_close(family.W_E[ids] * family.embed_scale, at["embed"])
-    assert family.embed_scale == pytest.approx(32**0.5 if family.name.startswith("gemma") else 1.0, rel=1e-3)
+    assert family.embed_scale == pytest.approx(32**0.5 if "gemma" in family.name else 1.0, rel=1e-3)
     tied = family.config.tie_word_embeddings
     assert family.tied == bool(tied) == (family.W_E.data_ptr() == family.W_U.data_ptr())
 
@@ -354,3 +357,49 @@ def test_an_unknown_family_by_a_layout_of_ones_own(demo: Model, ids: Tensor, mon
 def _renamed_forward(self, hidden_states, **kwargs):
     hidden_states = hidden_states + self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)[0]
     return hidden_states + self.feedforward(self.post_attention_layernorm(hidden_states))
+
+
+WALKED = {
+    "healthy": ("ernie4_5", "exaone4", "gpt_bigcode", "granite", "helium", "olmo3", "vaultgemma"),
+    "refused": (
+        "apertus", "arcee", "bert", "bitnet", "cohere2", "deepseek_v3", "diffllama", "gemma3n_text", "gpt_oss", "granite_swa",
+        "hunyuan_v1_moe", "llama4_text", "mamba", "minimax_m3_vl_text", "qwen2_moe", "qwen3_next", "whisper", "xglm",
+    ),
+}  # fmt: skip
+"""A sample of `python -m benchmarks.families`, which walks all of them."""
+
+
+@pytest.mark.parametrize("name", [name for names in WALKED.values() for name in names])
+def test_a_family_opens_healthy_or_is_refused_in_one_line(name: str, demo: Model) -> None:
+    found = judged(name, demo.tokenizer)
+    assert found.verdict == next(verdict for verdict, names in WALKED.items() if name in names), found
+    if found.verdict == "refused":
+        assert "Pass layout=loci.Layout(...)" in found.note
+        assert found.note.endswith(f"what opens without: {openable()}") and "Llama 1–3, Mistral" in found.note
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "reason"),
+    [
+        ("vaultgemma", "llama-parallel", r"mlp_norm\(resid_pre\) = mlp_in"),
+        ("bitnet", "llama", "mlp_act depends on mlp_pre neuron by neuron"),
+        ("diffllama", "llama", "Σ attn_probs · v = z"),
+    ],
+)
+def test_a_row_whose_norms_neurons_or_patterns_are_others_is_refused(name: str, row: str, reason: str, demo: Model) -> None:
+    layout = next(layout for layout in LAYOUTS if layout.family == row)
+    with pytest.raises(ModelError, match=f"looks like {row!r}, but does not hold {reason}"):
+        Model(tiny(name), demo.tokenizer, name, layout)
+
+
+@pytest.mark.parametrize("norm", ["attn_norm", "mlp_norm"])
+def test_a_norm_of_another_name_is_refused_and_seen_by_the_doctor(norm: str, demo: Model, ids: Tensor) -> None:
+    """A row that takes one norm for the other: both are there, and each gives another output than the part behind it reads."""
+    other = {"attn_norm": "post_attention_layernorm", "mlp_norm": "input_layernorm"}[norm]
+    llama = next(layout for layout in LAYOUTS if layout.family == "llama")
+    with pytest.raises(ModelError, match="does not hold"):
+        Model(perturbed(SUPPORTED["llama"]), demo.tokenizer, "swapped", replace(llama, **{norm: other}))
+    model = make("llama", demo)
+    model.layout = replace(llama, **{norm: other})
+    wrong = {name for name, error in errors(model, ids, range(3)) if error > 1e-3}
+    assert any(name.startswith(f"{norm}(") for name in wrong)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from loci.errors import LociError
 from loci.model.given import model_given
-from loci.model.invariants import INVARIANTS, applying, difference, errors, not_finite, tolerance
+from loci.model.invariants import INVARIANTS, applying, difference, errors, neurons_apart, not_finite, tolerance
 from loci.model.model import Model
 from loci.model.points import ATTENTION
 from loci.progress import Progress, silent
@@ -149,6 +149,9 @@ def _sums(patient: _Patient) -> Iterator[Check]:
     names = {invariant.name for invariant in applying(model)}
     for name, error in errors(model, patient.ids, range(model.n_layers)):
         yield Check(name, error, patient.allowed, f"{model.n_layers} layers" if "=" in name else "")
+    if model.has("mlp_pre"):
+        apart = max((neurons_apart(model, patient.ids, layer) for layer in range(model.n_layers)), default=0.0)
+        yield Check("mlp_act depends on mlp_pre neuron by neuron", apart, patient.allowed, f"{model.n_layers} layers")
     for invariant in INVARIANTS:
         if invariant.name not in names:
             absent = next(point for point in invariant.points if not model.has(point))

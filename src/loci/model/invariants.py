@@ -2,13 +2,16 @@
 
     resid_pre + attn_out = resid_mid            (parallel blocks: the MLP's norm reads resid_pre)
     resid_pre + attn_out + mlp_out = resid_post
+    attn_norm(resid_pre) = attn_in              mlp_norm(resid_mid, or resid_pre) = mlp_in
+    attn_post(attn_raw) = attn_out              mlp_post(mlp_raw) = mlp_out
     W_Q · attn_in + b_Q = q, likewise k, v      Σ_h W_O[h] z[h] + b_O = attn_raw
     W_key · mlp_in + b_key = mlp_pre            W_down · mlp_act + b_down = mlp_raw
     Σ_e weight[e] · expert_e(mlp_in) = mlp_raw  (mixtures)
+    mlp_act[i] depends on mlp_pre[i] alone      Σ_j attn_probs[i, j] v[j] = z[i]
     cap(W_U · final_norm(resid_post) + b_U) = logits
 
-A row of the table that matches by structure alone is not believed: parallel blocks, norms behind the sub-layers, scaled residuals
-and scaled logits all fail one of these. Opening asks it of the first block, in a run over four tokens that skips the others, so that
+A row of the table that matches by structure alone is not believed: parallel blocks, norms before, within or behind the sub-layers,
+scaled residuals and scaled logits, two attention patterns in one head all fail one of these. Opening asks it of the first block, in a run over four tokens that skips the others, so that
 it costs no more for a deep model than for a shallow one; the doctor asks it of all blocks.
 """
 
@@ -23,13 +26,17 @@ from einops import einsum
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from loci.model.hooks import Place, attached
+from loci.errors import ModelError
+from loci.model.hooks import Place, Softmaxes, attached
+from loci.model.layouts import openable
 from loci.model.lenses import FIRST
 
 if TYPE_CHECKING:
     from loci.model.model import Model
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+UNFIT = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError, ArithmeticError, ModelError)
+"""What a run raises where parts do not fit each other."""
 Reads = Mapping[str, Tensor]
 Sides = tuple[Tensor, Tensor]
 
@@ -49,6 +56,16 @@ def _stream(model: "Model", layer: int, at: Reads) -> Sides:
 
 def _middle(model: "Model", layer: int, at: Reads) -> Sides:
     return at["resid_pre"] + at["attn_out"], at["resid_mid"]
+
+
+def _norm(name: str, takes: str, gives: str) -> Callable[["Model", int, Reads], Sides]:
+    """What a norm makes of what stands before it; without a norm, that itself."""
+
+    def sides(model: "Model", layer: int, at: Reads) -> Sides:
+        taken = at["resid_pre" if takes == "resid_mid" and model.layout.parallel else takes]
+        return model.module(name, layer)(taken) if getattr(model.layout, name) else taken, at[gives]
+
+    return sides
 
 
 def _heads(name: str) -> Callable[["Model", int, Reads], Sides]:
@@ -89,6 +106,10 @@ def _mixture(model: "Model", layer: int, at: Reads) -> Sides:
 INVARIANTS = (
     Invariant("resid_pre + attn_out = resid_mid", ("resid_pre", "attn_out", "resid_mid"), _middle),
     Invariant("resid_pre + attn_out + mlp_out = resid_post", ("resid_pre", "attn_out", "mlp_out", "resid_post"), _stream),
+    Invariant("attn_norm(resid_pre) = attn_in", ("resid_pre", "attn_in"), _norm("attn_norm", "resid_pre", "attn_in")),
+    Invariant("mlp_norm(resid_mid) = mlp_in", ("resid_mid", "mlp_in"), _norm("mlp_norm", "resid_mid", "mlp_in")),
+    Invariant("attn_post(attn_raw) = attn_out", ("attn_raw", "attn_out"), _norm("attn_post", "attn_raw", "attn_out")),
+    Invariant("mlp_post(mlp_raw) = mlp_out", ("mlp_raw", "mlp_out"), _norm("mlp_post", "mlp_raw", "mlp_out")),
     Invariant("W_Q · attn_in + b_Q = q", ("attn_in", "q"), _heads("q")),
     Invariant("W_K · attn_in + b_K = k", ("attn_in", "k"), _heads("k")),
     Invariant("W_V · attn_in + b_V = v", ("attn_in", "v"), _heads("v")),
@@ -101,6 +122,7 @@ INVARIANTS = (
 PARALLEL = Invariant(
     "the MLP's norm reads resid_pre", ("resid_pre", "mlp_norm"), lambda model, layer, at: (at["resid_pre"], at["mlp_norm"])
 )
+PARALLEL_NORM = Invariant("mlp_norm(resid_pre) = mlp_in", ("resid_pre", "mlp_in"), _norm("mlp_norm", "resid_mid", "mlp_in"))
 
 
 def applying(model: "Model") -> list[Invariant]:
@@ -113,13 +135,13 @@ def errors(model: "Model", ids: Tensor, layers: Sequence[int]) -> Iterator[tuple
     """Each invariant with its largest error over the layers, relative to the largest entry; at last from residual stream to logits."""
     invariants = applying(model) if layers else []
     last = f"resid_post.{model.n_layers - 1}" if model.n_layers else "embedded"
+    if model.layout.parallel and layers:
+        invariants += [PARALLEL, PARALLEL_NORM]
     names = {f"{point}.{layer}" for invariant in invariants for point in invariant.points for layer in layers}
-    names |= {last} if model.n_layers else set()
-    if model.layout.parallel:
-        names |= {f"resid_pre.{layer}" for layer in layers}
+    names = {name for name in names if not name.startswith("mlp_norm.")} | ({last} if model.n_layers else set())
     with model.watch(*sorted(names)) as reads, _further(model, layers, reads):
         logits = model(ids)
-    for invariant in [*invariants, PARALLEL] if model.layout.parallel and layers else invariants:
+    for invariant in invariants:
         of_layer = ({point: reads[f"{point}.{layer}"] for point in invariant.points} for layer in layers)
         yield (
             invariant.name,
@@ -143,6 +165,37 @@ def _further(model: "Model", layers: Sequence[int], reads: dict[str, Tensor]) ->
     return attached([(place, partial(reads.__setitem__, name)) for name, place in places.items()])
 
 
+@torch.no_grad()
+def neurons_apart(model: "Model", ids: Tensor, layer: int) -> float:
+    """How much half of a layer's neurons change, relative to the largest, where what the other half answers to its keys is doubled:
+    not at all, unless something stands between keys and values that mixes them, as a norm does. Cost: two runs.
+    """
+    half = model.d_mlp // 2
+    keep = torch.ones(model.d_mlp, device=ids.device, dtype=model.dtype)
+    keep[:half] = 2
+    usual = model.read(ids, f"mlp_act.{layer}")[f"mlp_act.{layer}"]
+    with model.patched({f"mlp_pre.{layer}": lambda pre: pre * keep.to(pre.device)}):
+        changed = model.read(ids, f"mlp_act.{layer}")[f"mlp_act.{layer}"]
+    return difference(changed[..., half:], usual[..., half:])
+
+
+@torch.no_grad()
+def mixing(model: "Model", ids: Tensor, layer: int) -> float:
+    """How far Σ attn_probs · v is from z, relative to the largest entry, with attention step by step. 0 where that computes something
+    else than the model itself, so that there is no pattern to be seen. Cost: two runs.
+    """
+    usual = model.read(ids, f"z.{layer}")[f"z.{layer}"]
+    reads: dict[str, Tensor] = {}
+    softmax = {"attn_probs": [partial(reads.__setitem__, "attn_probs")]}
+    with model.eager(), Softmaxes({model.module("attn", layer): softmax}).attached():
+        stepped = model.read(ids, f"v.{layer}", f"z.{layer}")
+    z, v = stepped[f"z.{layer}"], stepped[f"v.{layer}"]
+    if "attn_probs" not in reads or difference(z, usual) > 10 * tolerance(model):
+        return 0.0
+    shared = v.repeat_interleave(model.n_heads // model.n_kv_heads, 2)
+    return difference(einsum(reads["attn_probs"].to(v), shared, "b h i j, b j h d -> b i h d"), z)
+
+
 def difference(found: Tensor, expected: Tensor) -> float:
     """max |found − expected| / max |expected|; infinite where either is not finite."""
     scale = float(expected.abs().max()) or 1.0
@@ -157,7 +210,11 @@ def hold(model: "Model") -> str | None:
     try:
         with _shortened(model):
             found = dict(errors(model, ids, range(min(1, model.n_layers))))
-    except (RuntimeError, ValueError) as error:
+            if model.n_layers and model.has("mlp_pre"):
+                found["mlp_act depends on mlp_pre neuron by neuron"] = neurons_apart(model, ids, 0)
+            if model.n_layers and max(found.values()) <= tolerance(model):
+                found["Σ attn_probs · v = z"] = mixing(model, ids, 0)
+    except UNFIT as error:
         return _refusal(model, f"its parts do not fit each other ({' '.join(str(error).split())[:100]})")
     if float("inf") in found.values():
         return f"{type(model.hf).__name__} gives numbers that are not finite: {broken(model)}"
@@ -168,7 +225,7 @@ def hold(model: "Model") -> str | None:
 def _refusal(model: "Model", what: str) -> str:
     return (
         f"{type(model.hf).__name__} looks like {model.layout.family!r}, but {what}: this family is not supported yet. "
-        "Pass layout=loci.Layout(...) if you know where its parts are"
+        f"Pass layout=loci.Layout(...) if you know where its parts are; what opens without: {openable()}"
     )
 
 

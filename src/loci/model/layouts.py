@@ -205,6 +205,7 @@ LAYOUTS = (
         final_norm="model.language_model.norm",
     ),
     replace(GEMMA2, family="olmo2", models="OLMo 2", attn_norm="", mlp_norm=""),
+    replace(LLAMA, family="vaultgemma", models="VaultGemma", mlp_norm="pre_feedforward_layernorm"),
     replace(LLAMA, family="llama-parallel", models="StableLM with parallel residual", mlp_norm="input_layernorm", parallel=True),
     replace(
         LLAMA,
@@ -285,8 +286,14 @@ def candidates(hf: nn.Module, layouts: Sequence[Layout] = LAYOUTS) -> list[Layou
     raise ModelError(
         f"{type(hf).__name__}: no known layout fits; nearest is {nearest.family}, which lacks "
         f"{', '.join(f'{name} ({getattr(nearest, name)})' for name in lacking[nearest])} and has {', '.join(found_in[nearest]) or 'nothing'} "
-        f"(known: {', '.join(layout.family for layout in layouts)}). Pass layout=loci.Layout(...) to say where its parts are"
+        f"(known: {', '.join(layout.family for layout in layouts)}). Pass layout=loci.Layout(...) to say where its parts are; "
+        f"what opens without: {openable()}"
     )
+
+
+def openable() -> str:
+    """The models of the table, for people."""
+    return ", ".join(dict.fromkeys(layout.models for layout in LAYOUTS))
 
 
 def missing_parts(hf: nn.Module, layout: Layout) -> list[str]:
