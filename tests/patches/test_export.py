@@ -1,6 +1,7 @@
 """Patches in the forms of others, family by family: PEFT's own logits, and dense sums, against `applied`."""
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from loci.errors import ModelError, PatchError
-from loci.model import Model
-from loci.patches import Patch, export_delta, export_peft
+from loci.model import Model, Source, open_model
+from loci.patches import Factors, Patch, export_delta, export_peft
 from tests.model.families import MIXTURES, SUPPORTED, make
 from tests.patches.making import all_names, patch_of
 
@@ -90,3 +91,41 @@ def test_a_mixtures_experts_are_no_weights_of_a_patch(demo: Model) -> None:
     model = make("mixtral", demo)
     with pytest.raises(ModelError, match="mixture"):
         model.weight("W_down.1")
+
+
+@pytest.mark.parametrize("where", ["demo", "a folder", "a name for elsewhere"])
+def test_the_adapter_names_a_base_that_peft_finds(demo: Model, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the model was named by a relative path, and in its adapter's README."""
+    peft = pytest.importorskip("peft")
+    shutil.copytree(demo.source.folder, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    model = open_model("demo" if where == "demo" else "mine")
+    patch = patch_of(model, ["W_down.1"])
+    with patch.applied(model):
+        wanted = logits(model)
+    name = export_peft(patch, model, "adapter", base="mine" if "elsewhere" in where else None)
+    assert json.loads(Path("adapter/adapter_config.json").read_text())["base_model_name_or_path"] == name
+    assert name in Path("adapter/README.md").read_text()
+    assert Path(name).is_absolute() == ("elsewhere" not in where)
+    with torch.no_grad():
+        found = peft.AutoPeftModelForCausalLM.from_pretrained("adapter", dtype=torch.float32)
+        said = found(input_ids=model.ids([model.tokenize(TEXT).ids])).logits
+    torch.testing.assert_close(said, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_hub_id_stays_one(tiny: Model, tmp_path: Path) -> None:
+    tiny.name, tiny.source = "me/tiny", Source(tmp_path / "snapshots" / "abc", False, False)
+    assert export_peft(patch_of(tiny, ["W_down.1"]), tiny, tmp_path / "adapter") == "me/tiny"
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == ("me/tiny", "abc")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", [export_delta, export_peft])
+def test_changes_beyond_single_precision_are_not_exported(tiny: Model, tmp_path: Path, form) -> None:
+    weight = tiny.weight("W_down.1")
+    factors = Factors(torch.full((weight.shape[0], 1), 1e30).double() ** 1.5, torch.full((1, weight.shape[1]), 1e30).double())
+    patch = Patch("test", tiny.fingerprint, "tiny", {"W_down.1": factors}, ())
+    with pytest.raises(PatchError, match="float32 ends at"):
+        form(patch, tiny, tmp_path / "x")
+    assert not list(tmp_path.iterdir())

@@ -204,6 +204,9 @@ def export(
     file: FILE,
     out: Annotated[Path, typer.Option("--out", "-o", help="a new folder (peft), or a .safetensors file (delta)")],
     form: Annotated[Format, typer.Option("--format", "-f", help="peft: a LoRA adapter; delta: dense changes by parameter")],
+    base: Annotated[
+        str | None, typer.Option(help="what the adapter calls its base, where that will lie elsewhere: a folder or a hub id")
+    ] = None,
     *,
     opening: Opening,
     json: JSON = False,
@@ -221,13 +224,14 @@ def export(
 
     patch = load_patch(file)
     check_writable(out, folder=form is Format.peft)
-    write = export_peft if form is Format.peft else export_delta
-    write(patch, opening.open_weights(), out)
-    _said(
-        {"schema": "loci.patch_export/1", "patch": patch.id, "format": form.value, "model": opening.model, "path": str(out)},
-        f"{'adapter' if form is Format.peft else 'dense changes'}: {out}",
-        json,
-    )
+    weights = opening.open_weights()
+    document = {"schema": "loci.patch_export/1", "patch": patch.id, "format": form.value, "model": opening.model, "path": str(out)}
+    if form is Format.peft:
+        name = export_peft(patch, weights, out, base=base)
+        _said({**document, "base": name}, f"adapter: {out}", json, [f"its base: {name}"])
+        return
+    export_delta(patch, weights, out)
+    _said(document, f"dense changes: {out}", json)
 
 
 def _written(patch: "Patch", out: Path, json: bool) -> None:

@@ -7,7 +7,7 @@ from loci.model.given import fact_from, fact_given, facts_given, model_given, te
 from loci.model.hooks import Edit
 from loci.model.layouts import LAYOUTS, Layout
 from loci.model.model import Logits, Model, by_length
-from loci.model.open import folder_of, open_empty, open_model, open_weights, quiet
+from loci.model.open import DEMO, folder_of, open_empty, open_model, open_weights, quiet
 from loci.model.points import POINTS, Point
 from loci.model.reads import at_subjects, read_at
 from loci.model.replay import Recording, short_attention
@@ -15,6 +15,7 @@ from loci.model.tokens import Tokens
 from loci.model.weights import Folded, Norm, Source, Weights, is_conv1d
 
 __all__ = [
+    "DEMO",
     "LAYOUTS",
     "POINTS",
     "AnswerScore",

@@ -83,7 +83,8 @@ def truncated(factors: Factors, rank: int) -> Factors:
     U, S, Vh = torch.linalg.svd(core)
     kept = max(1, min(rank, int((NOTHING * S[0] < S).sum())))
     root = S[:kept].sqrt()
-    return Factors((left @ U[:, :kept] * root).float(), (root[:, None] * Vh[:kept] @ right.T).float())
+    sides = left @ U[:, :kept] * root, root[:, None] * Vh[:kept] @ right.T
+    return Factors(*(rounded(side, torch.float32, "a change of smaller rank") for side in sides))
 
 
 def _side_by_side(parts: Sequence[Factors]) -> Factors:
@@ -103,13 +104,13 @@ def check_shape(name: str, shape: Iterable[int], factors: Factors) -> None:
         raise PatchError(f"{name} is {tuple(shape)} in this model and {factors.shape} in the patch")
 
 
-def rounded(exact: Tensor, dtype: torch.dtype, name: str) -> Tensor:
-    """A sum in the dtype that it will be kept in. Raises `PatchError` where that cannot hold it."""
+def rounded(exact: Tensor, dtype: torch.dtype, what: str) -> Tensor:
+    """Numbers in the dtype that they will be kept in. Raises `PatchError` where that cannot hold them; `what` begins the message."""
     result = exact.to(dtype)
     if not result.isfinite().all():
         largest = float(exact.abs().nan_to_num(nan=math.inf).max())
         raise PatchError(
-            f"{name} with the change added holds {largest:.3g}, and {str(dtype).removeprefix('torch.')} ends at "
-            f"{torch.finfo(dtype).max:.3g}: nothing was changed; the patch is broken, or made for a wider dtype"
+            f"{what} holds {largest:.3g}, and {str(dtype).removeprefix('torch.')} ends at {torch.finfo(dtype).max:.3g}: nothing was "
+            "changed; the patch is broken, or made for a wider dtype"
         )
     return result

@@ -115,7 +115,8 @@ class Patch:
         for name, factors in self.factors.items():
             weight = model.weight(name)
             check_shape(name, weight.shape, factors)
-            weight.copy_(rounded(weight.double() + sign * factors.delta.to(weight.device), weight.dtype, name))
+            exact = weight.double() + sign * factors.delta.to(weight.device)
+            weight.copy_(rounded(exact, weight.dtype, f"{name} with the change {'added' if sign > 0 else 'taken off'}"))
 
     def save(self, path: str | Path) -> None:
         """Write the patch, aside first: an interrupted write leaves no broken file."""

@@ -6,6 +6,7 @@ unknown schemas, wrong types in the header.
 """
 
 import re
+import stat
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,10 +22,13 @@ from loci.model.stored import FLOATS, WORDS, read_header
 from loci.patches.factors import Factors
 from loci.patches.neurons import Neurons
 from loci.patches.patch import SCHEMA, Patch
-from loci.validate import brief, named, parse_json, typed
+from loci.validate import brief, kind_of, named, parse_json, reason, typed
 
 PART = re.compile(r"(W_up|W_gate|W_down|neurons)\.(0|[1-9][0-9]{0,5})")
 FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+
+LARGEST = 1e150
+"""Of a change's entries: norms of larger ones are beyond float64."""
 
 
 class Parent(TypedDict):
@@ -69,8 +73,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], str | None]:
 
     The dtypes are looked at before any value. Raises `PatchError`.
     """
-    if not path.is_file():
-        raise PatchError(f"there is no {kind} file {named(path)!r}" if not path.exists() else f"{named(path)}: not a regular file")
+    _check_regular(path, kind)
     try:
         entries, _ = read_header(path)
         with safe_open(path, framework="pt") as file:
@@ -91,6 +94,18 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], str | None]:
         if not tensor.isfinite().all():
             raise PatchError(f"{named(path)}: {name} holds NaN or infinite numbers")
     return tensors, metadata.get("loci")
+
+
+def _check_regular(path: Path, kind: str) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise PatchError(f"there is no {kind} file {named(path)!r}") from None
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else error
+        raise PatchError(f"{named(path)}: cannot be read ({why})") from None
+    if not stat.S_ISREG(mode):
+        raise PatchError(f"{named(path)}: not a regular file ({kind_of(mode)})")
 
 
 def _reason(error: Exception) -> str:

@@ -124,7 +124,7 @@ def _weights_back(patch: Patch, edited: Weights, undo: Undo | None, found: Store
             rows.copy_(undo.originals[name])
         else:
             check_shape(name, rows.shape, patch.factors[name])
-            rows.copy_(rounded(rows.double() - patch.factors[name].delta, rows.dtype, name))
+            rows.copy_(rounded(rows.double() - patch.factors[name].delta, rows.dtype, f"{name} with the change taken off"))
     return {name: bytes_of(tensor) for name, tensor in tensors.items()}
 
 

@@ -57,6 +57,6 @@ def _rewritten(base: Stored, model: Weights, parameter: str, changes: list[tuple
         rows = (after.T if place.transposed else after)[place.start : place.stop]
         delta = factors.delta
         exact = rows.double() + delta
-        rows.copy_(rounded(exact, after.dtype, name))
+        rows.copy_(rounded(exact, after.dtype, f"{name} with the change added"))
         rounding[name] = float((rows.double() - exact).norm()) / (float(delta.norm()) or 1.0)
     return Rewritten(found, parameter, before, after, rounding)
