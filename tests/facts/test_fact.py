@@ -19,6 +19,21 @@ def test_to_leaves_the_fact_alone() -> None:
     assert wish.asked() == ["The sport of Michael Jordan is"]
 
 
+def test_white_space_at_the_ends_is_taken_off() -> None:
+    """A shell, or a CSV file with a space behind each comma, leaves it; one space joins prompt and answer, not two."""
+    fact = Fact(" Michael Jordan ", " {} plays the sport of  ", "\tbasketball ", " baseball", paraphrases=("The sport of {} is ",))
+    assert (fact.subject, fact.prompt, fact.answer, fact.new_answer) == (
+        "Michael Jordan",
+        "{} plays the sport of",
+        "basketball",
+        "baseball",
+    )
+    assert fact.paraphrases == ("The sport of {} is",)
+    assert fact.to(" golf").new_answer == "golf"
+    assert Fact.from_text("Peru has the capital ", " Peru", " Lima") == Fact("Peru", "{} has the capital", "Lima")
+    assert Fact("a", "<user> {}?\n<assistant>\n", "x").prompt.endswith("\n"), "a chat template means its line break"
+
+
 def test_from_text_finds_the_blank() -> None:
     fact = Fact.from_text("Where Jordan met Jordan, it was", "Jordan", "sunny", occurrence=-1)
     assert fact.prompt == "Where Jordan met {}, it was"
@@ -27,7 +42,7 @@ def test_from_text_finds_the_blank() -> None:
 
 @pytest.mark.parametrize(
     ("subject", "prompt", "answer"),
-    [("", "{} is", "x"), ("a", "", "x"), ("a", "{} is", " "), ("a", "no blank", "x"), ("a", "{} and {}", "x")],
+    [("", "{} is", "x"), (" ", "{} is", "x"), ("a", "", "x"), ("a", "{} is", " "), ("a", "no blank", "x"), ("a", "{} and {}", "x")],
 )
 def test_refuses_what_is_no_fact(subject: str, prompt: str, answer: str) -> None:
     with pytest.raises(FactError):

@@ -8,7 +8,10 @@ from loci.model import Model, score_answers
 
 
 def check_edits(model: Model, facts: Sequence[Fact], *, new: bool = True) -> None:
-    """Raise `EditError` unless every fact has a new answer and no two ask the same; where they are to be `new`, the model gives none yet."""
+    """Raise `EditError` unless every fact has a new answer and no two ask the same.
+
+    Where they are to be `new`, the model must not give all of the new answers already.
+    """
     if not facts:
         raise EditError("there are no facts to edit")
     asked: dict[str, Fact] = {}
@@ -23,10 +26,9 @@ def check_edits(model: Model, facts: Sequence[Fact], *, new: bool = True) -> Non
     if not new:
         return
     scores = score_answers(model, [(fact.text, fact.new_answer or "") for fact in facts])
-    done = [fact for fact, score in zip(facts, scores, strict=True) if score.greedy]
-    if done:
-        more = f" (and so for {len(done) - 1} more)" if len(done) > 1 else ""
-        raise EditError(f"{model.name!r} already answers {done[0].new_answer!r} to {done[0].text!r}{more}: nothing to edit")
+    if all(score.greedy for score in scores):
+        more = f" (and so for {len(facts) - 1} more)" if len(facts) > 1 else ""
+        raise EditError(f"{model.name!r} already answers {facts[0].new_answer!r} to {facts[0].text!r}{more}: nothing to edit")
 
 
 def check_layers(model: Model, layers: Sequence[int]) -> list[int]:

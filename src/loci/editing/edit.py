@@ -32,12 +32,13 @@ from loci.editing.calibrate import Calibration, Trial, calibrate, candidates, is
 from loci.editing.check import check_edits, check_layers
 from loci.editing.joint import JointSettings, find_jointly, finetune_parts, joint_parts
 from loci.editing.lines import lines_about
+from loci.editing.report import with_old_answers, with_report
 from loci.editing.solver import Covariance, Metric, NullSpace, Solution, response, solve
 from loci.editing.statistics import Moment, key_moments, output_size
 from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
 from loci.errors import EditError
-from loci.facts import UNSAID, Fact, FactSet, occurrences
-from loci.model import Model, answer_of
+from loci.facts import Fact, FactSet, occurrences
+from loci.model import Model
 from loci.model.given import facts_given, model_given
 from loci.patches import Factors, Patch
 from loci.patches.factors import joined
@@ -67,6 +68,7 @@ def edit(
     after: Patch | None = None,
     history: bool = True,
     seed: int = 0,
+    report: bool = True,
     progress: Progress = silent,
 ) -> Patch:
     """A patch for all facts, by the best method for their number, or the one that is said.
@@ -78,6 +80,10 @@ def edit(
 
     `method`: "rome" (one fact; the default for one), "joint" (several; the default for several), "emmet", "memit", "alphaedit",
     "finetune". Returns: a `Patch`: `facts`, `factors` by weight, `numbers` (what the method measured); the model is untouched.
+
+    The edited model is asked again what it says (`Patch.report`: how many of the facts took, which did not, what else moved), unless
+    `report` is False. Old answers are recorded as the model gives them.
+
     `layers` defaults to all for `joint` and `finetune`, else to the one that is best for some of the facts (`calibrate`; the embedded
     model's is known), and with it `slack`; `moments` (C by layer) to those of `texts`, and `texts` to the embedded text. With `after`,
     the patch holds that one's change and facts too, but for those that are edited again; without `history` nothing is done to hold
@@ -97,8 +103,8 @@ def edit(
     if after is not None:
         after.check_factors_only("edited further")
     with _applied(model, after):
-        facts = [replace(fact, answer=answer_of(model, fact.text)) if fact.answer == UNSAID else fact for fact in facts]
         check_edits(model, facts, new=after is None)
+        facts, corrected, already = with_old_answers(model, facts)
         found = moments or key_moments(model, at, texts=texts)
         job = _Job(
             model, facts, method, at, slack, ridge, settings, found, texts, after, earlier if history else [], seed, progress
@@ -113,7 +119,8 @@ def edit(
     numbers |= {"layers": list(job.layers), "bos": model.with_bos, "output_change": _bearable(output_changes(model, known, found))}
     numbers |= {"calibration": calibration.to_dict()} if calibration is not None else {}
     numbers["seconds"] = time.perf_counter() - started
-    return Patch(method, model.fingerprint, model.name, factors, tuple(facts), numbers)
+    patch = Patch(method, model.fingerprint, model.name, factors, tuple(facts), numbers)
+    return with_report(model, patch, seed=seed, corrected=corrected, already=already) if report else patch
 
 
 class _Job(NamedTuple):

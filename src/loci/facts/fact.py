@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from loci.errors import FactError
 from loci.facts.question import Question
+from loci.facts.spaces import strip_prompt, stripped
 from loci.facts.spans import find_span, occurrences
 from loci.validate import brief, check_text
 
@@ -29,7 +30,8 @@ class Fact:
     `new_answer` is what an edit shall make of it. `paraphrases` are further templates (with `{}`) or whole prompts that ask the
     same, `held_out` such prompts that the model never saw in training, `neighbours` whole prompts about other subjects whose
     answers an edit must leave alone. `aliases` are other words for `answer`, `new_aliases` for `new_answer`; `questions` are what else
-    to ask once the edit is made. Raises `FactError` where a part is missing.
+    to ask once the edit is made. White space at the ends of every part is taken off, as one space joins prompt and answer; but a prompt
+    may begin or end with a line break, which a chat template means. Raises `FactError` where a part is missing.
     """
 
     subject: str
@@ -46,6 +48,8 @@ class Fact:
 
     def __post_init__(self) -> None:
         self._check_types()
+        for name, value in self._stripped().items():
+            object.__setattr__(self, name, value)
         for name in REQUIRED:
             if not getattr(self, name).strip():
                 raise FactError(
@@ -84,12 +88,23 @@ class Fact:
         """
         check_text(text, "the prompt", FactError)
         check_text(subject, "the subject", FactError)
+        text, subject = strip_prompt(text), subject.strip()
         if not text.strip():
             raise FactError("the prompt is empty")
         if BLANK in text and BLANK not in subject:
             return cls(subject, text, answer)
         start, end = find_span(text, subject, occurrence)
         return cls(text[start:end], f"{text[:start]}{BLANK}{text[end:]}", answer)
+
+    def _stripped(self) -> dict[str, Any]:
+        """The parts without white space at their ends."""
+        parts: dict[str, Any] = {"prompt": strip_prompt(self.prompt)}
+        for name in ("subject", "answer", "new_answer", "relation"):
+            value: str | None = getattr(self, name)
+            parts[name] = value.strip() if value is not None else None
+        for name in LISTS:
+            parts[name] = stripped(tuple(getattr(self, name)), prompts=not name.endswith("aliases"))
+        return parts
 
     @property
     def text(self) -> str:

@@ -184,7 +184,7 @@ def _reader(row: dict[str, Any]) -> Reader:
 
 
 def _csv_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    table = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     rows: list[tuple[int, dict[str, Any]]] = []
     try:
         names = _header(table, path)
@@ -201,7 +201,7 @@ def _csv_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 def _header(table: "csv.DictReader[str]", path: Path) -> list[str]:
     """The names of the columns, each once, those that are needed among them."""
-    names = list(table.fieldnames or ())
+    names = table.fieldnames = [name.strip() for name in table.fieldnames or ()]
     missing = _missing(names)
     if missing:
         raise FactError(f"{path}, line 1: no column {', '.join(missing)} (found: {one_line(', '.join(names)) or 'none'})")

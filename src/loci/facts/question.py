@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from loci.errors import FactError
+from loci.facts.spaces import strip_prompt, stripped
 from loci.validate import brief, check_text
 
 FOLLOWS = {
@@ -64,4 +65,4 @@ class Question(NamedTuple):
             raise FactError(f"the question {prompt!r} has answers that are no text")
         if not isinstance(kind, str) or kind not in KINDS:
             raise FactError(f"the question {prompt!r} is of the kind {brief(kind)}; kinds: {', '.join(KINDS)}")
-        return cls(prompt, tuple(answers), kind)
+        return cls(strip_prompt(prompt), stripped(tuple(answers), prompts=False), kind)

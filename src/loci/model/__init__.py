@@ -1,6 +1,6 @@
 """Open a transformer, name its parts, run it with reads and patches, replay it from any layer."""
 
-from loci.model.answers import AnswerScore, answer_of, complete, first_sentence, next_tokens, score_answers
+from loci.model.answers import AnswerScore, answer_in, answer_of, complete, first_sentence, next_tokens, score_answers
 from loci.model.census import Census, census, published
 from loci.model.doctor import Check, Diagnosis, examine
 from loci.model.given import fact_from, fact_given, facts_given, model_given, texts_given
@@ -33,6 +33,7 @@ __all__ = [
     "Source",
     "Tokens",
     "Weights",
+    "answer_in",
     "answer_of",
     "at_subjects",
     "by_length",

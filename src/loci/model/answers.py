@@ -127,9 +127,14 @@ def answer_of(model: Model, prompt: str, tokens: int = 12) -> str:
 
     Raises `ModelError` where it says nothing.
     """
-    said = complete(model, [prompt], tokens)[0]
-    answer = first_sentence(said)
-    words = answer.split()
-    if not words:
+    answer = answer_in(complete(model, [prompt], tokens)[0])
+    if not answer:
         raise ModelError(f"{model.name!r} says nothing after {prompt!r}: say what the answer is")
-    return answer if len(answer) < len(said.rstrip()) or len(words) == 1 else words[0]
+    return answer
+
+
+def answer_in(text: str) -> str:
+    """The answer in a completion: up to the end of its first sentence, or its first word where none ends; empty where it says nothing."""
+    answer = first_sentence(text)
+    words = answer.split()
+    return answer if len(answer) < len(text.rstrip()) or len(words) < 2 else words[0]

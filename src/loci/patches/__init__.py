@@ -9,14 +9,19 @@ from loci.patches.merge import merge, strongest
 from loci.patches.neurons import Neurons, activation, beside, check_takes, takes_neurons, widened
 from loci.patches.patch import UNDO, Patch, short
 from loci.patches.reader import load_patch
+from loci.patches.report import EditReport, FailedFact, MovedAnswer, OldAnswer
 
 __all__ = [
     "UNDO",
     "Applied",
     "Change",
     "Difference",
+    "EditReport",
     "Factors",
+    "FailedFact",
+    "MovedAnswer",
     "Neurons",
+    "OldAnswer",
     "Patch",
     "activation",
     "apply_to_folder",

@@ -26,6 +26,7 @@ from loci.model import Model, Weights
 from loci.model.stored import bytes_of
 from loci.patches.factors import Factors, check_shape, rounded
 from loci.patches.neurons import Neurons, beside
+from loci.patches.report import EditReport
 
 SCHEMA = "loci.patch/1"
 UNDO = "loci-undo.safetensors"
@@ -71,6 +72,12 @@ class Patch:
         """What the patch was made from, where that was patches: id, method, numbers, and theirs in turn."""
         found: list[dict[str, Any]] = self.numbers.get("parents", [])
         return found
+
+    @property
+    def report(self) -> EditReport | None:
+        """What the edit did when its prompts were asked again; None where that is not known, as of a merged patch."""
+        plain = self.numbers.get("report")
+        return EditReport.from_dict(plain) if plain is not None else None
 
     def check_base(self, model: Weights) -> None:
         """Raise `PatchError` unless the model's weights are those that the patch was made on; say so where it has the patch already."""

@@ -123,7 +123,12 @@ def _patch(document: Any, tensors: dict[str, Tensor], where: str) -> Patch:
         if dropped.new_answer is None:
             raise PatchError(f"{where}: broken header: numbers.dropped: a fact without new_answer")
     factors, neurons = _parts(tensors, where)
-    return Patch(header["method"], header["base"], header["base_name"], factors, facts, header["numbers"], neurons)
+    patch = Patch(header["method"], header["base"], header["base_name"], factors, facts, header["numbers"], neurons)
+    try:
+        _ = patch.report
+    except PatchError as error:
+        raise PatchError(f"{where}: broken header: numbers.report: {error}") from None
+    return patch
 
 
 def _facts(plain: list[dict[str, Any]], where: str) -> tuple[Fact, ...]:

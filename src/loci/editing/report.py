@@ -1,0 +1,216 @@
+"""Ask the edited model what it says now: the edits themselves, then a quick sample of what should be as before.
+
+1. Every fact's prompt, greedily. One forward pass over prompts with their new answers decides (see `loci.model.answers`); only those that
+   fail are let speak.
+2. Neighbours: the same question about other subjects. The facts' own `neighbours`; else, of a relation that is known, known subjects; else
+   the facts' other subjects. What counts is the base's own answer.
+3. Sentences: texts that the base samples itself, seeded; the share of positions whose likeliest next token is another.
+
+Cost: three forward passes over some 200 short prompts and `TEXTS` texts, and sampling those. `loci audit` asks more, with controls.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+
+from loci.errors import ModelError
+from loci.facts import UNSAID, Fact, known_facts
+from loci.facts.fact import BLANK
+from loci.model import Model, answer_in, by_length, complete, score_answers
+from loci.model.answers import BUDGET
+from loci.patches import EditReport, FailedFact, MovedAnswer, OldAnswer, Patch
+from loci.stats import share
+from loci.survey import own_texts
+
+NEIGHBOURS, EACH = 200, 20
+"""Most neighbours that are asked, and most of one fact."""
+TEXTS, LENGTH = 24, 16
+"""Texts of the model's own, and the tokens of each."""
+SHOWN = 20
+"""Moved answers that are kept with a patch."""
+ANSWER_TOKENS = 12
+
+
+_sampled: WeakKeyDictionary[Model, tuple[tuple[str, int], list[tuple[int, ...]]]] = WeakKeyDictionary()
+"""Texts of a model's own, by its fingerprint and the seed."""
+
+
+class OldAnswers(NamedTuple):
+    """Facts with the old answers that the model gives, and what they said instead."""
+
+    facts: list[Fact]
+    corrected: tuple[OldAnswer, ...]
+    already: tuple[str, ...]
+
+
+def with_old_answers(model: Model, facts: Sequence[Fact]) -> OldAnswers:
+    """The facts as the model answers them now: an old answer that it does not say is replaced by what it says.
+
+    Cost: one forward pass, and generations where an answer is not the model's.
+    """
+    done = zip(facts, said_now(model, facts), strict=True)
+    already = dict.fromkeys(fact.text for fact, says in done if says is None)
+    given = [(fact.text, answer) for fact in facts for answer in (fact.answer, *fact.aliases)]
+    scores = iter(score_answers(model, given))
+    found = [[next(scores) for _ in (fact.answer, *fact.aliases)] for fact in facts]
+    right = [any(score.greedy for score in own) for own in found]
+    wrong = [fact for fact, holds in zip(facts, right, strict=True) if not holds]
+    spoken = iter([answer_in(text) for text in complete(model, [fact.text for fact in wrong], ANSWER_TOKENS)])
+    recorded, corrected = [], []
+    for fact, holds in zip(facts, right, strict=True):
+        says = fact.answer if holds else next(spoken)
+        if not says and fact.answer == UNSAID:
+            raise ModelError(f"{model.name!r} says nothing after {fact.text!r}: say what the answer is")
+        if not holds and fact.answer != UNSAID and fact.text not in already:
+            corrected.append(OldAnswer(fact.subject, fact.text, fact.answer, says))
+        recorded.append(fact if holds or not says else replace(fact, answer=says, aliases=()))
+    return OldAnswers(recorded, tuple(corrected), tuple(already))
+
+
+def said_now(model: Model, facts: Sequence[Fact]) -> list[str | None]:
+    """For each fact None where the model now gives its new answer (or an alias of it), else what it says."""
+    wanted = [(fact.new_answer or "", *fact.new_aliases) for fact in facts]
+    scores = iter(score_answers(model, [(fact.text, word) for fact, words in zip(facts, wanted, strict=True) for word in words]))
+    found = [[next(scores) for _ in words] for words in wanted]
+    hits = [any(score.greedy for score in own) for own in found]
+    tokens = max((score.tokens for own in found for score in own), default=0) + ANSWER_TOKENS
+    missed = [fact.text for fact, hit in zip(facts, hits, strict=True) if not hit]
+    spoken = iter(complete(model, missed, tokens))
+    return [None if hit else _instead(next(spoken), words) for hit, words in zip(hits, wanted, strict=True)]
+
+
+def _instead(text: str, wanted: Sequence[str]) -> str | None:
+    """None where the text begins with what is wanted after all, in other tokens; else its answer."""
+    said = text.strip()
+    if any(said.startswith(word) and not said[len(word) : len(word) + 1].isalnum() for word in wanted):
+        return None
+    return answer_in(text)
+
+
+def with_report(
+    model: Model,
+    patch: Patch,
+    *,
+    seed: int = 0,
+    corrected: Sequence[OldAnswer] = (),
+    already: Sequence[str] = (),
+) -> Patch:
+    """The patch with its report among the numbers. The model is as before afterwards."""
+    report = replace(report_on(model, patch, seed=seed), old_answers=tuple(corrected), already=tuple(already))
+    return replace(patch, numbers={**patch.numbers, "report": report.to_dict()})
+
+
+def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
+    """Ask the base, then the model with the patch applied, and compare. Raises `PatchError` for another base."""
+    patch.check_base(model)
+    facts = [fact for fact in patch.facts if fact.new_answer is not None]
+    before, source = base_answers(model, facts, seed)
+    texts = _own(model, seed)
+    likeliest = _likeliest(model, texts)
+    with patch.applied(model):
+        says = said_now(model, facts)
+        stays = [score.greedy for score in score_answers(model, before)]
+        changed = [pair for pair, same in zip(before, stays, strict=True) if not same]
+        spoken = [answer_in(text) for text in complete(model, [prompt for prompt, _ in changed[:SHOWN]], ANSWER_TOKENS)]
+        others = [float((old != new).float().mean()) for old, new in zip(likeliest, _likeliest(model, texts), strict=True)]
+    return EditReport(
+        said=share([text is None for text in says]),
+        failed=tuple(
+            FailedFact(fact.subject, fact.text, fact.new_answer or "", text)
+            for fact, text in zip(facts, says, strict=True)
+            if text is not None
+        ),
+        neighbours=share([not same for same in stays]),
+        source=source,
+        moved=tuple(MovedAnswer(prompt, old, new) for (prompt, old), new in zip(changed, spoken, strict=False)),
+        sentences=share(others),
+    )
+
+
+def base_answers(model: Model, facts: Sequence[Fact], seed: int = 0) -> tuple[list[tuple[str, str]], str]:
+    """Prompts about other subjects with the base's own answers, and where the prompts come from."""
+    edited = {fact.text for fact in facts}
+    drawn, sources = dict[str, str](), set[str]()
+    each = max(2, min(EACH, -(-NEIGHBOURS // max(1, len(facts)))))
+    for fact in random.Random(seed).sample(list(facts), min(len(facts), NEIGHBOURS // 2)):
+        prompts, source = neighbour_prompts(model, fact, facts)
+        prompts = [prompt for prompt in prompts if prompt[0] not in edited]
+        if prompts:
+            sources.add(source)
+            drawn |= dict(random.Random(f"{seed}/{fact.text}/report").sample(prompts, min(each, len(prompts))))
+    return _answered(model, drawn)[:NEIGHBOURS], ", ".join(sorted(sources))
+
+
+def _answered(model: Model, drawn: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The prompts with what the model answers: known answers where at least half of them are its own, else what it says."""
+    for pairs in ([pair for pair in drawn.items() if pair[1]], None):
+        if pairs is None:
+            said = complete(model, list(drawn), ANSWER_TOKENS)
+            pairs = [(prompt, answer_in(text)) for prompt, text in zip(drawn, said, strict=True) if answer_in(text)]
+        held = [pair for pair, score in zip(pairs, score_answers(model, pairs), strict=True) if score.greedy]
+        if 2 * len(held) > len(drawn):
+            return held
+    return held
+
+
+def neighbour_prompts(model: Model, fact: Fact, facts: Sequence[Fact]) -> tuple[list[tuple[str, str]], str]:
+    """Whole prompts about other subjects for one fact, each with the answer that is known ("" for none), and where they come from."""
+    if fact.neighbours:
+        return [(prompt, "") for prompt in fact.neighbours], "the facts' neighbours"
+    relation = known_relation(fact)
+    if relation is not None:
+        as_asked = _templates().get(fact.prompt) == relation
+        others = [other for other in known_facts().of(relation) if other.subject != fact.subject]
+        known = [(_filled(fact, other.subject) if as_asked else other.text, other.answer) for other in others]
+        return known, "known subjects"
+    subjects = dict.fromkeys(other.subject for other in facts if other.subject != fact.subject)
+    return [(_filled(fact, subject), "") for subject in subjects], "the facts' other subjects"
+
+
+def _filled(fact: Fact, subject: str) -> str:
+    return fact.prompt.replace(BLANK, subject, 1)
+
+
+def known_relation(fact: Fact) -> str | None:
+    """The known relation that a fact is of: by its prompt, its name, or what is known of the subject; None where nothing tells."""
+    named = _templates().get(fact.prompt)
+    if named is not None:
+        return named
+    about = known_facts().about(fact.subject)
+    same = [known.relation for known in about if known.relation == fact.relation or known.answer == fact.answer]
+    return same[0] if same else None
+
+
+@cache
+def _templates() -> dict[str, str]:
+    """The known relation of each template."""
+    facts = [fact for group in known_facts().relations.values() for fact in group]
+    return {t: fact.relation for fact in facts for t in (fact.prompt, *fact.paraphrases, *fact.held_out) if fact.relation}
+
+
+def _own(model: Model, seed: int) -> list[tuple[int, ...]]:
+    """Tokens of texts that the model samples itself; none for a model without a beginning to sample from. Kept for the next edit."""
+    key = (model.fingerprint, seed)
+    found = _sampled.get(model)
+    if found is None or found[0] != key:
+        texts: list[str] = []
+        with suppress(ModelError):
+            texts = [text for text in own_texts(model, TEXTS, length=LENGTH, seed=seed) if text.strip()]
+        found = _sampled[model] = (key, [model.tokenize(text).ids for text in texts])
+    return found[1]
+
+
+@torch.no_grad()
+def _likeliest(model: Model, texts: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
+    """The likeliest next token at every position of each text."""
+    found = [torch.empty(0)] * len(texts)
+    for batch in by_length(texts, len, BUDGET):
+        for i, row in zip(batch, model(model.ids([texts[i] for i in batch])).argmax(-1).cpu(), strict=True):
+            found[i] = row
+    return found
