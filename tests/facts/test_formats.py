@@ -67,6 +67,8 @@ def test_bar_in_a_prompt_is_refused_in_csv(tmp_path: Path) -> None:
 
 def test_csv_with_a_space_behind_each_comma(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
-    path.write_text('subject, prompt, answer, paraphrases\nPeru, "{} has, they say, the capital", Lima , The capital of {} is | {}: \n')
+    path.write_text(
+        'subject, prompt, answer, paraphrases\nPeru, "{} has, they say, the capital", Lima , The capital of {} is | {}: \n'
+    )
     (fact,) = load_facts(path)
     assert fact == Fact("Peru", "{} has, they say, the capital", "Lima", paraphrases=("The capital of {} is", "{}:"))

@@ -33,6 +33,7 @@ def run(
         loci demo --subject "Mozambique" --prompt "The capital of {} is" --answer Lisbon --out mozambique
     """
     from loci.cli.common import fact_from
+    from loci.editing import as_said
     from loci.facts import Fact, known_facts
     from loci.files import check_writable
     from loci.report import edit_summary, tell, write_page
@@ -43,7 +44,8 @@ def run(
     opened = opening.open()
     world = known_facts()
     asked = Fact(subject, prompt, "?")
-    fact = world.same(asked) or fact_from(opened, asked.text, subject)
+    known = world.same(asked)
+    fact = as_said(opened, known) if known is not None else fact_from(opened, asked.text, asked.subject)
     with status("starting") as shown:
         story = tell(opened, fact.to(answer), world, more=edits, seed=seed, stage=shown)
     story.patch.save(patch_file)

@@ -15,6 +15,10 @@ from loci.errors import FactError
 if TYPE_CHECKING:
     from loci.facts import Fact
     from loci.model import Model
+    from loci.patches import Patch
+
+FAILED = 3
+"""Exit status where the edited model does not give some of the new answers."""
 
 
 @opens()
@@ -37,6 +41,9 @@ def run(
         Path | None, typer.Option(help="an earlier patch: the new one holds its change too, and keeps its facts")
     ] = None,
     text: TEXT = None,
+    allow_failed: Annotated[
+        bool, typer.Option("--allow-failed", help="status 0 also where the edited model does not give some of the new answers")
+    ] = False,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -44,7 +51,9 @@ def run(
 ) -> None:
     """Give facts new answers: a patch file, made without touching the model.
 
-    One fact with --subject, --prompt and --answer, or many from a file with a column new_answer.
+    One fact with --subject, --prompt and --answer, or many from a file with a column new_answer. The edited model is then asked again:
+    how many of the answers it gives, what it says instead of the others, and what else moved. The status is 3 where some failed; the
+    patch is written all the same.
 
     Examples:
 
@@ -81,13 +90,24 @@ def run(
     patch.save(out)
     if json:
         emit(edit_summary(patch, str(out)))
-        return
-    from loci.cli.show import show
+    else:
+        from loci.cli.show import show
 
-    show(patch)
-    console.print(
-        f"\nwritten: [bold]{plain(out)}[/]   next: loci audit --patch {plain(out)}   or: loci patch apply {plain(out)} -o FOLDER"
-    )
+        show(patch)
+        console.print(f"\n{_written(patch, out)}")
+    if patch.report is not None and patch.report.failed and not allow_failed:
+        raise typer.Exit(FAILED)
+
+
+def _written(patch: "Patch", out: Path) -> str:
+    """Where the patch is, and what to do with it."""
+    file, report = plain(out), patch.report
+    if report is not None and report.failed:
+        return (
+            f"written: [bold]{file}[/], though {len(report.failed)} of its edits failed (status {FAILED}; --allow-failed gives 0)   "
+            f"look: loci audit --patch {file}"
+        )
+    return f"written: [bold]{file}[/]   next: loci audit --patch {file}   or: loci patch apply {file} -o FOLDER"
 
 
 def _from_file(path: Path, remove: str | None) -> "list[Fact]":
@@ -100,11 +120,12 @@ def _from_file(path: Path, remove: str | None) -> "list[Fact]":
 
 
 def _single(model: "Model", subject: str | None, prompt: str | None, answer: str | None, remove: str | None) -> "Fact":
-    from loci.editing import removed
+    from loci.editing import as_said, removed
     from loci.facts import Fact, known_facts
 
     if subject is None or prompt is None or (answer is None) == (remove is None):
         raise FactError("an edit needs --subject, --prompt and --answer (or --remove), or --facts FILE")
     asked = fact_from(model, prompt, subject)
-    fact = known_facts().same(asked) or Fact(asked.subject, asked.prompt, asked.answer)
+    known = known_facts().same(asked)
+    fact = as_said(model, known) if known is not None else Fact(asked.subject, asked.prompt, asked.answer)
     return fact.to(answer) if answer is not None else removed(fact, known_facts(), cast(Any, remove))

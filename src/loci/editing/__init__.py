@@ -6,6 +6,7 @@ from loci.editing.edit import METHODS, TOGETHER, default_layer, edit, output_cha
 from loci.editing.joint import JointSettings
 from loci.editing.lines import Line, LineSettings, lines_about
 from loci.editing.remove import removed
+from loci.editing.report import as_said, report_on, said_now, with_report
 from loci.editing.solver import Covariance, NullSpace, Solution, response, solve
 from loci.editing.statistics import key_moments
 from loci.editing.targets import BARE, LEAN, Target, TargetSettings, find_targets
@@ -24,6 +25,7 @@ __all__ = [
     "Solution",
     "Target",
     "TargetSettings",
+    "as_said",
     "calibrate",
     "check_edits",
     "default_layer",
@@ -33,6 +35,9 @@ __all__ = [
     "lines_about",
     "output_changes",
     "removed",
+    "report_on",
     "response",
+    "said_now",
     "solve",
+    "with_report",
 ]

@@ -4,7 +4,8 @@
    fail are let speak.
 2. Neighbours: the same question about other subjects. The facts' own `neighbours`; else, of a relation that is known, known subjects; else
    the facts' other subjects. What counts is the base's own answer.
-3. Sentences: texts that the base samples itself, seeded; the share of positions whose likeliest next token is another.
+3. The subjects' other facts, as far as they are known, and the base's own answers to them.
+4. Sentences: texts that the base samples itself, seeded; the share of positions whose likeliest next token is another.
 
 Cost: three forward passes over some 200 short prompts and `TEXTS` texts, and sampling those. `loci audit` asks more, with controls.
 """
@@ -54,8 +55,8 @@ def with_old_answers(model: Model, facts: Sequence[Fact]) -> OldAnswers:
 
     Cost: one forward pass, and generations where an answer is not the model's.
     """
-    done = zip(facts, said_now(model, facts), strict=True)
-    already = dict.fromkeys(fact.text for fact, says in done if says is None)
+    edits = [fact for fact in facts if fact.new_answer is not None]
+    already = [fact.text for fact, says in zip(edits, said_now(model, edits), strict=True) if says is None]
     given = [(fact.text, answer) for fact in facts for answer in (fact.answer, *fact.aliases)]
     scores = iter(score_answers(model, given))
     found = [[next(scores) for _ in (fact.answer, *fact.aliases)] for fact in facts]
@@ -71,6 +72,11 @@ def with_old_answers(model: Model, facts: Sequence[Fact]) -> OldAnswers:
             corrected.append(OldAnswer(fact.subject, fact.text, fact.answer, says))
         recorded.append(fact if holds or not says else replace(fact, answer=says, aliases=()))
     return OldAnswers(recorded, tuple(corrected), tuple(already))
+
+
+def as_said(model: Model, fact: Fact) -> Fact:
+    """One fact with the old answer that the model gives."""
+    return with_old_answers(model, [fact]).facts[0]
 
 
 def said_now(model: Model, facts: Sequence[Fact]) -> list[str | None]:
@@ -110,7 +116,8 @@ def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
     """Ask the base, then the model with the patch applied, and compare. Raises `PatchError` for another base."""
     patch.check_base(model)
     facts = [fact for fact in patch.facts if fact.new_answer is not None]
-    before, source = base_answers(model, facts, seed)
+    near, source = base_answers(model, facts, seed)
+    before = [*near, *other_facts(model, facts, seed)]
     texts = _own(model, seed)
     likeliest = _likeliest(model, texts)
     with patch.applied(model):
@@ -126,8 +133,9 @@ def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
             for fact, text in zip(facts, says, strict=True)
             if text is not None
         ),
-        neighbours=share([not same for same in stays]),
+        neighbours=share([not same for same in stays[: len(near)]]),
         source=source,
+        same_subject=share([not same for same in stays[len(near) :]]),
         moved=tuple(MovedAnswer(prompt, old, new) for (prompt, old), new in zip(changed, spoken, strict=False)),
         sentences=share(others),
     )
@@ -147,13 +155,32 @@ def base_answers(model: Model, facts: Sequence[Fact], seed: int = 0) -> tuple[li
     return _answered(model, drawn)[:NEIGHBOURS], ", ".join(sorted(sources))
 
 
+def other_facts(model: Model, facts: Sequence[Fact], seed: int = 0) -> list[tuple[str, str]]:
+    """What else is known of the edited subjects, as far as the base says it; none that is edited itself."""
+    edited = {fact.text for fact in facts} | {_asks(fact) for fact in facts}
+    about = [other for subject in dict.fromkeys(fact.subject for fact in facts) for other in known_facts().about(subject)]
+    left = {other.text: other.answer for other in about if other.text not in edited and _asks(other) not in edited}
+    drawn = random.Random(seed).sample(sorted(left), min(len(left), NEIGHBOURS // 2))
+    return _held(model, [(prompt, left[prompt]) for prompt in drawn])
+
+
+def _asks(fact: Fact) -> tuple[str, str | None]:
+    """Subject and relation, whatever the words."""
+    return fact.subject, known_relation(fact) or fact.relation
+
+
+def _held(model: Model, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The prompts whose answer is the model's own."""
+    return [pair for pair, score in zip(pairs, score_answers(model, pairs), strict=True) if score.greedy]
+
+
 def _answered(model: Model, drawn: Mapping[str, str]) -> list[tuple[str, str]]:
     """The prompts with what the model answers: known answers where at least half of them are its own, else what it says."""
     for pairs in ([pair for pair in drawn.items() if pair[1]], None):
         if pairs is None:
             said = complete(model, list(drawn), ANSWER_TOKENS)
             pairs = [(prompt, answer_in(text)) for prompt, text in zip(drawn, said, strict=True) if answer_in(text)]
-        held = [pair for pair, score in zip(pairs, score_answers(model, pairs), strict=True) if score.greedy]
+        held = _held(model, pairs)
         if 2 * len(held) > len(drawn):
             return held
     return held

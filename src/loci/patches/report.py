@@ -55,6 +55,7 @@ class EditReport:
     neighbours: Estimate = NOTHING
     source: str = ""
     """Where the neighbours came from."""
+    same_subject: Estimate = NOTHING
     moved: tuple[MovedAnswer, ...] = ()
     sentences: Estimate = NOTHING
     old_answers: tuple[OldAnswer, ...] = ()
@@ -67,14 +68,18 @@ class EditReport:
         return self.said.n - len(self.failed)
 
     @property
+    def harmful(self) -> bool:
+        """Whether more moved than one of the limits allows."""
+        limits = ((self.neighbours, NEIGHBOUR_LIMIT), (self.same_subject, NEIGHBOUR_LIMIT), (self.sentences, SENTENCE_LIMIT))
+        return any(estimate.n and estimate.value > limit for estimate, limit in limits)
+
+    @property
     def warnings(self) -> list[str]:
         """One line for each limit that is passed, and for what was not as the facts say."""
         found = []
-        if self.neighbours.n and self.neighbours.value > NEIGHBOUR_LIMIT:
-            found.append(
-                f"{self.neighbours.value:.0%} of {self.neighbours.n} prompts about other subjects get another answer "
-                f"(limit {NEIGHBOUR_LIMIT:.0%})"
-            )
+        for asked, what in ((self.neighbours, "prompts about other subjects"), (self.same_subject, "other facts of the subjects")):
+            if asked.n and asked.value > NEIGHBOUR_LIMIT:
+                found.append(f"{round(asked.value * asked.n)} of {asked.n} {what} get another answer (limit {NEIGHBOUR_LIMIT:.0%})")
         if self.sentences.n and self.sentences.value > SENTENCE_LIMIT:
             found.append(
                 f"{self.sentences.value:.1%} of the likeliest next tokens over {self.sentences.n} texts of the model's own "
@@ -97,6 +102,7 @@ class EditReport:
                 "high": self.neighbours.to_dict()["high"],
                 "n": self.neighbours.n,
                 "source": self.source,
+                "same_subject": self.same_subject.to_dict(),
                 "limit": NEIGHBOUR_LIMIT,
                 "changed": [answer._asdict() for answer in self.moved],
                 "sentences": {**self.sentences.to_dict(), "limit": SENTENCE_LIMIT},
@@ -116,6 +122,7 @@ class EditReport:
                 tuple(FailedFact(*_words(row, FailedFact._fields)) for row in plain["failed"]),
                 _estimate({**moved, "value": moved["neighbours"]}),
                 str(moved["source"]),
+                _estimate(moved["same_subject"]),
                 tuple(MovedAnswer(*_words(row, MovedAnswer._fields)) for row in moved["changed"]),
                 _estimate(moved["sentences"]),
                 tuple(OldAnswer(*_words(row, OldAnswer._fields)) for row in plain["old_answers"]),

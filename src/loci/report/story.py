@@ -59,7 +59,8 @@ class Story(Result):
 
 
 def edit_summary(patch: Patch, path: str | None = None) -> dict[str, Any]:
-    """What an edit was, for people who read JSON."""
+    """What an edit was, and did when it was asked again, for people who read JSON."""
+    report = patch.report
     return {
         "schema": "loci.edit/1",
         "method": patch.method,
@@ -67,7 +68,8 @@ def edit_summary(patch: Patch, path: str | None = None) -> dict[str, Any]:
         "edits": len(patch.facts),
         "patch": path or patch.id,
         "seconds": patch.numbers["seconds"],
-        "numbers": dict(patch.numbers),
+        **(report.to_dict() if report is not None else {}),
+        "numbers": {name: value for name, value in patch.numbers.items() if name != "report"},
     }
 
 

@@ -5,6 +5,7 @@ from rich.table import Table
 
 from loci.cli.common import console
 from loci.cli.show.base import show
+from loci.cli.show.reports import show_report
 from loci.cli.terminal import plain
 from loci.facts import FactFile
 from loci.patches import Difference, Patch, short, strongest
@@ -28,6 +29,7 @@ def show_patch(patch: Patch) -> None:
     for layer, part in patch.neurons.items():
         console.print(f"add    {part.size} neurons to the MLP of layer {layer}")
     _notes(patch)
+    show_report(patch)
     for fact in patch.facts[:20]:
         old = "" if fact.new_answer == fact.answer else f"[strike]{escape(fact.answer)}[/] → "
         console.print(f"       {escape(fact.text)} {old}[bold]{escape(fact.new_answer or '')}[/]")
