@@ -38,14 +38,14 @@ def show_card(card: NeuronCard) -> None:
 
 @show.register
 def show_atlas(atlas: Atlas) -> None:
-    said = atlas.provenance
+    said, layers = atlas.provenance, atlas.by_layer()  # asked first: a broken atlas is said before anything is printed
     console.print(
         f"[bold]{escape(str(atlas.folder))}[/]: {said['layers'] * said['d_mlp']:,} neurons of {escape(said['model'])} {short(said['weights'])}, over "
         f"{said['tokens']:,} tokens of {escape(said['text'])}\n"
     )
     shares = {"firing": "firing", "dead": "dead", "always_on": "always on", "erasers": "erasers", "agrees": "agrees"}
     table = Table("layer", *shares.values(), "median cosine", "median largest", box=None, header_style="dim")
-    for row in atlas.by_layer():
+    for row in layers:
         table.add_row(str(row["layer"]), *(f"{row[name]:.1%}" for name in shares), f"{row['cosine']:+.2f}", f"{row['max']:.2f}")
     console.print(table)
     console.print("\n[dim]agrees: the value's first token is the one that followed its first trigger[/]")
