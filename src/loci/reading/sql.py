@@ -10,6 +10,7 @@ from loci.reading.answers import Rows
 MOST = 1_000_000
 """Rows of one answer: what is more belongs into a file, or into a smaller question."""
 CHUNK = 10_000
+PATIENCE = 100
 AS_THEY_ARE = {
     *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
     *("FLOAT", "DOUBLE", "VARCHAR"),
@@ -65,8 +66,11 @@ def _run(database: Any, sql: str) -> list[tuple[Any, ...]]:
         while worker.is_alive():
             worker.join(0.05)
     except BaseException:
-        database.interrupt()
-        worker.join(5.0)
+        for _ in range(PATIENCE):  # it may have begun only after the first
+            database.interrupt()
+            worker.join(0.1)
+            if not worker.is_alive():
+                break
         raise
     if failed:
         raise failed[0]
