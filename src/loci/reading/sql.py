@@ -51,6 +51,7 @@ def _run(database: Any, sql: str) -> list[tuple[Any, ...]]:
     """Run in a thread of its own: DuckDB does not hear Ctrl-C, but can be told to stop."""
     rows: list[tuple[Any, ...]] = []
     failed: list[BaseException] = []
+    ended = threading.Event()
 
     def work() -> None:
         try:
@@ -59,17 +60,17 @@ def _run(database: Any, sql: str) -> list[tuple[Any, ...]]:
                 rows.extend(more)
         except BaseException as error:  # noqa: BLE001 it is raised where it was asked for
             failed.append(error)
+        finally:
+            ended.set()
 
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
+    threading.Thread(target=work, daemon=True).start()
     try:
-        while worker.is_alive():
-            worker.join(0.05)
+        while not ended.wait(0.05):
+            pass
     except BaseException:
         for _ in range(PATIENCE):  # it may have begun only after the first
             database.interrupt()
-            worker.join(0.1)
-            if not worker.is_alive():
+            if ended.wait(0.1):
                 break
         raise
     if failed:
