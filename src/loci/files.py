@@ -74,6 +74,21 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
 
 
 @contextmanager
+def made_folder(path: str | Path) -> Iterator[Path]:
+    """The folder, made where it is missing; what was made goes again after an error, where it is empty. Raises `OutputError`."""
+    folder = Path(path)
+    with _as_output_error(path):
+        made = _make_parents(folder)
+        if not folder.is_dir():
+            raise OutputError(f"{named(path)}: there is a file of this name; name a new folder")
+    try:
+        yield folder
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+@contextmanager
 def exclusive(path: str | Path, busy: str) -> Iterator[None]:
     """Hold the lock file `path` in the block. Raises `OutputError` with `busy` where another process holds it.
 

@@ -31,6 +31,8 @@ DEPTH = 100
 """Most lists and objects inside each other: what is deeper is no record of anything, and code that recurses would fall over it."""
 DIGITS = 40
 """Most digits of an integer: tokenizers state a length of 31."""
+LEVELS, ENTRIES = 2, 5_000
+"""How deep a folder of data is searched, and how many files are looked at on the way."""
 SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -76,6 +78,35 @@ def is_there(path: str | Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def files_below(folder: Path, endings: tuple[str, ...], failure: Failure) -> list[Path]:
+    """The files with these endings in a folder and in `LEVELS` levels of folders below it, in the order of their paths.
+
+    What is hidden, linked folders, and folders that may not be read are left out. Raises `failure` where there are more than `ENTRIES`
+    files to look at: the root of a disk is no folder of data.
+    """
+    found: list[Path] = []
+    seen, level = 0, [folder]
+    for _ in range(LEVELS + 1):
+        below: list[Path] = []
+        for place in level:
+            try:
+                entries = sorted(place.iterdir())
+            except OSError as error:
+                if place is folder:
+                    raise failure(f"{named(place)}: cannot be read ({reason(error)})") from None
+                continue
+            seen += len(entries)
+            if seen > ENTRIES:
+                raise failure(f"{named(folder)}: more than {ENTRIES:,} files below it: name the folder that holds the data")
+            for entry in entries:
+                if entry.suffix in endings and not is_folder(entry) and not entry.name.startswith("."):
+                    found.append(entry)
+                elif is_folder(entry) and not entry.is_symlink() and not entry.name.startswith("."):
+                    below.append(entry)
+        level = below
+    return sorted(found)
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -4,6 +4,7 @@ import json
 import resource
 import shutil
 import statistics
+from importlib import import_module
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,8 @@ from loci.figures.atlas import atlas_figure
 from loci.model import Model, open_model
 from loci.reading import build_atlas, export_neuronpedia, open_atlas, project, promoted_by, read, read_weights
 from loci.reading.answers import ERASES
-from loci.reading.atlas import CHECKPOINT, PROVENANCE, TABLES, _Tables, word_at
+from loci.reading.atlas import _Tables, word_at
+from loci.reading.atlas_folder import CHECKPOINT, PROVENANCE, SOURCE, TABLES
 from loci.reading.values import BLOCK, lie, nearest, written
 from loci.survey import sample_text, windows
 
@@ -135,21 +137,75 @@ def test_questions_stay_inside_the_atlas(folder: Path, tmp_path: Path) -> None:
         open_atlas(folder).query("SELECT nothing FROM neurons")
 
 
-def test_a_stopped_build_goes_on(demo: Model, texts: list[str], folder: Path, tmp_path: Path) -> None:
-    place = tmp_path / "half"
+def contents(place: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in place.iterdir()}
 
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
 
+class Stop:
+    """Ctrl-C in the middle of so many pages."""
+
+    def __init__(self, pages: int) -> None:
+        self.left = pages
+
+    def __call__(self, done: int, total: int) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_build_goes_on_to_the_same_bytes(
+    tiny: Model, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("loci.survey.survey"), "PAGE", 128)
+    place, some = tmp_path / "half", texts[:1500]
+    build_atlas(tiny, lambda: iter(some), tmp_path / "whole", source="a sample")
     with pytest.raises(KeyboardInterrupt):
-        build_atlas(demo, lambda: iter(texts), place, source="a sample", progress=stop)
-    with pytest.raises(OutputError, match="another text"):
-        build_atlas(demo, lambda: iter(texts), place, source="another sample")
-    build_atlas(demo, lambda: iter(texts), place, source="a sample")
-    for name in TABLES:
-        assert pq.read_table(place / f"{name}.parquet").equals(pq.read_table(folder / f"{name}.parquet")), name
+        build_atlas(tiny, lambda: iter(some), place, source="a sample", progress=Stop(2))
+    assert not place.exists(), "before the first checkpoint there is nothing to keep"
+    with pytest.raises(KeyboardInterrupt):
+        build_atlas(tiny, lambda: iter(some), place, source="a sample", progress=Stop(7))
+    assert contents(place).keys() == {SOURCE, CHECKPOINT}
+    before = contents(place)
+    with pytest.raises(OutputError, match=r"another text is in it \(a sample\)"):
+        build_atlas(tiny, lambda: iter(some), place, source="another sample")
+    with pytest.raises(OutputError, match="other files"):
+        (place / "mine").touch()
+        build_atlas(tiny, lambda: iter(some), place, source="a sample")
+    (place / "mine").unlink()
+    assert contents(place) == before
+    build_atlas(tiny, lambda: iter(some), place, source="a sample")
+    assert contents(place) == contents(tmp_path / "whole")
     with pytest.raises(OutputError, match="finished atlas"):
-        build_atlas(demo, lambda: iter(texts), place, source="a sample")
+        build_atlas(tiny, lambda: iter(some), place, source="a sample")
+    (place / SOURCE).write_text("a sample")
+    build_atlas(tiny, lambda: iter(some), place, source="a sample")
+    assert contents(place) == contents(tmp_path / "whole"), "killed behind its last file"
+
+
+def test_another_text_of_the_same_name_is_not_gone_on_with(
+    tiny: Model, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("loci.survey.survey"), "PAGE", 128)
+    place, some = tmp_path / "half", texts[:700]
+    other = [*some[:100], some[100][::-1], *some[101:]]
+    with pytest.raises(KeyboardInterrupt):
+        build_atlas(tiny, lambda: iter(some), place, source="a sample", progress=Stop(6))
+    for text in (other, some[:50]):
+        with pytest.raises(ModelError, match="another text"):
+            build_atlas(tiny, lambda text=text: iter(text), place, source="a sample")
+    streams = iter([some, other])
+    with pytest.raises(ModelError, match="has changed while it was read"):
+        build_atlas(tiny, lambda: iter(next(streams)), place, source="a sample")
+
+
+def test_two_builds_in_one_folder(tiny: Model, texts: list[str], tmp_path: Path) -> None:
+    def second(done: int, total: int) -> None:
+        with pytest.raises(OutputError, match="another process is building an atlas there"):
+            build_atlas(tiny, lambda: iter(texts[:50]), tmp_path / "a", source="x")
+
+    build_atlas(tiny, lambda: iter(texts[:50]), tmp_path / "a", source="x", progress=second)
+    assert open_atlas(tmp_path / "a").provenance["texts"] == 50
+    assert not list((tmp_path / "a").glob(".*"))
 
 
 def test_broken_and_foreign_atlases(folder: Path, tiny: Model, tmp_path: Path) -> None:
@@ -160,8 +216,8 @@ def test_broken_and_foreign_atlases(folder: Path, tiny: Model, tmp_path: Path) -
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     (broken / "values.parquet").write_bytes(b"PAR1nothing")
-    with pytest.raises(ModelError, match="broken"):
-        open_atlas(broken).find("basketball")
+    with pytest.raises(ModelError, match=r"values\.parquet: the table is broken"):
+        open_atlas(broken)
     (broken / "values.parquet").unlink()
     with pytest.raises(ModelError, match=r"lacks values\.parquet"):
         open_atlas(broken)
@@ -173,6 +229,78 @@ def test_broken_and_foreign_atlases(folder: Path, tiny: Model, tmp_path: Path) -
         open_atlas(broken)
     with pytest.raises(OutputError, match="other files"):
         build_atlas(tiny, lambda: ["x"], tmp_path, source="x")
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize("table", TABLES)
+def test_garbage_in_a_table_is_one_line(folder: Path, tmp_path: Path, table: str, hashed: bool) -> None:
+    """Where a table is too large to be hashed, or the atlas older, every question still answers or fails in one line."""
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    path = broken / f"{table}.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3 : len(data) // 3 + 2000] = bytes(range(250)) * 8
+    path.write_bytes(data)
+    if hashed:
+        with pytest.raises(ModelError, match=rf"{table}\.parquet: the table is broken"):
+            open_atlas(broken)
+        return
+    said = json.loads((broken / PROVENANCE).read_text())
+    (broken / PROVENANCE).write_text(json.dumps({k: v for k, v in said.items() if k != "files"}))
+    for ask in (
+        lambda atlas: atlas.find("basketball"),
+        lambda atlas: atlas.kind("eraser"),
+        lambda atlas: atlas.card("L1N37"),
+        lambda atlas: atlas.to_dict(),
+        lambda atlas: atlas.scatter(),
+        lambda atlas: atlas.query(f"SELECT * FROM {table}"),
+    ):
+        try:
+            ask(open_atlas(broken))
+        except ModelError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("layers", ...), ("layers", -1), ("layers", 0), ("layers", 10**12), ("layers", "6"), ("layers", 6.0), ("layers", None),
+        ("d_mlp", ...), ("d_mlp", -5), ("d_mlp", 10**30), ("d_mlp", True), ("tokens", ...), ("tokens", 0), ("tokens", "x"),
+        ("weights", ...), ("weights", 3), ("model", None), ("model", ["x"]), ("bos", ...), ("bos", "yes"), ("text", 5),
+        ("triggers", {}), ("files", []), ("files", {}), ("files", {"neurons": 3}), ("schema", 3), ("schema", ...),
+    ],
+)  # fmt: skip
+def test_a_provenance_that_is_none(folder: Path, tmp_path: Path, name: str, value: object) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    said = {**json.loads((broken / PROVENANCE).read_text()), name: value}
+    (broken / PROVENANCE).write_text(json.dumps({k: v for k, v in said.items() if v is not ...}))
+    with pytest.raises(ModelError, match=f"{name}|not that of an atlas") as error:
+        open_atlas(broken)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("document", ["", "null", "[]", "{", "[" * 10**5, '{"schema": "loci.atlas/1"}'])
+def test_a_provenance_that_is_no_record(folder: Path, tmp_path: Path, document: str) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / PROVENANCE).write_text(document)
+    with pytest.raises(ModelError, match=PROVENANCE):
+        open_atlas(broken)
+
+
+def test_tables_of_other_columns(folder: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    said = json.loads((broken / PROVENANCE).read_text())
+    (broken / PROVENANCE).write_text(json.dumps({k: v for k, v in said.items() if k != "files"}))
+    table = pq.read_table(folder / "values.parquet")
+    pq.write_table(table.drop(["word"]), broken / "values.parquet")
+    with pytest.raises(ModelError, match=r"values\.parquet: word: expected text, not there"):
+        open_atlas(broken).find("basketball")
+    pq.write_table(table.set_column(0, "word", table["rank"]), broken / "values.parquet")
+    with pytest.raises(ModelError, match=r"values\.parquet: word: expected text, of type"):
+        open_atlas(broken).find("basketball")
 
 
 def test_tables_that_do_not_fit_the_disk(tmp_path: Path) -> None:

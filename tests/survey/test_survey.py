@@ -1,11 +1,14 @@
 """Accumulators against numpy and brute force; merged shards against one pass."""
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from random import Random
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -24,6 +27,7 @@ from loci.survey import (
     beginnings,
     merge,
     openings,
+    read_texts,
     sample_text,
     sentences,
     survey,
@@ -195,7 +199,17 @@ def test_checkpoints_of_others_are_refused(tiny: Model, demo: Model, tmp_path: P
         survey(demo, TEXTS, gathering(), checkpoint=path)
     with pytest.raises(ModelError, match="other statistics"):
         survey(tiny, TEXTS, {"mlp_act.0": [Moments()]}, checkpoint=path)
-    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="another text"):
+        survey(tiny, TEXTS[:-1], gathering(), checkpoint=path)
+    with pytest.raises(ModelError, match="another text"):
+        survey(tiny, [*TEXTS[:-1], TEXTS[-1][::-1]], gathering(), checkpoint=path)
+    with pytest.raises(ModelError, match="other statistics"):
+        survey(tiny, TEXTS, gathering(), checkpoint=path, limit=10)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-8] + b"damaged!")
+    with pytest.raises(ModelError, match="the checkpoint is damaged"):
+        survey(tiny, TEXTS, gathering(), checkpoint=path)
+    path.write_bytes(whole[:100])
     with pytest.raises(ModelError, match="no checkpoint"):
         survey(tiny, TEXTS, gathering(), checkpoint=path)
 
@@ -219,6 +233,38 @@ def test_pages_end_after_so_many_texts_or_characters() -> None:
     assert [text for page in pages for text in page] == texts
     assert all(len(page) <= PAGE and sum(len(text) for _, text in page[:-1]) < CHARACTERS for page in pages)
     assert len(pages) == 7
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"text": "half \\ud800"}', "half a character"),
+        ('{"text": 3}', 'expected an object with a "text"'),
+        ("[1]", 'expected an object with a "text"'),
+        ("{", "not JSON"),
+        ("[" * 100_000, "nested more than 100 deep"),
+        ('{"text": ' + "9" * 5000 + "}", "5,000 digits"),
+    ],
+)
+def test_lines_that_are_no_text(tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "good"}\n' + line + "\n")
+    with pytest.raises(ModelError, match=r"a\.jsonl, line 2: ") as error:
+        list(read_texts(tmp_path / "a.jsonl"))
+    assert words in str(error.value)
+
+
+def test_what_is_no_file_of_text(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "loop.txt").symlink_to("loop.txt")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 nothing PAR1")
+    (tmp_path / "b.parquet").mkdir()
+    for name in ("pipe.txt", "loop.txt", "gone.txt", "a.parquet", "b.parquet", "n" * 300 + ".txt", "a\0.txt"):
+        with pytest.raises(ModelError) as error:
+            list(read_texts(tmp_path / name))
+        assert str(error.value).isprintable()
+    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
+    with pytest.raises(ModelError, match="holds 1 where text should be"):
+        list(read_texts(tmp_path / "a.parquet"))
 
 
 def test_no_text(tiny: Model) -> None:

@@ -23,12 +23,10 @@ from loci.facts.fact import LISTS, REQUIRED, SINGLE, Fact, FactSet
 from loci.facts.published import Reader, form_of, recognise
 from loci.files import write_aside
 from loci.result import Result
-from loci.validate import DATA, is_folder, named, one_line, parse_json, read_text, reason
+from loci.validate import DATA, files_below, is_folder, named, one_line, parse_json, read_text
 
 Entry = tuple[str, Reader]
 """Where a record stands, for people, and what reads its facts."""
-LEVELS, ENTRIES = 2, 5_000
-"""How deep a folder of sets is searched, and how many files are looked at on the way."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def read_facts(path: str | Path) -> FactFile:
 
 def _folder(path: Path) -> FactFile:
     """All sets below a folder, in the order of their paths."""
-    found = [read_facts(file) for file in sorted(_sets_in(path))]
+    found = [read_facts(file) for file in files_below(path, (".json",), FactError)]
     if not found:
         raise FactError(f"{path}: no .json file in it")
     names = ", ".join(dict.fromkeys(file.format for file in found))
@@ -110,33 +108,6 @@ def _folder(path: Path) -> FactFile:
         FactSet(fact for file in found for fact in file.facts),
         tuple(line for file in found for line in file.skipped),
     )
-
-
-def _sets_in(folder: Path) -> list[Path]:
-    """The .json files of a folder and of two levels of folders below it; what is hidden and what is linked is left out."""
-    found: list[Path] = []
-    seen, level = 0, [folder]
-    for _ in range(LEVELS + 1):
-        below: list[Path] = []
-        for place in level:
-            try:
-                entries = sorted(place.iterdir())
-            except OSError as error:
-                if place is folder:
-                    raise FactError(f"{named(place)}: cannot be read ({reason(error)})") from None
-                continue
-            seen += len(entries)
-            if seen > ENTRIES:
-                raise FactError(f"{named(folder)}: more than {ENTRIES:,} files below it: name the folder that holds the sets")
-            for entry in entries:
-                if entry.name.startswith(".") or (is_folder(entry) and entry.is_symlink()):
-                    continue
-                if is_folder(entry):
-                    below.append(entry)
-                elif entry.suffix == ".json":
-                    found.append(entry)
-        level = below
-    return found
 
 
 def save_facts(facts: FactSet, path: str | Path) -> None:

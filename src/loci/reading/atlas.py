@@ -13,25 +13,26 @@
 Cost: the pass, and for each layer one product of its values with the unembedding. Memory: a batch and the tables.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import normalize
 
-from loci.errors import OutputError
-from loci.files import check_writable, write_aside
+from loci.errors import ModelError, OutputError
+from loci.files import write_aside
 from loci.model import Model
 from loci.model.tokens import Tokens
 from loci.progress import Progress, silent
+from loci.reading.atlas_folder import CHECKPOINT, SCHEMA, TABLES, building, finish
 from loci.reading.clusters import kmeans
 from loci.reading.read import NEAR
 from loci.reading.values import Promoted, all_nearest, lie, promoted_by, written
-from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, survey
+from loci.survey import Extremes, FiringRate, Histogram, Moments, TextDigest, TopTriggers, survey
 
 TRIGGERS, TOKENS = 8, 10
 QUANTILES = (0.5, 0.9, 0.99)
@@ -39,8 +40,6 @@ THINNED = 8
 """Histograms count every so manyth text: they show a shape, and cost as much as all else if they count every token."""
 CLUSTERS = 32
 """Of a layer's values, at most."""
-TABLES = ("neurons", "values", "triggers", "histograms", "texts")
-PROVENANCE, CHECKPOINT, SOURCE = "provenance.json", "survey.safetensors", "source.txt"
 Columns = dict[str, list[Any]]
 
 
@@ -62,15 +61,38 @@ def build_atlas(
     folder = Path(folder)
     model.place("mlp_act.0")
     store = _Tables()
-    _check_folder(folder, source)
+    with building(folder, source) as unfinished:
+        if unfinished:
+            _build(model, texts, folder, store, source, limit, budget, progress)
+    return folder
+
+
+def _build(
+    model: Model,
+    texts: Callable[[], Iterable[str]],
+    folder: Path,
+    store: "_Tables",
+    source: str,
+    limit: int | None,
+    budget: int,
+    progress: Progress,
+) -> None:
     gathering = {
         point: (FiringRate(), Moments(), Extremes(), Histogram(THINNED), TopTriggers(k=TRIGGERS))
         for point in model.names("mlp_act")
     }
-    seen = survey(model, texts(), gathering, budget=budget, limit=limit, checkpoint=folder / CHECKPOINT, every=4, progress=progress)
+    first = TextDigest()
+    kept: dict[str, Any] = {"checkpoint": folder / CHECKPOINT, "every": 4, "digest": first}
+    seen = survey(model, texts(), gathering, budget=budget, limit=limit, progress=progress, **kept)
     found = {layer: _Layer(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)}
     needed = {int(text) for layer in found.values() for text in layer.triggers.places[..., 0].flatten().unique()}
-    again = {i: text for i, text in enumerate(texts()) if i in needed}
+    again, second = {}, TextDigest()
+    for i, text in enumerate(islice(texts(), seen.texts)):
+        second.update(text)
+        if i in needed:
+            again[i] = text
+    if first.hexdigest() != second.hexdigest():
+        raise ModelError("the text has changed while it was read: build the atlas again in a new folder")
     read = dict(zip(again, map(_Text, model.tokenize_all(list(again.values()))), strict=True))
     for layer, gathered in found.items():
         best = promoted_by(model, layer, min(TOKENS, model.d_vocab))
@@ -84,8 +106,8 @@ def build_atlas(
     store.add("texts", {"text": list(again), "content": list(again.values())})
     for name in TABLES:
         store.write(name, folder / f"{name}.parquet")
-    provenance = {
-        "schema": "loci.atlas/1",
+    provenance: dict[str, Any] = {
+        "schema": SCHEMA,
         "model": model.name,
         "weights": model.fingerprint,
         "bos": model.with_bos,
@@ -99,11 +121,7 @@ def build_atlas(
         "clusters": CLUSTERS,
         "projection": "through the final norm's centring and gain, without its scale",
     }
-    with write_aside(folder / PROVENANCE) as aside:
-        aside.write_text(json.dumps(provenance, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    for left in (CHECKPOINT, SOURCE):
-        (folder / left).unlink()
-    return folder
+    finish(folder, provenance)
 
 
 class _Layer(NamedTuple):
@@ -202,23 +220,6 @@ def _alike(layer: int, model: Model) -> Columns:
         "nearest": [[other for other, _ in row] for row in near],
         "nearest_cosine": [[cosine for _, cosine in row] for row in near],
     }
-
-
-def _check_folder(folder: Path, source: str) -> None:
-    """Refuse a folder with another atlas, or with files that are no atlas."""
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if PROVENANCE in there:
-        raise OutputError(f"{folder}: there is a finished atlas in it; name a new folder, or delete it")
-    strange = there - {CHECKPOINT, SOURCE, *(f"{name}.parquet" for name in TABLES)}
-    if strange:
-        raise OutputError(f"{folder}: there are other files in it ({', '.join(sorted(strange)[:3])}); name a new folder")
-    check_writable(folder / PROVENANCE)
-    note = folder / SOURCE
-    if note.exists() and note.read_text(encoding="utf-8") != source:
-        raise OutputError(
-            f"{folder}: a half-built atlas of another text is in it ({note.read_text(encoding='utf-8')}); name a new folder"
-        )
-    note.write_text(source, encoding="utf-8")
 
 
 def quoted(text: object) -> str:

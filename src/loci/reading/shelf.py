@@ -10,7 +10,6 @@ statement that writes is refused, and no file outside the atlas can be reached.
 """
 
 import difflib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -20,7 +19,8 @@ from typing import Any
 from loci.errors import ModelError
 from loci.model.names import NEURON, neuron_name
 from loci.reading.answers import KINDS, Found, Kind, Rows
-from loci.reading.atlas import CHECKPOINT, PROVENANCE, TABLES, quoted
+from loci.reading.atlas import quoted
+from loci.reading.atlas_folder import TABLES, check_columns, read_provenance
 from loci.reading.read import NeuronCard, Trigger
 from loci.reading.sql import ask
 from loci.result import Result
@@ -32,22 +32,7 @@ def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
     Raises `ModelError` where there is none, where it is half-built or broken, or where it is another model's.
     """
     folder = Path(folder)
-    if not (folder / PROVENANCE).exists():
-        half = (folder / CHECKPOINT).exists()
-        raise ModelError(
-            f"{folder}: the atlas is half-built; build it again with the same text and it goes on"
-            if half
-            else f"{folder}: there is no atlas"
-        )
-    try:
-        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / PROVENANCE}: cannot be read ({error})") from None
-    if not isinstance(provenance, dict) or provenance.get("schema") != "loci.atlas/1":
-        raise ModelError(f"{folder}: {PROVENANCE} is not that of an atlas")
-    missing = [name for name in TABLES if not (folder / f"{name}.parquet").exists()]
-    if missing:
-        raise ModelError(f"{folder}: the atlas lacks {', '.join(missing)}.parquet; build it again")
+    provenance = read_provenance(folder)
     if fingerprint is not None and provenance["weights"] != fingerprint:
         raise ModelError(f"{folder} is the atlas of other weights ({provenance['model']}, {provenance['weights'][:15]}…)")
     return Atlas(folder, provenance)
@@ -88,7 +73,10 @@ class Atlas(Result):
         connection = duckdb.connect()
         try:
             for name in TABLES:
-                connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({quoted(self.folder / f'{name}.parquet')})")
+                path = quoted(self.folder / f"{name}.parquet")
+                connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({path})")
+                found = connection.execute(f"DESCRIBE {name}").fetchall()
+                check_columns(name, {column: kind for column, kind, *_ in found}, self.folder)
         except duckdb.Error as error:
             raise ModelError(f"{self.folder}: the atlas is broken ({_first(error)}); build it again") from None
         connection.execute(f"SET allowed_directories=[{quoted(self.folder)}]")

@@ -1,7 +1,7 @@
 """One pass over text, many accumulators that merge."""
 
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, rotation
-from loci.survey.survey import Gathering, Surveyed, Window, merge, survey, text_means, windows
+from loci.survey.survey import Gathering, Surveyed, TextDigest, Window, merge, survey, text_means, windows
 from loci.survey.texts import beginnings, openings, own_texts, read_texts, sample_text, sentences
 from loci.survey.triggers import TopTriggers
 
@@ -15,6 +15,7 @@ __all__ = [
     "Rows",
     "SecondMoment",
     "Surveyed",
+    "TextDigest",
     "TopTriggers",
     "Window",
     "beginnings",

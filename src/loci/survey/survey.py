@@ -10,6 +10,7 @@ With a checkpoint the state is written every so many pages, and a pass that was 
 Shards of a text, with `first` the number of their first text, merge to the same result as one pass (`merge`).
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ from loci.model.tokens import Tokens
 from loci.progress import Progress, silent
 from loci.survey.accumulators import Accumulator, Moments, Rows
 from loci.survey.texts import sample_text
+from loci.validate import is_there, one_line
 
 T = TypeVar("T")
 Gathering = Mapping[str, Sequence[Accumulator]]
@@ -65,6 +67,20 @@ class Window(NamedTuple):
         return self.tokens.labels[self.start : self.start + len(self.ids) - self.before]
 
 
+class TextDigest:
+    """A hash of texts in their order: what a pass has read."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def update(self, text: str) -> None:
+        data = text.encode("utf-8", "surrogatepass")
+        self._hash.update(len(data).to_bytes(8, "little") + data)
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
 def survey(
     model: Model,
     texts: Iterable[str],
@@ -75,29 +91,36 @@ def survey(
     limit: int | None = None,
     checkpoint: str | Path | None = None,
     every: int = 2,
+    digest: TextDigest | None = None,
     progress: Progress = silent,
 ) -> Surveyed:
     """Feed the accumulators of each point with the activations of all texts, or of the first `limit` tokens' worth of pages.
 
-    Texts are numbered from `first`, empty ones too. Batches hold at most `budget` tokens. Raises `ModelError` where there is no text,
-    and for a checkpoint of another model or of other accumulators.
+    Texts are numbered from `first`, empty ones too. Batches hold at most `budget` tokens. `digest` takes up the texts that were read.
+    Raises `ModelError` where there is no text, and for a checkpoint of another model, another text, another limit or other accumulators.
     """
-    saved = _Checkpoint(checkpoint, model, gathering)
-    seen = saved.restore()
-    stream = enumerate(islice(iter(texts), seen.texts, None), first + seen.texts)
+    saved = _Checkpoint(checkpoint, model, gathering, first, limit)
+    digest = digest or TextDigest()
+    source = iter(texts)
+    seen = saved.restore(source, digest)
+    if seen.tokens and limit is not None and seen.tokens >= limit:
+        return seen
+    stream = enumerate(source, first + seen.texts)
     total = len(texts) if isinstance(texts, Sequence) else 0
     pages = _ahead((page, windows(model, page)) for page in _pages(stream))
     for number, (page, cut) in enumerate(pages, start=1):
         tokens = _run(model, cut, gathering, budget)
+        for _, text in page:
+            digest.update(text)
         seen = Surveyed(seen.texts + len(page), seen.tokens + tokens)
         progress(len(page), max(total, seen.texts))
         if number % every == 0:
-            saved.write(seen)
+            saved.write(seen, digest)
         if limit is not None and seen.tokens >= limit:
             break
     if not seen.tokens:
         raise ModelError("there is no text to survey")
-    saved.write(seen)
+    saved.write(seen, digest)
     return seen
 
 
@@ -174,36 +197,55 @@ def _run(model: Model, page: Sequence[Window], gathering: Gathering, budget: int
 
 
 class _Checkpoint:
-    """The accumulators' states in one safetensors file, with whose they are and how far the pass has come."""
+    """The accumulators' states in one safetensors file, with whose they are, how far the pass has come, and a hash of the texts so far."""
 
-    def __init__(self, path: str | Path | None, model: Model, gathering: Gathering) -> None:
+    def __init__(
+        self, path: str | Path | None, model: Model, gathering: Gathering, first: int = 0, limit: int | None = None
+    ) -> None:
         self.path = None if path is None else Path(path)
         self.gathering = gathering
         if self.path is None:
             return
         check_writable(self.path)
         kinds = {point: [type(accumulator).__name__ for accumulator in many] for point, many in gathering.items()}
-        self.head = json.dumps({"weights": model.fingerprint, "bos": model.with_bos, "gathering": kinds}, sort_keys=True)
+        head = {"weights": model.fingerprint, "bos": model.with_bos, "gathering": kinds, "first": first, "limit": limit}
+        self.head = json.dumps(head, sort_keys=True)
 
-    def restore(self) -> Surveyed:
-        """What is there already; nothing, where there is none."""
-        if self.path is None or not self.path.exists():
+    def restore(self, source: Iterator[str], digest: TextDigest) -> Surveyed:
+        """What is there already, `source` behind it; nothing, where there is none."""
+        if self.path is None or not is_there(self.path):
             return Surveyed(0, 0)
-        try:
-            with safe_open(self.path, "pt") as file:
-                said = file.metadata() or {}
-                states = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{self.path}: this is no checkpoint of a survey ({error}); name another file, or delete it") from None
+        said, states = self._read()
         if said.get("head") != self.head:
             raise ModelError(f"{self.path} is the checkpoint of another model or of other statistics: name another file")
+        seen = Surveyed(int(said["texts"]), int(said["tokens"]))
+        count = 0
+        for text in islice(source, seen.texts):
+            digest.update(text)
+            count += 1
+        if count < seen.texts or digest.hexdigest() != said["read"]:
+            raise ModelError(f"{self.path} is the checkpoint of another text: name another file, or delete it")
         for point, many in self.gathering.items():
             for i, accumulator in enumerate(many):
                 start = f"{point}/{i}/"
                 accumulator.restore({name.removeprefix(start): state for name, state in states.items() if name.startswith(start)})
-        return Surveyed(int(said["texts"]), int(said["tokens"]))
+        return seen
 
-    def write(self, seen: Surveyed) -> None:
+    def _read(self) -> tuple[dict[str, str], dict[str, Tensor]]:
+        """Metadata and tensors, if they are what was written. Raises `ModelError`."""
+        try:
+            with safe_open(self.path, "pt") as file:
+                said = dict(file.metadata() or {})
+                states = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            whole = all(said[name].isdecimal() for name in ("texts", "tokens")) and said["sum"] == _sum(states)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            words = one_line(str(error)) if not isinstance(error, KeyError) else f"{error} is missing"
+            raise ModelError(f"{self.path}: this is no checkpoint of a survey ({words}); name another file, or delete it") from None
+        if not whole:
+            raise ModelError(f"{self.path}: the checkpoint is damaged; delete it")
+        return said, states
+
+    def write(self, seen: Surveyed, digest: TextDigest) -> None:
         if self.path is None:
             return
         states = {
@@ -212,9 +254,18 @@ class _Checkpoint:
             for i, accumulator in enumerate(many)
             for name, tensor in accumulator.state().items()
         }
-        said = {"head": self.head, "texts": str(seen.texts), "tokens": str(seen.tokens)}
+        said = {"head": self.head, "texts": str(seen.texts), "tokens": str(seen.tokens), "read": digest.hexdigest()}
         with write_aside(self.path) as aside:
             try:
-                save_file(states, aside, metadata=said)
+                save_file(states, aside, metadata={**said, "sum": _sum(states)})
             except SafetensorError as error:
                 raise OSError(str(error)) from error
+
+
+def _sum(states: Mapping[str, Tensor]) -> str:
+    """A hash of tensors by their names."""
+    found = hashlib.sha256()
+    for name in sorted(states):
+        found.update(f"{name} {tuple(states[name].shape)} {states[name].dtype}".encode())
+        found.update(states[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -3,7 +3,6 @@
 .txt has a text in each line, .jsonl a "text" in each line, .parquet and datasets on disk a column "text".
 """
 
-import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from loci.errors import ModelError
 from loci.facts import corpus
 from loci.model import Model
 from loci.model.generation import generate
+from loci.validate import begins, brief, files_below, is_folder, is_there, named, one_line, parse_json
 
 COLUMN = "text"
 
@@ -31,11 +31,14 @@ def read_texts(path: str | Path) -> Iterator[str]:
     """
     path = Path(path)
     readers = {".txt": _lines, ".jsonl": _json_lines, ".parquet": _parquet}
-    if not path.exists():
-        raise ModelError(f"{path}: there is no such file")
-    if not path.is_dir() and path.suffix not in readers:
-        raise ModelError(f"{path}: text ends in {', '.join(readers)}, or is a folder with .arrow or .parquet files")
-    texts = (text for text in (_folder(path) if path.is_dir() else readers[path.suffix](path)) if text.strip())
+    if not is_there(path):
+        raise ModelError(f"{named(path)}: there is no such file")
+    folder = is_folder(path)
+    if not folder and path.suffix not in readers:
+        raise ModelError(f"{named(path)}: text ends in {', '.join(readers)}, or is a folder with .arrow or .parquet files")
+    if not folder:
+        begins(path, b"", ModelError)
+    texts = (text for text in (_folder(path) if folder else readers[path.suffix](path)) if text.strip())
     first = next(texts, None)
     if first is None:
         raise ModelError(f"{path}: there is no text in it")
@@ -54,12 +57,11 @@ def _json_lines(path: Path) -> Iterator[str]:
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
-        try:
-            text = json.loads(line)[COLUMN]
-        except (ValueError, KeyError, TypeError):
-            text = None
+        where = f"{named(path)}, line {number}"
+        row = parse_json(line, where, ModelError, infinite=True)
+        text = row.get(COLUMN) if isinstance(row, dict) else None
         if not isinstance(text, str):
-            raise ModelError(f'{path}, line {number}: expected an object with a "{COLUMN}"')
+            raise ModelError(f'{where}: expected an object with a "{COLUMN}"')
         yield text
 
 
@@ -71,16 +73,21 @@ def _parquet(path: Path) -> Iterator[str]:
 def _folder(path: Path) -> Iterator[str]:
     """A dataset on disk: its shards in order of their names."""
     ipc = _arrow("pyarrow.ipc")
-    for shard in sorted([*path.rglob("*.arrow"), *path.rglob("*.parquet")]):
+    for shard in files_below(path, (".arrow", ".parquet"), ModelError):
         yield from _parquet(shard) if shard.suffix == ".parquet" else _column(shard, lambda shard=shard: ipc.open_stream(shard))
 
 
 def _column(path: Path, batches: Any) -> Iterator[str]:
     try:
         for batch in batches():
-            yield from (text or "" for text in batch.column(COLUMN).to_pylist())
-    except (OSError, KeyError, ValueError) as error:
-        raise ModelError(f'{path}: no column "{COLUMN}" can be read from it ({error})') from None
+            for text in batch.column(COLUMN).to_pylist():
+                if text is not None and not isinstance(text, str):
+                    raise ModelError(f'{named(path)}: the column "{COLUMN}" holds {brief(text)} where text should be')
+                yield text or ""
+    except ModelError:
+        raise
+    except Exception as error:  # whatever pyarrow makes of a broken file
+        raise ModelError(f'{named(path)}: no column "{COLUMN}" can be read from it ({one_line(str(error))})') from error
 
 
 def _arrow(module: str) -> Any:
