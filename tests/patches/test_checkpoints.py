@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from loci.errors import OutputError, PatchError
 from loci.model import Model, open_model, open_weights
 from loci.model.stored import stored
-from loci.patches import UNDO, Factors, Neurons, Patch, apply_to_folder, load_patch, readback, revert_to_folder
+from loci.patches import UNDO, Factors, Neurons, Patch, apply_to_folder, diff_models, load_patch, readback, revert_to_folder
 from loci.patches.carried import KEPT
 from tests.model.families import MIXTURES, SUPPORTED, make
 from tests.patches.making import BIRD, JORDAN, all_names, patch_of
@@ -461,3 +461,46 @@ def test_folders_of_an_earlier_version(demo: Model, tmp_path: Path, family: str)
     save_file({"W_up.1": torch.ones(3, 3)}, tmp_path / "edited" / UNDO, metadata={"patch": patch.id})
     with pytest.raises(PatchError, match=r"W_up\.1 is \(3, 3\)"):
         revert_to_folder(patch, lambda: open_weights(tmp_path / "edited", dtype="auto"), tmp_path / "edited", tmp_path / "no")
+
+
+# what is on one side only -----------------------------------------------------------------------------------------------
+
+
+def test_diff_and_forensics_list_what_is_on_one_side_only(demo: Model, tmp_path: Path) -> None:
+    from loci.auditing.forensics import forensics
+
+    first = checkpoint(demo, "llama", torch.bfloat16, tmp_path / "first", shards=False)
+    second = tmp_path / "second"
+    shutil.copytree(first, second)
+    for folder in (first, second):
+        add_tensors(folder, {"same": torch.ones(2)})
+    add_tensors(second, {"v_head.summary.weight": torch.zeros(1, 32), "position_ids": torch.arange(4)})
+    path = second / "model.safetensors"
+    save_file({name: tensor for name, tensor in load_file(path).items() if name != "mask"}, path)
+    (second / "LICENSE").unlink()
+    (second / "mine.py").write_text("")
+    (second / "chat_template.jinja").write_text("other")
+    one, other = open_weights(first, dtype="auto"), open_weights(second, dtype="auto")
+    wanted = {
+        "tensors": {"only_first": ["mask"], "only_second": ["position_ids"], "differ": ["v_head.summary.weight"]},
+        "files": {"only_first": ["LICENSE"], "only_second": ["mine.py"], "differ": ["chat_template.jinja"]},
+    }
+    found = diff_models(one, other)
+    assert found.to_dict()["extras"] == wanted
+    assert (found.changes, found.same_base) == ((), False)
+    judged = forensics(one_model := open_model(first, dtype="auto"), other)
+    assert judged.to_dict()["extras"] == wanted
+    assert "tensors that no model class knows are not the same" in judged.verdict
+    judged.save(tmp_path / "judged.html")
+    assert "files only in" in (tmp_path / "judged.html").read_text(encoding="utf-8")
+    again = diff_models(one_model, open_weights(first, dtype="auto"))
+    assert (again.same_base, bool(again.extras)) == (True, False)
+
+
+def test_an_applied_patch_is_all_that_is_on_one_side(demo: Model, tmp_path: Path) -> None:
+    folder = checkpoint(demo, "gpt2", torch.float16, tmp_path / "base")
+    base = open_model(folder, dtype="auto")
+    apply_to_folder(patch_of(base, ["W_down.1"]), base, tmp_path / "edited")
+    found = diff_models(open_weights(folder, dtype="auto"), open_weights(tmp_path / "edited", dtype="auto"))
+    assert [change.name for change in found.changes] == ["W_down.1"]
+    assert found.extras.lines("a", "b") == [f"files only in b: {UNDO}"]

@@ -185,7 +185,8 @@ def _load(path: str, dtype: str, kwargs: dict[str, Any]) -> tuple[nn.Module, Sou
     there = there or _stored(folder, path, pickle)
     if there:
         check_parameters_plain(there, hf, path)
-    return hf, Source(folder, pickle, own["trust_remote_code"]) if folder else None
+    unknown = tuple(sorted(report["unexpected_keys"]))
+    return hf, Source(folder, pickle, own["trust_remote_code"], unknown) if folder else None
 
 
 def _explain(error: RuntimeError, config: Any, there: Stored | None, trust_remote_code: bool) -> None:

@@ -28,6 +28,8 @@ class Source(NamedTuple):
     """Of a hub id, its snapshot in the local cache."""
     pickle: bool
     remote_code: bool
+    unknown: tuple[str, ...] = ()
+    """Names of stored tensors that the model class has no place for."""
 
 
 class Norm(NamedTuple):

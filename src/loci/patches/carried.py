@@ -37,8 +37,11 @@ class Files:
     left_out: tuple[str, ...]
 
 
-def files_of(folder: Path, loaded: Iterable[Path], avoid: Path) -> Files:
-    """A folder's files. `loaded` are those that the weights are read from, `avoid` is where the new folder will be."""
+def files_of(folder: Path, loaded: Iterable[Path], avoid: Path, *, strict: bool = True) -> Files:
+    """A folder's files. `loaded` are those that the weights are read from, `avoid` is where the new folder will be.
+
+    Raises `PatchError` for what is no file (a broken link, a pipe), or with `strict=False` passes it over.
+    """
     own = {str(path.relative_to(folder)) for path in loaded}
     carried: dict[str, Path] = {}
     kept: dict[str, Path] = {}
@@ -56,6 +59,8 @@ def files_of(folder: Path, loaded: Iterable[Path], avoid: Path) -> Files:
         for name in names:
             path = here / name
             relative = path.relative_to(folder).as_posix()
+            if not path.is_file() and not strict:
+                continue
             if not path.is_file():
                 raise PatchError(f"{path}: no regular file and no link to one, so it cannot be carried over: take it away first")
             stale = relative not in own and WEIGHTS.fullmatch(name) is not None

@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from loci.errors import PatchError
 from loci.model import Weights
+from loci.patches.extras import Extras, extras_of
 from loci.patches.factors import Factors, cosine, distance
 from loci.patches.patch import Patch
 from loci.patches.places import named_parameters, patchable
@@ -48,10 +49,12 @@ class Difference(Result):
     first: str
     second: str
     same_base: bool
-    """Of two patches: whether they were made on the same weights. Of two checkpoints: whether they are equal."""
+    """Of two patches: whether they were made on the same weights. Of two checkpoints: whether all their tensors are equal."""
     changes: tuple[Change, ...]
     facts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Of two patches: the edits that only the first makes, and those that only the second does."""
+    extras: Extras = field(default_factory=Extras)
+    """Of two checkpoints: other tensors and files on one side only, or not the same."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -62,6 +65,7 @@ class Difference(Result):
             "weights": [change._asdict() for change in self.changes],
             "only_first": list(self.facts[0]),
             "only_second": list(self.facts[1]),
+            "extras": self.extras.to_dict(),
         }
 
 
@@ -101,7 +105,8 @@ def diff_models(base: Weights, edited: Weights, *, progress: Progress = silent) 
         delta = after.double() - before.double()
         norm = float(delta.norm())
         changes.append(Change(name, norm, norm / (float(before.double().norm()) or 1.0), _rank(delta, after), None))
-    return Difference(base.name, edited.name, not changes, tuple(changes))
+    other = extras_of(base, edited)
+    return Difference(base.name, edited.name, not changes and not other.tensors, tuple(changes), extras=other)
 
 
 def patch_between(

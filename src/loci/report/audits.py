@@ -104,6 +104,9 @@ def forensics_page(found: Forensics) -> str:
     if found.searched:
         names = ["subject", "score", "share", "found", "likely new answers", "the change writes"]
         sections.append(section("Candidates", _scored(found), table(names, list(map(_subject, found.subjects)))))
+    lines = found.extras.lines(found.base, found.edited)
+    if lines:
+        sections.append(section("Beside the weights", "\n".join(lines)))
     heading = f"What happened between {escape(found.base)} and {escape(found.edited)}?"
     told = f"threshold {found.threshold:g} · seed {found.seed}"
     return frame(f"forensics of {found.edited}", heading, "forensics", escape(found.verdict), sections, told)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from loci.auditing.forensics.subjects import THRESHOLD, Suspects, Written, suspe
 from loci.auditing.forensics.verdict import foreign, said
 from loci.errors import FactError
 from loci.model import Model, Weights
+from loci.patches.extras import Extras, extras_of
 from loci.progress import Progress, silent
 from loci.result import Result
 
@@ -68,6 +69,8 @@ class Forensics(Result):
     """The editor's ridge that fits best, by weight, in units of the mean variance; infinite where no statistics were used."""
     threshold: float
     seed: int
+    extras: Extras = field(default_factory=Extras)
+    """Other tensors and files on one side only, or not the same."""
 
     @property
     def suspected(self) -> list[Subject]:
@@ -75,7 +78,8 @@ class Forensics(Result):
 
     @property
     def verdict(self) -> str:
-        return said(self.weights, self.compared, [subject.subject for subject in self.suspected], len(self.subjects))
+        names = [subject.subject for subject in self.suspected]
+        return said(self.weights, self.compared, names, len(self.subjects), bool(self.extras.tensors))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -91,6 +95,7 @@ class Forensics(Result):
             "editor_ridge": {name: ridge if math.isfinite(ridge) else None for name, ridge in self.ridge.items()},
             "threshold": self.threshold,
             "seed": self.seed,
+            "extras": self.extras.to_dict(),
             "verdict": self.verdict,
         }
 
@@ -135,6 +140,7 @@ def forensics(
         found.ridge if found else {},
         THRESHOLD,
         seed,
+        extras_of(kept, edited),
     )
 
 

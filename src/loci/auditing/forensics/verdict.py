@@ -14,11 +14,12 @@ def foreign(changes: Sequence[Change], compared: int) -> bool:
     return sum(len(change.shape) > 1 and change.relative > FOREIGN for change in changes) > compared / 4
 
 
-def said(changes: Sequence[Change], compared: int, suspected: Sequence[str], asked: int) -> str:
+def said(changes: Sequence[Change], compared: int, suspected: Sequence[str], asked: int, extras: bool = False) -> str:
     """The verdict. Low rank in MLPs' W_down is what the ROME family leaves, full rank in many weights what training leaves."""
     real = [change for change in changes if not change.rounding]
     if not changes:
-        return f"no change: all {compared} parameters are equal, number by number"
+        more = "; but tensors that no model class knows are not the same" if extras else ""
+        return f"no change: all {compared} parameters are equal, number by number{more}"
     if not real:
         return f"rounding only: {len(changes)} of {compared} parameters differ, none by more than another dtype makes it"
     if foreign(real, compared):

@@ -16,6 +16,8 @@ def show_forensics(found: Forensics) -> None:
     _weights(found)
     if found.searched:
         _subjects(found)
+    for line in found.extras.lines(found.base, found.edited):
+        console.print(f"[dim]{escape(line)}[/]")
 
 
 @show.register

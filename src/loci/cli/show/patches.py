@@ -63,6 +63,8 @@ def show_difference(found: Difference) -> None:
         console.print(table)
         if len(found.changes) > 50:
             console.print(f"[dim]… and {len(found.changes) - 50} more[/]")
+    for line in found.extras.lines(found.first, found.second):
+        console.print(escape(line))
     if patches and not found.same_base:
         console.print("made on different bases: they cannot be merged")
     for sign, facts in zip("<>", found.facts, strict=True):

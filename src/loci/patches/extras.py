@@ -1,0 +1,106 @@
+"""What two checkpoints have beside the parameters that are compared: tensors that no model class knows, and files.
+
+A value head, a mask, a generation setting or a template may be on one side alone, or differ, where every weight is equal.
+"""
+
+import filecmp
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from loci.model import Weights
+from loci.model.stored import FLOATS, Stored, StoredTensor, stored
+from loci.patches.carried import KEPT, files_of, weights_in
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Names on one side only, and those on both that are not the same."""
+
+    only_first: tuple[str, ...] = ()
+    only_second: tuple[str, ...] = ()
+    differ: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.only_first or self.only_second or self.differ)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What there is beside the model's parameters, and is not the same on both sides."""
+
+    tensors: Sides = Sides()
+    """Tensors that the model class does not know."""
+    files: Sides = Sides()
+    """All files but the weights'."""
+
+    def __bool__(self) -> bool:
+        return bool(self.tensors or self.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        plain: dict[str, dict[str, Sequence[str]]] = asdict(self)
+        return {kind: {side: list(names) for side, names in sides.items()} for kind, sides in plain.items()}
+
+    def lines(self, first: str, second: str) -> list[str]:
+        """One for each kind and side, with the first names."""
+        found = []
+        for kind, sides in (("tensors of no model class", self.tensors), ("files", self.files)):
+            for where, names in (
+                (f"only in {first}", sides.only_first),
+                (f"only in {second}", sides.only_second),
+                ("not the same", sides.differ),
+            ):
+                if names:
+                    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+                    found.append(f"{kind} {where}: {', '.join(names[:SHOWN])}{more}")
+        return found
+
+
+def extras_of(first: Weights, second: Weights) -> Extras:
+    """Compare two checkpoints beside their parameters; nothing is said of models that were not opened from files.
+
+    Cost: one reading of the files, weights apart, and of the tensors that are no parameters.
+    """
+    one, other = _stored(first), _stored(second)
+    if one is None or other is None:
+        return Extras()
+    tensors = _extra(first, one), _extra(second, other)
+    files = _files(one), _files(other)
+    return Extras(
+        _sides(*tensors, lambda name: _content(tensors[0][name]) == _content(tensors[1][name])),
+        _sides(*files, lambda name: filecmp.cmp(files[0][name], files[1][name], shallow=False)),
+    )
+
+
+def _stored(weights: Weights) -> Stored | None:
+    return stored(weights.source.folder, pickle=weights.source.pickle) if weights.source else None
+
+
+def _extra(weights: Weights, found: Stored) -> dict[str, StoredTensor]:
+    """Tensors that transformers does not know, and those of other numbers than weights (masks, positions), which it may pass over."""
+    unknown = set(weights.source.unknown) if weights.source else set()
+    odd = [name for name, tensor in found.tensors.items() if tensor.dtype not in FLOATS]
+    return {name: found.tensors[name] for name in dict.fromkeys([*unknown, *odd]) if name in found.tensors}
+
+
+def _content(tensor: StoredTensor) -> tuple[object, ...]:
+    return tensor.dtype, tensor.shape, bytes(tensor.read_bytes())
+
+
+def _files(found: Stored) -> dict[str, Path]:
+    """All but those of the weights, and but what a patch keeps of its base."""
+    files = files_of(found.folder, weights_in(found), found.folder, strict=False)
+    weights = {path.relative_to(found.folder).as_posix() for path in weights_in(found)}
+    both = {**files.carried, **files.kept}
+    return {name: path for name, path in both.items() if name not in weights and not name.startswith(f"{KEPT}/")}
+
+
+def _sides(one: Mapping[str, Any], other: Mapping[str, Any], equal: Callable[[str], bool]) -> Sides:
+    return Sides(
+        tuple(sorted(one.keys() - other.keys())),
+        tuple(sorted(other.keys() - one.keys())),
+        tuple(name for name in sorted(one.keys() & other.keys()) if not equal(name)),
+    )
