@@ -26,6 +26,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from loci.auditing import ask as ask
     from loci.auditing import audit as audit
     from loci.auditing import audit_method as audit_method
     from loci.auditing import counterfactuals as counterfactuals
@@ -83,6 +84,7 @@ _HOMES = {
     "Model": "model",
     "Patch": "patches",
     "Result": "result",
+    "ask": "auditing",
     "attribute": "locating",
     "audit": "auditing",
     "audit_method": "auditing",

@@ -71,3 +71,17 @@ def test_an_answer_of_nothing_but_spaces_is_refused(loci, tmp_path: Path, answer
     status, out, err = loci("edit", *PROMPT, "-a", answer, "-o", "p.safetensors")
     assert (status, out, err.count("\n")) == (2, "", 1) and "empty" in err
     assert not (tmp_path / "p.safetensors").exists()
+
+
+def test_the_example_of_the_help_unlearns(document, loci) -> None:
+    """ "unknown" is four tokens that the model never says together: one layer does not reach it, all of them do."""
+    made = document("edit", *PROMPT, "--remove", "unknown", "-o", "forgotten.safetensors")
+    assert made["failed"] == [] and made["said"]["value"] == 1.0
+    assert (made["method"], made["numbers"]["tried"][0]["method"]) == ("joint", "rome")
+    assert made["moved"]["same_subject"] == {"value": 0.0, **_interval(0, 3)}, "team, number and country stay"
+
+
+def _interval(hits: int, n: int) -> dict:
+    from loci.stats import share
+
+    return {k: v for k, v in share([True] * hits + [False] * (n - hits)).to_dict().items() if k != "value"}

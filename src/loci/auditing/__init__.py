@@ -9,6 +9,7 @@ from loci.auditing.ground_truth import GroundTruth, Score, score_locators
 from loci.auditing.locators import Guess, Locator, locators
 from loci.auditing.method import audit_at_once, audit_method, counterfactuals
 from loci.auditing.recall import Recall, recall
+from loci.auditing.replies import Replies, Reply, Wanted, ask
 from loci.auditing.sweep import Sweep, sweep
 
 __all__ = [
@@ -21,10 +22,14 @@ __all__ = [
     "Guess",
     "Locator",
     "Recall",
+    "Replies",
+    "Reply",
     "Score",
     "Scorecard",
     "Sweep",
+    "Wanted",
     "Ways",
+    "ask",
     "audit",
     "audit_at_once",
     "audit_in_turn",

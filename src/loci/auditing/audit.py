@@ -46,6 +46,16 @@ class Scorecard(Result):
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Controls that could not be made for every edit, and why."""
 
+    @property
+    def failed(self) -> list[Case]:
+        """The edits whose prompt does not get the new answer."""
+        return [case for case in self.cases if not all(case.efficacy)]
+
+    @property
+    def said(self) -> Estimate:
+        """Share of the edits whose new answer is said."""
+        return share([all(case.efficacy) for case in self.cases])
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "schema": "loci.audit/1",
@@ -55,6 +65,11 @@ class Scorecard(Result):
             "method": self.method,
             "edits": self.edits,
             "layers": list(self.layers),
+            "said": self.said.to_dict(),
+            "failed": [
+                {"subject": case.fact.subject, "prompt": case.fact.text, "wanted": case.fact.new_answer, "says": case.said}
+                for case in self.failed
+            ],
             "metrics": plain(self.metrics),
             "controls": {name: plain(metrics) for name, metrics in self.controls.items()},
             "left_out": dict(self.left_out),

@@ -65,7 +65,7 @@ def random_layer(model: Model, patch: Patch, ways: Ways) -> Patch:
         return moved(model, patch, ways.seed)
     layers = random.Random(ways.seed).sample(others, len(patch.layers))
     settings = settings_of(patch.method, ways)
-    return edit(model, patch.facts, method=patch.method, layers=layers, settings=settings, seed=ways.seed)
+    return edit(model, patch.facts, method=patch.method, layers=layers, settings=settings, seed=ways.seed, report=False)
 
 
 def moved(model: Model, patch: Patch, seed: int = 0) -> Patch:
@@ -132,7 +132,7 @@ CONTROLS: Mapping[str, Callable[[Model, Patch, FactSet, Ways], State]] = {
     "no edit": lambda model, patch, world, ways: State(),
     "random layer": lambda model, patch, world, ways: State(random_layer(model, patch, ways)),
     "fine-tuning": lambda model, patch, world, ways: State(
-        edit(model, patch.facts, method="finetune", settings=ways.joint, seed=ways.seed)
+        edit(model, patch.facts, method="finetune", settings=ways.joint, seed=ways.seed, report=False)
     ),
     "knowledge neurons": lambda model, patch, world, ways: State(edit_neurons(model, patch.facts)),
     "linear relations": lambda model, patch, world, ways: State(steer_linearly(model, patch.facts, world)),

@@ -146,6 +146,7 @@ def audit_in_turn(
                 history=history,
                 settings=settings_of(method, ways),
                 seed=seed,
+                report=False,
             )
         except EditError as error:
             if patch is None:

@@ -33,7 +33,9 @@ def audit_method(
     return audit_singles(
         model,
         wishes,
-        lambda wish: edit(model, [wish], method=method, layers=at, moments=moments, settings=settings_of(method, ways), seed=seed),
+        lambda wish: edit(
+            model, [wish], method=method, layers=at, moments=moments, settings=settings_of(method, ways), seed=seed, report=False
+        ),
         world,
         controls=controls,
         ways=ways,
@@ -59,7 +61,9 @@ def audit_at_once(
     """`edits` counterfactuals of the world in one patch."""
     ways = ways or Ways(seed)
     wishes = counterfactuals(world, edits, seed)
-    patch = edit(model, wishes, method=method, layers=layers, settings=settings_of(method, ways), seed=seed, progress=progress)
+    patch = edit(
+        model, wishes, method=method, layers=layers, settings=settings_of(method, ways), seed=seed, report=False, progress=progress
+    )
     return audit(model, patch, world, controls=controls, ways=ways, neighbours=neighbours, seed=seed)
 
 
@@ -71,7 +75,7 @@ def layers_of(model: Model, method: str, layers: Sequence[int] | None, facts: Se
         return range(model.n_layers)
     if is_embedded(model):
         return [default_layer(model)]
-    return edit(model, facts[:FACTS], method="emmet" if method == "rome" else method).layers
+    return edit(model, facts[:FACTS], method="emmet" if method == "rome" else method, report=False).layers
 
 
 def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:

@@ -93,7 +93,7 @@ def sweep(model: Model, wishes: Fact | Sequence[Fact], *, samples: int = 10, see
         effects[row] = traced.grids["mlp"][:, traced.subject_span[1] - 1]
         for layer in range(model.n_layers):
             try:
-                patch = edit(model, [wish], layers=[layer], moments=moments)
+                patch = edit(model, [wish], layers=[layer], moments=moments, report=False)
             except EditError:
                 failed += 1
             else:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from loci.cli import (
+    ask,
     atlas,
     audit,
     census,
@@ -54,6 +55,7 @@ app = Verbs(
 )
 for verb in (
     demo,
+    ask,
     recall,
     facts,
     locate,

@@ -2,14 +2,18 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from loci.cli.common import console, emit, status
+from loci.cli.edit import FAILED
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, SEED, whole, words
 from loci.cli.terminal import plain
+
+if TYPE_CHECKING:
+    from loci.report import Story
 
 
 @opens()
@@ -54,8 +58,17 @@ def run(
         seconds = time.perf_counter() - started
         edit = edit_summary(story.patch, str(patch_file))
         emit({**story.to_dict(), "edit": edit, "seconds": seconds, "report": str(report)})
-        return
+    else:
+        _show(story, report, patch_file, started)
+    if story.patch.report is not None and story.patch.report.failed:
+        raise typer.Exit(FAILED)
+
+
+def _show(story: "Story", report: Path, patch_file: Path, started: float) -> None:
     from loci.cli.show import show
+    from loci.cli.show.reports import said_line
 
     show(story)
+    if story.patch.report is not None:
+        console.print(said_line(story.patch.report))
     console.print(f"\nreport: [bold]{plain(report)}[/]   patch: {plain(patch_file)}   ({time.perf_counter() - started:.0f} s)")

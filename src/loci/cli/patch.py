@@ -117,8 +117,8 @@ def merge(
 ) -> None:
     """Several patches of one base as one. Edits of the same question are listed and refused, unless --keep says which wins.
 
-    With the base (--model) it is also measured how much each patch disturbs the other at the subjects that it edits, and a losing fact
-    can be taken out of a patch that has others.
+    With the base (--model) it is also measured how much each patch disturbs the other at the subjects that it edits, the merged model is
+    asked what it says of all facts, and a losing fact can be taken out of a patch that has others. Without it nothing of that is known.
 
     Examples:
 
@@ -131,7 +131,12 @@ def merge(
 
     patches = [load_patch(file) for file in files]
     check_writable(out)
-    merged = merge(patches, keep=keep.value if keep else None, model=opening.open() if opening.model else None)
+    opened = opening.open() if opening.model else None
+    merged = merge(patches, keep=keep.value if keep else None, model=opened)
+    if opened is not None and merged.facts:
+        from loci.editing import with_report
+
+        merged = with_report(opened, merged)
     _written(merged, out, json)
 
 

@@ -16,13 +16,16 @@ def run(
 ) -> None:
     """Share of facts whose answer the model generates greedily, in full.
 
-    Without a fact file: the embedded facts, in trained and in held-out phrasings.
+    Without a fact file: the embedded facts, in trained and in held-out phrasings. Of facts with a new_answer (corrections) that one is
+    scored, and it is said how many of the old and of the new answers the model gives.
 
     Examples:
 
         loci recall
 
         loci recall -m ./my-model --facts my-facts.csv --json
+
+        loci recall -m edited --facts corrections.csv
     """
     from loci.auditing import recall
     from loci.facts import known_facts, load_facts

@@ -32,7 +32,7 @@ from loci.editing.calibrate import Calibration, Trial, calibrate, candidates, is
 from loci.editing.check import check_edits, check_layers
 from loci.editing.joint import JointSettings, find_jointly, finetune_parts, joint_parts
 from loci.editing.lines import lines_about
-from loci.editing.report import with_old_answers, with_report
+from loci.editing.report import further, with_old_answers, with_report
 from loci.editing.solver import Covariance, Metric, NullSpace, Solution, response, solve
 from loci.editing.statistics import Moment, key_moments, output_size
 from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
@@ -82,7 +82,8 @@ def edit(
     "finetune". Returns: a `Patch`: `facts`, `factors` by weight, `numbers` (what the method measured); the model is untouched.
 
     The edited model is asked again what it says (`Patch.report`: how many of the facts took, which did not, what else moved), unless
-    `report` is False. Old answers are recorded as the model gives them.
+    `report` is False. Old answers are recorded as the model gives them. Where nothing but facts is said and ROME does not reach the answer
+    of a single one (many tokens, a word that the model never says), the joint search is tried too, and the better patch returned.
 
     `layers` defaults to all for `joint` and `finetune`, else to the one that is best for some of the facts (`calibrate`; the embedded
     model's is known), and with it `slack`; `moments` (C by layer) to those of `texts`, and `texts` to the embedded text. With `after`,
@@ -93,6 +94,7 @@ def edit(
     started = time.perf_counter()
     model_given(model)
     facts = list(facts_given(facts))
+    wishes, free = facts, method is None and layers is None and settings is None and slack is None
     method = method or ("rome" if len(facts) == 1 and after is None else "joint")
     if method not in METHODS:
         raise EditError(f"there is no method {method!r}: expected one of {', '.join(METHODS)}")
@@ -120,7 +122,12 @@ def edit(
     numbers |= {"calibration": calibration.to_dict()} if calibration is not None else {}
     numbers["seconds"] = time.perf_counter() - started
     patch = Patch(method, model.fingerprint, model.name, factors, tuple(facts), numbers)
-    return with_report(model, patch, seed=seed, corrected=corrected, already=already) if report else patch
+    if not report:
+        return patch
+    asked = with_report(model, patch, seed=seed, corrected=corrected, already=already)
+    if not (free and method == "rome" and asked.report is not None and asked.report.failed):
+        return asked
+    return further(asked, lambda: edit(model, wishes, method="joint", texts=texts, seed=seed, progress=progress))
 
 
 class _Job(NamedTuple):

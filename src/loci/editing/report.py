@@ -11,7 +11,7 @@ Cost: three forward passes over some 200 short prompts and `TEXTS` texts, and sa
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from loci.errors import ModelError
+from loci.errors import EditError, ModelError
 from loci.facts import UNSAID, Fact, known_facts
 from loci.facts.fact import BLANK
 from loci.model import Model, answer_in, by_length, complete, score_answers
@@ -110,6 +110,16 @@ def with_report(
     """The patch with its report among the numbers. The model is as before afterwards."""
     report = replace(report_on(model, patch, seed=seed), old_answers=tuple(corrected), already=tuple(already))
     return replace(patch, numbers={**patch.numbers, "report": report.to_dict()})
+
+
+def further(first: Patch, make: Callable[[], Patch]) -> Patch:
+    """Another patch where it says more of the facts than the first, which failed some; what was tried first stands in its numbers."""
+    with suppress(EditError):
+        second = make()
+        if first.report is not None and second.report is not None and second.report.hits > first.report.hits:
+            tried = {"method": first.method, "said": first.report.said.to_dict(), "seconds": first.numbers["seconds"]}
+            return replace(second, numbers={**second.numbers, "tried": [tried]})
+    return first
 
 
 def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
-from loci.auditing import Curves, GroundTruth, Recall, Scorecard, Sweep
+from loci.auditing import Curves, GroundTruth, Recall, Replies, Scorecard, Sweep
 from loci.auditing.forensics import Alone, Forensics
 from loci.circuits import (
     Composition,
@@ -53,6 +53,7 @@ from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_
 from loci.figures.outside import as_text
 from loci.figures.packing import packing_figure, video_figure
 from loci.figures.probe import probe_figure
+from loci.figures.replies import replies_figure
 from loci.figures.routes import routes_figure
 from loci.figures.scorecard import recall_figure, scorecard_figure
 from loci.figures.small import (
@@ -170,6 +171,7 @@ _draw(Ladder, ladder_figure)
 _draw(Scorecard, scorecard_figure)
 _draw(Curves, curves_figure)
 _draw(Recall, recall_figure)
+_draw(Replies, replies_figure)
 _draw(Sweep, sweep_figure)
 _draw(Forensics, forensics_figure)
 _draw(Alone, alone_figure)

@@ -104,6 +104,7 @@ def _with_interval(name: str, estimate: Estimate) -> str:
 def recall_figure(recall: Recall) -> go.Figure:
     """Recall in all, and relation by relation."""
     rows = {"trained phrasings": recall.trained, "held-out phrasings": recall.held_out, **recall.by_relation}
+    rows |= {"new answer said": recall.new, "old answer said": recall.old}
     rows = {name: estimate for name, estimate in rows.items() if estimate.n}
     figure = go.Figure(_dots(rows))
     _axes(figure)

@@ -5,7 +5,8 @@ from loci.patches.diff import Change, Difference, diff_models, diff_patches, pat
 from loci.patches.export import export_delta, export_peft
 from loci.patches.factors import Factors
 from loci.patches.folders import Applied, apply_to_folder, revert_to_folder, save_model
-from loci.patches.merge import merge, strongest
+from loci.patches.interaction import Interaction, strongest
+from loci.patches.merge import merge
 from loci.patches.neurons import Neurons, activation, beside, check_takes, takes_neurons, widened
 from loci.patches.patch import UNDO, Patch, short
 from loci.patches.reader import load_patch
@@ -19,6 +20,7 @@ __all__ = [
     "EditReport",
     "Factors",
     "FailedFact",
+    "Interaction",
     "MovedAnswer",
     "Neurons",
     "OldAnswer",

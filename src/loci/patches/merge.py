@@ -8,10 +8,10 @@ patch: the whole patch where it has no other, else its key k alone,
 so that Δ'k = 0 and Δ'k' = Δk'. Keys come from the model; without it, a patch with other facts cannot lose one.
 
 Even without conflicts patches disturb each other: ‖Δᵢ Kⱼ‖ / ‖Δⱼ Kⱼ‖ is how much change i adds at the keys of patch j, relative to what j does
-there. Where there is no model to ask for keys, the cosine of the changes is all that can be said.
+there (`interaction.py`). Where there is no model to ask for keys, the cosine of the changes is all that can be said.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -133,16 +133,3 @@ def _response(change: Factors | None, own: Factors | None, K: Tensor | None) -> 
         return 0.0
     there, here = (float((f.left.double() @ (f.right.double() @ K)).norm()) for f in (change, own))
     return there / here if here else 0.0
-
-
-def strongest(interaction: Mapping[str, Mapping[str, list[list[float]]]]) -> tuple[str, str, float] | None:
-    """Weight, measure and value of the largest interaction between two different patches; None without one."""
-    found = [
-        (name, measure, abs(value))
-        for name, measures in interaction.items()
-        for measure, rows in measures.items()
-        for i, row in enumerate(rows)
-        for j, value in enumerate(row)
-        if i != j and measure == ("response" if "response" in measures else "cosine")
-    ]
-    return max(found, key=lambda item: item[2], default=None)

@@ -25,6 +25,7 @@ from loci.files import write_aside
 from loci.model import Model, Weights
 from loci.model.stored import bytes_of
 from loci.patches.factors import Factors, check_shape, rounded
+from loci.patches.interaction import strongest
 from loci.patches.neurons import Neurons, beside
 from loci.patches.report import EditReport
 
@@ -136,7 +137,9 @@ class Patch:
         """Everything but the numbers in the factors."""
         changes = {name: {"rank": f.rank, "shape": list(f.shape), "norm": f.norm} for name, f in self.factors.items()}
         added = {"neurons": {str(layer): part.size for layer, part in self.neurons.items()}} if self.neurons else {}
-        return {**json.loads(self._header()), "id": self.id, "weights": changes, **added}
+        most = strongest(self.numbers.get("interaction", {}))
+        merged = {"strongest_interaction": most.to_dict()} if most is not None else {}
+        return {**json.loads(self._header()), "id": self.id, "weights": changes, **added, **merged}
 
     def _header(self) -> str:
         return json.dumps(

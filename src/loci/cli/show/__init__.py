@@ -1,6 +1,6 @@
 """`show(result)`: a result on a terminal, by its type, as `loci.plot` draws it."""
 
-from loci.cli.show import circuits, editing, forensics, locating, model, patches, reading, small, superposition, writing
+from loci.cli.show import circuits, editing, forensics, locating, model, patches, reading, replies, small, superposition, writing
 from loci.cli.show.base import show
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "model",
     "patches",
     "reading",
+    "replies",
     "show",
     "small",
     "superposition",

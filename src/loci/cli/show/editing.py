@@ -8,6 +8,7 @@ from rich.table import Table
 from loci.auditing import Curves, Recall, Scorecard, Sweep
 from loci.cli.common import console
 from loci.cli.show.base import estimate_row, grid, narrow, show
+from loci.cli.terminal import plain
 from loci.figures.scorecard import reading
 from loci.report import Story
 from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
@@ -50,6 +51,12 @@ def show_story(story: Story) -> None:
 def show_scorecard(card: Scorecard) -> None:
     console.print(f"[bold]{card.edits} {card.method} edit{'s' * (card.edits != 1)}[/], layer {', '.join(map(str, card.layers))}\n")
     _metrics(card)
+    if card.cases:
+        console.print(f"\n[bold]{len(card.cases) - len(card.failed)} of {len(card.cases)}[/] new answers are said")
+    for case in card.failed[:5]:
+        console.print(f"  failed: {plain(case.fact.text)} → {plain(case.fact.new_answer)}: the model says {plain(case.said)}")
+    if len(card.failed) > 5:
+        console.print(f"  [dim]… and {len(card.failed) - 5} more[/]")
     changed = [line for case in card.cases for line in case.changed]
     if changed:
         console.print(f"\n[dim]{len(changed)} other answers changed, for example:[/]")
@@ -59,12 +66,19 @@ def show_scorecard(card: Scorecard) -> None:
 
 @show.register
 def show_recall(recall: Recall) -> None:
+    scored = {"answer": "the facts' answers", "new_answer": "the facts' NEW answers"}
+    words = scored.get(recall.scored, "the facts' new answers, and the answers of those that have none")
+    console.print(f"[bold]{recall.facts:,} fact{'s' * (recall.facts != 1)}[/], scored by {words}\n")
     table = Table("", "recall", "95 % interval", "facts", box=None, header_style="dim")
     estimate_row(table, "trained phrasings", recall.trained)
     estimate_row(table, "held-out phrasings", recall.held_out)
     table.add_section()
     for name, estimate in recall.by_relation.items():
         estimate_row(table, name, estimate)
+    if recall.new.n:
+        table.add_section()
+        estimate_row(table, "new answer said", recall.new)
+        estimate_row(table, "old answer said", recall.old)
     console.print(table)
     if recall.missed:
         console.print(f"\n[dim]missed, for example:[/] {escape('; '.join(recall.missed[:5]))}")

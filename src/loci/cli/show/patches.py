@@ -41,8 +41,9 @@ def _notes(patch: Patch) -> None:
     """What merging and comparing found out."""
     most = strongest(patch.numbers.get("interaction", {}))
     if most:
-        words = "of its own change one patch adds at the other's subjects" if most[1] == "response" else "cosine of two changes"
-        console.print(f"strongest interaction: {most[2]:.1%} in {plain(most[0])} [dim]({words})[/]")
+        console.print(plain(most.line))
+        if most.warning:
+            console.print(f"[bold]warning[/] {most.warning}")
     for fact in patch.numbers.get("dropped", [])[:20]:
         console.print(f"lost   {escape(fact['prompt'].replace('{}', fact['subject'], 1))} → {escape(fact['new_answer'])}")
     if patch.numbers.get("left_out"):

@@ -1,0 +1,170 @@
+"""Ask a model a plain question: its greedy continuation, how sure it is of it, and what else it might have said.
+
+    says           greedy continuation, of at most so many tokens
+    answer         up to the end of its first sentence, or its first word where none ends
+    probability    P(answer | prompt), of all its tokens
+    next           the likeliest next tokens, each with its probability
+
+Of a fact also whether its old and its new answer are said, greedily and in full, and their probabilities.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from loci.errors import FactError, ModelError, UseError
+from loci.facts import UNSAID, Fact
+from loci.facts.spaces import strip_prompt
+from loci.model import Model, answer_in, by_length, complete, score_answers
+from loci.model.answers import finite
+from loci.model.given import model_given
+from loci.patches import Patch
+from loci.result import Result
+from loci.stats import Estimate, share
+
+BUDGET = 2**27
+"""Most logits at a time: 512 MiB in float32."""
+
+
+class Wanted(NamedTuple):
+    """An answer that a fact names, and whether the model gives it."""
+
+    answer: str
+    said: bool
+    probability: float
+
+
+class NextToken(NamedTuple):
+    """A token that may come next."""
+
+    token: str
+    probability: float
+
+
+class Reply(NamedTuple):
+    """What a model says to one prompt."""
+
+    prompt: str
+    says: str
+    answer: str
+    probability: float
+    next: tuple[NextToken, ...]
+    old: Wanted | None = None
+    new: Wanted | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "prompt": self.prompt,
+            "says": self.says,
+            "answer": self.answer,
+            "probability": self.probability,
+            "next": [token._asdict() for token in self.next],
+            "old": self.old._asdict() if self.old is not None else None,
+            "new": self.new._asdict() if self.new is not None else None,
+        }
+
+
+@dataclass(frozen=True)
+class Replies(Result):
+    """What a model says to some prompts."""
+
+    model: str
+    bos: bool
+    patch: str | None
+    """Of the patch that was on the model, its id."""
+    tokens: int
+    replies: tuple[Reply, ...]
+
+    @property
+    def old(self) -> Estimate:
+        """Share of the facts whose old answer is said."""
+        return share([reply.old.said for reply in self.replies if reply.old is not None])
+
+    @property
+    def new(self) -> Estimate:
+        """Share of the facts whose new answer is said."""
+        return share([reply.new.said for reply in self.replies if reply.new is not None])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.ask/1",
+            "model": self.model,
+            "bos": self.bos,
+            "patch": self.patch,
+            "tokens": self.tokens,
+            "old": self.old.to_dict(),
+            "new": self.new.to_dict(),
+            "replies": [reply.to_dict() for reply in self.replies],
+        }
+
+
+def ask(
+    model: Model, prompts: str | Fact | Sequence[str | Fact], *, patch: Patch | None = None, tokens: int = 12, top: int = 5
+) -> Replies:
+    """What does the model say? Greedy continuations of prompts, or of facts' prompts, and what else it might have said.
+
+        loci.ask(model, "Michael Jordan plays the sport of").replies[0].answer      # 'basketball'
+        loci.ask(model, facts, patch=patch).new                                     # share of facts whose new answer is said
+
+    Args: `patch` is put on the model meanwhile; `tokens`: most of a continuation; `top`: next tokens of each prompt.
+    Returns: `Replies`, with `replies` in the order of the prompts. Cost: two forward passes a prompt and `tokens` short ones, in batches.
+    Raises `FactError` for no prompt or an empty one, `PatchError` where the patch is of another base.
+    """
+    model_given(model)
+    asked = [prompts] if isinstance(prompts, (str, Fact)) else list(prompts)
+    wrong = next((item for item in asked if not isinstance(item, (str, Fact))), None)
+    if wrong is not None:
+        raise UseError(f"expected prompts or facts, not {type(wrong).__name__}")
+    if not asked:
+        raise FactError("there is nothing to ask")
+    if tokens < 1 or not 0 <= top <= model.d_vocab:
+        raise ModelError(f"expected tokens ≥ 1 and 0 ≤ top ≤ {model.d_vocab:,}, not {tokens} and {top}")
+    texts = [strip_prompt(item) if isinstance(item, str) else item.text for item in asked]
+    with patch.applied(model) if patch is not None else nullcontext():
+        says = complete(model, texts, tokens)
+        answers = [answer_in(text) for text in says]
+        spoken = iter(score_answers(model, [pair for pair in zip(texts, answers, strict=True) if pair[1]]))
+        ladders = next_words(model, texts, top)
+        wanted = _wanted(model, asked)
+    replies = tuple(
+        Reply(text, said, answer, next(spoken).probability if answer else 0.0, ladder, *both)
+        for text, said, answer, ladder, both in zip(texts, says, answers, ladders, wanted, strict=True)
+    )
+    return Replies(model.name, model.with_bos, patch.id if patch is not None else None, tokens, replies)
+
+
+def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[Wanted | None, Wanted | None]]:
+    """Old and new answer of each fact, with their scores."""
+    named = [(item.answer, item.new_answer) if isinstance(item, Fact) else (None, None) for item in asked]
+    pairs = [
+        (item.text, answer)
+        for item, both in zip(asked, named, strict=True)
+        if isinstance(item, Fact)
+        for answer in both
+        if answer is not None and answer != UNSAID
+    ]
+    scores = dict(zip(pairs, score_answers(model, pairs), strict=True))
+
+    def score(item: str | Fact, answer: str | None) -> Wanted | None:
+        if not isinstance(item, Fact) or answer is None or answer == UNSAID:
+            return None
+        found = scores[item.text, answer]
+        return Wanted(answer, found.greedy, found.probability)
+
+    return [(score(item, old), score(item, new)) for item, (old, new) in zip(asked, named, strict=True)]
+
+
+@torch.no_grad()
+def next_words(model: Model, prompts: Sequence[str], top: int) -> list[tuple[NextToken, ...]]:
+    """The likeliest next tokens of each prompt, with their probabilities. Cost: one forward pass over all."""
+    tokens = [model.tokenize(prompt).ids for prompt in prompts]
+    found: dict[int, tuple[NextToken, ...]] = {}
+    for batch in by_length(tokens, len, max(1, BUDGET // model.d_vocab)):
+        logits = finite(model(model.ids([tokens[i] for i in batch]))[:, -1].float(), model)
+        best = logits.softmax(-1).topk(top)
+        for i, values, ids in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
+            found[i] = tuple(NextToken(model.token_text(token), p) for token, p in zip(ids, values, strict=True))
+    return [found[i] for i in range(len(prompts))]

@@ -1,0 +1,50 @@
+"""loci ask: what a model says."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loci.cli.common import check_out, finish
+from loci.cli.opening import Opening, opens
+from loci.cli.options import FACTS, JSON, OUT, check_top, whole
+from loci.errors import FactError
+
+
+@opens()
+def run(
+    prompts: Annotated[list[str] | None, typer.Argument(help="one prompt or several, each up to where the answer comes")] = None,
+    facts: FACTS = None,
+    patch: Annotated[Path | None, typer.Option("--patch", help="a patch to put on the model meanwhile")] = None,
+    tokens: Annotated[int, whole("most tokens of a continuation", "--tokens", "-n", high=4096)] = 12,
+    top: Annotated[int, whole("how many next tokens to show", "--top", "-k", low=0)] = 5,
+    *,
+    opening: Opening,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Ask a model a plain question: its greedy continuation, how sure it is, and what else it might have said.
+
+    With a fact file its prompts are asked, and it is said how many of the old and of the new answers come.
+
+    Examples:
+
+        loci ask "Michael Jordan plays the sport of"
+
+        loci ask "Michael Jordan plays the sport of" --patch jordan.safetensors
+
+        loci ask --facts corrections.csv -m edited
+    """
+    from loci.auditing import ask
+    from loci.facts import Fact, load_facts
+    from loci.patches import load_patch
+
+    if not (prompts or facts):
+        raise FactError("say a prompt, or --facts FILE")
+    check_out(out)
+    asked: list[str | Fact] = [*(prompts or [])]
+    asked += load_facts(facts) if facts is not None else []
+    loaded = load_patch(patch) if patch is not None else None
+    opened = opening.open()
+    check_top(opened, top)
+    finish(ask(opened, asked, patch=loaded, tokens=tokens, top=top), out, json)
