@@ -126,7 +126,7 @@ def check_out(path: Path | None) -> None:
 
 
 def check_new(path: Path | None, *endings: str) -> None:
-    """Refuse before the work what else is written: a wrong ending, or a place that cannot be written."""
+    """Refuse before the work what else is written: a wrong ending, or a place that cannot be written; a folder without endings."""
     if path is None:
         return
     from loci.errors import OutputError
@@ -134,7 +134,7 @@ def check_new(path: Path | None, *endings: str) -> None:
 
     if endings and path.suffix not in endings:
         raise OutputError(f"{path}: it is written as {' or '.join(endings)}; let the name end so")
-    check_writable(path)
+    check_writable(path, folder=not endings)
 
 
 def written(path: object) -> None:

@@ -26,7 +26,7 @@ from torch import Tensor
 from loci.errors import WriteError
 from loci.facts import FactSet, load_facts, save_facts
 from loci.files import write_aside
-from loci.model import Model, open_model
+from loci.model import Model, open_model, quiet
 from loci.result import Result
 from loci.writing.compiler import compiled
 from loci.writing.gate import gates
@@ -288,8 +288,9 @@ def _superposed(model: Model, table: Table, neurons: int) -> MLP:
 def save_planted(made: Planted, folder: str | Path) -> None:
     """A folder in Hugging Face's format, with `facts.jsonl` and `planted.json`, the places."""
     with write_aside(folder, folder=True) as aside:
-        made.model.hf.save_pretrained(aside)  # type: ignore[operator]
-        made.model.tokenizer.save_pretrained(aside)
+        with quiet():
+            made.model.hf.save_pretrained(aside)  # type: ignore[operator]
+            made.model.tokenizer.save_pretrained(aside)
         save_facts(made.facts, aside / "facts.jsonl")
         (aside / "planted.json").write_text(json.dumps(made.to_dict(), ensure_ascii=False), encoding="utf-8")
 
