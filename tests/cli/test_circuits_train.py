@@ -48,12 +48,12 @@ def test_refusals(loci, tmp_path: Path) -> None:
     (tmp_path / "full" / "file").write_text("x")
     (tmp_path / "short.txt").write_text("far too short\n")
     for words, said in (
-        (("train", "--layers", 5, "-o", "m"), "0, 1 or 2"),
-        (("train", "--optimizer", "lion", "-o", "m"), "optimizer"),
+        (("train", "--layers", 5, "-o", "m"), "--layers / -l: should be less than or equal to 2"),
+        (("train", "--optimizer", "lion", "-o", "m"), "'lion' is not one of 'adam'"),
         (("train", "--text", "short.txt", "-o", "m"), "too short"),
         (("train", "--text", "none.txt", "-o", "m"), "no such file"),
         (("train", "-o", "full"), "files in it"),
-        (("small", "grokking"), "no phenomenon"),
+        (("small", "grokking"), "'grokking' is not one of 'bigrams'"),
         (("heads", "-m", "m"), "m"),
     ):
         status, _, err = loci("circuits", *words)

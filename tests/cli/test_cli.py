@@ -366,7 +366,7 @@ BAD = [
     (["trace", "Osaka is in", "--known", "3"], "say a prompt"),
     (["trace", "--known", "0"], "--known: should be greater than or equal to 1"),
     (["trace", "Michael Jordan plays the sport of", "--corruption", "loud"], "--corruption: 'loud' is not one of 'noise'"),
-    (["trace", "Michael Jordan plays the sport of", "--neurons", "9"], "expected mlp_act.0"),
+    (["trace", "Michael Jordan plays the sport of", "--neurons", "9"], "--neurons 9: the model has the layers 0"),
     (["trace", "Michael Jordan plays the sport of", "--neurons", "1", "--token", "40"], "tokens 0"),
     (["neurons", "Michael Jordan plays the sport of", "--threshold", "2"], "--threshold: should be less than or equal to 1"),
     (["neurons", "Michael Jordan plays the sport of", "--baseline", "noise"], "'noise' is not one of 'zero'"),

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from loci.cli.common import bar, check_out, finish, status, world_of
+from loci.cli.common import bar, check_out, finish, status, world_of, written
 from loci.cli.opening import Opening, opens
 from loci.cli.options import FACTS, JSON, OUT, SEED, EditMethod, check_layers, whole
 from loci.cli.options import layer as layer_option
@@ -94,6 +94,7 @@ def run(
             card = make(opened, world, edits, controls=beside, progress=progress, **made)
     if cases is not None:
         write_table(Cases(card).to_dict(), cases)
+        written(cases)
     finish(card, out, json)
 
 

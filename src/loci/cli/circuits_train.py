@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import bar, check_out, finish
+from loci.cli.common import bar, check_out, finish, written
 from loci.cli.options import JSON, OUT, SEED, TEXT, Optimizer, Phenomenon, number, whole
 
 
@@ -47,6 +47,7 @@ def train(
     )  # fmt: skip
     with bar("training") as progress:
         found = learn(recipe, folder, text, progress)
+    written(folder)
     finish(found, figure, json)
 
 

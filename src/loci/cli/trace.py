@@ -72,6 +72,7 @@ def run(
 
         loci trace --known 200 --resume traces.jsonl --out average.html
     """
+    from loci.files import check_writable
     from loci.locating import KINDS, SEVERED, attribute, average_trace, trace, trace_neurons
 
     many = facts is not None or known is not None
@@ -84,6 +85,8 @@ def run(
     if token is not None and neurons is None:
         raise FactError("--token says where --neurons are restored: say both")
     check_out(out)
+    if resume is not None:
+        check_writable(resume)
     opened = opening.open()
     check_layers(opened, neurons, option="--neurons")
     settings: dict[str, Any] = {"samples": samples, "noise": noise, "corruption": corruption, "seed": seed, "budget": batch_tokens}
