@@ -6,7 +6,7 @@ import pytest
 
 from loci.facts import Fact, FactSet
 from loci.model import Model
-from loci.report import Story, page, save_card, tell, write_page
+from loci.report import Story, page, save, tell, write_page
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 
@@ -67,7 +67,7 @@ def test_page_escapes_what_users_write(story: Story) -> None:
 
 
 def test_card_files(story: Story, tmp_path: Path) -> None:
-    save_card(story.cards[0], tmp_path / "card.html")
+    save(story.cards[0], tmp_path / "card.html")
     assert story.cards[0].name in (tmp_path / "card.html").read_text()
-    save_card(story.cards[0], tmp_path / "card.json")
+    save(story.cards[0], tmp_path / "card.json")
     assert '"schema": "loci.neuron/1"' in (tmp_path / "card.json").read_text()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import bar, check_new, check_out, console, emit, finish, written
+from loci.cli.common import bar, check_new, check_out, console, emit, finish
 from loci.cli.opening import Opening, opens
 from loci.cli.options import BATCH_TOKENS, JSON, OUT, SEED, TEXT, TOKENS, NeuronKind, said, whole, words
 from loci.cli.options import layer as layer_option
@@ -114,7 +114,7 @@ def summary(folder: FOLDER, json: JSON = False, out: OUT = None) -> None:
 def show(
     folder: FOLDER,
     neuron: Annotated[str, said("its name, as L3N512", "NEURON")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="write its card: .html or .json")] = None,
+    out: OUT = None,
     json: JSON = False,
 ) -> None:
     """A neuron's card from the atlas; no model is opened.
@@ -125,14 +125,8 @@ def show(
     """
     from loci.reading import open_atlas
 
-    check_new(out, ".html", ".json")
-    card = open_atlas(folder).card(neuron)
-    if out is not None:
-        from loci.report import save_card
-
-        save_card(card, out)
-        written(out)
-    finish(card, json=json)
+    check_out(out)
+    finish(open_atlas(folder).card(neuron), out, json)
 
 
 @app.command("query")

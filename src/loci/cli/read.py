@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import bar, check_new, finish, texts_of, written
+from loci.cli.common import bar, check_out, finish, texts_of
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, OUT, SEED, TEXT, TOKENS_READ, said, whole
 
@@ -37,7 +37,7 @@ def run(
     from loci.model.names import parse_neuron
     from loci.reading import read, read_weights
 
-    check_new(out, ".html", ".json")
+    check_out(out)
     if weights_only:
         card = read_weights(opening.open_weights(), neuron, top=top)
     else:
@@ -46,9 +46,4 @@ def run(
         texts = texts_of(opened, text, tokens)
         with bar("reading") as progress:
             card = read(opened, neuron, texts, top=top, progress=progress)
-    if out is not None:
-        from loci.report import save_card
-
-        save_card(card, out)
-        written(out)
-    finish(card, json=json)
+    finish(card, out, json)

@@ -90,7 +90,7 @@ def scatter_figure(found: HeadScatter) -> go.Figure:
                 "cmin": 0,
                 "cmax": max([FLOOR, *(row.value(found.colour) for row in rows)]),
                 "line": {"color": MUTED, "width": 1},
-                "colorbar": {"title": {"text": found.colour.replace("_", " "), "side": "right"}, "thickness": 12},
+                "colorbar": {"title": {"text": found.colour.replace("_", " "), "side": "top"}, "thickness": 12},
             },
         )
     )

@@ -19,7 +19,7 @@ def located_figure(located: Located) -> go.Figure:
         colorscale=DIVERGING,
         xgap=1,
         ygap=3,
-        colorbar={"title": {"text": "share of the row's largest", "side": "right"}, "thickness": 12},
+        colorbar={"title": {"text": "share of row", "side": "top"}, "thickness": 12},
         hovertemplate="%{y}, layer %{x}: %{customdata:.3f}<extra></extra>",
     )
     figure = go.Figure(heat)

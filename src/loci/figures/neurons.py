@@ -4,6 +4,7 @@ import plotly.graph_objects as go
 
 from loci.figures.theme import BLUE, GREY, ORANGE, intervals, styled
 from loci.locating import KnowledgeNeurons, Neurons, NeuronTrace
+from loci.reading import NeuronCard
 from loci.stats import mean
 
 CHECK = {"corrupted": "restoring the MLPs one by one gives back", "zero": "silencing the MLPs one by one costs"}
@@ -46,6 +47,13 @@ def knowledge_figure(found: KnowledgeNeurons) -> go.Figure:
     title = f"{len(found.cells)} neurons shared by {found.phrasings} phrasings of “{found.prompt} → {found.answer}”"
     note = f"P(answer) {found.suppress.before:.2f}; controls with 95 % intervals"
     return styled(figure, title, note, height=380).update_layout(legend={"orientation": "h", "y": -0.1})
+
+
+def card_figure(card: NeuronCard) -> go.Figure:
+    """What a neuron writes: the tokens that its value promotes and suppresses most."""
+    scores = {token.strip() or repr(token): score for token, score in (*card.promotes, *reversed(card.suppresses))}
+    note = f"fires at {card.fires}; key · value cosine {card.cosine:+.2f}"
+    return _bars(scores, f"What neuron {card.name} writes", note, "added to a token's score, times the activation")
 
 
 def _bars(scores: dict[str, float], title: str, note: str, axis: str) -> go.Figure:

@@ -49,7 +49,7 @@ from loci.figures.lens import lens_figure
 from loci.figures.locate import located_figure
 from loci.figures.lookup import lookup_figure, part_figure
 from loci.figures.memories import memories_figure
-from loci.figures.neurons import knowledge_figure, neuron_trace_figure, neurons_figure
+from loci.figures.neurons import card_figure, knowledge_figure, neuron_trace_figure, neurons_figure
 from loci.figures.outside import as_text
 from loci.figures.packing import packing_figure, video_figure
 from loci.figures.probe import probe_figure
@@ -100,7 +100,7 @@ from loci.locating import (
     TwoTokens,
 )
 from loci.model import Census
-from loci.reading import Atlas, Clusters, Memories, SubUpdates
+from loci.reading import Atlas, Clusters, Memories, NeuronCard, SubUpdates
 from loci.reading.basis import Bases
 from loci.reading.concepts import Concepts
 from loci.reading.directions import Directions
@@ -149,6 +149,7 @@ _draw(Trace, trace_figure)
 _draw(Attribution, attribution_figure)
 _draw(AverageTrace, average_figure)
 _draw(Neurons, neurons_figure)
+_draw(NeuronCard, card_figure)
 _draw(Located, located_figure)
 _draw(Lookup, lookup_figure)
 for part in (TwoTokens, SingleStep, Effects, LocalContext):

@@ -37,9 +37,16 @@ MARKS = {
     "random layer": ("diamond-open", ORANGE),
     "fine-tuning": ("square-open", ORANGE),
     "knowledge neurons": ("pentagon-open", ORANGE),
+    "linear relations": ("hexagon-open", ORANGE),
+    "in-context": ("triangle-up-open", INK),
+    "retrieval": ("star-open", INK),
 }
-OTHER_MARK = ("triangle-up-open", INK)
-ROW = 46
+OTHER_MARK = ("triangle-down-open", INK)
+ROW, LANE = 46, 9
+"""Pixels of a row, and what each control's own lane below the edit adds to it."""
+FAIR, POOR = 0.95, 0.8
+FAIR_INK, POOR_INK = "#b3862f", "#b3261e"
+"""Shares below these are drawn so: all of them should be high."""
 
 
 def reading(name: str, value: float) -> str:
@@ -49,38 +56,46 @@ def reading(name: str, value: float) -> str:
     return PLAIN[name][1].format(value) if name in PLAIN else f"{value:.1%}"
 
 
-def scorecard_figure(card: Scorecard) -> go.Figure:
-    """The shares of an audit with their 95 % intervals, the controls' as open marks, and a table of what is no share."""
+def scorecard_figure(card: Scorecard, *, table: bool = True) -> go.Figure:
+    """The shares of an audit with their 95 % intervals, the controls' as open marks in lanes below, and a table of what is no share.
+
+    A page has a table of its own, and leaves this one out.
+    """
     names = [name for name in LABELS if name in card.metrics and card.metrics[name].n]
-    shown = [name for name in PLAIN if name in card.metrics]
-    dots, table = 60 + ROW * len(names), 60 + 28 * (1 + len(shown))
+    shown = [name for name in PLAIN if name in card.metrics] if table else []
+    row = ROW + LANE * len(card.controls)
+    dots, below = 60 + row * len(names), 60 + 28 * (1 + len(shown)) if shown else 0
     figure = make_subplots(
-        rows=2,
-        row_heights=[dots, table],
-        vertical_spacing=0.1 * 500 / (dots + table),
-        specs=[[{"type": "xy"}], [{"type": "table"}]],
+        rows=1 + bool(shown),
+        row_heights=[dots, *([below] if shown else [])],
+        vertical_spacing=0.1 * 500 / (dots + below),
+        specs=[[{"type": "xy"}], [{"type": "table"}]][: 1 + bool(shown)],
     )
     rows = {LABELS[name]: card.metrics[name] for name in names}
-    figure.add_trace(_dots(rows), row=1, col=1)
-    for control, metrics in card.controls.items():
-        figure.add_trace(_marks(control, rows, [metrics.get(name) for name in names]), row=1, col=1)
-    figure.add_trace(_table(card, shown), row=2, col=1)
-    _axes(figure)
+    lanes = [(ROW / 2 - 12 + LANE * k) / row for k in range(len(card.controls))]
+    figure.add_trace(_dots(rows, graded=True), row=1, col=1)
+    for lane, (control, metrics) in zip(lanes, card.controls.items(), strict=True):
+        figure.add_trace(_marks(control, list(rows), [metrics.get(name) for name in names], lane), row=1, col=1)
+    if shown:
+        figure.add_trace(_table(card, shown), row=2, col=1)
+    _axes(figure, list(rows))
     figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}, showlegend=bool(card.controls))
     title = f"Audit of {card.edits} {card.method.upper()} edit{'s' * (card.edits != 1)}"
     note = f"share of greedy full answers, with 95 % intervals{'; open marks: controls' * bool(card.controls)}"
-    return styled(figure, title, note, height=190 + dots + table).update_layout(margin={"t": 110})
+    return styled(figure, title, note, height=190 + dots + below).update_layout(margin={"t": 110})
 
 
-def _marks(control: str, rows: Mapping[str, Estimate], values: Sequence[Estimate | None]) -> go.Scatter:
+def _marks(control: str, rows: Sequence[str], values: Sequence[Estimate | None], lane: float) -> go.Scatter:
+    """A control's shares, so far below the edit's that neither covers the other."""
     symbol, ink = MARKS.get(control, OTHER_MARK)
     return go.Scatter(
         x=[value.value if value else None for value in values],
-        y=list(rows),
+        y=[i + lane for i in range(len(rows))],
+        customdata=list(rows),
         mode="markers",
         name=control,
-        marker={"size": 10, "symbol": symbol, "color": ink, "line": {"width": 2, "color": ink}},
-        hovertemplate=f"{control}, %{{y}}: %{{x:.3f}}<extra></extra>",
+        marker={"size": 9, "symbol": symbol, "color": ink, "line": {"width": 2, "color": ink}},
+        hovertemplate=f"{control}, %{{customdata}}: %{{x:.3f}}<extra></extra>",
     )
 
 
@@ -107,7 +122,7 @@ def recall_figure(recall: Recall) -> go.Figure:
     rows |= {"new answer said": recall.new, "old answer said": recall.old}
     rows = {name: estimate for name, estimate in rows.items() if estimate.n}
     figure = go.Figure(_dots(rows))
-    _axes(figure)
+    _axes(figure, list(rows))
     return styled(
         figure,
         f"Recall of {recall.facts:,} facts",
@@ -116,21 +131,26 @@ def recall_figure(recall: Recall) -> go.Figure:
     )
 
 
-def _dots(rows: Mapping[str, Estimate]) -> go.Scatter:
+def _dots(rows: Mapping[str, Estimate], *, graded: bool = False) -> go.Scatter:
+    def ink(value: float) -> str:
+        return BLUE if not graded or value >= FAIR else FAIR_INK if value >= POOR else POOR_INK
+
     return go.Scatter(
         x=[e.value for e in rows.values()],
-        y=list(rows),
+        y=list(range(len(rows))),
+        customdata=list(rows),
         mode="markers+text",
         name="the edit",
-        marker={"size": 11, "color": BLUE},
+        marker={"size": 11, "color": [ink(e.value) for e in rows.values()]},
         error_x=intervals(list(rows.values())) | {"color": MUTED, "thickness": 2},
         text=[f"{e.value:.1%}  (n = {e.n})" for e in rows.values()],
         textposition="top left",
         textfont={"size": 11, "color": MUTED},
-        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        hovertemplate="%{customdata}: %{x:.3f}<extra></extra>",
     )
 
 
-def _axes(figure: go.Figure) -> None:
+def _axes(figure: go.Figure, rows: Sequence[str]) -> None:
     figure.update_xaxes(range=[-0.04, 1.09], tickformat=".0%", gridcolor=GREY)
-    figure.update_yaxes(autorange="reversed")
+    folded = [row.replace(": ", ":<br>") for row in rows]
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=folded, range=[len(rows) - 0.35, -0.65])

@@ -45,8 +45,12 @@ def by_layer(estimates: Sequence[Estimate], layers: Sequence[Any], name: str, in
 
 
 def styled(figure: go.Figure, title: str, note: str = "", *, height: int) -> go.Figure:
-    """The figure with the common look, a title, and a smaller line below it."""
+    """The figure with the common look, a title, and a smaller line below it.
+
+    Both stand in `layout.meta` too: a page sets them as text, where they fold, and takes them out of the picture.
+    """
     figure.update_layout(
+        meta={"title": title, "note": note},
         title={
             "text": f"{title}<br><span style='font-size:12px'>{note}</span>" if note else title,
             "x": 0,

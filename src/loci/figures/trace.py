@@ -64,7 +64,7 @@ def _heat_maps(grids: dict[str, list[list[float]]], labels: Sequence[str], title
             xgap=1,
             ygap=1,
             showscale=column == len(grids),
-            colorbar={"title": {"text": "effect", "side": "right"}, "thickness": 12},
+            colorbar={"title": {"text": "effect", "side": "top"}, "thickness": 12},
             hovertemplate=f"{kind}, layer %{{x}}, %{{y}}<br>effect %{{z:.3f}}<extra></extra>",
         )
         figure.add_trace(heat, row=1, col=column)

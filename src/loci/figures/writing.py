@@ -13,46 +13,57 @@ CLOSED = ("#3f8f5f", "#b3952f", MUTED, GREY)
 BASELINE = "dot"
 
 
+GATE_BARS = (("row · E + bias", GREY), ("neuron", BLUE), ("written along “basketball”", ORANGE))
+MANY_BARS = (("many: recall", BLUE), ("many: largest leak", ORANGE))
+
+
 def gate_figure(gate: Gate) -> go.Figure:
     """A panel a step: what the neuron takes and gives for each name; then recall and leaks of many gates."""
-    titles = [f"{step.title}<br>bias {step.bias:+.2f}" for step in gate.steps]
-    titles.append(f"{gate.many[0].facts} facts, one neuron each<br>dimensions and bias")
-    figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, horizontal_spacing=0.03)
-    for column, step in enumerate(gate.steps, 1):
+    titles = [f"{step.title}, bias {step.bias:+.2f}" for step in gate.steps]
+    titles.append(f"{gate.many[0].facts} facts, one neuron each, by dimensions and bias")
+    rows = -(-len(titles) // 2)
+    last = [{"colspan": 2}, None] if len(titles) % 2 else [{}, {}]
+    figure = make_subplots(
+        rows=rows,
+        cols=2,
+        specs=[*([[{}, {}]] * (rows - 1)), last],
+        subplot_titles=titles,
+        horizontal_spacing=0.06,
+        vertical_spacing=0.13,
+    )
+    for index, step in enumerate(gate.steps):
+        row, col = divmod(index, 2)
         names = [case.name.replace(" ", "<br>") for case in step.cases]
-        for label, ink, values in (
-            ("row · E + bias", GREY, [case.pre for case in step.cases]),
-            ("neuron", BLUE, [case.neuron for case in step.cases]),
-            ("written along “basketball”", ORANGE, [case.writes["basketball"] for case in step.cases]),
-        ):
-            figure.add_bar(x=names, y=values, name=label, marker_color=ink, showlegend=column == 1, row=1, col=column)
-        figure.update_yaxes(range=[-1.4, 1.6], showticklabels=column == 1, zeroline=True, zerolinecolor=GREY, row=1, col=column)
-    last, names = len(titles), [f"d = {many.dim}<br>{many.bias:+.2f}" for many in gate.many]
-    for label, ink, values in (
-        ("recall", BLUE, [many.recall.value for many in gate.many]),
-        ("largest leak", ORANGE, [many.leaks for many in gate.many]),
-    ):
+        values = zip(*((case.pre, case.neuron, case.writes["basketball"]) for case in step.cases), strict=True)
+        for (label, ink), bars in zip(GATE_BARS, values, strict=True):
+            figure.add_bar(x=names, y=bars, name=label, marker_color=ink, showlegend=index == 0, row=row + 1, col=col + 1)
+        figure.update_yaxes(range=[-1.4, 1.6], zeroline=True, zerolinecolor=GREY, dtick=1, row=row + 1, col=col + 1)
+    names = [f"d = {many.dim}<br>bias {many.bias:+.2f}" for many in gate.many]
+    both = ([many.recall.value for many in gate.many], [many.leaks for many in gate.many])
+    for (label, ink), heights in zip(MANY_BARS, both, strict=True):
         figure.add_bar(
             x=names,
-            y=values,
+            y=heights,
             name=label,
             marker_color=ink,
             marker_pattern_shape="/",
-            text=[f"{value:.2f}" for value in values],
+            text=[f"{value:.2f}" for value in heights],
             textposition="outside",
             textangle=0,
-            row=1,
-            col=last,
+            row=rows,
+            col=1,
         )
-    figure.update_yaxes(range=[0, 1.2], showticklabels=False, row=1, col=last)
-    figure.update_xaxes(tickangle=0, tickfont={"size": 9})
-    figure.update_annotations(font_size=11)
-    figure.update_layout(barmode="group", width=1500, legend={"orientation": "h", "y": -0.32, "x": 0})
+    figure.update_yaxes(range=[0, 1.25], dtick=0.5, row=rows, col=1)
+    figure.update_xaxes(tickangle=0, tickfont={"size": 12})
+    figure.update_annotations(font_size=13)
+    figure.update_layout(barmode="group", legend={"orientation": "h", "y": -0.08, "yanchor": "top", "x": 0})
     styled(
-        figure, "A neuron that knows Michael Jordan", "row M + J, ReLU; an existence proof, not how real models do it", height=430
+        figure,
+        "A neuron that knows Michael Jordan",
+        "row M + J, ReLU; an existence proof, not how real models do it",
+        height=260 * rows,
     )
-    figure.update_layout(margin={"t": 120})
-    return figure
+    return figure.update_layout(margin={"t": 90})
 
 
 def stores_figure(found: Stores) -> go.Figure:

@@ -1,9 +1,10 @@
 """Results told as a story, on one page."""
 
-from loci.report.audits import forensics_page, save, scorecard_page
+from loci.report.audits import forensics_page, scorecard_page
 from loci.report.circuit import save_attention, save_circuit
 from loci.report.notebook import notebook
-from loci.report.page import neuron_card, page, save_card, write_page
+from loci.report.page import neuron_card, page, write_page
+from loci.report.pages import page_of, save
 from loci.report.story import Story, edit_summary, tell
 
 __all__ = [
@@ -13,9 +14,9 @@ __all__ = [
     "neuron_card",
     "notebook",
     "page",
+    "page_of",
     "save",
     "save_attention",
-    "save_card",
     "save_circuit",
     "scorecard_page",
     "tell",

@@ -1,34 +1,18 @@
 """Reports of audits and of forensics: figure, all numbers with their intervals, and every case."""
 
-from collections.abc import Callable
 from html import escape
-from pathlib import Path
-from typing import Any
 
 from loci.auditing import Scorecard
 from loci.auditing.asking import Case
 from loci.auditing.audit import PROTOCOL
 from loci.auditing.forensics import Change, Forensics, Subject
-from loci.figures import check_ending
-from loci.figures import save as save_figure
-from loci.figures.scorecard import LABELS, PLAIN, reading
-from loci.files import write_aside
-from loci.report.frame import figure, frame, section, table
+from loci.figures.outside import as_text
+from loci.figures.scorecard import LABELS, PLAIN, reading, scorecard_figure
+from loci.report.about import scorecard_verdict
+from loci.report.frame import figure, frame, section, table, verdict
 from loci.stats import Estimate
 
 COUNTED = ("paraphrase", "specificity", "same_subject")
-
-
-def save(result: Any, path: str | Path) -> None:
-    """Write a result by the ending of `path`: as `loci.figures.save`, but .html is a report where there is one for the result."""
-    path = Path(path)
-    check_ending(path)
-    pages: dict[type, Callable[[Any], str]] = {Scorecard: scorecard_page, Forensics: forensics_page}
-    if path.suffix != ".html" or type(result) not in pages:
-        save_figure(result, path)
-        return
-    with write_aside(path) as aside:
-        aside.write_text(pages[type(result)](result), encoding="utf-8")
 
 
 def scorecard_page(card: Scorecard) -> str:
@@ -36,19 +20,29 @@ def scorecard_page(card: Scorecard) -> str:
     edits = f"{card.edits} {card.method} edit{'s' * (card.edits != 1)}"
     left_out = "\n".join(f"{name} is not there, or not for all edits: {why}" for name, why in card.left_out.items())
     changed = sum(len(case.changed) for case in card.cases)
+    cases = sorted(card.cases, key=lambda case: (all(case.efficacy), -len(case.changed)))
     sections = [
-        section("The scorecard", "Lines are 95 % intervals; open marks are the controls.", figure(card)),
+        section(
+            "The scorecard",
+            "Dots are the edit, lines their 95 % intervals, open marks below them the controls. All shares should be high: amber is below 95 %, red below 80 %.",
+            figure(card, titled=False, drawn=scorecard_figure(as_text(card), table=False)),
+        ),
         section("All numbers", left_out, table(["", "value", "95 % interval", "n", *card.controls], _numbers(card))),
         section(
             "Every case",
             f"{changed} answer{'s' * (changed != 1)} that should have stayed did not.",
-            table(["asked", "was", "wanted", "says", "P(wanted)", *map(_named, COUNTED), "said differently now"], _cases(card)),
+            table(
+                ["asked", "was", "wanted", "says", "P(wanted)", *map(_named, COUNTED), "said differently now"],
+                list(map(_case, cases)),
+                [not all(case.efficacy) for case in cases],
+            ),
         ),
     ]
     intro = (
         f"{escape(edits)}, layer {', '.join(map(str, card.layers))}, asked by free generation: an answer counts only in full. "
         "The reference is the untouched model, whose answers were written down first."
     )
+    intro = f"<p>{intro}</p>{verdict(*scorecard_verdict(card))}"
     told = f"model {card.model} · BOS {'on' if card.bos else 'off'} · protocol {PROTOCOL}"
     return frame(f"audit of {edits}", escape(f"What did {edits} do?"), "an audit", intro, sections, told)
 
@@ -63,7 +57,7 @@ def _numbers(card: Scorecard) -> list[list[str]]:
     for name, estimate in card.metrics.items():
         beside = [_between(name, metrics[name]) if name in metrics else "–" for metrics in card.controls.values()]
         label = LABELS.get(name) or (PLAIN[name][0] if name in PLAIN else _named(name))
-        between = f"{reading(name, estimate.low)} … {reading(name, estimate.high)}" if estimate.n else ""
+        between = f"{reading(name, estimate.low)} … {reading(name, estimate.high)}" if estimate.low == estimate.low else ""
         rows.append([label, reading(name, estimate.value), between, str(estimate.n), *beside])
     return rows
 
@@ -71,12 +65,9 @@ def _numbers(card: Scorecard) -> list[list[str]]:
 def _between(name: str, estimate: Estimate) -> str:
     if not estimate.n:
         return "–"
+    if estimate.low != estimate.low:
+        return reading(name, estimate.value)
     return f"{reading(name, estimate.value)} [{reading(name, estimate.low)}, {reading(name, estimate.high)}]"
-
-
-def _cases(card: Scorecard) -> list[list[str]]:
-    """A row an edit, those with most that went wrong first."""
-    return [_case(case) for case in sorted(card.cases, key=lambda case: (all(case.efficacy), -len(case.changed)))]
 
 
 def _case(case: Case) -> list[str]:
@@ -91,7 +82,7 @@ def forensics_page(found: Forensics) -> str:
     """The report of a comparison of two checkpoints."""
     changes = sorted(found.weights, key=lambda change: -change.relative)
     sections = [
-        section("What changed", _searched(found), figure(found)),
+        section("What changed", _searched(found), figure(found, titled=False, noted=False)),
         section(
             "Weights",
             f"{len(changes)} of {found.compared} parameters differ.",
@@ -109,7 +100,8 @@ def forensics_page(found: Forensics) -> str:
         sections.append(section("Beside the weights", "\n".join(lines)))
     heading = f"What happened between {escape(found.base)} and {escape(found.edited)}?"
     told = f"threshold {found.threshold:g} · seed {found.seed}"
-    return frame(f"forensics of {found.edited}", heading, "forensics", escape(found.verdict), sections, told)
+    asked = "<p>Two checkpoints are compared, weight by weight; where MLPs changed, candidates are judged for whom the change is about.</p>"
+    return frame(f"forensics of {found.edited}", heading, "forensics", asked + verdict(found.verdict), sections, told)
 
 
 def _searched(found: Forensics) -> str:

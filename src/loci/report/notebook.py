@@ -1,4 +1,4 @@
-"""A result in a notebook: what it is, then its figure, if it has one."""
+"""A result in a notebook: what came out in words, then its figure, if it has one."""
 
 from html import escape
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import plotly.io
 
 from loci.figures import has_figure, plot
+from loci.report.about import about, judged
 
 _SCRIPT = {"sent": False}
 """Whether this session's notebook has plotly.js already: it is sent once, whole, so that no network is needed."""
@@ -13,9 +14,10 @@ _SCRIPT = {"sent": False}
 
 def notebook(result: Any) -> str:
     """The HTML of a result for a notebook's cell."""
-    words = f"<p><code>{escape(repr(result))}</code></p>"
+    words, (verdict, _) = about(result), judged(result)
+    html = f"<p><b>{escape(words.kind)}</b> · {escape(words.question)}</p>" + (f"<p>{escape(verdict)}</p>" if verdict else "")
     if not has_figure(result):
-        return words
-    html: str = plotly.io.to_html(plot(result), include_plotlyjs=not _SCRIPT["sent"], full_html=False)
+        return html + f"<p><code>{escape(repr(result))}</code></p>"
+    html += str(plotly.io.to_html(plot(result), include_plotlyjs=not _SCRIPT["sent"], full_html=False))
     _SCRIPT["sent"] = True
-    return words + html
+    return html

@@ -1,12 +1,9 @@
 """A story as one HTML file that opens without a network: text, figures, neuron cards, scorecard."""
 
-import json
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 from loci.auditing import Scorecard
-from loci.errors import OutputError
 from loci.files import write_aside
 from loci.patches import short
 from loci.reading import NeuronCard, Trigger
@@ -77,20 +74,3 @@ def _changed(card: Scorecard) -> str:
     if not changed:
         return '<p class="good">None of the neighbour prompts and none of the subject\'s other facts changed.</p>'
     return "<p>What is said differently now:</p><ul>" + "".join(f"<li>{escape(line)}</li>" for line in changed) + "</ul>"
-
-
-def save_card(card: NeuronCard, path: str | Path) -> None:
-    """Write a neuron's card: .json its numbers, .html a page of its own."""
-    path = Path(path)
-    style = files("loci.report").joinpath("page.css").read_text(encoding="utf-8")
-    contents = {
-        ".json": lambda: json.dumps(card.to_dict(), ensure_ascii=False),
-        ".html": lambda: (
-            f'<!doctype html><meta charset="utf-8"><title>{card.name}</title><style>{style}</style>'
-            f"<main><section>{neuron_card(card)}</section></main>\n"
-        ),
-    }
-    if path.suffix not in contents:
-        raise OutputError(f"{path}: a neuron's card is written as .html or .json")
-    with write_aside(path) as aside:
-        aside.write_text(contents[path.suffix](), encoding="utf-8")

@@ -1,0 +1,345 @@
+"""What the results of studies are, in words: circuits, facts written, directions that fit. See `about`."""
+
+from typing import Any
+
+from loci.report.about import Graded, entry, pct
+
+
+def _gate(found: Any) -> Graded:
+    clean = [step.title for step in found.steps if step.clean]
+    leaky = [step.title for step in found.steps if not step.clean]
+    worst = min(found.many, key=lambda many: many.recall.value)
+    words = f"Only the full name opens the gate in {len(clean)} of {len(found.steps)} settings ({'; '.join(clean)})."
+    if leaky:
+        words += f" It leaks in: {'; '.join(leaky)}."
+    words += f" Of {worst.facts} gates in {worst.dim} dimensions at bias {worst.bias:+.2f}, {pct(worst.recall)} answer right."
+    return words, "good" if not leaky else "mixed"
+
+
+def _size(found: Any) -> Graded:
+    right = found.recall.value == 1 and found.single.value == 0
+    return (
+        f"Full names answered: {pct(found.recall)}; first names alone that open a gate: {pct(found.single)}.",
+        "good" if right else "bad",
+    )
+
+
+def _planted(found: Any) -> str:
+    return f"{len(found.facts)} facts, whose layers and neurons stand in planted.json."
+
+
+def _phase(found: Any) -> str:
+    return f"Training ends where the closed form says in {pct(found.agreement)} of {found.agreement.n} cells."
+
+
+def _fact(found: Any) -> str:
+    return f"P = {found.probability:.2f}; with {', '.join(found.shown)} blind to the subject at once, {found.together:.0%} of it is lost."
+
+
+def _induction(found: Any) -> str:
+    best = max(found.heads, key=lambda head: head.induction.value, default=None)
+    said = f"The strongest head is {best.head}: {best.induction}. " if best else ""
+    return f"{said}Of the repeated tokens {pct(found.greedy)} are the likeliest; loss falls from {found.losses[0]} to {found.losses[-1]} nats."
+
+
+def _small(found: Any) -> str:
+    return f"Loss {found.last.loss.value:.3f} after {found.last.step:,} steps; late − early {found.last.in_context}."
+
+
+def _history(found: Any) -> str:
+    told = (
+        f"{small.recipe.layers} layer{'s' * (small.recipe.layers != 1)}: late − early {small.last.in_context}, prefix matching {small.last.best_induction:.2f}"
+        for small in found.models
+    )
+    return "At the end, " + "; ".join(told) + "."
+
+
+def _bigrams(found: Any) -> str:
+    return f"The model loses {found.loss:.4f} nats on the text's pairs; the exact table {found.entropy:.4f}; mean KL {found.above:.4f}."
+
+
+def _paths(found: Any) -> str:
+    told = ", ".join(f"{order.score:+.2f} through {order.heads}" for order in found.orders)
+    return f"Score {found.score:.2f}: {told} heads; the parts sum to it within {found.sum_error:.0e}."
+
+
+def _interference(found: Any) -> str:
+    told = (f"{curve.kind}: every set of {curve.for_all}" for curve in found.curves)
+    return f"Guaranteed to be read back by a threshold: {'; '.join(told)}."
+
+
+entry(
+    "writing.Gate",
+    "a neuron one can hold",
+    "One neuron that knows who Michael Jordan is: its row asks for both names, its bias shuts out one alone, its column writes the answer.",
+    "Grey: what the row and the bias make of each name. Blue: the neuron after its non-linearity. Orange: what it writes. An AND is clean where only the full name has blue and orange bars. Hatched: many such gates in one block.",
+    _gate,
+)
+entry(
+    "writing.FullSize",
+    "a block of gates",
+    "The gate's block at a model's true size: a neuron a fact.",
+    "",
+    _size,
+    lambda found: f"{found.facts:,} facts, one a neuron: {found.size}",
+)
+entry(
+    "writing.Stores",
+    "facts stored by every method",
+    "The same facts in the same number of neurons: which method recalls them?",
+    "Recall at the keys and at keys with noise.",
+    lambda found: found.best.words,
+)
+entry(
+    "writing.Capacity",
+    "capacity",
+    "How few neurons store so many facts?",
+    "Bits per parameter of each method; only methods that recall all facts have a bar.",
+)
+entry(
+    "writing.Curve",
+    "capacity",
+    "How many facts fit, by each method?",
+    "Bits per parameter over the number of facts; dotted lines are gradient descent.",
+)
+entry(
+    "writing.Fullness",
+    "fullness",
+    "How many facts fit into a few neurons of a real model's MLP?",
+    "Recall over the number of facts; the dotted line is where the first are lost.",
+    lambda found: found.words,
+)
+entry(
+    "writing.Installed",
+    "facts installed",
+    "New facts in added neurons, without gradients.",
+    "",
+    lambda found: (
+        f"New facts answered: {pct(found.recall)}, in held-out phrasings {pct(found.held_out)}; other facts kept: {pct(found.kept)}."
+    ),
+    lambda found: f"{len(found.facts)} new facts in {found.neurons} added neurons",
+)
+entry(
+    "writing.Planted",
+    "a planted model",
+    "A transformer whose facts have known places.",
+    "",
+    _planted,
+    lambda found: f"A model with {len(found.facts)} planted facts",
+)
+entry(
+    "circuits.HeadScores",
+    "what heads do",
+    "Which heads look one token back, repeat, copy, delete?",
+    "Rows are layers, columns heads; each panel is one score.",
+)
+entry(
+    "circuits.HeadScatter",
+    "heads, two scores",
+    "Which heads stand in the corner of induction?",
+    "Each point is a head; those in the upper right have both.",
+)
+entry(
+    "circuits.TokenCircuit",
+    "a head's circuit between tokens",
+    "Which tokens does a head look at, and what does it write for them?",
+    "Strengths of source … destination → output.",
+)
+entry(
+    "circuits.Composition",
+    "composition of heads",
+    "Which heads build on which?",
+    "Lines join heads whose weights compose above chance; the slider is the threshold.",
+)
+entry(
+    "circuits.CompositionGraph",
+    "composition of heads",
+    "Which heads build on which, at one threshold?",
+    "Lines join heads whose weights compose that far above chance.",
+)
+entry(
+    "circuits.Links",
+    "what feeds a part",
+    "Which parts write what this one reads, and read what it writes?",
+    "Cosines of weights, beside chance.",
+)
+entry("circuits.Patterns", "attention patterns", "Where do heads look?", "Rows look at columns.")
+entry(
+    "circuits.Induction",
+    "induction",
+    "Does the model go on with what it has seen, and by which heads?",
+    "Loss by repetition, and the heads that look behind the earlier place.",
+    _induction,
+)
+entry(
+    "circuits.Paths",
+    "paths",
+    "The answer's score as a sum over paths through heads.",
+    "Bars are what all paths through so many heads add.",
+    _paths,
+)
+entry(
+    "circuits.OrderLosses",
+    "orders of paths",
+    "How much of the loss do paths through 0, 1, 2 heads explain?",
+    "Loss when only paths up to an order are kept.",
+)
+entry(
+    "circuits.Edges",
+    "edges",
+    "What changes when one path alone carries what another prompt says?",
+    "Estimates by gradients, and the largest patched exactly.",
+)
+entry(
+    "circuits.FactCircuit",
+    "one fact, attention and MLPs together",
+    "How do heads bring a fact from the subject to the last token?",
+    "Widths are parts of the score; blue adds, orange takes away.",
+    _fact,
+)
+entry(
+    "circuits.Extractions",
+    "heads that carry facts",
+    "Which heads carry subjects to answers, over many facts?",
+    "Shares lost and scores written, with 95 % intervals.",
+)
+entry(
+    "circuits.Small",
+    "a small model",
+    "An attention-only model, trained from nothing.",
+    "Loss, in-context learning and heads over training.",
+    _small,
+)
+entry(
+    "circuits.History",
+    "a phase change",
+    "Do in-context learning and prefix matching change together?",
+    "The curves of two layers turn at the same steps; one layer's do not.",
+    _history,
+)
+entry(
+    "circuits.Bigrams",
+    "bigrams",
+    "Is a model without layers its text's table of bigrams?",
+    "Left the text's table, right the model's: they should look alike.",
+    _bigrams,
+)
+entry("circuits.Skips", "skip-trigrams", "What does each head move from verbs to nouns?", "Logits over the mean noun, by head.")
+entry(
+    "circuits.Bug",
+    "the bug of factored heads",
+    "Why must one head confuse two frames, and what can four do?",
+    "What heads move from verbs to nouns, and how likely the right and the crossed noun are.",
+)
+entry(
+    "circuits.Corners",
+    "induction heads",
+    "Which heads find what came after the earlier place, and with whom do they compose?",
+    "Heads in the upper right have both eigenvalue shares positive; bars say what silencing the previous-token head costs.",
+)
+entry(
+    "circuits.Sizes",
+    "head size",
+    "The same stream cut into heads of 1, 2, 4, 16 and 64 dimensions.",
+    "Each line or bar is one way of cutting.",
+)
+entry(
+    "circuits.Bases",
+    "privileged bases",
+    "Do coordinates stand out: Adam against plain SGD?",
+    "Kurtosis over training, beside the same vectors in a random rotation.",
+)
+entry(
+    "superposition.Bounds", "bounds", "How many directions fit?", "Green side exists, red side cannot; between them nobody knows."
+)
+entry(
+    "superposition.BoundsTable",
+    "bounds",
+    "How many directions fit, by angle?",
+    "Logarithms of the number of lines; no method passes the upper line.",
+)
+entry(
+    "superposition.Reach",
+    "reach",
+    "How far apart can so many directions be?",
+    "Degrees between the nearest two: a random draw, what is possible, the limit.",
+)
+entry(
+    "superposition.Built",
+    "an explicit code",
+    "Directions that can be written down.",
+    "What the code promises, and what verification found.",
+)
+entry(
+    "superposition.Packing",
+    "a packing",
+    "Directions pushed apart.",
+    "Angles before and after, with the limit.",
+    lambda found: f"The nearest two are {found.closest:.2f}° apart, {found.drawn:.2f}° before.",
+)
+entry(
+    "superposition.Video",
+    "the famous picture",
+    "What is wrong with ten thousand nearly perpendicular vectors in a hundred dimensions?",
+    "Histograms of angles: as shown, and pushed apart honestly.",
+    lambda found: f"{found.twins:.0%} of the vectors as shown have a twin.",
+)
+entry(
+    "superposition.Toy",
+    "a toy model",
+    "When does a network put features into superposition?",
+    "Each panel is a density of features: bars are lengths, colours how much others share.",
+)
+entry(
+    "superposition.Geometry",
+    "geometry",
+    "Which shapes do features in superposition take?",
+    "Dimensions a feature, over density; plateaus are polytopes.",
+)
+entry(
+    "superposition.Phase",
+    "a phase diagram",
+    "When is a feature dropped, kept alone, or shared?",
+    "Left what training finds, right the closed form.",
+    _phase,
+)
+entry(
+    "superposition.Correlated",
+    "correlated features",
+    "What do features that come together do?",
+    "Cosines of features, by the way they come.",
+)
+entry(
+    "superposition.Computation",
+    "computing in superposition",
+    "Can few neurons compute many absolute values?",
+    "Weights of neurons by feature.",
+)
+entry(
+    "superposition.Attacked",
+    "attacks",
+    "Does superposition make a model easier to fool?",
+    "Vulnerability over features a dimension.",
+)
+entry(
+    "superposition.Interference",
+    "interference",
+    "How many features can be read at the same time?",
+    "Share of random sets read back whole, over their size.",
+    _interference,
+)
+entry(
+    "superposition.WeightAngles",
+    "directions in weights",
+    "How are the directions of a real model spread?",
+    "Angles to the nearest other, beside random vectors.",
+)
+entry(
+    "patches.Difference",
+    "a difference",
+    "What differs between two patches or checkpoints?",
+    "",
+    "",
+    lambda found: f"{found.first} and {found.second}",
+)
+entry("facts.FactFile", "a fact file", "What does a file of facts hold?", "", "", lambda found: found.path)
