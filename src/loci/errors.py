@@ -39,3 +39,7 @@ class CircuitError(LociError):
 
 class UseError(LociError, TypeError):
     """A Python call with something of the wrong type; it says what to give instead."""
+
+
+class MatrixError(LociError):
+    """A matrix that cannot be decomposed, or a system that cannot be solved: not finite, singular, or no iteration converges."""

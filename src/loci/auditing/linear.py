@@ -21,6 +21,7 @@ from torch import Tensor
 
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
+from loci.linalg import svd
 from loci.model import Edit, Model
 from loci.model.answers import with_answer
 from loci.model.hooks import add_at
@@ -147,6 +148,6 @@ def _jacobian_of(model: Model, fact: Fact, layer: int) -> Float[Tensor, "d_model
 
 def _pseudo_inverse(W: Float[Tensor, "d d"], rank: int) -> Float[Tensor, "d d"]:
     """Of the `rank` largest singular values alone."""
-    U, S, Vh = torch.linalg.svd(W.double())
+    U, S, Vh = svd(W, "the relation's weight")
     found: Tensor = (Vh[:rank].T / S[:rank]) @ U[:, :rank].T
     return found.float()

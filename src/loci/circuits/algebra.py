@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self, overload
 
-import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from loci.linalg import eigenvalues
 from loci.patches.factors import Factors
 
 
@@ -120,8 +120,8 @@ class Square(LowRank):
     def eigenvalues(self) -> Complex[Tensor, " r"]:
         """The r eigenvalues that are not zero by rank, in float64. TypeError where the sides are different spaces."""
         _meet(*self._sides(), "eigenvalues")
-        found: Tensor = torch.linalg.eigvals(self.right.double() @ self.left.double())
-        return found
+        space = self._sides()[0]
+        return eigenvalues(self.right.double() @ self.left.double(), f"a map of the {space}")
 
     @property
     def positivity(self) -> float:

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from loci.circuits.heads import Projections, View, projections, sound
 from loci.errors import CircuitError
+from loci.linalg import gram_roots
 from loci.model import Weights
 from loci.model.names import head_name
 from loci.progress import Progress, silent
@@ -34,8 +35,6 @@ from loci.result import Result
 
 Kind = Literal["q", "k", "v", "mlp"]
 KINDS: tuple[Kind, ...] = ("q", "k", "v", "mlp")
-JITTER = 1e-12
-"""Of the mean of a Gram matrix' diagonal: keeps the root of one that is singular real, and changes no norm by more than 1e-12 of it."""
 
 
 class Edge(NamedTuple):
@@ -194,11 +193,7 @@ def writing(p: Projections) -> Float[Tensor, "n_heads d_model d_head"]:
 
 def roots(factor: Float[Tensor, "part r n"]) -> Float[Tensor, "part r r"]:
     """T with TᵀT = F Fᵀ, so that ‖T X‖ = ‖Fᵀ X‖: the Cholesky factor of the Gram matrix, in float64."""
-    gram = factor.double() @ factor.double().mT
-    mean = gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-60)
-    lower = torch.linalg.cholesky(gram + torch.diag_embed((JITTER * mean)[:, None].expand(-1, gram.shape[-1])))
-    found: Tensor = lower.mT.to(factor.dtype)
-    return found
+    return gram_roots(factor, "a head's factor").to(factor.dtype)
 
 
 def keys(model: Weights, layer: int, view: View) -> Float[Tensor, "d_mlp d_model"]:

@@ -36,6 +36,7 @@ from loci.editing.solver import Covariance
 from loci.editing.statistics import output_size
 from loci.errors import EditError
 from loci.facts import Fact
+from loci.linalg import lstsq, orthonormal
 from loci.model import Model, by_length
 from loci.model.hooks import Enough
 from loci.patches import Factors
@@ -136,7 +137,7 @@ class Part(NamedTuple):
         """The change to begin with, whose rows Q spans, or none."""
         R = torch.zeros(model.d_model, len(Q), dtype=torch.float64)
         if start is not None:
-            R = start.left.double() @ torch.linalg.lstsq(Q.T, start.right.double().T).solution.T
+            R = start.left.double() @ lstsq(Q.T, start.right.T, "the change to begin with").T
         return cls(Q.float().to(model.device), R.float().to(model.device).requires_grad_(), output_size(model, layer, C))
 
 
@@ -151,7 +152,7 @@ def joint_parts(
         white = [torch.linalg.solve_triangular(F, keys[layer].double().T, upper=False)]
         if before is not None:
             white.append((before.right.double() @ F).T)
-        basis = torch.linalg.qr(torch.cat(white, 1)).Q
+        basis = orthonormal(torch.cat(white, 1), f"the facts' keys in layer {layer}")[0]
         parts[layer] = Part.of(model, layer, C, torch.linalg.solve_triangular(F.T, basis, upper=True).T, before)
     return parts
 

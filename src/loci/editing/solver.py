@@ -25,7 +25,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.errors import EditError
+from loci.errors import EditError, MatrixError
+from loci.linalg import cholesky, condition_number, solve_positive, solve_square, svd, symmetric_eigen
 from loci.patches import Factors
 
 LARGEST_CONDITION = 1e12
@@ -53,9 +54,10 @@ class Covariance:
         C = C.double()
         if not C.isfinite().all():
             raise EditError("the covariance holds NaN or infinite numbers")
-        factor, failed = torch.linalg.cholesky_ex(C + ridge * C.diagonal().mean() * torch.eye(len(C), dtype=C.dtype))
-        if failed:
-            raise EditError("the covariance is not positive definite: use more text, or a larger ridge")
+        try:
+            factor = cholesky(C + ridge * C.diagonal().mean() * torch.eye(len(C), dtype=C.dtype))
+        except MatrixError:
+            raise EditError("the covariance is not positive definite: use more text, or a larger ridge") from None
         return cls(C, factor)
 
     def inverse(self, K: Keys) -> Keys:
@@ -74,7 +76,7 @@ class NullSpace:
 
     @classmethod
     def of(cls, C: Float[Tensor, "d_mlp d_mlp"], share: float = 0.1) -> "NullSpace":
-        values, vectors = torch.linalg.eigh(C.double())
+        values, vectors = symmetric_eigen(C, "the covariance")
         basis = vectors[:, values.clamp(min=0).cumsum(0) <= share * values.sum()]
         if not basis.shape[1]:
             raise EditError(f"no direction holds less than {share} of the keys' square over text: a larger share is needed")
@@ -125,19 +127,19 @@ def solve(metric: Metric, K: Keys, R: Float[Tensor, "d_model n"], slack: float =
 def _by_edits(K: Tensor, R: Tensor, moved: Tensor, slack: float) -> tuple[Tensor, Tensor, float]:
     """R (Kᵀ M K + slack)⁻¹ · Kᵀ M: rank n."""
     system = K.T @ moved + slack * torch.eye(K.shape[1], dtype=K.dtype)
-    condition = float(torch.linalg.cond(system))
+    condition = condition_number(system, "the keys' Gram matrix", symmetric=True)
     if not condition <= LARGEST_CONDITION:
         raise EditError(f"two subjects have nearly the same key (condition {condition:.1e}): no change can tell them apart")
-    return torch.linalg.solve(system, R.T).T, moved.T, condition
+    return solve_positive(system, R.T, "the keys' Gram matrix").T, moved.T, condition
 
 
 def _by_neurons(K: Tensor, R: Tensor, moved: Tensor, slack: float) -> tuple[Tensor, Tensor, float]:
     """R Kᵀ · (M K Kᵀ + slack)⁻ᵀ M = the same by Woodbury's identity: rank d_mlp at most."""
     system = moved @ K.T + slack * torch.eye(len(K), dtype=K.dtype)
-    condition = float(torch.linalg.cond(system))
+    condition = condition_number(system, "the keys' system")
     if not condition <= LARGEST_CONDITION:
         raise EditError(f"the keys cannot be told apart (condition {condition:.1e}): a larger slack is needed")
-    dense = torch.linalg.solve(system, moved @ R.T).T
-    U, S, V = torch.linalg.svd(dense, full_matrices=False)
+    dense = solve_square(system, moved @ R.T, "the keys' system").T
+    U, S, V = svd(dense, "the change")
     keep = S[0] * 1e-12 < S
     return U[:, keep] * S[keep], V[keep], condition

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
+from loci.linalg import solve_positive
 from loci.model import Model, by_length
 from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
@@ -167,7 +168,7 @@ def readout(
     A = torch.cat([(X - mean) / scale, torch.ones(len(X), 1, dtype=X.dtype)], 1)
     Y = torch.nn.functional.one_hot(labels, classes).to(X.dtype)
     gram = A.T @ A + ridge * len(X) ** 0.5 * torch.eye(A.shape[1], dtype=X.dtype)
-    solved = torch.linalg.solve(gram, A.T @ Y)
+    solved = solve_positive(gram, A.T @ Y, "the probe's system")
     W = solved[:-1] / scale[:, None]
     return W, solved[-1] - mean @ W
 

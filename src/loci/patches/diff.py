@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import PatchError
+from loci.linalg import by_smaller_side
 from loci.model import Weights
 from loci.patches.extras import Extras, extras_of
 from loci.patches.factors import Factors, cosine, distance
@@ -164,17 +165,11 @@ def _rank(delta: Float[Tensor, "out in"], stored: Tensor) -> int:
     """Singular values that rounding does not explain; 1 at least, and for a vector."""
     if delta.ndim != 2:
         return 1
-    return max(1, int((_spectrum(delta)[0] > rounding(stored) ** 2).sum()))
-
-
-def _spectrum(delta: Float[Tensor, "out in"]) -> tuple[Float[Tensor, " s"], Float[Tensor, "s s"]]:
-    """Squared singular values, largest first, and the vectors of the smaller side."""
-    squares, vectors = torch.linalg.eigh(delta @ delta.T if delta.shape[0] <= delta.shape[1] else delta.T @ delta)
-    return squares.flip(0), vectors.flip(1)
+    return max(1, int((by_smaller_side(delta)[0] > rounding(stored)).sum()))
 
 
 def _nearest(delta: Float[Tensor, "out in"], rank: int) -> Factors:
-    vectors = _spectrum(delta)[1][:, :rank]
+    vectors = by_smaller_side(delta)[1][:, :rank]
     if delta.shape[0] <= delta.shape[1]:
         return Factors(vectors.float(), (vectors.T @ delta).float())
     return Factors((delta @ vectors).float(), vectors.T.contiguous().float())

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import PatchError
+from loci.linalg import orthonormal, singular_values, svd
 
 NOTHING = 1e-12
 """Singular values below this share of the largest are rounding."""
@@ -45,12 +46,11 @@ class Factors(NamedTuple):
     @property
     def norm(self) -> float:
         """‖Δ‖, Frobenius."""
-        return float(self.singular_values.norm())
+        return float(_core(self)[1].norm())
 
     @property
     def singular_values(self) -> Float[Tensor, " r"]:
-        values: Tensor = torch.linalg.svdvals(_core(self)[1])
-        return values
+        return singular_values(_core(self)[1], "a change's core")
 
     def inner(self, other: "Factors") -> float:
         """⟨Δ, Δ'⟩, the sum of the products of their entries."""
@@ -80,7 +80,7 @@ def truncated(factors: Factors, rank: int) -> Factors:
     if rank < 1:
         raise PatchError(f"a rank is 1 or more, not {rank}")
     left, core, right = _core(factors)
-    U, S, Vh = torch.linalg.svd(core)
+    U, S, Vh = svd(core, "a change's core")
     kept = max(1, min(rank, int((NOTHING * S[0] < S).sum())))
     root = S[:kept].sqrt()
     sides = left @ U[:, :kept] * root, root[:, None] * Vh[:kept] @ right.T
@@ -93,8 +93,8 @@ def _side_by_side(parts: Sequence[Factors]) -> Factors:
 
 def _core(factors: Factors) -> tuple[Tensor, Tensor, Tensor]:
     """Q₁ [out, r], T₁T₂ᵀ and Q₂ [in, r]."""
-    left, T = torch.linalg.qr(factors.left.double())
-    right, S = torch.linalg.qr(factors.right.double().T)
+    left, T = orthonormal(factors.left, "the left factor of a change")
+    right, S = orthonormal(factors.right.T, "the right factor of a change")
     return left, T @ S.T, right
 
 

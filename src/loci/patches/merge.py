@@ -20,6 +20,7 @@ from torch import Tensor
 
 from loci.errors import PatchError
 from loci.facts import Conflict, Fact, conflicts
+from loci.linalg import pseudo_inverse
 from loci.model import Model
 from loci.patches.factors import Factors, cosine, joined
 from loci.patches.keys import keys_of
@@ -105,7 +106,7 @@ def silenced(factors: Factors, lost: Float[Tensor, "in n"], kept: Float[Tensor, 
     """A change that is nothing at the keys `lost` and as it was at `kept`. Raises `PatchError` where it cannot tell them apart."""
     lefts, rights = factors.left.double(), factors.right.double()
     A = rights @ torch.cat([lost, kept], 1).double()
-    inverse = torch.linalg.pinv(A, rtol=SAME)
+    inverse = pseudo_inverse(A, SAME, "what the patch does at its keys")
     n = lost.shape[1]
     left = lefts - lefts @ A[:, :n] @ inverse[:n]
     reach = (lefts @ A).norm(dim=0)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from loci.errors import ModelError
+from loci.linalg import symmetric_eigen
 from loci.model import Weights
 from loci.reading.values import BLOCK, Scored, promoted, written
 from loci.result import Result
@@ -156,7 +157,7 @@ def gaussian_like(values: Float[Tensor, "neuron d"], seed: int = 0) -> Float[Ten
     """Gaussian vectors with the mean and covariance of these."""
     wide = values.double()
     center = wide.mean(0)
-    size, basis = torch.linalg.eigh((wide - center).T @ (wide - center) / len(wide))
+    size, basis = symmetric_eigen((wide - center).T @ (wide - center) / len(wide), "the covariance of the neurons")
     drawn = torch.randn(wide.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     turned: Tensor = (drawn * size.clamp(min=0).sqrt()) @ basis.T
     return (center + turned).float()

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import FactError
+from loci.linalg import lstsq
 from loci.model import Model
 from loci.model.given import model_given, texts_given
 from loci.reading.vectors import DRAWS, cosines_of, vectors
@@ -89,8 +90,7 @@ def concept(model: Model, concepts: Sequence[str], texts: Sequence[str], point: 
 
 def coefficients(X: Float[Tensor, "text d"], C: Float[Tensor, "concept d"]) -> Float[Tensor, "text concept"]:
     """β of the least-squares fit X ≈ β C; the smallest one where concepts depend on each other."""
-    solved: Tensor = torch.linalg.lstsq(C.T, X.T, driver="gelsd").solution
-    return solved.T
+    return lstsq(C.T, X.T, "the concepts' directions").T
 
 
 def explained(

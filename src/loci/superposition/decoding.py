@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from loci.linalg import lstsq
 from loci.superposition.angles import BLOCK
 
 
@@ -41,7 +42,7 @@ def pursuit(F: Float[Tensor, "feature dim"], x: Float[Tensor, "trial dim"], k: i
         scores.scatter_(1, chosen, -1)
         chosen = torch.cat([chosen, scores.argmax(1, keepdim=True)], 1)
         basis = F[chosen].mT
-        left = x - (basis @ torch.linalg.lstsq(basis, x[:, :, None]).solution)[:, :, 0]
+        left = x - (basis @ lstsq(basis, x[:, :, None]).to(x))[:, :, 0]
     return _marked(chosen, len(F))
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from loci.errors import SuperpositionError
+from loci.linalg import by_smaller_side
 from loci.model import Weights
 from loci.progress import Progress, silent
 from loci.result import Result
@@ -137,7 +138,7 @@ def space(
     unit = normalize(kept, dim=1)
     second = unit.T @ unit  # its entries squared sum to Σ_ij cos²
     room = 1 / ((unit @ second) * unit).sum(1)
-    singular = torch.linalg.eigvalsh((kept.T @ kept).double()).clamp(min=0).sqrt()
+    singular = by_smaller_side(kept, name)[0]
     p = singular / singular.sum()
     count, dim = kept.shape
     return Space(

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from loci.linalg import orthonormal
+
 Values = Float[Tensor, "row position width"]
 State = dict[str, Tensor]
 
@@ -98,7 +100,7 @@ TILE = 128
 def rotation(width: int, columns: int, seed: int = 0) -> Float[Tensor, "width columns"]:
     """The first columns of a random rotation: orthonormal, and no direction likelier than another."""
     generator = torch.Generator().manual_seed(seed)
-    Q, R = torch.linalg.qr(torch.randn(width, min(width, columns), generator=generator, dtype=torch.float64))
+    Q, R = orthonormal(torch.randn(width, min(width, columns), generator=generator, dtype=torch.float64))
     turned: Tensor = Q * R.diagonal().sign()  # without the signs QR prefers some rotations
     return turned
 

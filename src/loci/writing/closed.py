@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.linalg import lstsq, solve_positive, svd
 from loci.writing.compiler import whitener
 from loci.writing.mlp import MLP
 from loci.writing.table import Table
@@ -41,7 +42,7 @@ def one_per_fact(table: Table, neurons: int) -> MLP:
     threshold = (1 + others.clamp(0, FAR)) / 2
     act = torch.relu(reach - threshold[:, None]).T
     rows = rows @ whitener(table.keys - middle).T
-    return MLP("relu", rows, torch.linalg.lstsq(act, table.targets).solution.T, -threshold - rows @ middle)
+    return MLP("relu", rows, lstsq(act, table.targets, "the neurons' activations").T, -threshold - rows @ middle)
 
 
 def outer_product(table: Table, neurons: int) -> MLP:
@@ -53,7 +54,7 @@ def outer_product(table: Table, neurons: int) -> MLP:
 def least_squares(table: Table, neurons: int) -> MLP:
     """The linear map with the smallest error."""
     table = table.to(torch.float64)
-    return _linear(torch.linalg.lstsq(table.keys, table.targets, driver="gelsd").solution.T, neurons)
+    return _linear(lstsq(table.keys, table.targets, "the table's keys").T, neurons)
 
 
 def random_relu(table: Table, neurons: int, seed: int = 0) -> MLP:
@@ -91,8 +92,9 @@ def ridge(features: Float[Tensor, "fact neuron"], targets: Float[Tensor, "fact d
     wide = features.shape[1] > features.shape[0]
     gram = features @ features.T if wide else features.T @ features
     gram.diagonal().add_(RIDGE * gram.diagonal().mean())
-    readout: Tensor = torch.linalg.solve(gram, targets).T @ features if wide else torch.linalg.solve(gram, features.T @ targets).T
-    return readout
+    if wide:
+        return solve_positive(gram, targets, "the features' Gram matrix").T @ features
+    return solve_positive(gram, features.T @ targets, "the features' Gram matrix").T
 
 
 def conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, steps: int) -> Tensor:
@@ -112,7 +114,7 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, steps:
 
 
 def _linear(W: Float[Tensor, "d_out d_in"], neurons: int) -> MLP:
-    U, S, Vh = torch.linalg.svd(W, full_matrices=False)
+    U, S, Vh = svd(W, "the linear store")
     root = S[:neurons].sqrt()
     return MLP("identity", root[:, None] * Vh[:neurons], U[:, :neurons] * root)
 

@@ -28,6 +28,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from loci.linalg import svd
 from loci.progress import Progress, silent
 from loci.writing.lbfgs import minimise
 from loci.writing.mlp import MLP, check_neurons
@@ -207,7 +208,7 @@ class _Task(NamedTuple):
 
 def whitener(rows: Float[Tensor, "n d"], floor: float = 1e-6) -> Float[Tensor, "d r"]:
     """T with rows · T of second moment 1/r in the r directions that occur: rows of unit mean square length."""
-    _, S, Vh = torch.linalg.svd(rows.double(), full_matrices=False)
+    _, S, Vh = svd(rows, "the table's vectors")
     kept = floor * S[0] < S
     scaled: Tensor = Vh[kept].T / S[kept] * (len(rows) / int(kept.sum())) ** 0.5
     return scaled

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from loci.facts import Fact, FactSet
 from loci.facts.fact import BLANK
+from loci.linalg import solve_positive
 from loci.model import Model, by_length
 from loci.patches import Neurons, activation
 from loci.survey import sample_text
@@ -59,7 +60,7 @@ def detectors(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -
     away = torch.cat([over_text(model, f"mlp_in.{layer}"), subject_keys(model, list(known), layer)]).double()
     C = away.T @ away / len(away)
     C.diagonal().add_(RIDGE * C.diagonal().mean())
-    rows = torch.linalg.solve(C, keys.T).T
+    rows = solve_positive(C, keys.T, "the second moment of the keys").T
     rows = rows / (rows * keys).sum(1, keepdim=True)
     high = torch.stack([(mine @ row).min() for mine, row in zip(own, rows, strict=True)])
     others = (rows @ keys.T).fill_diagonal_(-torch.inf).amax(1)

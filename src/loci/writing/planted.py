@@ -26,6 +26,7 @@ from torch import Tensor
 from loci.errors import WriteError
 from loci.facts import FactSet, load_facts, save_facts
 from loci.files import write_aside
+from loci.linalg import orthonormal
 from loci.model import Model, open_model, quiet
 from loci.result import Result
 from loci.writing.compiler import compiled
@@ -132,7 +133,7 @@ class Space:
         """A random basis of what is perpendicular to (1, …, 1), which a LayerNorm takes away."""
         rows = torch.randn(D_MODEL, D_MODEL, generator=source, dtype=torch.float64)
         rows[0] = 1
-        basis = iter(torch.linalg.qr(rows.T).Q.T[1:].float())
+        basis = iter(orthonormal(rows.T)[0].T[1:].float())
 
         def take(count: int) -> Tensor:
             return torch.stack([next(basis) for _ in range(count)])

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from loci.errors import WriteError
+from loci.linalg import spectral_norms
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, share
@@ -158,7 +159,7 @@ def measured(method: str, mlp: MLP, table: Table, seconds: float, seed: int = 0)
     lost = tuple((~(margins > 0)).nonzero()[:, 0].tolist())
     source = torch.Generator().manual_seed(seed)
     noise = {size: share(_hits(mlp, table, size, source)) for size in NOISES}
-    steepest = torch.linalg.matrix_norm(mlp.jacobians(table.keys), 2).max()
+    steepest = spectral_norms(mlp.jacobians(table.keys), "the store's slopes").max()
     bits = stored_bits(table, 1 - len(lost) / len(table))
     return Store(
         method=method,

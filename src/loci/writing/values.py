@@ -18,6 +18,7 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact, FactSet
+from loci.linalg import solve_positive
 from loci.model import Model, at_subjects, by_length
 from loci.model.answers import with_answer
 from loci.model.hooks import add_at
@@ -78,7 +79,7 @@ def _step(J: Float[Tensor, "line d"], lack: Float[Tensor, " line"], length: floa
     """The least change that gives what is lacking, to first order; not longer than `STRIDE` of the value."""
     gram = J @ J.T
     gram.diagonal().add_(DAMPING * gram.diagonal().mean())
-    step: Tensor = J.T @ torch.linalg.solve(gram, lack)
+    step = J.T @ solve_positive(gram, lack, "the phrasings' slopes").to(J)
     return step * min(1.0, STRIDE * length / (float(step.norm()) or 1.0))
 
 

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.linalg import by_smaller_side, singular_values
+
 PRECISION = 1e-7
 """Singular values below this share of the largest are not told from nothing."""
 
@@ -40,8 +42,7 @@ def spectrum(matrix: Float[Tensor, "out in"]) -> Spectrum:
     if wide.shape[0] > wide.shape[1]:
         values, left, right = spectrum(wide.T)
         return Spectrum(values, right, left)
-    squares, left = torch.linalg.eigh(wide @ wide.T)
-    values, left = squares.flip(0).clamp(min=0).sqrt(), left.flip(1)
+    values, left = by_smaller_side(wide)
     return Spectrum(values, left, wide.T @ left / values.clamp(min=torch.finfo(torch.float64).tiny))
 
 
@@ -71,4 +72,4 @@ def drift(before: Spectrum, after: Spectrum, delta: Float[Tensor, "out in"], k: 
 
 def _angle(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float:
     """The largest principal angle between two orthonormal bases' spans, in degrees."""
-    return math.degrees(math.acos(min(1.0, float(torch.linalg.svdvals(one.T @ other)[-1]))))
+    return math.degrees(math.acos(min(1.0, float(singular_values(one.T @ other)[-1]))))

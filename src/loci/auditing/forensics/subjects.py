@@ -24,6 +24,7 @@ from torch import Tensor
 
 from loci.auditing.forensics.candidates import Candidate, subject_keys, words_of
 from loci.auditing.forensics.spectra import spectrum
+from loci.linalg import cholesky, orthonormal
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.survey import SecondMoment, sample_text, survey
@@ -104,12 +105,12 @@ def explained(
     count = min(change.directions or found.directions_for(ENERGY), found.rank)
     V = found.right[:, :count]
     mean = float(C.diagonal().mean()) or 1.0
-    L = torch.linalg.cholesky(C + RIDGE * mean * torch.eye(len(C), dtype=C.dtype))
+    L = cholesky(C + RIDGE * mean * torch.eye(len(C), dtype=C.dtype), f"the second moment of the keys of {change.name}")
     white = torch.nn.functional.normalize(torch.linalg.solve_triangular(L, keys.T, upper=False).T, dim=1)
     best: tuple[float, Tensor, float] | None = None
     for ridge in EDITOR_RIDGES:
         reached = V if math.isinf(ridge) else C @ V + ridge * mean * V
-        Q = torch.linalg.qr(torch.linalg.solve_triangular(L, reached, upper=False)).Q
+        Q = orthonormal(torch.linalg.solve_triangular(L, reached, upper=False), change.name)[0]
         coordinates = white @ Q
         fit = float(coordinates.square().sum(1).topk(min(count, len(keys))).values.mean())
         if best is None or fit > best[0]:

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from loci.linalg import lstsq
+
 BOS = "<s>"
 
 
@@ -47,8 +49,7 @@ class Grammar:
         system = torch.cat([self.moves.T - torch.eye(states, dtype=torch.float64), torch.ones(1, states, dtype=torch.float64)])
         right = torch.zeros(states + 1, 1, dtype=torch.float64)
         right[-1] = 1
-        solved: Tensor = torch.linalg.lstsq(system, right).solution[:, 0]
-        return solved.clamp(min=0)
+        return lstsq(system, right, "the grammar's chain")[:, 0].clamp(min=0)
 
     @cached_property
     def says_with(self) -> Float[Tensor, "state token"]:
