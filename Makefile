@@ -21,6 +21,10 @@ test: install
 fuzz: install
 	LOCI_FUZZ=2500 LOCI_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/cli/test_fuzz.py
 
+# Every moment of a kill and many of Ctrl-C, on five jobs: some minutes.
+interrupt: install
+	LOCI_LONG=1 $(BIN)/python -m pytest tests/test_interrupt.py
+
 oracle:
 	$(PYTHON) -m venv .venv-oracle
 	PIP_CONSTRAINT=constraints.txt .venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -e ".[oracle]"

@@ -359,7 +359,7 @@ BAD = [
     ),
     (["trace", "Michael Jordan plays the sport of", "--estimate", "gradient", "--noise", "0"], "noise > 0"),
     (["trace", "Michael Jordan plays the sport of", "--window", "0"], "--window: should be greater than or equal to 1"),
-    (["trace", "--known", "2", "--resume", "latin.csv"], "cannot be read"),
+    (["trace", "--known", "2", "--resume", "latin.csv"], "line 2: not UTF-8"),
     (["trace", "--known", "2", "--resume", "pickled"], "there is a folder with files in it"),
     (["probe", "--folds", "900"], "cannot be held out in 900 folds"),
     (["trace"], "say a prompt, or --facts FILE, or --known N"),

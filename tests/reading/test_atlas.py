@@ -16,7 +16,7 @@ from tests.model.families import make
 from loci.errors import ModelError, OutputError
 from loci.figures.atlas import atlas_figure
 from loci.model import Model, open_model
-from loci.reading import build_atlas, export_neuronpedia, open_atlas, project, promoted_by, read, read_weights
+from loci.reading import build_atlas, check_export, export_neuronpedia, open_atlas, project, promoted_by, read, read_weights
 from loci.reading.answers import ERASES
 from loci.reading.atlas import _Tables, word_at
 from loci.reading.atlas_folder import CHECKPOINT, PROVENANCE, SOURCE, TABLES
@@ -357,6 +357,22 @@ def test_exports_of_others_are_refused(demo: Model, tiny: Model, folder: Path, t
     bare = open_model("demo", bos=False)
     with pytest.raises(ModelError, match="another BOS"):
         export_neuronpedia(open_atlas(folder), bare, tmp_path, model_id="demo", layers=[0])
+
+
+def test_exports_into_what_is_full_are_refused_and_those_that_were_stopped_go_on(demo: Model, folder: Path, tmp_path: Path) -> None:
+    for place in (folder, folder / "features"):
+        with pytest.raises(OutputError, match="is in the atlas"):
+            check_export(open_atlas(folder), place)
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    export_neuronpedia(open_atlas(folder), demo, whole, model_id="demo", layers=[0])
+    again.mkdir()
+    for path in sorted(whole.iterdir())[:2]:
+        shutil.copy(path, again)
+    export_neuronpedia(open_atlas(folder), demo, again, model_id="demo", layers=[0])
+    assert contents(again) == contents(whole)
+    (again / "mine.txt").touch()
+    with pytest.raises(OutputError, match=r"other files in it \(mine.txt\)"):
+        export_neuronpedia(open_atlas(folder), demo, again, model_id="demo", layers=[0])
 
 
 @torch.no_grad()

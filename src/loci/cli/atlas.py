@@ -160,16 +160,14 @@ def export(
 
         loci atlas export demo-atlas -o features --model-id demo --layer 3
     """
-    from loci.reading import export_neuronpedia, open_atlas
+    from loci.reading import check_export, export_neuronpedia, open_atlas
 
     if not model_id.strip():
         raise FactError("--model-id is empty")
     atlas = open_atlas(folder)
     if layer is not None and layer >= atlas.provenance["layers"]:
         raise FactError(f"--layer {layer}: the atlas has the layers 0 … {atlas.provenance['layers'] - 1}")
-    if folder.resolve() in (out.resolve(), *out.resolve().parents):
-        raise FactError(f"--out {out} is in the atlas: name another folder")
-    check_new(out)
+    check_export(atlas, out)
     opened = opening.open()
     layers = None if layer is None else [layer]
     with bar("running triggers") as progress:

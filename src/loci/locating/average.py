@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from loci.errors import FactError
 from loci.facts import Fact
-from loci.files import check_writable, write_aside
+from loci.files import append_line, check_writable, write_aside
 from loci.locating.asking import known_of
 from loci.locating.carry import BATCH_TOKENS
 from loci.locating.corruption import How
@@ -27,6 +28,7 @@ from loci.model.given import facts_given
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean
+from loci.validate import DATA, brief, is_there, named, parse_json, read_text, typed
 
 ROLES = ("first subject", "middle subject", "last subject", "first further", "further", "last")
 
@@ -97,7 +99,9 @@ def average_trace(
     known = known_of(model, facts)
     settings: dict[str, Any] = {"kinds": kinds, "samples": samples, "noise": noise, "corruption": corruption, "window": window}
     settings["seed"] = seed
-    done = _Done(None if resume is None else Path(resume), {"weights": model.fingerprint, "bos": model.with_bos, **settings})
+    done = _Done(
+        None if resume is None else Path(resume), {"weights": model.fingerprint, "bos": model.with_bos, **settings}, model.n_layers
+    )
     cells: dict[tuple[Kind, int, str], list[float]] = {}
     for fact in known:
         found = done.get(fact)
@@ -119,40 +123,61 @@ def average_trace(
 Effects = dict[str, dict[str, list[float]]]
 
 
-class _Done:
-    """Traced facts, a line of JSON each behind a line with the settings; a last line that was cut off is traced again."""
+class Entry(TypedDict):
+    """A traced fact, as a line of a file."""
 
-    def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
+    prompt: str
+    subject: str
+    answer: str
+    effects: Effects
+
+
+class _Done:
+    """Traced facts, a line of JSON each behind a line with the settings; a line that was cut off is traced again."""
+
+    def __init__(self, path: Path | None, settings: dict[str, Any], layers: int) -> None:
         self.path = path
-        self._found: dict[tuple[str, str], Effects] = {}
+        self._found: dict[tuple[str, str, str], Effects] = {}
         if path is None:
             return
         head = json.dumps({"schema": "loci.traces/1", **settings}, sort_keys=True)
         check_writable(path)
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        except (OSError, UnicodeDecodeError) as error:
-            raise FactError(f"{path}: cannot be read ({error})") from None
+        lines = read_text(path, FactError, DATA).splitlines() if is_there(path) else []
         if lines and lines[0] != head:
-            raise FactError(f"{path} holds traces of another model or with other settings: name another file")
-        whole = [line for line in lines[1:] if _whole(line)]
-        for entry in map(json.loads, whole):
-            self._found[entry["prompt"], entry["answer"]] = entry["effects"]
+            raise FactError(f"{named(path)} holds traces of another model or with other settings: name another file")
+        whole = [(number, line) for number, line in enumerate(lines[1:], start=2) if _whole(line)]
+        for number, line in whole:
+            where = f"{named(path)}, line {number}"
+            entry = typed(Entry, parse_json(line, where, FactError, infinite=True), where, FactError)
+            _check_effects(entry["effects"], settings["kinds"], layers, where)
+            self._found[entry["prompt"], entry["subject"], entry["answer"]] = entry["effects"]
         with write_aside(path) as aside:
-            aside.write_text("".join(f"{line}\n" for line in (head, *whole)), encoding="utf-8")
+            aside.write_text("".join(f"{line}\n" for line in (head, *(line for _, line in whole))), encoding="utf-8")
 
     def get(self, fact: Fact) -> Effects | None:
-        return self._found.get((fact.text, fact.answer))
+        return self._found.get((fact.text, fact.subject, fact.answer))
 
     def add(self, fact: Fact, effects: Effects) -> None:
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"prompt": fact.text, "answer": fact.answer, "effects": effects}, ensure_ascii=False) + "\n")
+            entry: Entry = {"prompt": fact.text, "subject": fact.subject, "answer": fact.answer, "effects": effects}
+            append_line(self.path, json.dumps(entry, ensure_ascii=False))
 
 
 def _whole(line: str) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
+
+
+def _check_effects(effects: Effects, kinds: Sequence[str], layers: int, where: str) -> None:
+    """Raise `FactError` where there is not an effect for every kind, of known roles, with a number for each layer."""
+    if set(effects) != set(kinds):
+        raise FactError(f"{where}: effects: expected {', '.join(kinds)}, found {brief(list(effects))}")
+    for kind, roles_ in effects.items():
+        for role, values in roles_.items():
+            if role not in ROLES or len(values) != layers:
+                raise FactError(
+                    f"{where}: effects.{kind}: expected {layers} numbers for a role, found {len(values)} of {brief(role)}"
+                )

@@ -4,7 +4,7 @@ from loci.reading.answers import Found, Kind, Rows
 from loci.reading.atlas import build_atlas
 from loci.reading.clusters import Clusters, clusters
 from loci.reading.memories import Memories, memories
-from loci.reading.neuronpedia import export_neuronpedia
+from loci.reading.neuronpedia import check_export, export_neuronpedia
 from loci.reading.read import NeuronCard, Trigger, read, read_many, read_weights
 from loci.reading.shelf import Atlas, open_atlas
 from loci.reading.updates import SubUpdates, sub_updates
@@ -21,6 +21,7 @@ __all__ = [
     "SubUpdates",
     "Trigger",
     "build_atlas",
+    "check_export",
     "clusters",
     "export_neuronpedia",
     "memories",

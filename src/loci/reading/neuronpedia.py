@@ -7,6 +7,7 @@ never fire have none and are left out. Format: Neuronpedia's route feature/uploa
 """
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,14 +15,17 @@ from typing import Any
 
 import torch
 
-from loci.errors import ModelError
+from loci.errors import ModelError, OutputError
 from loci.files import check_writable, write_aside
 from loci.model import Model, by_length
 from loci.progress import Progress, silent
 from loci.reading.shelf import Atlas
 from loci.survey import windows
+from loci.validate import is_folder, named
 
 FEATURES, LOGITS, LONGEST = 128, 20, 1024
+OWN = re.compile(r"\d+-mlp-\d{3,}\.json|\.loci-aside-\d+-\w+")
+"""What an export writes, and what one that was killed leaves: it may be begun again."""
 Activation = dict[str, list[Any]]
 
 
@@ -41,6 +45,7 @@ def export_neuronpedia(
     """
     if atlas.provenance["weights"] != model.fingerprint:
         raise ModelError(f"{atlas.folder} is the atlas of other weights than {model.name!r}")
+    check_export(atlas, folder)
     wanted = range(model.n_layers) if layers is None else list(layers)
     if any(not 0 <= layer < model.n_layers for layer in wanted):
         raise ModelError(f"this atlas has layers 0 … {model.n_layers - 1}")
@@ -50,12 +55,22 @@ def export_neuronpedia(
         for number, start in enumerate(range(0, len(features), FEATURES)):
             batch = {"modelId": model_id.lower(), "source": f"{layer}-mlp", "features": features[start : start + FEATURES]}
             path = Path(folder) / f"{layer}-mlp-{number:03}.json"
-            check_writable(path)
             with write_aside(path) as aside:
                 aside.write_text(json.dumps(batch, ensure_ascii=False), encoding="utf-8")
             written.append(path)
         progress(1, len(wanted))
     return written
+
+
+def check_export(atlas: Atlas, folder: str | Path) -> None:
+    """Raise `OutputError` for the atlas itself, and for a folder with other files than an export has; before the work."""
+    folder = Path(folder)
+    if atlas.folder.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise OutputError(f"{named(folder)} is in the atlas: name another folder")
+    strange = sorted(path.name for path in folder.iterdir() if not OWN.fullmatch(path.name)) if is_folder(folder) else []
+    if strange:
+        raise OutputError(f"{named(folder)}: there are other files in it ({', '.join(map(named, strange[:3]))}); name a new folder")
+    check_writable(folder / "0-mlp-000.json")
 
 
 def _features(atlas: Atlas, layer: int, activations: dict[int, list[Activation]]) -> list[dict[str, Any]]:
