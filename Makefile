@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test fuzz oracle benchmarks lint format clean
+.PHONY: install demo test fuzz interrupt oracle benchmarks lint format clean
 
 install: $(STAMP)
 

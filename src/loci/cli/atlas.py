@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import bar, check_new, check_out, console, emit, finish
+from loci.cli.common import bar, check_out, console, emit, finish
 from loci.cli.opening import Opening, opens
 from loci.cli.options import BATCH_TOKENS, JSON, OUT, SEED, TEXT, TOKENS, NeuronKind, said, whole, words
 from loci.cli.options import layer as layer_option
