@@ -46,7 +46,7 @@ def generations(model: Model, prompts: Sequence[str], tokens: int = TOKENS, seed
     texts: dict[int, str] = {}
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        for batch in by_length(asked, len, BUDGET):
+        for batch in by_length(asked, len, BUDGET, model.rows_at_once):
             ids = model.ids([asked[i].ids for i in batch])
             room = max(1, min(tokens, (model.n_ctx or ids.shape[1] + tokens) - ids.shape[1]))
             made = generate(model, ids, room, least=room, sample=True, likeliest=LIKELIEST)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from loci.cli.common import status
-from loci.cli.options import DeviceMap, Dtype, words
+from loci.cli.options import DeviceMap, Dtype, Join, words
 
 if TYPE_CHECKING:
     from loci.model import Layout, Model, Weights
@@ -34,6 +34,9 @@ class Opening:
             "--bos/--no-bos", help="a BOS before every text; by default where the tokenizer defines one", rich_help_panel=PANEL
         ),
     ] = None
+    join: Annotated[Join | None, typer.Option(help="what stands before an answer; found out by default", rich_help_panel=PANEL)] = (
+        None
+    )
     layout: Annotated[
         Path | None, typer.Option(help="where the parts are, for an unknown family: JSON of loci.Layout", rich_help_panel=PANEL)
     ] = None
@@ -52,6 +55,7 @@ class Opening:
                 dtype=self.dtype,
                 device_map={"": "disk"} if self.device_map == "disk" else self.device_map,
                 bos=self.bos,
+                join=self.join,
                 layout=layout_from(self.layout),
                 pickle=self.pickle,
                 trust_remote_code=self.trust_remote_code,

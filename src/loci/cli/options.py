@@ -73,6 +73,7 @@ TOP = whole("how many to show", "--top", "-n", high=MANY)
 DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential", "disk"]
 Dtype = Literal["float32", "bfloat16", "float16", "float64", "auto"]
 EditMethod = Literal["joint", "rome", "emmet", "memit", "alphaedit", "finetune"]
+Join = Literal["space", "nothing"]
 Removal = Literal["unknown", "prior"]
 Corruption = Literal["noise", "subject-noise", "fixed", "gaussian", "mean", "resample"]
 Estimator = Literal["gradient", "integrated"]

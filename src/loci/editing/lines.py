@@ -24,6 +24,8 @@ from loci.facts.scripts import unspaced
 from loci.model import Model, by_length, complete, first_sentence, read_at
 from loci.model.answers import BUDGET, with_answer
 from loci.model.generation import generate
+from loci.model.joins import joins
+from loci.model.unembedding import likeliest
 from loci.survey import beginnings, sentences
 
 
@@ -70,15 +72,17 @@ def lines_about(model: Model, facts: Sequence[Fact], settings: LineSettings) -> 
     said = [text.strip() for text in complete(model, [fact.text for fact in facts], 12)]
     old = [first_sentence(text) or fact.answer for text, fact in zip(said, facts, strict=True)]
     new = [f"{fact.new_answer}{_stop(text)}" for text, fact in zip(said, facts, strict=True)]
-    heads = _heads(settings)
+    heads, spaces = _heads(settings), joins(model, [fact.text for fact in facts], old)
     found = [
-        [_asked(model, i, head + fact.text, fact.subject, len(head) + fact.subject_span[0], new[i]) for head in heads]
+        [_asked(model, i, head + fact.text, fact.subject, len(head) + fact.subject_span[0], new[i], spaces[i]) for head in heads]
         for i, fact in enumerate(facts)
     ]
-    kept, due = _split(model, _samples(model, facts, settings), [_firsts(model, f, o) for f, o in zip(facts, old, strict=True)])
-    for i, text, at in own_phrasings(model, facts, due, old, settings.own):
+    firsts = [_firsts(model, *each) for each in zip(facts, old, spaces, strict=True)]
+    kept, due = _split(model, _samples(model, facts, settings), firsts)
+    own = list(own_phrasings(model, facts, due, old, settings.own))
+    for (i, text, at), space in zip(own, joins(model, [text for _, text, _ in own], [old[i] for i, *_ in own]), strict=True):
         with suppress(EditError):
-            found[i].append(_asked(model, i, text, facts[i].subject, at, new[i]))
+            found[i].append(_asked(model, i, text, facts[i].subject, at, new[i], space))
     for line in kept:
         found[line.fact].append(line)
     return found
@@ -96,9 +100,9 @@ def _heads(settings: LineSettings) -> list[str]:
     return ["", *(f"{head} " for head in mixed[: settings.contexts])]
 
 
-def _asked(model: Model, fact: int, prompt: str, subject: str, at: int, answer: str) -> Line:
-    """The line that wants an answer behind a prompt whose subject begins at the character `at`."""
-    tokens, (first, last) = with_answer(model, prompt, answer)
+def _asked(model: Model, fact: int, prompt: str, subject: str, at: int, answer: str, join: str) -> Line:
+    """The line that wants an answer behind a prompt whose subject begins at the character `at`, and behind `join`."""
+    tokens, (first, last) = with_answer(model, prompt, answer, join)
     end = tokens.span((at, at + len(subject)))[1]
     behind = tokens.offsets[end - 1][1]
     if behind > at + len(subject) and not unspaced(subject[-1]):
@@ -108,9 +112,9 @@ def _asked(model: Model, fact: int, prompt: str, subject: str, at: int, answer: 
     return Line(fact, tokens.ids[: last - 1], end - 1, tuple(range(first - 1, last - 1)), tokens.ids[first:last])
 
 
-def _firsts(model: Model, fact: Fact, old: str) -> set[int]:
+def _firsts(model: Model, fact: Fact, old: str, join: str) -> set[int]:
     """First tokens of the answers at which a text about the subject stops to be something else."""
-    split = [with_answer(model, fact.text, answer) for answer in (old, fact.answer, fact.new_answer or "")]
+    split = [with_answer(model, fact.text, answer, join) for answer in (old, fact.answer, fact.new_answer or "")]
     return {tokens.ids[start] for tokens, (start, _) in split}
 
 
@@ -133,7 +137,7 @@ def _samples(model: Model, facts: Sequence[Fact], settings: LineSettings) -> lis
     sampled = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        for batch in by_length(starts, lambda start: len(start.ids), BUDGET // 2):
+        for batch in by_length(starts, lambda start: len(start.ids), BUDGET // 2, model.rows_at_once):
             ids = model.ids([starts[i].ids for i in batch])
             made = generate(model, ids, settings.essence_tokens, least=1, sample=True)
             sampled += [starts[i]._replace(ids=(*starts[i].ids, *row)) for i, row in zip(batch, made, strict=True)]
@@ -144,7 +148,7 @@ def _split(model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]])
     """What of each sample is kept, and the texts behind which an answer is due."""
     kept, due = dict[Line, int](), dict[tuple[int, str], None]()
     for batch in by_length(samples, lambda sample: len(sample.ids), BUDGET):
-        best = model(model.ids([samples[i].ids for i in batch])).argmax(-1).tolist()
+        best = likeliest(model, model.ids([samples[i].ids for i in batch])).tolist()
         for i, row in zip(batch, best, strict=True):
             fact, ids, subject = samples[i]
             end = next((p for p in range(subject, len(ids)) if row[p] in firsts[fact]), None)

@@ -89,10 +89,10 @@ def _kind(fact: Fact) -> str:
 def _named_next(model: Model, texts: Sequence[str], facts: Sequence[Fact]) -> Float[Tensor, "text fact"]:
     """Log-probability of each subject's first token behind each text."""
     tokens = [model.tokenize(text).ids for text in texts]
-    named = [with_answer(model, "The", fact.subject) for fact in facts]
+    named = [with_answer(model, "The", fact.subject, " ") for fact in facts]
     firsts = [split.ids[start] for split, (start, _) in named]
     scores = torch.empty(len(texts), len(facts))
-    for batch in by_length(tokens, len, BUDGET):
-        logits = model(model.ids([tokens[i] for i in batch]))[:, -1].float()
+    for batch in by_length(tokens, len, BUDGET, model.rows_at_once):
+        logits = model(model.ids([tokens[i] for i in batch]), last=1)[:, -1].float()
         scores[batch] = logits.log_softmax(-1)[:, firsts].cpu()
     return scores

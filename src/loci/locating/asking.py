@@ -14,6 +14,7 @@ from loci.errors import FactError
 from loci.facts import Fact, Span
 from loci.model import Model, score_answers
 from loci.model.answers import with_answer
+from loci.model.unembedding import unembedded
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,19 @@ def probability(logits: Float[Tensor, "*group sample position vocab"], targets: 
     logits = logits[..., -len(targets) :, :].float()
     picked = logits.gather(-1, targets.to(logits.device).expand(*logits.shape[:-2], -1)[..., None])[..., 0]
     return (picked - logits.logsumexp(-1)).sum(-1).exp().mean(-1).cpu()
+
+
+@torch.no_grad()
+def probability_at(
+    model: Model, streams: Float[Tensor, "*group sample position d_model"], targets: Tensor
+) -> Float[Tensor, " *group"]:
+    """The same from what the last block leaves at the last positions, unembedded a few rows at a time."""
+    wanted = targets.to(streams.device).expand(streams.shape[:-1])
+    found = [
+        logits.gather(-1, wanted.flatten()[some, None])[:, 0] - logits.logsumexp(-1)
+        for some, logits in unembedded(model, streams.flatten(0, -2))
+    ]
+    return torch.cat(found).view(streams.shape[:-1]).sum(-1).exp().mean(-1).cpu()
 
 
 def known_of(model: Model, facts: Sequence[Fact]) -> list[Fact]:

@@ -126,6 +126,6 @@ def _slopes(runs: Runs, alpha: float) -> dict[str, Float[Tensor, "draw position 
 
     names = runs.model.names(*POINT.values())
     with runs.model.patched({"embed": between, **{name: node(name) for name in names}}):
-        logits = runs.model(runs.asked.ids.expand(runs.draws, -1))
+        logits = runs.model(runs.asked.ids.expand(runs.draws, -1), last=len(runs.asked.targets))
     slopes = torch.autograd.grad(probability(logits, runs.asked.targets), [nodes[name] for name in names])
     return dict(zip(names, slopes, strict=True))

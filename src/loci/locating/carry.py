@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from loci.locating.asking import Asked, probability
+from loci.locating.asking import Asked, probability, probability_at
 from loci.model import Edit, Model, Recording
 from loci.model.answers import finite
 from loci.model.hooks import put_at
@@ -72,14 +72,14 @@ class Carrier:
             new = [cell for cell in cells[inside:] if cell.entry == layer]
             stream, inside = torch.cat([stream, self._entering(new, layer, token)]), inside + len(new)
             if layer == self.model.n_layers:
-                logits = self.model.unembed(stream[:, -last:])
+                stream = stream[:, -last:]
             elif layer == self.model.n_layers - 1 and not self._read_at(token):
-                logits = self.run.finish(stream, token, last, self._rows(inside))
+                stream = self.run.finish(stream, token, last, self._rows(inside))
                 break
             else:
                 with self.model.patched(self._holding(cells[:inside], layer)):
                     stream = self.run.step(layer, stream, token, self._rows(inside))
-        return probability(logits.unflatten(0, (-1, self.draws)), self.asked.targets)
+        return probability_at(self.model, stream.unflatten(0, (-1, self.draws)), self.asked.targets)
 
     def _entering(self, cells: Sequence[Cell], layer: int, token: int) -> Float[Tensor, "row position d_model"]:
         """The stream from the token on, as this layer finds it, with each cell's state at the token."""
@@ -131,6 +131,6 @@ def recorded(model: Model, asked: Asked, budget: int = BATCH_TOKENS) -> Carrier:
     """The run of a prompt as it is. Raises `ModelError` for logits that are not finite."""
     last = f"resid_post.{model.n_layers - 1}"
     with model.watch(last) as reads:
-        run = model.record(asked.ids, past=True)
+        run = model.record(asked.ids, past=True, last=len(asked.targets))
     level = float(probability(finite(run.logits, model), asked.targets))
     return Carrier(model=model, asked=asked, run=run, top=reads[last], level=level, budget=budget)

@@ -176,7 +176,7 @@ class _Trial:
         for one in self.asked:
             edits = {f"mlp_act.{layer}": _scale(one.subject[1] - 1, some, factor) for layer, some in cells.items()}
             with self.model.patched(edits):
-                total += float(probability(self.model(one.ids), one.targets))
+                total += float(probability(self.model(one.ids, last=len(one.targets)), one.targets))
         return total / len(self.asked)
 
     def random(self, cells: Cells, draws: Random) -> Cells:

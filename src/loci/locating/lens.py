@@ -129,7 +129,7 @@ def lens(model: Model, prompt: str | Fact, answer: str | None = None, *, against
     target, row = tokens.ids[start], answer_row(model, prompt, answer, against)
     stems = ["resid_pre", "resid_post", "attn_out", "attn_raw", "mlp_out", "mlp_raw", "z"] + ["mlp_act"] * model.has("mlp_act")
     with model.watch(*model.names(*stems)) as reads:
-        finite(model(model.ids([tokens.ids[:start]])), model)
+        finite(model(model.ids([tokens.ids[:start]]), last=1), model)
     at = {name: tensor[0, -1].float() for name, tensor in reads.items()}
     last, direction = at[f"resid_post.{model.n_layers - 1}"], model.W_U.float().T @ row
     final = Held(model, "final_norm", None, last)

@@ -103,14 +103,14 @@ def neurons(
     asked, points = ask(model, fact), model.names("mlp_act")
     token = asked.subject[1] - 1
     with model.watch(*points) as clean:
-        run = model.record(asked.ids)
+        run = model.record(asked.ids, last=len(asked.targets))
     start = {point: torch.zeros_like(clean[point][:, token]) for point in points}
     if baseline == "corrupted":
         with (
             model.patched({"embed": Corruption("noise", noise, samples, seed).edit(model, fact, asked.subject)}),
             model.watch(*points) as corrupted,
         ):
-            run = model.record(asked.ids.expand(samples, -1))
+            run = model.record(asked.ids.expand(samples, -1), last=len(asked.targets))
         start = {point: corrupted[point][:, token] for point in points}
     finite(run.logits, model)
 

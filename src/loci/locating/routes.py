@@ -112,7 +112,9 @@ class _Recall:
 
     def probability(self, edits: dict[str, Edit]) -> float:
         with self.model.patched(edits):
-            return float(probability(finite(self.model(self.asked.ids), self.model), self.asked.targets))
+            return float(
+                probability(finite(self.model(self.asked.ids, last=len(self.asked.targets)), self.model), self.asked.targets)
+            )
 
     def lost(self, cut: str, layers: range) -> float:
         """1 − P(cut) / P."""

@@ -52,10 +52,10 @@ def prepare(model: Model, fact: Fact, corruption: Corruption, window: int = 1, b
         raise FactError(f"tracing needs window ≥ 1, not {window}")
     asked, points = ask(model, fact), model.names(*POINT.values())
     with model.watch(*points) as clean_states:
-        clean_run = model.record(asked.ids)
+        clean_run = model.record(asked.ids, last=len(asked.targets))
     hide = corruption.edit(model, fact, asked.subject)
     with model.patched({"embed": hide}), model.watch(*points) as corrupted_states:
-        run = model.record(asked.ids.expand(corruption.draws, -1), past=True)
+        run = model.record(asked.ids.expand(corruption.draws, -1), past=True, last=len(asked.targets))
     return Runs(
         model=model,
         fact=fact,

@@ -4,6 +4,8 @@ The greedy completion of a prompt begins with an answer exactly when, with the a
 the likeliest at its place (induction over the tokens). One forward pass therefore decides what free generation would say.
 """
 
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,14 +14,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import FactError, ModelError
-from loci.facts import Span
 from loci.facts.scripts import within_word
 from loci.model.generation import end_tokens, generate
-from loci.model.invariants import broken
-from loci.model.model import Logits, Model, by_length
-from loci.model.tokens import Tokens
+from loci.model.joins import Split, heard, joins, next_of, split, with_answer, with_answers, written_join
+from loci.model.model import Model, by_length
+from loci.model.unembedding import finite, last_streams, unembedded
 
-BUDGET = 8192  # tokens a batch: logits of 8192 × 50k vocabulary in float32 are 1.6 GB
+__all__ = ["BUDGET", "AnswerScore", "answer_of", "answer_row", "complete", "finite", "first_sentence", "next_tokens", "score_answers", "with_answer", "with_answers"]  # fmt: skip
+BUDGET = 8192  # tokens a batch
+SENTENCE_END = re.compile(r"[\n.。．｡।۔։።។]")
 
 
 @dataclass(frozen=True)
@@ -43,44 +46,69 @@ class AnswerScore:
 
 
 @torch.no_grad()
-def score_answers(model: Model, pairs: Sequence[tuple[str, str]], budget: int = BUDGET) -> list[AnswerScore]:
-    """Score each (prompt, answer). One forward pass over all, in batches of equal length of at most `budget` tokens."""
-    split = [with_answer(model, prompt, answer) for prompt, answer in pairs]
+def score_answers(model: Model, pairs: Sequence[tuple[str, str]], budget: int | None = None) -> list[AnswerScore]:
+    """Score each (prompt, answer), joined as `loci.model.joins` says.
+
+    Cost: one forward pass over all, in batches of equal length of at most `budget` tokens; what the model shows to be joined otherwise
+    is run again. Only the positions where the answer is due are unembedded.
+    """
+    distinct = list(dict.fromkeys(prompt for prompt, _ in pairs))
+    bases = dict(zip(distinct, model.tokenize_all(distinct, model.n_ctx), strict=True))
+    written = [written_join(model, prompt) for prompt, _ in pairs]
+    asked = [split(model, bases[prompt], answer, join) for (prompt, answer), join in zip(pairs, written, strict=True)]
+    scores, following = _scored(model, asked, budget)
+    if model.join is not None:
+        return scores
+    heards = [heard(model, bases[prompt], answer, following[i]) for i, (prompt, answer) in enumerate(pairs)]
+    again = [i for i, join in enumerate(heards) if join != written[i]]
+    if again:
+        others, _ = _scored(model, [split(model, bases[pairs[i][0]], pairs[i][1], heards[i]) for i in again], budget)
+        for i, score in zip(again, others, strict=True):
+            scores[i] = score
+    return scores
+
+
+def _scored(model: Model, asked: Sequence[Split], budget: int | None) -> tuple[list[AnswerScore], list[dict[int, float]]]:
+    """The scores, and the likeliest tokens behind each prompt."""
     scores: dict[int, AnswerScore] = {}
-    for batch in by_length(split, lambda item: len(item[0]), budget):
-        logits = finite(model(model.ids([split[i][0].ids for i in batch])).float(), model)
-        best, logprobs = logits.argmax(-1).tolist(), logits.log_softmax(-1)
-        for row, index in enumerate(batch):
-            tokens, (start, end) = split[index]
-            answer = tokens.ids[start:end]
-            logprob = sum(float(logprobs[row, start + k - 1, token]) for k, token in enumerate(answer))
-            greedy = tuple(best[row][start - 1 : end - 1]) == answer and not _continues(model, answer, best[row][end - 1])
-            scores[index] = AnswerScore(logprob, len(answer), greedy)
-    return [scores[i] for i in range(len(pairs))]
+    following: dict[int, dict[int, float]] = {}
+    for batch in by_length(asked, lambda item: len(item.tokens), budget or model.tokens_at_once):
+        streams = last_streams(model, model.ids([asked[i].tokens.ids for i in batch]))
+        spans = [asked[i].answer for i in batch]
+        wide = [end - start + 1 for start, end in spans]
+        read = torch.cat([streams[row, start - 1 : end] for row, (start, end) in enumerate(spans)])
+        firsts = [0, *itertools.accumulate(wide)][:-1]
+        targets = [token for i, (start, end) in zip(batch, spans, strict=True) for token in (*asked[i].tokens.ids[start:end], 0)]
+        best, logprobs = _read(model, read, torch.tensor(targets), dict(zip(firsts, batch, strict=True)), following)
+        for i, first, width in zip(batch, firsts, wide, strict=True):
+            answer, last = tuple(targets[first : first + width - 1]), first + width - 1
+            greedy = tuple(best[first:last]) == answer and not _continues(model, answer, best[last])
+            scores[i] = AnswerScore(float(logprobs[first:last].sum()), len(answer), greedy)
+    return [scores[i] for i in range(len(asked))], [following[i] for i in range(len(asked))]
 
 
-def finite(logits: Logits, model: Model) -> Logits:
-    """The logits, or a `ModelError` where they hold NaN or infinity: nothing that is computed from those means anything."""
-    if not logits.isfinite().all():
-        raise ModelError(f"{model.name!r} gives logits that are not finite: {broken(model)}")
-    return logits
-
-
-def with_answer(model: Model, prompt: str, answer: str) -> tuple[Tokens, Span]:
-    """Tokens of `prompt answer`, and which of them hold the answer; the tokens before those are the prompt's. Raises `FactError` for no answer."""
-    if not answer.strip():
-        raise FactError("the answer is empty")
-    text = f"{prompt} {answer}"
-    tokens = model.tokenize(text)
-    return tokens, tokens.span((len(prompt), len(text)))
+def _read(
+    model: Model, streams: Tensor, targets: Tensor, firsts: dict[int, int], following: dict[int, dict[int, float]]
+) -> tuple[list[int], Float[Tensor, " row"]]:
+    """The likeliest token at each row and the target's log-probability; what may follow the prompts is noted, by number."""
+    best, logprobs = list[int](), [torch.empty(0)]
+    for some, logits in unembedded(model, streams):
+        picked = logits.gather(-1, targets[some, None].to(logits.device))[:, 0]
+        best += logits.argmax(-1).tolist()
+        logprobs.append((picked - logits.logsumexp(-1)).cpu())
+        for row in range(some.start, some.start + len(logits)):
+            if row in firsts:
+                following[firsts[row]] = next_of(logits[row - some.start])
+    return best, torch.cat(logprobs)
 
 
 def answer_row(model: Model, prompt: str, answer: str, against: str | None = None) -> Float[Tensor, " d_vocab"]:
     """1 at the answer's first token, −1 at that of `against`: times logits, a score. Raises `FactError` where both begin alike."""
     row = torch.zeros(model.d_vocab, device=model.device)
+    (join,) = joins(model, [prompt], [answer])
     for text, sign in ((answer, 1), (against, -1)):
         if text is not None:
-            tokens, (first, _) = with_answer(model, prompt, text)
+            tokens, (first, _) = with_answer(model, prompt, text, join)
             row[tokens.ids[first]] += sign
     if not row.any():
         raise FactError(f"{answer!r} and {against!r} begin with the same token: nothing tells them apart there")
@@ -97,11 +125,11 @@ def _continues(model: Model, answer: Sequence[int], following: int) -> bool:
 
 
 @torch.no_grad()
-def complete(model: Model, prompts: Sequence[str], tokens: int = 8, budget: int = BUDGET) -> list[str]:
+def complete(model: Model, prompts: Sequence[str], tokens: int = 8, budget: int | None = None) -> list[str]:
     """Greedy completions of `tokens` tokens (fewer where the model ends the text), without the prompt."""
-    asked = [model.tokenize(prompt) for prompt in prompts]
+    asked = model.tokenize_all(prompts, model.n_ctx)
     texts: dict[int, str] = {}
-    for batch in by_length(asked, len, budget):
+    for batch in by_length(asked, len, budget or model.tokens_at_once, model.rows_at_once):
         ids = model.ids([asked[i].ids for i in batch])
         for index, made in zip(batch, generate(model, ids, tokens), strict=True):
             texts[index] = model.decode(made)
@@ -111,15 +139,15 @@ def complete(model: Model, prompts: Sequence[str], tokens: int = 8, budget: int 
 @torch.no_grad()
 def next_tokens(model: Model, prompt: str, count: int = 10) -> list[tuple[str, float]]:
     """The likeliest next tokens with their probabilities."""
-    logits = finite(model(model.ids([model.tokenize(prompt).ids])), model)
+    logits = finite(model(model.ids([model.tokenize(prompt).ids]), last=1), model)
     probabilities = logits[0, -1].float().softmax(-1)
     top = probabilities.topk(count)
     return [(model.token_text(token), p) for token, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
 
 
 def first_sentence(text: str) -> str:
-    """A completion up to the end of its first sentence or line: the answer."""
-    return text.split("\n")[0].split(".")[0].strip()
+    """A completion up to the end of its first sentence or line, in any script: the answer."""
+    return SENTENCE_END.split(text.lstrip(), maxsplit=1)[0].strip()
 
 
 def answer_of(model: Model, prompt: str, tokens: int = 12) -> str:

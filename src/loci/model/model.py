@@ -30,6 +30,9 @@ from loci.model.tokens import Tokens, check_tokenizer, tokenize, tokenize_all
 from loci.model.weights import Weights
 
 T = TypeVar("T")
+BYTES = 2**27
+"""Of logits that are made at once."""
+JOINS: dict[str | None, str | None] = {None: None, "space": " ", "nothing": ""}
 Logits = Float[Tensor, "batch position d_vocab"]
 Ids = Int[Tensor, "batch position"]
 Mask = Int[Tensor, "batch position"]
@@ -38,9 +41,23 @@ Mask = Int[Tensor, "batch position"]
 class Model(Weights):
     """A causal language model of Hugging Face with named points, weights as views, and runs that replay."""
 
-    def __init__(self, hf: nn.Module, tokenizer: Any, name: str, layout: Layout | None = None, *, bos: bool | None = None) -> None:
-        """Wrap a module. Without a `layout`, the first row of the table that fits and adds up; without `bos`, BOS by `tokenize`'s rule."""
-        self.bos = bos
+    def __init__(
+        self,
+        hf: nn.Module,
+        tokenizer: Any,
+        name: str,
+        layout: Layout | None = None,
+        *,
+        bos: bool | None = None,
+        join: Literal["space", "nothing"] | None = None,
+    ) -> None:
+        """Wrap a module. Without a `layout`, the first row of the table that fits and adds up; without `bos`, BOS by `tokenize`'s rule;
+        without `join`, answers join their prompts as `loci.model.joins` finds.
+        """
+        if join not in JOINS:
+            raise ModelError(f"an answer joins its prompt by 'space' or 'nothing', not {join!r}")
+        self.bos, self.join = bos, JOINS[join]
+        self.leads: dict[int, str | None] = {}
         self._rows: dict[int, int] = {}
         refused: list[str] = []
         for row in [layout] if layout else candidates(hf):
@@ -105,10 +122,21 @@ class Model(Weights):
         mask = [fill([1] * len(row), 0) for row in tokens]
         return self.ids([fill(row, pad) for row in tokens]), self.ids(mask)
 
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows of logits are made at once: within `BYTES` in float32."""
+        return max(1, BYTES // (4 * self.d_vocab))
+
+    @property
+    def tokens_at_once(self) -> int:
+        """How many tokens are run at once: at most 8,192, and what one block makes of them within 8 · `BYTES` in float32."""
+        return max(128, min(8192, 2 * BYTES // (2 * self.d_model + 3 * self.d_mlp)))
+
     # runs ------------------------------------------------------------------------------------------------------------
 
-    def __call__(self, ids: Ids | str | Sequence[str], mask: Mask | None = None) -> Logits:
-        """Logits of a batch, with gradients if they are enabled. Where a `mask` says padding, logits mean nothing.
+    def __call__(self, ids: Ids | str | Sequence[str], mask: Mask | None = None, *, last: int | None = None) -> Logits:
+        """Logits of a batch, or of its `last` positions alone, with gradients if they are enabled. Where a `mask` says padding, logits
+        mean nothing.
 
         A text, or several of any length (padded on the right), may stand for the batch. Raises `UseError` for anything else.
         """
@@ -118,10 +146,11 @@ class Model(Weights):
         where: dict[str, Tensor] = {}
         if mask is not None:
             where["attention_mask"] = mask
-            if self._takes_positions:
+            if self._takes("position_ids"):
                 where["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
-        logits: Tensor = self.hf(input_ids=ids, use_cache=False, **where).logits
-        return logits
+        keep = {"logits_to_keep": last} if last and self._takes("logits_to_keep") else {}
+        logits: Tensor = self.hf(input_ids=ids, use_cache=False, **where, **keep).logits
+        return logits if last is None else logits[:, -last:]
 
     def _batch_of(self, given: Any, mask: Mask | None) -> tuple[Ids, Mask | None]:
         """Token ids, and a mask where they need one, from what is no tensor."""
@@ -141,9 +170,8 @@ class Model(Weights):
             raise UseError(f"generate goes on with one text, not {prompt!r:.60}")
         return complete(self, [prompt], tokens)[0]
 
-    @cached_property
-    def _takes_positions(self) -> bool:
-        return "position_ids" in inspect.signature(self.hf.forward).parameters
+    def _takes(self, argument: str) -> bool:
+        return argument in inspect.signature(self.hf.forward).parameters
 
     @torch.no_grad()
     def read(self, ids: Ids, *points: str, mask: Mask | None = None) -> dict[str, Tensor]:
@@ -304,10 +332,13 @@ class Model(Weights):
         scores: Tensor = self.module("unembed")(self.module("final_norm")(resid))
         return self.capped(scores)
 
-    def record(self, ids: Ids, mask: Mask | None = None, *, past: bool = False, logits: bool = True) -> Recording:
+    def record(
+        self, ids: Ids, mask: Mask | None = None, *, past: bool = False, logits: bool = True, last: int | None = None
+    ) -> Recording:
         """Run once without gradients, keeping what each block was called with; with `past`, keys and values too.
 
-        Without `logits` the run stops behind the last block, and the recording's are empty.
+        With `last`, the recording's logits are those of the last positions alone. Without `logits` the run stops behind the last block,
+        and there are none.
         """
         calls: list[Call] = []
         pasts: list[Past] = []
@@ -324,7 +355,7 @@ class Model(Weights):
             for block in self.blocks:
                 stack.callback(block.register_forward_pre_hook(keep, with_kwargs=True).remove)
             with torch.no_grad():
-                found = self(ids, mask) if logits else self._without_logits(ids, mask)
+                found = self(ids, mask, last=last) if logits else self._without_logits(ids, mask)
         return Recording(self, tuple(calls), found, mask is not None and not bool(mask.all()), tuple(pasts))
 
     def _without_logits(self, ids: Ids, mask: Mask | None) -> Logits:
@@ -332,11 +363,11 @@ class Model(Weights):
         return torch.empty(*ids.shape, 0, device=self.device)
 
 
-def by_length(items: Sequence[T], length: Callable[[T], int], budget: int) -> Iterator[list[int]]:
-    """Batches of indices of equally long items, at most `budget` tokens each (one item at least)."""
+def by_length(items: Sequence[T], length: Callable[[T], int], budget: int, most: int | None = None) -> Iterator[list[int]]:
+    """Batches of indices of equally long items, at most `budget` tokens each (one item at least), and at most `most` items."""
     groups: dict[int, list[int]] = {}
     for index, item in enumerate(items):
         groups.setdefault(length(item), []).append(index)
     for size, indices in sorted(groups.items()):
-        step = max(1, budget // max(1, size))
+        step = min(max(1, budget // max(1, size)), most or len(indices))
         yield from (indices[i : i + step] for i in range(0, len(indices), step))

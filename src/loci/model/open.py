@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlparse
 
 import torch
@@ -51,6 +51,7 @@ def open_model(
     device_map: str | dict[str, Any] | None = None,
     offload_folder: str | Path | None = None,
     bos: bool | None = None,
+    join: Literal["space", "nothing"] | None = None,
     layout: Layout | None = None,
     trust_remote_code: bool = False,
     pickle: bool = False,
@@ -58,7 +59,7 @@ def open_model(
     """Open `source`: "demo", a folder with a config and safetensors weights, a GGUF file, ollama:NAME[:TAG], or a hub id.
 
     `dtype` is what the weights are held in ("auto": as stored). `device_map` ("auto", or places by module) spreads them over devices,
-    memory and disk through accelerate, in the place of `device`. `bos`: see `loci.model.tokens`. `layout`: where the parts are, for a
+    memory and disk through accelerate, in the place of `device`. `bos`: see `loci.model.tokens`, `join`: see `loci.model.joins`. `layout`: where the parts are, for a
     family that Loci does not know. Pickled weights are loaded only with `pickle` (by torch's restricted unpickler), the checkpoint's
     own code is run only with `trust_remote_code`. Weights are never changed. Raises `ModelError`.
     """
@@ -69,7 +70,7 @@ def open_model(
 
         tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
         hf, place_of_it = _load(path, dtype, kwargs | place | {"use_safetensors": None if pickle else True})
-    model = Model(hf if place else nn.Module.to(hf, where), tokenizer, str(source), layout, bos=bos)
+    model = Model(hf if place else nn.Module.to(hf, where), tokenizer, str(source), layout, bos=bos, join=join)
     model.source = place_of_it
     return model
 

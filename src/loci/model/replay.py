@@ -3,7 +3,7 @@
     record(ids, past=True)     clean or corrupted run; keys and values are kept
     replay(layer, resid)       the blocks from `layer` on, all positions
     step(layer, resid, start)  one block, the positions from `start` on: those before are as recorded, which is exact in a causal model
-    finish(resid, start, last) the last block and the unembedding, at the last positions alone
+    finish(resid, start, last) the last block, at the last positions alone
 
 Masks, rotary embeddings and windows come along with the arguments, whatever the family. Nothing is remembered between replays.
 """
@@ -170,8 +170,8 @@ class Recording:
 
     def finish(
         self, resid: Float[Tensor, "batch position d_model"], start: int, last: int, rows: Sequence[int] | None = None
-    ) -> Float[Tensor, "batch last d_vocab"]:
-        """Logits of the `last` positions when the last block finds `resid` from `start` on: elsewhere it only makes keys and values."""
+    ) -> Float[Tensor, "batch last d_model"]:
+        """What the last block leaves at the `last` positions when it finds `resid` from `start` on: elsewhere it only makes keys and values."""
         layer, skipped = len(self.calls) - 1, resid.shape[1] - last
         past = self._past(layer, start, rows)
         if skipped:
@@ -179,7 +179,7 @@ class Recording:
             with suppress(Enough):
                 self._call(layer, resid, start, rows, past)
             past = past.before(start + skipped, None)
-        return self.model.unembed(self._call(layer, resid[:, skipped:], start + skipped, rows, past))
+        return self._call(layer, resid[:, skipped:], start + skipped, rows, past)
 
     def _call(self, layer: int, resid: Tensor, start: int, rows: Sequence[int] | None, past: Past | None) -> Tensor:
         block, call = self.model.blocks[layer], self.calls[layer]

@@ -137,7 +137,7 @@ def steer(
 
 def _said(model: Model, ids: Tensor) -> Float[Tensor, "prompt d_vocab"]:
     """Log-probabilities of the next token."""
-    logprobs: Tensor = finite(model(ids), model)[:, -1].double().log_softmax(-1)
+    logprobs: Tensor = finite(model(ids, last=1), model)[:, -1].double().log_softmax(-1)
     return logprobs.cpu()
 
 

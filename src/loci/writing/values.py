@@ -20,7 +20,7 @@ from loci.errors import FactError
 from loci.facts import Fact, FactSet
 from loci.linalg import solve_positive
 from loci.model import Model, at_subjects, by_length
-from loci.model.answers import with_answer
+from loci.model.answers import with_answers
 from loci.model.hooks import add_at
 from loci.patches import beside
 from loci.writing.detectors import Detectors, shown
@@ -60,7 +60,7 @@ def mended(
     model: Model, facts: Sequence[Fact], layer: int, gates: Detectors, begun: Float[Tensor, "fact d_model"]
 ) -> Float[Tensor, "fact d_model"]:
     """The values with what their phrasings still lack. Cost: a forward and a backward pass a round over the phrasings that lack something."""
-    found, lines = begun.clone(), [_Line.of(model, i, own) for i, fact in enumerate(facts) for own in shown(fact)]
+    found, lines = begun.clone(), _Line.all_of(model, [(i, own) for i, fact in enumerate(facts) for own in shown(fact)])
     for _ in range(ROUNDS):
         with beside(model, {layer: gates.neurons(found)}):
             margins, slopes = _margins(model, layer, lines)
@@ -94,9 +94,13 @@ class _Line(NamedTuple):
     """Which of the tokens are the answer."""
 
     @classmethod
-    def of(cls, model: Model, index: int, fact: Fact) -> "_Line":
-        tokens, answer = with_answer(model, fact.text, fact.answer)
-        return cls(index, tokens.ids, tokens.span(fact.subject_span)[1] - 1, answer)
+    def all_of(cls, model: Model, facts: Sequence[tuple[int, Fact]]) -> "list[_Line]":
+        """The lines of facts, by number."""
+        asked = with_answers(model, [(fact.text, fact.answer) for _, fact in facts])
+        return [
+            cls(index, tokens.ids, tokens.span(fact.subject_span)[1] - 1, answer)
+            for (index, fact), (tokens, answer) in zip(facts, asked, strict=True)
+        ]
 
 
 def _margins(model: Model, layer: int, lines: Sequence[_Line]) -> tuple[Float[Tensor, " line"], Float[Tensor, "line d_model"]]:
