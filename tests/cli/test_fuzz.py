@@ -85,12 +85,15 @@ def test_whatever_is_said_ends_as_promised(good: Path) -> None:
     def one(case: fuzzing.Case) -> None:
         found = fuzzing.run(case, good)
         counts[f"status {found.status}"] += 1
+        if sum(counts.values()) % 50 == 0:
+            log(f"{sum(counts.values())} cases: {dict(counts)}", caught)
         if "LOCI_DEBUG" in found.err:
             counts["caught by the last net"] += 1
-            caught.setdefault(found.err.strip()[-160:], case)
+            log(f"net: {found.err.strip()[-300:]}  {case}", caught)
         fault = fuzzing.fault_of(case, found)
         if fault:
             faults.setdefault(f"{case.words[:2]}: {fault}", (case, found))
+            log(f"FAULT: {fault}  {case}  {found.status} {found.err[-400:]!r}", caught)
 
     one()
     told = "\n\n".join(
