@@ -155,6 +155,8 @@ BAD = [
     (["sparsity", "--threshold", "nan"], "--threshold: should be"),
     (["recall", "--dtype", "float8_e4m3fn"], "--dtype: 'float8_e4m3fn' is not one of"),
     (["recall", "--device-map", "cuda:7"], "--device-map: 'cuda:7' is not one of"),
+    (["recall", "--device", "meta"], "'meta' is no device"),
+    (["recall", "--device", "cuda:x"], "'cuda:x' is no device"),
     (["recall", "--facts", "x" * 300], "--facts / -f: a name of more than 255 bytes"),
     (["recall", "-m", "x" * 300], "--model / -m: a name of more than 255 bytes"),
     (["facts", "x" * 300], "a name of more than 255 bytes"),

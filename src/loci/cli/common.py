@@ -181,6 +181,8 @@ def filled(prompt: str, subject: str | None) -> str:
     """A prompt with the subject in the place of its `{}`, or as it is where the subject stands in it."""
     from loci.errors import FactError
 
+    if not prompt.strip():
+        raise FactError("the prompt is empty")
     if subject is None:
         return prompt
     if not subject.strip():

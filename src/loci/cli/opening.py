@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from loci.cli.common import status
-from loci.cli.options import DeviceMap, Dtype, Join, words
+from loci.cli.options import DeviceMap, Dtype, Join, device_said, words
 
 if TYPE_CHECKING:
     from loci.model import Layout, Model, Weights
@@ -23,7 +23,9 @@ class Opening:
     """Which model, and how."""
 
     model: Annotated[str, words("`demo`, a folder, or a hub id", "--model", "-m", kind="MODEL", rich_help_panel=PANEL)] = "demo"
-    device: Annotated[str, words("where to run: cpu, cuda, cuda:1, mps", kind="DEVICE", rich_help_panel=PANEL)] = "cpu"
+    device: Annotated[
+        str, words("where to run: cpu, cuda, cuda:1, mps", kind="DEVICE", rich_help_panel=PANEL, callback=device_said)
+    ] = "cpu"
     dtype: Annotated[Dtype, typer.Option(help="what the weights are held in; auto: as stored", rich_help_panel=PANEL)] = "float32"
     device_map: Annotated[DeviceMap | None, typer.Option(help="spread it over devices, memory and disk", rich_help_panel=PANEL)] = (
         None

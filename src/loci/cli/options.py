@@ -5,6 +5,7 @@ is no text, numbers that are not finite and names that fit no file system are re
 What only the model knows (its layers, its vocabulary) is checked by `Opening` and `check_top`, right after opening.
 """
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -50,6 +51,13 @@ def words(text: str, *names: str, kind: str = "TEXT", **more: Any) -> Any:
 def said(text: str, kind: str = "TEXT") -> Any:
     """An argument of free text, called by what it holds."""
     return typer.Argument(help=text, metavar=kind)
+
+
+def device_said(name: str) -> str:
+    """A device's name, where it is one that runs something."""
+    if not re.fullmatch(r"(cpu|cuda|mps|xpu|hpu|npu|mlu|musa)(:\d{1,3})?", name):
+        raise typer.BadParameter(f"{name!r} is no device: expected cpu, cuda, cuda:1, mps or the like")
+    return name
 
 
 SEED = Annotated[int, whole("seed of everything random", "--seed", low=0, high=LARGEST_SEED)]
