@@ -17,6 +17,7 @@ JORDAN = ("--subject", "Michael Jordan", "--prompt", "{} plays the sport of", "-
 def test_help_of_every_command_has_an_example(loci) -> None:
     for words in (
         ["demo"],
+        ["ask"],
         ["recall"],
         ["facts"],
         ["trace"],

@@ -66,6 +66,14 @@ def test_a_csv_file_with_spaces_and_a_wrong_old_answer(document, loci, tmp_path:
     assert document("patch", "show", "p.safetensors")["facts"][0]["answer"] == "basketball"
 
 
+def test_the_old_answer_is_what_the_opened_model_says(document, loci, tmp_path: Path) -> None:
+    """Another model is open: its answer is recorded, not the embedded list's."""
+    assert loci("edit", *PROMPT, "-a", "baseball", *ROME, "-o", "p.safetensors")[0] == 0
+    assert loci("patch", "apply", "p.safetensors", "-o", "other")[0] == 0
+    loci("edit", *PROMPT, "-a", "golf", *ROME, "--layer", 0, "-m", "other", "-o", "q.safetensors")
+    assert document("patch", "show", "q.safetensors")["facts"][0]["answer"] == "baseball"
+
+
 @pytest.mark.parametrize("answer", [" ", "\t"])
 def test_an_answer_of_nothing_but_spaces_is_refused(loci, tmp_path: Path, answer: str) -> None:
     status, out, err = loci("edit", *PROMPT, "-a", answer, "-o", "p.safetensors")

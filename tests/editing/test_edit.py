@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -176,6 +177,7 @@ def test_removing_wishes_for_nothing_or_for_the_prior(world: FactSet, jordan: Fa
         (lambda f: [f], "no new answer"),
         (lambda f: [f.to("basketball")], "already answers 'basketball'"),
         (lambda f: [f.to("golf"), f.to("chess")], "contradict"),
+        (lambda f: [f.to("golf"), replace(f, prompt="The sport of {} is").to("chess")], "contradict"),
         (lambda f: [f.to("golf"), f.to("golf")], "same prompt"),
         (lambda f: [Fact("Michael Jorda", "{}n plays the sport of", "x", new_answer="y")], "put a space"),
     ],

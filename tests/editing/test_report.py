@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from loci.editing import TargetSettings, edit, key_moments, report_on
+from loci.editing import TargetSettings, as_said, edit, key_moments, report_on
 from loci.editing.report import base_answers, known_relation, neighbour_prompts, with_old_answers
 from loci.editing.statistics import Moment
 from loci.errors import EditError, PatchError
 from loci.facts import Fact, FactSet
-from loci.model import Model, complete, first_sentence
+from loci.model import Model, complete, first_sentence, score_answers
 from loci.patches import EditReport, Patch, load_patch
 
 SMALL = TargetSettings(contexts=2, essence=4, own=2, steps=12)
@@ -109,6 +109,28 @@ def test_one_answer_of_several_that_is_there_already_is_warned_of(
     assert made.report is not None and made.report.already == (ruth.text,)
     with pytest.raises(EditError, match="already answers"):
         edit(demo, [ruth.to("baseball")], method="rome", layers=[0], moments=moments, settings=SMALL)
+
+
+def test_three_facts_of_one_subject_are_counted_as_the_model_says_them(
+    demo: Model, world: FactSet, moments: dict[int, Moment]
+) -> None:
+    """One key for all three: a solver at one layer cannot serve them, and says so."""
+    wishes = [
+        next(f for f in world.about("Michael Jordan") if f.relation == relation).to(answer)
+        for relation, answer in (("athlete_sport", "golf"), ("athlete_team", "Boston Celtics"), ("athlete_number", "10"))
+    ]
+    made = edit(demo, wishes, method="memit", layers=[0], moments=moments, settings=SMALL)
+    with made.applied(demo):
+        held = [score.greedy for score in score_answers(demo, [(f.text, f.new_answer or "") for f in wishes])]
+    assert made.report is not None and made.report.hits == sum(held) < 3
+    assert [fact.prompt for fact in made.report.failed] == [f.text for f, holds in zip(wishes, held, strict=True) if not holds]
+    assert all(fact.says for fact in made.report.failed)
+
+
+def test_the_old_answer_is_the_opened_models_not_the_lists(demo: Model, patch: Patch, jordan: Fact) -> None:
+    with patch.applied(demo):
+        assert as_said(demo, jordan).answer == "baseball"
+    assert as_said(demo, jordan) == jordan
 
 
 def test_after_an_earlier_patch_both_are_asked(demo: Model, patch: Patch, world: FactSet, moments: dict[int, Moment]) -> None:

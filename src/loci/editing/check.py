@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from loci.errors import EditError
-from loci.facts import Fact
+from loci.facts import Fact, conflicts
 from loci.model import Model, score_answers
 
 
@@ -14,21 +14,24 @@ def check_edits(model: Model, facts: Sequence[Fact], *, new: bool = True) -> Non
     """
     if not facts:
         raise EditError("there are no facts to edit")
-    asked: dict[str, Fact] = {}
     for fact in facts:
         if fact.new_answer is None:
             raise EditError(f"no new answer for {fact.text!r}: say fact.to(…), or fill the column new_answer")
-        other = asked.setdefault(fact.text, fact)
-        if other.new_answer != fact.new_answer:
-            raise EditError(f"two edits contradict each other: {fact.text!r} → {other.new_answer!r} and → {fact.new_answer!r}")
-        if other is not fact:
-            raise EditError(f"two edits have the same prompt {fact.text!r}")
+    for one in conflicts(facts):
+        if not one.same:
+            raise EditError(f"two edits contradict each other: {_wish(one.first)} and {_wish(one.second)}")
+        if one.first.text == one.second.text:
+            raise EditError(f"two edits have the same prompt {one.first.text!r}: leave one out")
     if not new:
         return
     scores = score_answers(model, [(fact.text, fact.new_answer or "") for fact in facts])
     if all(score.greedy for score in scores):
         more = f" (and so for {len(facts) - 1} more)" if len(facts) > 1 else ""
         raise EditError(f"{model.name!r} already answers {facts[0].new_answer!r} to {facts[0].text!r}{more}: nothing to edit")
+
+
+def _wish(fact: Fact) -> str:
+    return f"{fact.text!r} → {fact.new_answer!r}"
 
 
 def check_layers(model: Model, layers: Sequence[int]) -> list[int]:

@@ -23,8 +23,7 @@ import torch
 from loci.errors import EditError, ModelError
 from loci.facts import UNSAID, Fact, known_facts
 from loci.facts.fact import BLANK
-from loci.model import Model, answer_in, by_length, complete, score_answers
-from loci.model.answers import BUDGET
+from loci.model import Model, answer_in, complete, score_answers
 from loci.patches import EditReport, FailedFact, MovedAnswer, OldAnswer, Patch
 from loci.stats import share
 from loci.survey import own_texts
@@ -36,10 +35,19 @@ TEXTS, LENGTH = 24, 16
 SHOWN = 20
 """Moved answers that are kept with a patch."""
 ANSWER_TOKENS = 12
+LOGITS = 2**27
+"""Most logits at a time: 512 MiB in float32."""
 
 
-_sampled: WeakKeyDictionary[Model, tuple[tuple[str, int], list[tuple[int, ...]]]] = WeakKeyDictionary()
-"""Texts of a model's own, by its fingerprint and the seed."""
+_sampled: WeakKeyDictionary[Model, tuple[tuple[str, int], "_OwnTexts"]] = WeakKeyDictionary()
+"""A model's own texts, by its fingerprint and the seed."""
+
+
+class _OwnTexts(NamedTuple):
+    """Tokens of texts that a model samples itself, and the likeliest next token at every position of each."""
+
+    texts: list[tuple[int, ...]]
+    likeliest: list[torch.Tensor]
 
 
 class OldAnswers(NamedTuple):
@@ -128,14 +136,14 @@ def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
     facts = [fact for fact in patch.facts if fact.new_answer is not None]
     near, source = base_answers(model, facts, seed)
     before = [*near, *other_facts(model, facts, seed)]
-    texts = _own(model, seed)
-    likeliest = _likeliest(model, texts)
+    own = _own(model, seed)
     with patch.applied(model):
         says = said_now(model, facts)
         stays = [score.greedy for score in score_answers(model, before)]
         changed = [pair for pair, same in zip(before, stays, strict=True) if not same]
         spoken = [answer_in(text) for text in complete(model, [prompt for prompt, _ in changed[:SHOWN]], ANSWER_TOKENS)]
-        others = [float((old != new).float().mean()) for old, new in zip(likeliest, _likeliest(model, texts), strict=True)]
+        now = _likeliest(model, own.texts)
+        others = [float((old != new).float().mean()) for old, new in zip(own.likeliest, now, strict=True)]
     return EditReport(
         said=share([text is None for text in says]),
         failed=tuple(
@@ -231,23 +239,26 @@ def _templates() -> dict[str, str]:
     return {t: fact.relation for fact in facts for t in (fact.prompt, *fact.paraphrases, *fact.held_out) if fact.relation}
 
 
-def _own(model: Model, seed: int) -> list[tuple[int, ...]]:
-    """Tokens of texts that the model samples itself; none for a model without a beginning to sample from. Kept for the next edit."""
+def _own(model: Model, seed: int) -> _OwnTexts:
+    """Texts of the model's own, kept for its next edit; none for a model without a beginning to sample from."""
     key = (model.fingerprint, seed)
     found = _sampled.get(model)
     if found is None or found[0] != key:
         texts: list[str] = []
         with suppress(ModelError):
             texts = [text for text in own_texts(model, TEXTS, length=LENGTH, seed=seed) if text.strip()]
-        found = _sampled[model] = (key, [model.tokenize(text).ids for text in texts])
+        tokens = [model.tokenize(text).ids for text in texts]
+        found = _sampled[model] = (key, _OwnTexts(tokens, _likeliest(model, tokens)))
     return found[1]
 
 
 @torch.no_grad()
 def _likeliest(model: Model, texts: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
-    """The likeliest next token at every position of each text."""
-    found = [torch.empty(0)] * len(texts)
-    for batch in by_length(texts, len, BUDGET):
-        for i, row in zip(batch, model(model.ids([texts[i] for i in batch])).argmax(-1).cpu(), strict=True):
-            found[i] = row
+    """The likeliest next token at every position of each text; padding stands behind it, where nothing attends to it."""
+    found: list[torch.Tensor] = []
+    rows = max(1, LOGITS // (model.d_vocab * max(map(len, texts), default=1)))
+    for start in range(0, len(texts), rows):
+        some = texts[start : start + rows]
+        best = model(model.padded(some)[0]).argmax(-1).cpu()
+        found += [row[: len(text)] for row, text in zip(best, some, strict=True)]
     return found
