@@ -39,6 +39,14 @@ by name. A text ends at any of the end tokens of the tokenizer, the configuratio
 logits: repetition penalties, forbidden or forced tokens, beams and whatever else a checkpoint's generation settings say are neither used
 nor changed.
 
+An answer joins its prompt by nothing behind white space, a script without spaces, an opening bracket or quote, a currency sign or a
+special token, and by a space elsewhere; unless the model itself goes on otherwise: its likeliest next token is the answer's first one
+written the other way, or nine tenths of what it would say next begins the other way. `--join space` or `--join nothing` (`join=` of
+`loci.open`) says it for all prompts. Scores, traces, edits and audits ask the same function; the tokens of a prompt are those of the
+prompt alone, so what is scored and taught is what the model would go on with.
+
+Logits are made of the positions that are read, at most 128 MiB of them at once, whatever the vocabulary.
+
 ## Points
 
 A point is a tensor that can be read (`model.watch`, `model.read`) and replaced (`model.patched`) under Loci's name, TransformerLens's or

@@ -112,7 +112,7 @@ def calibrate(
 def said(model: Model, lines: Sequence[Line]) -> list[Tensor]:
     """Log-probabilities of the next token at the positions of each line that are read: [position, d_vocab], on the CPU."""
     found = [torch.empty(0)] * len(lines)
-    for batch in by_length(lines, lambda line: len(line.ids), BUDGET):
+    for batch in by_length(lines, lambda line: len(line.ids), min(BUDGET, model.rows_at_once)):
         logits = model(model.ids([lines[i].ids for i in batch]))
         for row, i in enumerate(batch):
             found[i] = logits[row, list(lines[i].read)].float().log_softmax(-1).cpu()

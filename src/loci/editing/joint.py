@@ -209,7 +209,9 @@ class _Search:
         drawn = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))))
         texts = [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in (self.model.tokenize(text).ids for text in drawn)]
         for kind, lines, weight in (("wanted", wanted, 1.0), ("kept", kept, settings.kl), ("text", texts, self.weight)):
-            total = sum(self._backward(lines, batch, weight) for batch in by_length(lines, _length, BUDGET))
+            total = sum(
+                self._backward(lines, batch, weight) for batch in by_length(lines, _length, min(BUDGET, self.model.rows_at_once))
+            )
             self.seen[kind] = total / max(len(lines), 1)
         size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()
         (settings.decay * size).backward()

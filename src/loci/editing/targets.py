@@ -89,23 +89,25 @@ def find_targets(
     settings = settings or TargetSettings()
     lines = lines_about(model, facts, settings) if lines is None else lines
     found: list[Target] = []
-    for chosen in _chunks(lines):
+    for chosen in _chunks(lines, model.rows_at_once):
         with model.frozen():
             found += _Search(model, [facts[i] for i in chosen], [lines[i] for i in chosen], layer, settings).run()
         progress(len(chosen), len(facts))
     return found
 
 
-def _chunks(lines: Sequence[Sequence[Line]]) -> Iterator[list[int]]:
-    """Facts whose lines fit one batch, in their order."""
+def _chunks(lines: Sequence[Sequence[Line]], most: int) -> Iterator[list[int]]:
+    """Facts whose lines fit one batch, and are read at `most` positions (one fact at least), in their order."""
     chunk: list[int] = []
-    rows, width = 0, 0
+    rows, width, read = 0, 0, 0
     for i, own in enumerate(lines):
         longest = max(len(line.ids) for line in own)
-        if chunk and (rows + len(own)) * max(width, longest) > BUDGET:
+        spots = sum(len(line.read) for line in own)
+        if chunk and ((rows + len(own)) * max(width, longest) > BUDGET or read + spots > most):
             yield chunk
-            chunk, rows, width = [], 0, 0
+            chunk, rows, width, read = [], 0, 0, 0
         chunk.append(i)
+        read += spots
         rows, width = rows + len(own), max(width, longest)
     yield chunk
 

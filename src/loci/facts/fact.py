@@ -25,7 +25,7 @@ LISTS = ("paraphrases", "neighbours", "held_out", "aliases", "new_aliases")
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact. `prompt` has one `{}` for the subject; the answer follows it after a space.
+    """One fact. `prompt` has one `{}` for the subject; the answer follows it, as the model joins them.
 
     `new_answer` is what an edit shall make of it. `paraphrases` are further templates (with `{}`) or whole prompts that ask the
     same, `held_out` such prompts that the model never saw in training, `neighbours` whole prompts about other subjects whose
