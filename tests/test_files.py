@@ -128,6 +128,40 @@ def test_of_a_killed_process_every_half_of_a_room_is_tidied(tmp_path: Path) -> N
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
+def test_leftovers_go_where_the_output_is_refused_too(tmp_path: Path) -> None:
+    """Killed between the last rename and the removal of its room: the folder is there, whole."""
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    (tmp_path / f"{PREFIX}{ended.pid}-a").mkdir()
+    (tmp_path / f"{PREFIX}{ended.pid}-a" / "owner").write_bytes(MAGIC)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x").touch()
+    with pytest.raises(OutputError, match="files in it"):
+        check_writable(tmp_path / "out", folder=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_disk_of_64_kilobytes(tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        (place / "a").write_bytes(b"old")
+        with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"), write_aside(place / "a") as aside:
+            aside.write_bytes(b"x" * 100_000)
+        with pytest.raises(OutputError, match="No space left"):
+            append_line(place / "lines", "y" * 100_000)
+        (place / "lines").unlink()
+        assert {path.name: path.read_bytes() for path in place.iterdir()} == {"a": b"old"}
+        with write_aside(place / "a") as aside:
+            aside.write_bytes(b"new")
+        assert (place / "a").read_bytes() == b"new"
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
 def test_what_only_looks_like_a_leftover_is_left_alone(tmp_path: Path) -> None:
     strangers = {
         ".m.backup": ".lock",

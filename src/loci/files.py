@@ -47,6 +47,7 @@ def write_aside(path: str | Path, *, folder: bool = False) -> Iterator[Path]:
     where the place cannot be written; what was there before then stays as it was, and parent folders that were made go again.
     """
     with _as_output_error(path):
+        tidy(Path(path).parent)
         target = _target(path, folder)
         made = _make_parents(target.parent)
     try:
@@ -64,6 +65,7 @@ def write_aside(path: str | Path, *, folder: bool = False) -> Iterator[Path]:
 def check_writable(path: str | Path, *, folder: bool = False) -> None:
     """Refuse early, before long work, what `write_aside` would refuse late: tried for real, and nothing is left behind."""
     with _as_output_error(path):
+        tidy(Path(path).parent)
         target = _target(path, folder)
         made = _make_parents(target.parent)
         try:
@@ -220,7 +222,7 @@ def _as_output_error(path: str | Path) -> Iterator[None]:
 @contextmanager
 def _room(parent: Path) -> Iterator[Path]:
     """A folder of one's own to write in, gone after the block; first those of processes that were killed are removed."""
-    _tidy(parent)
+    tidy(parent)
     room = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
     try:
         lock = _own(room)
@@ -259,11 +261,11 @@ def _remove_room(room: Path) -> None:
         room.rmdir()
 
 
-def _tidy(folder: Path) -> None:
-    """Remove the rooms that killed processes left in a folder."""
+def tidy(folder: Path) -> None:
+    """Remove the rooms that killed processes left in a folder, and nothing else; what cannot be removed stays."""
     if fcntl is None:
         return
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         for room in [entry for entry in folder.iterdir() if ROOM.fullmatch(entry.name)]:
             if not room.is_symlink():
                 with suppress(OSError):

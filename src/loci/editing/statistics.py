@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from loci.errors import OutputError
-from loci.files import cache_folder, write_aside
+from loci.files import cache_folder, tidy, write_aside
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.survey import SecondMoment, sample_text, survey
@@ -40,6 +40,8 @@ def key_moments(
     """
     text = list(texts) if texts is not None else sample_text(model, tokens or TOKENS_PER_NEURON * model.d_mlp)
     files = _files(model, layers, text)
+    for folder in {path.parent for path in files.values()}:
+        tidy(folder)
     found = {layer: _load(files.get(layer), model.d_mlp) for layer in layers}
     missing = {layer: SecondMoment() for layer, C in found.items() if C is None}
     if missing:
