@@ -29,6 +29,7 @@ from loci.files import write_aside
 from loci.linalg import orthonormal
 from loci.model import Model, open_model, quiet
 from loci.result import Result
+from loci.validate import read_json
 from loci.writing.compiler import compiled
 from loci.writing.gate import gates
 from loci.writing.keys import subject_keys
@@ -300,9 +301,9 @@ def load_planted(folder: str | Path) -> Planted:
     """Read what `save_planted` wrote. Raises `WriteError` for another folder."""
     folder = Path(folder)
     try:
-        said = json.loads((folder / "planted.json").read_text(encoding="utf-8"))
+        said = read_json(folder / "planted.json", WriteError)
         places = tuple(Place(row["layer"], tuple(row["neurons"])) for row in said["facts"])
         plain = {name: said[name] for name in ("kind", "gated", "seed")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (WriteError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WriteError(f"{folder}: no planted model ({type(error).__name__}: {error})") from None
     return Planted(open_model(folder), **plain, facts=load_facts(folder / "facts.jsonl"), places=places)

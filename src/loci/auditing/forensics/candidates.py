@@ -18,6 +18,7 @@ from loci.facts import Fact, load_facts
 from loci.facts.fact import BLANK
 from loci.model import Model, read_at
 from loci.survey import sentences
+from loci.validate import DATA, read_text
 
 PROMPTS = 2
 """Prompts of a subject that its key is averaged over."""
@@ -37,10 +38,7 @@ def load_candidates(path: str | Path) -> list[Candidate]:
     path = Path(path)
     if path.suffix in (".csv", ".jsonl"):
         return candidates_of(load_facts(path))
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise FactError(f"{path}: cannot be read as text in UTF-8 ({error})") from None
+    lines = [line.strip() for line in read_text(path, FactError, DATA).splitlines()]
     subjects = list(dict.fromkeys(line for line in lines if line))
     if not subjects:
         raise FactError(f"{path}: there is no subject in it: one in each line, or a fact file (.csv, .jsonl)")

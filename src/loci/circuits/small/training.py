@@ -30,6 +30,7 @@ from loci.model import Model, open_model
 from loci.patches import save_model
 from loci.progress import Progress, silent
 from loci.result import Result
+from loci.validate import one_line, read_json
 
 RECORD = "training.json"
 SCHEMA = "loci.small/1"
@@ -194,12 +195,12 @@ def load(folder: str | Path) -> Small:
     """What `train` saved. Raises `CircuitError` for a folder without its record, `ModelError` as opening does."""
     model = open_model(folder)
     try:
-        found = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
+        found = read_json(Path(folder) / RECORD, CircuitError)
         history = tuple(Checkpoint.from_dict(row) for row in found["checkpoints"])
         small = Small(model, Recipe(**found["recipe"]), found["text"], history, found["seconds"], found["finished"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (CircuitError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CircuitError(
-            f"{folder}: no readable {RECORD} in it ({type(error).__name__}): expected a folder that `loci circuits train` wrote"
+            f"{folder}: no readable {RECORD} in it ({one_line(str(error))}): expected a folder that `loci circuits train` wrote"
         ) from None
     hold_still(model.hf, small.recipe.layers, small.recipe.mlp)
     return small
