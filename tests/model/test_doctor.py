@@ -94,3 +94,51 @@ def test_what_is_broken_is_found(name: str, demo: Model) -> None:
     diagnosis = examine(model)
     assert name in failed(diagnosis)
     assert not diagnosis.healthy
+
+
+FRESH = (
+    "gpt2", "gpt-neo", "gpt-j", "pythia", "opt", "bloom", "falcon-40b", "llama", "qwen2", "gemma", "gemma2", "olmo2", "phi", "phi3",
+    "stablelm",
+)  # fmt: skip
+
+
+def fresh(name: str, demo: Model, seed: int, scale: float, dtype: torch.dtype = torch.float32) -> Model:
+    """A model as transformers initialises it, its matrices times a number."""
+    torch.manual_seed(seed)
+    hf = SUPPORTED[name]().to(dtype)
+    with torch.no_grad():
+        for parameter in hf.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(scale)
+    return Model(hf, demo.tokenizer, name)
+
+
+@pytest.mark.numerical
+@pytest.mark.parametrize("name", FRESH)
+def test_no_fresh_model_is_called_ill(name: str, demo: Model) -> None:
+    """With small weights the norm's ε outweighs the stream; with large ones rounding is carried far."""
+    for seed, scale in ((7, 1.0), (0, 1e-3), (1, 1e3)):
+        assert failed(examine(fresh(name, demo, seed, scale))) == [], (seed, scale)
+
+
+@pytest.mark.numerical
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_no_fresh_model_in_half_precision_is_called_ill(dtype: torch.dtype, demo: Model) -> None:
+    for name, scale in (("gpt2", 1.0), ("llama", 1e-3), ("falcon-rw", 30.0), ("gemma2", 1.0)):
+        assert failed(examine(fresh(name, demo, 0, scale, dtype))) == [], (name, scale)
+
+
+@pytest.mark.numerical
+def test_epsilon_of_norms_is_found(demo: Model) -> None:
+    model = make("gpt2", demo)
+    for eps in (1e-12, 1e-6, 1e-5, 1e-2):
+        model.hf.transformer.ln_f = torch.nn.LayerNorm(model.d_model, eps=eps)
+        torch.nn.init.normal_(model.hf.transformer.ln_f.weight, generator=torch.Generator().manual_seed(0))
+        assert model.norm_epsilon("final_norm") == pytest.approx(eps, rel=1e-3, abs=1e-14)
+    assert make("llama", demo).norm_epsilon("mlp_norm", 1) == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_a_fold_that_is_wrong_is_found_in_small_models_too(demo: Model) -> None:
+    model = fresh("llama", demo, 0, 1e-3)
+    model.folded = lambda name: type(model).folded(model, name)._replace(weight=1.01 * type(model).folded(model, name).weight)
+    assert failed(examine(model)) == ["W_U with the final norm folded in = logits"]

@@ -352,10 +352,29 @@ class Weights:
         z = x - x.mean() if centres else x
         return Norm((plain - module(-x)) / (2 * z / z.square().mean().sqrt()), module(torch.zeros_like(x)), centres)
 
+    @torch.no_grad()
+    def norm_epsilon(self, name: str, layer: int | None = None) -> float:
+        """ε of a norm gain ⊙ z / √(mean z² + ε) + bias, asked of the norm itself: 0 where it has none.
+
+        With z of ±s, s so small that ε counts, (norm(z) − norm(−z)) / 2 = gain ⊙ z / √(s² + ε).
+        Found as exactly as the model's dtype rounds. For streams that are small beside √ε.
+        """
+        module, (gain, _, centres) = self.module(name, layer), self.norm(name, layer)
+        x = torch.full((self.d_model,), 2.0**-14, device=self.device, dtype=self.dtype)
+        x[1::2] *= -1
+        z = (x - x.mean() if centres else x).double()
+        linear, half = gain.double() * z, (module(x) - module(-x)).double() / 2
+        squares = linear.square().sum()
+        if not float(squares):
+            return 0.0
+        scale = float((half * linear).sum() / squares)
+        return max(0.0, 1 / scale**2 - float(z.square().mean())) if scale else 0.0
+
     def folded(self, name: str) -> Folded:
         """W_Q.L, W_K.L, W_V.L, W_up.L, W_gate.L or W_U with the norm before it folded in: gain, centring and bias. New tensors.
 
-        Its input is x / rms(z), with z as in `Norm`; centring is in the weight. Without a norm before it, the weight as it is.
+        Its input is x / √(mean z² + ε), with z as in `Norm` and ε as in `norm_epsilon`; centring is in the weight. Without a norm
+        before it, the weight as it is.
         """
         stem, _, number = name.partition(".")
         before = {
