@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test fuzz interrupt oracle benchmarks lint format clean
+.PHONY: install demo test docs fuzz interrupt oracle benchmarks lint format clean
 
 install: $(STAMP)
 
@@ -17,6 +17,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2
+
+docs: install
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/run_docs.py
 
 fuzz: install
 	LOCI_FUZZ=2500 LOCI_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/cli/test_fuzz.py

@@ -12,9 +12,11 @@ from typing import Any
 from rich.console import Console
 from rich.errors import MarkupError
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
 from loci.cli.net import on_stdout
+from loci.cli.tables import aligned, lines
 
 NARROW, USUAL, WIDE = 40, 80, 1000
 BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
@@ -49,11 +51,21 @@ class Terminal(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         try:
-            super().print(*objects, **options)
+            super().print(*map(self._laid_out, objects), **options)
         except BrokenPipeError:
             raise
         except OSError as error:
             raise on_stdout(error) from error
+
+    def _laid_out(self, thing: Any) -> Any:
+        if isinstance(thing, Table):
+            return aligned(thing)
+        return lines(thing, self.width) if isinstance(thing, str) else thing
+
+    @property
+    def coloured(self) -> bool:
+        """Whether a mark by colour is seen; where it is not, a mark by characters is needed."""
+        return self.is_terminal and not self.no_color
 
     def render_str(self, text: str, **options: Any) -> Text:
         text = text.translate(LINES)

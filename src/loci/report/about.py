@@ -282,6 +282,14 @@ entry(
     _recall,
 )
 entry(
+    "auditing.Replies",
+    "questions asked",
+    "What does the model say, how sure is it, and what else might it have said?",
+    "",
+    lambda found: f"New answers said: {pct(found.new)}; old ones: {pct(found.old)}." if found.new.n else "",
+    lambda found: f"{len(found.replies)} questions to {found.model}",
+)
+entry(
     "auditing.Curves",
     "edits one after another",
     "What do many edits do to the first ones, to the neighbours and to the text?",

@@ -6,6 +6,7 @@ from loci.report.story import Story
 from loci.stats import Estimate
 
 TOLD = ("efficacy", "paraphrase", "specificity", "same_subject")
+MOST_LISTED = 5
 TIE = 0.02
 """Effects that differ by less are told as ties: so far a second draw of the noise moves them."""
 AREAS: dict[Kind, str] = {"state": "the residual stream", "mlp": "an MLP", "attn": "attention"}
@@ -72,6 +73,8 @@ def _layers(layers: list[int]) -> str:
     if len(layers) == 1:
         return f"layer {layers[0]}"
     whole = layers == list(range(layers[0], layers[-1] + 1))
+    if not whole and len(layers) > MOST_LISTED:
+        return f"{len(layers)} layers from {layers[0]} to {layers[-1]}"
     return f"layers {layers[0]} to {layers[-1]}" if whole else f"layers {', '.join(map(str, layers))}"
 
 

@@ -1,16 +1,21 @@
 """`show(result)`: the form of a result by its type, and the pieces that forms share."""
 
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
+from itertools import product
 
 from rich.markup import escape
 from rich.table import Table
 
 from loci.cli.common import console
+from loci.cli.tables import unsigned
 from loci.cli.terminal import plain
 from loci.locating import Attribution, Trace
 from loci.stats import Estimate
 
-SHADES = ("grey50", "bright_black", "blue", "bold blue", "bold white on blue")
+BLUE = "#2f7fd6"
+SHADES = ("grey50", "default", BLUE, f"bold {BLUE}", f"bold reverse {BLUE}")
+"""From nothing to most; each can be read on a light and on a dark screen."""
 
 
 @singledispatch
@@ -26,8 +31,31 @@ def estimate_row(table: Table, name: str, estimate: Estimate, *, percent: bool =
 
 
 def shade(effect: float, limit: float) -> str:
+    """An effect in hundredths, as dark as it is large; without colours it is the number alone."""
     level = min(len(SHADES) - 1, max(0, int(effect / limit * len(SHADES))))
-    return f"[{SHADES[level]}]{100 * effect:4.0f}[/]"
+    return f"[{SHADES[level]}]{unsigned(f'{100 * effect:.0f}'):>4}[/]"
+
+
+def by_layer(title: str, rows: Mapping[str, Sequence[str]], first: str = "", last: Mapping[str, str] | None = None) -> Table:
+    """A value for each row and layer: layers across where they fit, else down, so that none is left out.
+
+    `first` heads a column before layer 0 that the rows begin with; `last` holds what all layers together have, by row.
+    """
+    heads = [*([first] if first else []), *map(str, range(len(next(iter(rows.values()))) - bool(first)))]
+    beyond = max(map(len, last.values())) + 2 if last else 0
+    if max(map(len, [title, *rows])) + 6 * len(heads) + beyond <= console.width:
+        table = Table(title, *heads, *(["all layers"] if last else []), box=None, header_style="dim")
+        for name, cells in rows.items():
+            table.add_row(name, *(cell.replace("] ", "]") for cell in cells), *([last[name]] if last else []))
+        return table
+    table = Table(f"{title}, layer" if title else "layer", box=None, header_style="dim")
+    for name in rows:
+        table.add_column(name, justify="right", max_width=max(8, (console.width - 12) // len(rows) - 2))
+    for i, head in enumerate(heads):
+        table.add_row(head, *(cells[i] for cells in rows.values()))
+    if last:
+        table.add_row("all layers", *(last[name] for name in rows))
+    return table
 
 
 def short_token(token: str, width: int = 12) -> str:
@@ -42,14 +70,14 @@ def cell(value: object) -> str:
 def grid(trace: Trace | Attribution) -> None:
     """Indirect effects in hundredths: the kinds side by side where the terminal is wide enough, else one below the other."""
     limit = max(float(grid.max()) for grid in trace.grids.values()) or 1.0
-    start, end = trace.subject_span
-    labels = [short_token(token) + "*" * (start <= i < end) for i, token in enumerate(trace.tokens)]
+    first, end = trace.subject_span
+    labels = [short_token(token) + "*" * (first <= i < end) for i, token in enumerate(trace.tokens)]
     width = max(map(len, labels))
     layers = len(next(iter(trace.grids.values())))
-    step = -(-4 * layers // max(4, console.width - width - 2))
-    shown = range(0, layers, step)
-    fits = width + len(trace.grids) * (4 * len(shown) + 3) <= console.width
-    for kinds in [list(trace.grids)] if fits else [[kind] for kind in trace.grids]:
+    fits = width + len(trace.grids) * (4 * layers + 3) <= console.width
+    most = layers if fits else max(4, (console.width - width - 2) // 4)
+    parts = [range(start, min(start + most, layers)) for start in range(0, layers, most)]
+    for kinds, shown in product([list(trace.grids)] if fits else [[kind] for kind in trace.grids], parts):
         blocks = {"": "   ".join(f"{kind}, layer:".ljust(4 * len(shown)) for kind in kinds)}
         blocks[" "] = "   ".join("".join(f"{layer:4}" for layer in shown) for _ in kinds)
         for head, text in blocks.items():

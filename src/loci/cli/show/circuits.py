@@ -147,7 +147,7 @@ def show_patterns(found: Patterns) -> None:
 @show.register
 def show_paths(found: Paths) -> None:
     against = f" less [bold]{escape(found.against)}[/]" if found.against else ""
-    console.print(f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/]{against}: score {found.score:.3f}\n")
+    console.print(f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/]{against}: score {found.score:.3f}\n")
     table = Table("heads passed", "paths", "from tokens", "biases", "MLPs", "sum", box=None, header_style="dim")
     for order in found.orders:
         parts = (f"{order.starts[start]:+.3f}" for start in ("tokens", "biases", "mlps"))
@@ -186,7 +186,7 @@ def show_edges(found: Edges) -> None:
 
 @show.register
 def show_fact(found: FactCircuit) -> None:
-    console.print(f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/], P = {found.probability:.2f}\n")
+    console.print(f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/], P = {found.probability:.2f}\n")
     table = Table(
         "head", "looks at subject", "writes, read there", "read elsewhere", "P lost when cut", box=None, header_style="dim"
     )

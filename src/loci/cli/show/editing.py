@@ -32,7 +32,7 @@ SHORT = {
 def show_story(story: Story) -> None:
     """The whole story, in the words of the report."""
     fact = story.fact
-    console.rule(f"[bold]{escape(fact.text)}[/] [strike]{escape(fact.answer)}[/] [bold blue]{escape(fact.new_answer or '')}[/]")
+    console.rule(f"[bold]{escape(fact.text)}[/] [strike]{escape(fact.answer)}[/] [bold #2f7fd6]{escape(fact.new_answer or '')}[/]")
     _chapter("Where is it?", trace_words(story.trace))
     grid(story.trace)
     _chapter("Which neurons hold it?", neuron_words(story))

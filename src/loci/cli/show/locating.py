@@ -4,7 +4,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loci.cli.common import console
-from loci.cli.show.base import grid, shade, show
+from loci.cli.show.base import by_layer, grid, shade, show
 from loci.locating import (
     Attribution,
     AverageTrace,
@@ -22,11 +22,12 @@ from loci.locating.average import ROLES
 from loci.locating.knowledge import FACTORS
 from loci.locating.lens import Word
 from loci.report.words import trace_words
+from loci.stats import Estimate
 
 
 @show.register
 def show_trace(trace: Trace) -> None:
-    console.print(f"[bold]{escape(trace.prompt)}[/] → [bold blue]{escape(trace.answer)}[/]\n")
+    console.print(f"[bold]{escape(trace.prompt)}[/] → [bold #2f7fd6]{escape(trace.answer)}[/]\n")
     console.print(escape(trace_words(trace)) + "\n")
     grid(trace)
 
@@ -34,7 +35,7 @@ def show_trace(trace: Trace) -> None:
 @show.register
 def show_attribution(found: Attribution) -> None:
     console.print(
-        f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/], effects estimated by {found.method} gradients\n"
+        f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/], effects estimated by {found.method} gradients\n"
     )
     grid(found)
     for kind, rho in found.agreement.items():
@@ -45,13 +46,13 @@ def show_attribution(found: Attribution) -> None:
 def show_average(average: AverageTrace) -> None:
     console.print(f"[bold]Average indirect effect over {average.n} facts[/] ({average.unknown} unknown to the model, left out)\n")
     for kind, rows in average.effects.items():
-        table = Table(kind, *(f"{layer}" for layer in range(len(rows))), box=None, header_style="dim")
         limit = max(cell.value for row in rows for cell in row if cell.n) or 1.0
-        for i, role in enumerate(ROLES):
-            cells = [row[i] for row in rows]
-            if cells[0].n:
-                table.add_row(f"{role} (n = {cells[0].n})", *(shade(cell.value, limit) for cell in cells))
-        console.print(table)
+        told = {
+            f"{role} (n = {rows[0][i].n})": [shade(row[i].value, limit) for row in rows]
+            for i, role in enumerate(ROLES)
+            if rows[0][i].n
+        }
+        console.print(by_layer(kind, told))
         best, layer, role = max((row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n)
         console.print(f"[dim]largest: {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] at layer {layer}, {role} token[/]\n")
     console.print("[dim]hundredths of P(answer) given back, by layer[/]")
@@ -59,13 +60,10 @@ def show_average(average: AverageTrace) -> None:
 
 @show.register
 def show_located(found: Located) -> None:
-    console.print(f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/]\n")
+    console.print(f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/]\n")
     for site, rows in found.profiles.items():
-        table = Table(site, *map(str, range(len(next(iter(rows.values()))))), box=None, header_style="dim")
-        for name, profile in rows.items():
-            largest = max(map(abs, profile)) or 1.0
-            table.add_row(name, *(shade(value / largest, 1.0) for value in profile))
-        console.print(table)
+        told = {name: [shade(value / (max(map(abs, profile)) or 1.0), 1.0) for value in profile] for name, profile in rows.items()}
+        console.print(by_layer(site, told))
         console.print()
     console.print(escape(found.words))
     console.print("\n[dim]by layer, in hundredths of each row's largest[/]")
@@ -75,11 +73,8 @@ def show_located(found: Located) -> None:
 def show_lookup(found: Lookup) -> None:
     console.print(f"[bold]Fact finding on {escape(found.relation)}[/], {escape(found.model)}\n")
     if found.two_tokens:
-        row = next(iter(found.two_tokens.accuracy.values()))
-        table = Table("held-out accuracy, after layer", "start", *map(str, range(len(row) - 1)), box=None, header_style="dim")
-        for condition, estimates in found.two_tokens.accuracy.items():
-            table.add_row(condition, *(shade(e.value, 1.0) for e in estimates))
-        console.print(table)
+        told = {name: [shade(e.value, 1.0) for e in estimates] for name, estimates in found.two_tokens.accuracy.items()}
+        console.print(by_layer("held-out accuracy after", told, "start"))
         console.print()
     console.print(escape(found.words))
 
@@ -100,19 +95,20 @@ def show_probe(found: Probe) -> None:
 @show.register
 def show_routes(found: Routes) -> None:
     console.print(f"[bold]P(answer) lost by cutting, over {found.n} facts[/] ({found.unknown} unknown, left out)\n")
-    layers = range(len(found.by_layer["mlp"]))
-    table = Table("", *map(str, layers), "all layers", box=None, header_style="dim")
-    for cut, name in (("edges", "last token → subject"), ("mlp", "MLPs at the subject"), ("attn", "attention at the last token")):
-        total = found.all_layers[cut]
-        cells = (shade(estimate.value, 1.0) for estimate in found.by_layer[cut])
-        table.add_row(name, *cells, f"{total.value:.0%} [{total.low:.0%}, {total.high:.0%}]")
-    console.print(table)
+    names = {"edges": "last token → subject", "mlp": "MLPs at the subject", "attn": "attention at the last token"}
+    told = {name: [shade(estimate.value, 1.0) for estimate in found.by_layer[cut]] for cut, name in names.items()}
+    whole = {name: _whole(found.all_layers[cut]) for cut, name in names.items()}
+    console.print(by_layer("", told, last=whole))
     console.print("\n[dim]hundredths of P(answer), by layer; a fact needs both routes, so the shares do not sum to 1[/]")
+
+
+def _whole(total: Estimate) -> str:
+    return f"{total.value:.0%} [{total.low:.0%}, {total.high:.0%}]"
 
 
 @show.register
 def show_knowledge(found: KnowledgeNeurons) -> None:
-    console.print(f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/]: {len(found.cells)} shared neurons\n")
+    console.print(f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/]: {len(found.cells)} shared neurons\n")
     for layer, neuron, score in found.cells[:15]:
         console.print(f"  L{layer}N{neuron:<6} {score:+.4f}")
     table = Table("", "P(answer)", "changed by", "random neurons", "as active ones", box=None, header_style="dim")
@@ -133,7 +129,7 @@ def show_knowledge(found: KnowledgeNeurons) -> None:
 @show.register
 def show_neuron_trace(found: NeuronTrace) -> None:
     console.print(
-        f"[bold]{escape(found.prompt)}[/] → [bold blue]{escape(found.answer)}[/], layer {found.layer}, token {found.token}\n"
+        f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/], layer {found.layer}, token {found.token}\n"
     )
     table = Table("neuron", "effect", box=None, header_style="dim")
     for i, effect in found.top(15):
@@ -149,7 +145,7 @@ def show_neuron_trace(found: NeuronTrace) -> None:
 @show.register
 def show_lens(lens: Lens) -> None:
     console.print(
-        f"[bold]{escape(lens.prompt)}[/] → [bold blue]{escape(lens.answer)}[/]{f' against {escape(lens.against)}' if lens.against else ''}\n"
+        f"[bold]{escape(lens.prompt)}[/] → [bold #2f7fd6]{escape(lens.answer)}[/]{f' against {escape(lens.against)}' if lens.against else ''}\n"
     )
     table = Table(
         "layer", "P(answer)", "attention", "MLP", "what it would say", "dominant sub-updates", box=None, header_style="dim"

@@ -25,7 +25,8 @@ def show_card(card: NeuronCard) -> None:
     if card.firing_rate is not None:
         console.print("[dim]key: what it looks for[/]")
     for trigger in card.triggers:
-        marked = f"{escape(trigger.before)}[bold black on yellow]{escape(trigger.token)}[/][dim]{escape(trigger.after)}[/]"
+        token = f"[bold black on yellow]{escape(trigger.token)}[/]" if console.coloured else f"»{escape(trigger.token)}«"
+        marked = f"{escape(trigger.before)}{token}[dim]{escape(trigger.after)}[/]"
         console.print(f"  {trigger.activation:6.2f}  {marked}")
     if card.firing_rate == 0:
         console.print("  it never fires in this text")
