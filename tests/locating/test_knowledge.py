@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 import torch
+from tests.conftest import tiny_gpt2
 from tests.model.families import make
 
 from loci.errors import FactError
@@ -80,3 +81,49 @@ def test_settings_that_mean_nothing(demo: Model, jordan: Fact) -> None:
         knowledge_neurons(demo, jordan, threshold=1.5)
     with pytest.raises(FactError, match="no baseline"):
         knowledge_neurons(demo, jordan, baseline="noise")
+
+
+def sharp(demo: Model) -> Model:
+    """A random model whose answer turns on and off in a small part of the way: few steps pass it by."""
+    model = tiny_gpt2(demo, seed=1)
+    with torch.no_grad():
+        model.hf.transformer.ln_f.weight.mul_(10)
+        for layer in range(model.n_layers):
+            model.W_down(layer).mul_(10)
+    return model
+
+
+@pytest.mark.numerical
+def test_steps_are_added_until_attributions_add_up(demo: Model) -> None:
+    model = sharp(demo)
+    said = int(model(model.ids([model.tokenize(FACT.text).ids]))[0, -1].argmax())
+    fact = Fact(FACT.subject, FACT.prompt, model.token_text(said).strip())
+    few = neurons(model, fact, baseline="zero", steps=20, tolerance=1e9)
+    total, expected = few.completeness
+    assert few.steps == 20 and few.complete, "1e9 allows anything"
+    assert abs(total - expected) > 0.05 * abs(expected), "20 steps alone miss by an eighth"
+    found = neurons(model, fact, baseline="zero", steps=20)
+    total, expected = found.completeness
+    assert 20 < found.steps <= 320 and found.complete and found.warning is None
+    assert abs(total - expected) <= 0.02 * abs(expected)
+    document = found.to_dict()
+    assert document["steps"] == found.steps and document["complete"] and set(document["completeness"]) == {"sum", "expected"}
+
+
+@pytest.mark.numerical
+def test_what_does_not_add_up_is_said(demo: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    from loci.cli.show import show
+
+    model = sharp(demo)
+    found = neurons(model, FACT, baseline="zero", steps=1, tolerance=1e-12)
+    assert found.steps == 16 and not found.complete
+    assert "16 steps do not close" in (found.warning or "")
+    known = knowledge_neurons(model, FACT, steps=1, tolerance=1e-12, controls=2)
+    assert (known.steps, known.incomplete) == (16, 2) and "in 2 of 2 phrasings 16 steps" in (known.warning or "")
+    document = known.to_dict()
+    assert (document["steps"], document["incomplete"]) == (16, 2) and set(document["completeness"]) == {"sum", "expected"}
+    show(known)
+    assert "warning" in capsys.readouterr().out
+    for steps, tolerance in ((0, 0.1), (4, 0.0), (4, float("nan"))):
+        with pytest.raises(FactError, match="steps are 1 or more"):
+            neurons(model, FACT, steps=steps, tolerance=tolerance)

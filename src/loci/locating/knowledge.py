@@ -20,7 +20,7 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.locating.asking import ask, probability
-from loci.locating.neurons import Baseline, neurons
+from loci.locating.neurons import TOLERANCE, Baseline, neurons
 from loci.model import Edit, Model, score_answers
 from loci.model.given import fact_given
 from loci.progress import Progress, silent
@@ -71,6 +71,22 @@ class KnowledgeNeurons(Result):
     """Sum of all attributions of the first phrasing, and what it should be."""
     suppress: Change
     amplify: Change
+    steps: int = 0
+    """Gradients on the longest path of the phrasings."""
+    tolerance: float = TOLERANCE
+    incomplete: int = 0
+    """Phrasings whose attributions do not sum to what they should, within the tolerance."""
+
+    @property
+    def warning(self) -> str | None:
+        """What is to be known where attributions do not add up; None where they do."""
+        if not self.incomplete:
+            return None
+        return (
+            f"in {self.incomplete} of {self.phrasings} phrasings {self.steps} steps do not close the attributions to "
+            f"{self.tolerance:.0%} of their sum (the first sums to {self.completeness[0]:.3f} of {self.completeness[1]:.3f}): "
+            "which neurons are kept may be off"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         plain = ("model", "bos", "prompt", "answer", "phrasings", "known", "baseline", "threshold", "share", "seed")
@@ -82,6 +98,9 @@ class KnowledgeNeurons(Result):
             **{name: getattr(self, name) for name in plain},
             "neurons": [{"layer": layer, "neuron": i, "score": score} for layer, i, score in self.cells],
             "completeness": dict(zip(("sum", "expected"), self.completeness, strict=True)),
+            "steps": self.steps,
+            "tolerance": self.tolerance,
+            "incomplete": self.incomplete,
             **{name: getattr(self, name).to_dict() for name in FACTORS},
             **controls,
         }
@@ -95,6 +114,7 @@ def knowledge_neurons(
     threshold: float = 0.2,
     share: float = 0.5,
     steps: int = 20,
+    tolerance: float = TOLERANCE,
     samples: int = 10,
     controls: int = 20,
     seed: int = 0,
@@ -102,6 +122,7 @@ def knowledge_neurons(
 ) -> KnowledgeNeurons:
     """Find the neurons that the prompt and the paraphrases of a fact share, and test them against controls.
 
+    Steps are doubled, up to 16 times as many, until attributions sum to what they should within `tolerance`; else `warning` says so.
     Cost: `steps` gradients from each layer for each phrasing, then 2 · (1 + 2 · `controls`) runs of each. Raises `FactError`.
     """
     fact = fact_given(model, fact)
@@ -114,7 +135,7 @@ def knowledge_neurons(
     ]
     found = []
     for one in asked:
-        found.append(neurons(model, one, baseline=baseline, steps=steps, samples=samples, seed=seed))
+        found.append(neurons(model, one, baseline=baseline, steps=steps, tolerance=tolerance, samples=samples, seed=seed))
         progress(1, len(asked))
     kept = torch.stack([each.scores > threshold * each.scores.max() for each in found]).float().mean(0) >= share
     scores = torch.stack([each.scores for each in found]).mean(0)
@@ -147,6 +168,9 @@ def knowledge_neurons(
         completeness=found[0].completeness,
         suppress=change(FACTORS["suppress"]),
         amplify=change(FACTORS["amplify"]),
+        steps=max(each.steps for each in found),
+        tolerance=tolerance,
+        incomplete=sum(not each.complete for each in found),
     )
 
 

@@ -6,8 +6,9 @@ Two baselines. "corrupted": b are the neurons of the run whose subject is noised
 to what restoring its MLP there gives back: they take the cell of the causal trace apart. "zero": b = 0 in the clean run, as in the
 knowledge-neuron literature; they sum to P − P(layer silenced there), which is nothing where other layers or tokens hold the answer too.
 
-The integral is a midpoint sum of `steps` gradients, averaged over the noise draws; the sums are checked (`expected`).
-Cost: steps × samples replays with gradients from each layer. Sources: Dai et al. 2022, section 3; Sundararajan et al. 2017.
+The integral is a midpoint sum of `steps` gradients, averaged over the noise draws. What it should sum to is known (`expected`), so steps
+are doubled in a layer until it does: until all layers together miss by at most `tolerance` of what all should sum to; where 16 × `steps`
+are not enough, `warning` says so. Cost: steps × samples replays with gradients from each layer, more where they do not close. Sources: Dai et al. 2022, section 3; Sundararajan et al. 2017.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ from loci.progress import Progress, silent
 from loci.result import Result
 
 Baseline = Literal["corrupted", "zero"]
+TOLERANCE = 0.02
+"""Attributions may miss their sum by this share of it,"""
+LEAST = 0.01
+"""or of this probability, where the sum itself is smaller."""
+DOUBLINGS = 4
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class Neurons(Result):
     scores: Float[Tensor, "layer neuron"]
     expected: Float[Tensor, " layer"]
     """P(answer) with the layer's neurons clean, minus with them at the baseline: what its scores should sum to."""
+    steps: int = 0
+    """Gradients on the path of the layer that took most."""
+    tolerance: float = TOLERANCE
 
     def top(self, count: int) -> list[tuple[int, int, float]]:
         """The neurons with the largest scores: (layer, neuron, score)."""
@@ -55,6 +64,18 @@ class Neurons(Result):
     def completeness(self) -> tuple[float, float]:
         """(sum of all attributions, what it should be)."""
         return float(self.scores.sum()), float(self.expected.sum())
+
+    @property
+    def complete(self) -> bool:
+        """Whether the layers' sums miss what they should be by no more than the tolerance."""
+        missed = (self.scores.double().sum(1) - self.expected.double()).abs().sum()
+        return float(missed) <= allowed(self.expected, self.tolerance)
+
+    @property
+    def warning(self) -> str | None:
+        """What is to be known where the sums do not close; None where they do."""
+        total, expected = self.completeness
+        return None if self.complete else unclosed(total, expected, self.steps, self.tolerance)
 
     def to_dict(self, count: int = 20) -> dict[str, Any]:
         total, expected = self.completeness
@@ -68,6 +89,9 @@ class Neurons(Result):
             "baseline": self.baseline,
             "neurons": [{"layer": layer, "neuron": i, "score": score} for layer, i, score in self.top(count)],
             "completeness": {"sum": total, "expected": expected},
+            "steps": self.steps,
+            "tolerance": self.tolerance,
+            "complete": self.complete,
         }
 
 
@@ -78,6 +102,7 @@ def neurons(
     *,
     baseline: Baseline = "corrupted",
     steps: int = 16,
+    tolerance: float = TOLERANCE,
     samples: int = 10,
     noise: float = 3.0,
     seed: int = 0,
@@ -91,15 +116,18 @@ def neurons(
     Args:
         fact: what is asked, or a prompt that names one known subject.
         baseline: where paths start: "corrupted" (the subject hidden by noise) or "zero".
-        steps: points on each path.
+        steps: points on each path at first; up to 16 times as many where attributions do not add up.
+        tolerance: share of their sum by which they may miss it.
         samples, noise, seed: of the corruption, as in `trace`.
 
-    Returns: `Neurons`: `scores` [layer, neuron], `token`, `completeness` (what they sum to, and what they should), `top`.
-    Cost: `steps` runs forward and back a layer. Raises `FactError` for an unknown baseline.
+    Returns: `Neurons`: `scores` [layer, neuron], `token`, `completeness` (what they sum to, and what they should), `top`,
+    `steps`, `warning`. Cost: `steps` runs forward and back a layer. Raises `FactError` for an unknown baseline or a tolerance of 0.
     """
     fact = fact_given(model, fact)
     if baseline not in get_args(Baseline):
         raise FactError(f"there is no baseline {baseline!r}: {', '.join(get_args(Baseline))}")
+    if steps < 1 or not tolerance > 0:
+        raise FactError(f"steps are 1 or more and a tolerance is above 0, not {steps} and {tolerance}")
     asked, points = ask(model, fact), model.names("mlp_act")
     token = asked.subject[1] - 1
     with model.watch(*points) as clean:
@@ -114,13 +142,31 @@ def neurons(
         start = {point: corrupted[point][:, token] for point in points}
     finite(run.logits, model)
 
-    scores, expected = [], []
-    for layer, point in enumerate(points):
-        path = _Path(run, layer, token, asked.targets, start[point], clean[point][:, token])
-        scores.append(path.attributions(steps))
-        expected.append(path.difference())
+    paths = [_Path(run, layer, token, asked.targets, start[point], clean[point][:, token]) for layer, point in enumerate(points)]
+    expected = torch.tensor([path.difference() for path in paths])
+    share = allowed(expected, tolerance) / max(1, len(paths))
+    scores, most = [], steps
+    for path, total in zip(paths, expected.tolist(), strict=True):
+        found, taken = path.closed(steps, total, share)
+        scores.append(found)
+        most = max(most, taken)
         progress(1, model.n_layers)
-    return Neurons(model.name, model.with_bos, fact.text, fact.answer, token, baseline, torch.stack(scores), torch.tensor(expected))
+    return Neurons(
+        model.name, model.with_bos, fact.text, fact.answer, token, baseline, torch.stack(scores), expected, most, tolerance
+    )
+
+
+def allowed(expected: Float[Tensor, " layer"], tolerance: float) -> float:
+    """How far the layers' sums may be off, all together."""
+    return tolerance * max(abs(float(expected.sum())), LEAST)
+
+
+def unclosed(total: float, expected: float, steps: int, tolerance: float) -> str:
+    """The warning where attributions do not add up."""
+    return (
+        f"attributions sum to {total:.3f} where they should sum to {expected:.3f}: {steps} steps do not close them, layer by layer, "
+        f"to {tolerance:.0%}; read the order of the neurons, not their sizes"
+    )
 
 
 @dataclass(frozen=True)
@@ -134,11 +180,23 @@ class _Path:
     start: Float[Tensor, "sample d_mlp"]
     end: Float[Tensor, "1 d_mlp"]
 
-    def attributions(self, steps: int) -> Float[Tensor, " d_mlp"]:
+    def closed(self, steps: int, expected: float, allowed: float) -> tuple[Float[Tensor, " d_mlp"], int]:
+        """Attributions whose sum is as expected, and the steps that it took; or those of the most steps."""
+        for doubling in range(DOUBLINGS + 1):
+            found, taken = self.attributions(steps << doubling, steps), steps << doubling
+            if abs(float(found.double().sum()) - expected) <= allowed:
+                break
+        return found, taken
+
+    def attributions(self, steps: int, batch: int) -> Float[Tensor, " d_mlp"]:
+        """(a − b) times the mean of the gradients at the middles of so many steps, a batch of them at a time."""
         alphas = ((torch.arange(steps) + 0.5) / steps).to(self.start)
-        along = (self.start + alphas[:, None, None] * (self.end - self.start)).requires_grad_()
-        (gradients,) = torch.autograd.grad(self.probabilities(along).sum(), along)
-        return ((self.end - self.start) * gradients.mean(0)).sum(0).float().cpu()
+        total = torch.zeros_like(self.start)
+        for some in alphas.split(batch):
+            along = (self.start + some[:, None, None] * (self.end - self.start)).requires_grad_()
+            (gradients,) = torch.autograd.grad(self.probabilities(along).sum(), along)
+            total += gradients.sum(0)
+        return ((self.end - self.start) * total / steps).sum(0).float().cpu()
 
     @torch.no_grad()
     def difference(self) -> float:

@@ -105,13 +105,17 @@ def _lens(found: Any) -> str:
 def _neurons(found: Any) -> str:
     total, expected = found.completeness
     ten = sum(score for *_, score in found.top(10))
-    return f"The ten strongest of {found.scores.numel():,} neurons hold {ten:+.2f} of {total:+.2f} (expected {expected:+.2f})."
+    doubt = f" Warning: {found.warning}." if found.warning else ""
+    return (
+        f"The ten strongest of {found.scores.numel():,} neurons hold {ten:+.2f} of {total:+.2f} (expected {expected:+.2f}).{doubt}"
+    )
 
 
 def _knowledge(found: Any) -> str:
     return (
         f"{len(found.cells)} neurons are shared by the phrasings. Silencing them changes P(answer) by {found.suppress.change:+.2f}, "
         f"as many random ones by {found.suppress.random.value:+.2f}; doubling them by {found.amplify.change:+.2f}."
+        + (f" Warning: {found.warning}." if found.warning else "")
     )
 
 

@@ -122,8 +122,10 @@ def show_knowledge(found: KnowledgeNeurons) -> None:
     total, expected = found.completeness
     console.print(
         f"\n[dim]{found.known} of {found.phrasings} phrasings known; attributions of the first sum to {total:.3f}, as they should to "
-        f"{expected:.3f}; controls: mean change with 95 % interval[/]"
+        f"{expected:.3f} ({found.steps} steps); controls: mean change with 95 % interval[/]"
     )
+    if found.warning:
+        console.print(f"[bold]warning[/] {escape(found.warning)}")
 
 
 @show.register
