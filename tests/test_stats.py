@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loci.stats import mean, share
+from loci.stats import NOTHING, mean, rank_correlation, share, spelt
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=200))
@@ -36,3 +36,13 @@ def test_nothing_and_one() -> None:
     assert mean([]).to_dict() == {"value": None, "low": None, "high": None, "n": 0}
     assert math.isnan(mean([2.0]).low)
     assert mean([1.0, 2.0, 4.0], seed=3) == mean([1.0, 2.0, 4.0], seed=3)
+
+
+def test_what_cannot_be_computed_is_a_dash_with_its_n() -> None:
+    assert str(NOTHING) == "–" and NOTHING.interval() == "–" and share([]).told(".0%") == "–"
+    one = mean([0.25])
+    assert one.told(".2f") == "0.25 (n = 1: no interval)" and one.interval() == "–"
+    some = mean([1.0, 2.0, 3.0])
+    assert some.told(".1f").startswith("2.0 [") and some.interval(".1f").count("…") == 1
+    assert spelt(math.nan, "+.2f") == "–" and spelt(0.5, "+.2f") == "+0.50"
+    assert spelt(rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0])) == "–"

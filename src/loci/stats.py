@@ -22,7 +22,27 @@ class Estimate(NamedTuple):
         return {name: None if isinstance(x, float) and math.isnan(x) else x for name, x in self._asdict().items()}
 
     def __str__(self) -> str:
-        return "–" if self.n == 0 else f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        return self.told()
+
+    def told(self, form: str = ".3g") -> str:
+        """The value with its interval, or with the n that is too small for one; a dash for nothing."""
+        if self.n == 0 or math.isnan(self.value):
+            return "–"
+        value = format(self.value, form)
+        if math.isnan(self.low) or math.isnan(self.high):
+            return f"{value} (n = {self.n}: no interval)"
+        return f"{value} [{self.low:{form}}, {self.high:{form}}]"
+
+    def interval(self, form: str = ".3g") -> str:
+        """low … high, or a dash where so few units have none."""
+        if self.n == 0 or math.isnan(self.low) or math.isnan(self.high):
+            return "–"
+        return f"{self.low:{form}} … {self.high:{form}}"
+
+
+def spelt(value: float, form: str = ".3g") -> str:
+    """A number, or a dash where there is none."""
+    return "–" if math.isnan(value) else format(value, form)
 
 
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)

@@ -297,3 +297,25 @@ def test_what_cannot_be_asked(demo: Model) -> None:
         concept(demo, ["Osaka"], [])
     with pytest.raises(FactError, match="explain any vector"):
         concept(demo, [f"word{i}" for i in range(256)], ["Osaka"])
+
+
+@pytest.mark.parametrize(
+    "pairs, compared",
+    [
+        ([("woman", "man")], 0),
+        ([("woman", "man"), ("queen", "king")], 2),
+        ([("woman", "man"), ("man", "king")], 0),
+        ([("woman", "man"), ("queen", "king"), ("mother", "father")], 3),
+    ],
+)
+def test_few_pairs_are_said_and_nothing_is_nan(
+    demo: Model, capsys: pytest.CaptureFixture[str], pairs: list[tuple[str, str]], compared: int
+) -> None:
+    from loci.cli.show import show
+
+    found = directions(demo, pairs)
+    show(found)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "nan" not in printed.lower().replace("nancy", "")
+    assert ("of the pairs can be compared" in printed) == (compared < 3)
+    assert found.alignment.n == compared

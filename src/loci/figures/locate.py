@@ -4,6 +4,7 @@ import plotly.graph_objects as go
 
 from loci.figures.theme import DIVERGING, styled
 from loci.locating import Located
+from loci.stats import spelt
 
 
 def located_figure(located: Located) -> go.Figure:
@@ -25,6 +26,6 @@ def located_figure(located: Located) -> go.Figure:
     figure = go.Figure(heat)
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title="layer", dtick=max(1, len(scaled[0]) // 12))
-    agreement = ", ".join(f"{site} {rho:.2f}" for site, rho in located.agreement.items())
+    agreement = ", ".join(f"{site} {spelt(rho, '.2f')}" for site, rho in located.agreement.items())
     note = f"smallest rank correlation over layers: {agreement}"
     return styled(figure, f"“{located.prompt} → {located.answer}”: where several methods see it", note, height=330)

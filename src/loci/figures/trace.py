@@ -8,6 +8,7 @@ from plotly.subplots import make_subplots
 from loci.figures.theme import DIVERGING, styled
 from loci.locating import Attribution, AverageTrace, Trace
 from loci.locating.average import ROLES
+from loci.stats import spelt
 
 TITLES = {
     "state": "the whole state",
@@ -32,7 +33,7 @@ def attribution_figure(found: Attribution) -> go.Figure:
     """The estimated grids, with their rank correlation to the exact ones."""
     start, end = found.subject_span
     labels = [f"{token}*" if start <= i < end else token for i, token in enumerate(found.tokens)]
-    agreement = ", ".join(f"{kind} {rho:.2f}" for kind, rho in found.agreement.items())
+    agreement = ", ".join(f"{kind} {spelt(rho, '.2f')}" for kind, rho in found.agreement.items())
     how = "gradients" if found.method == "gradient" else f"integrated gradients, {found.steps} steps"
     note = f"{how}; rank correlation to exact tracing: {agreement}" if agreement else f"{how}; not compared with exact tracing"
     title = f"“{found.prompt} → {found.answer}”: estimated effects"

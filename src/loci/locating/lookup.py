@@ -60,15 +60,15 @@ class Lookup(Result):
         if self.single_step:
             yield (
                 f"After layer {self.single_step.read_after}, MLPs write {self.single_step.mlp_share.value:.0%} (median of {self.single_step.share.n} "
-                f"names) of what a name says beyond its parts; ANDs of the parts in a single step explain {self.single_step.share.value:.0%} "
-                f"[{self.single_step.share.low:.0%}, {self.single_step.share.high:.0%}]. One neuron a fact would explain 100 %."
+                f"names) of what a name says beyond its parts; ANDs of the parts in a single step explain "
+                f"{self.single_step.share.told('.0%')}. One neuron a fact would explain 100 %."
             )
         if self.effects:
             means = self.effects.means
             same, other, control = (means[pair] for pair in PAIRS)
             yield (
-                f"Single neurons' effects correlate by {same.value:.2f} between phrasings of one fact, by {other.value:.2f} "
-                f"[{other.low:.2f}, {other.high:.2f}] between two facts of one subject, by {control.value:.2f} between two subjects."
+                f"Single neurons' effects correlate by {same.value:.2f} between phrasings of one fact, by "
+                f"{other.told('.2f')} between two facts of one subject, by {control.value:.2f} between two subjects."
             )
         if self.context:
             row = self.context.similarity[max(self.context.similarity)]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from loci.stats import Estimate
+from loci.stats import Estimate, spelt
 
 Graded = tuple[str, str]
 
@@ -58,7 +58,7 @@ def judged(result: Any) -> Graded:
 
 def pct(estimate: Estimate) -> str:
     """A share with its interval, in words' company."""
-    return f"{estimate.value:.0%} [{estimate.low:.0%}, {estimate.high:.0%}]" if estimate.n else "not measured"
+    return estimate.told(".0%") if estimate.n else "not measured"
 
 
 def _graded(share: float, good: float, mixed: float) -> str:
@@ -75,7 +75,7 @@ def _attribution(found: Any) -> Graded | str:
     if not found.agreement:
         return "The estimate was not compared with exact tracing."
     lowest = min(found.agreement.values())
-    told = ", ".join(f"{kind} {rho:.2f}" for kind, rho in found.agreement.items())
+    told = ", ".join(f"{kind} {spelt(rho, '.2f')}" for kind, rho in found.agreement.items())
     words = f"Rank correlation of the estimate with exact tracing: {told}."
     return words, _graded(lowest, 0.8, 0.5)
 
@@ -88,7 +88,7 @@ def _average(found: Any) -> str:
         cells = [(row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n]
         inner = [cell for cell in cells if kind != "state" or not cell[2].startswith("last") or cell[2] == "last subject"]
         best, layer, role = max(inner or cells, key=lambda cell: cell[0].value)
-        parts.append(f"{kind} at layer {layer}, {role} token: {best.value:.2f} [{best.low:.2f}, {best.high:.2f}]")
+        parts.append(f"{kind} at layer {layer}, {role} token: {best.told('.2f')}")
     return f"Largest on the average over {found.n} facts: " + "; ".join(parts) + "."
 
 

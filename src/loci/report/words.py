@@ -153,7 +153,7 @@ def _hits(hits: tuple[bool, ...]) -> str:
 
 
 def _percent(estimate: Estimate) -> str:
-    return f"{estimate.value:.0%} [{estimate.low:.0%}, {estimate.high:.0%}]" if estimate.n else "–"
+    return estimate.told(".0%")
 
 
 def _relations(story: Story) -> int:

@@ -1,5 +1,6 @@
 """`show(result)`: the form of a result by its type, and the pieces that forms share."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from itertools import product
@@ -11,7 +12,7 @@ from loci.cli.common import console
 from loci.cli.tables import unsigned
 from loci.cli.terminal import plain
 from loci.locating import Attribution, Trace
-from loci.stats import Estimate
+from loci.stats import Estimate, spelt
 
 BLUE = "#2f7fd6"
 SHADES = ("grey50", "default", BLUE, f"bold {BLUE}", f"bold reverse {BLUE}")
@@ -25,13 +26,14 @@ def show(result: object) -> None:
 
 
 def estimate_row(table: Table, name: str, estimate: Estimate, *, percent: bool = True) -> None:
-    form = "{:.1%}" if percent else "{:.4f}"
-    value, low, high = (form.format(x) for x in estimate[:3])
-    table.add_row(escape(name), value if estimate.n else "–", f"{low} … {high}" if estimate.n else "", str(estimate.n))
+    form = ".1%" if percent else ".4f"
+    table.add_row(escape(name), spelt(estimate.value, form), estimate.interval(form) if estimate.n else "", str(estimate.n))
 
 
 def shade(effect: float, limit: float) -> str:
     """An effect in hundredths, as dark as it is large; without colours it is the number alone."""
+    if math.isnan(effect):
+        return f"[{SHADES[0]}]   –[/]"
     level = min(len(SHADES) - 1, max(0, int(effect / limit * len(SHADES))))
     return f"[{SHADES[level]}]{unsigned(f'{100 * effect:.0f}'):>4}[/]"
 

@@ -211,4 +211,4 @@ def show_extraction(found: Extractions) -> None:
 
 
 def _percent(found: Estimate) -> str:
-    return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
+    return found.told(".1%")

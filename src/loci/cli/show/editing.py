@@ -12,6 +12,7 @@ from loci.cli.terminal import plain
 from loci.figures.scorecard import reading
 from loci.report import Story
 from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
+from loci.stats import spelt
 
 SHORT = {
     "paraphrase_untrained": "… unseen",
@@ -91,10 +92,10 @@ def show_sweep(found: Sweep) -> None:
     for layer, (done, effect) in enumerate(zip(found.efficacy, found.effect, strict=True)):
         table.add_row(
             str(layer),
-            f"{done.value:.0%}",
-            f"{done.low:.0%} … {done.high:.0%}",
-            f"{effect.value:.3f}",
-            f"{effect.low:.3f} … {effect.high:.3f}",
+            spelt(done.value, ".0%"),
+            done.interval(".0%"),
+            spelt(effect.value, ".3f"),
+            effect.interval(".3f"),
         )
     console.print(table)
     console.print(

@@ -22,7 +22,7 @@ from loci.locating.average import ROLES
 from loci.locating.knowledge import FACTORS
 from loci.locating.lens import Word
 from loci.report.words import trace_words
-from loci.stats import Estimate
+from loci.stats import Estimate, spelt
 
 
 @show.register
@@ -39,7 +39,7 @@ def show_attribution(found: Attribution) -> None:
     )
     grid(found)
     for kind, rho in found.agreement.items():
-        console.print(f"{kind:6} rank correlation to exact tracing {rho:+.2f}")
+        console.print(f"{kind:6} rank correlation to exact tracing {spelt(rho, '+.2f')}")
 
 
 @show.register
@@ -54,7 +54,7 @@ def show_average(average: AverageTrace) -> None:
         }
         console.print(by_layer(kind, told))
         best, layer, role = max((row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n)
-        console.print(f"[dim]largest: {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] at layer {layer}, {role} token[/]\n")
+        console.print(f"[dim]largest: {best.told('.3f')} at layer {layer}, {role} token[/]\n")
     console.print("[dim]hundredths of P(answer) given back, by layer[/]")
 
 
@@ -86,7 +86,7 @@ def show_probe(found: Probe) -> None:
     )
     table = Table("after layer", "held-out accuracy", "95 % interval", "shuffled answers", box=None, header_style="dim")
     for name, hit, chance in zip(("embeddings", *map(str, range(99))), found.accuracy, found.shuffled, strict=False):
-        table.add_row(name, f"{hit.value:.1%}", f"{hit.low:.1%} … {hit.high:.1%}", f"{chance.value:.1%}")
+        table.add_row(name, spelt(hit.value, ".1%"), hit.interval(".1%"), spelt(chance.value, ".1%"))
     console.print(table)
     left = f"; {found.left_out} subjects left out, whose answers are too rare" if found.left_out else ""
     console.print(f"\n[dim]the commonest answer alone: {found.commonest.value:.1%}{left}[/]")
@@ -103,7 +103,7 @@ def show_routes(found: Routes) -> None:
 
 
 def _whole(total: Estimate) -> str:
-    return f"{total.value:.0%} [{total.low:.0%}, {total.high:.0%}]"
+    return total.told(".0%")
 
 
 @show.register

@@ -13,6 +13,7 @@ from loci.reading.concepts import Concepts
 from loci.reading.directions import Directions
 from loci.reading.sparsity import Sparsity
 from loci.reading.steering import Steered
+from loci.stats import spelt
 
 
 @show.register
@@ -131,14 +132,12 @@ def show_memories(found: Memories) -> None:
             *(row[layer] for row in found.dropped.values()),
             *(getattr(found, name)[layer] for name in ("agreement", "chance", "composed", "active")),
         )
-        table.add_row(str(layer), *(f"{e.value:+.0%}" if i < len(found.dropped) else f"{e.value:.1%}" for i, e in enumerate(rows)))
+        table.add_row(str(layer), *(spelt(e.value, "+.0%" if i < len(found.dropped) else ".1%") for i, e in enumerate(rows)))
     console.print(table)
     words = {"shallow": found.shallow, "semantic": found.semantic}
     for layer, e in enumerate(found.lean):
         kind = next((kind for kind, layers in words.items() if layer in layers), "between")
-        console.print(
-            f"layer {layer} loses {e.value:+.0%} more [{e.low:+.0%}, {e.high:+.0%}] with the last token than with the first: {kind}"
-        )
+        console.print(f"layer {layer} loses {e.told('+.0%')} more with the last token than with the first: {kind}")
     console.print(
         "\n[dim]dropped: change of activation at top triggers without that token; agreement: the value's first token is what followed; "
         "composed: tokens at which no active memory says what the layer says; shallow, semantic: above or below the layers' mean with the whole interval[/]"
@@ -166,7 +165,11 @@ def show_directions(found: Directions) -> None:
         console.print(f"  [dim]{escape(b)} →[/] {escape(near)}" + ("" if near == a else f" [dim](not {escape(a)})[/]"))
     console.print("\n  promotes    " + escape(", ".join(token.strip() or repr(token) for token, _ in found.promotes)))
     console.print("  suppresses  " + escape(", ".join(token.strip() or repr(token) for token, _ in found.suppresses)))
-    console.print(f"\n[dim]the nearest of {found.candidates} words, by cosine[/]")
+    apart = found.alignment.n
+    few = ""
+    if apart < 3:
+        few = f"; {apart} of the pairs can be compared: that takes two with no word in common, an interval of their cosine three"
+    console.print(f"\n[dim]the nearest of {found.candidates} words, by cosine{few}[/]")
 
 
 @show.register
@@ -180,7 +183,7 @@ def show_steered(found: Steered) -> None:
     if found.targets:
         table = Table("P(first token)", "before", "after", "random directions", box=None, header_style="dim")
         for target in found.targets:
-            table.add_row(escape(target.word), *(f"{e.value:.4f}" for e in (target.before, target.after, target.random)))
+            table.add_row(escape(target.word), *(spelt(e.value, ".4f") for e in (target.before, target.after, target.random)))
         console.print()
         console.print(table)
     console.print(
@@ -218,15 +221,13 @@ def show_sparsity(found: Sparsity) -> None:
         low, _, high = found.spread[layer].tolist()
         errors = (f"{found.error[layer]:.0e}", f"{found.rounding[layer]:.0e}")
         table.add_row(
-            str(layer), f"{on.value:.1%}", f"{on.low:.1%} … {on.high:.1%}", f"{low:.1%} … {high:.1%}", f"{none.value:.1%}", *errors
+            str(layer), spelt(on.value, ".1%"), on.interval(".1%"), f"{low:.1%} … {high:.1%}", f"{none.value:.1%}", *errors
         )
     console.print(table)
     for name, named in (("most", found.most), ("fewest", found.fewest)):
         console.print(f"\n[dim]{name:7}[/]" + escape(", ".join(f"{t.strip() or repr(t)} {e.value:.1%}" for t, e in named)), end="")
     kind = "all that is skipped is exactly 0" if found.exact else "what is skipped is not 0"
-    console.print(
-        f"\n\nskipping the others saves {found.saved.value:.1%} [{found.saved.low:.1%}, {found.saved.high:.1%}] of the MLPs' FLOPs; {kind}"
-    )
+    console.print(f"\n\nskipping the others saves {found.saved.told('.1%')} of the MLPs' FLOPs; {kind}")
     console.print(f"[dim]errors over the output's largest value, at {found.checked} tokens; FLOPs are arithmetic, not time[/]")
 
 
@@ -236,7 +237,7 @@ def show_bases(found: Bases) -> None:
     table = Table("", "layer", "median", "95 % interval", "rotated", "mean", "rotated", "never vary", box=None, header_style="dim")
     for row in found.rows:
         middle, own = row.own_median, (row.rotated_median.value, row.own.value, row.rotated.value)
-        cells = (f"{middle.value:.2f}", f"{middle.low:.2f} … {middle.high:.2f}", *(f"{value:.2f}" for value in own))
+        cells = (spelt(middle.value, ".2f"), middle.interval(".2f"), *(spelt(value, ".2f") for value in own))
         table.add_row(row.space, "" if row.layer is None else str(row.layer), *cells, f"{row.left_out} of {row.width}")
     console.print(table)
     for space, reason in found.missing.items():

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from loci.cli.common import console
 from loci.cli.show.base import show
+from loci.stats import spelt
 from loci.superposition import (
     Attacked,
     Bounds,
@@ -179,9 +180,9 @@ def show_geometry(found: Geometry) -> None:
 
 @show.register
 def show_phase(found: Phase) -> None:
-    low, high = found.agreement.low, found.agreement.high
     console.print(
-        f"Training ends where the closed form says in [bold]{found.agreement.value:.1%}[/] of {found.agreement.n} cells [{low:.1%}, {high:.1%}], "
+        f"Training ends where the closed form says in [bold]{spelt(found.agreement.value, '.1%')}[/] of {found.agreement.n} cells "
+        f"[{found.agreement.interval('.1%')}], "
         f"best of {found.runs} runs; its loss is lower by {found.gain:.1%} at most.\n"
         "Closed form: the pair is kept for s < 4r/(2 + 5r) and s < 4/(5 + 2r), at r = 1 for s < 4/7."
     )

@@ -113,7 +113,7 @@ def show_ground_truth(truth: GroundTruth) -> None:
 
 
 def _percent(estimate: Estimate) -> str:
-    return f"{estimate.value:.0%} [{estimate.low:.0%}, {estimate.high:.0%}]" if estimate.n else "–"
+    return estimate.told(".0%")
 
 
 @show.register
@@ -140,7 +140,7 @@ def show_fullness(found: Fullness) -> None:
     )
     table = Table("facts", "facts a neuron", "recall", "95 %", "bits/parameter", box=None, header_style="dim")
     for rung in found.rungs:
-        recall = f"{rung.recall.low:.1%} … {rung.recall.high:.1%}"
+        recall = rung.recall.interval(".1%")
         table.add_row(
             f"{rung.facts:,}", f"{rung.per_neuron:.1f}", f"{rung.recall.value:.1%}", recall, f"{rung.bits_per_parameter:.3f}"
         )
