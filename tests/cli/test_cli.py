@@ -223,9 +223,9 @@ def test_options_by_which_a_model_is_opened(document, loci, tmp_path: Path, demo
     (tmp_path / "layout.json").write_text(json.dumps(layout))
     assert document("doctor", "--layout", "layout.json")["family"] == "mine"
     for wrong, says in (
-        ({"family": "mine"}, "no layout"),
+        ({"family": "mine"}, "blocks is missing"),
         ({**layout, "up": "mlp.gone"}, "no part 'up'"),
-        ({**layout, "x": 1}, "no layout"),
+        ({**layout, "x": 1}, "x: no field of loci.Layout"),
     ):
         (tmp_path / "layout.json").write_text(json.dumps(wrong))
         status, _, err = loci("doctor", "--layout", "layout.json")

@@ -184,7 +184,7 @@ BAD = [
     (["write", "install", "--patch", "x.txt"], "written as .safetensors"),
     (["write", "store", "-n", "4", "--save", "x.txt"], "written as .safetensors"),
     (["write", "planted", "--save", "file"], "file"),
-    (["read", "L1N37", "-o", "x.png"], ".html or .json"),
+    (["read", "L1N37", "-o", "x.txt"], "the ending says what is written"),
     (["write", "install", "--layer", "9"], "--layer 9: the model has the layers 0"),
     (["trace", "x"], "say --subject"),
     (["nonsense"], "No such command 'nonsense'"),

@@ -87,7 +87,7 @@ def test_states_become_the_promised_ones_at_new_subjects_alone(demo: Model, smal
 def test_slopes_by_finite_differences(demo: Model, small: FactSet) -> None:
     facts = new_facts(small, 3)
     gates, begun = detectors(demo, facts, 1, small), values(demo, facts, 1, small)
-    lines = [_Line.of(demo, i, fact) for i, fact in enumerate(facts)]
+    lines = _Line.all_of(demo, list(enumerate(facts)))
     source, h = torch.Generator().manual_seed(0), 1e-2
     way = torch.randn(3, demo.d_model, generator=source, dtype=torch.float64)
 

@@ -13,7 +13,9 @@ from loci.errors import FactError
 
 @opens()
 def run(
-    prompts: Annotated[list[str] | None, typer.Argument(help="one prompt or several, each up to where the answer comes")] = None,
+    prompts: Annotated[
+        list[str] | None, typer.Argument(metavar="PROMPT", help="one prompt or several, each up to where the answer comes")
+    ] = None,
     facts: FACTS = None,
     patch: Annotated[Path | None, typer.Option("--patch", help="a patch to put on the model meanwhile")] = None,
     tokens: Annotated[int, whole("most tokens of a continuation", "--tokens", "-n", high=4096)] = 12,

@@ -159,7 +159,7 @@ def check_nothing_left(unexpected: Iterable[str], hf: nn.Module, where: str) -> 
     here = blocks_in(name for name, _ in hf.named_parameters())
     for stack, count in blocks_in(unexpected).items():
         said = max((n for other, n in here.items() if same_parameter(other, stack)), default=0)
-        if said or not here:
+        if count > said and (said or not here):
             raise ModelError(f"{where}: {CONFIG} says {said} layers, and the weights hold {count}")
 
 

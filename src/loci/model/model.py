@@ -130,7 +130,8 @@ class Model(Weights):
     @property
     def tokens_at_once(self) -> int:
         """How many tokens are run at once: at most 8,192, and what one block makes of them within 8 · `BYTES` in float32."""
-        return max(128, min(8192, 2 * BYTES // (2 * self.d_model + 3 * self.d_mlp)))
+        block = 2 * self.d_model + (3 * self.d_mlp if self.n_layers else 0)
+        return max(128, min(8192, 2 * BYTES // block))
 
     # runs ------------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from loci.model import Model
 
 
 def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int, *things: object) -> list[str]:
-    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(console, "_width", width)
     for thing in things:
         console.print(thing) if isinstance(thing, (str, Table)) else show(thing)
     return capsys.readouterr().out.splitlines()
