@@ -1,7 +1,7 @@
 """Old public names: they work for one more version, with a `DeprecationWarning` that says the new name.
 
-    # in a room's __init__.py
-    __getattr__ = renamed(__name__, {"Line": "TrainingPrompt", "examine": "loci.model.invariants:doctor"})
+# in a room's __init__.py
+__getattr__ = renamed(__name__, {"Line": "TrainingPrompt", "examine": "loci.model.invariants:doctor"})
 """
 
 import warnings
@@ -18,7 +18,7 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         names: old name → new name in the same module, or "package.module:name" elsewhere.
     """
 
-    def __getattr__(name: str) -> Any:  # noqa: N807 it becomes the module's
+    def __getattr__(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         home, _, new = names[name].rpartition(":")

@@ -210,7 +210,8 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="a new folder (peft), or a .safetensors file (delta)")],
     form: Annotated[Format, typer.Option("--format", "-f", help="peft: a LoRA adapter; delta: dense changes by parameter")],
     base: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="what the adapter calls its base, where that will lie elsewhere: a folder or a hub id")
+        str | None,
+        typer.Option(metavar="MODEL", help="what the adapter calls its base, where that will lie elsewhere: a folder or a hub id"),
     ] = None,
     *,
     opening: Opening,
