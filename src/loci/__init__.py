@@ -126,7 +126,7 @@ _HOMES = {
 }
 """Where each name lives: a room, and after a colon its name there, where that differs."""
 _ROOMS = (
-    "auditing", "circuits", "editing", "facts", "figures", "locating", "model", "patches", "reading", "report", "superposition", "survey",
+    "auditing", "circuits", "dictionaries", "editing", "facts", "figures", "locating", "model", "patches", "reading", "report", "superposition", "survey",
     "writing",
 )  # fmt: skip
 __all__ = list(_HOMES)

@@ -43,3 +43,7 @@ class UseError(LociError, TypeError):
 
 class MatrixError(LociError):
     """A matrix that cannot be decomposed, or a system that cannot be solved: not finite, singular, or no iteration converges."""
+
+
+class DictionaryError(LociError):
+    """A dictionary of features that cannot be read, trained or used with this model."""

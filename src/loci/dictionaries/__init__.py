@@ -1,0 +1,20 @@
+"""Which sparser features lie underneath? Sparse autoencoders and transcoders: opened, trained, judged, browsed.
+
+dictionary = loci.dictionaries.load_dictionary("sae/layers.3.mlp")
+features = dictionary.encode(activations)
+"""
+
+from loci.dictionaries.conventions import OpenedDictionary, open_dictionary
+from loci.dictionaries.dictionary import Dictionary
+from loci.dictionaries.loading import load_dictionary, save_dictionary
+from loci.dictionaries.transcoder_sets import TranscoderSet, load_transcoders
+
+__all__ = [
+    "Dictionary",
+    "OpenedDictionary",
+    "TranscoderSet",
+    "load_dictionary",
+    "load_transcoders",
+    "open_dictionary",
+    "save_dictionary",
+]
