@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from loci.superposition.angles import BLOCK, angles
+from loci.studies.superposition.pairwise_angles import BLOCK, angles
 
 
 @torch.no_grad()

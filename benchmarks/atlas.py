@@ -21,8 +21,8 @@ from benchmarks.trace import gpt2_small
 from loci.facts import corpus
 from loci.model import Model, by_length, open_model
 from loci.model.tokens import tokenize_all
-from loci.reading.atlas import PROVENANCE, THINNED, TRIGGERS
-from loci.reading.shelf import Atlas
+from loci.reading.atlas_build import PROVENANCE, THINNED, TRIGGERS
+from loci.reading.atlas_files import Atlas
 from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, sample_text, survey
 from loci.survey.survey import PAGE
 

@@ -23,16 +23,16 @@ from loci.circuits import (
     patterns,
     token_circuit,
 )
-from loci.circuits.small import PHENOMENA, phenomenon
 from loci.facts import corpus
 from loci.figures import save
 from loci.locating import attribute, knowledge_neurons, lens, locate, lookup, probe, routes, trace, trace_neurons
 from loci.reading import Atlas, build_atlas, clusters, memories, open_atlas, sub_updates
-from loci.reading.basis import bases
+from loci.reading.activation_sparsity import sparsity
+from loci.reading.concept_directions import directions
 from loci.reading.concepts import concept
-from loci.reading.directions import directions
-from loci.reading.sparsity import sparsity
-from loci.superposition import (
+from loci.reading.privileged_basis import bases
+from loci.studies.attention_only import PHENOMENA, phenomenon
+from loci.studies.superposition import (
     attack,
     bounds,
     bounds_table,

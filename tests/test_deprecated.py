@@ -1,5 +1,7 @@
 """Old names: they warn, and give what the new name gives."""
 
+from importlib import import_module
+
 import pytest
 
 from loci.deprecated import renamed
@@ -14,3 +16,19 @@ def test_an_old_name_warns_and_gives_the_new_thing() -> None:
     assert far is LociError
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         get("nothing")
+
+
+@pytest.mark.parametrize(
+    ("old", "home", "name"),
+    [
+        ("loci.superposition", "loci.studies.superposition", "bounds"),
+        ("loci.circuits.small", "loci.studies.attention_only", "Recipe"),
+    ],
+)
+def test_a_package_that_moved_still_gives_its_names(old: str, home: str, name: str) -> None:
+    package = import_module(old)
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {home}"):
+        thing = getattr(package, name)
+    assert thing is getattr(import_module(home), name)
+    with pytest.raises(AttributeError, match="no attribute"):
+        package.no_such_name  # noqa: B018

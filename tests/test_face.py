@@ -18,9 +18,9 @@ PROMPT = "Michael Jordan plays the sport of"
 def test_every_verb_of_the_command_line_is_there() -> None:
     verbs = {command.name for command in app.registered_commands} - {"demo", "facts", "ask"}
     assert verbs <= set(dir(loci)), verbs - set(dir(loci))
-    rooms = {group.name for group in app.registered_groups} & {"circuits", "superposition"}
+    rooms = {group.name for group in app.registered_groups} & {"circuits"}
     assert rooms <= set(dir(loci))
-    assert loci.circuits.compose and loci.writing.gate and loci.superposition.bounds and loci.patches.merge
+    assert loci.circuits.compose and loci.writing.gate and loci.studies.superposition.bounds and loci.patches.merge
 
 
 def test_tab_shows_public_names_alone() -> None:

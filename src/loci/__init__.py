@@ -18,7 +18,7 @@ A fact is a key that matches its subject and a value that points at its answer:
     grid.plot(); grid.save("grid.html"); grid.to_frame()
 
 Every verb of the command line has its function here under the same name; those of its groups stand in rooms: `loci.circuits`,
-`loci.writing`, `loci.superposition`, `loci.patches`. Names load when they are first used: `import loci` alone brings in neither torch nor
+`loci.writing`, `loci.patches`, `loci.studies`. Names load when they are first used: `import loci` alone brings in neither torch nor
 transformers.
 """
 
@@ -63,13 +63,13 @@ if TYPE_CHECKING:
     from loci.patches import merge as merge
     from loci.reading import build_atlas as build_atlas
     from loci.reading import clusters as clusters
+    from loci.reading import concept
+    from loci.reading import directions as directions
     from loci.reading import memories as memories
     from loci.reading import open_atlas as open_atlas
     from loci.reading import read as read
+    from loci.reading import sparsity as sparsity
     from loci.reading import sub_updates as sub_updates
-    from loci.reading.concepts import concept
-    from loci.reading.directions import directions as directions
-    from loci.reading.sparsity import sparsity as sparsity
     from loci.result import Result as Result
 
     concepts, doctor, open = concept, examine, open_model
@@ -92,9 +92,9 @@ _HOMES = {
     "build_atlas": "reading",
     "census": "model",
     "clusters": "reading",
-    "concepts": "reading.concepts:concept",
+    "concepts": "reading:concept",
     "counterfactuals": "auditing",
-    "directions": "reading.directions:directions",
+    "directions": "reading:directions",
     "doctor": "model:examine",
     "edit": "editing",
     "examine": "model",
@@ -118,7 +118,7 @@ _HOMES = {
     "recall": "auditing",
     "routes": "locating",
     "save_facts": "facts",
-    "sparsity": "reading.sparsity:sparsity",
+    "sparsity": "reading:sparsity",
     "sub_updates": "reading",
     "sweep": "auditing",
     "trace": "locating",
@@ -126,14 +126,14 @@ _HOMES = {
 }
 """Where each name lives: a room, and after a colon its name there, where that differs."""
 _ROOMS = (
-    "auditing", "circuits", "dictionaries", "editing", "facts", "figures", "locating", "model", "patches", "reading", "report", "superposition", "survey",
-    "writing",
+    "auditing", "circuits", "dictionaries", "editing", "facts", "figures", "locating", "model", "patches", "reading", "report", "studies",
+    "survey", "writing",
 )  # fmt: skip
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in (*_ROOMS, "superposition"):  # its old place, which warns
         return import_module(f"loci.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'loci' has no attribute {name!r}")

@@ -27,3 +27,21 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(import_module(home), new)
 
     return __getattr__
+
+
+def moved(module: str, home: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a package that has moved: each public name warns, and comes from its new home.
+
+    Args:
+        module: `__name__` of the old package.
+        home: the new package, as in "loci.studies.superposition".
+    """
+
+    def __getattr__(name: str) -> Any:
+        package = import_module(home)
+        if name.startswith("_") or name not in package.__all__:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warnings.warn(f"{module} is now {home}", DeprecationWarning, stacklevel=2)
+        return getattr(package, name)
+
+    return __getattr__

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from loci.auditing import audit, audit_singles, counterfactuals, recall
-from loci.auditing.asking import ask
-from loci.auditing.method import layers_of
+from loci.auditing.method_audits import layers_of
+from loci.auditing.questions import ask
 from loci.editing import TargetSettings, default_layer, edit, key_moments
 from loci.errors import FactError, PatchError
 from loci.facts import Fact, FactSet, controls

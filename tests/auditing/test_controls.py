@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 import loci
 from loci.auditing import CONTROLS, Cases, Ways, audit, audit_at_once, audit_in_turn, counterfactuals
-from loci.auditing.asking import ask
-from loci.auditing.baselines import edit_neurons
 from loci.auditing.controls import in_context, moved, random_layer, retrieval
-from loci.auditing.curves import LIMITS
-from loci.auditing.fluency import fluency, generations, openings
+from loci.auditing.generation_entropy import fluency, generations, openings
+from loci.auditing.neuron_edits import edit_neurons
+from loci.auditing.questions import ask
+from loci.auditing.sequential_edits import LIMITS
 from loci.cli.show import show
 from loci.editing import JointSettings, TargetSettings, key_moments, output_changes
 from loci.errors import EditError, OutputError

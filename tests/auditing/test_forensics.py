@@ -17,8 +17,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import loci
 from loci.auditing.forensics import Candidate, alone, candidates_of, compare, forensics, load_candidates
-from loci.auditing.forensics.answers import wearing
 from loci.auditing.forensics.candidates import CONTEXTS, subject_keys
+from loci.auditing.forensics.changed_answers import wearing
 from loci.auditing.forensics.rounding import grid, is_rounding, noise_floor, spacing
 from loci.auditing.forensics.spectra import drift, spectrum
 from loci.auditing.forensics.subjects import THRESHOLD

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from loci.auditing.linear import Steering, _due, _ends, _jacobian_of, _prompt, _pseudo_inverse, steer_linearly
+from loci.auditing.linear_relations import Steering, _due, _ends, _jacobian_of, _prompt, _pseudo_inverse, steer_linearly
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model, score_answers

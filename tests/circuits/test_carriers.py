@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from loci.circuits import FactCircuit, extraction, fact_circuit
-from loci.circuits.frozen import freeze
+from loci.circuits.frozen_run import freeze
 from loci.errors import CircuitError
 from loci.facts import Fact, FactSet
 from loci.model import Model

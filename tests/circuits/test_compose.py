@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from loci.circuits import CompositionGraph, compose, head_neurons, layer_heads, mlp_pairs, neuron_links
-from loci.circuits.compose import keys, roots, scored, values
+from loci.circuits.composition import keys, roots, scored, values
 from loci.errors import CircuitError, ModelError
 from loci.model import Model
 from tests.circuits.built import induction_model
@@ -105,7 +105,7 @@ def test_links_of_a_neuron(demo: Model) -> None:
 
 @torch.no_grad()
 def test_pairs_of_neurons_in_blocks(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loci.circuits.virtual.BLOCK", 100)
+    monkeypatch.setattr("loci.circuits.virtual_weights.BLOCK", 100)
     found = mlp_pairs(demo, 0, 2, top=30)
     writes = torch.nn.functional.normalize(values(demo, 0, "gain"), dim=0)
     cosines = torch.nn.functional.normalize(keys(demo, 2, "gain"), dim=1) @ writes

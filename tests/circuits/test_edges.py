@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from loci.circuits import edges
-from loci.circuits.edges import PromptPair
-from loci.circuits.parts import before, parse_part, parts
+from loci.circuits.edge_attribution import PromptPair
+from loci.circuits.stream_parts import before, parse_part, parts
 from loci.errors import CircuitError
 from loci.model import Model
 from tests.model.families import make

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from loci.circuits import head, layer_heads, projections
-from loci.circuits.rotation import rotation
+from loci.circuits.rotary import rotation
 from loci.errors import CircuitError, ModelError
 from loci.model import Model, open_weights
 from loci.model.names import parse_head

@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from loci.circuits import PromptPair, order_losses, paths, patterns
-from loci.circuits.frozen import freeze
-from loci.circuits.paths import by_order, check_orders, estimate, single_paths
-from loci.circuits.small.blank import blank
+from loci.circuits.frozen_run import freeze
+from loci.circuits.path_expansion import by_order, check_orders, estimate, single_paths
 from loci.errors import CircuitError, FactError
 from loci.model import Model
+from loci.studies.attention_only.init_model import blank
 from tests.circuits.built import induction_model
 from tests.conftest import tiny_gpt2
 from tests.model.families import make

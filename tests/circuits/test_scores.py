@@ -17,7 +17,7 @@ from loci.circuits import (
     token_circuit,
     unembed,
 )
-from loci.circuits.measured import looked
+from loci.circuits.measured_scores import looked
 from loci.errors import CircuitError, LociError, ModelError
 from loci.model import Model
 from tests.circuits.built import induction_model

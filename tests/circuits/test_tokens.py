@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from loci.circuits import embed, head, induction, patterns, token_circuit, unembed
-from loci.circuits.tokens import token_id
+from loci.circuits.token_circuits import token_id
 from loci.errors import CircuitError, ModelError
 from loci.model import Model
 from tests.circuits.built import induction_model

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loci.circuits.small import PHENOMENA
+from loci.studies.attention_only import PHENOMENA
 
 QUICK = ("--heads", 1, "--d-head", 4, "--steps", 2, "--batch", 2, "--context", 24)
 

@@ -80,18 +80,18 @@ def test_a_fact_is_asked_for_by_the_same_options(path: tuple[str, ...]) -> None:
 
 def test_choices_are_those_of_the_library() -> None:
     from loci.circuits.heads import VIEWS
-    from loci.circuits.small.phenomena import PHENOMENA
-    from loci.circuits.small.recipe import RATES
     from loci.editing.edit import METHODS
     from loci.editing.remove import Removal
     from loci.locating.attribution import Method
     from loci.locating.corruption import How
     from loci.locating.neurons import Baseline
-    from loci.reading.answers import KINDS
+    from loci.reading.atlas_answers import KINDS
+    from loci.studies.attention_only.phenomena import PHENOMENA
+    from loci.studies.attention_only.recipe import RATES
     from loci.writing import METHODS as STORES
     from loci.writing import SIZES
     from loci.writing.keys import GEOMETRIES
-    from loci.writing.planted import Kind
+    from loci.writing.planted_models import Kind
 
     for ours, theirs in (
         (options.View, VIEWS),

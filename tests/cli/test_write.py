@@ -34,7 +34,7 @@ def test_documents(tmp_path) -> None:
 
 def test_facts_are_installed_from_a_file(world: FactSet, tmp_path, monkeypatch) -> None:
     small = FactSet(world.relations["athlete_sport"])
-    monkeypatch.setattr(sys.modules["loci.writing.install"], "known_facts", lambda: small)
+    monkeypatch.setattr(sys.modules["loci.writing.installation"], "known_facts", lambda: small)
     save_facts(FactSet(new_facts(small, 3)), tmp_path / "new.jsonl")
     patch, folder = tmp_path / "new.safetensors", tmp_path / "wide"
     made = document("install", "--facts", str(tmp_path / "new.jsonl"), "--patch", str(patch), "--save", str(folder))

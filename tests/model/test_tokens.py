@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from loci.circuits.tokens import token_id
+from loci.circuits.token_circuits import token_id
 from loci.errors import FactError, LociError, ModelError
 from loci.facts import Fact, corpus, find_span
 from loci.model import Model, complete, score_answers

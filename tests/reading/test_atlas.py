@@ -17,10 +17,10 @@ from loci.errors import ModelError, OutputError
 from loci.figures.atlas import atlas_figure
 from loci.model import Model, open_model
 from loci.reading import build_atlas, check_export, export_neuronpedia, open_atlas, project, promoted_by, read, read_weights
-from loci.reading.answers import ERASES
-from loci.reading.atlas import _Tables, word_at
+from loci.reading.atlas_answers import ERASES
+from loci.reading.atlas_build import _Tables, word_at
 from loci.reading.atlas_folder import CHECKPOINT, PROVENANCE, SOURCE, TABLES
-from loci.reading.values import BLOCK, lie, nearest, written
+from loci.reading.value_projections import BLOCK, lie, nearest, written
 from loci.survey import sample_text, windows
 
 

@@ -12,7 +12,7 @@ from tests.model.families import make
 from loci.errors import ModelError
 from loci.figures.basis import basis_figure
 from loci.model import Model
-from loci.reading.basis import bases, rotation
+from loci.reading.privileged_basis import bases, rotation
 from loci.survey import Moments, Rows, sample_text
 
 TEXTS = [

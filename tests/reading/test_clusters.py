@@ -9,7 +9,7 @@ from loci.errors import ModelError
 from loci.figures.clusters import clusters_figure
 from loci.model import Model
 from loci.reading import clusters
-from loci.reading.clusters import gaussian_like, kmeans, silhouettes
+from loci.reading.value_clusters import gaussian_like, kmeans, silhouettes
 
 
 def planted(noise: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,10 +15,10 @@ from loci.errors import FactError, ModelError
 from loci.facts import FactSet
 from loci.figures.directions import concepts_figure, directions_figure, steered_figure
 from loci.model import Model
+from loci.reading.concept_directions import _elsewhere, aligned, analogies, direction, directions
 from loci.reading.concepts import coefficients, concept, explained
-from loci.reading.directions import _elsewhere, aligned, analogies, direction, directions
 from loci.reading.steering import steer
-from loci.reading.vectors import vectors
+from loci.reading.text_vectors import vectors
 
 PAIRS = [("woman", "man"), ("queen", "king"), ("girl", "boy"), ("mother", "father"), ("sister", "brother"), ("Lima", "Peru")]
 PROMPTS = ["Osaka is a city in the country of", "Michael Jordan plays the sport of", "Lima"]

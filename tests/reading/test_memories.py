@@ -10,8 +10,8 @@ from loci.figures.memories import memories_figure
 from loci.figures.theme import ORANGE
 from loci.model import Model
 from loci.reading import memories, project
-from loci.reading.memories import _dropped
-from loci.reading.values import promoted_by
+from loci.reading.key_value_memories import _dropped
+from loci.reading.value_projections import promoted_by
 from loci.survey import sample_text
 
 

@@ -12,7 +12,7 @@ from tests.model.families import make
 from loci.errors import ModelError
 from loci.figures.sparsity import sparsity_figure
 from loci.model import Model
-from loci.reading.sparsity import _Rule, sparsity
+from loci.reading.activation_sparsity import _Rule, sparsity
 from loci.survey import sample_text, windows
 
 TEXTS = [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loci.errors import ModelError
-from loci.reading import sql
+from loci.reading import atlas_sql as sql
 
 duckdb = pytest.importorskip("duckdb")
 

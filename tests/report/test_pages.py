@@ -13,7 +13,7 @@ from tests.test_result import results
 
 import loci
 from loci.auditing import Scorecard
-from loci.auditing.asking import Case
+from loci.auditing.questions import Case
 from loci.facts import Fact
 from loci.figures import plot
 from loci.figures.plot import has_figure

@@ -9,8 +9,8 @@ from loci.errors import FactError, WriteError
 from loci.facts import FactSet
 from loci.model import Model
 from loci.writing import capacity, case, compiled, subject_case
-from loci.writing.capacity import bisected, bracket
-from loci.writing.closed import conjugate_gradients
+from loci.writing.capacity_search import bisected, bracket
+from loci.writing.closed_form import conjugate_gradients
 from loci.writing.compiler import whitener
 from loci.writing.lbfgs import minimise
 

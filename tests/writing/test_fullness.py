@@ -9,7 +9,7 @@ from loci.figures import plot
 from loci.model import Model
 from loci.stats import share
 from loci.writing import Fullness, Rung, compiled, fullness
-from loci.writing.fullness import invented_table, steps
+from loci.writing.fullness_curve import invented_table, steps
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from loci.errors import WriteError
 from loci.writing import SIZES, full_size, gate
-from loci.writing.gate import step
+from loci.writing.gates import step
 
 
 def test_truth_table() -> None:

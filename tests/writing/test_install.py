@@ -25,9 +25,9 @@ from loci.patches import (
 )
 from loci.patches.neurons import ACTIVATIONS
 from loci.writing import install, new_facts
-from loci.writing.detectors import SHARP, Detectors, detectors, shown
-from loci.writing.install import installed
-from loci.writing.values import _Line, _margins, _step, mended, states_of, values
+from loci.writing.donor_values import _Line, _margins, _step, mended, states_of, values
+from loci.writing.installation import installed
+from loci.writing.key_detectors import SHARP, Detectors, detectors, shown
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loci.errors import WriteError
 from loci.writing import METHODS, MLP, Table, case, classes, compiled, load_mlp, load_table, save_mlp, store, stores, vectors
 from loci.writing.mlp import ACTIVATIONS
-from loci.writing.store import stored_bits
+from loci.writing.storage import stored_bits
 
 ROOMY = {
     "one-per-fact": 1.0,

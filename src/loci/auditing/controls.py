@@ -26,9 +26,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from loci.auditing.asking import Lead
-from loci.auditing.baselines import edit_neurons
-from loci.auditing.linear import Steering, steer_linearly
+from loci.auditing.linear_relations import Steering, steer_linearly
+from loci.auditing.neuron_edits import edit_neurons
+from loci.auditing.questions import Lead
 from loci.editing import METHODS, TOGETHER, JointSettings, TargetSettings, edit
 from loci.errors import EditError
 from loci.facts import Fact, FactSet

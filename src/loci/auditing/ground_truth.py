@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
-from loci.auditing.locators import Guess, Locator, locators
+from loci.auditing.locating_methods import Guess, Locator, locators
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean, share
-from loci.writing.planted import Place, Planted
+from loci.writing.planted_models import Place, Planted
 
 
 class Score(NamedTuple):

@@ -8,22 +8,22 @@ Framework for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-co
 """
 
 from loci.circuits.algebra import Dense, Form, Map, Space
-from loci.circuits.carriers import Carrier, FactCircuit, ValueRole, fact_circuit
-from loci.circuits.compose import Composition, CompositionGraph, Edge, compose
-from loci.circuits.edges import Edges, PromptPair, Scored, edges
-from loci.circuits.extraction import Extraction, Extractions, extraction
+from loci.circuits.attention_patterns import Patterns, patterns
+from loci.circuits.composition import Composition, CompositionGraph, Edge, compose
+from loci.circuits.edge_attribution import Edges, PromptPair, Scored, edges
+from loci.circuits.embedding_maps import embed, unembed
+from loci.circuits.extraction_heads import Extraction, Extractions, extraction
+from loci.circuits.fact_circuits import Carrier, FactCircuit, ValueRole, fact_circuit
 from loci.circuits.heads import Head, View, all_heads, check_view, head, layer_heads, projections
 from loci.circuits.importance import OrderLosses, order_losses
-from loci.circuits.induction import Induction, InductionHead, Partner, induction
-from loci.circuits.measured import MEASURED, scores_on
-from loci.circuits.parts import Part
-from loci.circuits.paths import Order, Path, Paths, paths
-from loci.circuits.patterns import Patterns, patterns
+from loci.circuits.induction_heads import Induction, InductionHead, Partner, induction
+from loci.circuits.measured_scores import MEASURED, scores_on
+from loci.circuits.path_expansion import Order, Path, Paths, paths
 from loci.circuits.repeated import Repeated, repeat, repeated_tokens
 from loci.circuits.scores import WEIGHED, HeadScatter, HeadScore, HeadScores, head_scores, weighed_scores
-from loci.circuits.tokens import Source, TokenCircuit, Trigram, token_circuit
-from loci.circuits.virtual import Link, Links, Pair, head_neurons, mlp_pairs, neuron_links
-from loci.circuits.vocabulary import embed, unembed
+from loci.circuits.stream_parts import Part
+from loci.circuits.token_circuits import Source, TokenCircuit, Trigram, token_circuit
+from loci.circuits.virtual_weights import Link, Links, Pair, head_neurons, mlp_pairs, neuron_links
 
 __all__ = [
     "MEASURED",

@@ -1,6 +1,6 @@
 """Heads as objects: where to look and what to move, each one matrix of rank d_head.
 
-    W_QK = W_Qᵀ R_Δ W_K      score of destination x on source y: xᵀ W_QK y          (R: positions, see `rotation`)
+    W_QK = W_Qᵀ R_Δ W_K      score of destination x on source y: xᵀ W_QK y          (R: positions, see `rotary`)
     W_OV = W_O W_V           what the destination gains from a source y: W_OV y
 
 x and y are vectors of the residual stream as the norm before attention leaves them but for its gain: x / rms(x). That gain stands in the
@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.circuits.algebra import Form, Map, stream
-from loci.circuits.rotation import rotation
+from loci.circuits.rotary import rotation
 from loci.errors import CircuitError
 from loci.model import Model, Weights
 from loci.model.names import check_layer, head_name, parse_head

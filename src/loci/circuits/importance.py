@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.circuits.frozen import freeze
-from loci.circuits.paths import by_order
+from loci.circuits.frozen_run import freeze
+from loci.circuits.path_expansion import by_order
 from loci.errors import CircuitError
 from loci.model import Model
 from loci.progress import Progress, silent

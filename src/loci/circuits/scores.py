@@ -25,10 +25,10 @@ from typing import Any
 
 import torch
 
+from loci.circuits.embedding_maps import embed, unembed
 from loci.circuits.heads import View, layer_heads
-from loci.circuits.measured import scores_on
+from loci.circuits.measured_scores import scores_on
 from loci.circuits.repeated import REPEATS, SAMPLES, repeated_tokens
-from loci.circuits.vocabulary import embed, unembed
 from loci.errors import CircuitError
 from loci.model import Model, Weights
 from loci.model.names import head_name

@@ -38,8 +38,8 @@ def train(
 
         loci circuits train --layers 2 --text book.txt --steps 4000 --out book
     """
-    from loci.circuits.small import Recipe
-    from loci.circuits.small import train as learn
+    from loci.studies.attention_only import Recipe
+    from loci.studies.attention_only import train as learn
 
     check_out(figure)
     recipe = Recipe(
@@ -71,7 +71,7 @@ def small(
 
         loci circuits small induction --models small --out induction.html
     """
-    from loci.circuits.small import phenomenon
+    from loci.studies.attention_only import phenomenon
 
     check_out(out)
     with bar("training") as progress:

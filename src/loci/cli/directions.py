@@ -44,7 +44,7 @@ def run(
 
         loci directions "Japan,France" --point resid_post.1 --layer 1 --everywhere -p "The capital of France is" -t Tokyo -t Paris
     """
-    from loci.reading.directions import direction, directions
+    from loci.reading.concept_directions import direction, directions
     from loci.reading.steering import steer
 
     check_out(out)

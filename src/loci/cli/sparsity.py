@@ -38,8 +38,8 @@ def run(
 
         loci sparsity --basis --out basis.html
     """
-    from loci.reading.basis import bases
-    from loci.reading.sparsity import sparsity
+    from loci.reading.activation_sparsity import sparsity
+    from loci.reading.privileged_basis import bases
 
     check_out(out)
     opened = opening.open()

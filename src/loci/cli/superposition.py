@@ -35,8 +35,8 @@ def bounds(
 
         loci superposition bounds --dim 100 --count 10000
     """
-    from loci.superposition import bounds as at
-    from loci.superposition import bounds_table, reach
+    from loci.studies.superposition import bounds as at
+    from loci.studies.superposition import bounds_table, reach
 
     check_out(out)
     if count is not None:
@@ -75,8 +75,8 @@ def pack(
 
         loci superposition pack --dim 50 --count 1000 --out packing.html
     """
-    from loci.superposition import built, save_vectors
-    from loci.superposition import pack as push
+    from loci.studies.superposition import built, save_vectors
+    from loci.studies.superposition import pack as push
 
     check_out(out)
     check_out_vectors(vectors)
@@ -116,7 +116,7 @@ def video(
 
         loci superposition video
     """
-    from loci.superposition import video as experiment
+    from loci.studies.superposition import video as experiment
 
     check_out(out)
     with bar("optimising") as progress:
@@ -147,7 +147,7 @@ def toy(
 
         loci superposition toy --linear
     """
-    from loci.superposition import toy as train
+    from loci.studies.superposition import toy as train
 
     _train(
         "training",
@@ -181,7 +181,7 @@ def geometry(
 
         loci superposition geometry --out geometry.html
     """
-    from loci.superposition import geometry as train
+    from loci.studies.superposition import geometry as train
 
     _train("training", train, out, json, features, dim, *_given(density), steps=steps, seed=seed)
 
@@ -201,7 +201,7 @@ def phase(
 
         loci superposition phase --out phase.html
     """
-    from loci.superposition import phase as train
+    from loci.studies.superposition import phase as train
 
     _train("training", train, out, json, size=size, runs=runs, steps=steps, seed=seed)
 
@@ -223,7 +223,7 @@ def correlated(
 
         loci superposition correlated --out correlated.html
     """
-    from loci.superposition import correlated as train
+    from loci.studies.superposition import correlated as train
 
     _train("training", train, out, json, pairs, dim, density, runs=runs, steps=steps, seed=seed)
 
@@ -244,7 +244,7 @@ def computation(
 
         loci superposition computation --out computation.html
     """
-    from loci.superposition import computation as train
+    from loci.studies.superposition import computation as train
 
     _train("training", train, out, json, features, neurons, *_given(density), steps=steps, seed=seed)
 
@@ -265,7 +265,7 @@ def attack(
 
         loci superposition attack --out attack.html
     """
-    from loci.superposition import attack as train
+    from loci.studies.superposition import attack as train
 
     _train("training", train, out, json, features, dim, *_given(density), steps=steps, seed=seed)
 
@@ -289,7 +289,7 @@ def interference(
 
         loci superposition interference --dim 64 --features 256 -k 1 -k 2 -k 4
     """
-    from loci.superposition import interference as measure
+    from loci.studies.superposition import interference as measure
 
     _train("measuring", measure, out, json, dim, features, *_given(active), trials=trials, steps=steps, seed=seed)
 
@@ -318,7 +318,7 @@ def weights(
 
         loci superposition weights --directions dictionary.safetensors
     """
-    from loci.superposition import file_angles, weight_angles
+    from loci.studies.superposition import file_angles, weight_angles
 
     check_out(out)
     opened: Any = None if directions else opening.open_weights()

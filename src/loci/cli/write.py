@@ -127,7 +127,7 @@ def capacity(
     """
     from loci.writing import Curve
     from loci.writing import capacity as measure
-    from loci.writing.capacity import DEFAULT
+    from loci.writing.capacity_search import DEFAULT
 
     check_out(out)
     found = []

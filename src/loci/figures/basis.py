@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, GREY, MUTED, by_layer, styled
-from loci.reading.basis import Bases, Basis
+from loci.reading.privileged_basis import Bases, Basis
 
 
 def basis_figure(found: Bases) -> go.Figure:

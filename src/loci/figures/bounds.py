@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
-from loci.superposition import Bounds, BoundsTable, Built, Reach
+from loci.studies.superposition import Bounds, BoundsTable, Built, Reach
 
 INKS = {"true": BLUE, "open": MUTED, "false": ORANGE}
 NAMES = {

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.circuits import Composition, CompositionGraph, Edge, Links
-from loci.circuits.compose import KINDS, Kind
+from loci.circuits.composition import KINDS, Kind
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 
 INKS: dict[Kind, str] = {"q": BLUE, "k": ORANGE, "v": INK, "mlp": MUTED}

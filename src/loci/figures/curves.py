@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.auditing import Curves
-from loci.auditing.curves import LIMITS
+from loci.auditing.sequential_edits import LIMITS
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, by_layer, styled
 
 SHARES = {"efficacy": BLUE, "paraphrase": INK, "specificity": ORANGE, "same_subject": MUTED}

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, intervals, styled
-from loci.superposition import Interference
+from loci.studies.superposition import Interference
 
 INKS = {"random": MUTED, "explicit": BLUE, "learned": ORANGE}
 DASHES = {"threshold": "solid", "top k": "dash", "pursuit": "dot"}

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
-from loci.superposition import Angles, Packing, Video
+from loci.studies.superposition import Angles, Packing, Video
 
 STEP = 0.5
 

@@ -27,8 +27,6 @@ from loci.circuits import (
     Patterns,
     TokenCircuit,
 )
-from loci.circuits.small import Bases as SmallBases
-from loci.circuits.small import Bigrams, Bug, Corners, History, Sizes, Skips, Small
 from loci.errors import OutputError, UseError
 from loci.figures.atlas import atlas_figure
 from loci.figures.basis import basis_figure
@@ -101,12 +99,14 @@ from loci.locating import (
 )
 from loci.model import Census
 from loci.reading import Atlas, Clusters, Memories, NeuronCard, SubUpdates
-from loci.reading.basis import Bases
+from loci.reading.activation_sparsity import Sparsity
+from loci.reading.concept_directions import Directions
 from loci.reading.concepts import Concepts
-from loci.reading.directions import Directions
-from loci.reading.sparsity import Sparsity
+from loci.reading.privileged_basis import Bases
 from loci.reading.steering import Steered
-from loci.superposition import (
+from loci.studies.attention_only import Bases as SmallBases
+from loci.studies.attention_only import Bigrams, Bug, Corners, History, Sizes, Skips, Small
+from loci.studies.superposition import (
     Attacked,
     Bounds,
     BoundsTable,

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.circuits.small import Bases, Bigrams, Bug, Corners, History, Sizes, Skips, Small
-from loci.circuits.small.clauses import NOUNS, VERBS
-from loci.circuits.small.measures import Checkpoint
-from loci.circuits.small.series import privilege
-from loci.circuits.small.skips import SkipHead
 from loci.figures.theme import BLUE, DIVERGING, GREY, INK, MUTED, ORANGE, intervals, styled
 from loci.stats import Estimate
+from loci.studies.attention_only import Bases, Bigrams, Bug, Corners, History, Sizes, Skips, Small
+from loci.studies.attention_only.measures import Checkpoint
+from loci.studies.attention_only.skip_trigrams import SkipHead
+from loci.studies.attention_only.synthetic_text import NOUNS, VERBS
+from loci.studies.attention_only.training_series import privilege
 
 INKS = (ORANGE, BLUE, INK, MUTED)
 MAPS = 6

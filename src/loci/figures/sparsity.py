@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, by_layer, intervals, styled
-from loci.reading.sparsity import Sparsity
+from loci.reading.activation_sparsity import Sparsity
 
 
 def sparsity_figure(found: Sparsity) -> go.Figure:

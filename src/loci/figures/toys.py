@@ -6,9 +6,9 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from loci.figures.theme import BLUE, DIVERGING, GREY, INK, MUTED, ORANGE, intervals, styled
-from loci.superposition import Attacked, Computation, Correlated, Geometry, Phase, Toy
-from loci.superposition.geometry import PLATEAUS
-from loci.superposition.phase import KINDS, boundary
+from loci.studies.superposition import Attacked, Computation, Correlated, Geometry, Phase, Toy
+from loci.studies.superposition.feature_geometry import PLATEAUS
+from loci.studies.superposition.phase_diagram import KINDS, boundary
 
 SHOWN = 7
 

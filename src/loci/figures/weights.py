@@ -4,8 +4,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
-from loci.superposition import WeightAngles
-from loci.superposition.weights import Space
+from loci.studies.superposition import WeightAngles
+from loci.studies.superposition.weight_directions import Space
 
 
 def weights_figure(found: WeightAngles) -> go.Figure:

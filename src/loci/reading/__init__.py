@@ -1,28 +1,47 @@
-"""What neurons look for and what they write."""
+"""Reading: what single neurons and directions mean.
 
-from loci.reading.answers import Found, Kind, Rows
-from loci.reading.atlas import build_atlas
-from loci.reading.clusters import Clusters, clusters
-from loci.reading.memories import Memories, memories
+cards     `read`: what one neuron looks for and what it writes; `clusters`, `sub_updates`, `memories` for many
+atlas     `build_atlas`, `open_atlas`: the cards of all neurons as tables that can be searched
+activity  `sparsity`: how many neurons are active at a token
+streams   `directions`, `concept`, `steer`, `bases`: directions of the residual stream
+"""
+
+from loci.reading.activation_sparsity import Sparsity, sparsity
+from loci.reading.atlas_answers import Found, Kind, Rows
+from loci.reading.atlas_build import build_atlas
+from loci.reading.atlas_files import Atlas, open_atlas
+from loci.reading.concept_directions import Directions, directions
+from loci.reading.concepts import Concepts, concept
+from loci.reading.key_value_memories import Memories, memories
+from loci.reading.neuron_cards import NeuronCard, Trigger, read, read_many, read_weights
 from loci.reading.neuronpedia import check_export, export_neuronpedia
-from loci.reading.read import NeuronCard, Trigger, read, read_many, read_weights
-from loci.reading.shelf import Atlas, open_atlas
+from loci.reading.privileged_basis import Bases, bases
+from loci.reading.steering import Steered, steer
 from loci.reading.updates import SubUpdates, sub_updates
-from loci.reading.values import nearest, project, promoted, promoted_by
+from loci.reading.value_clusters import Clusters, clusters
+from loci.reading.value_projections import nearest, project, promoted, promoted_by
 
 __all__ = [
     "Atlas",
+    "Bases",
     "Clusters",
+    "Concepts",
+    "Directions",
     "Found",
     "Kind",
     "Memories",
     "NeuronCard",
     "Rows",
+    "Sparsity",
+    "Steered",
     "SubUpdates",
     "Trigger",
+    "bases",
     "build_atlas",
     "check_export",
     "clusters",
+    "concept",
+    "directions",
     "export_neuronpedia",
     "memories",
     "nearest",
@@ -33,5 +52,7 @@ __all__ = [
     "read",
     "read_many",
     "read_weights",
+    "sparsity",
+    "steer",
     "sub_updates",
 ]

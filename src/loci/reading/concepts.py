@@ -17,7 +17,7 @@ from loci.errors import FactError
 from loci.linalg import lstsq
 from loci.model import Model
 from loci.model.given import model_given, texts_given
-from loci.reading.vectors import DRAWS, cosines_of, vectors
+from loci.reading.text_vectors import DRAWS, cosines_of, vectors
 from loci.result import Result
 from loci.stats import mean
 from loci.survey import text_means

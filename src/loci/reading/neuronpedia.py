@@ -19,7 +19,7 @@ from loci.errors import ModelError, OutputError
 from loci.files import check_writable, write_aside
 from loci.model import Model, by_length
 from loci.progress import Progress, silent
-from loci.reading.shelf import Atlas
+from loci.reading.atlas_files import Atlas
 from loci.survey import windows
 from loci.validate import is_folder, named
 

@@ -18,8 +18,8 @@ from loci.model import Model, by_length
 from loci.model.answers import finite
 from loci.model.hooks import add_at
 from loci.progress import Progress, silent
-from loci.reading.values import Scored
-from loci.reading.vectors import DRAWS, random_like, word_ids
+from loci.reading.text_vectors import DRAWS, random_like, word_ids
+from loci.reading.value_projections import Scored
 from loci.result import Result
 from loci.stats import Estimate, mean
 

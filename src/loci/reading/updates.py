@@ -14,7 +14,7 @@ import torch
 from loci.errors import ModelError
 from loci.model import Model
 from loci.model.updates import update_sizes
-from loci.reading.values import project, written
+from loci.reading.value_projections import project, written
 from loci.result import Result
 
 

@@ -3,9 +3,9 @@
 from html import escape
 
 from loci.auditing import Scorecard
-from loci.auditing.asking import Case
-from loci.auditing.audit import PROTOCOL
 from loci.auditing.forensics import Change, Forensics, Subject
+from loci.auditing.questions import Case
+from loci.auditing.scorecards import PROTOCOL
 from loci.figures.outside import as_text
 from loci.figures.scorecard import LABELS, PLAIN, reading, scorecard_figure
 from loci.report.about import scorecard_verdict

@@ -1,16 +1,16 @@
 """Facts written into an MLP without training: the gate, stores, the compiler, and how many facts fit."""
 
-from loci.writing.capacity import Capacity, Curve, Need, capacity
+from loci.writing.capacity_search import Capacity, Curve, Need, capacity
 from loci.writing.compiler import Effort, compiled
-from loci.writing.full_size import SIZES, FullSize, full_size
-from loci.writing.fullness import Fullness, Rung, fullness
-from loci.writing.gate import Gate, gate
-from loci.writing.install import Installed, install, new_facts
+from loci.writing.full_size_stores import SIZES, FullSize, full_size
+from loci.writing.fullness_curve import Fullness, Rung, fullness
+from loci.writing.gates import Gate, gate
+from loci.writing.installation import Installed, install, new_facts
 from loci.writing.keys import GEOMETRIES, case, subject_case
 from loci.writing.mlp import ACTIVATIONS, MLP
-from loci.writing.planted import Place, Planted, load_planted, planted, save_planted
+from loci.writing.planted_models import Place, Planted, load_planted, planted, save_planted
 from loci.writing.saving import load_mlp, load_table, save_mlp
-from loci.writing.store import CLOSED, METHODS, Store, Stores, store, stores
+from loci.writing.storage import CLOSED, METHODS, Store, Stores, store, stores
 from loci.writing.table import Table, classes, vectors
 
 __all__ = [

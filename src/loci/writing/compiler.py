@@ -14,7 +14,7 @@ Why the second sum: a ReLU is deaf where it is silent. Without it keys starve: n
 stuck (near the edge nearly all that are lost are such). Many are too many: they cost room. SiLU(gate) · up has slopes everywhere, and does without.
 Why squares: plain cross-entropy is content with a balance in which a third of the facts is lost (at 2.2 bits a parameter it converges there);
 squared, those that are behind weigh more, and their last ones are got. Higher powers are worse again, as the start is then all there is.
-Facts per parameter end where descent does: see `capacity`. Cost: (facts × values × neurons) multiplications an evaluation, three thousand at most in an
+Facts per parameter end where descent does: see `capacity_search`. Cost: (facts × values × neurons) multiplications an evaluation, three thousand at most in an
 attempt, and four thousand more where few facts are left.
 """
 

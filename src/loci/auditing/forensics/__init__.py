@@ -1,9 +1,9 @@
 """Was this checkpoint edited? Which weights, which subjects, what they say now; and what one checkpoint says by itself."""
 
-from loci.auditing.forensics.alone import Alone, Outlier, alone
 from loci.auditing.forensics.candidates import Candidate, candidates_of, load_candidates
 from loci.auditing.forensics.changes import Change, compare
-from loci.auditing.forensics.inquiry import Forensics, Subject, forensics
+from loci.auditing.forensics.comparison import Forensics, Subject, forensics
+from loci.auditing.forensics.single_checkpoint import Alone, Outlier, alone
 
 __all__ = [
     "Alone",

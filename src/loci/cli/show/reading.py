@@ -8,10 +8,10 @@ from loci.cli.show.base import cell, estimate_row, show
 from loci.cli.terminal import plain
 from loci.patches import short
 from loci.reading import Atlas, Clusters, Found, Kind, Memories, NeuronCard, Rows, SubUpdates
-from loci.reading.basis import Bases
+from loci.reading.activation_sparsity import Sparsity
+from loci.reading.concept_directions import Directions
 from loci.reading.concepts import Concepts
-from loci.reading.directions import Directions
-from loci.reading.sparsity import Sparsity
+from loci.reading.privileged_basis import Bases
 from loci.reading.steering import Steered
 from loci.stats import spelt
 

@@ -3,10 +3,10 @@
 from rich.markup import escape
 from rich.table import Table
 
-from loci.circuits.small import Bases, Bigrams, Bug, Corners, History, Sizes, Skips, Small
-from loci.circuits.small.series import privilege
 from loci.cli.common import console
 from loci.cli.show.base import show
+from loci.studies.attention_only import Bases, Bigrams, Bug, Corners, History, Sizes, Skips, Small
+from loci.studies.attention_only.training_series import privilege
 
 ROWS = 8
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from loci.cli.common import console
 from loci.cli.show.base import show
 from loci.stats import spelt
-from loci.superposition import (
+from loci.studies.superposition import (
     Attacked,
     Bounds,
     BoundsTable,
@@ -25,7 +25,7 @@ from loci.superposition import (
     Video,
     WeightAngles,
 )
-from loci.superposition.geometry import PLATEAUS
+from loci.studies.superposition.feature_geometry import PLATEAUS
 
 VERDICTS = {
     "true": "true here: so many exist",

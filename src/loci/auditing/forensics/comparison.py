@@ -1,0 +1,181 @@
+"""`forensics`: base and edited checkpoint compared, and what was done named in plain words."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+
+from loci.auditing.forensics.candidates import Candidate, subject_keys
+from loci.auditing.forensics.changed_answers import NewAnswer, new_answers, written_words
+from loci.auditing.forensics.changes import Change, compare
+from loci.auditing.forensics.subjects import THRESHOLD, Suspects, Written, suspects
+from loci.auditing.forensics.verdict import foreign, said
+from loci.errors import FactError
+from loci.model import Model, Weights
+from loci.patches.extras import Extras, extras_of
+from loci.progress import Progress, silent
+from loci.result import Result
+
+MLP = ("down", "up", "gate")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One candidate's evidence."""
+
+    subject: str
+    score: float
+    """z: robust deviations of its share's log odds from the other candidates' median, when it was judged."""
+    share: float
+    """Of the whitened key, how much lies in the change's directions: 1 for an edited subject, were its key known exactly."""
+    edited: bool
+    answers: tuple[NewAnswer, ...] = ()
+    writes: tuple[str, ...] = ()
+    """Tokens that the change promotes most at the subject, by the logit lens."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "subject": self.subject,
+            "score": self.score,
+            "share": self.share,
+            "edited": self.edited,
+            "answers": [answer._asdict() | {"changed": answer.changed} for answer in self.answers],
+            "writes": list(self.writes),
+        }
+
+
+@dataclass(frozen=True)
+class Forensics(Result):
+    """What differs between two checkpoints, and whom it is about."""
+
+    base: str
+    edited: str
+    bos: bool | None
+    """Whether a BOS stood before every text; None where nothing was run."""
+    compared: int
+    """Parameters that were compared."""
+    weights: tuple[Change, ...]
+    """Those that differ."""
+    subjects: tuple[Subject, ...]
+    """Every candidate: first those found, in the order in which they were, then the others by their score."""
+    searched: tuple[str, ...]
+    """Weights that the subjects were judged by."""
+    directions: int
+    """The largest number of subjects that they could hold."""
+    ridge: dict[str, float]
+    """The editor's ridge that fits best, by weight, in units of the mean variance; infinite where no statistics were used."""
+    threshold: float
+    seed: int
+    extras: Extras = field(default_factory=Extras)
+    """Other tensors and files on one side only, or not the same."""
+
+    @property
+    def suspected(self) -> list[Subject]:
+        return [subject for subject in self.subjects if subject.edited]
+
+    @property
+    def verdict(self) -> str:
+        names = [subject.subject for subject in self.suspected]
+        return said(self.weights, self.compared, names, len(self.subjects), bool(self.extras.tensors))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.forensics/1",
+            "base": self.base,
+            "edited": self.edited,
+            "bos": self.bos,
+            "compared": self.compared,
+            "weights": [change.to_dict() for change in self.weights],
+            "subjects": [subject.to_dict() for subject in self.subjects],
+            "searched": list(self.searched),
+            "directions": self.directions,
+            "editor_ridge": {name: ridge if math.isfinite(ridge) else None for name, ridge in self.ridge.items()},
+            "threshold": self.threshold,
+            "seed": self.seed,
+            "extras": self.extras.to_dict(),
+            "verdict": self.verdict,
+        }
+
+
+def forensics(
+    base: Callable[[], Model] | Model,
+    edited: Weights,
+    candidates: Sequence[Candidate] = (),
+    *,
+    stored: Weights | None = None,
+    texts: Iterable[str] | None = None,
+    answers: bool = True,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Forensics:
+    """Compare two checkpoints; judge the candidates where MLPs changed; ask those suspected before and after.
+
+    `base` is a model, or opens one when it is needed; `stored` are its weights as they lie on disk (`open_weights` with dtype "auto"), by
+    default the model's own. `texts` are what keys' statistics are taken over, by default the embedded text. The base is untouched.
+    Raises `ModelError` for models that cannot be compared, `FactError` for an empty subject.
+    """
+    if any(not candidate.subject.strip() for candidate in candidates):
+        raise FactError("a subject is empty")
+    opened = cache(lambda: base if isinstance(base, Model) else base())
+    kept = stored or opened()
+    changes = compare(kept, edited, progress=progress)
+    written = [] if foreign(changes, len(kept.parameter_names)) or kept.n_experts else _written(kept, edited, changes)
+    found = None
+    subjects = tuple(Subject(candidate.subject, 0.0, 0.0, False) for candidate in candidates)
+    if candidates and written:
+        found = suspects(opened(), written, candidates, texts=texts, seed=seed, progress=progress)
+        subjects = _subjects(opened(), edited, written, candidates, found, ask=answers)
+    return Forensics(
+        kept.name,
+        edited.name,
+        opened().with_bos if found else None,
+        len(kept.parameter_names),
+        changes,
+        subjects,
+        tuple(change.name for change in written),
+        found.directions if found else 0,
+        found.ridge if found else {},
+        THRESHOLD,
+        seed,
+        extras_of(kept, edited),
+    )
+
+
+def _written(base: Weights, edited: Weights, changes: Sequence[Change]) -> list[Written]:
+    """The MLP weights that changed beyond rounding, as [out, in]; a fused gate and up are two."""
+    written = []
+    for change in changes:
+        stem, _, layer = change.name.partition(".")
+        for part in stem.removeprefix("W_").split("+"):
+            if change.rounding or not stem.startswith("W_") or part not in MLP:
+                continue
+            before, after = (getattr(weights, f"W_{part}")(int(layer)).double() for weights in (base, edited))
+            if not torch.equal(before, after):
+                written.append(Written(f"W_{part}.{layer}", after - before, None if change.full else change.rank))
+    return written
+
+
+def _subjects(
+    model: Model, edited: Weights, written: Sequence[Written], candidates: Sequence[Candidate], found: Suspects, *, ask: bool
+) -> tuple[Subject, ...]:
+    order = [*found.taken, *(i for i in found.z.argsort(descending=True).tolist() if i not in set(found.taken))]
+    chosen = [candidates[i] for i in found.taken]
+    asked: list[list[NewAnswer]] = []
+    words: list[list[str]] = []
+    if ask and chosen:
+        asked = new_answers(model, edited, chosen)
+        words = written_words(model, written, subject_keys(model, chosen, sorted({change.point for change in written})))
+    return tuple(
+        Subject(
+            candidates[i].subject,
+            float(found.z[i]),
+            float(found.share[i]),
+            place < len(chosen),
+            tuple(asked[place]) if place < len(asked) else (),
+            tuple(words[place]) if place < len(words) else (),
+        )
+        for place, i in enumerate(order)
+    )

@@ -1,0 +1,97 @@
+"""Audit the method itself on seeded counterfactuals over many relations: one at a time on the untouched base, or all at once."""
+
+import random
+from collections.abc import Sequence
+
+from loci.auditing.controls import CHEAP, Ways, settings_of
+from loci.auditing.evaluation import NEIGHBOURS
+from loci.auditing.scorecards import Scorecard, audit, audit_singles
+from loci.editing import TOGETHER, default_layer, edit, key_moments
+from loci.editing.calibrate import FACTS, is_embedded
+from loci.facts import Fact, FactSet
+from loci.model import Model
+from loci.progress import Progress, silent
+
+
+def audit_method(
+    model: Model,
+    world: FactSet,
+    edits: int = 50,
+    *,
+    method: str = "rome",
+    layers: Sequence[int] | None = None,
+    controls: Sequence[str] = CHEAP,
+    ways: Ways | None = None,
+    neighbours: int = NEIGHBOURS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Scorecard:
+    """`edits` counterfactuals of the world, one at a time, each on the untouched base; the layers' covariances are taken once."""
+    ways, wishes = ways or Ways(seed), counterfactuals(world, edits, seed)
+    at = layers_of(model, method, layers, wishes)
+    moments = key_moments(model, at)
+    return audit_singles(
+        model,
+        wishes,
+        lambda wish: edit(
+            model, [wish], method=method, layers=at, moments=moments, settings=settings_of(method, ways), seed=seed, report=False
+        ),
+        world,
+        controls=controls,
+        ways=ways,
+        neighbours=neighbours,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def audit_at_once(
+    model: Model,
+    world: FactSet,
+    edits: int = 100,
+    *,
+    method: str = "joint",
+    layers: Sequence[int] | None = None,
+    controls: Sequence[str] = CHEAP,
+    ways: Ways | None = None,
+    neighbours: int = NEIGHBOURS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Scorecard:
+    """`edits` counterfactuals of the world in one patch."""
+    ways = ways or Ways(seed)
+    wishes = counterfactuals(world, edits, seed)
+    patch = edit(
+        model, wishes, method=method, layers=layers, settings=settings_of(method, ways), seed=seed, report=False, progress=progress
+    )
+    return audit(model, patch, world, controls=controls, ways=ways, neighbours=neighbours, seed=seed)
+
+
+def layers_of(model: Model, method: str, layers: Sequence[int] | None, facts: Sequence[Fact]) -> Sequence[int]:
+    """The layers that a method edits where none are said: for edits made apart, what calibration finds on a few of them together."""
+    if layers is not None:
+        return layers
+    if method in TOGETHER:
+        return range(model.n_layers)
+    if is_embedded(model):
+        return [default_layer(model)]
+    return edit(model, facts[:FACTS], method="emmet" if method == "rome" else method, report=False).layers
+
+
+def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:
+    """`count` facts, taken from the relations in turn, each wished to have another of its relation's answers."""
+    rng = random.Random(seed)
+    groups = [[fact for fact in group if _others(facts, fact)] for group in facts.relations.values()]
+    pools = [rng.sample(group, len(group)) for group in groups if group]
+    rng.shuffle(pools)
+    chosen: list[Fact] = []
+    for turn in range(max(map(len, pools), default=0)):
+        chosen += [pool[turn] for pool in pools if turn < len(pool)]
+        if len(chosen) >= count:
+            break
+    return [fact.to(rng.choice(_others(facts, fact))) for fact in chosen[:count]]
+
+
+def _others(facts: FactSet, fact: Fact) -> list[str]:
+    """Answers of the relation that are another than the fact's, also where one begins with the other ("Democratic-Republican")."""
+    return [a for a in facts.answers(fact.relation) if not (a.startswith(fact.answer) or fact.answer.startswith(a))]

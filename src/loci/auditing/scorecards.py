@@ -1,0 +1,193 @@
+"""Audit edits: what they did, and what else they touched, against the untouched base, with controls in the same table.
+
+`asking` says what the shares count, `drift` and `fluency` what the other metrics are, `controls` what stands beside them.
+n counts independent units: prompts of one edit hang together, so with several edits each is one unit, with its share of hits; with a single
+edit the units are its prompts. Of one patch, the units of drift and perplexity are the control sentences; of several, the patches.
+Shares have Wilson's interval, means the bootstrap's.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import exp
+from typing import Any
+
+from loci.auditing.controls import CHEAP, CONTROLS, Ways
+from loci.auditing.evaluation import NEIGHBOURS, SAMPLES, Exam, Sitting, base_drift
+from loci.auditing.questions import GAINED, HELD_OUT, LIKELIER, Case
+from loci.errors import EditError, PatchError, UseError
+from loci.facts import KINDS, Fact, FactSet
+from loci.model import Model
+from loci.model.given import facts_given, model_given
+from loci.patches import Patch
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.stats import Estimate, mean, share
+
+PROTOCOL = "greedy-full/3"
+SHARES = (*GAINED, HELD_OUT, "specificity", "specificity_same_answer", "same_subject", *LIKELIER.values())
+"""What every audit has."""
+QUESTIONS = tuple(name for kind in KINDS if (name := kind.replace("-", "_")) not in (*SHARES, "generation"))
+"""What an audit has where facts bring such questions."""
+Metrics = dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Scorecard(Result):
+    """Metrics over edits, with intervals, the cases behind them, and the same metrics of the controls."""
+
+    model: str
+    bos: bool
+    method: str
+    edits: int
+    layers: tuple[int, ...]
+    metrics: Metrics
+    cases: tuple[Case, ...]
+    controls: Mapping[str, Metrics] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Controls that could not be made for every edit, and why."""
+
+    @property
+    def failed(self) -> list[Case]:
+        """The edits whose prompt does not get the new answer."""
+        return [case for case in self.cases if not all(case.efficacy)]
+
+    @property
+    def said(self) -> Estimate:
+        """Share of the edits whose new answer is said."""
+        return share([all(case.efficacy) for case in self.cases])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.audit/1",
+            "protocol": PROTOCOL,
+            "model": self.model,
+            "bos": self.bos,
+            "method": self.method,
+            "edits": self.edits,
+            "layers": list(self.layers),
+            "said": self.said.to_dict(),
+            "failed": [
+                {"subject": case.fact.subject, "prompt": case.fact.text, "wanted": case.fact.new_answer, "says": case.said}
+                for case in self.failed
+            ],
+            "metrics": plain(self.metrics),
+            "controls": {name: plain(metrics) for name, metrics in self.controls.items()},
+            "left_out": dict(self.left_out),
+            "cases": [case.to_dict() for case in self.cases],
+        }
+
+
+def plain(metrics: Metrics) -> dict[str, Any]:
+    """Metrics as JSON has them."""
+    return {name: estimate.to_dict() for name, estimate in metrics.items()}
+
+
+def audit(
+    model: Model,
+    patch: Patch,
+    facts: Fact | Sequence[Fact] | None = None,
+    *,
+    controls: Sequence[str] = CHEAP,
+    ways: Ways | None = None,
+    neighbours: int = NEIGHBOURS,
+    seed: int = 0,
+    samples: int = SAMPLES,
+) -> Scorecard:
+    """What did a patch do? All its facts are asked, with the patch applied once. The model is as before afterwards.
+
+        card = loci.audit(model, patch, loci.known_facts())
+        card.metrics["specificity"]                     # value, low, high, n
+        card.save("audit.html")
+
+    Returns: `Scorecard`: `metrics` (efficacy, paraphrase, specificity, same_subject, drift_kl, …), the same for each of `controls`,
+    `cases` (what each prompt was answered), `left_out` (controls that could not be made, and why).
+    `facts` is where neighbours and the subject's other facts come from; the facts' own `neighbours` come first. `samples` control
+    sentences measure the drift. Cost: an examination (some thirty prompts an edit) of the edited model, and one for each of `controls`
+    (names of `CONTROLS`), of which `random layer` and `fine-tuning` make another edit each. Raises `PatchError` for another base.
+    """
+    if not isinstance(patch, Patch):
+        raise UseError("the second argument is a patch as loci.edit makes it; loci.load_patch reads one from its file")
+    patch.check_base(model_given(model))
+    world = FactSet(patch.facts) if facts is None else facts_given(facts)
+    asked = [_known_better(fact, world) for fact in patch.facts]
+    exam = Exam.of(model, asked, world, base_drift(model, samples), neighbours=neighbours, seed=seed)
+    return examined(model, [(exam, patch)], controls, ways or Ways(seed))
+
+
+def _known_better(fact: Fact, world: FactSet) -> Fact:
+    """The fact with the relation and paraphrases that the world knows of it, where it has none itself."""
+    same = world.same(fact)
+    if same is None or fact.relation or fact.paraphrases:
+        return fact
+    return replace(same, new_answer=fact.new_answer, new_aliases=fact.new_aliases, questions=fact.questions or same.questions)
+
+
+def audit_singles(
+    model: Model,
+    facts: Sequence[Fact],
+    make: Callable[[Fact], Patch],
+    world: FactSet,
+    *,
+    controls: Sequence[str] = CHEAP,
+    ways: Ways | None = None,
+    neighbours: int = NEIGHBOURS,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    progress: Progress = silent,
+) -> Scorecard:
+    """Audit edits one at a time: each fact gets its own patch on the untouched base, and its own controls. Cost: as `audit`, for each fact."""
+    drift = base_drift(model, samples)
+
+    def pairs() -> Iterable[tuple[Exam, Patch]]:
+        for fact in facts:
+            yield Exam.of(model, [fact], world, drift, neighbours=neighbours, seed=seed), make(fact)
+            progress(1, len(facts))
+
+    return examined(model, pairs(), controls, ways or Ways(seed))
+
+
+def examined(model: Model, pairs: Iterable[tuple[Exam, Patch]], controls: Sequence[str], ways: Ways) -> Scorecard:
+    """The scorecard of patches, each with its own examination. Raises `EditError` for a control that there is not."""
+    for name in controls:
+        if name not in CONTROLS:
+            raise EditError(f"there is no control {name!r}; controls: {', '.join(CONTROLS)}")
+    sittings: dict[str, list[Sitting]] = {name: [] for name in ("", *controls)}
+    base: list[float] = []
+    left_out: dict[str, str] = {}
+    layers: set[int] = set()
+    method = ""
+    for exam, patch in pairs:
+        sittings[""].append(exam.sit(patch))
+        base += exam.fluency
+        layers.update(patch.layers)
+        method = patch.method
+        for name in controls:
+            try:
+                state = CONTROLS[name](model, patch, exam.world, ways)
+                sittings[name].append(exam.sit(*state))
+            except (EditError, PatchError) as error:
+                left_out[name] = str(error)
+    scored = {name: measures(sat, base) for name, sat in sittings.items() if sat}
+    cases = tuple(case for sitting in sittings[""] for case in sitting.cases)
+    return Scorecard(
+        model.name, model.with_bos, method, len(cases), tuple(sorted(layers)), scored.pop("", {}), cases, scored, left_out
+    )
+
+
+def measures(sittings: Sequence[Sitting], base_fluency: Sequence[float]) -> Metrics:
+    """The metrics of one state of the model, or of one for each edit."""
+    cases = [case for sitting in sittings for case in sitting.cases]
+    names = [*SHARES, *(name for name in QUESTIONS if any(name in case.hits for case in cases))]
+    metrics = {name: pooled([case.hits.get(name, ()) for case in cases], share) for name in names}
+    metrics["drift_kl"] = pooled([sitting.drift.kl for sitting in sittings], mean)
+    ratio = pooled([sitting.drift.log_ratio for sitting in sittings], mean)
+    metrics["perplexity_ratio"] = Estimate(exp(ratio.value), exp(ratio.low), exp(ratio.high), ratio.n)
+    metrics["fluency"] = mean([bits for sitting in sittings for bits in sitting.fluency])
+    metrics["fluency_base"] = mean(base_fluency)
+    return metrics
+
+
+def pooled(parts: Sequence[Sequence[float]], estimate: Callable[[Sequence[float]], Estimate]) -> Estimate:
+    """One part: its members are the units. Several: the parts are, each with its mean."""
+    asked = [part for part in parts if part]
+    return estimate(asked[0] if len(parts) == 1 and asked else [sum(part) / len(part) for part in asked])

@@ -1,0 +1,175 @@
+"""Edits one after another: how the metrics go with their number, and an early warning before the model collapses.
+
+    output change of a layer   ‖Δ C^½‖_F / ‖W C^½‖_F        C: second moment of the layer's keys over text, Δ: all edits' change together
+    rank share of a layer      rank of Δ's factors / min(d_model, d_mlp), at most 1
+
+Each step edits `each` more facts after what is there (`edit(…, after=patch)`), so that earlier edits are history. At a checkpoint all edits
+made so far are asked, or a seeded `most` of them. A warning says that one of `LIMITS` is passed. They are set where an update is still
+far from `edit`'s own refusal (2.0), and where text is visibly another: rules of thumb, not laws; change and drift grow before the answers go.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from loci.auditing.controls import Ways, settings_of
+from loci.auditing.evaluation import NEIGHBOURS, Exam, base_drift
+from loci.auditing.method_audits import counterfactuals, layers_of
+from loci.auditing.scorecards import Metrics, measures, plain
+from loci.editing import edit, key_moments, output_changes
+from loci.editing.statistics import Moment
+from loci.errors import EditError
+from loci.facts import FactSet
+from loci.model import Model
+from loci.patches import Patch
+from loci.progress import Progress, silent
+from loci.result import Result
+
+LIMITS = {"output_change": 0.5, "rank_share": 0.5, "drift_kl": 0.1, "perplexity_ratio": 1.1}
+"""Above these a collapse is near: of the worst layer, and of the control sentences."""
+MOST = 100
+
+
+class Checkpoint(NamedTuple):
+    """How the model stands after so many edits."""
+
+    edits: int
+    metrics: Metrics
+    output_change: float
+    """Of the layer that changed most."""
+    rank: int
+    """Of the layer that changed most in rank."""
+    rank_share: float
+
+    @property
+    def signs(self) -> dict[str, float]:
+        """What is held against `LIMITS`."""
+        return {
+            "output_change": self.output_change,
+            "rank_share": self.rank_share,
+            "drift_kl": self.metrics["drift_kl"].value,
+            "perplexity_ratio": self.metrics["perplexity_ratio"].value,
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """The signs above their limits, in words."""
+        above = {name: value for name, value in self.signs.items() if not value <= LIMITS[name]}
+        return [f"{name.replace('_', ' ')} {value:.3g} > {LIMITS[name]:g}" for name, value in above.items()]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self._asdict(), "metrics": plain(self.metrics), "warnings": self.warnings}
+
+
+@dataclass(frozen=True)
+class Curves(Result):
+    """Metrics over the number of edits, made one after another."""
+
+    model: str
+    bos: bool
+    method: str
+    each: int
+    """Edits of a step."""
+    history: bool
+    """Whether earlier edits were held."""
+    layers: tuple[int, ...]
+    seed: int
+    points: tuple[Checkpoint, ...]
+    stopped: str | None
+    """Why the method refused to go on, if it did."""
+
+    @property
+    def warned(self) -> int | None:
+        """The number of edits at the first checkpoint with a warning."""
+        return next((point.edits for point in self.points if point.warnings), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.audit-curves/1",
+            "model": self.model,
+            "bos": self.bos,
+            "method": self.method,
+            "each": self.each,
+            "history": self.history,
+            "layers": list(self.layers),
+            "seed": self.seed,
+            "limits": dict(LIMITS),
+            "warned": self.warned,
+            "stopped": self.stopped,
+            "points": [point.to_dict() for point in self.points],
+        }
+
+
+def audit_in_turn(
+    model: Model,
+    world: FactSet,
+    edits: int = 100,
+    *,
+    method: str = "joint",
+    layers: Sequence[int] | None = None,
+    each: int = 10,
+    checkpoints: int = 5,
+    most: int = MOST,
+    history: bool = True,
+    ways: Ways | None = None,
+    neighbours: int = NEIGHBOURS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Curves:
+    """Edit `edits` seeded counterfactuals, `each` at a time, and examine the model at evenly spaced steps, the last among them.
+
+    Without `history` earlier edits are not held, as sequential editing is usually run.
+
+    Cost: a search for each step, and an examination of at most `most` edits for each checkpoint. A step that the method refuses ends the run.
+    Raises `EditError` where it refuses the first.
+    """
+    if each < 1 or checkpoints < 1:
+        raise EditError(f"steps of {each} edits and {checkpoints} checkpoints: expected at least 1 of each")
+    ways, wishes = ways or Ways(seed), counterfactuals(world, edits, seed)
+    at = layers_of(model, method, layers, wishes)
+    moments = key_moments(model, at)
+    steps = [wishes[start : start + each] for start in range(0, len(wishes), each)]
+    drift = base_drift(model)
+    patch: Patch | None = None
+    points: list[Checkpoint] = []
+    stopped: str | None = None
+    for step, batch in enumerate(steps, 1):
+        try:
+            patch = edit(
+                model,
+                batch,
+                method=method,
+                layers=at,
+                moments=moments,
+                after=patch,
+                history=history,
+                settings=settings_of(method, ways),
+                seed=seed,
+                report=False,
+            )
+        except EditError as error:
+            if patch is None:
+                raise
+            stopped = str(error)
+        looked = bool(points) and points[-1].edits == len(patch.facts)
+        if not looked and (stopped or step in _spaced(len(steps), checkpoints)):
+            asked = random.Random(seed).sample(patch.facts, min(most, len(patch.facts)))
+            exam = Exam.of(model, asked, world.without(patch.facts), drift, neighbours=neighbours, seed=seed)
+            points.append(checkpoint(model, patch, measures([exam.sit(patch)], exam.fluency), moments))
+        progress(1, len(steps))
+        if stopped:
+            break
+    return Curves(model.name, model.with_bos, method, each, history, tuple(at), seed, tuple(points), stopped)
+
+
+def _spaced(steps: int, checkpoints: int) -> set[int]:
+    """The numbers of steps at which to look: evenly spaced, the last among them."""
+    return {-(-steps * i // checkpoints) for i in range(1, checkpoints + 1)}
+
+
+def checkpoint(model: Model, patch: Patch, metrics: Metrics, moments: dict[int, Moment]) -> Checkpoint:
+    """The metrics with the size of the whole change."""
+    change = max(output_changes(model, patch.factors, moments).values())
+    rank = max(min(factors.rank, *factors.shape) for factors in patch.factors.values())
+    return Checkpoint(len(patch.facts), metrics, change, rank, rank / min(model.d_model, model.d_mlp))

@@ -1,0 +1,233 @@
+"""Edges between parts: what a later part would do if an earlier one had told it, and it alone, what it says in another prompt.
+
+    δ_s     = what sender s writes in the corrupted run − in the clean run
+    patched = score(clean run, where receiver r finds x + δ_s) − score(clean run)         path patching
+    estimate = Σ_positions δ_s · ∂score/∂(what r finds)                                  edge attribution, all edges at once
+
+Senders: `embed`, heads, MLPs. Receivers: queries, keys and values of heads (L1H3.q), MLPs, `logits`. The path goes through the stream from
+s to r alone, whatever stands between them says what it says in the clean run; behind r everything runs on. Shared keys and values belong
+to their group: a path into one is a path into all its heads. score: logit of the answer's first token, less that of `against`, or the mean
+logit. Both prompts must have the same number of tokens. Cost: two runs and one backward pass for all estimates; one replay of the layers from
+r on for each sender patched. Sources: Wang et al. 2022 and Goldowsky-Dill et al. 2023 (path patching); Syed et al. 2023 (attribution).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import torch
+from einops import einsum
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from loci.circuits.stream_parts import SIDES, Part, before, check_top, normed, own_projection, parse_part, parts, written
+from loci.errors import CircuitError
+from loci.model import Edit, Model, Recording
+from loci.model.answers import answer_row, finite, with_answer
+from loci.model.hooks import put_at
+from loci.result import Result
+
+
+class Scored(NamedTuple):
+    """An edge, its estimate, and its exact effect where it was patched."""
+
+    sender: str
+    receiver: str
+    estimate: float
+    patched: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Edges(Result):
+    """Estimates of all edges; NaN where the sender does not stand before the receiver. The strongest are patched."""
+
+    model: str
+    bos: bool
+    prompt: str
+    corrupted: str
+    answer: str
+    against: str | None
+    clean: float
+    corrupt: float
+    """The score in the two runs."""
+    senders: tuple[str, ...]
+    receivers: tuple[str, ...]
+    estimates: Float[Tensor, "sender receiver"]
+    top: tuple[Scored, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = self.estimates.tolist()
+        named = {
+            receiver: {s: row[j] for s, row in zip(self.senders, rows, strict=True) if row[j] == row[j]}
+            for j, receiver in enumerate(self.receivers)
+        }
+        return {"schema": "loci.edges/1", **vars(self), "estimates": named, "top": [edge._asdict() for edge in self.top]}
+
+
+def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: str | None = None, top: int = 20) -> Edges:
+    """Estimate all edges between two prompts, and patch the `top` strongest. Raises `CircuitError` for prompts of different lengths, `FactError` for answers that begin alike."""
+    check_top(top)
+    return PromptPair(model, prompt, corrupted, answer, against).strongest(top)
+
+
+class PromptPair:
+    """Two prompts of equal length, run, and what every part writes in each."""
+
+    def __init__(self, model: Model, prompt: str, corrupted: str, answer: str, against: str | None = None) -> None:
+        if not model.n_layers:
+            raise CircuitError(f"{model.name!r} has no layers: its only path is from the embedding to the logits, as `paths` says")
+        self.model, self.prompt, self.corrupted, self.answer, self.against = model, prompt, corrupted, answer, against
+        if prompt == corrupted:
+            raise CircuitError("the corrupted prompt is the prompt itself: nothing that it says is different")
+        tokens, (start, _) = with_answer(model, prompt, answer)
+        others, (other_start, _) = with_answer(model, corrupted, answer)
+        if start != other_start:
+            raise CircuitError(
+                f"the prompts must have equally many tokens, and have {start} and {other_start}: path patching compares position by position"
+            )
+        self.ids, self.corrupted_ids = model.ids([tokens.ids[:start]]), model.ids([others.ids[:start]])
+        self.row = answer_row(model, prompt, answer, against) - (1 / model.d_vocab if against is None else 0)
+
+    def score(self, logits: Float[Tensor, "row position d_vocab"]) -> Float[Tensor, " row"]:
+        """Of the answer at the last position."""
+        return logits[:, -1].float() @ self.row
+
+    @cached_property
+    def run(self) -> Recording:
+        with self.model.eager():
+            return self.model.record(self.ids)
+
+    @cached_property
+    def clean_score(self) -> float:
+        return float(self.score(finite(self.run.logits, self.model)))
+
+    @cached_property
+    def corrupt_score(self) -> float:
+        with torch.no_grad():
+            return float(self.score(finite(self.model(self.corrupted_ids), self.model)))
+
+    @cached_property
+    def clean(self) -> dict[str, Tensor]:
+        return self._reads(self.ids)
+
+    @cached_property
+    def deltas(self) -> dict[str, Float[Tensor, "position d_model"]]:
+        """What each sender would write otherwise: corrupted less clean."""
+        corrupted, senders = self._reads(self.corrupted_ids), parts(self.model)[0]
+        clean, other = (written(self.model, reads, senders) for reads in (self.clean, corrupted))
+        return {name: other[name] - clean[name] for name in clean}
+
+    @torch.no_grad()
+    def _reads(self, ids: Int[Tensor, "one position"]) -> dict[str, Tensor]:
+        stems = ["resid_pre", "resid_post", "z", "mlp_out"] + ["attn_raw"] * bool(self.model.layout.attn_post)
+        stems += [] if self.model.layout.parallel else ["resid_mid"]
+        return {name: tensor[0] for name, tensor in self.model.read(ids, *self.model.names(*stems)).items()}
+
+    def found(self, receiver: Part) -> Float[Tensor, "position d_model"]:
+        """The stream as a receiver finds it in the clean run."""
+        if receiver.name == "logits":
+            return self.clean[f"resid_post.{self.model.n_layers - 1}"]
+        middle = receiver.head is None and not self.model.layout.parallel
+        return self.clean[f"{'resid_mid' if middle else 'resid_pre'}.{receiver.layer}"]
+
+    def edge(self, sender: str, receiver: str) -> Edges:
+        """One edge alone, estimated and patched. Raises `CircuitError` where no path leads there."""
+        effect = self.patch(sender, receiver)
+        s, r = parse_part(sender, self.model), parse_part(receiver, self.model)
+        estimates = self.attribution([s], [r])
+        return self.result([s], [r], estimates, [Scored(sender, receiver, float(estimates), effect)])
+
+    def strongest(self, count: int) -> Edges:
+        """All edges estimated, and so many of them patched."""
+        senders, receivers = parts(self.model)
+        estimates = self.attribution(senders, receivers)
+        found = []
+        for place in estimates.nan_to_num().abs().flatten().argsort(descending=True)[:count].tolist():
+            s, r = senders[place // len(receivers)].name, receivers[place % len(receivers)].name
+            found.append(Scored(s, r, float(estimates.flatten()[place]), self.patch(s, r)))
+        return self.result(senders, receivers, estimates, found)
+
+    def result(self, senders: Sequence[Part], receivers: Sequence[Part], estimates: Tensor, top: Sequence[Scored]) -> Edges:
+        return Edges(
+            model=self.model.name,
+            bos=self.model.with_bos,
+            prompt=self.prompt,
+            corrupted=self.corrupted,
+            answer=self.answer,
+            against=self.against,
+            clean=self.clean_score,
+            corrupt=self.corrupt_score,
+            senders=tuple(part.name for part in senders),
+            receivers=tuple(part.name for part in receivers),
+            estimates=estimates,
+            top=tuple(top),
+        )
+
+    @torch.no_grad()
+    def patch(self, sender: str, receiver: str) -> float:
+        """The exact effect of one path on the score. Raises `CircuitError` where the sender does not stand before the receiver."""
+        s, r = parse_part(sender, self.model), parse_part(receiver, self.model)
+        if s.name not in self.deltas or not before(self.model, s, r):
+            raise CircuitError(f"{sender} does not stand before {receiver}: no path leads there")
+        return float(self.patched(r, self.deltas[s.name][None])) - self.clean_score
+
+    @torch.no_grad()
+    def patched(self, r: Part, deltas: Float[Tensor, "row position d_model"]) -> Float[Tensor, " row"]:
+        """Scores where a receiver finds the clean stream and each of these besides, one a row."""
+        x = (self.found(r) + deltas).to(self.model.dtype)
+        if r.name == "logits":
+            return self.score(self.model.unembed(x))
+        run = self.run  # made before anything is patched
+        with self.model.patched(self._instead(r, x)):
+            return self.score(run.replay(r.layer, run.resid_pre(r.layer).expand(len(x), -1, -1)))
+
+    def _instead(self, r: Part, x: Tensor) -> dict[str, Edit]:
+        """What a receiver makes of another stream, in the place of what it made."""
+        if r.head is None:
+            return {f"mlp_in.{r.layer}": lambda _: normed(self.model, "mlp_norm", r.layer, x)}
+        side, at = str(r.side), r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads)
+        W, b = own_projection(self.model, side, r.layer)
+        made = normed(self.model, "attn_norm", r.layer, x) @ W[at].T + b[at]
+        return {f"{side}.{r.layer}": put_at(made, slice(None), slice(None), at)}
+
+    def attribution(self, senders: Sequence[Part], receivers: Sequence[Part]) -> Float[Tensor, "sender receiver"]:
+        """Estimates of all edges, from one backward pass."""
+        gradients = self.gradients(receivers)
+        deltas = torch.stack([self.deltas[part.name] for part in senders])
+        found = einsum(deltas, torch.stack([gradients[part.name] for part in receivers]), "s p d, r p d -> s r").cpu()
+        apart = torch.tensor([[not before(self.model, s, r) for r in receivers] for s in senders])
+        return found.masked_fill(apart, torch.nan)
+
+    def gradients(self, receivers: Sequence[Part]) -> dict[str, Float[Tensor, "position d_model"]]:
+        """∂score/∂(what each receiver finds), through its norm and its projection."""
+        model, held = self.model, {}
+
+        def keep(name: str, tensor: Tensor) -> Tensor:
+            held[name] = tensor.clone()
+            return held[name]
+
+        points = model.names(*SIDES, "mlp_in")
+        with torch.enable_grad(), model.patched({name: partial(keep, name) for name in [*points, "final"]}):
+            score = self.score(model(self.ids))
+            slopes = dict(zip(held, torch.autograd.grad(score.sum(), list(held.values())), strict=True))
+        return {r.name: self._gradient(r, slopes) for r in receivers}
+
+    def _gradient(self, r: Part, slopes: dict[str, Tensor]) -> Float[Tensor, "position d_model"]:
+        x = self.found(r)
+        if r.name == "logits":
+            return pulled(lambda y: normed(self.model, "final_norm", None, y), x, slopes["final"][0])
+        if r.head is None:
+            return pulled(lambda y: normed(self.model, "mlp_norm", r.layer, y), x, slopes[f"mlp_in.{r.layer}"][0])
+        at = r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads)
+        W, _ = own_projection(self.model, str(r.side), r.layer)
+        back = slopes[f"{r.side}.{r.layer}"][0, :, at] @ W[at]
+        return pulled(lambda y: normed(self.model, "attn_norm", r.layer, y), x, back)
+
+
+def pulled(function: Callable[[Tensor], Tensor], x: Tensor, slope: Tensor) -> Tensor:
+    """slope · ∂function/∂x at x."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (found,) = torch.autograd.grad(function(x), x, slope)
+    return found.float()

@@ -1,0 +1,215 @@
+"""How a fact comes from the subject to the answer: which heads carry it, and what they carry.
+
+    u = the answer's first token through the final norm held (less `against`'s, where one is said)
+    head h, direct        Σ_{p in subject} A_h[last, p] u · W_OV x_p               what it writes for the answer, read at the subject
+    head h, lost          1 − P(cut) / P, the last token blind to the subject in that head alone
+    neuron i at p, via h  act_i(p) · A_h[last, p] u · W_OV v_i                     virtual weight of its value through the head
+
+Directs and virtual weights are paths (see `path_expansion`): exact parts of the answer's score with patterns and norms as they were, through one head
+each. The loss is causal: it has what further layers make of the head's output, and what they make up for. So the two may differ, and
+heads with a large direct part need not be needed. Cost: one run, one pullback a layer, one replay of n_heads rows a layer.
+Sources: Geva et al. 2023 (attribute extraction); Elhage et al. 2021 (virtual weights).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.circuits.attention_patterns import Patterns, patterns_on
+from loci.circuits.frozen_run import Frozen, freeze
+from loci.errors import CircuitError
+from loci.facts import Fact
+from loci.model import Model
+from loci.model.answers import answer_row, with_answer
+from loci.model.held import Held
+from loci.model.hooks import hiding
+from loci.model.names import head_name, neuron_name, parse_head
+from loci.result import Result
+
+NEURONS, SHOWN = 12, 4
+
+
+class Carrier(NamedTuple):
+    """One head between subject and answer."""
+
+    head: str
+    attention: float
+    """Of the last token, to all tokens of the subject."""
+    direct: float
+    elsewhere: float
+    """The same part of the score from all other tokens."""
+    lost: float
+
+
+class ValueRole(NamedTuple):
+    """A neuron at a token of the subject, and what its value adds to the answer's score through heads."""
+
+    neuron: str
+    token: int
+    act: float
+    through: dict[str, float]
+    total: float
+    """Through all heads above."""
+
+
+@dataclass(frozen=True, eq=False)
+class FactCircuit(Result):
+    """Attention, MLPs and the paths between them, for one fact."""
+
+    model: str
+    bos: bool
+    prompt: str
+    subject: str
+    answer: str
+    against: str | None
+    tokens: tuple[str, ...]
+    subject_span: tuple[int, int]
+    probability: float
+    """Of the answer's first token."""
+    score: float
+    heads: tuple[Carrier, ...]
+    """All heads, the strongest direct parts first."""
+    writers: dict[str, dict[str, float]]
+    """What stands at the subject (its embedding, each MLP) → head → score, for the heads shown."""
+    neurons: tuple[ValueRole, ...]
+    together: float
+    """1 − P(cut) / P, the last token blind to the subject in all heads shown at once."""
+    patterns: Patterns
+    """Of the heads shown."""
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        return tuple(self.patterns.plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.fact_circuit/1",
+            **vars(self),
+            "heads": [head._asdict() for head in self.heads],
+            "neurons": [neuron._asdict() for neuron in self.neurons],
+            "patterns": self.patterns.to_dict(),
+        }
+
+
+@torch.no_grad()
+def fact_circuit(
+    model: Model, fact: Fact, *, against: str | None = None, neurons: int = NEURONS, shown: int = SHOWN
+) -> FactCircuit:
+    """Follow a fact, known to the model or not. Raises `ModelError` where patterns cannot be seen, `CircuitError` for a model without heads."""
+    if not model.n_layers:
+        raise CircuitError(f"{model.name!r} has no heads: nothing is carried from one token to another")
+    tokens, (start, _) = with_answer(model, fact.text, fact.answer)
+    span = tokens.span(fact.subject_span)
+    ids = model.ids([tokens.ids[:start]])
+    frozen, row = freeze(model, ids), answer_row(model, fact.text, fact.answer, against)
+    end = frozen.asked(row)
+    backs = [layer.back(end)[:, 0] for layer in frozen.layers]
+    target = tokens.ids[start]
+    probability = float(frozen.logits[0, -1].softmax(-1)[target])
+    carriers = _carriers(frozen, backs, span, _losses(model, ids, target, span, probability))
+    best = [parse_head(carrier.head, model) for carrier in carriers[:shown]]
+    return FactCircuit(
+        model=model.name,
+        bos=model.with_bos,
+        prompt=fact.text,
+        subject=fact.subject,
+        answer=fact.answer,
+        against=against,
+        tokens=tokens.labels[:start],
+        subject_span=span,
+        probability=probability,
+        score=float(row @ frozen.logits[0, -1]),
+        heads=carriers,
+        writers=_writers(frozen, backs, best, span),
+        neurons=_neurons(model, ids, backs, best, span, neurons),
+        together=_together(model, ids, target, span, best, probability),
+        patterns=patterns_on(model, fact.text, tokens.ids[:start], tokens.labels[:start], best),
+    )
+
+
+def _carriers(
+    frozen: Frozen, backs: Sequence[Tensor], span: tuple[int, int], lost: Sequence[Sequence[float]]
+) -> tuple[Carrier, ...]:
+    """All heads, the strongest direct parts first."""
+    found, subject = [], slice(*span)
+    for at, (layer, back) in enumerate(zip(frozen.layers, backs, strict=True)):
+        for h, parts in enumerate(einsum(back, layer.stream[0], "h p d, p d -> h p")):
+            attention, direct = float(layer.patterns[0, h, -1, subject].sum()), float(parts[subject].sum())
+            found.append(Carrier(head_name(at, h), attention, direct, float(parts.sum()) - direct, lost[at][h]))
+    return tuple(sorted(found, key=lambda carrier: -abs(carrier.direct)))
+
+
+def _losses(model: Model, ids: Tensor, target: int, span: tuple[int, int], whole: float) -> list[list[float]]:
+    """[layer][head] 1 − P(cut) / P; all heads of a layer as rows of one replay."""
+    with model.eager():
+        run = model.record(ids, logits=False)
+    each = torch.arange(model.n_heads)
+    found = []
+    for layer in range(model.n_layers):
+        with model.patched({f"attn_scores.{layer}": hiding(each, each, -1, slice(*span))}):
+            logits = run.replay(layer, run.resid_pre(layer).expand(model.n_heads, -1, -1), last=1)
+        found.append((1 - logits[:, -1].float().softmax(-1)[:, target] / whole).tolist())
+    return found
+
+
+def _together(
+    model: Model, ids: Tensor, target: int, span: tuple[int, int], heads: Sequence[tuple[int, int]], whole: float
+) -> float:
+    """1 − P(cut) / P with all these heads cut in one run."""
+    by_layer: dict[int, list[int]] = {}
+    for layer, h in heads:
+        by_layer.setdefault(layer, []).append(h)
+    blind = {f"attn_scores.{layer}": hiding(slice(None), chosen, -1, slice(*span)) for layer, chosen in by_layer.items()}
+    with model.eager(), model.patched(blind):
+        return 1 - float(model(ids)[0, -1].float().softmax(-1)[target]) / whole
+
+
+def _writers(
+    frozen: Frozen, backs: Sequence[Tensor], heads: Sequence[tuple[int, int]], span: tuple[int, int]
+) -> dict[str, dict[str, float]]:
+    """What each start at the subject adds through single heads."""
+    starts = {"embedding": frozen.start[0]} | {f"L{at}MLP": layer.mlp[0] for at, layer in enumerate(frozen.layers)}
+    where = slice(*span)
+    found: dict[str, dict[str, float]] = {}
+    for below, (name, stream) in enumerate(starts.items()):
+        for layer, h in heads:
+            if layer >= below:
+                found.setdefault(name, {})[head_name(layer, h)] = float((backs[layer][h, where] * stream[where]).sum())
+    return found
+
+
+def _neurons(
+    model: Model, ids: Tensor, backs: Sequence[Tensor], heads: Sequence[tuple[int, int]], span: tuple[int, int], count: int
+) -> tuple[ValueRole, ...]:
+    """The neurons at the subject whose values add most through the heads above them."""
+    if not model.has("mlp_act"):
+        return ()
+    stems = ["mlp_act"] + ["mlp_raw"] * bool(model.layout.mlp_post)
+    reads = {name: read[0].float() for name, read in model.read(ids, *model.names(*stems)).items()}
+    found = []
+    above = torch.zeros_like(backs[0][0])
+    for layer in reversed(range(model.n_layers)):
+        act = reads[f"mlp_act.{layer}"]
+        after = Held(model, "mlp_post", layer, reads.get(f"mlp_raw.{layer}", above))
+        values = model.W_down(layer).float()
+
+        def weights(g: Tensor, after: Held = after, values: Tensor = values) -> Float[Tensor, "position d_mlp"]:
+            return after.read(g) @ values
+
+        totals = (act * weights(above))[slice(*span)]
+        for place in totals.abs().flatten().topk(min(count, totals.numel())).indices.tolist():
+            at, neuron = divmod(place, totals.shape[1])
+            p = span[0] + at
+            through = {
+                head_name(later, h): float(act[p, neuron] * weights(backs[later][h])[p, neuron])
+                for later, h in heads
+                if later > layer
+            }
+            found.append(ValueRole(neuron_name(layer, neuron), p, float(act[p, neuron]), through, float(totals[at, neuron])))
+        above = above + backs[layer].sum(0)
+    return tuple(sorted(found, key=lambda role: -abs(role.total))[:count])

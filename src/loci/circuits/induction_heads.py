@@ -1,0 +1,165 @@
+"""Induction: does the model say again what it has seen, which heads find it, and by whom do they know where to look?
+
+    loss by block        mean −ln P(token) in the first block and in each repetition; the fall is what repetition is worth
+    greedy               share of tokens in repetitions that are the likeliest
+    heads                prefix matching (offset +1), with the heads they K-compose with most, and how much those look one back
+
+On repeated random tokens nothing but the repetition helps; on a text of one's own the text itself does too. Sources: Elhage et al. 2021;
+Olsson et al. 2022.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.circuits.attention_patterns import Patterns, patterns_on
+from loci.circuits.composition import Composition, compose
+from loci.circuits.heads import View
+from loci.circuits.measured_scores import scores_on
+from loci.circuits.repeated import REPEATS, SAMPLES, Repeated, repeat, repeated_tokens
+from loci.model import Model
+from loci.model.answers import finite
+from loci.model.names import head_name, parse_head
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.stats import Estimate, mean, share
+
+HEADS, PARTNERS = 5, 3
+
+
+class Partner(NamedTuple):
+    """An earlier head that makes an induction head's keys."""
+
+    head: str
+    k_composition: float
+    previous_token: float
+
+
+@dataclass(frozen=True)
+class InductionHead:
+    """A head that looks at what came after the earlier place."""
+
+    head: str
+    induction: Estimate
+    copying: Estimate
+    partners: tuple[Partner, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        partners = [partner._asdict() for partner in self.partners]
+        return {
+            "head": self.head,
+            "induction": self.induction.to_dict(),
+            "copying": self.copying.to_dict(),
+            "partners": partners,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Induction(Result):
+    """What repetition is worth to a model, and through whom."""
+
+    model: str
+    bos: bool
+    text: str | None
+    """What was repeated; random tokens where nothing is said."""
+    length: int
+    repeats: int
+    samples: int
+    seed: int
+    losses: tuple[Estimate, ...]
+    """By block, each without its first token, which nothing announces the first time it comes again."""
+    greedy: Estimate
+    null: float
+    heads: tuple[InductionHead, ...]
+    patterns: Patterns | None
+    """Of the best induction head and its partners, on the first sample, two blocks of it."""
+
+    @property
+    def fall(self) -> float:
+        """Nats a token that the first repetition saves."""
+        return self.losses[0].value - self.losses[1].value
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.induction/1",
+            **{name: value for name, value in vars(self).items() if name != "patterns"},
+            "losses": [loss.to_dict() for loss in self.losses],
+            "greedy": self.greedy.to_dict(),
+            "heads": [head.to_dict() for head in self.heads],
+        }
+
+
+@torch.no_grad()
+def induction(
+    model: Model,
+    text: str | None = None,
+    *,
+    length: int | None = None,
+    repeats: int = REPEATS,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    view: View = "gain",
+    progress: Progress = silent,
+) -> Induction:
+    """Repeat random tokens, or a text, and see. Cost: as `head_scores` without weights, and `compose`. Raises `CircuitError`."""
+    if text is None:
+        said = repeated_tokens(model, length=length, repeats=repeats, samples=samples, seed=seed)
+    else:
+        own = model.tokenize(text)
+        said = repeat(model, [own.ids[own.special :]], repeats)
+    blocks, hits = by_block(model, said)
+    scores = {head_name(layer, h): measured for layer, h, measured in scores_on(model, said, progress)}
+    best = sorted(scores, key=lambda name: -scores[name]["induction"].value)[:HEADS]
+    composed = compose(model, view=view) if model.n_layers > 1 else None
+    heads = tuple(
+        InductionHead(name, scores[name]["induction"], scores[name]["copying"], _partners(composed, name, scores)) for name in best
+    )
+    return Induction(
+        model=model.name,
+        bos=model.with_bos,
+        text=text,
+        length=said.length,
+        repeats=repeats,
+        samples=len(said.ids),
+        seed=seed,
+        losses=tuple(mean(block.tolist()) for block in blocks),
+        greedy=share(hits.tolist()),
+        null=model.d_model**-0.5,
+        heads=heads,
+        patterns=_patterns(model, said, heads),
+    )
+
+
+@torch.no_grad()
+def by_block(model: Model, said: Repeated) -> tuple[Float[Tensor, "block sample"], Float[Tensor, " sample"]]:
+    """Loss of every block without its first token, and the share of repeated tokens that are the likeliest."""
+    losses, hits = [], []
+    for ids in said.ids.split(8):
+        logits = finite(model(ids), model).float()[:, :-1]
+        losses.append(-logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0])
+        hits.append((logits.argmax(-1) == ids[:, 1:])[:, said.again.start :].float().mean(-1))
+    whole: Float[Tensor, "sample position"] = torch.cat(losses)
+    ends = [said.start + said.length * k for k in range(said.repeats + 1)]
+    return torch.stack([whole[:, first : end - 1].mean(-1) for first, end in pairwise(ends)]), torch.cat(hits)
+
+
+def _partners(composed: Composition | None, name: str, scores: dict[str, dict[str, Estimate]]) -> tuple[Partner, ...]:
+    """The earlier heads that a head's keys are made of most."""
+    if composed is None or name not in composed.readers["k"]:
+        return ()
+    row = composed.scores["k"][composed.readers["k"].index(name)].nan_to_num(-1)
+    best = [i for i in row.topk(min(PARTNERS, len(row))).indices.tolist() if float(row[i]) >= 0]
+    return tuple(Partner(composed.writers[i], float(row[i]), scores[composed.writers[i]]["previous_token"].value) for i in best)
+
+
+def _patterns(model: Model, said: Repeated, heads: tuple[InductionHead, ...]) -> Patterns | None:
+    if not heads:
+        return None
+    ids = said.ids[0, : said.start + 2 * said.length].tolist()
+    labels = [model.token_text(token) for token in ids]
+    names = [heads[0].head, *(partner.head for partner in heads[0].partners)]
+    return patterns_on(model, "".join(labels), ids, labels, [parse_head(name, model) for name in names])

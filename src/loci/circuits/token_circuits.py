@@ -1,0 +1,211 @@
+"""What a head does from token to token: its full QK and OV circuits, read in blocks of source tokens.
+
+    QK[d, s] = E_dᵀ W_QK E_s / √d_head + key bias, less its mean over sources       who looks at s
+    OV[o, s] = U_o W_OV E_s, less its mean over outs                                what s then makes likelier
+    skip-trigram  s … d → o,  strength QK[d, s] · OV[o, s] where both are positive
+
+E are tokens as a norm leaves them, U the unembedding with the final norm's gain (see `embedding_maps`); so OV is in logits up to the final
+norm's scale, and both are exact for the first layer but for positions. In higher layers they are what the head would do if the stream still
+held the token's own embedding: a head that reads what lower layers wrote does more than stands here. QK and OV are learnt as one product
+each, so a head that serves s … d → o and s … d' → o' serves s … d → o' as well: such bugs of the factored form are among the trigrams.
+
+Copying, twice: Σλ/Σ|λ| of the full OV circuit (its authors' warning: positive eigenvalues prove no copying), and directly, the share of
+sources that raise themselves most of all tokens. Cost: 4 · d_vocab² · d_head products for a head. Memory: two blocks [d_vocab, 256]; never
+vocabulary × vocabulary. Source: Elhage et al. 2021.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from loci.circuits.embedding_maps import embed, unembed
+from loci.circuits.heads import View, head
+from loci.circuits.stream_parts import check_top
+from loci.errors import CircuitError
+from loci.model import Weights
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.stats import Estimate, share
+
+BLOCK = 256
+
+
+class Weighted(NamedTuple):
+    """A token and its score."""
+
+    token: str
+    score: float
+
+
+class Source(NamedTuple):
+    """A token that is looked at: by whom, and what it then makes likelier."""
+
+    token: str
+    seen_by: tuple[Weighted, ...]
+    raises: tuple[Weighted, ...]
+    rank: int
+    """Its own place among the tokens that it raises; 0 is the first."""
+
+
+class Trigram(NamedTuple):
+    """source … destination → out."""
+
+    source: str
+    destination: str
+    out: str
+    strength: float
+
+
+@dataclass(frozen=True)
+class TokenCircuit(Result):
+    """One head between tokens."""
+
+    model: str
+    head: str
+    view: str
+    offset: int | None
+    tokens: int
+    copying_positivity: float
+    qk_positivity: float
+    copies: Estimate
+    """Share of tokens that raise themselves more than any other token."""
+    trigrams: tuple[Trigram, ...]
+    sources: tuple[Source, ...]
+    """Those that were asked for, else those of the strongest trigrams."""
+
+    def to_dict(self) -> dict[str, Any]:
+        sources = [
+            {
+                "token": s.token,
+                "rank": s.rank,
+                "seen_by": [w._asdict() for w in s.seen_by],
+                "raises": [w._asdict() for w in s.raises],
+            }
+            for s in self.sources
+        ]
+        trigrams = [trigram._asdict() for trigram in self.trigrams]
+        return {"schema": "loci.tokens/1", **vars(self), "copies": self.copies.to_dict(), "trigrams": trigrams, "sources": sources}
+
+
+class _Sides(NamedTuple):
+    """A head between tokens in its own r dimensions, centred as in the module."""
+
+    queries: Float[Tensor, "token r"]
+    keys: Float[Tensor, "token r"]
+    bias: Float[Tensor, " token"]
+    values: Float[Tensor, "token r"]
+    outs: Float[Tensor, "token r"]
+
+    def qk(self, sources: Int[Tensor, " block"]) -> Float[Tensor, "token block"]:
+        return self.queries @ self.keys[sources].T + self.bias[sources]
+
+    def ov(self, sources: Int[Tensor, " block"]) -> Float[Tensor, "token block"]:
+        return self.outs @ self.values[sources].T
+
+
+@torch.no_grad()
+def token_circuit(
+    model: Weights,
+    name: str,
+    *,
+    sources: Sequence[str] = (),
+    top: int = 10,
+    view: View = "gain",
+    offset: int | None = None,
+    progress: Progress = silent,
+) -> TokenCircuit:
+    """Read a head from token to token; `sources` are single tokens as text, or `#` and a number. Raises `ModelError`, `CircuitError`."""
+    check_top(top)
+    asked = [token_id(model, text) for text in sources]
+    one, E, U = head(model, name, view, offset), embed(model, view), unembed(model, view)
+    sides = _sides(model, one.qk.left, one.qk.right, one.ov.left, one.ov.right, E.matrix.T, U.matrix, one.key_bias)
+    special = set(model.tokenizer.all_special_ids)
+    usable = torch.tensor([token for token in range(len(sides.keys)) if token not in special])
+    own: list[bool] = []
+    best: list[tuple[float, int, int, int]] = []
+    blocks = usable.split(BLOCK)
+    for block in blocks:
+        own += _ranks(sides.ov(block), block).eq(0).tolist()
+        best = heapq.nlargest(top, [*best, *_trigrams(sides, block, top)])
+        progress(1, len(blocks))
+    chosen = asked or list(dict.fromkeys(source for _, source, _, _ in best))
+    return TokenCircuit(
+        model=model.name,
+        head=name,
+        view=view,
+        offset=offset,
+        tokens=len(usable),
+        copying_positivity=(U @ one.ov @ E).positivity,
+        qk_positivity=one.qk.on_key(E).on_query(E).positivity,
+        copies=share(own),
+        trigrams=tuple(_trigram(model, *found) for found in best),
+        sources=tuple(_source(model, sides, token, top) for token in chosen),
+    )
+
+
+def token_id(model: Weights, text: str) -> int:
+    """A token's number, from its text or as `#123`. Raises `CircuitError` for what is several tokens, or none of the vocabulary's."""
+    if text.startswith("#") and text[1:].isdecimal():
+        if int(text[1:]) >= model.d_vocab:
+            raise CircuitError(f"there is no token {text}: the vocabulary of {model.name!r} is #0 … #{model.d_vocab - 1}")
+        return int(text[1:])
+    found: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not found:
+        raise CircuitError(f"{text!r} is no token: say one as it stands in text, as in ' the', or by its number, as in #123")
+    if max(found) >= model.d_vocab:
+        raise CircuitError(f"{text!r} is the token #{max(found)}: the vocabulary of {model.name!r} is #0 … #{model.d_vocab - 1}")
+    if len(found) != 1:
+        parts = ", ".join(repr(model.token_text(token)) for token in found)
+        raise CircuitError(
+            f"{text!r} is {len(found)} tokens ({parts}), not one: most words begin with a space, as in {' ' + text.strip()!r}"
+        )
+    return found[0]
+
+
+def _sides(
+    model: Weights, query: Tensor, key: Tensor, write: Tensor, read: Tensor, E: Tensor, U: Tensor, key_bias: Tensor
+) -> _Sides:
+    scale = model.d_head**-0.5
+    keys, outs, bias = E @ key.T, U @ write, E @ key_bias * scale
+    return _Sides(E @ query * scale, keys - keys.mean(0), bias - bias.mean(), E @ read.T, outs - outs.mean(0))
+
+
+def _ranks(ov: Float[Tensor, "token block"], block: Int[Tensor, " block"]) -> Int[Tensor, " block"]:
+    """How many tokens each source raises more than itself."""
+    ranks: Tensor = (ov > ov[block, torch.arange(len(block))]).sum(0)
+    return ranks
+
+
+def _trigrams(sides: _Sides, block: Int[Tensor, " block"], top: int) -> list[tuple[float, int, int, int]]:
+    """(strength, source, destination, out): the strongest of a block."""
+    few = min(top, len(sides.keys))
+    seen, raised = sides.qk(block).topk(few, dim=0), sides.ov(block).topk(few, dim=0)
+    products = seen.values.clamp(min=0)[:, None] * raised.values.clamp(min=0)[None]
+    best = products.flatten().topk(min(top, products.numel()))
+    found = []
+    for strength, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+        d, rest = divmod(place, few * len(block))
+        o, s = divmod(rest, len(block))
+        found.append((strength, int(block[s]), int(seen.indices[d, s]), int(raised.indices[o, s])))
+    return found
+
+
+def _trigram(model: Weights, strength: float, source: int, destination: int, out: int) -> Trigram:
+    return Trigram(model.token_text(source), model.token_text(destination), model.token_text(out), strength)
+
+
+def _source(model: Weights, sides: _Sides, token: int, top: int) -> Source:
+    block = torch.tensor([token])
+    qk, ov = sides.qk(block)[:, 0], sides.ov(block)
+    seen, raised = (_best(model, scores, top) for scores in (qk, ov[:, 0]))
+    return Source(model.token_text(token), seen, raised, int(_ranks(ov, block)))
+
+
+def _best(model: Weights, scores: Float[Tensor, " token"], top: int) -> tuple[Weighted, ...]:
+    best = scores.topk(min(top, len(scores)))
+    return tuple(Weighted(model.token_text(i), x) for i, x in zip(best.indices.tolist(), best.values.tolist(), strict=True))

@@ -1,0 +1,208 @@
+"""MLPs as key–value memories: what fires the keys, whether values say what follows, and whether single memories decide (Geva et al. 2021).
+
+By layer, over sampled neurons and text:
+    dropped     relative change of a neuron's activation at its top triggers when the prefix loses its first, its last or a random token
+    agreement   share of neurons whose value promotes most what followed their top trigger, beside chance: the same with triggers of other neurons
+    lean        how much more of its activation a neuron loses with the last token than with the first, each neuron compared with itself
+    composed    share of tokens at which no active memory's first token is the first token of the layer's output
+    active      share of memories with a coefficient above 0
+
+First tokens are those of the projection through the final norm's centring and gain. Shallow layers should need the last token most and agree least;
+published for a 16-layer model: agreement 0 below layer 11 and up to 3.5 % above, against 0.0004 % by chance; composed in at least 68 %.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+from random import Random
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from loci.errors import ModelError
+from loci.model import Model, by_length
+from loci.model.given import model_given, texts_given
+from loci.model.tokens import Tokens, tokenize
+from loci.progress import Progress, silent
+from loci.reading.value_projections import project, promoted_by
+from loci.result import Result
+from loci.stats import Estimate, mean, share
+from loci.survey import TopTriggers, sample_text, survey
+
+DROPS = ("first", "last", "random")
+READ = 2000
+"""Tokens at which layers are compared with their memories."""
+
+
+TEXT_TOKENS = 50_000
+
+
+@dataclass(frozen=True)
+class Memories(Result):
+    """By layer, with intervals over neurons, or over texts for what is counted at tokens."""
+
+    model: str
+    bos: bool
+    neurons: int
+    """So many were sampled in each layer."""
+    tokens: int
+    seed: int
+    dropped: dict[str, tuple[Estimate, ...]]
+    lean: tuple[Estimate, ...]
+    """Change without the first token less that without the last: large where keys look at the last token alone."""
+    agreement: tuple[Estimate, ...]
+    chance: tuple[Estimate, ...]
+    composed: tuple[Estimate, ...]
+    active: tuple[Estimate, ...]
+
+    @property
+    def shallow(self) -> tuple[int, ...]:
+        """Layers that lean on the last token more than the layers' mean does, with the whole interval."""
+        return tuple(layer for layer, e in enumerate(self.lean) if e.low > self.mean_lean)
+
+    @property
+    def semantic(self) -> tuple[int, ...]:
+        """Layers that lean on it less than the mean does: what stands further back counts for more."""
+        return tuple(layer for layer, e in enumerate(self.lean) if e.high < self.mean_lean)
+
+    @property
+    def mean_lean(self) -> float:
+        known = [e.value for e in self.lean if e.n]
+        return sum(known) / len(known) if known else nan
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("model", "bos", "neurons", "tokens", "seed")}
+        rows = {name: [e.to_dict() for e in getattr(self, name)] for name in ("lean", "agreement", "chance", "composed", "active")}
+        kinds = {"shallow": list(self.shallow), "semantic": list(self.semantic)}
+        dropped = {kind: [e.to_dict() for e in row] for kind, row in self.dropped.items()}
+        return {"schema": "loci.memories/1", **plain, "dropped": dropped, **rows, **kinds}
+
+
+@torch.no_grad()
+def memories(
+    model: Model,
+    texts: Sequence[str] | None = None,
+    *,
+    neurons: int = 128,
+    triggers: int = 5,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Memories:
+    """What do keys need, and do values say what follows? `neurons` sampled neurons of each layer, and all of them at some tokens.
+
+        loci.memories(model).shallow                    # layers that lean on the last token
+
+    Without `texts`, over 50,000 tokens of the embedded text. Returns: `Memories`: `dropped` (change of activations without a token),
+    `lean`, `agreement` and its `chance`, `composed`, `active`, each by layer with intervals.
+    Cost: a pass over the texts, short runs of the triggers' prefixes, and a product of all values with the unembedding. Raises `ModelError`
+    for mixtures of experts, and where there is no text.
+    """
+    model_given(model).place("mlp_act.0")
+    texts = sample_text(model, TEXT_TOKENS) if texts is None else texts_given(texts)
+    if neurons < 2 or triggers < 1:
+        raise ModelError(f"at least two neurons a layer and one trigger each are needed, not {neurons} and {triggers}")
+    texts = [text for text in texts if text.strip()]
+    chosen = {
+        layer: sorted(Random(f"{seed}/{layer}").sample(range(model.d_mlp), min(neurons, model.d_mlp)))
+        for layer in range(model.n_layers)
+    }
+    gathering = {f"mlp_act.{layer}": [TopTriggers(some, triggers)] for layer, some in chosen.items()}
+    seen = survey(model, texts, gathering)
+    best = {layer: promoted_by(model, layer, 1).promotes[:, 0] for layer in chosen}
+    read: dict[int, Tokens] = {}
+    rows: dict[str, list[Estimate]] = {name: [] for name in (*DROPS, "lean", "agreement", "chance")}
+    for layer, some in chosen.items():
+        found = gathering[f"mlp_act.{layer}"][0]
+        cells = _prefixes(model, texts, found, read)
+        dropped = _dropped(model, layer, some, cells, seed)
+        for kind, changes in dropped.items():
+            rows[kind].append(mean(changes))
+        rows["lean"].append(mean([first - last for first, last in zip(dropped["first"], dropped["last"], strict=True)]))
+        followed = [read[text].ids[at + 1] if at + 1 < len(read[text]) else -1 for text, at in found.places[0].tolist()]
+        said = best[layer][some].tolist()
+        rows["agreement"].append(share([float(a == b) for a, b in zip(said, followed, strict=True)]))
+        rows["chance"].append(share([sum(a == b for b in followed) / len(followed) for a in said]))
+        progress(1, model.n_layers + 1)
+    composed, active = _composed(model, texts, best)
+    progress(1, model.n_layers + 1)
+    return Memories(
+        model=model.name,
+        bos=model.with_bos,
+        neurons=len(chosen[0]),
+        tokens=seen.tokens,
+        seed=seed,
+        dropped={kind: tuple(rows[kind]) for kind in DROPS},
+        lean=tuple(rows["lean"]),
+        agreement=tuple(rows["agreement"]),
+        chance=tuple(rows["chance"]),
+        composed=composed,
+        active=active,
+    )
+
+
+Cell = tuple[int, tuple[int, ...], float]
+"""A neuron's column, the tokens up to its trigger, and its activation there."""
+
+
+def _prefixes(model: Model, texts: Sequence[str], found: TopTriggers, read: dict[int, Tokens]) -> list[Cell]:
+    cells = []
+    for activations, places in zip(found.values.tolist(), found.places.tolist(), strict=True):
+        for column, (activation, (text, at)) in enumerate(zip(activations, places, strict=True)):
+            if text not in read:
+                read[text] = tokenize(model.tokenizer, texts[text], None, model.bos)
+            if activation > 0:
+                cells.append((column, read[text].ids[: at + 1], activation))
+    return cells
+
+
+def _dropped(model: Model, layer: int, some: Sequence[int], cells: Sequence[Cell], seed: int) -> dict[str, list[float]]:
+    """Each neuron's mean relative change, by which token is dropped; prefixes of fewer than three tokens are left out."""
+    special = model.special
+    random = Random(seed)
+    cut: dict[str, list[Cell]] = {kind: [] for kind in DROPS}
+    for column, ids, activation in cells:
+        if special + 3 <= len(ids) <= (model.n_ctx or len(ids)):
+            for kind, at in zip(DROPS, (special, len(ids) - 1, random.randrange(special, len(ids))), strict=True):
+                cut[kind].append((column, ids[:at] + ids[at + 1 :], activation))
+    found: dict[str, list[float]] = {}
+    for kind, some_cells in cut.items():
+        changes: dict[int, list[float]] = {}
+        now = _activations(model, layer, [(some[column], ids) for column, ids, _ in some_cells])
+        for (column, _, before), after in zip(some_cells, now, strict=True):
+            changes.setdefault(column, []).append(after / before - 1)
+        found[kind] = [sum(values) / len(values) for values in changes.values()]
+    return found
+
+
+def _activations(model: Model, layer: int, asked: Sequence[tuple[int, tuple[int, ...]]]) -> list[float]:
+    """A neuron's activation at the last token of its text, for each pair."""
+    found = [0.0] * len(asked)
+    for batch in by_length(asked, lambda pair: len(pair[1]), 4096):
+        act = model.read(model.ids([asked[i][1] for i in batch]), f"mlp_act.{layer}")[f"mlp_act.{layer}"][:, -1]
+        for row, i in enumerate(batch):
+            found[i] = float(act[row, asked[i][0]])
+    return found
+
+
+def _composed(
+    model: Model, texts: Sequence[str], first: dict[int, Int[Tensor, " neuron"]]
+) -> tuple[tuple[Estimate, ...], tuple[Estimate, ...]]:
+    """By layer: the share of tokens at which no active memory says what the layer says, and the share of active memories."""
+    composed: list[list[float]] = [[] for _ in first]
+    active: list[list[float]] = [[] for _ in first]
+    tokens = 0
+    for text in texts:
+        ids = tokenize(model.tokenizer, text, model.n_ctx, model.bos)
+        reads = model.read(model.ids([ids.ids]), *model.names("mlp_act", "mlp_out"))
+        for layer, memory in first.items():
+            act, out = (reads[f"{point}.{layer}"][0, ids.special :] for point in ("mlp_act", "mlp_out"))
+            said = project(model, out).argmax(-1)
+            alone = ((act > 0) & (memory.to(said.device) == said[:, None])).any(1)
+            composed[layer].append(float((~alone).double().mean()))
+            active[layer].append(float((act > 0).double().mean()))
+        tokens += len(ids) - ids.special
+        if tokens >= READ:
+            break
+    return tuple(map(mean, composed)), tuple(map(mean, active))

@@ -1,0 +1,105 @@
+"""Induction in two layers: a head that looks for what came before, and is told it by a head that looks one token back.
+
+    second-layer score   E[t]ᵀ W_QK W_OV^prev E[t']     high at t = t': it looks at the token *after* an earlier t
+    second-layer effect  W_U W_OV E                     high on the diagonal: what it looks at it says again
+
+Both are copying matrices, so both have positive eigenvalues: Σλ/Σ|λ| near 1 on both axes, the corner where induction heads stand. K-composition:
+‖W_QK W_OV^prev‖ / (‖W_QK‖ ‖W_OV^prev‖) times √d_model, which is 1 for matrices turned at random. And by intervention: prefix matching with each
+head of the first layer silenced. Source: Elhage et al. 2021, "Two-layer attention-only transformers".
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from loci.circuits.composition import compose
+from loci.circuits.embedding_maps import embed
+from loci.circuits.heads import Head, layer_heads
+from loci.circuits.measured_scores import scores_on
+from loci.circuits.repeated import Repeated
+from loci.circuits.scores import weighed_scores
+from loci.errors import CircuitError
+from loci.model.hooks import put_at
+from loci.model.names import head_name
+from loci.result import Result
+from loci.stats import Estimate
+from loci.studies.attention_only.training import Small, repeated_for, text_of
+
+
+@dataclass(frozen=True)
+class CornerHead:
+    """A head of the second layer."""
+
+    name: str
+    induction: Estimate
+    """Prefix matching on repeated random tokens."""
+    qk: float
+    """Σλ/Σ|λ| of its score as it reads what the previous-token head writes."""
+    ov: float
+    """Σλ/Σ|λ| of its effect, from tokens to tokens."""
+    composition: dict[str, float]
+    """K-composition with each head of the first layer, times what is expected at random."""
+    silenced: dict[str, Estimate]
+    """Prefix matching with each head of the first layer at zero."""
+
+    def to_dict(self) -> dict[str, Any]:
+        silenced = {name: e.to_dict() for name, e in self.silenced.items()}
+        return {**vars(self), "induction": self.induction.to_dict(), "silenced": silenced}
+
+
+@dataclass(frozen=True)
+class Corners(Result):
+    """The heads of both layers."""
+
+    model: str
+    previous: dict[str, Estimate]
+    """Previous-token score of the heads of the first layer."""
+    heads: tuple[CornerHead, ...]
+
+    @property
+    def carrier(self) -> str:
+        """The previous-token head."""
+        return max(self.previous, key=lambda name: self.previous[name].value)
+
+    def to_dict(self) -> dict[str, Any]:
+        previous = {name: e.to_dict() for name, e in self.previous.items()}
+        rows = [head.to_dict() for head in self.heads]
+        return {"schema": "loci.corners/1", **vars(self), "previous": previous, "carrier": self.carrier, "heads": rows}
+
+
+@torch.no_grad()
+def corners(small: Small) -> Corners:
+    """Score the heads of a model of two layers. Raises `CircuitError` for another."""
+    if small.recipe.layers != 2:
+        raise CircuitError(
+            f"{small.model.name!r} has {small.recipe.layers} layers; induction takes two: one head to tell, one to look"
+        )
+    model = small.model
+    text = repeated_for(model, text_of(small), small.recipe.seed)
+    scored = {head_name(layer, head): found for layer, head, found in scores_on(model, text)}
+    lower, upper = layer_heads(model, 0), layer_heads(model, 1)
+    previous = {head.name: scored[head.name]["previous_token"] for head in lower}
+    teller = max(lower, key=lambda head: previous[head.name].value)
+    copying = [row["copying_positivity"] for row in weighed_scores(model)][len(lower) :]
+    silenced = {head.name: _without(small, head, text) for head in lower}
+    E, together = embed(model), compose(model)
+    rows = tuple(
+        CornerHead(
+            name=head.name,
+            induction=scored[head.name]["induction"],
+            qk=head.qk.on_key(teller.ov).on_key(E).on_query(E).positivity,
+            ov=copied,
+            composition={low.name: together.score("k", head.name, low.name) / together.null for low in lower},
+            silenced={name: found[head.name] for name, found in silenced.items()},
+        )
+        for head, copied in zip(upper, copying, strict=True)
+    )
+    return Corners(model.name, previous, rows)
+
+
+def _without(small: Small, head: Head, text: Repeated) -> dict[str, Estimate]:
+    """Prefix matching of all heads with one of the first layer silenced."""
+    silenced = put_at(torch.zeros(()), slice(None), slice(None), head.head)
+    with small.model.patched({f"z.{head.layer}": silenced}):
+        return {head_name(layer, h): found["induction"] for layer, h, found in scores_on(small.model, text)}

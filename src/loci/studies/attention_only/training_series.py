@@ -1,0 +1,97 @@
+"""Several small models side by side: over training, over head sizes, and under two optimizers.
+
+    History   loss, in-context learning and prefix matching over steps: in two layers both change at once, in one layer neither does
+    Sizes     one stream of d_model cut into d_model / d_head heads: parameters are the same, ranks of W_QK and W_OV are d_head
+    Bases     excess kurtosis of the stream's coordinates, less that in a random rotation, over steps
+
+Why a basis can be privileged here at all: gains are 1 and biases 0, so a norm singles out only the mean direction, and with a Gaussian start
+plain gradient descent does the same in every rotation that keeps it. Adam divides each coordinate's step by its own length, which
+belongs to the basis. Sources: Olsson et al. 2022 (the phase change); Elhage et al. 2023 (Privileged Bases).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from loci.circuits.induction_heads import by_block
+from loci.errors import CircuitError
+from loci.result import Result
+from loci.stats import Estimate, mean
+from loci.studies.attention_only.measures import Checkpoint
+from loci.studies.attention_only.skip_trigrams import Skips, skips
+from loci.studies.attention_only.training import Small, repeated_for, text_of
+
+
+@dataclass(frozen=True)
+class History(Result):
+    """How models learn."""
+
+    models: tuple[Small, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema": "loci.small_history/1", "models": [small.to_dict() for small in self.models]}
+
+
+@dataclass(frozen=True)
+class Sizes(Result):
+    """Models that differ in the size of their heads alone, smallest heads first."""
+
+    models: tuple[Small, ...]
+    skips: tuple[Skips, ...]
+    saved: tuple[Estimate, ...]
+    """Nats a token that saying random names again saves: what all heads make of it together, where no single one does."""
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = [
+            {
+                "d_head": small.recipe.d_head,
+                "heads": small.recipe.heads,
+                "layers": small.recipe.layers,
+                "loss": small.last.loss.to_dict(),
+                "in_context": small.last.in_context.to_dict(),
+                "induction": small.last.best_induction,
+                "previous_token": small.last.best_previous,
+                "saved": saved.to_dict(),
+                "right": {p: row["right"].to_dict() for p, row in found.chances.items()},
+                "crossed": {p: row["crossed"].to_dict() for p, row in found.chances.items()},
+            }
+            for small, found, saved in zip(self.models, self.skips, self.saved, strict=True)
+        ]
+        return {"schema": "loci.small_sizes/1", "rows": rows}
+
+
+@dataclass(frozen=True)
+class Bases(Result):
+    """Models that differ in their optimizer alone."""
+
+    models: tuple[Small, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = [
+            {
+                "optimizer": small.recipe.optimizer,
+                "rate": small.recipe.learning_rate,
+                "checkpoints": [{"step": c.step, "loss": c.loss.value, **privilege(c)} for c in small.checkpoints],
+            }
+            for small in self.models
+        ]
+        return {"schema": "loci.small_bases/1", "rows": rows}
+
+
+def privilege(checkpoint: Checkpoint) -> dict[str, float]:
+    """Kurtosis in the model's basis, in a random rotation, and the difference."""
+    own, rotated = checkpoint.kurtosis.value, checkpoint.rotated.value
+    return {"kurtosis": own, "rotated": rotated, "privilege": own - rotated}
+
+
+def sizes(models: tuple[Small, ...]) -> Sizes:
+    """Compare models over their heads' size. Raises `CircuitError` where they differ in more."""
+    ordered = tuple(sorted(models, key=lambda small: small.recipe.d_head))
+    if len({(m.recipe.d_model, m.recipe.layers, m.recipe.steps, m.recipe.mlp) for m in ordered}) > 1:
+        raise CircuitError("models of several sizes or depths: those compared over their heads' size differ in nothing else")
+    return Sizes(ordered, tuple(skips(small) for small in ordered), tuple(saved(small) for small in ordered))
+
+
+def saved(small: Small) -> Estimate:
+    """Loss on random names less that on their first repetition, samples being the units."""
+    first, again, *_ = by_block(small.model, repeated_for(small.model, text_of(small), small.recipe.seed))[0]
+    return mean((first - again).tolist())

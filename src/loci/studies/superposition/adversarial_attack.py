@@ -1,0 +1,84 @@
+"""Does superposition make models easy to attack? Small changes of the input that use other features' overlaps.
+
+    x → x ± ε (WᵀW)_i / ‖(WᵀW)_i‖      the change of length ε that moves output i most, where the model is linear
+    vulnerability = E_x max_{i, ±} [loss(x ± …) − loss(x)] / ε²
+
+In a linear model output i moves by ε ‖(WᵀW)_i‖ = ε ‖W_i‖² / √D_i, so the squared error grows as ‖W_i‖⁴ / D_i: one over the dimensions that the
+feature has for itself (expected: the sum over features, ‖WᵀW‖², beside the worst one that is measured). ε is a tenth of the mean length of an input. Source: Elhage et al. 2022, "The relationship to adversarial robustness".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.stats import Estimate, mean
+from loci.studies.superposition.toy_model import Toy, rebuilt, toy, uniform
+
+STRENGTH = 0.1
+INPUTS = 1000
+
+
+@dataclass(frozen=True)
+class Attacked(Result):
+    """Toy models over densities, and how vulnerable each is."""
+
+    toy: Toy
+    vulnerability: tuple[Estimate, ...]
+    """For each density, over inputs."""
+
+    @property
+    def relative(self) -> tuple[float, ...]:
+        """Vulnerability over that of the densest model."""
+        return tuple(e.value / self.vulnerability[0].value for e in self.vulnerability)
+
+    @property
+    def expected(self) -> tuple[float, ...]:
+        """Σ_i ‖W_i‖⁴ / D_i = ‖WᵀW‖² of each model, over that of the densest."""
+        total = (self.toy.W.mT @ self.toy.W).square().sum((1, 2))
+        return tuple((total / total[0]).tolist())
+
+    def to_dict(self) -> dict[str, Any]:
+        own = {
+            "vulnerability": [e.to_dict() for e in self.vulnerability],
+            "relative": list(self.relative),
+            "expected": list(self.expected),
+        }
+        return {**self.toy.to_dict(), "schema": "loci.superposition_attack/1", "strength": STRENGTH, **own}
+
+
+def attack(
+    features: int = 50,
+    dims: int = 10,
+    densities: Sequence[float] | None = None,
+    *,
+    steps: int = 4000,
+    batch: int = 512,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Attacked:
+    """Train equal features at densities from 1 to 0.01 (10 of them), and attack each model on 1,000 new inputs. Cost: as `toy`."""
+    rates = tuple(densities or np.geomspace(1, 0.01, 10).tolist())
+    found = toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress)
+    x = uniform(torch.tensor(rates), features)(INPUTS, torch.Generator().manual_seed(seed + 1))
+    return Attacked(found, tuple(_vulnerability(found, i, x[i], seed) for i in range(len(rates))))
+
+
+@torch.no_grad()
+def _vulnerability(found: Toy, i: int, x: Float[Tensor, "input feature"], seed: int) -> Estimate:
+    W, b = found.W[i], found.b[i]
+    length = STRENGTH * float(x.norm(dim=1).mean())
+    rows = W.T @ W
+    steps = length * rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-6)
+
+    def loss(y: Tensor) -> Tensor:
+        return (found.importance * (x - rebuilt(W, b, y, found.relu)).square()).sum(-1)
+
+    worst = torch.stack([loss(x + sign * step) for step in steps for sign in (1, -1)]).amax(0)
+    return mean(((worst - loss(x)) / length**2).tolist(), seed)

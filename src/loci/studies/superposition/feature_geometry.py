@@ -1,0 +1,60 @@
+"""The geometry of equal features: dimensions per feature, and the plateaus of single features' dimensionality.
+
+    D* = m / ‖W‖²                    sticks at 1 (each its own dimension) and ½ (pairs, antipodal) as features get sparser
+    D_i = ‖W_i‖² / Σ_j (Ŵ_i · W_j)²  d/N for N unit vectors that are a tight frame of R^d:
+        1 alone    ¾ tetrahedron    ⅔ triangle    ½ antipodal pair    ⅖ pentagon    ⅜ square antiprism    0 dropped
+
+Source: Elhage et al. 2022, "The geometry of superposition". Importances are equal, so nothing but sparsity decides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.stats import Estimate, share
+from loci.studies.superposition.toy_model import Toy, toy
+
+PLATEAUS = {
+    "1 alone": 1.0,
+    "3/4 tetrahedron": 3 / 4,
+    "2/3 triangle": 2 / 3,
+    "1/2 pair": 1 / 2,
+    "2/5 pentagon": 2 / 5,
+    "3/8 antiprism": 3 / 8,
+}
+NEAR = 0.0125
+"""Half of the distance from ⅜ to ⅖."""
+
+
+@dataclass(frozen=True)
+class Geometry(Result):
+    """Toy models of equal features over densities."""
+
+    toy: Toy
+
+    def near(self, plateau: float) -> list[Estimate]:
+        """For each density, the share of features whose dimensionality is within 0.0125 of a plateau."""
+        return [share(row.double().tolist()) for row in (self.toy.dimensionality - plateau).abs() < NEAR]
+
+    def to_dict(self) -> dict[str, Any]:
+        near = {name: [estimate.to_dict() for estimate in self.near(value)] for name, value in PLATEAUS.items()}
+        return {**self.toy.to_dict(), "schema": "loci.superposition_geometry/1", "plateaus": near}
+
+
+def geometry(
+    features: int = 100,
+    dims: int = 10,
+    densities: Sequence[float] | None = None,
+    *,
+    steps: int = 4000,
+    batch: int = 512,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Geometry:
+    """Train equal features at densities from 1 to 0.1 (24 of them, evenly in the logarithm). Cost: as `toy`."""
+    rates = tuple(densities or np.geomspace(1, 0.1, 24).tolist())
+    return Geometry(toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress))

@@ -1,0 +1,180 @@
+"""What sharing costs: k active of m features in d dimensions, read back by linear decoders and by matching pursuit.
+
+Two questions, for directions that are random, explicit (a code of `codes`) or learned (a sparse toy model's):
+    how often is a random set of k features read back, as k grows?          with the largest k for which *every* set is
+    how many dimensions do k features of m need?                            typical sets: ∝ k; every set, linear: ∝ k²; pursuit: ∝ k, fewer
+
+What can be represented is not what can be read at once: geometry alone (see `packing_bounds`) counts directions, and forgets k. See `decoding`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from loci.errors import SuperpositionError
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.stats import Estimate, share
+from loci.studies.superposition.codes import explicit_code
+from loci.studies.superposition.decoding import DECODERS, error_rate, largest_for_all, trial
+from loci.studies.superposition.packing import drawn
+from loci.studies.superposition.pairwise_angles import angles
+from loci.studies.superposition.sphere_caps import check_dim, cosine
+from loci.studies.superposition.toy_model import train, uniform
+
+ENOUGH = 0.9
+"""Share of random supports that must be read back whole."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How one set of directions is read, for each number of active features."""
+
+    kind: str
+    features: int
+    coherence: float
+    """The largest |cosine|."""
+    whole: dict[str, tuple[Estimate, ...]]
+    """Share of supports that each decoder reads back without an error."""
+    errors: tuple[float, ...]
+    """Share of features that the threshold reads wrong."""
+    law: tuple[float, ...]
+    """The same if interference were Gaussian."""
+    for_all: int
+    """The largest k for which the threshold reads every support right."""
+
+    def to_dict(self) -> dict[str, Any]:
+        whole = {name: [e.to_dict() for e in row] for name, row in self.whole.items()}
+        return vars(self) | {"whole": whole, "errors": list(self.errors), "law": list(self.law)}
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The fewest dimensions in which random directions do, for each k; and the power of k that they grow with."""
+
+    active: tuple[int, ...]
+    dims: dict[str, tuple[int, ...]]
+
+    def power(self, name: str) -> float:
+        """Slope of log d over log k, least squares."""
+        x, y = ([math.log(v) for v in row] for row in (self.active, self.dims[name]))
+        mx, my = sum(x) / len(x), sum(y) / len(y)
+        return sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum((a - mx) ** 2 for a in x)
+
+    def to_dict(self) -> dict[str, Any]:
+        dims = {name: list(row) for name, row in self.dims.items()}
+        return {"active": list(self.active), "dims": dims, "power": {name: self.power(name) for name in self.dims}}
+
+
+@dataclass(frozen=True)
+class Interference(Result):
+    dim: int
+    features: int
+    active: tuple[int, ...]
+    trials: int
+    curves: tuple[Curve, ...]
+    needed: Needed
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("dim", "features", "trials", "seed")}
+        parts = {"active": list(self.active), "curves": [c.to_dict() for c in self.curves], "needed": self.needed.to_dict()}
+        return {"schema": "loci.superposition_interference/1", **plain, **parts}
+
+
+def interference(
+    dim: int = 128,
+    features: int = 512,
+    active: Sequence[int] = (1, 2, 3, 4, 6, 8, 12, 16, 24),
+    *,
+    kinds: Sequence[str] = ("random", "explicit", "learned"),
+    trials: int = 300,
+    steps: int = 500,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Interference:
+    """Measure both questions. `steps`: of training the learned directions. Raises `SuperpositionError`. Cost: a minute on one core."""
+    check_dim(dim)
+    if features < 4 or not active or min(active) < 1 or max(active) >= features:
+        raise SuperpositionError(
+            f"sets of {list(active)} of {features} features: expected 4 features at least, and fewer active ones than that"
+        )
+    curves = []
+    for kind in kinds:
+        curves.append(_curve(kind, features_of(kind, dim, features, steps, seed), active, trials, seed))
+        progress(1, len(kinds) + 1)
+    needed = dimensions_needed(features, trials=max(1, trials // 3), seed=seed)
+    progress(1, len(kinds) + 1)
+    return Interference(dim, features, tuple(active), trials, tuple(curves), needed, seed)
+
+
+def features_of(kind: str, dim: int, count: int, steps: int = 500, seed: int = 0) -> Float[Tensor, "feature dim"]:
+    """Unit directions: random; lines of an explicit code, drawn from its largest angle that has so many; or of a trained toy model."""
+    if kind == "random":
+        return drawn(dim, count, seed)
+    if kind == "explicit":
+        return _explicit(dim, count, seed)
+    if kind != "learned":
+        raise SuperpositionError(f"there are no {kind!r} directions: expected random, explicit or learned")
+    rate = torch.tensor([4 / count])
+    W, _, _ = train(uniform(rate, count), 1, count, dim, torch.ones(count), steps=steps, batch=256, lr=1e-2, seed=seed)
+    return normalize(W[0].T, dim=1)
+
+
+def _explicit(dim: int, count: int, seed: int) -> Tensor:
+    for level in range((dim.bit_length() - 1) // 2, 0, -1):
+        code = explicit_code(dim, math.degrees(math.acos(2.0**-level)) - 1e-6)
+        if code.count >= count:
+            return code.vectors(Random(seed).sample(range(code.count), count)).float()
+    raise SuperpositionError(f"no explicit code of R^{dim} has {count:,} lines: take more dimensions, or other directions")
+
+
+def _curve(kind: str, F: Tensor, active: Sequence[int], trials: int, seed: int) -> Curve:
+    generator = torch.Generator().manual_seed(seed)
+    found = {name: [trial(F, k, trials, name, generator) for k in active] for name in DECODERS}
+    return Curve(
+        kind=kind,
+        features=len(F),
+        coherence=cosine(angles(F).closest_line),
+        whole={name: tuple(share(hits.double().tolist()) for hits, _ in row) for name, row in found.items()},
+        errors=tuple(wrong for _, wrong in found["threshold"]),
+        law=tuple(error_rate(F, k) for k in active),
+        for_all=largest_for_all(F, max(active)),
+    )
+
+
+def dimensions_needed(features: int, active: Sequence[int] = (1, 2, 4, 8, 16), *, trials: int = 100, seed: int = 0) -> Needed:
+    """The fewest dimensions, to a tenth, in which random directions are read back: every set (threshold), 90 % of sets (threshold, pursuit)."""
+    active = tuple(k for k in active if k < features // 4)
+    generator = torch.Generator().manual_seed(seed)
+
+    def typical(decoder: str, k: int, dim: int) -> bool:
+        return float(trial(drawn(dim, features, seed), k, trials, decoder, generator)[0].double().mean()) >= ENOUGH
+
+    tests = {
+        "every set, threshold": lambda k, dim: largest_for_all(drawn(dim, features, seed), k) >= k,
+        "90 % of sets, threshold": lambda k, dim: typical("threshold", k, dim),
+        "90 % of sets, pursuit": lambda k, dim: typical("pursuit", k, dim),
+    }
+    return Needed(
+        active, {name: tuple(_fewest(lambda dim, k=k, test=test: test(k, dim)) for k in active) for name, test in tests.items()}
+    )
+
+
+def _fewest(enough: Any) -> int:
+    """The fewest dimensions that are enough: doubled until they are, then halved between to a tenth."""
+    high = 4
+    while not enough(high):
+        high *= 2
+    low = high // 2
+    while high > 1.1 * low and high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

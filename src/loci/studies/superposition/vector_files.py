@@ -1,0 +1,44 @@
+"""Vectors to and from files of safetensors."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from loci.errors import SuperpositionError
+from loci.files import write_aside
+from loci.progress import Progress, silent
+from loci.studies.superposition.weight_directions import SAMPLE, WeightAngles, space
+
+
+def save_vectors(vectors: Float[Tensor, "vector dim"], path: str | Path) -> None:
+    """Write unit vectors as rows of one tensor, `vectors`, in float32. Raises `OutputError` where the place cannot be written."""
+    with write_aside(path) as aside:
+        save_file({"vectors": vectors.float().contiguous()}, aside)
+
+
+def file_angles(
+    path: str | Path, *, centre: bool = False, sample: int = SAMPLE, seed: int = 0, progress: Progress = silent
+) -> WeightAngles:
+    """Angles of the directions in a file: each matrix is a space of its own, a row a direction. Raises `SuperpositionError`."""
+    matrices = _matrices(Path(path))
+    found = []
+    for name, matrix in matrices.items():
+        found.append(space(name, matrix, centre=centre, sample=sample, seed=seed))
+        progress(1, len(matrices))
+    return WeightAngles(Path(path).name, centre, seed, tuple(found))
+
+
+def _matrices(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise SuperpositionError(f"{path}: no readable file of safetensors ({error})") from None
+    matrices = {name: t for name, t in tensors.items() if t.ndim == 2 and len(t) > 1 and torch.is_floating_point(t)}
+    if not matrices:
+        raise SuperpositionError(f"{path}: no matrix of numbers in it; directions are rows of a matrix")
+    return matrices

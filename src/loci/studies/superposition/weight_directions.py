@@ -1,0 +1,161 @@
+"""Directions in real weights: how do a model's keys, values and embeddings share their dimensions?
+
+    keys: rows of W_key    values: columns of W_down    embeddings: rows of W_E, unembeddings of W_U, once each
+    effective rank          exp(−Σ p_i ln p_i), p = σ_i / Σσ (Roy and Vetterli 2007); participation (Σσ²)² / Σσ⁴
+    capacity                C_i = 1 / Σ_j cos² θ_ij of unit vectors, Σ_i C_i ≤ d (Scherlis et al. 2022)
+    features per dimension  N / Σ_i C_i: how many directions share one dimension's worth of room; N / rank at least
+
+Beside each stand as many random directions of the same dimension, and the limit: no N lines have a nearest pair further apart (Levenshtein).
+Angles are those of the vectors as they are. A common mean makes all of them near; `centre` takes it off.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from loci.errors import SuperpositionError
+from loci.linalg import by_smaller_side
+from loci.model import Weights
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.studies.superposition.best_angles import reach
+from loci.studies.superposition.packing import drawn
+from loci.studies.superposition.pairwise_angles import Angles, angles
+
+SPACES = ("keys", "values", "embeddings", "unembeddings")
+SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class Space:
+    """One set of directions, and as many random ones."""
+
+    name: str
+    layer: int | None
+    total: int
+    """How many there are; `angles` are of at most 20,000 of them, drawn."""
+    zeros: int
+    """Left out: vectors of zeros."""
+    angles: Angles
+    random: Angles
+    limit: float
+    """Degrees: no so many lines have a nearest pair further apart."""
+    mean_cosine: float
+    effective_rank: float
+    participation: float
+    capacity: float
+    """Σ_i C_i, at most the dimension."""
+
+    @property
+    def per_dimension(self) -> float:
+        """Features per dimension: N / Σ C_i."""
+        return self.angles.vectors / self.capacity
+
+    def to_dict(self) -> dict[str, Any]:
+        names = (
+            "name",
+            "layer",
+            "total",
+            "zeros",
+            "limit",
+            "mean_cosine",
+            "effective_rank",
+            "participation",
+            "capacity",
+            "per_dimension",
+        )
+        return {name: getattr(self, name) for name in names} | {"angles": self.angles.to_dict(), "random": self.random.to_dict()}
+
+
+@dataclass(frozen=True)
+class WeightAngles(Result):
+    """The spaces of a model, or of a file."""
+
+    model: str
+    centred: bool
+    seed: int
+    spaces: tuple[Space, ...]
+
+    def of(self, name: str) -> tuple[Space, ...]:
+        """The spaces of one name, by layer."""
+        return tuple(space for space in self.spaces if space.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {"model": self.model, "centred": self.centred, "seed": self.seed}
+        return {"schema": "loci.superposition_weights/1", **plain, "spaces": [space.to_dict() for space in self.spaces]}
+
+
+def weight_angles(
+    model: Weights, *, centre: bool = False, sample: int = SAMPLE, seed: int = 0, progress: Progress = silent
+) -> WeightAngles:
+    """All spaces of a model; in a mixture of experts embeddings alone, as its neurons are each expert's own.
+
+    Cost: N²d/2 products a space, of at most `sample` vectors, and as many for random ones, once for each shape.
+    """
+    found = []
+    named = list(_named(model))
+    for name, layer, vectors in named:
+        found.append(space(name, vectors, layer=layer, centre=centre, sample=sample, seed=seed))
+        progress(1, len(named))
+    return WeightAngles(model.name, centre, seed, tuple(found))
+
+
+def _named(model: Weights) -> Iterator[tuple[str, int | None, Tensor]]:
+    for layer in range(0 if model.n_experts else model.n_layers):
+        yield "keys", layer, model.W_key(layer)
+    for layer in range(0 if model.n_experts else model.n_layers):
+        yield "values", layer, model.W_down(layer).T
+    yield "embeddings", None, model.W_E
+    if not model.tied:
+        yield "unembeddings", None, model.W_U
+
+
+@torch.no_grad()
+def space(
+    name: str,
+    vectors: Float[Tensor, "vector dim"],
+    *,
+    layer: int | None = None,
+    centre: bool = False,
+    sample: int = SAMPLE,
+    seed: int = 0,
+) -> Space:
+    """Any directions, as rows: of a model, or of a dictionary. Raises `SuperpositionError` where fewer than two are not zero."""
+    if vectors.ndim != 2 or vectors.shape[1] < 2:
+        raise SuperpositionError(f"{name}: directions are rows of a matrix with two columns at least, not {list(vectors.shape)}")
+    X = vectors.detach().float().cpu()
+    X = X - X.mean(0) if centre else X
+    kept = X[X.norm(dim=1) > 1e-12] if bool(X.isfinite().all()) else X
+    if len(kept) > sample:
+        kept = kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(seed))[:sample]]
+    own = angles(kept)
+    unit = normalize(kept, dim=1)
+    second = unit.T @ unit  # its entries squared sum to Σ_ij cos²
+    room = 1 / ((unit @ second) * unit).sum(1)
+    singular = by_smaller_side(kept, name)[0]
+    p = singular / singular.sum()
+    count, dim = kept.shape
+    return Space(
+        name=name,
+        layer=layer,
+        total=len(X),
+        zeros=len(X) - int((X.norm(dim=1) > 1e-12).sum()),
+        angles=own,
+        random=_random(count, dim, seed),
+        limit=reach(dim, count).lines.limit,
+        mean_cosine=float((unit.sum(0).square().sum() - count) / (count * (count - 1))),
+        effective_rank=float((-(p * p.clamp(min=1e-30).log()).sum()).exp()),
+        participation=float(singular.square().sum() ** 2 / singular.pow(4).sum()),
+        capacity=float(room.sum()),
+    )
+
+
+@lru_cache(maxsize=4)
+def _random(count: int, dim: int, seed: int) -> Angles:
+    return angles(drawn(dim, count, seed))

@@ -1,0 +1,169 @@
+"""How full is an MLP? Facts of the embedded model's kind are written into a few of its neurons, more and more of them, until some are lost.
+
+    key      what enters the MLP of a layer of the trained model at the last token of an invented subject
+    value_j  m_j − u: the state behind the layer of known subjects with answer j, less that of all subjects of the relation; of unit length
+    store    `neurons` neurons of that MLP's width (d_model in, d_model out), compiled; a fact is kept where its answer is ahead of all others
+
+Facts per neuron are said at the last number of which no more than 1 % are lost; they depend on how many neurons there are. Beside them stands what
+the trained model itself has: the facts that it answers, by all its neurons. It is a lower bound of the room, as the compiler's descent
+may fail where facts would fit, and of a store of facts alone: a trained MLP does more than hold facts, and holds one for many contexts.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.errors import FactError, WriteError
+from loci.facts import Fact, FactSet, known_facts
+from loci.model import Model, score_answers
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.stats import Estimate, share
+from loci.writing.capacity_search import recalled
+from loci.writing.donor_values import states_of
+from loci.writing.installation import new_facts
+from loci.writing.keys import subject_keys
+from loci.writing.mlp import check_neurons
+from loci.writing.storage import METHODS, check_methods, stored_bits
+from loci.writing.table import Table
+
+NEURONS = 16
+GROWTH = 2**0.5
+FIRST = 250
+MOST = 4096
+LOST = 0.01
+"""So many lost are the first: single keys may be too near to others for any number of neurons."""
+OVER = 0.95
+"""The curve ends where recall falls below this."""
+SAMPLE = 600
+
+
+class Rung(NamedTuple):
+    """So many facts in the same neurons."""
+
+    facts: int
+    per_neuron: float
+    recall: Estimate
+    bits_per_parameter: float
+
+
+@dataclass(frozen=True)
+class Fullness(Result):
+    """Recall against the number of facts written."""
+
+    model: str
+    layer: int
+    method: str
+    neurons: int
+    answers: int
+    rungs: tuple[Rung, ...]
+    known: Estimate
+    """Share of the embedded facts that the trained model answers."""
+    known_per_neuron: float
+    """How many those are, by the neurons of all its layers."""
+
+    @property
+    def fits(self) -> Rung | None:
+        """The last rung before the first facts, 1 %, are lost; None where that is so from the first."""
+        fitting = None
+        for rung in self.rungs:
+            if rung.recall.value < 1 - LOST:
+                break
+            fitting = rung
+        return fitting
+
+    @property
+    def words(self) -> str:
+        """What the curve says, in a sentence."""
+        trained = f"the trained model answers {self.known_per_neuron:.2f} for each of its neurons"
+        if self.fits is None:
+            return f"{self.rungs[0].facts:,} facts are more than {self.neurons} neurons hold; {trained}."
+        more = "the most that were tried" if self.fits is self.rungs[-1] else "with more, over 1 % are lost"
+        return f"{self.neurons} neurons hold {self.fits.facts:,} facts, {self.fits.per_neuron:.0f} each: {more}; {trained}."
+
+    def to_dict(self) -> dict[str, Any]:
+        names = ("model", "layer", "method", "neurons", "answers", "known_per_neuron", "words")
+        rungs = [{**rung._asdict(), "recall": rung.recall.to_dict()} for rung in self.rungs]
+        fits = self.fits._replace(recall=self.fits.recall.to_dict())._asdict() if self.fits else None  # type: ignore[arg-type]
+        plain = {name: getattr(self, name) for name in names}
+        return {"schema": "loci.fullness/1", **plain, "known": self.known.to_dict(), "fits": fits, "rungs": rungs}
+
+
+def fullness(
+    model: Model,
+    layer: int = 1,
+    neurons: int = NEURONS,
+    *,
+    method: str = "compiled-relu",
+    counts: Sequence[int] | None = None,
+    known: FactSet | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Fullness:
+    """Write growing numbers of facts into so many neurons, by default half as many again or a little less each time, until a twentieth is lost.
+
+    Cost: a compiler's run for each number. Raises `WriteError` for a layer, a method or numbers that there are not.
+    """
+    known = known_facts() if known is None else known
+    counts = steps() if counts is None else sorted(set(counts))
+    check_neurons(neurons)
+    if not 0 <= layer < model.n_layers:
+        raise WriteError(f"layers are 0 … {model.n_layers - 1}, not {layer}")
+    check_methods([method])
+    if not counts or counts[0] < 2:
+        raise WriteError(f"numbers of facts to write are 2 or more, not {', '.join(map(str, counts)) or 'none'}")
+    table = invented_table(model, layer, counts[-1], known, seed)
+    rungs: list[Rung] = []
+    for count in counts:
+        rungs.append(_rung(table.first(count), neurons, method))
+        progress(1, len(counts))
+        if rungs[-1].recall.value < OVER:
+            break
+    asked = [(fact.text, fact.answer) for fact in known.sample(min(SAMPLE, len(known)), seed=seed)]
+    knows = share([float(score.greedy) for score in score_answers(model, asked)])
+    held = knows.value * len(known) / (model.n_layers * model.d_mlp)
+    return Fullness(model.name, layer, method, neurons, len(table.values), tuple(rungs), knows, held)
+
+
+def steps(first: int = FIRST, most: int = MOST) -> list[int]:
+    """Numbers of facts to try."""
+    rungs = range(1 + int(math.log(most / first, GROWTH)))
+    return [round(first * GROWTH**rung) for rung in rungs]
+
+
+@torch.no_grad()
+def invented_table(model: Model, layer: int, count: int, known: FactSet, seed: int = 0) -> Table:
+    """Keys of invented subjects and values of their answers, in the trained model. Raises `FactError` where there are too few names."""
+    facts = new_facts(known, count, seed)
+    answers = sorted({(fact.relation, fact.answer) for fact in facts}, key=str)
+    labels = torch.tensor([answers.index((fact.relation, fact.answer)) for fact in facts])
+    keys = subject_keys(model, facts, layer).cpu()
+    twice = len(keys) - len(keys.unique(dim=0))
+    if twice:
+        raise FactError(f"{twice} invented subjects look like others at layer {layer}: ask for a later one")
+    scale = keys.pow(2).sum(1).mean().sqrt()
+    return Table(keys / scale, _values(model, layer, answers, known), labels)
+
+
+def _values(model: Model, layer: int, answers: Sequence[tuple[str | None, str]], known: FactSet) -> Float[Tensor, "value d_model"]:
+    states: dict[str | None, tuple[Sequence[Fact], Tensor]] = {}
+    rows = []
+    for relation, answer in answers:
+        if relation not in states:
+            states[relation] = known.relations[relation], states_of(model, known.relations[relation], layer).cpu()
+        peers, found = states[relation]
+        value = found[[fact.answer == answer for fact in peers]].mean(0) - found.mean(0)
+        rows.append(value / value.norm())
+    return torch.stack(rows)
+
+
+def _rung(table: Table, neurons: int, method: str) -> Rung:
+    mlp = METHODS[method](table, neurons)
+    kept = round(recalled(mlp, table) * len(table))
+    recall = share([1.0] * kept + [0.0] * (len(table) - kept))
+    return Rung(len(table), len(table) / neurons, recall, stored_bits(table, recall.value) / mlp.parameters)

@@ -1,0 +1,145 @@
+"""New facts into a real transformer, by neurons added to one MLP; the model's own weights stay as they are.
+
+    Δx = Σ_i fire_i(x) value_i        fire: two neurons a fact, 1 at the new subject's last token (`detectors`)
+                                      value: from the subject's own state to that of known ones with its answer (`values`)
+
+The result is a patch that adds neurons: it is shown, saved, applied to a checkpoint and taken off like any other. No other input finds the neurons
+active, as far as text and all known subjects show. Beside recall stand the facts that the model knew and keeps, and its drift on control sentences.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import torch
+
+from loci.errors import FactError, PatchError, WriteError
+from loci.facts import Fact, FactSet, controls, known_facts
+from loci.model import AnswerScore, Model, score_answers
+from loci.patches import Patch, check_takes
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.stats import Estimate, mean, share
+from loci.survey.drift import Drift
+from loci.writing.donor_values import mended, values
+from loci.writing.key_detectors import detectors
+
+DONORS = 8
+CONTROLS = 100
+
+
+@dataclass(frozen=True)
+class Installed(Result):
+    """A patch that adds neurons for new facts, and what became of these and of all others."""
+
+    patch: Patch
+    layer: int
+    facts: tuple[Fact, ...]
+    before: Estimate
+    """New facts whose answer the model gave already, by chance or by the sound of the name."""
+    recall: Estimate
+    """Of the new facts, on their prompts: the greedy answer is the new one."""
+    held_out: Estimate
+    """The same on held-out phrasings."""
+    kept: Estimate
+    """Facts that the model knew and still knows, in their own prompts."""
+    drift: Estimate
+    """KL(base ‖ edited) of the next token on control sentences, in nats."""
+    crowded: int
+    """New subjects that text or other subjects come nearer to than their own phrasings: they are installed, but not kept apart."""
+
+    @property
+    def neurons(self) -> int:
+        return self.patch.neurons[self.layer].size
+
+    def to_dict(self) -> dict[str, Any]:
+        estimates = {name: getattr(self, name).to_dict() for name in ("before", "recall", "held_out", "kept", "drift")}
+        plain = {"layer": self.layer, "facts": len(self.facts), "neurons": self.neurons, "crowded": self.crowded}
+        return {"schema": "loci.installed/1", "model": self.patch.base_name, "patch": self.patch.id, **plain, **estimates}
+
+
+def install(
+    model: Model, facts: Sequence[Fact], layer: int = 1, *, known: FactSet | None = None, progress: Progress = silent
+) -> Installed:
+    """Install facts about subjects that `known` facts of the same relations are not about. The model itself is untouched.
+
+    Raises `WriteError` for a layer or an MLP that takes no neurons, `FactError` where no known subject has an answer that a new one shall have.
+    """
+    known = known_facts() if known is None else known
+    patch, crowded = installed(model, facts, layer, known)
+    progress(1, 3)
+    asked = [(fact.text, fact.answer) for fact in facts]
+    other = [(fact.fill(text), fact.answer) for fact in facts for text in fact.held_out]
+    world, drift = [(fact.text, fact.answer) for fact in known], Drift(model, controls()[:CONTROLS])
+    before = score_answers(model, asked)
+    knew = [pair for pair, score in zip(world, score_answers(model, world), strict=True) if score.greedy]
+    progress(1, 3)
+    with patch.applied(model):
+        recall, held_out, kept = (score_answers(model, pairs) if pairs else [] for pairs in (asked, other, knew))
+        moved = drift.now().kl
+    progress(1, 3)
+    return Installed(patch, layer, tuple(facts), _said(before), _said(recall), _said(held_out), _said(kept), mean(moved), crowded)
+
+
+@torch.no_grad()
+def installed(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> tuple[Patch, int]:
+    """The patch alone, and how many facts could not be kept apart. Raises as `install`."""
+    check_installable(model, facts, layer, known)
+    gates = detectors(model, facts, layer, known)
+    written = mended(model, facts, layer, gates, values(model, facts, layer, known))
+    said = tuple(replace(fact, new_answer=fact.answer) for fact in facts)
+    numbers = {"layer": layer, "crowded": gates.crowded, "bos": model.with_bos}
+    return Patch("install", model.fingerprint, model.name, {}, said, numbers, {layer: gates.neurons(written)}), gates.crowded
+
+
+def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
+    """Facts about people whom nobody knows: first and last names of known subjects of a relation in new pairs, with answers of that relation.
+
+    Only answers that `DONORS` known subjects have; the last phrasing of each is held out. Raises `FactError` where there are too few names.
+    """
+    if count < 1:
+        raise FactError(f"a number of new facts is 1 or more, not {count}")
+    draw, taken, made = Random(seed), set(known.subjects), list[Fact]()
+    pools = {}
+    for relation, facts in known.relations.items():
+        count_of = Counter(fact.answer for fact in facts)
+        common = [fact for fact in facts if count_of[fact.answer] >= DONORS]
+        pairs = [fact for fact in common if len(fact.subject.split()) == 2 and fact.subject.istitle() and fact.paraphrases]
+        if len(pairs) >= 20:
+            pools[relation] = pairs
+    for _ in range(100 * count):
+        if len(made) == count:
+            return made
+        pool = pools[draw.choice(sorted(pools, key=str))] if pools else []
+        if not pool:
+            break
+        one, other, like = draw.choice(pool), draw.choice(pool), draw.choice(pool)
+        subject = f"{one.subject.split()[0]} {other.subject.split()[1]}"
+        if subject not in taken:
+            taken.add(subject)
+            *phrasings, last = like.paraphrases
+            made.append(replace(like, subject=subject, paraphrases=tuple(phrasings), held_out=(last,), neighbours=()))
+    raise FactError(f"{len(made)} new subjects can be made of the known names, and {count} are asked for")
+
+
+def check_installable(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> None:
+    """Raise `WriteError` where there is nothing to install, nowhere to do so, or a subject that is not new."""
+    if not facts:
+        raise WriteError("there are no facts to install")
+    if not 0 <= layer < model.n_layers:
+        raise WriteError(f"layers are 0 … {model.n_layers - 1}, not {layer}")
+    try:
+        check_takes(model)
+    except PatchError as error:
+        raise WriteError(f"{error}; see loci edit") from None
+    twice = [name for name, times in Counter(fact.subject for fact in facts).items() if times > 1]
+    old = sorted({fact.subject for fact in facts} & set(known.subjects))
+    if twice or old:
+        what = f"{twice[0]!r} stands twice" if twice else f"{old[0]!r} is known already"
+        raise WriteError(f"installed facts have a new subject each, and {what}: change what is known with loci edit")
+
+
+def _said(scores: Sequence[AnswerScore]) -> Estimate:
+    return share([float(score.greedy) for score in scores])

@@ -1,0 +1,197 @@
+"""A store: facts in the weights of one MLP, and what they are like there.
+
+    bits per parameter = bits / parameters,  bits = log2(number of maps) where all facts are stored
+                       = N [log2 C − h(q) − (1 − q) log2(C − 1)] where a share q is           (h the binary entropy)
+
+Every number is measured on the weights as they are, in float32: recall and margins at all keys (no sample), recall at keys with noise, and the
+largest |∂y/∂x| at a key, which is a lower bound of the Lipschitz constant.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loci.errors import WriteError
+from loci.linalg import spectral_norms
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.stats import Estimate, share
+from loci.writing import closed_form
+from loci.writing.compiler import compiled
+from loci.writing.gradient_descent import adam
+from loci.writing.mlp import MLP, check_neurons
+from loci.writing.table import Table
+
+NOISES = (0.01, 0.05, 0.2)
+
+METHODS: dict[str, Callable[[Table, int], MLP]] = {
+    "one-per-fact": closed_form.one_per_fact,
+    "outer-product": closed_form.outer_product,
+    "least-squares": closed_form.least_squares,
+    "random-relu": closed_form.random_relu,
+    "bilinear": closed_form.bilinear,
+    "bilinear-whitened": closed_form.bilinear_whitened,
+    "bilinear-fitted": closed_form.bilinear_fitted,
+    "compiled-relu": partial(compiled, act="relu"),
+    "compiled-gelu": partial(compiled, act="gelu"),
+    "compiled-gated": partial(compiled, act="silu", gated=True),
+    "adam-relu": partial(adam, act="relu"),
+    "adam-gated": partial(adam, act="silu", gated=True),
+}
+CLOSED = tuple(name for name in METHODS if not name.startswith(("compiled", "adam")))
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLP that holds facts of a table, and its numbers."""
+
+    method: str
+    mlp: MLP
+    facts: int
+    values: int
+    dim: int
+    bits: float
+    """Of the facts that are stored."""
+    margin: float
+    """The smallest over the facts: score of the right value less that of the best other one. Negative where a fact is lost."""
+    lost: tuple[int, ...]
+    """Facts that are not stored, by their rows."""
+    noise: dict[float, Estimate]
+    """Recall at keys with Gaussian noise of so many times their length."""
+    lipschitz: float
+    """The largest spectral norm of the Jacobian at a key."""
+    seconds: float
+    """Of the solver alone."""
+
+    @property
+    def recall(self) -> float:
+        return 1 - len(self.lost) / self.facts
+
+    @property
+    def bits_per_parameter(self) -> float:
+        return self.bits / self.mlp.parameters
+
+    @property
+    def words(self) -> str:
+        """Whether all facts fit, in a sentence."""
+        if not self.lost:
+            return f"All {self.facts:,} facts are stored in {self.mlp.size:,} neurons."
+        kept = self.facts - len(self.lost)
+        return f"{kept:,} of {self.facts:,} facts are stored: {len(self.lost):,} found no room in {self.mlp.size:,} neurons by this method."
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = (
+            "method",
+            "facts",
+            "values",
+            "dim",
+            "bits",
+            "bits_per_parameter",
+            "recall",
+            "margin",
+            "lipschitz",
+            "seconds",
+            "words",
+        )
+        return {
+            "schema": "loci.store/1",
+            **{name: getattr(self, name) for name in plain},
+            "neurons": self.mlp.size,
+            "parameters": self.mlp.parameters,
+            "lost": list(self.lost),
+            "noise": {str(size): estimate.to_dict() for size, estimate in self.noise.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Stores(Result):
+    """The same facts, stored by several methods in the same number of neurons."""
+
+    neurons: int
+    stores: tuple[Store, ...]
+
+    @property
+    def best(self) -> Store:
+        """The one that holds most facts, with the larger margin where several hold all."""
+        return max(self.stores, key=lambda store: (store.recall, store.margin / store.lipschitz if store.lipschitz else 0.0))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.stores/1",
+            "neurons": self.neurons,
+            "best": self.best.method,
+            "stores": [store.to_dict() for store in self.stores],
+        }
+
+
+def store(table: Table, neurons: int, method: str = "compiled-relu", *, seed: int = 0) -> Store:
+    """Store a table in so many neurons by one of `METHODS`. Raises `WriteError`; facts that do not fit are counted, not refused."""
+    check_neurons(neurons)
+    check_methods([method])
+    started = time.perf_counter()
+    mlp = METHODS[method](table, neurons)
+    seconds = time.perf_counter() - started
+    return measured(method, mlp.map(Tensor.float), table.to(torch.float32), seconds, seed)
+
+
+def stores(
+    table: Table, neurons: int, methods: Sequence[str] = tuple(METHODS), *, seed: int = 0, progress: Progress = silent
+) -> Stores:
+    """The same by several methods. Raises `WriteError`, before the first of them works."""
+    check_methods(methods)
+    found = []
+    for method in methods:
+        found.append(store(table, neurons, method, seed=seed))
+        progress(1, len(methods))
+    return Stores(neurons, tuple(found))
+
+
+@torch.no_grad()
+def measured(method: str, mlp: MLP, table: Table, seconds: float, seed: int = 0) -> Store:
+    """What an MLP holds of a table."""
+    margins = table.margins(mlp(table.keys))
+    lost = tuple((~(margins > 0)).nonzero()[:, 0].tolist())
+    source = torch.Generator().manual_seed(seed)
+    noise = {size: share(_hits(mlp, table, size, source)) for size in NOISES}
+    steepest = spectral_norms(mlp.jacobians(table.keys), "the store's slopes").max()
+    bits = stored_bits(table, 1 - len(lost) / len(table))
+    return Store(
+        method=method,
+        mlp=mlp,
+        facts=len(table),
+        values=len(table.values),
+        dim=table.dim,
+        bits=bits,
+        margin=float(margins.min()),
+        lost=lost,
+        noise=noise,
+        lipschitz=float(steepest),
+        seconds=seconds,
+    )
+
+
+def stored_bits(table: Table, recall: float) -> float:
+    """Bits of a table of which a share is recalled; never below 0."""
+    if recall == 1:
+        return table.bits
+    choices = len(table.values)
+    entropy = -sum(q * math.log2(q) for q in (recall, 1 - recall) if q)
+    return max(0.0, len(table) * (math.log2(choices) - entropy - (1 - recall) * math.log2(choices - 1)))
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise WriteError(f"there is no method {unknown[0]!r}: {', '.join(METHODS)}")
+
+
+def _hits(mlp: MLP, table: Table, size: float, source: torch.Generator) -> list[float]:
+    noise = torch.randn(table.keys.shape, generator=source) / table.dim**0.5
+    noisy = table.keys + size * table.keys.norm(dim=1, keepdim=True) * noise
+    return (table.margins(mlp(noisy)) > 0).float().tolist()
