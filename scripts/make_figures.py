@@ -48,7 +48,7 @@ from loci.studies.superposition import (
     weight_angles,
 )
 from loci.survey import sample_text
-from loci.writing import Curve, capacity, case, fullness, gate, planted
+from loci.writing import CapacityCurve, capacity, case, fullness, gate, planted
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 KINDS = ("state", "state-without-mlp", "state-without-attn")
@@ -70,7 +70,7 @@ def main() -> None:
         "lookup": lambda: lookup(model, world, "athlete_sport"),
         "routes": lambda: routes(model, world.sample(50, seed=0)),
         "gate": gate,
-        "capacity": lambda: Curve(tuple(capacity(case(32, facts)) for facts in (128, 256, 512))),
+        "capacity": lambda: CapacityCurve(tuple(capacity(case(32, facts)) for facts in (128, 256, 512))),
         "ground-truth": lambda: score_locators(planted("superposed")),
         "fullness": lambda: fullness(model),
         "sweep": lambda: sweep(model, counterfactuals(world, 10, 0)),

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from loci.deprecated import renamed
+from loci.deprecated import renamed, renamed_arguments
 
 
 def test_an_old_name_warns_and_gives_the_new_thing() -> None:
@@ -32,3 +32,15 @@ def test_a_package_that_moved_still_gives_its_names(old: str, home: str, name: s
     assert thing is getattr(import_module(home), name)
     with pytest.raises(AttributeError, match="no attribute"):
         package.no_such_name  # noqa: B018
+
+
+def test_an_old_argument_warns_and_is_the_new_one() -> None:
+    @renamed_arguments(ways="settings")
+    def audit(patch: int, settings: int = 0) -> tuple[int, int]:
+        return patch, settings
+
+    with pytest.warns(DeprecationWarning, match=r"audit\(ways=…\) is now settings=…"):
+        assert audit(1, ways=2) == (1, 2)
+    assert audit(1, settings=3) == (1, 3)
+    with pytest.warns(DeprecationWarning), pytest.raises(TypeError, match="ways= is its old name"):
+        audit(1, ways=2, settings=3)

@@ -6,8 +6,12 @@ __getattr__ = renamed(__name__, {"Line": "TrainingPrompt", "examine": "loci.mode
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
@@ -38,10 +42,29 @@ def moved(module: str, home: str) -> Callable[[str], Any]:
     """
 
     def __getattr__(name: str) -> Any:
-        package = import_module(home)
-        if name.startswith("_") or name not in package.__all__:
+        if name.startswith("_"):  # `from package import *`, `copy`, `inspect` ask for such names
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        value = getattr(import_module(home), name)
         warnings.warn(f"{module} is now {home}", DeprecationWarning, stacklevel=2)
-        return getattr(package, name)
+        return value
 
     return __getattr__
+
+
+def renamed_arguments(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A decorator by which a function takes keyword arguments under their old names: `@renamed_arguments(old="new")`."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            for old in names.keys() & kwargs.keys():
+                new = names[old]
+                warnings.warn(f"{function.__name__}({old}=…) is now {new}=…", DeprecationWarning, stacklevel=2)
+                if new in kwargs:
+                    raise TypeError(f"{function.__name__}() takes {new}= alone: {old}= is its old name")
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import loci
-from loci.auditing import CONTROLS, Cases, Ways, audit, audit_at_once, audit_in_turn, counterfactuals
+from loci.auditing import CONTROLS, CaseTable, ControlSettings, audit, audit_at_once, audit_in_turn, counterfactuals
 from loci.auditing.controls import in_context, moved, random_layer, retrieval
 from loci.auditing.generation_entropy import fluency, generations, openings
 from loci.auditing.neuron_edits import edit_neurons
@@ -28,7 +28,7 @@ from loci.model import Model, complete, first_sentence
 from loci.model.answers import with_answer
 from loci.patches import Factors, Patch
 
-WAYS = Ways(
+SETTINGS = ControlSettings(
     target=TargetSettings(steps=2, contexts=1, essence=1, own=0),
     joint=JointSettings(steps=2, contexts=1, essence=1, own=0, texts=8),
 )
@@ -158,16 +158,16 @@ def test_moved_changes_every_layer_once(demo: Model, seed: int) -> None:
 
 def test_a_random_layer_is_another(demo: Model, jordan: Fact) -> None:
     wish = jordan.to("baseball")
-    found = random_layer(demo, change(demo, [wish], (0,), method="rome"), WAYS)
+    found = random_layer(demo, change(demo, [wish], (0,), method="rome"), SETTINGS)
     assert found.method == "rome" and len(found.layers) == 1 and found.layers != [0]
     assert found.facts == (wish,)
-    everywhere = random_layer(demo, change(demo, [wish], tuple(range(demo.n_layers)), method="joint"), WAYS)
+    everywhere = random_layer(demo, change(demo, [wish], tuple(range(demo.n_layers)), method="joint"), SETTINGS)
     assert "moved_by_layers" in everywhere.numbers
 
 
 def test_all_controls_in_one_table(demo: Model, world: FactSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = demo.fingerprint
-    card = audit_at_once(demo, world, 2, method="emmet", layers=[0], controls=tuple(CONTROLS), ways=WAYS, neighbours=2)
+    card = audit_at_once(demo, world, 2, method="emmet", layers=[0], controls=tuple(CONTROLS), settings=SETTINGS, neighbours=2)
     assert demo.fingerprint == before and not card.left_out
     assert (card.method, card.edits, card.layers) == ("emmet", 2, (0,))
     document = json.loads(json.dumps(card.to_dict(), allow_nan=False))
@@ -187,7 +187,7 @@ def test_all_controls_in_one_table(demo: Model, world: FactSet, tmp_path: Path, 
 
 def _check_cases(card: loci.auditing.Scorecard, tmp_path: Path) -> None:
     for name in ("cases.csv", "cases.parquet"):
-        write_table(Cases(card).to_dict(), tmp_path / name)
+        write_table(CaseTable(card).to_dict(), tmp_path / name)
     with (tmp_path / "cases.csv").open(encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file))
     table = pq.read_table(tmp_path / "cases.parquet").to_pylist()
@@ -197,7 +197,7 @@ def _check_cases(card: loci.auditing.Scorecard, tmp_path: Path) -> None:
         assert row["paraphrase_hits"] == cells["paraphrase_hits"] == " ".join(str(int(hit)) for hit in case.paraphrase)
         assert row["specificity"] == pytest.approx(sum(case.specificity) / len(case.specificity))
     with pytest.raises(OutputError, match=r"\.parquet or \.csv"):
-        write_table(Cases(card).to_dict(), tmp_path / "cases.txt")
+        write_table(CaseTable(card).to_dict(), tmp_path / "cases.txt")
 
 
 def test_what_cannot_be_made_is_said(demo: Model, jordan: Fact, world: FactSet) -> None:
@@ -214,7 +214,7 @@ def test_what_cannot_be_made_is_said(demo: Model, jordan: Fact, world: FactSet) 
 
 def test_edits_in_turn(demo: Model, world: FactSet, capsys: pytest.CaptureFixture[str]) -> None:
     before = demo.fingerprint
-    curves = audit_in_turn(demo, world, 4, method="emmet", layers=[0], each=1, checkpoints=2, ways=WAYS, neighbours=1)
+    curves = audit_in_turn(demo, world, 4, method="emmet", layers=[0], each=1, checkpoints=2, settings=SETTINGS, neighbours=1)
     assert demo.fingerprint == before
     assert [point.edits for point in curves.points] == [2, 4]
     assert [point.rank for point in curves.points] == sorted(point.rank for point in curves.points)
@@ -233,7 +233,7 @@ def test_change_and_warnings_by_hand(demo: Model, jordan: Fact) -> None:
     W = demo.W_down(1).double()
     by_hand = (loud.factors["W_down.1"].delta @ root).norm() / (W @ root).norm()
     assert output_changes(demo, loud.factors, moments)["W_down.1"] == pytest.approx(float(by_hand), rel=1e-4)
-    curves = audit_in_turn(demo, loci.known_facts(), 1, method="emmet", layers=[0], ways=WAYS, neighbours=1)
+    curves = audit_in_turn(demo, loci.known_facts(), 1, method="emmet", layers=[0], settings=SETTINGS, neighbours=1)
     [point] = curves.points
     near = point._replace(output_change=LIMITS["output_change"] + 0.1)
     assert [words.split(" 0")[0] for words in near.warnings if "change" in words] == ["output change"]

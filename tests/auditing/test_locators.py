@@ -3,16 +3,16 @@
 import pytest
 
 from loci.auditing import locators, score_locators
-from loci.writing import Planted, planted
+from loci.writing import PlantedModel, planted
 
 
 @pytest.fixture(scope="module")
-def made() -> Planted:
+def made() -> PlantedModel:
     return planted("one-per-fact", subjects=48)
 
 
 @pytest.mark.parametrize("method", ["probe", "single step", "neurons: ablated"])
-def test_a_neuron_a_fact_is_found(made: Planted, method: str) -> None:
+def test_a_neuron_a_fact_is_found(made: PlantedModel, method: str) -> None:
     """The attribute becomes readable where it is written, by an AND of the names, in the one neuron whose silence costs the answer."""
     (found,) = score_locators(made, {method: locators(made.facts)[method]}, count=6).rows
     assert found.layer.value == 1
@@ -21,6 +21,6 @@ def test_a_neuron_a_fact_is_found(made: Planted, method: str) -> None:
         assert found.precision.value == found.recall.value == 1
 
 
-def test_what_looks_at_a_relation_gives_up_on_too_few_facts(made: Planted) -> None:
+def test_what_looks_at_a_relation_gives_up_on_too_few_facts(made: PlantedModel) -> None:
     few = {name: method for name, method in locators(made.facts[:6]).items() if name in ("probe", "single step")}
     assert [row.gave_up for row in score_locators(made, few, count=4).rows] == [4, 4]

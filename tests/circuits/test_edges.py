@@ -5,7 +5,7 @@ import torch
 
 from loci.circuits import edges
 from loci.circuits.edge_attribution import PromptPair
-from loci.circuits.stream_parts import before, parse_part, parts
+from loci.circuits.nodes import before, parse_node, senders_and_receivers
 from loci.errors import CircuitError
 from loci.model import Model
 from tests.model.families import make
@@ -25,7 +25,7 @@ def test_estimates_are_slopes(demo: Model, name: str) -> None:
     """Patching a small part of δ changes the score by that part of the estimate."""
     model = make(name, demo)
     pair = PromptPair(model, CLEAN, OTHER, "Japan")
-    senders, receivers = parts(model)
+    senders, receivers = senders_and_receivers(model)
     estimates = pair.attribution(senders, receivers)
     step = 1e-2
     for sender, receiver in (("L0H1", "L1H2.q"), ("embed", "L1H0.k"), ("L0MLP", "L2H0.v"), ("L0H2", "L2MLP"), ("L1H3", "logits")):
@@ -40,13 +40,13 @@ def test_estimates_are_slopes(demo: Model, name: str) -> None:
 def test_all_direct_paths_to_the_logits_are_the_corrupted_run(demo: Model, found: PromptPair) -> None:
     """All senders at once into `logits` put the corrupted stream there."""
     total = sum(found.deltas.values())
-    logits = parse_part("logits", demo)
+    logits = parse_node("logits", demo)
     assert float(found.patched(logits, total[None])) == pytest.approx(found.corrupt_score, abs=1e-3)
 
 
 @torch.no_grad()
 def test_nothing_sent_changes_nothing(demo: Model, found: PromptPair) -> None:
-    for receiver in parts(demo)[1][::7]:
+    for receiver in senders_and_receivers(demo)[1][::7]:
         assert float(found.patched(receiver, torch.zeros(1, *found.found(receiver).shape))) == pytest.approx(
             found.clean_score, abs=1e-4
         )
@@ -82,6 +82,6 @@ def test_what_no_path_joins(demo: Model, found: PromptPair) -> None:
     with pytest.raises(CircuitError, match="equally many tokens"):
         PromptPair(demo, CLEAN, "Michael Jordan plays the sport of", "Japan")
     with pytest.raises(CircuitError, match="is no part"):
-        parse_part("L1H3.x", demo)
-    heads, mlp = parse_part("L1H3", demo), parse_part("L1MLP", demo)
+        parse_node("L1H3.x", demo)
+    heads, mlp = parse_node("L1H3", demo), parse_node("L1MLP", demo)
     assert before(demo, heads, mlp) and not before(make("pythia", demo), heads, mlp)

@@ -9,7 +9,7 @@ from loci.circuits.frozen_run import freeze
 from loci.circuits.path_expansion import by_order, check_orders, estimate, single_paths
 from loci.errors import CircuitError, FactError
 from loci.model import Model
-from loci.studies.attention_only.init_model import blank
+from loci.studies.attention_only.init_model import untrained_gpt2
 from tests.circuits.built import induction_model
 from tests.conftest import tiny_gpt2
 from tests.model.families import make
@@ -31,7 +31,7 @@ def attention_only(demo: Model, seed: int = 0) -> Model:
 @torch.no_grad()
 def no_layers(demo: Model) -> Model:
     """A random model that is an embedding, a norm with a bias, and an unembedding."""
-    hf = blank(len(demo.tokenizer), 64, layers=0, heads=2, d_head=8, spread=0.5)
+    hf = untrained_gpt2(len(demo.tokenizer), 64, layers=0, heads=2, d_head=8, spread=0.5)
     hf.transformer.ln_f.bias.normal_(0, 0.1)
     return Model(hf, demo.tokenizer, "no layers")
 

@@ -13,7 +13,7 @@ from tests.test_result import results
 
 import loci
 from loci.auditing import Scorecard
-from loci.auditing.questions import Case
+from loci.auditing.questions import EditCase
 from loci.facts import Fact
 from loci.figures import plot
 from loci.figures.plot import has_figure
@@ -103,7 +103,7 @@ def test_a_tie_is_told(demo: Model, jordan: Fact) -> None:
 
 def card_with(efficacy: float, specificity: float) -> Scorecard:
     fact = Fact("a", "{} is", "b").to("c")
-    case = Case(fact, "c", 0.5, {"efficacy": (True,)}, ())
+    case = EditCase(fact, "c", 0.5, {"efficacy": (True,)}, ())
     hits = {"efficacy": share([efficacy] * 20), "specificity": share([specificity] * 20)}
     return Scorecard("m", True, "rome", 1, (0,), hits, (case,), {"in-context": hits, "retrieval": hits})
 

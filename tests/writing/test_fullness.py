@@ -8,7 +8,7 @@ from loci.facts import FactSet
 from loci.figures import plot
 from loci.model import Model
 from loci.stats import share
-from loci.writing import Fullness, Rung, compiled, fullness
+from loci.writing import Fullness, FullnessStep, compiled, fullness
 from loci.writing.fullness_curve import invented_table, steps
 
 
@@ -48,7 +48,7 @@ def test_few_facts_fit_and_many_do_not(demo: Model, small: FactSet) -> None:
 
 
 def test_words_and_figure() -> None:
-    rungs = [Rung(n, n / 4, share([1.0] * (n - lost) + [0.0] * lost), 1.0) for n, lost in ((100, 0), (200, 1), (300, 30))]
+    rungs = [FullnessStep(n, n / 4, share([1.0] * (n - lost) + [0.0] * lost), 1.0) for n, lost in ((100, 0), (200, 1), (300, 30))]
     found = Fullness("demo", 1, "compiled-relu", 4, 9, tuple(rungs), share([1.0]), 0.5)
     assert found.words.startswith("4 neurons hold 200 facts, 50 each: with more, over 1 % are lost")
     assert (

@@ -8,23 +8,23 @@ from loci.auditing.ground_truth import last_token
 from loci.errors import FactError, WriteError
 from loci.facts import Fact
 from loci.model import Model, open_model, score_answers
-from loci.writing import Planted, load_planted, planted, save_planted
+from loci.writing import PlantedModel, load_planted, planted, save_planted
 
 CASES = [(kind, gated) for kind in ("one-per-fact", "superposed") for gated in (False, True)]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
-def made(request) -> Planted:
+def made(request) -> PlantedModel:
     kind, gated = request.param
     return planted(kind, gated=gated, subjects=20)
 
 
-def test_it_knows_its_facts_in_every_phrasing(made: Planted) -> None:
+def test_it_knows_its_facts_in_every_phrasing(made: PlantedModel) -> None:
     asked = [(text, fact.answer) for fact in made.facts for text in (fact.text, *fact.asked())]
     assert all(score.greedy for score in score_answers(made.model, asked))
 
 
-def test_silencing_the_planted_neurons_loses_the_fact_and_decoys_do_nothing(made: Planted) -> None:
+def test_silencing_the_planted_neurons_loses_the_fact_and_decoys_do_nothing(made: PlantedModel) -> None:
     for index in (0, 7, 23):
         fact, place = made.facts[index], made.places[index]
         others = [i for i in range(made.model.d_mlp) if i not in {n for p in made.places for n in p.neurons}]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loci.errors import WriteError
-from loci.writing import METHODS, MLP, Table, case, classes, compiled, load_mlp, load_table, save_mlp, store, stores, vectors
+from loci.writing import METHODS, MLP, FactTable, case, classes, compiled, load_mlp, load_table, save_mlp, store, stores, vectors
 from loci.writing.mlp import ACTIVATIONS
 from loci.writing.storage import stored_bits
 
@@ -113,7 +113,7 @@ def test_classes_and_vectors() -> None:
 def test_keys_far_from_round() -> None:
     """Anisotropic keys with a large common part, as in a model."""
     base = case(16, 40, "anisotropic")
-    table = Table(base.keys + 3 * torch.ones(16), base.values, base.labels)
+    table = FactTable(base.keys + 3 * torch.ones(16), base.values, base.labels)
     assert store(table, 40, "compiled-relu").recall == 1
     assert store(table, 40, "one-per-fact").recall == 1
 

@@ -1,34 +1,46 @@
 """What a model knows, and what an edit did to it."""
 
-from loci.auditing.case_tables import Cases
-from loci.auditing.controls import CHEAP, CONTROLS, Ways
+from loci.auditing.case_tables import CaseTable
+from loci.auditing.controls import CHEAP, CONTROLS, ControlSettings
 from loci.auditing.fact_recall import Recall, recall
-from loci.auditing.ground_truth import GroundTruth, Score, score_locators
+from loci.auditing.ground_truth import GroundTruth, LocatorScore, score_locators
 from loci.auditing.layer_sweep import Sweep, sweep
 from loci.auditing.locating_methods import Guess, Locator, locators
 from loci.auditing.method_audits import audit_at_once, audit_method, counterfactuals
-from loci.auditing.questions import Case
-from loci.auditing.replies import Replies, Reply, Wanted, ask
+from loci.auditing.questions import EditCase
+from loci.auditing.replies import AnswerScore, Replies, Reply, ask
 from loci.auditing.scorecards import Scorecard, audit, audit_singles
-from loci.auditing.sequential_edits import Curves, audit_in_turn
+from loci.auditing.sequential_edits import SequentialAudit, audit_in_turn
+from loci.deprecated import renamed
 
+__getattr__ = renamed(
+    __name__,
+    {
+        "Case": "EditCase",
+        "Cases": "CaseTable",
+        "Curves": "SequentialAudit",
+        "Score": "LocatorScore",
+        "Wanted": "AnswerScore",
+        "Ways": "ControlSettings",
+    },
+)
 __all__ = [
     "CHEAP",
     "CONTROLS",
-    "Case",
-    "Cases",
-    "Curves",
+    "AnswerScore",
+    "CaseTable",
+    "ControlSettings",
+    "EditCase",
     "GroundTruth",
     "Guess",
     "Locator",
+    "LocatorScore",
     "Recall",
     "Replies",
     "Reply",
-    "Score",
     "Scorecard",
+    "SequentialAudit",
     "Sweep",
-    "Wanted",
-    "Ways",
     "ask",
     "audit",
     "audit_at_once",

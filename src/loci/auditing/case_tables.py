@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loci.auditing.questions import Case
+from loci.auditing.questions import EditCase
 from loci.auditing.scorecards import Scorecard
 
 
 @dataclass(frozen=True)
-class Cases:
+class CaseTable:
     """The cases of a scorecard, as records. Hits read as "1 0 1": right, wrong, right, in the order of asking."""
 
     card: Scorecard
@@ -25,7 +25,7 @@ class Cases:
         }
 
 
-def record(case: Case, metrics: Sequence[str]) -> dict[str, Any]:
+def record(case: EditCase, metrics: Sequence[str]) -> dict[str, Any]:
     """One case in plain columns; a metric that asked nothing is empty."""
     fact = case.fact
     known = {name: getattr(fact, name) for name in ("subject", "relation", "answer", "new_answer")}

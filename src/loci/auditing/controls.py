@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from loci.auditing.linear_relations import Steering, steer_linearly
 from loci.auditing.neuron_edits import edit_neurons
-from loci.auditing.questions import Lead
+from loci.auditing.questions import PromptWrapper
 from loci.editing import METHODS, TOGETHER, JointSettings, TargetSettings, edit
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
@@ -38,14 +38,14 @@ from loci.patches import Patch
 WORD = re.compile(r"\w+")
 
 
-class State(NamedTuple):
+class ControlState(NamedTuple):
     """A state of the model to examine."""
 
     patch: Patch | Steering | None = None
-    lead: Lead = str
+    lead: PromptWrapper = str
 
 
-class Ways(NamedTuple):
+class ControlSettings(NamedTuple):
     """How controls that make edits do so; None are the methods' defaults."""
 
     seed: int = 0
@@ -53,19 +53,19 @@ class Ways(NamedTuple):
     joint: JointSettings | None = None
 
 
-def settings_of(method: str, ways: Ways) -> TargetSettings | JointSettings | None:
+def settings_of(method: str, settings: ControlSettings) -> TargetSettings | JointSettings | None:
     """How a method searches."""
-    return ways.joint if method in TOGETHER else ways.target
+    return settings.joint if method in TOGETHER else settings.target
 
 
-def random_layer(model: Model, patch: Patch, ways: Ways) -> Patch:
+def random_layer(model: Model, patch: Patch, settings: ControlSettings) -> Patch:
     """The same edit at other layers. Raises `EditError` where there is none, or where the method refuses there."""
     others = [layer for layer in range(model.n_layers) if layer not in patch.layers]
     if patch.method not in METHODS or len(others) < len(patch.layers):
-        return moved(model, patch, ways.seed)
-    layers = random.Random(ways.seed).sample(others, len(patch.layers))
-    settings = settings_of(patch.method, ways)
-    return edit(model, patch.facts, method=patch.method, layers=layers, settings=settings, seed=ways.seed, report=False)
+        return moved(model, patch, settings.seed)
+    layers = random.Random(settings.seed).sample(others, len(patch.layers))
+    search = settings_of(patch.method, settings)
+    return edit(model, patch.facts, method=patch.method, layers=layers, settings=search, seed=settings.seed, report=False)
 
 
 def moved(model: Model, patch: Patch, seed: int = 0) -> Patch:
@@ -85,7 +85,7 @@ def moved(model: Model, patch: Patch, seed: int = 0) -> Patch:
     return Patch(patch.method, patch.base, patch.base_name, factors, patch.facts, {"moved_by_layers": shift})
 
 
-def in_context(facts: Sequence[Fact]) -> Lead:
+def in_context(facts: Sequence[Fact]) -> PromptWrapper:
     """What stands before a prompt where the facts are told rather than edited."""
     edited = FactSet(facts)
 
@@ -98,7 +98,7 @@ def in_context(facts: Sequence[Fact]) -> Lead:
     return lead
 
 
-def retrieval(facts: Sequence[Fact]) -> Lead:
+def retrieval(facts: Sequence[Fact]) -> PromptWrapper:
     """What stands before a prompt where the most similar fact is told. Cosine of words weighted by inverse document frequency."""
     bags = [_words(fact.text) for fact in facts]
     counts = Counter(word for bag in bags for word in bag)
@@ -128,16 +128,16 @@ def _shared(one: str, other: str) -> float:
     return len(a & b) / max(1, len(a | b))
 
 
-CONTROLS: Mapping[str, Callable[[Model, Patch, FactSet, Ways], State]] = {
-    "no edit": lambda model, patch, world, ways: State(),
-    "random layer": lambda model, patch, world, ways: State(random_layer(model, patch, ways)),
-    "fine-tuning": lambda model, patch, world, ways: State(
-        edit(model, patch.facts, method="finetune", settings=ways.joint, seed=ways.seed, report=False)
+CONTROLS: Mapping[str, Callable[[Model, Patch, FactSet, ControlSettings], ControlState]] = {
+    "no edit": lambda model, patch, world, settings: ControlState(),
+    "random layer": lambda model, patch, world, settings: ControlState(random_layer(model, patch, settings)),
+    "fine-tuning": lambda model, patch, world, settings: ControlState(
+        edit(model, patch.facts, method="finetune", settings=settings.joint, seed=settings.seed, report=False)
     ),
-    "knowledge neurons": lambda model, patch, world, ways: State(edit_neurons(model, patch.facts)),
-    "linear relations": lambda model, patch, world, ways: State(steer_linearly(model, patch.facts, world)),
-    "in-context": lambda model, patch, world, ways: State(lead=in_context(patch.facts)),
-    "retrieval": lambda model, patch, world, ways: State(lead=retrieval(patch.facts)),
+    "knowledge neurons": lambda model, patch, world, settings: ControlState(edit_neurons(model, patch.facts)),
+    "linear relations": lambda model, patch, world, settings: ControlState(steer_linearly(model, patch.facts, world)),
+    "in-context": lambda model, patch, world, settings: ControlState(lead=in_context(patch.facts)),
+    "retrieval": lambda model, patch, world, settings: ControlState(lead=retrieval(patch.facts)),
 }
 CHEAP = ("no edit", "in-context", "retrieval")
 """Controls that make no edit."""

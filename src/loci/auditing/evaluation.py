@@ -1,7 +1,7 @@
 """One examination: everything that is asked about a set of edits, put to the base once, and then to any state of the model.
 
-exam = Exam.of(model, facts, world)
-before, after = exam.sit(), exam.sit(patch)
+evaluation = Evaluation.of(model, facts, world)
+before, after = evaluation.run(), evaluation.run(patch)
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from loci.auditing.generation_entropy import fluency, generations, openings
 from loci.auditing.linear_relations import Steering
-from loci.auditing.questions import Asked, Case, Lead, answer, ask
+from loci.auditing.questions import EditCase, EditQuestions, PromptWrapper, answer, ask
 from loci.facts import Fact, FactSet
 from loci.facts import controls as control_sentences
 from loci.model import Model
@@ -22,21 +22,21 @@ NEIGHBOURS = 10
 SAMPLES = 100
 
 
-class Sitting(NamedTuple):
+class EvalResult(NamedTuple):
     """What one state of the model answered."""
 
-    cases: tuple[Case, ...]
+    cases: tuple[EditCase, ...]
     drift: Drifted
     fluency: tuple[float, ...]
     """Of each edit's generations, in bits."""
 
 
 @dataclass(frozen=True)
-class Exam:
+class Evaluation:
     """The questions, the control text and the base's fluency."""
 
     model: Model
-    asked: tuple[Asked, ...]
+    asked: tuple[EditQuestions, ...]
     world: FactSet
     drift: Drift
     fluency: tuple[float, ...]
@@ -45,7 +45,7 @@ class Exam:
     @classmethod
     def of(
         cls, model: Model, facts: Sequence[Fact], world: FactSet, drift: Drift, *, neighbours: int = NEIGHBOURS, seed: int = 0
-    ) -> "Exam":
+    ) -> "Evaluation":
         """Ask the base. Cost: greedy answers to all prompts that should not change, and a text of each subject."""
         asked = ask(model, facts, world, neighbours, seed)
         return cls(model, asked, world, drift, _fluency(model, facts, seed), seed)
@@ -54,11 +54,11 @@ class Exam:
     def facts(self) -> tuple[Fact, ...]:
         return tuple(own.fact for own in self.asked)
 
-    def sit(self, patch: Patch | Steering | None = None, lead: Lead = str) -> Sitting:
+    def run(self, patch: Patch | Steering | None = None, lead: PromptWrapper = str) -> EvalResult:
         """The model's answers with a patch or a steering on, or with something said before every prompt; it is as before afterwards."""
         with patch.applied(self.model) if patch is not None else nullcontext():
             cases = answer(self.model, self.asked, lead)
-            return Sitting(cases, self.drift.now(), _fluency(self.model, self.facts, self.seed, lead))
+            return EvalResult(cases, self.drift.now(), _fluency(self.model, self.facts, self.seed, lead))
 
 
 def base_drift(model: Model, samples: int = SAMPLES) -> Drift:
@@ -66,7 +66,7 @@ def base_drift(model: Model, samples: int = SAMPLES) -> Drift:
     return Drift(model, control_sentences()[:samples])
 
 
-def _fluency(model: Model, facts: Sequence[Fact], seed: int, lead: Lead = str) -> tuple[float, ...]:
+def _fluency(model: Model, facts: Sequence[Fact], seed: int, lead: PromptWrapper = str) -> tuple[float, ...]:
     prompts = [openings(fact) for fact in facts]
     texts = iter(generations(model, [lead(prompt) for own in prompts for prompt in own], seed=seed))
     return tuple(sum(fluency(next(texts)) for _ in own) / len(own) for own in prompts)

@@ -26,10 +26,10 @@ from loci.model import Model
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean, share
-from loci.writing.planted_models import Place, Planted
+from loci.writing.planted_models import PlantedModel, PlantedPlace
 
 
-class Score(NamedTuple):
+class LocatorScore(NamedTuple):
     """How near a method comes. No value where it says nothing of the kind."""
 
     method: str
@@ -51,7 +51,7 @@ class GroundTruth(Result):
     kind: str
     gated: bool
     facts: int
-    rows: tuple[Score, ...]
+    rows: tuple[LocatorScore, ...]
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("model", "kind", "gated", "facts")}
@@ -60,7 +60,7 @@ class GroundTruth(Result):
 
 
 def score_locators(
-    made: Planted,
+    made: PlantedModel,
     methods: Mapping[str, Locator] | None = None,
     *,
     count: int = 20,
@@ -78,8 +78,8 @@ def score_locators(
     return GroundTruth(made.model.name, made.kind, made.gated, len(drawn), tuple(rows))
 
 
-def _score(name: str, method: Locator, made: Planted, drawn: Sequence[int], done: Any) -> Score:
-    started, guesses = time.perf_counter(), list[tuple[Guess | None, Fact, Place]]()
+def _score(name: str, method: Locator, made: PlantedModel, drawn: Sequence[int], done: Any) -> LocatorScore:
+    started, guesses = time.perf_counter(), list[tuple[Guess | None, Fact, PlantedPlace]]()
     for index in drawn:
         fact, place = made.facts[index], made.places[index]
         try:
@@ -93,7 +93,7 @@ def _score(name: str, method: Locator, made: Planted, drawn: Sequence[int], done
     layers = [float(guess is not None and guess.layer == place.layer) for guess, _, place in guesses]
     tokens = [float(guess is not None and guess.token == last_token(made.model, fact)) for guess, fact, _ in guesses]
     named = [_named(guess, place) for guess, _, place in guesses]
-    return Score(
+    return LocatorScore(
         name,
         share(layers if says["layer"] else []),
         share(tokens if says["token"] else []),
@@ -109,7 +109,7 @@ def last_token(model: Model, fact: Fact) -> int:
     return model.tokenize(fact.text).span(fact.subject_span)[1] - 1
 
 
-def _named(guess: Guess | None, place: Place) -> tuple[float, float]:
+def _named(guess: Guess | None, place: PlantedPlace) -> tuple[float, float]:
     """Precision and recall of the neurons of one guess."""
     if guess is None or not guess.neurons:
         return 0.0, 0.0

@@ -3,9 +3,10 @@
 import random
 from collections.abc import Sequence
 
-from loci.auditing.controls import CHEAP, Ways, settings_of
+from loci.auditing.controls import CHEAP, ControlSettings, settings_of
 from loci.auditing.evaluation import NEIGHBOURS
 from loci.auditing.scorecards import Scorecard, audit, audit_singles
+from loci.deprecated import renamed_arguments
 from loci.editing import TOGETHER, default_layer, edit, key_moments
 from loci.editing.calibrate import FACTS, is_embedded
 from loci.facts import Fact, FactSet
@@ -13,6 +14,7 @@ from loci.model import Model
 from loci.progress import Progress, silent
 
 
+@renamed_arguments(ways="settings")
 def audit_method(
     model: Model,
     world: FactSet,
@@ -21,30 +23,38 @@ def audit_method(
     method: str = "rome",
     layers: Sequence[int] | None = None,
     controls: Sequence[str] = CHEAP,
-    ways: Ways | None = None,
+    settings: ControlSettings | None = None,
     neighbours: int = NEIGHBOURS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Scorecard:
     """`edits` counterfactuals of the world, one at a time, each on the untouched base; the layers' covariances are taken once."""
-    ways, wishes = ways or Ways(seed), counterfactuals(world, edits, seed)
+    settings, wishes = settings or ControlSettings(seed), counterfactuals(world, edits, seed)
     at = layers_of(model, method, layers, wishes)
     moments = key_moments(model, at)
     return audit_singles(
         model,
         wishes,
         lambda wish: edit(
-            model, [wish], method=method, layers=at, moments=moments, settings=settings_of(method, ways), seed=seed, report=False
+            model,
+            [wish],
+            method=method,
+            layers=at,
+            moments=moments,
+            settings=settings_of(method, settings),
+            seed=seed,
+            report=False,
         ),
         world,
         controls=controls,
-        ways=ways,
+        settings=settings,
         neighbours=neighbours,
         seed=seed,
         progress=progress,
     )
 
 
+@renamed_arguments(ways="settings")
 def audit_at_once(
     model: Model,
     world: FactSet,
@@ -53,18 +63,25 @@ def audit_at_once(
     method: str = "joint",
     layers: Sequence[int] | None = None,
     controls: Sequence[str] = CHEAP,
-    ways: Ways | None = None,
+    settings: ControlSettings | None = None,
     neighbours: int = NEIGHBOURS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Scorecard:
     """`edits` counterfactuals of the world in one patch."""
-    ways = ways or Ways(seed)
+    settings = settings or ControlSettings(seed)
     wishes = counterfactuals(world, edits, seed)
     patch = edit(
-        model, wishes, method=method, layers=layers, settings=settings_of(method, ways), seed=seed, report=False, progress=progress
+        model,
+        wishes,
+        method=method,
+        layers=layers,
+        settings=settings_of(method, settings),
+        seed=seed,
+        report=False,
+        progress=progress,
     )
-    return audit(model, patch, world, controls=controls, ways=ways, neighbours=neighbours, seed=seed)
+    return audit(model, patch, world, controls=controls, settings=settings, neighbours=neighbours, seed=seed)
 
 
 def layers_of(model: Model, method: str, layers: Sequence[int] | None, facts: Sequence[Fact]) -> Sequence[int]:

@@ -27,7 +27,7 @@ GAINED = ("efficacy", "paraphrase")
 HELD_OUT = "paraphrase_untrained"
 LIKELIER = {metric: f"{metric}_likelier" for metric in GAINED}
 Hits = tuple[bool, ...]
-Lead = Callable[[str], str]
+PromptWrapper = Callable[[str], str]
 """What is put before a prompt: the prompt that is run instead of the one that is asked."""
 
 
@@ -40,7 +40,7 @@ class Prompt(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
+class EditQuestions:
     """What will be asked about one edit."""
 
     fact: Fact
@@ -50,7 +50,7 @@ class Asked:
     """What should not change."""
 
 
-class Case(NamedTuple):
+class EditCase(NamedTuple):
     """How one edit fared, prompt by prompt."""
 
     fact: Fact
@@ -89,7 +89,7 @@ class Case(NamedTuple):
         }
 
 
-def ask(model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, seed: int) -> tuple[Asked, ...]:
+def ask(model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, seed: int) -> tuple[EditQuestions, ...]:
     """What to ask about each edit, and what the base says to what should not change. Raises `FactError` where nothing is wished for."""
     for fact in facts:
         if fact.new_answer is None:
@@ -98,7 +98,7 @@ def ask(model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, se
     wanted = [[prompt for prompt in _keeps(fact, left, neighbours, seed) if prompt.text not in edited] for fact in facts]
     said = _answers(model, list(dict.fromkeys(prompt.text for own in wanted for prompt in own)))
     return tuple(
-        Asked(fact, tuple(_gains(fact)), tuple(_as_said(prompt, said[prompt.text]) for prompt in own if said[prompt.text]))
+        EditQuestions(fact, tuple(_gains(fact)), tuple(_as_said(prompt, said[prompt.text]) for prompt in own if said[prompt.text]))
         for fact, own in zip(facts, wanted, strict=True)
     )
 
@@ -140,7 +140,7 @@ def _answers(model: Model, prompts: Sequence[str]) -> dict[str, str]:
     return dict.fromkeys(prompts, "") | {prompt: answer for (prompt, answer), score in scored if score.greedy}
 
 
-def answer(model: Model, asked: Sequence[Asked], lead: Lead = str) -> tuple[Case, ...]:
+def answer(model: Model, asked: Sequence[EditQuestions], lead: PromptWrapper = str) -> tuple[EditCase, ...]:
     """Ask the model as it is now, with `lead` before every prompt. Cost: a forward pass for each prompt and answer, in batches."""
     prompts = [prompt for own in asked for prompt in (*own.gains, *own.keeps)]
     old = [(own, prompt) for own in asked for prompt in own.gains if prompt.metrics[0] in GAINED]
@@ -158,7 +158,7 @@ def answer(model: Model, asked: Sequence[Asked], lead: Lead = str) -> tuple[Case
     return _told(model, asked, cases, lead)
 
 
-def _case(own: Asked, gains: list[Any], keeps: list[Any], before: Any) -> Case:
+def _case(own: EditQuestions, gains: list[Any], keeps: list[Any], before: Any) -> EditCase:
     hits: dict[str, list[bool]] = {}
     for prompt, scores in [*gains, *keeps]:
         for metric in prompt.metrics:
@@ -166,10 +166,10 @@ def _case(own: Asked, gains: list[Any], keeps: list[Any], before: Any) -> Case:
         if prompt.metrics[0] in LIKELIER:
             hits.setdefault(LIKELIER[prompt.metrics[0]], []).append(scores[0].mean_logprob > next(before))
     changed = tuple(prompt.text for prompt, scores in keeps if not any(score.greedy for score in scores))
-    return Case(own.fact, "", gains[0][1][0].probability, {metric: tuple(each) for metric, each in hits.items()}, changed)
+    return EditCase(own.fact, "", gains[0][1][0].probability, {metric: tuple(each) for metric, each in hits.items()}, changed)
 
 
-def _told(model: Model, asked: Sequence[Asked], cases: Sequence[Case], lead: Lead) -> tuple[Case, ...]:
+def _told(model: Model, asked: Sequence[EditQuestions], cases: Sequence[EditCase], lead: PromptWrapper) -> tuple[EditCase, ...]:
     """The cases with what is said after the edit prompts, and after the prompts that changed."""
     texts = list(dict.fromkeys(text for case in cases for text in (case.fact.text, *case.changed)))
     said = dict(zip(texts, map(first_sentence, complete(model, [lead(text) for text in texts], ANSWER_TOKENS)), strict=True))

@@ -29,7 +29,7 @@ BUDGET = 2**27
 """Most logits at a time: 512 MiB in float32."""
 
 
-class Wanted(NamedTuple):
+class AnswerScore(NamedTuple):
     """An answer that a fact names, and whether the model gives it."""
 
     answer: str
@@ -52,8 +52,8 @@ class Reply(NamedTuple):
     answer: str
     probability: float
     next: tuple[NextToken, ...]
-    old: Wanted | None = None
-    new: Wanted | None = None
+    old: AnswerScore | None = None
+    new: AnswerScore | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -136,7 +136,7 @@ def ask(
     return Replies(model.name, model.with_bos, patch.id if patch is not None else None, tokens, replies)
 
 
-def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[Wanted | None, Wanted | None]]:
+def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[AnswerScore | None, AnswerScore | None]]:
     """Old and new answer of each fact, with their scores."""
     named = [(item.answer, item.new_answer) if isinstance(item, Fact) else (None, None) for item in asked]
     pairs = [
@@ -148,11 +148,11 @@ def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[Wanted | No
     ]
     scores = dict(zip(pairs, score_answers(model, pairs), strict=True))
 
-    def score(item: str | Fact, answer: str | None) -> Wanted | None:
+    def score(item: str | Fact, answer: str | None) -> AnswerScore | None:
         if not isinstance(item, Fact) or answer is None or answer == UNSAID:
             return None
         found = scores[item.text, answer]
-        return Wanted(answer, found.greedy, found.probability)
+        return AnswerScore(answer, found.greedy, found.probability)
 
     return [(score(item, old), score(item, new)) for item, (old, new) in zip(asked, named, strict=True)]
 

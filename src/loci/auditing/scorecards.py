@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from math import exp
 from typing import Any
 
-from loci.auditing.controls import CHEAP, CONTROLS, Ways
-from loci.auditing.evaluation import NEIGHBOURS, SAMPLES, Exam, Sitting, base_drift
-from loci.auditing.questions import GAINED, HELD_OUT, LIKELIER, Case
+from loci.auditing.controls import CHEAP, CONTROLS, ControlSettings
+from loci.auditing.evaluation import NEIGHBOURS, SAMPLES, EvalResult, Evaluation, base_drift
+from loci.auditing.questions import GAINED, HELD_OUT, LIKELIER, EditCase
+from loci.deprecated import renamed_arguments
 from loci.errors import EditError, PatchError, UseError
 from loci.facts import KINDS, Fact, FactSet
 from loci.model import Model
@@ -29,6 +30,8 @@ SHARES = (*GAINED, HELD_OUT, "specificity", "specificity_same_answer", "same_sub
 QUESTIONS = tuple(name for kind in KINDS if (name := kind.replace("-", "_")) not in (*SHARES, "generation"))
 """What an audit has where facts bring such questions."""
 Metrics = dict[str, Estimate]
+EDITED = ""
+"""The edited model itself, beside the names of controls."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,13 @@ class Scorecard(Result):
     edits: int
     layers: tuple[int, ...]
     metrics: Metrics
-    cases: tuple[Case, ...]
+    cases: tuple[EditCase, ...]
     controls: Mapping[str, Metrics] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Controls that could not be made for every edit, and why."""
 
     @property
-    def failed(self) -> list[Case]:
+    def failed(self) -> list[EditCase]:
         """The edits whose prompt does not get the new answer."""
         return [case for case in self.cases if not all(case.efficacy)]
 
@@ -82,13 +85,14 @@ def plain(metrics: Metrics) -> dict[str, Any]:
     return {name: estimate.to_dict() for name, estimate in metrics.items()}
 
 
+@renamed_arguments(ways="settings")
 def audit(
     model: Model,
     patch: Patch,
     facts: Fact | Sequence[Fact] | None = None,
     *,
     controls: Sequence[str] = CHEAP,
-    ways: Ways | None = None,
+    settings: ControlSettings | None = None,
     neighbours: int = NEIGHBOURS,
     seed: int = 0,
     samples: int = SAMPLES,
@@ -110,8 +114,8 @@ def audit(
     patch.check_base(model_given(model))
     world = FactSet(patch.facts) if facts is None else facts_given(facts)
     asked = [_known_better(fact, world) for fact in patch.facts]
-    exam = Exam.of(model, asked, world, base_drift(model, samples), neighbours=neighbours, seed=seed)
-    return examined(model, [(exam, patch)], controls, ways or Ways(seed))
+    evaluation = Evaluation.of(model, asked, world, base_drift(model, samples), neighbours=neighbours, seed=seed)
+    return evaluate(model, [(evaluation, patch)], controls, settings or ControlSettings(seed))
 
 
 def _known_better(fact: Fact, world: FactSet) -> Fact:
@@ -122,6 +126,7 @@ def _known_better(fact: Fact, world: FactSet) -> Fact:
     return replace(same, new_answer=fact.new_answer, new_aliases=fact.new_aliases, questions=fact.questions or same.questions)
 
 
+@renamed_arguments(ways="settings")
 def audit_singles(
     model: Model,
     facts: Sequence[Fact],
@@ -129,7 +134,7 @@ def audit_singles(
     world: FactSet,
     *,
     controls: Sequence[str] = CHEAP,
-    ways: Ways | None = None,
+    settings: ControlSettings | None = None,
     neighbours: int = NEIGHBOURS,
     seed: int = 0,
     samples: int = SAMPLES,
@@ -138,51 +143,53 @@ def audit_singles(
     """Audit edits one at a time: each fact gets its own patch on the untouched base, and its own controls. Cost: as `audit`, for each fact."""
     drift = base_drift(model, samples)
 
-    def pairs() -> Iterable[tuple[Exam, Patch]]:
+    def pairs() -> Iterable[tuple[Evaluation, Patch]]:
         for fact in facts:
-            yield Exam.of(model, [fact], world, drift, neighbours=neighbours, seed=seed), make(fact)
+            yield Evaluation.of(model, [fact], world, drift, neighbours=neighbours, seed=seed), make(fact)
             progress(1, len(facts))
 
-    return examined(model, pairs(), controls, ways or Ways(seed))
+    return evaluate(model, pairs(), controls, settings or ControlSettings(seed))
 
 
-def examined(model: Model, pairs: Iterable[tuple[Exam, Patch]], controls: Sequence[str], ways: Ways) -> Scorecard:
+def evaluate(
+    model: Model, pairs: Iterable[tuple[Evaluation, Patch]], controls: Sequence[str], settings: ControlSettings
+) -> Scorecard:
     """The scorecard of patches, each with its own examination. Raises `EditError` for a control that there is not."""
     for name in controls:
         if name not in CONTROLS:
             raise EditError(f"there is no control {name!r}; controls: {', '.join(CONTROLS)}")
-    sittings: dict[str, list[Sitting]] = {name: [] for name in ("", *controls)}
+    results: dict[str, list[EvalResult]] = {name: [] for name in (EDITED, *controls)}
     base: list[float] = []
     left_out: dict[str, str] = {}
     layers: set[int] = set()
     method = ""
-    for exam, patch in pairs:
-        sittings[""].append(exam.sit(patch))
-        base += exam.fluency
+    for evaluation, patch in pairs:
+        results[EDITED].append(evaluation.run(patch))
+        base += evaluation.fluency
         layers.update(patch.layers)
         method = patch.method
         for name in controls:
             try:
-                state = CONTROLS[name](model, patch, exam.world, ways)
-                sittings[name].append(exam.sit(*state))
+                state = CONTROLS[name](model, patch, evaluation.world, settings)
+                results[name].append(evaluation.run(*state))
             except (EditError, PatchError) as error:
                 left_out[name] = str(error)
-    scored = {name: measures(sat, base) for name, sat in sittings.items() if sat}
-    cases = tuple(case for sitting in sittings[""] for case in sitting.cases)
+    scored = {name: measures(runs, base) for name, runs in results.items() if runs}
+    cases = tuple(case for result in results[EDITED] for case in result.cases)
     return Scorecard(
-        model.name, model.with_bos, method, len(cases), tuple(sorted(layers)), scored.pop("", {}), cases, scored, left_out
+        model.name, model.with_bos, method, len(cases), tuple(sorted(layers)), scored.pop(EDITED, {}), cases, scored, left_out
     )
 
 
-def measures(sittings: Sequence[Sitting], base_fluency: Sequence[float]) -> Metrics:
+def measures(results: Sequence[EvalResult], base_fluency: Sequence[float]) -> Metrics:
     """The metrics of one state of the model, or of one for each edit."""
-    cases = [case for sitting in sittings for case in sitting.cases]
+    cases = [case for result in results for case in result.cases]
     names = [*SHARES, *(name for name in QUESTIONS if any(name in case.hits for case in cases))]
     metrics = {name: pooled([case.hits.get(name, ()) for case in cases], share) for name in names}
-    metrics["drift_kl"] = pooled([sitting.drift.kl for sitting in sittings], mean)
-    ratio = pooled([sitting.drift.log_ratio for sitting in sittings], mean)
+    metrics["drift_kl"] = pooled([result.drift.kl for result in results], mean)
+    ratio = pooled([result.drift.log_ratio for result in results], mean)
     metrics["perplexity_ratio"] = Estimate(exp(ratio.value), exp(ratio.low), exp(ratio.high), ratio.n)
-    metrics["fluency"] = mean([bits for sitting in sittings for bits in sitting.fluency])
+    metrics["fluency"] = mean([bits for result in results for bits in result.fluency])
     metrics["fluency_base"] = mean(base_fluency)
     return metrics
 

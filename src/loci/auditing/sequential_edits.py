@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from loci.auditing.controls import Ways, settings_of
-from loci.auditing.evaluation import NEIGHBOURS, Exam, base_drift
+from loci.auditing.controls import ControlSettings, settings_of
+from loci.auditing.evaluation import NEIGHBOURS, Evaluation, base_drift
 from loci.auditing.method_audits import counterfactuals, layers_of
 from loci.auditing.scorecards import Metrics, measures, plain
+from loci.deprecated import renamed_arguments
 from loci.editing import edit, key_moments, output_changes
 from loci.editing.statistics import Moment
 from loci.errors import EditError
@@ -31,7 +32,7 @@ LIMITS = {"output_change": 0.5, "rank_share": 0.5, "drift_kl": 0.1, "perplexity_
 MOST = 100
 
 
-class Checkpoint(NamedTuple):
+class EditCheckpoint(NamedTuple):
     """How the model stands after so many edits."""
 
     edits: int
@@ -63,7 +64,7 @@ class Checkpoint(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Curves(Result):
+class SequentialAudit(Result):
     """Metrics over the number of edits, made one after another."""
 
     model: str
@@ -75,7 +76,7 @@ class Curves(Result):
     """Whether earlier edits were held."""
     layers: tuple[int, ...]
     seed: int
-    points: tuple[Checkpoint, ...]
+    points: tuple[EditCheckpoint, ...]
     stopped: str | None
     """Why the method refused to go on, if it did."""
 
@@ -101,6 +102,7 @@ class Curves(Result):
         }
 
 
+@renamed_arguments(ways="settings")
 def audit_in_turn(
     model: Model,
     world: FactSet,
@@ -112,11 +114,11 @@ def audit_in_turn(
     checkpoints: int = 5,
     most: int = MOST,
     history: bool = True,
-    ways: Ways | None = None,
+    settings: ControlSettings | None = None,
     neighbours: int = NEIGHBOURS,
     seed: int = 0,
     progress: Progress = silent,
-) -> Curves:
+) -> SequentialAudit:
     """Edit `edits` seeded counterfactuals, `each` at a time, and examine the model at evenly spaced steps, the last among them.
 
     Without `history` earlier edits are not held, as sequential editing is usually run.
@@ -126,13 +128,13 @@ def audit_in_turn(
     """
     if each < 1 or checkpoints < 1:
         raise EditError(f"steps of {each} edits and {checkpoints} checkpoints: expected at least 1 of each")
-    ways, wishes = ways or Ways(seed), counterfactuals(world, edits, seed)
+    settings, wishes = settings or ControlSettings(seed), counterfactuals(world, edits, seed)
     at = layers_of(model, method, layers, wishes)
     moments = key_moments(model, at)
     steps = [wishes[start : start + each] for start in range(0, len(wishes), each)]
     drift = base_drift(model)
     patch: Patch | None = None
-    points: list[Checkpoint] = []
+    points: list[EditCheckpoint] = []
     stopped: str | None = None
     for step, batch in enumerate(steps, 1):
         try:
@@ -144,7 +146,7 @@ def audit_in_turn(
                 moments=moments,
                 after=patch,
                 history=history,
-                settings=settings_of(method, ways),
+                settings=settings_of(method, settings),
                 seed=seed,
                 report=False,
             )
@@ -155,12 +157,12 @@ def audit_in_turn(
         looked = bool(points) and points[-1].edits == len(patch.facts)
         if not looked and (stopped or step in _spaced(len(steps), checkpoints)):
             asked = random.Random(seed).sample(patch.facts, min(most, len(patch.facts)))
-            exam = Exam.of(model, asked, world.without(patch.facts), drift, neighbours=neighbours, seed=seed)
-            points.append(checkpoint(model, patch, measures([exam.sit(patch)], exam.fluency), moments))
+            evaluation = Evaluation.of(model, asked, world.without(patch.facts), drift, neighbours=neighbours, seed=seed)
+            points.append(checkpoint(model, patch, measures([evaluation.run(patch)], evaluation.fluency), moments))
         progress(1, len(steps))
         if stopped:
             break
-    return Curves(model.name, model.with_bos, method, each, history, tuple(at), seed, tuple(points), stopped)
+    return SequentialAudit(model.name, model.with_bos, method, each, history, tuple(at), seed, tuple(points), stopped)
 
 
 def _spaced(steps: int, checkpoints: int) -> set[int]:
@@ -168,8 +170,8 @@ def _spaced(steps: int, checkpoints: int) -> set[int]:
     return {-(-steps * i // checkpoints) for i in range(1, checkpoints + 1)}
 
 
-def checkpoint(model: Model, patch: Patch, metrics: Metrics, moments: dict[int, Moment]) -> Checkpoint:
+def checkpoint(model: Model, patch: Patch, metrics: Metrics, moments: dict[int, Moment]) -> EditCheckpoint:
     """The metrics with the size of the whole change."""
     change = max(output_changes(model, patch.factors, moments).values())
     rank = max(min(factors.rank, *factors.shape) for factors in patch.factors.values())
-    return Checkpoint(len(patch.facts), metrics, change, rank, rank / min(model.d_model, model.d_mlp))
+    return EditCheckpoint(len(patch.facts), metrics, change, rank, rank / min(model.d_model, model.d_mlp))

@@ -7,63 +7,90 @@ and what the other reads; a model is the sum of all paths from the embedding to 
 Framework for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-context Learning and Induction Heads).
 """
 
-from loci.circuits.algebra import Dense, Form, Map, Space
-from loci.circuits.attention_patterns import Patterns, patterns
-from loci.circuits.composition import Composition, CompositionGraph, Edge, compose
-from loci.circuits.edge_attribution import Edges, PromptPair, Scored, edges
+from loci.circuits.algebra import BilinearForm, DenseMap, LinearMap, VectorSpace
+from loci.circuits.attention_patterns import AttentionPatterns, patterns
+from loci.circuits.composition import Composition, CompositionEdge, CompositionGraph, compose
+from loci.circuits.edge_attribution import EdgeAttribution, EdgeScore, PromptPair, edges
 from loci.circuits.embedding_maps import embed, unembed
-from loci.circuits.extraction_heads import Extraction, Extractions, extraction
-from loci.circuits.fact_circuits import Carrier, FactCircuit, ValueRole, fact_circuit
+from loci.circuits.extraction_heads import ExtractionHead, ExtractionHeads, extraction
+from loci.circuits.fact_circuits import FactCircuit, FactHead, ValueRole, fact_circuit
 from loci.circuits.heads import Head, View, all_heads, check_view, head, layer_heads, projections
 from loci.circuits.importance import OrderLosses, order_losses
 from loci.circuits.induction_heads import Induction, InductionHead, Partner, induction
 from loci.circuits.measured_scores import MEASURED, scores_on
-from loci.circuits.path_expansion import Order, Path, Paths, paths
-from loci.circuits.repeated import Repeated, repeat, repeated_tokens
+from loci.circuits.nodes import Node
+from loci.circuits.path_expansion import CircuitPath, PathExpansion, PathOrder, paths
+from loci.circuits.repeated import RepeatedTokens, repeat, repeated_tokens
 from loci.circuits.scores import WEIGHED, HeadScatter, HeadScore, HeadScores, head_scores, weighed_scores
-from loci.circuits.stream_parts import Part
-from loci.circuits.token_circuits import Source, TokenCircuit, Trigram, token_circuit
-from loci.circuits.virtual_weights import Link, Links, Pair, head_neurons, mlp_pairs, neuron_links
+from loci.circuits.token_circuits import SkipTrigram, TokenCircuit, TokenSource, token_circuit
+from loci.circuits.virtual_weights import NeuronPair, VirtualWeight, VirtualWeights, head_neurons, mlp_pairs, neuron_links
+from loci.deprecated import renamed
 
+__getattr__ = renamed(
+    __name__,
+    {
+        "Carrier": "FactHead",
+        "Dense": "DenseMap",
+        "Edge": "CompositionEdge",
+        "Edges": "EdgeAttribution",
+        "Extraction": "ExtractionHead",
+        "Extractions": "ExtractionHeads",
+        "Form": "BilinearForm",
+        "Link": "VirtualWeight",
+        "Links": "VirtualWeights",
+        "Map": "LinearMap",
+        "Order": "PathOrder",
+        "Pair": "NeuronPair",
+        "Part": "Node",
+        "Path": "CircuitPath",
+        "Paths": "PathExpansion",
+        "Patterns": "AttentionPatterns",
+        "Repeated": "RepeatedTokens",
+        "Scored": "EdgeScore",
+        "Source": "TokenSource",
+        "Space": "VectorSpace",
+        "Trigram": "SkipTrigram",
+    },
+)
 __all__ = [
     "MEASURED",
     "WEIGHED",
-    "Carrier",
+    "AttentionPatterns",
+    "BilinearForm",
+    "CircuitPath",
     "Composition",
+    "CompositionEdge",
     "CompositionGraph",
-    "Dense",
-    "Edge",
-    "Edges",
-    "Extraction",
-    "Extractions",
+    "DenseMap",
+    "EdgeAttribution",
+    "EdgeScore",
+    "ExtractionHead",
+    "ExtractionHeads",
     "FactCircuit",
-    "Form",
+    "FactHead",
     "Head",
     "HeadScatter",
     "HeadScore",
     "HeadScores",
     "Induction",
     "InductionHead",
-    "Link",
-    "Links",
-    "Map",
-    "Order",
+    "LinearMap",
+    "NeuronPair",
+    "Node",
     "OrderLosses",
-    "Pair",
-    "Part",
     "Partner",
-    "Path",
-    "Paths",
-    "Patterns",
+    "PathExpansion",
+    "PathOrder",
     "PromptPair",
-    "Repeated",
-    "Scored",
-    "Source",
-    "Space",
+    "RepeatedTokens",
+    "SkipTrigram",
     "TokenCircuit",
-    "Trigram",
+    "TokenSource",
     "ValueRole",
+    "VectorSpace",
     "View",
+    "VirtualWeight",
+    "VirtualWeights",
     "all_heads",
     "check_view",
     "compose",

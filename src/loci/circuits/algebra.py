@@ -6,7 +6,7 @@
     λ(L R) = λ(R L)  but for zeros
 
 Eigenvalues may be cycled through a product, norms may not: ‖L R‖ ≠ ‖R L‖. A product whose spaces do not meet is a TypeError.
-`Dense` is a matrix kept whole: embeddings, keys and values of MLPs. Sources: Elhage et al. 2021; tracr (matrices with named spaces).
+`DenseMap` is a matrix kept whole: embeddings, keys and values of MLPs. Sources: Elhage et al. 2021; tracr (matrices with named spaces).
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from loci.patches.factors import Factors
 
 
 @dataclass(frozen=True)
-class Space:
+class VectorSpace:
     """What a vector is a vector of."""
 
     name: str
@@ -31,54 +31,54 @@ class Space:
         return f"{self.name} ({self.size})"
 
 
-def stream(size: int) -> Space:
+def stream(size: int) -> VectorSpace:
     """The residual stream: one space for all layers."""
-    return Space("residual stream", size)
+    return VectorSpace("residual stream", size)
 
 
-def tokens(size: int) -> Space:
-    return Space("tokens", size)
+def tokens(size: int) -> VectorSpace:
+    return VectorSpace("tokens", size)
 
 
-def neurons(layer: int, size: int) -> Space:
+def neurons(layer: int, size: int) -> VectorSpace:
     """The neurons of one layer's MLP."""
-    return Space(f"neurons of layer {layer}", size)
+    return VectorSpace(f"neurons of layer {layer}", size)
 
 
-def _meet(found: Space, expected: Space, what: str) -> None:
+def _meet(found: VectorSpace, expected: VectorSpace, what: str) -> None:
     if found != expected:
         raise TypeError(f"{what}: {found} does not meet {expected}")
 
 
-def _fits(matrix: Tensor, rows: Space, columns: Space) -> None:
+def _fits(matrix: Tensor, rows: VectorSpace, columns: VectorSpace) -> None:
     if matrix.shape != (rows.size, columns.size):
         raise TypeError(f"a matrix of {tuple(matrix.shape)} does not go from {columns} to {rows}")
 
 
 @dataclass(frozen=True, eq=False)
-class Dense:
+class DenseMap:
     """A linear map kept whole."""
 
     matrix: Float[Tensor, "target source"]
-    target: Space
-    source: Space
+    target: VectorSpace
+    source: VectorSpace
 
     def __post_init__(self) -> None:
         _fits(self.matrix, self.target, self.source)
 
     @property
-    def T(self) -> "Dense":
-        return Dense(self.matrix.T, self.source, self.target)
+    def T(self) -> "DenseMap":
+        return DenseMap(self.matrix.T, self.source, self.target)
 
     @overload
-    def __matmul__(self, other: "Dense") -> "Dense": ...
+    def __matmul__(self, other: "DenseMap") -> "DenseMap": ...
     @overload
-    def __matmul__(self, other: "Map") -> "Map": ...
-    def __matmul__(self, other: "Dense | Map") -> "Dense | Map":
+    def __matmul__(self, other: "LinearMap") -> "LinearMap": ...
+    def __matmul__(self, other: "DenseMap | LinearMap") -> "DenseMap | LinearMap":
         _meet(other.target, self.source, "product")
-        if isinstance(other, Dense):
-            return Dense(self.matrix @ other.matrix, self.target, other.source)
-        return Map(self.matrix @ other.left, other.right, self.target, other.source)
+        if isinstance(other, DenseMap):
+            return DenseMap(self.matrix @ other.matrix, self.target, other.source)
+        return LinearMap(self.matrix @ other.left, other.right, self.target, other.source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class LowRank:
 class Square(LowRank):
     """One that may have eigenvalues: where both sides are one space."""
 
-    def _sides(self) -> tuple[Space, Space]:
+    def _sides(self) -> tuple[VectorSpace, VectorSpace]:
         raise NotImplementedError
 
     @cached_property
@@ -131,17 +131,17 @@ class Square(LowRank):
 
 
 @dataclass(frozen=True, eq=False)
-class Map(Square):
+class LinearMap(Square):
     """A linear map from one space to another: y = left (right x)."""
 
-    target: Space
-    source: Space
+    target: VectorSpace
+    source: VectorSpace
 
     def __post_init__(self) -> None:
-        _meet(Space("rows", self.left.shape[0]), Space("rows", self.target.size), "left factor")
-        _meet(Space("columns", self.right.shape[1]), Space("columns", self.source.size), "right factor")
+        _meet(VectorSpace("rows", self.left.shape[0]), VectorSpace("rows", self.target.size), "left factor")
+        _meet(VectorSpace("columns", self.right.shape[1]), VectorSpace("columns", self.source.size), "right factor")
 
-    def _sides(self) -> tuple[Space, Space]:
+    def _sides(self) -> tuple[VectorSpace, VectorSpace]:
         return self.source, self.target
 
     def __call__(self, x: Float[Tensor, "*any source"]) -> Float[Tensor, "*any target"]:
@@ -149,49 +149,49 @@ class Map(Square):
         return found
 
     @property
-    def T(self) -> "Map":
-        return Map(self.right.T, self.left.T, self.source, self.target)
+    def T(self) -> "LinearMap":
+        return LinearMap(self.right.T, self.left.T, self.source, self.target)
 
-    def __matmul__(self, other: "Map | Dense") -> "Map":
+    def __matmul__(self, other: "LinearMap | DenseMap") -> "LinearMap":
         """This after the other; of the two ranks the lower is kept."""
         _meet(other.target, self.source, "product")
-        if isinstance(other, Dense):
-            return Map(self.left, self.right @ other.matrix, self.target, other.source)
+        if isinstance(other, DenseMap):
+            return LinearMap(self.left, self.right @ other.matrix, self.target, other.source)
         middle = self.right @ other.left
         if self.rank <= other.rank:
-            return Map(self.left, middle @ other.right, self.target, other.source)
-        return Map(self.left @ middle, other.right, self.target, other.source)
+            return LinearMap(self.left, middle @ other.right, self.target, other.source)
+        return LinearMap(self.left @ middle, other.right, self.target, other.source)
 
 
 @dataclass(frozen=True, eq=False)
-class Form(Square):
+class BilinearForm(Square):
     """A bilinear form: what a query vector x and a key vector y score, xᵀ left (right y)."""
 
-    query: Space
-    key: Space
+    query: VectorSpace
+    key: VectorSpace
 
     def __post_init__(self) -> None:
-        _meet(Space("rows", self.left.shape[0]), Space("rows", self.query.size), "left factor")
-        _meet(Space("columns", self.right.shape[1]), Space("columns", self.key.size), "right factor")
+        _meet(VectorSpace("rows", self.left.shape[0]), VectorSpace("rows", self.query.size), "left factor")
+        _meet(VectorSpace("columns", self.right.shape[1]), VectorSpace("columns", self.key.size), "right factor")
 
-    def _sides(self) -> tuple[Space, Space]:
+    def _sides(self) -> tuple[VectorSpace, VectorSpace]:
         return self.key, self.query
 
     def __call__(self, x: Float[Tensor, "*any query"], y: Float[Tensor, "*any key"]) -> Float[Tensor, "*any"]:
         return ((x @ self.left) * (y @ self.right.T)).sum(-1)
 
     @property
-    def T(self) -> "Form":
+    def T(self) -> "BilinearForm":
         """The same form with query and key exchanged."""
-        return Form(self.right.T, self.left.T, self.key, self.query)
+        return BilinearForm(self.right.T, self.left.T, self.key, self.query)
 
-    def on_key(self, made_by: Map | Dense) -> Self:
+    def on_key(self, made_by: LinearMap | DenseMap) -> Self:
         """The form of what the keys are made of: xᵀ W_QK (A y). K-composition where A is an earlier head's W_OV."""
         _meet(made_by.target, self.key, "keys")
-        product = Map(self.left, self.right, self.query, self.key) @ made_by
+        product = LinearMap(self.left, self.right, self.query, self.key) @ made_by
         return type(self)(product.left, product.right, self.query, made_by.source)
 
-    def on_query(self, made_by: Map | Dense) -> Self:
+    def on_query(self, made_by: LinearMap | DenseMap) -> Self:
         """The form of what the queries are made of: (A x)ᵀ W_QK y. Q-composition where A is an earlier head's W_OV."""
         turned = self.T.on_key(made_by)
         return type(self)(turned.right.T, turned.left.T, made_by.source, self.key)

@@ -26,7 +26,7 @@ MOST = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Patterns(Result):
+class AttentionPatterns(Result):
     """Patterns by head; rows are destinations, columns sources."""
 
     model: str
@@ -42,7 +42,7 @@ class Patterns(Result):
 
 
 @torch.no_grad()
-def patterns(model: Model, text: str, heads: Sequence[str] = ()) -> Patterns:
+def patterns(model: Model, text: str, heads: Sequence[str] = ()) -> AttentionPatterns:
     """Patterns of the heads named, or of all. Cost: one run up to the highest of them. Raises `ModelError`, and `CircuitError` for too many."""
     if not model.n_layers:
         raise CircuitError(f"{model.name!r} has no layers, so no heads that look anywhere")
@@ -56,7 +56,7 @@ def patterns(model: Model, text: str, heads: Sequence[str] = ()) -> Patterns:
 @torch.no_grad()
 def patterns_on(
     model: Model, text: str, ids: Sequence[int], labels: Sequence[str], chosen: Sequence[tuple[int, int]] = ()
-) -> Patterns:
+) -> AttentionPatterns:
     """The same of tokens as they are, which say `text`."""
     chosen = list(chosen) or [(layer, h) for layer in range(model.n_layers) for h in range(model.n_heads)]
     reads = model.read(
@@ -70,4 +70,4 @@ def patterns_on(
         pattern, values = reads[f"attn_probs.{layer}"][0, h].float().cpu(), reads[f"v.{layer}"][0, :, h // share].float()
         sizes = einsum(model.W_O(layer)[h].float(), values, "d r, p r -> p d").norm(dim=-1).cpu()
         plain[head_name(layer, h)], weighted[head_name(layer, h)] = pattern, pattern * sizes
-    return Patterns(model.name, model.with_bos, text, tuple(labels), plain, weighted)
+    return AttentionPatterns(model.name, model.with_bos, text, tuple(labels), plain, weighted)

@@ -37,7 +37,7 @@ Kind = Literal["q", "k", "v", "mlp"]
 KINDS: tuple[Kind, ...] = ("q", "k", "v", "mlp")
 
 
-class Edge(NamedTuple):
+class CompositionEdge(NamedTuple):
     """A later part that reads what an earlier one writes."""
 
     kind: Kind
@@ -69,13 +69,13 @@ class Composition(Result):
             raise CircuitError(f"{reader} does not read {writer} by {kind}")
         return found
 
-    def edges(self, threshold: float = 0.0, kinds: Sequence[Kind] = KINDS) -> list[Edge]:
+    def edges(self, threshold: float = 0.0, kinds: Sequence[Kind] = KINDS) -> list[CompositionEdge]:
         """Pairs whose score is at least so far above the null, the strongest first."""
         found = []
         for kind in (kind for kind in kinds if kind in self.scores):
             scores = self.scores[kind]
             for i, j in (scores - self.null >= threshold).nonzero().tolist():
-                found.append(Edge(kind, self.readers[kind][i], self.writers[j], float(scores[i, j])))
+                found.append(CompositionEdge(kind, self.readers[kind][i], self.writers[j], float(scores[i, j])))
         return sorted(found, key=lambda edge: -edge.score)
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class CompositionGraph(Result):
             raise CircuitError(f"no pair scores {self.threshold:+g} above chance: the highest is {best:+.4f}")
 
     @cached_property
-    def edges(self) -> list[Edge]:
+    def edges(self) -> list[CompositionEdge]:
         """The strongest first."""
         return self.composition.edges(self.threshold)
 
@@ -109,7 +109,7 @@ class CompositionGraph(Result):
         return self.composition.to_dict()
 
 
-class Parts(NamedTuple):
+class _LayerFactors(NamedTuple):
     """A layer's heads, reduced to what norms of products need."""
 
     read: dict[Kind, Float[Tensor, "part r d_model"]]
@@ -154,7 +154,9 @@ def compose(
     return Composition(model.name, view, offset, model.d_model**-0.5, readers, writers, scores)
 
 
-def _row(read: Float[Tensor, "part r d"], layers: Sequence[Parts], layer: int, sees_heads: bool) -> Float[Tensor, "part writer"]:
+def _row(
+    read: Float[Tensor, "part r d"], layers: Sequence[_LayerFactors], layer: int, sees_heads: bool
+) -> Float[Tensor, "part writer"]:
     """Scores of one layer's readers with all writers; NaN from those that do not stand before them."""
     found = []
     for at, parts in enumerate(layers):
@@ -173,12 +175,12 @@ def scored(read: Float[Tensor, "reader r d"], written: Float[Tensor, "writer d s
     return found
 
 
-def _parts(model: Weights, layer: int, view: View, offset: int | None, mlps: bool) -> Parts:
+def _parts(model: Weights, layer: int, view: View, offset: int | None, mlps: bool) -> _LayerFactors:
     p = projections(model, layer, view, offset)
     if not mlps:
-        return Parts(reading(p), writing(p), None)
+        return _LayerFactors(reading(p), writing(p), None)
     of_mlp: dict[Kind, Tensor] = {"mlp": roots(keys(model, layer, view).T[None])}
-    return Parts(reading(p) | of_mlp, writing(p), roots(values(model, layer, view)[None]).mT)
+    return _LayerFactors(reading(p) | of_mlp, writing(p), roots(values(model, layer, view)[None]).mT)
 
 
 def reading(p: Projections) -> dict[Kind, Float[Tensor, "n_heads d_head d_model"]]:

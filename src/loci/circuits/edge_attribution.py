@@ -21,7 +21,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from loci.circuits.stream_parts import SIDES, Part, before, check_top, normed, own_projection, parse_part, parts, written
+from loci.circuits.nodes import SIDES, Node, before, check_top, normed, own_projection, parse_node, senders_and_receivers, written
 from loci.errors import CircuitError
 from loci.model import Edit, Model, Recording
 from loci.model.answers import answer_row, finite, with_answer
@@ -29,7 +29,7 @@ from loci.model.hooks import put_at
 from loci.result import Result
 
 
-class Scored(NamedTuple):
+class EdgeScore(NamedTuple):
     """An edge, its estimate, and its exact effect where it was patched."""
 
     sender: str
@@ -39,7 +39,7 @@ class Scored(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Edges(Result):
+class EdgeAttribution(Result):
     """Estimates of all edges; NaN where the sender does not stand before the receiver. The strongest are patched."""
 
     model: str
@@ -54,7 +54,7 @@ class Edges(Result):
     senders: tuple[str, ...]
     receivers: tuple[str, ...]
     estimates: Float[Tensor, "sender receiver"]
-    top: tuple[Scored, ...]
+    top: tuple[EdgeScore, ...]
 
     def to_dict(self) -> dict[str, Any]:
         rows = self.estimates.tolist()
@@ -65,7 +65,7 @@ class Edges(Result):
         return {"schema": "loci.edges/1", **vars(self), "estimates": named, "top": [edge._asdict() for edge in self.top]}
 
 
-def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: str | None = None, top: int = 20) -> Edges:
+def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: str | None = None, top: int = 20) -> EdgeAttribution:
     """Estimate all edges between two prompts, and patch the `top` strongest. Raises `CircuitError` for prompts of different lengths, `FactError` for answers that begin alike."""
     check_top(top)
     return PromptPair(model, prompt, corrupted, answer, against).strongest(top)
@@ -114,7 +114,7 @@ class PromptPair:
     @cached_property
     def deltas(self) -> dict[str, Float[Tensor, "position d_model"]]:
         """What each sender would write otherwise: corrupted less clean."""
-        corrupted, senders = self._reads(self.corrupted_ids), parts(self.model)[0]
+        corrupted, senders = self._reads(self.corrupted_ids), senders_and_receivers(self.model)[0]
         clean, other = (written(self.model, reads, senders) for reads in (self.clean, corrupted))
         return {name: other[name] - clean[name] for name in clean}
 
@@ -124,32 +124,34 @@ class PromptPair:
         stems += [] if self.model.layout.parallel else ["resid_mid"]
         return {name: tensor[0] for name, tensor in self.model.read(ids, *self.model.names(*stems)).items()}
 
-    def found(self, receiver: Part) -> Float[Tensor, "position d_model"]:
+    def found(self, receiver: Node) -> Float[Tensor, "position d_model"]:
         """The stream as a receiver finds it in the clean run."""
         if receiver.name == "logits":
             return self.clean[f"resid_post.{self.model.n_layers - 1}"]
         middle = receiver.head is None and not self.model.layout.parallel
         return self.clean[f"{'resid_mid' if middle else 'resid_pre'}.{receiver.layer}"]
 
-    def edge(self, sender: str, receiver: str) -> Edges:
+    def edge(self, sender: str, receiver: str) -> EdgeAttribution:
         """One edge alone, estimated and patched. Raises `CircuitError` where no path leads there."""
         effect = self.patch(sender, receiver)
-        s, r = parse_part(sender, self.model), parse_part(receiver, self.model)
+        s, r = parse_node(sender, self.model), parse_node(receiver, self.model)
         estimates = self.attribution([s], [r])
-        return self.result([s], [r], estimates, [Scored(sender, receiver, float(estimates), effect)])
+        return self.result([s], [r], estimates, [EdgeScore(sender, receiver, float(estimates), effect)])
 
-    def strongest(self, count: int) -> Edges:
+    def strongest(self, count: int) -> EdgeAttribution:
         """All edges estimated, and so many of them patched."""
-        senders, receivers = parts(self.model)
+        senders, receivers = senders_and_receivers(self.model)
         estimates = self.attribution(senders, receivers)
         found = []
         for place in estimates.nan_to_num().abs().flatten().argsort(descending=True)[:count].tolist():
             s, r = senders[place // len(receivers)].name, receivers[place % len(receivers)].name
-            found.append(Scored(s, r, float(estimates.flatten()[place]), self.patch(s, r)))
+            found.append(EdgeScore(s, r, float(estimates.flatten()[place]), self.patch(s, r)))
         return self.result(senders, receivers, estimates, found)
 
-    def result(self, senders: Sequence[Part], receivers: Sequence[Part], estimates: Tensor, top: Sequence[Scored]) -> Edges:
-        return Edges(
+    def result(
+        self, senders: Sequence[Node], receivers: Sequence[Node], estimates: Tensor, top: Sequence[EdgeScore]
+    ) -> EdgeAttribution:
+        return EdgeAttribution(
             model=self.model.name,
             bos=self.model.with_bos,
             prompt=self.prompt,
@@ -167,13 +169,13 @@ class PromptPair:
     @torch.no_grad()
     def patch(self, sender: str, receiver: str) -> float:
         """The exact effect of one path on the score. Raises `CircuitError` where the sender does not stand before the receiver."""
-        s, r = parse_part(sender, self.model), parse_part(receiver, self.model)
+        s, r = parse_node(sender, self.model), parse_node(receiver, self.model)
         if s.name not in self.deltas or not before(self.model, s, r):
             raise CircuitError(f"{sender} does not stand before {receiver}: no path leads there")
         return float(self.patched(r, self.deltas[s.name][None])) - self.clean_score
 
     @torch.no_grad()
-    def patched(self, r: Part, deltas: Float[Tensor, "row position d_model"]) -> Float[Tensor, " row"]:
+    def patched(self, r: Node, deltas: Float[Tensor, "row position d_model"]) -> Float[Tensor, " row"]:
         """Scores where a receiver finds the clean stream and each of these besides, one a row."""
         x = (self.found(r) + deltas).to(self.model.dtype)
         if r.name == "logits":
@@ -182,7 +184,7 @@ class PromptPair:
         with self.model.patched(self._instead(r, x)):
             return self.score(run.replay(r.layer, run.resid_pre(r.layer).expand(len(x), -1, -1)))
 
-    def _instead(self, r: Part, x: Tensor) -> dict[str, Edit]:
+    def _instead(self, r: Node, x: Tensor) -> dict[str, Edit]:
         """What a receiver makes of another stream, in the place of what it made."""
         if r.head is None:
             return {f"mlp_in.{r.layer}": lambda _: normed(self.model, "mlp_norm", r.layer, x)}
@@ -191,7 +193,7 @@ class PromptPair:
         made = normed(self.model, "attn_norm", r.layer, x) @ W[at].T + b[at]
         return {f"{side}.{r.layer}": put_at(made, slice(None), slice(None), at)}
 
-    def attribution(self, senders: Sequence[Part], receivers: Sequence[Part]) -> Float[Tensor, "sender receiver"]:
+    def attribution(self, senders: Sequence[Node], receivers: Sequence[Node]) -> Float[Tensor, "sender receiver"]:
         """Estimates of all edges, from one backward pass."""
         gradients = self.gradients(receivers)
         deltas = torch.stack([self.deltas[part.name] for part in senders])
@@ -199,7 +201,7 @@ class PromptPair:
         apart = torch.tensor([[not before(self.model, s, r) for r in receivers] for s in senders])
         return found.masked_fill(apart, torch.nan)
 
-    def gradients(self, receivers: Sequence[Part]) -> dict[str, Float[Tensor, "position d_model"]]:
+    def gradients(self, receivers: Sequence[Node]) -> dict[str, Float[Tensor, "position d_model"]]:
         """∂score/∂(what each receiver finds), through its norm and its projection."""
         model, held = self.model, {}
 
@@ -213,7 +215,7 @@ class PromptPair:
             slopes = dict(zip(held, torch.autograd.grad(score.sum(), list(held.values())), strict=True))
         return {r.name: self._gradient(r, slopes) for r in receivers}
 
-    def _gradient(self, r: Part, slopes: dict[str, Tensor]) -> Float[Tensor, "position d_model"]:
+    def _gradient(self, r: Node, slopes: dict[str, Tensor]) -> Float[Tensor, "position d_model"]:
         x = self.found(r)
         if r.name == "logits":
             return pulled(lambda y: normed(self.model, "final_norm", None, y), x, slopes["final"][0])

@@ -8,27 +8,27 @@ Positions are left out: what a position embedding adds is not a token's. In the 
 
 import torch
 
-from loci.circuits.algebra import Dense, stream, tokens
+from loci.circuits.algebra import DenseMap, stream, tokens
 from loci.circuits.heads import View, sound
 from loci.model import Weights
 
 
 @torch.no_grad()
-def embed(model: Weights, view: View = "gain") -> Dense:
+def embed(model: Weights, view: View = "gain") -> DenseMap:
     """Tokens as heads find them. A copy of W_E in float32."""
     rows = sound(model.W_E[: model.d_vocab].float(), model, "the embedding") * model.embed_scale
     if view != "none" and model.n_layers and model.layout.attn_norm:
         centred = rows - rows.mean(-1, keepdim=True) if model.norm("attn_norm", 0).centres else rows
         rows = (centred if view == "centred" else rows) / centred.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-12)
-    return Dense(rows.T, stream(model.d_model), tokens(len(rows)))
+    return DenseMap(rows.T, stream(model.d_model), tokens(len(rows)))
 
 
 @torch.no_grad()
-def unembed(model: Weights, view: View = "gain") -> Dense:
+def unembed(model: Weights, view: View = "gain") -> DenseMap:
     """The stream as logits. A copy of W_U in float32."""
     rows = sound(model.W_U.float(), model, "the unembedding")
     if view == "gain":
         rows = rows * model.norm("final_norm").gain.float()
     elif view == "centred":
         rows = model.folded("W_U").weight.float()
-    return Dense(rows, tokens(len(rows)), stream(model.d_model))
+    return DenseMap(rows, tokens(len(rows)), stream(model.d_model))

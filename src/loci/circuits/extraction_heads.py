@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from loci.circuits.fact_circuits import Carrier, fact_circuit
+from loci.circuits.fact_circuits import FactHead, fact_circuit
 from loci.errors import CircuitError
 from loci.facts import Fact
 from loci.model import Model
@@ -15,7 +15,7 @@ from loci.result import Result
 from loci.stats import Estimate, mean
 
 
-class Extraction(NamedTuple):
+class ExtractionHead(NamedTuple):
     """One head over many facts."""
 
     head: str
@@ -25,13 +25,13 @@ class Extraction(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Extractions(Result):
+class ExtractionHeads(Result):
     """Which heads carry subjects to answers, over facts that the model knows; one unit is one fact."""
 
     model: str
     bos: bool
     n: int
-    heads: tuple[Extraction, ...]
+    heads: tuple[ExtractionHead, ...]
     """The largest mean direct part first."""
     together: Estimate
     """P(answer) lost when each fact's own four heads of the largest direct parts are cut at once."""
@@ -45,11 +45,11 @@ class Extractions(Result):
 
 
 @torch.no_grad()
-def extraction(model: Model, facts: Sequence[Fact], *, progress: Progress = silent) -> Extractions:
+def extraction(model: Model, facts: Sequence[Fact], *, progress: Progress = silent) -> ExtractionHeads:
     """The carriers of many facts, averaged by head. Cost: `fact_circuit` for each. Raises `CircuitError` where there are none."""
     if not facts:
         raise CircuitError("no facts to follow: at least one is needed")
-    rows: dict[str, list[Carrier]] = {}
+    rows: dict[str, list[FactHead]] = {}
     together = []
     for fact in facts:
         found = fact_circuit(model, fact, neurons=0)
@@ -58,8 +58,10 @@ def extraction(model: Model, facts: Sequence[Fact], *, progress: Progress = sile
             rows.setdefault(carrier.head, []).append(carrier)
         progress(1, len(facts))
 
-    def averaged(name: str, of: Sequence[Carrier]) -> Extraction:
-        return Extraction(name, *(mean([getattr(c, field) for c in of], samples=500) for field in ("attention", "direct", "lost")))
+    def averaged(name: str, of: Sequence[FactHead]) -> ExtractionHead:
+        return ExtractionHead(
+            name, *(mean([getattr(c, field) for c in of], samples=500) for field in ("attention", "direct", "lost"))
+        )
 
     heads = sorted((averaged(name, of) for name, of in rows.items()), key=lambda head: -head.direct.value)
-    return Extractions(model.name, model.with_bos, len(facts), tuple(heads), mean(together))
+    return ExtractionHeads(model.name, model.with_bos, len(facts), tuple(heads), mean(together))

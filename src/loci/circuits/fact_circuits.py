@@ -20,8 +20,8 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.circuits.attention_patterns import Patterns, patterns_on
-from loci.circuits.frozen_run import Frozen, freeze
+from loci.circuits.attention_patterns import AttentionPatterns, patterns_on
+from loci.circuits.frozen_run import FrozenRun, freeze
 from loci.errors import CircuitError
 from loci.facts import Fact
 from loci.model import Model
@@ -34,7 +34,7 @@ from loci.result import Result
 NEURONS, SHOWN = 12, 4
 
 
-class Carrier(NamedTuple):
+class FactHead(NamedTuple):
     """One head between subject and answer."""
 
     head: str
@@ -72,14 +72,14 @@ class FactCircuit(Result):
     probability: float
     """Of the answer's first token."""
     score: float
-    heads: tuple[Carrier, ...]
+    heads: tuple[FactHead, ...]
     """All heads, the strongest direct parts first."""
     writers: dict[str, dict[str, float]]
     """What stands at the subject (its embedding, each MLP) → head → score, for the heads shown."""
     neurons: tuple[ValueRole, ...]
     together: float
     """1 − P(cut) / P, the last token blind to the subject in all heads shown at once."""
-    patterns: Patterns
+    patterns: AttentionPatterns
     """Of the heads shown."""
 
     @property
@@ -133,14 +133,14 @@ def fact_circuit(
 
 
 def _carriers(
-    frozen: Frozen, backs: Sequence[Tensor], span: tuple[int, int], lost: Sequence[Sequence[float]]
-) -> tuple[Carrier, ...]:
+    frozen: FrozenRun, backs: Sequence[Tensor], span: tuple[int, int], lost: Sequence[Sequence[float]]
+) -> tuple[FactHead, ...]:
     """All heads, the strongest direct parts first."""
     found, subject = [], slice(*span)
     for at, (layer, back) in enumerate(zip(frozen.layers, backs, strict=True)):
         for h, parts in enumerate(einsum(back, layer.stream[0], "h p d, p d -> h p")):
             attention, direct = float(layer.patterns[0, h, -1, subject].sum()), float(parts[subject].sum())
-            found.append(Carrier(head_name(at, h), attention, direct, float(parts.sum()) - direct, lost[at][h]))
+            found.append(FactHead(head_name(at, h), attention, direct, float(parts.sum()) - direct, lost[at][h]))
     return tuple(sorted(found, key=lambda carrier: -abs(carrier.direct)))
 
 
@@ -170,7 +170,7 @@ def _together(
 
 
 def _writers(
-    frozen: Frozen, backs: Sequence[Tensor], heads: Sequence[tuple[int, int]], span: tuple[int, int]
+    frozen: FrozenRun, backs: Sequence[Tensor], heads: Sequence[tuple[int, int]], span: tuple[int, int]
 ) -> dict[str, dict[str, float]]:
     """What each start at the subject adds through single heads."""
     starts = {"embedding": frozen.start[0]} | {f"L{at}MLP": layer.mlp[0] for at, layer in enumerate(frozen.layers)}

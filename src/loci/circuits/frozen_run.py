@@ -20,7 +20,7 @@ from loci.model.lenses import FIRST
 
 
 @dataclass(frozen=True)
-class HeldHeads:
+class FrozenHeads:
     """The attention of one layer as it was in the run."""
 
     stream: Float[Tensor, "row position d_model"]
@@ -53,13 +53,13 @@ class HeldHeads:
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenRun:
     """A model on a batch, held."""
 
     model: Model
     start: Float[Tensor, "row position d_model"]
     """Embeddings and positions."""
-    layers: tuple[HeldHeads, ...]
+    layers: tuple[FrozenHeads, ...]
     final: Held
     last: Float[Tensor, "row position d_model"]
     """The stream after the last layer, as it was."""
@@ -88,7 +88,7 @@ class Frozen:
 
 
 @torch.no_grad()
-def freeze(model: Model, ids: Int[Tensor, "row position"]) -> Frozen:
+def freeze(model: Model, ids: Int[Tensor, "row position"]) -> FrozenRun:
     """Run a batch of equally long texts and hold it. Raises `ModelError` where patterns cannot be seen or logits are not finite."""
     stems = ["resid_pre", "attn_probs", "mlp_out"] + ["attn_raw"] * bool(model.layout.attn_post)
     ends: list[Tensor] = []
@@ -97,16 +97,16 @@ def freeze(model: Model, ids: Int[Tensor, "row position"]) -> Frozen:
         logits = finite(model(ids), model).float()
     at = {name: tensor.float() for name, tensor in reads.items()}
     layers, last = tuple(_layer(model, layer, at) for layer in range(model.n_layers)), ends[-1].float()
-    return Frozen(model, layers[0].stream if layers else last, layers, Held(model, "final_norm", None, last), last, logits)
+    return FrozenRun(model, layers[0].stream if layers else last, layers, Held(model, "final_norm", None, last), last, logits)
 
 
-def _layer(model: Model, layer: int, at: dict[str, Tensor]) -> HeldHeads:
+def _layer(model: Model, layer: int, at: dict[str, Tensor]) -> FrozenHeads:
     x = at[f"resid_pre.{layer}"]
     before, after = Held(model, "attn_norm", layer, x), Held(model, "attn_post", layer, at.get(f"attn_raw.{layer}", x))
     W_V, W_O = model.W_V(layer).float(), model.W_O(layer).float()
     values = W_V @ before.bias + model.b_V(layer).float()
     constant = einsum(W_O, values, "h d r, h r -> d") + model.b_O(layer).float()
-    return HeldHeads(
+    return FrozenHeads(
         stream=x,
         patterns=at[f"attn_probs.{layer}"],
         W_V=W_V,

@@ -21,7 +21,7 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.circuits.algebra import Form, Map, stream
+from loci.circuits.algebra import BilinearForm, LinearMap, stream
 from loci.circuits.rotary import rotation
 from loci.errors import CircuitError
 from loci.model import Model, Weights
@@ -38,8 +38,8 @@ class Head:
 
     layer: int
     head: int
-    qk: Form
-    ov: Map
+    qk: BilinearForm
+    ov: LinearMap
     key_bias: Float[Tensor, " d_model"]
     query_bias: Float[Tensor, " d_model"]
     constant: Float[Tensor, " d_model"]
@@ -124,8 +124,8 @@ def layer_heads(model: Weights, layer: int, view: View = "gain", offset: int | N
         Head(
             layer=layer,
             head=h,
-            qk=Form(p.Q[h].T, p.K[h], space, space),
-            ov=Map(p.O[h], p.V[h], space, space),
+            qk=BilinearForm(p.Q[h].T, p.K[h], space, space),
+            ov=LinearMap(p.O[h], p.V[h], space, space),
             key_bias=key_bias[h],
             query_bias=query_bias[h],
             constant=constant[h],

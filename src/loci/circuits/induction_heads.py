@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.circuits.attention_patterns import Patterns, patterns_on
+from loci.circuits.attention_patterns import AttentionPatterns, patterns_on
 from loci.circuits.composition import Composition, compose
 from loci.circuits.heads import View
 from loci.circuits.measured_scores import scores_on
-from loci.circuits.repeated import REPEATS, SAMPLES, Repeated, repeat, repeated_tokens
+from loci.circuits.repeated import REPEATS, SAMPLES, RepeatedTokens, repeat, repeated_tokens
 from loci.model import Model
 from loci.model.answers import finite
 from loci.model.names import head_name, parse_head
@@ -75,7 +75,7 @@ class Induction(Result):
     greedy: Estimate
     null: float
     heads: tuple[InductionHead, ...]
-    patterns: Patterns | None
+    patterns: AttentionPatterns | None
     """Of the best induction head and its partners, on the first sample, two blocks of it."""
 
     @property
@@ -135,7 +135,7 @@ def induction(
 
 
 @torch.no_grad()
-def by_block(model: Model, said: Repeated) -> tuple[Float[Tensor, "block sample"], Float[Tensor, " sample"]]:
+def by_block(model: Model, said: RepeatedTokens) -> tuple[Float[Tensor, "block sample"], Float[Tensor, " sample"]]:
     """Loss of every block without its first token, and the share of repeated tokens that are the likeliest."""
     losses, hits = [], []
     for ids in said.ids.split(8):
@@ -156,7 +156,7 @@ def _partners(composed: Composition | None, name: str, scores: dict[str, dict[st
     return tuple(Partner(composed.writers[i], float(row[i]), scores[composed.writers[i]]["previous_token"].value) for i in best)
 
 
-def _patterns(model: Model, said: Repeated, heads: tuple[InductionHead, ...]) -> Patterns | None:
+def _patterns(model: Model, said: RepeatedTokens, heads: tuple[InductionHead, ...]) -> AttentionPatterns | None:
     if not heads:
         return None
     ids = said.ids[0, : said.start + 2 * said.length].tolist()

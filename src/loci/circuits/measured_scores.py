@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.circuits.heads import outputs
-from loci.circuits.repeated import Repeated
+from loci.circuits.repeated import RepeatedTokens
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.stats import Estimate, mean
@@ -20,7 +20,7 @@ RESAMPLES = 500
 
 
 @torch.no_grad()
-def scores_on(model: Model, text: Repeated, progress: Progress = silent) -> list[tuple[int, int, dict[str, Estimate]]]:
+def scores_on(model: Model, text: RepeatedTokens, progress: Progress = silent) -> list[tuple[int, int, dict[str, Estimate]]]:
     """(layer, head, measured scores) of all heads on a text that repeats."""
     if not model.n_layers:
         return []
@@ -47,7 +47,7 @@ def _keep(into: dict[str, Tensor], name: str | None, score: Any, tensor: Tensor)
     into.update(found if name is None else {name: found})
 
 
-def looked(text: Repeated, probs: Float[Tensor, "sample head query key"]) -> dict[str, Float[Tensor, "sample head"]]:
+def looked(text: RepeatedTokens, probs: Float[Tensor, "sample head query key"]) -> dict[str, Float[Tensor, "sample head"]]:
     """Where a pattern looks: the scores of the module, each a mean over positions."""
     A, again, start = probs.float(), text.again, text.start
 
@@ -75,7 +75,7 @@ def looked(text: Repeated, probs: Float[Tensor, "sample head query key"]) -> dic
 
 
 def copied(
-    model: Model, layer: int, ids: Tensor, text: Repeated, v: Float[Tensor, "sample position kv_head d_head"]
+    model: Model, layer: int, ids: Tensor, text: RepeatedTokens, v: Float[Tensor, "sample position kv_head d_head"]
 ) -> Float[Tensor, "sample head"]:
     """How much of what the first block's sources raise, among the block's tokens, is themselves: 2 r − 1, mean over sources."""
     block = slice(text.start, text.start + text.length)

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.circuits.frozen_run import Frozen, freeze
-from loci.circuits.stream_parts import check_top
+from loci.circuits.frozen_run import FrozenRun, freeze
+from loci.circuits.nodes import check_top
 from loci.errors import CircuitError
 from loci.model import Model
 from loci.model.answers import answer_row, with_answer
@@ -33,7 +33,7 @@ MEMORY = 1.0
 """GiB that single paths may take unless more is said."""
 
 
-class Path(NamedTuple):
+class CircuitPath(NamedTuple):
     """A start, the heads passed in order, and what that adds to the score."""
 
     start: str
@@ -44,7 +44,7 @@ class Path(NamedTuple):
         return " → ".join((self.start, *self.heads, "logit"))
 
 
-class Order(NamedTuple):
+class PathOrder(NamedTuple):
     """All paths through so many heads: how many there are from each start, and what they add."""
 
     heads: int
@@ -57,7 +57,7 @@ class Order(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Paths(Result):
+class PathExpansion(Result):
     """The score of an answer's first token at the end of a prompt, by paths."""
 
     model: str
@@ -70,14 +70,14 @@ class Paths(Result):
     """Of the answer's token, less that of `against` where one is said; before any cap."""
     constant: float
     """What biases of the final norm and the unembedding add."""
-    orders: tuple[Order, ...]
+    orders: tuple[PathOrder, ...]
     remainder: float
     """Of all orders above the last one listed."""
     sum_error: float
     """What all orders together, those in the remainder too, miss of the score."""
     exact: bool
     """Whether these are all paths: no MLP wrote anything."""
-    top: tuple[Path, ...]
+    top: tuple[CircuitPath, ...]
     """The strongest single paths, for and against."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def paths(
     single: int = 2,
     top: int = 20,
     memory: float = MEMORY,
-) -> Paths:
+) -> PathExpansion:
     """Split the score of an answer's first token by order, up to `highest` (all, if None), and list the strongest paths of at most `single` heads.
 
     Raises `CircuitError` where single paths would take more than `memory` GiB, with the estimate, and `FactError` for answers that begin alike.
@@ -116,14 +116,14 @@ def paths(
     terms = by_order(frozen, model.n_layers)
     scores = {name: (stream * end).sum((1, 2, 3)).tolist() for name, stream in terms.items()}
     listed = tuple(
-        Order(n, comb(model.n_layers, n) * model.n_heads**n, {name: of[n] for name, of in scores.items()})
+        PathOrder(n, comb(model.n_layers, n) * model.n_heads**n, {name: of[n] for name, of in scores.items()})
         for n in range(highest + 1)
     )
     final = model.module("final_norm")(frozen.last[0, -1].to(model.dtype))
     score = float(model.module("unembed")(final).float() @ row)
     whole = sum(sum(of) for of in scores.values()) + constant
     best = heapq.nlargest(top, single_paths(frozen, end, single), key=lambda path: abs(path.score))
-    return Paths(
+    return PathExpansion(
         model=model.name,
         bos=model.with_bos,
         prompt=prompt,
@@ -154,7 +154,7 @@ def check_orders(model: Model, positions: int, highest: int | None, single: int,
     return (model.n_layers if highest is None else min(highest, model.n_layers)), single
 
 
-def by_order(frozen: Frozen, highest: int) -> dict[str, Float[Tensor, "order row position d_model"]]:
+def by_order(frozen: FrozenRun, highest: int) -> dict[str, Float[Tensor, "order row position d_model"]]:
     """The last stream split by start and by the number of heads passed, 0 … highest; with highest = n_layers the sum is the stream."""
     zero = torch.zeros_like(frozen.start).expand(highest + 1, *frozen.start.shape)
     streams = {name: zero.clone() for name in STARTS}
@@ -168,7 +168,7 @@ def by_order(frozen: Frozen, highest: int) -> dict[str, Float[Tensor, "order row
     return streams
 
 
-def single_paths(frozen: Frozen, end: Float[Tensor, "one position d_model"], highest: int) -> Iterator[Path]:
+def single_paths(frozen: FrozenRun, end: Float[Tensor, "one position d_model"], highest: int) -> Iterator[CircuitPath]:
     """Every path of at most so many heads, from each start: tokens, all biases below, each MLP below."""
     top = len(frozen.layers)
     yield from _valued(frozen, end[None], [()], top)
@@ -176,8 +176,8 @@ def single_paths(frozen: Frozen, end: Float[Tensor, "one position d_model"], hig
 
 
 def _longer(
-    frozen: Frozen, g: Float[Tensor, "path one position d_model"], names: list[tuple[str, ...]], below: int, more: int
-) -> Iterator[Path]:
+    frozen: FrozenRun, g: Float[Tensor, "path one position d_model"], names: list[tuple[str, ...]], below: int, more: int
+) -> Iterator[CircuitPath]:
     """Paths that pass one more head, in a layer below those passed, and so on."""
     if not more:
         return
@@ -188,7 +188,7 @@ def _longer(
         yield from _longer(frozen, back, passed, layer, more - 1)
 
 
-def _valued(frozen: Frozen, g: Tensor, names: list[tuple[str, ...]], layer: int) -> Iterator[Path]:
+def _valued(frozen: FrozenRun, g: Tensor, names: list[tuple[str, ...]], layer: int) -> Iterator[CircuitPath]:
     """What covectors below a layer read of each start that stands there."""
     starts = {"tokens": frozen.start}
     if layer:
@@ -196,4 +196,4 @@ def _valued(frozen: Frozen, g: Tensor, names: list[tuple[str, ...]], layer: int)
         starts |= {f"L{at}MLP": below.mlp for at, below in enumerate(frozen.layers[:layer])}
     for name, stream in starts.items():
         for heads, score in zip(names, (g * stream).sum((1, 2, 3)).tolist(), strict=True):
-            yield Path(name, heads, score)
+            yield CircuitPath(name, heads, score)

@@ -19,7 +19,7 @@ LENGTH, REPEATS, SAMPLES = 25, 4, 16
 
 
 @dataclass(frozen=True)
-class Repeated:
+class RepeatedTokens:
     """A batch of such texts."""
 
     ids: Int[Tensor, "sample position"]
@@ -40,7 +40,7 @@ class Repeated:
 
 def repeated_tokens(
     model: Model, *, length: int | None = None, repeats: int = REPEATS, samples: int = SAMPLES, seed: int = 0
-) -> Repeated:
+) -> RepeatedTokens:
     """Blocks of `length` random tokens; without one, 25 or what the context has room for. Raises `CircuitError` where none fits."""
     if samples < 1:
         raise CircuitError(f"there is at least one sample, not {samples}")
@@ -56,7 +56,7 @@ def repeated_tokens(
     return repeat(model, blocks, repeats)
 
 
-def repeat(model: Model, blocks: Sequence[Sequence[int]], repeats: int = REPEATS) -> Repeated:
+def repeat(model: Model, blocks: Sequence[Sequence[int]], repeats: int = REPEATS) -> RepeatedTokens:
     """Equally long blocks of tokens, each said `repeats` times behind what stands before every text.
 
     Raises `CircuitError` for blocks too short to repeat, or more than the context has room for.
@@ -72,4 +72,4 @@ def repeat(model: Model, blocks: Sequence[Sequence[int]], repeats: int = REPEATS
             f"{length} tokens {repeats} times make {width} positions, and {model.name!r} has {model.n_ctx}: at most "
             f"{(model.n_ctx - len(before)) // repeats} tokens, or fewer repeats"
         )
-    return Repeated(model.ids([before + list(block) * repeats for block in blocks]), len(before), length, repeats)
+    return RepeatedTokens(model.ids([before + list(block) * repeats for block in blocks]), len(before), length, repeats)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from loci.circuits.embedding_maps import embed, unembed
 from loci.circuits.heads import View, head
-from loci.circuits.stream_parts import check_top
+from loci.circuits.nodes import check_top
 from loci.errors import CircuitError
 from loci.model import Weights
 from loci.progress import Progress, silent
@@ -35,24 +35,24 @@ from loci.stats import Estimate, share
 BLOCK = 256
 
 
-class Weighted(NamedTuple):
+class ScoredToken(NamedTuple):
     """A token and its score."""
 
     token: str
     score: float
 
 
-class Source(NamedTuple):
+class TokenSource(NamedTuple):
     """A token that is looked at: by whom, and what it then makes likelier."""
 
     token: str
-    seen_by: tuple[Weighted, ...]
-    raises: tuple[Weighted, ...]
+    seen_by: tuple[ScoredToken, ...]
+    raises: tuple[ScoredToken, ...]
     rank: int
     """Its own place among the tokens that it raises; 0 is the first."""
 
 
-class Trigram(NamedTuple):
+class SkipTrigram(NamedTuple):
     """source … destination → out."""
 
     source: str
@@ -74,8 +74,8 @@ class TokenCircuit(Result):
     qk_positivity: float
     copies: Estimate
     """Share of tokens that raise themselves more than any other token."""
-    trigrams: tuple[Trigram, ...]
-    sources: tuple[Source, ...]
+    trigrams: tuple[SkipTrigram, ...]
+    sources: tuple[TokenSource, ...]
     """Those that were asked for, else those of the strongest trigrams."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,17 +195,17 @@ def _trigrams(sides: _Sides, block: Int[Tensor, " block"], top: int) -> list[tup
     return found
 
 
-def _trigram(model: Weights, strength: float, source: int, destination: int, out: int) -> Trigram:
-    return Trigram(model.token_text(source), model.token_text(destination), model.token_text(out), strength)
+def _trigram(model: Weights, strength: float, source: int, destination: int, out: int) -> SkipTrigram:
+    return SkipTrigram(model.token_text(source), model.token_text(destination), model.token_text(out), strength)
 
 
-def _source(model: Weights, sides: _Sides, token: int, top: int) -> Source:
+def _source(model: Weights, sides: _Sides, token: int, top: int) -> TokenSource:
     block = torch.tensor([token])
     qk, ov = sides.qk(block)[:, 0], sides.ov(block)
     seen, raised = (_best(model, scores, top) for scores in (qk, ov[:, 0]))
-    return Source(model.token_text(token), seen, raised, int(_ranks(ov, block)))
+    return TokenSource(model.token_text(token), seen, raised, int(_ranks(ov, block)))
 
 
-def _best(model: Weights, scores: Float[Tensor, " token"], top: int) -> tuple[Weighted, ...]:
+def _best(model: Weights, scores: Float[Tensor, " token"], top: int) -> tuple[ScoredToken, ...]:
     best = scores.topk(min(top, len(scores)))
-    return tuple(Weighted(model.token_text(i), x) for i, x in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return tuple(ScoredToken(model.token_text(i), x) for i, x in zip(best.indices.tolist(), best.values.tolist(), strict=True))

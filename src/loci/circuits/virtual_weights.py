@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from loci.circuits.composition import keys, reading, scored, values, writing
 from loci.circuits.heads import View, projections
-from loci.circuits.stream_parts import check_top
+from loci.circuits.nodes import check_top
 from loci.errors import CircuitError
 from loci.model import Weights
 from loci.model.names import check_layer, head_name, neuron_name, parse_head, parse_neuron
@@ -29,7 +29,7 @@ from loci.result import Result
 BLOCK = 1024
 
 
-class Link(NamedTuple):
+class VirtualWeight(NamedTuple):
     """Another part and its score: how strongly the two are joined."""
 
     part: str
@@ -37,16 +37,16 @@ class Link(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Links(Result):
+class VirtualWeights(Result):
     """The parts joined to one part, the strongest first."""
 
     model: str
     part: str
     view: str
     null: float
-    before: dict[str, tuple[Link, ...]]
+    before: dict[str, tuple[VirtualWeight, ...]]
     """By what they are: heads, neurons."""
-    after: dict[str, tuple[Link, ...]]
+    after: dict[str, tuple[VirtualWeight, ...]]
     """By how they read it: q, k and v of heads; neurons."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Links(Result):
 
 
 @torch.no_grad()
-def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> Links:
+def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> VirtualWeights:
     """What feeds a neuron and what it feeds, by weights. Cost: one product with every other layer's weights. Raises `ModelError`."""
     check_top(top)
     layer, neuron, expert = parse_neuron(name, model)
@@ -67,8 +67,8 @@ def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain
             f"{name} is of a mixture's expert: which tokens it meets is the router's choice, so weights alone join it to nothing"
         )
     key, value = keys(model, layer, view)[neuron], values(model, layer, view)[:, neuron]
-    before: dict[str, list[Link]] = {"heads": [], "neurons": []}
-    after: dict[str, list[Link]] = {"q": [], "k": [], "v": [], "neurons": []}
+    before: dict[str, list[VirtualWeight]] = {"heads": [], "neurons": []}
+    after: dict[str, list[VirtualWeight]] = {"q": [], "k": [], "v": [], "neurons": []}
     for other in range(layer + (not model.layout.parallel)):
         heads = writing(projections(model, other, view))
         before["heads"] += _named(scored(key[None, None], heads)[0], other, head_name)
@@ -79,11 +79,11 @@ def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain
         for kind, reader in reading(projections(model, other, view)).items():
             after[kind] += _named(scored(reader, value[None, :, None])[:, 0], other, head_name)
         after["neurons"] += _ends(normalize(keys(model, other, view), dim=1) @ normalize(value, dim=0), other, top)
-    return Links(model.name, name, view, model.d_model**-0.5, _strongest(before, top), _strongest(after, top))
+    return VirtualWeights(model.name, name, view, model.d_model**-0.5, _strongest(before, top), _strongest(after, top))
 
 
 @torch.no_grad()
-def head_neurons(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> Links:
+def head_neurons(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> VirtualWeights:
     """The neurons that feed a head by its queries, keys and values, and the neurons that it feeds. Raises `ModelError`."""
     check_top(top)
     layer, head = parse_head(name, model)
@@ -91,19 +91,19 @@ def head_neurons(model: Weights, name: str, *, top: int = 10, view: View = "gain
         raise CircuitError(f"the MLPs of {model.name!r} are mixtures: their neurons are joined to nothing by weights alone")
     p = projections(model, layer, view)
     reads = reading(p)
-    before: dict[str, list[Link]] = {kind: [] for kind in reads}
+    before: dict[str, list[VirtualWeight]] = {kind: [] for kind in reads}
     for other in range(layer):
         columns = values(model, other, view).T[..., None]
         for kind, readers in reads.items():
             before[kind] += _ends(scored(readers[head][None], columns)[0], other, top)
-    after: list[Link] = []
+    after: list[VirtualWeight] = []
     own = writing(p)[head : head + 1]
     for other in range(layer + model.layout.parallel, model.n_layers):
         after += _ends(scored(keys(model, other, view)[:, None], own)[:, 0], other, top)
-    return Links(model.name, name, view, model.d_model**-0.5, _strongest(before, top), _strongest({"neurons": after}, top))
+    return VirtualWeights(model.name, name, view, model.d_model**-0.5, _strongest(before, top), _strongest({"neurons": after}, top))
 
 
-class Pair(NamedTuple):
+class NeuronPair(NamedTuple):
     """Two neurons, the earlier one first, and the cosine of the one's value with the other's key."""
 
     earlier: str
@@ -112,7 +112,7 @@ class Pair(NamedTuple):
 
 
 @torch.no_grad()
-def mlp_pairs(model: Weights, earlier: int, later: int, *, top: int = 20, view: View = "gain") -> tuple[Pair, ...]:
+def mlp_pairs(model: Weights, earlier: int, later: int, *, top: int = 20, view: View = "gain") -> tuple[NeuronPair, ...]:
     """The neurons of two layers most strongly joined, whichever the sign, in blocks: d_mlp × d_mlp cosines are never there at once."""
     check_top(top)
     for layer in (earlier, later):
@@ -123,24 +123,24 @@ def mlp_pairs(model: Weights, earlier: int, later: int, *, top: int = 20, view: 
     return tuple(found)
 
 
-def _pairs(model: Weights, earlier: int, later: int, top: int, view: View) -> Iterator[Pair]:
+def _pairs(model: Weights, earlier: int, later: int, top: int, view: View) -> Iterator[NeuronPair]:
     writes, reads = normalize(values(model, earlier, view), dim=0), normalize(keys(model, later, view), dim=1)
     for start in range(0, len(reads), BLOCK):
         cosines = reads[start : start + BLOCK] @ writes
         for place in cosines.abs().flatten().topk(min(top, cosines.numel())).indices.tolist():
             row, column = divmod(place, cosines.shape[1])
-            yield Pair(neuron_name(earlier, column), neuron_name(later, start + row), float(cosines[row, column]))
+            yield NeuronPair(neuron_name(earlier, column), neuron_name(later, start + row), float(cosines[row, column]))
 
 
-def _named(scores: Float[Tensor, " part"], layer: int, name: Any) -> list[Link]:
-    return [Link(name(layer, i), score) for i, score in enumerate(scores.tolist())]
+def _named(scores: Float[Tensor, " part"], layer: int, name: Any) -> list[VirtualWeight]:
+    return [VirtualWeight(name(layer, i), score) for i, score in enumerate(scores.tolist())]
 
 
-def _ends(scores: Float[Tensor, " neuron"], layer: int, top: int) -> list[Link]:
+def _ends(scores: Float[Tensor, " neuron"], layer: int, top: int) -> list[VirtualWeight]:
     """The neurons furthest from 0."""
     best = scores.abs().topk(min(top, len(scores))).indices.tolist()
-    return [Link(neuron_name(layer, i), float(scores[i])) for i in best]
+    return [VirtualWeight(neuron_name(layer, i), float(scores[i])) for i in best]
 
 
-def _strongest(links: dict[str, list[Link]], top: int) -> dict[str, tuple[Link, ...]]:
+def _strongest(links: dict[str, list[VirtualWeight]], top: int) -> dict[str, tuple[VirtualWeight, ...]]:
     return {kind: tuple(sorted(some, key=lambda link: -abs(link.score))[:top]) for kind, some in links.items()}

@@ -62,7 +62,7 @@ def run(
 
         loci audit --edits 200 --one-after-another --each 20 --method memit --no-history
     """
-    from loci.auditing import CHEAP, CONTROLS, Cases, audit, audit_at_once, audit_in_turn, audit_method
+    from loci.auditing import CHEAP, CONTROLS, CaseTable, audit, audit_at_once, audit_in_turn, audit_method
     from loci.figures.tables import check_table, write_table
     from loci.files import check_writable
     from loci.patches import load_patch
@@ -93,7 +93,7 @@ def run(
             make = audit_at_once if at_once else audit_method
             card = make(opened, world, edits, controls=beside, progress=progress, **made)
     if cases is not None:
-        write_table(Cases(card).to_dict(), cases)
+        write_table(CaseTable(card).to_dict(), cases)
         written(cases)
     finish(card, out, json)
 

@@ -26,7 +26,7 @@ from loci.cli.verbs import Verbs
 from loci.errors import WriteError
 
 if TYPE_CHECKING:
-    from loci.writing import Table
+    from loci.writing import FactTable
 
 app = Verbs(help="Facts put into an MLP without training, up to its capacity.", no_args_is_help=True)
 DIM = Annotated[int, whole("dimensions of keys and values", "--dim", "-d", high=100_000)]
@@ -125,7 +125,7 @@ def capacity(
 
         loci write capacity -d 32 --facts 128 --facts 256 --facts 512 --out capacity.html
     """
-    from loci.writing import Curve
+    from loci.writing import CapacityCurve
     from loci.writing import capacity as measure
     from loci.writing.capacity_search import DEFAULT
 
@@ -135,7 +135,7 @@ def capacity(
         table = _case(dim, count, geometry, model, layer, seed)
         with bar(f"{count} facts") as progress:
             found.append(measure(table, tuple(map(str, method or DEFAULT)), progress=progress))
-    finish(found[0] if len(found) == 1 else Curve(tuple(found)), out, json)
+    finish(found[0] if len(found) == 1 else CapacityCurve(tuple(found)), out, json)
 
 
 @app.command("planted")
@@ -261,7 +261,7 @@ def fullness(
     finish(result, out, json)
 
 
-def _case(dim: int, facts: int, geometry: str, model: str | None, layer: int, seed: int) -> "Table":
+def _case(dim: int, facts: int, geometry: str, model: str | None, layer: int, seed: int) -> "FactTable":
     from loci.writing import case, subject_case
 
     if model is None:

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
-from loci.studies.superposition import Bounds, BoundsTable, Built, Reach
+from loci.studies.superposition import BestAngles, Bounds, BoundsTable, VerifiedCode
 
 INKS = {"true": BLUE, "open": MUTED, "false": ORANGE}
 NAMES = {
@@ -62,7 +62,7 @@ def bounds_table_figure(found: BoundsTable) -> go.Figure:
     return figure.update_layout(legend={"orientation": "h", "y": -0.2})
 
 
-def reach_figure(found: Reach) -> go.Figure:
+def reach_figure(found: BestAngles) -> go.Figure:
     """How far apart so many can be, as lines and one-sided."""
     figure = go.Figure()
     sides = {"lines": found.lines, "one-sided": found.one_sided}
@@ -88,7 +88,7 @@ def reach_figure(found: Reach) -> go.Figure:
     return figure.update_layout(legend={"orientation": "h", "y": -0.35})
 
 
-def built_figure(found: Built) -> go.Figure:
+def built_figure(found: VerifiedCode) -> go.Figure:
     """A code's blocks: lines that it has, and the largest cosine that was promised and found."""
     names = [f"{one.kind}, {one.dim:,} dimensions" for one in found.verified]
     figure = go.Figure()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.circuits import Composition, CompositionGraph, Edge, Links
+from loci.circuits import Composition, CompositionEdge, CompositionGraph, VirtualWeights
 from loci.circuits.composition import KINDS, Kind
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 
@@ -32,11 +32,11 @@ def graph_figure(found: CompositionGraph) -> go.Figure:
     return _graph(found.composition, edges, counts, counts.index(len(found.edges)))
 
 
-def _counts(edges: Sequence[Edge]) -> list[int]:
+def _counts(edges: Sequence[CompositionEdge]) -> list[int]:
     return [count for count in COUNTS if count <= len(edges)] or [len(edges)]
 
 
-def _graph(found: Composition, edges: list[Edge], counts: Sequence[int], shown: int) -> go.Figure:
+def _graph(found: Composition, edges: list[CompositionEdge], counts: Sequence[int], shown: int) -> go.Figure:
     """The strongest pairs, so many at each step of the slider, which begins at the step `shown`."""
     kinds = [kind for kind in KINDS if kind in found.scores]
     figure = go.Figure(_nodes(found))
@@ -90,7 +90,7 @@ def _nodes(found: Composition) -> go.Scatter:
     )
 
 
-def _lines(edges: list[Edge], kind: Kind, visible: bool) -> go.Scatter:
+def _lines(edges: list[CompositionEdge], kind: Kind, visible: bool) -> go.Scatter:
     xs: list[float | None] = []
     ys: list[float | None] = []
     for edge in edges:
@@ -102,7 +102,7 @@ def _lines(edges: list[Edge], kind: Kind, visible: bool) -> go.Scatter:
     )  # fmt: skip
 
 
-def _middles(edges: list[Edge], kind: Kind, null: float, visible: bool) -> go.Scatter:
+def _middles(edges: list[CompositionEdge], kind: Kind, null: float, visible: bool) -> go.Scatter:
     """Where a line says its score."""
     ends = [(_place(edge.writer), _place(edge.reader)) for edge in edges]
     return go.Scatter(
@@ -117,7 +117,7 @@ def _middles(edges: list[Edge], kind: Kind, null: float, visible: bool) -> go.Sc
     )
 
 
-def links_figure(found: Links) -> go.Figure:
+def links_figure(found: VirtualWeights) -> go.Figure:
     """What feeds a part and what it feeds, as bars; chance as dotted lines."""
     sides = [(BEFORE[kind], links) for kind, links in found.before.items()]
     sides += [(AFTER[kind], links) for kind, links in found.after.items()]

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.circuits import Extractions, FactCircuit
+from loci.circuits import ExtractionHeads, FactCircuit
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, intervals, styled
 
 FOR, AGAINST = "rgba(47,95,179,0.45)", "rgba(209,102,43,0.45)"
@@ -83,7 +83,7 @@ def _flow(found: FactCircuit) -> go.Sankey:
     )
 
 
-def extraction_figure(found: Extractions) -> go.Figure:
+def extraction_figure(found: ExtractionHeads) -> go.Figure:
     """Heads by what they write for the answer, over many facts, and what is lost without them."""
     heads = found.heads[:HEADS][::-1]
     figure = make_subplots(

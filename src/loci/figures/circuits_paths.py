@@ -3,13 +3,13 @@
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.circuits import Edges, OrderLosses, Paths
+from loci.circuits import EdgeAttribution, OrderLosses, PathExpansion
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, by_layer, styled
 
 STARTS = {"tokens": ("from tokens", BLUE), "mlps": ("from what MLPs wrote", ORANGE), "biases": ("from biases", GREY)}
 
 
-def paths_figure(found: Paths) -> go.Figure:
+def paths_figure(found: PathExpansion) -> go.Figure:
     """Left the score by number of heads passed and by start, right single paths."""
     figure = make_subplots(
         cols=2, column_widths=[0.36, 0.64], horizontal_spacing=0.22, subplot_titles=("by number of heads passed", "single paths")
@@ -56,7 +56,7 @@ def losses_figure(found: OrderLosses) -> go.Figure:
     return styled(figure, f"What each order of paths is worth in {found.model}", note, height=400)
 
 
-def edges_figure(found: Edges) -> go.Figure:
+def edges_figure(found: EdgeAttribution) -> go.Figure:
     """The strongest edges: the estimate and the patched effect side by side."""
     rows = found.top[::-1]
     names = [f"{edge.sender} → {edge.receiver}" for edge in rows]

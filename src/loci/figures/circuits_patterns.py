@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.circuits import Induction, Patterns
+from loci.circuits import AttentionPatterns, Induction
 from loci.figures.circuits import RISING
 from loci.figures.theme import BLUE, GREY, INK, ORANGE, intervals, styled
 
@@ -12,7 +12,7 @@ LABELLED = 4
 WORDS = 40
 
 
-def patterns_figure(found: Patterns) -> go.Figure:
+def patterns_figure(found: AttentionPatterns) -> go.Figure:
     """A panel a head; the buttons change between plain and value-weighted; tokens on hover."""
     names = list(found.plain)
     columns = min(len(names), 2 if len(names) <= LABELLED else 8)
@@ -37,7 +37,7 @@ def patterns_figure(found: Patterns) -> go.Figure:
     return styled(figure, f"Attention in {found.model}", note, height=150 + size * rows).update_layout(margin={"t": 130})
 
 
-def _pattern(found: Patterns, name: str) -> go.Heatmap:
+def _pattern(found: AttentionPatterns, name: str) -> go.Heatmap:
     texts = [[f"“{q}” looks at “{k}”" for k in found.tokens] for q in found.tokens]
     return go.Heatmap(
         z=found.plain[name].tolist(),
@@ -49,7 +49,7 @@ def _pattern(found: Patterns, name: str) -> go.Heatmap:
     )
 
 
-def _buttons(found: Patterns) -> dict[str, object]:
+def _buttons(found: AttentionPatterns) -> dict[str, object]:
     """Plain against value-weighted, for all panels at once."""
     grids = {"plain": found.plain, "value-weighted": found.weighted}
     buttons = [

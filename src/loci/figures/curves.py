@@ -3,14 +3,14 @@
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.auditing import Curves
+from loci.auditing import SequentialAudit
 from loci.auditing.sequential_edits import LIMITS
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, by_layer, styled
 
 SHARES = {"efficacy": BLUE, "paraphrase": INK, "specificity": ORANGE, "same_subject": MUTED}
 
 
-def curves_figure(curves: Curves) -> go.Figure:
+def curves_figure(curves: SequentialAudit) -> go.Figure:
     """Above, the shares with 95 % intervals; below, each sign of collapse in units of its limit. The first warning is a line."""
     edits = [point.edits for point in curves.points]
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.09)
@@ -31,7 +31,7 @@ def curves_figure(curves: Curves) -> go.Figure:
     return styled(figure, f"{edits[-1]} {curves.method.upper()} edits, one after another", note, height=560)
 
 
-def _sign(curves: Curves, edits: list[int], name: str, ink: str, dash: str) -> go.Scatter:
+def _sign(curves: SequentialAudit, edits: list[int], name: str, ink: str, dash: str) -> go.Scatter:
     """How near a sign is to its limit; a perplexity ratio counts from 1."""
     values = [point.signs[name] for point in curves.points]
     start = 1.0 if name == "perplexity_ratio" else 0.0

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from loci.auditing.forensics import Alone, Change, Forensics
+from loci.auditing.forensics import Forensics, SingleCheckpoint, WeightChange
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 
 SHOWN = 6
@@ -30,7 +30,7 @@ def forensics_figure(found: Forensics) -> go.Figure:
     )
 
 
-def _spectrum(figure: go.Figure, change: Change, ink: str) -> None:
+def _spectrum(figure: go.Figure, change: WeightChange, ink: str) -> None:
     values = change.values[change.values > change.values[0] * 1e-9].tolist()
     line = go.Scatter(
         x=list(range(1, len(values) + 1)), y=values, mode="lines", name=f"{change.name}, rank {change.rank}", line={"color": ink}
@@ -63,7 +63,7 @@ def _scores(figure: go.Figure, found: Forensics) -> None:
     figure.add_hline(y=found.threshold, line={"color": INK, "dash": "dot", "width": 1}, row=1, col=2)
 
 
-def alone_figure(found: Alone) -> go.Figure:
+def alone_figure(found: SingleCheckpoint) -> go.Figure:
     """Each measure of each weight over the layers, with those that stand out."""
     measures = list(dict.fromkeys(sorted(weight.measure for weight in found.weights)))
     stems = sorted({weight.name.partition(".")[0] for weight in found.weights})

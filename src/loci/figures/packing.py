@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
-from loci.studies.superposition import Angles, Packing, Video
+from loci.studies.superposition import Angles, Packing, VideoExperiment
 
 STEP = 0.5
 
@@ -26,7 +26,7 @@ def packing_figure(found: Packing) -> go.Figure:
     return styled(figure, title, note, height=420)
 
 
-def video_figure(found: Video) -> go.Figure:
+def video_figure(found: VideoExperiment) -> go.Figure:
     """As it was shown, the same with its wings on a logarithmic axis, and the honest experiment."""
     titles = ("as shown: the plot from 80° to 100°", "the same set, all angles", "pushed apart instead, all angles")
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.09)

@@ -10,22 +10,22 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
-from loci.auditing import Curves, GroundTruth, Recall, Replies, Scorecard, Sweep
-from loci.auditing.forensics import Alone, Forensics
+from loci.auditing import GroundTruth, Recall, Replies, Scorecard, SequentialAudit, Sweep
+from loci.auditing.forensics import Forensics, SingleCheckpoint
 from loci.circuits import (
+    AttentionPatterns,
     Composition,
     CompositionGraph,
-    Edges,
-    Extractions,
+    EdgeAttribution,
+    ExtractionHeads,
     FactCircuit,
     HeadScatter,
     HeadScores,
     Induction,
-    Links,
     OrderLosses,
-    Paths,
-    Patterns,
+    PathExpansion,
     TokenCircuit,
+    VirtualWeights,
 )
 from loci.errors import OutputError, UseError
 from loci.figures.atlas import atlas_figure
@@ -104,25 +104,33 @@ from loci.reading.concept_directions import Directions
 from loci.reading.concepts import Concepts
 from loci.reading.privileged_basis import Bases
 from loci.reading.steering import Steered
-from loci.studies.attention_only import Bases as SmallBases
-from loci.studies.attention_only import Bigrams, Bug, Corners, History, Sizes, Skips, Small
+from loci.studies.attention_only import (
+    BigramTable,
+    HeadSizes,
+    SkipTrigramBug,
+    SkipTrigrams,
+    SmallModel,
+    TrainingHistory,
+    TwoLayerInduction,
+)
+from loci.studies.attention_only import OptimizerBases as SmallBases
 from loci.studies.superposition import (
-    Attacked,
+    AbsoluteValueNetworks,
+    BestAngles,
     Bounds,
     BoundsTable,
-    Built,
-    Computation,
-    Correlated,
-    Geometry,
+    CorrelatedFeatures,
+    FeatureGeometry,
     Interference,
     Packing,
-    Phase,
-    Reach,
-    Toy,
-    Video,
+    PhaseDiagram,
+    ToyModels,
+    VerifiedCode,
+    VideoExperiment,
+    Vulnerability,
     WeightAngles,
 )
-from loci.writing import Capacity, Curve, Fullness, Gate, Stores
+from loci.writing import Capacity, CapacityCurve, Fullness, Gate, StoredTables
 
 IMAGES = (".png", ".svg")
 
@@ -170,31 +178,31 @@ _draw(Steered, steered_figure)
 _draw(Concepts, concepts_figure)
 _draw(Ladder, ladder_figure)
 _draw(Scorecard, scorecard_figure)
-_draw(Curves, curves_figure)
+_draw(SequentialAudit, curves_figure)
 _draw(Recall, recall_figure)
 _draw(Replies, replies_figure)
 _draw(Sweep, sweep_figure)
 _draw(Forensics, forensics_figure)
-_draw(Alone, alone_figure)
+_draw(SingleCheckpoint, alone_figure)
 _draw(Census, census_figure)
 _draw(Gate, gate_figure)
-_draw(Stores, stores_figure)
+_draw(StoredTables, stores_figure)
 _draw(Capacity, capacity_figure)
-_draw(Curve, curve_figure)
+_draw(CapacityCurve, curve_figure)
 _draw(Fullness, fullness_figure)
 _draw(GroundTruth, truth_figure)
 _draw(Bounds, bounds_figure)
 _draw(BoundsTable, bounds_table_figure)
-_draw(Reach, reach_figure)
-_draw(Built, built_figure)
+_draw(BestAngles, reach_figure)
+_draw(VerifiedCode, built_figure)
 _draw(Packing, packing_figure)
-_draw(Video, video_figure)
-_draw(Toy, toy_figure)
-_draw(Geometry, geometry_figure)
-_draw(Phase, phase_figure)
-_draw(Correlated, correlated_figure)
-_draw(Computation, computation_figure)
-_draw(Attacked, attack_figure)
+_draw(VideoExperiment, video_figure)
+_draw(ToyModels, toy_figure)
+_draw(FeatureGeometry, geometry_figure)
+_draw(PhaseDiagram, phase_figure)
+_draw(CorrelatedFeatures, correlated_figure)
+_draw(AbsoluteValueNetworks, computation_figure)
+_draw(Vulnerability, attack_figure)
 _draw(Interference, interference_figure)
 _draw(WeightAngles, weights_figure)
 _draw(HeadScores, heads_figure)
@@ -202,21 +210,21 @@ _draw(HeadScatter, scatter_figure)
 _draw(TokenCircuit, tokens_figure)
 _draw(Composition, composition_figure)
 _draw(CompositionGraph, graph_figure)
-_draw(Links, links_figure)
-_draw(Patterns, patterns_figure)
+_draw(VirtualWeights, links_figure)
+_draw(AttentionPatterns, patterns_figure)
 _draw(Induction, induction_figure)
-_draw(Paths, paths_figure)
+_draw(PathExpansion, paths_figure)
 _draw(OrderLosses, losses_figure)
-_draw(Edges, edges_figure)
+_draw(EdgeAttribution, edges_figure)
 _draw(FactCircuit, fact_figure)
-_draw(Extractions, extraction_figure)
-_draw(Small, small_figure)
-_draw(History, history_figure)
-_draw(Bigrams, bigrams_figure)
-_draw(Skips, skips_figure)
-_draw(Bug, bug_figure)
-_draw(Corners, corners_figure)
-_draw(Sizes, sizes_figure)
+_draw(ExtractionHeads, extraction_figure)
+_draw(SmallModel, small_figure)
+_draw(TrainingHistory, history_figure)
+_draw(BigramTable, bigrams_figure)
+_draw(SkipTrigrams, skips_figure)
+_draw(SkipTrigramBug, bug_figure)
+_draw(TwoLayerInduction, corners_figure)
+_draw(HeadSizes, sizes_figure)
 _draw(SmallBases, bases_figure)
 
 

@@ -7,8 +7,17 @@ from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, DIVERGING, GREY, INK, MUTED, ORANGE, intervals, styled
 from loci.stats import Estimate
-from loci.studies.attention_only import Bases, Bigrams, Bug, Corners, History, Sizes, Skips, Small
-from loci.studies.attention_only.measures import Checkpoint
+from loci.studies.attention_only import (
+    BigramTable,
+    HeadSizes,
+    OptimizerBases,
+    SkipTrigramBug,
+    SkipTrigrams,
+    SmallModel,
+    TrainingHistory,
+    TwoLayerInduction,
+)
+from loci.studies.attention_only.measures import TrainingCheckpoint
 from loci.studies.attention_only.skip_trigrams import SkipHead
 from loci.studies.attention_only.synthetic_text import NOUNS, VERBS
 from loci.studies.attention_only.training_series import privilege
@@ -19,7 +28,7 @@ MAPS = 6
 DASHES = ("solid", "dot", "dash", "dashdot")
 
 
-def bigrams_figure(found: Bigrams) -> go.Figure:
+def bigrams_figure(found: BigramTable) -> go.Figure:
     """Two tables side by side; the root of P, so that small ones show."""
     titles = ("of the text, exact", "of the model")
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.03)
@@ -46,7 +55,7 @@ def bigrams_figure(found: Bigrams) -> go.Figure:
     return styled(figure, f"Bigrams: a model of {layers}", note, height=620).update_layout(margin={"t": 100})
 
 
-def bug_figure(found: Bug) -> go.Figure:
+def bug_figure(found: SkipTrigramBug) -> go.Figure:
     """Above, what each head moves from verbs to nouns; below, what the models then say."""
     heads = [(model, head) for model in found.models for head in model.heads][:MAPS]
     titles = [f"{_heads(model)}: head {head.head}<br>{_looks(head)}" for model, head in heads]
@@ -77,12 +86,12 @@ def bug_figure(found: Bug) -> go.Figure:
     return styled(figure, title, note, height=640).update_layout(margin={"t": 120}, width=1100)
 
 
-def skips_figure(found: Skips) -> go.Figure:
+def skips_figure(found: SkipTrigrams) -> go.Figure:
     """Those of one model."""
-    return bug_figure(Bug((found,)))
+    return bug_figure(SkipTrigramBug((found,)))
 
 
-def _heads(model: Skips) -> str:
+def _heads(model: SkipTrigrams) -> str:
     return f"{len(model.heads)} head{'s' * (len(model.heads) != 1)}"
 
 
@@ -91,7 +100,7 @@ def _looks(head: SkipHead) -> str:
     return f"looks {looks}<br>copies {head.copying.value:+.2f}"
 
 
-def _bars(found: Bug, kind: str, ink: str) -> go.Bar:
+def _bars(found: SkipTrigramBug, kind: str, ink: str) -> go.Bar:
     places = [(model, preposition) for model in found.models for preposition in model.chances]
     row = [model.chances[preposition][kind] for model, preposition in places]
     names = [f"{_heads(model)}: verb … {preposition}" for model, preposition in places]
@@ -99,7 +108,7 @@ def _bars(found: Bug, kind: str, ink: str) -> go.Bar:
     return bars.update(hovertemplate=f"{kind}, %{{x}}: %{{y:.1%}}<extra></extra>")
 
 
-def corners_figure(found: Corners) -> go.Figure:
+def corners_figure(found: TwoLayerInduction) -> go.Figure:
     """The corner, K-composition with each head of the first layer, and prefix matching without it."""
     titles = ("Σλ/Σ|λ|: score against effect", "K-composition, times random", "prefix matching without the head")
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.09)
@@ -144,7 +153,7 @@ def corners_figure(found: Corners) -> go.Figure:
     return figure.update_layout(margin={"t": 100, "r": 90}, legend={"orientation": "h", "y": -0.22})
 
 
-def history_figure(found: History) -> go.Figure:
+def history_figure(found: TrainingHistory) -> go.Figure:
     """Loss, in-context learning and prefix matching over training, a colour a model."""
     titles = ("loss, nats", "in-context learning: late − early loss", "prefix matching, best head")
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.07)
@@ -166,13 +175,13 @@ def history_figure(found: History) -> go.Figure:
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.22})
 
 
-def small_figure(found: Small) -> go.Figure:
+def small_figure(found: SmallModel) -> go.Figure:
     """The history of one."""
-    return history_figure(History((found,)))
+    return history_figure(TrainingHistory((found,)))
 
 
 def _over(
-    marks: Sequence[Checkpoint], row: Sequence[Estimate | float], name: str, line: dict[str, object], legend: bool
+    marks: Sequence[TrainingCheckpoint], row: Sequence[Estimate | float], name: str, line: dict[str, object], legend: bool
 ) -> go.Scatter:
     estimates = [value for value in row if isinstance(value, Estimate)]
     return go.Scatter(
@@ -188,7 +197,7 @@ def _over(
     )
 
 
-def _named(small: Small, among: Sequence[Small]) -> str:
+def _named(small: SmallModel, among: Sequence[SmallModel]) -> str:
     """What tells a model from those beside it."""
     recipe = small.recipe
     parts = [f"{recipe.layers} layer{'s' * (recipe.layers != 1)}"]
@@ -201,7 +210,7 @@ def _named(small: Small, among: Sequence[Small]) -> str:
     return ", ".join(parts)
 
 
-def sizes_figure(found: Sizes) -> go.Figure:
+def sizes_figure(found: HeadSizes) -> go.Figure:
     """What a model of the same size comes to with smaller heads."""
     titles = (
         "late − early loss, nats",
@@ -234,7 +243,7 @@ def sizes_figure(found: Sizes) -> go.Figure:
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.25})
 
 
-def bases_figure(found: Bases) -> go.Figure:
+def bases_figure(found: OptimizerBases) -> go.Figure:
     """Kurtosis of coordinates over training, and the loss beside it."""
     figure = make_subplots(rows=1, cols=2, subplot_titles=("excess kurtosis of coordinates", "loss, nats"), horizontal_spacing=0.1)
     for ink, small in zip(INKS, found.models, strict=False):

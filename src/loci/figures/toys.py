@@ -6,14 +6,21 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from loci.figures.theme import BLUE, DIVERGING, GREY, INK, MUTED, ORANGE, intervals, styled
-from loci.studies.superposition import Attacked, Computation, Correlated, Geometry, Phase, Toy
+from loci.studies.superposition import (
+    AbsoluteValueNetworks,
+    CorrelatedFeatures,
+    FeatureGeometry,
+    PhaseDiagram,
+    ToyModels,
+    Vulnerability,
+)
 from loci.studies.superposition.feature_geometry import PLATEAUS
 from loci.studies.superposition.phase_diagram import KINDS, boundary
 
 SHOWN = 7
 
 
-def toy_figure(found: Toy) -> go.Figure:
+def toy_figure(found: ToyModels) -> go.Figure:
     """In two dimensions the features as arrows; else their lengths as bars, blue where alone and orange where they share."""
     shown = _spread(len(found.densities))
     titles = [f"density {found.densities[i]:.3g}" for i in shown]
@@ -51,7 +58,7 @@ def toy_figure(found: Toy) -> go.Figure:
     return styled(figure, title, note, height=440).update_layout(margin={"t": 100})
 
 
-def geometry_figure(found: Geometry) -> go.Figure:
+def geometry_figure(found: FeatureGeometry) -> go.Figure:
     """D* over sparsity, and each feature's own dimensionality with the plateaus."""
     x = [1 / p for p in found.toy.densities]
     figure = go.Figure()
@@ -81,7 +88,7 @@ def geometry_figure(found: Geometry) -> go.Figure:
     return styled(figure, title, note, height=480).update_layout(legend={"orientation": "h", "y": -0.18})
 
 
-def phase_figure(found: Phase) -> go.Figure:
+def phase_figure(found: PhaseDiagram) -> go.Figure:
     """What training came to, with the closed form's boundary."""
     scale = [[0, BLUE], [1 / 3, BLUE], [1 / 3, "#8fb0e2"], [2 / 3, "#8fb0e2"], [2 / 3, "#eeb68f"], [1, "#eeb68f"]]
     kinds = found.found.double().where(found.found >= 0, torch.nan)
@@ -108,7 +115,7 @@ def phase_figure(found: Phase) -> go.Figure:
     return styled(figure, "Two features, one dimension: when do they share it?", note, height=480)
 
 
-def correlated_figure(found: Correlated) -> go.Figure:
+def correlated_figure(found: CorrelatedFeatures) -> go.Figure:
     """The best model of each kind: partners have one colour."""
     titles = [f"{kind}: cos of partners {found.partners(kind).value:+.2f}" for kind in found.W]
     figure = make_subplots(rows=1, cols=len(found.W), subplot_titles=titles, horizontal_spacing=0.05)
@@ -124,7 +131,7 @@ def correlated_figure(found: Correlated) -> go.Figure:
     return styled(figure, "Features that come together, or never do", note, height=400).update_layout(margin={"t": 100})
 
 
-def computation_figure(found: Computation) -> go.Figure:
+def computation_figure(found: AbsoluteValueNetworks) -> go.Figure:
     """W_in of the densest and the sparsest network, and how neurons go from one feature to many."""
     ends = (0, len(found.densities) - 1)
     titles = [f"what neurons read, density {found.densities[i]:g}" for i in ends]
@@ -158,7 +165,7 @@ def computation_figure(found: Computation) -> go.Figure:
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.2})
 
 
-def attack_figure(found: Attacked) -> go.Figure:
+def attack_figure(found: Vulnerability) -> go.Figure:
     """Vulnerability over sparsity, beside what a linear model would have, and features per dimension."""
     x = [1 / p for p in found.toy.densities]
     base = found.vulnerability[0].value

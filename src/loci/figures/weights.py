@@ -5,7 +5,7 @@ from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 from loci.studies.superposition import WeightAngles
-from loci.studies.superposition.weight_directions import Space
+from loci.studies.superposition.weight_directions import DirectionSet
 
 
 def weights_figure(found: WeightAngles) -> go.Figure:
@@ -48,5 +48,5 @@ def weights_figure(found: WeightAngles) -> go.Figure:
     return figure.update_layout(margin={"t": 110}, legend={"orientation": "h", "y": -0.35})
 
 
-def _ink(space: Space) -> str:
+def _ink(space: DirectionSet) -> str:
     return {"keys": BLUE, "values": ORANGE}.get(space.name, MUTED)

@@ -5,7 +5,7 @@ from plotly.subplots import make_subplots
 
 from loci.auditing import GroundTruth
 from loci.figures.theme import BLUE, GREY, MUTED, ORANGE, intervals, styled
-from loci.writing import Capacity, Curve, Fullness, Gate, Stores
+from loci.writing import Capacity, CapacityCurve, Fullness, Gate, StoredTables
 
 FAMILIES = {"-relu": BLUE, "-gated": ORANGE, "-gelu": "#8a5fb3"}
 """The compiler's kinds of MLP, which gradient descent has too."""
@@ -66,7 +66,7 @@ def gate_figure(gate: Gate) -> go.Figure:
     return figure.update_layout(margin={"t": 90})
 
 
-def stores_figure(found: Stores) -> go.Figure:
+def stores_figure(found: StoredTables) -> go.Figure:
     """Recall of each method, at the keys and at keys with noise."""
     names = [store.method for store in found.stores]
     figure = go.Figure(go.Bar(x=names, y=[store.recall for store in found.stores], name="the keys", marker_color=BLUE))
@@ -98,7 +98,7 @@ def capacity_figure(found: Capacity) -> go.Figure:
     return styled(figure, f"{found.facts:,} facts in {found.dim} dimensions", _unmet(found), height=160 + 40 * len(rows))
 
 
-def curve_figure(curve: Curve) -> go.Figure:
+def curve_figure(curve: CapacityCurve) -> go.Figure:
     """Bits per parameter over the number of facts, a line a method; gradient descent dotted."""
     figure = go.Figure()
     dims = sorted({case.dim for case in curve.cases})

@@ -6,8 +6,9 @@ activity  `sparsity`: how many neurons are active at a token
 streams   `directions`, `concept`, `steer`, `bases`: directions of the residual stream
 """
 
+from loci.deprecated import renamed
 from loci.reading.activation_sparsity import Sparsity, sparsity
-from loci.reading.atlas_answers import Found, Kind, Rows
+from loci.reading.atlas_answers import NeuronKind, QueryRows, WordNeurons
 from loci.reading.atlas_build import build_atlas
 from loci.reading.atlas_files import Atlas, open_atlas
 from loci.reading.concept_directions import Directions, directions
@@ -21,21 +22,29 @@ from loci.reading.updates import SubUpdates, sub_updates
 from loci.reading.value_clusters import Clusters, clusters
 from loci.reading.value_projections import nearest, project, promoted, promoted_by
 
+__getattr__ = renamed(
+    __name__,
+    {
+        "Found": "WordNeurons",
+        "Kind": "NeuronKind",
+        "Rows": "QueryRows",
+    },
+)
 __all__ = [
     "Atlas",
     "Bases",
     "Clusters",
     "Concepts",
     "Directions",
-    "Found",
-    "Kind",
     "Memories",
     "NeuronCard",
-    "Rows",
+    "NeuronKind",
+    "QueryRows",
     "Sparsity",
     "Steered",
     "SubUpdates",
     "Trigger",
+    "WordNeurons",
     "bases",
     "build_atlas",
     "check_export",

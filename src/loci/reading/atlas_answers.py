@@ -16,7 +16,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Found(Result):
+class WordNeurons(Result):
     """Neurons that a word leads to, the strongest first: those whose values promote it, and those it fires."""
 
     model: str
@@ -40,7 +40,7 @@ class Found(Result):
 
 
 @dataclass(frozen=True)
-class Kind(Result):
+class NeuronKind(Result):
     """Neurons of one kind, with their number and the first of them."""
 
     model: str
@@ -54,7 +54,7 @@ class Kind(Result):
 
 
 @dataclass(frozen=True)
-class Rows(Result):
+class QueryRows(Result):
     """The answer to a question in SQL."""
 
     columns: tuple[str, ...]

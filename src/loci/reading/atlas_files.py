@@ -18,7 +18,7 @@ from typing import Any
 
 from loci.errors import ModelError
 from loci.model.names import NEURON, neuron_name
-from loci.reading.atlas_answers import KINDS, Found, Kind, Rows
+from loci.reading.atlas_answers import KINDS, NeuronKind, QueryRows, WordNeurons
 from loci.reading.atlas_build import quoted
 from loci.reading.atlas_folder import TABLES, check_columns, read_provenance
 from loci.reading.atlas_sql import ask
@@ -84,7 +84,7 @@ class Atlas(Result):
         connection.execute("SET lock_configuration=true")
         return connection
 
-    def query(self, sql: str) -> Rows:
+    def query(self, sql: str) -> QueryRows:
         """Ask in SQL over the tables. Raises `ModelError` for what is no single SELECT, or what DuckDB does not understand."""
         database, duckdb = self._database, import_module("duckdb")
         try:
@@ -103,7 +103,7 @@ class Atlas(Result):
         layer: int | None = None,
         cosine: tuple[float, float] = (-1.0, 1.0),
         rate: tuple[float, float] = (0.0, 1.0),
-    ) -> Found:
+    ) -> WordNeurons:
         """Neurons whose values promote a word, by rank and score, and neurons that are largest at it, by how many of their triggers are.
 
         Filters: one layer, a range of key·value cosines, a range of firing rates. Raises `ModelError` for a word that nowhere occurs.
@@ -123,7 +123,7 @@ class Atlas(Result):
         )
         if not promoted and not fires and not self._occurs(said):
             raise ModelError(f"no neuron promotes {word!r} or fires at it{self._suggestion(wanted)}")
-        return Found(self.provenance["model"], wanted, promoted, fires)
+        return WordNeurons(self.provenance["model"], wanted, promoted, fires)
 
     def kind(
         self,
@@ -133,7 +133,7 @@ class Atlas(Result):
         layer: int | None = None,
         cosine: tuple[float, float] = (-1.0, 1.0),
         rate: tuple[float, float] = (0.0, 1.0),
-    ) -> Kind:
+    ) -> NeuronKind:
         """Erasers, dead or always-on neurons, with the filters of `find`. Raises `ModelError` for another kind."""
         if kind not in KINDS:
             raise ModelError(f"there are no {kind!r} neurons: kinds are {', '.join(KINDS)}")
@@ -142,7 +142,7 @@ class Atlas(Result):
         listed = self._named(
             f"SELECT layer, neuron, cosine, firing_rate, mean, max, value_norm, cluster {where} ORDER BY {order}, layer, neuron LIMIT {int(top)}"
         )
-        return Kind(self.provenance["model"], kind, words, self.query(f"SELECT count(*) {where}").rows[0][0], listed)
+        return NeuronKind(self.provenance["model"], kind, words, self.query(f"SELECT count(*) {where}").rows[0][0], listed)
 
     def card(self, name: str) -> NeuronCard:
         """A neuron as `loci read` shows it, from the tables. Raises `ModelError` for a neuron that is not there."""

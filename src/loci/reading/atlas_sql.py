@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from loci.errors import ModelError
-from loci.reading.atlas_answers import Rows
+from loci.reading.atlas_answers import QueryRows
 
 MOST = 1_000_000
 """Rows of one answer: what is more belongs into a file, or into a smaller question."""
@@ -18,7 +18,7 @@ AS_THEY_ARE = {
 NESTED = ("STRUCT", "MAP", "UNION")
 
 
-def ask(database: Any, sql: str) -> Rows:
+def ask(database: Any, sql: str) -> QueryRows:
     """The rows of one statement. Dates, times, intervals, UUIDs and bytes are DuckDB's text of them; decimals are numbers
     where a float holds them, else text. Raises `ModelError` for too many rows, and what DuckDB raises.
     """
@@ -29,7 +29,7 @@ def ask(database: Any, sql: str) -> Rows:
         rows = _run(database, _as_text(sql, [not (a or b) for a, b in zip(easy, nested, strict=True)]))
     except (OverflowError, ValueError):  # what stands in lists and structs may be beyond Python's dates
         rows = _run(database, _as_text(sql, [not a for a in easy]))
-    return Rows(columns, tuple(tuple(map(_cell, row)) for row in rows))
+    return QueryRows(columns, tuple(tuple(map(_cell, row)) for row in rows))
 
 
 def _described(database: Any, sql: str) -> tuple[tuple[str, ...], list[str]]:

@@ -25,7 +25,7 @@ from loci.stats import Estimate, mean
 
 
 @dataclass(frozen=True)
-class Target:
+class SteeringTarget:
     """Mean probability of a word's first token as the next one."""
 
     word: str
@@ -56,7 +56,7 @@ class Steered(Result):
     kl: Estimate
     """KL(before ‖ after) in nats, mean over prompts."""
     random_kl: Estimate
-    targets: tuple[Target, ...]
+    targets: tuple[SteeringTarget, ...]
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,10 +146,10 @@ def _likeliest(model: Model, logprobs: Float[Tensor, " d_vocab"], top: int) -> S
     return tuple((model.token_text(i), p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
 
-def _target(word: str, token: int, rows: Sequence[dict[str, Tensor]]) -> Target:
+def _target(word: str, token: int, rows: Sequence[dict[str, Tensor]]) -> SteeringTarget:
     before = mean([float(row["before"][token].exp()) for row in rows])
     after, random = (mean([float(row["runs"][part, token].exp().mean()) for row in rows]) for part in (slice(1), slice(1, None)))
-    return Target(word, before, after, random)
+    return SteeringTarget(word, before, after, random)
 
 
 def _listed(scored: Scored) -> list[dict[str, Any]]:

@@ -3,8 +3,8 @@
 from html import escape
 
 from loci.auditing import Scorecard
-from loci.auditing.forensics import Change, Forensics, Subject
-from loci.auditing.questions import Case
+from loci.auditing.forensics import Forensics, Subject, WeightChange
+from loci.auditing.questions import EditCase
 from loci.auditing.scorecards import PROTOCOL
 from loci.figures.outside import as_text
 from loci.figures.scorecard import LABELS, PLAIN, reading, scorecard_figure
@@ -70,7 +70,7 @@ def _between(name: str, estimate: Estimate) -> str:
     return f"{reading(name, estimate.value)} [{reading(name, estimate.low)}, {reading(name, estimate.high)}]"
 
 
-def _case(case: Case) -> list[str]:
+def _case(case: EditCase) -> list[str]:
     fact = case.fact
     counted = (f"{sum(hits)} of {len(hits)}" if (hits := case.hits.get(name, ())) else "–" for name in COUNTED)
     return [
@@ -117,7 +117,7 @@ def _scored(found: Forensics) -> str:
     )
 
 
-def _change(change: Change) -> list[str]:
+def _change(change: WeightChange) -> list[str]:
     kind = "rounding" if change.rounding else "most directions: training" if change.full else "few directions"
     largest = f"{float(change.values[0]):.3g}"
     shape = " × ".join(map(str, change.shape))

@@ -5,7 +5,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from loci.circuits import FactCircuit, Patterns
+from loci.circuits import AttentionPatterns, FactCircuit
 from loci.files import write_aside
 from loci.model import Model
 from loci.progress import Progress, silent
@@ -18,7 +18,7 @@ READING_TOKENS = 30_000
 CARDS = 3
 
 
-def save_attention(found: Patterns, path: str | Path) -> None:
+def save_attention(found: AttentionPatterns, path: str | Path) -> None:
     """Write a page on which the text shows, token by token, where each head looks."""
     words = (
         "Hover over a token to see what it looks at; click holds it. Value-weighted: times the length of what each source writes."
@@ -79,7 +79,7 @@ def neuron_words(found: FactCircuit) -> str:
     )
 
 
-def attention_html(found: Patterns) -> str:
+def attention_html(found: AttentionPatterns) -> str:
     """The text with its patterns, and what makes it live; once on a page."""
     read = files("loci.report").joinpath
     grids = {name: {h: [[round(x, 4) for x in row] for row in grid.tolist()] for h, grid in of.items()} for name, of in (("plain", found.plain), ("weighted", found.weighted))}  # fmt: skip

@@ -1,18 +1,33 @@
 """Facts written into an MLP without training: the gate, stores, the compiler, and how many facts fit."""
 
-from loci.writing.capacity_search import Capacity, Curve, Need, capacity
+from loci.deprecated import renamed
+from loci.writing.capacity_search import Capacity, CapacityCurve, MethodCapacity, capacity
 from loci.writing.compiler import Effort, compiled
 from loci.writing.full_size_stores import SIZES, FullSize, full_size
-from loci.writing.fullness_curve import Fullness, Rung, fullness
+from loci.writing.fullness_curve import Fullness, FullnessStep, fullness
 from loci.writing.gates import Gate, gate
-from loci.writing.installation import Installed, install, new_facts
+from loci.writing.installation import Installation, install, new_facts
 from loci.writing.keys import GEOMETRIES, case, subject_case
 from loci.writing.mlp import ACTIVATIONS, MLP
-from loci.writing.planted_models import Place, Planted, load_planted, planted, save_planted
+from loci.writing.planted_models import PlantedModel, PlantedPlace, load_planted, planted, save_planted
 from loci.writing.saving import load_mlp, load_table, save_mlp
-from loci.writing.storage import CLOSED, METHODS, Store, Stores, store, stores
-from loci.writing.table import Table, classes, vectors
+from loci.writing.storage import CLOSED, METHODS, StoredTable, StoredTables, store, stores
+from loci.writing.table import FactTable, classes, vectors
 
+__getattr__ = renamed(
+    __name__,
+    {
+        "Curve": "CapacityCurve",
+        "Installed": "Installation",
+        "Need": "MethodCapacity",
+        "Place": "PlantedPlace",
+        "Planted": "PlantedModel",
+        "Rung": "FullnessStep",
+        "Store": "StoredTable",
+        "Stores": "StoredTables",
+        "Table": "FactTable",
+    },
+)
 __all__ = [
     "ACTIVATIONS",
     "CLOSED",
@@ -21,19 +36,19 @@ __all__ = [
     "MLP",
     "SIZES",
     "Capacity",
-    "Curve",
+    "CapacityCurve",
     "Effort",
+    "FactTable",
     "FullSize",
     "Fullness",
+    "FullnessStep",
     "Gate",
-    "Installed",
-    "Need",
-    "Place",
-    "Planted",
-    "Rung",
-    "Store",
-    "Stores",
-    "Table",
+    "Installation",
+    "MethodCapacity",
+    "PlantedModel",
+    "PlantedPlace",
+    "StoredTable",
+    "StoredTables",
     "capacity",
     "case",
     "classes",

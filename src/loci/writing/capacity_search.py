@@ -17,14 +17,14 @@ from loci.progress import Progress, silent
 from loci.result import Result
 from loci.writing.mlp import MLP
 from loci.writing.storage import METHODS, check_methods, stored_bits
-from loci.writing.table import Table
+from loci.writing.table import FactTable
 
 PRECISION = 0.05
 GUESSES = {"compiled-gated": 2.2, "adam-gated": 1.9, "compiled": 1.9, "adam": 1.7, "random": 0.18}
 DEFAULT = ("random-relu", "bilinear-whitened", "bilinear-fitted", "compiled-relu", "compiled-gated", "adam-relu", "adam-gated")
 
 
-class Need(NamedTuple):
+class MethodCapacity(NamedTuple):
     """What a method needs; where it stores not all facts with any number tried, what it reaches with the largest."""
 
     method: str
@@ -41,9 +41,9 @@ class Capacity(Result):
 
     dim: int
     facts: int
-    rows: tuple[Need, ...]
+    rows: tuple[MethodCapacity, ...]
 
-    def of(self, method: str) -> Need:
+    def of(self, method: str) -> MethodCapacity:
         return next(row for row in self.rows if row.method == method)
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Capacity(Result):
 
 
 @dataclass(frozen=True)
-class Curve(Result):
+class CapacityCurve(Result):
     """Capacities of several cases, for the figure."""
 
     cases: tuple[Capacity, ...]
@@ -66,7 +66,7 @@ class Curve(Result):
 
 
 def capacity(
-    table: Table,
+    table: FactTable,
     methods: Sequence[str] = DEFAULT,
     *,
     precision: float = PRECISION,
@@ -81,9 +81,9 @@ def capacity(
     return Capacity(table.dim, len(table), tuple(rows))
 
 
-def need(table: Table, method: str, precision: float = PRECISION) -> Need:
+def need(table: FactTable, method: str, precision: float = PRECISION) -> MethodCapacity:
     """The smallest number of neurons with which a method stores all of a table: gallop from a guess, then bisect."""
-    tried: dict[int, Need] = {}
+    tried: dict[int, MethodCapacity] = {}
 
     def enough(neurons: int) -> bool:
         tried[neurons] = _tried(table, method, METHODS[method], neurons)
@@ -123,21 +123,21 @@ def bisected(enough: Callable[[int], bool], low: int, high: int, precision: floa
     return high
 
 
-def _tried(table: Table, method: str, make: Callable[[Table, int], MLP], neurons: int) -> Need:
+def _tried(table: FactTable, method: str, make: Callable[[FactTable, int], MLP], neurons: int) -> MethodCapacity:
     started = time.process_time()
     mlp = make(table, neurons)
     seconds = time.process_time() - started
     recall = recalled(mlp, table)
-    return Need(method, mlp.size, mlp.parameters, stored_bits(table, recall) / mlp.parameters, recall, seconds)
+    return MethodCapacity(method, mlp.size, mlp.parameters, stored_bits(table, recall) / mlp.parameters, recall, seconds)
 
 
 @torch.no_grad()
-def recalled(mlp: MLP, table: Table) -> float:
+def recalled(mlp: MLP, table: FactTable) -> float:
     """Share of the facts that an MLP, in float32, gives back."""
     return float((table.margins(mlp.map(Tensor.float)(table.keys)) > 0).double().mean())
 
 
-def _guess(table: Table, method: str) -> int:
+def _guess(table: FactTable, method: str) -> int:
     """Neurons at about the bits that a method is known to reach; ends do not depend on it, only how many solves it takes."""
     bits = next((bits for name, bits in GUESSES.items() if method.startswith(name)), 0.1)
     sides = 3 if "gated" in method or "bilinear" in method else 2

@@ -21,14 +21,14 @@ from torch import Tensor
 from loci.linalg import lstsq, solve_positive, svd
 from loci.writing.compiler import whitener
 from loci.writing.mlp import MLP
-from loci.writing.table import Table
+from loci.writing.table import FactTable
 
 RIDGE = 1e-9
 FITTING = 100
 FAR = 0.9
 
 
-def one_per_fact(table: Table, neurons: int) -> MLP:
+def one_per_fact(table: FactTable, neurons: int) -> MLP:
     """A ReLU neuron for each fact, or for the first so many facts; what neurons of other facts add is solved away.
 
     Where no other key reaches as far along a key as that key itself, one neuron alone is active at each key.
@@ -45,40 +45,40 @@ def one_per_fact(table: Table, neurons: int) -> MLP:
     return MLP("relu", rows, lstsq(act, table.targets, "the neurons' activations").T, -threshold - rows @ middle)
 
 
-def outer_product(table: Table, neurons: int) -> MLP:
+def outer_product(table: FactTable, neurons: int) -> MLP:
     """The sum of value · keyᵀ."""
     table = table.to(torch.float64)
     return _linear(table.targets.T @ table.keys, neurons)
 
 
-def least_squares(table: Table, neurons: int) -> MLP:
+def least_squares(table: FactTable, neurons: int) -> MLP:
     """The linear map with the smallest error."""
     table = table.to(torch.float64)
     return _linear(lstsq(table.keys, table.targets, "the table's keys").T, neurons)
 
 
-def random_relu(table: Table, neurons: int, seed: int = 0) -> MLP:
+def random_relu(table: FactTable, neurons: int, seed: int = 0) -> MLP:
     """Random ReLU features with a ridge readout."""
     table = table.to(torch.float64)
     (R,) = _draws(1, neurons, table.dim, seed)
     return MLP("relu", R, ridge(torch.relu(table.keys @ R.T), table.targets))
 
 
-def bilinear(table: Table, neurons: int, seed: int = 0) -> MLP:
+def bilinear(table: FactTable, neurons: int, seed: int = 0) -> MLP:
     """Random bilinear features, each fact's features added to its value."""
     table = table.to(torch.float64)
     A, B = _draws(2, neurons, table.dim, seed)
     return MLP("identity", B, _hebb(table, A, B), W_gate=A)
 
 
-def bilinear_whitened(table: Table, neurons: int, seed: int = 0) -> MLP:
+def bilinear_whitened(table: FactTable, neurons: int, seed: int = 0) -> MLP:
     """Random bilinear features with a ridge readout."""
     table = table.to(torch.float64)
     A, B = _draws(2, neurons, table.dim, seed)
     return MLP("identity", B, ridge((table.keys @ A.T) * (table.keys @ B.T), table.targets), W_gate=A)
 
 
-def bilinear_fitted(table: Table, neurons: int, seed: int = 0) -> MLP:
+def bilinear_fitted(table: FactTable, neurons: int, seed: int = 0) -> MLP:
     """Bilinear features fitted to the facts, one side after the other, for the readout that adds; then a ridge readout."""
     table = table.to(torch.float64)
     A, B = _draws(2, neurons, table.dim, seed)
@@ -119,11 +119,11 @@ def _linear(W: Float[Tensor, "d_out d_in"], neurons: int) -> MLP:
     return MLP("identity", root[:, None] * Vh[:neurons], U[:, :neurons] * root)
 
 
-def _hebb(table: Table, A: Tensor, B: Tensor) -> Float[Tensor, "d_out neuron"]:
+def _hebb(table: FactTable, A: Tensor, B: Tensor) -> Float[Tensor, "d_out neuron"]:
     return table.targets.T @ ((table.keys @ A.T) * (table.keys @ B.T)) / len(table)
 
 
-def _fitted(table: Table, fixed: Tensor, begun: Tensor) -> Tensor:
+def _fitted(table: FactTable, fixed: Tensor, begun: Tensor) -> Tensor:
     """The other side of the features that brings the scores of the adding readout nearest to ⟨value_i, value_j⟩."""
     readout, metric = _hebb(table, fixed, begun), table.values.T @ table.values
     side = table.keys @ fixed.T

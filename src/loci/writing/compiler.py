@@ -32,10 +32,10 @@ from loci.linalg import svd
 from loci.progress import Progress, silent
 from loci.writing.lbfgs import minimise
 from loci.writing.mlp import MLP, check_neurons
-from loci.writing.table import Table
+from loci.writing.table import FactTable
 
 POWER = 2
-FED, HUNGER = (2, 3), 10.0
+FED, INACTIVITY_WEIGHT = (2, 3), 10.0
 """Neurons that every key should have, in the first attempt and in the second, and what it costs where they are not there."""
 CHUNK = 20
 STALLED = 1e-4
@@ -58,7 +58,7 @@ class Effort:
 
 
 def compiled(
-    table: Table,
+    table: FactTable,
     neurons: int,
     *,
     act: str = "relu",
@@ -118,14 +118,14 @@ def start(d_in: int, d_out: int, neurons: int, gated: bool, bias: bool, seed: in
     return params
 
 
-def unit_margin(table: Table, mlp: MLP) -> MLP:
+def unit_margin(table: FactTable, mlp: MLP) -> MLP:
     """The same MLP with its output scaled so that the smallest margin is 1, where all facts are stored; as it is, where not."""
     smallest = float(table.margins(mlp(table.keys)).min())
     return mlp.scaled(1 / smallest) if smallest > 0 else mlp
 
 
 class _Descent(NamedTuple):
-    """Σ weight · surprise² and what hunger costs, and its gradient."""
+    """Σ weight · surprise² and the inactivity penalty, and its gradient."""
 
     task: "_Task"
     mlp_of: Callable[[Tensor], MLP]
@@ -136,7 +136,9 @@ class _Descent(NamedTuple):
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             mlp = self.mlp_of(x)
-            total = (self.weights * self.task.surprise(mlp) ** POWER).sum() + HUNGER * self.task.hunger(mlp, self.fed)
+            total = (self.weights * self.task.surprise(mlp) ** POWER).sum() + INACTIVITY_WEIGHT * self.task.inactivity_penalty(
+                mlp, self.fed
+            )
             (gradient,) = torch.autograd.grad(total, x)
         return float(total.detach()), gradient
 
@@ -169,7 +171,7 @@ class _Task(NamedTuple):
     to_values: Float[Tensor, "d_out r_out"]
 
     @classmethod
-    def of(cls, table: Table) -> "_Task":
+    def of(cls, table: FactTable) -> "_Task":
         to_keys, to_values = whitener(table.keys), whitener(table.values)
         keys, values = (table.keys.double() @ to_keys).float(), (table.values.double() @ to_values).float()
         return cls(keys, values, table.labels, to_keys, to_values)
@@ -180,7 +182,7 @@ class _Task(NamedTuple):
     def surprise(self, mlp: MLP) -> Float[Tensor, " fact"]:
         return functional.cross_entropy(self.scores(mlp), self.labels, reduction="none")
 
-    def hunger(self, mlp: MLP, fed: int) -> Float[Tensor, ""]:
+    def inactivity_penalty(self, mlp: MLP, fed: int) -> Float[Tensor, ""]:
         """How far the `fed` strongest neurons of each key are below 1, squared."""
         strongest = mlp.pre(self.keys).topk(min(fed, mlp.size), dim=1).values
         return (1 - strongest).relu().pow(2).sum()

@@ -30,7 +30,7 @@ from loci.writing.installation import new_facts
 from loci.writing.keys import subject_keys
 from loci.writing.mlp import check_neurons
 from loci.writing.storage import METHODS, check_methods, stored_bits
-from loci.writing.table import Table
+from loci.writing.table import FactTable
 
 NEURONS = 16
 GROWTH = 2**0.5
@@ -43,7 +43,7 @@ OVER = 0.95
 SAMPLE = 600
 
 
-class Rung(NamedTuple):
+class FullnessStep(NamedTuple):
     """So many facts in the same neurons."""
 
     facts: int
@@ -61,14 +61,14 @@ class Fullness(Result):
     method: str
     neurons: int
     answers: int
-    rungs: tuple[Rung, ...]
+    rungs: tuple[FullnessStep, ...]
     known: Estimate
     """Share of the embedded facts that the trained model answers."""
     known_per_neuron: float
     """How many those are, by the neurons of all its layers."""
 
     @property
-    def fits(self) -> Rung | None:
+    def fits(self) -> FullnessStep | None:
         """The last rung before the first facts, 1 %, are lost; None where that is so from the first."""
         fitting = None
         for rung in self.rungs:
@@ -118,7 +118,7 @@ def fullness(
     if not counts or counts[0] < 2:
         raise WriteError(f"numbers of facts to write are 2 or more, not {', '.join(map(str, counts)) or 'none'}")
     table = invented_table(model, layer, counts[-1], known, seed)
-    rungs: list[Rung] = []
+    rungs: list[FullnessStep] = []
     for count in counts:
         rungs.append(_rung(table.first(count), neurons, method))
         progress(1, len(counts))
@@ -137,7 +137,7 @@ def steps(first: int = FIRST, most: int = MOST) -> list[int]:
 
 
 @torch.no_grad()
-def invented_table(model: Model, layer: int, count: int, known: FactSet, seed: int = 0) -> Table:
+def invented_table(model: Model, layer: int, count: int, known: FactSet, seed: int = 0) -> FactTable:
     """Keys of invented subjects and values of their answers, in the trained model. Raises `FactError` where there are too few names."""
     facts = new_facts(known, count, seed)
     answers = sorted({(fact.relation, fact.answer) for fact in facts}, key=str)
@@ -147,7 +147,7 @@ def invented_table(model: Model, layer: int, count: int, known: FactSet, seed: i
     if twice:
         raise FactError(f"{twice} invented subjects look like others at layer {layer}: ask for a later one")
     scale = keys.pow(2).sum(1).mean().sqrt()
-    return Table(keys / scale, _values(model, layer, answers, known), labels)
+    return FactTable(keys / scale, _values(model, layer, answers, known), labels)
 
 
 def _values(model: Model, layer: int, answers: Sequence[tuple[str | None, str]], known: FactSet) -> Float[Tensor, "value d_model"]:
@@ -162,8 +162,8 @@ def _values(model: Model, layer: int, answers: Sequence[tuple[str | None, str]],
     return torch.stack(rows)
 
 
-def _rung(table: Table, neurons: int, method: str) -> Rung:
+def _rung(table: FactTable, neurons: int, method: str) -> FullnessStep:
     mlp = METHODS[method](table, neurons)
     kept = round(recalled(mlp, table) * len(table))
     recall = share([1.0] * kept + [0.0] * (len(table) - kept))
-    return Rung(len(table), len(table) / neurons, recall, stored_bits(table, recall.value) / mlp.parameters)
+    return FullnessStep(len(table), len(table) / neurons, recall, stored_bits(table, recall.value) / mlp.parameters)

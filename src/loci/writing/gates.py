@@ -23,7 +23,7 @@ from loci.errors import WriteError
 from loci.result import Result
 from loci.stats import Estimate, mean, share
 from loci.writing.mlp import MLP
-from loci.writing.table import Table
+from loci.writing.table import FactTable
 
 NAMES = {"Michael Jordan": (1, 1), "Michael Phelps": (1, 0), "Alexis Jordan": (0, 1), "Alexis Phelps": (0, 0)}
 WRITES = ("basketball", "Chicago Bulls", "23")
@@ -32,7 +32,7 @@ MANY = ((20, 20, 64), (20, 20, 1024))
 CLOSED = 1e-12
 
 
-class Case(NamedTuple):
+class GateCase(NamedTuple):
     """One name at the gate."""
 
     name: str
@@ -53,7 +53,7 @@ class Step:
     act: str
     cosine: float
     bias: float
-    cases: tuple[Case, ...]
+    cases: tuple[GateCase, ...]
 
     @property
     def clean(self) -> bool:
@@ -117,7 +117,7 @@ def step(title: str, act: str, cosine: float, bias: float) -> Step:
     pre, neurons, change = mlp.pre(names), mlp.neurons(names), mlp(names)
     writes = (change @ torch.stack(written).T).tolist()
     cases = (
-        Case(name, *has, float(pre[i]), float(neurons[i]), dict(zip(WRITES, writes[i], strict=True)))
+        GateCase(name, *has, float(pre[i]), float(neurons[i]), dict(zip(WRITES, writes[i], strict=True)))
         for i, (name, has) in enumerate(NAMES.items())
     )
     return Step(title, act, cosine, bias, tuple(cases))
@@ -165,7 +165,7 @@ class _Names(NamedTuple):
     def many(self, bias: float) -> Many:
         full = self.full
         mlp = gates(full, self.answers, bias)
-        table = Table(full, self.answers, torch.arange(len(full)))
+        table = FactTable(full, self.answers, torch.arange(len(full)))
         neurons, margins = mlp.neurons(full), table.margins(mlp(full))
         others = neurons.clone().fill_diagonal_(0)
         return Many(

@@ -6,14 +6,14 @@ from torch.nn import functional
 from loci.progress import Progress, silent
 from loci.writing.compiler import start, unit_margin
 from loci.writing.mlp import MLP
-from loci.writing.table import Table
+from loci.writing.table import FactTable
 
 STEPS = 3000
 RATE = 1e-2
 
 
 def adam(
-    table: Table,
+    table: FactTable,
     neurons: int,
     *,
     act: str = "relu",

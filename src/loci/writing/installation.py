@@ -31,7 +31,7 @@ CONTROLS = 100
 
 
 @dataclass(frozen=True)
-class Installed(Result):
+class Installation(Result):
     """A patch that adds neurons for new facts, and what became of these and of all others."""
 
     patch: Patch
@@ -62,7 +62,7 @@ class Installed(Result):
 
 def install(
     model: Model, facts: Sequence[Fact], layer: int = 1, *, known: FactSet | None = None, progress: Progress = silent
-) -> Installed:
+) -> Installation:
     """Install facts about subjects that `known` facts of the same relations are not about. The model itself is untouched.
 
     Raises `WriteError` for a layer or an MLP that takes no neurons, `FactError` where no known subject has an answer that a new one shall have.
@@ -80,7 +80,9 @@ def install(
         recall, held_out, kept = (score_answers(model, pairs) if pairs else [] for pairs in (asked, other, knew))
         moved = drift.now().kl
     progress(1, 3)
-    return Installed(patch, layer, tuple(facts), _said(before), _said(recall), _said(held_out), _said(kept), mean(moved), crowded)
+    return Installation(
+        patch, layer, tuple(facts), _said(before), _said(recall), _said(held_out), _said(kept), mean(moved), crowded
+    )
 
 
 @torch.no_grad()

@@ -14,13 +14,13 @@ from torch import Tensor
 from loci.errors import FactError, WriteError
 from loci.facts import Fact
 from loci.model import Model, at_subjects
-from loci.writing.table import Table
+from loci.writing.table import FactTable
 
 GEOMETRIES = ("isotropic", "anisotropic")
 DECAY = 1.5
 
 
-def case(dim: int, facts: int, geometry: str = "isotropic", seed: int = 0) -> Table:
+def case(dim: int, facts: int, geometry: str = "isotropic", seed: int = 0) -> FactTable:
     """The protocol's case: `facts` random keys, which are the values too, in a random order. Raises `WriteError`."""
     if geometry not in GEOMETRIES:
         raise WriteError(f"there is no geometry {geometry!r}: {', '.join(GEOMETRIES)}")
@@ -33,12 +33,12 @@ def case(dim: int, facts: int, geometry: str = "isotropic", seed: int = 0) -> Ta
     return permuted(keys / keys.norm(dim=1, keepdim=True), source)
 
 
-def permuted(keys: Float[Tensor, "fact d"], source: torch.Generator) -> Table:
+def permuted(keys: Float[Tensor, "fact d"], source: torch.Generator) -> FactTable:
     """Each key has another key, drawn without repetition, as its value."""
-    return Table(keys, keys, torch.randperm(len(keys), generator=source))
+    return FactTable(keys, keys, torch.randperm(len(keys), generator=source))
 
 
-def subject_case(model: Model, facts: Sequence[Fact], layer: int, count: int, seed: int = 0) -> Table:
+def subject_case(model: Model, facts: Sequence[Fact], layer: int, count: int, seed: int = 0) -> FactTable:
     """The protocol's case over the keys of a model's own subjects, scaled to unit root-mean-square length."""
     subjects = list({fact.subject: fact for fact in facts}.values())
     if len(subjects) < count:

@@ -35,7 +35,7 @@ from loci.writing.gates import gates
 from loci.writing.keys import subject_keys
 from loci.writing.mlp import MLP
 from loci.writing.planted_world import BOS, FIRST, LAST, RELATIONS, UNKNOWN, World, vocabulary
-from loci.writing.table import Table, classes
+from loci.writing.table import FactTable, classes
 
 Kind = Literal["one-per-fact", "superposed"]
 LAYERS, D_MODEL, D_MLP, HEADS, CONTEXT = 5, 128, 128, 4, 64
@@ -50,7 +50,7 @@ SHARP = 20.0
 
 
 @dataclass(frozen=True)
-class Place:
+class PlantedPlace:
     """Where a fact is: the layer of its MLP, and its neurons there; the token is the subject's last."""
 
     layer: int
@@ -58,7 +58,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Planted(Result):
+class PlantedModel(Result):
     """A model, its facts, and the place of each."""
 
     model: Model
@@ -66,7 +66,7 @@ class Planted(Result):
     gated: bool
     seed: int
     facts: FactSet
-    places: tuple[Place, ...]
+    places: tuple[PlantedPlace, ...]
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -92,7 +92,7 @@ class Planted(Result):
 @torch.no_grad()
 def planted(
     kind: Kind = "one-per-fact", *, gated: bool = False, subjects: int = 48, neurons: int = NEURONS, seed: int = 0
-) -> Planted:
+) -> PlantedModel:
     """Write a model: `subjects` names with a fact of each relation; `neurons` of a layer for them where they are superposed.
 
     Deterministic. Raises `WriteError` where the facts do not fit.
@@ -103,21 +103,21 @@ def planted(
     if not 1 <= used <= D_MLP:
         raise WriteError(f"a layer has {D_MLP} neurons, and {used} are asked for")
     world, source = World.drawn(subjects, seed), torch.Generator().manual_seed(seed)
-    space = Space.drawn(source)
+    space = PlantedDirections.drawn(source)
     model = _blank(gated)
     _write_ends(model, space)
     _write_heads(model, space)
-    places: list[Place] = []
+    places: list[PlantedPlace] = []
     for layer in range(LAYERS):
         _write_decoys(model, space, layer, source)
         if layer in FACT_LAYERS:
             places += _write_facts(model, space, world, FACT_LAYERS.index(layer), kind, used, source)
     _temper(model, world.facts)
-    return Planted(model, kind, gated, seed, world.facts, tuple(places))
+    return PlantedModel(model, kind, gated, seed, world.facts, tuple(places))
 
 
 @dataclass(frozen=True)
-class Space:
+class PlantedDirections:
     """Perpendicular directions of unit length, as rows."""
 
     always: Float[Tensor, "1 d_model"]
@@ -130,7 +130,7 @@ class Space:
     junk: Float[Tensor, "junk d_model"]
 
     @classmethod
-    def drawn(cls, source: torch.Generator) -> "Space":
+    def drawn(cls, source: torch.Generator) -> "PlantedDirections":
         """A random basis of what is perpendicular to (1, …, 1), which a LayerNorm takes away."""
         rows = torch.randn(D_MODEL, D_MODEL, generator=source, dtype=torch.float64)
         rows[0] = 1
@@ -181,7 +181,7 @@ def _blank(gated: bool) -> Model:
     return Model(hf, tokenizer(), "planted-gated" if gated else "planted")
 
 
-def _write_ends(model: Model, space: Space) -> None:
+def _write_ends(model: Model, space: PlantedDirections) -> None:
     """Embedding and unembedding."""
     ids = {word: i for i, word in enumerate(vocabulary())}
     W_E, W_U = model.W_E, model.W_U
@@ -196,7 +196,7 @@ def _write_ends(model: Model, space: Space) -> None:
             W_U[ids[answer]] += LOGIT * row + ASKED * asked
 
 
-def _write_heads(model: Model, space: Space) -> None:
+def _write_heads(model: Model, space: PlantedDirections) -> None:
     """The head that reads the token before, and those that read the subject."""
     half = model.d_head // 2
     theta = 10000.0 ** (-torch.arange(half) / half)
@@ -223,7 +223,7 @@ def _scale(length: float) -> float:
     return float((D_MODEL / (ALWAYS**2 + length**2)) ** 0.5)
 
 
-def _write_decoys(model: Model, space: Space, layer: int, source: torch.Generator) -> None:
+def _write_decoys(model: Model, space: PlantedDirections, layer: int, source: torch.Generator) -> None:
     """Neurons that read anything and write junk."""
     rows = torch.randn(D_MLP, D_MODEL, generator=source)
     rows -= rows.mean(1, keepdim=True)
@@ -235,8 +235,8 @@ def _write_decoys(model: Model, space: Space, layer: int, source: torch.Generato
 
 
 def _write_facts(
-    model: Model, space: Space, world: World, index: int, kind: Kind, neurons: int, source: torch.Generator
-) -> list[Place]:
+    model: Model, space: PlantedDirections, world: World, index: int, kind: Kind, neurons: int, source: torch.Generator
+) -> list[PlantedPlace]:
     """Put a relation's facts into neurons of its layer, drawn at random, and say which."""
     layer, facts = FACT_LAYERS[index], world.of(index)
     keys = subject_keys(model, facts, layer)
@@ -250,9 +250,9 @@ def _write_facts(
         model.b_key(layer)[rows] = mlp.bias
     model.W_down(layer)[:, rows] = space.attr[index].T @ mlp.W_down
     if kind == "one-per-fact":
-        return [Place(layer, (int(row),)) for row in rows]
+        return [PlantedPlace(layer, (int(row),)) for row in rows]
     active = mlp.neurons(keys) * (table.targets @ mlp.W_down) > 0
-    return [Place(layer, tuple(sorted(rows[on].tolist()))) for on in active]
+    return [PlantedPlace(layer, tuple(sorted(rows[on].tolist()))) for on in active]
 
 
 def _temper(model: Model, facts: FactSet) -> None:
@@ -267,7 +267,7 @@ def _temper(model: Model, facts: FactSet) -> None:
     model.W_U.mul_(high)
 
 
-def _gates(model: Model, space: Space, world: World, table: Table) -> MLP:
+def _gates(model: Model, space: PlantedDirections, world: World, table: FactTable) -> MLP:
     """A neuron a fact: an AND of the two names, as in the lesson, with the bias −1.5 between one name and both."""
     rows = torch.stack([space.previous[i] + space.last[j] for i, j in world.subjects])
     rows = rows / ((table.keys * rows).sum(1, keepdim=True) / 2)
@@ -279,7 +279,7 @@ def _gates(model: Model, space: Space, world: World, table: Table) -> MLP:
     return MLP("silu", up, plain.W_down, SHARP * plain.tensors["bias"], SHARP * rows)
 
 
-def _superposed(model: Model, table: Table, neurons: int) -> MLP:
+def _superposed(model: Model, table: FactTable, neurons: int) -> MLP:
     mlp = compiled(table, neurons, act="silu" if model.gated else "relu", gated=model.gated)
     lost = int((table.margins(mlp(table.keys)) <= 0).sum())
     if lost:
@@ -287,7 +287,7 @@ def _superposed(model: Model, table: Table, neurons: int) -> MLP:
     return mlp
 
 
-def save_planted(made: Planted, folder: str | Path) -> None:
+def save_planted(made: PlantedModel, folder: str | Path) -> None:
     """A folder in Hugging Face's format, with `facts.jsonl` and `planted.json`, the places."""
     with write_aside(folder, folder=True) as aside:
         with quiet():
@@ -297,13 +297,13 @@ def save_planted(made: Planted, folder: str | Path) -> None:
         (aside / "planted.json").write_text(json.dumps(made.to_dict(), ensure_ascii=False), encoding="utf-8")
 
 
-def load_planted(folder: str | Path) -> Planted:
+def load_planted(folder: str | Path) -> PlantedModel:
     """Read what `save_planted` wrote. Raises `WriteError` for another folder."""
     folder = Path(folder)
     try:
         said = read_json(folder / "planted.json", WriteError)
-        places = tuple(Place(row["layer"], tuple(row["neurons"])) for row in said["facts"])
+        places = tuple(PlantedPlace(row["layer"], tuple(row["neurons"])) for row in said["facts"])
         plain = {name: said[name] for name in ("kind", "gated", "seed")}
     except (WriteError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WriteError(f"{folder}: no planted model ({type(error).__name__}: {error})") from None
-    return Planted(open_model(folder), **plain, facts=load_facts(folder / "facts.jsonl"), places=places)
+    return PlantedModel(open_model(folder), **plain, facts=load_facts(folder / "facts.jsonl"), places=places)

@@ -9,10 +9,10 @@ from safetensors.torch import save as encode
 from loci.errors import WriteError
 from loci.files import write_aside
 from loci.writing.mlp import MLP
-from loci.writing.table import Table, classes, vectors
+from loci.writing.table import FactTable, classes, vectors
 
 
-def load_table(path: str | Path) -> Table:
+def load_table(path: str | Path) -> FactTable:
     """A table from tensors `keys`, and `labels` (with `values` or as classes) or `answers` (vectors). Raises `WriteError`."""
     try:
         tensors = load_file(path)
@@ -24,7 +24,7 @@ def load_table(path: str | Path) -> Table:
     if "answers" in tensors:
         return vectors(keys, tensors["answers"].float())
     labels = tensors["labels"].long()
-    return Table(keys, tensors["values"].float(), labels) if "values" in tensors else classes(keys, labels)
+    return FactTable(keys, tensors["values"].float(), labels) if "values" in tensors else classes(keys, labels)
 
 
 def save_mlp(mlp: MLP, path: str | Path) -> None:

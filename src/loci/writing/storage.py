@@ -26,11 +26,11 @@ from loci.writing import closed_form
 from loci.writing.compiler import compiled
 from loci.writing.gradient_descent import adam
 from loci.writing.mlp import MLP, check_neurons
-from loci.writing.table import Table
+from loci.writing.table import FactTable
 
 NOISES = (0.01, 0.05, 0.2)
 
-METHODS: dict[str, Callable[[Table, int], MLP]] = {
+METHODS: dict[str, Callable[[FactTable, int], MLP]] = {
     "one-per-fact": closed_form.one_per_fact,
     "outer-product": closed_form.outer_product,
     "least-squares": closed_form.least_squares,
@@ -48,7 +48,7 @@ CLOSED = tuple(name for name in METHODS if not name.startswith(("compiled", "ada
 
 
 @dataclass(frozen=True)
-class Store:
+class StoredTable:
     """An MLP that holds facts of a table, and its numbers."""
 
     method: str
@@ -110,14 +110,14 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Stores(Result):
+class StoredTables(Result):
     """The same facts, stored by several methods in the same number of neurons."""
 
     neurons: int
-    stores: tuple[Store, ...]
+    stores: tuple[StoredTable, ...]
 
     @property
-    def best(self) -> Store:
+    def best(self) -> StoredTable:
         """The one that holds most facts, with the larger margin where several hold all."""
         return max(self.stores, key=lambda store: (store.recall, store.margin / store.lipschitz if store.lipschitz else 0.0))
 
@@ -130,7 +130,7 @@ class Stores(Result):
         }
 
 
-def store(table: Table, neurons: int, method: str = "compiled-relu", *, seed: int = 0) -> Store:
+def store(table: FactTable, neurons: int, method: str = "compiled-relu", *, seed: int = 0) -> StoredTable:
     """Store a table in so many neurons by one of `METHODS`. Raises `WriteError`; facts that do not fit are counted, not refused."""
     check_neurons(neurons)
     check_methods([method])
@@ -141,19 +141,19 @@ def store(table: Table, neurons: int, method: str = "compiled-relu", *, seed: in
 
 
 def stores(
-    table: Table, neurons: int, methods: Sequence[str] = tuple(METHODS), *, seed: int = 0, progress: Progress = silent
-) -> Stores:
+    table: FactTable, neurons: int, methods: Sequence[str] = tuple(METHODS), *, seed: int = 0, progress: Progress = silent
+) -> StoredTables:
     """The same by several methods. Raises `WriteError`, before the first of them works."""
     check_methods(methods)
     found = []
     for method in methods:
         found.append(store(table, neurons, method, seed=seed))
         progress(1, len(methods))
-    return Stores(neurons, tuple(found))
+    return StoredTables(neurons, tuple(found))
 
 
 @torch.no_grad()
-def measured(method: str, mlp: MLP, table: Table, seconds: float, seed: int = 0) -> Store:
+def measured(method: str, mlp: MLP, table: FactTable, seconds: float, seed: int = 0) -> StoredTable:
     """What an MLP holds of a table."""
     margins = table.margins(mlp(table.keys))
     lost = tuple((~(margins > 0)).nonzero()[:, 0].tolist())
@@ -161,7 +161,7 @@ def measured(method: str, mlp: MLP, table: Table, seconds: float, seed: int = 0)
     noise = {size: share(_hits(mlp, table, size, source)) for size in NOISES}
     steepest = spectral_norms(mlp.jacobians(table.keys), "the store's slopes").max()
     bits = stored_bits(table, 1 - len(lost) / len(table))
-    return Store(
+    return StoredTable(
         method=method,
         mlp=mlp,
         facts=len(table),
@@ -176,7 +176,7 @@ def measured(method: str, mlp: MLP, table: Table, seconds: float, seed: int = 0)
     )
 
 
-def stored_bits(table: Table, recall: float) -> float:
+def stored_bits(table: FactTable, recall: float) -> float:
     """Bits of a table of which a share is recalled; never below 0."""
     if recall == 1:
         return table.bits
@@ -191,7 +191,7 @@ def check_methods(methods: Sequence[str]) -> None:
         raise WriteError(f"there is no method {unknown[0]!r}: {', '.join(METHODS)}")
 
 
-def _hits(mlp: MLP, table: Table, size: float, source: torch.Generator) -> list[float]:
+def _hits(mlp: MLP, table: FactTable, size: float, source: torch.Generator) -> list[float]:
     noise = torch.randn(table.keys.shape, generator=source) / table.dim**0.5
     noisy = table.keys + size * table.keys.norm(dim=1, keepdim=True) * noise
     return (table.margins(mlp(noisy)) > 0).float().tolist()

@@ -17,7 +17,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Table:
+class FactTable:
     """N keys, C values, N labels."""
 
     keys: Float[Tensor, "fact d_in"]
@@ -63,24 +63,24 @@ class Table:
         right = scores.gather(1, self.labels[:, None])[:, 0]
         return right - scores.scatter(1, self.labels[:, None], -torch.inf).amax(1)
 
-    def first(self, count: int) -> "Table":
+    def first(self, count: int) -> "FactTable":
         """The first facts, with all values to choose from."""
-        return Table(self.keys[:count], self.values, self.labels[:count])
+        return FactTable(self.keys[:count], self.values, self.labels[:count])
 
-    def to(self, dtype: torch.dtype) -> "Table":
-        return Table(self.keys.to(dtype), self.values.to(dtype), self.labels)
+    def to(self, dtype: torch.dtype) -> "FactTable":
+        return FactTable(self.keys.to(dtype), self.values.to(dtype), self.labels)
 
 
-def classes(keys: Float[Tensor, "fact d_in"], labels: Int[Tensor, " fact"], count: int | None = None) -> Table:
+def classes(keys: Float[Tensor, "fact d_in"], labels: Int[Tensor, " fact"], count: int | None = None) -> FactTable:
     """Answers as class numbers: the values are the unit vectors, so that an output is a list of scores."""
     count = (int(labels.max()) + 1 if len(labels) else 0) if count is None else count
-    return Table(keys, torch.eye(count, dtype=keys.dtype), labels)
+    return FactTable(keys, torch.eye(count, dtype=keys.dtype), labels)
 
 
-def vectors(keys: Float[Tensor, "fact d_in"], answers: Float[Tensor, "fact d_out"]) -> Table:
+def vectors(keys: Float[Tensor, "fact d_in"], answers: Float[Tensor, "fact d_out"]) -> FactTable:
     """Answers as vectors: equal ones are one value."""
     values, labels = answers.unique(dim=0, return_inverse=True)
-    return Table(keys, values, labels)
+    return FactTable(keys, values, labels)
 
 
 def _check_shapes(keys: Tensor, values: Tensor, labels: Tensor) -> None:

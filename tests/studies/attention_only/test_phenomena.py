@@ -9,7 +9,7 @@ import torch
 
 import loci
 from loci.errors import CircuitError
-from loci.studies.attention_only import PHENOMENA, Recipe, Small, bigrams, corners, made_text, phenomenon, sizes, skips, train
+from loci.studies.attention_only import PHENOMENA, Recipe, SmallModel, bigrams, corners, made_text, phenomenon, sizes, skips, train
 from loci.studies.attention_only.skip_trigrams import tokens
 from loci.studies.attention_only.synthetic_text import NOUNS, PREPOSITIONS, VERBS, noun
 from loci.studies.attention_only.training import repeated_for, text_of
@@ -18,17 +18,17 @@ TINY = Recipe(layers=1, heads=1, d_head=64, steps=1, batch=2, context=32)
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Small:
+def one(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     return train(TINY, tmp_path_factory.mktemp("small") / "one")
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Small:
+def two(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     return train(replace(TINY, layers=2, heads=3, d_head=8), tmp_path_factory.mktemp("small") / "two")
 
 
 @torch.no_grad()
-def test_one_head_cannot_keep_the_nouns_apart(one: Small) -> None:
+def test_one_head_cannot_keep_the_nouns_apart(one: SmallModel) -> None:
     """A head that finds the verb and moves both its nouns: P(right) = P(crossed), which is the bug."""
     model, grammar = one.model, made_text()
     width, rank = model.d_model, len(VERBS)
@@ -61,7 +61,7 @@ def test_one_head_cannot_keep_the_nouns_apart(one: Small) -> None:
 
 
 @torch.no_grad()
-def test_moves_are_the_full_circuit(two: Small) -> None:
+def test_moves_are_the_full_circuit(two: SmallModel) -> None:
     """W_U W_OV LN(W_E) by dense products, rows less their means."""
     model, grammar = two.model, made_text()
     E = model.W_E[tokens(grammar, VERBS)]
@@ -72,7 +72,7 @@ def test_moves_are_the_full_circuit(two: Small) -> None:
 
 
 @torch.no_grad()
-def test_corner_from_dense_matrices(two: Small) -> None:
+def test_corner_from_dense_matrices(two: SmallModel) -> None:
     """Σλ/Σ|λ| of the vocabulary × vocabulary matrices, and ‖W_QK W_OV‖ as it is written."""
     model, found = two.model, corners(two)
     rows = model.W_E.double()
@@ -91,7 +91,7 @@ def test_corner_from_dense_matrices(two: Small) -> None:
 
 
 @torch.no_grad()
-def test_saved_is_the_fall_from_block_to_block(two: Small) -> None:
+def test_saved_is_the_fall_from_block_to_block(two: SmallModel) -> None:
     """Two blocks by hand, each without its first token."""
     said = repeated_for(two.model, text_of(two), two.recipe.seed)
     logs = two.model(said.ids)[:, :-1].log_softmax(-1).gather(-1, said.ids[:, 1:, None])[..., 0]
@@ -140,7 +140,7 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def test_refusals(one: Small, two: Small, tmp_path: Path) -> None:
+def test_refusals(one: SmallModel, two: SmallModel, tmp_path: Path) -> None:
     zero = train(replace(TINY, layers=0), tmp_path / "zero")
     with pytest.raises(CircuitError, match="no skip-trigrams"):
         skips(zero)

@@ -12,19 +12,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import loci
 from loci.errors import CircuitError, LociError, OutputError
 from loci.model import Model
-from loci.studies.attention_only import Recipe, Small, bigrams, load, train
+from loci.studies.attention_only import Recipe, SmallModel, bigrams, load, train
 from loci.studies.attention_only.grammar import Grammar
-from loci.studies.attention_only.init_model import blank
+from loci.studies.attention_only.init_model import untrained_gpt2
 from loci.studies.attention_only.measures import in_context, losses
 from loci.studies.attention_only.synthetic_text import made_text
-from loci.studies.attention_only.training import Learning, checkpoints
-from loci.studies.attention_only.training_text import MadeText, byte_tokenizer, cut, word_tokenizer
+from loci.studies.attention_only.training import TrainingRun, checkpoints
+from loci.studies.attention_only.training_text import SyntheticText, byte_tokenizer, cut, word_tokenizer
 
 TINY = Recipe(layers=2, heads=2, d_head=4, steps=3, batch=4, context=24)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Small:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     return train(TINY, tmp_path_factory.mktemp("small") / "two")
 
 
@@ -42,7 +42,7 @@ def test_no_layers_become_the_table(optimizer: str) -> None:
     """The loss comes to the chain's own entropy, and the table to the chain's."""
     recipe = Recipe(layers=0, heads=1, d_head=8, optimizer=optimizer, steps=250, batch=32, context=24, rate=None if optimizer == "sgd" else 0.02)  # fmt: skip
     grammar = wheel()
-    learning = Learning(recipe, _text(grammar, recipe.context), "zero")
+    learning = TrainingRun(recipe, _text(grammar, recipe.context), "zero")
     for _ in learning.steps():
         pass
     with torch.no_grad():
@@ -52,18 +52,18 @@ def test_no_layers_become_the_table(optimizer: str) -> None:
     assert grammar.bigram_entropy - 1e-9 <= loss < grammar.bigram_entropy + 0.01
 
 
-def _text(grammar: Grammar, context: int) -> MadeText:
+def _text(grammar: Grammar, context: int) -> SyntheticText:
     """Room for repeated tokens is made with words that never come."""
     words = (*grammar.vocabulary, *(f"w{i}" for i in range(20)))
     held_out = grammar.draw(32, context, torch.Generator().manual_seed(0))
     wide = replace(grammar, vocabulary=words, names=20)
-    return MadeText(wide, word_tokenizer(words), held_out)
+    return SyntheticText(wide, word_tokenizer(words), held_out)
 
 
 def test_attention_only() -> None:
     """The MLP adds nothing, no bias is anything, and only matrices learn."""
-    hf = blank(50, 32, 2, 2, 8, seed=1)
-    model = Model(hf, word_tokenizer(["<s>", *map(str, range(48))]), "blank")
+    hf = untrained_gpt2(50, 32, 2, 2, 8, seed=1)
+    model = Model(hf, word_tokenizer(["<s>", *map(str, range(48))]), "untrained_gpt2")
     reads = model.read(torch.arange(10)[None], "mlp_out.0", "mlp_out.1")
     assert all(float(out.abs().max()) == 0 for out in reads.values())
     assert {name.split(".")[-2] for name, p in hf.named_parameters() if p.requires_grad} == {
@@ -74,18 +74,18 @@ def test_attention_only() -> None:
         "lm_head",
     }
     assert not any(p.any() for name, p in hf.named_parameters() if name.endswith("bias"))
-    with_mlp = blank(50, 32, 1, 2, 8, mlp=5)
+    with_mlp = untrained_gpt2(50, 32, 1, 2, 8, mlp=5)
     assert any(p.requires_grad and p.shape == (16, 5) for name, p in with_mlp.named_parameters() if ".mlp." in name)
-    assert not any(p.any() for p in blank(50, 32, 0, 2, 8).transformer.wpe.parameters())
+    assert not any(p.any() for p in untrained_gpt2(50, 32, 0, 2, 8).transformer.wpe.parameters())
 
 
-def test_training_moves_only_what_learns(trained: Small) -> None:
-    fresh = dict(blank(made_text().d_vocab + 1, 24, 2, 2, 4).named_parameters())
+def test_training_moves_only_what_learns(trained: SmallModel) -> None:
+    fresh = dict(untrained_gpt2(made_text().d_vocab + 1, 24, 2, 2, 4).named_parameters())
     for name, parameter in trained.model.hf.named_parameters():
         assert torch.equal(parameter, fresh[name]) is not parameter.requires_grad, name
 
 
-def test_saved_in_hugging_face_form(trained: Small) -> None:
+def test_saved_in_hugging_face_form(trained: SmallModel) -> None:
     folder, text = trained.model.name, "keep the lamp in"
     plain, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     ids = torch.tensor([tokenizer(text)["input_ids"]])
@@ -114,7 +114,7 @@ def test_no_layers_say_so(tmp_path: Path) -> None:
         loci.open(tmp_path / "zero").W_Q(0)
 
 
-def test_the_same_seed_the_same_model(trained: Small, tmp_path: Path) -> None:
+def test_the_same_seed_the_same_model(trained: SmallModel, tmp_path: Path) -> None:
     again = train(TINY, tmp_path / "again")
     assert again.model.fingerprint == trained.model.fingerprint
     assert again.last.loss == trained.last.loss
@@ -135,7 +135,7 @@ def test_stopped_it_keeps_what_it_has(tmp_path: Path) -> None:
     assert part.last.step == 2
 
 
-def test_losses_are_cross_entropy(trained: Small) -> None:
+def test_losses_are_cross_entropy(trained: SmallModel) -> None:
     ids = made_text().draw(6, 24, torch.Generator().manual_seed(3))
     found, stream = losses(trained.model, ids)
     expected = cross_entropy(trained.model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none")

@@ -11,15 +11,15 @@ from loci.errors import SuperpositionError
 from loci.studies.superposition import built, explicit_code, verify
 from loci.studies.superposition.code_counts import block
 from loci.studies.superposition.code_verification import walsh
-from loci.studies.superposition.codes import Code
-from loci.studies.superposition.finite_field import PRIMITIVE, Field, field
+from loci.studies.superposition.codes import CodeBlock
+from loci.studies.superposition.finite_field import PRIMITIVE, FiniteField, field
 
 SMALL = [(4, "kerdock"), (16, "kerdock"), (64, "kerdock"), (8, "gold"), (32, "gold"), (16, "delsarte-goethals"), (64, "hadamard")]
 
 
 @pytest.mark.parametrize("m", range(1, 15))
 def test_fields(m: int) -> None:
-    own = Field(m)
+    own = FiniteField(m)
     assert sorted(own.exp.tolist()) == list(range(1, own.order + 1)), "x walks round all of the field"
     assert set(PRIMITIVE) == set(range(1, 21))
     random = Random(m)
@@ -107,7 +107,7 @@ def test_gold_of_8192_by_one_transform() -> None:
 
 
 def test_delsarte_goethals_samples_of_any_level() -> None:
-    code = Code(block(8, 2))
+    code = CodeBlock(block(8, 2))
     assert code.block.kind == "delsarte-goethals"
     random = Random(0)
     for _ in range(50):
@@ -125,7 +125,7 @@ def test_blocks_add_up() -> None:
 
 
 def test_a_wrong_code_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Code, "quadratic", lambda self, elements: np.zeros(self.block.dim, dtype=np.uint8))
+    monkeypatch.setattr(CodeBlock, "quadratic", lambda self, elements: np.zeros(self.block.dim, dtype=np.uint8))
     (one,) = verify(explicit_code(64, kind="kerdock"))
     assert not one.holds and one.found == 1
 

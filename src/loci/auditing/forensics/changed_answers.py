@@ -11,7 +11,7 @@ import torch
 
 from loci.auditing.forensics.candidates import Candidate
 from loci.auditing.forensics.changes import check_alike
-from loci.auditing.forensics.subjects import Written
+from loci.auditing.forensics.subjects import EditedWeight
 from loci.facts.fact import BLANK
 from loci.model import Model, Weights, complete, first_sentence
 
@@ -61,7 +61,7 @@ def new_answers(base: Model, edited: Weights, asked: Sequence[Candidate]) -> lis
 
 
 @torch.no_grad()
-def written_words(model: Model, written: Sequence[Written], keys: dict[str, torch.Tensor], top: int = 3) -> list[list[str]]:
+def written_words(model: Model, written: Sequence[EditedWeight], keys: dict[str, torch.Tensor], top: int = 3) -> list[list[str]]:
     """The tokens that Δk of the W_down that changed promotes most, by the logit lens, a list for each key; later layers may read it otherwise."""
     moves = [keys[change.point] @ change.delta.T for change in written if change.name.startswith("W_down")]
     if not moves:

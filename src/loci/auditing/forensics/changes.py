@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.auditing.forensics.rounding import GRIDS, grid, is_rounding, noise_floor
-from loci.auditing.forensics.spectra import PRECISION, Drift, drift, spectrum
+from loci.auditing.forensics.spectra import PRECISION, SubspaceDrift, drift, spectrum
 from loci.errors import ModelError
 from loci.model import Weights
 from loci.progress import Progress, silent
@@ -26,7 +26,7 @@ PARTS = {"q": "Q", "k": "K", "v": "V", "o": "O", "gate": "gate", "up": "up", "do
 
 
 @dataclass(frozen=True)
-class Change:
+class WeightChange:
     """One parameter that is not what it was."""
 
     name: str
@@ -43,7 +43,7 @@ class Change:
     """The largest singular value that rounding may have made."""
     values: Float[Tensor, " r"]
     """Singular values of the change, largest first; its norm alone for a vector."""
-    drift: Drift | None
+    drift: SubspaceDrift | None
     """None for a vector, and where rounding is all."""
 
     @property
@@ -71,7 +71,7 @@ class Change:
         }
 
 
-def compare(base: Weights, edited: Weights, *, progress: Progress = silent) -> tuple[Change, ...]:
+def compare(base: Weights, edited: Weights, *, progress: Progress = silent) -> tuple[WeightChange, ...]:
     """Every parameter that differs. Raises `ModelError` for models of different shape, and for NaN or infinity in either."""
     names = check_alike(base, edited)
     said = field_names(base)
@@ -125,17 +125,17 @@ def _read(weights: Weights, name: str) -> Tensor:
     return tensor
 
 
-def _change(name: str, before: Tensor, after: Tensor) -> Change:
+def _change(name: str, before: Tensor, after: Tensor) -> WeightChange:
     wide = before.double(), after.double()
     delta = wide[1] - wide[0]
     norm, size = float(delta.norm()), float(wide[0].norm())
     numbers = (tuple(before.shape), norm, norm / size if size else math.inf, float((delta != 0).double().mean()))
     rounding = is_rounding(before, after)
     if delta.ndim < 2:
-        return Change(name, *numbers, rounding, 0.0, torch.tensor([norm], dtype=torch.float64), None)
+        return WeightChange(name, *numbers, rounding, 0.0, torch.tensor([norm], dtype=torch.float64), None)
     flat = [matrix.reshape(-1, matrix.shape[-1]) for matrix in (*wide, delta)]
     coarse = min(grid(before), grid(after), key=GRIDS.index)
     floor = noise_floor(torch.maximum(flat[0].abs(), flat[1].abs()), coarse)
     values = spectrum(flat[2]).values
     turned = None if rounding else drift(spectrum(flat[0]), spectrum(flat[1]), flat[2], DOMINANT)
-    return Change(name, *numbers, rounding, floor, values, turned)
+    return WeightChange(name, *numbers, rounding, floor, values, turned)

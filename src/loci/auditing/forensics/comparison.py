@@ -10,8 +10,8 @@ import torch
 
 from loci.auditing.forensics.candidates import Candidate, subject_keys
 from loci.auditing.forensics.changed_answers import NewAnswer, new_answers, written_words
-from loci.auditing.forensics.changes import Change, compare
-from loci.auditing.forensics.subjects import THRESHOLD, Suspects, Written, suspects
+from loci.auditing.forensics.changes import WeightChange, compare
+from loci.auditing.forensics.subjects import THRESHOLD, EditedWeight, Suspects, suspects
 from loci.auditing.forensics.verdict import foreign, said
 from loci.errors import FactError
 from loci.model import Model, Weights
@@ -57,7 +57,7 @@ class Forensics(Result):
     """Whether a BOS stood before every text; None where nothing was run."""
     compared: int
     """Parameters that were compared."""
-    weights: tuple[Change, ...]
+    weights: tuple[WeightChange, ...]
     """Those that differ."""
     subjects: tuple[Subject, ...]
     """Every candidate: first those found, in the order in which they were, then the others by their score."""
@@ -144,7 +144,7 @@ def forensics(
     )
 
 
-def _written(base: Weights, edited: Weights, changes: Sequence[Change]) -> list[Written]:
+def _written(base: Weights, edited: Weights, changes: Sequence[WeightChange]) -> list[EditedWeight]:
     """The MLP weights that changed beyond rounding, as [out, in]; a fused gate and up are two."""
     written = []
     for change in changes:
@@ -154,12 +154,12 @@ def _written(base: Weights, edited: Weights, changes: Sequence[Change]) -> list[
                 continue
             before, after = (getattr(weights, f"W_{part}")(int(layer)).double() for weights in (base, edited))
             if not torch.equal(before, after):
-                written.append(Written(f"W_{part}.{layer}", after - before, None if change.full else change.rank))
+                written.append(EditedWeight(f"W_{part}.{layer}", after - before, None if change.full else change.rank))
     return written
 
 
 def _subjects(
-    model: Model, edited: Weights, written: Sequence[Written], candidates: Sequence[Candidate], found: Suspects, *, ask: bool
+    model: Model, edited: Weights, written: Sequence[EditedWeight], candidates: Sequence[Candidate], found: Suspects, *, ask: bool
 ) -> tuple[Subject, ...]:
     order = [*found.taken, *(i for i in found.z.argsort(descending=True).tolist() if i not in set(found.taken))]
     chosen = [candidates[i] for i in found.taken]

@@ -44,7 +44,7 @@ class Outlier:
 
 
 @dataclass(frozen=True)
-class Alone(Result):
+class SingleCheckpoint(Result):
     """What one checkpoint says about itself."""
 
     model: str
@@ -75,7 +75,7 @@ class Alone(Result):
         }
 
 
-def alone(model: Weights, *, progress: Progress = silent) -> Alone:
+def alone(model: Weights, *, progress: Progress = silent) -> SingleCheckpoint:
     """Judge a checkpoint by itself. Raises `ModelError` where there are too few layers to compare, and for mixtures of experts."""
     if model.n_experts:
         raise ModelError(f"{model.name!r} is a mixture of experts: give its base to compare with")
@@ -90,7 +90,7 @@ def alone(model: Weights, *, progress: Progress = silent) -> Alone:
             progress(1, len(stems) * model.n_layers)
         for measure in measured[0]:
             found += _judged(stem, measure, [each[measure] for each in measured])
-    return Alone(model.name, tuple(sorted(found, key=lambda weight: -weight.z)))
+    return SingleCheckpoint(model.name, tuple(sorted(found, key=lambda weight: -weight.z)))
 
 
 def _measures(weight: torch.Tensor, name: str) -> dict[str, float]:

@@ -46,7 +46,7 @@ def spectrum(matrix: Float[Tensor, "out in"]) -> Spectrum:
     return Spectrum(values, left, wide.T @ left / values.clamp(min=torch.finfo(torch.float64).tiny))
 
 
-class Drift(NamedTuple):
+class SubspaceDrift(NamedTuple):
     """What became of a weight's k dominant directions."""
 
     k: int
@@ -57,7 +57,7 @@ class Drift(NamedTuple):
     """Share of ‖Δ‖² that lies in a dominant left or right direction of the base: what REVIVE would take out of an update."""
 
 
-def drift(before: Spectrum, after: Spectrum, delta: Float[Tensor, "out in"], k: int) -> Drift:
+def drift(before: Spectrum, after: Spectrum, delta: Float[Tensor, "out in"], k: int) -> SubspaceDrift:
     """Drift of the first k directions. Where the values around the k-th are near each other, subspaces turn easily.
 
     Source: the protected part of REVIVE (2601.11042).
@@ -67,7 +67,7 @@ def drift(before: Spectrum, after: Spectrum, delta: Float[Tensor, "out in"], k: 
     rest = delta.double() - U @ (U.T @ delta.double())
     rest -= (rest @ V) @ V.T
     touched = 1 - float(rest.square().sum() / delta.double().square().sum())
-    return Drift(k, _angle(U, after.left[:, :k]), _angle(V, after.right[:, :k]), touched)
+    return SubspaceDrift(k, _angle(U, after.left[:, :k]), _angle(V, after.right[:, :k]), touched)
 
 
 def _angle(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float:

@@ -39,7 +39,7 @@ FEWEST = 300
 """Candidates below which words of the text are added, so that a median and a spread mean something."""
 
 
-class Written(NamedTuple):
+class EditedWeight(NamedTuple):
     """A change of one MLP weight, and the number of its directions that count."""
 
     name: str
@@ -70,7 +70,7 @@ class Suspects(NamedTuple):
 
 def suspects(
     model: Model,
-    written: Sequence[Written],
+    written: Sequence[EditedWeight],
     candidates: Sequence[Candidate],
     *,
     texts: Iterable[str] | None = None,
@@ -80,7 +80,7 @@ def suspects(
     """Judge candidates by the changes of MLP weights, with keys and statistics of `model`, which is the base."""
     text = list(texts) if texts is not None else sample_text(model, TOKENS_PER_NEURON * model.d_mlp)
     everyone = [*candidates, *words_of(text, FEWEST - len(candidates), seed)] if len(candidates) < FEWEST else list(candidates)
-    by_layer: dict[str, list[Written]] = {}
+    by_layer: dict[str, list[EditedWeight]] = {}
     for change in written:
         by_layer.setdefault(change.name.partition(".")[2], []).append(change)
     evidence, ridges = [], {}
@@ -98,7 +98,7 @@ def suspects(
 
 
 def explained(
-    change: Written, C: Float[Tensor, "width width"], keys: Float[Tensor, "candidate width"]
+    change: EditedWeight, C: Float[Tensor, "width width"], keys: Float[Tensor, "candidate width"]
 ) -> tuple[Float[Tensor, "candidate n"], float]:
     """Coordinates of each whitened unit key in the change's directions, and the editor's ridge that fits best."""
     found = spectrum(change.delta)

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-from loci.auditing.forensics.changes import Change
+from loci.auditing.forensics.changes import WeightChange
 
 FOREIGN = 0.5
 """‖Δ‖ / ‖W‖ above which a weight is another one: independent weights differ by √2, fine-tunes by a few hundredths."""
 SHOWN = 5
 
 
-def foreign(changes: Sequence[Change], compared: int) -> bool:
+def foreign(changes: Sequence[WeightChange], compared: int) -> bool:
     """Whether matrices all over the model differ by about their own size; edits of one weight a layer are too few for that."""
     return sum(len(change.shape) > 1 and change.relative > FOREIGN for change in changes) > compared / 4
 
 
-def said(changes: Sequence[Change], compared: int, suspected: Sequence[str], asked: int, extras: bool = False) -> str:
+def said(changes: Sequence[WeightChange], compared: int, suspected: Sequence[str], asked: int, extras: bool = False) -> str:
     """The verdict. Low rank in MLPs' W_down is what the ROME family leaves, full rank in many weights what training leaves."""
     real = [change for change in changes if not change.rounding]
     if not changes:
@@ -27,7 +27,7 @@ def said(changes: Sequence[Change], compared: int, suspected: Sequence[str], ask
     return f"{_deed(real)}{_whom(suspected, asked)}"
 
 
-def _deed(real: Sequence[Change]) -> str:
+def _deed(real: Sequence[WeightChange]) -> str:
     matrices = [change for change in real if len(change.shape) > 1]
     low = [change for change in matrices if not change.full]
     where = _names([change.name for change in real])

@@ -4,20 +4,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from loci.circuits import (
+    AttentionPatterns,
     Composition,
+    CompositionEdge,
     CompositionGraph,
-    Edge,
-    Edges,
-    Extractions,
+    EdgeAttribution,
+    ExtractionHeads,
     FactCircuit,
     HeadScatter,
     HeadScores,
     Induction,
-    Links,
     OrderLosses,
-    Paths,
-    Patterns,
+    PathExpansion,
     TokenCircuit,
+    VirtualWeights,
 )
 from loci.cli.common import console
 from loci.cli.show.base import show
@@ -74,7 +74,7 @@ def show_graph(found: CompositionGraph) -> None:
     _pairs(found.composition, found.edges, f" {found.threshold:+g} above chance or more")
 
 
-def _pairs(found: Composition, edges: list[Edge], which: str) -> None:
+def _pairs(found: Composition, edges: list[CompositionEdge], which: str) -> None:
     turned = "" if found.offset is None else f", keys {found.offset} back"
     console.print(f"[bold]{len(edges):,} pairs of {escape(found.model)}[/]{which}, random ones score {found.null:.4f}{turned}\n")
     table = Table("by", "later", "earlier", "score", "above chance", "times chance", box=None, header_style="dim")
@@ -91,7 +91,7 @@ def _pairs(found: Composition, edges: list[Edge], which: str) -> None:
 
 
 @show.register
-def show_links(found: Links) -> None:
+def show_links(found: VirtualWeights) -> None:
     console.print(f"[bold]{escape(found.part)}[/] of {escape(found.model)}; chance {found.null:.3f}\n")
     for side, kinds in (("feeds it", found.before), ("is fed", found.after)):
         for kind, links in kinds.items():
@@ -130,7 +130,7 @@ def show_induction(found: Induction) -> None:
 
 
 @show.register
-def show_patterns(found: Patterns) -> None:
+def show_patterns(found: AttentionPatterns) -> None:
     for name, pattern in list(found.plain.items())[:SOURCES]:
         console.print(f"[bold]{name}[/]")
         for i, token in enumerate(found.tokens):
@@ -145,7 +145,7 @@ def show_patterns(found: Patterns) -> None:
 
 
 @show.register
-def show_paths(found: Paths) -> None:
+def show_paths(found: PathExpansion) -> None:
     against = f" less [bold]{escape(found.against)}[/]" if found.against else ""
     console.print(f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/]{against}: score {found.score:.3f}\n")
     table = Table("heads passed", "paths", "from tokens", "biases", "MLPs", "sum", box=None, header_style="dim")
@@ -173,7 +173,7 @@ def show_losses(found: OrderLosses) -> None:
 
 
 @show.register
-def show_edges(found: Edges) -> None:
+def show_edges(found: EdgeAttribution) -> None:
     console.print(
         f"[bold]{escape(found.prompt)}[/] ({found.clean:.2f}) told what [bold]{escape(found.corrupted)}[/] ({found.corrupt:.2f}) says\n"
     )
@@ -201,7 +201,7 @@ def show_fact(found: FactCircuit) -> None:
 
 
 @show.register
-def show_extraction(found: Extractions) -> None:
+def show_extraction(found: ExtractionHeads) -> None:
     console.print(f"[bold]Heads of {escape(found.model)} that carry subjects to answers, over {found.n} facts[/]\n")
     table = Table("head", "P lost when cut", "score written", "attention to the subject", box=None, header_style="dim")
     for head in found.heads[:EDGES]:

@@ -5,7 +5,7 @@ import math
 from rich.markup import escape
 from rich.table import Table
 
-from loci.auditing import Curves, Recall, Scorecard, Sweep
+from loci.auditing import Recall, Scorecard, SequentialAudit, Sweep
 from loci.cli.common import console
 from loci.cli.show.base import estimate_row, grid, narrow, show
 from loci.cli.terminal import plain
@@ -138,7 +138,7 @@ def _number(name: str, value: float) -> str:
 
 
 @show.register
-def show_curves(curves: Curves) -> None:
+def show_curves(curves: SequentialAudit) -> None:
     console.print(f"[bold]{curves.points[-1].edits} {curves.method} edits, {curves.each} at a time[/]\n")
     names = ("efficacy", "paraphrase", "specificity", "same_subject", "drift_kl", "perplexity_ratio")
     table = narrow("edits", *names[:3], "same\nsubject", "drift,\nnats", "perplexity", "change", "rank")

@@ -3,7 +3,7 @@
 from rich.markup import escape
 from rich.table import Table
 
-from loci.auditing.forensics import Alone, Forensics
+from loci.auditing.forensics import Forensics, SingleCheckpoint
 from loci.cli.common import console
 from loci.cli.show.base import show
 
@@ -21,7 +21,7 @@ def show_forensics(found: Forensics) -> None:
 
 
 @show.register
-def show_alone(found: Alone) -> None:
+def show_alone(found: SingleCheckpoint) -> None:
     console.print(f"[bold]{escape(found.model)}[/], without its base\n{escape(found.verdict)}\n")
     table = Table("weight", "measure", "z", box=None, header_style="dim")
     for weight in found.weights[:8]:

@@ -7,7 +7,7 @@ from loci.cli.common import console
 from loci.cli.show.base import cell, estimate_row, show
 from loci.cli.terminal import plain
 from loci.patches import short
-from loci.reading import Atlas, Clusters, Found, Kind, Memories, NeuronCard, Rows, SubUpdates
+from loci.reading import Atlas, Clusters, Memories, NeuronCard, NeuronKind, QueryRows, SubUpdates, WordNeurons
 from loci.reading.activation_sparsity import Sparsity
 from loci.reading.concept_directions import Directions
 from loci.reading.concepts import Concepts
@@ -54,10 +54,10 @@ def show_atlas(atlas: Atlas) -> None:
 
 
 @show.register
-def show_kind(found: Kind) -> None:
+def show_kind(found: NeuronKind) -> None:
     console.print(f"[bold]{found.count:,} {found.kind} neurons[/] in {escape(found.model)}: {found.rule}\n")
     columns = [name for name in (found.neurons[0] if found.neurons else {}) if name not in ("layer", "neuron")]
-    show(Rows(tuple(columns), tuple(tuple(row[name] for name in columns) for row in found.neurons)))
+    show(QueryRows(tuple(columns), tuple(tuple(row[name] for name in columns) for row in found.neurons)))
 
 
 @show.register
@@ -87,7 +87,7 @@ def show_updates(found: SubUpdates) -> None:
 
 
 @show.register
-def show_found(found: Found) -> None:
+def show_found(found: WordNeurons) -> None:
     console.print(f"[bold]{escape(found.word)}[/] in {escape(found.model)}\n")
     for title, rows in (("promoted by", found.promoted_by), ("fires", found.fires)):
         table = Table(
@@ -105,7 +105,7 @@ def show_found(found: Found) -> None:
 
 
 @show.register
-def show_rows(found: Rows) -> None:
+def show_rows(found: QueryRows) -> None:
     table = Table(*map(plain, found.columns), box=None, header_style="dim")
     for row in found.rows[:200]:
         table.add_row(*map(cell, row))

@@ -5,7 +5,16 @@ from rich.table import Table
 
 from loci.cli.common import console
 from loci.cli.show.base import show
-from loci.studies.attention_only import Bases, Bigrams, Bug, Corners, History, Sizes, Skips, Small
+from loci.studies.attention_only import (
+    BigramTable,
+    HeadSizes,
+    OptimizerBases,
+    SkipTrigramBug,
+    SkipTrigrams,
+    SmallModel,
+    TrainingHistory,
+    TwoLayerInduction,
+)
 from loci.studies.attention_only.training_series import privilege
 
 ROWS = 8
@@ -16,7 +25,7 @@ def _table(*columns: str) -> Table:
 
 
 @show.register
-def show_small(found: Small) -> None:
+def show_small(found: SmallModel) -> None:
     recipe = found.recipe
     console.print(
         f"[bold]{escape(found.model.name)}[/]: {recipe.layers} layers of {recipe.heads} heads of {recipe.d_head}, {recipe.optimizer}, "
@@ -32,14 +41,14 @@ def show_small(found: Small) -> None:
 
 
 @show.register
-def show_history(found: History) -> None:
+def show_history(found: TrainingHistory) -> None:
     for small in found.models:
         show_small(small)
         console.print()
 
 
 @show.register
-def show_bigrams(found: Bigrams) -> None:
+def show_bigrams(found: BigramTable) -> None:
     console.print(
         f"On the text's pairs the model loses [bold]{found.loss:.4f}[/] nats; the exact table {found.entropy:.4f}. "
         f"Mean KL from text to model: [bold]{found.above:.4f}[/]"
@@ -47,7 +56,7 @@ def show_bigrams(found: Bigrams) -> None:
 
 
 @show.register
-def show_bug(found: Bug) -> None:
+def show_bug(found: SkipTrigramBug) -> None:
     for skips in found.models:
         console.print(f"[bold]{skips.layers} layer{'s' * (skips.layers > 1)}, heads: {len(skips.heads)}[/]\n")
         show_skips(skips)
@@ -55,7 +64,7 @@ def show_bug(found: Bug) -> None:
 
 
 @show.register
-def show_skips(found: Skips) -> None:
+def show_skips(found: SkipTrigrams) -> None:
     table = _table("", "right noun", "crossed", "each other noun")
     for preposition, row in found.chances.items():
         table.add_row(f"verb … {preposition} →", *(str(row[kind]) for kind in ("right", "crossed", "other")))
@@ -71,7 +80,7 @@ def show_skips(found: Skips) -> None:
 
 
 @show.register
-def show_corners(found: Corners) -> None:
+def show_corners(found: TwoLayerInduction) -> None:
     console.print(f"Previous-token head: [bold]{found.carrier}[/], {found.previous[found.carrier]}\n")
     table = _table("head", "prefix matching", f"without {found.carrier}", "score λ", "effect λ", f"K with {found.carrier}")
     for head in sorted(found.heads, key=lambda head: -head.induction.value):
@@ -83,7 +92,7 @@ def show_corners(found: Corners) -> None:
 
 
 @show.register
-def show_sizes(found: Sizes) -> None:
+def show_sizes(found: HeadSizes) -> None:
     table = _table("heads", "loss", "late − early", "saved", "prefix", "previous", "right", "crossed")
     for small, skips, saved in zip(found.models, found.skips, found.saved, strict=True):
         last, rows = small.last, list(skips.chances.values())
@@ -96,7 +105,7 @@ def show_sizes(found: Sizes) -> None:
 
 
 @show.register
-def show_bases(found: Bases) -> None:
+def show_bases(found: OptimizerBases) -> None:
     table = _table("optimizer", "loss", "kurtosis", "in a random rotation", "difference")
     for small in found.models:
         privileged = (f"{value:+.3f}" for value in privilege(small.last).values())

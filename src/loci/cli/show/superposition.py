@@ -10,19 +10,19 @@ from loci.cli.common import console
 from loci.cli.show.base import show
 from loci.stats import spelt
 from loci.studies.superposition import (
-    Attacked,
+    AbsoluteValueNetworks,
+    BestAngles,
     Bounds,
     BoundsTable,
-    Built,
-    Computation,
-    Correlated,
-    Geometry,
+    CorrelatedFeatures,
+    FeatureGeometry,
     Interference,
     Packing,
-    Phase,
-    Reach,
-    Toy,
-    Video,
+    PhaseDiagram,
+    ToyModels,
+    VerifiedCode,
+    VideoExperiment,
+    Vulnerability,
     WeightAngles,
 )
 from loci.studies.superposition.feature_geometry import PLATEAUS
@@ -92,7 +92,7 @@ def show_bounds_table(found: BoundsTable) -> None:
 
 
 @show.register
-def show_reach(found: Reach) -> None:
+def show_reach(found: BestAngles) -> None:
     console.print(f"[bold]10^{found.log10_count:.4g} directions of R^{found.dim:,}[/], degrees between the nearest two\n")
     rows = [
         (name, f"{side.drawn:.3f}", f"{side.possible:.3f}", side.by, f"{side.limit:.3f}")
@@ -102,7 +102,7 @@ def show_reach(found: Reach) -> None:
 
 
 @show.register
-def show_built(found: Built) -> None:
+def show_built(found: VerifiedCode) -> None:
     own = found.codes
     console.print(
         f"[bold]{own.count:,} lines of R^{own.dim:,}[/], at least {own.angle:.4f}° apart (|cosine| ≤ {own.coherence:g})\n"
@@ -133,7 +133,7 @@ def show_packing(found: Packing) -> None:
 
 
 @show.register
-def show_video(found: Video) -> None:
+def show_video(found: VideoExperiment) -> None:
     console.print(f"[bold]{found.shown.vectors:,} vectors in {found.shown.dim:,} dimensions[/]\n")
     rows = [
         (
@@ -154,7 +154,7 @@ def show_video(found: Video) -> None:
 
 
 @show.register
-def show_toy(found: Toy) -> None:
+def show_toy(found: ToyModels) -> None:
     console.print(f"[bold]{found.features} features in {found.dims} dimensions[/], {'ReLU' if found.relu else 'linear'} output\n")
     alone = ((found.superposition < 0.1) & (found.norms > 0.5)).sum(1).tolist()
     rows = [
@@ -167,7 +167,7 @@ def show_toy(found: Toy) -> None:
 
 
 @show.register
-def show_geometry(found: Geometry) -> None:
+def show_geometry(found: FeatureGeometry) -> None:
     own = found.toy
     console.print(f"[bold]{own.features} equal features in {own.dims} dimensions[/]: share of features near each plateau\n")
     near = {name: found.near(value) for name, value in PLATEAUS.items()}
@@ -179,7 +179,7 @@ def show_geometry(found: Geometry) -> None:
 
 
 @show.register
-def show_phase(found: Phase) -> None:
+def show_phase(found: PhaseDiagram) -> None:
     console.print(
         f"Training ends where the closed form says in [bold]{spelt(found.agreement.value, '.1%')}[/] of {found.agreement.n} cells "
         f"[{found.agreement.interval('.1%')}], "
@@ -189,13 +189,13 @@ def show_phase(found: Phase) -> None:
 
 
 @show.register
-def show_correlated(found: Correlated) -> None:
+def show_correlated(found: CorrelatedFeatures) -> None:
     rows = [(kind, str(found.partners(kind)), str(found.others(kind)), f"{found.loss[kind][0]:.4g}") for kind in found.W]
     _table(("features of a pair come", "cosine of partners", "of others", "least loss"), rows)
 
 
 @show.register
-def show_computation(found: Computation) -> None:
+def show_computation(found: AbsoluteValueNetworks) -> None:
     neurons, features = found.W_in.shape[1:]
     console.print(f"[bold]|x| of {features} features by {neurons} neurons[/]; exactly it takes {2 * features}\n")
     rows = [(f"{p:g}", str(n), str(alone)) for p, n, alone in zip(found.densities, found.computed, found.alone, strict=True)]
@@ -203,7 +203,7 @@ def show_computation(found: Computation) -> None:
 
 
 @show.register
-def show_attack(found: Attacked) -> None:
+def show_attack(found: Vulnerability) -> None:
     rows = [
         (f"{p:.3g}", f"{1 / per:.2f}", f"{times:.2f}", f"{linear:.2f}")
         for p, per, times, linear in zip(

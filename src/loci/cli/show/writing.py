@@ -8,7 +8,7 @@ from loci.auditing import GroundTruth
 from loci.cli.common import console
 from loci.cli.show.base import estimate_row, narrow, show
 from loci.stats import Estimate
-from loci.writing import Capacity, Curve, Fullness, FullSize, Gate, Installed, Planted, Stores
+from loci.writing import Capacity, CapacityCurve, Fullness, FullSize, Gate, Installation, PlantedModel, StoredTables
 
 
 @show.register
@@ -44,7 +44,7 @@ def show_full_size(block: FullSize) -> None:
 
 
 @show.register
-def show_stores(found: Stores) -> None:
+def show_stores(found: StoredTables) -> None:
     first = found.stores[0]
     console.print(f"[bold]{first.facts:,} facts, {found.neurons} neurons[/] · {first.dim} dimensions, {first.values:,} values\n")
     noises = (f"noise\n{size:g}" for size in first.noise)
@@ -80,14 +80,14 @@ def show_capacity(found: Capacity) -> None:
 
 
 @show.register
-def show_curve(curve: Curve) -> None:
+def show_curve(curve: CapacityCurve) -> None:
     for case in curve.cases:
         show_capacity(case)
         console.print()
 
 
 @show.register
-def show_planted(made: Planted) -> None:
+def show_planted(made: PlantedModel) -> None:
     shared = "a neuron of its own each" if made.kind == "one-per-fact" else "in shared neurons"
     console.print(f"[bold]{made.model.name}[/]: {len(made.facts)} facts, {shared}\n")
     table = Table("prompt", "answer", "layer", "neurons", box=None, header_style="dim")
@@ -117,7 +117,7 @@ def _percent(estimate: Estimate) -> str:
 
 
 @show.register
-def show_installed(made: Installed) -> None:
+def show_installed(made: Installation) -> None:
     console.print(
         f"[bold]{len(made.facts)} new facts[/] in {made.neurons} neurons added to layer {made.layer} of {escape(made.patch.base_name)}\n"
     )

@@ -1,30 +1,46 @@
 """Attention-only models of 0, 1 and 2 layers, trained in minutes, that show what circuits are made of."""
 
-from loci.studies.attention_only.bigram_table import Bigrams, bigrams
+from loci.deprecated import renamed
+from loci.studies.attention_only.bigram_table import BigramTable, bigrams
 from loci.studies.attention_only.grammar import Grammar
-from loci.studies.attention_only.induction_heads import CornerHead, Corners, corners
-from loci.studies.attention_only.measures import Checkpoint
+from loci.studies.attention_only.induction_heads import SecondLayerHead, TwoLayerInduction, corners
+from loci.studies.attention_only.measures import TrainingCheckpoint
 from loci.studies.attention_only.phenomena import PHENOMENA, phenomenon
 from loci.studies.attention_only.recipe import Recipe
-from loci.studies.attention_only.skip_trigrams import Bug, Skips, bug, skips
+from loci.studies.attention_only.skip_trigrams import SkipTrigramBug, SkipTrigrams, bug, skips
 from loci.studies.attention_only.synthetic_text import made_text
-from loci.studies.attention_only.training import Small, load, train
-from loci.studies.attention_only.training_series import Bases, History, Sizes, sizes
+from loci.studies.attention_only.training import SmallModel, load, train
+from loci.studies.attention_only.training_series import HeadSizes, OptimizerBases, TrainingHistory, sizes
 
+__getattr__ = renamed(
+    __name__,
+    {
+        "Bases": "OptimizerBases",
+        "Bigrams": "BigramTable",
+        "Bug": "SkipTrigramBug",
+        "Checkpoint": "TrainingCheckpoint",
+        "CornerHead": "SecondLayerHead",
+        "Corners": "TwoLayerInduction",
+        "History": "TrainingHistory",
+        "Sizes": "HeadSizes",
+        "Skips": "SkipTrigrams",
+        "Small": "SmallModel",
+    },
+)
 __all__ = [
     "PHENOMENA",
-    "Bases",
-    "Bigrams",
-    "Bug",
-    "Checkpoint",
-    "CornerHead",
-    "Corners",
+    "BigramTable",
     "Grammar",
-    "History",
+    "HeadSizes",
+    "OptimizerBases",
     "Recipe",
-    "Sizes",
-    "Skips",
-    "Small",
+    "SecondLayerHead",
+    "SkipTrigramBug",
+    "SkipTrigrams",
+    "SmallModel",
+    "TrainingCheckpoint",
+    "TrainingHistory",
+    "TwoLayerInduction",
     "bigrams",
     "bug",
     "corners",

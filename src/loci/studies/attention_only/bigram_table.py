@@ -15,11 +15,11 @@ from torch import Tensor
 
 from loci.result import Result
 from loci.studies.attention_only.grammar import Grammar
-from loci.studies.attention_only.training import Small, known_grammar
+from loci.studies.attention_only.training import SmallModel, known_grammar
 
 
 @dataclass(frozen=True)
-class Bigrams(Result):
+class BigramTable(Result):
     """Two tables of P(b | a): the text's and the model's."""
 
     model: str
@@ -44,7 +44,7 @@ class Bigrams(Result):
 
 
 @torch.no_grad()
-def bigrams(small: Small) -> Bigrams:
+def bigrams(small: SmallModel) -> BigramTable:
     """Ask the model for what follows each word alone behind BOS. Raises `CircuitError` for one that learnt from a user's text."""
     grammar = known_grammar(small)
     words = torch.arange(1, grammar.d_vocab)
@@ -52,7 +52,7 @@ def bigrams(small: Small) -> Bigrams:
     found = small.model(ids)[:, 1].double().log_softmax(-1)[:, : grammar.d_vocab]
     loss = -float((grammar.pairs[1:] * found).sum())
     shown = grammar.d_vocab - grammar.names
-    return Bigrams(
+    return BigramTable(
         model=small.model.name,
         layers=small.recipe.layers,
         words=(*grammar.vocabulary[1:shown], "name"),

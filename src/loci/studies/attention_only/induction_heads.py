@@ -17,18 +17,18 @@ from loci.circuits.composition import compose
 from loci.circuits.embedding_maps import embed
 from loci.circuits.heads import Head, layer_heads
 from loci.circuits.measured_scores import scores_on
-from loci.circuits.repeated import Repeated
+from loci.circuits.repeated import RepeatedTokens
 from loci.circuits.scores import weighed_scores
 from loci.errors import CircuitError
 from loci.model.hooks import put_at
 from loci.model.names import head_name
 from loci.result import Result
 from loci.stats import Estimate
-from loci.studies.attention_only.training import Small, repeated_for, text_of
+from loci.studies.attention_only.training import SmallModel, repeated_for, text_of
 
 
 @dataclass(frozen=True)
-class CornerHead:
+class SecondLayerHead:
     """A head of the second layer."""
 
     name: str
@@ -49,13 +49,13 @@ class CornerHead:
 
 
 @dataclass(frozen=True)
-class Corners(Result):
+class TwoLayerInduction(Result):
     """The heads of both layers."""
 
     model: str
     previous: dict[str, Estimate]
     """Previous-token score of the heads of the first layer."""
-    heads: tuple[CornerHead, ...]
+    heads: tuple[SecondLayerHead, ...]
 
     @property
     def carrier(self) -> str:
@@ -69,7 +69,7 @@ class Corners(Result):
 
 
 @torch.no_grad()
-def corners(small: Small) -> Corners:
+def corners(small: SmallModel) -> TwoLayerInduction:
     """Score the heads of a model of two layers. Raises `CircuitError` for another."""
     if small.recipe.layers != 2:
         raise CircuitError(
@@ -85,7 +85,7 @@ def corners(small: Small) -> Corners:
     silenced = {head.name: _without(small, head, text) for head in lower}
     E, together = embed(model), compose(model)
     rows = tuple(
-        CornerHead(
+        SecondLayerHead(
             name=head.name,
             induction=scored[head.name]["induction"],
             qk=head.qk.on_key(teller.ov).on_key(E).on_query(E).positivity,
@@ -95,10 +95,10 @@ def corners(small: Small) -> Corners:
         )
         for head, copied in zip(upper, copying, strict=True)
     )
-    return Corners(model.name, previous, rows)
+    return TwoLayerInduction(model.name, previous, rows)
 
 
-def _without(small: Small, head: Head, text: Repeated) -> dict[str, Estimate]:
+def _without(small: SmallModel, head: Head, text: RepeatedTokens) -> dict[str, Estimate]:
     """Prefix matching of all heads with one of the first layer silenced."""
     silenced = put_at(torch.zeros(()), slice(None), slice(None), head.head)
     with small.model.patched({f"z.{head.layer}": silenced}):

@@ -15,7 +15,7 @@ import torch
 from loci.errors import CircuitError
 
 
-def blank(
+def untrained_gpt2(
     vocabulary: int, context: int, layers: int, heads: int, d_head: int, *, mlp: int = 0, spread: float = 0.02, seed: int = 0
 ) -> Any:
     """The module, with matrices drawn from a Gaussian of standard deviation `spread`; `mlp` neurons a layer, GPT-2's GELU.

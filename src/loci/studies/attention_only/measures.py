@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from loci.circuits.measured_scores import looked
-from loci.circuits.repeated import Repeated
+from loci.circuits.repeated import RepeatedTokens
 from loci.model import Model
 from loci.stats import Estimate, mean
 from loci.survey import Moments, Rows, rotation
@@ -31,7 +31,7 @@ Heads = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainingCheckpoint:
     """A model after so many steps."""
 
     step: int
@@ -57,7 +57,7 @@ class Checkpoint:
         return {name: value.to_dict() if isinstance(value, Estimate) else value for name, value in found.items()}
 
     @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> "Checkpoint":
+    def from_dict(cls, found: dict[str, Any]) -> "TrainingCheckpoint":
         def read(value: Any) -> Any:
             if isinstance(value, dict):
                 row: dict[str, Any] = {name: float("nan") if x is None else x for name, x in value.items()}
@@ -68,7 +68,9 @@ class Checkpoint:
 
 
 @torch.no_grad()
-def measured(model: Model, step: int, tokens: int, held_out: Int[Tensor, "window context"], repeated: Repeated) -> Checkpoint:
+def measured(
+    model: Model, step: int, tokens: int, held_out: Int[Tensor, "window context"], repeated: RepeatedTokens
+) -> TrainingCheckpoint:
     """Everything above. Cost: a run over what is held out, and one over the repeated tokens."""
     found, own, turned = [], Moments(), Moments(rotation(model.d_model, model.d_model))
     for ids in held_out.split(BATCH):
@@ -77,7 +79,7 @@ def measured(model: Model, step: int, tokens: int, held_out: Int[Tensor, "window
         for moments in (own, turned):
             moments.update(stream[:, 1:], Rows(ids[:, 0], ids[:, 0]))
     loss = torch.cat(found)
-    return Checkpoint(
+    return TrainingCheckpoint(
         step=step,
         tokens=tokens,
         loss=mean(loss.mean(1).tolist(), samples=RESAMPLES),
@@ -88,7 +90,7 @@ def measured(model: Model, step: int, tokens: int, held_out: Int[Tensor, "window
     )
 
 
-def _heads(model: Model, repeated: Repeated) -> dict[str, Heads]:
+def _heads(model: Model, repeated: RepeatedTokens) -> dict[str, Heads]:
     """Induction and previous-token scores, means over samples alone: intervals of all heads at all checkpoints would take as long as training."""
     found: list[dict[str, Tensor]] = []
     visits = {f"attn_probs.{layer}": lambda probs: found.append(looked(repeated, probs)) for layer in range(model.n_layers)}

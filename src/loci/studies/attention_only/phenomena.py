@@ -21,8 +21,8 @@ from loci.studies.attention_only.bigram_table import bigrams
 from loci.studies.attention_only.induction_heads import corners
 from loci.studies.attention_only.recipe import Recipe
 from loci.studies.attention_only.skip_trigrams import bug
-from loci.studies.attention_only.training import RECORD, Small, load, train
-from loci.studies.attention_only.training_series import Bases, History, sizes
+from loci.studies.attention_only.training import RECORD, SmallModel, load, train
+from loci.studies.attention_only.training_series import OptimizerBases, TrainingHistory, sizes
 
 WIDTH = 64
 SIZES = (1, 2, 4, 16, 64)
@@ -33,23 +33,23 @@ class Phenomenon:
     """The recipes of the models, and what is made of them."""
 
     recipes: tuple[Recipe, ...]
-    look: Callable[[tuple[Small, ...]], Any]
+    look: Callable[[tuple[SmallModel, ...]], Any]
 
 
 PHENOMENA = {
     "bigrams": Phenomenon((Recipe(layers=0),), lambda models: bigrams(*models)),
     "skips": Phenomenon((Recipe(layers=1, heads=1, d_head=WIDTH), Recipe(layers=1)), bug),
     "induction": Phenomenon((Recipe(),), lambda models: corners(*models)),
-    "phase": Phenomenon((Recipe(layers=1), Recipe()), History),
+    "phase": Phenomenon((Recipe(layers=1), Recipe()), TrainingHistory),
     "sizes": Phenomenon(tuple(Recipe(heads=WIDTH // size, d_head=size) for size in SIZES), sizes),
-    "bases": Phenomenon((Recipe(), Recipe(optimizer="sgd")), Bases),
+    "bases": Phenomenon((Recipe(), Recipe(optimizer="sgd")), OptimizerBases),
 }
 
 
 def phenomenon(
     name: str, folder: str | Path | None = None, *, steps: int | None = None, seed: int = 0, progress: Progress = silent
 ) -> Any:
-    """Train what a phenomenon takes, and measure it: a `Bigrams`, `Bug`, `Corners`, `History`, `Sizes` or `Bases`.
+    """Train what a phenomenon takes, and measure it: a `Bigrams`, `Bug`, `Corners`, `TrainingHistory`, `Sizes` or `OptimizerBases`.
 
     Models are kept in `folder` and found there again; without one they go as the function ends. Cost: a training a model. Raises `CircuitError`.
     """
@@ -61,7 +61,7 @@ def phenomenon(
         return shown.look(tuple(grown(recipes, Path(place), progress)))
 
 
-def grown(recipes: Sequence[Recipe], folder: Path, progress: Progress = silent) -> list[Small]:
+def grown(recipes: Sequence[Recipe], folder: Path, progress: Progress = silent) -> list[SmallModel]:
     """Models by their recipes, one after another: loaded where they are, trained where they are not."""
     total = sum(recipe.steps for recipe in recipes)
     models = []
@@ -75,7 +75,7 @@ def grown(recipes: Sequence[Recipe], folder: Path, progress: Progress = silent) 
     return models
 
 
-def _checked(small: Small, recipe: Recipe) -> Small:
+def _checked(small: SmallModel, recipe: Recipe) -> SmallModel:
     """Raise `CircuitError` for a model that is in the place of another."""
     if small.recipe != recipe or not small.finished or not small.made:
         raise CircuitError(

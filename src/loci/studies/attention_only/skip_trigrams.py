@@ -28,7 +28,7 @@ from loci.result import Result
 from loci.stats import Estimate, mean
 from loci.studies.attention_only.grammar import Grammar
 from loci.studies.attention_only.synthetic_text import NOUNS, PREPOSITIONS, VERBS, noun
-from loci.studies.attention_only.training import Small, known_grammar, repeated_for, text_of
+from loci.studies.attention_only.training import SmallModel, known_grammar, repeated_for, text_of
 
 BACK = 3
 """From the preposition back to its verb: verb, the, object, preposition."""
@@ -70,7 +70,7 @@ class SkipHead:
 
 
 @dataclass(frozen=True)
-class Skips(Result):
+class SkipTrigrams(Result):
     """What a model makes of the frames."""
 
     model: str
@@ -86,22 +86,22 @@ class Skips(Result):
 
 
 @dataclass(frozen=True)
-class Bug(Result):
+class SkipTrigramBug(Result):
     """Models of the same size with one head and with several: the bug is each head's, and several heads can part the work."""
 
-    models: tuple[Skips, ...]
+    models: tuple[SkipTrigrams, ...]
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema": "loci.skip_bug/1", "models": [found.to_dict() for found in self.models]}
 
 
-def bug(models: Sequence[Small]) -> Bug:
+def bug(models: Sequence[SmallModel]) -> SkipTrigramBug:
     """`skips` of each."""
-    return Bug(tuple(skips(small) for small in models))
+    return SkipTrigramBug(tuple(skips(small) for small in models))
 
 
 @torch.no_grad()
-def skips(small: Small) -> Skips:
+def skips(small: SmallModel) -> SkipTrigrams:
     """Read the frames of held-out text. Cost: one run over it. Raises `CircuitError` for a user's text, or a model without layers."""
     grammar = known_grammar(small)
     if not small.recipe.layers:
@@ -120,7 +120,7 @@ def skips(small: Small) -> Skips:
         P = logits[rows, columns].softmax(-1)[:, nouns]
         chances[preposition] = _shares(P, verbs - tokens(grammar, VERBS)[0], preposition)
         looks[preposition] = patterns[0][rows, :, columns, columns - BACK].mean(0).tolist()
-    return Skips(small.model.name, small.recipe.layers, chances, tuple(_heads(small, grammar, looks)))
+    return SkipTrigrams(small.model.name, small.recipe.layers, chances, tuple(_heads(small, grammar, looks)))
 
 
 def tokens(grammar: Grammar, words: Sequence[str]) -> Int[Tensor, " word"]:
@@ -137,7 +137,7 @@ def _shares(P: Float[Tensor, "place noun"], verbs: Int[Tensor, " place"], prepos
     return {name: mean(values.tolist(), samples=500) for name, values in found.items()}
 
 
-def _heads(small: Small, grammar: Grammar, looks: dict[str, list[float]]) -> list[SkipHead]:
+def _heads(small: SmallModel, grammar: Grammar, looks: dict[str, list[float]]) -> list[SkipHead]:
     model = small.model
     E, U = embed(model), unembed(model)
     sources, out = E.matrix[:, tokens(grammar, VERBS)], U.matrix[tokens(grammar, NOUNS)]

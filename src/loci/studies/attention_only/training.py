@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from loci.circuits.repeated import Repeated, repeat, repeated_tokens
+from loci.circuits.repeated import RepeatedTokens, repeat, repeated_tokens
 from loci.errors import CircuitError
 from loci.files import check_writable, write_aside
 from loci.model import Model, open_model
@@ -25,11 +25,11 @@ from loci.patches import save_model
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.studies.attention_only.grammar import Grammar
-from loci.studies.attention_only.init_model import blank, hold_still
-from loci.studies.attention_only.measures import Checkpoint, measured
+from loci.studies.attention_only.init_model import hold_still, untrained_gpt2
+from loci.studies.attention_only.measures import TrainingCheckpoint, measured
 from loci.studies.attention_only.recipe import Recipe
 from loci.studies.attention_only.synthetic_text import made_text
-from loci.studies.attention_only.training_text import FileText, MadeText, Text
+from loci.studies.attention_only.training_text import FileText, SyntheticText, TrainingText
 from loci.validate import one_line, read_json
 
 RECORD = "training.json"
@@ -40,20 +40,20 @@ PAGE = 16
 
 
 @dataclass(frozen=True)
-class Small(Result):
+class SmallModel(Result):
     """A trained model with its history."""
 
     model: Model
     recipe: Recipe
     text: str
     """"made", or the file it learnt from."""
-    checkpoints: tuple[Checkpoint, ...]
+    checkpoints: tuple[TrainingCheckpoint, ...]
     seconds: float
     finished: bool = True
     """False where training was stopped before its last step."""
 
     @property
-    def last(self) -> Checkpoint:
+    def last(self) -> TrainingCheckpoint:
         return self.checkpoints[-1]
 
     @property
@@ -74,12 +74,12 @@ class Small(Result):
         }
 
 
-def text_for(recipe: Recipe, path: str | Path | None = None) -> Text:
+def text_for(recipe: Recipe, path: str | Path | None = None) -> TrainingText:
     """Made text, or that of a file."""
-    return MadeText.of(made_text(), recipe.context, recipe.seed) if path is None else FileText.of(path, recipe.context)
+    return SyntheticText.of(made_text(), recipe.context, recipe.seed) if path is None else FileText.of(path, recipe.context)
 
 
-def known_grammar(small: Small) -> Grammar:
+def known_grammar(small: SmallModel) -> Grammar:
     """The grammar that a model learnt. Raises `CircuitError` for one that learnt from a user's text."""
     if not small.made:
         raise CircuitError(
@@ -88,19 +88,19 @@ def known_grammar(small: Small) -> Grammar:
     return made_text()
 
 
-def text_of(small: Small) -> Text:
+def text_of(small: SmallModel) -> TrainingText:
     """The text that a model learnt from."""
     return text_for(small.recipe, None if small.made else small.text)
 
 
-def train(recipe: Recipe, folder: str | Path, path: str | Path | None = None, progress: Progress = silent) -> Small:
+def train(recipe: Recipe, folder: str | Path, path: str | Path | None = None, progress: Progress = silent) -> SmallModel:
     """Train by the recipe, on made text or on that of a file, and save into `folder`.
 
     Stopped by Ctrl-C, what was learnt by then is saved, marked as unfinished, and the interruption goes on. Deterministic on one machine
     and number of threads. Raises `CircuitError`, `OutputError` where the folder cannot be written or is not empty.
     """
     check_writable(folder, folder=True)
-    learning = Learning(recipe, text_for(recipe, path), str(folder))
+    learning = TrainingRun(recipe, text_for(recipe, path), str(folder))
     try:
         for _ in learning.steps():
             progress(1, recipe.steps)
@@ -110,13 +110,13 @@ def train(recipe: Recipe, folder: str | Path, path: str | Path | None = None, pr
     return save(learning.result(), folder)
 
 
-class Learning:
+class TrainingRun:
     """A model on its way."""
 
-    def __init__(self, recipe: Recipe, text: Text, name: str) -> None:
+    def __init__(self, recipe: Recipe, text: TrainingText, name: str) -> None:
         self.recipe, self.text, self.started = recipe, text, time.monotonic()
         sizes = (len(text.tokenizer), recipe.context, recipe.layers, recipe.heads, recipe.d_head)
-        self.model = Model(blank(*sizes, mlp=recipe.mlp, seed=recipe.seed), text.tokenizer, name)
+        self.model = Model(untrained_gpt2(*sizes, mlp=recipe.mlp, seed=recipe.seed), text.tokenizer, name)
         self.trained = [p for p in self.model.hf.parameters() if p.requires_grad]
         self.repeated = repeated_for(self.model, text, recipe.seed)
         self.optimizer: torch.optim.Optimizer
@@ -125,7 +125,7 @@ class Learning:
         else:
             self.optimizer = torch.optim.SGD(self.trained, lr=1.0)
         self.step = 0
-        self.checkpoints: list[Checkpoint] = []
+        self.checkpoints: list[TrainingCheckpoint] = []
 
     def steps(self) -> Iterator[None]:
         """One step at a time, to the last."""
@@ -158,12 +158,12 @@ class Learning:
         tokens = self.step * self.recipe.batch * (self.recipe.context - 1)
         self.checkpoints.append(measured(self.model, self.step, tokens, self.text.held_out, self.repeated))
 
-    def result(self) -> Small:
+    def result(self) -> SmallModel:
         """The model as it is now, measured."""
         if not self.checkpoints or self.checkpoints[-1].step != self.step:
             self._measure()
         seconds, finished = time.monotonic() - self.started, self.step == self.recipe.steps
-        return Small(self.model, self.recipe, self.text.source, tuple(self.checkpoints), seconds, finished)
+        return SmallModel(self.model, self.recipe, self.text.source, tuple(self.checkpoints), seconds, finished)
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -172,10 +172,10 @@ def checkpoints(steps: int) -> list[int]:
     return sorted({*doubling, *range(0, steps, max(1, steps // EVERY))})
 
 
-def repeated_for(model: Model, text: Text, seed: int) -> Repeated:
+def repeated_for(model: Model, text: TrainingText, seed: int) -> RepeatedTokens:
     """Random tokens four times: of made text the words of names, as the others never come in that order; of a file's, any."""
     drawn = repeated_tokens(model, seed=seed)
-    if not isinstance(text, MadeText):
+    if not isinstance(text, SyntheticText):
         return drawn
     first, names = text.grammar.d_vocab - text.grammar.names, text.grammar.names
     generator = torch.Generator().manual_seed(seed)
@@ -183,7 +183,7 @@ def repeated_for(model: Model, text: Text, seed: int) -> Repeated:
     return repeat(model, blocks, drawn.repeats)
 
 
-def save(small: Small, folder: str | Path) -> Small:
+def save(small: SmallModel, folder: str | Path) -> SmallModel:
     """Write the folder in Hugging Face form, whole or not at all."""
     with write_aside(folder, folder=True) as aside:
         save_model(small.model, aside)
@@ -191,13 +191,13 @@ def save(small: Small, folder: str | Path) -> Small:
     return small
 
 
-def load(folder: str | Path) -> Small:
+def load(folder: str | Path) -> SmallModel:
     """What `train` saved. Raises `CircuitError` for a folder without its record, `ModelError` as opening does."""
     model = open_model(folder)
     try:
         found = read_json(Path(folder) / RECORD, CircuitError)
-        history = tuple(Checkpoint.from_dict(row) for row in found["checkpoints"])
-        small = Small(model, Recipe(**found["recipe"]), found["text"], history, found["seconds"], found["finished"])
+        history = tuple(TrainingCheckpoint.from_dict(row) for row in found["checkpoints"])
+        small = SmallModel(model, Recipe(**found["recipe"]), found["text"], history, found["seconds"], found["finished"])
     except (CircuitError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CircuitError(
             f"{folder}: no readable {RECORD} in it ({one_line(str(error))}): expected a folder that `loci circuits train` wrote"

@@ -16,27 +16,27 @@ from loci.circuits.induction_heads import by_block
 from loci.errors import CircuitError
 from loci.result import Result
 from loci.stats import Estimate, mean
-from loci.studies.attention_only.measures import Checkpoint
-from loci.studies.attention_only.skip_trigrams import Skips, skips
-from loci.studies.attention_only.training import Small, repeated_for, text_of
+from loci.studies.attention_only.measures import TrainingCheckpoint
+from loci.studies.attention_only.skip_trigrams import SkipTrigrams, skips
+from loci.studies.attention_only.training import SmallModel, repeated_for, text_of
 
 
 @dataclass(frozen=True)
-class History(Result):
+class TrainingHistory(Result):
     """How models learn."""
 
-    models: tuple[Small, ...]
+    models: tuple[SmallModel, ...]
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema": "loci.small_history/1", "models": [small.to_dict() for small in self.models]}
 
 
 @dataclass(frozen=True)
-class Sizes(Result):
+class HeadSizes(Result):
     """Models that differ in the size of their heads alone, smallest heads first."""
 
-    models: tuple[Small, ...]
-    skips: tuple[Skips, ...]
+    models: tuple[SmallModel, ...]
+    skips: tuple[SkipTrigrams, ...]
     saved: tuple[Estimate, ...]
     """Nats a token that saying random names again saves: what all heads make of it together, where no single one does."""
 
@@ -60,10 +60,10 @@ class Sizes(Result):
 
 
 @dataclass(frozen=True)
-class Bases(Result):
+class OptimizerBases(Result):
     """Models that differ in their optimizer alone."""
 
-    models: tuple[Small, ...]
+    models: tuple[SmallModel, ...]
 
     def to_dict(self) -> dict[str, Any]:
         rows = [
@@ -77,21 +77,21 @@ class Bases(Result):
         return {"schema": "loci.small_bases/1", "rows": rows}
 
 
-def privilege(checkpoint: Checkpoint) -> dict[str, float]:
+def privilege(checkpoint: TrainingCheckpoint) -> dict[str, float]:
     """Kurtosis in the model's basis, in a random rotation, and the difference."""
     own, rotated = checkpoint.kurtosis.value, checkpoint.rotated.value
     return {"kurtosis": own, "rotated": rotated, "privilege": own - rotated}
 
 
-def sizes(models: tuple[Small, ...]) -> Sizes:
+def sizes(models: tuple[SmallModel, ...]) -> HeadSizes:
     """Compare models over their heads' size. Raises `CircuitError` where they differ in more."""
     ordered = tuple(sorted(models, key=lambda small: small.recipe.d_head))
     if len({(m.recipe.d_model, m.recipe.layers, m.recipe.steps, m.recipe.mlp) for m in ordered}) > 1:
         raise CircuitError("models of several sizes or depths: those compared over their heads' size differ in nothing else")
-    return Sizes(ordered, tuple(skips(small) for small in ordered), tuple(saved(small) for small in ordered))
+    return HeadSizes(ordered, tuple(skips(small) for small in ordered), tuple(saved(small) for small in ordered))
 
 
-def saved(small: Small) -> Estimate:
+def saved(small: SmallModel) -> Estimate:
     """Loss on random names less that on their first repetition, samples being the units."""
     first, again, *_ = by_block(small.model, repeated_for(small.model, text_of(small), small.recipe.seed))[0]
     return mean((first - again).tolist())

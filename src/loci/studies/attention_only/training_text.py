@@ -27,7 +27,7 @@ LEAST = 64
 """Windows that a user's text must have."""
 
 
-class Text(Protocol):
+class TrainingText(Protocol):
     """What training asks of a text."""
 
     @property
@@ -49,7 +49,7 @@ class Text(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class MadeText:
+class SyntheticText:
     """Windows drawn from a grammar."""
 
     grammar: Grammar
@@ -58,7 +58,7 @@ class MadeText:
     source: str = "made"
 
     @classmethod
-    def of(cls, grammar: Grammar, context: int, seed: int = 0) -> "MadeText":
+    def of(cls, grammar: Grammar, context: int, seed: int = 0) -> "SyntheticText":
         """What is held out is drawn with a seed of its own."""
         held_out = grammar.draw(HELD_OUT, context, torch.Generator().manual_seed(2**31 + seed))
         return cls(grammar, word_tokenizer(grammar.vocabulary), held_out)

@@ -28,7 +28,7 @@ ALONE = 0.9
 
 
 @dataclass(frozen=True)
-class Computation(Result):
+class AbsoluteValueNetworks(Result):
     """Networks that compute absolute values, one for each density."""
 
     densities: tuple[float, ...]
@@ -72,7 +72,7 @@ def computation(
     batch: int = 1024,
     seed: int = 0,
     progress: Progress = silent,
-) -> Computation:
+) -> AbsoluteValueNetworks:
     """Train one network for each density, all at once. Raises `SuperpositionError`. Cost: as `toy`."""
     check_toy(features, 1, densities)
     if neurons < 1:
@@ -100,7 +100,7 @@ def computation(
         drawn = [errors() for _ in range(20)]
         missed = torch.cat([one for one, _ in drawn], 1).mean(1)
         plain = torch.cat([y for _, y in drawn], 1).var(1, correction=0)
-    return Computation(tuple(densities), weights, W_in.detach(), W_out.detach(), missed / plain.clamp(min=1e-12), seed)
+    return AbsoluteValueNetworks(tuple(densities), weights, W_in.detach(), W_out.detach(), missed / plain.clamp(min=1e-12), seed)
 
 
 def _signed(rates: Tensor, batch: int, features: int, generator: torch.Generator) -> Tensor:

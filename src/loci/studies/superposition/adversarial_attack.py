@@ -19,17 +19,17 @@ from torch import Tensor
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean
-from loci.studies.superposition.toy_model import Toy, rebuilt, toy, uniform
+from loci.studies.superposition.toy_model import ToyModels, rebuilt, toy, uniform
 
 STRENGTH = 0.1
 INPUTS = 1000
 
 
 @dataclass(frozen=True)
-class Attacked(Result):
+class Vulnerability(Result):
     """Toy models over densities, and how vulnerable each is."""
 
-    toy: Toy
+    toy: ToyModels
     vulnerability: tuple[Estimate, ...]
     """For each density, over inputs."""
 
@@ -62,16 +62,16 @@ def attack(
     batch: int = 512,
     seed: int = 0,
     progress: Progress = silent,
-) -> Attacked:
+) -> Vulnerability:
     """Train equal features at densities from 1 to 0.01 (10 of them), and attack each model on 1,000 new inputs. Cost: as `toy`."""
     rates = tuple(densities or np.geomspace(1, 0.01, 10).tolist())
     found = toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress)
     x = uniform(torch.tensor(rates), features)(INPUTS, torch.Generator().manual_seed(seed + 1))
-    return Attacked(found, tuple(_vulnerability(found, i, x[i], seed) for i in range(len(rates))))
+    return Vulnerability(found, tuple(_vulnerability(found, i, x[i], seed) for i in range(len(rates))))
 
 
 @torch.no_grad()
-def _vulnerability(found: Toy, i: int, x: Float[Tensor, "input feature"], seed: int) -> Estimate:
+def _vulnerability(found: ToyModels, i: int, x: Float[Tensor, "input feature"], seed: int) -> Estimate:
     W, b = found.W[i], found.b[i]
     length = STRENGTH * float(x.norm(dim=1).mean())
     rows = W.T @ W

@@ -26,7 +26,7 @@ NEAREST = 0.1
 
 
 @dataclass(frozen=True)
-class Side:
+class BestAngle:
     """Degrees between the nearest two of N."""
 
     possible: float
@@ -42,13 +42,13 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Reach(Result):
+class BestAngles(Result):
     """The inverse question: N directions in R^dim."""
 
     dim: int
     log10_count: float
-    lines: Side
-    one_sided: Side
+    lines: BestAngle
+    one_sided: BestAngle
 
     def to_dict(self) -> dict[str, Any]:
         sides = {"lines": self.lines.to_dict(), "one_sided": self.one_sided.to_dict()}
@@ -60,15 +60,15 @@ class Reach(Result):
         } | sides
 
 
-def reach(dim: int, count: float) -> Reach:
+def reach(dim: int, count: float) -> BestAngles:
     """The angles for `count` directions, 2 … 10³⁰⁰, in R^dim. Raises `SuperpositionError`. Cost: some hundred bounds, below a second."""
     dim = check_dim(dim)
     if not 2 <= count <= 1e300:
         raise SuperpositionError(f"{count:g} directions have no smallest angle to ask about: expected 2 or more, at most 1e300")
     log = math.log10(count)
-    lines = Side(*_lines(dim, count), _limit(levenshtein_lines, dim, log, dim), _drawn(dim, log, TWO))
-    one_sided = Side(*_one_sided(dim, count), _limit(levenshtein_one_sided, dim, log, 2 * dim), _drawn(dim, log, 0.0))
-    return Reach(dim, log, lines, one_sided)
+    lines = BestAngle(*_lines(dim, count), _limit(levenshtein_lines, dim, log, dim), _drawn(dim, log, TWO))
+    one_sided = BestAngle(*_one_sided(dim, count), _limit(levenshtein_one_sided, dim, log, 2 * dim), _drawn(dim, log, 0.0))
+    return BestAngles(dim, log, lines, one_sided)
 
 
 def _lines(dim: int, count: float) -> tuple[float, str]:

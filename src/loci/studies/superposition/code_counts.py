@@ -17,7 +17,7 @@ SMALLEST, LARGEST = 2, 20
 """Exponents m of the blocks: 4 to 1,048,576 dimensions."""
 
 
-class Block(NamedTuple):
+class BlockSize(NamedTuple):
     """A code on 2^m coordinates, or the standard basis of `dim`."""
 
     dim: int
@@ -28,25 +28,25 @@ class Block(NamedTuple):
     lines: int
 
 
-def block(m: int, level: int) -> Block | None:
+def block(m: int, level: int) -> BlockSize | None:
     """The largest code known here on 2^m coordinates with |cosines| ≤ 2^−level; None where there is none."""
     dim = 2**m
     if m < SMALLEST or m > LARGEST or not 1 <= level <= m // 2:
         return None
     if m % 2:
         terms = (m - 2 * level + 1) // 2
-        return Block(dim, "gold" if terms == 1 else "bch", level, 2 ** (m * (terms + 1)))
+        return BlockSize(dim, "gold" if terms == 1 else "bch", level, 2 ** (m * (terms + 1)))
     if 2 * level == m:
-        return Block(dim, "kerdock", level, dim * (dim // 2 + 1))
-    return Block(dim, "delsarte-goethals", level, 2 ** ((m - 1) * (m - 2 * level + 2) // 2 + m))
+        return BlockSize(dim, "kerdock", level, dim * (dim // 2 + 1))
+    return BlockSize(dim, "delsarte-goethals", level, 2 ** ((m - 1) * (m - 2 * level + 2) // 2 + m))
 
 
-def blocks(dim: int, level: int) -> tuple[Block, ...]:
+def blocks(dim: int, level: int) -> tuple[BlockSize, ...]:
     """The best code for each binary digit of `dim`, largest first; what has none shares one standard basis."""
     found = [block(m, level) if dim >> m & 1 else None for m in range(dim.bit_length() - 1, -1, -1)]
     codes = tuple(one for one in found if one is not None)
     left = dim - sum(code.dim for code in codes)
-    return (*codes, Block(left, "basis", 0, left)) if left else codes
+    return (*codes, BlockSize(left, "basis", 0, left)) if left else codes
 
 
 def level_of(cos: float) -> int:

@@ -20,7 +20,7 @@ from jaxtyping import Int32, UInt8
 
 from loci.progress import Progress, silent
 from loci.result import Result
-from loci.studies.superposition.codes import Code, Codes, explicit_code
+from loci.studies.superposition.codes import CodeBlock, ExplicitCode, explicit_code
 from loci.studies.superposition.levenshtein import levenshtein_lines
 
 WORK = 1_200_000_000
@@ -31,7 +31,7 @@ SAMPLES = 200
 
 
 @dataclass(frozen=True)
-class Verified:
+class BlockCheck:
     """What was looked at in one block, and the largest |cosine| found there."""
 
     dim: int
@@ -57,11 +57,11 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Built(Result):
+class VerifiedCode(Result):
     """A code and its verification."""
 
-    codes: Codes
-    verified: tuple[Verified, ...]
+    codes: ExplicitCode
+    verified: tuple[BlockCheck, ...]
     limit: float
     """log₁₀ of Levenshtein's bound on lines at the code's angle."""
 
@@ -86,20 +86,20 @@ def built(
     work: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> Built:
+) -> VerifiedCode:
     """Make an explicit code (see `explicit_code`), verify it, and set it beside the bound at its angle."""
     codes = explicit_code(dim, angle, kind)
     checked = verify(codes, work=work or WORK, seed=seed, progress=progress)
     limit = levenshtein_lines(codes.dim, codes.angle) if codes.coherence else math.log10(codes.dim)
-    return Built(codes, checked, limit)
+    return VerifiedCode(codes, checked, limit)
 
 
-def verify(codes: Codes, *, work: int = WORK, seed: int = 0, progress: Progress = silent) -> tuple[Verified, ...]:
+def verify(codes: ExplicitCode, *, work: int = WORK, seed: int = 0, progress: Progress = silent) -> tuple[BlockCheck, ...]:
     """Check every block of a code; `work` bounds the additions of each before classes are sampled. Exact: integers, no rounding."""
     return tuple(_verified(code, work, seed, progress) for code in codes.parts)
 
 
-def _verified(code: Code, work: int, seed: int, progress: Progress) -> Verified:
+def _verified(code: CodeBlock, work: int, seed: int, progress: Progress) -> BlockCheck:
     own = code.block
     classes = _class_count(code)
     every = classes * (own.dim * code.m + SETUP) <= work
@@ -112,7 +112,7 @@ def _verified(code: Code, work: int, seed: int, progress: Progress) -> Verified:
         progress(len(some), looked_at)
     basis = own.lines > code.forms * own.dim and code.signed
     found = max(largest / own.dim, own.dim**-0.5 if basis else 0.0)
-    return Verified(own.dim, own.kind, own.lines, 2.0**-own.level if own.level else 0.0, found, classes, looked_at)
+    return BlockCheck(own.dim, own.kind, own.lines, 2.0**-own.level if own.level else 0.0, found, classes, looked_at)
 
 
 def walsh(rows: Int32[np.ndarray, "row dim"]) -> Int32[np.ndarray, "row dim"]:
@@ -131,7 +131,7 @@ def walsh(rows: Int32[np.ndarray, "row dim"]) -> Int32[np.ndarray, "row dim"]:
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def _class_count(code: Code) -> int:
+def _class_count(code: CodeBlock) -> int:
     if code.digits == 0 or not code.signed:
         return 0
     size = code.field.order + 1
@@ -140,7 +140,7 @@ def _class_count(code: Code) -> int:
     return int((size - 1) * size ** (code.digits - 1) + sum(size**i for i in range(code.digits - 1)))
 
 
-def _classes(code: Code) -> Iterator[Pair]:
+def _classes(code: CodeBlock) -> Iterator[Pair]:
     """One pair of forms of each class."""
     digits, elements = code.digits, range(code.field.order + 1)
     if digits == 0 or not code.signed:
@@ -160,13 +160,13 @@ def _leading(digits: int, elements: range) -> Iterator[tuple[int, ...]]:
             yield (0,) * zeros + (1, *rest)
 
 
-def _sampled(code: Code, count: int, random: Random) -> Iterator[Pair]:
+def _sampled(code: CodeBlock, count: int, random: Random) -> Iterator[Pair]:
     """Pairs of different forms, drawn evenly."""
     for _ in range(count):
         first, apart = random.randrange(code.forms), random.randrange(1, code.forms)
         yield code.elements(first), code.elements((first + apart) % code.forms)
 
 
-def _difference(code: Code, pair: Pair) -> UInt8[np.ndarray, " dim"]:
+def _difference(code: CodeBlock, pair: Pair) -> UInt8[np.ndarray, " dim"]:
     bits: UInt8[np.ndarray, " dim"] = code.quadratic(pair[0]) ^ code.quadratic(pair[1])
     return bits

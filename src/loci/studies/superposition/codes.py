@@ -22,16 +22,16 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from loci.errors import SuperpositionError
-from loci.studies.superposition.code_counts import LARGEST, SMALLEST, Block, block, blocks, level_of
-from loci.studies.superposition.finite_field import Field, field
+from loci.studies.superposition.code_counts import LARGEST, SMALLEST, BlockSize, block, blocks, level_of
+from loci.studies.superposition.finite_field import FiniteField, field
 from loci.studies.superposition.sphere_caps import check_angle, check_dim, cosine, degrees
 
 
 @dataclass(frozen=True)
-class Code:
+class CodeBlock:
     """The lines of one block."""
 
-    block: Block
+    block: BlockSize
 
     @property
     def m(self) -> int:
@@ -43,7 +43,7 @@ class Code:
         return self.block.kind != "basis"
 
     @cached_property
-    def field(self) -> Field:
+    def field(self) -> FiniteField:
         return field(self.m if self.m % 2 else self.m - 1)
 
     @property
@@ -94,10 +94,10 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Codes:
+class ExplicitCode:
     """Codes on disjoint coordinates of R^dim: the lines of one block are orthogonal to those of another."""
 
-    parts: tuple[Code, ...]
+    parts: tuple[CodeBlock, ...]
 
     @property
     def dim(self) -> int:
@@ -133,7 +133,7 @@ class Codes:
         return torch.from_numpy(np.stack([self.vector(index) for index in indices]))
 
 
-def explicit_code(dim: int, angle: float | None = None, kind: str | None = None) -> Codes:
+def explicit_code(dim: int, angle: float | None = None, kind: str | None = None) -> ExplicitCode:
     """The largest explicit code of R^dim whose lines are all at least `angle` degrees apart; by default the widest angle of any block.
 
     `kind` asks for one family on all of R^dim: hadamard, kerdock, gold, bch or delsarte-goethals. Raises `SuperpositionError` with the
@@ -142,10 +142,10 @@ def explicit_code(dim: int, angle: float | None = None, kind: str | None = None)
     dim = check_dim(dim)
     level = (dim.bit_length() - 1) // 2 if angle is None else level_of(cosine(check_angle(angle)))
     if kind is not None:
-        return Codes((Code(_of_kind(dim, kind, None if angle is None else level)),))
+        return ExplicitCode((CodeBlock(_of_kind(dim, kind, None if angle is None else level)),))
     if level == 0 or level > (dim.bit_length() - 1) // 2:
         raise SuperpositionError(_too_fine(dim, angle, level))
-    return Codes(tuple(Code(one) for one in blocks(dim, level)))
+    return ExplicitCode(tuple(CodeBlock(one) for one in blocks(dim, level)))
 
 
 def _too_fine(dim: int, angle: float | None, level: int) -> str:
@@ -158,7 +158,7 @@ def _too_fine(dim: int, angle: float | None, level: int) -> str:
     )
 
 
-def _of_kind(dim: int, kind: str, level: int | None) -> Block:
+def _of_kind(dim: int, kind: str, level: int | None) -> BlockSize:
     m = dim.bit_length() - 1
     odd = kind in ("gold", "bch")
     if kind not in ("hadamard", "kerdock", "gold", "bch", "delsarte-goethals"):
@@ -168,7 +168,7 @@ def _of_kind(dim: int, kind: str, level: int | None) -> Block:
         near = sorted(sorted(fits, key=lambda e: abs(e - math.log2(dim)))[:2])
         raise SuperpositionError(f"no {kind} code has {dim} dimensions: the nearest have {' and '.join(f'{2**e:,}' for e in near)}")
     if kind == "hadamard":
-        return Block(dim, "hadamard", 0, dim)
+        return BlockSize(dim, "hadamard", 0, dim)
     single = kind in ("kerdock", "gold")
     usual = m // 2 - (not single)
     found = block(m, usual if level is None or single else level)

@@ -25,7 +25,7 @@ KINDS = ("independent", "together", "apart")
 
 
 @dataclass(frozen=True)
-class Correlated(Result):
+class CorrelatedFeatures(Result):
     """For each kind of correlation, all runs' weights, best first."""
 
     density: float
@@ -65,7 +65,7 @@ def correlated(
     steps: int = 3000,
     seed: int = 0,
     progress: Progress = silent,
-) -> Correlated:
+) -> CorrelatedFeatures:
     """Train `runs` models of 2 · pairs equal features for each kind of correlation. Raises `SuperpositionError`. Cost: as `toy`."""
     if pairs < 1 or not 1 <= dims <= 2 * pairs or not 0 < density <= 0.5 or runs < 1:
         raise SuperpositionError(
@@ -89,7 +89,7 @@ def correlated(
         )
         order = losses.argsort()
         W[kind], loss[kind] = found[order], losses[order]
-    return Correlated(density, W, loss, seed)
+    return CorrelatedFeatures(density, W, loss, seed)
 
 
 def _draw(kind: str, runs: int, pairs: int, density: float) -> Draw:

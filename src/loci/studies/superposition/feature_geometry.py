@@ -16,7 +16,7 @@ import numpy as np
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, share
-from loci.studies.superposition.toy_model import Toy, toy
+from loci.studies.superposition.toy_model import ToyModels, toy
 
 PLATEAUS = {
     "1 alone": 1.0,
@@ -31,10 +31,10 @@ NEAR = 0.0125
 
 
 @dataclass(frozen=True)
-class Geometry(Result):
+class FeatureGeometry(Result):
     """Toy models of equal features over densities."""
 
-    toy: Toy
+    toy: ToyModels
 
     def near(self, plateau: float) -> list[Estimate]:
         """For each density, the share of features whose dimensionality is within 0.0125 of a plateau."""
@@ -54,7 +54,7 @@ def geometry(
     batch: int = 512,
     seed: int = 0,
     progress: Progress = silent,
-) -> Geometry:
+) -> FeatureGeometry:
     """Train equal features at densities from 1 to 0.1 (24 of them, evenly in the logarithm). Cost: as `toy`."""
     rates = tuple(densities or np.geomspace(1, 0.1, 24).tolist())
-    return Geometry(toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress))
+    return FeatureGeometry(toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress))

@@ -16,7 +16,7 @@ PRIMITIVE = {
 """A polynomial of each degree of which x is a root of the full order 2^m − 1 (a test walks round each circle)."""
 
 
-class Field:
+class FiniteField:
     """GF(2^m) with tables of powers, logarithms and traces; m from 1 to 20."""
 
     def __init__(self, m: int) -> None:
@@ -54,6 +54,6 @@ class Field:
 
 
 @lru_cache(maxsize=8)
-def field(m: int) -> Field:
+def field(m: int) -> FiniteField:
     """The field, made once: a few seconds at m = 20."""
-    return Field(m)
+    return FiniteField(m)

@@ -34,7 +34,7 @@ ENOUGH = 0.9
 
 
 @dataclass(frozen=True)
-class Curve:
+class RecoveryCurve:
     """How one set of directions is read, for each number of active features."""
 
     kind: str
@@ -56,7 +56,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Needed:
+class DimensionsNeeded:
     """The fewest dimensions in which random directions do, for each k; and the power of k that they grow with."""
 
     active: tuple[int, ...]
@@ -79,8 +79,8 @@ class Interference(Result):
     features: int
     active: tuple[int, ...]
     trials: int
-    curves: tuple[Curve, ...]
-    needed: Needed
+    curves: tuple[RecoveryCurve, ...]
+    needed: DimensionsNeeded
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,10 +136,10 @@ def _explicit(dim: int, count: int, seed: int) -> Tensor:
     raise SuperpositionError(f"no explicit code of R^{dim} has {count:,} lines: take more dimensions, or other directions")
 
 
-def _curve(kind: str, F: Tensor, active: Sequence[int], trials: int, seed: int) -> Curve:
+def _curve(kind: str, F: Tensor, active: Sequence[int], trials: int, seed: int) -> RecoveryCurve:
     generator = torch.Generator().manual_seed(seed)
     found = {name: [trial(F, k, trials, name, generator) for k in active] for name in DECODERS}
-    return Curve(
+    return RecoveryCurve(
         kind=kind,
         features=len(F),
         coherence=cosine(angles(F).closest_line),
@@ -150,7 +150,9 @@ def _curve(kind: str, F: Tensor, active: Sequence[int], trials: int, seed: int) 
     )
 
 
-def dimensions_needed(features: int, active: Sequence[int] = (1, 2, 4, 8, 16), *, trials: int = 100, seed: int = 0) -> Needed:
+def dimensions_needed(
+    features: int, active: Sequence[int] = (1, 2, 4, 8, 16), *, trials: int = 100, seed: int = 0
+) -> DimensionsNeeded:
     """The fewest dimensions, to a tenth, in which random directions are read back: every set (threshold), 90 % of sets (threshold, pursuit)."""
     active = tuple(k for k in active if k < features // 4)
     generator = torch.Generator().manual_seed(seed)
@@ -163,7 +165,7 @@ def dimensions_needed(features: int, active: Sequence[int] = (1, 2, 4, 8, 16), *
         "90 % of sets, threshold": lambda k, dim: typical("threshold", k, dim),
         "90 % of sets, pursuit": lambda k, dim: typical("pursuit", k, dim),
     }
-    return Needed(
+    return DimensionsNeeded(
         active, {name: tuple(_fewest(lambda dim, k=k, test=test: test(k, dim)) for k in active) for name, test in tests.items()}
     )
 

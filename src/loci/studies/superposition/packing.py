@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
 from loci.result import Result
-from loci.studies.superposition.best_angles import Reach, reach
+from loci.studies.superposition.best_angles import BestAngles, reach
 from loci.studies.superposition.pairwise_angles import Angles, angles
 from loci.studies.superposition.sphere_caps import check_dim
 
@@ -40,7 +40,7 @@ class Packing(Result):
     vectors: Float[Tensor, "vector dim"]
     before: Angles
     after: Angles
-    reach: Reach
+    reach: BestAngles
 
     @property
     def closest(self) -> float:

@@ -36,7 +36,7 @@ RULES: dict[str, Callable[[int, float, float], float]] = {
 
 
 @dataclass(frozen=True)
-class Rule:
+class RuleOfThumb:
     """A rule of thumb for lines, judged by what is proved at this dimension and angle."""
 
     name: str
@@ -72,7 +72,7 @@ class Bounds(Result):
     scikit_learn: float
     """ln N = d (ε²/2 − ε³/3)/4: ε there is a distortion of squared distances, not a cosine."""
     explicit_count: int
-    rules: tuple[Rule, ...]
+    rules: tuple[RuleOfThumb, ...]
 
     @property
     def proved_lines(self) -> float:
@@ -146,8 +146,8 @@ def bounds(dim: int, angle: float) -> Bounds:
     )
 
 
-def _judged(name: str, log10: float, proved: float, upper: float) -> Rule:
-    return Rule(name, log10, "false" if log10 > upper else "true" if log10 <= proved else "open")
+def _judged(name: str, log10: float, proved: float, upper: float) -> RuleOfThumb:
+    return RuleOfThumb(name, log10, "false" if log10 > upper else "true" if log10 <= proved else "open")
 
 
 def _kabatiansky_levenshtein(sin: float) -> float:

@@ -33,7 +33,7 @@ KEPT = 0.5
 
 
 @dataclass(frozen=True)
-class Phase(Result):
+class PhaseDiagram(Result):
     """Closed form and training at each density (rows) and relative importance of the second feature (columns)."""
 
     densities: tuple[float, ...]
@@ -104,7 +104,7 @@ def phase(
     steps: int = 600,
     seed: int = 0,
     progress: Progress = silent,
-) -> Phase:
+) -> PhaseDiagram:
     """Train `runs` models in every cell, all at once; by default densities 0.01 … 1 and relative importances 0.1 … 10, evenly in the logarithm.
 
     Cost: size² · runs · 169 cases a step, about half a minute. Raises `SuperpositionError` for densities outside (0, 1].
@@ -119,7 +119,7 @@ def phase(
     W, loss = _trained(s.flatten().repeat(runs), r.flatten().repeat(runs), steps, seed, progress)
     cells, best = s.numel(), loss.view(runs, -1).argmin(0)
     chosen = best * cells + torch.arange(cells)
-    return Phase(rows, columns, closed_form(s, r), loss[chosen].view(s.shape), W[chosen].view(*s.shape, 2), runs, seed)
+    return PhaseDiagram(rows, columns, closed_form(s, r), loss[chosen].view(s.shape), W[chosen].view(*s.shape, 2), runs, seed)
 
 
 def _trained(s: Tensor, r: Tensor, steps: int, seed: int, progress: Progress) -> tuple[Tensor, Tensor]:

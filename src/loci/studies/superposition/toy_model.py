@@ -28,7 +28,7 @@ Draw = Callable[[int, torch.Generator], Float[Tensor, "instance batch feature"]]
 
 
 @dataclass(frozen=True)
-class Toy(Result):
+class ToyModels(Result):
     """Trained models, one for each density; of several runs of each the one with the least loss."""
 
     densities: tuple[float, ...]
@@ -110,7 +110,7 @@ def toy(
     batch: int = 1024,
     seed: int = 0,
     progress: Progress = silent,
-) -> Toy:
+) -> ToyModels:
     """Train models at all densities, `runs` of each, with importance `importance`^i, and keep the best of each density.
 
     Cost: 4 · densities · runs · batch · features · dims products a step, forward; twice that back. Raises `SuperpositionError`.
@@ -133,7 +133,7 @@ def toy(
         progress=progress,
     )
     best = loss.view(-1, runs).argmin(1) + torch.arange(len(densities)) * runs
-    return Toy(tuple(densities), weights, relu, W[best], b[best], loss[best], seed)
+    return ToyModels(tuple(densities), weights, relu, W[best], b[best], loss[best], seed)
 
 
 def check_toy(features: int, dims: int, densities: Sequence[float]) -> None:

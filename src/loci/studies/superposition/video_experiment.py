@@ -33,7 +33,7 @@ LR = 0.01
 
 
 @dataclass(frozen=True)
-class Video(Result):
+class VideoExperiment(Result):
     """Three sets of as many vectors: drawn, optimised as shown, and pushed apart."""
 
     shown: Angles
@@ -63,7 +63,9 @@ class Video(Result):
         return {"schema": "loci.superposition_video/1", **head, **plain, **sets}
 
 
-def video(count: int = 10_000, dim: int = 100, *, steps: int = STEPS, seed: int = 0, progress: Progress = silent) -> Video:
+def video(
+    count: int = 10_000, dim: int = 100, *, steps: int = STEPS, seed: int = 0, progress: Progress = silent
+) -> VideoExperiment:
     """Run the experiment as shown, and the honest one. Cost: as two packings of `pack`; 2,000 vectors show the same in seconds."""
     check_dim(dim)
     if count < 2:
@@ -71,7 +73,7 @@ def video(count: int = 10_000, dim: int = 100, *, steps: int = STEPS, seed: int 
     halves = [lambda done, total: progress(done, 2 * total)] * 2
     x = as_shown(drawn(dim, count, seed), steps, halves[0])
     honest = pack(dim, count, steps=steps, seed=seed, progress=halves[1])
-    return Video(angles(x), honest, int(10 ** bounds(dim, 89).levenshtein_lines), seed)
+    return VideoExperiment(angles(x), honest, int(10 ** bounds(dim, 89).levenshtein_lines), seed)
 
 
 def as_shown(x: Tensor, steps: int = STEPS, progress: Progress = silent) -> Tensor:

@@ -33,7 +33,7 @@ SAMPLE = 20_000
 
 
 @dataclass(frozen=True)
-class Space:
+class DirectionSet:
     """One set of directions, and as many random ones."""
 
     name: str
@@ -80,9 +80,9 @@ class WeightAngles(Result):
     model: str
     centred: bool
     seed: int
-    spaces: tuple[Space, ...]
+    spaces: tuple[DirectionSet, ...]
 
-    def of(self, name: str) -> tuple[Space, ...]:
+    def of(self, name: str) -> tuple[DirectionSet, ...]:
         """The spaces of one name, by layer."""
         return tuple(space for space in self.spaces if space.name == name)
 
@@ -125,7 +125,7 @@ def space(
     centre: bool = False,
     sample: int = SAMPLE,
     seed: int = 0,
-) -> Space:
+) -> DirectionSet:
     """Any directions, as rows: of a model, or of a dictionary. Raises `SuperpositionError` where fewer than two are not zero."""
     if vectors.ndim != 2 or vectors.shape[1] < 2:
         raise SuperpositionError(f"{name}: directions are rows of a matrix with two columns at least, not {list(vectors.shape)}")
@@ -141,7 +141,7 @@ def space(
     singular = by_smaller_side(kept, name)[0]
     p = singular / singular.sum()
     count, dim = kept.shape
-    return Space(
+    return DirectionSet(
         name=name,
         layer=layer,
         total=len(X),

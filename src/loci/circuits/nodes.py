@@ -26,7 +26,7 @@ def check_top(top: int) -> None:
         raise CircuitError(f"at least one is shown, not {top}")
 
 
-class Part(NamedTuple):
+class Node(NamedTuple):
     """A sender or a receiver. Its place in the order of the stream: an MLP of a layer behind its heads, unless they stand side by side."""
 
     name: str
@@ -40,22 +40,22 @@ class Part(NamedTuple):
         return 2 * self.layer + (self.head is None)
 
 
-def parts(model: Model) -> tuple[list[Part], list[Part]]:
+def senders_and_receivers(model: Model) -> tuple[list[Node], list[Node]]:
     """All senders and all receivers of a model, from the bottom up; of shared keys and values the first head of each group."""
-    senders, receivers = [Part("embed", -1)], []
+    senders, receivers = [Node("embed", -1)], []
     share = model.n_heads // model.n_kv_heads
     for layer in range(model.n_layers):
-        senders += [Part(head_name(layer, h), layer, h) for h in range(model.n_heads)] + [Part(f"L{layer}MLP", layer)]
+        senders += [Node(head_name(layer, h), layer, h) for h in range(model.n_heads)] + [Node(f"L{layer}MLP", layer)]
         for side in SIDES:
             heads = range(0, model.n_heads, 1 if side == "q" else share)
-            receivers += [Part(f"{head_name(layer, h)}.{side}", layer, h, side) for h in heads]
-        receivers.append(Part(f"L{layer}MLP", layer))
-    return senders, [*receivers, Part("logits", model.n_layers, 0)]
+            receivers += [Node(f"{head_name(layer, h)}.{side}", layer, h, side) for h in heads]
+        receivers.append(Node(f"L{layer}MLP", layer))
+    return senders, [*receivers, Node("logits", model.n_layers, 0)]
 
 
-def parse_part(name: str, model: Model) -> Part:
+def parse_node(name: str, model: Model) -> Node:
     """`embed`, `L0H3`, `L0MLP`, `L1H3.q` or `logits`. Raises `CircuitError` or `ModelError`."""
-    senders, receivers = parts(model)
+    senders, receivers = senders_and_receivers(model)
     found = next((part for part in [*senders, *receivers] if part.name == name), None)
     if found is not None:
         return found
@@ -63,11 +63,11 @@ def parse_part(name: str, model: Model) -> Part:
     if HEAD.fullmatch(stem) and side in ("", *SIDES):
         layer, head = parse_head(stem, model)
         share = model.n_heads // model.n_kv_heads
-        return Part(name, layer, head if side in ("", "q") else head // share * share, side or None)
+        return Node(name, layer, head if side in ("", "q") else head // share * share, side or None)
     raise CircuitError(f"{name!r} is no part: expected embed, L0H3, L0MLP, L1H3.q (or .k, .v), logits")
 
 
-def before(model: Model, sender: Part, receiver: Part) -> bool:
+def before(model: Model, sender: Node, receiver: Node) -> bool:
     """Whether what a part writes is there when another reads."""
     if model.layout.parallel:
         return sender.layer < receiver.layer
@@ -75,7 +75,7 @@ def before(model: Model, sender: Part, receiver: Part) -> bool:
 
 
 @torch.no_grad()
-def written(model: Model, reads: dict[str, Tensor], senders: Sequence[Part]) -> dict[str, Float[Tensor, "position d_model"]]:
+def written(model: Model, reads: dict[str, Tensor], senders: Sequence[Node]) -> dict[str, Float[Tensor, "position d_model"]]:
     """What each sender adds to the stream in a run; a norm behind attention is held, so that heads' parts sum."""
     found = {"embed": reads["resid_pre.0"]}
     for layer in range(model.n_layers):
