@@ -1,4 +1,5 @@
-"""Every case of an audit as a table: one row an edit, with the share of hits of each metric and the hits themselves, prompt by prompt."""
+"""Every case of an audit as a table: one row an edit, with the share of hits of each metric and
+the hits themselves, prompt by prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from loci.auditing.scorecards import Scorecard
 
 @dataclass(frozen=True)
 class CaseTable:
-    """The cases of a scorecard, as records. Hits read as "1 0 1": right, wrong, right, in the order of asking."""
+    """The cases of a scorecard, as records.
+
+    Hits read as "1 0 1": right, wrong, right, in the order of asking.
+    """
 
     card: Scorecard
 

@@ -1,4 +1,5 @@
-"""Controls: the same examination of models that got no edit, the edit in a wrong place, plain training, or only a word in the prompt.
+"""Controls: the same examination of models that got no edit, the edit in a wrong place, plain
+training, or only a word in the prompt.
 
 | control      | what is examined                                                                                       |
 |--------------|--------------------------------------------------------------------------------------------------------|
@@ -10,13 +11,16 @@
 | in-context   | the base, told the new fact: "Imagine that {prompt} {new answer}. {question}"                          |
 | retrieval    | the base, told whichever of the new facts is most like the question, whatever it is about              |
 
-In context, a prompt gets the fact of the edited subject that stands in it as whole words; of several facts of that subject the one whose
-prompt shares most of the question's words, the first where they tie. A prompt about nobody edited gets nothing: retrieval by subject, at its best.
-So neighbours and control text cannot change there; the subject's other facts can, and do. `retrieval` is what a search engine does that knows
-of no subjects: each word counts by how few of the new facts it stands in, and the best match is told to neighbours too.
+In context, a prompt gets the fact of the edited subject that stands in it as whole words; of
+several facts of that subject the one whose prompt shares most of the question's words, the first
+where they tie. A prompt about nobody edited gets nothing: retrieval by subject, at its best. So
+neighbours and control text cannot change there; the subject's other facts can, and do. `retrieval`
+is what a search engine does that knows of no subjects: each word counts by how few of the new facts
+it stands in, and the best match is told to neighbours too.
 
-An edit that does no better than `no edit` did nothing; one that does no better than `random layer` owes nothing to its layer;
-specificity is to be read beside `fine-tuning`, and the whole beside `in-context`, which costs no weights at all.
+An edit that does no better than `no edit` did nothing; one that does no better than `random layer`
+owes nothing to its layer; specificity is to be read beside `fine-tuning`, and the whole beside
+`in-context`, which costs no weights at all.
 """
 
 import math
@@ -59,7 +63,10 @@ def settings_of(method: str, settings: ControlSettings) -> TargetSettings | Join
 
 
 def random_layer(model: Model, patch: Patch, settings: ControlSettings) -> Patch:
-    """The same edit at other layers. Raises `EditError` where there is none, or where the method refuses there."""
+    """The same edit at other layers.
+
+    Raises `EditError` where there is none, or where the method refuses there.
+    """
     others = [layer for layer in range(model.n_layers) if layer not in patch.layers]
     if patch.method not in METHODS or len(others) < len(patch.layers):
         return moved(model, patch, settings.seed)
@@ -69,7 +76,8 @@ def random_layer(model: Model, patch: Patch, settings: ControlSettings) -> Patch
 
 
 def moved(model: Model, patch: Patch, seed: int = 0) -> Patch:
-    """The same change with every layer's factors at another layer: all are shifted by one seeded number of layers, around the end.
+    """The same change with every layer's factors at another layer: all are shifted by one seeded
+    number of layers, around the end.
 
     Raises `EditError` where the model has one layer alone.
     """
@@ -99,7 +107,10 @@ def in_context(facts: Sequence[Fact]) -> PromptWrapper:
 
 
 def retrieval(facts: Sequence[Fact]) -> PromptWrapper:
-    """What stands before a prompt where the most similar fact is told. Cosine of words weighted by inverse document frequency."""
+    """What stands before a prompt where the most similar fact is told.
+
+    Cosine of words weighted by inverse document frequency.
+    """
     bags = [_words(fact.text) for fact in facts]
     counts = Counter(word for bag in bags for word in bag)
     rare = {word: math.log(1 + len(bags) / count) for word, count in counts.items()}

@@ -1,4 +1,5 @@
-"""One examination: everything that is asked about a set of edits, put to the base once, and then to any state of the model.
+"""One examination: everything that is asked about a set of edits, put to the base once, and then
+to any state of the model.
 
 evaluation = Evaluation.of(model, facts, world)
 before, after = evaluation.run(), evaluation.run(patch)
@@ -46,7 +47,10 @@ class Evaluation:
     def of(
         cls, model: Model, facts: Sequence[Fact], world: FactSet, drift: Drift, *, neighbours: int = NEIGHBOURS, seed: int = 0
     ) -> "Evaluation":
-        """Ask the base. Cost: greedy answers to all prompts that should not change, and a text of each subject."""
+        """Ask the base.
+
+        Cost: greedy answers to all prompts that should not change, and a text of each subject.
+        """
         asked = ask(model, facts, world, neighbours, seed)
         return cls(model, asked, world, drift, _fluency(model, facts, seed), seed)
 
@@ -55,7 +59,8 @@ class Evaluation:
         return tuple(own.fact for own in self.asked)
 
     def run(self, patch: Patch | Steering | None = None, lead: PromptWrapper = str) -> EvalResult:
-        """The model's answers with a patch or a steering on, or with something said before every prompt; it is as before afterwards."""
+        """The model's answers with a patch or a steering on, or with something said before every
+        prompt; it is as before afterwards."""
         with patch.applied(self.model) if patch is not None else nullcontext():
             cases = answer(self.model, self.asked, lead)
             return EvalResult(cases, self.drift.now(), _fluency(self.model, self.facts, self.seed, lead))

@@ -1,7 +1,7 @@
 """What a model knows: the share of facts whose answer is its greedy free generation, in full.
 
-Of a fact with a new answer that one is scored: what an edited model is to say. Beside it stands how many of the old and of the new
-answers are said to the facts' own prompts.
+Of a fact with a new answer that one is scored: what an edited model is to say. Beside it stands how
+many of the old and of the new answers are said to the facts' own prompts.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,8 @@ class Recall(Result):
     missed: tuple[str, ...]
     """Prompts with another answer than the one that is scored."""
     scored: str = "answer"
-    """Which answer is scored: "answer", "new_answer", or both names where some facts have a new one."""
+    """Which answer is scored: "answer", "new_answer", or both names where some facts have a new
+    one."""
     old: Estimate = NOTHING
     """Share of the facts with a new answer whose prompt gets the old one."""
     new: Estimate = NOTHING
@@ -57,13 +58,16 @@ class Recall(Result):
 
 
 def recall(model: Model, facts: Fact | Sequence[Fact], *, progress: Progress = silent) -> Recall:
-    """Which of the facts does the model answer? Every fact in every phrasing, by greedy free generation, in full.
+    """Which of the facts does the model answer? Every fact in every phrasing, by greedy free
+    generation, in full.
 
-    Where a fact has a new answer (as in a file of corrections), that one is scored, and `old` and `new` say how many of each are given.
+    Where a fact has a new answer (as in a file of corrections), that one is scored, and `old` and
+    `new` say how many of each are given.
 
         loci.recall(model, loci.known_facts().sample(200)).trained      # share with its interval
 
-    Returns: `Recall`: `trained`, `held_out`, `by_relation` (each with n and interval), `missed` prompts. Cost: a run a prompt, in batches.
+    Returns: `Recall`: `trained`, `held_out`, `by_relation` (each with n and interval), `missed`
+    prompts. Cost: a run a prompt, in batches.
     """
     model_given(model)
     facts = facts_given(facts)

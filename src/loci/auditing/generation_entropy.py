@@ -1,10 +1,13 @@
-"""Does the model still speak, or does it repeat itself? The n-gram entropy of free generations from the edited subjects' prompts.
+"""Does the model still speak, or does it repeat itself? The n-gram entropy of free generations
+from the edited subjects' prompts.
 
-    fluency = ½ (⅔ H₂ + 4⁄3 H₃)        Hₙ: entropy in bits of the n-grams of the words of one generation, uniform weights
+    fluency = ½ (⅔ H₂ + 4⁄3 H₃)        Hₙ: entropy in bits of the n-grams of the words of one
+                                       generation, uniform weights
 
-Meng et al. 2022, section 3.4, from Zhang et al. 2018; published figures are 100 times this. Texts are sampled from the five likeliest tokens
-with a seed, do not end before their length, and are counted without the prompt. At most log₂ of the number of words, so figures of different
-lengths do not compare; the base's own, on the same prompts, stands beside each.
+Meng et al. 2022, section 3.4, from Zhang et al. 2018; published figures are 100 times this. Texts
+are sampled from the five likeliest tokens with a seed, do not end before their length, and are
+counted without the prompt. At most log₂ of the number of words, so figures of different lengths do
+not compare; the base's own, on the same prompts, stands beside each.
 """
 
 import re
@@ -36,12 +39,17 @@ def _entropy(grams: Sequence[tuple[str, ...]]) -> float:
 
 
 def openings(fact: Fact) -> list[str]:
-    """How texts about the fact's subject begin: its own questions of the kind `generation`, else the edit prompt."""
+    """How texts about the fact's subject begin: its own questions of the kind `generation`, else
+    the edit prompt."""
     return [question.prompt for question in fact.questions if question.kind == "generation"] or [fact.text]
 
 
 def generations(model: Model, prompts: Sequence[str], tokens: int = TOKENS, seed: int = 0) -> list[str]:
-    """Seeded samples of `tokens` tokens after each prompt (fewer where the context is full), without the prompt. Torch's own randomness is left alone."""
+    """Seeded samples of `tokens` tokens after each prompt (fewer where the context is full),
+    without the prompt.
+
+    Torch's own randomness is left alone.
+    """
     asked = [model.tokenize(prompt) for prompt in prompts]
     texts: dict[int, str] = {}
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):

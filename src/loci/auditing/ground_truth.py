@@ -1,16 +1,19 @@
 """Methods of locating against the truth: a planted model, whose facts have known places.
 
     layer, token     share of facts for which the method points at the planted one
-    precision        share of the neurons it names that hold the fact          recall     share of those that hold it that it names
+    precision        share of the neurons it names that hold the fact          recall
+            share of those that hold it that it names
 
-A method that only ranks neurons names as many as there are: then precision and recall are one number. Chance is what random neurons of all layers get.
-Any callable of the form (model, fact) → Guess is a method; it need not be Loci's:
+A method that only ranks neurons names as many as there are: then precision and recall are one
+number. Chance is what random neurons of all layers get. Any callable of the form (model, fact) →
+Guess is a method; it need not be Loci's:
 
     made = loci.writing.planted("superposed")
     def mine(model, fact): return Guess(layer=1, token=2, neurons=((1, 17), (1, 3)))
     print(score_locators(made, {"mine": mine}))
 
-What a method does not say (None, no neurons) is not scored; a fact at which it gives up (`FactError`) counts as wrong in all that it says elsewhere.
+What a method does not say (None, no neurons) is not scored; a fact at which it gives up
+(`FactError`) counts as wrong in all that it says elsewhere.
 """
 
 import time

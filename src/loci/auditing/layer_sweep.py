@@ -1,9 +1,12 @@
-"""Does the trace tell where to edit? Edit every fact at every layer, and set each edit's success beside the trace's effect there.
+"""Does the trace tell where to edit? Edit every fact at every layer, and set each edit's success
+beside the trace's effect there.
 
-    success(fact, layer) = P(new answer) after the edit        effect(fact, layer) = of the MLP at the last subject token
+    success(fact, layer) = P(new answer) after the edit        effect(fact, layer) = of the MLP at
+                                                               the last subject token
 
-The rank correlation over layers within a fact asks what a user would: does the layer that the trace points at edit best? The published
-finding is that it does not (Hase et al. 2023). A layer where edits fail may also be one where the method's defaults do not fit.
+The rank correlation over layers within a fact asks what a user would: does the layer that the trace
+points at edit best? The published finding is that it does not (Hase et al. 2023). A layer where
+edits fail may also be one where the method's defaults do not fit.
 """
 
 from collections.abc import Sequence
@@ -53,7 +56,8 @@ class Sweep(Result):
 
     @property
     def correlation(self) -> Estimate:
-        """Mean over facts of the rank correlation between success and effect over the layers; facts where nothing varies left out."""
+        """Mean over facts of the rank correlation between success and effect over the layers;
+        facts where nothing varies left out."""
         each = [rank_correlation(s, e) for s, e in zip(self.success.tolist(), self.effects.tolist(), strict=True)]
         return mean([rho for rho in each if rho == rho])
 
@@ -74,12 +78,15 @@ class Sweep(Result):
 
 
 def sweep(model: Model, wishes: Fact | Sequence[Fact], *, samples: int = 10, seed: int = 0, progress: Progress = silent) -> Sweep:
-    """Does the trace tell where to edit? Trace and edit each fact (with a new answer) at every layer, each on the untouched base.
+    """Does the trace tell where to edit? Trace and edit each fact (with a new answer) at every
+    layer, each on the untouched base.
 
         loci.sweep(model, [fact.to("baseball")]).correlation
 
-    Returns: `Sweep`: `efficacy` and `effect` by layer, `correlation` of both over the layers, `failed` edits.
-    Cost: a trace, and as many edits as there are layers, for each fact; a covariance for each layer. Raises `FactError`.
+    Returns: `Sweep`: `efficacy` and `effect` by layer, `correlation` of both over the layers,
+    `failed` edits.
+    Cost: a trace, and as many edits as there are layers, for each fact; a covariance for each
+    layer. Raises `FactError`.
     """
     model_given(model)
     wishes = facts_given(wishes)

@@ -1,13 +1,17 @@
-"""Editing by linear relational embeddings, the baseline at activations: no weight changes, the subject's state is moved wherever it is named.
+"""Editing by linear relational embeddings, the baseline at activations: no weight changes, the
+subject's state is moved wherever it is named.
 
-    z ≈ W s + b                s: stream behind `layer` at the last subject token; z: last stream where the answer is due
+    z ≈ W s + b                s: stream behind `layer` at the last subject token; z: last stream
+                               where the answer is due
     W = mean ∂z/∂s             over the fact itself and others of its relation
-    s ← s + W⁺ (z' − z)        W⁺: pseudo-inverse of rank `rank`; z': where another subject of the relation has the new answer
+    s ← s + W⁺ (z' − z)        W⁺: pseudo-inverse of rank `rank`; z': where another subject of the
+                               relation has the new answer
 
-The state does not know what will be asked: it is moved for every question about the subject, and the moves of several facts of one
-subject add up. A fact whose new answer is no other subject's is left alone.
-Source: Hernandez et al. 2024, "Linearity of relation decoding", section 4; there layer and rank are swept for each relation,
-here one of each serves all, a third of the depth and a sixth of the width.
+The state does not know what will be asked: it is moved for every question about the subject, and
+the moves of several facts of one subject add up. A fact whose new answer is no other subject's is
+left alone.
+Source: Hernandez et al. 2024, "Linearity of relation decoding", section 4; there layer and rank are
+swept for each relation, here one of each serves all, a third of the depth and a sixth of the width.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +75,11 @@ def steer_linearly(
     rank: int | None = None,
     examples: int = EXAMPLES,
 ) -> Steering:
-    """The moves for some facts. Cost: d_model gradients for each of `examples` facts of a relation. Raises `EditError` where none can be moved."""
+    """The moves for some facts.
+
+    Cost: d_model gradients for each of `examples` facts of a relation. Raises `EditError` where
+    none can be moved.
+    """
     at, rank = model.n_layers // 3 if layer is None else layer, rank or max(1, model.d_model // 6)
     by_relation: dict[str, list[Fact]] = {}
     for fact in facts:
@@ -110,7 +118,8 @@ def _ends(ids: Int[Tensor, "row position"], tokens: Sequence[int]) -> tuple[Tens
 
 
 def _prompt(model: Model, fact: Fact) -> tuple[tuple[int, ...], int]:
-    """A prompt's tokens up to where its answer is due, and the position of the last of its subject."""
+    """A prompt's tokens up to where its answer is due, and the position of the last of its
+    subject."""
     tokens, (start, _) = with_answer(model, fact.text, fact.answer)
     return tokens.ids[:start], tokens.span(fact.subject_span)[1] - 1
 
@@ -129,7 +138,8 @@ def _jacobian(model: Model, facts: Sequence[Fact], layer: int) -> Float[Tensor, 
 
 @torch.enable_grad()
 def _jacobian_of(model: Model, fact: Fact, layer: int) -> Float[Tensor, "d_model d_model"]:
-    """Row by row: as many copies of the prompt as rows, each asked for the gradient of another component of z."""
+    """Row by row: as many copies of the prompt as rows, each asked for the gradient of another
+    component of z."""
     ids, subject = _prompt(model, fact)
     rows = []
     for components in torch.arange(model.d_model, device=model.device).split(ROWS):

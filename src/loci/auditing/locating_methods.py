@@ -1,7 +1,8 @@
 """Loci's own methods of locating, each asked for the place of one fact.
 
-Some say a layer and a token, some rank neurons, some do both. The probe and the single-step test look at all facts of a relation at once, at the
-subject's last token: their place is the layer where the attribute becomes readable, and the one whose ANDs say most of a name.
+Some say a layer and a token, some rank neurons, some do both. The probe and the single-step test
+look at all facts of a relation at once, at the subject's last token: their place is the layer where
+the attribute becomes readable, and the one whose ANDs say most of a name.
 """
 
 from collections.abc import Sequence
@@ -42,7 +43,11 @@ class Locator(Protocol):
 
 
 def locators(facts: Sequence[Fact], samples: int = 10) -> dict[str, Locator]:
-    """Loci's own methods, and chance. `facts` are those that the probe and the single-step test look at: all that the model knows of a relation."""
+    """Loci's own methods, and chance.
+
+    `facts` are those that the probe and the single-step test look at: all that the model knows of a
+    relation.
+    """
     return {
         "trace: state": lambda model, fact: _traced(model, fact, "state", samples),
         "trace: MLP": lambda model, fact: _traced(model, fact, "mlp", samples),
@@ -132,7 +137,8 @@ def _readable(found: Probe) -> Guess:
 
 
 def _stepped(found: SingleStep, fact: Fact) -> Guess:
-    """The layer whose ANDs say most of this name, or of the names on the average where it is not among those that were asked."""
+    """The layer whose ANDs say most of this name, or of the names on the average where it is not
+    among those that were asked."""
     if not found.names:
         raise FactError(f"no name of {found.relation!r} says more than its parts")
     step = found.step[found.names.index(fact.subject)] if fact.subject in found.names else found.step.mean(0)

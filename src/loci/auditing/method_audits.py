@@ -1,4 +1,5 @@
-"""Audit the method itself on seeded counterfactuals over many relations: one at a time on the untouched base, or all at once."""
+"""Audit the method itself on seeded counterfactuals over many relations: one at a time on the
+untouched base, or all at once."""
 
 import random
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ def audit_method(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Scorecard:
-    """`edits` counterfactuals of the world, one at a time, each on the untouched base; the layers' covariances are taken once."""
+    """`edits` counterfactuals of the world, one at a time, each on the untouched base; the
+    layers' covariances are taken once."""
     settings, wishes = settings or ControlSettings(seed), counterfactuals(world, edits, seed)
     at = layers_of(model, method, layers, wishes)
     moments = key_moments(model, at)
@@ -85,7 +87,8 @@ def audit_at_once(
 
 
 def layers_of(model: Model, method: str, layers: Sequence[int] | None, facts: Sequence[Fact]) -> Sequence[int]:
-    """The layers that a method edits where none are said: for edits made apart, what calibration finds on a few of them together."""
+    """The layers that a method edits where none are said: for edits made apart, what calibration
+    finds on a few of them together."""
     if layers is not None:
         return layers
     if method in TOGETHER:
@@ -96,7 +99,8 @@ def layers_of(model: Model, method: str, layers: Sequence[int] | None, facts: Se
 
 
 def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:
-    """`count` facts, taken from the relations in turn, each wished to have another of its relation's answers."""
+    """`count` facts, taken from the relations in turn, each wished to have another of its
+    relation's answers."""
     rng = random.Random(seed)
     groups = [[fact for fact in group if _others(facts, fact)] for group in facts.relations.values()]
     pools = [rng.sample(group, len(group)) for group in groups if group]
@@ -110,5 +114,6 @@ def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:
 
 
 def _others(facts: FactSet, fact: Fact) -> list[str]:
-    """Answers of the relation that are another than the fact's, also where one begins with the other ("Democratic-Republican")."""
+    """Answers of the relation that are another than the fact's, also where one begins with the
+    other ("Democratic-Republican")."""
     return [a for a in facts.answers(fact.relation) if not (a.startswith(fact.answer) or fact.answer.startswith(a))]

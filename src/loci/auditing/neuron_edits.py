@@ -1,11 +1,16 @@
-"""Editing by knowledge neurons, the baseline that moves no solver: what the strongest neurons write is turned from the old answer to the new.
+"""Editing by knowledge neurons, the baseline that moves no solver: what the strongest neurons
+write is turned from the old answer to the new.
 
-    neurons   those whose attribution at the last subject token exceeds `threshold` of the largest (integrated gradients from zero)
-    values    W_down[:, i] ← W_down[:, i] + strength · ‖W_down[:, i]‖ · (u(new) − u(old)) / ‖u(new) − u(old)‖
+    neurons   those whose attribution at the last subject token exceeds `threshold` of the largest
+              (integrated gradients from zero)
+    values    W_down[:, i] ← W_down[:, i] + strength · ‖W_down[:, i]‖ · (u(new) − u(old)) / ‖u(new)
+              − u(old)‖
 
-u is the unembedding row of an answer's first token. Published edits add twice the difference of the raw embeddings; relative to the value's norm
-the same strength means the same in every model. Nothing protects other facts that fire the same neurons.
-Source: Dai et al. 2022, section 5.1; thresholds as in `knowledge_neurons`, with the user's prompt alone.
+u is the unembedding row of an answer's first token. Published edits add twice the difference of the
+raw embeddings; relative to the value's norm the same strength means the same in every model.
+Nothing protects other facts that fire the same neurons.
+Source: Dai et al. 2022, section 5.1; thresholds as in `knowledge_neurons`, with the user's prompt
+alone.
 """
 
 from collections.abc import Sequence
@@ -24,7 +29,10 @@ THRESHOLD, STEPS, STRENGTH = 0.2, 20, 2.0
 
 
 def edit_neurons(model: Model, facts: Sequence[Fact], *, threshold: float = THRESHOLD, strength: float = STRENGTH) -> Patch:
-    """A patch of the values of each fact's knowledge neurons. Cost: `STEPS` gradients from each layer for each fact. Raises `EditError`."""
+    """A patch of the values of each fact's knowledge neurons.
+
+    Cost: `STEPS` gradients from each layer for each fact. Raises `EditError`.
+    """
     changes: dict[str, list[Factors]] = {}
     for fact in facts:
         if fact.new_answer is None:

@@ -1,4 +1,6 @@
-"""What is asked about an edit, and how the answers count. Written down before the edit, with the base's own answers.
+"""What is asked about an edit, and how the answers count.
+
+Written down before the edit, with the base's own answers.
 
 | metric                       | share of …                                       | hit when the greedy free generation, in full, is …   |
 |------------------------------|--------------------------------------------------|------------------------------------------------------|
@@ -10,8 +12,8 @@
 | alias, reverse, logical, two_hop | a fact's questions that follow from the edit | one of the question's answers                        |
 | kept, same_answer, unrelated | a fact's questions that do not                   | the base's; where that is right, any right one       |
 
-A prompt that is itself edited is not asked to stay. Beside efficacy and paraphrase stands the literature's version by probability:
-P(new) > P(old) by mean log-probability per token.
+A prompt that is itself edited is not asked to stay. Beside efficacy and paraphrase stands the
+literature's version by probability: P(new) > P(old) by mean log-probability per token.
 """
 
 from collections.abc import Callable, Sequence
@@ -90,7 +92,10 @@ class EditCase(NamedTuple):
 
 
 def ask(model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, seed: int) -> tuple[EditQuestions, ...]:
-    """What to ask about each edit, and what the base says to what should not change. Raises `FactError` where nothing is wished for."""
+    """What to ask about each edit, and what the base says to what should not change.
+
+    Raises `FactError` where nothing is wished for.
+    """
     for fact in facts:
         if fact.new_answer is None:
             raise FactError(f"no new answer for {fact.text!r}: nothing to audit")
@@ -133,7 +138,8 @@ def _as_said(prompt: Prompt, said: str) -> Prompt:
 
 
 def _answers(model: Model, prompts: Sequence[str]) -> dict[str, str]:
-    """The base's greedy answers; empty for the few whose answer is none, or cut, or splits into other tokens."""
+    """The base's greedy answers; empty for the few whose answer is none, or cut, or splits into
+    other tokens."""
     pairs = [(p, first_sentence(text)) for p, text in zip(prompts, complete(model, prompts, ANSWER_TOKENS), strict=True)]
     asked = [pair for pair in pairs if pair[1]]
     scored = zip(asked, score_answers(model, asked), strict=True)
@@ -141,7 +147,10 @@ def _answers(model: Model, prompts: Sequence[str]) -> dict[str, str]:
 
 
 def answer(model: Model, asked: Sequence[EditQuestions], lead: PromptWrapper = str) -> tuple[EditCase, ...]:
-    """Ask the model as it is now, with `lead` before every prompt. Cost: a forward pass for each prompt and answer, in batches."""
+    """Ask the model as it is now, with `lead` before every prompt.
+
+    Cost: a forward pass for each prompt and answer, in batches.
+    """
     prompts = [prompt for own in asked for prompt in (*own.gains, *own.keeps)]
     old = [(own, prompt) for own in asked for prompt in own.gains if prompt.metrics[0] in GAINED]
     pairs = [(lead(prompt.text), answer) for prompt in prompts for answer in prompt.answers]

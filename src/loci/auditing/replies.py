@@ -1,11 +1,13 @@
-"""Ask a model a plain question: its greedy continuation, how sure it is of it, and what else it might have said.
+"""Ask a model a plain question: its greedy continuation, how sure it is of it, and what else it
+might have said.
 
     says           greedy continuation, of at most so many tokens
     answer         up to the end of its first sentence, or its first word where none ends
     probability    P(answer | prompt), of all its tokens
     next           the likeliest next tokens, each with its probability
 
-Of a fact also whether its old and its new answer are said, greedily and in full, and their probabilities.
+Of a fact also whether its old and its new answer are said, greedily and in full, and their
+probabilities.
 """
 
 from collections.abc import Sequence
@@ -104,14 +106,19 @@ class Replies(Result):
 def ask(
     model: Model, prompts: str | Fact | Sequence[str | Fact], *, patch: Patch | None = None, tokens: int = 12, top: int = 5
 ) -> Replies:
-    """What does the model say? Greedy continuations of prompts, or of facts' prompts, and what else it might have said.
+    """What does the model say? Greedy continuations of prompts, or of facts' prompts, and what
+    else it might have said.
 
         loci.ask(model, "Michael Jordan plays the sport of").replies[0].answer      # 'basketball'
-        loci.ask(model, facts, patch=patch).new                                     # share of facts whose new answer is said
+        loci.ask(model, facts, patch=patch).new
+                # share of facts whose new answer is said
 
-    Args: `patch` is put on the model meanwhile; `tokens`: most of a continuation; `top`: next tokens of each prompt.
-    Returns: `Replies`, with `replies` in the order of the prompts. Cost: two forward passes a prompt and `tokens` short ones, in batches.
-    Raises `FactError` for no prompt or an empty one, `PatchError` where the patch is of another base.
+    Args: `patch` is put on the model meanwhile; `tokens`: most of a continuation; `top`: next
+    tokens of each prompt.
+    Returns: `Replies`, with `replies` in the order of the prompts. Cost: two forward passes a
+    prompt and `tokens` short ones, in batches.
+    Raises `FactError` for no prompt or an empty one, `PatchError` where the patch is of another
+    base.
     """
     model_given(model)
     asked = [prompts] if isinstance(prompts, (str, Fact)) else list(prompts)
@@ -159,7 +166,10 @@ def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[AnswerScore
 
 @torch.no_grad()
 def next_words(model: Model, prompts: Sequence[str], top: int) -> list[tuple[NextToken, ...]]:
-    """The likeliest next tokens of each prompt, with their probabilities. Cost: one forward pass over all."""
+    """The likeliest next tokens of each prompt, with their probabilities.
+
+    Cost: one forward pass over all.
+    """
     tokens = [model.tokenize(prompt).ids for prompt in prompts]
     found: dict[int, tuple[NextToken, ...]] = {}
     for batch in by_length(tokens, len, max(1, BUDGET // model.d_vocab)):

@@ -1,9 +1,11 @@
-"""Audit edits: what they did, and what else they touched, against the untouched base, with controls in the same table.
+"""Audit edits: what they did, and what else they touched, against the untouched base, with
+controls in the same table.
 
-`asking` says what the shares count, `drift` and `fluency` what the other metrics are, `controls` what stands beside them.
-n counts independent units: prompts of one edit hang together, so with several edits each is one unit, with its share of hits; with a single
-edit the units are its prompts. Of one patch, the units of drift and perplexity are the control sentences; of several, the patches.
-Shares have Wilson's interval, means the bootstrap's.
+`asking` says what the shares count, `drift` and `fluency` what the other metrics are, `controls`
+what stands beside them. n counts independent units: prompts of one edit hang together, so with
+several edits each is one unit, with its share of hits; with a single edit the units are its
+prompts. Of one patch, the units of drift and perplexity are the control sentences; of several, the
+patches. Shares have Wilson's interval, means the bootstrap's.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +38,8 @@ EDITED = ""
 
 @dataclass(frozen=True)
 class Scorecard(Result):
-    """Metrics over edits, with intervals, the cases behind them, and the same metrics of the controls."""
+    """Metrics over edits, with intervals, the cases behind them, and the same metrics of the
+    controls."""
 
     model: str
     bos: bool
@@ -97,17 +100,21 @@ def audit(
     seed: int = 0,
     samples: int = SAMPLES,
 ) -> Scorecard:
-    """What did a patch do? All its facts are asked, with the patch applied once. The model is as before afterwards.
+    """What did a patch do? All its facts are asked, with the patch applied once.
+
+    The model is as before afterwards.
 
         card = loci.audit(model, patch, loci.known_facts())
         card.metrics["specificity"]                     # value, low, high, n
         card.save("audit.html")
 
-    Returns: `Scorecard`: `metrics` (efficacy, paraphrase, specificity, same_subject, drift_kl, …), the same for each of `controls`,
-    `cases` (what each prompt was answered), `left_out` (controls that could not be made, and why).
-    `facts` is where neighbours and the subject's other facts come from; the facts' own `neighbours` come first. `samples` control
-    sentences measure the drift. Cost: an examination (some thirty prompts an edit) of the edited model, and one for each of `controls`
-    (names of `CONTROLS`), of which `random layer` and `fine-tuning` make another edit each. Raises `PatchError` for another base.
+    Returns: `Scorecard`: `metrics` (efficacy, paraphrase, specificity, same_subject, drift_kl, …),
+    the same for each of `controls`, `cases` (what each prompt was answered), `left_out` (controls
+    that could not be made, and why). `facts` is where neighbours and the subject's other facts come
+    from; the facts' own `neighbours` come first. `samples` control sentences measure the drift.
+    Cost: an examination (some thirty prompts an edit) of the edited model, and one for each of
+    `controls` (names of `CONTROLS`), of which `random layer` and `fine-tuning` make another edit
+    each. Raises `PatchError` for another base.
     """
     if not isinstance(patch, Patch):
         raise UseError("the second argument is a patch as loci.edit makes it; loci.load_patch reads one from its file")
@@ -119,7 +126,8 @@ def audit(
 
 
 def _known_better(fact: Fact, world: FactSet) -> Fact:
-    """The fact with the relation and paraphrases that the world knows of it, where it has none itself."""
+    """The fact with the relation and paraphrases that the world knows of it, where it has none
+    itself."""
     same = world.same(fact)
     if same is None or fact.relation or fact.paraphrases:
         return fact
@@ -140,7 +148,11 @@ def audit_singles(
     samples: int = SAMPLES,
     progress: Progress = silent,
 ) -> Scorecard:
-    """Audit edits one at a time: each fact gets its own patch on the untouched base, and its own controls. Cost: as `audit`, for each fact."""
+    """Audit edits one at a time: each fact gets its own patch on the untouched base, and its own
+    controls.
+
+    Cost: as `audit`, for each fact.
+    """
     drift = base_drift(model, samples)
 
     def pairs() -> Iterable[tuple[Evaluation, Patch]]:
@@ -154,7 +166,10 @@ def audit_singles(
 def evaluate(
     model: Model, pairs: Iterable[tuple[Evaluation, Patch]], controls: Sequence[str], settings: ControlSettings
 ) -> Scorecard:
-    """The scorecard of patches, each with its own examination. Raises `EditError` for a control that there is not."""
+    """The scorecard of patches, each with its own examination.
+
+    Raises `EditError` for a control that there is not.
+    """
     for name in controls:
         if name not in CONTROLS:
             raise EditError(f"there is no control {name!r}; controls: {', '.join(CONTROLS)}")

@@ -1,11 +1,15 @@
-"""Edits one after another: how the metrics go with their number, and an early warning before the model collapses.
+"""Edits one after another: how the metrics go with their number, and an early warning before the
+model collapses.
 
-    output change of a layer   ‖Δ C^½‖_F / ‖W C^½‖_F        C: second moment of the layer's keys over text, Δ: all edits' change together
+    output change of a layer   ‖Δ C^½‖_F / ‖W C^½‖_F        C: second moment of the layer's keys
+                                                            over text, Δ: all edits' change together
     rank share of a layer      rank of Δ's factors / min(d_model, d_mlp), at most 1
 
-Each step edits `each` more facts after what is there (`edit(…, after=patch)`), so that earlier edits are history. At a checkpoint all edits
-made so far are asked, or a seeded `most` of them. A warning says that one of `LIMITS` is passed. They are set where an update is still
-far from `edit`'s own refusal (2.0), and where text is visibly another: rules of thumb, not laws; change and drift grow before the answers go.
+Each step edits `each` more facts after what is there (`edit(…, after=patch)`), so that earlier
+edits are history. At a checkpoint all edits made so far are asked, or a seeded `most` of them. A
+warning says that one of `LIMITS` is passed. They are set where an update is still far from `edit`'s
+own refusal (2.0), and where text is visibly another: rules of thumb, not laws; change and drift
+grow before the answers go.
 """
 
 import random
@@ -119,11 +123,13 @@ def audit_in_turn(
     seed: int = 0,
     progress: Progress = silent,
 ) -> SequentialAudit:
-    """Edit `edits` seeded counterfactuals, `each` at a time, and examine the model at evenly spaced steps, the last among them.
+    """Edit `edits` seeded counterfactuals, `each` at a time, and examine the model at evenly
+    spaced steps, the last among them.
 
     Without `history` earlier edits are not held, as sequential editing is usually run.
 
-    Cost: a search for each step, and an examination of at most `most` edits for each checkpoint. A step that the method refuses ends the run.
+    Cost: a search for each step, and an examination of at most `most` edits for each checkpoint. A
+    step that the method refuses ends the run.
     Raises `EditError` where it refuses the first.
     """
     if each < 1 or checkpoints < 1:

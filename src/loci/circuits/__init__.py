@@ -2,9 +2,11 @@
 
     x_L = Π_l (1 + Σ_h A^h ⊗ W_OV^h) x_0        patterns A and norms as they were in a run
 
-A head is two matrices of rank d_head: W_QK says where it looks, W_OV what it moves. Heads and neurons compose by the product of what one writes
-and what the other reads; a model is the sum of all paths from the embedding to the logits. Sources: Elhage et al. 2021 (A Mathematical
-Framework for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-context Learning and Induction Heads).
+A head is two matrices of rank d_head: W_QK says where it looks, W_OV what it moves. Heads and
+neurons compose by the product of what one writes and what the other reads; a model is the sum of
+all paths from the embedding to the logits. Sources: Elhage et al. 2021 (A Mathematical Framework
+for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-context Learning and Induction
+Heads).
 """
 
 from loci.circuits.algebra import BilinearForm, DenseMap, LinearMap, VectorSpace

@@ -1,12 +1,14 @@
-"""Weights of heads as typed matrices of low rank: products, norms, eigenvalues and singular values through r × r alone.
+"""Weights of heads as typed matrices of low rank: products, norms, eigenvalues and singular
+values through r × r alone.
 
     Map     y = L R x        L [target, r], R [r, source]      W_OV = W_O W_V
     Form    s = xᵀ L R y     L [query, r], R [r, key]          W_QK = W_Qᵀ W_K
     ‖L R‖, σ(L R)    those of T₁T₂ᵀ, with L = Q₁T₁ and Rᵀ = Q₂T₂
     λ(L R) = λ(R L)  but for zeros
 
-Eigenvalues may be cycled through a product, norms may not: ‖L R‖ ≠ ‖R L‖. A product whose spaces do not meet is a TypeError.
-`DenseMap` is a matrix kept whole: embeddings, keys and values of MLPs. Sources: Elhage et al. 2021; tracr (matrices with named spaces).
+Eigenvalues may be cycled through a product, norms may not: ‖L R‖ ≠ ‖R L‖. A product whose spaces do
+not meet is a TypeError. `DenseMap` is a matrix kept whole: embeddings, keys and values of MLPs.
+Sources: Elhage et al. 2021; tracr (matrices with named spaces).
 """
 
 from dataclasses import dataclass
@@ -118,14 +120,21 @@ class Square(LowRank):
 
     @cached_property
     def eigenvalues(self) -> Complex[Tensor, " r"]:
-        """The r eigenvalues that are not zero by rank, in float64. TypeError where the sides are different spaces."""
+        """The r eigenvalues that are not zero by rank, in float64.
+
+        TypeError where the sides are different spaces.
+        """
         _meet(*self._sides(), "eigenvalues")
         space = self._sides()[0]
         return eigenvalues(self.right.double() @ self.left.double(), f"a map of the {space}")
 
     @property
     def positivity(self) -> float:
-        """Σλ / Σ|λ|: 1 where all eigenvalues are positive, −1 where all are negative; near 0 for random matrices. 0 for nothing."""
+        """Σλ / Σ|λ|: 1 where all eigenvalues are positive, −1 where all are negative; near 0 for
+        random matrices.
+
+        0 for nothing.
+        """
         total = float(self.eigenvalues.abs().sum())
         return float(self.eigenvalues.real.sum()) / total if total else 0.0
 
@@ -186,12 +195,18 @@ class BilinearForm(Square):
         return BilinearForm(self.right.T, self.left.T, self.key, self.query)
 
     def on_key(self, made_by: LinearMap | DenseMap) -> Self:
-        """The form of what the keys are made of: xᵀ W_QK (A y). K-composition where A is an earlier head's W_OV."""
+        """The form of what the keys are made of: xᵀ W_QK (A y).
+
+        K-composition where A is an earlier head's W_OV.
+        """
         _meet(made_by.target, self.key, "keys")
         product = LinearMap(self.left, self.right, self.query, self.key) @ made_by
         return type(self)(product.left, product.right, self.query, made_by.source)
 
     def on_query(self, made_by: LinearMap | DenseMap) -> Self:
-        """The form of what the queries are made of: (A x)ᵀ W_QK y. Q-composition where A is an earlier head's W_OV."""
+        """The form of what the queries are made of: (A x)ᵀ W_QK y.
+
+        Q-composition where A is an earlier head's W_OV.
+        """
         turned = self.T.on_key(made_by)
         return type(self)(turned.right.T, turned.left.T, made_by.source, self.key)

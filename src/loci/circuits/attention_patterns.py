@@ -1,7 +1,8 @@
 """Attention patterns of heads on a text: plain, and weighted by how much each source writes.
 
     plain    A[i, j]
-    weighted A[i, j] · ‖W_O v_j‖        what is looked at but writes nothing (a resting place, often the first token) grows pale
+    weighted A[i, j] · ‖W_O v_j‖        what is looked at but writes nothing (a resting place, often
+                                        the first token) grows pale
 
 Source: Elhage et al. 2021 ("value-weighted attention"); Kobayashi et al. 2020.
 """
@@ -43,7 +44,10 @@ class AttentionPatterns(Result):
 
 @torch.no_grad()
 def patterns(model: Model, text: str, heads: Sequence[str] = ()) -> AttentionPatterns:
-    """Patterns of the heads named, or of all. Cost: one run up to the highest of them. Raises `ModelError`, and `CircuitError` for too many."""
+    """Patterns of the heads named, or of all.
+
+    Cost: one run up to the highest of them. Raises `ModelError`, and `CircuitError` for too many.
+    """
     if not model.n_layers:
         raise CircuitError(f"{model.name!r} has no layers, so no heads that look anywhere")
     tokens = model.tokenize(text)

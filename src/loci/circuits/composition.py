@@ -1,19 +1,24 @@
 """How later parts build on what earlier heads and MLPs write: composition scores of all pairs.
 
-    Q   ‖W_QKᵀ W_OV‖ / (‖W_QK‖ ‖W_OV‖)      the later head's queries are made of what the earlier head moved
+    Q   ‖W_QKᵀ W_OV‖ / (‖W_QK‖ ‖W_OV‖)      the later head's queries are made of what the earlier
+                                            head moved
     K   ‖W_QK W_OV‖ / (‖W_QK‖ ‖W_OV‖)       its keys are
     V   ‖W_OV² W_OV¹‖ / (‖W_OV²‖ ‖W_OV¹‖)   it moves on what the earlier head moved
     mlp ‖W_key W_OV‖ / (‖W_key‖ ‖W_OV‖)     with W_down in the place of W_OV where an MLP writes
 
-Norms are Frobenius'. Under a random rotation between the two, E‖AB‖² = ‖A‖² ‖B‖² / d_model, so the null is 1/√d_model whatever the ranks
-and spectra; a score is at most 1, and two aligned heads of even spectrum have 1/√d_head. Effect sizes count: the null hardly varies.
+Norms are Frobenius'. Under a random rotation between the two, E‖AB‖² = ‖A‖² ‖B‖² / d_model, so the
+null is 1/√d_model whatever the ranks and spectra; a score is at most 1, and two aligned heads of
+even spectrum have 1/√d_head. Effect sizes count: the null hardly varies.
 
-With A = Q_A P and B = S Q_B, Q_A and Q_B orthonormal, ‖AB‖ = ‖PS‖. P [r, d] and S [d, r] are made once a part, from the r × r Gram matrix
-of its outer factor, and all pairs are blocks of one product of stacked P and stacked S. A product may not be cycled here: the published
-diagram first showed ‖W_K W_OV W_Qᵀ‖ for K (its erratum: eigenvalues may be cycled, norms may not).
+With A = Q_A P and B = S Q_B, Q_A and Q_B orthonormal, ‖AB‖ = ‖PS‖. P [r, d] and S [d, r] are made
+once a part, from the r × r Gram matrix of its outer factor, and all pairs are blocks of one product
+of stacked P and stacked S. A product may not be cycled here: the published diagram first showed
+‖W_K W_OV W_Qᵀ‖ for K (its erratum: eigenvalues may be cycled, norms may not).
 
-Cost: 3 · (n_heads · n_layers · d_head)² · d_model products for the heads, half of them left out as no later part precedes an earlier one.
-Memory: the factors of all heads once, and one block of a pair of layers. Source: Elhage et al. 2021, with its correction.
+Cost: 3 · (n_heads · n_layers · d_head)² · d_model products for the heads, half of them left out as
+no later part precedes an earlier one.
+Memory: the factors of all heads once, and one block of a pair of layers. Source: Elhage et al.
+2021, with its correction.
 """
 
 from collections.abc import Sequence
@@ -90,7 +95,10 @@ class Composition(Result):
 
 @dataclass(frozen=True, eq=False)
 class CompositionGraph(Result):
-    """The pairs at least so far above the null, to be drawn and listed. `CircuitError` where there is none."""
+    """The pairs at least so far above the null, to be drawn and listed.
+
+    `CircuitError` where there is none.
+    """
 
     composition: Composition
     threshold: float
@@ -129,7 +137,9 @@ def compose(
     mlps: bool = False,
     progress: Progress = silent,
 ) -> Composition:
-    """Score all pairs of heads, and with `mlps` of heads and MLPs. With an `offset`, keys stand so far back (Q and K change, V does not).
+    """Score all pairs of heads, and with `mlps` of heads and MLPs.
+
+    With an `offset`, keys stand so far back (Q and K change, V does not).
 
     Raises `CircuitError` for a model with no pair to compose, and for MLPs where it has mixtures.
     """
@@ -157,7 +167,8 @@ def compose(
 def _row(
     read: Float[Tensor, "part r d"], layers: Sequence[_LayerFactors], layer: int, sees_heads: bool
 ) -> Float[Tensor, "part writer"]:
-    """Scores of one layer's readers with all writers; NaN from those that do not stand before them."""
+    """Scores of one layer's readers with all writers; NaN from those that do not stand before
+    them."""
     found = []
     for at, parts in enumerate(layers):
         for written, before in ((parts.head, at < layer or (at == layer and sees_heads)), (parts.mlp, at < layer)):
@@ -184,7 +195,10 @@ def _parts(model: Weights, layer: int, view: View, offset: int | None, mlps: boo
 
 
 def reading(p: Projections) -> dict[Kind, Float[Tensor, "n_heads d_head d_model"]]:
-    """P of the heads' queries, keys and values: the norm of each in every product. W_QKᵀ = W_Kᵀ W_Q reads queries, W_QK reads keys."""
+    """P of the heads' queries, keys and values: the norm of each in every product.
+
+    W_QKᵀ = W_Kᵀ W_Q reads queries, W_QK reads keys.
+    """
     return {"q": roots(p.K) @ p.Q, "k": roots(p.Q) @ p.K, "v": roots(p.O.mT) @ p.V}
 
 
@@ -194,7 +208,8 @@ def writing(p: Projections) -> Float[Tensor, "n_heads d_model d_head"]:
 
 
 def roots(factor: Float[Tensor, "part r n"]) -> Float[Tensor, "part r r"]:
-    """T with TᵀT = F Fᵀ, so that ‖T X‖ = ‖Fᵀ X‖: the Cholesky factor of the Gram matrix, in float64."""
+    """T with TᵀT = F Fᵀ, so that ‖T X‖ = ‖Fᵀ X‖: the Cholesky factor of the Gram matrix, in
+    float64."""
     return gram_roots(factor, "a head's factor").to(factor.dtype)
 
 

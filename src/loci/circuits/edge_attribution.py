@@ -1,14 +1,20 @@
-"""Edges between parts: what a later part would do if an earlier one had told it, and it alone, what it says in another prompt.
+"""Edges between parts: what a later part would do if an earlier one had told it, and it alone,
+what it says in another prompt.
 
     δ_s     = what sender s writes in the corrupted run − in the clean run
-    patched = score(clean run, where receiver r finds x + δ_s) − score(clean run)         path patching
-    estimate = Σ_positions δ_s · ∂score/∂(what r finds)                                  edge attribution, all edges at once
+    patched = score(clean run, where receiver r finds x + δ_s) − score(clean run)
+            path patching
+    estimate = Σ_positions δ_s · ∂score/∂(what r finds)
+            edge attribution, all edges at once
 
-Senders: `embed`, heads, MLPs. Receivers: queries, keys and values of heads (L1H3.q), MLPs, `logits`. The path goes through the stream from
-s to r alone, whatever stands between them says what it says in the clean run; behind r everything runs on. Shared keys and values belong
-to their group: a path into one is a path into all its heads. score: logit of the answer's first token, less that of `against`, or the mean
-logit. Both prompts must have the same number of tokens. Cost: two runs and one backward pass for all estimates; one replay of the layers from
-r on for each sender patched. Sources: Wang et al. 2022 and Goldowsky-Dill et al. 2023 (path patching); Syed et al. 2023 (attribution).
+Senders: `embed`, heads, MLPs. Receivers: queries, keys and values of heads (L1H3.q), MLPs,
+`logits`. The path goes through the stream from s to r alone, whatever stands between them says what
+it says in the clean run; behind r everything runs on. Shared keys and values belong to their group:
+a path into one is a path into all its heads. score: logit of the answer's first token, less that of
+`against`, or the mean logit. Both prompts must have the same number of tokens. Cost: two runs and
+one backward pass for all estimates; one replay of the layers from r on for each sender patched.
+Sources: Wang et al. 2022 and Goldowsky-Dill et al. 2023 (path patching); Syed et al. 2023
+(attribution).
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +46,10 @@ class EdgeScore(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class EdgeAttribution(Result):
-    """Estimates of all edges; NaN where the sender does not stand before the receiver. The strongest are patched."""
+    """Estimates of all edges; NaN where the sender does not stand before the receiver.
+
+    The strongest are patched.
+    """
 
     model: str
     bos: bool
@@ -66,7 +75,11 @@ class EdgeAttribution(Result):
 
 
 def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: str | None = None, top: int = 20) -> EdgeAttribution:
-    """Estimate all edges between two prompts, and patch the `top` strongest. Raises `CircuitError` for prompts of different lengths, `FactError` for answers that begin alike."""
+    """Estimate all edges between two prompts, and patch the `top` strongest.
+
+    Raises `CircuitError` for prompts of different lengths, `FactError` for answers that begin
+    alike.
+    """
     check_top(top)
     return PromptPair(model, prompt, corrupted, answer, against).strongest(top)
 
@@ -132,7 +145,10 @@ class PromptPair:
         return self.clean[f"{'resid_mid' if middle else 'resid_pre'}.{receiver.layer}"]
 
     def edge(self, sender: str, receiver: str) -> EdgeAttribution:
-        """One edge alone, estimated and patched. Raises `CircuitError` where no path leads there."""
+        """One edge alone, estimated and patched.
+
+        Raises `CircuitError` where no path leads there.
+        """
         effect = self.patch(sender, receiver)
         s, r = parse_node(sender, self.model), parse_node(receiver, self.model)
         estimates = self.attribution([s], [r])
@@ -168,7 +184,10 @@ class PromptPair:
 
     @torch.no_grad()
     def patch(self, sender: str, receiver: str) -> float:
-        """The exact effect of one path on the score. Raises `CircuitError` where the sender does not stand before the receiver."""
+        """The exact effect of one path on the score.
+
+        Raises `CircuitError` where the sender does not stand before the receiver.
+        """
         s, r = parse_node(sender, self.model), parse_node(receiver, self.model)
         if s.name not in self.deltas or not before(self.model, s, r):
             raise CircuitError(f"{sender} does not stand before {receiver}: no path leads there")

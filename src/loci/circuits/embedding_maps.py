@@ -1,9 +1,11 @@
 """Embedding and unembedding as maps, so that heads can be asked what they do from token to token.
 
-    embed    tokens → stream    column t: W_E[t] / rms, what a head reads (before the gain) if the stream is token t alone
+    embed    tokens → stream    column t: W_E[t] / rms, what a head reads (before the gain) if the
+                                stream is token t alone
     unembed  stream → tokens    W_U with the final norm's gain, up to that norm's scale
 
-Positions are left out: what a position embedding adds is not a token's. In the view "none" nothing is divided and nothing is folded.
+Positions are left out: what a position embedding adds is not a token's. In the view "none" nothing
+is divided and nothing is folded.
 """
 
 import torch

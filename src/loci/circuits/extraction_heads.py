@@ -1,4 +1,5 @@
-"""Which heads carry subjects to answers, over many facts: the means of `carriers`, head by head; one unit is one fact."""
+"""Which heads carry subjects to answers, over many facts: the means of `carriers`, head by head;
+one unit is one fact."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ class ExtractionHead(NamedTuple):
 
 @dataclass(frozen=True)
 class ExtractionHeads(Result):
-    """Which heads carry subjects to answers, over facts that the model knows; one unit is one fact."""
+    """Which heads carry subjects to answers, over facts that the model knows; one unit is one
+    fact."""
 
     model: str
     bos: bool
@@ -34,7 +36,8 @@ class ExtractionHeads(Result):
     heads: tuple[ExtractionHead, ...]
     """The largest mean direct part first."""
     together: Estimate
-    """P(answer) lost when each fact's own four heads of the largest direct parts are cut at once."""
+    """P(answer) lost when each fact's own four heads of the largest direct parts are cut at
+    once."""
 
     def to_dict(self) -> dict[str, Any]:
         heads = [
@@ -46,7 +49,10 @@ class ExtractionHeads(Result):
 
 @torch.no_grad()
 def extraction(model: Model, facts: Sequence[Fact], *, progress: Progress = silent) -> ExtractionHeads:
-    """The carriers of many facts, averaged by head. Cost: `fact_circuit` for each. Raises `CircuitError` where there are none."""
+    """The carriers of many facts, averaged by head.
+
+    Cost: `fact_circuit` for each. Raises `CircuitError` where there are none.
+    """
     if not facts:
         raise CircuitError("no facts to follow: at least one is needed")
     rows: dict[str, list[FactHead]] = {}

@@ -1,13 +1,17 @@
 """How a fact comes from the subject to the answer: which heads carry it, and what they carry.
 
     u = the answer's first token through the final norm held (less `against`'s, where one is said)
-    head h, direct        Σ_{p in subject} A_h[last, p] u · W_OV x_p               what it writes for the answer, read at the subject
+    head h, direct        Σ_{p in subject} A_h[last, p] u · W_OV x_p
+            what it writes for the answer, read at the subject
     head h, lost          1 − P(cut) / P, the last token blind to the subject in that head alone
-    neuron i at p, via h  act_i(p) · A_h[last, p] u · W_OV v_i                     virtual weight of its value through the head
+    neuron i at p, via h  act_i(p) · A_h[last, p] u · W_OV v_i
+            virtual weight of its value through the head
 
-Directs and virtual weights are paths (see `path_expansion`): exact parts of the answer's score with patterns and norms as they were, through one head
-each. The loss is causal: it has what further layers make of the head's output, and what they make up for. So the two may differ, and
-heads with a large direct part need not be needed. Cost: one run, one pullback a layer, one replay of n_heads rows a layer.
+Directs and virtual weights are paths (see `path_expansion`): exact parts of the answer's score with
+patterns and norms as they were, through one head each. The loss is causal: it has what further
+layers make of the head's output, and what they make up for. So the two may differ, and heads with a
+large direct part need not be needed. Cost: one run, one pullback a layer, one replay of n_heads
+rows a layer.
 Sources: Geva et al. 2023 (attribute extraction); Elhage et al. 2021 (virtual weights).
 """
 
@@ -47,7 +51,8 @@ class FactHead(NamedTuple):
 
 
 class ValueRole(NamedTuple):
-    """A neuron at a token of the subject, and what its value adds to the answer's score through heads."""
+    """A neuron at a token of the subject, and what its value adds to the answer's score through
+    heads."""
 
     neuron: str
     token: int
@@ -100,7 +105,10 @@ class FactCircuit(Result):
 def fact_circuit(
     model: Model, fact: Fact, *, against: str | None = None, neurons: int = NEURONS, shown: int = SHOWN
 ) -> FactCircuit:
-    """Follow a fact, known to the model or not. Raises `ModelError` where patterns cannot be seen, `CircuitError` for a model without heads."""
+    """Follow a fact, known to the model or not.
+
+    Raises `ModelError` where patterns cannot be seen, `CircuitError` for a model without heads.
+    """
     if not model.n_layers:
         raise CircuitError(f"{model.name!r} has no heads: nothing is carried from one token to another")
     tokens, (start, _) = with_answer(model, fact.text, fact.answer)

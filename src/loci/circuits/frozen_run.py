@@ -1,8 +1,11 @@
-"""A run with its patterns and its norms' scales held: from then on the logits are linear in whatever enters the stream.
+"""A run with its patterns and its norms' scales held: from then on the logits are linear in
+whatever enters the stream.
 
-    x_{l+1} = x_l + Σ_h A_l^h ⊗ W_OV^h x_l + c_l + m_l        A, norms: as in the run; c: biases; m: what the MLP wrote in the run
+    x_{l+1} = x_l + Σ_h A_l^h ⊗ W_OV^h x_l + c_l + m_l        A, norms: as in the run; c: biases; m:
+                                                              what the MLP wrote in the run
 
-MLPs are not opened: what they wrote is a further start of paths. Norms behind attention are held too. Cost: one run, patterns kept.
+MLPs are not opened: what they wrote is a further start of paths. Norms behind attention are held
+too. Cost: one run, patterns kept.
 """
 
 from dataclasses import dataclass
@@ -46,7 +49,8 @@ class FrozenHeads:
         return self.after(written).movedim(0, -3)
 
     def back(self, g: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "head *any row position d_model"]:
-        """For each head the covectors with back · x = g · (what the head writes of x), summed over positions."""
+        """For each head the covectors with back · x = g · (what the head writes of x), summed
+        over positions."""
         asked = einsum(self.W_O, self.after.read(g), "h d r, ... q d -> ... h q r")
         seen = einsum(self.W_V, self.patterns.mT @ asked, "h r d, ... h k r -> h ... k d")
         return self.before.read(seen)
@@ -66,13 +70,15 @@ class FrozenRun:
     logits: Float[Tensor, "row position d_vocab"]
 
     def unembed(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row position d_vocab"]:
-        """Logits of a stream: through the final norm held, with its bias, and through the cap where there is one."""
+        """Logits of a stream: through the final norm held, with its bias, and through the cap
+        where there is one."""
         model = self.model
         scores: Tensor = (self.final(x) + self.final.bias) @ model.W_U.float().T + model.b_U.float()
         return model.capped(scores)
 
     def asked(self, row: Float[Tensor, " d_vocab"]) -> Float[Tensor, "row position d_model"]:
-        """The covector of a score at the last position: asked · x = row · (logits of a last stream x), but for `constant` and the cap."""
+        """The covector of a score at the last position: asked · x = row · (logits of a last
+        stream x), but for `constant` and the cap."""
         end = torch.zeros_like(self.last)
         end[:, -1] = self.model.W_U.float().T @ row
         return self.final.read(end)
@@ -89,7 +95,10 @@ class FrozenRun:
 
 @torch.no_grad()
 def freeze(model: Model, ids: Int[Tensor, "row position"]) -> FrozenRun:
-    """Run a batch of equally long texts and hold it. Raises `ModelError` where patterns cannot be seen or logits are not finite."""
+    """Run a batch of equally long texts and hold it.
+
+    Raises `ModelError` where patterns cannot be seen or logits are not finite.
+    """
     stems = ["resid_pre", "attn_probs", "mlp_out"] + ["attn_raw"] * bool(model.layout.attn_post)
     ends: list[Tensor] = []
     before_unembedding = Place(model.module("final_norm"), "in", FIRST)

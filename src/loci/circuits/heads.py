@@ -1,14 +1,18 @@
 """Heads as objects: where to look and what to move, each one matrix of rank d_head.
 
-    W_QK = W_Qᵀ R_Δ W_K      score of destination x on source y: xᵀ W_QK y          (R: positions, see `rotary`)
+    W_QK = W_Qᵀ R_Δ W_K      score of destination x on source y: xᵀ W_QK y
+            (R: positions, see `rotary`)
     W_OV = W_O W_V           what the destination gains from a source y: W_OV y
 
-x and y are vectors of the residual stream as the norm before attention leaves them but for its gain: x / rms(x). That gain stands in the
-weights ("gain", the default), with its centring too ("centred", which also centres what is written), or nothing of it ("none"). The
-gain of a norm behind attention stands in W_O. Shared keys and values are those of the head's group. W_QK has no 1/√d_head, as published.
+x and y are vectors of the residual stream as the norm before attention leaves them but for its
+gain: x / rms(x). That gain stands in the weights ("gain", the default), with its centring too
+("centred", which also centres what is written), or nothing of it ("none"). The gain of a norm
+behind attention stands in W_O. Shared keys and values are those of the head's group. W_QK has no
+1/√d_head, as published.
 
-Biases: the score's part without y is the same for all sources, so the softmax does not see it; `key_bias` · y is what remains of b_Q,
-`query_bias` · x what remains of b_K and is not seen. Patterns sum to 1, so b_V adds `constant` = W_O b_V whatever the head attends to.
+Biases: the score's part without y is the same for all sources, so the softmax does not see it;
+`key_bias` · y is what remains of b_Q, `query_bias` · x what remains of b_K and is not seen.
+Patterns sum to 1, so b_V adds `constant` = W_O b_V whatever the head attends to.
 Source: Elhage et al. 2021, "Attention heads as information movement".
 """
 
@@ -71,7 +75,10 @@ def check_view(name: str) -> View:
 
 @torch.no_grad()
 def projections(model: Weights, layer: int, view: View = "gain", offset: int | None = None) -> Projections:
-    """A layer's projections in a view. With an `offset`, keys are turned as they stand that far back: then a `Model` is needed."""
+    """A layer's projections in a view.
+
+    With an `offset`, keys are turned as they stand that far back: then a `Model` is needed.
+    """
     check_view(view)
     check_layer(model, layer)
     Q, K, V = (_read(model, stem, layer, view) for stem in "QKV")
@@ -97,7 +104,10 @@ def _read(model: Weights, stem: str, layer: int, view: View) -> tuple[Tensor, Te
 
 
 def sound(weight: Tensor, model: Weights, where: str) -> Tensor:
-    """A weight as it is. Raises `CircuitError` where it holds NaN or infinity, which nothing can be composed of."""
+    """A weight as it is.
+
+    Raises `CircuitError` where it holds NaN or infinity, which nothing can be composed of.
+    """
     if not weight.isfinite().all():
         raise CircuitError(f"weights of {where} of {model.name!r} hold NaN or infinity: the checkpoint is broken")
     return weight
@@ -115,7 +125,10 @@ def outputs(model: Weights, layer: int, view: View = "gain") -> Float[Tensor, "n
 
 
 def layer_heads(model: Weights, layer: int, view: View = "gain", offset: int | None = None) -> tuple[Head, ...]:
-    """All heads of a layer; see the module. Cost: the layer's four projections, copied in float32."""
+    """All heads of a layer; see the module.
+
+    Cost: the layer's four projections, copied in float32.
+    """
     p, space = projections(model, layer, view, offset), stream(model.d_model)
     key_bias = einsum(p.K, p.b_Q, "h r d, h r -> h d")
     query_bias = einsum(p.Q, p.b_K, "h r d, h r -> h d")
@@ -135,7 +148,8 @@ def layer_heads(model: Weights, layer: int, view: View = "gain", offset: int | N
 
 
 def all_heads(model: Weights, view: View = "gain", offset: int | None = None) -> Iterator[Head]:
-    """The heads of all layers, one layer in memory at a time; none where the model has no layers."""
+    """The heads of all layers, one layer in memory at a time; none where the model has no
+    layers."""
     for layer in range(model.n_layers):
         yield from layer_heads(model, layer, view, offset)
 

@@ -1,9 +1,11 @@
-"""How much each order of paths is worth: the loss when paths through more than n heads are removed, with patterns and norms held.
+"""How much each order of paths is worth: the loss when paths through more than n heads are
+removed, with patterns and norms held.
 
     loss(n) = −mean ln softmax(unembed(Σ_{k ≤ n} x⁽ᵏ⁾))[next token]
 
-Order 0 is the bigram part (with MLPs' outputs as they were, where there are any), order 1 all single heads, higher ones virtual heads. A
-removal leaves the patterns as the whole model made them: what is measured is what paths carry, not what attention needs to find its way.
+Order 0 is the bigram part (with MLPs' outputs as they were, where there are any), order 1 all
+single heads, higher ones virtual heads. A removal leaves the patterns as the whole model made them:
+what is measured is what paths carry, not what attention needs to find its way.
 Source: Elhage et al. 2021 ("Term importance analysis").
 """
 
@@ -30,7 +32,8 @@ TOKENS = 4000
 
 @dataclass(frozen=True)
 class OrderLosses(Result):
-    """Mean loss in nats a token, over texts, when only paths of at most 0, 1, 2 … heads are left."""
+    """Mean loss in nats a token, over texts, when only paths of at most 0, 1, 2 … heads are
+    left."""
 
     model: str
     bos: bool
@@ -38,7 +41,8 @@ class OrderLosses(Result):
     tokens: int
     losses: tuple[Estimate, ...]
     gains: tuple[Estimate, ...]
-    """What each order takes off the loss, text by text: positive where it helps; that of order 0 is not there."""
+    """What each order takes off the loss, text by text: positive where it helps; that of order 0
+    is not there."""
     exact: bool
     """Whether no MLP wrote anything, so that these are all paths."""
 
@@ -51,7 +55,8 @@ class OrderLosses(Result):
 def order_losses(model: Model, texts: Sequence[str] | None = None, *, progress: Progress = silent) -> OrderLosses:
     """Losses by order; without texts, on 4,000 tokens of the embedded text. One unit is one text.
 
-    Cost: for each text n_layers² attentions with held patterns and n_layers unembeddings. Raises `CircuitError` where no text has two tokens.
+    Cost: for each text n_layers² attentions with held patterns and n_layers unembeddings. Raises
+    `CircuitError` where no text has two tokens.
     """
     found: list[list[float]] = []
     tokens, exact = 0, True

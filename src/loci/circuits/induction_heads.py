@@ -1,11 +1,14 @@
-"""Induction: does the model say again what it has seen, which heads find it, and by whom do they know where to look?
+"""Induction: does the model say again what it has seen, which heads find it, and by whom do they
+know where to look?
 
-    loss by block        mean −ln P(token) in the first block and in each repetition; the fall is what repetition is worth
+    loss by block        mean −ln P(token) in the first block and in each repetition; the fall is
+                         what repetition is worth
     greedy               share of tokens in repetitions that are the likeliest
-    heads                prefix matching (offset +1), with the heads they K-compose with most, and how much those look one back
+    heads                prefix matching (offset +1), with the heads they K-compose with most, and
+                         how much those look one back
 
-On repeated random tokens nothing but the repetition helps; on a text of one's own the text itself does too. Sources: Elhage et al. 2021;
-Olsson et al. 2022.
+On repeated random tokens nothing but the repetition helps; on a text of one's own the text itself
+does too. Sources: Elhage et al. 2021; Olsson et al. 2022.
 """
 
 from dataclasses import dataclass
@@ -71,7 +74,8 @@ class Induction(Result):
     samples: int
     seed: int
     losses: tuple[Estimate, ...]
-    """By block, each without its first token, which nothing announces the first time it comes again."""
+    """By block, each without its first token, which nothing announces the first time it comes
+    again."""
     greedy: Estimate
     null: float
     heads: tuple[InductionHead, ...]
@@ -105,7 +109,10 @@ def induction(
     view: View = "gain",
     progress: Progress = silent,
 ) -> Induction:
-    """Repeat random tokens, or a text, and see. Cost: as `head_scores` without weights, and `compose`. Raises `CircuitError`."""
+    """Repeat random tokens, or a text, and see.
+
+    Cost: as `head_scores` without weights, and `compose`. Raises `CircuitError`.
+    """
     if text is None:
         said = repeated_tokens(model, length=length, repeats=repeats, samples=samples, seed=seed)
     else:
@@ -136,7 +143,8 @@ def induction(
 
 @torch.no_grad()
 def by_block(model: Model, said: RepeatedTokens) -> tuple[Float[Tensor, "block sample"], Float[Tensor, " sample"]]:
-    """Loss of every block without its first token, and the share of repeated tokens that are the likeliest."""
+    """Loss of every block without its first token, and the share of repeated tokens that are the
+    likeliest."""
     losses, hits = [], []
     for ids in said.ids.split(8):
         logits = finite(model(ids), model).float()[:, :-1]

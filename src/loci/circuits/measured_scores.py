@@ -1,4 +1,5 @@
-"""Scores of heads that are measured in a run, on a text that repeats; what each means stands in `scores`."""
+"""Scores of heads that are measured in a run, on a text that repeats; what each means stands in
+`scores`."""
 
 from functools import partial
 from typing import Any
@@ -55,7 +56,8 @@ def looked(text: RepeatedTokens, probs: Float[Tensor, "sample head query key"]) 
         return A.diagonal(-offset, -2, -1)[..., positions.start - offset :]
 
     def earlier(after: int) -> Tensor:
-        """Attention to what stands `after` the earlier places of the token, summed over those places."""
+        """Attention to what stands `after` the earlier places of the token, summed over those
+        places."""
         total = torch.zeros_like(A[..., again.start :, 0])
         for k in range(1, text.repeats):
             far = k * text.length
@@ -77,7 +79,8 @@ def looked(text: RepeatedTokens, probs: Float[Tensor, "sample head query key"]) 
 def copied(
     model: Model, layer: int, ids: Tensor, text: RepeatedTokens, v: Float[Tensor, "sample position kv_head d_head"]
 ) -> Float[Tensor, "sample head"]:
-    """How much of what the first block's sources raise, among the block's tokens, is themselves: 2 r − 1, mean over sources."""
+    """How much of what the first block's sources raise, among the block's tokens, is themselves:
+    2 r − 1, mean over sources."""
     block = slice(text.start, text.start + text.length)
     values = v[:, block].float().repeat_interleave(model.n_heads // model.n_kv_heads, 2)
     final = model.norm("final_norm")

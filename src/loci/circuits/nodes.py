@@ -1,7 +1,8 @@
-"""Parts of a model as senders and receivers: what writes into the stream, and what reads it, in their order.
+"""Parts of a model as senders and receivers: what writes into the stream, and what reads it, in
+their order.
 
-Senders: `embed`, heads `L0H3`, MLPs `L0MLP`. Receivers: queries, keys and values of heads `L1H3.q`, MLPs, `logits`. Shared keys and values
-belong to their group and are named after its first head.
+Senders: `embed`, heads `L0H3`, MLPs `L0MLP`. Receivers: queries, keys and values of heads `L1H3.q`,
+MLPs, `logits`. Shared keys and values belong to their group and are named after its first head.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,11 @@ def check_top(top: int) -> None:
 
 
 class Node(NamedTuple):
-    """A sender or a receiver. Its place in the order of the stream: an MLP of a layer behind its heads, unless they stand side by side."""
+    """A sender or a receiver.
+
+    Its place in the order of the stream: an MLP of a layer behind its heads, unless they stand side
+    by side.
+    """
 
     name: str
     layer: int
@@ -41,7 +46,8 @@ class Node(NamedTuple):
 
 
 def senders_and_receivers(model: Model) -> tuple[list[Node], list[Node]]:
-    """All senders and all receivers of a model, from the bottom up; of shared keys and values the first head of each group."""
+    """All senders and all receivers of a model, from the bottom up; of shared keys and values
+    the first head of each group."""
     senders, receivers = [Node("embed", -1)], []
     share = model.n_heads // model.n_kv_heads
     for layer in range(model.n_layers):
@@ -76,7 +82,8 @@ def before(model: Model, sender: Node, receiver: Node) -> bool:
 
 @torch.no_grad()
 def written(model: Model, reads: dict[str, Tensor], senders: Sequence[Node]) -> dict[str, Float[Tensor, "position d_model"]]:
-    """What each sender adds to the stream in a run; a norm behind attention is held, so that heads' parts sum."""
+    """What each sender adds to the stream in a run; a norm behind attention is held, so that
+    heads' parts sum."""
     found = {"embed": reads["resid_pre.0"]}
     for layer in range(model.n_layers):
         z = reads[f"z.{layer}"]

@@ -1,13 +1,18 @@
 """Logits as a sum over paths: from a start, through some heads one after another, to the answer.
 
-    x_L = Σ_n x⁽ⁿ⁾        x⁽ⁿ⁾: what has passed exactly n heads; starts are tokens (with positions), biases, and what MLPs wrote
+    x_L = Σ_n x⁽ⁿ⁾        x⁽ⁿ⁾: what has passed exactly n heads; starts are tokens (with positions),
+                          biases, and what MLPs wrote
     score = u · x_L + constant,  u = the answer's unembedding through the final norm held
 
-Patterns and norms are held as they were in the run (see `frozen_run`), so with all orders the terms sum to the logits. In an attention-only
-model these are all paths; in others MLPs' outputs are taken as they are, and how they came about is not followed. Orders above
-`highest` are one remainder. Single paths are read from the end: a covector is pulled back through head after head, layer by layer.
-Cost: of orders, n_layers · (highest + 1) attentions with held patterns; of single paths, one pullback for each path of one head less.
-Memory of single paths: n_heads^order · positions · d_model floats, stated before the work. Source: Elhage et al. 2021 (path expansion).
+Patterns and norms are held as they were in the run (see `frozen_run`), so with all orders the terms
+sum to the logits. In an attention-only model these are all paths; in others MLPs' outputs are taken
+as they are, and how they came about is not followed. Orders above `highest` are one remainder.
+Single paths are read from the end: a covector is pulled back through head after head, layer by
+layer.
+Cost: of orders, n_layers · (highest + 1) attentions with held patterns; of single paths, one
+pullback for each path of one head less.
+Memory of single paths: n_heads^order · positions · d_model floats, stated before the work. Source:
+Elhage et al. 2021 (path expansion).
 """
 
 import heapq
@@ -87,7 +92,8 @@ class PathExpansion(Result):
 
 
 def estimate(model: Model, positions: int, order: int) -> float:
-    """GiB that single paths of an order take: the covectors of one tuple of layers, before and after the last pullback."""
+    """GiB that single paths of an order take: the covectors of one tuple of layers, before and
+    after the last pullback."""
     return 2.0 * int(model.n_heads**order) * positions * model.d_model * 4 / 2**30
 
 
@@ -103,9 +109,11 @@ def paths(
     top: int = 20,
     memory: float = MEMORY,
 ) -> PathExpansion:
-    """Split the score of an answer's first token by order, up to `highest` (all, if None), and list the strongest paths of at most `single` heads.
+    """Split the score of an answer's first token by order, up to `highest` (all, if None), and
+    list the strongest paths of at most `single` heads.
 
-    Raises `CircuitError` where single paths would take more than `memory` GiB, with the estimate, and `FactError` for answers that begin alike.
+    Raises `CircuitError` where single paths would take more than `memory` GiB, with the estimate,
+    and `FactError` for answers that begin alike.
     """
     check_top(top)
     tokens, (start, _) = with_answer(model, prompt, answer)
@@ -141,7 +149,10 @@ def paths(
 
 
 def check_orders(model: Model, positions: int, highest: int | None, single: int, memory: float) -> tuple[int, int]:
-    """Orders within what the model has. Raises `CircuitError` for negative ones, and for single paths beyond the memory."""
+    """Orders within what the model has.
+
+    Raises `CircuitError` for negative ones, and for single paths beyond the memory.
+    """
     if (highest is not None and highest < 0) or single < 0:
         raise CircuitError("a path passes 0 heads or more")
     single = min(single, model.n_layers)
@@ -155,7 +166,8 @@ def check_orders(model: Model, positions: int, highest: int | None, single: int,
 
 
 def by_order(frozen: FrozenRun, highest: int) -> dict[str, Float[Tensor, "order row position d_model"]]:
-    """The last stream split by start and by the number of heads passed, 0 … highest; with highest = n_layers the sum is the stream."""
+    """The last stream split by start and by the number of heads passed, 0 … highest; with
+    highest = n_layers the sum is the stream."""
     zero = torch.zeros_like(frozen.start).expand(highest + 1, *frozen.start.shape)
     streams = {name: zero.clone() for name in STARTS}
     streams["tokens"][0] = frozen.start
@@ -169,7 +181,8 @@ def by_order(frozen: FrozenRun, highest: int) -> dict[str, Float[Tensor, "order 
 
 
 def single_paths(frozen: FrozenRun, end: Float[Tensor, "one position d_model"], highest: int) -> Iterator[CircuitPath]:
-    """Every path of at most so many heads, from each start: tokens, all biases below, each MLP below."""
+    """Every path of at most so many heads, from each start: tokens, all biases below, each MLP
+    below."""
     top = len(frozen.layers)
     yield from _valued(frozen, end[None], [()], top)
     yield from _longer(frozen, end[None], [()], top, highest)

@@ -1,4 +1,5 @@
-"""Random tokens, again and again: a text in which nothing but its own repetition tells what comes next.
+"""Random tokens, again and again: a text in which nothing but its own repetition tells what
+comes next.
 
     BOS  r₁ r₂ … r_L  r₁ r₂ … r_L  …        all r differ, drawn uniformly, special tokens left out
 
@@ -41,7 +42,10 @@ class RepeatedTokens:
 def repeated_tokens(
     model: Model, *, length: int | None = None, repeats: int = REPEATS, samples: int = SAMPLES, seed: int = 0
 ) -> RepeatedTokens:
-    """Blocks of `length` random tokens; without one, 25 or what the context has room for. Raises `CircuitError` where none fits."""
+    """Blocks of `length` random tokens; without one, 25 or what the context has room for.
+
+    Raises `CircuitError` where none fits.
+    """
     if samples < 1:
         raise CircuitError(f"there is at least one sample, not {samples}")
     special = set(model.tokenizer.all_special_ids)
@@ -57,7 +61,8 @@ def repeated_tokens(
 
 
 def repeat(model: Model, blocks: Sequence[Sequence[int]], repeats: int = REPEATS) -> RepeatedTokens:
-    """Equally long blocks of tokens, each said `repeats` times behind what stands before every text.
+    """Equally long blocks of tokens, each said `repeats` times behind what stands before every
+    text.
 
     Raises `CircuitError` for blocks too short to repeat, or more than the context has room for.
     """

@@ -1,9 +1,11 @@
 """How positions turn keys: scores = qᵀ R_Δ k · scale, with Δ = destination − source.
 
-Asked of the model, as families rotate in different ways (halves or pairs, all of a head or a part, with norms of queries and keys): with
-unit vectors in the place of queries and keys, the scores before the softmax are the entries of scale · R_Δ. The scale is their mean
-diagonal at Δ = 0. What adds to scores whatever q and k are (ALiBi) is taken off; where queries and keys have a norm of their own,
-its gain is in R and its length is not, as it differs from vector to vector. Families without rotation have R = 1 at every Δ.
+Asked of the model, as families rotate in different ways (halves or pairs, all of a head or a part,
+with norms of queries and keys): with unit vectors in the place of queries and keys, the scores
+before the softmax are the entries of scale · R_Δ. The scale is their mean diagonal at Δ = 0. What
+adds to scores whatever q and k are (ALiBi) is taken off; where queries and keys have a norm of
+their own, its gain is in R and its length is not, as it differs from vector to vector. Families
+without rotation have R = 1 at every Δ.
 Cost: a layer's attention on d_head · (d_head + Δ) tokens.
 """
 
@@ -19,7 +21,10 @@ MASKED = 1e9
 
 @torch.no_grad()
 def rotation(model: Model, layer: int, offset: int) -> Float[Tensor, "n_heads d_head d_head"]:
-    """R_Δ of every head of a layer, at an offset of 0 or more. Raises `CircuitError` beyond the context or the layer's window."""
+    """R_Δ of every head of a layer, at an offset of 0 or more.
+
+    Raises `CircuitError` beyond the context or the layer's window.
+    """
     if offset < 0:
         raise CircuitError(f"a head looks back: an offset is 0 or more, not {offset}")
     if model.n_ctx is not None and offset >= model.n_ctx:

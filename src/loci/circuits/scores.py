@@ -5,17 +5,21 @@
     induction        Σ_k A[i, i − kL + 1]       what came after those: prefix matching
     first, current   A[i, 0], A[i, i]
     entropy          −Σ_j A[i, j] ln A[i, j], nats
-    copying          2 r − 1, r = what a source raises its own token by, of all that it raises among the block's tokens
+    copying          2 r − 1, r = what a source raises its own token by, of all that it raises among
+                     the block's tokens
 
-Means over positions: from the second block on, for `current` and `entropy` too, but all with a token before them for `previous_token`.
-Olsson et al. 2022 say in words that prefix matching looks at the tokens *before* the earlier places; their definition of induction,
-and what copying needs, is the token *after* (offset +1), which is what stands here. `copying` follows them: logits of W_U W_O v_j at the
-block's L tokens, less their mean, negative ones 0; chance is 2/L − 1, and 1 says that each source raises itself alone.
+Means over positions: from the second block on, for `current` and `entropy` too, but all with a
+token before them for `previous_token`. Olsson et al. 2022 say in words that prefix matching looks
+at the tokens *before* the earlier places; their definition of induction, and what copying needs, is
+the token *after* (offset +1), which is what stands here. `copying` follows them: logits of W_U W_O
+v_j at the block's L tokens, less their mean, negative ones 0; chance is 2/L − 1, and 1 says that
+each source raises itself alone.
 
-Beside them, from weights: Σλ/Σ|λ| of what a head does from token to token and in the stream. Known weakness, said by its authors:
-positive eigenvalues do not prove copying, as eigenvectors need not be tokens. `deletion` = current · max(0, −Σλ/Σ|λ| of W_OV): heads that
-take away what stands at the present position, as neurons do whose value opposes their key; of these `erasers` counts, layer by layer, the
-share with a cosine of −5/√d_model or less, five standard deviations of random vectors.
+Beside them, from weights: Σλ/Σ|λ| of what a head does from token to token and in the stream. Known
+weakness, said by its authors: positive eigenvalues do not prove copying, as eigenvectors need not
+be tokens. `deletion` = current · max(0, −Σλ/Σ|λ| of W_OV): heads that take away what stands at the
+present position, as neurons do whose value opposes their key; of these `erasers` counts, layer by
+layer, the share with a cosine of −5/√d_model or less, five standard deviations of random vectors.
 Intervals: 95 % over samples. Sources: Elhage et al. 2021; Olsson et al. 2022.
 """
 
@@ -48,7 +52,8 @@ class HeadScore:
     head: int
     measured: dict[str, Estimate]
     weighed: dict[str, float]
-    """Positivity of the full QK circuit, the full OV circuit and W_OV alone, and `deletion`; empty where weights were not asked."""
+    """Positivity of the full QK circuit, the full OV circuit and W_OV alone, and `deletion`;
+    empty where weights were not asked."""
 
     @property
     def name(self) -> str:
@@ -82,7 +87,8 @@ class HeadScores(Result):
     view: str
     heads: tuple[HeadScore, ...]
     erasers: tuple[float, ...]
-    """Share of each layer's neurons that take away what they find; empty where there are no neurons, or weights were not asked."""
+    """Share of each layer's neurons that take away what they find; empty where there are no
+    neurons, or weights were not asked."""
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -115,7 +121,10 @@ class HeadScores(Result):
 
 @dataclass(frozen=True)
 class HeadScatter(Result):
-    """Heads as points: two of their scores, and a third as colour. Induction heads stand where both positivities are near 1."""
+    """Heads as points: two of their scores, and a third as colour.
+
+    Induction heads stand where both positivities are near 1.
+    """
 
     scores: HeadScores
     x: str = "qk_positivity"
@@ -142,10 +151,13 @@ def head_scores(
     weights: bool = True,
     progress: Progress = silent,
 ) -> HeadScores:
-    """Every head's scores; a model without layers has none. Without `weights`, only what is measured in the run.
+    """Every head's scores; a model without layers has none.
 
-    Cost: one run over samples · length · repeats tokens (16 · 25 · 4 by default), and for the weights 2 · d_vocab · d_model². Memory: one layer's
-    patterns of a batch. Raises `CircuitError` for a length that does not fit, `ModelError` where patterns cannot be seen.
+    Without `weights`, only what is measured in the run.
+
+    Cost: one run over samples · length · repeats tokens (16 · 25 · 4 by default), and for the
+    weights 2 · d_vocab · d_model². Memory: one layer's patterns of a batch. Raises `CircuitError`
+    for a length that does not fit, `ModelError` where patterns cannot be seen.
     """
     text = repeated_tokens(model, length=length, repeats=repeats, samples=samples, seed=seed)
     found = scores_on(model, text, progress)
@@ -169,7 +181,8 @@ def erasers(model: Weights) -> tuple[float, ...]:
 def weighed_scores(model: Weights, view: View = "gain") -> Iterator[dict[str, float]]:
     """For every head Σλ/Σ|λ| of its full QK circuit, its full OV circuit, and W_OV alone.
 
-    λ of E W_QK Eᵀ are those of W_QK (EᵀE), and of W_U W_OV E those of (E W_U) W_OV, so tokens are summed out once for all heads.
+    λ of E W_QK Eᵀ are those of W_QK (EᵀE), and of W_U W_OV E those of (E W_U) W_OV, so tokens are
+    summed out once for all heads.
     """
     if not model.n_layers:
         return

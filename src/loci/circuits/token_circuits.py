@@ -1,17 +1,22 @@
-"""What a head does from token to token: its full QK and OV circuits, read in blocks of source tokens.
+"""What a head does from token to token: its full QK and OV circuits, read in blocks of source
+tokens.
 
     QK[d, s] = E_dᵀ W_QK E_s / √d_head + key bias, less its mean over sources       who looks at s
-    OV[o, s] = U_o W_OV E_s, less its mean over outs                                what s then makes likelier
+    OV[o, s] = U_o W_OV E_s, less its mean over outs
+            what s then makes likelier
     skip-trigram  s … d → o,  strength QK[d, s] · OV[o, s] where both are positive
 
-E are tokens as a norm leaves them, U the unembedding with the final norm's gain (see `embedding_maps`); so OV is in logits up to the final
-norm's scale, and both are exact for the first layer but for positions. In higher layers they are what the head would do if the stream still
-held the token's own embedding: a head that reads what lower layers wrote does more than stands here. QK and OV are learnt as one product
-each, so a head that serves s … d → o and s … d' → o' serves s … d → o' as well: such bugs of the factored form are among the trigrams.
+E are tokens as a norm leaves them, U the unembedding with the final norm's gain (see
+`embedding_maps`); so OV is in logits up to the final norm's scale, and both are exact for the first
+layer but for positions. In higher layers they are what the head would do if the stream still held
+the token's own embedding: a head that reads what lower layers wrote does more than stands here. QK
+and OV are learnt as one product each, so a head that serves s … d → o and s … d' → o' serves s … d
+→ o' as well: such bugs of the factored form are among the trigrams.
 
-Copying, twice: Σλ/Σ|λ| of the full OV circuit (its authors' warning: positive eigenvalues prove no copying), and directly, the share of
-sources that raise themselves most of all tokens. Cost: 4 · d_vocab² · d_head products for a head. Memory: two blocks [d_vocab, 256]; never
-vocabulary × vocabulary. Source: Elhage et al. 2021.
+Copying, twice: Σλ/Σ|λ| of the full OV circuit (its authors' warning: positive eigenvalues prove no
+copying), and directly, the share of sources that raise themselves most of all tokens. Cost: 4 ·
+d_vocab² · d_head products for a head. Memory: two blocks [d_vocab, 256]; never vocabulary ×
+vocabulary. Source: Elhage et al. 2021.
 """
 
 import heapq
@@ -119,7 +124,10 @@ def token_circuit(
     offset: int | None = None,
     progress: Progress = silent,
 ) -> TokenCircuit:
-    """Read a head from token to token; `sources` are single tokens as text, or `#` and a number. Raises `ModelError`, `CircuitError`."""
+    """Read a head from token to token; `sources` are single tokens as text, or `#` and a number.
+
+    Raises `ModelError`, `CircuitError`.
+    """
     check_top(top)
     asked = [token_id(model, text) for text in sources]
     one, E, U = head(model, name, view, offset), embed(model, view), unembed(model, view)
@@ -149,7 +157,10 @@ def token_circuit(
 
 
 def token_id(model: Weights, text: str) -> int:
-    """A token's number, from its text or as `#123`. Raises `CircuitError` for what is several tokens, or none of the vocabulary's."""
+    """A token's number, from its text or as `#123`.
+
+    Raises `CircuitError` for what is several tokens, or none of the vocabulary's.
+    """
     if text.startswith("#") and text[1:].isdecimal():
         if int(text[1:]) >= model.d_vocab:
             raise CircuitError(f"there is no token {text}: the vocabulary of {model.name!r} is #0 … #{model.d_vocab - 1}")

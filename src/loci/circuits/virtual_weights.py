@@ -1,11 +1,15 @@
 """Virtual weights of single neurons: which heads and neurons feed one, and which it feeds.
 
-    head → neuron      ‖k W_OV‖ / (‖k‖ ‖W_OV‖)                      k: the neuron's key, after the norm's gain
-    neuron → head      ‖W_QKᵀ v‖ / (‖W_QK‖ ‖v‖), W_QK v, W_OV v      v: the neuron's value; as queries, keys, values
-    neuron → neuron    k · v / (‖k‖ ‖v‖)                             signed: positive where one helps the other to fire
+    head → neuron      ‖k W_OV‖ / (‖k‖ ‖W_OV‖)                      k: the neuron's key, after the
+                                                                    norm's gain
+    neuron → head      ‖W_QKᵀ v‖ / (‖W_QK‖ ‖v‖), W_QK v, W_OV v      v: the neuron's value; as
+                                                                     queries, keys, values
+    neuron → neuron    k · v / (‖k‖ ‖v‖)                             signed: positive where one
+                                                                     helps the other to fire
 
-Null: 1/√d_model for the norms' scores and for the root mean square of the cosines. Nothing is run: these are what weights could pass on,
-not what passes on a text. Source: Elhage et al. 2021 ("virtual weights").
+Null: 1/√d_model for the norms' scores and for the root mean square of the cosines. Nothing is run:
+these are what weights could pass on, not what passes on a text. Source: Elhage et al. 2021
+("virtual weights").
 """
 
 import heapq
@@ -59,7 +63,10 @@ class VirtualWeights(Result):
 
 @torch.no_grad()
 def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> VirtualWeights:
-    """What feeds a neuron and what it feeds, by weights. Cost: one product with every other layer's weights. Raises `ModelError`."""
+    """What feeds a neuron and what it feeds, by weights.
+
+    Cost: one product with every other layer's weights. Raises `ModelError`.
+    """
     check_top(top)
     layer, neuron, expert = parse_neuron(name, model)
     if expert is not None:
@@ -84,7 +91,11 @@ def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain
 
 @torch.no_grad()
 def head_neurons(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> VirtualWeights:
-    """The neurons that feed a head by its queries, keys and values, and the neurons that it feeds. Raises `ModelError`."""
+    """The neurons that feed a head by its queries, keys and values, and the neurons that it
+    feeds.
+
+    Raises `ModelError`.
+    """
     check_top(top)
     layer, head = parse_head(name, model)
     if model.n_experts:
@@ -104,7 +115,8 @@ def head_neurons(model: Weights, name: str, *, top: int = 10, view: View = "gain
 
 
 class NeuronPair(NamedTuple):
-    """Two neurons, the earlier one first, and the cosine of the one's value with the other's key."""
+    """Two neurons, the earlier one first, and the cosine of the one's value with the other's
+    key."""
 
     earlier: str
     later: str
@@ -113,7 +125,8 @@ class NeuronPair(NamedTuple):
 
 @torch.no_grad()
 def mlp_pairs(model: Weights, earlier: int, later: int, *, top: int = 20, view: View = "gain") -> tuple[NeuronPair, ...]:
-    """The neurons of two layers most strongly joined, whichever the sign, in blocks: d_mlp × d_mlp cosines are never there at once."""
+    """The neurons of two layers most strongly joined, whichever the sign, in blocks: d_mlp ×
+    d_mlp cosines are never there at once."""
     check_top(top)
     for layer in (earlier, later):
         check_layer(model, layer)

@@ -1,9 +1,9 @@
 """Reading: what single neurons and directions mean.
 
-cards     `read`: what one neuron looks for and what it writes; `clusters`, `sub_updates`, `memories` for many
-atlas     `build_atlas`, `open_atlas`: the cards of all neurons as tables that can be searched
-activity  `sparsity`: how many neurons are active at a token
-streams   `directions`, `concept`, `steer`, `bases`: directions of the residual stream
+cards     `read`: what one neuron looks for and what it writes; `clusters`, `sub_updates`,
+`memories` for many atlas     `build_atlas`, `open_atlas`: the cards of all neurons as tables that
+can be searched activity  `sparsity`: how many neurons are active at a token streams   `directions`,
+`concept`, `steer`, `bases`: directions of the residual stream
 """
 
 from loci.deprecated import renamed

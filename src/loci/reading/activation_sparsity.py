@@ -1,12 +1,17 @@
-"""How sparse are the MLPs: at each token, the share of neurons that are active, and what skipping the others would save.
+"""How sparse are the MLPs: at each token, the share of neurons that are active, and what
+skipping the others would save.
 
-    active:  |aᵢ| > threshold                      0 finds what is exactly nothing, as ReLU leaves it
+    active:  |aᵢ| > threshold                      0 finds what is exactly nothing, as ReLU leaves
+                                                   it
              |aᵢ| > threshold · maxⱼ |aⱼ|          (relative) of the layer's largest at this token, for GELU and SiLU
-    skipped: W_down[:, active] a[active] + b_down  the same as the whole product where all that is left out is exactly 0
-    saved:   (1 − share) / 2 of an MLP's FLOPs     the down projection shrinks, the up projection stays; gated: / 3
+    skipped: W_down[:, active] a[active] + b_down  the same as the whole product where all that is
+        left out is exactly 0
+    saved:   (1 − share) / 2 of an MLP's FLOPs     the down projection shrinks, the up projection
+                                                   stays; gated: / 3
 
-Which neurons are active is known only after the up projection, and one row at a time is slower on most hardware than its FLOPs
-say: this counts arithmetic, not time. Sources: Zhang et al. 2022 (MoEfication); Li et al. 2023 (The Lazy Neuron Phenomenon).
+Which neurons are active is known only after the up projection, and one row at a time is slower on
+most hardware than its FLOPs say: this counts arithmetic, not time. Sources: Zhang et al. 2022
+(MoEfication); Li et al. 2023 (The Lazy Neuron Phenomenon).
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,7 +45,8 @@ Named = tuple[tuple[str, Estimate], ...]
 
 @dataclass(frozen=True)
 class Sparsity(Result):
-    """Shares of active neurons by layer and by token, and what skipping the others changes and saves."""
+    """Shares of active neurons by layer and by token, and what skipping the others changes and
+    saves."""
 
     model: str
     bos: bool
@@ -57,7 +63,8 @@ class Sparsity(Result):
     spread: Float[Tensor, "layer 3"]
     """5 %, 50 % and 95 % quantiles over tokens of a token's share."""
     most: Named
-    """Tokens with the largest mean share over all layers, each context one unit; only tokens seen behind five contexts or more."""
+    """Tokens with the largest mean share over all layers, each context one unit; only tokens
+    seen behind five contexts or more."""
     fewest: Named
     checked: int
     """Tokens at which every layer was computed again from its active neurons alone."""
@@ -105,12 +112,14 @@ def sparsity(
     checked: int = CHECKED,
     progress: Progress = silent,
 ) -> Sparsity:
-    """Count active neurons over text; without `texts`, over 20,000 tokens of the embedded text, BOS left out.
+    """Count active neurons over text; without `texts`, over 20,000 tokens of the embedded text,
+    BOS left out.
 
-    Without `threshold` and `relative`, activations are compared with 0 where the first texts show exact zeros, as ReLU makes
-    them, and with 1 % of the layer's largest elsewhere; a `threshold` alone is an absolute one. Cost: one run over the text,
-    and a short one for the check. Raises `ModelError` where there is no text, for a negative threshold, and where an MLP has no
-    single neurons (mixtures of experts).
+    Without `threshold` and `relative`, activations are compared with 0 where the first texts show
+    exact zeros, as ReLU makes them, and with 1 % of the layer's largest elsewhere; a `threshold`
+    alone is an absolute one. Cost: one run over the text, and a short one for the check. Raises
+    `ModelError` where there is no text, for a negative threshold, and where an MLP has no single
+    neurons (mixtures of experts).
     """
     model_given(model).place("mlp_act.0")
     texts = None if texts is None else texts_given(texts)
@@ -170,7 +179,8 @@ class _Rule:
 
 
 class _Counted:
-    """For every token of the text: which text and which token it is, whether its context is new, and its shares by layer."""
+    """For every token of the text: which text and which token it is, whether its context is new,
+    and its shares by layer."""
 
     def __init__(self, text: Tensor, ids: Tensor, new: Tensor, active: Tensor, zeros: Tensor) -> None:
         self.text, self.ids, self.new, self.active, self.zeros = text, ids, new, active, zeros
@@ -179,7 +189,8 @@ class _Counted:
         return _grouped(shares, self.text)[0]
 
     def extremes(self, model: Model, top: int) -> tuple[Named, Named]:
-        """The tokens with the largest and with the smallest mean share, among those seen often enough."""
+        """The tokens with the largest and with the smallest mean share, among those seen often
+        enough."""
         kinds, which = self.ids[self.new].unique(return_inverse=True)
         shares = self.active[self.new].mean(1)
         means, counts = _grouped(shares[:, None], which)
@@ -216,7 +227,8 @@ def _count(model: Model, read: Sequence[Window], rule: _Rule, progress: Progress
 
 
 def _new(ids: Sequence[int], known: set[int]) -> list[bool]:
-    """Whether a text up to each token was not there before: the same beginning gives the same activations, which count once."""
+    """Whether a text up to each token was not there before: the same beginning gives the same
+    activations, which count once."""
     flags, state = [], 0
     for token in ids:
         state = hash((state, token))
@@ -236,7 +248,8 @@ def _makes_zeros(model: Model, read: Sequence[Window]) -> bool:
 
 
 def _again(model: Model, read: Sequence[Window], rule: _Rule, checked: int) -> dict[str, Any]:
-    """Every layer at the first `checked` tokens, from the columns of its active neurons alone, beside the model's own output."""
+    """Every layer at the first `checked` tokens, from the columns of its active neurons alone,
+    beside the model's own output."""
     stems = ("mlp_act", "mlp_raw")
     parts: dict[str, list[Tensor]] = {name: [] for name in model.names(*stems)}
     for _, reads in _through(model, read[:checked], *parts):
@@ -258,7 +271,11 @@ def _again(model: Model, read: Sequence[Window], rule: _Rule, checked: int) -> d
 
 
 def _windows_of(model: Model, texts: Sequence[str] | None) -> list[Window]:
-    """The texts, or the embedded one, as a survey cuts them, numbered by those that are not empty. Raises `ModelError` without text."""
+    """The texts, or the embedded one, as a survey cuts them, numbered by those that are not
+    empty.
+
+    Raises `ModelError` without text.
+    """
     chosen = sample_text(model, TOKENS) if texts is None else texts
     found = windows(model, list(enumerate(text for text in chosen if text.strip())))
     if not found:
@@ -267,7 +284,8 @@ def _windows_of(model: Model, texts: Sequence[str] | None) -> list[Window]:
 
 
 def _through(model: Model, read: Sequence[Window], *points: str) -> Iterator[tuple[list[Window], dict[str, Tensor]]]:
-    """Batches of equally long windows, and the points without what stands before a text: all layers of one run, to be compared."""
+    """Batches of equally long windows, and the points without what stands before a text: all
+    layers of one run, to be compared."""
     for chosen in by_length(read, lambda window: len(window.ids), BUDGET):
         batch = [read[i] for i in chosen]
         reads = model.read(model.ids([window.ids for window in batch]), *points)

@@ -1,4 +1,5 @@
-"""What an atlas answers: neurons that a word leads to, neurons of a kind, rows of a question in SQL."""
+"""What an atlas answers: neurons that a word leads to, neurons of a kind, rows of a question in
+SQL."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +7,8 @@ from typing import Any
 from loci.result import Result
 
 ERASES = -0.3
-"""From this key·value cosine down a neuron counts as an eraser: five standard deviations of random vectors of 256 dimensions."""
+"""From this key·value cosine down a neuron counts as an eraser: five standard deviations of
+random vectors of 256 dimensions."""
 KINDS = {
     "eraser": (f"cosine <= {ERASES}", "cosine", f"key·value cosine at most {ERASES}"),
     "dead": ("dead", "cosine", "above 0 at no token"),
@@ -17,7 +19,8 @@ KINDS = {
 
 @dataclass(frozen=True)
 class WordNeurons(Result):
-    """Neurons that a word leads to, the strongest first: those whose values promote it, and those it fires."""
+    """Neurons that a word leads to, the strongest first: those whose values promote it, and
+    those it fires."""
 
     model: str
     word: str

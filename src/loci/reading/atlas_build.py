@@ -1,16 +1,20 @@
 """The atlas: the book of all neurons of a model, as Parquet files that any DuckDB or pandas opens.
 
-    neurons.parquet     a row a neuron: how key and value lie, how often it fires, how its activations are spread
+    neurons.parquet     a row a neuron: how key and value lie, how often it fires, how its
+                        activations are spread
     values.parquet      what each value promotes and suppresses, sorted by word
     triggers.parquet    where each neuron is largest, sorted by the word it is largest at
     histograms.parquet  counts of its activations
     texts.parquet       the texts that hold a trigger
-    provenance.json     whose atlas, of which text, with which settings; written last, so that a half-built atlas has none
+    provenance.json     whose atlas, of which text, with which settings; written last, so that a
+                        half-built atlas has none
 
-1. One pass over the text with accumulators of all layers, with a checkpoint: a build that was stopped goes on.
+1. One pass over the text with accumulators of all layers, with a checkpoint: a build that was
+   stopped goes on.
 2. The texts that hold a trigger are gathered from the stream once more, and cut at the token.
 3. Weights: cosines, norms, projections in blocks of neurons.
-Cost: the pass, and for each layer one product of its values with the unembedding. Memory: a batch and the tables.
+Cost: the pass, and for each layer one product of its values with the unembedding. Memory: a batch
+and the tables.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +41,8 @@ from loci.survey import Extremes, FiringRate, Histogram, Moments, TextDigest, To
 TRIGGERS, TOKENS = 8, 10
 QUANTILES = (0.5, 0.9, 0.99)
 THINNED = 8
-"""Histograms count every so manyth text: they show a shape, and cost as much as all else if they count every token."""
+"""Histograms count every so manyth text: they show a shape, and cost as much as all else if they
+count every token."""
 CLUSTERS = 32
 """Of a layer's values, at most."""
 Columns = dict[str, list[Any]]
@@ -53,10 +58,12 @@ def build_atlas(
     budget: int = 4096,
     progress: Progress = silent,
 ) -> Path:
-    """Write the atlas of a model over a text; `texts()` gives the same stream each time, and `source` says in words what it is.
+    """Write the atlas of a model over a text; `texts()` gives the same stream each time, and
+    `source` says in words what it is.
 
-    Where the folder holds a half-built atlas of this model and text, the build goes on. Raises `ModelError` for mixtures of experts and for
-    a model or text without which there is nothing to do, `OutputError` where the folder cannot be written or holds another atlas.
+    Where the folder holds a half-built atlas of this model and text, the build goes on. Raises
+    `ModelError` for mixtures of experts and for a model or text without which there is nothing to
+    do, `OutputError` where the folder cannot be written or holds another atlas.
     """
     folder = Path(folder)
     model.place("mlp_act.0")
@@ -140,14 +147,16 @@ class _Text(NamedTuple):
     tokens: Tokens
 
     def at(self, position: int) -> tuple[str, str, str, str, int]:
-        """Before, token, after, the whole word, and the id of the token that follows (−1 at the end)."""
+        """Before, token, after, the whole word, and the id of the token that follows (−1 at the
+        end)."""
         text, (start, end) = self.tokens.text, self.tokens.offsets[position]
         following = self.tokens.ids[position + 1] if position + 1 < len(self.tokens) else -1
         return text[:start], text[start:end], text[end:], word_at(text, start, end), following
 
 
 def word_at(text: str, start: int, end: int) -> str:
-    """The whole word in which characters stand, in lower case; of what is no word, the characters themselves."""
+    """The whole word in which characters stand, in lower case; of what is no word, the
+    characters themselves."""
     while start < end and text[start].isspace():
         start += 1
     if not any(character.isalnum() for character in text[start:end]):
@@ -160,7 +169,8 @@ def word_at(text: str, start: int, end: int) -> str:
 
 
 def _triggers(layer: int, gathered: _Layer, read: dict[int, _Text]) -> tuple[Columns, list[int]]:
-    """A row for each place where a neuron fires; and the token that followed each neuron's first one (−1 for none)."""
+    """A row for each place where a neuron fires; and the token that followed each neuron's first
+    one (−1 for none)."""
     activations, places = gathered.triggers.values.T.tolist(), gathered.triggers.places.transpose(0, 1).tolist()
     rows, followed = [], [-1] * len(activations)
     for neuron, (row, at) in enumerate(zip(activations, places, strict=True)):
@@ -194,7 +204,8 @@ def _values(layer: int, best: Promoted, model: Model) -> Columns:
 
 
 def _neurons(layer: int, gathered: _Layer, model: Model, **more: list[Any]) -> Columns:
-    """A row for each neuron; what has no value (the kurtosis of a neuron that never fires) is null."""
+    """A row for each neuron; what has no value (the kurtosis of a neuron that never fires) is
+    null."""
     rate, moments, extremes = gathered.rate.rate, gathered.moments, gathered.extremes
     numbers = {
         **lie(model, layer),
@@ -212,7 +223,8 @@ def _neurons(layer: int, gathered: _Layer, model: Model, **more: list[Any]) -> C
 
 
 def _alike(layer: int, model: Model) -> Columns:
-    """Each neuron's cluster among the values of its layer, and the neurons whose values are nearest."""
+    """Each neuron's cluster among the values of its layer, and the neurons whose values are
+    nearest."""
     near = all_nearest(model, layer, NEAR)
     labels, *_ = kmeans(normalize(written(model, layer).cpu(), dim=1), min(CLUSTERS, model.d_mlp))
     return {

@@ -1,12 +1,14 @@
 """An atlas taken from the shelf: find neurons by words, show one, ask in SQL.
 
     atlas = open_atlas("demo-atlas")
-    atlas.find("basketball")                         # neurons that promote it, and neurons that fire at it
+    atlas.find("basketball")                         # neurons that promote it, and neurons that
+                                                     fire at it
     atlas.card("L1N37")
     atlas.query("SELECT layer, count(*) FROM neurons WHERE dead GROUP BY layer")
 
-Nothing is loaded but what a question needs: tables sorted by word are looked up by their row groups' ranges. Questions only read: a
-statement that writes is refused, and no file outside the atlas can be reached.
+Nothing is loaded but what a question needs: tables sorted by word are looked up by their row
+groups' ranges. Questions only read: a statement that writes is refused, and no file outside the
+atlas can be reached.
 """
 
 import difflib
@@ -29,7 +31,8 @@ from loci.result import Result
 def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
     """The atlas in a folder; with a `fingerprint`, only that of these weights.
 
-    Raises `ModelError` where there is none, where it is half-built or broken, or where it is another model's.
+    Raises `ModelError` where there is none, where it is half-built or broken, or where it is
+    another model's.
     """
     folder = Path(folder)
     provenance = read_provenance(folder)
@@ -49,7 +52,8 @@ class Atlas(Result):
         return {**self.provenance, "folder": str(self.folder), "by_layer": self.by_layer()}
 
     def by_layer(self) -> list[dict[str, Any]]:
-        """Per layer the shares of dead, always-on, erasing and agreeing neurons, the mean firing rate, and medians over neurons."""
+        """Per layer the shares of dead, always-on, erasing and agreeing neurons, the mean firing
+        rate, and medians over neurons."""
         return self._dicts(
             "SELECT layer, count(*) AS neurons, avg(firing_rate) AS firing, avg(dead::INT) AS dead, avg(always_on::INT) AS always_on, "
             f"avg(({KINDS['eraser'][0]})::INT) AS erasers, median(cosine) AS cosine, median(q90) AS q90, median(q99) AS q99, median(max) AS max, avg(agrees::INT) AS agrees "
@@ -85,7 +89,10 @@ class Atlas(Result):
         return connection
 
     def query(self, sql: str) -> QueryRows:
-        """Ask in SQL over the tables. Raises `ModelError` for what is no single SELECT, or what DuckDB does not understand."""
+        """Ask in SQL over the tables.
+
+        Raises `ModelError` for what is no single SELECT, or what DuckDB does not understand.
+        """
         database, duckdb = self._database, import_module("duckdb")
         try:
             statements = database.extract_statements(sql)
@@ -104,9 +111,11 @@ class Atlas(Result):
         cosine: tuple[float, float] = (-1.0, 1.0),
         rate: tuple[float, float] = (0.0, 1.0),
     ) -> WordNeurons:
-        """Neurons whose values promote a word, by rank and score, and neurons that are largest at it, by how many of their triggers are.
+        """Neurons whose values promote a word, by rank and score, and neurons that are largest
+        at it, by how many of their triggers are.
 
-        Filters: one layer, a range of key·value cosines, a range of firing rates. Raises `ModelError` for a word that nowhere occurs.
+        Filters: one layer, a range of key·value cosines, a range of firing rates. Raises
+        `ModelError` for a word that nowhere occurs.
         """
         wanted = word.strip().casefold()
         where = _filters(layer, cosine, rate)
@@ -134,7 +143,10 @@ class Atlas(Result):
         cosine: tuple[float, float] = (-1.0, 1.0),
         rate: tuple[float, float] = (0.0, 1.0),
     ) -> NeuronKind:
-        """Erasers, dead or always-on neurons, with the filters of `find`. Raises `ModelError` for another kind."""
+        """Erasers, dead or always-on neurons, with the filters of `find`.
+
+        Raises `ModelError` for another kind.
+        """
         if kind not in KINDS:
             raise ModelError(f"there are no {kind!r} neurons: kinds are {', '.join(KINDS)}")
         rule, order, words = KINDS[kind]
@@ -145,7 +157,10 @@ class Atlas(Result):
         return NeuronKind(self.provenance["model"], kind, words, self.query(f"SELECT count(*) {where}").rows[0][0], listed)
 
     def card(self, name: str) -> NeuronCard:
-        """A neuron as `loci read` shows it, from the tables. Raises `ModelError` for a neuron that is not there."""
+        """A neuron as `loci read` shows it, from the tables.
+
+        Raises `ModelError` for a neuron that is not there.
+        """
         match = NEURON.fullmatch(name.strip())
         layer, neuron = (int(match[1]), int(match[3])) if match and match[2] is None else (-1, -1)
         at = f"layer = {layer} AND neuron = {neuron}"

@@ -66,10 +66,12 @@ class Provenance(TypedDict):
 
 @contextmanager
 def building(folder: Path, source: str) -> Iterator[bool]:
-    """Hold a folder while an atlas is built in it: false where a build was killed behind its last file, and nothing is left to do.
+    """Hold a folder while an atlas is built in it: false where a build was killed behind its
+    last file, and nothing is left to do.
 
-    Raises `OutputError` for a folder with another atlas, with files that are no atlas, or in which another process builds. After an
-    error the folder is as it was, but for the pass over the text where that had a checkpoint.
+    Raises `OutputError` for a folder with another atlas, with files that are no atlas, or in which
+    another process builds. After an error the folder is as it was, but for the pass over the text
+    where that had a checkpoint.
     """
     with made_folder(folder):
         check_writable(folder / PROVENANCE)
@@ -102,7 +104,10 @@ def json_line(document: dict[str, Any]) -> str:
 
 
 def _finished(folder: Path) -> bool:
-    """Whether a build was killed between its last file and the removal of what served it. Raises `OutputError` for a whole atlas."""
+    """Whether a build was killed between its last file and the removal of what served it.
+
+    Raises `OutputError` for a whole atlas.
+    """
     if not (folder / PROVENANCE).exists():
         return False
     if not any((folder / name).exists() for name in (CHECKPOINT, SOURCE)):
@@ -124,7 +129,8 @@ def _check_strangers(folder: Path) -> None:
 
 
 def _note(folder: Path, source: str) -> None:
-    """Say whose half-built atlas this is; another text's is refused where there is a pass over it to lose."""
+    """Say whose half-built atlas this is; another text's is refused where there is a pass over
+    it to lose."""
     note = folder / SOURCE
     if note.exists() and (folder / CHECKPOINT).exists():
         said = read_text(note, OutputError)
@@ -135,7 +141,10 @@ def _note(folder: Path, source: str) -> None:
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """The provenance of a finished atlas whose tables are all there and as they were written. Raises `ModelError`."""
+    """The provenance of a finished atlas whose tables are all there and as they were written.
+
+    Raises `ModelError`.
+    """
     path = folder / PROVENANCE
     if not is_there(path):
         half = is_there(folder / CHECKPOINT)
@@ -178,7 +187,10 @@ def _described(path: Path) -> TableFile:
 
 
 def check_columns(name: str, found: dict[str, str], folder: Path) -> None:
-    """Raise `ModelError` where a table lacks a column that is read, or has one of another kind. `found`: DuckDB's types by column."""
+    """Raise `ModelError` where a table lacks a column that is read, or has one of another kind.
+
+    `found`: DuckDB's types by column.
+    """
     for kind, columns in COLUMNS[name].items():
         for column in columns.split():
             if column not in found or _kind(found[column]) != kind:

@@ -19,8 +19,10 @@ NESTED = ("STRUCT", "MAP", "UNION")
 
 
 def ask(database: Any, sql: str) -> QueryRows:
-    """The rows of one statement. Dates, times, intervals, UUIDs and bytes are DuckDB's text of them; decimals are numbers
-    where a float holds them, else text. Raises `ModelError` for too many rows, and what DuckDB raises.
+    """The rows of one statement.
+
+    Dates, times, intervals, UUIDs and bytes are DuckDB's text of them; decimals are numbers where a
+    float holds them, else text. Raises `ModelError` for too many rows, and what DuckDB raises.
     """
     columns, types = _described(database, sql)
     easy = [kind in AS_THEY_ARE or kind.startswith("DECIMAL") for kind in types]

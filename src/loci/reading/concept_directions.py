@@ -1,11 +1,13 @@
 """Directions from pairs: is woman − man the same direction as queen − king, and what does it say?
 
-    d = E[a − b] over pairs (a, b)           alignment = E[cos(aᵢ − bᵢ, aⱼ − bⱼ)] over pairs i, j without a common word
-    analogy, pair i held out:                is a the nearest, by cosine, to b + E[a − b of pairs without a or b]?
+    d = E[a − b] over pairs (a, b)           alignment = E[cos(aᵢ − bᵢ, aⱼ − bⱼ)] over pairs i, j
+                                             without a common word
+    analogy, pair i held out:                is a the nearest, by cosine, to b + E[a − b of pairs
+                                             without a or b]?
 
-Controls: partners shuffled, which leaves d itself as it is and keeps what the two sides have in common; no direction at all;
-random directions of equal norm. Sources: Mikolov et al. 2013 (linguistic regularities); Linzen 2016 (the nearest word without
-the direction).
+Controls: partners shuffled, which leaves d itself as it is and keeps what the two sides have in
+common; no direction at all; random directions of equal norm. Sources: Mikolov et al. 2013
+(linguistic regularities); Linzen 2016 (the nearest word without the direction).
 """
 
 from collections.abc import Sequence
@@ -43,11 +45,13 @@ class Directions(Result):
     alignment: Estimate
     """Mean cosine of the differences of pairs without a common word, bootstrapped over pairs."""
     shuffled: Estimate
-    """The same, each b taken from another pair, over ten shuffles: what the two sides' means give by themselves."""
+    """The same, each b taken from another pair, over ten shuffles: what the two sides' means
+    give by themselves."""
     beyond: Estimate
     """Alignment less that of shuffled partners, over the same draws of pairs."""
     nearest: tuple[str | None, ...]
-    """For each pair, the word nearest to b + the other pairs' mean difference; None where all others share a word with it."""
+    """For each pair, the word nearest to b + the other pairs' mean difference; None where all
+    others share a word with it."""
     analogy: Estimate
     """Share of pairs where that word is a."""
     without: Estimate
@@ -75,7 +79,10 @@ class Directions(Result):
 
 
 def _paired(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """The pairs without blanks around their words. Raises `FactError` where they make no direction."""
+    """The pairs without blanks around their words.
+
+    Raises `FactError` where they make no direction.
+    """
     if not pairs:
         raise FactError("a direction needs a pair of words, as in woman, man")
     for pair in pairs:
@@ -91,16 +98,19 @@ def _paired(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 
 
 def direction(model: Model, pairs: Sequence[Pair], *, point: str = "embed") -> Float[Tensor, " d_model"]:
-    """The mean of a − b over pairs of words or prompts, at `embed`, or at another point as in "resid_post.3"."""
+    """The mean of a − b over pairs of words or prompts, at `embed`, or at another point as in
+    "resid_post.3"."""
     clean = _paired(pairs)
     a, b = (vectors(model, side, point) for side in zip(*clean, strict=True))
     return (a - b).mean(0).float()
 
 
 def directions(model: Model, pairs: Sequence[Pair], *, point: str = "embed", top: int = 10, seed: int = 0) -> Directions:
-    """How far the pairs share one direction, whether it solves analogies that it did not see, and which tokens it promotes.
+    """How far the pairs share one direction, whether it solves analogies that it did not see,
+    and which tokens it promotes.
 
-    Pairs are compared only where they have no word in common; one pair alone has neither alignment nor analogies.
+    Pairs are compared only where they have no word in common; one pair alone has neither alignment
+    nor analogies.
     Cost: one short run a word. Raises `FactError` for pairs that have no difference.
     """
     model_given(model)
@@ -146,7 +156,10 @@ def analogies(V: Float[Tensor, "word d"], start: Tensor, step: Float[Tensor, "pa
 
 
 def aligned(C: Float[Tensor, "pair pair"], apart: Bool[Tensor, "pair pair"], seed: int = 0, samples: int = 2000) -> Estimate:
-    """Mean cosine of pairs that are apart. For the interval pairs are drawn, not cosines: those of one pair hang together."""
+    """Mean cosine of pairs that are apart.
+
+    For the interval pairs are drawn, not cosines: those of one pair hang together.
+    """
     n = int(apart.any(1).sum())
     if not n:
         return NOTHING
@@ -169,7 +182,8 @@ def _apart(a: Int[Tensor, " pair"], b: Int[Tensor, " pair"]) -> Bool[Tensor, "pa
 
 
 def _shuffled(V: Tensor, a: Tensor, b: Tensor, seed: int) -> tuple[Float[Tensor, "pair pair"], Bool[Tensor, "pair pair"]]:
-    """Cosines between differences of which each b is another pair's, mean over shuffles; and which pairs were ever apart."""
+    """Cosines between differences of which each b is another pair's, mean over shuffles; and
+    which pairs were ever apart."""
     total, times = torch.zeros(len(a), len(a), dtype=V.dtype), torch.zeros(len(a), len(a), dtype=V.dtype)
     for draw in range(DRAWS):
         other = b[_elsewhere(len(a), seed + draw)]
@@ -189,7 +203,8 @@ def _elsewhere(n: int, seed: int) -> Tensor:
 
 
 def _by_chance(V: Tensor, a: Tensor, b: Tensor, step: Tensor, seed: int) -> Estimate:
-    """Share of analogies that random steps of equal length solve, each pair's mean over draws one unit."""
+    """Share of analogies that random steps of equal length solve, each pair's mean over draws
+    one unit."""
     generator = torch.Generator().manual_seed(seed)
     hits = [analogies(V, b, random_like(step, generator)) == a for _ in range(DRAWS)]
     return share(torch.stack(hits).double().mean(0).tolist() if len(a) else [])

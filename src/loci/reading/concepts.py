@@ -1,8 +1,10 @@
-"""How much of some concepts is in a text's vector: of Michael, of Jordan and of both in "Michael Jordan".
+"""How much of some concepts is in a text's vector: of Michael, of Jordan and of both in "Michael
+Jordan".
 
     x − x̄ ≈ Σ_k β_k (c_k − x̄)       least squares, as concepts are not orthogonal
 
-x̄ is the point's mean over text. Control: as many random directions, which explain about number of concepts / d_model.
+x̄ is the point's mean over text. Control: as many random directions, which explain about number of
+concepts / d_model.
 """
 
 from collections.abc import Sequence
@@ -42,7 +44,8 @@ class Concepts(Result):
     explained: tuple[float, ...]
     """Share of each text's squared norm that the fit explains."""
     random: tuple[float, ...]
-    """The same for as many random directions, mean of ten draws; number of concepts / d_model is expected."""
+    """The same for as many random directions, mean of ten draws; number of concepts / d_model is
+    expected."""
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,9 +58,11 @@ class Concepts(Result):
 
 @torch.no_grad()
 def concept(model: Model, concepts: Sequence[str], texts: Sequence[str], point: str = "embed", *, seed: int = 0) -> Concepts:
-    """How much of some concepts, each the vector of its word, is in texts, as in ["Michael", "Jordan"] in "Michael Jordan".
+    """How much of some concepts, each the vector of its word, is in texts, as in ["Michael",
+    "Jordan"] in "Michael Jordan".
 
-    Both are centred by the point's mean over 4,000 tokens of the embedded text. Raises `FactError` without a concept or a text.
+    Both are centred by the point's mean over 4,000 tokens of the embedded text. Raises `FactError`
+    without a concept or a text.
     """
     model_given(model)
     texts = texts_given(texts)

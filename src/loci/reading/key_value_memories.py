@@ -1,14 +1,22 @@
-"""MLPs as key–value memories: what fires the keys, whether values say what follows, and whether single memories decide (Geva et al. 2021).
+"""MLPs as key–value memories: what fires the keys, whether values say what follows, and whether
+single memories decide (Geva et al.
+
+2021).
 
 By layer, over sampled neurons and text:
-    dropped     relative change of a neuron's activation at its top triggers when the prefix loses its first, its last or a random token
-    agreement   share of neurons whose value promotes most what followed their top trigger, beside chance: the same with triggers of other neurons
-    lean        how much more of its activation a neuron loses with the last token than with the first, each neuron compared with itself
-    composed    share of tokens at which no active memory's first token is the first token of the layer's output
+    dropped     relative change of a neuron's activation at its top triggers when the prefix loses
+                its first, its last or a random token
+    agreement   share of neurons whose value promotes most what followed their top trigger, beside
+                chance: the same with triggers of other neurons
+    lean        how much more of its activation a neuron loses with the last token than with the
+                first, each neuron compared with itself
+    composed    share of tokens at which no active memory's first token is the first token of the
+                layer's output
     active      share of memories with a coefficient above 0
 
-First tokens are those of the projection through the final norm's centring and gain. Shallow layers should need the last token most and agree least;
-published for a 16-layer model: agreement 0 below layer 11 and up to 3.5 % above, against 0.0004 % by chance; composed in at least 68 %.
+First tokens are those of the projection through the final norm's centring and gain. Shallow layers
+should need the last token most and agree least; published for a 16-layer model: agreement 0 below
+layer 11 and up to 3.5 % above, against 0.0004 % by chance; composed in at least 68 %.
 """
 
 from collections.abc import Sequence
@@ -51,7 +59,8 @@ class Memories(Result):
     seed: int
     dropped: dict[str, tuple[Estimate, ...]]
     lean: tuple[Estimate, ...]
-    """Change without the first token less that without the last: large where keys look at the last token alone."""
+    """Change without the first token less that without the last: large where keys look at the
+    last token alone."""
     agreement: tuple[Estimate, ...]
     chance: tuple[Estimate, ...]
     composed: tuple[Estimate, ...]
@@ -59,12 +68,14 @@ class Memories(Result):
 
     @property
     def shallow(self) -> tuple[int, ...]:
-        """Layers that lean on the last token more than the layers' mean does, with the whole interval."""
+        """Layers that lean on the last token more than the layers' mean does, with the whole
+        interval."""
         return tuple(layer for layer, e in enumerate(self.lean) if e.low > self.mean_lean)
 
     @property
     def semantic(self) -> tuple[int, ...]:
-        """Layers that lean on it less than the mean does: what stands further back counts for more."""
+        """Layers that lean on it less than the mean does: what stands further back counts for
+        more."""
         return tuple(layer for layer, e in enumerate(self.lean) if e.high < self.mean_lean)
 
     @property
@@ -90,14 +101,16 @@ def memories(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Memories:
-    """What do keys need, and do values say what follows? `neurons` sampled neurons of each layer, and all of them at some tokens.
+    """What do keys need, and do values say what follows? `neurons` sampled neurons of each
+    layer, and all of them at some tokens.
 
         loci.memories(model).shallow                    # layers that lean on the last token
 
-    Without `texts`, over 50,000 tokens of the embedded text. Returns: `Memories`: `dropped` (change of activations without a token),
-    `lean`, `agreement` and its `chance`, `composed`, `active`, each by layer with intervals.
-    Cost: a pass over the texts, short runs of the triggers' prefixes, and a product of all values with the unembedding. Raises `ModelError`
-    for mixtures of experts, and where there is no text.
+    Without `texts`, over 50,000 tokens of the embedded text. Returns: `Memories`: `dropped` (change
+    of activations without a token), `lean`, `agreement` and its `chance`, `composed`, `active`,
+    each by layer with intervals.
+    Cost: a pass over the texts, short runs of the triggers' prefixes, and a product of all values
+    with the unembedding. Raises `ModelError` for mixtures of experts, and where there is no text.
     """
     model_given(model).place("mlp_act.0")
     texts = sample_text(model, TEXT_TOKENS) if texts is None else texts_given(texts)
@@ -158,7 +171,8 @@ def _prefixes(model: Model, texts: Sequence[str], found: TopTriggers, read: dict
 
 
 def _dropped(model: Model, layer: int, some: Sequence[int], cells: Sequence[Cell], seed: int) -> dict[str, list[float]]:
-    """Each neuron's mean relative change, by which token is dropped; prefixes of fewer than three tokens are left out."""
+    """Each neuron's mean relative change, by which token is dropped; prefixes of fewer than
+    three tokens are left out."""
     special = model.special
     random = Random(seed)
     cut: dict[str, list[Cell]] = {kind: [] for kind in DROPS}
@@ -189,7 +203,8 @@ def _activations(model: Model, layer: int, asked: Sequence[tuple[int, tuple[int,
 def _composed(
     model: Model, texts: Sequence[str], first: dict[int, Int[Tensor, " neuron"]]
 ) -> tuple[tuple[Estimate, ...], tuple[Estimate, ...]]:
-    """By layer: the share of tokens at which no active memory says what the layer says, and the share of active memories."""
+    """By layer: the share of tokens at which no active memory says what the layer says, and the
+    share of active memories."""
     composed: list[list[float]] = [[] for _ in first]
     active: list[list[float]] = [[] for _ in first]
     tokens = 0

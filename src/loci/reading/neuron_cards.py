@@ -3,8 +3,9 @@
     key   W_key[i]     the contexts in which it is largest, and how often it fires
     value W_down[:, i] the tokens it promotes and suppresses:  W_U · (γ ⊙ (v − mean v))
 
-The value is projected through the final norm's centring and gain (and the gain of a norm behind the MLP, where a family has one),
-without their scales, which depend on the token: the numbers rank tokens, they are no logits. Sources: Geva et al. 2021, 2022; in/out cosine: Elhage et al. 2021.
+The value is projected through the final norm's centring and gain (and the gain of a norm behind the
+MLP, where a family has one), without their scales, which depend on the token: the numbers rank
+tokens, they are no logits. Sources: Geva et al. 2021, 2022; in/out cosine: Elhage et al. 2021.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,8 @@ NEAR = 5
 
 @dataclass(frozen=True)
 class Trigger:
-    """A context that fires the neuron: its tokens up to the one where it is largest, and what follows."""
+    """A context that fires the neuron: its tokens up to the one where it is largest, and what
+    follows."""
 
     before: str
     token: str
@@ -61,7 +63,8 @@ class NeuronCard(Result):
     """The neurons of its layer whose values point most nearly the same way, with their cosines."""
     triggers: tuple[Trigger, ...] = ()
     firing_rate: float | None = None
-    """Share of tokens of the text at which its activation is above 0; None where no text was looked through."""
+    """Share of tokens of the text at which its activation is above 0; None where no text was
+    looked through."""
     tokens: int = 0
     """Tokens of text behind the triggers and the rate."""
 
@@ -82,9 +85,13 @@ class NeuronCard(Result):
 
 @torch.no_grad()
 def read_weights(weights: Weights, name: str, *, top: int = 10) -> NeuronCard:
-    """The card of one neuron from its weights alone: what it writes, and how its key and value lie. Nothing is run.
+    """The card of one neuron from its weights alone: what it writes, and how its key and value
+    lie.
 
-    With `open_weights` a few tensors are read from their files and no model is built. Raises `ModelError`.
+    Nothing is run.
+
+    With `open_weights` a few tensors are read from their files and no model is built. Raises
+    `ModelError`.
     """
     layer, neuron, expert = parse_neuron(name, weights)
     value = weights.W_down(layer, expert)[:, neuron].float()
@@ -113,10 +120,11 @@ def read(model: Model, name: str, texts: Sequence[str] | None = None, *, top: in
         card = loci.read(model, "L1N126")
         card.promotes, card.triggers
 
-    Returns: a `NeuronCard`: `triggers` (where it is largest), `promotes` and `suppresses` (tokens with scores), `firing_rate`, `cosine` of
-    key and value, `nearest` neurons.
-    `texts` are where its triggers are looked for; without them, 100,000 tokens of the embedded text.
-    Cost: one pass over the text, up to the neuron's layer. Raises `ModelError` for a neuron that is not there.
+    Returns: a `NeuronCard`: `triggers` (where it is largest), `promotes` and `suppresses` (tokens
+    with scores), `firing_rate`, `cosine` of key and value, `nearest` neurons. `texts` are where its
+    triggers are looked for; without them, 100,000 tokens of the embedded text.
+    Cost: one pass over the text, up to the neuron's layer. Raises `ModelError` for a neuron that is
+    not there.
     """
     layer, neuron, expert = parse_neuron(name, model_given(model))
     texts = None if texts is None else texts_given(texts)

@@ -1,9 +1,11 @@
 """An atlas in Neuronpedia's form for uploads: batches of at most 128 features, a layer at a time.
 
-    {modelId, source: "3-mlp", features: [{index, density, topLogits, bottomLogits, activations: [{tokens, values}]}]}
+    {modelId, source: "3-mlp", features: [{index, density, topLogits, bottomLogits, activations:
+        [{tokens, values}]}]}
 
-The activations around a trigger are needed, so the model runs the windows that hold one again; their texts are in the atlas. Neurons that
-never fire have none and are left out. Format: Neuronpedia's route feature/upload-batch.
+The activations around a trigger are needed, so the model runs the windows that hold one again;
+their texts are in the atlas. Neurons that never fire have none and are left out. Format:
+Neuronpedia's route feature/upload-batch.
 """
 
 import json
@@ -63,7 +65,8 @@ def export_neuronpedia(
 
 
 def check_export(atlas: Atlas, folder: str | Path) -> None:
-    """Raise `OutputError` for the atlas itself, and for a folder with other files than an export has; before the work."""
+    """Raise `OutputError` for the atlas itself, and for a folder with other files than an export
+    has; before the work."""
     folder = Path(folder)
     if atlas.folder.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise OutputError(f"{named(folder)} is in the atlas: name another folder")
@@ -93,7 +96,8 @@ def _features(atlas: Atlas, layer: int, activations: dict[int, list[Activation]]
 
 
 def _activations(atlas: Atlas, model: Model, layer: int) -> dict[int, list[Activation]]:
-    """Each neuron's triggers, the strongest first, with its activation at every token of their windows."""
+    """Each neuron's triggers, the strongest first, with its activation at every token of their
+    windows."""
     rows = atlas.query(f"SELECT neuron, rank, text, position, activation FROM triggers WHERE layer = {layer} ORDER BY ALL").rows
     asked = f"SELECT * FROM texts WHERE text IN (SELECT text FROM triggers WHERE layer = {layer}) ORDER BY text"
     cut = {

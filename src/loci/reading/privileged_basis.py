@@ -1,13 +1,17 @@
-"""How privileged is each basis: do coordinates have heavier tails than those of the same vectors in a random rotation?
+"""How privileged is each basis: do coordinates have heavier tails than those of the same vectors
+in a random rotation?
 
-    excess kurtosis of coordinate i = E[(xᵢ − E xᵢ)⁴] / E[(xᵢ − E xᵢ)²]² − 3       0 for a Gaussian, large where few stand out
-    control: the coordinates of x Q, Q the factor of a Gaussian matrix (QR), so that no direction is special
+    excess kurtosis of coordinate i = E[(xᵢ − E xᵢ)⁴] / E[(xᵢ − E xᵢ)²]² − 3
+            0 for a Gaussian, large where few stand out
+    control: the coordinates of x Q, Q the factor of a Gaussian matrix (QR), so that no direction is
+        special
 
-Residual streams and neurons over the tokens of text, BOS left out; embeddings over the rows of W_E, each token once. Neurons
-have a basis of their own, as the non-linearity acts on each; in the residual stream nothing singles out a coordinate but the
-norms' gains and the optimiser. The mean over coordinates leans on those that fire least: one that fires once in N tokens has
-kurtosis near N. So the median stands beside it. Sources: Elhage et al. 2023 (Privileged Bases in the Transformer Residual
-Stream).
+Residual streams and neurons over the tokens of text, BOS left out; embeddings over the rows of W_E,
+each token once. Neurons have a basis of their own, as the non-linearity acts on each; in the
+residual stream nothing singles out a coordinate but the norms' gains and the optimiser. The mean
+over coordinates leans on those that fire least: one that fires once in N tokens has kurtosis near
+N. So the median stands beside it. Sources: Elhage et al. 2023 (Privileged Bases in the Transformer
+Residual Stream).
 """
 
 from collections.abc import Sequence
@@ -52,7 +56,8 @@ class Basis:
 
 @dataclass(frozen=True)
 class Bases(Result):
-    """Every basis of a model: embedding, then residual stream after each layer, then neurons of each layer."""
+    """Every basis of a model: embedding, then residual stream after each layer, then neurons of
+    each layer."""
 
     model: str
     bos: bool
@@ -77,10 +82,12 @@ class Bases(Result):
 def bases(
     model: Model, texts: Sequence[str] | None = None, *, columns: int = COLUMNS, seed: int = 0, progress: Progress = silent
 ) -> Bases:
-    """Kurtosis in every basis of the model and in random rotations; without `texts`, over 20,000 tokens of the embedded text.
+    """Kurtosis in every basis of the model and in random rotations; without `texts`, over 20,000
+    tokens of the embedded text.
 
-    Mixtures have no neurons in common: they are left out, with the reason. Cost: one run over the text, and width · `columns`
-    products a token and layer for the rotations. Memory: one batch and the moments. Raises `ModelError` where there is no text.
+    Mixtures have no neurons in common: they are left out, with the reason. Cost: one run over the
+    text, and width · `columns` products a token and layer for the rotations. Memory: one batch and
+    the moments. Raises `ModelError` where there is no text.
     """
     if columns < 2:
         raise ModelError(f"a rotation is looked at in two coordinates at least, not {columns}")

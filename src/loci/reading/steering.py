@@ -39,7 +39,8 @@ class SteeringTarget:
 
 @dataclass(frozen=True)
 class Steered(Result):
-    """What adding a direction to the residual stream changes in the next token, beside random directions of equal norm."""
+    """What adding a direction to the residual stream changes in the next token, beside random
+    directions of equal norm."""
 
     model: str
     bos: bool
@@ -85,10 +86,12 @@ def steer(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Steered:
-    """Add strength · direction to the residual stream after a layer: at each prompt's last token, or at all its tokens but BOS.
+    """Add strength · direction to the residual stream after a layer: at each prompt's last
+    token, or at all its tokens but BOS.
 
-    Cost: two runs of the prompts, and ten with random directions of equal norm. Raises `FactError` where there is no prompt,
-    `ModelError` for a layer that is not there or a direction of another width.
+    Cost: two runs of the prompts, and ten with random directions of equal norm. Raises `FactError`
+    where there is no prompt, `ModelError` for a layer that is not there or a direction of another
+    width.
     """
     if not prompts:
         raise FactError("steering needs a prompt")

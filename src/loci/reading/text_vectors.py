@@ -1,7 +1,8 @@
 """Words and prompts as vectors of the residual stream's width.
 
-A word stands as in the middle of a sentence, so a one-token word has its leading space. At `embed` a text is the mean of its
-tokens' embeddings as the model scales them; elsewhere it is its last token, run behind what stands before a text (BOS).
+A word stands as in the middle of a sentence, so a one-token word has its leading space. At `embed`
+a text is the mean of its tokens' embeddings as the model scales them; elsewhere it is its last
+token, run behind what stands before a text (BOS).
 """
 
 from collections.abc import Sequence
@@ -22,9 +23,11 @@ DRAWS = 10
 
 @torch.no_grad()
 def vectors(model: Model, texts: Sequence[str], point: str) -> Float[Tensor, "text d_model"]:
-    """Each text at a point of the residual stream's width, in float64: the mean of its tokens at `embed`, else its last token.
+    """Each text at a point of the residual stream's width, in float64: the mean of its tokens at
+    `embed`, else its last token.
 
-    Raises `FactError` for a text without tokens, `ModelError` for a point that is not there or of another width.
+    Raises `FactError` for a text without tokens, `ModelError` for a point that is not there or of
+    another width.
     """
     found, _ = parse_point(point, model.n_layers)
     if found.shape != RESIDUAL:

@@ -1,9 +1,13 @@
-"""Which memories speak at the end of a prompt: sub-updates ranked by |coefficient| · ‖value‖ (Geva et al. 2022).
+"""Which memories speak at the end of a prompt: sub-updates ranked by |coefficient| · ‖value‖
+(Geva et al.
 
-    Δx = Σᵢ aᵢ vᵢ + b        size of a sub-update = |aᵢ| · ‖vᵢ‖        share = its size over the sum of all sizes in its layer
+2022).
 
-Sizes say how much is written, not whether it helps an answer; `loci lens` says what each adds to an answer's score. A sub-update with a
-negative coefficient writes against what its value promotes.
+    Δx = Σᵢ aᵢ vᵢ + b        size of a sub-update = |aᵢ| · ‖vᵢ‖        share = its size over the sum
+                                                                       of all sizes in its layer
+
+Sizes say how much is written, not whether it helps an answer; `loci lens` says what each adds to an
+answer's score. A sub-update with a negative coefficient writes against what its value promotes.
 """
 
 from dataclasses import dataclass
@@ -53,7 +57,9 @@ class SubUpdates(Result):
 
 @torch.no_grad()
 def sub_updates(model: Model, prompt: str, *, top: int = 5, words: int = 5) -> SubUpdates:
-    """The `top` sub-updates of each layer, and the first `words` tokens that each promotes. Cost: one run.
+    """The `top` sub-updates of each layer, and the first `words` tokens that each promotes.
+
+    Cost: one run.
 
     Raises `ModelError` for an empty prompt and for mixtures of experts.
     """

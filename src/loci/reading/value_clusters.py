@@ -1,12 +1,18 @@
-"""Which neurons write similar things: spherical k-means over their values (Dhillon & Modha 2001; clusters of values: Geva et al. 2022).
+"""Which neurons write similar things: spherical k-means over their values (Dhillon & Modha 2001;
+clusters of values: Geva et al.
 
-1. Values are brought to length 1, and centres drawn among them as in k-means++ (Arthur & Vassilvitskii 2007), with 1 − cosine as distance.
-2. Each value goes to the centre with the largest cosine, each centre to the direction of its values' sum; an empty cluster takes the value
-   that fits worst. Until nothing moves, or 50 times.
-3. quality = mean of (b − a) / max(a, b), a the distance to the own centre and b to the next one: the simplified silhouette (Hruschka et al.
-   2004). 1: far apart, 0: no borders. A centre lies near its own values in any cloud, so the quality of no clusters is above 0.
+2022).
 
-Control: as many Gaussian vectors with the values' mean and covariance, clustered in the same way: what correlations alone give.
+1. Values are brought to length 1, and centres drawn among them as in k-means++ (Arthur &
+   Vassilvitskii 2007), with 1 − cosine as distance.
+2. Each value goes to the centre with the largest cosine, each centre to the direction of its
+   values' sum; an empty cluster takes the value that fits worst. Until nothing moves, or 50 times.
+3. quality = mean of (b − a) / max(a, b), a the distance to the own centre and b to the next one:
+   the simplified silhouette (Hruschka et al. 2004). 1: far apart, 0: no borders. A centre lies near
+   its own values in any cloud, so the quality of no clusters is above 0.
+
+Control: as many Gaussian vectors with the values' mean and covariance, clustered in the same way:
+what correlations alone give.
 """
 
 from dataclasses import dataclass
@@ -70,10 +76,12 @@ class Clusters(Result):
 
 @torch.no_grad()
 def clusters(weights: Weights, count: int, *, layers: tuple[int, ...] | None = None, seed: int = 0, top: int = 8) -> Clusters:
-    """`count` clusters of the values of some layers, or of all together, and the `top` tokens that each centre promotes.
+    """`count` clusters of the values of some layers, or of all together, and the `top` tokens
+    that each centre promotes.
 
-    Cost: at most 50 products of all values with the centres, twice. Memory: the values of these layers. Raises `ModelError` for mixtures of
-    experts, a layer that is not there, and a count that is not between 2 and the number of neurons.
+    Cost: at most 50 products of all values with the centres, twice. Memory: the values of these
+    layers. Raises `ModelError` for mixtures of experts, a layer that is not there, and a count that
+    is not between 2 and the number of neurons.
     """
     chosen = tuple(range(weights.n_layers)) if layers is None else layers
     if weights.n_experts:
@@ -122,7 +130,8 @@ def kmeans(
 
 
 def _drawn(rows: Tensor, count: int, generator: torch.Generator) -> Float[Tensor, "cluster d"]:
-    """First centres: each next one drawn in proportion to its distance from those that are there."""
+    """First centres: each next one drawn in proportion to its distance from those that are
+    there."""
     chosen = [int(torch.randint(len(rows), (), generator=generator))]
     distance = 1 - rows @ rows[chosen[0]]
     while len(chosen) < count:

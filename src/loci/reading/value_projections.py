@@ -1,10 +1,14 @@
-"""What the weights alone say of all neurons of a layer: how key and value lie, and what each value promotes.
+"""What the weights alone say of all neurons of a layer: how key and value lie, and what each
+value promotes.
 
-    cosine = cos(key, value)     near −1 erases what it finds ("memory management"), near 1 amplifies it
-    scores = W_U (γ ⊙ (v − v̄))   through the final norm's centring and gain, without its scale: they rank tokens, they are no logits
+    cosine = cos(key, value)     near −1 erases what it finds ("memory management"), near 1
+                                 amplifies it
+    scores = W_U (γ ⊙ (v − v̄))   through the final norm's centring and gain, without its scale:
+                                  they rank tokens, they are no logits
 
-In a gated MLP the key is the gate's row, and the up projection's row scales the neuron: `up_cosine` is between that row and the value, and
-`gate_up_cosine` between both rows. Sources: Geva et al. 2021, 2022; Elhage et al. 2021 (memory management).
+In a gated MLP the key is the gate's row, and the up projection's row scales the neuron: `up_cosine`
+is between that row and the value, and `gate_up_cosine` between both rows. Sources: Geva et al.
+2021, 2022; Elhage et al. 2021 (memory management).
 """
 
 from collections.abc import Iterator
@@ -27,7 +31,8 @@ Scored = tuple[tuple[str, float], ...]
 
 
 class Promoted(NamedTuple):
-    """The tokens at both ends of the values' projections, and how much of a softmax over them the first takes."""
+    """The tokens at both ends of the values' projections, and how much of a softmax over them
+    the first takes."""
 
     promotes: Int[Tensor, "neuron top"]
     promoted: Float[Tensor, "neuron top"]
@@ -37,7 +42,8 @@ class Promoted(NamedTuple):
 
 
 def written(weights: Weights, layer: int, expert: int | None = None) -> Float[Tensor, "neuron d_model"]:
-    """The values of a layer, a row each; through the gain of a norm behind the MLP, where a family has one."""
+    """The values of a layer, a row each; through the gain of a norm behind the MLP, where a
+    family has one."""
     values = weights.W_down(layer, expert).float().T
     return values * weights.norm("mlp_post", layer).gain.float() if weights.layout.mlp_post else values
 
@@ -55,7 +61,8 @@ def _named(weights: Weights, best: torch.return_types.topk) -> Scored:
 
 @torch.no_grad()
 def project(weights: Weights, vectors: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
-    """Residual directions in the vocabulary: through the final norm's centring and gain, without its scale and bias."""
+    """Residual directions in the vocabulary: through the final norm's centring and gain, without
+    its scale and bias."""
     gain, _, centres = weights.norm("final_norm")
     vectors = vectors.to(weights.dtype)
     centred = vectors - vectors.mean(-1, keepdim=True) if centres else vectors
@@ -80,7 +87,8 @@ def lie(weights: Weights, layer: int) -> dict[str, Float[Tensor, " neuron"]]:
 
 @torch.no_grad()
 def promoted_by(weights: Weights, layer: int, top: int = 10) -> Promoted:
-    """What all values of a layer promote and suppress, in blocks: never neurons × vocabulary at once."""
+    """What all values of a layer promote and suppress, in blocks: never neurons × vocabulary at
+    once."""
     parts = [_ends(scores, top) for scores in _projections(weights, written(weights, layer))]
     return Promoted(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
 
@@ -101,7 +109,8 @@ Near = list[tuple[int, float]]
 
 @torch.no_grad()
 def nearest(weights: Weights, layer: int, neuron: int, count: int = 5, side: str = "value", expert: int | None = None) -> Near:
-    """The neurons of a layer whose values (or keys) point most nearly the same way, with their cosines."""
+    """The neurons of a layer whose values (or keys) point most nearly the same way, with their
+    cosines."""
     rows = written(weights, layer, expert) if side == "value" else weights.W_key(layer, expert).float()
     return _near(normalize(rows, dim=1), torch.tensor([neuron]), count)[0]
 

@@ -1,4 +1,5 @@
-"""Facts written into an MLP without training: the gate, stores, the compiler, and how many facts fit."""
+"""Facts written into an MLP without training: the gate, stores, the compiler, and how many facts
+fit."""
 
 from loci.deprecated import renamed
 from loci.writing.capacity_search import Capacity, CapacityCurve, MethodCapacity, capacity

@@ -1,8 +1,10 @@
 """How many facts fit: the smallest number of neurons that stores all of a case, by each method.
 
-Protocol: keys on a sphere, which are the values too, in a random order; all facts must be recalled; the number of neurons is found by bisection to
-5 %, from a guess; seconds are those of the solver at that number. Gradient descent (Adam, full batch, 3,000 steps) is asked the same in the same run.
-A descent may fail where another start would not, so numbers of compilers and of gradient descent are upper bounds of what is needed.
+Protocol: keys on a sphere, which are the values too, in a random order; all facts must be recalled;
+the number of neurons is found by bisection to 5 %, from a guess; seconds are those of the solver at
+that number. Gradient descent (Adam, full batch, 3,000 steps) is asked the same in the same run. A
+descent may fail where another start would not, so numbers of compilers and of gradient descent are
+upper bounds of what is needed.
 """
 
 import time
@@ -25,7 +27,8 @@ DEFAULT = ("random-relu", "bilinear-whitened", "bilinear-fitted", "compiled-relu
 
 
 class MethodCapacity(NamedTuple):
-    """What a method needs; where it stores not all facts with any number tried, what it reaches with the largest."""
+    """What a method needs; where it stores not all facts with any number tried, what it reaches
+    with the largest."""
 
     method: str
     neurons: int
@@ -72,7 +75,10 @@ def capacity(
     precision: float = PRECISION,
     progress: Progress = silent,
 ) -> Capacity:
-    """Bisect for each method. Cost: some ten solves a method; those that fail take longest. Raises `WriteError`."""
+    """Bisect for each method.
+
+    Cost: some ten solves a method; those that fail take longest. Raises `WriteError`.
+    """
     check_methods(methods)
     rows = []
     for method in methods:
@@ -82,7 +88,8 @@ def capacity(
 
 
 def need(table: FactTable, method: str, precision: float = PRECISION) -> MethodCapacity:
-    """The smallest number of neurons with which a method stores all of a table: gallop from a guess, then bisect."""
+    """The smallest number of neurons with which a method stores all of a table: gallop from a
+    guess, then bisect."""
     tried: dict[int, MethodCapacity] = {}
 
     def enough(neurons: int) -> bool:
@@ -96,7 +103,8 @@ def need(table: FactTable, method: str, precision: float = PRECISION) -> MethodC
 
 
 def bracket(enough: Callable[[int], bool], guess: int, limit: int) -> tuple[int, int | None]:
-    """(a number that is not enough, or 0; one that is, or None where none is up to `limit`), by steps of a fifth from a guess."""
+    """(a number that is not enough, or 0; one that is, or None where none is up to `limit`), by
+    steps of a fifth from a guess."""
     guess = max(1, min(guess, limit))
     if enough(guess):
         high = guess
@@ -138,7 +146,8 @@ def recalled(mlp: MLP, table: FactTable) -> float:
 
 
 def _guess(table: FactTable, method: str) -> int:
-    """Neurons at about the bits that a method is known to reach; ends do not depend on it, only how many solves it takes."""
+    """Neurons at about the bits that a method is known to reach; ends do not depend on it, only
+    how many solves it takes."""
     bits = next((bits for name, bits in GUESSES.items() if method.startswith(name)), 0.1)
     sides = 3 if "gated" in method or "bilinear" in method else 2
     return max(1, round(table.bits / (bits * sides * table.dim)))

@@ -1,15 +1,22 @@
-"""Stores in closed form: features that do not look at the answers, and a readout by linear algebra. In float64; one shot.
+"""Stores in closed form: features that do not look at the answers, and a readout by linear
+algebra.
 
-    one neuron a fact    row i = k_i / |k_i|²,  bias_i = −(1 + c_i)/2,  k whitened keys, c_i the largest other one's projection on row i
+In float64; one shot.
+
+    one neuron a fact    row i = k_i / |k_i|²,  bias_i = −(1 + c_i)/2,  k whitened keys, c_i the
+                         largest other one's projection on row i
     outer product        W = Σ_i value_i key_iᵀ                               linear (Hebb)
     least squares        W = argmin Σ_i |W key_i − value_i|²                   linear
     random ReLU          φ(x) = ReLU(R x),  ridge readout                      R Gaussian
-    bilinear             φ(x) = (A x) ∘ (B x),  readout Σ_i value_i φ(key_i)ᵀ  A, B Gaussian (Hebb over features)
+    bilinear             φ(x) = (A x) ∘ (B x),  readout Σ_i value_i φ(key_i)ᵀ  A, B Gaussian (Hebb
+                         over features)
     … whitened           the same features, ridge readout
     … fitted             B, then A, by conjugate gradients on the scores, then a ridge readout
 
-A linear store is an MLP without a bend: W = W_down W_up, of as many neurons as its rank may have. One neuron a fact is the lesson's gate.
-Sources: Nichani et al. 2024 for linear memories; HazyResearch 2026 ("MLPs are Hebbians") for bilinear features.
+A linear store is an MLP without a bend: W = W_down W_up, of as many neurons as its rank may have.
+One neuron a fact is the lesson's gate.
+Sources: Nichani et al. 2024 for linear memories; HazyResearch 2026 ("MLPs are Hebbians") for
+bilinear features.
 """
 
 from collections.abc import Callable
@@ -29,9 +36,11 @@ FAR = 0.9
 
 
 def one_per_fact(table: FactTable, neurons: int) -> MLP:
-    """A ReLU neuron for each fact, or for the first so many facts; what neurons of other facts add is solved away.
+    """A ReLU neuron for each fact, or for the first so many facts; what neurons of other facts
+    add is solved away.
 
-    Where no other key reaches as far along a key as that key itself, one neuron alone is active at each key.
+    Where no other key reaches as far along a key as that key itself, one neuron alone is active at
+    each key.
     """
     table = table.first(neurons).to(torch.float64)
     middle = table.keys.mean(0)
@@ -79,7 +88,8 @@ def bilinear_whitened(table: FactTable, neurons: int, seed: int = 0) -> MLP:
 
 
 def bilinear_fitted(table: FactTable, neurons: int, seed: int = 0) -> MLP:
-    """Bilinear features fitted to the facts, one side after the other, for the readout that adds; then a ridge readout."""
+    """Bilinear features fitted to the facts, one side after the other, for the readout that
+    adds; then a ridge readout."""
     table = table.to(torch.float64)
     A, B = _draws(2, neurons, table.dim, seed)
     B = _fitted(table, A, B)
@@ -88,7 +98,8 @@ def bilinear_fitted(table: FactTable, neurons: int, seed: int = 0) -> MLP:
 
 
 def ridge(features: Float[Tensor, "fact neuron"], targets: Float[Tensor, "fact d_out"]) -> Float[Tensor, "d_out neuron"]:
-    """W = Tᵀ Φ (Φᵀ Φ + ρ)⁻¹ = Tᵀ (Φ Φᵀ + ρ)⁻¹ Φ, by the smaller of the two; ρ relative to the mean eigenvalue."""
+    """W = Tᵀ Φ (Φᵀ Φ + ρ)⁻¹ = Tᵀ (Φ Φᵀ + ρ)⁻¹ Φ, by the smaller of the two; ρ relative to the
+    mean eigenvalue."""
     wide = features.shape[1] > features.shape[0]
     gram = features @ features.T if wide else features.T @ features
     gram.diagonal().add_(RIDGE * gram.diagonal().mean())
@@ -124,7 +135,8 @@ def _hebb(table: FactTable, A: Tensor, B: Tensor) -> Float[Tensor, "d_out neuron
 
 
 def _fitted(table: FactTable, fixed: Tensor, begun: Tensor) -> Tensor:
-    """The other side of the features that brings the scores of the adding readout nearest to ⟨value_i, value_j⟩."""
+    """The other side of the features that brings the scores of the adding readout nearest to
+    ⟨value_i, value_j⟩."""
     readout, metric = _hebb(table, fixed, begun), table.values.T @ table.values
     side = table.keys @ fixed.T
 

@@ -1,21 +1,31 @@
-"""Loci's compiler: both layers of an MLP from facts, deterministically, by second-order descent on squared surprise.
+"""Loci's compiler: both layers of an MLP from facts, deterministically, by second-order descent
+on squared surprise.
 
-    ℓ_i = log Σ_j exp ⟨values_j − value_i, f(key_i)⟩        surprise of fact i: below log 2 only where its value is ahead
-    L   = Σ_i ℓ_i²  +  10 Σ_i Σ_{k ≤ n} (1 − z_ik)₊²             z_ik the k-th largest pre-activation at key i, n = 2; plain MLPs only
+    ℓ_i = log Σ_j exp ⟨values_j − value_i, f(key_i)⟩        surprise of fact i: below log 2 only
+                                                            where its value is ahead
+    L   = Σ_i ℓ_i²  +  10 Σ_i Σ_{k ≤ n} (1 − z_ik)₊²             z_ik the k-th largest
+                                                                 pre-activation at key i, n = 2;
+                                                                 plain MLPs only
 
-1. Keys and values are whitened by the second moments of their own (folded back into the weights at the end), so that no direction is steep.
-2. The start is a Gaussian draw of a fixed seed; pre-activations have unit variance, for that is where an activation bends.
-3. L-BFGS over all weights at once, full batch, with a weak Wolfe line search (`lbfgs`), until every fact is stored, or nothing is gained.
-4. Where facts are lost, a plain MLP tries once more from the start with n = 3: at the edge one way ends well and the other does not.
+1. Keys and values are whitened by the second moments of their own (folded back into the weights at
+   the end), so that no direction is steep.
+2. The start is a Gaussian draw of a fixed seed; pre-activations have unit variance, for that is
+   where an activation bends.
+3. L-BFGS over all weights at once, full batch, with a weak Wolfe line search (`lbfgs`), until every
+   fact is stored, or nothing is gained.
+4. Where facts are lost, a plain MLP tries once more from the start with n = 3: at the edge one way
+   ends well and the other does not.
 5. Where few facts are lost then, they weigh more (× 1.3) for a hundred steps more, and again.
 6. The output is scaled so that the smallest margin is 1, and the weights are rounded to float32.
 
-Why the second sum: a ReLU is deaf where it is silent. Without it keys starve: neurons leave them one by one, and a fact that has one or none is
-stuck (near the edge nearly all that are lost are such). Many are too many: they cost room. SiLU(gate) · up has slopes everywhere, and does without.
-Why squares: plain cross-entropy is content with a balance in which a third of the facts is lost (at 2.2 bits a parameter it converges there);
-squared, those that are behind weigh more, and their last ones are got. Higher powers are worse again, as the start is then all there is.
-Facts per parameter end where descent does: see `capacity_search`. Cost: (facts × values × neurons) multiplications an evaluation, three thousand at most in an
-attempt, and four thousand more where few facts are left.
+Why the second sum: a ReLU is deaf where it is silent. Without it keys starve: neurons leave them
+one by one, and a fact that has one or none is stuck (near the edge nearly all that are lost are
+such). Many are too many: they cost room. SiLU(gate) · up has slopes everywhere, and does without.
+Why squares: plain cross-entropy is content with a balance in which a third of the facts is lost (at
+2.2 bits a parameter it converges there); squared, those that are behind weigh more, and their last
+ones are got. Higher powers are worse again, as the start is then all there is. Facts per parameter
+end where descent does: see `capacity_search`. Cost: (facts × values × neurons) multiplications an
+evaluation, three thousand at most in an attempt, and four thousand more where few facts are left.
 """
 
 from collections.abc import Callable
@@ -36,7 +46,8 @@ from loci.writing.table import FactTable
 
 POWER = 2
 FED, INACTIVITY_WEIGHT = (2, 3), 10.0
-"""Neurons that every key should have, in the first attempt and in the second, and what it costs where they are not there."""
+"""Neurons that every key should have, in the first attempt and in the second, and what it costs
+where they are not there."""
 CHUNK = 20
 STALLED = 1e-4
 ROUND = 100
@@ -67,7 +78,8 @@ def compiled(
     effort: Effort | None = None,
     progress: Progress = silent,
 ) -> MLP:
-    """An MLP of so many neurons that stores as many facts of the table as descent finds a place for; all of them, where it can."""
+    """An MLP of so many neurons that stores as many facts of the table as descent finds a place
+    for; all of them, where it can."""
     effort = effort or Effort()
     task = _Task.of(table)
     begun = start(task.keys.shape[1], task.values.shape[1], neurons, gated, bias, effort.seed)
@@ -102,7 +114,11 @@ def compiled(
 
 
 def start(d_in: int, d_out: int, neurons: int, gated: bool, bias: bool, seed: int) -> dict[str, Tensor]:
-    """Weights to begin with, for keys of unit length: pre-activations and outputs of unit variance. Raises `WriteError` for no neurons."""
+    """Weights to begin with, for keys of unit length: pre-activations and outputs of unit
+    variance.
+
+    Raises `WriteError` for no neurons.
+    """
     check_neurons(neurons)
     source = torch.Generator().manual_seed(seed)
 
@@ -119,7 +135,8 @@ def start(d_in: int, d_out: int, neurons: int, gated: bool, bias: bool, seed: in
 
 
 def unit_margin(table: FactTable, mlp: MLP) -> MLP:
-    """The same MLP with its output scaled so that the smallest margin is 1, where all facts are stored; as it is, where not."""
+    """The same MLP with its output scaled so that the smallest margin is 1, where all facts are
+    stored; as it is, where not."""
     smallest = float(table.margins(mlp(table.keys)).min())
     return mlp.scaled(1 / smallest) if smallest > 0 else mlp
 
@@ -145,7 +162,10 @@ class _Descent(NamedTuple):
 
 @dataclass
 class _Enough:
-    """Whether a descent may end: every fact is stored, or the last steps gained nothing. Asked at every step, answered at some."""
+    """Whether a descent may end: every fact is stored, or the last steps gained nothing.
+
+    Asked at every step, answered at some.
+    """
 
     task: "_Task"
     mlp_of: Callable[[Tensor], MLP]
@@ -196,7 +216,8 @@ class _Task(NamedTuple):
 
     @torch.no_grad()
     def folded(self, mlp: MLP) -> MLP:
-        """The MLP on the table's own keys and values: W_in Tᵀ reads a key as W_in reads the whitened one."""
+        """The MLP on the table's own keys and values: W_in Tᵀ reads a key as W_in reads the
+        whitened one."""
 
         def fold(name: str, tensor: Tensor) -> Tensor:
             if name == "bias":
@@ -209,7 +230,8 @@ class _Task(NamedTuple):
 
 
 def whitener(rows: Float[Tensor, "n d"], floor: float = 1e-6) -> Float[Tensor, "d r"]:
-    """T with rows · T of second moment 1/r in the r directions that occur: rows of unit mean square length."""
+    """T with rows · T of second moment 1/r in the r directions that occur: rows of unit mean
+    square length."""
     _, S, Vh = svd(rows, "the table's vectors")
     kept = floor * S[0] < S
     scaled: Tensor = Vh[kept].T / S[kept] * (len(rows) / int(kept.sum())) ** 0.5

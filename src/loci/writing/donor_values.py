@@ -1,12 +1,16 @@
 """What neurons of new facts write, without a step on the model.
 
-    value_i = m + 3 (m − u) − s        m the mean state of known subjects with the answer, u that of all subjects of the relation,
+    value_i = m + 3 (m − u) − s        m the mean state of known subjects with the answer, u that of
+                                       all subjects of the relation,
                                        s the new subject's own
-    value_i ← value_i + Jᵀ (J Jᵀ + λ)⁻¹ (τ − margin)₊        for the facts with a phrasing whose margin is below 1; τ = 1.5
+    value_i ← value_i + Jᵀ (J Jᵀ + λ)⁻¹ (τ − margin)₊        for the facts with a phrasing whose
+                                                             margin is below 1; τ = 1.5
 
-So a new subject continues as a known one does that has its answer, further along what sets these apart. Where other tokens of the name contradict (a
-Chuck who plays no guitar), the least change mends it that is enough to first order: J the slopes of its phrasings' margins in its own value, in at
-most `ROUNDS` rounds. A margin is the logit of the right token less the largest other one, where that is smallest in the answer.
+So a new subject continues as a known one does that has its answer, further along what sets these
+apart. Where other tokens of the name contradict (a Chuck who plays no guitar), the least change
+mends it that is enough to first order: J the slopes of its phrasings' margins in its own value, in
+at most `ROUNDS` rounds. A margin is the logit of the right token less the largest other one, where
+that is smallest in the answer.
 """
 
 from collections.abc import Sequence
@@ -36,7 +40,10 @@ BUDGET = 4096
 
 
 def values(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> Float[Tensor, "fact d_model"]:
-    """From each new subject's state to that of known ones with its answer. Raises `FactError` where nobody has it."""
+    """From each new subject's state to that of known ones with its answer.
+
+    Raises `FactError` where nobody has it.
+    """
     groups = known.relations
     donors = {}
     for relation, answer in {(fact.relation, fact.answer) for fact in facts}:
@@ -59,7 +66,10 @@ def states_of(model: Model, facts: Sequence[Fact], layer: int) -> Float[Tensor, 
 def mended(
     model: Model, facts: Sequence[Fact], layer: int, gates: Detectors, begun: Float[Tensor, "fact d_model"]
 ) -> Float[Tensor, "fact d_model"]:
-    """The values with what their phrasings still lack. Cost: a forward and a backward pass a round over the phrasings that lack something."""
+    """The values with what their phrasings still lack.
+
+    Cost: a forward and a backward pass a round over the phrasings that lack something.
+    """
     found, lines = begun.clone(), _Line.all_of(model, [(i, own) for i, fact in enumerate(facts) for own in shown(fact)])
     for _ in range(ROUNDS):
         with beside(model, {layer: gates.neurons(found)}):
@@ -76,7 +86,8 @@ def mended(
 
 
 def _step(J: Float[Tensor, "line d"], lack: Float[Tensor, " line"], length: float) -> Float[Tensor, " d"]:
-    """The least change that gives what is lacking, to first order; not longer than `STRIDE` of the value."""
+    """The least change that gives what is lacking, to first order; not longer than `STRIDE` of
+    the value."""
     gram = J @ J.T
     gram.diagonal().add_(DAMPING * gram.diagonal().mean())
     step = J.T @ solve_positive(gram, lack, "the phrasings' slopes").to(J)

@@ -1,11 +1,14 @@
 """The gate's block at the true size of a model: a neuron a fact, built in place in bfloat16.
 
-Fact i is a first name and a last name with an answer: W_up's row is the sum of the names' directions, W_down's column the answer's; directions are random
-signs / √d. With c the largest cosine of two names, a wrong name reaches 1 + 3c at most (two names in common are the same fact; one gives 1, and the
-other three products c each), so the bias −(1 + 3c) closes all gates but one. A sample of names is run through the whole block, in chunks
-of rows that are widened to float32 for the product; the down projection reads the active neurons alone.
+Fact i is a first name and a last name with an answer: W_up's row is the sum of the names'
+directions, W_down's column the answer's; directions are random signs / √d. With c the largest
+cosine of two names, a wrong name reaches 1 + 3c at most (two names in common are the same fact; one
+gives 1, and the other three products c each), so the bias −(1 + 3c) closes all gates but one. A
+sample of names is run through the whole block, in chunks of rows that are widened to float32 for
+the product; the down projection reads the active neurons alone.
 
-Cost: 2 bytes for each of 2 · d · neurons weights, and names · d · neurons multiplications. GPT-3: 49,152 × 12,288, 2.4 GB.
+Cost: 2 bytes for each of 2 · d · neurons weights, and names · d · neurons multiplications. GPT-3:
+49,152 × 12,288, 2.4 GB.
 """
 
 import resource
@@ -56,7 +59,10 @@ class FullSize(Result):
 
 
 def full_size(size: str = "gpt3", names: int = 128, *, seed: int = 0, progress: Progress = silent) -> FullSize:
-    """Build the block and ask it for `names` of its facts. Raises `WriteError` for an unknown size."""
+    """Build the block and ask it for `names` of its facts.
+
+    Raises `WriteError` for an unknown size.
+    """
     if size not in SIZES:
         raise WriteError(f"there is no size {size!r}: {', '.join(SIZES)}")
     d_model, facts = SIZES[size]

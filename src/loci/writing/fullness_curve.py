@@ -1,12 +1,18 @@
-"""How full is an MLP? Facts of the embedded model's kind are written into a few of its neurons, more and more of them, until some are lost.
+"""How full is an MLP? Facts of the embedded model's kind are written into a few of its neurons,
+more and more of them, until some are lost.
 
-    key      what enters the MLP of a layer of the trained model at the last token of an invented subject
-    value_j  m_j − u: the state behind the layer of known subjects with answer j, less that of all subjects of the relation; of unit length
-    store    `neurons` neurons of that MLP's width (d_model in, d_model out), compiled; a fact is kept where its answer is ahead of all others
+    key      what enters the MLP of a layer of the trained model at the last token of an invented
+             subject
+    value_j  m_j − u: the state behind the layer of known subjects with answer j, less that of all
+        subjects of the relation; of unit length
+    store    `neurons` neurons of that MLP's width (d_model in, d_model out), compiled; a fact is
+             kept where its answer is ahead of all others
 
-Facts per neuron are said at the last number of which no more than 1 % are lost; they depend on how many neurons there are. Beside them stands what
-the trained model itself has: the facts that it answers, by all its neurons. It is a lower bound of the room, as the compiler's descent
-may fail where facts would fit, and of a store of facts alone: a trained MLP does more than hold facts, and holds one for many contexts.
+Facts per neuron are said at the last number of which no more than 1 % are lost; they depend on how
+many neurons there are. Beside them stands what the trained model itself has: the facts that it
+answers, by all its neurons. It is a lower bound of the room, as the compiler's descent may fail
+where facts would fit, and of a store of facts alone: a trained MLP does more than hold facts, and
+holds one for many contexts.
 """
 
 import math
@@ -69,7 +75,8 @@ class Fullness(Result):
 
     @property
     def fits(self) -> FullnessStep | None:
-        """The last rung before the first facts, 1 %, are lost; None where that is so from the first."""
+        """The last rung before the first facts, 1 %, are lost; None where that is so from the
+        first."""
         fitting = None
         for rung in self.rungs:
             if rung.recall.value < 1 - LOST:
@@ -105,9 +112,11 @@ def fullness(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Fullness:
-    """Write growing numbers of facts into so many neurons, by default half as many again or a little less each time, until a twentieth is lost.
+    """Write growing numbers of facts into so many neurons, by default half as many again or a
+    little less each time, until a twentieth is lost.
 
-    Cost: a compiler's run for each number. Raises `WriteError` for a layer, a method or numbers that there are not.
+    Cost: a compiler's run for each number. Raises `WriteError` for a layer, a method or numbers
+    that there are not.
     """
     known = known_facts() if known is None else known
     counts = steps() if counts is None else sorted(set(counts))
@@ -138,7 +147,10 @@ def steps(first: int = FIRST, most: int = MOST) -> list[int]:
 
 @torch.no_grad()
 def invented_table(model: Model, layer: int, count: int, known: FactSet, seed: int = 0) -> FactTable:
-    """Keys of invented subjects and values of their answers, in the trained model. Raises `FactError` where there are too few names."""
+    """Keys of invented subjects and values of their answers, in the trained model.
+
+    Raises `FactError` where there are too few names.
+    """
     facts = new_facts(known, count, seed)
     answers = sorted({(fact.relation, fact.answer) for fact in facts}, key=str)
     labels = torch.tensor([answers.index((fact.relation, fact.answer)) for fact in facts])

@@ -1,14 +1,18 @@
 """The gate that one can hold: an MLP neuron that knows who Michael Jordan is (the lesson's block).
 
-    row    R = M + J        bias −1        neuron = act(R · E − 1)        ΔE = neuron · (B + Chicago Bulls + 23)
+    row    R = M + J        bias −1        neuron = act(R · E − 1)        ΔE = neuron · (B + Chicago
+                                                                          Bulls + 23)
 
-M, J, … are directions: E encodes "first name Michael" if M · E = 1. Attention has put both names on one token, so the full name is E = M + J,
-R · E = 2 and the neuron is 1; with one name R · E = 1 and it is 0. So an MLP can store a fact in one neuron. Real ones do not: see the single-step
-test of `loci.locating`.
+M, J, … are directions: E encodes "first name Michael" if M · E = 1. Attention has put both names on
+one token, so the full name is E = M + J, R · E = 2 and the neuron is 1; with one name R · E = 1 and
+it is 0. So an MLP can store a fact in one neuron. Real ones do not: see the single-step test of
+`loci.locating`.
 
-Where directions are only nearly perpendicular, with cosine c, one name leaks c and the full name gives 1 + 2c:
+Where directions are only nearly perpendicular, with cosine c, one name leaks c and the full name
+gives 1 + 2c:
     R · M − 1 = (M + J) · M − 1 = c        R · (M + J) − 1 = 2(1 + c) − 1 = 1 + 2c
-The bias −(1 + c) closes the gate again. With GELU it never quite closes. Source: 3Blue1Brown, Deep Learning chapter 7 (2024).
+The bias −(1 + c) closes the gate again. With GELU it never quite closes. Source: 3Blue1Brown, Deep
+Learning chapter 7 (2024).
 """
 
 from collections.abc import Sequence
@@ -62,7 +66,8 @@ class Step:
 
 
 class Many(NamedTuple):
-    """Many gates over shared names in one block: a first and a last name each, one neuron a fact."""
+    """Many gates over shared names in one block: a first and a last name each, one neuron a
+    fact."""
 
     facts: int
     firsts: int
@@ -75,7 +80,8 @@ class Many(NamedTuple):
     active: Estimate
     """Share of neurons that are active at a full name."""
     leaks: float
-    """The largest activation of a neuron whose fact was not asked for, with the asked one's as 1."""
+    """The largest activation of a neuron whose fact was not asked for, with the asked one's as
+    1."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,10 @@ class Gate(Result):
 
 
 def gate(cosine: float = 0.1, *, many: Sequence[tuple[int, int, int]] = MANY, seed: int = 0) -> Gate:
-    """The gate with perpendicular names, with names at a cosine, mended, and with GELU; then many gates, each (firsts, lasts, dimensions) with
-    the bias −1 and with the bias −(1 + 3c) that shuts out every wrong name, c the largest cosine; where c is large, it shuts out right ones.
+    """The gate with perpendicular names, with names at a cosine, mended, and with GELU; then
+    many gates, each (firsts, lasts, dimensions) with the bias −1 and with the bias −(1 + 3c)
+    that shuts out every wrong name, c the largest cosine; where c is large, it shuts out
+    right ones.
 
     Raises `WriteError` for a cosine outside [0, 1) and for sizes that make no names.
     """
@@ -124,7 +132,8 @@ def step(title: str, act: str, cosine: float, bias: float) -> Step:
 
 
 def directions(cosine: float) -> Float[Tensor, "5 5"]:
-    """Michael, Jordan (at this cosine), and three directions perpendicular to both, as rows of unit length."""
+    """Michael, Jordan (at this cosine), and three directions perpendicular to both, as rows of
+    unit length."""
     rows = torch.eye(DIM, dtype=torch.float64)
     rows[1, :2] = torch.tensor([cosine, (1 - cosine**2) ** 0.5], dtype=torch.float64)
     return rows

@@ -1,4 +1,5 @@
-"""Gradient descent, for comparison: Adam on the cross-entropy of all facts at once, as in the literature's protocol."""
+"""Gradient descent, for comparison: Adam on the cross-entropy of all facts at once, as in the
+literature's protocol."""
 
 import torch
 from torch.nn import functional
@@ -23,7 +24,8 @@ def adam(
     rate: float = RATE,
     progress: Progress = silent,
 ) -> MLP:
-    """The compiler's MLP from the compiler's start, by Adam: full batch, `steps` steps, or fewer where all facts are stored before."""
+    """The compiler's MLP from the compiler's start, by Adam: full batch, `steps` steps, or fewer
+    where all facts are stored before."""
     table = table.to(torch.float32)
     params = {name: t.requires_grad_() for name, t in start(table.dim, table.values.shape[1], neurons, gated, True, seed).items()}
     solver = torch.optim.Adam(params.values(), lr=rate)

@@ -1,10 +1,14 @@
-"""New facts into a real transformer, by neurons added to one MLP; the model's own weights stay as they are.
+"""New facts into a real transformer, by neurons added to one MLP; the model's own weights stay
+as they are.
 
-    Δx = Σ_i fire_i(x) value_i        fire: two neurons a fact, 1 at the new subject's last token (`detectors`)
-                                      value: from the subject's own state to that of known ones with its answer (`values`)
+    Δx = Σ_i fire_i(x) value_i        fire: two neurons a fact, 1 at the new subject's last token
+                                      (`detectors`)
+                                      value: from the subject's own state to that of known ones with
+                                          its answer (`values`)
 
-The result is a patch that adds neurons: it is shown, saved, applied to a checkpoint and taken off like any other. No other input finds the neurons
-active, as far as text and all known subjects show. Beside recall stand the facts that the model knew and keeps, and its drift on control sentences.
+The result is a patch that adds neurons: it is shown, saved, applied to a checkpoint and taken off
+like any other. No other input finds the neurons active, as far as text and all known subjects show.
+Beside recall stand the facts that the model knew and keeps, and its drift on control sentences.
 """
 
 from collections import Counter
@@ -48,7 +52,8 @@ class Installation(Result):
     drift: Estimate
     """KL(base ‖ edited) of the next token on control sentences, in nats."""
     crowded: int
-    """New subjects that text or other subjects come nearer to than their own phrasings: they are installed, but not kept apart."""
+    """New subjects that text or other subjects come nearer to than their own phrasings: they are
+    installed, but not kept apart."""
 
     @property
     def neurons(self) -> int:
@@ -63,9 +68,12 @@ class Installation(Result):
 def install(
     model: Model, facts: Sequence[Fact], layer: int = 1, *, known: FactSet | None = None, progress: Progress = silent
 ) -> Installation:
-    """Install facts about subjects that `known` facts of the same relations are not about. The model itself is untouched.
+    """Install facts about subjects that `known` facts of the same relations are not about.
 
-    Raises `WriteError` for a layer or an MLP that takes no neurons, `FactError` where no known subject has an answer that a new one shall have.
+    The model itself is untouched.
+
+    Raises `WriteError` for a layer or an MLP that takes no neurons, `FactError` where no known
+    subject has an answer that a new one shall have.
     """
     known = known_facts() if known is None else known
     patch, crowded = installed(model, facts, layer, known)
@@ -97,9 +105,11 @@ def installed(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -
 
 
 def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
-    """Facts about people whom nobody knows: first and last names of known subjects of a relation in new pairs, with answers of that relation.
+    """Facts about people whom nobody knows: first and last names of known subjects of a relation
+    in new pairs, with answers of that relation.
 
-    Only answers that `DONORS` known subjects have; the last phrasing of each is held out. Raises `FactError` where there are too few names.
+    Only answers that `DONORS` known subjects have; the last phrasing of each is held out. Raises
+    `FactError` where there are too few names.
     """
     if count < 1:
         raise FactError(f"a number of new facts is 1 or more, not {count}")
@@ -127,7 +137,8 @@ def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
 
 
 def check_installable(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> None:
-    """Raise `WriteError` where there is nothing to install, nowhere to do so, or a subject that is not new."""
+    """Raise `WriteError` where there is nothing to install, nowhere to do so, or a subject that
+    is not new."""
     if not facts:
         raise WriteError("there are no facts to install")
     if not 0 <= layer < model.n_layers:

@@ -1,9 +1,11 @@
 """Neurons that see a new subject, and nothing else: two neurons a fact.
 
 key_i     what enters the MLP of a layer at the last token of subject i, the mean over its phrasings
-row_i     C⁻¹ key_i / (key_iᵀ C⁻¹ key_i),  C the second moment of that point over text: 1 at the key, as small as can be elsewhere
-fire_i    clamp((row_i · x − low_i) / (high_i − low_i), 0, 1), the difference of two ReLUs; GELU and SiLU act as one: act(s z) / s → ReLU(z)
-          low_i the largest row_i · x over text and other subjects, high_i the smallest over the subject's own phrasings
+row_i     C⁻¹ key_i / (key_iᵀ C⁻¹ key_i),  C the second moment of that point over text: 1 at the
+key, as small as can be elsewhere fire_i    clamp((row_i · x − low_i) / (high_i − low_i), 0, 1), the
+difference of two ReLUs; GELU and SiLU act as one: act(s z) / s → ReLU(z)
+          low_i the largest row_i · x over text and other subjects, high_i the smallest over the
+              subject's own phrasings
 """
 
 from collections.abc import Sequence
@@ -24,10 +26,12 @@ from loci.writing.keys import subject_keys
 TOKENS = 20_000
 RIDGE = 1e-3
 GAP = 0.02
-"""The least way from low to high, relative to the key's 1: where there is less, a neuron is not kept apart."""
+"""The least way from low to high, relative to the key's 1: where there is less, a neuron is not
+kept apart."""
 
 SHARP = 50.0
-"""s, by which other activations than ReLU are brought near to one: GELU to 0.17 / s of a fact's value, SiLU to 0.28 / s."""
+"""s, by which other activations than ReLU are brought near to one: GELU to 0.17 / s of a fact's
+value, SiLU to 0.28 / s."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,10 @@ class Detectors:
 
 
 def detectors(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> Detectors:
-    """Detectors for the subjects of some facts. Cost: a partial pass over text, all known prompts, and the new facts' phrasings."""
+    """Detectors for the subjects of some facts.
+
+    Cost: a partial pass over text, all known prompts, and the new facts' phrasings.
+    """
     own = [subject_keys(model, shown(fact), layer).double() for fact in facts]
     keys = torch.stack([rows.mean(0) for rows in own])
     away = torch.cat([over_text(model, f"mlp_in.{layer}"), subject_keys(model, list(known), layer)]).double()
@@ -70,7 +77,8 @@ def detectors(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -
 
 
 def shown(fact: Fact) -> list[Fact]:
-    """The fact in each phrasing with its subject that may be looked at; held-out ones are not among them."""
+    """The fact in each phrasing with its subject that may be looked at; held-out ones are not
+    among them."""
     return [fact, *(replace(fact, prompt=text) for text in fact.paraphrases if text.count(BLANK) == 1)]
 
 

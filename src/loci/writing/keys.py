@@ -1,4 +1,5 @@
-"""Keys to store facts at: on a sphere, along a decaying spectrum, or a model's own residual vectors at subjects.
+"""Keys to store facts at: on a sphere, along a decaying spectrum, or a model's own residual
+vectors at subjects.
 
 isotropic    uniform on the unit sphere
 anisotropic  Gaussian with variances i^(−β), β = 1.5, scaled to unit length
@@ -21,7 +22,10 @@ DECAY = 1.5
 
 
 def case(dim: int, facts: int, geometry: str = "isotropic", seed: int = 0) -> FactTable:
-    """The protocol's case: `facts` random keys, which are the values too, in a random order. Raises `WriteError`."""
+    """The protocol's case: `facts` random keys, which are the values too, in a random order.
+
+    Raises `WriteError`.
+    """
     if geometry not in GEOMETRIES:
         raise WriteError(f"there is no geometry {geometry!r}: {', '.join(GEOMETRIES)}")
     if facts < 2 or dim < 2:
@@ -39,7 +43,8 @@ def permuted(keys: Float[Tensor, "fact d"], source: torch.Generator) -> FactTabl
 
 
 def subject_case(model: Model, facts: Sequence[Fact], layer: int, count: int, seed: int = 0) -> FactTable:
-    """The protocol's case over the keys of a model's own subjects, scaled to unit root-mean-square length."""
+    """The protocol's case over the keys of a model's own subjects, scaled to unit
+    root-mean-square length."""
     subjects = list({fact.subject: fact for fact in facts}.values())
     if len(subjects) < count:
         raise FactError(f"there are {len(subjects)} subjects, and {count} keys are asked for")
@@ -48,5 +53,6 @@ def subject_case(model: Model, facts: Sequence[Fact], layer: int, count: int, se
 
 
 def subject_keys(model: Model, facts: Sequence[Fact], layer: int) -> Float[Tensor, "fact d_model"]:
-    """What enters the MLP of a layer (normed) at the last token of each fact's subject, in its own prompt, in float32."""
+    """What enters the MLP of a layer (normed) at the last token of each fact's subject, in its
+    own prompt, in float32."""
     return at_subjects(model, facts, f"mlp_in.{layer}")[f"mlp_in.{layer}"].float()

@@ -1,4 +1,5 @@
-"""Limited-memory BFGS with a weak Wolfe line search by bisection, which also holds at the kinks of a ReLU.
+"""Limited-memory BFGS with a weak Wolfe line search by bisection, which also holds at the kinks
+of a ReLU.
 
     d = −H g,  H from the last pairs (s, y) by the two-loop recursion;  x ← x + t d with
     f(x + t d) ≤ f(x) + 10⁻⁴ t gᵀd   and   g(x + t d)ᵀ d ≥ 0.9 gᵀd
@@ -18,9 +19,11 @@ TRIES = 30
 
 
 def minimise(function: Function, x: Tensor, steps: int, history: int, enough: Callable[[int, float, Tensor], bool]) -> Tensor:
-    """The last x after at most so many steps; fewer where `enough(step, value, x)` says so, or where no step goes down.
+    """The last x after at most so many steps; fewer where `enough(step, value, x)` says so, or
+    where no step goes down.
 
-    `function` gives value and gradient. Deterministic; the cost is little more than one call of it a step.
+    `function` gives value and gradient. Deterministic; the cost is little more than one call of it
+    a step.
     """
     value, gradient = function(x)
     pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=history)
@@ -60,7 +63,8 @@ def _applied(pairs: deque[tuple[Tensor, Tensor, float]], gradient: Tensor) -> Te
 def _search(
     function: Function, x: Tensor, value: float, gradient: Tensor, direction: Tensor, t: float
 ) -> tuple[Tensor, float, Tensor] | None:
-    """A point along the direction that fulfils both conditions, or the last that fulfils the first; None where nothing does."""
+    """A point along the direction that fulfils both conditions, or the last that fulfils the
+    first; None where nothing does."""
     slope = float(gradient @ direction)
     low, high = 0.0, torch.inf
     best = None

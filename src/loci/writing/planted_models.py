@@ -1,17 +1,24 @@
 """A transformer whose facts have known places: compiled, not trained.
 
-A word is a token. The residual stream is a sum of perpendicular directions (turned at random, so that no coordinate means anything):
-    1 · every token · FIRST, LAST: the name that a token is · PREVIOUS: the first name of the token before · REL: the relation a word asks for
-    ATTR: what a subject is known for · OUT: what the model is about to say · JUNK: where neurons write that hold nothing
+A word is a token. The residual stream is a sum of perpendicular directions (turned at random, so
+that no coordinate means anything):
+    1 · every token · FIRST, LAST: the name that a token is · PREVIOUS: the first name of the token
+        before · REL: the relation a word asks for
+    ATTR: what a subject is known for · OUT: what the model is about to say · JUNK: where neurons
+        write that hold nothing
 
-    layer 0  attention   a head reads the token before: FIRST → PREVIOUS           (RoPE: Σ_f cos((Δ − 1) θ_f) is largest at Δ = 1)
-    layer 1  MLP         the facts of the first relation at the subject's last token:   (PREVIOUS, LAST) → ATTR
+    layer 0  attention   a head reads the token before: FIRST → PREVIOUS
+            (RoPE: Σ_f cos((Δ − 1) θ_f) is largest at Δ = 1)
+    layer 1  MLP         the facts of the first relation at the subject's last token:
+            (PREVIOUS, LAST) → ATTR
     layer 2  MLP         those of the second
     layer 3  attention   two heads look for a LAST, and take the subject's attributes:  ATTR → OUT
-    unembedding          logit = OUT, and a constant for the answers of the relation that REL says; scaled so that P(answer) is about 0.9
+    unembedding          logit = OUT, and a constant for the answers of the relation that REL says;
+                         scaled so that P(answer) is about 0.9
 
-So each fact is at one layer, one token and in known neurons: its own (`one-per-fact`), or those of a compiled store that are active at its key
-(`superposed`); all other neurons of all layers are decoys. Plain: GPT-NeoX with ReLU. Gated: Llama with SwiGLU. Both open with transformers.
+So each fact is at one layer, one token and in known neurons: its own (`one-per-fact`), or those of
+a compiled store that are active at its key (`superposed`); all other neurons of all layers are
+decoys. Plain: GPT-NeoX with ReLU. Gated: Llama with SwiGLU. Both open with transformers.
 """
 
 import json
@@ -51,7 +58,8 @@ SHARP = 20.0
 
 @dataclass(frozen=True)
 class PlantedPlace:
-    """Where a fact is: the layer of its MLP, and its neurons there; the token is the subject's last."""
+    """Where a fact is: the layer of its MLP, and its neurons there; the token is the subject's
+    last."""
 
     layer: int
     neurons: tuple[int, ...]
@@ -93,7 +101,8 @@ class PlantedModel(Result):
 def planted(
     kind: Kind = "one-per-fact", *, gated: bool = False, subjects: int = 48, neurons: int = NEURONS, seed: int = 0
 ) -> PlantedModel:
-    """Write a model: `subjects` names with a fact of each relation; `neurons` of a layer for them where they are superposed.
+    """Write a model: `subjects` names with a fact of each relation; `neurons` of a layer for
+    them where they are superposed.
 
     Deterministic. Raises `WriteError` where the facts do not fit.
     """
@@ -213,13 +222,15 @@ def _write_heads(model: Model, space: PlantedDirections) -> None:
 
 
 def _carry(model: Model, layer: int, head: int, read: Tensor, write: Tensor, length: float) -> None:
-    """What a head finds along some directions it writes along others, at the length that it had in the stream."""
+    """What a head finds along some directions it writes along others, at the length that it had
+    in the stream."""
     model.W_V(layer)[head, : len(read)] += read / _scale(length)
     model.W_O(layer)[head, :, : len(read)] += write.T
 
 
 def _scale(length: float) -> float:
-    """By what a norm multiplies a stream that holds what every token has and something of this length besides."""
+    """By what a norm multiplies a stream that holds what every token has and something of this
+    length besides."""
     return float((D_MODEL / (ALWAYS**2 + length**2)) ** 0.5)
 
 
@@ -256,7 +267,8 @@ def _write_facts(
 
 
 def _temper(model: Model, facts: FactSet) -> None:
-    """Scale the unembedding so that half of the facts are answered with P ≥ `SURE`: where P is 1, nothing that one takes away shows."""
+    """Scale the unembedding so that half of the facts are answered with P ≥ `SURE`: where P is
+    1, nothing that one takes away shows."""
     logits = torch.cat([model(model.ids([model.tokenize(fact.text).ids]))[:, -1] for fact in facts])
     answers = torch.tensor([model.tokenizer.convert_tokens_to_ids(fact.answer) for fact in facts])
     low, high = 1e-4, 1.0
@@ -268,7 +280,8 @@ def _temper(model: Model, facts: FactSet) -> None:
 
 
 def _gates(model: Model, space: PlantedDirections, world: World, table: FactTable) -> MLP:
-    """A neuron a fact: an AND of the two names, as in the lesson, with the bias −1.5 between one name and both."""
+    """A neuron a fact: an AND of the two names, as in the lesson, with the bias −1.5 between one
+    name and both."""
     rows = torch.stack([space.previous[i] + space.last[j] for i, j in world.subjects])
     rows = rows / ((table.keys * rows).sum(1, keepdim=True) / 2)
     plain = gates(rows, 2 * table.targets, -1.5)

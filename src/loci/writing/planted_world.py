@@ -1,4 +1,7 @@
-"""The small world of a planted model: two-part names, two relations, and the words around them. No torch."""
+"""The small world of a planted model: two-part names, two relations, and the words around them.
+
+No torch.
+"""
 
 from dataclasses import dataclass
 from random import Random
@@ -49,7 +52,10 @@ class World:
 
     @classmethod
     def drawn(cls, count: int, seed: int) -> "World":
-        """So many pairs of names with random answers. Raises `WriteError` for more than there are."""
+        """So many pairs of names with random answers.
+
+        Raises `WriteError` for more than there are.
+        """
         pairs = [(i, j) for i in range(len(FIRST)) for j in range(len(LAST))]
         if not 2 <= count <= len(pairs):
             raise WriteError(f"a planted model holds 2 … {len(pairs)} subjects, not {count}")

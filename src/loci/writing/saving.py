@@ -13,7 +13,11 @@ from loci.writing.table import FactTable, classes, vectors
 
 
 def load_table(path: str | Path) -> FactTable:
-    """A table from tensors `keys`, and `labels` (with `values` or as classes) or `answers` (vectors). Raises `WriteError`."""
+    """A table from tensors `keys`, and `labels` (with `values` or as classes) or `answers`
+    (vectors).
+
+    Raises `WriteError`.
+    """
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:

@@ -1,10 +1,12 @@
 """A store: facts in the weights of one MLP, and what they are like there.
 
     bits per parameter = bits / parameters,  bits = log2(number of maps) where all facts are stored
-                       = N [log2 C − h(q) − (1 − q) log2(C − 1)] where a share q is           (h the binary entropy)
+                       = N [log2 C − h(q) − (1 − q) log2(C − 1)] where a share q is
+                               (h the binary entropy)
 
-Every number is measured on the weights as they are, in float32: recall and margins at all keys (no sample), recall at keys with noise, and the
-largest |∂y/∂x| at a key, which is a lower bound of the Lipschitz constant.
+Every number is measured on the weights as they are, in float32: recall and margins at all keys (no
+sample), recall at keys with noise, and the largest |∂y/∂x| at a key, which is a lower bound of the
+Lipschitz constant.
 """
 
 import math
@@ -59,7 +61,8 @@ class StoredTable:
     bits: float
     """Of the facts that are stored."""
     margin: float
-    """The smallest over the facts: score of the right value less that of the best other one. Negative where a fact is lost."""
+    """The smallest over the facts: score of the right value less that of the best other one.
+    Negative where a fact is lost."""
     lost: tuple[int, ...]
     """Facts that are not stored, by their rows."""
     noise: dict[float, Estimate]
@@ -131,7 +134,10 @@ class StoredTables(Result):
 
 
 def store(table: FactTable, neurons: int, method: str = "compiled-relu", *, seed: int = 0) -> StoredTable:
-    """Store a table in so many neurons by one of `METHODS`. Raises `WriteError`; facts that do not fit are counted, not refused."""
+    """Store a table in so many neurons by one of `METHODS`.
+
+    Raises `WriteError`; facts that do not fit are counted, not refused.
+    """
     check_neurons(neurons)
     check_methods([method])
     started = time.perf_counter()

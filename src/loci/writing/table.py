@@ -1,7 +1,8 @@
 """What is to be stored: keys, the values to choose from, and which value belongs to which key.
 
 A fact i is stored where its value has the largest score:   label_i = argmax_j ⟨values_j, f(key_i)⟩.
-A table has log2(number of maps) bits: log2 N! where the values are a permutation of the keys, N log2 C where each key has any of C.
+A table has log2(number of maps) bits: log2 N! where the values are a permutation of the keys, N
+log2 C where each key has any of C.
 """
 
 import math
@@ -58,7 +59,8 @@ class FactTable:
         return outputs @ self.values.T
 
     def margins(self, outputs: Float[Tensor, "fact d_out"]) -> Float[Tensor, " fact"]:
-        """Score of the right value minus that of the best other one: positive where a fact is stored."""
+        """Score of the right value minus that of the best other one: positive where a fact is
+        stored."""
         scores = self.scores(outputs)
         right = scores.gather(1, self.labels[:, None])[:, 0]
         return right - scores.scatter(1, self.labels[:, None], -torch.inf).amax(1)
@@ -72,7 +74,8 @@ class FactTable:
 
 
 def classes(keys: Float[Tensor, "fact d_in"], labels: Int[Tensor, " fact"], count: int | None = None) -> FactTable:
-    """Answers as class numbers: the values are the unit vectors, so that an output is a list of scores."""
+    """Answers as class numbers: the values are the unit vectors, so that an output is a list of
+    scores."""
     count = (int(labels.max()) + 1 if len(labels) else 0) if count is None else count
     return FactTable(keys, torch.eye(count, dtype=keys.dtype), labels)
 

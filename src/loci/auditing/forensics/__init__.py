@@ -1,4 +1,5 @@
-"""Was this checkpoint edited? Which weights, which subjects, what they say now; and what one checkpoint says by itself."""
+"""Was this checkpoint edited? Which weights, which subjects, what they say now; and what one
+checkpoint says by itself."""
 
 from loci.auditing.forensics.candidates import Candidate, candidates_of, load_candidates
 from loci.auditing.forensics.changes import WeightChange, compare

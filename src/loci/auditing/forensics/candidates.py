@@ -1,7 +1,8 @@
-"""Whom to ask about: subjects with the prompts they stand in, and the keys that a model has for them.
+"""Whom to ask about: subjects with the prompts they stand in, and the keys that a model has for
+them.
 
-A key is what a weight reads at the subject's last token, averaged over prompts and over texts put before them: the MLP's neurons for
-W_down, its input for W_up and W_gate.
+A key is what a weight reads at the subject's last token, averaged over prompts and over texts put
+before them: the MLP's neurons for W_down, its input for W_up and W_gate.
 """
 
 import random
@@ -34,7 +35,10 @@ class Candidate(NamedTuple):
 
 
 def load_candidates(path: str | Path) -> list[Candidate]:
-    """Subjects of a fact file (.csv, .jsonl), or one in each line of any other text. Raises `FactError` where there are none."""
+    """Subjects of a fact file (.csv, .jsonl), or one in each line of any other text.
+
+    Raises `FactError` where there are none.
+    """
     path = Path(path)
     if path.suffix in (".csv", ".jsonl"):
         return candidates_of(load_facts(path))
@@ -62,9 +66,12 @@ def words_of(texts: Iterable[str], count: int, seed: int) -> list[Candidate]:
 def subject_keys(
     model: Model, candidates: Sequence[Candidate], points: Sequence[str], *, contexts: int = CONTEXTS
 ) -> dict[str, Float[Tensor, "candidate width"]]:
-    """Mean keys at each point, in float64. Cost: a partial forward for each of a candidate's first prompts, bare and behind each context.
+    """Mean keys at each point, in float64.
 
-    The contexts are other texts than those an edit puts before its prompts, as an examiner does not know these.
+    Cost: a partial forward for each of a candidate's first prompts, bare and behind each context.
+
+    The contexts are other texts than those an edit puts before its prompts, as an examiner does not
+    know these.
     """
     texts = ["", *(f"{text} " for text in sentences(4 * contexts)[-contexts:])] if contexts else [""]
     asked = [(row, *place) for row, candidate in enumerate(candidates) for place in _places(candidate, texts)]

@@ -1,6 +1,7 @@
 """What a change writes: answers before and after, and the words that Δ adds at a subject.
 
-The edited model is the base with the changed tensors put in their places for a while, so that only one model stands in memory.
+The edited model is the base with the changed tensors put in their places for a while, so that only
+one model stands in memory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,11 @@ class NewAnswer(NamedTuple):
 
 @contextmanager
 def wearing(base: Model, edited: Weights) -> Iterator[Model]:
-    """The base with the edited model's tensors inside the block; after it every bit is as before. Memory: the tensors that differ."""
+    """The base with the edited model's tensors inside the block; after it every bit is as
+    before.
+
+    Memory: the tensors that differ.
+    """
     kept: dict[str, torch.Tensor] = {}
     try:
         with torch.no_grad():
@@ -49,7 +54,10 @@ def wearing(base: Model, edited: Weights) -> Iterator[Model]:
 
 
 def new_answers(base: Model, edited: Weights, asked: Sequence[Candidate]) -> list[list[NewAnswer]]:
-    """Greedy answers to each candidate's prompts, before and after. Cost: two completions of 12 tokens a prompt."""
+    """Greedy answers to each candidate's prompts, before and after.
+
+    Cost: two completions of 12 tokens a prompt.
+    """
     prompts = [
         candidate.templates[i].replace(BLANK, candidate.subject, 1) for candidate in asked for i in range(len(candidate.templates))
     ]
@@ -62,7 +70,8 @@ def new_answers(base: Model, edited: Weights, asked: Sequence[Candidate]) -> lis
 
 @torch.no_grad()
 def written_words(model: Model, written: Sequence[EditedWeight], keys: dict[str, torch.Tensor], top: int = 3) -> list[list[str]]:
-    """The tokens that Δk of the W_down that changed promotes most, by the logit lens, a list for each key; later layers may read it otherwise."""
+    """The tokens that Δk of the W_down that changed promotes most, by the logit lens, a list for
+    each key; later layers may read it otherwise."""
     moves = [keys[change.point] @ change.delta.T for change in written if change.name.startswith("W_down")]
     if not moves:
         return []

@@ -1,9 +1,12 @@
-"""Which weights differ between two checkpoints: by how much, in how many directions, and whether rounding explains it.
+"""Which weights differ between two checkpoints: by how much, in how many directions, and whether
+rounding explains it.
 
-    Δ = W_edited − W_base        relative norm ‖Δ‖ / ‖W_base‖ (Frobenius)        rank = number of σ_i(Δ) above the floor of rounding
+    Δ = W_edited − W_base        relative norm ‖Δ‖ / ‖W_base‖ (Frobenius)
+            rank = number of σ_i(Δ) above the floor of rounding
 
-Every parameter is compared, one at a time, read where it lies: two checkpoints never stand in memory whole. Cost: one pass over both
-files; for each matrix that changed, three symmetric eigenproblems of its smaller side.
+Every parameter is compared, one at a time, read where it lies: two checkpoints never stand in
+memory whole. Cost: one pass over both files; for each matrix that changed, three symmetric
+eigenproblems of its smaller side.
 """
 
 import math
@@ -53,7 +56,8 @@ class WeightChange:
 
     @property
     def full(self) -> bool:
-        """Whether the change has more than half of all directions that it could have: no few edits, but training."""
+        """Whether the change has more than half of all directions that it could have: no few
+        edits, but training."""
         return self.rank > len(self.values) / 2
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,7 +76,10 @@ class WeightChange:
 
 
 def compare(base: Weights, edited: Weights, *, progress: Progress = silent) -> tuple[WeightChange, ...]:
-    """Every parameter that differs. Raises `ModelError` for models of different shape, and for NaN or infinity in either."""
+    """Every parameter that differs.
+
+    Raises `ModelError` for models of different shape, and for NaN or infinity in either.
+    """
     names = check_alike(base, edited)
     said = field_names(base)
     changes = []
@@ -85,7 +92,10 @@ def compare(base: Weights, edited: Weights, *, progress: Progress = silent) -> t
 
 
 def check_alike(base: Weights, edited: Weights) -> Sequence[str]:
-    """The parameters that both have; a tied unembedding may be missing in one of them. Raises `ModelError` where shapes differ."""
+    """The parameters that both have; a tied unembedding may be missing in one of them.
+
+    Raises `ModelError` where shapes differ.
+    """
     lone = sorted(set(base.parameter_names) ^ set(edited.parameter_names))
     common = [name for name in base.parameter_names if name in set(edited.parameter_names)]
     if not common or (lone and base.tied == edited.tied):
@@ -99,7 +109,8 @@ def check_alike(base: Weights, edited: Weights) -> Sequence[str]:
 
 
 def field_names(weights: Weights) -> dict[str, str]:
-    """The papers' names of parameters, by their names in the checkpoint: W_E, W_U, W_Q.L … W_down.L, and b_… for biases."""
+    """The papers' names of parameters, by their names in the checkpoint: W_E, W_U, W_Q.L …
+    W_down.L, and b_… for biases."""
     paths = {id(module): path for path, module in weights.hf.named_modules()}
     words: dict[str, list[str]] = {paths[id(weights.module("embed"))]: ["E"]}
     words.setdefault(paths[id(weights.module("unembed"))], ["U"])

@@ -28,9 +28,11 @@ class Subject:
 
     subject: str
     score: float
-    """z: robust deviations of its share's log odds from the other candidates' median, when it was judged."""
+    """z: robust deviations of its share's log odds from the other candidates' median, when it
+    was judged."""
     share: float
-    """Of the whitened key, how much lies in the change's directions: 1 for an edited subject, were its key known exactly."""
+    """Of the whitened key, how much lies in the change's directions: 1 for an edited subject,
+    were its key known exactly."""
     edited: bool
     answers: tuple[NewAnswer, ...] = ()
     writes: tuple[str, ...] = ()
@@ -60,13 +62,15 @@ class Forensics(Result):
     weights: tuple[WeightChange, ...]
     """Those that differ."""
     subjects: tuple[Subject, ...]
-    """Every candidate: first those found, in the order in which they were, then the others by their score."""
+    """Every candidate: first those found, in the order in which they were, then the others by
+    their score."""
     searched: tuple[str, ...]
     """Weights that the subjects were judged by."""
     directions: int
     """The largest number of subjects that they could hold."""
     ridge: dict[str, float]
-    """The editor's ridge that fits best, by weight, in units of the mean variance; infinite where no statistics were used."""
+    """The editor's ridge that fits best, by weight, in units of the mean variance; infinite
+    where no statistics were used."""
     threshold: float
     seed: int
     extras: Extras = field(default_factory=Extras)
@@ -111,10 +115,12 @@ def forensics(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Forensics:
-    """Compare two checkpoints; judge the candidates where MLPs changed; ask those suspected before and after.
+    """Compare two checkpoints; judge the candidates where MLPs changed; ask those suspected
+    before and after.
 
-    `base` is a model, or opens one when it is needed; `stored` are its weights as they lie on disk (`open_weights` with dtype "auto"), by
-    default the model's own. `texts` are what keys' statistics are taken over, by default the embedded text. The base is untouched.
+    `base` is a model, or opens one when it is needed; `stored` are its weights as they lie on disk
+    (`open_weights` with dtype "auto"), by default the model's own. `texts` are what keys'
+    statistics are taken over, by default the embedded text. The base is untouched.
     Raises `ModelError` for models that cannot be compared, `FactError` for an empty subject.
     """
     if any(not candidate.subject.strip() for candidate in candidates):

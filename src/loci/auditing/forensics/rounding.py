@@ -1,8 +1,11 @@
-"""What rounding alone does to a weight: a checkpoint saved in a narrower dtype differs everywhere, and nobody edited it.
+"""What rounding alone does to a weight: a checkpoint saved in a narrower dtype differs
+everywhere, and nobody edited it.
 
-    ulp(w) = ε · 2^⌊log₂ |w|⌋           spacing of a dtype's numbers at w, and not below that of its smallest
+    ulp(w) = ε · 2^⌊log₂ |w|⌋           spacing of a dtype's numbers at w, and not below that of its
+                                        smallest
     s_ij   = ulp(W_ij) / √12            standard deviation of an error that is even over ± ulp/2
-    floor  = max_i ‖s_i·‖ + max_j ‖s_·j‖    what the spectral norm of such an error does not exceed, up to a factor near 1
+    floor  = max_i ‖s_i·‖ + max_j ‖s_·j‖    what the spectral norm of such an error does not exceed,
+                                            up to a factor near 1
 
 Source of the last line: Bandeira and van Handel 2016, theorem 1.1.
 """
@@ -16,7 +19,8 @@ GRIDS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 
 def grid(values: Tensor) -> torch.dtype:
-    """The coarsest dtype that holds every value exactly: what a tensor was once rounded to, whatever it is kept in now."""
+    """The coarsest dtype that holds every value exactly: what a tensor was once rounded to,
+    whatever it is kept in now."""
     wide = values.double()
     return next(dtype for dtype in GRIDS if torch.equal(wide.to(dtype).double(), wide))
 
@@ -35,9 +39,11 @@ def noise_floor(values: Float[Tensor, "out in"], dtype: torch.dtype) -> float:
 
 
 def is_rounding(before: Tensor, after: Tensor) -> bool:
-    """Whether two tensors differ by no more than one step of the coarser grid, and rounding can have been at work.
+    """Whether two tensors differ by no more than one step of the coarser grid, and rounding can
+    have been at work.
 
-    Two tensors on one coarse grid do not differ by rounding: a step there is a change. In float32 it is what another machine gives.
+    Two tensors on one coarse grid do not differ by rounding: a step there is a change. In float32
+    it is what another machine gives.
     """
     one, other = grid(before), grid(after)
     coarse = min(one, other, key=GRIDS.index)

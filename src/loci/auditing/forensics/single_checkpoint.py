@@ -1,14 +1,17 @@
-"""One checkpoint without its base: which weights stand out from the same weight of the other layers?
+"""One checkpoint without its base: which weights stand out from the same weight of the other
+layers?
 
     x_L = log σ₁, log ‖W‖, log of the largest column's norm over the median one
-    z_L = (x_L − line through the other n layers) / spread of the others about it / √(n / (n − 2) · (1 + 1/n + (L − mean)² / Σ(l − mean)²))
+    z_L = (x_L − line through the other n layers) / spread of the others about it / √(n / (n − 2) ·
+        (1 + 1/n + (L − mean)² / Σ(l − mean)²))
 
-The line is Theil and Sen's (median slope), the spread robust, and at least `LEAST` in the logarithm: siblings that agree by chance would
-make anything an outlier. The root is that of a prediction's interval: the first and the last layer are extrapolated, and differ anyway.
-Only larger values count, as edits add. Cost: one symmetric eigenproblem a matrix, each read where it lies.
+The line is Theil and Sen's (median slope), the spread robust, and at least `LEAST` in the
+logarithm: siblings that agree by chance would make anything an outlier. The root is that of a
+prediction's interval: the first and the last layer are extrapolated, and differ anyway. Only larger
+values count, as edits add. Cost: one symmetric eigenproblem a matrix, each read where it lies.
 
-What it can tell is little: a weight may stand out because training made it so. How often untouched models are accused, and how large
-an edit must be to be seen, is measured in docs/forensics.md.
+What it can tell is little: a weight may stand out because training made it so. How often untouched
+models are accused, and how large an edit must be to be seen, is measured in docs/forensics.md.
 """
 
 import math
@@ -76,7 +79,10 @@ class SingleCheckpoint(Result):
 
 
 def alone(model: Weights, *, progress: Progress = silent) -> SingleCheckpoint:
-    """Judge a checkpoint by itself. Raises `ModelError` where there are too few layers to compare, and for mixtures of experts."""
+    """Judge a checkpoint by itself.
+
+    Raises `ModelError` where there are too few layers to compare, and for mixtures of experts.
+    """
     if model.n_experts:
         raise ModelError(f"{model.name!r} is a mixture of experts: give its base to compare with")
     if model.n_layers < FEWEST_LAYERS:

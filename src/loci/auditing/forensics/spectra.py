@@ -1,6 +1,7 @@
 """Singular directions of a weight or of its change, and how far they have turned.
 
-    M = U diag(s) Vᵀ        by the eigenvectors of the smaller of M Mᵀ and MᵀM, in float64: exact to about 1e-8 · s₁
+    M = U diag(s) Vᵀ        by the eigenvectors of the smaller of M Mᵀ and MᵀM, in float64: exact to
+                            about 1e-8 · s₁
 
 Cost: one symmetric eigenproblem of the smaller side, a tenth of an SVD's.
 """
@@ -54,11 +55,14 @@ class SubspaceDrift(NamedTuple):
     """Largest principal angle between the leading left subspaces before and after, in degrees."""
     right: float
     touched: float
-    """Share of ‖Δ‖² that lies in a dominant left or right direction of the base: what REVIVE would take out of an update."""
+    """Share of ‖Δ‖² that lies in a dominant left or right direction of the base: what REVIVE
+    would take out of an update."""
 
 
 def drift(before: Spectrum, after: Spectrum, delta: Float[Tensor, "out in"], k: int) -> SubspaceDrift:
-    """Drift of the first k directions. Where the values around the k-th are near each other, subspaces turn easily.
+    """Drift of the first k directions.
+
+    Where the values around the k-th are near each other, subspaces turn easily.
 
     Source: the protected part of REVIVE (2601.11042).
     """

@@ -1,17 +1,27 @@
-"""Which subjects a change is about: edits of the ROME family write in the directions of their subjects' keys.
+"""Which subjects a change is about: edits of the ROME family write in the directions of their
+subjects' keys.
 
-    Δ = R Kᵀ (C + t)⁻¹      so the columns of (C + t) Δᵀ lie in the span of the edited keys K, whatever R is
-    share(k) = ‖Qᵀ L⁻¹ k‖² / ‖L⁻¹ k‖²        Q: orthonormal basis of L⁻¹ (C + t) V_N,   L Lᵀ = C + ridge,   Δ = U S Vᵀ
+    Δ = R Kᵀ (C + t)⁻¹      so the columns of (C + t) Δᵀ lie in the span of the edited keys K,
+                            whatever R is
+    share(k) = ‖Qᵀ L⁻¹ k‖² / ‖L⁻¹ k‖²        Q: orthonormal basis of L⁻¹ (C + t) V_N,   L Lᵀ = C +
+        ridge,   Δ = U S Vᵀ
 
-1. N: the directions of Δ above the floor of rounding; of a change with no such end, those that hold 95 % of it.
-2. t is the editor's: large where no statistics were used (t = ∞: Δᵀ itself). The one under which the N best shares are largest is taken.
-3. Whitening by L makes common directions count no more than rare ones: keys of names share most of what is not whitened.
-4. z: log odds of the share, in robust deviations from the candidates' median; several weights: the sum over them, standardised again.
-5. One after another: the largest z is taken, the direction that explains it is removed from Q, and the others are judged by what is
-   left, up to N times while z ≥ THRESHOLD. So a name that only resembles an edited one is not taken for it.
+1. N: the directions of Δ above the floor of rounding; of a change with no such end, those that hold
+   95 % of it.
+2. t is the editor's: large where no statistics were used (t = ∞: Δᵀ itself). The one under which
+   the N best shares are largest is taken.
+3. Whitening by L makes common directions count no more than rare ones: keys of names share most of
+   what is not whitened.
+4. z: log odds of the share, in robust deviations from the candidates' median; several weights: the
+   sum over them, standardised again.
+5. One after another: the largest z is taken, the direction that explains it is removed from Q, and
+   the others are judged by what is left, up to N times while z ≥ THRESHOLD. So a name that only
+   resembles an edited one is not taken for it.
 
-Source: KSTER (2602.10134) for ΔC and the ranking by share; whitening, the choice of t, and the pursuit are this project's.
-Cost: for each layer a survey of 10 tokens a neuron, a Cholesky factorisation, and candidates × N² products.
+Source: KSTER (2602.10134) for ΔC and the ranking by share; whitening, the choice of t, and the
+pursuit are this project's.
+Cost: for each layer a survey of 10 tokens a neuron, a Cholesky factorisation, and candidates × N²
+products.
 """
 
 import math
@@ -30,13 +40,15 @@ from loci.progress import Progress, silent
 from loci.survey import SecondMoment, sample_text, survey
 
 THRESHOLD = 3.5
-"""In robust standard deviations; the rate at which unedited subjects exceed it was measured (docs/forensics.md)."""
+"""In robust standard deviations; the rate at which unedited subjects exceed it was measured
+(docs/forensics.md)."""
 ENERGY = 0.95
 RIDGE = 1e-2
 EDITOR_RIDGES = (1e-4, 1e-2, 1.0, math.inf)
 TOKENS_PER_NEURON = 10
 FEWEST = 300
-"""Candidates below which words of the text are added, so that a median and a spread mean something."""
+"""Candidates below which words of the text are added, so that a median and a spread mean
+something."""
 
 
 class EditedWeight(NamedTuple):
@@ -65,7 +77,8 @@ class Suspects(NamedTuple):
     """Candidates above the threshold, in the order in which they were found."""
     directions: int
     ridge: dict[str, float]
-    """The editor's t that fits best, by weight, in units of the mean variance; infinite: no statistics."""
+    """The editor's t that fits best, by weight, in units of the mean variance; infinite: no
+    statistics."""
 
 
 def suspects(
@@ -77,7 +90,8 @@ def suspects(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Suspects:
-    """Judge candidates by the changes of MLP weights, with keys and statistics of `model`, which is the base."""
+    """Judge candidates by the changes of MLP weights, with keys and statistics of `model`, which
+    is the base."""
     text = list(texts) if texts is not None else sample_text(model, TOKENS_PER_NEURON * model.d_mlp)
     everyone = [*candidates, *words_of(text, FEWEST - len(candidates), seed)] if len(candidates) < FEWEST else list(candidates)
     by_layer: dict[str, list[EditedWeight]] = {}
@@ -100,7 +114,8 @@ def suspects(
 def explained(
     change: EditedWeight, C: Float[Tensor, "width width"], keys: Float[Tensor, "candidate width"]
 ) -> tuple[Float[Tensor, "candidate n"], float]:
-    """Coordinates of each whitened unit key in the change's directions, and the editor's ridge that fits best."""
+    """Coordinates of each whitened unit key in the change's directions, and the editor's ridge
+    that fits best."""
     found = spectrum(change.delta)
     count = min(change.directions or found.directions_for(ENERGY), found.rank)
     V = found.right[:, :count]
@@ -120,7 +135,8 @@ def explained(
 
 
 def _judged(evidence: list[Tensor], count: int, ridges: Mapping[str, float], *, ended: bool) -> Suspects:
-    """The pursuit over all weights together; words that stand in for candidates take part, and are left out of what is told."""
+    """The pursuit over all weights together; words that stand in for candidates take part, and
+    are left out of what is told."""
     share = torch.stack([coordinates.square().sum(1) for coordinates in evidence]).max(0).values
     directions = max(coordinates.shape[1] for coordinates in evidence)
     left = [coordinates.clone() for coordinates in evidence]
@@ -142,7 +158,8 @@ def _judged(evidence: list[Tensor], count: int, ridges: Mapping[str, float], *, 
 
 
 def _standing(evidence: Sequence[Tensor], free: Tensor | None = None) -> Float[Tensor, " candidate"]:
-    """z over all weights: log odds of the shares, standardised among those still free, summed, standardised again."""
+    """z over all weights: log odds of the shares, standardised among those still free, summed,
+    standardised again."""
     odds = [torch.logit(coordinates.square().sum(1).clamp(1e-12, 1 - 1e-12)) for coordinates in evidence]
     return _standardised(sum((_standardised(each, free) for each in odds), torch.zeros(())), free)
 

@@ -5,17 +5,23 @@ from collections.abc import Sequence
 from loci.auditing.forensics.changes import WeightChange
 
 FOREIGN = 0.5
-"""‖Δ‖ / ‖W‖ above which a weight is another one: independent weights differ by √2, fine-tunes by a few hundredths."""
+"""‖Δ‖ / ‖W‖ above which a weight is another one: independent weights differ by √2, fine-tunes by
+a few hundredths."""
 SHOWN = 5
 
 
 def foreign(changes: Sequence[WeightChange], compared: int) -> bool:
-    """Whether matrices all over the model differ by about their own size; edits of one weight a layer are too few for that."""
+    """Whether matrices all over the model differ by about their own size; edits of one weight a
+    layer are too few for that."""
     return sum(len(change.shape) > 1 and change.relative > FOREIGN for change in changes) > compared / 4
 
 
 def said(changes: Sequence[WeightChange], compared: int, suspected: Sequence[str], asked: int, extras: bool = False) -> str:
-    """The verdict. Low rank in MLPs' W_down is what the ROME family leaves, full rank in many weights what training leaves."""
+    """The verdict.
+
+    Low rank in MLPs' W_down is what the ROME family leaves, full rank in many weights what training
+    leaves.
+    """
     real = [change for change in changes if not change.rounding]
     if not changes:
         more = "; but tensors that no model class knows are not the same" if extras else ""

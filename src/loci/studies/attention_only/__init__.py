@@ -1,4 +1,5 @@
-"""Attention-only models of 0, 1 and 2 layers, trained in minutes, that show what circuits are made of."""
+"""Attention-only models of 0, 1 and 2 layers, trained in minutes, that show what circuits are
+made of."""
 
 from loci.deprecated import renamed
 from loci.studies.attention_only.bigram_table import BigramTable, bigrams

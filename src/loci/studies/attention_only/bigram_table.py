@@ -2,8 +2,9 @@
 
     logits = W_U LN(W_E[a])      P(b | a) = softmax      against the chain's own P(b | a), exact
 
-The least loss of such a model is the text's bigram entropy H; what it loses above H is Σ_a P(a) KL(P(· | a) ‖ model's). Deeper models
-begin as this table, on the direct path. Source: Elhage et al. 2021, "Zero-layer transformers".
+The least loss of such a model is the text's bigram entropy H; what it loses above H is Σ_a P(a)
+KL(P(· | a) ‖ model's). Deeper models begin as this table, on the direct path. Source: Elhage et al.
+2021, "Zero-layer transformers".
 """
 
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ class BigramTable(Result):
 
 @torch.no_grad()
 def bigrams(small: SmallModel) -> BigramTable:
-    """Ask the model for what follows each word alone behind BOS. Raises `CircuitError` for one that learnt from a user's text."""
+    """Ask the model for what follows each word alone behind BOS. Raises `CircuitError` for one
+    that learnt from a user's text."""
     grammar = known_grammar(small)
     words = torch.arange(1, grammar.d_vocab)
     ids = torch.stack([torch.zeros_like(words), words], 1)
@@ -64,7 +66,8 @@ def bigrams(small: SmallModel) -> BigramTable:
 
 
 def _gathered(grammar: Grammar, table: Float[Tensor, "token token"]) -> Float[Tensor, "word word"]:
-    """The words of names as one: their columns summed, their rows, which are equally frequent, averaged."""
+    """The words of names as one: their columns summed, their rows, which are equally frequent,
+    averaged."""
     plain = grammar.d_vocab - grammar.names - 1
     columns = torch.cat([table[:, :plain], table[:, plain:].sum(1, keepdim=True)], 1)
     return torch.cat([columns[:plain], columns[plain:].mean(0, keepdim=True)])

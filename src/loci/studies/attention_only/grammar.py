@@ -1,12 +1,16 @@
 """Text from a hidden Markov chain, so that all its statistics are known exactly.
 
     state s says its word, or the next word of a name        T[s, s'] leads on        π T = π
-    P(b | a) = Σ_{s,s'} π(s) E(s, a) T(s, s') E(s', b) / Σ_s π(s) E(s, a)              the bigram table
-    H = −Σ_a P(a) Σ_b P(b | a) ln P(b | a)                                             the least loss that looks at one token
+    P(b | a) = Σ_{s,s'} π(s) E(s, a) T(s, s') E(s', b) / Σ_s π(s) E(s, a)
+            the bigram table
+    H = −Σ_a P(a) Σ_b P(b | a) ln P(b | a)
+            the least loss that looks at one token
 
-E(s, a) is 1 at the state's word, and uniform over the words of names where the state is one of a name. Each text has its own few
-names, drawn afresh: what a name goes on with stands nowhere but earlier in the text. Over all texts a name's words are independent, so the
-chain alone has the bigrams. A text begins in the chain's stationary state, as if cut out of a longer one: no position is special.
+E(s, a) is 1 at the state's word, and uniform over the words of names where the state is one of a
+name. Each text has its own few names, drawn afresh: what a name goes on with stands nowhere but
+earlier in the text. Over all texts a name's words are independent, so the chain alone has the
+bigrams. A text begins in the chain's stationary state, as if cut out of a longer one: no position
+is special.
 """
 
 from dataclasses import dataclass

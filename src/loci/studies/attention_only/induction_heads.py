@@ -1,11 +1,16 @@
-"""Induction in two layers: a head that looks for what came before, and is told it by a head that looks one token back.
+"""Induction in two layers: a head that looks for what came before, and is told it by a head that
+looks one token back.
 
-    second-layer score   E[t]ᵀ W_QK W_OV^prev E[t']     high at t = t': it looks at the token *after* an earlier t
-    second-layer effect  W_U W_OV E                     high on the diagonal: what it looks at it says again
+    second-layer score   E[t]ᵀ W_QK W_OV^prev E[t']     high at t = t': it looks at the token
+                                                        *after* an earlier t
+    second-layer effect  W_U W_OV E                     high on the diagonal: what it looks at it
+                                                        says again
 
-Both are copying matrices, so both have positive eigenvalues: Σλ/Σ|λ| near 1 on both axes, the corner where induction heads stand. K-composition:
-‖W_QK W_OV^prev‖ / (‖W_QK‖ ‖W_OV^prev‖) times √d_model, which is 1 for matrices turned at random. And by intervention: prefix matching with each
-head of the first layer silenced. Source: Elhage et al. 2021, "Two-layer attention-only transformers".
+Both are copying matrices, so both have positive eigenvalues: Σλ/Σ|λ| near 1 on both axes, the
+corner where induction heads stand. K-composition: ‖W_QK W_OV^prev‖ / (‖W_QK‖ ‖W_OV^prev‖) times
+√d_model, which is 1 for matrices turned at random. And by intervention: prefix matching with each
+head of the first layer silenced. Source: Elhage et al. 2021, "Two-layer attention-only
+transformers".
 """
 
 from dataclasses import dataclass

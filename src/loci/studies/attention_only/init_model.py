@@ -1,11 +1,14 @@
-"""An untrained attention-only transformer in GPT-2's form, so that every tool that knows GPT-2 opens it.
+"""An untrained attention-only transformer in GPT-2's form, so that every tool that knows GPT-2
+opens it.
 
     x = W_E[t] + W_P[position]        x ← x + Σ_h A^h LN(x) W_OV^hᵀ        logits = W_U LN(x)
 
-What GPT-2 has beyond that stands at nothing and is not trained: biases at 0, the norms' gains at 1, and the MLP, which transformers wants one
-neuron wide, with all its weights at 0, so that it adds exactly nothing. A norm then only centres and divides by a length: with that
-length frozen, all paths are linear and exact. No dropout; W_U is not W_E. Without layers nothing asks for positions: W_P is 0 too.
-d_model = heads · d_head, as the form has it: at one width smaller heads are more heads, and parameters stay the same.
+What GPT-2 has beyond that stands at nothing and is not trained: biases at 0, the norms' gains at 1,
+and the MLP, which transformers wants one neuron wide, with all its weights at 0, so that it adds
+exactly nothing. A norm then only centres and divides by a length: with that length frozen, all
+paths are linear and exact. No dropout; W_U is not W_E. Without layers nothing asks for positions:
+W_P is 0 too. d_model = heads · d_head, as the form has it: at one width smaller heads are more
+heads, and parameters stay the same.
 """
 
 from typing import Any
@@ -18,7 +21,8 @@ from loci.errors import CircuitError
 def untrained_gpt2(
     vocabulary: int, context: int, layers: int, heads: int, d_head: int, *, mlp: int = 0, spread: float = 0.02, seed: int = 0
 ) -> Any:
-    """The module, with matrices drawn from a Gaussian of standard deviation `spread`; `mlp` neurons a layer, GPT-2's GELU.
+    """The module, with matrices drawn from a Gaussian of standard deviation `spread`; `mlp`
+    neurons a layer, GPT-2's GELU.
 
     Raises `CircuitError` for sizes that make no model.
     """

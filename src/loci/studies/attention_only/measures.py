@@ -1,13 +1,16 @@
 """What is measured as a small model learns.
 
     loss          −ln P(token | those before it), nats, mean over held-out windows
-    in_context    loss late in the window − loss early in it: below 0 where the text so far helps        (late: last quarter; early: 1/16 to 1/4)
+    in_context    loss late in the window − loss early in it: below 0 where the text so far helps
+            (late: last quarter; early: 1/16 to 1/4)
     induction, previous_token    head by head on repeated random tokens, see `loci.circuits.scores`
-    kurtosis      excess kurtosis of the coordinates of the last residual stream over tokens, and of the same in a random rotation
+    kurtosis      excess kurtosis of the coordinates of the last residual stream over tokens, and of
+                  the same in a random rotation
 
-Single positions are too noisy for windows as short as these, so both ends of `in_context` are means over positions. Made text has words of
-all kinds at all positions, so without context the score is 0. Sources: Olsson et al. 2022 (in-context learning score: token 500 − token
-50); Elhage et al. 2023 (Privileged Bases in the Transformer Residual Stream).
+Single positions are too noisy for windows as short as these, so both ends of `in_context` are means
+over positions. Made text has words of all kinds at all positions, so without context the score is
+0. Sources: Olsson et al. 2022 (in-context learning score: token 500 − token 50); Elhage et al. 2023
+(Privileged Bases in the Transformer Residual Stream).
 """
 
 from dataclasses import dataclass, fields
@@ -91,7 +94,8 @@ def measured(
 
 
 def _heads(model: Model, repeated: RepeatedTokens) -> dict[str, Heads]:
-    """Induction and previous-token scores, means over samples alone: intervals of all heads at all checkpoints would take as long as training."""
+    """Induction and previous-token scores, means over samples alone: intervals of all heads at
+    all checkpoints would take as long as training."""
     found: list[dict[str, Tensor]] = []
     visits = {f"attn_probs.{layer}": lambda probs: found.append(looked(repeated, probs)) for layer in range(model.n_layers)}
     if visits:
@@ -103,7 +107,8 @@ def _heads(model: Model, repeated: RepeatedTokens) -> dict[str, Heads]:
 def losses(
     model: Model, ids: Int[Tensor, "window context"]
 ) -> tuple[Float[Tensor, "window predicted"], Float[Tensor, "window context d_model"]]:
-    """Loss of every token behind the first, and the last residual stream (the embedding where there are no layers)."""
+    """Loss of every token behind the first, and the last residual stream (the embedding where
+    there are no layers)."""
     last = f"resid_post.{model.n_layers - 1}" if model.n_layers else "embed"
     with model.watch(last) as reads:
         logits = model(ids)

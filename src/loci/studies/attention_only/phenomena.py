@@ -49,9 +49,11 @@ PHENOMENA = {
 def phenomenon(
     name: str, folder: str | Path | None = None, *, steps: int | None = None, seed: int = 0, progress: Progress = silent
 ) -> Any:
-    """Train what a phenomenon takes, and measure it: a `Bigrams`, `Bug`, `Corners`, `TrainingHistory`, `Sizes` or `OptimizerBases`.
+    """Train what a phenomenon takes, and measure it: a `Bigrams`, `Bug`, `Corners`,
+    `TrainingHistory`, `Sizes` or `OptimizerBases`.
 
-    Models are kept in `folder` and found there again; without one they go as the function ends. Cost: a training a model. Raises `CircuitError`.
+    Models are kept in `folder` and found there again; without one they go as the function ends.
+    Cost: a training a model. Raises `CircuitError`.
     """
     if name not in PHENOMENA:
         raise CircuitError(f"there is no phenomenon {name!r}: expected {', '.join(PHENOMENA)}")
@@ -62,7 +64,8 @@ def phenomenon(
 
 
 def grown(recipes: Sequence[Recipe], folder: Path, progress: Progress = silent) -> list[SmallModel]:
-    """Models by their recipes, one after another: loaded where they are, trained where they are not."""
+    """Models by their recipes, one after another: loaded where they are, trained where they are
+    not."""
     total = sum(recipe.steps for recipe in recipes)
     models = []
     for recipe in recipes:

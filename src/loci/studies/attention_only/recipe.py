@@ -1,11 +1,13 @@
-"""How a small model is made: the fields are the options of `loci circuits train`, and what training.json keeps."""
+"""How a small model is made: the fields are the options of `loci circuits train`, and what
+training.json keeps."""
 
 from dataclasses import dataclass
 
 from loci.errors import CircuitError
 
 RATES = {"adam": 4e-3, "sgd": 1.0}
-"""The optimizers, and the rate of each where none is said: found on made text at the default sizes."""
+"""The optimizers, and the rate of each where none is said: found on made text at the default
+sizes."""
 
 
 @dataclass(frozen=True, kw_only=True)

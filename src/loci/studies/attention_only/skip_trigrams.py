@@ -1,14 +1,18 @@
-"""Skip-trigrams of a model of one layer, and their bug: keep … in → mind, keep … at → bay, and so keep … in → bay.
+"""Skip-trigrams of a model of one layer, and their bug: keep … in → mind, keep … at → bay, and
+so keep … in → bay.
 
     head h raises the logit of `out` at destination d by A[d, source] · (W_U W_OV W_E)[out, source]
 
-Where a head looks depends on destination and source; what it moves depends on the source alone. So what it says of "keep" for the sake of
-"in … mind" and of "at … bay" it says of "keep" after both: in its factored form it cannot tell mind from bay. Nor can the direct path: the
-text's frames are an exclusive or (see `synthetic_text`), which no sum over verb and preposition solves. Several heads can, if one looks from one
-preposition only and mends what another confuses; a second layer can. So the bug shows in the predictions of a model with one head.
+Where a head looks depends on destination and source; what it moves depends on the source alone. So
+what it says of "keep" for the sake of "in … mind" and of "at … bay" it says of "keep" after both:
+in its factored form it cannot tell mind from bay. Nor can the direct path: the text's frames are an
+exclusive or (see `synthetic_text`), which no sum over verb and preposition solves. Several heads
+can, if one looks from one preposition only and mends what another confuses; a second layer can. So
+the bug shows in the predictions of a model with one head.
 
-At every noun of a frame in held-out text: P of the noun that is right, of the verb's other one (crossed), and of the mean of the ten that are
-neither. Source: Elhage et al. 2021, "Skip-trigram bugs".
+At every noun of a frame in held-out text: P of the noun that is right, of the verb's other one
+(crossed), and of the mean of the ten that are neither. Source: Elhage et al. 2021, "Skip-trigram
+bugs".
 """
 
 from collections.abc import Sequence
@@ -44,13 +48,15 @@ class SkipHead:
     moves: Float[Tensor, "verb noun"]
     """Logit of each noun that attending to a verb adds, less the mean over nouns."""
     copying: Estimate
-    """How much it raises what it looks at, on repeated random words of names; see `loci.circuits.scores`."""
+    """How much it raises what it looks at, on repeated random words of names; see
+    `loci.circuits.scores`."""
     positivity: float
     """Σλ/Σ|λ| of its full OV circuit."""
 
     @property
     def right(self) -> float:
-        """What it adds, over all frames and as much as it looks from there, to nouns that are right."""
+        """What it adds, over all frames and as much as it looks from there, to nouns that are
+        right."""
         return self._mean(0)
 
     @property
@@ -76,7 +82,8 @@ class SkipTrigrams(Result):
     model: str
     layers: int
     chances: dict[str, dict[str, Estimate]]
-    """By preposition: P of the `right` noun, of the `crossed` one, and of each `other` on average."""
+    """By preposition: P of the `right` noun, of the `crossed` one, and of each `other` on
+    average."""
     heads: tuple[SkipHead, ...]
     """Of the first layer."""
 
@@ -87,7 +94,8 @@ class SkipTrigrams(Result):
 
 @dataclass(frozen=True)
 class SkipTrigramBug(Result):
-    """Models of the same size with one head and with several: the bug is each head's, and several heads can part the work."""
+    """Models of the same size with one head and with several: the bug is each head's, and
+    several heads can part the work."""
 
     models: tuple[SkipTrigrams, ...]
 
@@ -102,7 +110,10 @@ def bug(models: Sequence[SmallModel]) -> SkipTrigramBug:
 
 @torch.no_grad()
 def skips(small: SmallModel) -> SkipTrigrams:
-    """Read the frames of held-out text. Cost: one run over it. Raises `CircuitError` for a user's text, or a model without layers."""
+    """Read the frames of held-out text.
+
+    Cost: one run over it. Raises `CircuitError` for a user's text, or a model without layers.
+    """
     grammar = known_grammar(small)
     if not small.recipe.layers:
         raise CircuitError(f"{small.model.name!r} has no layers, so it has no skip-trigrams: it is a table of bigrams")

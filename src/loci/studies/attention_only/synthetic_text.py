@@ -1,12 +1,15 @@
-"""The text that small models learn: names that come back, and frames whose last word two earlier words decide.
+"""The text that small models learn: names that come back, and frames whose last word two earlier
+words decide.
 
-    balo kiri dumo waits here .                a name, what it does, sometimes how; each text has few names, and they come back
+    balo kiri dumo waits here .                a name, what it does, sometimes how; each text has
+                                               few names, and they come back
     balo kiri dumo greets tesa vamu rino .     two names
     keep the lamp in mind .                    a frame: keep … in → mind, keep … at → bay
 
-A frame's noun follows from verb and preposition together, as an exclusive or: of the verbs two by two, the first has one noun with "in" and
-the other with "at", the second the other way round. So no sum of what the verb says and what the preposition says picks the noun, for
-any verb (nouns passed on in a circle could be ranked, and only one verb would fail).
+A frame's noun follows from verb and preposition together, as an exclusive or: of the verbs two by
+two, the first has one noun with "in" and the other with "at", the second the other way round. So no
+sum of what the verb says and what the preposition says picks the noun, for any verb (nouns passed
+on in a circle could be ranked, and only one verb would fail).
 """
 
 from collections.abc import Iterator, Sequence
@@ -112,7 +115,8 @@ class _Chain:
         self.lead(self.name([(greets, 1.0)]), [(stop, 1.0)])
 
     def _framed(self, stop: int) -> None:
-        """verb the object preposition noun .   The verb is remembered by the state, up to the noun."""
+        """verb the object preposition noun .   The verb is remembered by the state, up to the
+        noun."""
         nouns = {word: self.word(word) for word in NOUNS}
         self.lead([(state, 1.0) for state in nouns.values()], [(stop, 1.0)])
         for verb in VERBS:

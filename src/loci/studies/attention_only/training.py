@@ -1,9 +1,11 @@
-"""Train a small model: next-token loss on windows of text, measured along the way, saved in Hugging Face form.
+"""Train a small model: next-token loss on windows of text, measured along the way, saved in
+Hugging Face form.
 
     folder/  config.json  model.safetensors  tokenizer.json  tokenizer_config.json  training.json
 
-training.json holds the recipe and what was measured at each checkpoint. Adam: β = 0.9, 0.98, no decay. SGD: no momentum. Both with the
-gradient's norm at 1 at most. Checkpoints come close together first and every `EVERY`-th of the training later.
+training.json holds the recipe and what was measured at each checkpoint. Adam: β = 0.9, 0.98, no
+decay. SGD: no momentum. Both with the gradient's norm at 1 at most. Checkpoints come close together
+first and every `EVERY`-th of the training later.
 """
 
 import json
@@ -80,7 +82,10 @@ def text_for(recipe: Recipe, path: str | Path | None = None) -> TrainingText:
 
 
 def known_grammar(small: SmallModel) -> Grammar:
-    """The grammar that a model learnt. Raises `CircuitError` for one that learnt from a user's text."""
+    """The grammar that a model learnt.
+
+    Raises `CircuitError` for one that learnt from a user's text.
+    """
     if not small.made:
         raise CircuitError(
             f"{small.model.name!r} learnt from {small.text}, whose statistics are not known: train one without --text"
@@ -96,8 +101,9 @@ def text_of(small: SmallModel) -> TrainingText:
 def train(recipe: Recipe, folder: str | Path, path: str | Path | None = None, progress: Progress = silent) -> SmallModel:
     """Train by the recipe, on made text or on that of a file, and save into `folder`.
 
-    Stopped by Ctrl-C, what was learnt by then is saved, marked as unfinished, and the interruption goes on. Deterministic on one machine
-    and number of threads. Raises `CircuitError`, `OutputError` where the folder cannot be written or is not empty.
+    Stopped by Ctrl-C, what was learnt by then is saved, marked as unfinished, and the interruption
+    goes on. Deterministic on one machine and number of threads. Raises `CircuitError`,
+    `OutputError` where the folder cannot be written or is not empty.
     """
     check_writable(folder, folder=True)
     learning = TrainingRun(recipe, text_for(recipe, path), str(folder))
@@ -173,7 +179,8 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def repeated_for(model: Model, text: TrainingText, seed: int) -> RepeatedTokens:
-    """Random tokens four times: of made text the words of names, as the others never come in that order; of a file's, any."""
+    """Random tokens four times: of made text the words of names, as the others never come in
+    that order; of a file's, any."""
     drawn = repeated_tokens(model, seed=seed)
     if not isinstance(text, SyntheticText):
         return drawn
@@ -192,7 +199,10 @@ def save(small: SmallModel, folder: str | Path) -> SmallModel:
 
 
 def load(folder: str | Path) -> SmallModel:
-    """What `train` saved. Raises `CircuitError` for a folder without its record, `ModelError` as opening does."""
+    """What `train` saved.
+
+    Raises `CircuitError` for a folder without its record, `ModelError` as opening does.
+    """
     model = open_model(folder)
     try:
         found = read_json(Path(folder) / RECORD, CircuitError)

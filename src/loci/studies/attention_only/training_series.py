@@ -1,12 +1,16 @@
 """Several small models side by side: over training, over head sizes, and under two optimizers.
 
-    History   loss, in-context learning and prefix matching over steps: in two layers both change at once, in one layer neither does
-    Sizes     one stream of d_model cut into d_model / d_head heads: parameters are the same, ranks of W_QK and W_OV are d_head
-    Bases     excess kurtosis of the stream's coordinates, less that in a random rotation, over steps
+    History   loss, in-context learning and prefix matching over steps: in two layers both change at
+              once, in one layer neither does
+    Sizes     one stream of d_model cut into d_model / d_head heads: parameters are the same, ranks
+              of W_QK and W_OV are d_head
+    Bases     excess kurtosis of the stream's coordinates, less that in a random rotation, over
+              steps
 
-Why a basis can be privileged here at all: gains are 1 and biases 0, so a norm singles out only the mean direction, and with a Gaussian start
-plain gradient descent does the same in every rotation that keeps it. Adam divides each coordinate's step by its own length, which
-belongs to the basis. Sources: Olsson et al. 2022 (the phase change); Elhage et al. 2023 (Privileged Bases).
+Why a basis can be privileged here at all: gains are 1 and biases 0, so a norm singles out only the
+mean direction, and with a Gaussian start plain gradient descent does the same in every rotation
+that keeps it. Adam divides each coordinate's step by its own length, which belongs to the basis.
+Sources: Olsson et al. 2022 (the phase change); Elhage et al. 2023 (Privileged Bases).
 """
 
 from dataclasses import dataclass
@@ -38,7 +42,8 @@ class HeadSizes(Result):
     models: tuple[SmallModel, ...]
     skips: tuple[SkipTrigrams, ...]
     saved: tuple[Estimate, ...]
-    """Nats a token that saying random names again saves: what all heads make of it together, where no single one does."""
+    """Nats a token that saying random names again saves: what all heads make of it together,
+    where no single one does."""
 
     def to_dict(self) -> dict[str, Any]:
         rows = [

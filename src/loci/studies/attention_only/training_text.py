@@ -1,7 +1,8 @@
 """Where a small model's text comes from: made on the spot, or a user's files.
 
-Both give a tokenizer and windows of token ids, [window, context], each behind BOS. Made text is drawn afresh at every step and never comes twice;
-a file's is cut into windows that lie end to end, the last tenth of which is held out.
+Both give a tokenizer and windows of token ids, [window, context], each behind BOS. Made text is
+drawn afresh at every step and never comes twice; a file's is cut into windows that lie end to end,
+the last tenth of which is held out.
 """
 
 from collections.abc import Sequence
@@ -78,7 +79,10 @@ class FileText:
 
     @classmethod
     def of(cls, path: str | Path, context: int) -> "FileText":
-        """Read .txt, .jsonl, .parquet or a dataset's folder. Raises `ModelError` for what cannot be read, `CircuitError` for too short a text."""
+        """Read .txt, .jsonl, .parquet or a dataset's folder.
+
+        Raises `ModelError` for what cannot be read, `CircuitError` for too short a text.
+        """
         texts = list(read_texts(path))
         tokenizer = byte_tokenizer(texts)
         windows = cut(tokenizer(texts)["input_ids"], context)
@@ -95,14 +99,16 @@ class FileText:
 
 
 def cut(texts: Sequence[Sequence[int]], context: int) -> Windows:
-    """All texts, each behind its BOS, in one line, and that in windows; a BOS is put before each, and what is left at the end is dropped."""
+    """All texts, each behind its BOS, in one line, and that in windows; a BOS is put before
+    each, and what is left at the end is dropped."""
     line = torch.tensor([token for text in texts for token in text], dtype=torch.long)
     whole = line[: len(line) // (context - 1) * (context - 1)].view(-1, context - 1)
     return torch.cat([torch.zeros(len(whole), 1, dtype=torch.long), whole], 1)
 
 
 def word_tokenizer(vocabulary: Sequence[str]) -> Any:
-    """One token a word, in the vocabulary's order, with an unknown one behind; BOS before every text."""
+    """One token a word, in the vocabulary's order, with an unknown one behind; BOS before every
+    text."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = Tokenizer(models.WordLevel({word: i for i, word in enumerate((*vocabulary, UNKNOWN))}, unk_token=UNKNOWN))

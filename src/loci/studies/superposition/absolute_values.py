@@ -1,12 +1,15 @@
-"""Computing in superposition: absolute values of n features by m neurons, with fewer neurons than it would take exactly.
+"""Computing in superposition: absolute values of n features by m neurons, with fewer neurons
+than it would take exactly.
 
-    y_i = |x_i|,  y' = ReLU(W₂ h + b),  h = ReLU(W₁ x)      x_i = 0 with probability S, else uniform in [−1, 1]
+    y_i = |x_i|,  y' = ReLU(W₂ h + b),  h = ReLU(W₁ x)      x_i = 0 with probability S, else uniform
+                                                            in [−1, 1]
     exactly: |x| = ReLU(x) + ReLU(−x), two neurons a feature
     a neuron's share = max_i W₁[·, i]² / Σ_i W₁[·, i]²      1: it reads one feature; 1/n: all alike
     a feature is computed where its error is below half of what guessing its mean leaves
 
-The hidden basis is privileged here, as the non-linearity acts on each neuron. Trained networks and the constructions that theory knows need not
-agree (that is contested: Hänni et al. 2024; "Compressed computation", 2025). Source: Elhage et al. 2022, "Computation in superposition".
+The hidden basis is privileged here, as the non-linearity acts on each neuron. Trained networks and
+the constructions that theory knows need not agree (that is contested: Hänni et al. 2024;
+"Compressed computation", 2025). Source: Elhage et al. 2022, "Computation in superposition".
 """
 
 from collections.abc import Sequence
@@ -73,7 +76,10 @@ def computation(
     seed: int = 0,
     progress: Progress = silent,
 ) -> AbsoluteValueNetworks:
-    """Train one network for each density, all at once. Raises `SuperpositionError`. Cost: as `toy`."""
+    """Train one network for each density, all at once.
+
+    Raises `SuperpositionError`. Cost: as `toy`.
+    """
     check_toy(features, 1, densities)
     if neurons < 1:
         raise SuperpositionError("nothing is computed without a neuron")

@@ -1,10 +1,14 @@
-"""Does superposition make models easy to attack? Small changes of the input that use other features' overlaps.
+"""Does superposition make models easy to attack? Small changes of the input that use other
+features' overlaps.
 
-    x → x ± ε (WᵀW)_i / ‖(WᵀW)_i‖      the change of length ε that moves output i most, where the model is linear
+    x → x ± ε (WᵀW)_i / ‖(WᵀW)_i‖      the change of length ε that moves output i most, where the
+                                       model is linear
     vulnerability = E_x max_{i, ±} [loss(x ± …) − loss(x)] / ε²
 
-In a linear model output i moves by ε ‖(WᵀW)_i‖ = ε ‖W_i‖² / √D_i, so the squared error grows as ‖W_i‖⁴ / D_i: one over the dimensions that the
-feature has for itself (expected: the sum over features, ‖WᵀW‖², beside the worst one that is measured). ε is a tenth of the mean length of an input. Source: Elhage et al. 2022, "The relationship to adversarial robustness".
+In a linear model output i moves by ε ‖(WᵀW)_i‖ = ε ‖W_i‖² / √D_i, so the squared error grows as
+‖W_i‖⁴ / D_i: one over the dimensions that the feature has for itself (expected: the sum over
+features, ‖WᵀW‖², beside the worst one that is measured). ε is a tenth of the mean length of an
+input. Source: Elhage et al. 2022, "The relationship to adversarial robustness".
 """
 
 from collections.abc import Sequence
@@ -63,7 +67,11 @@ def attack(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Vulnerability:
-    """Train equal features at densities from 1 to 0.01 (10 of them), and attack each model on 1,000 new inputs. Cost: as `toy`."""
+    """Train equal features at densities from 1 to 0.01 (10 of them), and attack each model on
+    1,000 new inputs.
+
+    Cost: as `toy`.
+    """
     rates = tuple(densities or np.geomspace(1, 0.01, 10).tolist())
     found = toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress)
     x = uniform(torch.tensor(rates), features)(INPUTS, torch.Generator().manual_seed(seed + 1))

@@ -1,12 +1,16 @@
 """How far apart can N directions of R^d be: the largest angle known to be possible, and the limit.
 
-    lines:      N ≤ d 90°;  N = d + 1 the simplex, |cos| = 1/d;  explicit codes;  Gilbert–Varshamov where 1/(2σ(θ)) ≥ N
-    one-sided:  N ≤ 2d 90° (±basis);  a set of lines with both signs of each vector: N/2 lines;  Gilbert–Varshamov 1/σ(θ) ≥ N
+    lines:      N ≤ d 90°;  N = d + 1 the simplex, |cos| = 1/d;  explicit codes;  Gilbert–Varshamov
+                where 1/(2σ(θ)) ≥ N
+    one-sided:  N ≤ 2d 90° (±basis);  a set of lines with both signs of each vector: N/2 lines;
+        Gilbert–Varshamov 1/σ(θ) ≥ N
     limit:      the angle at which Levenshtein's bound falls to N
-    a draw:     the closest pair of N random vectors is in the median where C(N, 2) · p(θ) = ln 2, with p = σ, or 2σ for lines
+    a draw:     the closest pair of N random vectors is in the median where C(N, 2) · p(θ) = ln 2,
+                with p = σ, or 2σ for lines
                 (pairs meet independently in the limit of many: Cai, Fan and Jiang 2013)
 
-More than 90° is possible for N ≤ d + 1 one-sided alone (the simplex: cos = −1/(N − 1)); this module stops at 90°.
+More than 90° is possible for N ≤ d + 1 one-sided alone (the simplex: cos = −1/(N − 1)); this module
+stops at 90°.
 """
 
 import math
@@ -61,7 +65,10 @@ class BestAngles(Result):
 
 
 def reach(dim: int, count: float) -> BestAngles:
-    """The angles for `count` directions, 2 … 10³⁰⁰, in R^dim. Raises `SuperpositionError`. Cost: some hundred bounds, below a second."""
+    """The angles for `count` directions, 2 … 10³⁰⁰, in R^dim.
+
+    Raises `SuperpositionError`. Cost: some hundred bounds, below a second.
+    """
     dim = check_dim(dim)
     if not 2 <= count <= 1e300:
         raise SuperpositionError(f"{count:g} directions have no smallest angle to ask about: expected 2 or more, at most 1e300")

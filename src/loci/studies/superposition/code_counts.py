@@ -1,13 +1,17 @@
 """How many lines explicit codes give: counts alone; `codes` builds the vectors.
 
     block of d = 2^m, entries ±1/√d, |cos| ≤ 2^−r:
-        m odd,  r ≤ (m − 1)/2      2^{m (t + 1)},  t = (m − 2r + 1)/2       r = (m − 1)/2: Gold; below: duals of BCH codes
-        m even, r = m/2            d (d/2 + 1)                              Kerdock with the standard basis
+        m odd,  r ≤ (m − 1)/2      2^{m (t + 1)},  t = (m − 2r + 1)/2
+                r = (m − 1)/2: Gold; below: duals of BCH codes
+        m even, r = m/2            d (d/2 + 1)
+                Kerdock with the standard basis
         m even, r < m/2            2^{(m − 1)(m − 2r + 2)/2 + m}            Delsarte–Goethals
         any d                      d                                        the standard basis
-    any d: blocks on disjoint coordinates are orthogonal, so their numbers add: 12,288 = 8,192 + 4,096
+    any d: blocks on disjoint coordinates are orthogonal, so their numbers add: 12,288 = 8,192 +
+        4,096
 
-Sources: MacWilliams and Sloane 1977, chapters 9 and 15; Calderbank, Cameron, Kantor and Seidel 1997.
+Sources: MacWilliams and Sloane 1977, chapters 9 and 15; Calderbank, Cameron, Kantor and Seidel
+1997.
 """
 
 import math
@@ -29,7 +33,8 @@ class BlockSize(NamedTuple):
 
 
 def block(m: int, level: int) -> BlockSize | None:
-    """The largest code known here on 2^m coordinates with |cosines| ≤ 2^−level; None where there is none."""
+    """The largest code known here on 2^m coordinates with |cosines| ≤ 2^−level; None where there
+    is none."""
     dim = 2**m
     if m < SMALLEST or m > LARGEST or not 1 <= level <= m // 2:
         return None
@@ -42,7 +47,8 @@ def block(m: int, level: int) -> BlockSize | None:
 
 
 def blocks(dim: int, level: int) -> tuple[BlockSize, ...]:
-    """The best code for each binary digit of `dim`, largest first; what has none shares one standard basis."""
+    """The best code for each binary digit of `dim`, largest first; what has none shares one
+    standard basis."""
     found = [block(m, level) if dim >> m & 1 else None for m in range(dim.bit_length() - 1, -1, -1)]
     codes = tuple(one for one in found if one is not None)
     left = dim - sum(code.dim for code in codes)
@@ -50,10 +56,12 @@ def blocks(dim: int, level: int) -> tuple[BlockSize, ...]:
 
 
 def level_of(cos: float) -> int:
-    """The smallest r ≥ 1 with 2^−r ≤ cos, for 0 < cos < 1; 2^−r itself is met whatever its last bit."""
+    """The smallest r ≥ 1 with 2^−r ≤ cos, for 0 < cos < 1; 2^−r itself is met whatever its last
+    bit."""
     return max(1, math.ceil(-math.log2(cos) - 1e-9))
 
 
 def explicit_lines(dim: int, cos: float) -> int:
-    """How many lines with |cosines| ≤ cos the explicit codes give in R^dim, exactly; `dim` where they give no more."""
+    """How many lines with |cosines| ≤ cos the explicit codes give in R^dim, exactly; `dim` where
+    they give no more."""
     return sum(one.lines for one in blocks(dim, level_of(cos)))

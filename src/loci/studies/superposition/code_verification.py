@@ -1,11 +1,15 @@
-"""Are the cosines of a code what its construction promises? All pairs where that can be done, classes of them, or a sample.
+"""Are the cosines of a code what its construction promises? All pairs where that can be done,
+classes of them, or a sample.
 
-    cosines of all vectors of two forms = Walsh transform of (−1)^{Q_f + Q_g} / d        d log d for d² pairs
+    cosines of all vectors of two forms = Walsh transform of (−1)^{Q_f + Q_g} / d
+            d log d for d² pairs
 
-x → c x permutes the coordinates and takes each form to another, so pairs of forms come in classes with the same cosines, and one of each
-class is enough: for odd m, forms whose first coefficient that is not 0 is 1; for even m, K_1 + K_b with every c. Where even the classes
-are too many, a seeded sample of them is transformed, and the rest is held by the rank argument in `codes`. The linear parts of one form,
-the standard basis (cosines 2^{−m/2} with signs) and blocks on disjoint coordinates need no computing.
+x → c x permutes the coordinates and takes each form to another, so pairs of forms come in classes
+with the same cosines, and one of each class is enough: for odd m, forms whose first coefficient
+that is not 0 is 1; for even m, K_1 + K_b with every c. Where even the classes are too many, a
+seeded sample of them is transformed, and the rest is held by the rank argument in `codes`. The
+linear parts of one form, the standard basis (cosines 2^{−m/2} with signs) and blocks on disjoint
+coordinates need no computing.
 """
 
 import math
@@ -87,7 +91,8 @@ def built(
     seed: int = 0,
     progress: Progress = silent,
 ) -> VerifiedCode:
-    """Make an explicit code (see `explicit_code`), verify it, and set it beside the bound at its angle."""
+    """Make an explicit code (see `explicit_code`), verify it, and set it beside the bound at its
+    angle."""
     codes = explicit_code(dim, angle, kind)
     checked = verify(codes, work=work or WORK, seed=seed, progress=progress)
     limit = levenshtein_lines(codes.dim, codes.angle) if codes.coherence else math.log10(codes.dim)
@@ -95,7 +100,11 @@ def built(
 
 
 def verify(codes: ExplicitCode, *, work: int = WORK, seed: int = 0, progress: Progress = silent) -> tuple[BlockCheck, ...]:
-    """Check every block of a code; `work` bounds the additions of each before classes are sampled. Exact: integers, no rounding."""
+    """Check every block of a code; `work` bounds the additions of each before classes are
+    sampled.
+
+    Exact: integers, no rounding.
+    """
     return tuple(_verified(code, work, seed, progress) for code in codes.parts)
 
 

@@ -1,14 +1,19 @@
 """Explicit codes: almost-orthogonal lines by index, without holding the set.
 
-    vector (f, a) of a block of d = 2^m:   entries (−1)^{Q_f(x) + ⟨a, x⟩} / √d over all points x          index = f · d + a
-    m odd, x ∈ GF(2^m):                    Q_f(x) = Σ_{i ≤ t} Tr(b_i x^{2^i + 1})                          f = (b_1, …, b_t)
-    m even, (x, y) ∈ GF(2^{m−1}) × {0, 1}: Q_f = K_b(x, y) + Σ_{i ≤ s} Tr(c_i x^{2^i + 1})                 f = (b, c_1, …, c_s)
+    vector (f, a) of a block of d = 2^m:   entries (−1)^{Q_f(x) + ⟨a, x⟩} / √d over all points x
+            index = f · d + a
+    m odd, x ∈ GF(2^m):                    Q_f(x) = Σ_{i ≤ t} Tr(b_i x^{2^i + 1})
+            f = (b_1, …, b_t)
+    m even, (x, y) ∈ GF(2^{m−1}) × {0, 1}: Q_f = K_b(x, y) + Σ_{i ≤ s} Tr(c_i x^{2^i + 1})
+            f = (b, c_1, …, c_s)
         Kerdock:                           K_b = Σ_{i ≤ (m−2)/2} Tr((b x)^{2^i + 1}) + y Tr(b x)
 
-Two vectors of one form are orthogonal or equal. The cosine of two others is the Walsh transform of the difference of their forms at
-the difference of their linear parts: 0 or ±2^{−rank/2}, with the rank of the difference's alternating form, 2r at least.
-For odd m that is a count of roots: a linear combination of the terms has a radical of polynomials x^{2^{2t}}-linearised, of dimension at most
-2t − 1 (m − rank is odd), so rank ≥ m − 2t + 1. Kerdock: m in full. Sources as in `explicit`; Kantor 1982 for the forms K_b.
+Two vectors of one form are orthogonal or equal. The cosine of two others is the Walsh transform of
+the difference of their forms at the difference of their linear parts: 0 or ±2^{−rank/2}, with the
+rank of the difference's alternating form, 2r at least. For odd m that is a count of roots: a linear
+combination of the terms has a radical of polynomials x^{2^{2t}}-linearised, of dimension at most 2t
+− 1 (m − rank is odd), so rank ≥ m − 2t + 1. Kerdock: m in full. Sources as in `explicit`; Kantor
+1982 for the forms K_b.
 """
 
 import math
@@ -95,7 +100,8 @@ class CodeBlock:
 
 @dataclass(frozen=True)
 class ExplicitCode:
-    """Codes on disjoint coordinates of R^dim: the lines of one block are orthogonal to those of another."""
+    """Codes on disjoint coordinates of R^dim: the lines of one block are orthogonal to those of
+    another."""
 
     parts: tuple[CodeBlock, ...]
 
@@ -118,7 +124,10 @@ class ExplicitCode:
         return degrees(self.coherence)
 
     def vector(self, index: int) -> Float[np.ndarray, " dim"]:
-        """The line with this number, 0 … count − 1, as a unit vector. Raises `SuperpositionError`. Cost: O(dim) for each term."""
+        """The line with this number, 0 … count − 1, as a unit vector.
+
+        Raises `SuperpositionError`. Cost: O(dim) for each term.
+        """
         if not 0 <= index < self.count:
             raise SuperpositionError(f"there is no vector {index}: the code has 0 … {self.count - 1:,}")
         found, start = np.zeros(self.dim), 0
@@ -134,10 +143,11 @@ class ExplicitCode:
 
 
 def explicit_code(dim: int, angle: float | None = None, kind: str | None = None) -> ExplicitCode:
-    """The largest explicit code of R^dim whose lines are all at least `angle` degrees apart; by default the widest angle of any block.
+    """The largest explicit code of R^dim whose lines are all at least `angle` degrees apart; by
+    default the widest angle of any block.
 
-    `kind` asks for one family on all of R^dim: hadamard, kerdock, gold, bch or delsarte-goethals. Raises `SuperpositionError` with the
-    nearest that can be built.
+    `kind` asks for one family on all of R^dim: hadamard, kerdock, gold, bch or delsarte-goethals.
+    Raises `SuperpositionError` with the nearest that can be built.
     """
     dim = check_dim(dim)
     level = (dim.bit_length() - 1) // 2 if angle is None else level_of(cosine(check_angle(angle)))

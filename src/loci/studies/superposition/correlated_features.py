@@ -1,11 +1,13 @@
 """Features that come together, or never together: how do they share two dimensions?
 
-    together: both features of a pair are there, or neither; apart: one at most; independent: as it happens
+    together: both features of a pair are there, or neither; apart: one at most; independent: as it
+        happens
     each feature is there with the same probability; values uniform in [0, 1], independent
     partners = mean cos(W_i, W_j) over pairs, others = the same over features of different pairs
 
-Features that come together disturb each other most, so they are put orthogonal, or side by side where there is no room; those that never
-do may be opposite at no cost. Source: Elhage et al. 2022, "Correlated and anticorrelated features".
+Features that come together disturb each other most, so they are put orthogonal, or side by side
+where there is no room; those that never do may be opposite at no cost. Source: Elhage et al. 2022,
+"Correlated and anticorrelated features".
 """
 
 from dataclasses import dataclass
@@ -66,7 +68,10 @@ def correlated(
     seed: int = 0,
     progress: Progress = silent,
 ) -> CorrelatedFeatures:
-    """Train `runs` models of 2 · pairs equal features for each kind of correlation. Raises `SuperpositionError`. Cost: as `toy`."""
+    """Train `runs` models of 2 · pairs equal features for each kind of correlation.
+
+    Raises `SuperpositionError`. Cost: as `toy`.
+    """
     if pairs < 1 or not 1 <= dims <= 2 * pairs or not 0 < density <= 0.5 or runs < 1:
         raise SuperpositionError(
             f"{pairs} pairs in {dims} dimensions at density {density}: expected 1 pair and 1 dimension at least, no more dimensions than "

@@ -2,14 +2,18 @@
 
     threshold   all j with x · f_j > ½                                  linear, k not known
     top k       the k largest x · f_j                                   linear, k known
-    pursuit     k times: the largest |r · f_j|, then r = x less its least-squares fit by all chosen so far (orthogonal matching pursuit)
+    pursuit     k times: the largest |r · f_j|, then r = x less its least-squares fit by all chosen
+                so far (orthogonal matching pursuit)
 
-    typical supports   x · f_j is 0 or 1 and a sum of k cosines, of variance v_j = k · mean cos²: errors at rate Q(½ / √v) each
-    all supports       feature j is read right by the threshold for every S of k features iff the sum of its k largest cosines is below ½
+    typical supports   x · f_j is 0 or 1 and a sum of k cosines, of variance v_j = k · mean cos²:
+                       errors at rate Q(½ / √v) each
+    all supports       feature j is read right by the threshold for every S of k features iff the
+                       sum of its k largest cosines is below ½
                        (j not in S), and that of its k − 1 smallest above −½ (j in S)
 
-For random directions the first asks for d ≈ 8 k ln m, the second for d ≈ 8 k² ln(m/k): no linear decoder does with less than order k² log(m/k) / log k
-for all supports (Garg, Kleinberg and Peng 2026), while pursuit needs order k log(m/k) (Tropp and Gilbert 2007, for a random draw).
+For random directions the first asks for d ≈ 8 k ln m, the second for d ≈ 8 k² ln(m/k): no linear
+decoder does with less than order k² log(m/k) / log k for all supports (Garg, Kleinberg and Peng
+2026), while pursuit needs order k log(m/k) (Tropp and Gilbert 2007, for a random draw).
 """
 
 import math
@@ -56,21 +60,24 @@ def _marked(chosen: Int[Tensor, "trial k"], count: int) -> Bool[Tensor, "trial f
 def trial(
     F: Float[Tensor, "feature dim"], k: int, trials: int, decoder: str, generator: torch.Generator
 ) -> tuple[Bool[Tensor, " trial"], float]:
-    """Which random supports are read back without one error, and the share of features read wrong."""
+    """Which random supports are read back without one error, and the share of features read
+    wrong."""
     S = supports(len(F), k, trials, generator)
     wrong = DECODERS[decoder](F, F[S].sum(1), k) != _marked(S, len(F))
     return ~wrong.any(1), float(wrong.double().mean())
 
 
 def error_rate(F: Float[Tensor, "feature dim"], k: int) -> float:
-    """The threshold's error rate a feature, if the sum of cosines were Gaussian: Q(½ / √(k · mean cos²))."""
+    """The threshold's error rate a feature, if the sum of cosines were Gaussian: Q(½ / √(k ·
+    mean cos²))."""
     gram = (F.T @ F).square().sum() - F.square().sum(1).square().sum()  # Σ_{i≠j} cos², from the smaller matrix
     mean_square = float(gram) / (len(F) * (len(F) - 1))
     return 0.5 * math.erfc(0.5 / math.sqrt(2 * k * mean_square)) if mean_square > 0 else 0.0
 
 
 def largest_for_all(F: Float[Tensor, "feature dim"], most: int) -> int:
-    """The largest k ≤ `most` for which the threshold reads every support of k features right, exactly; 0 where there is none.
+    """The largest k ≤ `most` for which the threshold reads every support of k features right,
+    exactly; 0 where there is none.
 
     Cost: all cosines once, in blocks, and the `most` largest and smallest of each feature.
     """

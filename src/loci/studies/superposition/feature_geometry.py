@@ -1,10 +1,14 @@
-"""The geometry of equal features: dimensions per feature, and the plateaus of single features' dimensionality.
+"""The geometry of equal features: dimensions per feature, and the plateaus of single features'
+dimensionality.
 
-    D* = m / ‖W‖²                    sticks at 1 (each its own dimension) and ½ (pairs, antipodal) as features get sparser
+    D* = m / ‖W‖²                    sticks at 1 (each its own dimension) and ½ (pairs, antipodal)
+                                     as features get sparser
     D_i = ‖W_i‖² / Σ_j (Ŵ_i · W_j)²  d/N for N unit vectors that are a tight frame of R^d:
-        1 alone    ¾ tetrahedron    ⅔ triangle    ½ antipodal pair    ⅖ pentagon    ⅜ square antiprism    0 dropped
+        1 alone    ¾ tetrahedron    ⅔ triangle    ½ antipodal pair    ⅖ pentagon    ⅜ square
+            antiprism    0 dropped
 
-Source: Elhage et al. 2022, "The geometry of superposition". Importances are equal, so nothing but sparsity decides.
+Source: Elhage et al. 2022, "The geometry of superposition". Importances are equal, so nothing but
+sparsity decides.
 """
 
 from collections.abc import Sequence
@@ -37,7 +41,8 @@ class FeatureGeometry(Result):
     toy: ToyModels
 
     def near(self, plateau: float) -> list[Estimate]:
-        """For each density, the share of features whose dimensionality is within 0.0125 of a plateau."""
+        """For each density, the share of features whose dimensionality is within 0.0125 of a
+        plateau."""
         return [share(row.double().tolist()) for row in (self.toy.dimensionality - plateau).abs() < NEAR]
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,6 +60,9 @@ def geometry(
     seed: int = 0,
     progress: Progress = silent,
 ) -> FeatureGeometry:
-    """Train equal features at densities from 1 to 0.1 (24 of them, evenly in the logarithm). Cost: as `toy`."""
+    """Train equal features at densities from 1 to 0.1 (24 of them, evenly in the logarithm).
+
+    Cost: as `toy`.
+    """
     rates = tuple(densities or np.geomspace(1, 0.1, 24).tolist())
     return FeatureGeometry(toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress))

@@ -1,4 +1,5 @@
-"""The field GF(2^m) by logarithms: elements are the numbers 0 … 2^m − 1, whose bits are coefficients; addition is XOR.
+"""The field GF(2^m) by logarithms: elements are the numbers 0 … 2^m − 1, whose bits are
+coefficients; addition is XOR.
 
 x = g^i  ⇔  log x = i mod 2^m − 1        Tr(x) = x + x² + x⁴ + … + x^{2^{m−1}} ∈ {0, 1}, linear in x
 """
@@ -13,7 +14,8 @@ PRIMITIVE = {
     1: 0b11, 2: 0b111, 3: 0b1011, 4: 0b10011, 5: 0b100101, 6: 0b1000011, 7: 0b10000011, 8: 0x11D, 9: 0x211, 10: 0x409, 11: 0x805,
     12: 0x1053, 13: 0x201B, 14: 0x4443, 15: 0x8003, 16: 0x1100B, 17: 0x20009, 18: 0x40081, 19: 0x80027, 20: 0x100009,
 }  # fmt: skip
-"""A polynomial of each degree of which x is a root of the full order 2^m − 1 (a test walks round each circle)."""
+"""A polynomial of each degree of which x is a root of the full order 2^m − 1 (a test walks round
+each circle)."""
 
 
 class FiniteField:

@@ -1,10 +1,15 @@
-"""What sharing costs: k active of m features in d dimensions, read back by linear decoders and by matching pursuit.
+"""What sharing costs: k active of m features in d dimensions, read back by linear decoders and
+by matching pursuit.
 
-Two questions, for directions that are random, explicit (a code of `codes`) or learned (a sparse toy model's):
-    how often is a random set of k features read back, as k grows?          with the largest k for which *every* set is
-    how many dimensions do k features of m need?                            typical sets: ∝ k; every set, linear: ∝ k²; pursuit: ∝ k, fewer
+Two questions, for directions that are random, explicit (a code of `codes`) or learned (a sparse toy
+model's):
+    how often is a random set of k features read back, as k grows?
+            with the largest k for which *every* set is
+    how many dimensions do k features of m need?
+            typical sets: ∝ k; every set, linear: ∝ k²; pursuit: ∝ k, fewer
 
-What can be represented is not what can be read at once: geometry alone (see `packing_bounds`) counts directions, and forgets k. See `decoding`.
+What can be represented is not what can be read at once: geometry alone (see `packing_bounds`)
+counts directions, and forgets k. See `decoding`.
 """
 
 import math
@@ -57,7 +62,8 @@ class RecoveryCurve:
 
 @dataclass(frozen=True)
 class DimensionsNeeded:
-    """The fewest dimensions in which random directions do, for each k; and the power of k that they grow with."""
+    """The fewest dimensions in which random directions do, for each k; and the power of k that
+    they grow with."""
 
     active: tuple[int, ...]
     dims: dict[str, tuple[int, ...]]
@@ -100,7 +106,11 @@ def interference(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Interference:
-    """Measure both questions. `steps`: of training the learned directions. Raises `SuperpositionError`. Cost: a minute on one core."""
+    """Measure both questions.
+
+    `steps`: of training the learned directions. Raises `SuperpositionError`. Cost: a minute on one
+    core.
+    """
     check_dim(dim)
     if features < 4 or not active or min(active) < 1 or max(active) >= features:
         raise SuperpositionError(
@@ -116,7 +126,8 @@ def interference(
 
 
 def features_of(kind: str, dim: int, count: int, steps: int = 500, seed: int = 0) -> Float[Tensor, "feature dim"]:
-    """Unit directions: random; lines of an explicit code, drawn from its largest angle that has so many; or of a trained toy model."""
+    """Unit directions: random; lines of an explicit code, drawn from its largest angle that has
+    so many; or of a trained toy model."""
     if kind == "random":
         return drawn(dim, count, seed)
     if kind == "explicit":
@@ -153,7 +164,8 @@ def _curve(kind: str, F: Tensor, active: Sequence[int], trials: int, seed: int) 
 def dimensions_needed(
     features: int, active: Sequence[int] = (1, 2, 4, 8, 16), *, trials: int = 100, seed: int = 0
 ) -> DimensionsNeeded:
-    """The fewest dimensions, to a tenth, in which random directions are read back: every set (threshold), 90 % of sets (threshold, pursuit)."""
+    """The fewest dimensions, to a tenth, in which random directions are read back: every set
+    (threshold), 90 % of sets (threshold, pursuit)."""
     active = tuple(k for k in active if k < features // 4)
     generator = torch.Generator().manual_seed(seed)
 
@@ -171,7 +183,8 @@ def dimensions_needed(
 
 
 def _fewest(enough: Any) -> int:
-    """The fewest dimensions that are enough: doubled until they are, then halved between to a tenth."""
+    """The fewest dimensions that are enough: doubled until they are, then halved between to a
+    tenth."""
     high = 4
     while not enough(high):
         high *= 2

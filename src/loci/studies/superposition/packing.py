@@ -1,9 +1,12 @@
 """Numerical packings: N directions of R^d pushed apart, in blocks that never hold N × N.
 
-    lines:      least log Σ_{i<j} exp(β cos² θ_ij)            one-sided:  least log Σ_{i<j} exp(β cos θ_ij)
-    β grows from 20 to 1,600 over the steps, so that first all near pairs and at last the nearest alone are pushed
+    lines:      least log Σ_{i<j} exp(β cos² θ_ij)            one-sided:  least log Σ_{i<j} exp(β
+                                                              cos θ_ij)
+    β grows from 20 to 1,600 over the steps, so that first all near pairs and at last the nearest
+        alone are pushed
 
-Steps are Adam's with a rate that falls to 0, on the sphere (the gradient's radial part is dropped, rows are normalised after each).
+Steps are Adam's with a rate that falls to 0, on the sphere (the gradient's radial part is dropped,
+rows are normalised after each).
 """
 
 from collections.abc import Callable
@@ -63,7 +66,8 @@ def pack(
 ) -> Packing:
     """Push `count` random directions of R^dim apart. Lines: |cosines| are made small; else cosines.
 
-    Cost: 3 · count² · dim products a step. Memory: five times the vectors, and a few blocks of 512². Raises `SuperpositionError`.
+    Cost: 3 · count² · dim products a step. Memory: five times the vectors, and a few blocks of
+    512². Raises `SuperpositionError`.
     """
     check_dim(dim)
     if count < 2 or steps < 1:
@@ -99,7 +103,8 @@ def _pushed(start: Tensor, lines: bool, steps: int, lr: float, progress: Progres
 
 
 class Push:
-    """The energy's slope in the cosine, up to a factor: relative to the largest term of the step before, so that nothing overflows."""
+    """The energy's slope in the cosine, up to a factor: relative to the largest term of the step
+    before, so that nothing overflows."""
 
     def __init__(self, beta: float, lines: bool, highest: float) -> None:
         self.beta, self.lines, self.highest = beta, lines, highest
@@ -114,7 +119,8 @@ class Push:
 
 
 def summed(x: Float[Tensor, "vector dim"], slope: Slope, block: int = BLOCK) -> Float[Tensor, "vector dim"]:
-    """Σ_{j ≠ i} slope(x_i · x_j) x_j for all i, each pair once; a vector with itself counts as a product of 0."""
+    """Σ_{j ≠ i} slope(x_i · x_j) x_j for all i, each pair once; a vector with itself counts as a
+    product of 0."""
     total = torch.zeros_like(x)
     for i in range(0, len(x), block):
         for j in range(i, len(x), block):

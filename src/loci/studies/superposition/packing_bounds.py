@@ -1,18 +1,26 @@
-"""How many directions of R^d are pairwise nearly orthogonal: what is proved, from below and from above.
+"""How many directions of R^d are pairwise nearly orthogonal: what is proved, from below and from
+above.
 
-    one-sided: all angles ≥ θ           lines: all angles within θ … 180° − θ, that is |cos| ≤ ε = cos θ
+    one-sided: all angles ≥ θ           lines: all angles within θ … 180° − θ, that is |cos| ≤ ε =
+                                        cos θ
 
-    Gilbert–Varshamov      N ≥ 1/σ(θ), lines 1/(2σ)             greedy: a maximal set's caps cover the sphere (Shannon 1959)
-    drawn, none removed    N ≈ (σ)^−½, lines (2σ)^−½            expected bad pairs ≤ ½, so with probability ≥ ½ there is none
-    drawn, bad removed     N ≥ 1/(2σ), lines 1/(4σ)             one vector of each bad pair taken out, in expectation
+    Gilbert–Varshamov      N ≥ 1/σ(θ), lines 1/(2σ)             greedy: a maximal set's caps cover
+                                                                the sphere (Shannon 1959)
+    drawn, none removed    N ≈ (σ)^−½, lines (2σ)^−½            expected bad pairs ≤ ½, so with
+                                                                probability ≥ ½ there is none
+    drawn, bad removed     N ≥ 1/(2σ), lines 1/(4σ)             one vector of each bad pair taken
+                                                                out, in expectation
     explicit               see `code_counts`
-    Welch, order k         N ≤ (1 − ε^{2k})/(c_k − ε^{2k}),  c_k = Π_{j ≤ k} (2j − 1)/(d + 2j − 2),  where c_k > ε^{2k}
+    Welch, order k         N ≤ (1 − ε^{2k})/(c_k − ε^{2k}),  c_k = Π_{j ≤ k} (2j − 1)/(d + 2j − 2),
+                           where c_k > ε^{2k}
     Levenshtein            see `levenshtein`
-    Johnson–Lindenstrauss  N = e^{dε²/8}                        as it is often quoted: true, and very weak here
+    Johnson–Lindenstrauss  N = e^{dε²/8}                        as it is often quoted: true, and
+                                                                very weak here
 
-All values are log₁₀ N. Rules of thumb are judged: above Levenshtein's bound they are false, below a known set they are true there.
-The asymptotic bound of Kabatiansky and Levenshtein (1978) is (1/d) log₂ N as d → ∞: near 90° it lies below sets that exist, so it
-is no bound at finite d. Sources: Welch 1974; Rankin 1955; Conway and Sloane 1999, chapter 9; Dasgupta and Gupta 2003.
+All values are log₁₀ N. Rules of thumb are judged: above Levenshtein's bound they are false, below a
+known set they are true there. The asymptotic bound of Kabatiansky and Levenshtein (1978) is (1/d)
+log₂ N as d → ∞: near 90° it lies below sets that exist, so it is no bound at finite d. Sources:
+Welch 1974; Rankin 1955; Conway and Sloane 1999, chapter 9; Dasgupta and Gupta 2003.
 """
 
 import math
@@ -114,7 +122,8 @@ def bounds_table(dim: int, angles: Sequence[float]) -> BoundsTable:
 def bounds(dim: int, angle: float) -> Bounds:
     """All bounds at one dimension (2 … 10⁶) and one angle in degrees (0.1 … 90, without 90).
 
-    Raises `SuperpositionError` outside. Cost: milliseconds; below half a degree in a million dimensions, seconds.
+    Raises `SuperpositionError` outside. Cost: milliseconds; below half a degree in a million
+    dimensions, seconds.
     """
     dim, angle = check_dim(dim), check_angle(angle)
     cos = cosine(angle)
@@ -157,17 +166,22 @@ def _kabatiansky_levenshtein(sin: float) -> float:
 
 
 def johnson_lindenstrauss_dim(count: float, distortion: float) -> float:
-    """d = 4 ln N/(ε²/2 − ε³/3): into so many dimensions some projection takes N points, squared distances within 1 ± ε.
+    """d = 4 ln N/(ε²/2 − ε³/3): into so many dimensions some projection takes N points, squared
+    distances within 1 ± ε.
 
-    Dasgupta and Gupta 2003, Theorem 2.1. Round it up (scikit-learn's `johnson_lindenstrauss_min_dim` cuts it off).
+    Dasgupta and Gupta 2003, Theorem 2.1. Round it up (scikit-learn's
+    `johnson_lindenstrauss_min_dim` cuts it off).
     """
     return 4 * math.log(count) / (distortion**2 / 2 - distortion**3 / 3)
 
 
 def welch_lines(dim: int, cos: float) -> tuple[int, float]:
-    """The order k ≥ 1 whose Welch bound on lines is best, and log₁₀ of it. Any order gives a valid bound.
+    """The order k ≥ 1 whose Welch bound on lines is best, and log₁₀ of it.
 
-    ln c_k − 2k ln ε is convex in k: once it is positive it stays so, and the best order is soon after.
+    Any order gives a valid bound.
+
+    ln c_k − 2k ln ε is convex in k: once it is positive it stays so, and the best order is soon
+    after.
     """
 
     def log_c(k: int) -> float:
@@ -194,7 +208,8 @@ def welch_lines(dim: int, cos: float) -> tuple[int, float]:
 
 
 def _valley(f: Callable[[int], float], start: int) -> int:
-    """Where f, which falls and then rises from `start` on, is least: steps that double, then halve."""
+    """Where f, which falls and then rises from `start` on, is least: steps that double, then
+    halve."""
     step, best = 1, start
     while f(best + step) < f(best):
         best, step = best + step, 2 * step

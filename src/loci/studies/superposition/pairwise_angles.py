@@ -2,8 +2,9 @@
 
     cosines of a block = X̂[rows] X̂[columns]ᵀ       every pair once, upper triangle only
 
-Kept: a histogram of cosines with bins of 10⁻⁴ (0.006° at 90°), the largest cosine and |cosine| with the pair that has it, and each
-vector's largest |cosine|. Cost: N²d/2 products and a few passes over each block. Memory: the vectors and about 30 MB.
+Kept: a histogram of cosines with bins of 10⁻⁴ (0.006° at 90°), the largest cosine and |cosine| with
+the pair that has it, and each vector's largest |cosine|. Cost: N²d/2 products and a few passes over
+each block. Memory: the vectors and about 30 MB.
 """
 
 import math
@@ -73,13 +74,17 @@ class Angles:
 
 
 def expected_share(dim: int, angle: float) -> float:
-    """Share of random pairs of R^dim within `angle` degrees of a right angle: 1 − 2σ(90° − angle)."""
+    """Share of random pairs of R^dim within `angle` degrees of a right angle: 1 − 2σ(90° −
+    angle)."""
     return 1 - 2 * 10 ** log10_cap(dim, cosine(90 - angle))
 
 
 @torch.no_grad()
 def angles(vectors: Float[Tensor, "vector dim"], *, block: int = BLOCK, progress: Progress = silent) -> Angles:
-    """The angles of all pairs. Raises `SuperpositionError` for fewer than two vectors, zero vectors or NaN."""
+    """The angles of all pairs.
+
+    Raises `SuperpositionError` for fewer than two vectors, zero vectors or NaN.
+    """
     norms = _norms(vectors)
     count, dim = vectors.shape
     counts = torch.zeros(BINS, dtype=torch.long)
@@ -117,7 +122,8 @@ def _unit(vectors: Tensor, norms: Tensor, start: int, block: int) -> Tensor:
 
 
 def _note(best: Best, nearest: Tensor, cosines: Tensor, none: Tensor | None, i: int, j: int) -> None:
-    """Keep what is nearer than all before; `none` marks the entries on the diagonal and below it, which are no pairs."""
+    """Keep what is nearer than all before; `none` marks the entries on the diagonal and below
+    it, which are no pairs."""
 
     for name in best:
         sizes = cosines if name == "vector" else cosines.abs_()  # in place: lines come last, and need no signs
@@ -131,7 +137,8 @@ def _note(best: Best, nearest: Tensor, cosines: Tensor, none: Tensor | None, i: 
 
 
 def _angle(vectors: Tensor, pair: tuple[int, int], line: bool) -> float:
-    """Degrees between two vectors in float64, precise near 0: 2 atan2(‖x − y‖, ‖x + y‖) of unit vectors (Kahan)."""
+    """Degrees between two vectors in float64, precise near 0: 2 atan2(‖x − y‖, ‖x + y‖) of unit
+    vectors (Kahan)."""
     x, y = (vectors[i].double() / vectors[i].double().norm() for i in pair)
     angle = math.degrees(2 * math.atan2(float((x - y).norm()), float((x + y).norm())))
     return min(angle, 180 - angle) if line else angle

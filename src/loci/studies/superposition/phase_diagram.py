@@ -1,15 +1,20 @@
-"""The phase diagram of two features in one dimension: which are kept, dedicated or as an antipodal pair?
+"""The phase diagram of two features in one dimension: which are kept, dedicated or as an
+antipodal pair?
 
     x' = ReLU(Wᵀ W x + b), W = (w₁, w₂), importances 1 and r, density s
     first alone          r (s/3 − s²/4)          second at its mean, its variance is the loss
     second alone         s/3 − s²/4
-    antipodal pair       (1 + r) s²/6            W = (1, −1): both at once (probability s²) lose min(x₁, x₂)²
+    antipodal pair       (1 + r) s²/6            W = (1, −1): both at once (probability s²) lose
+                                                 min(x₁, x₂)²
 
-    so the pair beats "first alone" iff s < 4r/(2 + 5r), and "second alone" iff s < 4/(5 + 2r); at r = 1 both are s < 4/7
+    so the pair beats "first alone" iff s < 4r/(2 + 5r), and "second alone" iff s < 4/(5 + 2r); at r
+        = 1 both are s < 4/7
 
-These are losses of three exact solutions with unit weights. What training finds may be better by a little (lengths and biases are
-free), so its boundary may lie a little beyond; the comparison says by how much. Training is on the exact expected loss: of the cases nothing,
-one alone, both, each by Gauss–Legendre quadrature, so no draws and no noise. Source: Elhage et al. 2022, "Superposition as a phase change".
+These are losses of three exact solutions with unit weights. What training finds may be better by a
+little (lengths and biases are free), so its boundary may lie a little beyond; the comparison says
+by how much. Training is on the exact expected loss: of the cases nothing, one alone, both, each by
+Gauss–Legendre quadrature, so no draws and no noise. Source: Elhage et al. 2022, "Superposition as a
+phase change".
 """
 
 from collections.abc import Sequence
@@ -34,7 +39,8 @@ KEPT = 0.5
 
 @dataclass(frozen=True)
 class PhaseDiagram(Result):
-    """Closed form and training at each density (rows) and relative importance of the second feature (columns)."""
+    """Closed form and training at each density (rows) and relative importance of the second
+    feature (columns)."""
 
     densities: tuple[float, ...]
     relative: tuple[float, ...]
@@ -91,7 +97,8 @@ def closed_form(density: Tensor, relative: Tensor) -> Float[Tensor, "kind row co
 
 
 def boundary(relative: float) -> float:
-    """The density below which the antipodal pair is best: the lesser of 4r/(2 + 5r) and 4/(5 + 2r)."""
+    """The density below which the antipodal pair is best: the lesser of 4r/(2 + 5r) and 4/(5 +
+    2r)."""
     return min(4 * relative / (2 + 5 * relative), 4 / (5 + 2 * relative))
 
 
@@ -105,9 +112,11 @@ def phase(
     seed: int = 0,
     progress: Progress = silent,
 ) -> PhaseDiagram:
-    """Train `runs` models in every cell, all at once; by default densities 0.01 … 1 and relative importances 0.1 … 10, evenly in the logarithm.
+    """Train `runs` models in every cell, all at once; by default densities 0.01 … 1 and relative
+    importances 0.1 … 10, evenly in the logarithm.
 
-    Cost: size² · runs · 169 cases a step, about half a minute. Raises `SuperpositionError` for densities outside (0, 1].
+    Cost: size² · runs · 169 cases a step, about half a minute. Raises `SuperpositionError` for
+    densities outside (0, 1].
     """
     if size < 2 or runs < 1:
         raise SuperpositionError(f"a diagram of {size} × {size} cells with {runs} runs: expected 2 cells a side and 1 run at least")

@@ -1,9 +1,11 @@
 """Logarithms of beta functions and of spherical caps, without overflow at any dimension.
 
-    cap of angular radius θ ≤ 90° in R^d:   σ(θ) = ½ I_{sin²θ}((d − 1)/2, ½)         the share of the sphere within θ of a vector
+    cap of angular radius θ ≤ 90° in R^d:   σ(θ) = ½ I_{sin²θ}((d − 1)/2, ½)
+            the share of the sphere within θ of a vector
 
-I is the regularised incomplete beta function, by its continued fraction (DLMF 8.17.22); log B by Stirling's series with the
-large terms taken together, so that nothing cancels (Didonato and Morris 1992).
+I is the regularised incomplete beta function, by its continued fraction (DLMF 8.17.22); log B by
+Stirling's series with the large terms taken together, so that nothing cancels (Didonato and Morris
+1992).
 """
 
 import math
@@ -58,7 +60,8 @@ def _rest(x: float) -> float:
 
 
 def log_incomplete_beta(log_x: float, log_rest: float, a: float, b: float) -> float:
-    """ln I_x(a, b) from ln x and ln(1 − x), where x is below a / (a + b): there the continued fraction converges in O(√a) steps."""
+    """ln I_x(a, b) from ln x and ln(1 − x), where x is below a / (a + b): there the continued
+    fraction converges in O(√a) steps."""
     x, ratio = math.exp(log_x), 1.0
     c, d = 1.0, _away(1 - (a + b) * x / (a + 1))
     d = 1 / d

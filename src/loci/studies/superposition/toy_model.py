@@ -1,15 +1,18 @@
-"""Toy models of superposition: n sparse features through m < n dimensions and back, many models in one batched optimisation.
+"""Toy models of superposition: n sparse features through m < n dimensions and back, many models
+in one batched optimisation.
 
-    x'_i = f(Wᵀ W x + b)_i, f the identity or ReLU       loss = E Σ_i I_i (x_i − x'_i)²       W: m × n, a column a feature
+    x'_i = f(Wᵀ W x + b)_i, f the identity or ReLU       loss = E Σ_i I_i (x_i − x'_i)²
+            W: m × n, a column a feature
     x_i = 0 with probability S, else uniform in [0, 1]   density = 1 − S
 
     representation  ‖W_i‖: 0 where feature i is dropped, near 1 where it is kept
     superposition   Σ_{j≠i} (Ŵ_i · W_j)²: 0 where feature i has its dimension alone
-    dimensionality  D_i = ‖W_i‖² / Σ_j (Ŵ_i · W_j)² (Scherlis et al. 2022 call it capacity), Σ_i D_i ≤ m
+    dimensionality  D_i = ‖W_i‖² / Σ_j (Ŵ_i · W_j)² (Scherlis et al. 2022 call it capacity), Σ_i D_i
+        ≤ m
                     D* = m / ‖W‖²: dimensions per feature
 
-Each model has its own density; all see the same draws, thinned by their densities. Source: Elhage et al. 2022, Toy Models of
-Superposition; the batched notebook beside it.
+Each model has its own density; all see the same draws, thinned by their densities. Source: Elhage
+et al. 2022, Toy Models of Superposition; the batched notebook beside it.
 """
 
 from collections.abc import Callable, Sequence
@@ -111,9 +114,11 @@ def toy(
     seed: int = 0,
     progress: Progress = silent,
 ) -> ToyModels:
-    """Train models at all densities, `runs` of each, with importance `importance`^i, and keep the best of each density.
+    """Train models at all densities, `runs` of each, with importance `importance`^i, and keep
+    the best of each density.
 
-    Cost: 4 · densities · runs · batch · features · dims products a step, forward; twice that back. Raises `SuperpositionError`.
+    Cost: 4 · densities · runs · batch · features · dims products a step, forward; twice that back.
+    Raises `SuperpositionError`.
     """
     check_toy(features, dims, densities)
     if not 0 < importance <= 1:

@@ -15,7 +15,10 @@ from loci.studies.superposition.weight_directions import SAMPLE, WeightAngles, s
 
 
 def save_vectors(vectors: Float[Tensor, "vector dim"], path: str | Path) -> None:
-    """Write unit vectors as rows of one tensor, `vectors`, in float32. Raises `OutputError` where the place cannot be written."""
+    """Write unit vectors as rows of one tensor, `vectors`, in float32.
+
+    Raises `OutputError` where the place cannot be written.
+    """
     with write_aside(path) as aside:
         save_file({"vectors": vectors.float().contiguous()}, aside)
 
@@ -23,7 +26,10 @@ def save_vectors(vectors: Float[Tensor, "vector dim"], path: str | Path) -> None
 def file_angles(
     path: str | Path, *, centre: bool = False, sample: int = SAMPLE, seed: int = 0, progress: Progress = silent
 ) -> WeightAngles:
-    """Angles of the directions in a file: each matrix is a space of its own, a row a direction. Raises `SuperpositionError`."""
+    """Angles of the directions in a file: each matrix is a space of its own, a row a direction.
+
+    Raises `SuperpositionError`.
+    """
     matrices = _matrices(Path(path))
     found = []
     for name, matrix in matrices.items():

@@ -1,15 +1,21 @@
-"""The video's experiment, as it was shown and as it is: 10,000 vectors in 100 dimensions, "nearly perpendicular".
+"""The video's experiment, as it was shown and as it is: 10,000 vectors in 100 dimensions,
+"nearly perpendicular".
 
-    as shown:  least Σ_{ij} ReLU(|⟨x_i, x_j⟩ − δ_ij| − 0.01) + N Σ_i (‖x_i‖² − 1)²        Adam, rate 0.01, 250 steps
+    as shown:  least Σ_{ij} ReLU(|⟨x_i, x_j⟩ − δ_ij| − 0.01) + N Σ_i (‖x_i‖² − 1)²
+            Adam, rate 0.01, 250 steps
                plotted: the histogram of angles from 80° to 100°
 
-The loss counts how far products are from 0, so it likes most of them at 0 and some at 1 better than all of them small: the vectors
-gather round about d axes. N/d copies of each of d axes would cost it d · (N/d)² products of 1, that is 1/d of the pairs, against
-0.08 · N² for random vectors at d = 100. The pairs that are nearly parallel lie outside the plotted window. No set can be what the picture says:
+The loss counts how far products are from 0, so it likes most of them at 0 and some at 1 better than
+all of them small: the vectors gather round about d axes. N/d copies of each of d axes would cost it
+d · (N/d)² products of 1, that is 1/d of the pairs, against 0.08 · N² for random vectors at d = 100.
+The pairs that are nearly parallel lie outside the plotted window. No set can be what the picture
+says:
 |angle − 90°| ≤ 1° holds for 103 lines of R¹⁰⁰ at most (Levenshtein), and 10,000 lines have a pair nearer than 81.95°.
 
-Honest: the same vectors by `packing`, whose loss is led by the nearest pair; and an explicit code of at least as many lines.
-Sources: Sanderson 2024 (3Blue1Brown, Deep Learning chapter 7, code of `almost_orthogonal`, and the correction on its page); Yoder 2025.
+Honest: the same vectors by `packing`, whose loss is led by the nearest pair; and an explicit code
+of at least as many lines.
+Sources: Sanderson 2024 (3Blue1Brown, Deep Learning chapter 7, code of `almost_orthogonal`, and the
+correction on its page); Yoder 2025.
 """
 
 from dataclasses import dataclass
@@ -66,7 +72,10 @@ class VideoExperiment(Result):
 def video(
     count: int = 10_000, dim: int = 100, *, steps: int = STEPS, seed: int = 0, progress: Progress = silent
 ) -> VideoExperiment:
-    """Run the experiment as shown, and the honest one. Cost: as two packings of `pack`; 2,000 vectors show the same in seconds."""
+    """Run the experiment as shown, and the honest one.
+
+    Cost: as two packings of `pack`; 2,000 vectors show the same in seconds.
+    """
     check_dim(dim)
     if count < 2:
         raise SuperpositionError(f"{count} vectors have no angles: expected 2 at least")

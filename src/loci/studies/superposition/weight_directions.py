@@ -1,12 +1,17 @@
 """Directions in real weights: how do a model's keys, values and embeddings share their dimensions?
 
-    keys: rows of W_key    values: columns of W_down    embeddings: rows of W_E, unembeddings of W_U, once each
-    effective rank          exp(−Σ p_i ln p_i), p = σ_i / Σσ (Roy and Vetterli 2007); participation (Σσ²)² / Σσ⁴
-    capacity                C_i = 1 / Σ_j cos² θ_ij of unit vectors, Σ_i C_i ≤ d (Scherlis et al. 2022)
-    features per dimension  N / Σ_i C_i: how many directions share one dimension's worth of room; N / rank at least
+    keys: rows of W_key    values: columns of W_down    embeddings: rows of W_E, unembeddings of
+                                                        W_U, once each
+    effective rank          exp(−Σ p_i ln p_i), p = σ_i / Σσ (Roy and Vetterli 2007); participation
+                            (Σσ²)² / Σσ⁴
+    capacity                C_i = 1 / Σ_j cos² θ_ij of unit vectors, Σ_i C_i ≤ d (Scherlis et al.
+                            2022)
+    features per dimension  N / Σ_i C_i: how many directions share one dimension's worth of room; N
+        / rank at least
 
-Beside each stand as many random directions of the same dimension, and the limit: no N lines have a nearest pair further apart (Levenshtein).
-Angles are those of the vectors as they are. A common mean makes all of them near; `centre` takes it off.
+Beside each stand as many random directions of the same dimension, and the limit: no N lines have a
+nearest pair further apart (Levenshtein). Angles are those of the vectors as they are. A common mean
+makes all of them near; `centre` takes it off.
 """
 
 from collections.abc import Iterator
@@ -94,9 +99,11 @@ class WeightAngles(Result):
 def weight_angles(
     model: Weights, *, centre: bool = False, sample: int = SAMPLE, seed: int = 0, progress: Progress = silent
 ) -> WeightAngles:
-    """All spaces of a model; in a mixture of experts embeddings alone, as its neurons are each expert's own.
+    """All spaces of a model; in a mixture of experts embeddings alone, as its neurons are each
+    expert's own.
 
-    Cost: N²d/2 products a space, of at most `sample` vectors, and as many for random ones, once for each shape.
+    Cost: N²d/2 products a space, of at most `sample` vectors, and as many for random ones, once for
+    each shape.
     """
     found = []
     named = list(_named(model))
@@ -126,7 +133,10 @@ def space(
     sample: int = SAMPLE,
     seed: int = 0,
 ) -> DirectionSet:
-    """Any directions, as rows: of a model, or of a dictionary. Raises `SuperpositionError` where fewer than two are not zero."""
+    """Any directions, as rows: of a model, or of a dictionary.
+
+    Raises `SuperpositionError` where fewer than two are not zero.
+    """
     if vectors.ndim != 2 or vectors.shape[1] < 2:
         raise SuperpositionError(f"{name}: directions are rows of a matrix with two columns at least, not {list(vectors.shape)}")
     X = vectors.detach().float().cpu()
