@@ -133,9 +133,9 @@ def _words(text: str) -> set[str]:
     return set(WORD.findall(text.lower()))
 
 
-def _shared(one: str, other: str) -> float:
+def _shared(first: str, second: str) -> float:
     """The share of words that two prompts have in common (Jaccard)."""
-    a, b = _words(one), _words(other)
+    a, b = _words(first), _words(second)
     return len(a & b) / max(1, len(a | b))
 
 

@@ -80,7 +80,7 @@ def steer_linearly(
     Cost: d_model gradients for each of `examples` facts of a relation. Raises `EditError` where
     none can be moved.
     """
-    at, rank = model.n_layers // 3 if layer is None else layer, rank or max(1, model.d_model // 6)
+    at_layer, rank = model.n_layers // 3 if layer is None else layer, rank or max(1, model.d_model // 6)
     by_relation: dict[str, list[Fact]] = {}
     for fact in facts:
         by_relation.setdefault(fact.relation or fact.prompt, []).append(fact)
@@ -91,13 +91,13 @@ def steer_linearly(
         moved = [fact for fact in wishes if fact.new_answer in donors]
         if not moved:
             continue
-        back = _pseudo_inverse(_jacobian(model, (moved + others)[:examples], at), rank)
+        back = _pseudo_inverse(_jacobian(model, (moved + others)[:examples], at_layer), rank)
         for fact in moved:
             missing = _due(model, donors[fact.new_answer or ""]) - _due(model, fact)
             moves[fact.subject] = moves.get(fact.subject, torch.zeros_like(missing)) + back @ missing
     if not moves:
         raise EditError("no new answer is that of another fact of its relation: there is no state to move towards")
-    return Steering(at, moves)
+    return Steering(at_layer, moves)
 
 
 def _spellings(model: Model, subject: str) -> set[tuple[int, ...]]:
@@ -144,14 +144,14 @@ def _jacobian_of(model: Model, fact: Fact, layer: int) -> Float[Tensor, "d_model
     rows = []
     for components in torch.arange(model.d_model, device=model.device).split(ROWS):
         s = torch.zeros(len(components), model.d_model, device=model.device, requires_grad=True)
-        found: list[Tensor] = []
+        gradients: list[Tensor] = []
         points: dict[str, Edit] = {
             f"resid_post.{layer}": add_at(s, slice(None), subject),
-            f"resid_post.{model.n_layers - 1}": found.append,
+            f"resid_post.{model.n_layers - 1}": gradients.append,
         }
         with model.frozen(), model.patched(points):
             model(model.ids([ids] * len(components)))
-        asked = found[0][:, -1].float().gather(1, components[:, None]).sum()
+        asked = gradients[0][:, -1].float().gather(1, components[:, None]).sum()
         rows.append(torch.autograd.grad(asked, s)[0])
     return torch.cat(rows)
 
@@ -159,5 +159,5 @@ def _jacobian_of(model: Model, fact: Fact, layer: int) -> Float[Tensor, "d_model
 def _pseudo_inverse(W: Float[Tensor, "d d"], rank: int) -> Float[Tensor, "d d"]:
     """Of the `rank` largest singular values alone."""
     U, S, Vh = svd(W, "the relation's weight")
-    found: Tensor = (Vh[:rank].T / S[:rank]) @ U[:, :rank].T
-    return found.float()
+    inverse: Tensor = (Vh[:rank].T / S[:rank]) @ U[:, :rank].T
+    return inverse.float()

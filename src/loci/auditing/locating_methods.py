@@ -74,8 +74,8 @@ def _single(model: Model, fact: Fact, samples: int) -> Guess:
     """Trace MLPs, then the neurons of the one found."""
     where = _traced(model, fact, "mlp", samples)
     assert where.layer is not None
-    found = trace_neurons(model, fact, where.layer, where.token, samples=samples).top(RANKED)
-    return where._replace(neurons=tuple((where.layer, neuron) for neuron, _ in found))
+    effects = trace_neurons(model, fact, where.layer, where.token, samples=samples).top(RANKED)
+    return where._replace(neurons=tuple((where.layer, neuron) for neuron, _ in effects))
 
 
 def _estimated(model: Model, fact: Fact, method: Any, samples: int) -> Guess:
@@ -85,9 +85,9 @@ def _estimated(model: Model, fact: Fact, method: Any, samples: int) -> Guess:
 
 
 def _attributed(model: Model, fact: Fact, baseline: Any, samples: int) -> Guess:
-    found = neurons(model, fact, baseline=baseline, samples=samples)
-    ranked = tuple((layer, neuron) for layer, neuron, _ in found.top(RANKED))
-    return Guess(int(found.scores.sum(1).argmax()), neurons=ranked)
+    attributions = neurons(model, fact, baseline=baseline, samples=samples)
+    ranked = tuple((layer, neuron) for layer, neuron, _ in attributions.top(RANKED))
+    return Guess(int(attributions.scores.sum(1).argmax()), neurons=ranked)
 
 
 def _knowledge(model: Model, fact: Fact) -> Guess:
@@ -129,19 +129,19 @@ def _of_relations(facts: FactSet) -> dict[str, Locator]:
     }
 
 
-def _readable(found: Probe) -> Guess:
+def _readable(probed: Probe) -> Guess:
     """The layer that makes the attribute readable: where held-out accuracy rises most."""
-    accuracy = [estimate.value for estimate in found.accuracy]
+    accuracy = [estimate.value for estimate in probed.accuracy]
     gains = [after - before for before, after in pairwise(accuracy)]
     return Guess(max(range(len(gains)), key=gains.__getitem__))
 
 
-def _stepped(found: SingleStep, fact: Fact) -> Guess:
+def _stepped(estimate: SingleStep, fact: Fact) -> Guess:
     """The layer whose ANDs say most of this name, or of the names on the average where it is not
     among those that were asked."""
-    if not found.names:
-        raise FactError(f"no name of {found.relation!r} says more than its parts")
-    step = found.step[found.names.index(fact.subject)] if fact.subject in found.names else found.step.mean(0)
+    if not estimate.names:
+        raise FactError(f"no name of {estimate.relation!r} says more than its parts")
+    step = estimate.step[estimate.names.index(fact.subject)] if fact.subject in estimate.names else estimate.step.mean(0)
     return Guess(int(step.argmax()))
 
 

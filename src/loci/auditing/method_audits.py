@@ -32,8 +32,8 @@ def audit_method(
     """`edits` counterfactuals of the world, one at a time, each on the untouched base; the
     layers' covariances are taken once."""
     settings, wishes = settings or ControlSettings(seed), counterfactuals(world, edits, seed)
-    at = layers_of(model, method, layers, wishes)
-    moments = key_moments(model, at)
+    chosen = layers_of(model, method, layers, wishes)
+    moments = key_moments(model, chosen)
     return audit_singles(
         model,
         wishes,
@@ -41,7 +41,7 @@ def audit_method(
             model,
             [wish],
             method=method,
-            layers=at,
+            layers=chosen,
             moments=moments,
             settings=settings_of(method, settings),
             seed=seed,

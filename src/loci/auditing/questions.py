@@ -101,9 +101,11 @@ def ask(model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, se
             raise FactError(f"no new answer for {fact.text!r}: nothing to audit")
     edited, left = {fact.text for fact in facts}, world.without(facts)
     wanted = [[prompt for prompt in _keeps(fact, left, neighbours, seed) if prompt.text not in edited] for fact in facts]
-    said = _answers(model, list(dict.fromkeys(prompt.text for own in wanted for prompt in own)))
+    answers = _answers(model, list(dict.fromkeys(prompt.text for own in wanted for prompt in own)))
     return tuple(
-        EditQuestions(fact, tuple(_gains(fact)), tuple(_as_said(prompt, said[prompt.text]) for prompt in own if said[prompt.text]))
+        EditQuestions(
+            fact, tuple(_gains(fact)), tuple(_as_said(prompt, answers[prompt.text]) for prompt in own if answers[prompt.text])
+        )
         for fact, own in zip(facts, wanted, strict=True)
     )
 
@@ -132,9 +134,9 @@ def _metric(kind: str) -> str:
     return kind.replace("-", "_")
 
 
-def _as_said(prompt: Prompt, said: str) -> Prompt:
+def _as_said(prompt: Prompt, answer: str) -> Prompt:
     """The base's answer counts; where a question has it among its answers, so do the others."""
-    return prompt._replace(answers=prompt.answers if said in prompt.answers else (said,))
+    return prompt._replace(answers=prompt.answers if answer in prompt.answers else (answer,))
 
 
 def _answers(model: Model, prompts: Sequence[str]) -> dict[str, str]:
@@ -156,9 +158,9 @@ def answer(model: Model, asked: Sequence[EditQuestions], lead: PromptWrapper = s
     pairs = [(lead(prompt.text), answer) for prompt in prompts for answer in prompt.answers]
     pairs += [(lead(prompt.text), own.fact.answer) for own, prompt in old]
     scores = iter(score_answers(model, pairs))
-    found = [[next(scores) for _ in prompt.answers] for prompt in prompts]
+    by_prompt = [[next(scores) for _ in prompt.answers] for prompt in prompts]
     before = iter([next(scores).mean_logprob for _ in old])
-    right = iter(found)
+    right = iter(by_prompt)
     marks = []
     for own in asked:
         gains = [(prompt, next(right)) for prompt in own.gains]
@@ -181,8 +183,13 @@ def _case(own: EditQuestions, gains: list[Any], keeps: list[Any], before: Any) -
 def _told(model: Model, asked: Sequence[EditQuestions], cases: Sequence[EditCase], lead: PromptWrapper) -> tuple[EditCase, ...]:
     """The cases with what is said after the edit prompts, and after the prompts that changed."""
     texts = list(dict.fromkeys(text for case in cases for text in (case.fact.text, *case.changed)))
-    said = dict(zip(texts, map(first_sentence, complete(model, [lead(text) for text in texts], ANSWER_TOKENS)), strict=True))
+    continuations = dict(
+        zip(texts, map(first_sentence, complete(model, [lead(text) for text in texts], ANSWER_TOKENS)), strict=True)
+    )
     return tuple(
-        case._replace(said=said[case.fact.text], changed=tuple(f"{text} {said[text]}" for text in dict.fromkeys(case.changed)))
+        case._replace(
+            said=continuations[case.fact.text],
+            changed=tuple(f"{text} {continuations[text]}" for text in dict.fromkeys(case.changed)),
+        )
         for case in cases
     )

@@ -137,8 +137,8 @@ def ask(
         ladders = next_words(model, texts, top)
         wanted = _wanted(model, asked)
     replies = tuple(
-        Reply(text, said, answer, next(spoken).probability if answer else 0.0, ladder, *both)
-        for text, said, answer, ladder, both in zip(texts, says, answers, ladders, wanted, strict=True)
+        Reply(text, continuation, answer, next(spoken).probability if answer else 0.0, ladder, *both)
+        for text, continuation, answer, ladder, both in zip(texts, says, answers, ladders, wanted, strict=True)
     )
     return Replies(model.name, model.with_bos, patch.id if patch is not None else None, tokens, replies)
 
@@ -158,8 +158,8 @@ def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[AnswerScore
     def score(item: str | Fact, answer: str | None) -> AnswerScore | None:
         if not isinstance(item, Fact) or answer is None or answer == UNSAID:
             return None
-        found = scores[item.text, answer]
-        return AnswerScore(answer, found.greedy, found.probability)
+        answer_score = scores[item.text, answer]
+        return AnswerScore(answer, answer_score.greedy, answer_score.probability)
 
     return [(score(item, old), score(item, new)) for item, (old, new) in zip(asked, named, strict=True)]
 
@@ -171,10 +171,10 @@ def next_words(model: Model, prompts: Sequence[str], top: int) -> list[tuple[Nex
     Cost: one forward pass over all.
     """
     tokens = [model.tokenize(prompt).ids for prompt in prompts]
-    found: dict[int, tuple[NextToken, ...]] = {}
+    by_prompt: dict[int, tuple[NextToken, ...]] = {}
     for batch in by_length(tokens, len, max(1, BUDGET // model.d_vocab)):
         logits = finite(model(model.ids([tokens[i] for i in batch]))[:, -1].float(), model)
         best = logits.softmax(-1).topk(top)
         for i, values, ids in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
-            found[i] = tuple(NextToken(model.token_text(token), p) for token, p in zip(ids, values, strict=True))
-    return [found[i] for i in range(len(prompts))]
+            by_prompt[i] = tuple(NextToken(model.token_text(token), p) for token, p in zip(ids, values, strict=True))
+    return [by_prompt[i] for i in range(len(prompts))]

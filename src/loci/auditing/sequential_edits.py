@@ -135,8 +135,8 @@ def audit_in_turn(
     if each < 1 or checkpoints < 1:
         raise EditError(f"steps of {each} edits and {checkpoints} checkpoints: expected at least 1 of each")
     settings, wishes = settings or ControlSettings(seed), counterfactuals(world, edits, seed)
-    at = layers_of(model, method, layers, wishes)
-    moments = key_moments(model, at)
+    chosen = layers_of(model, method, layers, wishes)
+    moments = key_moments(model, chosen)
     steps = [wishes[start : start + each] for start in range(0, len(wishes), each)]
     drift = base_drift(model)
     patch: Patch | None = None
@@ -148,7 +148,7 @@ def audit_in_turn(
                 model,
                 batch,
                 method=method,
-                layers=at,
+                layers=chosen,
                 moments=moments,
                 after=patch,
                 history=history,
@@ -168,7 +168,7 @@ def audit_in_turn(
         progress(1, len(steps))
         if stopped:
             break
-    return SequentialAudit(model.name, model.with_bos, method, each, history, tuple(at), seed, tuple(points), stopped)
+    return SequentialAudit(model.name, model.with_bos, method, each, history, tuple(chosen), seed, tuple(points), stopped)
 
 
 def _spaced(steps: int, checkpoints: int) -> set[int]:

@@ -47,9 +47,9 @@ def neurons(layer: int, size: int) -> VectorSpace:
     return VectorSpace(f"neurons of layer {layer}", size)
 
 
-def _meet(found: VectorSpace, expected: VectorSpace, what: str) -> None:
-    if found != expected:
-        raise TypeError(f"{what}: {found} does not meet {expected}")
+def _meet(actual: VectorSpace, expected: VectorSpace, what: str) -> None:
+    if actual != expected:
+        raise TypeError(f"{what}: {actual} does not meet {expected}")
 
 
 def _fits(matrix: Tensor, rows: VectorSpace, columns: VectorSpace) -> None:
@@ -154,8 +154,8 @@ class LinearMap(Square):
         return self.source, self.target
 
     def __call__(self, x: Float[Tensor, "*any source"]) -> Float[Tensor, "*any target"]:
-        found: Tensor = x @ self.right.T @ self.left.T
-        return found
+        image: Tensor = x @ self.right.T @ self.left.T
+        return image
 
     @property
     def T(self) -> "LinearMap":

@@ -67,21 +67,21 @@ class Composition(Result):
     def score(self, kind: Kind, reader: str, writer: str) -> float:
         """The score of one pair. Raises `CircuitError` where it cannot compose."""
         try:
-            found = float(self.scores[kind][self.readers[kind].index(reader), self.writers.index(writer)])
+            value = float(self.scores[kind][self.readers[kind].index(reader), self.writers.index(writer)])
         except (KeyError, ValueError):
-            found = float("nan")
-        if found != found:
+            value = float("nan")
+        if value != value:
             raise CircuitError(f"{reader} does not read {writer} by {kind}")
-        return found
+        return value
 
     def edges(self, threshold: float = 0.0, kinds: Sequence[Kind] = KINDS) -> list[CompositionEdge]:
         """Pairs whose score is at least so far above the null, the strongest first."""
-        found = []
+        edges = []
         for kind in (kind for kind in kinds if kind in self.scores):
             scores = self.scores[kind]
             for i, j in (scores - self.null >= threshold).nonzero().tolist():
-                found.append(CompositionEdge(kind, self.readers[kind][i], self.writers[j], float(scores[i, j])))
-        return sorted(found, key=lambda edge: -edge.score)
+                edges.append(CompositionEdge(kind, self.readers[kind][i], self.writers[j], float(scores[i, j])))
+        return sorted(edges, key=lambda edge: -edge.score)
 
     def to_dict(self) -> dict[str, Any]:
         plain = {"model": self.model, "view": self.view, "offset": self.offset, "null": self.null}
@@ -169,12 +169,12 @@ def _row(
 ) -> Float[Tensor, "part writer"]:
     """Scores of one layer's readers with all writers; NaN from those that do not stand before
     them."""
-    found = []
-    for at, parts in enumerate(layers):
-        for written, before in ((parts.head, at < layer or (at == layer and sees_heads)), (parts.mlp, at < layer)):
+    blocks = []
+    for earlier, parts in enumerate(layers):
+        for written, before in ((parts.head, earlier < layer or (earlier == layer and sees_heads)), (parts.mlp, earlier < layer)):
             if written is not None:
-                found.append(scored(read, written) if before else torch.full((len(read), len(written)), torch.nan))
-    return torch.cat(found, 1)
+                blocks.append(scored(read, written) if before else torch.full((len(read), len(written)), torch.nan))
+    return torch.cat(blocks, 1)
 
 
 def scored(read: Float[Tensor, "reader r d"], written: Float[Tensor, "writer d s"]) -> Float[Tensor, "reader writer"]:
@@ -182,8 +182,8 @@ def scored(read: Float[Tensor, "reader r d"], written: Float[Tensor, "writer d s
     product = read.flatten(0, 1) @ written.movedim(0, 1).flatten(1)
     norms = product.unflatten(1, (len(written), -1)).unflatten(0, (len(read), -1)).square_().sum((1, 3)).sqrt_()
     sizes = read.flatten(1).norm(dim=1)[:, None] * written.flatten(1).norm(dim=1)
-    found: Tensor = (norms / sizes.clamp(min=1e-30)).cpu()
-    return found
+    scores: Tensor = (norms / sizes.clamp(min=1e-30)).cpu()
+    return scores
 
 
 def _parts(model: Weights, layer: int, view: View, offset: int | None, mlps: bool) -> _LayerFactors:

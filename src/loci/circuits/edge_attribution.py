@@ -158,11 +158,11 @@ class PromptPair:
         """All edges estimated, and so many of them patched."""
         senders, receivers = senders_and_receivers(self.model)
         estimates = self.attribution(senders, receivers)
-        found = []
+        exact = []
         for place in estimates.nan_to_num().abs().flatten().argsort(descending=True)[:count].tolist():
             s, r = senders[place // len(receivers)].name, receivers[place % len(receivers)].name
-            found.append(EdgeScore(s, r, float(estimates.flatten()[place]), self.patch(s, r)))
-        return self.result(senders, receivers, estimates, found)
+            exact.append(EdgeScore(s, r, float(estimates.flatten()[place]), self.patch(s, r)))
+        return self.result(senders, receivers, estimates, exact)
 
     def result(
         self, senders: Sequence[Node], receivers: Sequence[Node], estimates: Tensor, top: Sequence[EdgeScore]
@@ -207,18 +207,18 @@ class PromptPair:
         """What a receiver makes of another stream, in the place of what it made."""
         if r.head is None:
             return {f"mlp_in.{r.layer}": lambda _: normed(self.model, "mlp_norm", r.layer, x)}
-        side, at = str(r.side), r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads)
+        side, slot = str(r.side), r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads)
         W, b = own_projection(self.model, side, r.layer)
-        made = normed(self.model, "attn_norm", r.layer, x) @ W[at].T + b[at]
-        return {f"{side}.{r.layer}": put_at(made, slice(None), slice(None), at)}
+        made = normed(self.model, "attn_norm", r.layer, x) @ W[slot].T + b[slot]
+        return {f"{side}.{r.layer}": put_at(made, slice(None), slice(None), slot)}
 
     def attribution(self, senders: Sequence[Node], receivers: Sequence[Node]) -> Float[Tensor, "sender receiver"]:
         """Estimates of all edges, from one backward pass."""
         gradients = self.gradients(receivers)
         deltas = torch.stack([self.deltas[part.name] for part in senders])
-        found = einsum(deltas, torch.stack([gradients[part.name] for part in receivers]), "s p d, r p d -> s r").cpu()
+        estimates = einsum(deltas, torch.stack([gradients[part.name] for part in receivers]), "s p d, r p d -> s r").cpu()
         apart = torch.tensor([[not before(self.model, s, r) for r in receivers] for s in senders])
-        return found.masked_fill(apart, torch.nan)
+        return estimates.masked_fill(apart, torch.nan)
 
     def gradients(self, receivers: Sequence[Node]) -> dict[str, Float[Tensor, "position d_model"]]:
         """∂score/∂(what each receiver finds), through its norm and its projection."""
@@ -240,9 +240,9 @@ class PromptPair:
             return pulled(lambda y: normed(self.model, "final_norm", None, y), x, slopes["final"][0])
         if r.head is None:
             return pulled(lambda y: normed(self.model, "mlp_norm", r.layer, y), x, slopes[f"mlp_in.{r.layer}"][0])
-        at = r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads)
+        slot = r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads)
         W, _ = own_projection(self.model, str(r.side), r.layer)
-        back = slopes[f"{r.side}.{r.layer}"][0, :, at] @ W[at]
+        back = slopes[f"{r.side}.{r.layer}"][0, :, slot] @ W[slot]
         return pulled(lambda y: normed(self.model, "attn_norm", r.layer, y), x, back)
 
 
@@ -250,5 +250,5 @@ def pulled(function: Callable[[Tensor], Tensor], x: Tensor, slope: Tensor) -> Te
     """slope · ∂function/∂x at x."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        (found,) = torch.autograd.grad(function(x), x, slope)
-    return found.float()
+        (pulled_back,) = torch.autograd.grad(function(x), x, slope)
+    return pulled_back.float()

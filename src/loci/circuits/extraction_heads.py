@@ -58,9 +58,9 @@ def extraction(model: Model, facts: Sequence[Fact], *, progress: Progress = sile
     rows: dict[str, list[FactHead]] = {}
     together = []
     for fact in facts:
-        found = fact_circuit(model, fact, neurons=0)
-        together.append(found.together)
-        for carrier in found.heads:
+        circuit = fact_circuit(model, fact, neurons=0)
+        together.append(circuit.together)
+        for carrier in circuit.heads:
             rows.setdefault(carrier.head, []).append(carrier)
         progress(1, len(facts))
 

@@ -144,12 +144,12 @@ def _carriers(
     frozen: FrozenRun, backs: Sequence[Tensor], span: tuple[int, int], lost: Sequence[Sequence[float]]
 ) -> tuple[FactHead, ...]:
     """All heads, the strongest direct parts first."""
-    found, subject = [], slice(*span)
-    for at, (layer, back) in enumerate(zip(frozen.layers, backs, strict=True)):
+    heads, subject = [], slice(*span)
+    for index, (layer, back) in enumerate(zip(frozen.layers, backs, strict=True)):
         for h, parts in enumerate(einsum(back, layer.stream[0], "h p d, p d -> h p")):
             attention, direct = float(layer.patterns[0, h, -1, subject].sum()), float(parts[subject].sum())
-            found.append(FactHead(head_name(at, h), attention, direct, float(parts.sum()) - direct, lost[at][h]))
-    return tuple(sorted(found, key=lambda carrier: -abs(carrier.direct)))
+            heads.append(FactHead(head_name(index, h), attention, direct, float(parts.sum()) - direct, lost[index][h]))
+    return tuple(sorted(heads, key=lambda carrier: -abs(carrier.direct)))
 
 
 def _losses(model: Model, ids: Tensor, target: int, span: tuple[int, int], whole: float) -> list[list[float]]:
@@ -157,12 +157,12 @@ def _losses(model: Model, ids: Tensor, target: int, span: tuple[int, int], whole
     with model.eager():
         run = model.record(ids, logits=False)
     each = torch.arange(model.n_heads)
-    found = []
+    losses = []
     for layer in range(model.n_layers):
         with model.patched({f"attn_scores.{layer}": hiding(each, each, -1, slice(*span))}):
             logits = run.replay(layer, run.resid_pre(layer).expand(model.n_heads, -1, -1), last=1)
-        found.append((1 - logits[:, -1].float().softmax(-1)[:, target] / whole).tolist())
-    return found
+        losses.append((1 - logits[:, -1].float().softmax(-1)[:, target] / whole).tolist())
+    return losses
 
 
 def _together(
@@ -181,14 +181,14 @@ def _writers(
     frozen: FrozenRun, backs: Sequence[Tensor], heads: Sequence[tuple[int, int]], span: tuple[int, int]
 ) -> dict[str, dict[str, float]]:
     """What each start at the subject adds through single heads."""
-    starts = {"embedding": frozen.start[0]} | {f"L{at}MLP": layer.mlp[0] for at, layer in enumerate(frozen.layers)}
+    starts = {"embedding": frozen.start[0]} | {f"L{index}MLP": layer.mlp[0] for index, layer in enumerate(frozen.layers)}
     where = slice(*span)
-    found: dict[str, dict[str, float]] = {}
+    by_start: dict[str, dict[str, float]] = {}
     for below, (name, stream) in enumerate(starts.items()):
         for layer, h in heads:
             if layer >= below:
-                found.setdefault(name, {})[head_name(layer, h)] = float((backs[layer][h, where] * stream[where]).sum())
-    return found
+                by_start.setdefault(name, {})[head_name(layer, h)] = float((backs[layer][h, where] * stream[where]).sum())
+    return by_start
 
 
 def _neurons(
@@ -199,7 +199,7 @@ def _neurons(
         return ()
     stems = ["mlp_act"] + ["mlp_raw"] * bool(model.layout.mlp_post)
     reads = {name: read[0].float() for name, read in model.read(ids, *model.names(*stems)).items()}
-    found = []
+    roles = []
     above = torch.zeros_like(backs[0][0])
     for layer in reversed(range(model.n_layers)):
         act = reads[f"mlp_act.{layer}"]
@@ -211,13 +211,13 @@ def _neurons(
 
         totals = (act * weights(above))[slice(*span)]
         for place in totals.abs().flatten().topk(min(count, totals.numel())).indices.tolist():
-            at, neuron = divmod(place, totals.shape[1])
-            p = span[0] + at
+            token, neuron = divmod(place, totals.shape[1])
+            p = span[0] + token
             through = {
                 head_name(later, h): float(act[p, neuron] * weights(backs[later][h])[p, neuron])
                 for later, h in heads
                 if later > layer
             }
-            found.append(ValueRole(neuron_name(layer, neuron), p, float(act[p, neuron]), through, float(totals[at, neuron])))
+            roles.append(ValueRole(neuron_name(layer, neuron), p, float(act[p, neuron]), through, float(totals[token, neuron])))
         above = above + backs[layer].sum(0)
-    return tuple(sorted(found, key=lambda role: -abs(role.total))[:count])
+    return tuple(sorted(roles, key=lambda role: -abs(role.total))[:count])

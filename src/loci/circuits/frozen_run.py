@@ -104,24 +104,24 @@ def freeze(model: Model, ids: Int[Tensor, "row position"]) -> FrozenRun:
     before_unembedding = Place(model.module("final_norm"), "in", FIRST)
     with attached([(before_unembedding, ends.append)]), model.watch(*model.names(*stems)) as reads:
         logits = finite(model(ids), model).float()
-    at = {name: tensor.float() for name, tensor in reads.items()}
-    layers, last = tuple(_layer(model, layer, at) for layer in range(model.n_layers)), ends[-1].float()
+    activations = {name: tensor.float() for name, tensor in reads.items()}
+    layers, last = tuple(_layer(model, layer, activations) for layer in range(model.n_layers)), ends[-1].float()
     return FrozenRun(model, layers[0].stream if layers else last, layers, Held(model, "final_norm", None, last), last, logits)
 
 
-def _layer(model: Model, layer: int, at: dict[str, Tensor]) -> FrozenHeads:
-    x = at[f"resid_pre.{layer}"]
-    before, after = Held(model, "attn_norm", layer, x), Held(model, "attn_post", layer, at.get(f"attn_raw.{layer}", x))
+def _layer(model: Model, layer: int, activations: dict[str, Tensor]) -> FrozenHeads:
+    x = activations[f"resid_pre.{layer}"]
+    before, after = Held(model, "attn_norm", layer, x), Held(model, "attn_post", layer, activations.get(f"attn_raw.{layer}", x))
     W_V, W_O = model.W_V(layer).float(), model.W_O(layer).float()
     values = W_V @ before.bias + model.b_V(layer).float()
     constant = einsum(W_O, values, "h d r, h r -> d") + model.b_O(layer).float()
     return FrozenHeads(
         stream=x,
-        patterns=at[f"attn_probs.{layer}"],
+        patterns=activations[f"attn_probs.{layer}"],
         W_V=W_V,
         W_O=W_O,
         before=before,
         after=after,
         constant=after(constant.expand_as(x)) + after.bias,
-        mlp=at[f"mlp_out.{layer}"],
+        mlp=activations[f"mlp_out.{layer}"],
     )

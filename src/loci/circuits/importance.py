@@ -58,21 +58,21 @@ def order_losses(model: Model, texts: Sequence[str] | None = None, *, progress: 
     Cost: for each text n_layers² attentions with held patterns and n_layers unembeddings. Raises
     `CircuitError` where no text has two tokens.
     """
-    found: list[list[float]] = []
+    by_text: list[list[float]] = []
     tokens, exact = 0, True
     chosen = sample_text(model, TOKENS) if texts is None else texts
     for text in chosen:
         ids = model.tokenize(text).ids[: model.n_ctx]
         if len(ids) >= 2:
             losses, alone = _losses(model, ids)
-            found.append(losses)
+            by_text.append(losses)
             tokens, exact = tokens + len(ids) - 1, exact and alone
         progress(1, len(chosen))
-    if not found:
+    if not by_text:
         raise CircuitError("no text has two tokens: there is nothing to predict")
-    orders = list(zip(*found, strict=True))
+    orders = list(zip(*by_text, strict=True))
     gains = [[a - b for a, b in zip(low, high, strict=True)] for low, high in pairwise(orders)]
-    return OrderLosses(model.name, model.with_bos, len(found), tokens, tuple(map(mean, orders)), tuple(map(mean, gains)), exact)
+    return OrderLosses(model.name, model.with_bos, len(by_text), tokens, tuple(map(mean, orders)), tuple(map(mean, gains)), exact)
 
 
 def _losses(model: Model, ids: Sequence[int]) -> tuple[list[float], bool]:

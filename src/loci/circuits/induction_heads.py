@@ -114,12 +114,12 @@ def induction(
     Cost: as `head_scores` without weights, and `compose`. Raises `CircuitError`.
     """
     if text is None:
-        said = repeated_tokens(model, length=length, repeats=repeats, samples=samples, seed=seed)
+        repeated = repeated_tokens(model, length=length, repeats=repeats, samples=samples, seed=seed)
     else:
         own = model.tokenize(text)
-        said = repeat(model, [own.ids[own.special :]], repeats)
-    blocks, hits = by_block(model, said)
-    scores = {head_name(layer, h): measured for layer, h, measured in scores_on(model, said, progress)}
+        repeated = repeat(model, [own.ids[own.special :]], repeats)
+    blocks, hits = by_block(model, repeated)
+    scores = {head_name(layer, h): measured for layer, h, measured in scores_on(model, repeated, progress)}
     best = sorted(scores, key=lambda name: -scores[name]["induction"].value)[:HEADS]
     composed = compose(model, view=view) if model.n_layers > 1 else None
     heads = tuple(
@@ -129,29 +129,29 @@ def induction(
         model=model.name,
         bos=model.with_bos,
         text=text,
-        length=said.length,
+        length=repeated.length,
         repeats=repeats,
-        samples=len(said.ids),
+        samples=len(repeated.ids),
         seed=seed,
         losses=tuple(mean(block.tolist()) for block in blocks),
         greedy=share(hits.tolist()),
         null=model.d_model**-0.5,
         heads=heads,
-        patterns=_patterns(model, said, heads),
+        patterns=_patterns(model, repeated, heads),
     )
 
 
 @torch.no_grad()
-def by_block(model: Model, said: RepeatedTokens) -> tuple[Float[Tensor, "block sample"], Float[Tensor, " sample"]]:
+def by_block(model: Model, text: RepeatedTokens) -> tuple[Float[Tensor, "block sample"], Float[Tensor, " sample"]]:
     """Loss of every block without its first token, and the share of repeated tokens that are the
     likeliest."""
     losses, hits = [], []
-    for ids in said.ids.split(8):
+    for ids in text.ids.split(8):
         logits = finite(model(ids), model).float()[:, :-1]
         losses.append(-logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0])
-        hits.append((logits.argmax(-1) == ids[:, 1:])[:, said.again.start :].float().mean(-1))
+        hits.append((logits.argmax(-1) == ids[:, 1:])[:, text.again.start :].float().mean(-1))
     whole: Float[Tensor, "sample position"] = torch.cat(losses)
-    ends = [said.start + said.length * k for k in range(said.repeats + 1)]
+    ends = [text.start + text.length * k for k in range(text.repeats + 1)]
     return torch.stack([whole[:, first : end - 1].mean(-1) for first, end in pairwise(ends)]), torch.cat(hits)
 
 
@@ -164,10 +164,10 @@ def _partners(composed: Composition | None, name: str, scores: dict[str, dict[st
     return tuple(Partner(composed.writers[i], float(row[i]), scores[composed.writers[i]]["previous_token"].value) for i in best)
 
 
-def _patterns(model: Model, said: RepeatedTokens, heads: tuple[InductionHead, ...]) -> AttentionPatterns | None:
+def _patterns(model: Model, text: RepeatedTokens, heads: tuple[InductionHead, ...]) -> AttentionPatterns | None:
     if not heads:
         return None
-    ids = said.ids[0, : said.start + 2 * said.length].tolist()
+    ids = text.ids[0, : text.start + 2 * text.length].tolist()
     labels = [model.token_text(token) for token in ids]
     names = [heads[0].head, *(partner.head for partner in heads[0].partners)]
     return patterns_on(model, "".join(labels), ids, labels, [parse_head(name, model) for name in names])

@@ -44,8 +44,8 @@ def scores_on(model: Model, text: RepeatedTokens, progress: Progress = silent) -
 
 
 def _keep(into: dict[str, Tensor], name: str | None, score: Any, tensor: Tensor) -> None:
-    found = score(tensor)
-    into.update(found if name is None else {name: found})
+    value = score(tensor)
+    into.update(value if name is None else {name: value})
 
 
 def looked(text: RepeatedTokens, probs: Float[Tensor, "sample head query key"]) -> dict[str, Float[Tensor, "sample head"]]:

@@ -62,9 +62,9 @@ def senders_and_receivers(model: Model) -> tuple[list[Node], list[Node]]:
 def parse_node(name: str, model: Model) -> Node:
     """`embed`, `L0H3`, `L0MLP`, `L1H3.q` or `logits`. Raises `CircuitError` or `ModelError`."""
     senders, receivers = senders_and_receivers(model)
-    found = next((part for part in [*senders, *receivers] if part.name == name), None)
-    if found is not None:
-        return found
+    known = next((part for part in [*senders, *receivers] if part.name == name), None)
+    if known is not None:
+        return known
     stem, _, side = name.partition(".")
     if HEAD.fullmatch(stem) and side in ("", *SIDES):
         layer, head = parse_head(stem, model)
@@ -84,20 +84,20 @@ def before(model: Model, sender: Node, receiver: Node) -> bool:
 def written(model: Model, reads: dict[str, Tensor], senders: Sequence[Node]) -> dict[str, Float[Tensor, "position d_model"]]:
     """What each sender adds to the stream in a run; a norm behind attention is held, so that
     heads' parts sum."""
-    found = {"embed": reads["resid_pre.0"]}
+    outputs = {"embed": reads["resid_pre.0"]}
     for layer in range(model.n_layers):
         z = reads[f"z.{layer}"]
         after = Held(model, "attn_post", layer, reads.get(f"attn_raw.{layer}", reads[f"resid_pre.{layer}"]))
         heads = after(einsum(model.W_O(layer), z, "h d r, p h r -> h p d").float())
-        found |= {head_name(layer, h): heads[h] for h in range(model.n_heads)}
-        found[f"L{layer}MLP"] = reads[f"mlp_out.{layer}"]
-    return {part.name: found[part.name].float() for part in senders}
+        outputs |= {head_name(layer, h): heads[h] for h in range(model.n_heads)}
+        outputs[f"L{layer}MLP"] = reads[f"mlp_out.{layer}"]
+    return {part.name: outputs[part.name].float() for part in senders}
 
 
 def normed(model: Model, name: str, layer: int | None, x: Tensor) -> Tensor:
     """x after a norm; x itself where the family has none there."""
-    found: Tensor = model.module(name, layer)(x) if getattr(model.layout, name) else x
-    return found
+    normalised: Tensor = model.module(name, layer)(x) if getattr(model.layout, name) else x
+    return normalised
 
 
 def own_projection(model: Model, side: str, layer: int) -> tuple[Tensor, Tensor]:

@@ -206,7 +206,7 @@ def _valued(frozen: FrozenRun, g: Tensor, names: list[tuple[str, ...]], layer: i
     starts = {"tokens": frozen.start}
     if layer:
         starts["biases"] = torch.stack([below.constant for below in frozen.layers[:layer]]).sum(0)
-        starts |= {f"L{at}MLP": below.mlp for at, below in enumerate(frozen.layers[:layer])}
+        starts |= {f"L{index}MLP": below.mlp for index, below in enumerate(frozen.layers[:layer])}
     for name, stream in starts.items():
         for heads, score in zip(names, (g * stream).sum((1, 2, 3)).tolist(), strict=True):
             yield CircuitPath(name, heads, score)

@@ -64,13 +64,13 @@ class HeadScore:
         return self.measured[score].value if score in self.measured else self.weighed[score]
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {name: found.to_dict() for name, found in self.measured.items()}
+        plain = {name: estimate.to_dict() for name, estimate in self.measured.items()}
         return {
             "layer": self.layer,
             "head": self.head,
-            **{name: found["value"] for name, found in plain.items()},
+            **{name: estimate["value"] for name, estimate in plain.items()},
             **self.weighed,
-            "intervals": {name: [found["low"], found["high"]] for name, found in plain.items()},
+            "intervals": {name: [estimate["low"], estimate["high"]] for name, estimate in plain.items()},
         }
 
 
@@ -110,10 +110,10 @@ class HeadScores(Result):
 
     def of(self, name: str) -> HeadScore:
         """A head's row by its name, as in `L1H3`. Raises `CircuitError`."""
-        found = next((row for row in self.heads if row.name == name), None)
-        if found is None:
+        match = next((row for row in self.heads if row.name == name), None)
+        if match is None:
             raise CircuitError(f"there is no head {name!r} among the {len(self.heads)} of {self.model!r}")
-        return found
+        return match
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema": "loci.heads/1", **vars(self), "heads": [row.to_dict() for row in self.heads]}
@@ -160,10 +160,10 @@ def head_scores(
     for a length that does not fit, `ModelError` where patterns cannot be seen.
     """
     text = repeated_tokens(model, length=length, repeats=repeats, samples=samples, seed=seed)
-    found = scores_on(model, text, progress)
-    weighed = list(weighed_scores(model, view)) if weights else [{}] * len(found)
+    scores = scores_on(model, text, progress)
+    weighed = list(weighed_scores(model, view)) if weights else [{}] * len(scores)
     rows = []
-    for (layer, head, measured), weight in zip(found, weighed, strict=True):
+    for (layer, head, measured), weight in zip(scores, weighed, strict=True):
         if weight:
             weight["deletion"] = measured["current"].value * max(0.0, -weight["ov_positivity"])
         rows.append(HeadScore(layer, head, measured, weight))

@@ -130,8 +130,17 @@ def token_circuit(
     """
     check_top(top)
     asked = [token_id(model, text) for text in sources]
-    one, E, U = head(model, name, view, offset), embed(model, view), unembed(model, view)
-    sides = _sides(model, one.qk.left, one.qk.right, one.ov.left, one.ov.right, E.matrix.T, U.matrix, one.key_bias)
+    asked_head, E, U = head(model, name, view, offset), embed(model, view), unembed(model, view)
+    sides = _sides(
+        model,
+        asked_head.qk.left,
+        asked_head.qk.right,
+        asked_head.ov.left,
+        asked_head.ov.right,
+        E.matrix.T,
+        U.matrix,
+        asked_head.key_bias,
+    )
     special = set(model.tokenizer.all_special_ids)
     usable = torch.tensor([token for token in range(len(sides.keys)) if token not in special])
     own: list[bool] = []
@@ -148,10 +157,10 @@ def token_circuit(
         view=view,
         offset=offset,
         tokens=len(usable),
-        copying_positivity=(U @ one.ov @ E).positivity,
-        qk_positivity=one.qk.on_key(E).on_query(E).positivity,
+        copying_positivity=(U @ asked_head.ov @ E).positivity,
+        qk_positivity=asked_head.qk.on_key(E).on_query(E).positivity,
         copies=share(own),
-        trigrams=tuple(_trigram(model, *found) for found in best),
+        trigrams=tuple(_trigram(model, *trigram) for trigram in best),
         sources=tuple(_source(model, sides, token, top) for token in chosen),
     )
 
@@ -165,17 +174,17 @@ def token_id(model: Weights, text: str) -> int:
         if int(text[1:]) >= model.d_vocab:
             raise CircuitError(f"there is no token {text}: the vocabulary of {model.name!r} is #0 … #{model.d_vocab - 1}")
         return int(text[1:])
-    found: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-    if not found:
+    ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not ids:
         raise CircuitError(f"{text!r} is no token: say one as it stands in text, as in ' the', or by its number, as in #123")
-    if max(found) >= model.d_vocab:
-        raise CircuitError(f"{text!r} is the token #{max(found)}: the vocabulary of {model.name!r} is #0 … #{model.d_vocab - 1}")
-    if len(found) != 1:
-        parts = ", ".join(repr(model.token_text(token)) for token in found)
+    if max(ids) >= model.d_vocab:
+        raise CircuitError(f"{text!r} is the token #{max(ids)}: the vocabulary of {model.name!r} is #0 … #{model.d_vocab - 1}")
+    if len(ids) != 1:
+        parts = ", ".join(repr(model.token_text(token)) for token in ids)
         raise CircuitError(
-            f"{text!r} is {len(found)} tokens ({parts}), not one: most words begin with a space, as in {' ' + text.strip()!r}"
+            f"{text!r} is {len(ids)} tokens ({parts}), not one: most words begin with a space, as in {' ' + text.strip()!r}"
         )
-    return found[0]
+    return ids[0]
 
 
 def _sides(
@@ -198,12 +207,12 @@ def _trigrams(sides: _Sides, block: Int[Tensor, " block"], top: int) -> list[tup
     seen, raised = sides.qk(block).topk(few, dim=0), sides.ov(block).topk(few, dim=0)
     products = seen.values.clamp(min=0)[:, None] * raised.values.clamp(min=0)[None]
     best = products.flatten().topk(min(top, products.numel()))
-    found = []
+    rows = []
     for strength, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         d, rest = divmod(place, few * len(block))
         o, s = divmod(rest, len(block))
-        found.append((strength, int(block[s]), int(seen.indices[d, s]), int(raised.indices[o, s])))
-    return found
+        rows.append((strength, int(block[s]), int(seen.indices[d, s]), int(raised.indices[o, s])))
+    return rows
 
 
 def _trigram(model: Weights, strength: float, source: int, destination: int, out: int) -> SkipTrigram:

@@ -132,8 +132,8 @@ def mlp_pairs(model: Weights, earlier: int, later: int, *, top: int = 20, view: 
         check_layer(model, layer)
     if earlier >= later:
         raise CircuitError(f"layer {earlier} does not come before layer {later}")
-    found = heapq.nlargest(top, _pairs(model, earlier, later, top, view), key=lambda pair: abs(pair.cosine))
-    return tuple(found)
+    strongest = heapq.nlargest(top, _pairs(model, earlier, later, top, view), key=lambda pair: abs(pair.cosine))
+    return tuple(strongest)
 
 
 def _pairs(model: Weights, earlier: int, later: int, top: int, view: View) -> Iterator[NeuronPair]:

@@ -215,7 +215,7 @@ def _count(model: Model, read: Sequence[Window], rule: _Rule, progress: Progress
     known: set[int] = set()
     for batch, reads in _through(model, read, *model.names("mlp_act")):
         active, zeros = (
-            torch.stack([found.double().mean(-1).flatten().cpu() for found in map(kind, reads.values())], 1)
+            torch.stack([part.double().mean(-1).flatten().cpu() for part in map(kind, reads.values())], 1)
             for kind in (rule.active, _nothing)
         )
         ids = torch.tensor([window.ids[window.before :] for window in batch])
@@ -255,19 +255,19 @@ def _again(model: Model, read: Sequence[Window], rule: _Rule, checked: int) -> d
     for _, reads in _through(model, read[:checked], *parts):
         for name, tensor in reads.items():
             parts[name].append(tensor.flatten(0, 1))
-    at = {name: torch.cat(found)[:checked] for name, found in parts.items()}
-    found: dict[str, list[float]] = {"skipped": [], "error": [], "rounding": []}
+    stacked = {name: torch.cat(measured)[:checked] for name, measured in parts.items()}
+    measured: dict[str, list[float]] = {"skipped": [], "error": [], "rounding": []}
     for layer in range(model.n_layers):
         W, b = model.W_down(layer), model.b_down(layer)
-        acts, out = (at[f"{stem}.{layer}"].to(W.device) for stem in stems)
+        acts, out = (stacked[f"{stem}.{layer}"].to(W.device) for stem in stems)
         active = rule.active(acts)
         skipping = torch.stack([W[:, on] @ act[on] + b for act, on in zip(acts, active, strict=True)])
         whole = torch.stack([W @ act + b for act in acts])
         largest = float(out.abs().max()) or 1.0
-        found["skipped"].append(float(acts.abs().masked_fill(active, 0).max()))
-        found["error"].append(float((skipping - out).abs().max()) / largest)
-        found["rounding"].append(float((whole - out).abs().max()) / largest)
-    return {"checked": len(acts), **{name: tuple(values) for name, values in found.items()}}
+        measured["skipped"].append(float(acts.abs().masked_fill(active, 0).max()))
+        measured["error"].append(float((skipping - out).abs().max()) / largest)
+        measured["rounding"].append(float((whole - out).abs().max()) / largest)
+    return {"checked": len(acts), **{name: tuple(values) for name, values in measured.items()}}
 
 
 def _windows_of(model: Model, texts: Sequence[str] | None) -> list[Window]:
@@ -277,10 +277,10 @@ def _windows_of(model: Model, texts: Sequence[str] | None) -> list[Window]:
     Raises `ModelError` without text.
     """
     chosen = sample_text(model, TOKENS) if texts is None else texts
-    found = windows(model, list(enumerate(text for text in chosen if text.strip())))
-    if not found:
+    cut = windows(model, list(enumerate(text for text in chosen if text.strip())))
+    if not cut:
         raise ModelError("there is no text to run the model on")
-    return found
+    return cut
 
 
 def _through(model: Model, read: Sequence[Window], *points: str) -> Iterator[tuple[list[Window], dict[str, Tensor]]]:

@@ -91,8 +91,8 @@ def _build(
     first = TextDigest()
     kept: dict[str, Any] = {"checkpoint": folder / CHECKPOINT, "every": 4, "digest": first}
     seen = survey(model, texts(), gathering, budget=budget, limit=limit, progress=progress, **kept)
-    found = {layer: _Layer(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)}
-    needed = {int(text) for layer in found.values() for text in layer.triggers.places[..., 0].flatten().unique()}
+    by_layer = {layer: _Layer(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)}
+    needed = {int(text) for layer in by_layer.values() for text in layer.triggers.places[..., 0].flatten().unique()}
     again, second = {}, TextDigest()
     for i, text in enumerate(islice(texts(), seen.texts)):
         second.update(text)
@@ -101,7 +101,7 @@ def _build(
     if first.hexdigest() != second.hexdigest():
         raise ModelError("the text has changed while it was read: build the atlas again in a new folder")
     read = dict(zip(again, map(_Text, model.tokenize_all(list(again.values()))), strict=True))
-    for layer, gathered in found.items():
+    for layer, gathered in by_layer.items():
         best = promoted_by(model, layer, min(TOKENS, model.d_vocab))
         triggers, following = _triggers(layer, gathered, read)
         agrees = [first == next for first, next in zip(best.promotes[:, 0].tolist(), following, strict=True)]
@@ -173,8 +173,8 @@ def _triggers(layer: int, gathered: _Layer, read: dict[int, _Text]) -> tuple[Col
     one (−1 for none)."""
     activations, places = gathered.triggers.values.T.tolist(), gathered.triggers.places.transpose(0, 1).tolist()
     rows, followed = [], [-1] * len(activations)
-    for neuron, (row, at) in enumerate(zip(activations, places, strict=True)):
-        for rank, (activation, (text, position)) in enumerate(zip(row, at, strict=True)):
+    for neuron, (row, spots) in enumerate(zip(activations, places, strict=True)):
+        for rank, (activation, (text, position)) in enumerate(zip(row, spots, strict=True)):
             if activation <= 0:
                 break
             before, token, after, word, following = read[text].at(position)

@@ -79,8 +79,8 @@ class Atlas(Result):
             for name in TABLES:
                 path = quoted(self.folder / f"{name}.parquet")
                 connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({path})")
-                found = connection.execute(f"DESCRIBE {name}").fetchall()
-                check_columns(name, {column: kind for column, kind, *_ in found}, self.folder)
+                columns = connection.execute(f"DESCRIBE {name}").fetchall()
+                check_columns(name, {column: kind for column, kind, *_ in columns}, self.folder)
         except duckdb.Error as error:
             raise ModelError(f"{self.folder}: the atlas is broken ({_first(error)}); build it again") from None
         connection.execute(f"SET allowed_directories=[{quoted(self.folder)}]")
@@ -119,18 +119,18 @@ class Atlas(Result):
         """
         wanted = word.strip().casefold()
         where = _filters(layer, cosine, rate)
-        said = quoted(wanted)
+        literal = quoted(wanted)
         promoted = self._named(
             f"SELECT n.layer, n.neuron, min(v.rank) AS rank, max(v.score) AS score, n.cosine, n.firing_rate "
-            f"FROM (SELECT * FROM values WHERE word = {said} AND side = 'promotes') v JOIN neurons n USING (layer, neuron) WHERE {where} "
+            f"FROM (SELECT * FROM values WHERE word = {literal} AND side = 'promotes') v JOIN neurons n USING (layer, neuron) WHERE {where} "
             f"GROUP BY ALL ORDER BY rank, score DESC LIMIT {int(top)}"
         )
         fires = self._named(
             f"SELECT n.layer, n.neuron, count(*) AS triggers, max(t.activation) AS activation, n.cosine, n.firing_rate "
-            f"FROM (SELECT * FROM triggers WHERE word = {said}) t JOIN neurons n USING (layer, neuron) WHERE {where} "
+            f"FROM (SELECT * FROM triggers WHERE word = {literal}) t JOIN neurons n USING (layer, neuron) WHERE {where} "
             f"GROUP BY ALL ORDER BY triggers DESC, activation DESC LIMIT {int(top)}"
         )
-        if not promoted and not fires and not self._occurs(said):
+        if not promoted and not fires and not self._occurs(literal):
             raise ModelError(f"no neuron promotes {word!r} or fires at it{self._suggestion(wanted)}")
         return WordNeurons(self.provenance["model"], wanted, promoted, fires)
 
@@ -163,13 +163,13 @@ class Atlas(Result):
         """
         match = NEURON.fullmatch(name.strip())
         layer, neuron = (int(match[1]), int(match[3])) if match and match[2] is None else (-1, -1)
-        at = f"layer = {layer} AND neuron = {neuron}"
-        facts = self._dicts(f"SELECT * FROM neurons WHERE {at}")
+        condition = f"layer = {layer} AND neuron = {neuron}"
+        facts = self._dicts(f"SELECT * FROM neurons WHERE {condition}")
         if not facts:
             last = f"L{self.provenance['layers'] - 1}N{self.provenance['d_mlp'] - 1}"
             raise ModelError(f"{name!r}: this atlas has L0N0 … {last}")
-        values = self._dicts(f"SELECT side, token, score FROM values WHERE {at} ORDER BY rank")
-        triggers = self._dicts(f"SELECT before, token, after, activation FROM triggers WHERE {at} ORDER BY rank")
+        values = self._dicts(f"SELECT side, token, score FROM values WHERE {condition} ORDER BY rank")
+        triggers = self._dicts(f"SELECT before, token, after, activation FROM triggers WHERE {condition} ORDER BY rank")
         return NeuronCard(
             model=self.provenance["model"],
             bos=self.provenance["bos"],
@@ -194,11 +194,11 @@ class Atlas(Result):
         answer = self.query(sql)
         return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
-    def _occurs(self, said: str) -> bool:
+    def _occurs(self, literal: str) -> bool:
         """Whether the word is in the tables at all, filters aside."""
         return bool(
             self.query(
-                f"SELECT 1 FROM values WHERE word = {said} UNION ALL SELECT 1 FROM triggers WHERE word = {said} LIMIT 1"
+                f"SELECT 1 FROM values WHERE word = {literal} UNION ALL SELECT 1 FROM triggers WHERE word = {literal} LIMIT 1"
             ).rows
         )
 

@@ -133,9 +133,9 @@ def _note(folder: Path, source: str) -> None:
     it to lose."""
     note = folder / SOURCE
     if note.exists() and (folder / CHECKPOINT).exists():
-        said = read_text(note, OutputError)
-        if said != source:
-            raise OutputError(f"{named(folder)}: a half-built atlas of another text is in it ({said}); name a new folder")
+        earlier = read_text(note, OutputError)
+        if earlier != source:
+            raise OutputError(f"{named(folder)}: a half-built atlas of another text is in it ({earlier}); name a new folder")
     with write_aside(note) as aside:
         aside.write_text(source, encoding="utf-8")
 
@@ -167,7 +167,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 def _check_tables(folder: Path, files: dict[str, TableFile] | None) -> None:
     if files is None:
         return
-    total = sum(said["bytes"] for said in files.values())
+    total = sum(record["bytes"] for record in files.values())
     for name in TABLES:
         path = folder / f"{name}.parquet"
         if name not in files:
@@ -186,15 +186,15 @@ def _described(path: Path) -> TableFile:
         raise ModelError(f"{named(path)}: cannot be read ({error.strerror})") from None
 
 
-def check_columns(name: str, found: dict[str, str], folder: Path) -> None:
+def check_columns(name: str, present: dict[str, str], folder: Path) -> None:
     """Raise `ModelError` where a table lacks a column that is read, or has one of another kind.
 
     `found`: DuckDB's types by column.
     """
     for kind, columns in COLUMNS[name].items():
         for column in columns.split():
-            if column not in found or _kind(found[column]) != kind:
-                there = f"of type {brief(found[column])}" if column in found else "not there"
+            if column not in present or _kind(present[column]) != kind:
+                there = f"of type {brief(present[column])}" if column in present else "not there"
                 raise ModelError(f"{named(folder / f'{name}.parquet')}: {column}: expected {kind}, {there}; build the atlas again")
 
 

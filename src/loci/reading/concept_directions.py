@@ -116,16 +116,16 @@ def directions(model: Model, pairs: Sequence[Pair], *, point: str = "embed", top
     model_given(model)
     clean = _paired(pairs)
     words = list(dict.fromkeys(word for pair in clean for word in pair))
-    at = {word: i for i, word in enumerate(words)}
+    index = {word: i for i, word in enumerate(words)}
     V = vectors(model, words, point)
-    a, b = (torch.tensor([at[word] for word in side]) for side in zip(*clean, strict=True))
+    a, b = (torch.tensor([index[word] for word in side]) for side in zip(*clean, strict=True))
     differences, apart = V[a] - V[b], _apart(a, b)
     d, C = differences.mean(0), cosines_of(differences, differences)
     mixed, mixed_apart = _shuffled(V, a, b, seed)
     held = apart.any(1)
     step = (apart.double() @ differences / apart.sum(1, keepdim=True).clamp(min=1))[held]
-    found = analogies(V, b[held], step).tolist()
-    near = iter(found)
+    ranks = analogies(V, b[held], step).tolist()
+    near = iter(ranks)
     promotes, suppresses = promoted(model, d.float().to(model.device), top)
     return Directions(
         model=model.name,
@@ -138,7 +138,7 @@ def directions(model: Model, pairs: Sequence[Pair], *, point: str = "embed", top
         shuffled=aligned(mixed, mixed_apart, seed),
         beyond=aligned(C - mixed, apart & mixed_apart, seed),
         nearest=tuple(words[next(near)] if flag else None for flag in held.tolist()),
-        analogy=share([float(hit) for hit in torch.tensor(found, dtype=torch.long) == a[held]]),
+        analogy=share([float(hit) for hit in torch.tensor(ranks, dtype=torch.long) == a[held]]),
         without=share([float(hit) for hit in analogies(V, b[held], torch.zeros_like(step)) == a[held]]),
         random=_by_chance(V, a[held], b[held], step, seed),
         candidates=len(words) - 1,

@@ -127,16 +127,19 @@ def memories(
     read: dict[int, Tokens] = {}
     rows: dict[str, list[Estimate]] = {name: [] for name in (*DROPS, "lean", "agreement", "chance")}
     for layer, some in chosen.items():
-        found = gathering[f"mlp_act.{layer}"][0]
-        cells = _prefixes(model, texts, found, read)
+        top_triggers = gathering[f"mlp_act.{layer}"][0]
+        cells = _prefixes(model, texts, top_triggers, read)
         dropped = _dropped(model, layer, some, cells, seed)
         for kind, changes in dropped.items():
             rows[kind].append(mean(changes))
         rows["lean"].append(mean([first - last for first, last in zip(dropped["first"], dropped["last"], strict=True)]))
-        followed = [read[text].ids[at + 1] if at + 1 < len(read[text]) else -1 for text, at in found.places[0].tolist()]
-        said = best[layer][some].tolist()
-        rows["agreement"].append(share([float(a == b) for a, b in zip(said, followed, strict=True)]))
-        rows["chance"].append(share([sum(a == b for b in followed) / len(followed) for a in said]))
+        followed = [
+            read[text].ids[position + 1] if position + 1 < len(read[text]) else -1
+            for text, position in top_triggers.places[0].tolist()
+        ]
+        promoted = best[layer][some].tolist()
+        rows["agreement"].append(share([float(a == b) for a, b in zip(promoted, followed, strict=True)]))
+        rows["chance"].append(share([sum(a == b for b in followed) / len(followed) for a in promoted]))
         progress(1, model.n_layers + 1)
     composed, active = _composed(model, texts, best)
     progress(1, model.n_layers + 1)
@@ -159,14 +162,14 @@ Cell = tuple[int, tuple[int, ...], float]
 """A neuron's column, the tokens up to its trigger, and its activation there."""
 
 
-def _prefixes(model: Model, texts: Sequence[str], found: TopTriggers, read: dict[int, Tokens]) -> list[Cell]:
+def _prefixes(model: Model, texts: Sequence[str], triggers: TopTriggers, read: dict[int, Tokens]) -> list[Cell]:
     cells = []
-    for activations, places in zip(found.values.tolist(), found.places.tolist(), strict=True):
-        for column, (activation, (text, at)) in enumerate(zip(activations, places, strict=True)):
+    for activations, places in zip(triggers.values.tolist(), triggers.places.tolist(), strict=True):
+        for column, (activation, (text, position)) in enumerate(zip(activations, places, strict=True)):
             if text not in read:
                 read[text] = tokenize(model.tokenizer, texts[text], None, model.bos)
             if activation > 0:
-                cells.append((column, read[text].ids[: at + 1], activation))
+                cells.append((column, read[text].ids[: position + 1], activation))
     return cells
 
 
@@ -178,26 +181,26 @@ def _dropped(model: Model, layer: int, some: Sequence[int], cells: Sequence[Cell
     cut: dict[str, list[Cell]] = {kind: [] for kind in DROPS}
     for column, ids, activation in cells:
         if special + 3 <= len(ids) <= (model.n_ctx or len(ids)):
-            for kind, at in zip(DROPS, (special, len(ids) - 1, random.randrange(special, len(ids))), strict=True):
-                cut[kind].append((column, ids[:at] + ids[at + 1 :], activation))
-    found: dict[str, list[float]] = {}
+            for kind, position in zip(DROPS, (special, len(ids) - 1, random.randrange(special, len(ids))), strict=True):
+                cut[kind].append((column, ids[:position] + ids[position + 1 :], activation))
+    by_kind: dict[str, list[float]] = {}
     for kind, some_cells in cut.items():
         changes: dict[int, list[float]] = {}
         now = _activations(model, layer, [(some[column], ids) for column, ids, _ in some_cells])
         for (column, _, before), after in zip(some_cells, now, strict=True):
             changes.setdefault(column, []).append(after / before - 1)
-        found[kind] = [sum(values) / len(values) for values in changes.values()]
-    return found
+        by_kind[kind] = [sum(values) / len(values) for values in changes.values()]
+    return by_kind
 
 
 def _activations(model: Model, layer: int, asked: Sequence[tuple[int, tuple[int, ...]]]) -> list[float]:
     """A neuron's activation at the last token of its text, for each pair."""
-    found = [0.0] * len(asked)
+    activations = [0.0] * len(asked)
     for batch in by_length(asked, lambda pair: len(pair[1]), 4096):
         act = model.read(model.ids([asked[i][1] for i in batch]), f"mlp_act.{layer}")[f"mlp_act.{layer}"][:, -1]
         for row, i in enumerate(batch):
-            found[i] = float(act[row, asked[i][0]])
-    return found
+            activations[i] = float(act[row, asked[i][0]])
+    return activations
 
 
 def _composed(
@@ -213,8 +216,8 @@ def _composed(
         reads = model.read(model.ids([ids.ids]), *model.names("mlp_act", "mlp_out"))
         for layer, memory in first.items():
             act, out = (reads[f"{point}.{layer}"][0, ids.special :] for point in ("mlp_act", "mlp_out"))
-            said = project(model, out).argmax(-1)
-            alone = ((act > 0) & (memory.to(said.device) == said[:, None])).any(1)
+            predicted = project(model, out).argmax(-1)
+            alone = ((act > 0) & (memory.to(predicted.device) == predicted[:, None])).any(1)
             composed[layer].append(float((~alone).double().mean()))
             active[layer].append(float((act > 0).double().mean()))
         tokens += len(ids) - ids.special

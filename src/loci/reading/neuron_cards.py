@@ -151,9 +151,9 @@ def read_many(
         rate, triggers = gathering[f"mlp_act.{layer}"]
         column = by_layer[layer].index(neuron)
         places = zip(triggers.values[:, column].tolist(), triggers.places[:, column].tolist(), strict=True)
-        found = tuple(_trigger(model, texts[text], position, value) for value, (text, position) in places if value > 0)
+        rows = tuple(_trigger(model, texts[text], position, value) for value, (text, position) in places if value > 0)
         card = read_weights(model, f"L{layer}N{neuron}", top=top)
-        cards.append(replace(card, bos=model.with_bos, triggers=found, firing_rate=float(rate.rate[neuron]), tokens=seen))
+        cards.append(replace(card, bos=model.with_bos, triggers=rows, firing_rate=float(rate.rate[neuron]), tokens=seen))
     return cards
 
 

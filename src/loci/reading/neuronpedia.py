@@ -89,9 +89,9 @@ def _features(atlas: Atlas, layer: int, activations: dict[int, list[Activation]]
             "density": density[neuron],
             "topLogits": logits[neuron, "promotes"],
             "bottomLogits": logits[neuron, "suppresses"],
-            "activations": found,
+            "activations": examples,
         }
-        for neuron, found in sorted(activations.items())
+        for neuron, examples in sorted(activations.items())
     ]
 
 
@@ -101,7 +101,8 @@ def _activations(atlas: Atlas, model: Model, layer: int) -> dict[int, list[Activ
     rows = atlas.query(f"SELECT neuron, rank, text, position, activation FROM triggers WHERE layer = {layer} ORDER BY ALL").rows
     asked = f"SELECT * FROM texts WHERE text IN (SELECT text FROM triggers WHERE layer = {layer}) ORDER BY text"
     cut = {
-        (window.text, window.start): window for window in windows(model, [(text, said) for text, said in atlas.query(asked).rows])
+        (window.text, window.start): window
+        for window in windows(model, [(text, content) for text, content in atlas.query(asked).rows])
     }
     starts: dict[int, list[int]] = {}
     for text, start in cut:
@@ -110,8 +111,8 @@ def _activations(atlas: Atlas, model: Model, layer: int) -> dict[int, list[Activ
     for neuron, rank, text, position, activation in rows:
         start = starts[text][bisect_right(starts[text], position) - 1]
         held.setdefault((text, start), []).append((neuron, rank, position - start, activation))
-    needed = [cut[at] for at in held]
-    found: dict[tuple[int, int], Activation] = {}
+    needed = [cut[row] for row in held]
+    activations: dict[tuple[int, int], Activation] = {}
     for batch in by_length(needed, lambda window: len(window.ids), 4096):
         acts = model.read(model.ids([needed[i].ids for i in batch]), f"mlp_act.{layer}")[f"mlp_act.{layer}"].float().cpu()
         for act, window in zip(acts, (needed[i] for i in batch), strict=True):
@@ -121,8 +122,8 @@ def _activations(atlas: Atlas, model: Model, layer: int) -> dict[int, list[Activ
                     raise ModelError(
                         f"{atlas.folder}: L{layer}N{neuron} does not fire as the atlas says; was it built with another BOS?"
                     )
-                found[neuron, rank] = {"tokens": list(window.labels[:LONGEST]), "values": values.tolist()[:LONGEST]}
+                activations[neuron, rank] = {"tokens": list(window.labels[:LONGEST]), "values": values.tolist()[:LONGEST]}
     by_neuron: dict[int, list[Activation]] = {}
-    for neuron, rank in sorted(found):
-        by_neuron.setdefault(neuron, []).append(found[neuron, rank])
+    for neuron, rank in sorted(activations):
+        by_neuron.setdefault(neuron, []).append(activations[neuron, rank])
     return by_neuron

@@ -117,7 +117,7 @@ def _embedding(model: Model, turn: Tensor | None = None) -> Moments:
 
 
 def _basis(space: str, layer: int | None, own: Moments, turned: Moments) -> Basis:
-    kept, rotated = (found[~found.isnan()].tolist() for found in (own.kurtosis, turned.kurtosis))
+    kept, rotated = (kurtosis[~kurtosis.isnan()].tolist() for kurtosis in (own.kurtosis, turned.kurtosis))
     width = len(own.mean)
     return Basis(
         space=space,

@@ -106,7 +106,7 @@ def steer(
     generator = torch.Generator().manual_seed(seed)
     draws = [random_like(added, generator) for _ in range(DRAWS)]
     asked = [model.tokenize(prompt) for prompt in prompts]
-    found: dict[int, dict[str, Tensor]] = {}
+    by_prompt: dict[int, dict[str, Tensor]] = {}
     for batch in by_length(asked, len, 4096):
         ids = model.ids([asked[i].ids for i in batch])
         where = slice(asked[batch[0]].special if everywhere else ids.shape[1] - 1, None)
@@ -117,9 +117,9 @@ def steer(
             with model.patched({point: add_at(step, slice(None), where)}):
                 runs.append(_said(model, ids))
         for row, i in enumerate(batch):
-            found[i] = {"stream": stream[row], "before": before[row], "runs": torch.stack([run[row] for run in runs])}
+            by_prompt[i] = {"stream": stream[row], "before": before[row], "runs": torch.stack([run[row] for run in runs])}
         progress(len(batch), len(asked))
-    rows = [found[i] for i in range(len(asked))]
+    rows = [by_prompt[i] for i in range(len(asked))]
     kl = [(row["before"].exp() * (row["before"] - row["runs"])).sum(-1) for row in rows]
     return Steered(
         model=model.name,

@@ -73,11 +73,11 @@ def sub_updates(model: Model, prompt: str, *, top: int = 5, words: int = 5) -> S
         sizes = update_sizes(model, layer, act)
         shares = sizes / sizes.sum().clamp(min=1e-30)
         best = sizes.topk(min(top, len(sizes))).indices
-        said = project(model, act[best, None] * written(model, layer)[best]).topk(min(words, model.d_vocab)).indices.tolist()
+        promoted = project(model, act[best, None] * written(model, layer)[best]).topk(min(words, model.d_vocab)).indices.tolist()
         layers.append(
             tuple(
                 SubUpdate(f"L{layer}N{i}", float(act[i]), float(sizes[i]), float(shares[i]), tuple(map(model.token_text, tokens)))
-                for i, tokens in zip(best.tolist(), said, strict=True)
+                for i, tokens in zip(best.tolist(), promoted, strict=True)
             )
         )
         half.append(1 + int((shares.sort(descending=True).values.cumsum(0) < 0.5).sum()))

@@ -93,8 +93,8 @@ def clusters(weights: Weights, count: int, *, layers: tuple[int, ...] | None = N
     like = normalize(gaussian_like(values, seed), dim=1)
     control = silhouettes(like, *kmeans(like, count, seed)[:2])
     rows = normalize(values, dim=1)
-    found = [_cluster(weights, chosen, rows, labels == i, centre, top) for i, centre in enumerate(centres) if (labels == i).any()]
-    found.sort(key=lambda cluster: (cluster.size > 1, cluster.cosine), reverse=True)
+    groups = [_cluster(weights, chosen, rows, labels == i, centre, top) for i, centre in enumerate(centres) if (labels == i).any()]
+    groups.sort(key=lambda cluster: (cluster.size > 1, cluster.cosine), reverse=True)
     return Clusters(
         model=weights.name,
         layers=chosen,
@@ -103,7 +103,7 @@ def clusters(weights: Weights, count: int, *, layers: tuple[int, ...] | None = N
         rounds=rounds,
         quality=mean(silhouettes(rows, labels, centres).tolist(), samples=500),
         control=mean(control.tolist(), samples=500),
-        clusters=tuple(found),
+        clusters=tuple(groups),
     )
 
 
@@ -118,8 +118,8 @@ def kmeans(
     rounds = 0
     while rounds < ROUNDS:
         rounds += 1
-        cosines, found = _two(rows, centres)
-        new, fits = found[:, 0], cosines[:, 0]
+        cosines, nearest = _two(rows, centres)
+        new, fits = nearest[:, 0], cosines[:, 0]
         empty = (new.bincount(minlength=count) == 0).nonzero()[:, 0]
         new[fits.argsort()[: len(empty)]] = empty
         if torch.equal(new, labels):
@@ -154,9 +154,9 @@ def silhouettes(
     rows: Float[Tensor, "neuron d"], labels: Int[Tensor, " neuron"], centres: Float[Tensor, "cluster d"]
 ) -> Float[Tensor, " neuron"]:
     """(b − a) / max(a, b) of each row."""
-    cosines, found = _two(rows, centres)
+    cosines, nearest = _two(rows, centres)
     own = (rows * centres[labels]).sum(1)
-    other = torch.where(found[:, 0] == labels, cosines[:, 1], cosines[:, 0])
+    other = torch.where(nearest[:, 0] == labels, cosines[:, 1], cosines[:, 0])
     a, b = (1 - own).clamp(min=0), (1 - other).clamp(min=0)
     quality: Tensor = (b - a) / torch.maximum(a, b).clamp(min=1e-9)
     return quality

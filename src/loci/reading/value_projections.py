@@ -73,7 +73,7 @@ def project(weights: Weights, vectors: Float[Tensor, "*any d_model"]) -> Float[T
 def lie(weights: Weights, layer: int) -> dict[str, Float[Tensor, " neuron"]]:
     """Cosines and norms of a layer's keys and values, and the thresholds (biases times −1)."""
     key, value = weights.W_key(layer).float(), weights.W_down(layer).float().T
-    found = {
+    measures = {
         "cosine": key_value_cosines(weights, layer),
         "key_norm": key.norm(dim=1),
         "value_norm": value.norm(dim=1),
@@ -81,8 +81,8 @@ def lie(weights: Weights, layer: int) -> dict[str, Float[Tensor, " neuron"]]:
     }
     if weights.gated:
         up = weights.W_up(layer).float()
-        found |= {"up_cosine": cosine_similarity(up, value), "gate_up_cosine": cosine_similarity(key, up)}
-    return {name: tensor.cpu() for name, tensor in found.items()}
+        measures |= {"up_cosine": cosine_similarity(up, value), "gate_up_cosine": cosine_similarity(key, up)}
+    return {name: tensor.cpu() for name, tensor in measures.items()}
 
 
 @torch.no_grad()

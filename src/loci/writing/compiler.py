@@ -97,13 +97,13 @@ def compiled(
         descent = _Descent(task, mlp_of, weights, fed).value_and_gradient
         return minimise(descent, x, steps, effort.history, enough(len(attempts) * steps, progress))
 
-    found = list[tuple[int, int, Tensor]]()
+    outcomes = list[tuple[int, int, Tensor]]()
     for fed in attempts:
         there = descended(x, fed, effort.steps, progress)
-        found.append((int(task.lost(mlp_of(there)).sum()), fed, there))
-        if not found[-1][0]:
+        outcomes.append((int(task.lost(mlp_of(there)).sum()), fed, there))
+        if not outcomes[-1][0]:
             break
-    _, fed, x = min(found, key=lambda attempt: attempt[0])
+    _, fed, x = min(outcomes, key=lambda attempt: attempt[0])
     for _ in range(effort.rounds):
         lost = task.lost(mlp_of(x))
         if not 0 < lost.sum() <= FEW * len(table):

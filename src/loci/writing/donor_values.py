@@ -70,9 +70,9 @@ def mended(
 
     Cost: a forward and a backward pass a round over the phrasings that lack something.
     """
-    found, lines = begun.clone(), _Line.all_of(model, [(i, own) for i, fact in enumerate(facts) for own in shown(fact)])
+    values, lines = begun.clone(), _Line.all_of(model, [(i, own) for i, fact in enumerate(facts) for own in shown(fact)])
     for _ in range(ROUNDS):
-        with beside(model, {layer: gates.neurons(found)}):
+        with beside(model, {layer: gates.neurons(values)}):
             margins, slopes = _margins(model, layer, lines)
         lacking = {line.fact for line, margin in zip(lines, margins.tolist(), strict=True) if margin < ENOUGH}
         if not lacking:
@@ -81,8 +81,8 @@ def mended(
         lines, margins, slopes = [lines[row] for row in kept], margins[kept], slopes[kept]
         for fact in lacking:
             mine = [row for row, line in enumerate(lines) if line.fact == fact]
-            found[fact] += _step(slopes[mine], (GOAL - margins[mine]).clamp_min(0), float(found[fact].norm()))
-    return found
+            values[fact] += _step(slopes[mine], (GOAL - margins[mine]).clamp_min(0), float(values[fact].norm()))
+    return values
 
 
 def _step(J: Float[Tensor, "line d"], lack: Float[Tensor, " line"], length: float) -> Float[Tensor, " d"]:
@@ -122,9 +122,9 @@ def _margins(model: Model, layer: int, lines: Sequence[_Line]) -> tuple[Float[Te
         some = [lines[row] for row in batch]
         with model.frozen(), torch.enable_grad():
             added = torch.zeros(len(some), model.d_model, device=model.device, dtype=model.dtype, requires_grad=True)
-            found = _answered(model, layer, some, added)
-            (slope,) = torch.autograd.grad(found.sum(), added)
-        margins[batch], slopes[batch] = found.detach().double().cpu(), slope.double().cpu()
+            batch_margins = _answered(model, layer, some, added)
+            (slope,) = torch.autograd.grad(batch_margins.sum(), added)
+        margins[batch], slopes[batch] = batch_margins.detach().double().cpu(), slope.double().cpu()
     return margins, slopes
 
 
@@ -135,4 +135,6 @@ def _answered(model: Model, layer: int, lines: Sequence[_Line], added: Float[Ten
         logits = model(ids).float()
     right = logits[:, :-1].gather(2, ids[:, 1:, None])[..., 0]
     other = logits[:, :-1].scatter(2, ids[:, 1:, None], -torch.inf).amax(2)
-    return torch.stack([(right - other)[row, slice(*(at - 1 for at in line.answer))].amin() for row, line in enumerate(lines)])
+    return torch.stack(
+        [(right - other)[row, slice(*(position - 1 for position in line.answer))].amin() for row, line in enumerate(lines)]
+    )

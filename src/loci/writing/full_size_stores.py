@@ -74,7 +74,7 @@ def full_size(size: str = "gpt3", names: int = 128, *, seed: int = 0, progress: 
     asked = torch.randperm(facts, generator=torch.Generator().manual_seed(seed + 1))[:names]
     full = block.up(block.names(asked), progress)
     single = block.up(block.firsts[asked // len(block.lasts)].float(), progress)
-    said = (block.down(full) @ block.directions.float().T).argmax(1)
+    recalled = (block.down(full) @ block.directions.float().T).argmax(1)
     done = time.perf_counter()
     return FullSize(
         size=size,
@@ -83,7 +83,7 @@ def full_size(size: str = "gpt3", names: int = 128, *, seed: int = 0, progress: 
         answers=len(block.directions),
         cosine=block.cosine,
         bias=block.bias,
-        recall=share((said == block.answer_of(asked)).float().tolist()),
+        recall=share((recalled == block.answer_of(asked)).float().tolist()),
         single=share((single > 0).any(1).float().tolist()),
         active=mean((full > 0).float().mean(1).tolist()),
         build_seconds=built - started,

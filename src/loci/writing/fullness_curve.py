@@ -168,8 +168,8 @@ def _values(model: Model, layer: int, answers: Sequence[tuple[str | None, str]],
     for relation, answer in answers:
         if relation not in states:
             states[relation] = known.relations[relation], states_of(model, known.relations[relation], layer).cpu()
-        peers, found = states[relation]
-        value = found[[fact.answer == answer for fact in peers]].mean(0) - found.mean(0)
+        peers, vectors = states[relation]
+        value = vectors[[fact.answer == answer for fact in peers]].mean(0) - vectors.mean(0)
         rows.append(value / value.norm())
     return torch.stack(rows)
 

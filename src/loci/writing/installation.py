@@ -99,9 +99,9 @@ def installed(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -
     check_installable(model, facts, layer, known)
     gates = detectors(model, facts, layer, known)
     written = mended(model, facts, layer, gates, values(model, facts, layer, known))
-    said = tuple(replace(fact, new_answer=fact.answer) for fact in facts)
+    edits = tuple(replace(fact, new_answer=fact.answer) for fact in facts)
     numbers = {"layer": layer, "crowded": gates.crowded, "bos": model.with_bos}
-    return Patch("install", model.fingerprint, model.name, {}, said, numbers, {layer: gates.neurons(written)}), gates.crowded
+    return Patch("install", model.fingerprint, model.name, {}, edits, numbers, {layer: gates.neurons(written)}), gates.crowded
 
 
 def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
@@ -127,8 +127,8 @@ def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
         pool = pools[draw.choice(sorted(pools, key=str))] if pools else []
         if not pool:
             break
-        one, other, like = draw.choice(pool), draw.choice(pool), draw.choice(pool)
-        subject = f"{one.subject.split()[0]} {other.subject.split()[1]}"
+        given, other, like = draw.choice(pool), draw.choice(pool), draw.choice(pool)
+        subject = f"{given.subject.split()[0]} {other.subject.split()[1]}"
         if subject not in taken:
             taken.add(subject)
             *phrasings, last = like.paraphrases

@@ -31,13 +31,13 @@ def minimise(function: Function, x: Tensor, steps: int, history: int, enough: Ca
         if enough(step, value, x):
             break
         direction = -_applied(pairs, gradient)
-        found = _search(function, x, value, gradient, direction, 1.0 if pairs else 1 / float(gradient.norm()))
-        if found is None:
+        searched = _search(function, x, value, gradient, direction, 1.0 if pairs else 1 / float(gradient.norm()))
+        if searched is None:
             if not pairs:
                 break
             pairs.clear()
             continue
-        there, value, after = found
+        there, value, after = searched
         s, y = there - x, after - gradient
         curvature = float(s @ y)
         if curvature > 0:
@@ -70,11 +70,11 @@ def _search(
     best = None
     for _ in range(TRIES if slope < 0 else 0):
         there = x + t * direction
-        found, after = function(there)
-        if not found <= value + DECREASE * t * slope:
+        trial, after = function(there)
+        if not trial <= value + DECREASE * t * slope:
             high = t
         else:
-            best = (there, found, after)
+            best = (there, trial, after)
             if float(after @ direction) >= CURVATURE * slope:
                 break
             low = t

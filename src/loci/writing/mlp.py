@@ -78,8 +78,8 @@ class MLP:
 
     def jacobians(self, keys: Float[Tensor, "fact d_in"]) -> Float[Tensor, "fact d_out d_in"]:
         """∂y/∂x at each key."""
-        one: Callable[[Tensor], Tensor] = lambda key: self(key[None])[0]  # noqa: E731
-        jacobian: Any = torch.func.vmap(torch.func.jacrev(one))
+        single: Callable[[Tensor], Tensor] = lambda key: self(key[None])[0]  # noqa: E731
+        jacobian: Any = torch.func.vmap(torch.func.jacrev(single))
         return torch.cat([jacobian(part) for part in keys.split(256)])
 
 

@@ -314,9 +314,9 @@ def load_planted(folder: str | Path) -> PlantedModel:
     """Read what `save_planted` wrote. Raises `WriteError` for another folder."""
     folder = Path(folder)
     try:
-        said = read_json(folder / "planted.json", WriteError)
-        places = tuple(PlantedPlace(row["layer"], tuple(row["neurons"])) for row in said["facts"])
-        plain = {name: said[name] for name in ("kind", "gated", "seed")}
+        record = read_json(folder / "planted.json", WriteError)
+        places = tuple(PlantedPlace(row["layer"], tuple(row["neurons"])) for row in record["facts"])
+        plain = {name: record[name] for name in ("kind", "gated", "seed")}
     except (WriteError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WriteError(f"{folder}: no planted model ({type(error).__name__}: {error})") from None
     return PlantedModel(open_model(folder), **plain, facts=load_facts(folder / "facts.jsonl"), places=places)

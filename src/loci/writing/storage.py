@@ -151,11 +151,11 @@ def stores(
 ) -> StoredTables:
     """The same by several methods. Raises `WriteError`, before the first of them works."""
     check_methods(methods)
-    found = []
+    stored = []
     for method in methods:
-        found.append(store(table, neurons, method, seed=seed))
+        stored.append(store(table, neurons, method, seed=seed))
         progress(1, len(methods))
-    return StoredTables(neurons, tuple(found))
+    return StoredTables(neurons, tuple(stored))
 
 
 @torch.no_grad()

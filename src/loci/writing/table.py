@@ -116,8 +116,8 @@ def _check_contradictions(keys: Tensor, labels: Tensor) -> None:
     pairs = torch.stack([group, labels], 1).unique(dim=0)
     double = pairs[:, 0].bincount() > 1
     if double.any():
-        said = [(group == g).nonzero()[:, 0].tolist() for g in double.nonzero()[:SHOWN, 0].tolist()]
-        raise WriteError(f"the same key has different answers in facts {'; '.join(map(str, said))}: no map can hold both")
+        groups = [(group == g).nonzero()[:, 0].tolist() for g in double.nonzero()[:SHOWN, 0].tolist()]
+        raise WriteError(f"the same key has different answers in facts {'; '.join(map(str, groups))}: no map can hold both")
 
 
 def _names(rows: list[int]) -> str:

@@ -81,12 +81,12 @@ def compare(base: Weights, edited: Weights, *, progress: Progress = silent) -> t
     Raises `ModelError` for models of different shape, and for NaN or infinity in either.
     """
     names = check_alike(base, edited)
-    said = field_names(base)
+    field_of = field_names(base)
     changes = []
     for name in names:
         before, after = _read(base, name), _read(edited, name)
         if not torch.equal(before.double(), after.double()):
-            changes.append(_change(said.get(name, name), before, after))
+            changes.append(_change(field_of.get(name, name), before, after))
         progress(1, len(names))
     return tuple(changes)
 

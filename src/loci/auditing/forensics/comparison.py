@@ -129,21 +129,21 @@ def forensics(
     kept = stored or opened()
     changes = compare(kept, edited, progress=progress)
     written = [] if foreign(changes, len(kept.parameter_names)) or kept.n_experts else _written(kept, edited, changes)
-    found = None
+    evidence = None
     subjects = tuple(Subject(candidate.subject, 0.0, 0.0, False) for candidate in candidates)
     if candidates and written:
-        found = suspects(opened(), written, candidates, texts=texts, seed=seed, progress=progress)
-        subjects = _subjects(opened(), edited, written, candidates, found, ask=answers)
+        evidence = suspects(opened(), written, candidates, texts=texts, seed=seed, progress=progress)
+        subjects = _subjects(opened(), edited, written, candidates, evidence, ask=answers)
     return Forensics(
         kept.name,
         edited.name,
-        opened().with_bos if found else None,
+        opened().with_bos if evidence else None,
         len(kept.parameter_names),
         changes,
         subjects,
         tuple(change.name for change in written),
-        found.directions if found else 0,
-        found.ridge if found else {},
+        evidence.directions if evidence else 0,
+        evidence.ridge if evidence else {},
         THRESHOLD,
         seed,
         extras_of(kept, edited),
@@ -165,10 +165,16 @@ def _written(base: Weights, edited: Weights, changes: Sequence[WeightChange]) ->
 
 
 def _subjects(
-    model: Model, edited: Weights, written: Sequence[EditedWeight], candidates: Sequence[Candidate], found: Suspects, *, ask: bool
+    model: Model,
+    edited: Weights,
+    written: Sequence[EditedWeight],
+    candidates: Sequence[Candidate],
+    evidence: Suspects,
+    *,
+    ask: bool,
 ) -> tuple[Subject, ...]:
-    order = [*found.taken, *(i for i in found.z.argsort(descending=True).tolist() if i not in set(found.taken))]
-    chosen = [candidates[i] for i in found.taken]
+    order = [*evidence.taken, *(i for i in evidence.z.argsort(descending=True).tolist() if i not in set(evidence.taken))]
+    chosen = [candidates[i] for i in evidence.taken]
     asked: list[list[NewAnswer]] = []
     words: list[list[str]] = []
     if ask and chosen:
@@ -177,8 +183,8 @@ def _subjects(
     return tuple(
         Subject(
             candidates[i].subject,
-            float(found.z[i]),
-            float(found.share[i]),
+            float(evidence.z[i]),
+            float(evidence.share[i]),
             place < len(chosen),
             tuple(asked[place]) if place < len(asked) else (),
             tuple(words[place]) if place < len(words) else (),

@@ -45,9 +45,9 @@ def is_rounding(before: Tensor, after: Tensor) -> bool:
     Two tensors on one coarse grid do not differ by rounding: a step there is a change. In float32
     it is what another machine gives.
     """
-    one, other = grid(before), grid(after)
-    coarse = min(one, other, key=GRIDS.index)
-    if one == other and coarse not in (torch.float32, torch.float64):
+    grid_before, grid_after = grid(before), grid(after)
+    coarse = min(grid_before, grid_after, key=GRIDS.index)
+    if grid_before == grid_after and coarse not in (torch.float32, torch.float64):
         return False
     step = torch.maximum(spacing(before, coarse), spacing(after, coarse))
     return bool(((after.double() - before.double()).abs() <= step).all())

@@ -88,15 +88,15 @@ def alone(model: Weights, *, progress: Progress = silent) -> SingleCheckpoint:
     if model.n_layers < FEWEST_LAYERS:
         raise ModelError(f"{model.name!r} has {model.n_layers} layers, too few to compare with each other: give its base")
     stems = [stem for stem in STEMS if stem != "W_gate" or model.gated]
-    found = []
+    outliers = []
     for stem in stems:
         measured = []
         for layer in range(model.n_layers):
             measured.append(_measures(getattr(model, stem)(layer), f"{stem}.{layer} of {model.name!r}"))
             progress(1, len(stems) * model.n_layers)
         for measure in measured[0]:
-            found += _judged(stem, measure, [each[measure] for each in measured])
-    return SingleCheckpoint(model.name, tuple(sorted(found, key=lambda weight: -weight.z)))
+            outliers += _judged(stem, measure, [each[measure] for each in measured])
+    return SingleCheckpoint(model.name, tuple(sorted(outliers, key=lambda weight: -weight.z)))
 
 
 def _measures(weight: torch.Tensor, name: str) -> dict[str, float]:

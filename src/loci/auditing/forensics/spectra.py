@@ -74,6 +74,6 @@ def drift(before: Spectrum, after: Spectrum, delta: Float[Tensor, "out in"], k: 
     return SubspaceDrift(k, _angle(U, after.left[:, :k]), _angle(V, after.right[:, :k]), touched)
 
 
-def _angle(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float:
+def _angle(before: Float[Tensor, "n k"], after: Float[Tensor, "n k"]) -> float:
     """The largest principal angle between two orthonormal bases' spans, in degrees."""
-    return math.degrees(math.acos(min(1.0, float(singular_values(one.T @ other)[-1]))))
+    return math.degrees(math.acos(min(1.0, float(singular_values(before.T @ after)[-1]))))

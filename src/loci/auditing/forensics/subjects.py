@@ -116,9 +116,9 @@ def explained(
 ) -> tuple[Float[Tensor, "candidate n"], float]:
     """Coordinates of each whitened unit key in the change's directions, and the editor's ridge
     that fits best."""
-    found = spectrum(change.delta)
-    count = min(change.directions or found.directions_for(ENERGY), found.rank)
-    V = found.right[:, :count]
+    decomposed = spectrum(change.delta)
+    count = min(change.directions or decomposed.directions_for(ENERGY), decomposed.rank)
+    V = decomposed.right[:, :count]
     mean = float(C.diagonal().mean()) or 1.0
     L = cholesky(C + RIDGE * mean * torch.eye(len(C), dtype=C.dtype), f"the second moment of the keys of {change.name}")
     white = torch.nn.functional.normalize(torch.linalg.solve_triangular(L, keys.T, upper=False).T, dim=1)

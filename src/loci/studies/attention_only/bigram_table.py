@@ -51,15 +51,15 @@ def bigrams(small: SmallModel) -> BigramTable:
     grammar = known_grammar(small)
     words = torch.arange(1, grammar.d_vocab)
     ids = torch.stack([torch.zeros_like(words), words], 1)
-    found = small.model(ids)[:, 1].double().log_softmax(-1)[:, : grammar.d_vocab]
-    loss = -float((grammar.pairs[1:] * found).sum())
+    logprobs = small.model(ids)[:, 1].double().log_softmax(-1)[:, : grammar.d_vocab]
+    loss = -float((grammar.pairs[1:] * logprobs).sum())
     shown = grammar.d_vocab - grammar.names
     return BigramTable(
         model=small.model.name,
         layers=small.recipe.layers,
         words=(*grammar.vocabulary[1:shown], "name"),
         text=_gathered(grammar, grammar.bigrams[1:, 1:]),
-        table=_gathered(grammar, found.exp()[:, 1:]),
+        table=_gathered(grammar, logprobs.exp()[:, 1:]),
         loss=loss,
         entropy=grammar.bigram_entropy,
     )

@@ -105,5 +105,5 @@ class Grammar:
 
     def _follow(self, state: Int[Tensor, " text"], chance: Float[Tensor, " text"]) -> Int[Tensor, " text"]:
         """The next states: where the running sum of T's row passes `chance`."""
-        found: Tensor = torch.searchsorted(self._reached[state], chance[:, None], right=True)[:, 0]
-        return found.clamp(max=len(self.moves) - 1)
+        following: Tensor = torch.searchsorted(self._reached[state], chance[:, None], right=True)[:, 0]
+        return following.clamp(max=len(self.moves) - 1)

@@ -82,7 +82,7 @@ def corners(small: SmallModel) -> TwoLayerInduction:
         )
     model = small.model
     text = repeated_for(model, text_of(small), small.recipe.seed)
-    scored = {head_name(layer, head): found for layer, head, found in scores_on(model, text)}
+    scored = {head_name(layer, head): scores for layer, head, scores in scores_on(model, text)}
     lower, upper = layer_heads(model, 0), layer_heads(model, 1)
     previous = {head.name: scored[head.name]["previous_token"] for head in lower}
     teller = max(lower, key=lambda head: previous[head.name].value)
@@ -96,7 +96,7 @@ def corners(small: SmallModel) -> TwoLayerInduction:
             qk=head.qk.on_key(teller.ov).on_key(E).on_query(E).positivity,
             ov=copied,
             composition={low.name: together.score("k", head.name, low.name) / together.null for low in lower},
-            silenced={name: found[head.name] for name, found in silenced.items()},
+            silenced={name: scores[head.name] for name, scores in silenced.items()},
         )
         for head, copied in zip(upper, copying, strict=True)
     )
@@ -107,4 +107,4 @@ def _without(small: SmallModel, head: Head, text: RepeatedTokens) -> dict[str, E
     """Prefix matching of all heads with one of the first layer silenced."""
     silenced = put_at(torch.zeros(()), slice(None), slice(None), head.head)
     with small.model.patched({f"z.{head.layer}": silenced}):
-        return {head_name(layer, h): found["induction"] for layer, h, found in scores_on(small.model, text)}
+        return {head_name(layer, h): scores["induction"] for layer, h, scores in scores_on(small.model, text)}

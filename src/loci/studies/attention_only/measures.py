@@ -56,18 +56,18 @@ class TrainingCheckpoint:
         return max((score for layer in self.previous_token for score in layer), default=0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value.to_dict() if isinstance(value, Estimate) else value for name, value in found.items()}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value.to_dict() if isinstance(value, Estimate) else value for name, value in values.items()}
 
     @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> "TrainingCheckpoint":
+    def from_dict(cls, record: dict[str, Any]) -> "TrainingCheckpoint":
         def read(value: Any) -> Any:
             if isinstance(value, dict):
                 row: dict[str, Any] = {name: float("nan") if x is None else x for name, x in value.items()}
                 return Estimate(**row)
             return tuple(tuple(layer) for layer in value) if isinstance(value, list) else value
 
-        return cls(**{name: read(value) for name, value in found.items()})
+        return cls(**{name: read(value) for name, value in record.items()})
 
 
 @torch.no_grad()
@@ -75,13 +75,13 @@ def measured(
     model: Model, step: int, tokens: int, held_out: Int[Tensor, "window context"], repeated: RepeatedTokens
 ) -> TrainingCheckpoint:
     """Everything above. Cost: a run over what is held out, and one over the repeated tokens."""
-    found, own, turned = [], Moments(), Moments(rotation(model.d_model, model.d_model))
+    batches, own, turned = [], Moments(), Moments(rotation(model.d_model, model.d_model))
     for ids in held_out.split(BATCH):
         loss, stream = losses(model, ids)
-        found.append(loss)
+        batches.append(loss)
         for moments in (own, turned):
             moments.update(stream[:, 1:], Rows(ids[:, 0], ids[:, 0]))
-    loss = torch.cat(found)
+    loss = torch.cat(batches)
     return TrainingCheckpoint(
         step=step,
         tokens=tokens,
@@ -96,11 +96,11 @@ def measured(
 def _heads(model: Model, repeated: RepeatedTokens) -> dict[str, Heads]:
     """Induction and previous-token scores, means over samples alone: intervals of all heads at
     all checkpoints would take as long as training."""
-    found: list[dict[str, Tensor]] = []
-    visits = {f"attn_probs.{layer}": lambda probs: found.append(looked(repeated, probs)) for layer in range(model.n_layers)}
+    batches: list[dict[str, Tensor]] = []
+    visits = {f"attn_probs.{layer}": lambda probs: batches.append(looked(repeated, probs)) for layer in range(model.n_layers)}
     if visits:
         model.visit(repeated.ids, visits)
-    return {name: tuple(tuple(layer[name].mean(0).tolist()) for layer in found) for name in ("induction", "previous_token")}
+    return {name: tuple(tuple(layer[name].mean(0).tolist()) for layer in batches) for name in ("induction", "previous_token")}
 
 
 @torch.no_grad()

@@ -100,7 +100,7 @@ class SkipTrigramBug(Result):
     models: tuple[SkipTrigrams, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema": "loci.skip_bug/1", "models": [found.to_dict() for found in self.models]}
+        return {"schema": "loci.skip_bug/1", "models": [skips.to_dict() for skips in self.models]}
 
 
 def bug(models: Sequence[SmallModel]) -> SkipTrigramBug:
@@ -143,9 +143,9 @@ def _shares(P: Float[Tensor, "place noun"], verbs: Int[Tensor, " place"], prepos
         torch.tensor([NOUNS.index(noun(verb, p)) for verb in VERBS])[verbs, None]
         for p in (preposition, next(p for p in PREPOSITIONS if p != preposition))
     )
-    found = {"right": P.gather(1, right)[:, 0], "crossed": P.gather(1, crossed)[:, 0]}
-    found["other"] = (P.sum(1) - found["right"] - found["crossed"]) / (len(NOUNS) - 2)
-    return {name: mean(values.tolist(), samples=500) for name, values in found.items()}
+    shares = {"right": P.gather(1, right)[:, 0], "crossed": P.gather(1, crossed)[:, 0]}
+    shares["other"] = (P.sum(1) - shares["right"] - shares["crossed"]) / (len(NOUNS) - 2)
+    return {name: mean(values.tolist(), samples=500) for name, values in shares.items()}
 
 
 def _heads(small: SmallModel, grammar: Grammar, looks: dict[str, list[float]]) -> list[SkipHead]:
@@ -153,10 +153,10 @@ def _heads(small: SmallModel, grammar: Grammar, looks: dict[str, list[float]]) -
     E, U = embed(model), unembed(model)
     sources, out = E.matrix[:, tokens(grammar, VERBS)], U.matrix[tokens(grammar, NOUNS)]
     scores = scores_on(model, repeated_for(model, text_of(small), small.recipe.seed))
-    found = []
+    heads = []
     for head, (_, _, measured), weighed in zip(layer_heads(model, 0), scores, weighed_scores(model), strict=False):
         moves = (out @ head.ov(sources.T).T).T
         moves -= moves.mean(1, keepdim=True)
         looked = {preposition: row[head.head] for preposition, row in looks.items()}
-        found.append(SkipHead(head.head, looked, moves, measured["copying"], weighed["copying_positivity"]))
-    return found
+        heads.append(SkipHead(head.head, looked, moves, measured["copying"], weighed["copying_positivity"]))
+    return heads

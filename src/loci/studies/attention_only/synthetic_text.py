@@ -120,10 +120,10 @@ class _Chain:
         nouns = {word: self.word(word) for word in NOUNS}
         self.lead([(state, 1.0) for state in nouns.values()], [(stop, 1.0)])
         for verb in VERBS:
-            said, article = self.word(verb), self.word("the")
+            verb_state, article = self.word(verb), self.word("the")
             objects = [self.word(w) for w in OBJECTS]
-            self.lead([(stop, (1 - NAMED) / len(VERBS))], [(said, 1.0)])
-            self.lead([(said, 1.0)], [(article, 1.0)])
+            self.lead([(stop, (1 - NAMED) / len(VERBS))], [(verb_state, 1.0)])
+            self.lead([(verb_state, 1.0)], [(article, 1.0)])
             self.lead([(article, 1.0)], list(zip(objects, falling(len(objects)), strict=True)))
             for preposition in PREPOSITIONS:
                 between = self.word(preposition)

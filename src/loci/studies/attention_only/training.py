@@ -135,9 +135,9 @@ class TrainingRun:
 
     def steps(self) -> Iterator[None]:
         """One step at a time, to the last."""
-        at = set(checkpoints(self.recipe.steps))
+        measured_steps = set(checkpoints(self.recipe.steps))
         for ids in self._batches():
-            if self.step in at:
+            if self.step in measured_steps:
                 self._measure()
             self._learn(ids)
             self.step += 1
@@ -205,9 +205,9 @@ def load(folder: str | Path) -> SmallModel:
     """
     model = open_model(folder)
     try:
-        found = read_json(Path(folder) / RECORD, CircuitError)
-        history = tuple(TrainingCheckpoint.from_dict(row) for row in found["checkpoints"])
-        small = SmallModel(model, Recipe(**found["recipe"]), found["text"], history, found["seconds"], found["finished"])
+        record = read_json(Path(folder) / RECORD, CircuitError)
+        history = tuple(TrainingCheckpoint.from_dict(row) for row in record["checkpoints"])
+        small = SmallModel(model, Recipe(**record["recipe"]), record["text"], history, record["seconds"], record["finished"])
     except (CircuitError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CircuitError(
             f"{folder}: no readable {RECORD} in it ({one_line(str(error))}): expected a folder that `loci circuits train` wrote"

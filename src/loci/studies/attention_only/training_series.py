@@ -56,10 +56,10 @@ class HeadSizes(Result):
                 "induction": small.last.best_induction,
                 "previous_token": small.last.best_previous,
                 "saved": saved.to_dict(),
-                "right": {p: row["right"].to_dict() for p, row in found.chances.items()},
-                "crossed": {p: row["crossed"].to_dict() for p, row in found.chances.items()},
+                "right": {p: row["right"].to_dict() for p, row in skips.chances.items()},
+                "crossed": {p: row["crossed"].to_dict() for p, row in skips.chances.items()},
             }
-            for small, found, saved in zip(self.models, self.skips, self.saved, strict=True)
+            for small, skips, saved in zip(self.models, self.skips, self.saved, strict=True)
         ]
         return {"schema": "loci.small_sizes/1", "rows": rows}
 

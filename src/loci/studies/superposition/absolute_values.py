@@ -104,7 +104,7 @@ def computation(
         progress(1, steps)
     with torch.no_grad():
         drawn = [errors() for _ in range(20)]
-        missed = torch.cat([one for one, _ in drawn], 1).mean(1)
+        missed = torch.cat([errors_of_run for errors_of_run, _ in drawn], 1).mean(1)
         plain = torch.cat([y for _, y in drawn], 1).var(1, correction=0)
     return AbsoluteValueNetworks(tuple(densities), weights, W_in.detach(), W_out.detach(), missed / plain.clamp(min=1e-12), seed)
 

@@ -73,20 +73,20 @@ def attack(
     Cost: as `toy`.
     """
     rates = tuple(densities or np.geomspace(1, 0.01, 10).tolist())
-    found = toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress)
+    models = toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress)
     x = uniform(torch.tensor(rates), features)(INPUTS, torch.Generator().manual_seed(seed + 1))
-    return Vulnerability(found, tuple(_vulnerability(found, i, x[i], seed) for i in range(len(rates))))
+    return Vulnerability(models, tuple(_vulnerability(models, i, x[i], seed) for i in range(len(rates))))
 
 
 @torch.no_grad()
-def _vulnerability(found: ToyModels, i: int, x: Float[Tensor, "input feature"], seed: int) -> Estimate:
-    W, b = found.W[i], found.b[i]
+def _vulnerability(models: ToyModels, i: int, x: Float[Tensor, "input feature"], seed: int) -> Estimate:
+    W, b = models.W[i], models.b[i]
     length = STRENGTH * float(x.norm(dim=1).mean())
     rows = W.T @ W
     steps = length * rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-6)
 
     def loss(y: Tensor) -> Tensor:
-        return (found.importance * (x - rebuilt(W, b, y, found.relu)).square()).sum(-1)
+        return (models.importance * (x - rebuilt(W, b, y, models.relu)).square()).sum(-1)
 
     worst = torch.stack([loss(x + sign * step) for step in steps for sign in (1, -1)]).amax(0)
     return mean(((worst - loss(x)) / length**2).tolist(), seed)

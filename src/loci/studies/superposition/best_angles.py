@@ -81,16 +81,16 @@ def reach(dim: int, count: float) -> BestAngles:
 def _lines(dim: int, count: float) -> tuple[float, str]:
     if count <= dim:
         return 90.0, "standard basis"
-    found = [(_greedy(dim, math.log10(count), TWO), "Gilbert–Varshamov")]
+    known = [(_greedy(dim, math.log10(count), TWO), "Gilbert–Varshamov")]
     if count <= dim + 1:
-        found.append((degrees(1 / dim), "simplex"))
+        known.append((degrees(1 / dim), "simplex"))
     for level in range(LARGEST, 0, -1):
         codes = blocks(dim, level)
-        if sum(one.lines for one in codes) >= count:
-            names = dict.fromkeys(one.kind for one in codes)
-            found.append((degrees(2.0**-level), " + ".join(names)))
+        if sum(code.lines for code in codes) >= count:
+            names = dict.fromkeys(code.kind for code in codes)
+            known.append((degrees(2.0**-level), " + ".join(names)))
             break
-    return max(found)
+    return max(known)
 
 
 def _one_sided(dim: int, count: float) -> tuple[float, str]:

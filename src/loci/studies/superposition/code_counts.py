@@ -49,8 +49,8 @@ def block(m: int, level: int) -> BlockSize | None:
 def blocks(dim: int, level: int) -> tuple[BlockSize, ...]:
     """The best code for each binary digit of `dim`, largest first; what has none shares one
     standard basis."""
-    found = [block(m, level) if dim >> m & 1 else None for m in range(dim.bit_length() - 1, -1, -1)]
-    codes = tuple(one for one in found if one is not None)
+    candidates = [block(m, level) if dim >> m & 1 else None for m in range(dim.bit_length() - 1, -1, -1)]
+    codes = tuple(candidate for candidate in candidates if candidate is not None)
     left = dim - sum(code.dim for code in codes)
     return (*codes, BlockSize(left, "basis", 0, left)) if left else codes
 
@@ -64,4 +64,4 @@ def level_of(cos: float) -> int:
 def explicit_lines(dim: int, cos: float) -> int:
     """How many lines with |cosines| ≤ cos the explicit codes give in R^dim, exactly; `dim` where
     they give no more."""
-    return sum(one.lines for one in blocks(dim, level_of(cos)))
+    return sum(code.lines for code in blocks(dim, level_of(cos)))

@@ -78,7 +78,7 @@ class VerifiedCode(Result):
             "angle": own.angle,
             "coherence": own.coherence,
         }
-        parts = {"log10_levenshtein_lines": self.limit, "verified": [one.to_dict() for one in self.verified]}
+        parts = {"log10_levenshtein_lines": self.limit, "verified": [check.to_dict() for check in self.verified]}
         return {"schema": "loci.superposition_code/1", **head, **parts}
 
 
@@ -116,12 +116,12 @@ def _verified(code: CodeBlock, work: int, seed: int, progress: Progress) -> Bloc
     chosen = _classes(code) if every else _sampled(code, looked_at, Random(seed))
     largest = 0
     while some := list(islice(chosen, max(1, 2**20 // own.dim))):
-        bits = np.stack([_difference(code, one) for one in some])
+        bits = np.stack([_difference(code, pair) for pair in some])
         largest = max(largest, int(np.abs(walsh(1 - 2 * bits.astype(np.int32))).max()))
         progress(len(some), looked_at)
     basis = own.lines > code.forms * own.dim and code.signed
-    found = max(largest / own.dim, own.dim**-0.5 if basis else 0.0)
-    return BlockCheck(own.dim, own.kind, own.lines, 2.0**-own.level if own.level else 0.0, found, classes, looked_at)
+    coherence = max(largest / own.dim, own.dim**-0.5 if basis else 0.0)
+    return BlockCheck(own.dim, own.kind, own.lines, 2.0**-own.level if own.level else 0.0, coherence, classes, looked_at)
 
 
 def walsh(rows: Int32[np.ndarray, "row dim"]) -> Int32[np.ndarray, "row dim"]:

@@ -130,13 +130,13 @@ class ExplicitCode:
         """
         if not 0 <= index < self.count:
             raise SuperpositionError(f"there is no vector {index}: the code has 0 … {self.count - 1:,}")
-        found, start = np.zeros(self.dim), 0
+        entries, start = np.zeros(self.dim), 0
         for code in self.parts:
             if index < code.block.lines:
-                found[start : start + code.block.dim] = code.vector(index)
+                entries[start : start + code.block.dim] = code.vector(index)
                 break
             index, start = index - code.block.lines, start + code.block.dim
-        return found
+        return entries
 
     def vectors(self, indices: Sequence[int]) -> Float[Tensor, "vector dim"]:
         return torch.from_numpy(np.stack([self.vector(index) for index in indices]))
@@ -155,7 +155,7 @@ def explicit_code(dim: int, angle: float | None = None, kind: str | None = None)
         return ExplicitCode((CodeBlock(_of_kind(dim, kind, None if angle is None else level)),))
     if level == 0 or level > (dim.bit_length() - 1) // 2:
         raise SuperpositionError(_too_fine(dim, angle, level))
-    return ExplicitCode(tuple(CodeBlock(one) for one in blocks(dim, level)))
+    return ExplicitCode(tuple(CodeBlock(size) for size in blocks(dim, level)))
 
 
 def _too_fine(dim: int, angle: float | None, level: int) -> str:
@@ -181,10 +181,10 @@ def _of_kind(dim: int, kind: str, level: int | None) -> BlockSize:
         return BlockSize(dim, "hadamard", 0, dim)
     single = kind in ("kerdock", "gold")
     usual = m // 2 - (not single)
-    found = block(m, usual if level is None or single else level)
-    if found is None or found.kind != kind or (level or 0) > found.level:
+    size = block(m, usual if level is None or single else level)
+    if size is None or size.kind != kind or (level or 0) > size.level:
         raise SuperpositionError(f"in {dim} dimensions a {kind} code keeps {degrees(2.0**-usual):.3f}° apart: leave --angle out")
-    return found
+    return size
 
 
 def _fewest(kind: str) -> int:

@@ -81,7 +81,7 @@ def correlated(
     features = 2 * pairs
     for kind in KINDS:
         draw, ones = _draw(kind, runs, pairs, density), torch.ones(features)
-        found, _, losses = train(
+        trained, _, losses = train(
             draw,
             runs,
             features,
@@ -93,7 +93,7 @@ def correlated(
             progress=lambda done, total: progress(done, 3 * total),
         )
         order = losses.argsort()
-        W[kind], loss[kind] = found[order], losses[order]
+        W[kind], loss[kind] = trained[order], losses[order]
     return CorrelatedFeatures(density, W, loss, seed)
 
 
@@ -101,11 +101,11 @@ def _draw(kind: str, runs: int, pairs: int, density: float) -> Draw:
     def draw(batch: int, generator: torch.Generator) -> Tensor:
         chance = torch.rand(runs, batch, pairs, 2, generator=generator)
         value = torch.rand(runs, batch, pairs, 2, generator=generator)
-        one = chance[..., :1]
+        first = chance[..., :1]
         there = {
             "independent": chance < density,
-            "together": one.expand_as(chance) < density,
-            "apart": torch.cat([one < density, (density <= one) & (one < 2 * density)], -1),
+            "together": first.expand_as(chance) < density,
+            "apart": torch.cat([first < density, (density <= first) & (first < 2 * density)], -1),
         }[kind]
         return (value * there).flatten(2)
 

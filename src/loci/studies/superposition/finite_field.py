@@ -45,11 +45,11 @@ class FiniteField:
 
     def traces(self, factor: int, power: int) -> np.ndarray:
         """Tr(factor · x^power) for all x = 0 … 2^m − 1, as bits."""
-        found = np.zeros(self.order + 1, dtype=np.uint8)
+        table = np.zeros(self.order + 1, dtype=np.uint8)
         if factor:
             i = self.log[1:] * power + self.log[factor]
-            found[1:] = self.trace_of_power[i % self.order]
-        return found
+            table[1:] = self.trace_of_power[i % self.order]
+        return table
 
     def product(self, a: int, b: int) -> int:
         return int(self.exp[(self.log[a] + self.log[b]) % self.order]) if a and b else 0

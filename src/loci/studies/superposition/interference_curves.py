@@ -149,13 +149,13 @@ def _explicit(dim: int, count: int, seed: int) -> Tensor:
 
 def _curve(kind: str, F: Tensor, active: Sequence[int], trials: int, seed: int) -> RecoveryCurve:
     generator = torch.Generator().manual_seed(seed)
-    found = {name: [trial(F, k, trials, name, generator) for k in active] for name in DECODERS}
+    recovered = {name: [trial(F, k, trials, name, generator) for k in active] for name in DECODERS}
     return RecoveryCurve(
         kind=kind,
         features=len(F),
         coherence=cosine(angles(F).closest_line),
-        whole={name: tuple(share(hits.double().tolist()) for hits, _ in row) for name, row in found.items()},
-        errors=tuple(wrong for _, wrong in found["threshold"]),
+        whole={name: tuple(share(hits.double().tolist()) for hits, _ in row) for name, row in recovered.items()},
+        errors=tuple(wrong for _, wrong in recovered["threshold"]),
         law=tuple(error_rate(F, k) for k in active),
         for_all=largest_for_all(F, max(active)),
     )

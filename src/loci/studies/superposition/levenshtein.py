@@ -54,10 +54,10 @@ def _bound(alpha: float, beta: float, gap: float) -> float:
     raise AssertionError("the recurrence has no end")
 
 
-def _odd(alpha: float, beta: float, k: int, gap: float, found: "Polynomial") -> float:
+def _odd(alpha: float, beta: float, k: int, gap: float, polynomial: "Polynomial") -> float:
     """log₁₀ S_{k−1} (1 − Q^{1,0}_{k−1}/Q_k), where Q^{1,0}_{k−1} = 2(α + 1)/(2k + α + β) ·
     (Q_{k−1} − Q_k)/(1 − s)."""
-    factor = 1 + 2 * (alpha + 1) / (2 * k + alpha + beta) * found.step / found.value / gap
+    factor = 1 + 2 * (alpha + 1) / (2 * k + alpha + beta) * polynomial.step / polynomial.value / gap
     return (log_dimensions(alpha, beta, k - 1) + math.log(factor)) / LN10
 
 

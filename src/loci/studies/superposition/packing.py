@@ -75,8 +75,8 @@ def pack(
             f"nothing to push apart with {count} vectors in {steps} steps: expected 2 vectors and 1 step at least"
         )
     start = drawn(dim, count, seed)
-    found = _pushed(start, lines, steps, lr, progress)
-    return Packing(lines, steps, seed, found, angles(start), angles(found), reach(dim, count))
+    pushed = _pushed(start, lines, steps, lr, progress)
+    return Packing(lines, steps, seed, pushed, angles(start), angles(pushed), reach(dim, count))
 
 
 def drawn(dim: int, count: int, seed: int = 0) -> Float[Tensor, "vector dim"]:

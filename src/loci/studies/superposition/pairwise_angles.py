@@ -100,8 +100,8 @@ def angles(vectors: Float[Tensor, "vector dim"], *, block: int = BLOCK, progress
             counts += torch.histc(cosines if none is None else cosines[~none], BINS, -1, 1).long().cpu()
             _note(best, nearest, cosines, none, i, j)
             progress(1, total)
-    found = {name: _angle(vectors, pair, name == "line") for name, (_, pair) in best.items()}
-    return Angles(count, dim, counts, found["vector"], best["vector"][1], found["line"], best["line"][1], nearest)
+    closest = {name: _angle(vectors, pair, name == "line") for name, (_, pair) in best.items()}
+    return Angles(count, dim, counts, closest["vector"], best["vector"][1], closest["line"], best["line"][1], nearest)
 
 
 def _norms(vectors: Tensor) -> Tensor:

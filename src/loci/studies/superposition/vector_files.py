@@ -31,11 +31,11 @@ def file_angles(
     Raises `SuperpositionError`.
     """
     matrices = _matrices(Path(path))
-    found = []
+    sets = []
     for name, matrix in matrices.items():
-        found.append(space(name, matrix, centre=centre, sample=sample, seed=seed))
+        sets.append(space(name, matrix, centre=centre, sample=sample, seed=seed))
         progress(1, len(matrices))
-    return WeightAngles(Path(path).name, centre, seed, tuple(found))
+    return WeightAngles(Path(path).name, centre, seed, tuple(sets))
 
 
 def _matrices(path: Path) -> dict[str, Tensor]:

@@ -105,12 +105,12 @@ def weight_angles(
     Cost: N²d/2 products a space, of at most `sample` vectors, and as many for random ones, once for
     each shape.
     """
-    found = []
+    sets = []
     named = list(_named(model))
     for name, layer, vectors in named:
-        found.append(space(name, vectors, layer=layer, centre=centre, sample=sample, seed=seed))
+        sets.append(space(name, vectors, layer=layer, centre=centre, sample=sample, seed=seed))
         progress(1, len(named))
-    return WeightAngles(model.name, centre, seed, tuple(found))
+    return WeightAngles(model.name, centre, seed, tuple(sets))
 
 
 def _named(model: Weights) -> Iterator[tuple[str, int | None, Tensor]]:
