@@ -58,16 +58,20 @@ class Recall(Result):
 
 
 def recall(model: Model, facts: Fact | Sequence[Fact], *, progress: Progress = silent) -> Recall:
-    """Which of the facts does the model answer? Every fact in every phrasing, by greedy free
-    generation, in full.
+    """Share of facts that the model answers: every phrasing, by greedy free generation, in full.
 
     Where a fact has a new answer (as in a file of corrections), that one is scored, and `old` and
     `new` say how many of each are given.
 
         loci.recall(model, loci.known_facts().sample(200)).trained      # share with its interval
 
-    Returns: `Recall`: `trained`, `held_out`, `by_relation` (each with n and interval), `missed`
-    prompts. Cost: a run a prompt, in batches.
+    Args:
+        model: an open model; it is left as it was.
+        facts: one fact or several.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Recall`: `trained`, `held_out`, `by_relation` (each with n and interval), `missed`.
+    Cost: One run a prompt, in batches.
     """
     model_given(model)
     facts = facts_given(facts)

@@ -78,15 +78,21 @@ class Sweep(Result):
 
 
 def sweep(model: Model, wishes: Fact | Sequence[Fact], *, samples: int = 10, seed: int = 0, progress: Progress = silent) -> Sweep:
-    """Does the trace tell where to edit? Trace and edit each fact (with a new answer) at every
-    layer, each on the untouched base.
+    """Trace and edit each fact at every layer: does the trace tell where editing works?
 
         loci.sweep(model, [fact.to("baseball")]).correlation
 
-    Returns: `Sweep`: `efficacy` and `effect` by layer, `correlation` of both over the layers,
-    `failed` edits.
-    Cost: a trace, and as many edits as there are layers, for each fact; a covariance for each
-    layer. Raises `FactError`.
+    Args:
+        model: an open model; it is left as it was.
+        wishes: facts with a new answer, one or several.
+        samples: noise samples of each trace.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Sweep`: `efficacy` and `effect` by layer, their rank `correlation`, `failed` edits.
+    Raises: `FactError` for a fact without a new answer.
+    Cost: For each fact one trace and n_layers edits; a covariance for each layer.
+    Source: Hase et al. 2023.
     """
     model_given(model)
     wishes = facts_given(wishes)

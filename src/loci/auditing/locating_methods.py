@@ -43,10 +43,13 @@ class Locator(Protocol):
 
 
 def locators(facts: Sequence[Fact], samples: int = 10) -> dict[str, Locator]:
-    """Loci's own methods, and chance.
+    """Loci's own methods of locating, and chance, as `Locator` functions.
 
-    `facts` are those that the probe and the single-step test look at: all that the model knows of a
-    relation.
+    Args:
+        facts: facts of a relation that the probe and the single-step test may look at.
+        samples: noise samples of traces.
+
+    Returns: Name → method.
     """
     return {
         "trace: state": lambda model, fact: _traced(model, fact, "state", samples),

@@ -29,8 +29,24 @@ def audit_method(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Scorecard:
-    """`edits` counterfactuals of the world, one at a time, each on the untouched base; the
-    layers' covariances are taken once."""
+    """Audit a method on seeded counterfactuals, each edited alone on the untouched base.
+
+    Args:
+        model: an open model; it is left as it was.
+        world: facts from which neighbours, same-subject facts and counterfactuals are drawn.
+        edits: number of counterfactuals.
+        method: name of an editing method.
+        layers: layers to edit; None: the method's own choice.
+        controls: names of `CONTROLS`, measured beside the edit.
+        settings: seeds and search settings of controls that make edits.
+        neighbours: other subjects of the relation asked about each edit.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Scorecard`.
+    Raises: `EditError` where the method refuses, `FactError` where `world` has too few facts.
+    Cost: As `audit_singles`; covariances of the layers are taken once.
+    """
     settings, wishes = settings or ControlSettings(seed), counterfactuals(world, edits, seed)
     chosen = layers_of(model, method, layers, wishes)
     moments = key_moments(model, chosen)
@@ -70,7 +86,24 @@ def audit_at_once(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Scorecard:
-    """`edits` counterfactuals of the world in one patch."""
+    """Audit a method on seeded counterfactuals that are edited together in one patch.
+
+    Args:
+        model: an open model; it is left as it was.
+        world: facts from which neighbours, same-subject facts and counterfactuals are drawn.
+        edits: number of counterfactuals.
+        method: name of an editing method.
+        layers: layers to edit; None: the method's own choice.
+        controls: names of `CONTROLS`, measured beside the edit.
+        settings: seeds and search settings of controls that make edits.
+        neighbours: other subjects of the relation asked about each edit.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Scorecard`.
+    Raises: `EditError` where the method refuses, `FactError` where `world` has too few facts.
+    Cost: One edit, and one evaluation for it and each control.
+    """
     settings = settings or ControlSettings(seed)
     wishes = counterfactuals(world, edits, seed)
     patch = edit(
@@ -99,8 +132,16 @@ def layers_of(model: Model, method: str, layers: Sequence[int] | None, facts: Se
 
 
 def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:
-    """`count` facts, taken from the relations in turn, each wished to have another of its
-    relation's answers."""
+    """Facts with another answer of their relation as the new one, drawn from relations in turn.
+
+    Args:
+        facts: facts to draw from.
+        count: number of counterfactuals.
+        seed: seed of every random draw.
+
+    Returns: Facts with `new_answer`.
+    Raises: `FactError` where there are too few.
+    """
     rng = random.Random(seed)
     groups = [[fact for fact in group if _others(facts, fact)] for group in facts.relations.values()]
     pools = [rng.sample(group, len(group)) for group in groups if group]

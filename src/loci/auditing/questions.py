@@ -92,9 +92,18 @@ class EditCase(NamedTuple):
 
 
 def ask(model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, seed: int) -> tuple[EditQuestions, ...]:
-    """What to ask about each edit, and what the base says to what should not change.
+    """Choose the prompts of an evaluation, and record what the base answers to those that must
+    stay.
 
-    Raises `FactError` where nothing is wished for.
+    Args:
+        model: an open model; it is left as it was.
+        facts: the edits.
+        world: facts from which neighbours, same-subject facts and counterfactuals are drawn.
+        neighbours: other subjects of the relation asked about each edit.
+        seed: seed of every random draw.
+
+    Returns: `EditQuestions` for each edit.
+    Raises: `FactError` for a fact without a new answer.
     """
     for fact in facts:
         if fact.new_answer is None:

@@ -106,19 +106,22 @@ class Replies(Result):
 def ask(
     model: Model, prompts: str | Fact | Sequence[str | Fact], *, patch: Patch | None = None, tokens: int = 12, top: int = 5
 ) -> Replies:
-    """What does the model say? Greedy continuations of prompts, or of facts' prompts, and what
-    else it might have said.
+    """Greedy continuations of prompts or of facts, with their probabilities and alternatives.
 
         loci.ask(model, "Michael Jordan plays the sport of").replies[0].answer      # 'basketball'
-        loci.ask(model, facts, patch=patch).new
-                # share of facts whose new answer is said
+        loci.ask(model, facts, patch=patch).new     # share of facts whose new answer is said
 
-    Args: `patch` is put on the model meanwhile; `tokens`: most of a continuation; `top`: next
-    tokens of each prompt.
-    Returns: `Replies`, with `replies` in the order of the prompts. Cost: two forward passes a
-    prompt and `tokens` short ones, in batches.
-    Raises `FactError` for no prompt or an empty one, `PatchError` where the patch is of another
-    base.
+    Args:
+        model: an open model; it is left as it was.
+        prompts: texts or facts, one or several.
+        patch: applied meanwhile.
+        tokens: most tokens of a continuation.
+        top: next tokens listed for each prompt.
+
+    Returns: `Replies`, with `replies` in the order of the prompts.
+    Raises: `FactError` for no prompt or an empty one, `PatchError` where the patch is of another
+        base.
+    Cost: Two forward passes a prompt and `tokens` short ones, in batches.
     """
     model_given(model)
     asked = [prompts] if isinstance(prompts, (str, Fact)) else list(prompts)

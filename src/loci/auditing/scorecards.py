@@ -100,21 +100,30 @@ def audit(
     seed: int = 0,
     samples: int = SAMPLES,
 ) -> Scorecard:
-    """What did a patch do? All its facts are asked, with the patch applied once.
+    """Measure a patch: efficacy, paraphrase, specificity, fluency and drift, with controls.
 
-    The model is as before afterwards.
+    All facts of the patch are asked with the patch applied once. The model is as before afterwards.
 
         card = loci.audit(model, patch, loci.known_facts())
         card.metrics["specificity"]                     # value, low, high, n
         card.save("audit.html")
 
-    Returns: `Scorecard`: `metrics` (efficacy, paraphrase, specificity, same_subject, drift_kl, …),
-    the same for each of `controls`, `cases` (what each prompt was answered), `left_out` (controls
-    that could not be made, and why). `facts` is where neighbours and the subject's other facts come
-    from; the facts' own `neighbours` come first. `samples` control sentences measure the drift.
-    Cost: an examination (some thirty prompts an edit) of the edited model, and one for each of
-    `controls` (names of `CONTROLS`), of which `random layer` and `fine-tuning` make another edit
-    each. Raises `PatchError` for another base.
+    Args:
+        model: an open model; it is left as it was.
+        patch: made by `loci.edit` or read by `loci.load_patch`.
+        facts: source of neighbours and of the subject's other facts; a fact's own `neighbours` come
+            first. None: the facts of the patch.
+        controls: names of `CONTROLS`, measured beside the edit.
+        settings: seeds and search settings of controls that make edits.
+        neighbours: other subjects of the relation asked about each edit.
+        seed: seed of every random draw.
+        samples: control sentences on which drift is measured.
+
+    Returns: `Scorecard`: `metrics`, the same for each of `controls`, `cases` (the answer to each
+        prompt), `left_out` (controls that could not be made, and why).
+    Raises: `PatchError` for a patch of another base.
+    Cost: One evaluation (some thirty prompts an edit) of the edited model, and one for each
+        control; `random layer` and `fine-tuning` make another edit each.
     """
     if not isinstance(patch, Patch):
         raise UseError("the second argument is a patch as loci.edit makes it; loci.load_patch reads one from its file")
@@ -148,10 +157,22 @@ def audit_singles(
     samples: int = SAMPLES,
     progress: Progress = silent,
 ) -> Scorecard:
-    """Audit edits one at a time: each fact gets its own patch on the untouched base, and its own
-    controls.
+    """Audit edits one at a time: each fact gets its own patch on the untouched base, and controls.
 
-    Cost: as `audit`, for each fact.
+    Args:
+        model: an open model; it is left as it was.
+        facts: facts with a new answer.
+        make: makes the patch of one fact.
+        world: facts from which neighbours, same-subject facts and counterfactuals are drawn.
+        controls: names of `CONTROLS`, measured beside the edit.
+        settings: seeds and search settings of controls that make edits.
+        neighbours: other subjects of the relation asked about each edit.
+        seed: seed of every random draw.
+        samples: control sentences on which drift is measured.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Scorecard` over all edits.
+    Cost: As `audit`, for each fact.
     """
     drift = base_drift(model, samples)
 

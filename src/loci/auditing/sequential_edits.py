@@ -123,14 +123,26 @@ def audit_in_turn(
     seed: int = 0,
     progress: Progress = silent,
 ) -> SequentialAudit:
-    """Edit `edits` seeded counterfactuals, `each` at a time, and examine the model at evenly
-    spaced steps, the last among them.
+    """Edit counterfactuals one group after another, and evaluate the model at checkpoints.
 
-    Without `history` earlier edits are not held, as sequential editing is usually run.
+    Args:
+        model: an open model; it is left as it was.
+        world: facts from which neighbours, same-subject facts and counterfactuals are drawn.
+        edits: number of counterfactuals.
+        method: name of an editing method.
+        layers: layers to edit; None: the method's own choice.
+        each: facts edited at a step.
+        checkpoints: evaluations, evenly spaced, the last step among them.
+        most: edits asked at a checkpoint, drawn by seed.
+        history: hold earlier edits fixed; without, as sequential editing is usually run.
+        settings: seeds and search settings of controls that make edits.
+        neighbours: other subjects of the relation asked about each edit.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
 
-    Cost: a search for each step, and an examination of at most `most` edits for each checkpoint. A
-    step that the method refuses ends the run.
-    Raises `EditError` where it refuses the first.
+    Returns: `SequentialAudit`: metrics and warning signs at each checkpoint.
+    Raises: `EditError` where the method refuses the first step; a later refusal ends the run.
+    Cost: One search a step, and one evaluation of at most `most` edits a checkpoint.
     """
     if each < 1 or checkpoints < 1:
         raise EditError(f"steps of {each} edits and {checkpoints} checkpoints: expected at least 1 of each")

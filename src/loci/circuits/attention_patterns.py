@@ -44,9 +44,17 @@ class AttentionPatterns(Result):
 
 @torch.no_grad()
 def patterns(model: Model, text: str, heads: Sequence[str] = ()) -> AttentionPatterns:
-    """Patterns of the heads named, or of all.
+    """Attention patterns of the named heads, plain and weighted by value norms.
 
-    Cost: one run up to the highest of them. Raises `ModelError`, and `CircuitError` for too many.
+    Args:
+        model: an open model; it is left as it was.
+        text: the text to run.
+        heads: names such as `L1H3`; empty: all heads.
+
+    Returns: `AttentionPatterns`, one [query, key] matrix a head.
+    Raises: `ModelError` where patterns cannot be seen, `CircuitError` for more than `MOST` heads.
+    Cost: One run up to the highest of the heads.
+    Source: Kobayashi et al. 2020.
     """
     if not model.n_layers:
         raise CircuitError(f"{model.name!r} has no layers, so no heads that look anywhere")

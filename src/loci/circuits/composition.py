@@ -137,11 +137,20 @@ def compose(
     mlps: bool = False,
     progress: Progress = silent,
 ) -> Composition:
-    """Score all pairs of heads, and with `mlps` of heads and MLPs.
+    """Q-, K- and V-composition scores of all pairs of heads.
 
-    With an `offset`, keys stand so far back (Q and K change, V does not).
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+        offset: tokens between query and key at which rotary keys are compared; None: no rotation.
+        mlps: score MLPs as writers and readers too.
+        progress: called with (steps done, steps in all).
 
-    Raises `CircuitError` for a model with no pair to compose, and for MLPs where it has mixtures.
+    Returns: `Composition`: scores by kind as [reader, writer], with the null 1/√d_model.
+    Raises: `CircuitError` for a model with no pair to compose, and for `mlps` in a mixture of
+        experts.
+    Cost: 3 · (n_heads · n_layers · d_head)² · d_model multiplications.
+    Source: Elhage et al. 2021, with its erratum.
     """
     if mlps and model.n_experts:
         raise CircuitError(f"the MLPs of {model.name!r} are mixtures of experts: no one matrix reads or writes for them")

@@ -75,10 +75,21 @@ class EdgeAttribution(Result):
 
 
 def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: str | None = None, top: int = 20) -> EdgeAttribution:
-    """Estimate all edges between two prompts, and patch the `top` strongest.
+    """Estimate the effect of every edge between two prompts, and path-patch the strongest.
 
-    Raises `CircuitError` for prompts of different lengths, `FactError` for answers that begin
-    alike.
+    Args:
+        model: an open model; it is left as it was.
+        prompt: the clean prompt.
+        corrupted: a prompt of as many tokens, whose activations are sent.
+        answer: its first token is scored.
+        against: an answer whose first token's logit is subtracted; None: the mean logit.
+        top: edges that are patched one by one.
+
+    Returns: `EdgeAttribution`: estimates as [sender, receiver], and exact effects of the `top`.
+    Raises: `CircuitError` for prompts of different lengths, `FactError` for answers that begin
+        alike.
+    Cost: Two runs, one backward pass, and a replay of the layers above for each patched edge.
+    Source: Wang et al. 2022; Syed et al. 2023.
     """
     check_top(top)
     return PromptPair(model, prompt, corrupted, answer, against).strongest(top)

@@ -17,7 +17,16 @@ from loci.model import Weights
 
 @torch.no_grad()
 def embed(model: Weights, view: View = "gain") -> DenseMap:
-    """Tokens as heads find them. A copy of W_E in float32."""
+    """The embedding as a map from tokens to the residual stream.
+
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+
+    Returns: `DenseMap` [d_model, d_vocab], each column as the first norm passes it on, in float32.
+    Raises: `CircuitError` where the weights hold NaN or infinity.
+    Cost: A copy of W_E in float32.
+    """
     rows = sound(model.W_E[: model.d_vocab].float(), model, "the embedding") * model.embed_scale
     if view != "none" and model.n_layers and model.layout.attn_norm:
         centred = rows - rows.mean(-1, keepdim=True) if model.norm("attn_norm", 0).centres else rows
@@ -27,7 +36,16 @@ def embed(model: Weights, view: View = "gain") -> DenseMap:
 
 @torch.no_grad()
 def unembed(model: Weights, view: View = "gain") -> DenseMap:
-    """The stream as logits. A copy of W_U in float32."""
+    """The unembedding as a map from the residual stream to tokens.
+
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+
+    Returns: `DenseMap` [d_vocab, d_model] with the final norm's gain, up to its scale, in float32.
+    Raises: `CircuitError` where the weights hold NaN or infinity.
+    Cost: A copy of W_U in float32.
+    """
     rows = sound(model.W_U.float(), model, "the unembedding")
     if view == "gain":
         rows = rows * model.norm("final_norm").gain.float()

@@ -66,7 +66,14 @@ class Projections(NamedTuple):
 
 
 def check_view(name: str) -> View:
-    """A view by its name. Raises `CircuitError`."""
+    """Check the name of a view.
+
+    Args:
+        name: "gain", "centred" or "none".
+
+    Returns: The name, typed.
+    Raises: `CircuitError` for any other.
+    """
     for view in VIEWS:
         if view == name:
             return view
@@ -75,9 +82,17 @@ def check_view(name: str) -> View:
 
 @torch.no_grad()
 def projections(model: Weights, layer: int, view: View = "gain", offset: int | None = None) -> Projections:
-    """A layer's projections in a view.
+    """W_Q, W_K, W_V and W_O of a layer with the norms of a view folded in.
 
-    With an `offset`, keys are turned as they stand that far back: then a `Model` is needed.
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        layer: 0 … n_layers − 1.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+        offset: tokens between query and key at which keys are rotated (needs a `Model`); None: no
+            rotation.
+
+    Returns: `Projections`, in float32; grouped keys and values are repeated for each query head.
+    Raises: `CircuitError` for broken weights, or an offset without a model that runs.
     """
     check_view(view)
     check_layer(model, layer)
@@ -125,9 +140,18 @@ def outputs(model: Weights, layer: int, view: View = "gain") -> Float[Tensor, "n
 
 
 def layer_heads(model: Weights, layer: int, view: View = "gain", offset: int | None = None) -> tuple[Head, ...]:
-    """All heads of a layer; see the module.
+    """All heads of a layer as low-rank QK forms and OV maps.
 
-    Cost: the layer's four projections, copied in float32.
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        layer: 0 … n_layers − 1.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+        offset: tokens between query and key at which rotary keys are compared; None: no rotation.
+
+    Returns: One `Head` for each query head.
+    Raises: `CircuitError`, `ModelError` for a layer that is not there.
+    Cost: The layer's four projections, copied in float32.
+    Source: Elhage et al. 2021.
     """
     p, space = projections(model, layer, view, offset), stream(model.d_model)
     key_bias = einsum(p.K, p.b_Q, "h r d, h r -> h d")
@@ -148,13 +172,30 @@ def layer_heads(model: Weights, layer: int, view: View = "gain", offset: int | N
 
 
 def all_heads(model: Weights, view: View = "gain", offset: int | None = None) -> Iterator[Head]:
-    """The heads of all layers, one layer in memory at a time; none where the model has no
-    layers."""
+    """The heads of all layers, one layer in memory at a time.
+
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+        offset: tokens between query and key at which rotary keys are compared; None: no rotation.
+
+    Returns: An iterator over `Head`; empty for a model without layers.
+    """
     for layer in range(model.n_layers):
         yield from layer_heads(model, layer, view, offset)
 
 
 def head(model: Weights, name: str, view: View = "gain", offset: int | None = None) -> Head:
-    """The head of a name, as in `L1H3`. Raises `ModelError`."""
+    """One head by its name.
+
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        name: as in `L1H3`.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+        offset: tokens between query and key at which rotary keys are compared; None: no rotation.
+
+    Returns: The `Head`.
+    Raises: `ModelError` for a name that is not there.
+    """
     layer, which = parse_head(name, model)
     return layer_heads(model, layer, view, offset)[which]

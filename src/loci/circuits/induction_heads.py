@@ -109,9 +109,22 @@ def induction(
     view: View = "gain",
     progress: Progress = silent,
 ) -> Induction:
-    """Repeat random tokens, or a text, and see.
+    """Find induction heads, and the earlier heads that they compose with.
 
-    Cost: as `head_scores` without weights, and `compose`. Raises `CircuitError`.
+    Args:
+        model: an open model; it is left as it was.
+        text: a text to repeat; None: random tokens.
+        length: tokens of a block; None: 25, or what the context has room for.
+        repeats: how often each block stands.
+        samples: blocks drawn; the units of the intervals.
+        seed: seed of every random draw.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+        progress: called with (steps done, steps in all).
+
+    Returns: `Induction`: loss by block, greedy share, heads with their partners.
+    Raises: `CircuitError` for a length that does not fit.
+    Cost: As `head_scores` without weights, and `compose`.
+    Source: Olsson et al. 2022.
     """
     if text is None:
         repeated = repeated_tokens(model, length=length, repeats=repeats, samples=samples, seed=seed)

@@ -22,7 +22,16 @@ RESAMPLES = 500
 
 @torch.no_grad()
 def scores_on(model: Model, text: RepeatedTokens, progress: Progress = silent) -> list[tuple[int, int, dict[str, Estimate]]]:
-    """(layer, head, measured scores) of all heads on a text that repeats."""
+    """Measured scores of all heads on text that repeats.
+
+    Args:
+        model: an open model; it is left as it was.
+        text: from `repeated_tokens` or `repeat`.
+        progress: called with (steps done, steps in all).
+
+    Returns: (layer, head, {score: estimate}) for each head; what the scores mean stands in
+        `scores`.
+    """
     if not model.n_layers:
         return []
     parts: list[list[dict[str, Tensor]]] = [[] for _ in range(model.n_layers)]

@@ -109,11 +109,24 @@ def paths(
     top: int = 20,
     memory: float = MEMORY,
 ) -> PathExpansion:
-    """Split the score of an answer's first token by order, up to `highest` (all, if None), and
-    list the strongest paths of at most `single` heads.
+    """Split the score of an answer's first token into paths, by the number of heads they pass.
 
-    Raises `CircuitError` where single paths would take more than `memory` GiB, with the estimate,
-    and `FactError` for answers that begin alike.
+    Args:
+        model: an open model; it is left as it was.
+        prompt: the text before the answer.
+        answer: its first token is scored.
+        against: an answer whose first token's logit is subtracted.
+        highest: orders told apart; the rest is one remainder. None: all.
+        single: most heads of the single paths that are listed.
+        top: single paths listed.
+        memory: GiB that single paths may take.
+
+    Returns: `PathExpansion`: the score by order, and the strongest single paths.
+    Raises: `CircuitError` where single paths would take more than `memory`, with the estimate;
+        `FactError` for answers that begin alike.
+    Cost: n_layers · (highest + 1) attentions with frozen patterns, and one pullback for each path
+        of one head less.
+    Source: Elhage et al. 2021.
     """
     check_top(top)
     tokens, (start, _) = with_answer(model, prompt, answer)

@@ -42,9 +42,18 @@ class RepeatedTokens:
 def repeated_tokens(
     model: Model, *, length: int | None = None, repeats: int = REPEATS, samples: int = SAMPLES, seed: int = 0
 ) -> RepeatedTokens:
-    """Blocks of `length` random tokens; without one, 25 or what the context has room for.
+    """Blocks of different random tokens, each repeated.
 
-    Raises `CircuitError` where none fits.
+    Args:
+        model: an open model; it is left as it was.
+        length: tokens of a block; None: 25, or what the context has room for.
+        repeats: how often each block stands.
+        samples: number of blocks.
+        seed: seed of every random draw.
+
+    Returns: `RepeatedTokens`, ids [sample, BOS + repeats · length].
+    Raises: `CircuitError` where none fits.
+    Source: Olsson et al. 2022.
     """
     if samples < 1:
         raise CircuitError(f"there is at least one sample, not {samples}")
@@ -61,10 +70,15 @@ def repeated_tokens(
 
 
 def repeat(model: Model, blocks: Sequence[Sequence[int]], repeats: int = REPEATS) -> RepeatedTokens:
-    """Equally long blocks of tokens, each said `repeats` times behind what stands before every
-    text.
+    """Repeat given blocks behind the tokens that stand before every text.
 
-    Raises `CircuitError` for blocks too short to repeat, or more than the context has room for.
+    Args:
+        model: an open model; it is left as it was.
+        blocks: token ids, all of one length.
+        repeats: how often each block stands.
+
+    Returns: `RepeatedTokens`.
+    Raises: `CircuitError` for blocks too short to repeat, or longer than the context has room for.
     """
     length, before = len(blocks[0]), list(model.tokenize("a").ids[: model.special])
     if repeats < 2:

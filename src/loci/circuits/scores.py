@@ -151,13 +151,24 @@ def head_scores(
     weights: bool = True,
     progress: Progress = silent,
 ) -> HeadScores:
-    """Every head's scores; a model without layers has none.
+    """Score every head on repeated random tokens, and by its weights.
 
-    Without `weights`, only what is measured in the run.
+    Args:
+        model: an open model; it is left as it was.
+        length: tokens of a block; None: 25, or what the context has room for.
+        repeats: how often each block stands.
+        samples: blocks drawn; the units of the intervals.
+        seed: seed of every random draw.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+        weights: add the scores of weights alone (`WEIGHED`).
+        progress: called with (steps done, steps in all).
 
-    Cost: one run over samples · length · repeats tokens (16 · 25 · 4 by default), and for the
-    weights 2 · d_vocab · d_model². Memory: one layer's patterns of a batch. Raises `CircuitError`
-    for a length that does not fit, `ModelError` where patterns cannot be seen.
+    Returns: `HeadScores`, one row a head; none for a model without layers.
+    Raises: `CircuitError` for a length that does not fit, `ModelError` where patterns cannot be
+        seen.
+    Cost: One run over samples · length · repeats tokens, and 2 · d_vocab · d_model² for the
+        weights.
+    Source: Olsson et al. 2022; Elhage et al. 2021.
     """
     text = repeated_tokens(model, length=length, repeats=repeats, samples=samples, seed=seed)
     scores = scores_on(model, text, progress)
@@ -179,10 +190,17 @@ def erasers(model: Weights) -> tuple[float, ...]:
 
 @torch.no_grad()
 def weighed_scores(model: Weights, view: View = "gain") -> Iterator[dict[str, float]]:
-    """For every head Σλ/Σ|λ| of its full QK circuit, its full OV circuit, and W_OV alone.
+    """Scores of weights alone: Σλ/Σ|λ| of each head's full QK circuit, full OV circuit and W_OV.
 
-    λ of E W_QK Eᵀ are those of W_QK (EᵀE), and of W_U W_OV E those of (E W_U) W_OV, so tokens are
+    λ of E W_QK Eᵀ are those of W_QK (EᵀE), and λ of W_U W_OV E those of (E W_U) W_OV, so tokens are
     summed out once for all heads.
+
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+
+    Returns: An iterator over {score: value}, layer by layer and head by head.
+    Cost: 2 · d_vocab · d_model² once, and r × r eigenvalues a head.
     """
     if not model.n_layers:
         return

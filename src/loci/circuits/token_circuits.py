@@ -124,9 +124,22 @@ def token_circuit(
     offset: int | None = None,
     progress: Progress = silent,
 ) -> TokenCircuit:
-    """Read a head from token to token; `sources` are single tokens as text, or `#` and a number.
+    """Full QK and OV circuits of one head, from token to token, and its skip-trigrams.
 
-    Raises `ModelError`, `CircuitError`.
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        name: as in `L1H3`.
+        sources: single tokens as text, or `#` and an id; empty: those of the strongest trigrams.
+        top: entries listed.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+        offset: tokens between query and key at which rotary keys are compared; None: no rotation.
+        progress: called with (steps done, steps in all).
+
+    Returns: `TokenCircuit`.
+    Raises: `ModelError` for a head that is not there, `CircuitError` for a source that is not one
+        token.
+    Cost: 4 · d_vocab² · d_head multiplications; memory: two blocks [d_vocab, 256].
+    Source: Elhage et al. 2021.
     """
     check_top(top)
     asked = [token_id(model, text) for text in sources]

@@ -63,9 +63,18 @@ class VirtualWeights(Result):
 
 @torch.no_grad()
 def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> VirtualWeights:
-    """What feeds a neuron and what it feeds, by weights.
+    """Virtual weights of one neuron: heads and neurons that feed it, and that it feeds.
 
-    Cost: one product with every other layer's weights. Raises `ModelError`.
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        name: as in `L1N126`.
+        top: links listed of each kind.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+
+    Returns: `VirtualWeights`, the strongest first.
+    Raises: `ModelError` for a neuron that is not there, `CircuitError` for a neuron of an expert.
+    Cost: One product with every other layer's weights.
+    Source: Elhage et al. 2021.
     """
     check_top(top)
     layer, neuron, expert = parse_neuron(name, model)
@@ -91,10 +100,17 @@ def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain
 
 @torch.no_grad()
 def head_neurons(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> VirtualWeights:
-    """The neurons that feed a head by its queries, keys and values, and the neurons that it
-    feeds.
+    """Neurons that feed a head's queries, keys and values, and neurons that the head feeds.
 
-    Raises `ModelError`.
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        name: as in `L1H3`.
+        top: neurons listed of each kind.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+
+    Returns: `VirtualWeights`, the strongest first.
+    Raises: `ModelError` for a head that is not there, `CircuitError` for a mixture of experts.
+    Cost: One product with every other layer's weights.
     """
     check_top(top)
     layer, head = parse_head(name, model)
@@ -125,8 +141,19 @@ class NeuronPair(NamedTuple):
 
 @torch.no_grad()
 def mlp_pairs(model: Weights, earlier: int, later: int, *, top: int = 20, view: View = "gain") -> tuple[NeuronPair, ...]:
-    """The neurons of two layers most strongly joined, whichever the sign, in blocks: d_mlp ×
-    d_mlp cosines are never there at once."""
+    """The pairs of neurons of two layers whose value and key are most nearly parallel or opposed.
+
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        earlier: layer whose values write.
+        later: layer whose keys read.
+        top: pairs listed.
+        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
+
+    Returns: The pairs with the largest |cosine|.
+    Raises: `CircuitError` unless `earlier` comes before `later`.
+    Cost: d_mlp² · d_model multiplications, in blocks of 1,024 neurons.
+    """
     check_top(top)
     for layer in (earlier, later):
         check_layer(model, layer)

@@ -112,14 +112,24 @@ def sparsity(
     checked: int = CHECKED,
     progress: Progress = silent,
 ) -> Sparsity:
-    """Count active neurons over text; without `texts`, over 20,000 tokens of the embedded text,
-    BOS left out.
+    """Share of MLP neurons that are active at a token.
 
     Without `threshold` and `relative`, activations are compared with 0 where the first texts show
-    exact zeros, as ReLU makes them, and with 1 % of the layer's largest elsewhere; a `threshold`
-    alone is an absolute one. Cost: one run over the text, and a short one for the check. Raises
-    `ModelError` where there is no text, for a negative threshold, and where an MLP has no single
-    neurons (mixtures of experts).
+    exact zeros, as ReLU makes them, and with 1 % of the layer's largest elsewhere.
+
+    Args:
+        model: an open model; it is left as it was.
+        texts: None: 20,000 tokens of the embedded text.
+        threshold: activations above it are active; alone it is absolute.
+        relative: take `threshold` as a share of the layer's largest activation at the token.
+        top: texts and neurons listed at both ends.
+        checked: tokens on which skipping inactive neurons is checked.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Sparsity`: active share by layer, with intervals, and what skipping would save.
+    Raises: `ModelError` where there is no text, for a negative threshold, and for mixtures of
+        experts.
+    Cost: One run over the text, and a short one for the check.
     """
     model_given(model).place("mlp_act.0")
     texts = None if texts is None else texts_given(texts)

@@ -58,12 +58,23 @@ def build_atlas(
     budget: int = 4096,
     progress: Progress = silent,
 ) -> Path:
-    """Write the atlas of a model over a text; `texts()` gives the same stream each time, and
-    `source` says in words what it is.
+    """Write the cards of all neurons as Parquet tables.
 
-    Where the folder holds a half-built atlas of this model and text, the build goes on. Raises
-    `ModelError` for mixtures of experts and for a model or text without which there is nothing to
-    do, `OutputError` where the folder cannot be written or holds another atlas.
+    Where the folder holds a half-built atlas of this model and text, the build goes on.
+
+    Args:
+        model: an open model; it is left as it was.
+        texts: gives the same stream of texts at each call.
+        folder: where the tables go.
+        source: the text in words, kept in provenance.json.
+        limit: most tokens read.
+        budget: tokens of a batch.
+        progress: called with (steps done, steps in all).
+
+    Returns: The folder.
+    Raises: `ModelError` for mixtures of experts and for a changed text, `OutputError` where the
+        folder cannot be written or holds another atlas.
+    Cost: One pass over the text, and for each layer one product of its values with the unembedding.
     """
     folder = Path(folder)
     model.place("mlp_act.0")

@@ -29,10 +29,14 @@ from loci.result import Result
 
 
 def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
-    """The atlas in a folder; with a `fingerprint`, only that of these weights.
+    """Open the atlas in a folder.
 
-    Raises `ModelError` where there is none, where it is half-built or broken, or where it is
-    another model's.
+    Args:
+        folder: written by `build_atlas`.
+        fingerprint: accept only the atlas of these weights.
+
+    Returns: `Atlas`.
+    Raises: `ModelError` where there is none, where it is half-built or broken, or of another model.
     """
     folder = Path(folder)
     provenance = read_provenance(folder)

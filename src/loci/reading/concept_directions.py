@@ -106,12 +106,21 @@ def direction(model: Model, pairs: Sequence[Pair], *, point: str = "embed") -> F
 
 
 def directions(model: Model, pairs: Sequence[Pair], *, point: str = "embed", top: int = 10, seed: int = 0) -> Directions:
-    """How far the pairs share one direction, whether it solves analogies that it did not see,
-    and which tokens it promotes.
+    """Do word pairs share one direction, does it solve analogies, and what does it promote?
 
     Pairs are compared only where they have no word in common; one pair alone has neither alignment
     nor analogies.
-    Cost: one short run a word. Raises `FactError` for pairs that have no difference.
+
+    Args:
+        model: an open model; it is left as it was.
+        pairs: (a, b) words; the direction goes from a to b.
+        point: where the stream is read, as in `embed` or `resid_post.3`.
+        top: tokens listed.
+        seed: seed of every random draw.
+
+    Returns: `Directions`, with the same of random pairs.
+    Raises: `FactError` for pairs that have no difference.
+    Cost: One short run a word.
     """
     model_given(model)
     clean = _paired(pairs)

@@ -58,11 +58,20 @@ class Concepts(Result):
 
 @torch.no_grad()
 def concept(model: Model, concepts: Sequence[str], texts: Sequence[str], point: str = "embed", *, seed: int = 0) -> Concepts:
-    """How much of some concepts, each the vector of its word, is in texts, as in ["Michael",
-    "Jordan"] in "Michael Jordan".
+    """How much of each concept's vector is in texts, by least squares.
 
-    Both are centred by the point's mean over 4,000 tokens of the embedded text. Raises `FactError`
-    without a concept or a text.
+    Both are centred by the point's mean over 4,000 tokens of the embedded text.
+
+    Args:
+        model: an open model; it is left as it was.
+        concepts: words, as in ["Michael", "Jordan"].
+        texts: as in ["Michael Jordan"].
+        point: where the stream is read.
+        seed: seed of every random draw.
+
+    Returns: `Concepts`: cosines and coefficients [text, concept], beside random directions.
+    Raises: `FactError` without a concept or a text.
+    Cost: One short run a word and text.
     """
     model_given(model)
     texts = texts_given(texts)

@@ -101,16 +101,24 @@ def memories(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Memories:
-    """What do keys need, and do values say what follows? `neurons` sampled neurons of each
-    layer, and all of them at some tokens.
+    """Measure MLPs as key–value memories: what fires the keys, and what the values say.
 
         loci.memories(model).shallow                    # layers that lean on the last token
 
-    Without `texts`, over 50,000 tokens of the embedded text. Returns: `Memories`: `dropped` (change
-    of activations without a token), `lean`, `agreement` and its `chance`, `composed`, `active`,
-    each by layer with intervals.
-    Cost: a pass over the texts, short runs of the triggers' prefixes, and a product of all values
-    with the unembedding. Raises `ModelError` for mixtures of experts, and where there is no text.
+    Args:
+        model: an open model; it is left as it was.
+        texts: None: 50,000 tokens of the embedded text.
+        neurons: neurons sampled of each layer.
+        triggers: prefixes looked at for each neuron.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Memories`: `dropped` (change of activations without a token), `lean`, `agreement` and
+        its `chance`, `composed`, `active`, each by layer with intervals.
+    Raises: `ModelError` for mixtures of experts, and where there is no text.
+    Cost: A pass over the texts, short runs of the triggers' prefixes, and a product of all values
+        with the unembedding.
+    Source: Geva et al. 2021.
     """
     model_given(model).place("mlp_act.0")
     texts = sample_text(model, TEXT_TOKENS) if texts is None else texts_given(texts)

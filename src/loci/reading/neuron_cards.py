@@ -85,13 +85,18 @@ class NeuronCard(Result):
 
 @torch.no_grad()
 def read_weights(weights: Weights, name: str, *, top: int = 10) -> NeuronCard:
-    """The card of one neuron from its weights alone: what it writes, and how its key and value
-    lie.
+    """The card of one neuron from its weights alone.
 
-    Nothing is run.
+    With `open_weights` a few tensors are read from their files and no model is built.
 
-    With `open_weights` a few tensors are read from their files and no model is built. Raises
-    `ModelError`.
+    Args:
+        weights: an open model or `open_weights`; nothing is run.
+        name: as in `L1N126`.
+        top: tokens listed at each end.
+
+    Returns: `NeuronCard` without triggers.
+    Raises: `ModelError` for a neuron that is not there.
+    Cost: One product of a value with the unembedding.
     """
     layer, neuron, expert = parse_neuron(name, weights)
     value = weights.W_down(layer, expert)[:, neuron].float()
@@ -115,16 +120,22 @@ def read_weights(weights: Weights, name: str, *, top: int = 10) -> NeuronCard:
 
 
 def read(model: Model, name: str, texts: Sequence[str] | None = None, *, top: int = 10, progress: Progress = silent) -> NeuronCard:
-    """What does one neuron look for, and what does it write?
+    """The card of one neuron: what it looks for, and what it writes.
 
         card = loci.read(model, "L1N126")
         card.promotes, card.triggers
 
-    Returns: a `NeuronCard`: `triggers` (where it is largest), `promotes` and `suppresses` (tokens
-    with scores), `firing_rate`, `cosine` of key and value, `nearest` neurons. `texts` are where its
-    triggers are looked for; without them, 100,000 tokens of the embedded text.
-    Cost: one pass over the text, up to the neuron's layer. Raises `ModelError` for a neuron that is
-    not there.
+    Args:
+        model: an open model; it is left as it was.
+        name: as in `L1N126`.
+        texts: where triggers are looked for; None: 100,000 tokens of the embedded text.
+        top: triggers and tokens listed.
+        progress: called with (steps done, steps in all).
+
+    Returns: `NeuronCard`: `triggers`, `promotes`, `suppresses`, `firing_rate`, `cosine` of key and
+        value, `nearest` neurons.
+    Raises: `ModelError` for a neuron that is not there.
+    Cost: One pass over the text, up to the neuron's layer.
     """
     layer, neuron, expert = parse_neuron(name, model_given(model))
     texts = None if texts is None else texts_given(texts)
@@ -139,7 +150,19 @@ def read(model: Model, name: str, texts: Sequence[str] | None = None, *, top: in
 def read_many(
     model: Model, cells: Sequence[tuple[int, int]], texts: Sequence[str], *, top: int = 10, progress: Progress = silent
 ) -> list[NeuronCard]:
-    """Cards of several neurons, (layer, neuron) each, from one pass over the text."""
+    """Cards of several neurons from one pass over the text.
+
+    Args:
+        model: an open model; it is left as it was.
+        cells: (layer, neuron) each.
+        texts: where triggers are looked for.
+        top: triggers and tokens listed.
+        progress: called with (steps done, steps in all).
+
+    Returns: A `NeuronCard` for each, in their order.
+    Raises: `ModelError` for a neuron that is not there.
+    Cost: One pass over the text, up to the highest layer.
+    """
     by_layer: dict[int, list[int]] = {}
     for layer, neuron in cells:
         by_layer.setdefault(layer, []).append(neuron)

@@ -41,9 +41,19 @@ def export_neuronpedia(
     layers: Iterable[int] | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Write `LAYER-mlp-NNN.json` files of an atlas, `model` being its model.
+    """Write an atlas as Neuronpedia's upload files, `LAYER-mlp-NNN.json`.
 
-    Raises `ModelError` for another model, and where it does not give the atlas's activations again.
+    Args:
+        atlas: the atlas.
+        model: the model of the atlas.
+        folder: where the files go.
+        model_id: the model's name at Neuronpedia.
+        layers: None: all.
+        progress: called with (steps done, steps in all).
+
+    Returns: The files.
+    Raises: `ModelError` for another model, and where it does not reproduce the atlas's activations.
+    Cost: A run over the texts of the triggers, layer by layer.
     """
     if atlas.provenance["weights"] != model.fingerprint:
         raise ModelError(f"{atlas.folder} is the atlas of other weights than {model.name!r}")
@@ -65,8 +75,15 @@ def export_neuronpedia(
 
 
 def check_export(atlas: Atlas, folder: str | Path) -> None:
-    """Raise `OutputError` for the atlas itself, and for a folder with other files than an export
-    has; before the work."""
+    """Check that an export may be written into a folder, before the work.
+
+    Args:
+        atlas: the atlas.
+        folder: where files would go.
+
+    Raises: `OutputError` for the atlas itself, and for a folder with other files than an export
+        has.
+    """
     folder = Path(folder)
     if atlas.folder.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise OutputError(f"{named(folder)} is in the atlas: name another folder")

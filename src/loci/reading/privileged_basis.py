@@ -82,12 +82,21 @@ class Bases(Result):
 def bases(
     model: Model, texts: Sequence[str] | None = None, *, columns: int = COLUMNS, seed: int = 0, progress: Progress = silent
 ) -> Bases:
-    """Kurtosis in every basis of the model and in random rotations; without `texts`, over 20,000
-    tokens of the embedded text.
+    """Kurtosis of activations in the model's own bases, and in random rotations of them.
 
-    Mixtures have no neurons in common: they are left out, with the reason. Cost: one run over the
-    text, and width · `columns` products a token and layer for the rotations. Memory: one batch and
-    the moments. Raises `ModelError` where there is no text.
+    Mixtures of experts have no neurons in common: they are left out, with the reason.
+
+    Args:
+        model: an open model; it is left as it was.
+        texts: None: 20,000 tokens of the embedded text.
+        columns: columns of each random rotation.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Bases`, one row a basis.
+    Raises: `ModelError` where there is no text.
+    Cost: One run over the text, and width · `columns` multiplications a token and layer.
+    Source: Elhage et al. 2023 ("Privileged bases").
     """
     if columns < 2:
         raise ModelError(f"a rotation is looked at in two coordinates at least, not {columns}")

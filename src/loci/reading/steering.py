@@ -86,12 +86,24 @@ def steer(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Steered:
-    """Add strength · direction to the residual stream after a layer: at each prompt's last
-    token, or at all its tokens but BOS.
+    """Add strength · direction to the residual stream after a layer, and compare the next tokens.
 
-    Cost: two runs of the prompts, and ten with random directions of equal norm. Raises `FactError`
-    where there is no prompt, `ModelError` for a layer that is not there or a direction of another
-    width.
+    Args:
+        model: an open model; it is left as it was.
+        prompts: at least one.
+        direction: [d_model].
+        layer: the stream is changed behind it.
+        strength: factor of the direction.
+        everywhere: at all tokens but BOS; without, at the last token alone.
+        targets: words whose probability is reported.
+        top: next tokens listed.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Steered`: KL, next tokens and targets, beside `DRAWS` random directions of equal norm.
+    Raises: `FactError` without a prompt, `ModelError` for a layer that is not there or a direction
+        of another width.
+    Cost: 12 runs of the prompts.
     """
     if not prompts:
         raise FactError("steering needs a prompt")

@@ -57,11 +57,18 @@ class SubUpdates(Result):
 
 @torch.no_grad()
 def sub_updates(model: Model, prompt: str, *, top: int = 5, words: int = 5) -> SubUpdates:
-    """The `top` sub-updates of each layer, and the first `words` tokens that each promotes.
+    """The largest sub-updates of each layer at a prompt's last token.
 
-    Cost: one run.
+    Args:
+        model: an open model; it is left as it was.
+        prompt: a text.
+        top: sub-updates listed of each layer.
+        words: tokens listed that each promotes.
 
-    Raises `ModelError` for an empty prompt and for mixtures of experts.
+    Returns: `SubUpdates`.
+    Raises: `ModelError` for an empty prompt and for mixtures of experts.
+    Cost: One run.
+    Source: Geva et al. 2022.
     """
     if top < 1 or words < 1:
         raise ModelError(f"at least one sub-update and one word are shown, not {top} and {words}")

@@ -76,12 +76,19 @@ class Clusters(Result):
 
 @torch.no_grad()
 def clusters(weights: Weights, count: int, *, layers: tuple[int, ...] | None = None, seed: int = 0, top: int = 8) -> Clusters:
-    """`count` clusters of the values of some layers, or of all together, and the `top` tokens
-    that each centre promotes.
+    """Cluster MLP values by k-means on the sphere.
 
-    Cost: at most 50 products of all values with the centres, twice. Memory: the values of these
-    layers. Raises `ModelError` for mixtures of experts, a layer that is not there, and a count that
-    is not between 2 and the number of neurons.
+    Args:
+        weights: an open model or `open_weights`; nothing is run.
+        count: number of clusters.
+        layers: whose values; None: all together.
+        seed: seed of every random draw.
+        top: tokens listed that each centre promotes.
+
+    Returns: `Clusters`.
+    Raises: `ModelError` for mixtures of experts, a layer that is not there, and a count that is not
+        between 2 and the number of neurons.
+    Cost: At most 50 products of all values with the centres, twice.
     """
     chosen = tuple(range(weights.n_layers)) if layers is None else layers
     if weights.n_experts:

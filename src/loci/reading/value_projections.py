@@ -50,7 +50,15 @@ def written(weights: Weights, layer: int, expert: int | None = None) -> Float[Te
 
 @torch.no_grad()
 def promoted(weights: Weights, value: Float[Tensor, " d_model"], top: int) -> tuple[Scored, Scored]:
-    """The tokens which a value promotes and suppresses most, with their projections."""
+    """The tokens that a value promotes and suppresses most.
+
+    Args:
+        weights: an open model or `open_weights`; nothing is run.
+        value: [d_model].
+        top: tokens of each end.
+
+    Returns: (promoted, suppressed), as (token, score).
+    """
     scores = project(weights, value)
     return _named(weights, scores.topk(top)), _named(weights, scores.topk(top, largest=False))
 
@@ -61,8 +69,14 @@ def _named(weights: Weights, best: torch.return_types.topk) -> Scored:
 
 @torch.no_grad()
 def project(weights: Weights, vectors: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
-    """Residual directions in the vocabulary: through the final norm's centring and gain, without
-    its scale and bias."""
+    """W_U (γ ⊙ (v − v̄)): residual directions in the vocabulary, without the norm's scale and bias.
+
+    Args:
+        weights: an open model or `open_weights`; nothing is run.
+        vectors: […, d_model].
+
+    Returns: […, d_vocab], float32. Scores rank tokens; they are no logits.
+    """
     gain, _, centres = weights.norm("final_norm")
     vectors = vectors.to(weights.dtype)
     centred = vectors - vectors.mean(-1, keepdim=True) if centres else vectors
@@ -87,8 +101,16 @@ def lie(weights: Weights, layer: int) -> dict[str, Float[Tensor, " neuron"]]:
 
 @torch.no_grad()
 def promoted_by(weights: Weights, layer: int, top: int = 10) -> Promoted:
-    """What all values of a layer promote and suppress, in blocks: never neurons × vocabulary at
-    once."""
+    """The tokens at both ends of all values' projections of a layer.
+
+    Args:
+        weights: an open model or `open_weights`; nothing is run.
+        layer: 0 … n_layers − 1.
+        top: tokens of each end.
+
+    Returns: `Promoted`, [neuron, top].
+    Cost: d_mlp · d_model · d_vocab multiplications, in blocks: never neurons × vocabulary at once.
+    """
     parts = [_ends(scores, top) for scores in _projections(weights, written(weights, layer))]
     return Promoted(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
 
@@ -109,8 +131,18 @@ Near = list[tuple[int, float]]
 
 @torch.no_grad()
 def nearest(weights: Weights, layer: int, neuron: int, count: int = 5, side: str = "value", expert: int | None = None) -> Near:
-    """The neurons of a layer whose values (or keys) point most nearly the same way, with their
-    cosines."""
+    """The neurons of a layer whose values (or keys) point most nearly the same way.
+
+    Args:
+        weights: an open model or `open_weights`; nothing is run.
+        layer: 0 … n_layers − 1.
+        neuron: 0 … d_mlp − 1.
+        count: neurons listed.
+        side: "value" or "key".
+        expert: of a mixture.
+
+    Returns: (neuron, cosine), the largest first.
+    """
     rows = written(weights, layer, expert) if side == "value" else weights.W_key(layer, expert).float()
     return _near(normalize(rows, dim=1), torch.tensor([neuron]), count)[0]
 

@@ -75,9 +75,17 @@ def capacity(
     precision: float = PRECISION,
     progress: Progress = silent,
 ) -> Capacity:
-    """Bisect for each method.
+    """The smallest MLP that stores a whole table, by each method.
 
-    Cost: some ten solves a method; those that fail take longest. Raises `WriteError`.
+    Args:
+        table: keys, values and labels to store.
+        methods: names of `METHODS`.
+        precision: relative width at which bisection stops.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Capacity`: neurons, parameters and bits a parameter, by method.
+    Raises: `WriteError` for an unknown method.
+    Cost: Some ten solves a method; those that fail take longest.
     """
     check_methods(methods)
     rows = []

@@ -78,8 +78,21 @@ def compiled(
     effort: Effort | None = None,
     progress: Progress = silent,
 ) -> MLP:
-    """An MLP of so many neurons that stores as many facts of the table as descent finds a place
-    for; all of them, where it can."""
+    """Compile a table into both layers of an MLP, deterministically.
+
+    Args:
+        table: keys, values and labels to store.
+        neurons: width of the MLP.
+        act: activation: "relu", "gelu" or "silu".
+        gated: SiLU(gate) · up instead of a plain activation.
+        bias: whether neurons have thresholds.
+        effort: steps and attempts; None: the default.
+        progress: called with (steps done, steps in all).
+
+    Returns: The `MLP` in float32, scaled to a smallest margin of 1 where all facts are stored.
+    Raises: `WriteError` for a table or a number of neurons that nothing can be made of.
+    Cost: Facts · values · neurons multiplications an evaluation, some thousands of them.
+    """
     effort = effort or Effort()
     task = _Task.of(table)
     begun = start(task.keys.shape[1], task.values.shape[1], neurons, gated, bias, effort.seed)

@@ -59,9 +59,17 @@ class FullSize(Result):
 
 
 def full_size(size: str = "gpt3", names: int = 128, *, seed: int = 0, progress: Progress = silent) -> FullSize:
-    """Build the block and ask it for `names` of its facts.
+    """Build one MLP block of a published model's size with facts in it, and ask it for some of
+    them.
 
-    Raises `WriteError` for an unknown size.
+    Args:
+        size: a key of `SIZES`.
+        names: facts asked.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `FullSize`.
+    Raises: `WriteError` for an unknown size.
     """
     if size not in SIZES:
         raise WriteError(f"there is no size {size!r}: {', '.join(SIZES)}")

@@ -112,11 +112,21 @@ def fullness(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Fullness:
-    """Write growing numbers of facts into so many neurons, by default half as many again or a
-    little less each time, until a twentieth is lost.
+    """Write growing numbers of facts into a fixed number of neurons, until facts are lost.
 
-    Cost: a compiler's run for each number. Raises `WriteError` for a layer, a method or numbers
-    that there are not.
+    Args:
+        model: an open model; it is left as it was.
+        layer: where the neurons are added.
+        neurons: number of neurons.
+        method: how facts are stored.
+        counts: numbers of facts; None: half as many again each time, until a twentieth is lost.
+        known: facts of known subjects; None: the model's card.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Fullness`, one step a number of facts.
+    Raises: `WriteError` for a layer, a method or numbers that there are not.
+    Cost: A compiler's run for each number.
     """
     known = known_facts() if known is None else known
     counts = steps() if counts is None else sorted(set(counts))

@@ -98,12 +98,20 @@ class Gate(Result):
 
 
 def gate(cosine: float = 0.1, *, many: Sequence[tuple[int, int, int]] = MANY, seed: int = 0) -> Gate:
-    """The gate with perpendicular names, with names at a cosine, mended, and with GELU; then
-    many gates, each (firsts, lasts, dimensions) with the bias −1 and with the bias −(1 + 3c)
-    that shuts out every wrong name, c the largest cosine; where c is large, it shuts out
-    right ones.
+    """One neuron that is active for a first name and a last name together, and many of them at
+    once.
 
-    Raises `WriteError` for a cosine outside [0, 1) and for sizes that make no names.
+    First with perpendicular names, with names at a cosine c, mended, and with GELU; then many gates
+    with the bias −1, and with the bias −(1 + 3c) that shuts out every wrong name (where c is large,
+    right ones too).
+
+    Args:
+        cosine: between names, 0 ≤ c < 1.
+        many: (first names, last names, dimensions) of each crowd.
+        seed: seed of every random draw.
+
+    Returns: `Gate`.
+    Raises: `WriteError` for a cosine outside [0, 1) and for sizes that make no names.
     """
     if not 0 <= cosine < 1:
         raise WriteError(f"the cosine of two names lies in [0, 1), not {cosine}: at 1 they are one direction")

@@ -68,12 +68,20 @@ class Installation(Result):
 def install(
     model: Model, facts: Sequence[Fact], layer: int = 1, *, known: FactSet | None = None, progress: Progress = silent
 ) -> Installation:
-    """Install facts about subjects that `known` facts of the same relations are not about.
+    """Add neurons to a layer for facts about subjects that the model does not know.
 
-    The model itself is untouched.
+    Args:
+        model: an open model; it is left as it was.
+        facts: the new facts.
+        layer: whose MLP gets the neurons.
+        known: facts of the same relations about other subjects; None: the model's card.
+        progress: called with (steps done, steps in all).
 
-    Raises `WriteError` for a layer or an MLP that takes no neurons, `FactError` where no known
-    subject has an answer that a new one shall have.
+    Returns: `Installation`, with the patch.
+    Raises: `WriteError` for a layer or an MLP that takes no neurons, `FactError` where no known
+        subject has a new fact's answer.
+    Cost: A pass over the known subjects, and at most `ROUNDS` forward and backward passes of the
+        new ones.
     """
     known = known_facts() if known is None else known
     patch, crowded = installed(model, facts, layer, known)
@@ -105,11 +113,17 @@ def installed(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -
 
 
 def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
-    """Facts about people whom nobody knows: first and last names of known subjects of a relation
-    in new pairs, with answers of that relation.
+    """Facts about invented people: new pairs of known first and last names, with known answers.
 
-    Only answers that `DONORS` known subjects have; the last phrasing of each is held out. Raises
-    `FactError` where there are too few names.
+    Only answers that `DONORS` known subjects have; the last phrasing of each is held out.
+
+    Args:
+        known: facts to recombine.
+        count: number of facts.
+        seed: seed of every random draw.
+
+    Returns: The facts.
+    Raises: `FactError` where there are too few names.
     """
     if count < 1:
         raise FactError(f"a number of new facts is 1 or more, not {count}")

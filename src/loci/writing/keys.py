@@ -22,9 +22,16 @@ DECAY = 1.5
 
 
 def case(dim: int, facts: int, geometry: str = "isotropic", seed: int = 0) -> FactTable:
-    """The protocol's case: `facts` random keys, which are the values too, in a random order.
+    """The protocol's case: random keys, which are the values too, in a random order.
 
-    Raises `WriteError`.
+    Args:
+        dim: dimension of the space.
+        facts: number of keys.
+        geometry: one of `GEOMETRIES`.
+        seed: seed of every random draw.
+
+    Returns: `FactTable`.
+    Raises: `WriteError` for another geometry, and for fewer than two facts or dimensions.
     """
     if geometry not in GEOMETRIES:
         raise WriteError(f"there is no geometry {geometry!r}: {', '.join(GEOMETRIES)}")
@@ -43,8 +50,19 @@ def permuted(keys: Float[Tensor, "fact d"], source: torch.Generator) -> FactTabl
 
 
 def subject_case(model: Model, facts: Sequence[Fact], layer: int, count: int, seed: int = 0) -> FactTable:
-    """The protocol's case over the keys of a model's own subjects, scaled to unit
-    root-mean-square length."""
+    """The protocol's case over a model's own subject keys, scaled to unit root-mean-square length.
+
+    Args:
+        model: an open model; it is left as it was.
+        facts: one key for each subject.
+        layer: whose MLP reads the keys.
+        count: number of keys.
+        seed: seed of every random draw.
+
+    Returns: `FactTable`.
+    Raises: `FactError` where there are fewer subjects than `count`.
+    Cost: One short run a subject.
+    """
     subjects = list({fact.subject: fact for fact in facts}.values())
     if len(subjects) < count:
         raise FactError(f"there are {len(subjects)} subjects, and {count} keys are asked for")

@@ -101,10 +101,17 @@ class PlantedModel(Result):
 def planted(
     kind: Kind = "one-per-fact", *, gated: bool = False, subjects: int = 48, neurons: int = NEURONS, seed: int = 0
 ) -> PlantedModel:
-    """Write a model: `subjects` names with a fact of each relation; `neurons` of a layer for
-    them where they are superposed.
+    """Write a model whose facts have known places, deterministically and without training.
 
-    Deterministic. Raises `WriteError` where the facts do not fit.
+    Args:
+        kind: how facts lie: one of `KINDS`.
+        gated: gated MLPs.
+        subjects: number of names, each with a fact of each relation.
+        neurons: neurons of a layer for the facts, where they are superposed.
+        seed: seed of every random draw.
+
+    Returns: `PlantedModel`: the model, its facts and their places.
+    Raises: `WriteError` where the facts do not fit.
     """
     if kind not in get_args(Kind):
         raise WriteError(f"there is no kind {kind!r}: {', '.join(get_args(Kind))}")
@@ -301,7 +308,14 @@ def _superposed(model: Model, table: FactTable, neurons: int) -> MLP:
 
 
 def save_planted(made: PlantedModel, folder: str | Path) -> None:
-    """A folder in Hugging Face's format, with `facts.jsonl` and `planted.json`, the places."""
+    """Save a planted model in Hugging Face's format, with `facts.jsonl` and `planted.json`.
+
+    Args:
+        made: the planted model.
+        folder: must be empty or new.
+
+    Raises: `OutputError` where the folder cannot be written.
+    """
     with write_aside(folder, folder=True) as aside:
         with quiet():
             made.model.hf.save_pretrained(aside)  # type: ignore[operator]
@@ -311,7 +325,14 @@ def save_planted(made: PlantedModel, folder: str | Path) -> None:
 
 
 def load_planted(folder: str | Path) -> PlantedModel:
-    """Read what `save_planted` wrote. Raises `WriteError` for another folder."""
+    """Read what `save_planted` wrote.
+
+    Args:
+        folder: its folder.
+
+    Returns: `PlantedModel`.
+    Raises: `WriteError` for another folder.
+    """
     folder = Path(folder)
     try:
         record = read_json(folder / "planted.json", WriteError)

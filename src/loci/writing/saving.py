@@ -13,10 +13,14 @@ from loci.writing.table import FactTable, classes, vectors
 
 
 def load_table(path: str | Path) -> FactTable:
-    """A table from tensors `keys`, and `labels` (with `values` or as classes) or `answers`
-    (vectors).
+    """Read a table from safetensors: `keys`, and `labels` (with `values` or as classes) or
+    `answers`.
 
-    Raises `WriteError`.
+    Args:
+        path: the file.
+
+    Returns: `FactTable`.
+    Raises: `WriteError` for a file that holds no table.
     """
     try:
         tensors = load_file(path)
@@ -32,13 +36,27 @@ def load_table(path: str | Path) -> FactTable:
 
 
 def save_mlp(mlp: MLP, path: str | Path) -> None:
-    """Write the weights; the activation stands in the header."""
+    """Write an MLP's weights as safetensors; the activation stands in the header.
+
+    Args:
+        mlp: the MLP.
+        path: the file.
+
+    Raises: `OutputError` where the file cannot be written.
+    """
     with write_aside(path) as aside:
         aside.write_bytes(encode({name: t.contiguous() for name, t in mlp.tensors.items()}, metadata={"act": mlp.act}))
 
 
 def load_mlp(path: str | Path) -> MLP:
-    """Read what `save_mlp` wrote. Raises `WriteError`."""
+    """Read what `save_mlp` wrote.
+
+    Args:
+        path: the file.
+
+    Returns: The `MLP`.
+    Raises: `WriteError` for another file.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             act = (file.metadata() or {})["act"]

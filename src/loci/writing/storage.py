@@ -134,9 +134,16 @@ class StoredTables(Result):
 
 
 def store(table: FactTable, neurons: int, method: str = "compiled-relu", *, seed: int = 0) -> StoredTable:
-    """Store a table in so many neurons by one of `METHODS`.
+    """Store a table in an MLP by one method, and measure it.
 
-    Raises `WriteError`; facts that do not fit are counted, not refused.
+    Args:
+        table: keys, values and labels to store.
+        neurons: width of the MLP.
+        method: one of `METHODS`.
+        seed: seed of every random draw.
+
+    Returns: `StoredTable`; facts that do not fit are counted, not refused.
+    Raises: `WriteError` for an unknown method.
     """
     check_neurons(neurons)
     check_methods([method])
@@ -149,7 +156,18 @@ def store(table: FactTable, neurons: int, method: str = "compiled-relu", *, seed
 def stores(
     table: FactTable, neurons: int, methods: Sequence[str] = tuple(METHODS), *, seed: int = 0, progress: Progress = silent
 ) -> StoredTables:
-    """The same by several methods. Raises `WriteError`, before the first of them works."""
+    """Store a table by several methods.
+
+    Args:
+        table: keys, values and labels to store.
+        neurons: width of the MLP.
+        methods: names of `METHODS`.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `StoredTables`.
+    Raises: `WriteError` for an unknown method, before the work.
+    """
     check_methods(methods)
     stored = []
     for method in methods:

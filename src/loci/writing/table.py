@@ -74,14 +74,31 @@ class FactTable:
 
 
 def classes(keys: Float[Tensor, "fact d_in"], labels: Int[Tensor, " fact"], count: int | None = None) -> FactTable:
-    """Answers as class numbers: the values are the unit vectors, so that an output is a list of
-    scores."""
+    """A table whose answers are class numbers: values are unit vectors, an output is a list of
+    scores.
+
+    Args:
+        keys: [fact, d_in].
+        labels: [fact], 0 … count − 1.
+        count: number of classes; None: the largest label + 1.
+
+    Returns: `FactTable`.
+    Raises: `WriteError` for a table that nothing can store.
+    """
     count = (int(labels.max()) + 1 if len(labels) else 0) if count is None else count
     return FactTable(keys, torch.eye(count, dtype=keys.dtype), labels)
 
 
 def vectors(keys: Float[Tensor, "fact d_in"], answers: Float[Tensor, "fact d_out"]) -> FactTable:
-    """Answers as vectors: equal ones are one value."""
+    """A table whose answers are vectors; equal answers are one value.
+
+    Args:
+        keys: [fact, d_in].
+        answers: [fact, d_out].
+
+    Returns: `FactTable`.
+    Raises: `WriteError` for a table that nothing can store.
+    """
     values, labels = answers.unique(dim=0, return_inverse=True)
     return FactTable(keys, values, labels)
 

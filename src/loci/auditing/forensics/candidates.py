@@ -35,9 +35,13 @@ class Candidate(NamedTuple):
 
 
 def load_candidates(path: str | Path) -> list[Candidate]:
-    """Subjects of a fact file (.csv, .jsonl), or one in each line of any other text.
+    """Read the subjects to judge from a file.
 
-    Raises `FactError` where there are none.
+    Args:
+        path: a fact file (.csv, .jsonl), or a text with one subject a line.
+
+    Returns: `Candidate` for each subject.
+    Raises: `FactError` where there are none.
     """
     path = Path(path)
     if path.suffix in (".csv", ".jsonl"):
@@ -50,7 +54,13 @@ def load_candidates(path: str | Path) -> list[Candidate]:
 
 
 def candidates_of(facts: Iterable[Fact]) -> list[Candidate]:
-    """The subjects of facts, each with its facts' prompts."""
+    """The subjects of facts, each with its facts' prompts.
+
+    Args:
+        facts: any facts.
+
+    Returns: `Candidate` for each subject.
+    """
     templates: dict[str, list[str]] = {}
     for fact in facts:
         templates.setdefault(fact.subject, []).append(fact.prompt)

@@ -76,9 +76,16 @@ class WeightChange:
 
 
 def compare(base: Weights, edited: Weights, *, progress: Progress = silent) -> tuple[WeightChange, ...]:
-    """Every parameter that differs.
+    """Every parameter that differs between two checkpoints.
 
-    Raises `ModelError` for models of different shape, and for NaN or infinity in either.
+    Args:
+        base: the original.
+        edited: the checkpoint in question.
+        progress: called with (steps done, steps in all).
+
+    Returns: `WeightChange` for each parameter that differs.
+    Raises: `ModelError` for models of different shape, and for NaN or infinity in either.
+    Cost: One pass over both files; three symmetric eigenproblems for each changed matrix.
     """
     names = check_alike(base, edited)
     field_of = field_names(base)

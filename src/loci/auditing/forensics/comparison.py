@@ -115,13 +115,22 @@ def forensics(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Forensics:
-    """Compare two checkpoints; judge the candidates where MLPs changed; ask those suspected
-    before and after.
+    """Compare two checkpoints, and name the subjects that a change of MLP weights is about.
 
-    `base` is a model, or opens one when it is needed; `stored` are its weights as they lie on disk
-    (`open_weights` with dtype "auto"), by default the model's own. `texts` are what keys'
-    statistics are taken over, by default the embedded text. The base is untouched.
-    Raises `ModelError` for models that cannot be compared, `FactError` for an empty subject.
+    Args:
+        base: a model, or a function that opens it when it is needed; it is left as it was.
+        edited: the checkpoint in question.
+        candidates: subjects to judge.
+        stored: the base's weights as they lie on disk (`open_weights` with dtype "auto"); None: the
+            model's own.
+        texts: text for the keys' statistics; None: the embedded text.
+        answers: ask those suspected before and after.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Forensics`.
+    Raises: `ModelError` for models that cannot be compared, `FactError` for an empty subject.
+    Cost: As `compare`, and for each changed layer a pass over 10 tokens a neuron.
     """
     if any(not candidate.subject.strip() for candidate in candidates):
         raise FactError("a subject is empty")

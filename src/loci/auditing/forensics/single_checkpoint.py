@@ -79,9 +79,15 @@ class SingleCheckpoint(Result):
 
 
 def alone(model: Weights, *, progress: Progress = silent) -> SingleCheckpoint:
-    """Judge a checkpoint by itself.
+    """Judge a checkpoint without its base: which weights stand out from other layers'?
 
-    Raises `ModelError` where there are too few layers to compare, and for mixtures of experts.
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        progress: called with (steps done, steps in all).
+
+    Returns: `SingleCheckpoint`.
+    Raises: `ModelError` for too few layers to compare, and for mixtures of experts.
+    Cost: One symmetric eigenproblem a matrix, each read where it lies.
     """
     if model.n_experts:
         raise ModelError(f"{model.name!r} is a mixture of experts: give its base to compare with")

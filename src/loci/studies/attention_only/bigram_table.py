@@ -46,8 +46,16 @@ class BigramTable(Result):
 
 @torch.no_grad()
 def bigrams(small: SmallModel) -> BigramTable:
-    """Ask the model for what follows each word alone behind BOS. Raises `CircuitError` for one
-    that learnt from a user's text."""
+    """Does a model of no layers become the bigram table of its text?
+
+    Args:
+        small: a model that `train` or `load` gave.
+
+    Returns: `BigramTable`: both tables, and the mean KL between them in nats.
+    Raises: `CircuitError` for a model that learnt from a user's text.
+    Cost: One run of two tokens a word.
+    Source: Elhage et al. 2021 ("Zero-layer transformers").
+    """
     grammar = known_grammar(small)
     words = torch.arange(1, grammar.d_vocab)
     ids = torch.stack([torch.zeros_like(words), words], 1)

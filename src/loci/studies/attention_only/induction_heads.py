@@ -75,7 +75,16 @@ class TwoLayerInduction(Result):
 
 @torch.no_grad()
 def corners(small: SmallModel) -> TwoLayerInduction:
-    """Score the heads of a model of two layers. Raises `CircuitError` for another."""
+    """Score the second-layer heads of a two-layer model as induction heads, by weights and by cuts.
+
+    Args:
+        small: a model that `train` or `load` gave.
+
+    Returns: `TwoLayerInduction`.
+    Raises: `CircuitError` for another number of layers.
+    Cost: One run, and one for each head of the first layer.
+    Source: Elhage et al. 2021.
+    """
     if small.recipe.layers != 2:
         raise CircuitError(
             f"{small.model.name!r} has {small.recipe.layers} layers; induction takes two: one head to tell, one to look"

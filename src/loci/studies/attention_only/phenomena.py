@@ -49,11 +49,19 @@ PHENOMENA = {
 def phenomenon(
     name: str, folder: str | Path | None = None, *, steps: int | None = None, seed: int = 0, progress: Progress = silent
 ) -> Any:
-    """Train what a phenomenon takes, and measure it: a `Bigrams`, `Bug`, `Corners`,
-    `TrainingHistory`, `Sizes` or `OptimizerBases`.
+    """Train the models that one phenomenon needs, and measure it.
 
-    Models are kept in `folder` and found there again; without one they go as the function ends.
-    Cost: a training a model. Raises `CircuitError`.
+    Args:
+        name: a key of `PHENOMENA`.
+        folder: keeps the models, and gives them back when asked again; None: they are not kept.
+        steps: training steps; None: the phenomenon's own.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `BigramTable`, `SkipTrigramBug`, `TwoLayerInduction`, `TrainingHistory`, `HeadSizes` or
+        `OptimizerBases`.
+    Raises: `CircuitError` for an unknown name.
+    Cost: One training a model.
     """
     if name not in PHENOMENA:
         raise CircuitError(f"there is no phenomenon {name!r}: expected {', '.join(PHENOMENA)}")

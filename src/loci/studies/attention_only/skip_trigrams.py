@@ -104,15 +104,28 @@ class SkipTrigramBug(Result):
 
 
 def bug(models: Sequence[SmallModel]) -> SkipTrigramBug:
-    """`skips` of each."""
+    """`skips` of several models: does the skip-trigram bug go with more heads?
+
+    Args:
+        models: models that `train` or `load` gave.
+
+    Returns: `SkipTrigramBug`.
+    Raises: `CircuitError` for a model that learnt from a user's text.
+    """
     return SkipTrigramBug(tuple(skips(small) for small in models))
 
 
 @torch.no_grad()
 def skips(small: SmallModel) -> SkipTrigrams:
-    """Read the frames of held-out text.
+    """Skip-trigrams of a model at the frames of held-out text, and their bug.
 
-    Cost: one run over it. Raises `CircuitError` for a user's text, or a model without layers.
+    Args:
+        small: a model that `train` or `load` gave.
+
+    Returns: `SkipTrigrams`.
+    Raises: `CircuitError` for a user's text, or a model without layers.
+    Cost: One run over the held-out text.
+    Source: Elhage et al. 2021.
     """
     grammar = known_grammar(small)
     if not small.recipe.layers:

@@ -54,7 +54,14 @@ def syllables() -> Iterator[str]:
 
 
 def made_text(names: int = 64, cast: int = 3) -> Grammar:
-    """The grammar, with so many words of names and so many names in a text."""
+    """The grammar of the synthetic text.
+
+    Args:
+        names: words that names are made of.
+        cast: different names of a text.
+
+    Returns: `Grammar`, whose statistics are exact.
+    """
     plain = (BOS, ".", "the", "greets", *VERBS, *PREPOSITIONS, *NOUNS, *OBJECTS, *ACTS, *MANNERS)
     return _Chain((*plain, *islice((word for word in syllables() if word not in plain), names))).grammar(names, cast)
 

@@ -99,11 +99,20 @@ def text_of(small: SmallModel) -> TrainingText:
 
 
 def train(recipe: Recipe, folder: str | Path, path: str | Path | None = None, progress: Progress = silent) -> SmallModel:
-    """Train by the recipe, on made text or on that of a file, and save into `folder`.
+    """Train a small model and save it.
 
-    Stopped by Ctrl-C, what was learnt by then is saved, marked as unfinished, and the interruption
-    goes on. Deterministic on one machine and number of threads. Raises `CircuitError`,
-    `OutputError` where the folder cannot be written or is not empty.
+    Stopped by Ctrl-C, the model as learnt by then is saved, marked as unfinished, and the
+    interruption goes on. Deterministic on one machine and number of threads.
+
+    Args:
+        recipe: sizes, optimizer and steps.
+        folder: must be empty or new.
+        path: a text to learn from; None: the synthetic text.
+        progress: called with (steps done, steps in all).
+
+    Returns: `SmallModel`.
+    Raises: `CircuitError` for a text that is too short, `OutputError` where the folder cannot be
+        written or is not empty.
     """
     check_writable(folder, folder=True)
     learning = TrainingRun(recipe, text_for(recipe, path), str(folder))
@@ -199,9 +208,13 @@ def save(small: SmallModel, folder: str | Path) -> SmallModel:
 
 
 def load(folder: str | Path) -> SmallModel:
-    """What `train` saved.
+    """Read what `train` saved.
 
-    Raises `CircuitError` for a folder without its record, `ModelError` as opening does.
+    Args:
+        folder: its folder.
+
+    Returns: `SmallModel`.
+    Raises: `CircuitError` for a folder without its record, `ModelError` as opening does.
     """
     model = open_model(folder)
     try:

@@ -89,7 +89,14 @@ def privilege(checkpoint: TrainingCheckpoint) -> dict[str, float]:
 
 
 def sizes(models: tuple[SmallModel, ...]) -> HeadSizes:
-    """Compare models over their heads' size. Raises `CircuitError` where they differ in more."""
+    """Compare models that differ in the size of their heads alone.
+
+    Args:
+        models: models that `train` or `load` gave.
+
+    Returns: `HeadSizes`.
+    Raises: `CircuitError` where they differ in more.
+    """
     ordered = tuple(sorted(models, key=lambda small: small.recipe.d_head))
     if len({(m.recipe.d_model, m.recipe.layers, m.recipe.steps, m.recipe.mlp) for m in ordered}) > 1:
         raise CircuitError("models of several sizes or depths: those compared over their heads' size differ in nothing else")

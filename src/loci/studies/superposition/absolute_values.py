@@ -76,9 +76,22 @@ def computation(
     seed: int = 0,
     progress: Progress = silent,
 ) -> AbsoluteValueNetworks:
-    """Train one network for each density, all at once.
+    """Networks that compute |x| of more features than they have neurons for, one a density.
 
-    Raises `SuperpositionError`. Cost: as `toy`.
+    Args:
+        features: number of features.
+        neurons: hidden neurons; exact would take 2 a feature.
+        densities: probabilities that a feature is active.
+        importance: ratio of one feature's weight in the loss to the one before.
+        steps: training steps.
+        batch: inputs a step.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `AbsoluteValueNetworks`.
+    Raises: `SuperpositionError` for sizes that make no model.
+    Cost: As `toy`.
+    Source: Elhage et al. 2022 ("Computation in superposition").
     """
     check_toy(features, 1, densities)
     if neurons < 1:

@@ -65,9 +65,15 @@ class BestAngles(Result):
 
 
 def reach(dim: int, count: float) -> BestAngles:
-    """The angles for `count` directions, 2 … 10³⁰⁰, in R^dim.
+    """How far apart `count` directions of R^dim can be: the best known angle, and the limit.
 
-    Raises `SuperpositionError`. Cost: some hundred bounds, below a second.
+    Args:
+        dim: dimension of the space.
+        count: 2 … 10³⁰⁰ directions.
+
+    Returns: `BestAngles`, one-sided and for lines, in degrees.
+    Raises: `SuperpositionError` outside these ranges.
+    Cost: Some hundred bounds, below a second.
     """
     dim = check_dim(dim)
     if not 2 <= count <= 1e300:

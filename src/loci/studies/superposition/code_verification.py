@@ -91,8 +91,19 @@ def built(
     seed: int = 0,
     progress: Progress = silent,
 ) -> VerifiedCode:
-    """Make an explicit code (see `explicit_code`), verify it, and set it beside the bound at its
-    angle."""
+    """Build an explicit code, verify it, and set it beside the bound at its angle.
+
+    Args:
+        dim: dimension of the space.
+        angle: least angle between lines, in degrees; None: the widest of any block.
+        kind: one family; None: the largest.
+        work: most additions for each block before pairs are sampled.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `VerifiedCode`.
+    Raises: `SuperpositionError` with the nearest code that can be built.
+    """
     codes = explicit_code(dim, angle, kind)
     checked = verify(codes, work=work or WORK, seed=seed, progress=progress)
     limit = levenshtein_lines(codes.dim, codes.angle) if codes.coherence else math.log10(codes.dim)
@@ -100,10 +111,15 @@ def built(
 
 
 def verify(codes: ExplicitCode, *, work: int = WORK, seed: int = 0, progress: Progress = silent) -> tuple[BlockCheck, ...]:
-    """Check every block of a code; `work` bounds the additions of each before classes are
-    sampled.
+    """Check the coherence of every block of a code, exactly, in integers.
 
-    Exact: integers, no rounding.
+    Args:
+        codes: from `explicit_code`.
+        work: most additions for each block before classes of pairs are sampled.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: A `BlockCheck` for each block.
     """
     return tuple(_verified(code, work, seed, progress) for code in codes.parts)
 

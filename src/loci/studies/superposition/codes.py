@@ -143,11 +143,16 @@ class ExplicitCode:
 
 
 def explicit_code(dim: int, angle: float | None = None, kind: str | None = None) -> ExplicitCode:
-    """The largest explicit code of R^dim whose lines are all at least `angle` degrees apart; by
-    default the widest angle of any block.
+    """The largest explicit code of R^dim whose lines are all at least `angle` degrees apart.
 
-    `kind` asks for one family on all of R^dim: hadamard, kerdock, gold, bch or delsarte-goethals.
-    Raises `SuperpositionError` with the nearest that can be built.
+    Args:
+        dim: dimension of the space.
+        angle: in degrees; None: the widest angle of any block.
+        kind: one family on all of R^dim: hadamard, kerdock, gold, bch or delsarte-goethals.
+
+    Returns: `ExplicitCode`; vectors are made by index, the set is never held.
+    Raises: `SuperpositionError` with the nearest code that can be built.
+    Source: MacWilliams and Sloane 1977.
     """
     dim = check_dim(dim)
     level = (dim.bit_length() - 1) // 2 if angle is None else level_of(cosine(check_angle(angle)))

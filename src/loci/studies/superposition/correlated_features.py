@@ -68,9 +68,21 @@ def correlated(
     seed: int = 0,
     progress: Progress = silent,
 ) -> CorrelatedFeatures:
-    """Train `runs` models of 2 · pairs equal features for each kind of correlation.
+    """Toy models of features that come together, or never together, in pairs.
 
-    Raises `SuperpositionError`. Cost: as `toy`.
+    Args:
+        pairs: pairs of features.
+        dims: hidden dimensions of the toy model.
+        density: probability that a feature is active.
+        runs: models of each kind.
+        steps: training steps.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `CorrelatedFeatures`: cosines of partners and of others, by kind.
+    Raises: `SuperpositionError` for sizes that make no model.
+    Cost: As `toy`.
+    Source: Elhage et al. 2022.
     """
     if pairs < 1 or not 1 <= dims <= 2 * pairs or not 0 < density <= 0.5 or runs < 1:
         raise SuperpositionError(

@@ -60,9 +60,21 @@ def geometry(
     seed: int = 0,
     progress: Progress = silent,
 ) -> FeatureGeometry:
-    """Train equal features at densities from 1 to 0.1 (24 of them, evenly in the logarithm).
+    """Dimensions per feature over densities: the plateaus of feature geometry.
 
-    Cost: as `toy`.
+    Args:
+        features: number of features.
+        dims: hidden dimensions of the toy model.
+        densities: None: 24 from 1 to 0.1, evenly in the logarithm.
+        steps: training steps.
+        batch: inputs a step.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `FeatureGeometry`.
+    Raises: `SuperpositionError` for sizes that make no model.
+    Cost: As `toy`.
+    Source: Elhage et al. 2022 ("The geometry of superposition").
     """
     rates = tuple(densities or np.geomspace(1, 0.1, 24).tolist())
     return FeatureGeometry(toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress))

@@ -106,10 +106,21 @@ def interference(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Interference:
-    """Measure both questions.
+    """How many active features can be read back from their sum, by decoder and by directions.
 
-    `steps`: of training the learned directions. Raises `SuperpositionError`. Cost: a minute on one
-    core.
+    Args:
+        dim: dimension of the space.
+        features: number of features.
+        active: numbers of active features.
+        kinds: kinds of directions.
+        trials: sums drawn for each number.
+        steps: training steps of the learned directions.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Interference`.
+    Raises: `SuperpositionError` for sizes that make no question.
+    Cost: A minute on one core.
     """
     check_dim(dim)
     if features < 4 or not active or min(active) < 1 or max(active) >= features:

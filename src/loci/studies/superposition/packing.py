@@ -64,10 +64,20 @@ class Packing(Result):
 def pack(
     dim: int, count: int, *, lines: bool = True, steps: int = 300, lr: float = 0.01, seed: int = 0, progress: Progress = silent
 ) -> Packing:
-    """Push `count` random directions of R^dim apart. Lines: |cosines| are made small; else cosines.
+    """Push random directions of R^dim apart, by descent on the nearest pairs.
 
-    Cost: 3 · count² · dim products a step. Memory: five times the vectors, and a few blocks of
-    512². Raises `SuperpositionError`.
+    Args:
+        dim: dimension of the space.
+        count: number of vectors.
+        lines: make |cosines| small; without, cosines.
+        steps: training steps.
+        lr: Adam's rate.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Packing`: angles before and after, beside the limit.
+    Raises: `SuperpositionError` for sizes that make no packing.
+    Cost: 3 · count² · dim multiplications a step; memory: five times the vectors.
     """
     check_dim(dim)
     if count < 2 or steps < 1:

@@ -115,15 +115,29 @@ class BoundsTable(Result):
 
 
 def bounds_table(dim: int, angles: Sequence[float]) -> BoundsTable:
-    """`bounds` at each angle, widest first."""
+    """`bounds` at several angles, widest first.
+
+    Args:
+        dim: dimension of the space.
+        angles: in degrees.
+
+    Returns: `BoundsTable`.
+    Raises: As `bounds`.
+    """
     return BoundsTable(dim, tuple(bounds(dim, angle) for angle in sorted(set(angles), reverse=True)))
 
 
 def bounds(dim: int, angle: float) -> Bounds:
-    """All bounds at one dimension (2 … 10⁶) and one angle in degrees (0.1 … 90, without 90).
+    """Lower and upper bounds on the number of almost orthogonal directions, as log₁₀ N.
 
-    Raises `SuperpositionError` outside. Cost: milliseconds; below half a degree in a million
-    dimensions, seconds.
+    Args:
+        dim: 2 … 10⁶.
+        angle: least angle in degrees, 0.1 … 90, without 90.
+
+    Returns: `Bounds`.
+    Raises: `SuperpositionError` outside these ranges.
+    Cost: Milliseconds; below half a degree in a million dimensions, seconds.
+    Source: Welch 1974; Levenshtein; Conway and Sloane 1999, chapter 9.
     """
     dim, angle = check_dim(dim), check_angle(angle)
     cos = cosine(angle)

@@ -74,16 +74,29 @@ class Angles:
 
 
 def expected_share(dim: int, angle: float) -> float:
-    """Share of random pairs of R^dim within `angle` degrees of a right angle: 1 − 2σ(90° −
-    angle)."""
+    """Share of random pairs of R^dim within `angle` degrees of a right angle: 1 − 2σ(90° − angle).
+
+    Args:
+        dim: dimension of the space.
+        angle: in degrees.
+
+    Returns: A share.
+    """
     return 1 - 2 * 10 ** log10_cap(dim, cosine(90 - angle))
 
 
 @torch.no_grad()
 def angles(vectors: Float[Tensor, "vector dim"], *, block: int = BLOCK, progress: Progress = silent) -> Angles:
-    """The angles of all pairs.
+    """The angles of all pairs of vectors, in blocks.
 
-    Raises `SuperpositionError` for fewer than two vectors, zero vectors or NaN.
+    Args:
+        vectors: [vector, dim], any length but 0.
+        block: rows of a block.
+        progress: called with (steps done, steps in all).
+
+    Returns: `Angles`: histogram of cosines, closest pairs, each vector's nearest.
+    Raises: `SuperpositionError` for fewer than two vectors, zero vectors or NaN.
+    Cost: N² · dim / 2 multiplications; memory: the vectors and about 30 MB.
     """
     norms = _norms(vectors)
     count, dim = vectors.shape

@@ -112,11 +112,22 @@ def phase(
     seed: int = 0,
     progress: Progress = silent,
 ) -> PhaseDiagram:
-    """Train `runs` models in every cell, all at once; by default densities 0.01 … 1 and relative
-    importances 0.1 … 10, evenly in the logarithm.
+    """The phase diagram of one extra feature: ignored, stored alone, or in superposition.
 
-    Cost: size² · runs · 169 cases a step, about half a minute. Raises `SuperpositionError` for
-    densities outside (0, 1].
+    Args:
+        densities: None: 0.01 … 1, evenly in the logarithm.
+        relative: relative importances of the extra feature; None: 0.1 … 10, evenly in the
+            logarithm.
+        size: cells on each axis, where axes are not given.
+        runs: models of each cell; the best is kept.
+        steps: training steps.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `PhaseDiagram`: trained and theoretical phases.
+    Raises: `SuperpositionError` for densities outside (0, 1].
+    Cost: Size² · runs · 169 cases a step, about half a minute.
+    Source: Elhage et al. 2022 ("Superposition as a phase change").
     """
     if size < 2 or runs < 1:
         raise SuperpositionError(f"a diagram of {size} × {size} cells with {runs} runs: expected 2 cells a side and 1 run at least")

@@ -114,11 +114,25 @@ def toy(
     seed: int = 0,
     progress: Progress = silent,
 ) -> ToyModels:
-    """Train models at all densities, `runs` of each, with importance `importance`^i, and keep
-    the best of each density.
+    """Train toy models x → ReLU(WᵀWx + b) at several densities; the best run of each is kept.
 
-    Cost: 4 · densities · runs · batch · features · dims products a step, forward; twice that back.
-    Raises `SuperpositionError`.
+    Args:
+        features: number of features.
+        dims: hidden dimensions of the toy model.
+        densities: probabilities that a feature is active.
+        importance: ratio of one feature's weight in the loss to the one before.
+        relu: without: a linear model.
+        runs: models of each density.
+        steps: training steps.
+        batch: inputs a step.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `ToyModels`: W [density, dims, features], b, losses.
+    Raises: `SuperpositionError` for sizes that make no model.
+    Cost: 4 · densities · runs · batch · features · dims multiplications a step, forward; twice that
+        back.
+    Source: Elhage et al. 2022.
     """
     check_toy(features, dims, densities)
     if not 0 < importance <= 1:

@@ -15,9 +15,13 @@ from loci.studies.superposition.weight_directions import SAMPLE, WeightAngles, s
 
 
 def save_vectors(vectors: Float[Tensor, "vector dim"], path: str | Path) -> None:
-    """Write unit vectors as rows of one tensor, `vectors`, in float32.
+    """Write vectors as rows of one tensor, `vectors`, in float32.
 
-    Raises `OutputError` where the place cannot be written.
+    Args:
+        vectors: [vector, dim].
+        path: a .safetensors file.
+
+    Raises: `OutputError` where the file cannot be written.
     """
     with write_aside(path) as aside:
         save_file({"vectors": vectors.float().contiguous()}, aside)
@@ -26,9 +30,17 @@ def save_vectors(vectors: Float[Tensor, "vector dim"], path: str | Path) -> None
 def file_angles(
     path: str | Path, *, centre: bool = False, sample: int = SAMPLE, seed: int = 0, progress: Progress = silent
 ) -> WeightAngles:
-    """Angles of the directions in a file: each matrix is a space of its own, a row a direction.
+    """`weight_angles` of the matrices of a safetensors file; each row is a direction.
 
-    Raises `SuperpositionError`.
+    Args:
+        path: the file.
+        centre: subtract the mean first.
+        sample: most vectors of a matrix, drawn by seed.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `WeightAngles`, one set a matrix.
+    Raises: `SuperpositionError` for a file without matrices.
     """
     matrices = _matrices(Path(path))
     sets = []

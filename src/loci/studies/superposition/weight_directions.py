@@ -99,11 +99,19 @@ class WeightAngles(Result):
 def weight_angles(
     model: Weights, *, centre: bool = False, sample: int = SAMPLE, seed: int = 0, progress: Progress = silent
 ) -> WeightAngles:
-    """All spaces of a model; in a mixture of experts embeddings alone, as its neurons are each
-    expert's own.
+    """Angles and effective dimensions of a model's keys, values and embeddings.
 
-    Cost: N²d/2 products a space, of at most `sample` vectors, and as many for random ones, once for
-    each shape.
+    In a mixture of experts embeddings alone, as neurons are each expert's own.
+
+    Args:
+        model: an open model or `open_weights`; nothing is run.
+        centre: subtract the mean first.
+        sample: most vectors of a set, drawn by seed.
+        seed: seed of every random draw.
+        progress: called with (steps done, steps in all).
+
+    Returns: `WeightAngles`, one set a layer and kind, beside as many random directions.
+    Cost: N² · d / 2 multiplications a set, and as many for random ones, once for each shape.
     """
     sets = []
     named = list(_named(model))
