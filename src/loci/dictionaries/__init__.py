@@ -7,14 +7,19 @@ features = dictionary.encode(activations)
 from loci.dictionaries.conventions import OpenedDictionary, open_dictionary
 from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.loading import load_dictionary, save_dictionary
+from loci.dictionaries.settings import DictionarySettings
+from loci.dictionaries.training import TrainedDictionary, train
 from loci.dictionaries.transcoder_sets import TranscoderSet, load_transcoders
 
 __all__ = [
     "Dictionary",
+    "DictionarySettings",
     "OpenedDictionary",
+    "TrainedDictionary",
     "TranscoderSet",
     "load_dictionary",
     "load_transcoders",
     "open_dictionary",
     "save_dictionary",
+    "train",
 ]

@@ -47,3 +47,19 @@ def ranked_by_norm(dictionary: Dictionary) -> Dictionary:
         W_dec=dictionary.W_dec / norms[:, None],
         threshold=None if dictionary.threshold is None else dictionary.threshold * norms,
     )
+
+
+def without_input_bias(dictionary: Dictionary) -> Dictionary:
+    """The same dictionary with nothing subtracted from its input: W (x − b_in) + b = W x + (b − W b_in)."""
+    return with_input_bias(dictionary, None)
+
+
+def with_input_bias(dictionary: Dictionary, bias: Tensor | None) -> Dictionary:
+    """The same dictionary with another bias subtracted from its input, and the difference put into the encoder's biases."""
+    old = torch.zeros(dictionary.d_in) if dictionary.b_in is None else dictionary.b_in
+    new = torch.zeros(dictionary.d_in) if bias is None else bias
+    moved = dictionary.W_enc @ (new - old)
+    b_gain = dictionary.b_gain
+    if b_gain is not None and dictionary.gain is not None:
+        b_gain = b_gain + dictionary.gain * moved
+    return replace(dictionary, b_in=bias, b_enc=dictionary.b_enc + moved, b_gain=b_gain)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loci.dictionaries.dictionary import ActivationKind, Dictionary, Normalisation
-from loci.dictionaries.folding import ranked_by_norm
+from loci.dictionaries.folding import ranked_by_norm, without_input_bias
 from loci.dictionaries.hook_names import point_of
 from loci.dictionaries.tensors import State, by_feature
 from loci.errors import DictionaryError
@@ -91,15 +91,16 @@ def _notes(said: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def written(dictionary: Dictionary) -> tuple[State, dict[str, Any]]:
     """Tensors and configuration of version 6. Raises `DictionaryError` for what the format cannot say."""
-    d = dictionary
+    own_bias = dictionary.b_in is not None and bool((dictionary.b_in == dictionary.b_dec).all())
+    d = dictionary if own_bias and not dictionary.transcoder else without_input_bias(dictionary)
     kinds = {
         "relu": "transcoder" if d.transcoder else "standard", "topk": "topk", "gated": "gated",
         "jumprelu": "jumprelu_transcoder" if d.transcoder else "jumprelu",
     }  # fmt: skip
     architecture = kinds.get(d.activation)
-    own_bias = d.b_in is None or bool((d.b_in == d.b_dec).all())
-    if architecture is None or not own_bias or (d.transcoder and (d.b_in is not None or d.activation in ("topk", "gated"))):
-        raise DictionaryError(f"SAELens has no form for this {d.activation} dictionary{'' if own_bias else ' and its input bias'}")
+    if architecture is None or (d.transcoder and d.activation in ("topk", "gated")):
+        kind = "transcoder" if d.transcoder else "dictionary"
+        raise DictionaryError(f"SAELens has no form for a {d.activation} {kind}")
     if d.skip is not None:
         architecture = architecture.replace("transcoder", "skip_transcoder")
     norms = {"none": "none", "layer_norm": "layer_norm", "unit_norm": "constant_norm_rescale"}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loci.dictionaries.dictionary import Dictionary
+from loci.dictionaries.folding import with_input_bias
 from loci.dictionaries.hook_names import point_of
 from loci.dictionaries.tensors import State, by_feature
 from loci.errors import DictionaryError
@@ -48,13 +49,9 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
 
 def written(dictionary: Dictionary) -> tuple[State, dict[str, Any]]:
     """Tensors and configuration. Raises `DictionaryError` for what the format cannot say."""
-    d = dictionary
-    own_bias = d.b_in is None if d.transcoder else d.b_in is not None and bool((d.b_in == d.b_dec).all())
-    if d.activation not in ("topk", "groupmax") or not own_bias or d.normalise != "none":
-        raise DictionaryError(
-            f"sparsify keeps top-k dictionaries whose decoder bias is subtracted from the input; this is {d.activation}"
-            f"{'' if own_bias else ' with another input bias'}"
-        )
+    if dictionary.activation not in ("topk", "groupmax") or dictionary.normalise != "none":
+        raise DictionaryError(f"sparsify keeps top-k dictionaries of plain inputs; this one is {dictionary.activation}")
+    d = with_input_bias(dictionary, None if dictionary.transcoder else dictionary.b_dec)
     tensors = {"encoder.weight": d.W_enc, "encoder.bias": d.b_enc, "W_dec": d.W_dec, "b_dec": d.b_dec}
     tensors |= {} if d.skip is None else {"W_skip": d.skip}
     config = {
