@@ -12,6 +12,7 @@ from loci.cli import (
     circuits,
     concepts,
     demo,
+    dictionaries,
     directions,
     doctor,
     edit,
@@ -83,6 +84,7 @@ app.add_typer(atlas.app, name="atlas")
 app.add_typer(write.app, name="write")
 app.add_typer(superposition.app, name="superposition")
 app.add_typer(circuits.app, name="circuits")
+app.add_typer(dictionaries.app, name="dictionaries")
 
 
 @app.callback()

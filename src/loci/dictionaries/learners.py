@@ -6,6 +6,7 @@ Inputs are scaled so that E‖x‖² = 1, and so are a transcoder's outputs; bot
 step along themselves. The encoder starts as the decoder; a transcoder's as the keys and values of the MLP that it explains.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -111,7 +112,7 @@ class Learner:
             self.threshold = decay * self.threshold + (1 - decay) * found.smallest
         if self.settings.activation in ("relu", "gated"):
             away = max(-1.0, min(1.0, self.l0 / self.settings.k - 1))
-            self.penalty = self.penalty * float(torch.tensor(0.02 * away).exp())
+            self.penalty = self.penalty * math.exp(max(0.02, 20 / self.steps) * away)
         self.done += 1
 
     def _auxiliary(self, x: Tensor, error: Tensor) -> Tensor:

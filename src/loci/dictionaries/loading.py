@@ -8,12 +8,13 @@ import json
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from safetensors.torch import save_file
 
 from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.formats import FORMATS, own, saelens, sparsify
+from loci.dictionaries.stored_formats import SavedFormat
 from loci.dictionaries.tensors import ENDINGS, State, read_tensors
 from loci.errors import DictionaryError
 from loci.files import write_aside
@@ -23,7 +24,6 @@ FILES = ("sae_weights.safetensors", "sae.safetensors", "params.npz", "params.saf
 CONFIGS = ("cfg.json", "config.json")
 SETS = ("config.yaml", "wandb-config.yaml")
 LAYER_FILE = re.compile(r"layer_(\d+)\.safetensors")
-SavedFormat = Literal["loci", "saelens", "sparsify"]
 
 
 def load_dictionary(path: str | Path, *, pickle: bool = False) -> Dictionary:

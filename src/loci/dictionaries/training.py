@@ -107,6 +107,16 @@ class TrainedDictionary(Result):
         }
 
 
+@dataclass(frozen=True)
+class TrainedDictionaries(Result):
+    """Dictionaries that were trained on one stream."""
+
+    trained: tuple[TrainedDictionary, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema": "loci.dictionary_trainings/1", "trained": [each.to_dict() for each in self.trained]}
+
+
 def train(
     model: Model,
     settings: Sequence[DictionarySettings],

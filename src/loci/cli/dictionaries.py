@@ -1,0 +1,159 @@
+"""loci dictionaries: sparse autoencoders and transcoders: train, show, judge, save."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loci.cli.common import bar, check_new, check_out, finish, note, written
+from loci.cli.opening import Opening, opens
+from loci.cli.options import JSON, OUT, SEED, TEXT, number, said, share, whole, words
+from loci.cli.verbs import Verbs
+from loci.dictionaries.settings import DictionarySettings, TrainedKind
+from loci.dictionaries.stored_formats import SavedFormat
+
+app = Verbs(help="Sparse features: train, open, judge and browse dictionaries.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from loci.dictionaries.training import TrainingProgress
+
+DICTIONARY = Annotated[str, said("a dictionary's file or folder", "DICTIONARY")]
+POINT = Annotated[str | None, words("where the input is read, as mlp_out.3; by default as the file says", "--point")]
+TARGET = Annotated[str | None, words("where a transcoder's output belongs; by default as the file says", "--target")]
+STEPS_ASKED = whole("steps of Adam", "--steps", high=10_000_000)
+SAVED = Annotated[Path | None, typer.Option("--save", help="write the dictionary as .safetensors")]
+
+
+@app.command("train")
+@opens()
+def train(
+    point: Annotated[list[str], words("where activations are read, as mlp_out.3; say it again for more", "--point")],
+    transcoder: Annotated[bool, typer.Option("--transcoder", help="from mlp_in.L to mlp_out.L, where --point says either")] = False,
+    width: Annotated[float, number("features for each number of the input", "--width", low=0.01, high=4096)] = 8.0,
+    k: Annotated[int, whole("features that are on at a token", "--k", "-k")] = 32,
+    activation: Annotated[TrainedKind, typer.Option(help="which features stay on")] = "topk",
+    steps: Annotated[int, STEPS_ASKED] = 1000,
+    batch: Annotated[int, whole("tokens of a step")] = 2048,
+    lr: Annotated[float | None, number("largest step size; 2e-4 · √(2¹⁴ / features) by default", "--lr", low=1e-8, high=1)] = None,
+    auxk: Annotated[float, share("weight of the loss that revives dead features")] = 1 / 32,
+    text: TEXT = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="a file to go on from, .safetensors")] = None,
+    save: Annotated[Path | None, typer.Option("--save", help="write it as .safetensors; several into this folder")] = None,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Train dictionaries on a model's activations: one pass of the model feeds all that are asked for.
+
+    Text is the embedded corpus, unless --text says another; one text of fifty is held out, and what is said is measured there.
+
+    Examples:
+
+        loci dictionaries train --point mlp_out.3 --save mlp_out.3.safetensors
+
+        loci dictionaries train --point mlp_in.3 --transcoder --activation batchtopk -k 16
+
+        loci dictionaries train -m ./my-model --text wiki.jsonl --point resid_post.6 --checkpoint run.safetensors
+    """
+    from loci.cli.common import texts_of
+    from loci.dictionaries import save_dictionary
+    from loci.dictionaries import train as run
+    from loci.dictionaries.training import TrainedDictionaries
+
+    check_out(out)
+    several = len(point) > 1
+    check_new(save, *(() if several else (".safetensors",)))
+    check_new(checkpoint if checkpoint is None or not checkpoint.exists() else None, ".safetensors")
+    opened = opening.open()
+    chosen = [
+        DictionarySettings(*_ends(name, transcoder), width=width, k=k, activation=activation, lr=lr, auxk=auxk, seed=seed)
+        for name in point
+    ]
+    texts = None if text is None else texts_of(opened, text, 0)
+    with bar("training") as progress:
+
+        def report(at: "TrainingProgress") -> None:
+            progress(1, at.steps)
+            _say(at, chosen)
+
+        found = run(opened, chosen, texts, steps=steps, batch=batch, seed=seed, checkpoint=checkpoint, report=report)
+    for each in found:
+        if save is not None:
+            path = save / f"{each.settings.point}.safetensors" if several else save
+            save_dictionary(each.dictionary, path)
+            written(path)
+    finish(TrainedDictionaries(tuple(found)) if several else found[0], out, json)
+
+
+def _ends(point: str, transcoder: bool) -> tuple[str, str | None]:
+    """Point and target: with --transcoder the two ends of the MLP whose layer is said."""
+    stem, _, layer = point.partition(".")
+    return (f"mlp_in.{layer}", f"mlp_out.{layer}") if transcoder and stem in ("mlp_in", "mlp_out") else (point, None)
+
+
+def _say(at: "TrainingProgress", chosen: list[DictionarySettings]) -> None:
+    """A line on stderr every tenth of the run."""
+    if at.step % max(1, at.steps // 10) == 0:
+        for i, each in enumerate(chosen):
+            note(f"step {at.step:,} of {at.steps:,}, {each.point}: FVU {at.fvu[i]:.3f}, L0 {at.l0[i]:.1f}, dead {at.dead[i]:,}")
+
+
+@app.command("show")
+@opens()
+def show(
+    dictionary: DICTIONARY,
+    point: POINT = None,
+    target: TARGET = None,
+    text: TEXT = None,
+    tokens: Annotated[int, whole("tokens that are measured", "--tokens")] = 2000,
+    *,
+    opening: Opening,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Open a dictionary of any known format with its model: what it is, whether it fits, and which conventions it follows.
+
+    Formats: Loci, SAELens, sparsify, Gemma Scope, circuit-tracer, dictionary_learning, OpenAI. Where it is far from sense as the file
+    says, known variants are tried: input bias, transposed skip, norm gain, scale.
+
+    Examples:
+
+        loci dictionaries show mlp_out.3.safetensors
+
+        loci dictionaries show sae/layers.5.mlp -m ./my-model
+
+        loci dictionaries show ae.pt --pickle --point resid_post.3 --json
+    """
+    from loci.cli.common import texts_of
+    from loci.dictionaries import load_dictionary, open_dictionary
+
+    check_out(out)
+    loaded = load_dictionary(dictionary, pickle=opening.pickle)
+    opened = opening.open()
+    texts = None if text is None else texts_of(opened, text, tokens)
+    finish(open_dictionary(opened, loaded, point=point, target=target, texts=texts, tokens=tokens), out, json)
+
+
+@app.command("convert")
+def convert(
+    dictionary: DICTIONARY,
+    place: Annotated[
+        Path, typer.Argument(help="where to: a .safetensors file, or a new folder for other formats", metavar="PLACE")
+    ],
+    format: Annotated[SavedFormat, typer.Option("--format", help="whose form to write")] = "loci",
+    pickle: Annotated[bool, typer.Option("--pickle", help="read a pickle, which you trust")] = False,
+) -> None:
+    """Write a dictionary of any known format as Loci's, SAELens' or sparsify's.
+
+    Examples:
+
+        loci dictionaries convert sae/layers.5.mlp mine.safetensors
+
+        loci dictionaries convert mine.safetensors for-saelens --format saelens
+    """
+    from loci.dictionaries import load_dictionary, save_dictionary
+
+    check_new(place, *((".safetensors",) if format == "loci" else ()))
+    save_dictionary(load_dictionary(dictionary, pickle=pickle), place, format=format)
+    written(place)

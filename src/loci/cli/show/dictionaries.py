@@ -1,0 +1,65 @@
+"""Dictionaries of sparse features, on a terminal."""
+
+from rich.markup import escape
+from rich.table import Table
+
+from loci.cli.common import console
+from loci.cli.show.base import show
+from loci.dictionaries import OpenedDictionary, TrainedDictionary
+from loci.dictionaries.training import TrainedDictionaries
+from loci.stats import spelt
+
+
+@show.register
+def show_trained(found: TrainedDictionary) -> None:
+    show_all_trained(TrainedDictionaries((found,)))
+
+
+@show.register
+def show_all_trained(found: TrainedDictionaries) -> None:
+    first = found.trained[0]
+    console.print(
+        f"[bold]Dictionaries of {escape(str(first.dictionary.model))}[/], {first.steps:,} steps, {first.tokens:,} tokens\n"
+    )
+    heads = ("features", "kind", "FVU", "L0", "dead", "CE recovered", "by mean ablation", "‖ŷ‖/‖y‖")
+    table = Table("point", *heads, box=None, header_style="dim")
+    for each in found.trained:
+        s, d = each.settings, each.dictionary
+        name = s.point if s.target is None else f"{s.point} → {s.target}"
+        shares = each.recovered.ce_recovered
+        numbers = (
+            f"{each.fvu:.3f}",
+            f"{each.l0:.1f}",
+            f"{each.dead:.1%}",
+            spelt(shares["zero"], ".1%"),
+            spelt(shares["mean"], ".1%"),
+        )
+        table.add_row(escape(name), f"{d.features:,}", s.activation, *numbers, f"{each.fit.ratio:.3f}")
+    console.print(table)
+    console.print(
+        f"\n[dim]on {first.fit.tokens:,} held-out tokens; CE recovered with zero ablation, then with mean ablation; "
+        f"{first.seconds:.0f} s in all[/]"
+    )
+
+
+@show.register
+def show_opened(found: OpenedDictionary) -> None:
+    d = found.dictionary
+    kind = "transcoder" if d.transcoder else "autoencoder"
+    ends = f"{d.point} → {d.target}" if d.transcoder else str(d.point)
+    k = "" if d.k is None else f", k = {d.k}"
+    console.print(
+        f"[bold]{d.features:,} features[/] of {escape(ends)}: {d.activation} {kind}{k}, {d.d_in} → {d.d_out} numbers, "
+        f"format of {escape(d.format)}\n"
+    )
+    fit = found.fit
+    console.print(
+        f"FVU {fit.fvu:.3f} · L0 {fit.l0:.1f} · {fit.alive:.1%} of features are on at one of {fit.tokens:,} tokens · "
+        f"‖ŷ‖/‖y‖ {fit.ratio:.2f} · cosine {fit.cosine:.3f}"
+    )
+    console.print(f"read {escape(found.chosen)}")
+    if len(found.tried) > 1:
+        table = Table("reading", "FVU", "L0", box=None, header_style="dim")
+        for name, fvu, l0 in sorted(found.tried, key=lambda each: each[1])[:8]:
+            table.add_row(escape(name), f"{fvu:.3g}", f"{l0:.1f}")
+        console.print(table)
