@@ -7,13 +7,12 @@ import typer
 
 from loci.cli.common import bar, check_new, check_out, finish, note, written
 from loci.cli.opening import Opening, opens
-from loci.cli.options import JSON, OUT, SEED, TEXT, number, said, share, whole, words
+from loci.cli.options import JSON, OUT, SEED, TEXT, DictionaryFile, TrainedKind, number, said, share, whole, words
 from loci.cli.verbs import Verbs
-from loci.dictionaries.settings import DictionarySettings, TrainedKind
-from loci.dictionaries.stored_formats import SavedFormat
 
 app = Verbs(help="Sparse features: train, open, judge and browse dictionaries.", no_args_is_help=True)
 if TYPE_CHECKING:
+    from loci.dictionaries.settings import DictionarySettings
     from loci.dictionaries.training import TrainingProgress
 
 DICTIONARY = Annotated[str, said("a dictionary's file or folder", "DICTIONARY")]
@@ -57,7 +56,7 @@ def train(
         loci dictionaries train -m ./my-model --text wiki.jsonl --point resid_post.6 --checkpoint run.safetensors
     """
     from loci.cli.common import texts_of
-    from loci.dictionaries import save_dictionary
+    from loci.dictionaries import DictionarySettings, save_dictionary
     from loci.dictionaries import train as run
     from loci.dictionaries.training import TrainedDictionaries
 
@@ -92,7 +91,7 @@ def _ends(point: str, transcoder: bool) -> tuple[str, str | None]:
     return (f"mlp_in.{layer}", f"mlp_out.{layer}") if transcoder and stem in ("mlp_in", "mlp_out") else (point, None)
 
 
-def _say(at: "TrainingProgress", chosen: list[DictionarySettings]) -> None:
+def _say(at: "TrainingProgress", chosen: "list[DictionarySettings]") -> None:
     """A line on stderr every tenth of the run."""
     if at.step % max(1, at.steps // 10) == 0:
         for i, each in enumerate(chosen):
@@ -141,7 +140,7 @@ def convert(
     place: Annotated[
         Path, typer.Argument(help="where to: a .safetensors file, or a new folder for other formats", metavar="PLACE")
     ],
-    format: Annotated[SavedFormat, typer.Option("--format", help="whose form to write")] = "loci",
+    format: Annotated[DictionaryFile, typer.Option("--format", help="whose form to write")] = "loci",
     pickle: Annotated[bool, typer.Option("--pickle", help="read a pickle, which you trust")] = False,
 ) -> None:
     """Write a dictionary of any known format as Loci's, SAELens' or sparsify's.

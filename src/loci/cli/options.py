@@ -93,6 +93,8 @@ PlantedKind = Literal["one-per-fact", "superposed"]
 BlockSize = Literal["gpt2", "gpt2-xl", "gpt3"]
 Code = Literal["hadamard", "kerdock", "gold", "bch", "delsarte-goethals"]
 Optimizer = Literal["adam", "sgd"]
+TrainedKind = Literal["topk", "batchtopk", "jumprelu", "relu", "gated", "matryoshka"]
+DictionaryFile = Literal["loci", "saelens", "sparsify"]
 Phenomenon = Literal["bigrams", "skips", "induction", "phase", "sizes", "bases"]
 
 

@@ -8,19 +8,19 @@ import json
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.torch import save_file
 
 from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.formats import FORMATS, own, saelens, sparsify
-from loci.dictionaries.stored_formats import SavedFormat
 from loci.dictionaries.tensors import ENDINGS, State, read_tensors
 from loci.errors import DictionaryError
 from loci.files import write_aside
 from loci.validate import is_folder, is_there, named, one_line, read_json, read_text
 
 FILES = ("sae_weights.safetensors", "sae.safetensors", "params.npz", "params.safetensors", "ae.pt")
+SavedFormat = Literal["loci", "saelens", "sparsify"]
 CONFIGS = ("cfg.json", "config.json")
 SETS = ("config.yaml", "wandb-config.yaml")
 LAYER_FILE = re.compile(r"layer_(\d+)\.safetensors")
