@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test docs fuzz interrupt oracle benchmarks lint format clean
+.PHONY: install demo test kernels docs fuzz interrupt oracle benchmarks lint format clean
 
 install: $(STAMP)
 
@@ -17,6 +17,14 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2
+
+# The numerical tests again as other processors would run them: other kernels, one thread, both.
+KERNELS := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+kernels: install
+	$(KERNELS) $(BIN)/python -m pytest -m numerical
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m numerical
+	$(KERNELS) $(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m numerical
 
 docs: install
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/run_docs.py

@@ -16,6 +16,31 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 hypothesis.settings.register_profile("loci", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("loci")
 
+NUMERICAL = (
+    "auditing/test_linear.py",
+    "circuits/test_algebra.py",
+    "circuits/test_compose.py",
+    "circuits/test_scores.py",
+    "editing/test_solver.py",
+    "locating/test_probe.py",
+    "patches/test_factors.py",
+    "patches/test_merge.py",
+    "reading/test_basis.py",
+    "reading/test_directions.py",
+    "studies/superposition/test_codes.py",
+    "studies/superposition/test_interference.py",
+    "studies/superposition/test_weights.py",
+    "writing/test_store.py",
+)
+"""Files of decompositions, least squares and comparisons of two roundings: see the marker in pyproject.toml."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of the numerical files."""
+    for item in items:
+        if item.path.as_posix().endswith(tuple(f"/tests/{name}" for name in NUMERICAL)):
+            item.add_marker(pytest.mark.numerical)
+
 
 @pytest.fixture(scope="session")
 def demo() -> Model:
