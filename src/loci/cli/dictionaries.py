@@ -7,7 +7,7 @@ import typer
 
 from loci.cli.common import bar, check_new, check_out, finish, note, written
 from loci.cli.opening import Opening, opens
-from loci.cli.options import JSON, OUT, SEED, TEXT, DictionaryFile, TrainedKind, number, said, share, whole, words
+from loci.cli.options import FACTS, JSON, OUT, SEED, TEXT, DictionaryFile, TrainedKind, number, said, share, whole, words
 from loci.cli.verbs import Verbs
 
 app = Verbs(help="Sparse features: train, open, judge and browse dictionaries.", no_args_is_help=True)
@@ -132,6 +132,48 @@ def show(
     opened = opening.open()
     texts = None if text is None else texts_of(opened, text, tokens)
     finish(open_dictionary(opened, loaded, point=point, target=target, texts=texts, tokens=tokens), out, json)
+
+
+@app.command("judge")
+@opens()
+def judge(
+    dictionary: DICTIONARY,
+    point: POINT = None,
+    target: TARGET = None,
+    text: TEXT = None,
+    tokens: Annotated[int, whole("tokens of the embedded text, where no file is given", "--tokens")] = 20_000,
+    facts: FACTS = None,
+    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="match features with what facts say")] = True,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Is a dictionary any good? Reconstruction, recovered loss, and features against facts as labels.
+
+    Beside features stand neurons, random directions and principal components, and labels that were shuffled. --json has SAEBench's core keys.
+
+    Examples:
+
+        loci dictionaries judge mlp_out.3.safetensors
+
+        loci dictionaries judge sae -m ./my-model --text wiki.jsonl --facts facts.csv --json
+    """
+    from loci.cli.common import texts_of
+    from loci.dictionaries import judge as run
+    from loci.dictionaries import load_dictionary, open_dictionary
+    from loci.facts import load_facts
+
+    check_out(out)
+    loaded = load_dictionary(dictionary, pickle=opening.pickle)
+    asked = [] if not labels else None if facts is None else list(load_facts(facts))
+    opened = opening.open()
+    texts = None if text is None else texts_of(opened, text, tokens)
+    fitting = open_dictionary(opened, loaded, point=point, target=target, texts=texts)
+    with bar("judging") as progress:
+        found = run(opened, fitting, texts=texts, facts=asked, tokens=tokens, seed=seed, progress=progress)
+    finish(found, out, json)
 
 
 @app.command("convert")

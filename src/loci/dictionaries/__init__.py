@@ -6,6 +6,7 @@ features = dictionary.encode(activations)
 
 from loci.dictionaries.conventions import OpenedDictionary, open_dictionary
 from loci.dictionaries.dictionary import Dictionary
+from loci.dictionaries.judging import DictionaryJudgement, judge
 from loci.dictionaries.loading import load_dictionary, save_dictionary
 from loci.dictionaries.settings import DictionarySettings
 from loci.dictionaries.training import TrainedDictionary, train
@@ -13,10 +14,12 @@ from loci.dictionaries.transcoder_sets import TranscoderSet, load_transcoders
 
 __all__ = [
     "Dictionary",
+    "DictionaryJudgement",
     "DictionarySettings",
     "OpenedDictionary",
     "TrainedDictionary",
     "TranscoderSet",
+    "judge",
     "load_dictionary",
     "load_transcoders",
     "open_dictionary",

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from loci.cli.common import console
 from loci.cli.show.base import show
-from loci.dictionaries import OpenedDictionary, TrainedDictionary
+from loci.dictionaries import DictionaryJudgement, OpenedDictionary, TrainedDictionary
 from loci.dictionaries.training import TrainedDictionaries
 from loci.stats import spelt
 
@@ -63,3 +63,30 @@ def show_opened(found: OpenedDictionary) -> None:
         for name, fvu, l0 in sorted(found.tried, key=lambda each: each[1])[:8]:
             table.add_row(escape(name), f"{fvu:.3g}", f"{l0:.1f}")
         console.print(table)
+
+
+@show.register
+def show_judgement(found: DictionaryJudgement) -> None:
+    d, fit, lost = found.dictionary, found.fit, found.recovered
+    console.print(f"[bold]{d.features:,} features[/] of {escape(str(d.point))} in {escape(found.model)}\n")
+    console.print(
+        f"FVU {fit.fvu:.3f} · L0 {fit.l0:.1f} · dead {1 - fit.alive:.1%} of {fit.tokens:,} tokens · ‖ŷ‖/‖y‖ {fit.ratio:.2f} · "
+        f"cosine {fit.cosine:.3f}"
+    )
+    table = Table("ablation", "CE recovered", "KL recovered", "CE", "spliced", "ablated", box=None, header_style="dim")
+    for name in ("zero", "mean"):
+        shares = (spelt(lost.ce_recovered[name], ".1%"), spelt(lost.kl_recovered[name], ".1%"))
+        table.add_row(name, *shares, f"{lost.ce:.4f}", f"{lost.ce_spliced:.4f}", f"{getattr(lost, f'ce_{name}'):.4f}")
+    console.print(table)
+    if not found.labels:
+        return
+    heads = ("units", "clean label", "shuffled", "labels found", "shuffled", "mean AUC", "mean F1")
+    table = Table("what", *heads, box=None, header_style="dim")
+    for name, each in found.labels.items():
+        estimates = (each.clean, each.shuffled_clean, each.covered, each.shuffled_covered)
+        table.add_row(name, f"{each.units:,}", *(e.told(".1%") for e in estimates), f"{each.auc:.3f}", f"{each.f1:.3f}")
+    console.print("\n", table)
+    own = found.labels["features"]
+    console.print(f"[dim]{own.labels} labels from {found.facts:,} facts; clean: F1 of 0.8 on held-out facts[/]\n")
+    for unit, label, auc, f1 in own.best[:10]:
+        console.print(f"  feature {unit:<6} {escape(label)}: F1 {f1:.2f}, AUC {auc:.3f}")
