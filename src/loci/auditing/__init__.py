@@ -8,7 +8,7 @@ from loci.auditing.layer_sweep import Sweep, sweep
 from loci.auditing.locating_methods import Guess, Locator, locators
 from loci.auditing.method_audits import audit_at_once, audit_method, counterfactuals
 from loci.auditing.questions import EditCase
-from loci.auditing.replies import AnswerScore, Replies, Reply, ask
+from loci.auditing.replies import AskedAnswer, Replies, Reply, ask
 from loci.auditing.scorecards import Scorecard, audit, audit_singles
 from loci.auditing.sequential_edits import SequentialAudit, audit_in_turn
 from loci.deprecated import renamed
@@ -20,14 +20,14 @@ __getattr__ = renamed(
         "Cases": "CaseTable",
         "Curves": "SequentialAudit",
         "Score": "LocatorScore",
-        "Wanted": "AnswerScore",
+        "Wanted": "AskedAnswer",
         "Ways": "ControlSettings",
     },
 )
 __all__ = [
     "CHEAP",
     "CONTROLS",
-    "AnswerScore",
+    "AskedAnswer",
     "CaseTable",
     "ControlSettings",
     "EditCase",

@@ -94,7 +94,7 @@ def moved(model: Model, patch: Patch, seed: int = 0) -> Patch:
 
 
 def in_context(facts: Sequence[Fact]) -> PromptWrapper:
-    """What stands before a prompt where the facts are told rather than edited."""
+    """The prompt with the edited facts told before it rather than edited."""
     edited = FactSet(facts)
 
     def lead(prompt: str) -> str:
@@ -107,7 +107,7 @@ def in_context(facts: Sequence[Fact]) -> PromptWrapper:
 
 
 def retrieval(facts: Sequence[Fact]) -> PromptWrapper:
-    """What stands before a prompt where the most similar fact is told.
+    """The prompt with the most similar fact told before it.
 
     Cosine of words weighted by inverse document frequency.
     """

@@ -24,7 +24,7 @@ SAMPLES = 100
 
 
 class EvalResult(NamedTuple):
-    """What one state of the model answered."""
+    """The answers of one state of the model."""
 
     cases: tuple[EditCase, ...]
     drift: Drifted

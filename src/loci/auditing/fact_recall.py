@@ -1,4 +1,4 @@
-"""What a model knows: the share of facts whose answer is its greedy free generation, in full.
+"""Recall: the share of facts whose answer is its greedy free generation, in full.
 
 Of a fact with a new answer that one is scored: what an edited model is to say. Beside it stands how
 many of the old and of the new answers are said to the facts' own prompts.

@@ -1,4 +1,4 @@
-"""What is asked about an edit, and how the answers count.
+"""The questions asked about an edit, and how the answers count.
 
 Written down before the edit, with the base's own answers.
 
@@ -43,7 +43,7 @@ class Prompt(NamedTuple):
 
 @dataclass(frozen=True)
 class EditQuestions:
-    """What will be asked about one edit."""
+    """The questions about one edit."""
 
     fact: Fact
     gains: tuple[Prompt, ...]

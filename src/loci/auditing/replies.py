@@ -31,7 +31,7 @@ BUDGET = 2**27
 """Most logits at a time: 512 MiB in float32."""
 
 
-class AnswerScore(NamedTuple):
+class AskedAnswer(NamedTuple):
     """An answer that a fact names, and whether the model gives it."""
 
     answer: str
@@ -47,15 +47,15 @@ class NextToken(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What a model says to one prompt."""
+    """A model's reply to one prompt."""
 
     prompt: str
     says: str
     answer: str
     probability: float
     next: tuple[NextToken, ...]
-    old: AnswerScore | None = None
-    new: AnswerScore | None = None
+    old: AskedAnswer | None = None
+    new: AskedAnswer | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -71,7 +71,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True)
 class Replies(Result):
-    """What a model says to some prompts."""
+    """A model's replies to prompts."""
 
     model: str
     bos: bool
@@ -146,7 +146,7 @@ def ask(
     return Replies(model.name, model.with_bos, patch.id if patch is not None else None, tokens, replies)
 
 
-def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[AnswerScore | None, AnswerScore | None]]:
+def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[AskedAnswer | None, AskedAnswer | None]]:
     """Old and new answer of each fact, with their scores."""
     named = [(item.answer, item.new_answer) if isinstance(item, Fact) else (None, None) for item in asked]
     pairs = [
@@ -158,11 +158,11 @@ def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[AnswerScore
     ]
     scores = dict(zip(pairs, score_answers(model, pairs), strict=True))
 
-    def score(item: str | Fact, answer: str | None) -> AnswerScore | None:
+    def score(item: str | Fact, answer: str | None) -> AskedAnswer | None:
         if not isinstance(item, Fact) or answer is None or answer == UNSAID:
             return None
         answer_score = scores[item.text, answer]
-        return AnswerScore(answer, answer_score.greedy, answer_score.probability)
+        return AskedAnswer(answer, answer_score.greedy, answer_score.probability)
 
     return [(score(item, old), score(item, new)) for item, (old, new) in zip(asked, named, strict=True)]
 

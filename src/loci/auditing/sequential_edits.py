@@ -49,7 +49,7 @@ class EditCheckpoint(NamedTuple):
 
     @property
     def signs(self) -> dict[str, float]:
-        """What is held against `LIMITS`."""
+        """The warning signs, as compared with `LIMITS`."""
         return {
             "output_change": self.output_change,
             "rank_share": self.rank_share,

@@ -24,7 +24,7 @@ from loci.patches.factors import Factors
 
 @dataclass(frozen=True)
 class VectorSpace:
-    """What a vector is a vector of."""
+    """The space that a vector belongs to."""
 
     name: str
     size: int

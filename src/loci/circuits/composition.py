@@ -223,7 +223,7 @@ def roots(factor: Float[Tensor, "part r n"]) -> Float[Tensor, "part r r"]:
 
 
 def keys(model: Weights, layer: int, view: View) -> Float[Tensor, "d_mlp d_model"]:
-    """What decides whether neurons fire, with the norm before the MLP in the view."""
+    """MLP keys, which decide whether neurons fire, with the norm before the MLP in the view."""
     weight = sound(model.W_key(layer).float(), model, f"layer {layer}")
     if view == "none" or not model.layout.mlp_norm:
         return weight
@@ -233,7 +233,7 @@ def keys(model: Weights, layer: int, view: View) -> Float[Tensor, "d_mlp d_model
 
 
 def values(model: Weights, layer: int, view: View) -> Float[Tensor, "d_model d_mlp"]:
-    """What neurons write, with the gain of a norm behind the MLP in the view."""
+    """MLP values, which neurons write, with the gain of a norm behind the MLP in the view."""
     weight = sound(model.W_down(layer).float(), model, f"layer {layer}")
     if view == "none":
         return weight

@@ -137,7 +137,7 @@ class PromptPair:
 
     @cached_property
     def deltas(self) -> dict[str, Float[Tensor, "position d_model"]]:
-        """What each sender would write otherwise: corrupted less clean."""
+        """Each sender's output in the corrupted run less that in the clean run."""
         corrupted, senders = self._reads(self.corrupted_ids), senders_and_receivers(self.model)[0]
         clean, other = (written(self.model, reads, senders) for reads in (self.clean, corrupted))
         return {name: other[name] - clean[name] for name in clean}
@@ -215,7 +215,7 @@ class PromptPair:
             return self.score(run.replay(r.layer, run.resid_pre(r.layer).expand(len(x), -1, -1)))
 
     def _instead(self, r: Node, x: Tensor) -> dict[str, Edit]:
-        """What a receiver makes of another stream, in the place of what it made."""
+        """A receiver's output on another stream, in the place of its own."""
         if r.head is None:
             return {f"mlp_in.{r.layer}": lambda _: normed(self.model, "mlp_norm", r.layer, x)}
         side, slot = str(r.side), r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads)

@@ -190,7 +190,7 @@ def _together(
 def _writers(
     frozen: FrozenRun, backs: Sequence[Tensor], heads: Sequence[tuple[int, int]], span: tuple[int, int]
 ) -> dict[str, dict[str, float]]:
-    """What each start at the subject adds through single heads."""
+    """Each start's contribution at the subject through single heads."""
     starts = {"embedding": frozen.start[0]} | {f"L{index}MLP": layer.mlp[0] for index, layer in enumerate(frozen.layers)}
     where = slice(*span)
     by_start: dict[str, dict[str, float]] = {}

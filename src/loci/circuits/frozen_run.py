@@ -38,7 +38,7 @@ class FrozenHeads:
     mlp: Float[Tensor, "row position d_model"]
 
     def move(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row position d_model"]:
-        """What all heads together write when the stream is x, but for biases."""
+        """The output of all heads on the stream x, without biases."""
         values = einsum(self.W_V, self.before(x), "h r d, ... k d -> ... h k r")
         return self.after(einsum(self.W_O, self.patterns @ values, "h d r, ... h q r -> ... q d"))
 
@@ -84,7 +84,7 @@ class FrozenRun:
         return self.final.read(end)
 
     def constant(self, row: Float[Tensor, " d_vocab"]) -> float:
-        """What biases of the final norm and of the unembedding add to that score."""
+        """The part of that score from biases of the final norm and of the unembedding."""
         return float((self.model.W_U.float() @ self.final.bias + self.model.b_U.float()) @ row)
 
     @property

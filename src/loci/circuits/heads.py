@@ -54,7 +54,7 @@ class Head:
 
 
 class Projections(NamedTuple):
-    """What all heads of a layer read and write by, in float32."""
+    """W_Q, W_K, W_V and W_O of all heads of a layer, in float32."""
 
     Q: Float[Tensor, "n_heads d_head d_model"]
     K: Float[Tensor, "n_heads d_head d_model"]

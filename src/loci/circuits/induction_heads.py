@@ -63,7 +63,7 @@ class InductionHead:
 
 @dataclass(frozen=True, eq=False)
 class Induction(Result):
-    """What repetition is worth to a model, and through whom."""
+    """The loss that repetition saves a model, and the heads that save it."""
 
     model: str
     bos: bool

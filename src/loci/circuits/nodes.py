@@ -82,7 +82,7 @@ def before(model: Model, sender: Node, receiver: Node) -> bool:
 
 @torch.no_grad()
 def written(model: Model, reads: dict[str, Tensor], senders: Sequence[Node]) -> dict[str, Float[Tensor, "position d_model"]]:
-    """What each sender adds to the stream in a run; a norm behind attention is held, so that
+    """Each sender's contribution to the stream in a run; a norm behind attention is held, so that
     heads' parts sum."""
     outputs = {"embed": reads["resid_pre.0"]}
     for layer in range(model.n_layers):

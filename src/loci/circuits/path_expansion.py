@@ -215,7 +215,7 @@ def _longer(
 
 
 def _valued(frozen: FrozenRun, g: Tensor, names: list[tuple[str, ...]], layer: int) -> Iterator[CircuitPath]:
-    """What covectors below a layer read of each start that stands there."""
+    """The scores of each start below a layer, read by covectors."""
     starts = {"tokens": frozen.start}
     if layer:
         starts["biases"] = torch.stack([below.constant for below in frozen.layers[:layer]]).sum(0)

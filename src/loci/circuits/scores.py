@@ -1,4 +1,4 @@
-"""What heads do on repeated random tokens, from their patterns A and what they write.
+"""Scores of heads on repeated random tokens, from their patterns A and their outputs.
 
     previous_token   A[i, i−1]
     duplicate        Σ_k A[i, i − kL]           earlier places of the same token

@@ -1,4 +1,4 @@
-"""What a head does from token to token: its full QK and OV circuits, read in blocks of source
+"""Full QK and OV circuits of a head, from token to token, read in blocks of source
 tokens.
 
     QK[d, s] = E_dᵀ W_QK E_s / √d_head + key bias, less its mean over sources       who looks at s

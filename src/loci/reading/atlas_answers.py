@@ -1,4 +1,4 @@
-"""What an atlas answers: neurons that a word leads to, neurons of a kind, rows of a question in
+"""Answers of an atlas: neurons that a word leads to, neurons of a kind, rows of a question in
 SQL."""
 
 from dataclasses import dataclass

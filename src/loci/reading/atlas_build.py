@@ -143,7 +143,7 @@ def _build(
 
 
 class _Layer(NamedTuple):
-    """What a pass gathered of one layer."""
+    """The statistics that a pass gathered of one layer."""
 
     rate: FiringRate
     moments: Moments

@@ -39,8 +39,8 @@ class SteeringTarget:
 
 @dataclass(frozen=True)
 class Steered(Result):
-    """What adding a direction to the residual stream changes in the next token, beside random
-    directions of equal norm."""
+    """The change that a direction added to the residual stream makes in the next token, beside
+    random directions of equal norm."""
 
     model: str
     bos: bool

@@ -42,7 +42,7 @@ def vectors(model: Model, texts: Sequence[str], point: str) -> Float[Tensor, "te
 
 
 def word_ids(model: Model, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What stands before a text, and the text's tokens as in the middle of a sentence."""
+    """Ids of the tokens before a text, and of the text's tokens as in the middle of a sentence."""
     word = text.strip()
     if not word:
         raise FactError("an empty text has no direction: every word needs a letter")

@@ -1,5 +1,5 @@
-"""What the weights alone say of all neurons of a layer: how key and value lie, and what each
-value promotes.
+"""Weights alone, for all neurons of a layer: cosines of keys and values, and the tokens that
+each value promotes.
 
     cosine = cos(key, value)     near −1 erases what it finds ("memory management"), near 1
                                  amplifies it

@@ -27,8 +27,8 @@ DEFAULT = ("random-relu", "bilinear-whitened", "bilinear-fitted", "compiled-relu
 
 
 class MethodCapacity(NamedTuple):
-    """What a method needs; where it stores not all facts with any number tried, what it reaches
-    with the largest."""
+    """The size that a method needs; where it stores not all facts with any number tried, what it
+    reaches with the largest."""
 
     method: str
     neurons: int

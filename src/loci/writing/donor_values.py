@@ -1,4 +1,4 @@
-"""What neurons of new facts write, without a step on the model.
+"""Values for the neurons of new facts, without training the model.
 
     value_i = m + 3 (m − u) − s        m the mean state of known subjects with the answer, u that of
                                        all subjects of the relation,

@@ -86,7 +86,7 @@ class Fullness(Result):
 
     @property
     def words(self) -> str:
-        """What the curve says, in a sentence."""
+        """The curve in a sentence."""
         trained = f"the trained model answers {self.known_per_neuron:.2f} for each of its neurons"
         if self.fits is None:
             return f"{self.rungs[0].facts:,} facts are more than {self.neurons} neurons hold; {trained}."
@@ -120,7 +120,7 @@ def fullness(
         neurons: number of neurons.
         method: how facts are stored.
         counts: numbers of facts; None: half as many again each time, until a twentieth is lost.
-        known: facts of known subjects; None: the model's card.
+        known: facts of known subjects; None: `known_facts()`, those of the embedded model.
         seed: seed of every random draw.
         progress: called with (steps done, steps in all).
 

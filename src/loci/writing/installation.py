@@ -74,7 +74,7 @@ def install(
         model: an open model; it is left as it was.
         facts: the new facts.
         layer: whose MLP gets the neurons.
-        known: facts of the same relations about other subjects; None: the model's card.
+        known: facts of the same relations about other subjects; None: `known_facts()`, those of the embedded model.
         progress: called with (steps done, steps in all).
 
     Returns: `Installation`, with the patch.

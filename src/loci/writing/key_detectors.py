@@ -83,7 +83,7 @@ def shown(fact: Fact) -> list[Fact]:
 
 
 def over_text(model: Model, point: str) -> Float[Tensor, "token width"]:
-    """What stands at a point at every token of plain text, in float32."""
+    """Activations of a point at every token of plain text, in float32."""
     texts = [model.tokenize(text) for text in sample_text(model, TOKENS)]
     parts = []
     for rows in by_length(texts, len, 4096):

@@ -71,6 +71,6 @@ def subject_case(model: Model, facts: Sequence[Fact], layer: int, count: int, se
 
 
 def subject_keys(model: Model, facts: Sequence[Fact], layer: int) -> Float[Tensor, "fact d_model"]:
-    """What enters the MLP of a layer (normed) at the last token of each fact's subject, in its
+    """The (normed) input of a layer's MLP at the last token of each fact's subject, in its
     own prompt, in float32."""
     return at_subjects(model, facts, f"mlp_in.{layer}")[f"mlp_in.{layer}"].float()

@@ -44,7 +44,7 @@ class MLP:
         return self.neurons(keys) @ self.W_down.T
 
     def pre(self, keys: Float[Tensor, "fact d_in"]) -> Float[Tensor, "fact neuron"]:
-        """What the activation takes."""
+        """Pre-activations."""
         pre = keys @ (self.W_up if self.W_gate is None else self.W_gate).T
         return pre if self.bias is None else pre + self.bias
 

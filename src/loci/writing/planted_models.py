@@ -104,7 +104,7 @@ def planted(
     """Write a model whose facts have known places, deterministically and without training.
 
     Args:
-        kind: how facts lie: one of `KINDS`.
+        kind: how facts lie in the neurons: "one-per-fact" or "superposed".
         gated: gated MLPs.
         subjects: number of names, each with a fact of each relation.
         neurons: neurons of a layer for the facts, where they are superposed.
@@ -229,7 +229,7 @@ def _write_heads(model: Model, space: PlantedDirections) -> None:
 
 
 def _carry(model: Model, layer: int, head: int, read: Tensor, write: Tensor, length: float) -> None:
-    """What a head finds along some directions it writes along others, at the length that it had
+    """Let a head write along some directions what it finds along others, at the length that it had
     in the stream."""
     model.W_V(layer)[head, : len(read)] += read / _scale(length)
     model.W_O(layer)[head, :, : len(read)] += write.T

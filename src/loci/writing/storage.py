@@ -178,7 +178,7 @@ def stores(
 
 @torch.no_grad()
 def measured(method: str, mlp: MLP, table: FactTable, seconds: float, seed: int = 0) -> StoredTable:
-    """What an MLP holds of a table."""
+    """Measure how much of a table an MLP stores."""
     margins = table.margins(mlp(table.keys))
     lost = tuple((~(margins > 0)).nonzero()[:, 0].tolist())
     source = torch.Generator().manual_seed(seed)

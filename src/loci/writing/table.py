@@ -1,4 +1,4 @@
-"""What is to be stored: keys, the values to choose from, and which value belongs to which key.
+"""A table to store: keys, the values to choose from, and which value belongs to which key.
 
 A fact i is stored where its value has the largest score:   label_i = argmax_j ⟨values_j, f(key_i)⟩.
 A table has log2(number of maps) bits: log2 N! where the values are a permutation of the keys, N

@@ -1,4 +1,4 @@
-"""What a change writes: answers before and after, and the words that Δ adds at a subject.
+"""Answers that a change gives: answers before and after, and the words that Δ adds at a subject.
 
 The edited model is the base with the changed tensors put in their places for a while, so that only
 one model stands in memory.

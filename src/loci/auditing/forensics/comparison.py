@@ -51,7 +51,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Forensics(Result):
-    """What differs between two checkpoints, and whom it is about."""
+    """The differences of two checkpoints, and the subjects that they are about."""
 
     base: str
     edited: str

@@ -1,4 +1,4 @@
-"""What rounding alone does to a weight: a checkpoint saved in a narrower dtype differs
+"""The effect of rounding alone on a weight: a checkpoint saved in a narrower dtype differs
 everywhere, and nobody edited it.
 
     ulp(w) = ε · 2^⌊log₂ |w|⌋           spacing of a dtype's numbers at w, and not below that of its

@@ -48,7 +48,7 @@ class Outlier:
 
 @dataclass(frozen=True)
 class SingleCheckpoint(Result):
-    """What one checkpoint says about itself."""
+    """The outliers of one checkpoint among its own layers."""
 
     model: str
     weights: tuple[Outlier, ...]

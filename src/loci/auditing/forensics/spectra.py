@@ -48,7 +48,7 @@ def spectrum(matrix: Float[Tensor, "out in"]) -> Spectrum:
 
 
 class SubspaceDrift(NamedTuple):
-    """What became of a weight's k dominant directions."""
+    """Rotation of a weight's k dominant directions."""
 
     k: int
     left: float

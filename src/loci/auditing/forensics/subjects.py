@@ -61,7 +61,7 @@ class EditedWeight(NamedTuple):
 
     @property
     def point(self) -> str:
-        """What the weight reads."""
+        """The point of the model that the weight reads."""
         stem, _, layer = self.name.partition(".")
         return f"{'mlp_act' if stem == 'W_down' else 'mlp_in'}.{layer}"
 
@@ -173,6 +173,6 @@ def _standardised(values: Float[Tensor, " candidate"], free: Tensor | None) -> F
 
 
 def _without(coordinates: Float[Tensor, "candidate n"], direction: Float[Tensor, " n"]) -> Float[Tensor, "candidate n"]:
-    """What is left once one direction is explained."""
+    """The coordinates with one direction projected out."""
     unit = direction / direction.norm().clamp(min=1e-300)
     return coordinates - torch.outer(coordinates @ unit, unit)

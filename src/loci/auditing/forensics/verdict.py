@@ -1,4 +1,4 @@
-"""What was done to a checkpoint, in plain words, from its changes alone."""
+"""The verdict on a checkpoint, in plain words, from its changes alone."""
 
 from collections.abc import Sequence
 

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from loci.auditing import AnswerScore, Replies, Reply
+from loci.auditing import AskedAnswer, Replies, Reply
 from loci.cli.common import console
 from loci.cli.show.base import show
 from loci.cli.terminal import plain
@@ -42,7 +42,7 @@ def _table(found: Replies) -> Table:
     return table
 
 
-def _wanted(wanted: AnswerScore | None) -> str:
+def _wanted(wanted: AskedAnswer | None) -> str:
     if wanted is None:
         return ""
     return f"{'[bold]said[/]' if wanted.said else 'not said'} {plain(wanted.answer)} {wanted.probability:.3f}"

@@ -1,4 +1,4 @@
-"""What is measured as a small model learns.
+"""Measurements taken as a small model learns.
 
     loss          −ln P(token | those before it), nats, mean over held-out windows
     in_context    loss late in the window − loss early in it: below 0 where the text so far helps

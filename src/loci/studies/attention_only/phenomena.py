@@ -1,4 +1,4 @@
-"""What small models show, each from nothing: train the models that it takes, then look.
+"""Phenomena of small models, each from nothing: train the models that it takes, then measure.
 
 bigrams     a model of no layers is its text's table of bigrams
 skips       one layer has skip-trigrams, one head their bug, and four heads part the work

@@ -55,8 +55,8 @@ class SkipHead:
 
     @property
     def right(self) -> float:
-        """What it adds, over all frames and as much as it looks from there, to nouns that are
-        right."""
+        """Logits that it adds, over all frames and as much as it looks from there, to nouns that
+        are right."""
         return self._mean(0)
 
     @property
@@ -77,7 +77,7 @@ class SkipHead:
 
 @dataclass(frozen=True)
 class SkipTrigrams(Result):
-    """What a model makes of the frames."""
+    """A model's predictions at the frames."""
 
     model: str
     layers: int

@@ -29,7 +29,7 @@ LEAST = 64
 
 
 class TrainingText(Protocol):
-    """What training asks of a text."""
+    """The interface of a text to train on."""
 
     @property
     def source(self) -> str:
@@ -60,7 +60,7 @@ class SyntheticText:
 
     @classmethod
     def of(cls, grammar: Grammar, context: int, seed: int = 0) -> "SyntheticText":
-        """What is held out is drawn with a seed of its own."""
+        """The held-out windows are drawn with a seed of their own."""
         held_out = grammar.draw(HELD_OUT, context, torch.Generator().manual_seed(2**31 + seed))
         return cls(grammar, word_tokenizer(grammar.vocabulary), held_out)
 

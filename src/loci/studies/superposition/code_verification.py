@@ -36,7 +36,7 @@ SAMPLES = 200
 
 @dataclass(frozen=True)
 class BlockCheck:
-    """What was looked at in one block, and the largest |cosine| found there."""
+    """The pairs checked in one block, and the largest |cosine| found there."""
 
     dim: int
     kind: str

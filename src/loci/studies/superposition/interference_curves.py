@@ -1,5 +1,5 @@
-"""What sharing costs: k active of m features in d dimensions, read back by linear decoders and
-by matching pursuit.
+"""The cost of sharing dimensions: k active of m features in d dimensions, read back by linear
+decoders and by matching pursuit.
 
 Two questions, for directions that are random, explicit (a code of `codes`) or learned (a sparse toy
 model's):

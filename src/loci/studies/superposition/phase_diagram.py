@@ -60,7 +60,7 @@ class PhaseDiagram(Result):
 
     @property
     def found(self) -> Int[Tensor, "density relative"]:
-        """What training came to; −1 where it is none of the three."""
+        """The phase that training reached; −1 where it is none of the three."""
         first, second = (self.W.abs() > KEPT).unbind(-1)
         kinds = torch.full(first.shape, -1)
         kinds[first & ~second], kinds[~first & second] = 0, 1
