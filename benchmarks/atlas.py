@@ -21,8 +21,9 @@ from benchmarks.trace import gpt2_small
 from loci.facts import corpus
 from loci.model import Model, by_length, open_model
 from loci.model.tokens import tokenize_all
-from loci.reading.atlas_build import PROVENANCE, THINNED, TRIGGERS
 from loci.reading.atlas_files import Atlas
+from loci.reading.atlas_folder import PROVENANCE
+from loci.reading.atlas_tables import THINNED, TRIGGERS
 from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, sample_text, survey
 from loci.survey.survey import PAGE
 

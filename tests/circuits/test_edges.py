@@ -47,7 +47,7 @@ def test_all_direct_paths_to_the_logits_are_the_corrupted_run(demo: Model, found
 @torch.no_grad()
 def test_nothing_sent_changes_nothing(demo: Model, found: PromptPair) -> None:
     for receiver in senders_and_receivers(demo)[1][::7]:
-        assert float(found.patched(receiver, torch.zeros(1, *found.found(receiver).shape))) == pytest.approx(
+        assert float(found.patched(receiver, torch.zeros(1, *found.reads(receiver).shape))) == pytest.approx(
             found.clean_score, abs=1e-4
         )
 

@@ -18,8 +18,8 @@ from loci.figures.atlas import atlas_figure
 from loci.model import Model, open_model
 from loci.reading import build_atlas, check_export, export_neuronpedia, open_atlas, project, promoted_by, read, read_weights
 from loci.reading.atlas_answers import ERASES
-from loci.reading.atlas_build import _Tables, word_at
 from loci.reading.atlas_folder import CHECKPOINT, PROVENANCE, SOURCE, TABLES
+from loci.reading.atlas_tables import Tables, word_at
 from loci.reading.value_projections import BLOCK, lie, nearest, written
 from loci.survey import sample_text, windows
 
@@ -304,7 +304,7 @@ def test_tables_of_other_columns(folder: Path, tmp_path: Path) -> None:
 
 
 def test_tables_that_do_not_fit_the_disk(tmp_path: Path) -> None:
-    tables, usual = _Tables(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    tables, usual = Tables(), resource.getrlimit(resource.RLIMIT_FSIZE)
     tables.add("neurons", {"x": torch.randn(50_000, dtype=torch.float64).tolist()})
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, usual[1]))
     try:

@@ -12,7 +12,8 @@ from tests.model.families import make
 from loci.errors import ModelError
 from loci.figures.sparsity import sparsity_figure
 from loci.model import Model
-from loci.reading.activation_sparsity import _Rule, sparsity
+from loci.reading.activation_sparsity import sparsity
+from loci.reading.active_counts import ActivityRule
 from loci.survey import sample_text, windows
 
 TEXTS = [
@@ -110,9 +111,9 @@ def test_the_default_rule_follows_the_non_linearity(demo: Model) -> None:
 def test_rules(seed: int, a: float, b: float, scale: float) -> None:
     acts = torch.randn(6, 9, generator=torch.Generator().manual_seed(seed))
     for relative in (False, True):
-        low, high = (_Rule(threshold, relative).active(acts) for threshold in sorted((a, b)))
+        low, high = (ActivityRule(threshold, relative).active(acts) for threshold in sorted((a, b)))
         assert not (high & ~low).any(), "a higher threshold never finds more"
-    relative = _Rule(a, True)
+    relative = ActivityRule(a, True)
     assert torch.equal(relative.active(scale * acts), relative.active(acts))
     assert relative.active(acts).any(-1).all(), "the largest is always active"
     assert not relative.active(torch.zeros(2, 3)).any()

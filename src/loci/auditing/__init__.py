@@ -1,4 +1,12 @@
-"""What a model knows, and what an edit did to it."""
+"""Auditing: what a model answers, and what an edit did to it.
+
+scorecards        `audit`: efficacy, paraphrase, specificity, fluency and drift, with controls
+evaluation        the questions of an audit, put to the base once and to any state of the model
+sequential_edits  edits one after another, with warning signs; layer_sweep: edits at every layer
+fact_recall       which facts a model answers; replies: plain questions
+ground_truth      methods of locating against planted models
+forensics         what was done to a checkpoint, from its weights alone
+"""
 
 from loci.auditing.case_tables import CaseTable
 from loci.auditing.controls import CHEAP, CONTROLS, ControlSettings

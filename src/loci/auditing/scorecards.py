@@ -1,8 +1,8 @@
 """Audit edits: what they did, and what else they touched, against the untouched base, with
 controls in the same table.
 
-`asking` says what the shares count, `drift` and `fluency` what the other metrics are, `controls`
-what stands beside them. n counts independent units: prompts of one edit hang together, so with
+`questions` says what the shares count, `survey.drift` and `generation_entropy` what the other
+metrics are, `controls` what stands beside them. n counts independent units: prompts of one edit hang together, so with
 several edits each is one unit, with its share of hits; with a single edit the units are its
 prompts. Of one patch, the units of drift and perplexity are the control sentences; of several, the
 patches. Shares have Wilson's interval, means the bootstrap's.

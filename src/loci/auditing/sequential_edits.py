@@ -151,23 +151,14 @@ def audit_in_turn(
     moments = key_moments(model, chosen)
     steps = [wishes[start : start + each] for start in range(0, len(wishes), each)]
     drift = base_drift(model)
+    fixed: dict[str, Any] = {"method": method, "layers": chosen, "moments": moments, "seed": seed, "report": False}
+    fixed["settings"] = settings_of(method, settings)
     patch: Patch | None = None
     points: list[EditCheckpoint] = []
     stopped: str | None = None
     for step, batch in enumerate(steps, 1):
         try:
-            patch = edit(
-                model,
-                batch,
-                method=method,
-                layers=chosen,
-                moments=moments,
-                after=patch,
-                history=history,
-                settings=settings_of(method, settings),
-                seed=seed,
-                report=False,
-            )
+            patch = edit(model, batch, after=patch, history=history, **fixed)
         except EditError as error:
             if patch is None:
                 raise

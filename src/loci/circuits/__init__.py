@@ -1,18 +1,22 @@
-"""Attention and MLPs as one algebra of paths through the residual stream.
+"""Circuits: how attention and MLPs work together, as paths through the residual stream.
 
     x_L = Π_l (1 + Σ_h A^h ⊗ W_OV^h) x_0        patterns A and norms as they were in a run
 
-A head is two matrices of rank d_head: W_QK says where it looks, W_OV what it moves. Heads and
-neurons compose by the product of what one writes and what the other reads; a model is the sum of
-all paths from the embedding to the logits. Sources: Elhage et al. 2021 (A Mathematical Framework
-for Transformer Circuits), with its erratum; Olsson et al. 2022 (In-context Learning and Induction
-Heads).
+weights     heads (QK and OV), algebra, composition (Q-, K-, V-scores), virtual_weights, token_circuits
+one run     attention_patterns, path_expansion, importance, frozen_run
+two runs    edge_attribution (path patching) between nodes
+behaviour   scores of heads on repeated tokens, induction_heads
+facts       fact_circuits, extraction_heads: how an answer comes from its subject
+
+Sources: Elhage et al. 2021 (A Mathematical Framework for Transformer Circuits), with its erratum;
+Olsson et al. 2022 (In-context Learning and Induction Heads).
 """
 
 from loci.circuits.algebra import BilinearForm, DenseMap, LinearMap, VectorSpace
 from loci.circuits.attention_patterns import AttentionPatterns, patterns
 from loci.circuits.composition import Composition, CompositionEdge, CompositionGraph, compose
-from loci.circuits.edge_attribution import EdgeAttribution, EdgeScore, PromptPair, edges
+from loci.circuits.edge_attribution import PromptPair, edges
+from loci.circuits.edge_scores import EdgeAttribution, EdgeScore
 from loci.circuits.embedding_maps import embed, unembed
 from loci.circuits.extraction_heads import ExtractionHead, ExtractionHeads, extraction
 from loci.circuits.fact_circuits import FactCircuit, FactHead, ValueRole, fact_circuit

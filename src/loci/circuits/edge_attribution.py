@@ -18,60 +18,19 @@ Sources: Wang et al. 2022 and Goldowsky-Dill et al. 2023 (path patching); Syed e
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, NamedTuple
 
 import torch
 from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from loci.circuits.edge_scores import EdgeAttribution, EdgeScore
 from loci.circuits.nodes import SIDES, Node, before, check_top, normed, own_projection, parse_node, senders_and_receivers, written
 from loci.errors import CircuitError
 from loci.model import Edit, Model, Recording
 from loci.model.answers import answer_row, finite, with_answer
 from loci.model.hooks import put_at
-from loci.result import Result
-
-
-class EdgeScore(NamedTuple):
-    """An edge, its estimate, and its exact effect where it was patched."""
-
-    sender: str
-    receiver: str
-    estimate: float
-    patched: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class EdgeAttribution(Result):
-    """Estimates of all edges; NaN where the sender does not stand before the receiver.
-
-    The strongest are patched.
-    """
-
-    model: str
-    bos: bool
-    prompt: str
-    corrupted: str
-    answer: str
-    against: str | None
-    clean: float
-    corrupt: float
-    """The score in the two runs."""
-    senders: tuple[str, ...]
-    receivers: tuple[str, ...]
-    estimates: Float[Tensor, "sender receiver"]
-    top: tuple[EdgeScore, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        rows = self.estimates.tolist()
-        named = {
-            receiver: {s: row[j] for s, row in zip(self.senders, rows, strict=True) if row[j] == row[j]}
-            for j, receiver in enumerate(self.receivers)
-        }
-        return {"schema": "loci.edges/1", **vars(self), "estimates": named, "top": [edge._asdict() for edge in self.top]}
 
 
 def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: str | None = None, top: int = 20) -> EdgeAttribution:
@@ -148,7 +107,7 @@ class PromptPair:
         stems += [] if self.model.layout.parallel else ["resid_mid"]
         return {name: tensor[0] for name, tensor in self.model.read(ids, *self.model.names(*stems)).items()}
 
-    def found(self, receiver: Node) -> Float[Tensor, "position d_model"]:
+    def reads(self, receiver: Node) -> Float[Tensor, "position d_model"]:
         """The stream as a receiver finds it in the clean run."""
         if receiver.name == "logits":
             return self.clean[f"resid_post.{self.model.n_layers - 1}"]
@@ -207,7 +166,7 @@ class PromptPair:
     @torch.no_grad()
     def patched(self, r: Node, deltas: Float[Tensor, "row position d_model"]) -> Float[Tensor, " row"]:
         """Scores where a receiver finds the clean stream and each of these besides, one a row."""
-        x = (self.found(r) + deltas).to(self.model.dtype)
+        x = (self.reads(r) + deltas).to(self.model.dtype)
         if r.name == "logits":
             return self.score(self.model.unembed(x))
         run = self.run  # made before anything is patched
@@ -246,7 +205,7 @@ class PromptPair:
         return {r.name: self._gradient(r, slopes) for r in receivers}
 
     def _gradient(self, r: Node, slopes: dict[str, Tensor]) -> Float[Tensor, "position d_model"]:
-        x = self.found(r)
+        x = self.reads(r)
         if r.name == "logits":
             return pulled(lambda y: normed(self.model, "final_norm", None, y), x, slopes["final"][0])
         if r.head is None:

@@ -21,9 +21,9 @@ from typing import Any
 from loci.errors import ModelError
 from loci.model.names import NEURON, neuron_name
 from loci.reading.atlas_answers import KINDS, NeuronKind, QueryRows, WordNeurons
-from loci.reading.atlas_build import quoted
 from loci.reading.atlas_folder import TABLES, check_columns, read_provenance
 from loci.reading.atlas_sql import ask
+from loci.reading.atlas_tables import quoted
 from loci.reading.neuron_cards import NeuronCard, Trigger
 from loci.result import Result
 

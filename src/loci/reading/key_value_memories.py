@@ -125,10 +125,7 @@ def memories(
     if neurons < 2 or triggers < 1:
         raise ModelError(f"at least two neurons a layer and one trigger each are needed, not {neurons} and {triggers}")
     texts = [text for text in texts if text.strip()]
-    chosen = {
-        layer: sorted(Random(f"{seed}/{layer}").sample(range(model.d_mlp), min(neurons, model.d_mlp)))
-        for layer in range(model.n_layers)
-    }
+    chosen = _sampled_neurons(model, neurons, seed)
     gathering = {f"mlp_act.{layer}": [TopTriggers(some, triggers)] for layer, some in chosen.items()}
     seen = survey(model, texts, gathering)
     best = {layer: promoted_by(model, layer, 1).promotes[:, 0] for layer in chosen}
@@ -137,17 +134,10 @@ def memories(
     for layer, some in chosen.items():
         top_triggers = gathering[f"mlp_act.{layer}"][0]
         cells = _prefixes(model, texts, top_triggers, read)
-        dropped = _dropped(model, layer, some, cells, seed)
-        for kind, changes in dropped.items():
-            rows[kind].append(mean(changes))
-        rows["lean"].append(mean([first - last for first, last in zip(dropped["first"], dropped["last"], strict=True)]))
-        followed = [
-            read[text].ids[position + 1] if position + 1 < len(read[text]) else -1
-            for text, position in top_triggers.places[0].tolist()
-        ]
-        promoted = best[layer][some].tolist()
-        rows["agreement"].append(share([float(a == b) for a, b in zip(promoted, followed, strict=True)]))
-        rows["chance"].append(share([sum(a == b for b in followed) / len(followed) for a in promoted]))
+        estimates = _by_dropped_token(_dropped(model, layer, some, cells, seed))
+        estimates |= _agreement(best[layer][some].tolist(), top_triggers, read)
+        for name, estimate in estimates.items():
+            rows[name].append(estimate)
         progress(1, model.n_layers + 1)
     composed, active = _composed(model, texts, best)
     progress(1, model.n_layers + 1)
@@ -164,6 +154,35 @@ def memories(
         composed=composed,
         active=active,
     )
+
+
+def _sampled_neurons(model: Model, neurons: int, seed: int) -> dict[int, list[int]]:
+    """Neurons of each layer, drawn without repetition, in ascending order."""
+    count = min(neurons, model.d_mlp)
+    return {layer: sorted(Random(f"{seed}/{layer}").sample(range(model.d_mlp), count)) for layer in range(model.n_layers)}
+
+
+def _by_dropped_token(changes: dict[str, list[float]]) -> dict[str, Estimate]:
+    """Mean change of activations by dropped token; `lean`: how much more the last token counts."""
+    lean = [first - last for first, last in zip(changes["first"], changes["last"], strict=True)]
+    return {**{kind: mean(values) for kind, values in changes.items()}, "lean": mean(lean)}
+
+
+def _agreement(promoted: list[int], triggers: TopTriggers, read: dict[int, Tokens]) -> dict[str, Estimate]:
+    """Share of neurons that promote the token behind their top trigger, and the same by chance.
+
+    Args:
+        promoted: the first token that each sampled neuron's value promotes.
+        triggers: `places[0]` holds (text, position) of each neuron's largest activation.
+        read: the tokens of each text.
+    """
+    followed = [
+        read[text].ids[position + 1] if position + 1 < len(read[text]) else -1  # −1: the text ends
+        for text, position in triggers.places[0].tolist()
+    ]
+    hits = [float(a == b) for a, b in zip(promoted, followed, strict=True)]
+    by_chance = [sum(a == b for b in followed) / len(followed) for a in promoted]
+    return {"agreement": share(hits), "chance": share(by_chance)}
 
 
 Cell = tuple[int, tuple[int, ...], float]

@@ -116,22 +116,8 @@ def steer(
     chosen = [word_ids(model, word)[1][0] for word in targets]
     added = strength * direction.double().cpu()
     generator = torch.Generator().manual_seed(seed)
-    draws = [random_like(added, generator) for _ in range(DRAWS)]
-    asked = [model.tokenize(prompt) for prompt in prompts]
-    by_prompt: dict[int, dict[str, Tensor]] = {}
-    for batch in by_length(asked, len, 4096):
-        ids = model.ids([asked[i].ids for i in batch])
-        where = slice(asked[batch[0]].special if everywhere else ids.shape[1] - 1, None)
-        stream = model.read(ids, point)[point][:, -1].double().norm(dim=-1).cpu()
-        before = _said(model, ids)
-        runs = []
-        for step in (added, *draws):
-            with model.patched({point: add_at(step, slice(None), where)}):
-                runs.append(_said(model, ids))
-        for row, i in enumerate(batch):
-            by_prompt[i] = {"stream": stream[row], "before": before[row], "runs": torch.stack([run[row] for run in runs])}
-        progress(len(batch), len(asked))
-    rows = [by_prompt[i] for i in range(len(asked))]
+    steps = [added, *(random_like(added, generator) for _ in range(DRAWS))]
+    rows = _run(model, prompts, point, steps, everywhere, progress)
     kl = [(row["before"].exp() * (row["before"] - row["runs"])).sum(-1) for row in rows]
     return Steered(
         model=model.name,
@@ -150,7 +136,33 @@ def steer(
     )
 
 
-def _said(model: Model, ids: Tensor) -> Float[Tensor, "prompt d_vocab"]:
+def _run(
+    model: Model, prompts: Sequence[str], point: str, steps: Sequence[Tensor], everywhere: bool, progress: Progress
+) -> list[dict[str, Tensor]]:
+    """Run each prompt as it is and with each step added at a point.
+
+    Returns: by prompt `stream` (the norm at the last token), `before` [d_vocab] and `runs`
+        [step, d_vocab]: log-probabilities of the next token.
+    """
+    tokenized = [model.tokenize(prompt) for prompt in prompts]
+    by_prompt: dict[int, dict[str, Tensor]] = {}
+    for batch in by_length(tokenized, len, 4096):
+        ids = model.ids([tokenized[i].ids for i in batch])
+        where = slice(tokenized[batch[0]].special if everywhere else ids.shape[1] - 1, None)
+        stream = model.read(ids, point)[point][:, -1].double().norm(dim=-1).cpu()
+        before = _next_token(model, ids)
+        runs = []
+        for step in steps:
+            with model.patched({point: add_at(step, slice(None), where)}):
+                runs.append(_next_token(model, ids))
+        for row, i in enumerate(batch):
+            of_prompt = torch.stack([run[row] for run in runs])
+            by_prompt[i] = {"stream": stream[row], "before": before[row], "runs": of_prompt}
+        progress(len(batch), len(tokenized))
+    return [by_prompt[i] for i in range(len(tokenized))]
+
+
+def _next_token(model: Model, ids: Tensor) -> Float[Tensor, "prompt d_vocab"]:
     """Log-probabilities of the next token."""
     logprobs: Tensor = finite(model(ids, last=1), model)[:, -1].double().log_softmax(-1)
     return logprobs.cpu()
@@ -163,7 +175,8 @@ def _likeliest(model: Model, logprobs: Float[Tensor, " d_vocab"], top: int) -> S
 
 def _target(word: str, token: int, rows: Sequence[dict[str, Tensor]]) -> SteeringTarget:
     before = mean([float(row["before"][token].exp()) for row in rows])
-    after, random = (mean([float(row["runs"][part, token].exp().mean()) for row in rows]) for part in (slice(1), slice(1, None)))
+    after = mean([float(row["runs"][0, token].exp()) for row in rows])
+    random = mean([float(row["runs"][1:, token].exp().mean()) for row in rows])
     return SteeringTarget(word, before, after, random)
 
 

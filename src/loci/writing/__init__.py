@@ -1,5 +1,12 @@
-"""Facts written into an MLP without training: the gate, stores, the compiler, and how many facts
-fit."""
+"""Writing: facts put into an MLP without training.
+
+gates            one neuron that is an AND of a first and a last name, and its readout
+compiler         both layers of an MLP from a table, by L-BFGS on squared surprise
+closed_form      stores by linear algebra; gradient_descent: Adam, for comparison
+storage          a table stored and measured by any method; capacity_search: the smallest MLP
+installation     new facts for a real model, as a patch; fullness_curve: until facts are lost
+planted_models   a transformer whose facts have known places: ground truth for locating
+"""
 
 from loci.deprecated import renamed
 from loci.writing.capacity_search import Capacity, CapacityCurve, MethodCapacity, capacity

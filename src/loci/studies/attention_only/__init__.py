@@ -1,5 +1,12 @@
-"""Attention-only models of 0, 1 and 2 layers, trained in minutes, that show what circuits are
-made of."""
+"""Attention-only models of 0, 1 and 2 layers, trained in minutes (Elhage et al. 2021).
+
+training         `train`, `load`; recipe: the settings; init_model: the untrained module
+synthetic_text   text whose statistics are known exactly, from grammar; training_text: or a user's
+bigram_table     0 layers: the model becomes its text's bigrams
+skip_trigrams    1 layer: skip-trigrams, and their bug
+induction_heads  2 layers: K-composition makes induction heads; training_series: as they form
+phenomena        `phenomenon`: each of these from nothing
+"""
 
 from loci.deprecated import renamed
 from loci.studies.attention_only.bigram_table import BigramTable, bigrams

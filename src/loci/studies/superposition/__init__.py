@@ -1,4 +1,12 @@
-"""How many directions fit into d dimensions, proved and shown, and what their sharing costs."""
+"""Superposition: how many directions fit into d dimensions, and what sharing them costs.
+
+bounds       packing_bounds, levenshtein, best_angles: what is proved; codes: explicit constructions
+packings     packing (by descent), pairwise_angles, video_experiment
+toy models   toy_model, feature_geometry, phase_diagram, correlated_features, adversarial_attack,
+             absolute_values: Elhage et al. 2022 (Toy Models of Superposition)
+read back    interference_curves, decoding: how many active features can be recovered
+a model's    weight_directions: angles of its keys, values and embeddings
+"""
 
 from loci.deprecated import renamed
 from loci.studies.superposition.absolute_values import AbsoluteValueNetworks, computation
