@@ -7,7 +7,23 @@ import typer
 
 from loci.cli.common import bar, check_new, check_out, finish, note, written
 from loci.cli.opening import Opening, opens
-from loci.cli.options import FACTS, JSON, OUT, SEED, TEXT, DictionaryFile, TrainedKind, number, said, share, whole, words
+from loci.cli.options import (
+    AGAINST,
+    ANSWER,
+    FACTS,
+    JSON,
+    OUT,
+    PROMPT,
+    SEED,
+    TEXT,
+    DictionaryFile,
+    TrainedKind,
+    number,
+    said,
+    share,
+    whole,
+    words,
+)
 from loci.cli.verbs import Verbs
 
 app = Verbs(help="Sparse features: train, open, judge and browse dictionaries.", no_args_is_help=True)
@@ -173,6 +189,57 @@ def judge(
     fitting = open_dictionary(opened, loaded, point=point, target=target, texts=texts)
     with bar("judging") as progress:
         found = run(opened, fitting, texts=texts, facts=asked, tokens=tokens, seed=seed, progress=progress)
+    finish(found, out, json)
+
+
+@app.command("graph")
+@opens()
+def graph(
+    prompt: PROMPT,
+    answer: ANSWER = None,
+    against: AGAINST = None,
+    transcoder: Annotated[
+        list[str] | None,
+        words("a layer's transcoder, whose features are nodes instead of its neurons; say it again for more", "--transcoder"),
+    ] = None,
+    followed: Annotated[int, whole("units whose inputs are computed, the most influential first", "--followed", high=10_000)] = 128,
+    tested: Annotated[int, whole("neurons that are set to zero in the real model", "--tested", low=0, high=10_000)] = 24,
+    *,
+    opening: Opening,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """How a prompt becomes its answer: a graph of exact linear effects over plain neurons, or over transcoders' features.
+
+    Attention, norms and slopes are held. Everything that goes into a node sums to it; interventions in the real model say how far to
+    trust the graph.
+
+    Examples:
+
+        loci dictionaries graph "Michael Jordan plays the sport of"
+
+        loci dictionaries graph "Michael Jordan plays the sport of" --answer basketball --against tennis --json
+
+        loci dictionaries graph "Michael Jordan plays the sport of" --transcoder mlp_out.1.safetensors
+    """
+    from loci.dictionaries import attribution_graph, load_dictionary
+    from loci.dictionaries.conventions import placed
+    from loci.errors import DictionaryError
+
+    check_out(out)
+    loaded = [(path, load_dictionary(path, pickle=opening.pickle)) for path in transcoder or ()]
+    opened = opening.open()
+    chosen = {}
+    for path, each in loaded:
+        each = placed(each, opened, path)
+        layer = str(each.point).partition(".")[2]
+        if not layer or not each.transcoder:
+            raise DictionaryError(f"{path}: a graph takes transcoders; this is an autoencoder of {each.point}")
+        chosen[int(layer)] = each
+    with bar("following units") as progress:
+        found = attribution_graph(
+            opened, prompt, answer, against=against, transcoders=chosen, followed=followed, tested=tested, progress=progress
+        )
     finish(found, out, json)
 
 

@@ -4,6 +4,7 @@ dictionary = loci.dictionaries.load_dictionary("sae/layers.3.mlp")
 features = dictionary.encode(activations)
 """
 
+from loci.dictionaries.attribution_graphs import AttributionGraph, attribution_graph
 from loci.dictionaries.conventions import OpenedDictionary, open_dictionary
 from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.judging import DictionaryJudgement, judge
@@ -13,12 +14,14 @@ from loci.dictionaries.training import TrainedDictionary, train
 from loci.dictionaries.transcoder_sets import TranscoderSet, load_transcoders
 
 __all__ = [
+    "AttributionGraph",
     "Dictionary",
     "DictionaryJudgement",
     "DictionarySettings",
     "OpenedDictionary",
     "TrainedDictionary",
     "TranscoderSet",
+    "attribution_graph",
     "judge",
     "load_dictionary",
     "load_transcoders",

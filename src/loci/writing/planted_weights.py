@@ -19,6 +19,7 @@ from loci.errors import WriteError
 from loci.facts import FactSet
 from loci.linalg import orthonormal
 from loci.model import Model
+from loci.model.layouts import LAYOUTS
 from loci.writing.compiler import compiled
 from loci.writing.gates import gates
 from loci.writing.mlp import MLP
@@ -98,7 +99,9 @@ def blank_transformer(gated: bool) -> Model:
     for name, parameter in hf.named_parameters():
         if "norm" not in name:
             parameter.zero_()
-    return Model(hf, tokenizer(), "planted-gated" if gated else "planted")
+    family = "llama" if gated else "neox-sequential"
+    row = next(layout for layout in LAYOUTS if layout.family == family)  # said: of zeros, other rows hold as well
+    return Model(hf, tokenizer(), "planted-gated" if gated else "planted", row)
 
 
 def write_embeddings(model: Model, space: PlantedDirections) -> None:

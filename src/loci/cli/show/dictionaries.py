@@ -5,7 +5,7 @@ from rich.table import Table
 
 from loci.cli.common import console
 from loci.cli.show.base import show
-from loci.dictionaries import DictionaryJudgement, OpenedDictionary, TrainedDictionary
+from loci.dictionaries import AttributionGraph, DictionaryJudgement, OpenedDictionary, TrainedDictionary
 from loci.dictionaries.training import TrainedDictionaries
 from loci.stats import spelt
 
@@ -90,3 +90,25 @@ def show_judgement(found: DictionaryJudgement) -> None:
     console.print(f"[dim]{own.labels} labels from {found.facts:,} facts; clean: F1 of 0.8 on held-out facts[/]\n")
     for unit, label, auc, f1 in own.best[:10]:
         console.print(f"  feature {unit:<6} {escape(label)}: F1 {f1:.2f}, AUC {auc:.3f}")
+
+
+@show.register
+def show_graph(graph: AttributionGraph) -> None:
+    against = "the mean logit" if graph.against is None else graph.against
+    console.print(f"[bold]{escape(graph.prompt)}[/] → {escape(graph.answer)}, against {escape(against)}\n")
+    table = Table("node", "token", "activation", "effect", "share of influence", box=None, header_style="dim")
+    for node in graph.units()[:16]:
+        token = graph.tokens[node.position].strip() or repr(graph.tokens[node.position])
+        table.add_row(escape(node.id), escape(token), f"{node.activation:.2f}", f"{node.effect:+.3f}", f"{node.influence:.1%}")
+    console.print(table)
+    ends = {node.id: node.effect for node in graph.nodes if node.kind in ("embedding", "bias")}
+    errors = sum(node.effect for node in graph.nodes if node.kind == "error")
+    console.print(
+        f"\nscore {graph.score:.3f}, sum of direct effects {graph.total:.3f} · {graph.followed} units followed, {len(graph.nodes)} nodes and "
+        f"{len(graph.edges):,} edges kept · biases {ends['bias']:+.3f}, errors {errors:+.3f}"
+    )
+    tried = graph.interventions
+    console.print(
+        f"[dim]set to zero in the real model, one by one: correlation {spelt(tried.correlation, '.2f')} of what the graph says and what the score "
+        f"loses, of ranks {spelt(tried.rank_correlation, '.2f')}, n = {len(tried.nodes)}[/]"
+    )

@@ -1,0 +1,260 @@
+"""How does a prompt become its answer? A graph of exact linear effects, over plain neurons or over a transcoder's features.
+
+    graph = loci.dictionaries.attribution_graph(model, "Michael Jordan plays the sport of")
+    graph.completeness, graph.interventions.correlation
+
+Attention patterns, norm scales and slopes are held as they are in the run, so that everything is linear. An edge s → t is what s adds to t:
+to a unit's activation, or to the score (the logit of the answer less the mean logit, or less another answer's). What goes into a node sums
+to it exactly: units, embeddings, errors, biases. Units are followed in order of their influence, so many of them; an edge from a unit
+that was not followed ends in that unit. Sources: Ameisen et al. 2025 (Circuit Tracing); neurons as nodes: arXiv 2601.22594.
+
+Cost: one run with its patterns, and one backward pass by hand through the held layers for each batch of followed units.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from loci.circuits.frozen_run import freeze
+from loci.dictionaries.dictionary import Dictionary
+from loci.dictionaries.graph_layers import GraphLayer, feature_layer, neuron_layer
+from loci.dictionaries.graph_tracing import GraphTracer, Unit
+from loci.model import Model
+from loci.model.answers import answer_of, answer_row
+from loci.progress import Progress, silent
+from loci.result import Result
+from loci.stats import correlation, rank_correlation
+
+NodeKind = Literal["neuron", "feature", "embedding", "error", "bias", "logit"]
+FOLLOWED, TESTED, BATCH = 128, 24, 32
+KEPT_NODES, KEPT_EDGES = 0.8, 0.98
+"""Shares of influence that a drawn graph keeps (circuit-tracer's defaults)."""
+
+
+class GraphNode(NamedTuple):
+    """A node. `id`: L1N126@3, L1F17@3, E@3, error.1@3, bias, logit."""
+
+    id: str
+    kind: NodeKind
+    layer: int
+    position: int
+    unit: int
+    activation: float
+    influence: float
+    """Share of the score's input that comes through it, by absolute edges."""
+    effect: float
+    """What it adds to the score on all ways through the followed units."""
+
+
+class GraphEdge(NamedTuple):
+    """What one node adds to another."""
+
+    source: str
+    target: str
+    weight: float
+
+
+class Interventions(NamedTuple):
+    """Units set to zero in the real model, one by one, nothing held: what the score loses, and what the graph says."""
+
+    nodes: tuple[str, ...]
+    predicted: tuple[float, ...]
+    measured: tuple[float, ...]
+
+    @property
+    def correlation(self) -> float:
+        return correlation(self.predicted, self.measured)
+
+    @property
+    def rank_correlation(self) -> float:
+        return rank_correlation(self.predicted, self.measured)
+
+
+@dataclass(frozen=True)
+class AttributionGraph(Result):
+    """The part of a prompt's graph that carries most."""
+
+    model: str
+    prompt: str
+    answer: str
+    against: str | None
+    tokens: tuple[str, ...]
+    nodes: tuple[GraphNode, ...]
+    edges: tuple[GraphEdge, ...]
+    score: float
+    """The score in the run."""
+    total: float
+    """The sum of all nodes' direct effects on it, and of biases."""
+    worst: float
+    """The largest gap between a followed unit's activation and the sum of what goes into it, as a share of the largest activation."""
+    followed: int
+    interventions: Interventions
+
+    @property
+    def completeness(self) -> tuple[float, float]:
+        """(the sum, what it should be)."""
+        return self.total, self.score
+
+    def units(self) -> list[GraphNode]:
+        """Neurons or features, the largest effect first."""
+        found = [node for node in self.nodes if node.kind in ("neuron", "feature")]
+        return sorted(found, key=lambda node: -abs(node.effect))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.attribution_graph/1",
+            "model": self.model,
+            "prompt": self.prompt,
+            "answer": self.answer,
+            "against": self.against,
+            "tokens": list(self.tokens),
+            "nodes": [node._asdict() for node in self.nodes],
+            "edges": [{"from": e.source, "to": e.target, "weight": e.weight} for e in self.edges],
+            "completeness": {"sum": self.total, "expected": self.score, "worst_unit": self.worst},
+            "followed": self.followed,
+            "interventions": {
+                "correlation": self.interventions.correlation,
+                "rank_correlation": self.interventions.rank_correlation,
+                "n": len(self.interventions.nodes),
+                **{name: list(value) for name, value in self.interventions._asdict().items()},
+            },
+        }
+
+
+@torch.no_grad()
+def attribution_graph(
+    model: Model,
+    prompt: str,
+    answer: str | None = None,
+    *,
+    against: str | None = None,
+    transcoders: Mapping[int, Dictionary] | None = None,
+    followed: int = FOLLOWED,
+    tested: int = TESTED,
+    progress: Progress = silent,
+) -> AttributionGraph:
+    """The graph of one prompt.
+
+    Args:
+        answer: whose first token is scored; by default what the model says.
+        against: another answer: the score is then the difference of the two logits, else the logit less the mean of all.
+        transcoders: by layer; layers without one have their neurons as nodes.
+        followed: how many units' inputs are computed, the most influential first.
+        tested: how many units are set to zero in the real model.
+
+    Raises `DictionaryError` for mixtures of experts, and where there is no unit to follow.
+    """
+    answer = answer_of(model, prompt) if answer is None else answer
+    row = answer_row(model, prompt, answer, against).float()
+    row = row if against is not None else row - 1 / len(row)
+    tokens = model.tokenize(prompt)
+    ids = model.ids([tokens.ids])
+    run = freeze(model, ids)
+    layers = _layers(model, ids, transcoders or {})
+    tracer = GraphTracer(run, layers, row)
+    tracer.follow(followed, BATCH, progress)
+    kinds: list[NodeKind] = ["feature" if layer in (transcoders or {}) else "neuron" for layer in range(model.n_layers)]
+    nodes = _nodes(tracer, kinds, float((run.logits[0, -1] * row).sum()))
+    score = float((run.final(run.last)[0, -1] + run.final.bias) @ (model.W_U.float().T @ row) + model.b_U.float() @ row)
+    neurons = sorted((node for node in nodes if node.kind == "neuron"), key=lambda node: -abs(node.effect))[:tested]
+    return AttributionGraph(
+        model=model.name,
+        prompt=prompt,
+        answer=answer,
+        against=against,
+        tokens=tuple(tokens.labels),
+        nodes=tuple(nodes),
+        edges=tuple(_edges(tracer, nodes)),
+        score=score,
+        total=tracer.total,
+        worst=tracer.worst,
+        followed=len(tracer.order),
+        interventions=_interventions(model, ids, row, neurons),
+    )
+
+
+def _layers(model: Model, ids: Tensor, transcoders: Mapping[int, Dictionary]) -> list[GraphLayer]:
+    stems = ["mlp_act", "mlp_pre", "mlp_in", "mlp_raw", "mlp_out", "resid_pre"]
+    stems += ["mlp_up"] * model.gated + ["resid_mid"] * (not model.layout.parallel)
+    at = {name: tensor.float() for name, tensor in model.read(ids, *model.names(*stems)).items()}
+    return [
+        feature_layer(model, layer, at, transcoders[layer]) if layer in transcoders else neuron_layer(model, layer, at)
+        for layer in range(model.n_layers)
+    ]
+
+
+def _nodes(tracer: GraphTracer, kinds: Sequence[NodeKind], score: float) -> list[GraphNode]:
+    """The followed units that carry `KEPT_NODES` of all followed ones' influence, and what they and the score are made of."""
+    influence = tracer.influence()
+    units, embeddings, errors = tracer.effects()
+    ranked = sorted(tracer.order, key=lambda unit: -float(influence[unit]))
+    limit, kept, seen = KEPT_NODES * sum(float(influence[unit]) for unit in ranked), list[Unit](), 0.0
+    for unit in ranked:
+        if seen >= limit:
+            break
+        kept.append(unit)
+        seen += float(influence[unit])
+    nodes = [
+        GraphNode(_name(unit, kinds), kinds[unit.layer], *unit, tracer.activation(unit), float(influence[unit]), float(units[unit]))
+        for unit in kept
+    ]
+    nodes += [GraphNode(f"E@{p}", "embedding", -1, p, 0, 1.0, 0.0, float(effect)) for p, effect in enumerate(embeddings)]
+    for layer, position in (errors != 0).nonzero().tolist():
+        effect = float(errors[layer, position])
+        nodes.append(GraphNode(f"error.{layer}@{position}", "error", layer, position, 0, 1.0, 0.0, effect))
+    nodes.append(GraphNode("bias", "bias", -1, -1, 0, 1.0, 0.0, float(tracer.score_row.bias[0])))
+    return [*nodes, GraphNode("logit", "logit", len(kinds), tracer.positions - 1, 0, score, 1.0, score)]
+
+
+def _name(unit: Unit, kinds: Sequence[NodeKind]) -> str:
+    return f"L{unit.layer}{'F' if kinds[unit.layer] == 'feature' else 'N'}{unit.number}@{unit.position}"
+
+
+def _edges(tracer: GraphTracer, nodes: Sequence[GraphNode]) -> list[GraphEdge]:
+    """Edges between the nodes that are kept, the largest |weight| first, `KEPT_EDGES` of each target's kept input."""
+    found: list[GraphEdge] = []
+    targets = [("logit", tracer.score_row)]
+    at = {(node.layer, node.position, node.unit): node.id for node in nodes if node.kind in ("neuron", "feature")}
+    targets += [(at[unit], row) for unit, row in zip(tracer.order, tracer.rows, strict=True) if unit in at]
+    for target, row in targets:
+        into: list[GraphEdge] = []
+        for node in nodes:
+            if node.kind in ("neuron", "feature"):
+                weight = float(row.units[0, node.layer, node.position, node.unit])
+            elif node.kind == "embedding":
+                weight = float(row.embeddings[0, node.position])
+            elif node.kind == "error":
+                weight = float(row.errors[0, node.layer, node.position])
+            elif node.kind == "bias":
+                weight = float(row.bias[0])
+            else:
+                continue
+            if weight and node.id != target:
+                into.append(GraphEdge(node.id, target, weight))
+        into.sort(key=lambda edge: -abs(edge.weight))
+        limit, seen = KEPT_EDGES * sum(abs(edge.weight) for edge in into), 0.0
+        for edge in into:
+            if seen >= limit:
+                break
+            found.append(edge)
+            seen += abs(edge.weight)
+    return found
+
+
+def _interventions(model: Model, ids: Tensor, row: Tensor, nodes: Sequence[GraphNode]) -> Interventions:
+    """Each neuron set to zero at its position, in the real model: what the score loses."""
+    clean = float(model(ids, last=1)[0, -1].float() @ row)
+    measured = []
+    for node in nodes:
+
+        def silence(act: Tensor, node: GraphNode = node) -> Tensor:
+            act = act.clone()
+            act[:, node.position, node.unit] = 0
+            return act
+
+        with model.patched({f"mlp_act.{node.layer}": silence}):
+            measured.append(clean - float(model(ids, last=1)[0, -1].float() @ row))
+    return Interventions(tuple(n.id for n in nodes), tuple(n.effect for n in nodes), tuple(measured))
