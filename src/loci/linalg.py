@@ -346,7 +346,7 @@ def _irreducible(A: Float[Tensor, "n n"], what: str, floor: float) -> Complex[Te
     if bool(((A != 0).sum(1) == 1).all()):
         return _cycle(A.sum(1))
     U, S, Vh = svd(A, what)
-    floor = max(floor, _limit(A) * float(S[0]))
+    floor = max(floor, 8 * _limit(A) * float(S[0]))  # each product before it rounds, too
     rank = int((floor < S).sum())
     if rank < n:
         rest = _spectrum((S[:rank, None] * Vh[:rank]) @ U[:, :rank], what, floor)
