@@ -79,7 +79,7 @@ class PromptPair:
     @cached_property
     def run(self) -> Recording:
         with self.model.eager():
-            return self.model.record(self.ids)
+            return self.model.record(self.ids, last=1)
 
     @cached_property
     def clean_score(self) -> float:
@@ -88,7 +88,7 @@ class PromptPair:
     @cached_property
     def corrupt_score(self) -> float:
         with torch.no_grad():
-            return float(self.score(finite(self.model(self.corrupted_ids), self.model)))
+            return float(self.score(finite(self.model(self.corrupted_ids, last=1), self.model)))
 
     @cached_property
     def clean(self) -> dict[str, Tensor]:
@@ -168,10 +168,10 @@ class PromptPair:
         """Scores where a receiver finds the clean stream and each of these besides, one a row."""
         x = (self.reads(r) + deltas).to(self.model.dtype)
         if r.name == "logits":
-            return self.score(self.model.unembed(x))
+            return self.score(self.model.unembed(x[:, -1:]))
         run = self.run  # made before anything is patched
         with self.model.patched(self._instead(r, x)):
-            return self.score(run.replay(r.layer, run.resid_pre(r.layer).expand(len(x), -1, -1)))
+            return self.score(run.replay(r.layer, run.resid_pre(r.layer).expand(len(x), -1, -1), last=1))
 
     def _instead(self, r: Node, x: Tensor) -> dict[str, Edit]:
         """A receiver's output on another stream, in the place of its own."""
@@ -200,7 +200,7 @@ class PromptPair:
 
         points = model.names(*SIDES, "mlp_in")
         with torch.enable_grad(), model.patched({name: partial(keep, name) for name in [*points, "final"]}):
-            score = self.score(model(self.ids))
+            score = self.score(model(self.ids, last=1))
             slopes = dict(zip(held, torch.autograd.grad(score.sum(), list(held.values())), strict=True))
         return {r.name: self._gradient(r, slopes) for r in receivers}
 

@@ -184,7 +184,7 @@ def _together(
         by_layer.setdefault(layer, []).append(h)
     blind = {f"attn_scores.{layer}": hiding(slice(None), chosen, -1, slice(*span)) for layer, chosen in by_layer.items()}
     with model.eager(), model.patched(blind):
-        return 1 - float(model(ids)[0, -1].float().softmax(-1)[target]) / whole
+        return 1 - float(model(ids, last=1)[0, -1].float().softmax(-1)[target]) / whole
 
 
 def _writers(

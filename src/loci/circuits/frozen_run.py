@@ -67,14 +67,22 @@ class FrozenRun:
     final: Held
     last: Float[Tensor, "row position d_model"]
     """The stream after the last layer, as it was."""
-    logits: Float[Tensor, "row position d_vocab"]
+    logits: Float[Tensor, "row 1 d_vocab"]
+    """Of the last position alone: a row of them is as wide as the vocabulary."""
 
     def unembed(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row position d_vocab"]:
         """Logits of a stream: through the final norm held, with its bias, and through the cap
         where there is one."""
-        model = self.model
-        scores: Tensor = (self.final(x) + self.final.bias) @ model.W_U.float().T + model.b_U.float()
-        return model.capped(scores)
+        return self.project(self.normed(x))
+
+    def normed(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row position d_model"]:
+        """A stream behind the final norm held, with its bias."""
+        return self.final(x) + self.final.bias
+
+    def project(self, x: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
+        """Logits of what stands behind the final norm, position by position."""
+        scores: Tensor = x @ self.model.W_U.float().T + self.model.b_U.float()
+        return self.model.capped(scores)
 
     def asked(self, row: Float[Tensor, " d_vocab"]) -> Float[Tensor, "row position d_model"]:
         """The covector of a score at the last position: asked · x = row · (logits of a last
@@ -103,7 +111,7 @@ def freeze(model: Model, ids: Int[Tensor, "row position"]) -> FrozenRun:
     ends: list[Tensor] = []
     before_unembedding = Place(model.module("final_norm"), "in", FIRST)
     with attached([(before_unembedding, ends.append)]), model.watch(*model.names(*stems)) as reads:
-        logits = finite(model(ids), model).float()
+        logits = finite(model(ids, last=1), model).float()
     activations = {name: tensor.float() for name, tensor in reads.items()}
     layers, last = tuple(_layer(model, layer, activations) for layer in range(model.n_layers)), ends[-1].float()
     return FrozenRun(model, layers[0].stream if layers else last, layers, Held(model, "final_norm", None, last), last, logits)

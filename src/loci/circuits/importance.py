@@ -90,6 +90,9 @@ def _losses(model: Model, ids: Sequence[int]) -> tuple[list[float], bool]:
     following = model.ids([ids])[:, 1:, None]
     losses = []
     for stream in left:
-        logprobs = frozen.unembed(stream).log_softmax(-1)[:, :-1]
-        losses.append(-float(logprobs.gather(-1, following).mean()))
+        normed, loss = frozen.normed(stream), 0.0
+        for some in torch.arange(following.shape[1]).split(model.rows_at_once):
+            logprobs = frozen.project(normed[:, some]).log_softmax(-1)
+            loss -= float(logprobs.gather(-1, following[:, some]).double().sum())
+        losses.append(loss / following.numel())
     return losses, not frozen.has_mlps

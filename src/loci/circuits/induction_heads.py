@@ -25,8 +25,8 @@ from loci.circuits.heads import View
 from loci.circuits.measured_scores import scores_on
 from loci.circuits.repeated import REPEATS, SAMPLES, RepeatedTokens, repeat, repeated_tokens
 from loci.model import Model
-from loci.model.answers import finite
 from loci.model.names import head_name, parse_head
+from loci.model.unembedding import last_streams, unembedded
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean, share
@@ -160,9 +160,15 @@ def by_block(model: Model, text: RepeatedTokens) -> tuple[Float[Tensor, "block s
     likeliest."""
     losses, hits = [], []
     for ids in text.ids.split(8):
-        logits = finite(model(ids), model).float()[:, :-1]
-        losses.append(-logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0])
-        hits.append((logits.argmax(-1) == ids[:, 1:])[:, text.again.start :].float().mean(-1))
+        following = ids[:, 1:]
+        streams = last_streams(model, ids)[:, :-1].flatten(0, 1)
+        loss, right = torch.empty(len(streams)), torch.empty(len(streams), dtype=torch.bool)
+        for some, logits in unembedded(model, streams):  # never all positions × vocabulary
+            target = following.flatten()[some].to(logits.device)
+            chosen = logits.gather(-1, target[:, None])[:, 0]
+            loss[some], right[some] = (logits.logsumexp(-1) - chosen).cpu(), (logits.argmax(-1) == target).cpu()
+        losses.append(loss.view(following.shape))
+        hits.append(right.view(following.shape)[:, text.again.start :].float().mean(-1))
     whole: Float[Tensor, "sample position"] = torch.cat(losses)
     ends = [text.start + text.length * k for k in range(text.repeats + 1)]
     return torch.stack([whole[:, first : end - 1].mean(-1) for first, end in pairwise(ends)]), torch.cat(hits)

@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 
-from loci.circuits.embedding_maps import embed, unembed
+from loci.circuits.embedding_maps import summed_over_tokens
 from loci.circuits.heads import View, layer_heads
 from loci.circuits.measured_scores import scores_on
 from loci.circuits.repeated import REPEATS, SAMPLES, repeated_tokens
@@ -204,8 +204,7 @@ def weighed_scores(model: Weights, view: View = "gain") -> Iterator[dict[str, fl
     """
     if not model.n_layers:
         return
-    E, U = embed(model, view), unembed(model, view)
-    seen, through = E @ E.T, E @ U
+    seen, through = summed_over_tokens(model, view)
     for layer in range(model.n_layers):
         for head in layer_heads(model, layer, view):
             yield {

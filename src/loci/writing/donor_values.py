@@ -132,9 +132,10 @@ def _answered(model: Model, layer: int, lines: Sequence[_Line], added: Float[Ten
     """Margins of lines of one length, with something added to the stream at their subjects."""
     ids = model.ids([line.ids for line in lines])
     with model.patched({f"resid_post.{layer}": add_at(added, range(len(lines)), [line.place for line in lines])}):
-        logits = model(ids).float()
-    right = logits[:, :-1].gather(2, ids[:, 1:, None])[..., 0]
-    other = logits[:, :-1].scatter(2, ids[:, 1:, None], -torch.inf).amax(2)
-    return torch.stack(
-        [(right - other)[row, slice(*(position - 1 for position in line.answer))].amin() for row, line in enumerate(lines)]
-    )
+        first = min(line.answer[0] for line in lines)  # logits at p − 1 predict the token at p
+        logits = model(ids, last=ids.shape[1] - first + 1).float()[:, :-1]
+    following = ids[:, first:, None]
+    right = logits.gather(2, following)[..., 0]
+    other = logits.scatter(2, following, -torch.inf).amax(2)
+    margins = right - other
+    return torch.stack([margins[row, line.answer[0] - first : line.answer[1] - first].amin() for row, line in enumerate(lines)])
