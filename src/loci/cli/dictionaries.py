@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from loci.dictionaries.settings import DictionarySettings
     from loci.dictionaries.training import TrainingProgress
 
-DICTIONARY = Annotated[str, said("a dictionary's file or folder", "DICTIONARY")]
+DICTIONARY = Annotated[str, said("a dictionary's file or folder, or demo:mlp_out.3, demo:mlp_out.1", "DICTIONARY")]
 POINT = Annotated[str | None, words("where the input is read, as mlp_out.3; by default as the file says", "--point")]
 TARGET = Annotated[str | None, words("where a transcoder's output belongs; by default as the file says", "--target")]
 STEPS_ASKED = whole("steps of Adam", "--steps", high=10_000_000)
@@ -190,6 +190,42 @@ def judge(
     with bar("judging") as progress:
         found = run(opened, fitting, texts=texts, facts=asked, tokens=tokens, seed=seed, progress=progress)
     finish(found, out, json)
+
+
+@app.command("read")
+@opens()
+def read(
+    dictionary: DICTIONARY,
+    feature: Annotated[int, typer.Argument(help="the feature's number", metavar="FEATURE", min=0)],
+    point: POINT = None,
+    target: TARGET = None,
+    text: TEXT = None,
+    tokens: Annotated[int, whole("tokens of the embedded text, where no file is given", "--tokens")] = 20_000,
+    top: Annotated[int, whole("triggers and words listed", "--top", "-n", high=1000)] = 10,
+    *,
+    opening: Opening,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """One feature's card: where it is on, what it promotes, what lies near it, which neurons write and read it.
+
+    Examples:
+
+        loci dictionaries read demo:mlp_out.3 120
+
+        loci dictionaries read sae/layers.5.mlp 7 -m ./my-model --text wiki.jsonl
+    """
+    from loci.cli.common import texts_of
+    from loci.dictionaries import load_dictionary, read_features
+    from loci.dictionaries.conventions import placed
+
+    check_out(out)
+    loaded = load_dictionary(dictionary, pickle=opening.pickle)
+    opened = opening.open()
+    chosen = placed(loaded, opened, dictionary, point, target)
+    with bar("reading features") as progress:
+        [card] = read_features(opened, chosen, [feature], texts_of(opened, text, tokens), top=top, progress=progress)
+    finish(card, out, json)
 
 
 @app.command("graph")

@@ -7,6 +7,7 @@ features = dictionary.encode(activations)
 from loci.dictionaries.attribution_graphs import AttributionGraph, attribution_graph
 from loci.dictionaries.conventions import OpenedDictionary, open_dictionary
 from loci.dictionaries.dictionary import Dictionary
+from loci.dictionaries.feature_cards import FeatureCard, read_features
 from loci.dictionaries.judging import DictionaryJudgement, judge
 from loci.dictionaries.loading import load_dictionary, save_dictionary
 from loci.dictionaries.settings import DictionarySettings
@@ -18,6 +19,7 @@ __all__ = [
     "Dictionary",
     "DictionaryJudgement",
     "DictionarySettings",
+    "FeatureCard",
     "OpenedDictionary",
     "TrainedDictionary",
     "TranscoderSet",
@@ -26,6 +28,7 @@ __all__ = [
     "load_dictionary",
     "load_transcoders",
     "open_dictionary",
+    "read_features",
     "save_dictionary",
     "train",
 ]

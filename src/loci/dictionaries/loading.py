@@ -13,6 +13,7 @@ from typing import Any, Literal
 from safetensors.torch import save_file
 
 from loci.dictionaries.dictionary import Dictionary
+from loci.dictionaries.embedded import PREFIX, embedded_path
 from loci.dictionaries.formats import FORMATS, own, saelens, sparsify
 from loci.dictionaries.tensors import ENDINGS, State, read_tensors
 from loci.errors import DictionaryError
@@ -30,13 +31,13 @@ def load_dictionary(path: str | Path, *, pickle: bool = False) -> Dictionary:
     """A dictionary in canonical form.
 
     Args:
-        path: a file of tensors, or the folder that holds it with its configuration.
+        path: a file of tensors, the folder that holds it with its configuration, or `demo:mlp_out.3`, an embedded one.
         pickle: read `.pt` files, which you trust; they are unpickled as tensors alone.
 
     Returns: a `Dictionary`, checked: shapes fit, numbers are finite, k is within the width.
     Raises `DictionaryError` for what is missing, broken, or of no known format. Cost: the file, in float32.
     """
-    path = Path(path)
+    path = embedded_path(str(path)) if str(path).startswith(PREFIX) else Path(path)
     file = _tensor_file(path) if is_folder(path) else path
     config = _config(file)
     tensors, said = read_tensors(file, pickle=pickle)

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from loci.cli.common import console
 from loci.cli.show.base import show
-from loci.dictionaries import AttributionGraph, DictionaryJudgement, OpenedDictionary, TrainedDictionary
+from loci.dictionaries import AttributionGraph, DictionaryJudgement, FeatureCard, OpenedDictionary, TrainedDictionary
 from loci.dictionaries.training import TrainedDictionaries
 from loci.stats import spelt
 
@@ -112,3 +112,20 @@ def show_graph(graph: AttributionGraph) -> None:
         f"[dim]set to zero in the real model, one by one: correlation {spelt(tried.correlation, '.2f')} of what the graph says and what the score "
         f"loses, of ranks {spelt(tried.rank_correlation, '.2f')}, n = {len(tried.nodes)}[/]"
     )
+
+
+@show.register
+def show_feature(card: FeatureCard) -> None:
+    console.rule(f"[bold]{escape(card.point)} F{card.feature}[/]")
+    console.print(f"on at {card.density:.2%} of {card.tokens:,} tokens of {escape(card.model)}\n")
+    for trigger in card.triggers:
+        token = f"[bold black on yellow]{escape(trigger.token)}[/]" if console.coloured else f"»{escape(trigger.token)}«"
+        console.print(f"  {trigger.activation:6.2f}  {escape(trigger.before)}{token}[dim]{escape(trigger.after)}[/]")
+    if not card.triggers:
+        console.print("  it is never on in this text")
+    for title in ("promotes", "suppresses"):
+        words = ", ".join(token.strip() or repr(token) for token, _ in getattr(card, title))
+        console.print(f"  {title:<11} {escape(words)}" if words else "", end="\n" if words else "")
+    for title, said in (("nearest", "near it"), ("writers", "written by"), ("readers", "read by")):
+        if getattr(card, title):
+            console.print(f"  {said:<11} " + ", ".join(f"{name} {cosine:+.2f}" for name, cosine in getattr(card, title)))
