@@ -33,7 +33,12 @@ def record(case: EditCase, metrics: Sequence[str]) -> dict[str, Any]:
     """One case in plain columns; a metric that asked nothing is empty."""
     fact = case.fact
     known = {name: getattr(fact, name) for name in ("subject", "relation", "answer", "new_answer")}
-    row: dict[str, Any] = {"prompt": fact.text, **known, "said": case.said, "probability": case.probability}
+    row: dict[str, Any] = {
+        "prompt": fact.text,
+        **known,
+        "said": case.said,
+        "probability": case.probability,
+    }
     for metric in metrics:
         hits = case.hits.get(metric, ())
         row[metric] = sum(hits) / len(hits) if hits else None

@@ -1,15 +1,19 @@
 """Controls: the same examination of models that got no edit, the edit in a wrong place, plain
 training, or only a word in the prompt.
 
-| control      | what is examined                                                                                       |
-|--------------|--------------------------------------------------------------------------------------------------------|
-| no edit      | the base itself                                                                                        |
-| random layer | an edit of chosen layers: the method again, at as many other layers, drawn by seed. An edit of all layers, or of a method that cannot be run again: the same change, each layer's factors at another layer (`moved`) |
-| fine-tuning  | `edit(…, method="finetune")` of the same facts                                                         |
-| knowledge neurons | the strongest neurons' values turned from the old answers to the new (`edit_neurons`)                |
-| linear relations | the base, with the subjects' states moved by the inverse of their relations' Jacobians (`steer_linearly`) |
-| in-context   | the base, told the new fact: "Imagine that {prompt} {new answer}. {question}"                          |
-| retrieval    | the base, told whichever of the new facts is most like the question, whatever it is about              |
+    no edit            the base itself
+    random layer       an edit of chosen layers: the method again, at as many other layers, drawn
+                       by seed. An edit of all layers, or of a method that cannot be run again: the
+                       same change, each layer's factors at another layer (`moved`)
+    fine-tuning        `edit(…, method="finetune")` of the same facts
+    knowledge neurons  the strongest neurons' values turned from the old answers to the new
+                       (`edit_neurons`)
+    linear relations   the base, with the subjects' states moved by the inverse of their relations'
+                       Jacobians (`steer_linearly`)
+    in-context         the base, told the new fact:
+                       "Imagine that {prompt} {new answer}. {question}"
+    retrieval          the base, told whichever of the new facts is most like the question,
+                       whatever it is about
 
 In context, a prompt gets the fact of the edited subject that stands in it as whole words; of
 several facts of that subject the one whose prompt shares most of the question's words, the first
@@ -72,7 +76,15 @@ def random_layer(model: Model, patch: Patch, settings: ControlSettings) -> Patch
         return moved(model, patch, settings.seed)
     layers = random.Random(settings.seed).sample(others, len(patch.layers))
     search = settings_of(patch.method, settings)
-    return edit(model, patch.facts, method=patch.method, layers=layers, settings=search, seed=settings.seed, report=False)
+    return edit(
+        model,
+        patch.facts,
+        method=patch.method,
+        layers=layers,
+        settings=search,
+        seed=settings.seed,
+        report=False,
+    )
 
 
 def moved(model: Model, patch: Patch, seed: int = 0) -> Patch:
@@ -90,7 +102,9 @@ def moved(model: Model, patch: Patch, seed: int = 0) -> Patch:
         return f"{stem}.{(int(layer) + shift) % model.n_layers}"
 
     factors = {at(name): factors for name, factors in patch.factors.items()}
-    return Patch(patch.method, patch.base, patch.base_name, factors, patch.facts, {"moved_by_layers": shift})
+    return Patch(
+        patch.method, patch.base, patch.base_name, factors, patch.facts, {"moved_by_layers": shift}
+    )
 
 
 def in_context(facts: Sequence[Fact]) -> PromptWrapper:
@@ -118,7 +132,10 @@ def retrieval(facts: Sequence[Fact]) -> PromptWrapper:
 
     def lead(prompt: str) -> str:
         asked = _words(prompt)
-        match = [sum(rare[word] ** 2 for word in bag & asked) / size for bag, size in zip(bags, sizes, strict=True)]
+        match = [
+            sum(rare[word] ** 2 for word in bag & asked) / size
+            for bag, size in zip(bags, sizes, strict=True)
+        ]
         best = max(range(len(bags)), key=match.__getitem__)
         return _telling(facts[best], prompt) if match[best] else prompt
 
@@ -141,12 +158,25 @@ def _shared(first: str, second: str) -> float:
 
 CONTROLS: Mapping[str, Callable[[Model, Patch, FactSet, ControlSettings], ControlState]] = {
     "no edit": lambda model, patch, world, settings: ControlState(),
-    "random layer": lambda model, patch, world, settings: ControlState(random_layer(model, patch, settings)),
-    "fine-tuning": lambda model, patch, world, settings: ControlState(
-        edit(model, patch.facts, method="finetune", settings=settings.joint, seed=settings.seed, report=False)
+    "random layer": lambda model, patch, world, settings: ControlState(
+        random_layer(model, patch, settings)
     ),
-    "knowledge neurons": lambda model, patch, world, settings: ControlState(edit_neurons(model, patch.facts)),
-    "linear relations": lambda model, patch, world, settings: ControlState(steer_linearly(model, patch.facts, world)),
+    "fine-tuning": lambda model, patch, world, settings: ControlState(
+        edit(
+            model,
+            patch.facts,
+            method="finetune",
+            settings=settings.joint,
+            seed=settings.seed,
+            report=False,
+        )
+    ),
+    "knowledge neurons": lambda model, patch, world, settings: ControlState(
+        edit_neurons(model, patch.facts)
+    ),
+    "linear relations": lambda model, patch, world, settings: ControlState(
+        steer_linearly(model, patch.facts, world)
+    ),
     "in-context": lambda model, patch, world, settings: ControlState(lead=in_context(patch.facts)),
     "retrieval": lambda model, patch, world, settings: ControlState(lead=retrieval(patch.facts)),
 }

@@ -45,7 +45,14 @@ class Evaluation:
 
     @classmethod
     def of(
-        cls, model: Model, facts: Sequence[Fact], world: FactSet, drift: Drift, *, neighbours: int = NEIGHBOURS, seed: int = 0
+        cls,
+        model: Model,
+        facts: Sequence[Fact],
+        world: FactSet,
+        drift: Drift,
+        *,
+        neighbours: int = NEIGHBOURS,
+        seed: int = 0,
     ) -> "Evaluation":
         """Ask the base.
 
@@ -63,7 +70,9 @@ class Evaluation:
         prompt; it is as before afterwards."""
         with patch.applied(self.model) if patch is not None else nullcontext():
             cases = answer(self.model, self.asked, lead)
-            return EvalResult(cases, self.drift.now(), _fluency(self.model, self.facts, self.seed, lead))
+            return EvalResult(
+                cases, self.drift.now(), _fluency(self.model, self.facts, self.seed, lead)
+            )
 
 
 def base_drift(model: Model, samples: int = SAMPLES) -> Drift:
@@ -71,7 +80,9 @@ def base_drift(model: Model, samples: int = SAMPLES) -> Drift:
     return Drift(model, control_sentences()[:samples])
 
 
-def _fluency(model: Model, facts: Sequence[Fact], seed: int, lead: PromptWrapper = str) -> tuple[float, ...]:
+def _fluency(
+    model: Model, facts: Sequence[Fact], seed: int, lead: PromptWrapper = str
+) -> tuple[float, ...]:
     prompts = [openings(fact) for fact in facts]
     texts = iter(generations(model, [lead(prompt) for own in prompts for prompt in own], seed=seed))
     return tuple(sum(fluency(next(texts)) for _ in own) / len(own) for own in prompts)

@@ -49,7 +49,9 @@ class Recall(Result):
             "facts": self.facts,
             "trained": self.trained.to_dict(),
             "held_out": self.held_out.to_dict(),
-            "by_relation": {name: estimate.to_dict() for name, estimate in self.by_relation.items()},
+            "by_relation": {
+                name: estimate.to_dict() for name, estimate in self.by_relation.items()
+            },
             "missed": list(self.missed),
             "scored": self.scored,
             "old": self.old.to_dict(),
@@ -81,8 +83,13 @@ def recall(model: Model, facts: Fact | Sequence[Fact], *, progress: Progress = s
     by_relation: dict[str, list[float]] = {}
     for start in range(0, len(facts), CHUNK):
         chunk = facts[start : start + CHUNK]
-        asked = [(f, t, t in f.held_out) for f in chunk for t in (f.prompt, *f.paraphrases, *f.held_out)]
-        scores = score_answers(model, [(f.fill(t), f.answer if f.new_answer is None else f.new_answer) for f, t, _ in asked])
+        asked = [
+            (f, t, t in f.held_out) for f in chunk for t in (f.prompt, *f.paraphrases, *f.held_out)
+        ]
+        scores = score_answers(
+            model,
+            [(f.fill(t), f.answer if f.new_answer is None else f.new_answer) for f, t, _ in asked],
+        )
         hits: dict[tuple[int, bool], list[bool]] = {}
         for (fact, template, apart), score in zip(asked, scores, strict=True):
             hits.setdefault((id(fact), apart), []).append(score.greedy)
@@ -105,7 +112,9 @@ def recall(model: Model, facts: Fact | Sequence[Fact], *, progress: Progress = s
         share(held_out),
         relations,
         tuple(missed),
-        " and ".join(dict.fromkeys("answer" if fact.new_answer is None else "new_answer" for fact in facts)),
+        " and ".join(
+            dict.fromkeys("answer" if fact.new_answer is None else "new_answer" for fact in facts)
+        ),
         _said(model, [(fact.text, fact.answer) for fact in edits if fact.answer != UNSAID]),
         _said(model, [(fact.text, fact.new_answer or "") for fact in edits]),
     )

@@ -31,20 +31,33 @@ WORD = re.compile(r"\w+|[^\w\s]")
 def fluency(text: str) -> float:
     """The weighted n-gram entropy of a text, in bits; 0 where it has fewer than two words."""
     words = WORD.findall(text)
-    return sum(weight * _entropy([tuple(words[i : i + n]) for i in range(len(words) - n + 1)]) for n, weight in WEIGHTS.items()) / 2
+    return (
+        sum(
+            weight * _entropy([tuple(words[i : i + n]) for i in range(len(words) - n + 1)])
+            for n, weight in WEIGHTS.items()
+        )
+        / 2
+    )
 
 
 def _entropy(grams: Sequence[tuple[str, ...]]) -> float:
-    return sum(-count / len(grams) * log2(count / len(grams)) for count in Counter(grams).values()) + 0.0
+    return (
+        sum(-count / len(grams) * log2(count / len(grams)) for count in Counter(grams).values())
+        + 0.0
+    )
 
 
 def openings(fact: Fact) -> list[str]:
     """How texts about the fact's subject begin: its own questions of the kind `generation`, else
     the edit prompt."""
-    return [question.prompt for question in fact.questions if question.kind == "generation"] or [fact.text]
+    return [question.prompt for question in fact.questions if question.kind == "generation"] or [
+        fact.text
+    ]
 
 
-def generations(model: Model, prompts: Sequence[str], tokens: int = TOKENS, seed: int = 0) -> list[str]:
+def generations(
+    model: Model, prompts: Sequence[str], tokens: int = TOKENS, seed: int = 0
+) -> list[str]:
     """Seeded samples of `tokens` tokens after each prompt (fewer where the context is full),
     without the prompt.
 

@@ -58,7 +58,10 @@ class GroundTruth(Result):
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("model", "kind", "gated", "facts")}
-        rows = [{k: v.to_dict() if isinstance(v, Estimate) else v for k, v in row._asdict().items()} for row in self.rows]
+        rows = [
+            {k: v.to_dict() if isinstance(v, Estimate) else v for k, v in row._asdict().items()}
+            for row in self.rows
+        ]
         return {"schema": "loci.ground_truth/1", **plain, "rows": rows}
 
 
@@ -88,11 +91,15 @@ def score_locators(
     drawn = Random(seed).sample(range(len(made.facts)), min(count, len(made.facts)))
     rows = []
     for name, method in methods.items():
-        rows.append(_score(name, method, made, drawn, lambda: progress(1, len(methods) * len(drawn))))
+        rows.append(
+            _score(name, method, made, drawn, lambda: progress(1, len(methods) * len(drawn)))
+        )
     return GroundTruth(made.model.name, made.kind, made.gated, len(drawn), tuple(rows))
 
 
-def _score(name: str, method: Locator, made: PlantedModel, drawn: Sequence[int], done: Any) -> LocatorScore:
+def _score(
+    name: str, method: Locator, made: PlantedModel, drawn: Sequence[int], done: Any
+) -> LocatorScore:
     started, guesses = time.perf_counter(), list[tuple[Guess | None, Fact, PlantedPlace]]()
     for index in drawn:
         fact, place = made.facts[index], made.places[index]
@@ -103,9 +110,17 @@ def _score(name: str, method: Locator, made: PlantedModel, drawn: Sequence[int],
         done()
     seconds = (time.perf_counter() - started) / len(drawn)
     given = [guess for guess, _, _ in guesses if guess is not None]
-    says = {what: any(getattr(guess, what) not in (None, ()) for guess in given) for what in ("layer", "token", "neurons")}
-    layers = [float(guess is not None and guess.layer == place.layer) for guess, _, place in guesses]
-    tokens = [float(guess is not None and guess.token == last_token(made.model, fact)) for guess, fact, _ in guesses]
+    says = {
+        what: any(getattr(guess, what) not in (None, ()) for guess in given)
+        for what in ("layer", "token", "neurons")
+    }
+    layers = [
+        float(guess is not None and guess.layer == place.layer) for guess, _, place in guesses
+    ]
+    tokens = [
+        float(guess is not None and guess.token == last_token(made.model, fact))
+        for guess, fact, _ in guesses
+    ]
     named = [_named(guess, place) for guess, _, place in guesses]
     return LocatorScore(
         name,

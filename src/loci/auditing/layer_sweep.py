@@ -58,7 +58,10 @@ class Sweep(Result):
     def correlation(self) -> Estimate:
         """Mean over facts of the rank correlation between success and effect over the layers;
         facts where nothing varies left out."""
-        each = [rank_correlation(s, e) for s, e in zip(self.success.tolist(), self.effects.tolist(), strict=True)]
+        each = [
+            rank_correlation(s, e)
+            for s, e in zip(self.success.tolist(), self.effects.tolist(), strict=True)
+        ]
         return mean([rho for rho in each if rho == rho])
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,7 +80,14 @@ class Sweep(Result):
         }
 
 
-def sweep(model: Model, wishes: Fact | Sequence[Fact], *, samples: int = 10, seed: int = 0, progress: Progress = silent) -> Sweep:
+def sweep(
+    model: Model,
+    wishes: Fact | Sequence[Fact],
+    *,
+    samples: int = 10,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Sweep:
     """Trace and edit each fact at every layer: does the trace tell where editing works?
 
         loci.sweep(model, [fact.to("baseball")]).correlation

@@ -46,7 +46,11 @@ class Steering:
     @contextmanager
     def applied(self, model: Model) -> Iterator[None]:
         """Inside the block the states are moved wherever the subjects' tokens stand together."""
-        moves = [(tokens, move) for subject, move in self.moves.items() for tokens in _spellings(model, subject)]
+        moves = [
+            (tokens, move)
+            for subject, move in self.moves.items()
+            for tokens in _spellings(model, subject)
+        ]
         ids: list[Tensor] = []
 
         def note(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
@@ -80,13 +84,18 @@ def steer_linearly(
     Cost: d_model gradients for each of `examples` facts of a relation. Raises `EditError` where
     none can be moved.
     """
-    at_layer, rank = model.n_layers // 3 if layer is None else layer, rank or max(1, model.d_model // 6)
+    at_layer, rank = (
+        model.n_layers // 3 if layer is None else layer,
+        rank or max(1, model.d_model // 6),
+    )
     by_relation: dict[str, list[Fact]] = {}
     for fact in facts:
         by_relation.setdefault(fact.relation or fact.prompt, []).append(fact)
     moves: dict[str, Tensor] = {}
     for relation, wishes in by_relation.items():
-        others = [fact for fact in world.relations.get(relation, ()) if world.same(fact) not in wishes]
+        others = [
+            fact for fact in world.relations.get(relation, ()) if world.same(fact) not in wishes
+        ]
         donors = {fact.answer: fact for fact in reversed(others)}
         moved = [fact for fact in wishes if fact.new_answer in donors]
         if not moved:
@@ -94,9 +103,14 @@ def steer_linearly(
         back = _pseudo_inverse(_jacobian(model, (moved + others)[:examples], at_layer), rank)
         for fact in moved:
             missing = _due(model, donors[fact.new_answer or ""]) - _due(model, fact)
-            moves[fact.subject] = moves.get(fact.subject, torch.zeros_like(missing)) + back @ missing
+            moves[fact.subject] = (
+                moves.get(fact.subject, torch.zeros_like(missing)) + back @ missing
+            )
     if not moves:
-        raise EditError("no new answer is that of another fact of its relation: there is no state to move towards")
+        raise EditError(
+            "no new answer is that of another fact of its relation: there is no state to move "
+            "towards"
+        )
     return Steering(at_layer, moves)
 
 
@@ -104,7 +118,10 @@ def _spellings(model: Model, subject: str) -> set[tuple[int, ...]]:
     """The subject's tokens at the beginning of a text, and behind a space."""
     plain = model.tokenize(subject)
     behind = model.tokenize(f"The {subject}")
-    whole = (plain.ids[slice(*plain.span((0, len(subject))))], behind.ids[slice(*behind.span((4, 4 + len(subject))))])
+    whole = (
+        plain.ids[slice(*plain.span((0, len(subject))))],
+        behind.ids[slice(*behind.span((4, 4 + len(subject))))],
+    )
     return set(whole)
 
 
@@ -113,7 +130,11 @@ def _ends(ids: Int[Tensor, "row position"], tokens: Sequence[int]) -> tuple[Tens
     width = len(tokens)
     if ids.shape[1] < width:
         return (torch.empty(0, dtype=torch.long),) * 2
-    rows, starts = (ids.unfold(1, width, 1) == torch.tensor(tokens, device=ids.device)).all(-1).nonzero(as_tuple=True)
+    rows, starts = (
+        (ids.unfold(1, width, 1) == torch.tensor(tokens, device=ids.device))
+        .all(-1)
+        .nonzero(as_tuple=True)
+    )
     return rows, starts + width - 1
 
 

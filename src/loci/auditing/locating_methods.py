@@ -15,7 +15,18 @@ import torch
 
 from loci.errors import FactError
 from loci.facts import Fact, FactSet
-from loci.locating import Probe, SingleStep, attribute, knowledge_neurons, lens, neurons, probe, single_step, trace, trace_neurons
+from loci.locating import (
+    Probe,
+    SingleStep,
+    attribute,
+    knowledge_neurons,
+    lens,
+    neurons,
+    probe,
+    single_step,
+    trace,
+    trace_neurons,
+)
 from loci.locating.effects import ablated
 from loci.locating.routes import losses
 from loci.model import Model
@@ -98,7 +109,11 @@ def _knowledge(model: Model, fact: Fact) -> Guess:
     by_layer: dict[int, float] = {}
     for layer, _, score in cells:
         by_layer[layer] = by_layer.get(layer, 0.0) + score
-    return Guess(max(by_layer, key=by_layer.__getitem__), neurons=tuple((i, j) for i, j, _ in cells), chosen=True)
+    return Guess(
+        max(by_layer, key=by_layer.__getitem__),
+        neurons=tuple((i, j) for i, j, _ in cells),
+        chosen=True,
+    )
 
 
 def _cut(model: Model, fact: Fact) -> Guess:
@@ -144,7 +159,11 @@ def _stepped(estimate: SingleStep, fact: Fact) -> Guess:
     among those that were asked."""
     if not estimate.names:
         raise FactError(f"no name of {estimate.relation!r} says more than its parts")
-    step = estimate.step[estimate.names.index(fact.subject)] if fact.subject in estimate.names else estimate.step.mean(0)
+    step = (
+        estimate.step[estimate.names.index(fact.subject)]
+        if fact.subject in estimate.names
+        else estimate.step.mean(0)
+    )
     return Guess(int(step.argmax()))
 
 

@@ -116,10 +116,14 @@ def audit_at_once(
         report=False,
         progress=progress,
     )
-    return audit(model, patch, world, controls=controls, settings=settings, neighbours=neighbours, seed=seed)
+    return audit(
+        model, patch, world, controls=controls, settings=settings, neighbours=neighbours, seed=seed
+    )
 
 
-def layers_of(model: Model, method: str, layers: Sequence[int] | None, facts: Sequence[Fact]) -> Sequence[int]:
+def layers_of(
+    model: Model, method: str, layers: Sequence[int] | None, facts: Sequence[Fact]
+) -> Sequence[int]:
     """The layers that a method edits where none are said: for edits made apart, what calibration
     finds on a few of them together."""
     if layers is not None:
@@ -128,7 +132,9 @@ def layers_of(model: Model, method: str, layers: Sequence[int] | None, facts: Se
         return range(model.n_layers)
     if is_embedded(model):
         return [default_layer(model)]
-    return edit(model, facts[:FACTS], method="emmet" if method == "rome" else method, report=False).layers
+    return edit(
+        model, facts[:FACTS], method="emmet" if method == "rome" else method, report=False
+    ).layers
 
 
 def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:
@@ -143,7 +149,9 @@ def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:
     Raises: `FactError` where there are too few.
     """
     rng = random.Random(seed)
-    groups = [[fact for fact in group if _others(facts, fact)] for group in facts.relations.values()]
+    groups = [
+        [fact for fact in group if _others(facts, fact)] for group in facts.relations.values()
+    ]
     pools = [rng.sample(group, len(group)) for group in groups if group]
     rng.shuffle(pools)
     chosen: list[Fact] = []
@@ -157,4 +165,8 @@ def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:
 def _others(facts: FactSet, fact: Fact) -> list[str]:
     """Answers of the relation that are another than the fact's, also where one begins with the
     other ("Democratic-Republican")."""
-    return [a for a in facts.answers(fact.relation) if not (a.startswith(fact.answer) or fact.answer.startswith(a))]
+    return [
+        a
+        for a in facts.answers(fact.relation)
+        if not (a.startswith(fact.answer) or fact.answer.startswith(a))
+    ]

@@ -28,7 +28,9 @@ from loci.patches.factors import joined
 THRESHOLD, STEPS, STRENGTH = 0.2, 20, 2.0
 
 
-def edit_neurons(model: Model, facts: Sequence[Fact], *, threshold: float = THRESHOLD, strength: float = STRENGTH) -> Patch:
+def edit_neurons(
+    model: Model, facts: Sequence[Fact], *, threshold: float = THRESHOLD, strength: float = STRENGTH
+) -> Patch:
     """A patch of the values of each fact's knowledge neurons.
 
     Cost: `STEPS` gradients from each layer for each fact. Raises `EditError`.
@@ -48,7 +50,12 @@ def edit_neurons(model: Model, facts: Sequence[Fact], *, threshold: float = THRE
                 changes.setdefault(f"W_down.{layer}", []).append(Factors(left.cpu(), right))
     factors = {name: joined(parts) for name, parts in changes.items()}
     return Patch(
-        "knowledge neurons", model.fingerprint, model.name, factors, tuple(facts), {"threshold": threshold, "strength": strength}
+        "knowledge neurons",
+        model.fingerprint,
+        model.name,
+        factors,
+        tuple(facts),
+        {"threshold": threshold, "strength": strength},
     )
 
 

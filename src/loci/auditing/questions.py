@@ -2,15 +2,19 @@
 
 Written down before the edit, with the base's own answers.
 
-| metric                       | share of …                                       | hit when the greedy free generation, in full, is …   |
-|------------------------------|--------------------------------------------------|------------------------------------------------------|
-| efficacy                     | edits                                            | the new answer, or one of its aliases                |
-| paraphrase                   | other prompts for the same fact                  | the same                                             |
-| specificity                  | prompts of the relation about other subjects     | the base's                                           |
-| specificity_same_answer      | those whose answer is the edit's old one         | the base's                                           |
-| same_subject                 | the subject's other facts                        | the base's                                           |
-| alias, reverse, logical, two_hop | a fact's questions that follow from the edit | one of the question's answers                        |
-| kept, same_answer, unrelated | a fact's questions that do not                   | the base's; where that is right, any right one       |
+    metric                   share of …                      hit when the greedy free generation,
+                                                             in full, is …
+    efficacy                 edits                           the new answer, or an alias
+    paraphrase               other prompts for the fact      the same
+    specificity              the relation's prompts about    the base's
+                             other subjects
+    specificity_same_answer  those whose answer is the       the base's
+                             edit's old one
+    same_subject             the subject's other facts       the base's
+    alias, reverse,          a fact's questions that follow  one of the question's answers
+      logical, two_hop       from the edit
+    kept, same_answer,       a fact's questions that do not  the base's; where that is right,
+      unrelated                                              any right one
 
 A prompt that is itself edited is not asked to stay. Beside efficacy and paraphrase stands the
 literature's version by probability: P(new) > P(old) by mean log-probability per token.
@@ -91,7 +95,9 @@ class EditCase(NamedTuple):
         }
 
 
-def ask(model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, seed: int) -> tuple[EditQuestions, ...]:
+def ask(
+    model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, seed: int
+) -> tuple[EditQuestions, ...]:
     """Choose the prompts of an evaluation, and record what the base answers to those that must
     stay.
 
@@ -109,11 +115,16 @@ def ask(model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, se
         if fact.new_answer is None:
             raise FactError(f"no new answer for {fact.text!r}: nothing to audit")
     edited, left = {fact.text for fact in facts}, world.without(facts)
-    wanted = [[prompt for prompt in _keeps(fact, left, neighbours, seed) if prompt.text not in edited] for fact in facts]
+    wanted = [
+        [prompt for prompt in _keeps(fact, left, neighbours, seed) if prompt.text not in edited]
+        for fact in facts
+    ]
     answers = _answers(model, list(dict.fromkeys(prompt.text for own in wanted for prompt in own)))
     return tuple(
         EditQuestions(
-            fact, tuple(_gains(fact)), tuple(_as_said(prompt, answers[prompt.text]) for prompt in own if answers[prompt.text])
+            fact,
+            tuple(_gains(fact)),
+            tuple(_as_said(prompt, answers[prompt.text]) for prompt in own if answers[prompt.text]),
         )
         for fact, own in zip(facts, wanted, strict=True)
     )
@@ -122,8 +133,15 @@ def ask(model: Model, facts: Sequence[Fact], world: FactSet, neighbours: int, se
 def _gains(fact: Fact) -> list[Prompt]:
     new = (fact.new_answer or "", *fact.new_aliases)
     held_out = {fact.fill(template) for template in fact.held_out}
-    asked = [Prompt(text, new, ("paraphrase", HELD_OUT) if text in held_out else ("paraphrase",)) for text in fact.asked()]
-    follows = [Prompt(q.prompt, q.answers, (_metric(q.kind),)) for q in fact.questions if q.follows and q.answers]
+    asked = [
+        Prompt(text, new, ("paraphrase", HELD_OUT) if text in held_out else ("paraphrase",))
+        for text in fact.asked()
+    ]
+    follows = [
+        Prompt(q.prompt, q.answers, (_metric(q.kind),))
+        for q in fact.questions
+        if q.follows and q.answers
+    ]
     return [Prompt(fact.text, new, ("efficacy",)), *asked, *follows]
 
 
@@ -136,7 +154,9 @@ def _keeps(fact: Fact, world: FactSet, neighbours: int, seed: int) -> list[Promp
         "same_subject": [f.text for f in world.others(fact)],
     }
     drawn = [Prompt(text, (), (metric,)) for metric, texts in groups.items() for text in texts]
-    return drawn + [Prompt(q.prompt, q.answers, (_metric(q.kind),)) for q in fact.questions if q.stays]
+    return drawn + [
+        Prompt(q.prompt, q.answers, (_metric(q.kind),)) for q in fact.questions if q.stays
+    ]
 
 
 def _metric(kind: str) -> str:
@@ -151,13 +171,20 @@ def _as_said(prompt: Prompt, answer: str) -> Prompt:
 def _answers(model: Model, prompts: Sequence[str]) -> dict[str, str]:
     """The base's greedy answers; empty for the few whose answer is none, or cut, or splits into
     other tokens."""
-    pairs = [(p, first_sentence(text)) for p, text in zip(prompts, complete(model, prompts, ANSWER_TOKENS), strict=True)]
+    pairs = [
+        (p, first_sentence(text))
+        for p, text in zip(prompts, complete(model, prompts, ANSWER_TOKENS), strict=True)
+    ]
     asked = [pair for pair in pairs if pair[1]]
     scored = zip(asked, score_answers(model, asked), strict=True)
-    return dict.fromkeys(prompts, "") | {prompt: answer for (prompt, answer), score in scored if score.greedy}
+    return dict.fromkeys(prompts, "") | {
+        prompt: answer for (prompt, answer), score in scored if score.greedy
+    }
 
 
-def answer(model: Model, asked: Sequence[EditQuestions], lead: PromptWrapper = str) -> tuple[EditCase, ...]:
+def answer(
+    model: Model, asked: Sequence[EditQuestions], lead: PromptWrapper = str
+) -> tuple[EditCase, ...]:
     """Ask the model as it is now, with `lead` before every prompt.
 
     Cost: a forward pass for each prompt and answer, in batches.
@@ -174,7 +201,9 @@ def answer(model: Model, asked: Sequence[EditQuestions], lead: PromptWrapper = s
     for own in asked:
         gains = [(prompt, next(right)) for prompt in own.gains]
         marks.append((gains, [(prompt, next(right)) for prompt in own.keeps]))
-    cases = [_case(own, gains, keeps, before) for own, (gains, keeps) in zip(asked, marks, strict=True)]
+    cases = [
+        _case(own, gains, keeps, before) for own, (gains, keeps) in zip(asked, marks, strict=True)
+    ]
     return _told(model, asked, cases, lead)
 
 
@@ -184,16 +213,32 @@ def _case(own: EditQuestions, gains: list[Any], keeps: list[Any], before: Any) -
         for metric in prompt.metrics:
             hits.setdefault(metric, []).append(any(score.greedy for score in scores))
         if prompt.metrics[0] in LIKELIER:
-            hits.setdefault(LIKELIER[prompt.metrics[0]], []).append(scores[0].mean_logprob > next(before))
-    changed = tuple(prompt.text for prompt, scores in keeps if not any(score.greedy for score in scores))
-    return EditCase(own.fact, "", gains[0][1][0].probability, {metric: tuple(each) for metric, each in hits.items()}, changed)
+            hits.setdefault(LIKELIER[prompt.metrics[0]], []).append(
+                scores[0].mean_logprob > next(before)
+            )
+    changed = tuple(
+        prompt.text for prompt, scores in keeps if not any(score.greedy for score in scores)
+    )
+    return EditCase(
+        own.fact,
+        "",
+        gains[0][1][0].probability,
+        {metric: tuple(each) for metric, each in hits.items()},
+        changed,
+    )
 
 
-def _told(model: Model, asked: Sequence[EditQuestions], cases: Sequence[EditCase], lead: PromptWrapper) -> tuple[EditCase, ...]:
+def _told(
+    model: Model, asked: Sequence[EditQuestions], cases: Sequence[EditCase], lead: PromptWrapper
+) -> tuple[EditCase, ...]:
     """The cases with what is said after the edit prompts, and after the prompts that changed."""
     texts = list(dict.fromkeys(text for case in cases for text in (case.fact.text, *case.changed)))
     continuations = dict(
-        zip(texts, map(first_sentence, complete(model, [lead(text) for text in texts], ANSWER_TOKENS)), strict=True)
+        zip(
+            texts,
+            map(first_sentence, complete(model, [lead(text) for text in texts], ANSWER_TOKENS)),
+            strict=True,
+        )
     )
     return tuple(
         case._replace(

@@ -104,7 +104,12 @@ class Replies(Result):
 
 
 def ask(
-    model: Model, prompts: str | Fact | Sequence[str | Fact], *, patch: Patch | None = None, tokens: int = 12, top: int = 5
+    model: Model,
+    prompts: str | Fact | Sequence[str | Fact],
+    *,
+    patch: Patch | None = None,
+    tokens: int = 12,
+    top: int = 5,
 ) -> Replies:
     """Greedy continuations of prompts or of facts, with their probabilities and alternatives.
 
@@ -131,24 +136,38 @@ def ask(
     if not asked:
         raise FactError("there is nothing to ask")
     if tokens < 1 or not 0 <= top <= model.d_vocab:
-        raise ModelError(f"expected tokens ≥ 1 and 0 ≤ top ≤ {model.d_vocab:,}, not {tokens} and {top}")
+        raise ModelError(
+            f"expected tokens ≥ 1 and 0 ≤ top ≤ {model.d_vocab:,}, not {tokens} and {top}"
+        )
     texts = [strip_prompt(item) if isinstance(item, str) else item.text for item in asked]
     with patch.applied(model) if patch is not None else nullcontext():
         says = complete(model, texts, tokens)
         answers = [answer_in(text) for text in says]
-        spoken = iter(score_answers(model, [pair for pair in zip(texts, answers, strict=True) if pair[1]]))
+        spoken = iter(
+            score_answers(model, [pair for pair in zip(texts, answers, strict=True) if pair[1]])
+        )
         ladders = next_words(model, texts, top)
         wanted = _wanted(model, asked)
     replies = tuple(
-        Reply(text, continuation, answer, next(spoken).probability if answer else 0.0, ladder, *both)
-        for text, continuation, answer, ladder, both in zip(texts, says, answers, ladders, wanted, strict=True)
+        Reply(
+            text, continuation, answer, next(spoken).probability if answer else 0.0, ladder, *both
+        )
+        for text, continuation, answer, ladder, both in zip(
+            texts, says, answers, ladders, wanted, strict=True
+        )
     )
-    return Replies(model.name, model.with_bos, patch.id if patch is not None else None, tokens, replies)
+    return Replies(
+        model.name, model.with_bos, patch.id if patch is not None else None, tokens, replies
+    )
 
 
-def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[AskedAnswer | None, AskedAnswer | None]]:
+def _wanted(
+    model: Model, asked: Sequence[str | Fact]
+) -> list[tuple[AskedAnswer | None, AskedAnswer | None]]:
     """Old and new answer of each fact, with their scores."""
-    named = [(item.answer, item.new_answer) if isinstance(item, Fact) else (None, None) for item in asked]
+    named = [
+        (item.answer, item.new_answer) if isinstance(item, Fact) else (None, None) for item in asked
+    ]
     pairs = [
         (item.text, answer)
         for item, both in zip(asked, named, strict=True)
@@ -164,7 +183,9 @@ def _wanted(model: Model, asked: Sequence[str | Fact]) -> list[tuple[AskedAnswer
         answer_score = scores[item.text, answer]
         return AskedAnswer(answer, answer_score.greedy, answer_score.probability)
 
-    return [(score(item, old), score(item, new)) for item, (old, new) in zip(asked, named, strict=True)]
+    return [
+        (score(item, old), score(item, new)) for item, (old, new) in zip(asked, named, strict=True)
+    ]
 
 
 @torch.no_grad()
@@ -179,5 +200,7 @@ def next_words(model: Model, prompts: Sequence[str], top: int) -> list[tuple[Nex
         logits = finite(model(model.ids([tokens[i] for i in batch]))[:, -1].float(), model)
         best = logits.softmax(-1).topk(top)
         for i, values, ids in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
-            by_prompt[i] = tuple(NextToken(model.token_text(token), p) for token, p in zip(ids, values, strict=True))
+            by_prompt[i] = tuple(
+                NextToken(model.token_text(token), p) for token, p in zip(ids, values, strict=True)
+            )
     return [by_prompt[i] for i in range(len(prompts))]

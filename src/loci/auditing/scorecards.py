@@ -2,10 +2,10 @@
 controls in the same table.
 
 `questions` says what the shares count, `survey.drift` and `generation_entropy` what the other
-metrics are, `controls` what stands beside them. n counts independent units: prompts of one edit hang together, so with
-several edits each is one unit, with its share of hits; with a single edit the units are its
-prompts. Of one patch, the units of drift and perplexity are the control sentences; of several, the
-patches. Shares have Wilson's interval, means the bootstrap's.
+metrics are, `controls` what stands beside them. n counts independent units: prompts of one edit
+hang together, so with several edits each is one unit, with its share of hits; with a single edit
+the units are its prompts. Of one patch, the units of drift and perplexity are the control
+sentences; of several, the patches. Shares have Wilson's interval, means the bootstrap's.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,9 +27,18 @@ from loci.result import Result
 from loci.stats import Estimate, mean, share
 
 PROTOCOL = "greedy-full/3"
-SHARES = (*GAINED, HELD_OUT, "specificity", "specificity_same_answer", "same_subject", *LIKELIER.values())
+SHARES = (
+    *GAINED,
+    HELD_OUT,
+    "specificity",
+    "specificity_same_answer",
+    "same_subject",
+    *LIKELIER.values(),
+)
 """What every audit has."""
-QUESTIONS = tuple(name for kind in KINDS if (name := kind.replace("-", "_")) not in (*SHARES, "generation"))
+QUESTIONS = tuple(
+    name for kind in KINDS if (name := kind.replace("-", "_")) not in (*SHARES, "generation")
+)
 """What an audit has where facts bring such questions."""
 Metrics = dict[str, Estimate]
 EDITED = ""
@@ -73,7 +82,12 @@ class Scorecard(Result):
             "layers": list(self.layers),
             "said": self.said.to_dict(),
             "failed": [
-                {"subject": case.fact.subject, "prompt": case.fact.text, "wanted": case.fact.new_answer, "says": case.said}
+                {
+                    "subject": case.fact.subject,
+                    "prompt": case.fact.text,
+                    "wanted": case.fact.new_answer,
+                    "says": case.said,
+                }
                 for case in self.failed
             ],
             "metrics": plain(self.metrics),
@@ -126,11 +140,16 @@ def audit(
         control; `random layer` and `fine-tuning` make another edit each.
     """
     if not isinstance(patch, Patch):
-        raise UseError("the second argument is a patch as loci.edit makes it; loci.load_patch reads one from its file")
+        raise UseError(
+            "the second argument is a patch as loci.edit makes it; loci.load_patch reads one from "
+            "its file"
+        )
     patch.check_base(model_given(model))
     world = FactSet(patch.facts) if facts is None else facts_given(facts)
     asked = [_known_better(fact, world) for fact in patch.facts]
-    evaluation = Evaluation.of(model, asked, world, base_drift(model, samples), neighbours=neighbours, seed=seed)
+    evaluation = Evaluation.of(
+        model, asked, world, base_drift(model, samples), neighbours=neighbours, seed=seed
+    )
     return evaluate(model, [(evaluation, patch)], controls, settings or ControlSettings(seed))
 
 
@@ -140,7 +159,12 @@ def _known_better(fact: Fact, world: FactSet) -> Fact:
     same = world.same(fact)
     if same is None or fact.relation or fact.paraphrases:
         return fact
-    return replace(same, new_answer=fact.new_answer, new_aliases=fact.new_aliases, questions=fact.questions or same.questions)
+    return replace(
+        same,
+        new_answer=fact.new_answer,
+        new_aliases=fact.new_aliases,
+        questions=fact.questions or same.questions,
+    )
 
 
 @renamed_arguments(ways="settings")
@@ -178,14 +202,20 @@ def audit_singles(
 
     def pairs() -> Iterable[tuple[Evaluation, Patch]]:
         for fact in facts:
-            yield Evaluation.of(model, [fact], world, drift, neighbours=neighbours, seed=seed), make(fact)
+            yield (
+                Evaluation.of(model, [fact], world, drift, neighbours=neighbours, seed=seed),
+                make(fact),
+            )
             progress(1, len(facts))
 
     return evaluate(model, pairs(), controls, settings or ControlSettings(seed))
 
 
 def evaluate(
-    model: Model, pairs: Iterable[tuple[Evaluation, Patch]], controls: Sequence[str], settings: ControlSettings
+    model: Model,
+    pairs: Iterable[tuple[Evaluation, Patch]],
+    controls: Sequence[str],
+    settings: ControlSettings,
 ) -> Scorecard:
     """The scorecard of patches, each with its own examination.
 
@@ -213,7 +243,15 @@ def evaluate(
     scored = {name: measures(runs, base) for name, runs in results.items() if runs}
     cases = tuple(case for result in results[EDITED] for case in result.cases)
     return Scorecard(
-        model.name, model.with_bos, method, len(cases), tuple(sorted(layers)), scored.pop(EDITED, {}), cases, scored, left_out
+        model.name,
+        model.with_bos,
+        method,
+        len(cases),
+        tuple(sorted(layers)),
+        scored.pop(EDITED, {}),
+        cases,
+        scored,
+        left_out,
     )
 
 
@@ -224,13 +262,19 @@ def measures(results: Sequence[EvalResult], base_fluency: Sequence[float]) -> Me
     metrics = {name: pooled([case.hits.get(name, ()) for case in cases], share) for name in names}
     metrics["drift_kl"] = pooled([result.drift.kl for result in results], mean)
     ratio = pooled([result.drift.log_ratio for result in results], mean)
-    metrics["perplexity_ratio"] = Estimate(exp(ratio.value), exp(ratio.low), exp(ratio.high), ratio.n)
+    metrics["perplexity_ratio"] = Estimate(
+        exp(ratio.value), exp(ratio.low), exp(ratio.high), ratio.n
+    )
     metrics["fluency"] = mean([bits for result in results for bits in result.fluency])
     metrics["fluency_base"] = mean(base_fluency)
     return metrics
 
 
-def pooled(parts: Sequence[Sequence[float]], estimate: Callable[[Sequence[float]], Estimate]) -> Estimate:
+def pooled(
+    parts: Sequence[Sequence[float]], estimate: Callable[[Sequence[float]], Estimate]
+) -> Estimate:
     """One part: its members are the units. Several: the parts are, each with its mean."""
     asked = [part for part in parts if part]
-    return estimate(asked[0] if len(parts) == 1 and asked else [sum(part) / len(part) for part in asked])
+    return estimate(
+        asked[0] if len(parts) == 1 and asked else [sum(part) / len(part) for part in asked]
+    )

@@ -61,7 +61,10 @@ class EditCheckpoint(NamedTuple):
     def warnings(self) -> list[str]:
         """The signs above their limits, in words."""
         above = {name: value for name, value in self.signs.items() if not value <= LIMITS[name]}
-        return [f"{name.replace('_', ' ')} {value:.3g} > {LIMITS[name]:g}" for name, value in above.items()]
+        return [
+            f"{name.replace('_', ' ')} {value:.3g} > {LIMITS[name]:g}"
+            for name, value in above.items()
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         return {**self._asdict(), "metrics": plain(self.metrics), "warnings": self.warnings}
@@ -145,13 +148,21 @@ def audit_in_turn(
     Cost: One search a step, and one evaluation of at most `most` edits a checkpoint.
     """
     if each < 1 or checkpoints < 1:
-        raise EditError(f"steps of {each} edits and {checkpoints} checkpoints: expected at least 1 of each")
+        raise EditError(
+            f"steps of {each} edits and {checkpoints} checkpoints: expected at least 1 of each"
+        )
     settings, wishes = settings or ControlSettings(seed), counterfactuals(world, edits, seed)
     chosen = layers_of(model, method, layers, wishes)
     moments = key_moments(model, chosen)
     steps = [wishes[start : start + each] for start in range(0, len(wishes), each)]
     drift = base_drift(model)
-    fixed: dict[str, Any] = {"method": method, "layers": chosen, "moments": moments, "seed": seed, "report": False}
+    fixed: dict[str, Any] = {
+        "method": method,
+        "layers": chosen,
+        "moments": moments,
+        "seed": seed,
+        "report": False,
+    }
     fixed["settings"] = settings_of(method, settings)
     patch: Patch | None = None
     points: list[EditCheckpoint] = []
@@ -166,12 +177,28 @@ def audit_in_turn(
         looked = bool(points) and points[-1].edits == len(patch.facts)
         if not looked and (stopped or step in _spaced(len(steps), checkpoints)):
             asked = random.Random(seed).sample(patch.facts, min(most, len(patch.facts)))
-            evaluation = Evaluation.of(model, asked, world.without(patch.facts), drift, neighbours=neighbours, seed=seed)
-            points.append(checkpoint(model, patch, measures([evaluation.run(patch)], evaluation.fluency), moments))
+            evaluation = Evaluation.of(
+                model, asked, world.without(patch.facts), drift, neighbours=neighbours, seed=seed
+            )
+            points.append(
+                checkpoint(
+                    model, patch, measures([evaluation.run(patch)], evaluation.fluency), moments
+                )
+            )
         progress(1, len(steps))
         if stopped:
             break
-    return SequentialAudit(model.name, model.with_bos, method, each, history, tuple(chosen), seed, tuple(points), stopped)
+    return SequentialAudit(
+        model.name,
+        model.with_bos,
+        method,
+        each,
+        history,
+        tuple(chosen),
+        seed,
+        tuple(points),
+        stopped,
+    )
 
 
 def _spaced(steps: int, checkpoints: int) -> set[int]:
@@ -179,8 +206,12 @@ def _spaced(steps: int, checkpoints: int) -> set[int]:
     return {-(-steps * i // checkpoints) for i in range(1, checkpoints + 1)}
 
 
-def checkpoint(model: Model, patch: Patch, metrics: Metrics, moments: dict[int, Moment]) -> EditCheckpoint:
+def checkpoint(
+    model: Model, patch: Patch, metrics: Metrics, moments: dict[int, Moment]
+) -> EditCheckpoint:
     """The metrics with the size of the whole change."""
     change = max(output_changes(model, patch.factors, moments).values())
     rank = max(min(factors.rank, *factors.shape) for factors in patch.factors.values())
-    return EditCheckpoint(len(patch.facts), metrics, change, rank, rank / min(model.d_model, model.d_mlp))
+    return EditCheckpoint(
+        len(patch.facts), metrics, change, rank, rank / min(model.d_model, model.d_mlp)
+    )

@@ -2,11 +2,10 @@
 
     x_L = Π_l (1 + Σ_h A^h ⊗ W_OV^h) x_0        patterns A and norms as they were in a run
 
-weights     heads (QK and OV), algebra, composition (Q-, K-, V-scores), virtual_weights, token_circuits
-one run     attention_patterns, path_expansion, importance, frozen_run
-two runs    edge_attribution (path patching) between nodes
-behaviour   scores of heads on repeated tokens, induction_heads
-facts       fact_circuits, extraction_heads: how an answer comes from its subject
+weights     heads (QK and OV), algebra, composition (Q-, K-, V-scores), virtual_weights,
+token_circuits one run     attention_patterns, path_expansion, importance, frozen_run two runs
+edge_attribution (path patching) between nodes behaviour   scores of heads on repeated tokens,
+induction_heads facts       fact_circuits, extraction_heads: how an answer comes from its subject
 
 Sources: Elhage et al. 2021 (A Mathematical Framework for Transformer Circuits), with its erratum;
 Olsson et al. 2022 (In-context Learning and Induction Heads).
@@ -27,9 +26,23 @@ from loci.circuits.measured_scores import MEASURED, scores_on
 from loci.circuits.nodes import Node
 from loci.circuits.path_expansion import CircuitPath, PathExpansion, PathOrder, paths
 from loci.circuits.repeated import RepeatedTokens, repeat, repeated_tokens
-from loci.circuits.scores import WEIGHED, HeadScatter, HeadScore, HeadScores, head_scores, weighed_scores
+from loci.circuits.scores import (
+    WEIGHED,
+    HeadScatter,
+    HeadScore,
+    HeadScores,
+    head_scores,
+    weighed_scores,
+)
 from loci.circuits.token_circuits import SkipTrigram, TokenCircuit, TokenSource, token_circuit
-from loci.circuits.virtual_weights import NeuronPair, VirtualWeight, VirtualWeights, head_neurons, mlp_pairs, neuron_links
+from loci.circuits.virtual_weights import (
+    NeuronPair,
+    VirtualWeight,
+    VirtualWeights,
+    head_neurons,
+    mlp_pairs,
+    neuron_links,
+)
 from loci.deprecated import renamed
 
 __getattr__ = renamed(

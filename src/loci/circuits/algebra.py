@@ -147,8 +147,16 @@ class LinearMap(Square):
     source: VectorSpace
 
     def __post_init__(self) -> None:
-        _meet(VectorSpace("rows", self.left.shape[0]), VectorSpace("rows", self.target.size), "left factor")
-        _meet(VectorSpace("columns", self.right.shape[1]), VectorSpace("columns", self.source.size), "right factor")
+        _meet(
+            VectorSpace("rows", self.left.shape[0]),
+            VectorSpace("rows", self.target.size),
+            "left factor",
+        )
+        _meet(
+            VectorSpace("columns", self.right.shape[1]),
+            VectorSpace("columns", self.source.size),
+            "right factor",
+        )
 
     def _sides(self) -> tuple[VectorSpace, VectorSpace]:
         return self.source, self.target
@@ -180,13 +188,23 @@ class BilinearForm(Square):
     key: VectorSpace
 
     def __post_init__(self) -> None:
-        _meet(VectorSpace("rows", self.left.shape[0]), VectorSpace("rows", self.query.size), "left factor")
-        _meet(VectorSpace("columns", self.right.shape[1]), VectorSpace("columns", self.key.size), "right factor")
+        _meet(
+            VectorSpace("rows", self.left.shape[0]),
+            VectorSpace("rows", self.query.size),
+            "left factor",
+        )
+        _meet(
+            VectorSpace("columns", self.right.shape[1]),
+            VectorSpace("columns", self.key.size),
+            "right factor",
+        )
 
     def _sides(self) -> tuple[VectorSpace, VectorSpace]:
         return self.key, self.query
 
-    def __call__(self, x: Float[Tensor, "*any query"], y: Float[Tensor, "*any key"]) -> Float[Tensor, "*any"]:
+    def __call__(
+        self, x: Float[Tensor, "*any query"], y: Float[Tensor, "*any key"]
+    ) -> Float[Tensor, "*any"]:
         return ((x @ self.left) * (y @ self.right.T)).sum(-1)
 
     @property

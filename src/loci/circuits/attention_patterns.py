@@ -38,7 +38,10 @@ class AttentionPatterns(Result):
     weighted: dict[str, Float[Tensor, "query key"]]
 
     def to_dict(self) -> dict[str, Any]:
-        grids = {name: {head: grid.tolist() for head, grid in getattr(self, name).items()} for name in ("plain", "weighted")}
+        grids = {
+            name: {head: grid.tolist() for head, grid in getattr(self, name).items()}
+            for name in ("plain", "weighted")
+        }
         return {"schema": "loci.patterns/1", **vars(self), **grids}
 
 
@@ -61,25 +64,44 @@ def patterns(model: Model, text: str, heads: Sequence[str] = ()) -> AttentionPat
     tokens = model.tokenize(text)
     chosen = [parse_head(name, model) for name in heads]
     if not chosen and model.n_layers * model.n_heads > MOST:
-        raise CircuitError(f"{model.name!r} has {model.n_layers * model.n_heads} heads: name at most {MOST} of them, as in L1H3")
+        raise CircuitError(
+            f"{model.name!r} has {model.n_layers * model.n_heads} heads: name at most {MOST} of "
+            "them, as in L1H3"
+        )
     return patterns_on(model, text, tokens.ids, tokens.labels, chosen)
 
 
 @torch.no_grad()
 def patterns_on(
-    model: Model, text: str, ids: Sequence[int], labels: Sequence[str], chosen: Sequence[tuple[int, int]] = ()
+    model: Model,
+    text: str,
+    ids: Sequence[int],
+    labels: Sequence[str],
+    chosen: Sequence[tuple[int, int]] = (),
 ) -> AttentionPatterns:
     """The same of tokens as they are, which say `text`."""
-    chosen = list(chosen) or [(layer, h) for layer in range(model.n_layers) for h in range(model.n_heads)]
+    chosen = list(chosen) or [
+        (layer, h) for layer in range(model.n_layers) for h in range(model.n_heads)
+    ]
     reads = model.read(
-        model.ids([ids]), *(f"{stem}.{layer}" for layer in sorted({layer for layer, _ in chosen}) for stem in ("v", "attn_probs"))
+        model.ids([ids]),
+        *(
+            f"{stem}.{layer}"
+            for layer in sorted({layer for layer, _ in chosen})
+            for stem in ("v", "attn_probs")
+        ),
     )
     plain, weighted = {}, {}
     share = model.n_heads // model.n_kv_heads
     for layer, h in chosen:
         if not reads[f"attn_probs.{layer}"].isfinite().all():
-            raise CircuitError(f"patterns of {model.name!r} in layer {layer} are not finite: {broken(model)}")
-        pattern, values = reads[f"attn_probs.{layer}"][0, h].float().cpu(), reads[f"v.{layer}"][0, :, h // share].float()
+            raise CircuitError(
+                f"patterns of {model.name!r} in layer {layer} are not finite: {broken(model)}"
+            )
+        pattern, values = (
+            reads[f"attn_probs.{layer}"][0, h].float().cpu(),
+            reads[f"v.{layer}"][0, :, h // share].float(),
+        )
         sizes = einsum(model.W_O(layer)[h].float(), values, "d r, p r -> p d").norm(dim=-1).cpu()
         plain[head_name(layer, h)], weighted[head_name(layer, h)] = pattern, pattern * sizes
     return AttentionPatterns(model.name, model.with_bos, text, tuple(labels), plain, weighted)

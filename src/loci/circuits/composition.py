@@ -67,7 +67,9 @@ class Composition(Result):
     def score(self, kind: Kind, reader: str, writer: str) -> float:
         """The score of one pair. Raises `CircuitError` where it cannot compose."""
         try:
-            value = float(self.scores[kind][self.readers[kind].index(reader), self.writers.index(writer)])
+            value = float(
+                self.scores[kind][self.readers[kind].index(reader), self.writers.index(writer)]
+            )
         except (KeyError, ValueError):
             value = float("nan")
         if value != value:
@@ -80,16 +82,27 @@ class Composition(Result):
         for kind in (kind for kind in kinds if kind in self.scores):
             scores = self.scores[kind]
             for i, j in (scores - self.null >= threshold).nonzero().tolist():
-                edges.append(CompositionEdge(kind, self.readers[kind][i], self.writers[j], float(scores[i, j])))
+                edges.append(
+                    CompositionEdge(
+                        kind, self.readers[kind][i], self.writers[j], float(scores[i, j])
+                    )
+                )
         return sorted(edges, key=lambda edge: -edge.score)
 
     def to_dict(self) -> dict[str, Any]:
         plain = {"model": self.model, "view": self.view, "offset": self.offset, "null": self.null}
-        return {"schema": "loci.compose/1", **plain, **{kind: self._by_name(kind) for kind in self.scores}}
+        return {
+            "schema": "loci.compose/1",
+            **plain,
+            **{kind: self._by_name(kind) for kind in self.scores},
+        }
 
     def _by_name(self, kind: Kind) -> dict[str, dict[str, float]]:
         rows = zip(self.readers[kind], self.scores[kind].tolist(), strict=True)
-        named = {reader: {w: x for w, x in zip(self.writers, row, strict=True) if x == x} for reader, row in rows}
+        named = {
+            reader: {w: x for w, x in zip(self.writers, row, strict=True) if x == x}
+            for reader, row in rows
+        }
         return {reader: row for reader, row in named.items() if row}
 
 
@@ -106,7 +119,9 @@ class CompositionGraph(Result):
     def __post_init__(self) -> None:
         if not self.edges:
             best = self.composition.edges(-1.0)[0].score - self.composition.null
-            raise CircuitError(f"no pair scores {self.threshold:+g} above chance: the highest is {best:+.4f}")
+            raise CircuitError(
+                f"no pair scores {self.threshold:+g} above chance: the highest is {best:+.4f}"
+            )
 
     @cached_property
     def edges(self) -> list[CompositionEdge]:
@@ -153,21 +168,34 @@ def compose(
     Source: Elhage et al. 2021, with its erratum.
     """
     if mlps and model.n_experts:
-        raise CircuitError(f"the MLPs of {model.name!r} are mixtures of experts: no one matrix reads or writes for them")
+        raise CircuitError(
+            f"the MLPs of {model.name!r} are mixtures of experts: no one matrix reads or writes "
+            "for them"
+        )
     if model.n_layers < (1 if mlps else 2):
-        raise CircuitError(f"{model.name!r} has {model.n_layers} layers of heads: composition needs a later and an earlier one")
+        raise CircuitError(
+            f"{model.name!r} has {model.n_layers} layers of heads: composition needs a later and "
+            "an earlier one"
+        )
     kinds = KINDS if mlps else KINDS[:3]
     layers = [_parts(model, layer, view, offset, mlps) for layer in range(model.n_layers)]
     names = [[head_name(layer, h) for h in range(model.n_heads)] for layer in range(model.n_layers)]
-    writers = tuple(name for layer in range(model.n_layers) for name in [*names[layer], *([f"L{layer}MLP"] if mlps else [])])
+    writers = tuple(
+        name
+        for layer in range(model.n_layers)
+        for name in [*names[layer], *([f"L{layer}MLP"] if mlps else [])]
+    )
     heads = tuple(name for layer in names for name in layer)
     readers: dict[Kind, tuple[str, ...]] = {
-        kind: heads if kind != "mlp" else tuple(f"L{layer}MLP" for layer in range(model.n_layers)) for kind in kinds
+        kind: heads if kind != "mlp" else tuple(f"L{layer}MLP" for layer in range(model.n_layers))
+        for kind in kinds
     }
     rows: dict[Kind, list[Tensor]] = {kind: [] for kind in kinds}
     for layer, part in enumerate(layers):
         for kind in kinds:
-            rows[kind].append(_row(part.read[kind], layers, layer, kind == "mlp" and not model.layout.parallel))
+            rows[kind].append(
+                _row(part.read[kind], layers, layer, kind == "mlp" and not model.layout.parallel)
+            )
         progress(1, model.n_layers)
     scores = {kind: torch.cat(row) for kind, row in rows.items()}
     return Composition(model.name, view, offset, model.d_model**-0.5, readers, writers, scores)
@@ -180,16 +208,31 @@ def _row(
     them."""
     blocks = []
     for earlier, parts in enumerate(layers):
-        for written, before in ((parts.head, earlier < layer or (earlier == layer and sees_heads)), (parts.mlp, earlier < layer)):
+        for written, before in (
+            (parts.head, earlier < layer or (earlier == layer and sees_heads)),
+            (parts.mlp, earlier < layer),
+        ):
             if written is not None:
-                blocks.append(scored(read, written) if before else torch.full((len(read), len(written)), torch.nan))
+                blocks.append(
+                    scored(read, written)
+                    if before
+                    else torch.full((len(read), len(written)), torch.nan)
+                )
     return torch.cat(blocks, 1)
 
 
-def scored(read: Float[Tensor, "reader r d"], written: Float[Tensor, "writer d s"]) -> Float[Tensor, "reader writer"]:
+def scored(
+    read: Float[Tensor, "reader r d"], written: Float[Tensor, "writer d s"]
+) -> Float[Tensor, "reader writer"]:
     """‖PS‖ / (‖P‖ ‖S‖) of all pairs, by one product; 0 where one of them is nothing."""
     product = read.flatten(0, 1) @ written.movedim(0, 1).flatten(1)
-    norms = product.unflatten(1, (len(written), -1)).unflatten(0, (len(read), -1)).square_().sum((1, 3)).sqrt_()
+    norms = (
+        product.unflatten(1, (len(written), -1))
+        .unflatten(0, (len(read), -1))
+        .square_()
+        .sum((1, 3))
+        .sqrt_()
+    )
     sizes = read.flatten(1).norm(dim=1)[:, None] * written.flatten(1).norm(dim=1)
     scores: Tensor = (norms / sizes.clamp(min=1e-30)).cpu()
     return scores
@@ -200,7 +243,9 @@ def _parts(model: Weights, layer: int, view: View, offset: int | None, mlps: boo
     if not mlps:
         return _LayerFactors(reading(p), writing(p), None)
     of_mlp: dict[Kind, Tensor] = {"mlp": roots(keys(model, layer, view).T[None])}
-    return _LayerFactors(reading(p) | of_mlp, writing(p), roots(values(model, layer, view)[None]).mT)
+    return _LayerFactors(
+        reading(p) | of_mlp, writing(p), roots(values(model, layer, view)[None]).mT
+    )
 
 
 def reading(p: Projections) -> dict[Kind, Float[Tensor, "n_heads d_head d_model"]]:

@@ -26,14 +26,32 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from loci.circuits.edge_scores import EdgeAttribution, EdgeScore
-from loci.circuits.nodes import SIDES, Node, before, check_top, normed, own_projection, parse_node, senders_and_receivers, written
+from loci.circuits.nodes import (
+    SIDES,
+    Node,
+    before,
+    check_top,
+    normed,
+    own_projection,
+    parse_node,
+    senders_and_receivers,
+    written,
+)
 from loci.errors import CircuitError
 from loci.model import Edit, Model, Recording
 from loci.model.answers import answer_row, finite, with_answer
 from loci.model.hooks import put_at
 
 
-def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: str | None = None, top: int = 20) -> EdgeAttribution:
+def edges(
+    model: Model,
+    prompt: str,
+    corrupted: str,
+    answer: str,
+    *,
+    against: str | None = None,
+    top: int = 20,
+) -> EdgeAttribution:
     """Estimate the effect of every edge between two prompts, and path-patch the strongest.
 
     Args:
@@ -57,20 +75,39 @@ def edges(model: Model, prompt: str, corrupted: str, answer: str, *, against: st
 class PromptPair:
     """Two prompts of equal length, run, and what every part writes in each."""
 
-    def __init__(self, model: Model, prompt: str, corrupted: str, answer: str, against: str | None = None) -> None:
+    def __init__(
+        self, model: Model, prompt: str, corrupted: str, answer: str, against: str | None = None
+    ) -> None:
         if not model.n_layers:
-            raise CircuitError(f"{model.name!r} has no layers: its only path is from the embedding to the logits, as `paths` says")
-        self.model, self.prompt, self.corrupted, self.answer, self.against = model, prompt, corrupted, answer, against
+            raise CircuitError(
+                f"{model.name!r} has no layers: its only path is from the embedding to the logits, "
+                "as `paths` says"
+            )
+        self.model, self.prompt, self.corrupted, self.answer, self.against = (
+            model,
+            prompt,
+            corrupted,
+            answer,
+            against,
+        )
         if prompt == corrupted:
-            raise CircuitError("the corrupted prompt is the prompt itself: nothing that it says is different")
+            raise CircuitError(
+                "the corrupted prompt is the prompt itself: nothing that it says is different"
+            )
         tokens, (start, _) = with_answer(model, prompt, answer)
         others, (other_start, _) = with_answer(model, corrupted, answer)
         if start != other_start:
             raise CircuitError(
-                f"the prompts must have equally many tokens, and have {start} and {other_start}: path patching compares position by position"
+                f"the prompts must have equally many tokens, and have {start} and {other_start}: "
+                "path patching compares position by position"
             )
-        self.ids, self.corrupted_ids = model.ids([tokens.ids[:start]]), model.ids([others.ids[:start]])
-        self.row = answer_row(model, prompt, answer, against) - (1 / model.d_vocab if against is None else 0)
+        self.ids, self.corrupted_ids = (
+            model.ids([tokens.ids[:start]]),
+            model.ids([others.ids[:start]]),
+        )
+        self.row = answer_row(model, prompt, answer, against) - (
+            1 / model.d_vocab if against is None else 0
+        )
 
     def score(self, logits: Float[Tensor, "row position d_vocab"]) -> Float[Tensor, " row"]:
         """Of the answer at the last position."""
@@ -103,9 +140,14 @@ class PromptPair:
 
     @torch.no_grad()
     def _reads(self, ids: Int[Tensor, "one position"]) -> dict[str, Tensor]:
-        stems = ["resid_pre", "resid_post", "z", "mlp_out"] + ["attn_raw"] * bool(self.model.layout.attn_post)
+        stems = ["resid_pre", "resid_post", "z", "mlp_out"] + ["attn_raw"] * bool(
+            self.model.layout.attn_post
+        )
         stems += [] if self.model.layout.parallel else ["resid_mid"]
-        return {name: tensor[0] for name, tensor in self.model.read(ids, *self.model.names(*stems)).items()}
+        return {
+            name: tensor[0]
+            for name, tensor in self.model.read(ids, *self.model.names(*stems)).items()
+        }
 
     def reads(self, receiver: Node) -> Float[Tensor, "position d_model"]:
         """The stream as a receiver finds it in the clean run."""
@@ -122,20 +164,28 @@ class PromptPair:
         effect = self.patch(sender, receiver)
         s, r = parse_node(sender, self.model), parse_node(receiver, self.model)
         estimates = self.attribution([s], [r])
-        return self.result([s], [r], estimates, [EdgeScore(sender, receiver, float(estimates), effect)])
+        return self.result(
+            [s], [r], estimates, [EdgeScore(sender, receiver, float(estimates), effect)]
+        )
 
     def strongest(self, count: int) -> EdgeAttribution:
         """All edges estimated, and so many of them patched."""
         senders, receivers = senders_and_receivers(self.model)
         estimates = self.attribution(senders, receivers)
         exact = []
-        for place in estimates.nan_to_num().abs().flatten().argsort(descending=True)[:count].tolist():
+        for place in (
+            estimates.nan_to_num().abs().flatten().argsort(descending=True)[:count].tolist()
+        ):
             s, r = senders[place // len(receivers)].name, receivers[place % len(receivers)].name
             exact.append(EdgeScore(s, r, float(estimates.flatten()[place]), self.patch(s, r)))
         return self.result(senders, receivers, estimates, exact)
 
     def result(
-        self, senders: Sequence[Node], receivers: Sequence[Node], estimates: Tensor, top: Sequence[EdgeScore]
+        self,
+        senders: Sequence[Node],
+        receivers: Sequence[Node],
+        estimates: Tensor,
+        top: Sequence[EdgeScore],
     ) -> EdgeAttribution:
         return EdgeAttribution(
             model=self.model.name,
@@ -164,29 +214,40 @@ class PromptPair:
         return float(self.patched(r, self.deltas[s.name][None])) - self.clean_score
 
     @torch.no_grad()
-    def patched(self, r: Node, deltas: Float[Tensor, "row position d_model"]) -> Float[Tensor, " row"]:
+    def patched(
+        self, r: Node, deltas: Float[Tensor, "row position d_model"]
+    ) -> Float[Tensor, " row"]:
         """Scores where a receiver finds the clean stream and each of these besides, one a row."""
         x = (self.reads(r) + deltas).to(self.model.dtype)
         if r.name == "logits":
             return self.score(self.model.unembed(x[:, -1:]))
         run = self.run  # made before anything is patched
         with self.model.patched(self._instead(r, x)):
-            return self.score(run.replay(r.layer, run.resid_pre(r.layer).expand(len(x), -1, -1), last=1))
+            return self.score(
+                run.replay(r.layer, run.resid_pre(r.layer).expand(len(x), -1, -1), last=1)
+            )
 
     def _instead(self, r: Node, x: Tensor) -> dict[str, Edit]:
         """A receiver's output on another stream, in the place of its own."""
         if r.head is None:
             return {f"mlp_in.{r.layer}": lambda _: normed(self.model, "mlp_norm", r.layer, x)}
-        side, slot = str(r.side), r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads)
+        side, slot = (
+            str(r.side),
+            r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads),
+        )
         W, b = own_projection(self.model, side, r.layer)
         made = normed(self.model, "attn_norm", r.layer, x) @ W[slot].T + b[slot]
         return {f"{side}.{r.layer}": put_at(made, slice(None), slice(None), slot)}
 
-    def attribution(self, senders: Sequence[Node], receivers: Sequence[Node]) -> Float[Tensor, "sender receiver"]:
+    def attribution(
+        self, senders: Sequence[Node], receivers: Sequence[Node]
+    ) -> Float[Tensor, "sender receiver"]:
         """Estimates of all edges, from one backward pass."""
         gradients = self.gradients(receivers)
         deltas = torch.stack([self.deltas[part.name] for part in senders])
-        estimates = einsum(deltas, torch.stack([gradients[part.name] for part in receivers]), "s p d, r p d -> s r").cpu()
+        estimates = einsum(
+            deltas, torch.stack([gradients[part.name] for part in receivers]), "s p d, r p d -> s r"
+        ).cpu()
         apart = torch.tensor([[not before(self.model, s, r) for r in receivers] for s in senders])
         return estimates.masked_fill(apart, torch.nan)
 
@@ -199,17 +260,28 @@ class PromptPair:
             return held[name]
 
         points = model.names(*SIDES, "mlp_in")
-        with torch.enable_grad(), model.patched({name: partial(keep, name) for name in [*points, "final"]}):
+        with (
+            torch.enable_grad(),
+            model.patched({name: partial(keep, name) for name in [*points, "final"]}),
+        ):
             score = self.score(model(self.ids, last=1))
-            slopes = dict(zip(held, torch.autograd.grad(score.sum(), list(held.values())), strict=True))
+            slopes = dict(
+                zip(held, torch.autograd.grad(score.sum(), list(held.values())), strict=True)
+            )
         return {r.name: self._gradient(r, slopes) for r in receivers}
 
     def _gradient(self, r: Node, slopes: dict[str, Tensor]) -> Float[Tensor, "position d_model"]:
         x = self.reads(r)
         if r.name == "logits":
-            return pulled(lambda y: normed(self.model, "final_norm", None, y), x, slopes["final"][0])
+            return pulled(
+                lambda y: normed(self.model, "final_norm", None, y), x, slopes["final"][0]
+            )
         if r.head is None:
-            return pulled(lambda y: normed(self.model, "mlp_norm", r.layer, y), x, slopes[f"mlp_in.{r.layer}"][0])
+            return pulled(
+                lambda y: normed(self.model, "mlp_norm", r.layer, y),
+                x,
+                slopes[f"mlp_in.{r.layer}"][0],
+            )
         slot = r.head if r.side == "q" else r.head // (self.model.n_heads // self.model.n_kv_heads)
         W, _ = own_projection(self.model, str(r.side), r.layer)
         back = slopes[f"{r.side}.{r.layer}"][0, :, slot] @ W[slot]

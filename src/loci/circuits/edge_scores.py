@@ -48,7 +48,14 @@ class EdgeAttribution(Result):
     def to_dict(self) -> dict[str, Any]:
         rows = self.estimates.tolist()
         named = {
-            receiver: {s: row[j] for s, row in zip(self.senders, rows, strict=True) if row[j] == row[j]}
+            receiver: {
+                s: row[j] for s, row in zip(self.senders, rows, strict=True) if row[j] == row[j]
+            }
             for j, receiver in enumerate(self.receivers)
         }
-        return {"schema": "loci.edges/1", **vars(self), "estimates": named, "top": [edge._asdict() for edge in self.top]}
+        return {
+            "schema": "loci.edges/1",
+            **vars(self),
+            "estimates": named,
+            "top": [edge._asdict() for edge in self.top],
+        }

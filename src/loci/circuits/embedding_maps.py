@@ -36,7 +36,9 @@ def embed(model: Weights, view: View = "gain") -> DenseMap:
     return DenseMap(rows.T, stream(model.d_model), tokens(len(rows)))
 
 
-def _embedded(model: Weights, view: View, rows: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
+def _embedded(
+    model: Weights, view: View, rows: Float[Tensor, "token d_model"]
+) -> Float[Tensor, "token d_model"]:
     """Rows of W_E as the first norm passes them on, but for its gain."""
     rows = sound(rows.float(), model, "the embedding") * model.embed_scale
     if view == "none" or not model.n_layers or not model.layout.attn_norm:
@@ -67,7 +69,9 @@ def _unembedding(model: Weights, view: View) -> Float[Tensor, "token d_model"]:
     return model.folded("W_U").weight if view == "centred" else model.W_U
 
 
-def _unembedded(model: Weights, view: View, rows: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
+def _unembedded(
+    model: Weights, view: View, rows: Float[Tensor, "token d_model"]
+) -> Float[Tensor, "token d_model"]:
     """Rows of `_unembedding` with the final norm's gain in the view "gain"."""
     rows = sound(rows.float(), model, "the unembedding")
     return rows * model.norm("final_norm").gain.float() if view == "gain" else rows

@@ -41,14 +41,22 @@ class ExtractionHeads(Result):
 
     def to_dict(self) -> dict[str, Any]:
         heads = [
-            {"head": head.head} | {name: getattr(head, name).to_dict() for name in ("attention", "direct", "lost")}
+            {"head": head.head}
+            | {name: getattr(head, name).to_dict() for name in ("attention", "direct", "lost")}
             for head in self.heads
         ]
-        return {"schema": "loci.extraction/1", **vars(self), "heads": heads, "together": self.together.to_dict()}
+        return {
+            "schema": "loci.extraction/1",
+            **vars(self),
+            "heads": heads,
+            "together": self.together.to_dict(),
+        }
 
 
 @torch.no_grad()
-def extraction(model: Model, facts: Sequence[Fact], *, progress: Progress = silent) -> ExtractionHeads:
+def extraction(
+    model: Model, facts: Sequence[Fact], *, progress: Progress = silent
+) -> ExtractionHeads:
     """Average `fact_circuit` over facts, head by head.
 
     Args:
@@ -73,8 +81,14 @@ def extraction(model: Model, facts: Sequence[Fact], *, progress: Progress = sile
 
     def averaged(name: str, of: Sequence[FactHead]) -> ExtractionHead:
         return ExtractionHead(
-            name, *(mean([getattr(c, field) for c in of], samples=500) for field in ("attention", "direct", "lost"))
+            name,
+            *(
+                mean([getattr(c, field) for c in of], samples=500)
+                for field in ("attention", "direct", "lost")
+            ),
         )
 
-    heads = sorted((averaged(name, of) for name, of in rows.items()), key=lambda head: -head.direct.value)
+    heads = sorted(
+        (averaged(name, of) for name, of in rows.items()), key=lambda head: -head.direct.value
+    )
     return ExtractionHeads(model.name, model.with_bos, len(facts), tuple(heads), mean(together))

@@ -103,7 +103,12 @@ class FactCircuit(Result):
 
 @torch.no_grad()
 def fact_circuit(
-    model: Model, fact: Fact, *, against: str | None = None, neurons: int = NEURONS, shown: int = SHOWN
+    model: Model,
+    fact: Fact,
+    *,
+    against: str | None = None,
+    neurons: int = NEURONS,
+    shown: int = SHOWN,
 ) -> FactCircuit:
     """Which heads move a fact from its subject to the last token, and what they move.
 
@@ -120,7 +125,9 @@ def fact_circuit(
     Source: Geva et al. 2023; Elhage et al. 2021.
     """
     if not model.n_layers:
-        raise CircuitError(f"{model.name!r} has no heads: nothing is carried from one token to another")
+        raise CircuitError(
+            f"{model.name!r} has no heads: nothing is carried from one token to another"
+        )
     tokens, (start, _) = with_answer(model, fact.text, fact.answer)
     span = tokens.span(fact.subject_span)
     ids = model.ids([tokens.ids[:start]])
@@ -151,18 +158,34 @@ def fact_circuit(
 
 
 def _carriers(
-    frozen: FrozenRun, backs: Sequence[Tensor], span: tuple[int, int], lost: Sequence[Sequence[float]]
+    frozen: FrozenRun,
+    backs: Sequence[Tensor],
+    span: tuple[int, int],
+    lost: Sequence[Sequence[float]],
 ) -> tuple[FactHead, ...]:
     """All heads, the strongest direct parts first."""
     heads, subject = [], slice(*span)
     for index, (layer, back) in enumerate(zip(frozen.layers, backs, strict=True)):
         for h, parts in enumerate(einsum(back, layer.stream[0], "h p d, p d -> h p")):
-            attention, direct = float(layer.patterns[0, h, -1, subject].sum()), float(parts[subject].sum())
-            heads.append(FactHead(head_name(index, h), attention, direct, float(parts.sum()) - direct, lost[index][h]))
+            attention, direct = (
+                float(layer.patterns[0, h, -1, subject].sum()),
+                float(parts[subject].sum()),
+            )
+            heads.append(
+                FactHead(
+                    head_name(index, h),
+                    attention,
+                    direct,
+                    float(parts.sum()) - direct,
+                    lost[index][h],
+                )
+            )
     return tuple(sorted(heads, key=lambda carrier: -abs(carrier.direct)))
 
 
-def _losses(model: Model, ids: Tensor, target: int, span: tuple[int, int], whole: float) -> list[list[float]]:
+def _losses(
+    model: Model, ids: Tensor, target: int, span: tuple[int, int], whole: float
+) -> list[list[float]]:
     """[layer][head] 1 − P(cut) / P; all heads of a layer as rows of one replay."""
     with model.eager():
         run = model.record(ids, logits=False)
@@ -176,33 +199,53 @@ def _losses(model: Model, ids: Tensor, target: int, span: tuple[int, int], whole
 
 
 def _together(
-    model: Model, ids: Tensor, target: int, span: tuple[int, int], heads: Sequence[tuple[int, int]], whole: float
+    model: Model,
+    ids: Tensor,
+    target: int,
+    span: tuple[int, int],
+    heads: Sequence[tuple[int, int]],
+    whole: float,
 ) -> float:
     """1 − P(cut) / P with all these heads cut in one run."""
     by_layer: dict[int, list[int]] = {}
     for layer, h in heads:
         by_layer.setdefault(layer, []).append(h)
-    blind = {f"attn_scores.{layer}": hiding(slice(None), chosen, -1, slice(*span)) for layer, chosen in by_layer.items()}
+    blind = {
+        f"attn_scores.{layer}": hiding(slice(None), chosen, -1, slice(*span))
+        for layer, chosen in by_layer.items()
+    }
     with model.eager(), model.patched(blind):
         return 1 - float(model(ids, last=1)[0, -1].float().softmax(-1)[target]) / whole
 
 
 def _writers(
-    frozen: FrozenRun, backs: Sequence[Tensor], heads: Sequence[tuple[int, int]], span: tuple[int, int]
+    frozen: FrozenRun,
+    backs: Sequence[Tensor],
+    heads: Sequence[tuple[int, int]],
+    span: tuple[int, int],
 ) -> dict[str, dict[str, float]]:
     """Each start's contribution at the subject through single heads."""
-    starts = {"embedding": frozen.start[0]} | {f"L{index}MLP": layer.mlp[0] for index, layer in enumerate(frozen.layers)}
+    starts = {"embedding": frozen.start[0]} | {
+        f"L{index}MLP": layer.mlp[0] for index, layer in enumerate(frozen.layers)
+    }
     where = slice(*span)
     by_start: dict[str, dict[str, float]] = {}
     for below, (name, stream) in enumerate(starts.items()):
         for layer, h in heads:
             if layer >= below:
-                by_start.setdefault(name, {})[head_name(layer, h)] = float((backs[layer][h, where] * stream[where]).sum())
+                by_start.setdefault(name, {})[head_name(layer, h)] = float(
+                    (backs[layer][h, where] * stream[where]).sum()
+                )
     return by_start
 
 
 def _neurons(
-    model: Model, ids: Tensor, backs: Sequence[Tensor], heads: Sequence[tuple[int, int]], span: tuple[int, int], count: int
+    model: Model,
+    ids: Tensor,
+    backs: Sequence[Tensor],
+    heads: Sequence[tuple[int, int]],
+    span: tuple[int, int],
+    count: int,
 ) -> tuple[ValueRole, ...]:
     """The neurons at the subject whose values add most through the heads above them."""
     if not model.has("mlp_act"):
@@ -216,7 +259,9 @@ def _neurons(
         after = Held(model, "mlp_post", layer, reads.get(f"mlp_raw.{layer}", above))
         values = model.W_down(layer).float()
 
-        def weights(g: Tensor, after: Held = after, values: Tensor = values) -> Float[Tensor, "position d_mlp"]:
+        def weights(
+            g: Tensor, after: Held = after, values: Tensor = values
+        ) -> Float[Tensor, "position d_mlp"]:
             return after.read(g) @ values
 
         totals = (act * weights(above))[slice(*span)]
@@ -228,6 +273,14 @@ def _neurons(
                 for later, h in heads
                 if later > layer
             }
-            roles.append(ValueRole(neuron_name(layer, neuron), p, float(act[p, neuron]), through, float(totals[token, neuron])))
+            roles.append(
+                ValueRole(
+                    neuron_name(layer, neuron),
+                    p,
+                    float(act[p, neuron]),
+                    through,
+                    float(totals[token, neuron]),
+                )
+            )
         above = above + backs[layer].sum(0)
     return tuple(sorted(roles, key=lambda role: -abs(role.total))[:count])

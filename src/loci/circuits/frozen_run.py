@@ -37,18 +37,24 @@ class FrozenHeads:
     """What biases add, whatever the stream holds."""
     mlp: Float[Tensor, "row position d_model"]
 
-    def move(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row position d_model"]:
+    def move(
+        self, x: Float[Tensor, "*any row position d_model"]
+    ) -> Float[Tensor, "*any row position d_model"]:
         """The output of all heads on the stream x, without biases."""
         values = einsum(self.W_V, self.before(x), "h r d, ... k d -> ... h k r")
         return self.after(einsum(self.W_O, self.patterns @ values, "h d r, ... h q r -> ... q d"))
 
-    def by_head(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row head position d_model"]:
+    def by_head(
+        self, x: Float[Tensor, "*any row position d_model"]
+    ) -> Float[Tensor, "*any row head position d_model"]:
         """The same head by head."""
         values = einsum(self.W_V, self.before(x), "h r d, ... k d -> ... h k r")
         written = einsum(self.W_O, self.patterns @ values, "h d r, ... h q r -> h ... q d")
         return self.after(written).movedim(0, -3)
 
-    def back(self, g: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "head *any row position d_model"]:
+    def back(
+        self, g: Float[Tensor, "*any row position d_model"]
+    ) -> Float[Tensor, "head *any row position d_model"]:
         """For each head the covectors with back · x = g · (what the head writes of x), summed
         over positions."""
         asked = einsum(self.W_O, self.after.read(g), "h d r, ... q d -> ... h q r")
@@ -70,12 +76,16 @@ class FrozenRun:
     logits: Float[Tensor, "row 1 d_vocab"]
     """Of the last position alone: a row of them is as wide as the vocabulary."""
 
-    def unembed(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row position d_vocab"]:
+    def unembed(
+        self, x: Float[Tensor, "*any row position d_model"]
+    ) -> Float[Tensor, "*any row position d_vocab"]:
         """Logits of a stream: through the final norm held, with its bias, and through the cap
         where there is one."""
         return self.project(self.normed(x))
 
-    def normed(self, x: Float[Tensor, "*any row position d_model"]) -> Float[Tensor, "*any row position d_model"]:
+    def normed(
+        self, x: Float[Tensor, "*any row position d_model"]
+    ) -> Float[Tensor, "*any row position d_model"]:
         """A stream behind the final norm held, with its bias."""
         return self.final(x) + self.final.bias
 
@@ -113,13 +123,26 @@ def freeze(model: Model, ids: Int[Tensor, "row position"]) -> FrozenRun:
     with attached([(before_unembedding, ends.append)]), model.watch(*model.names(*stems)) as reads:
         logits = finite(model(ids, last=1), model).float()
     activations = {name: tensor.float() for name, tensor in reads.items()}
-    layers, last = tuple(_layer(model, layer, activations) for layer in range(model.n_layers)), ends[-1].float()
-    return FrozenRun(model, layers[0].stream if layers else last, layers, Held(model, "final_norm", None, last), last, logits)
+    layers, last = (
+        tuple(_layer(model, layer, activations) for layer in range(model.n_layers)),
+        ends[-1].float(),
+    )
+    return FrozenRun(
+        model,
+        layers[0].stream if layers else last,
+        layers,
+        Held(model, "final_norm", None, last),
+        last,
+        logits,
+    )
 
 
 def _layer(model: Model, layer: int, activations: dict[str, Tensor]) -> FrozenHeads:
     x = activations[f"resid_pre.{layer}"]
-    before, after = Held(model, "attn_norm", layer, x), Held(model, "attn_post", layer, activations.get(f"attn_raw.{layer}", x))
+    before, after = (
+        Held(model, "attn_norm", layer, x),
+        Held(model, "attn_post", layer, activations.get(f"attn_raw.{layer}", x)),
+    )
     W_V, W_O = model.W_V(layer).float(), model.W_O(layer).float()
     values = W_V @ before.bias + model.b_V(layer).float()
     constant = einsum(W_O, values, "h d r, h r -> d") + model.b_O(layer).float()

@@ -81,7 +81,9 @@ def check_view(name: str) -> View:
 
 
 @torch.no_grad()
-def projections(model: Weights, layer: int, view: View = "gain", offset: int | None = None) -> Projections:
+def projections(
+    model: Weights, layer: int, view: View = "gain", offset: int | None = None
+) -> Projections:
     """W_Q, W_K, W_V and W_O of a layer with the norms of a view folded in.
 
     Args:
@@ -101,14 +103,19 @@ def projections(model: Weights, layer: int, view: View = "gain", offset: int | N
     if offset is None:
         return Projections(Q[0], K[0], V[0], O, Q[1], K[1], V[1])
     if not isinstance(model, Model):
-        raise CircuitError("what an offset does to keys is asked of a model that runs: open it with loci.open")
+        raise CircuitError(
+            "what an offset does to keys is asked of a model that runs: open it with loci.open"
+        )
     R = rotation(model, layer, offset).to(Q[0])
     return Projections(Q[0], R @ K[0], V[0], O, Q[1], (R @ K[1][..., None])[..., 0], V[1])
 
 
 def _read(model: Weights, stem: str, layer: int, view: View) -> tuple[Tensor, Tensor]:
     """W and b of queries, keys or values, with what stands before them in the view."""
-    weight, bias = (sound(getattr(model, f"{kind}_{stem}")(layer).float(), model, f"layer {layer}") for kind in "Wb")
+    weight, bias = (
+        sound(getattr(model, f"{kind}_{stem}")(layer).float(), model, f"layer {layer}")
+        for kind in "Wb"
+    )
     if view == "none" or not model.layout.attn_norm:
         return weight, bias
     if view == "centred":
@@ -124,11 +131,15 @@ def sound(weight: Tensor, model: Weights, where: str) -> Tensor:
     Raises `CircuitError` where it holds NaN or infinity, which nothing can be composed of.
     """
     if not weight.isfinite().all():
-        raise CircuitError(f"weights of {where} of {model.name!r} hold NaN or infinity: the checkpoint is broken")
+        raise CircuitError(
+            f"weights of {where} of {model.name!r} hold NaN or infinity: the checkpoint is broken"
+        )
     return weight
 
 
-def outputs(model: Weights, layer: int, view: View = "gain") -> Float[Tensor, "n_heads d_model d_head"]:
+def outputs(
+    model: Weights, layer: int, view: View = "gain"
+) -> Float[Tensor, "n_heads d_model d_head"]:
     """W_O of a layer's heads in a view, in float32."""
     weight = sound(model.W_O(layer).float(), model, f"layer {layer}")
     if view == "none":
@@ -139,7 +150,9 @@ def outputs(model: Weights, layer: int, view: View = "gain") -> Float[Tensor, "n
     return weight - weight.mean(-2, keepdim=True) if centred else weight
 
 
-def layer_heads(model: Weights, layer: int, view: View = "gain", offset: int | None = None) -> tuple[Head, ...]:
+def layer_heads(
+    model: Weights, layer: int, view: View = "gain", offset: int | None = None
+) -> tuple[Head, ...]:
     """All heads of a layer as low-rank QK forms and OV maps.
 
     Args:

@@ -47,12 +47,17 @@ class OrderLosses(Result):
     """Whether no MLP wrote anything, so that these are all paths."""
 
     def to_dict(self) -> dict[str, Any]:
-        estimates = {name: [estimate.to_dict() for estimate in getattr(self, name)] for name in ("losses", "gains")}
+        estimates = {
+            name: [estimate.to_dict() for estimate in getattr(self, name)]
+            for name in ("losses", "gains")
+        }
         return {"schema": "loci.order_losses/1", **vars(self), **estimates}
 
 
 @torch.no_grad()
-def order_losses(model: Model, texts: Sequence[str] | None = None, *, progress: Progress = silent) -> OrderLosses:
+def order_losses(
+    model: Model, texts: Sequence[str] | None = None, *, progress: Progress = silent
+) -> OrderLosses:
     """Loss when paths through more than n heads are removed, for every n.
 
     Args:
@@ -79,14 +84,24 @@ def order_losses(model: Model, texts: Sequence[str] | None = None, *, progress: 
         raise CircuitError("no text has two tokens: there is nothing to predict")
     orders = list(zip(*by_text, strict=True))
     gains = [[a - b for a, b in zip(low, high, strict=True)] for low, high in pairwise(orders)]
-    return OrderLosses(model.name, model.with_bos, len(by_text), tokens, tuple(map(mean, orders)), tuple(map(mean, gains)), exact)
+    return OrderLosses(
+        model.name,
+        model.with_bos,
+        len(by_text),
+        tokens,
+        tuple(map(mean, orders)),
+        tuple(map(mean, gains)),
+        exact,
+    )
 
 
 def _losses(model: Model, ids: Sequence[int]) -> tuple[list[float], bool]:
     """Mean loss of one text by the highest order left, and whether there are attentions alone."""
     frozen = freeze(model, model.ids([ids]))
     terms = by_order(frozen, model.n_layers)
-    left: Float[Tensor, "order row position d_model"] = torch.stack(list(terms.values())).sum(0).cumsum(0)
+    left: Float[Tensor, "order row position d_model"] = (
+        torch.stack(list(terms.values())).sum(0).cumsum(0)
+    )
     following = model.ids([ids])[:, 1:, None]
     losses = []
     for stream in left:

@@ -127,16 +127,26 @@ def induction(
     Source: Olsson et al. 2022.
     """
     if text is None:
-        repeated = repeated_tokens(model, length=length, repeats=repeats, samples=samples, seed=seed)
+        repeated = repeated_tokens(
+            model, length=length, repeats=repeats, samples=samples, seed=seed
+        )
     else:
         own = model.tokenize(text)
         repeated = repeat(model, [own.ids[own.special :]], repeats)
     blocks, hits = by_block(model, repeated)
-    scores = {head_name(layer, h): measured for layer, h, measured in scores_on(model, repeated, progress)}
+    scores = {
+        head_name(layer, h): measured for layer, h, measured in scores_on(model, repeated, progress)
+    }
     best = sorted(scores, key=lambda name: -scores[name]["induction"].value)[:HEADS]
     composed = compose(model, view=view) if model.n_layers > 1 else None
     heads = tuple(
-        InductionHead(name, scores[name]["induction"], scores[name]["copying"], _partners(composed, name, scores)) for name in best
+        InductionHead(
+            name,
+            scores[name]["induction"],
+            scores[name]["copying"],
+            _partners(composed, name, scores),
+        )
+        for name in best
     )
     return Induction(
         model=model.name,
@@ -155,7 +165,9 @@ def induction(
 
 
 @torch.no_grad()
-def by_block(model: Model, text: RepeatedTokens) -> tuple[Float[Tensor, "block sample"], Float[Tensor, " sample"]]:
+def by_block(
+    model: Model, text: RepeatedTokens
+) -> tuple[Float[Tensor, "block sample"], Float[Tensor, " sample"]]:
     """Loss of every block without its first token, and the share of repeated tokens that are the
     likeliest."""
     losses, hits = [], []
@@ -166,27 +178,43 @@ def by_block(model: Model, text: RepeatedTokens) -> tuple[Float[Tensor, "block s
         for some, logits in unembedded(model, streams):  # never all positions × vocabulary
             target = following.flatten()[some].to(logits.device)
             chosen = logits.gather(-1, target[:, None])[:, 0]
-            loss[some], right[some] = (logits.logsumexp(-1) - chosen).cpu(), (logits.argmax(-1) == target).cpu()
+            loss[some], right[some] = (
+                (logits.logsumexp(-1) - chosen).cpu(),
+                (logits.argmax(-1) == target).cpu(),
+            )
         losses.append(loss.view(following.shape))
         hits.append(right.view(following.shape)[:, text.again.start :].float().mean(-1))
     whole: Float[Tensor, "sample position"] = torch.cat(losses)
     ends = [text.start + text.length * k for k in range(text.repeats + 1)]
-    return torch.stack([whole[:, first : end - 1].mean(-1) for first, end in pairwise(ends)]), torch.cat(hits)
+    return torch.stack(
+        [whole[:, first : end - 1].mean(-1) for first, end in pairwise(ends)]
+    ), torch.cat(hits)
 
 
-def _partners(composed: Composition | None, name: str, scores: dict[str, dict[str, Estimate]]) -> tuple[Partner, ...]:
+def _partners(
+    composed: Composition | None, name: str, scores: dict[str, dict[str, Estimate]]
+) -> tuple[Partner, ...]:
     """The earlier heads that a head's keys are made of most."""
     if composed is None or name not in composed.readers["k"]:
         return ()
     row = composed.scores["k"][composed.readers["k"].index(name)].nan_to_num(-1)
     best = [i for i in row.topk(min(PARTNERS, len(row))).indices.tolist() if float(row[i]) >= 0]
-    return tuple(Partner(composed.writers[i], float(row[i]), scores[composed.writers[i]]["previous_token"].value) for i in best)
+    return tuple(
+        Partner(
+            composed.writers[i], float(row[i]), scores[composed.writers[i]]["previous_token"].value
+        )
+        for i in best
+    )
 
 
-def _patterns(model: Model, text: RepeatedTokens, heads: tuple[InductionHead, ...]) -> AttentionPatterns | None:
+def _patterns(
+    model: Model, text: RepeatedTokens, heads: tuple[InductionHead, ...]
+) -> AttentionPatterns | None:
     if not heads:
         return None
     ids = text.ids[0, : text.start + 2 * text.length].tolist()
     labels = [model.token_text(token) for token in ids]
     names = [heads[0].head, *(partner.head for partner in heads[0].partners)]
-    return patterns_on(model, "".join(labels), ids, labels, [parse_head(name, model) for name in names])
+    return patterns_on(
+        model, "".join(labels), ids, labels, [parse_head(name, model) for name in names]
+    )

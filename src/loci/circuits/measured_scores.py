@@ -21,7 +21,9 @@ RESAMPLES = 500
 
 
 @torch.no_grad()
-def scores_on(model: Model, text: RepeatedTokens, progress: Progress = silent) -> list[tuple[int, int, dict[str, Estimate]]]:
+def scores_on(
+    model: Model, text: RepeatedTokens, progress: Progress = silent
+) -> list[tuple[int, int, dict[str, Estimate]]]:
     """Measured scores of all heads on text that repeats.
 
     Args:
@@ -40,7 +42,9 @@ def scores_on(model: Model, text: RepeatedTokens, progress: Progress = silent) -
         visits = {}
         for layer, part in enumerate(parts):
             part.append({})
-            visits[f"v.{layer}"] = partial(_keep, part[-1], "copying", partial(copied, model, layer, ids, text))
+            visits[f"v.{layer}"] = partial(
+                _keep, part[-1], "copying", partial(copied, model, layer, ids, text)
+            )
             visits[f"attn_probs.{layer}"] = partial(_keep, part[-1], None, partial(looked, text))
         model.visit(ids, visits)
         progress(1, len(batches))
@@ -48,7 +52,16 @@ def scores_on(model: Model, text: RepeatedTokens, progress: Progress = silent) -
     for layer, part in enumerate(parts):
         joined = {name: torch.cat([batch[name] for batch in part]) for name in MEASURED}
         for head in range(model.n_heads):
-            rows.append((layer, head, {name: mean(joined[name][:, head].tolist(), samples=RESAMPLES) for name in MEASURED}))
+            rows.append(
+                (
+                    layer,
+                    head,
+                    {
+                        name: mean(joined[name][:, head].tolist(), samples=RESAMPLES)
+                        for name in MEASURED
+                    },
+                )
+            )
     return rows
 
 
@@ -57,7 +70,9 @@ def _keep(into: dict[str, Tensor], name: str | None, score: Any, tensor: Tensor)
     into.update(value if name is None else {name: value})
 
 
-def looked(text: RepeatedTokens, probs: Float[Tensor, "sample head query key"]) -> dict[str, Float[Tensor, "sample head"]]:
+def looked(
+    text: RepeatedTokens, probs: Float[Tensor, "sample head query key"]
+) -> dict[str, Float[Tensor, "sample head"]]:
     """Where a pattern looks: the scores of the module, each a mean over positions."""
     A, again, start = probs.float(), text.again, text.start
 
@@ -86,7 +101,11 @@ def looked(text: RepeatedTokens, probs: Float[Tensor, "sample head query key"]) 
 
 
 def copied(
-    model: Model, layer: int, ids: Tensor, text: RepeatedTokens, v: Float[Tensor, "sample position kv_head d_head"]
+    model: Model,
+    layer: int,
+    ids: Tensor,
+    text: RepeatedTokens,
+    v: Float[Tensor, "sample position kv_head d_head"],
 ) -> Float[Tensor, "sample head"]:
     """How much of what the first block's sources raise, among the block's tokens, is themselves:
     2 r − 1, mean over sources."""
@@ -95,7 +114,9 @@ def copied(
     final = model.norm("final_norm")
     read = model.W_U[ids[:, block]].float() * final.gain.float()
     read = read - read.mean(-1, keepdim=True) if final.centres else read
-    logits = einsum(read, outputs(model, layer), values, "s out m, h m d, s source h d -> s h source out")
+    logits = einsum(
+        read, outputs(model, layer), values, "s out m, h m d, s source h d -> s h source out"
+    )
     raised = (logits - logits.mean(-1, keepdim=True)).relu()
     own = raised.diagonal(dim1=-2, dim2=-1) / raised.sum(-1).clamp(min=1e-30)
     return (2 * own - 1).mean(-1).cpu()

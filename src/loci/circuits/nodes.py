@@ -51,7 +51,9 @@ def senders_and_receivers(model: Model) -> tuple[list[Node], list[Node]]:
     senders, receivers = [Node("embed", -1)], []
     share = model.n_heads // model.n_kv_heads
     for layer in range(model.n_layers):
-        senders += [Node(head_name(layer, h), layer, h) for h in range(model.n_heads)] + [Node(f"L{layer}MLP", layer)]
+        senders += [Node(head_name(layer, h), layer, h) for h in range(model.n_heads)] + [
+            Node(f"L{layer}MLP", layer)
+        ]
         for side in SIDES:
             heads = range(0, model.n_heads, 1 if side == "q" else share)
             receivers += [Node(f"{head_name(layer, h)}.{side}", layer, h, side) for h in heads]
@@ -70,7 +72,9 @@ def parse_node(name: str, model: Model) -> Node:
         layer, head = parse_head(stem, model)
         share = model.n_heads // model.n_kv_heads
         return Node(name, layer, head if side in ("", "q") else head // share * share, side or None)
-    raise CircuitError(f"{name!r} is no part: expected embed, L0H3, L0MLP, L1H3.q (or .k, .v), logits")
+    raise CircuitError(
+        f"{name!r} is no part: expected embed, L0H3, L0MLP, L1H3.q (or .k, .v), logits"
+    )
 
 
 def before(model: Model, sender: Node, receiver: Node) -> bool:
@@ -81,13 +85,17 @@ def before(model: Model, sender: Node, receiver: Node) -> bool:
 
 
 @torch.no_grad()
-def written(model: Model, reads: dict[str, Tensor], senders: Sequence[Node]) -> dict[str, Float[Tensor, "position d_model"]]:
+def written(
+    model: Model, reads: dict[str, Tensor], senders: Sequence[Node]
+) -> dict[str, Float[Tensor, "position d_model"]]:
     """Each sender's contribution to the stream in a run; a norm behind attention is held, so that
     heads' parts sum."""
     outputs = {"embed": reads["resid_pre.0"]}
     for layer in range(model.n_layers):
         z = reads[f"z.{layer}"]
-        after = Held(model, "attn_post", layer, reads.get(f"attn_raw.{layer}", reads[f"resid_pre.{layer}"]))
+        after = Held(
+            model, "attn_post", layer, reads.get(f"attn_raw.{layer}", reads[f"resid_pre.{layer}"])
+        )
         heads = after(einsum(model.W_O(layer), z, "h d r, p h r -> h p d").float())
         outputs |= {head_name(layer, h): heads[h] for h in range(model.n_heads)}
         outputs[f"L{layer}MLP"] = reads[f"mlp_out.{layer}"]
@@ -104,4 +112,6 @@ def own_projection(model: Model, side: str, layer: int) -> tuple[Tensor, Tensor]
     """W and b of queries, keys or values, shared ones once."""
     if side == "q":
         return model.W_Q(layer), model.b_Q(layer)
-    return getattr(model, f"W_{side.upper()}")(layer, expand=False), getattr(model, f"b_{side.upper()}")(layer, expand=False)
+    return getattr(model, f"W_{side.upper()}")(layer, expand=False), getattr(
+        model, f"b_{side.upper()}"
+    )(layer, expand=False)

@@ -137,7 +137,11 @@ def paths(
     terms = by_order(frozen, model.n_layers)
     scores = {name: (stream * end).sum((1, 2, 3)).tolist() for name, stream in terms.items()}
     listed = tuple(
-        PathOrder(n, comb(model.n_layers, n) * model.n_heads**n, {name: of[n] for name, of in scores.items()})
+        PathOrder(
+            n,
+            comb(model.n_layers, n) * model.n_heads**n,
+            {name: of[n] for name, of in scores.items()},
+        )
         for n in range(highest + 1)
     )
     final = model.module("final_norm")(frozen.last[0, -1].to(model.dtype))
@@ -161,7 +165,9 @@ def paths(
     )
 
 
-def check_orders(model: Model, positions: int, highest: int | None, single: int, memory: float) -> tuple[int, int]:
+def check_orders(
+    model: Model, positions: int, highest: int | None, single: int, memory: float
+) -> tuple[int, int]:
     """Orders within what the model has.
 
     Raises `CircuitError` for negative ones, and for single paths beyond the memory.
@@ -172,13 +178,16 @@ def check_orders(model: Model, positions: int, highest: int | None, single: int,
     needed = estimate(model, positions, single)
     if needed > memory:
         raise CircuitError(
-            f"single paths through {single} heads of {model.name!r} would take about {needed:.2g} GiB at {positions} positions, and "
+            f"single paths through {single} heads of {model.name!r} would take about {needed:.2g} "
+            f"GiB at {positions} positions, and "
             f"{memory:g} GiB are allowed: list shorter ones, or allow more"
         )
     return (model.n_layers if highest is None else min(highest, model.n_layers)), single
 
 
-def by_order(frozen: FrozenRun, highest: int) -> dict[str, Float[Tensor, "order row position d_model"]]:
+def by_order(
+    frozen: FrozenRun, highest: int
+) -> dict[str, Float[Tensor, "order row position d_model"]]:
     """The last stream split by start and by the number of heads passed, 0 … highest; with
     highest = n_layers the sum is the stream."""
     zero = torch.zeros_like(frozen.start).expand(highest + 1, *frozen.start.shape)
@@ -193,7 +202,9 @@ def by_order(frozen: FrozenRun, highest: int) -> dict[str, Float[Tensor, "order 
     return streams
 
 
-def single_paths(frozen: FrozenRun, end: Float[Tensor, "one position d_model"], highest: int) -> Iterator[CircuitPath]:
+def single_paths(
+    frozen: FrozenRun, end: Float[Tensor, "one position d_model"], highest: int
+) -> Iterator[CircuitPath]:
     """Every path of at most so many heads, from each start: tokens, all biases below, each MLP
     below."""
     top = len(frozen.layers)
@@ -202,19 +213,27 @@ def single_paths(frozen: FrozenRun, end: Float[Tensor, "one position d_model"], 
 
 
 def _longer(
-    frozen: FrozenRun, g: Float[Tensor, "path one position d_model"], names: list[tuple[str, ...]], below: int, more: int
+    frozen: FrozenRun,
+    g: Float[Tensor, "path one position d_model"],
+    names: list[tuple[str, ...]],
+    below: int,
+    more: int,
 ) -> Iterator[CircuitPath]:
     """Paths that pass one more head, in a layer below those passed, and so on."""
     if not more:
         return
     for layer in range(below):
         back = frozen.layers[layer].back(g).flatten(0, 1)
-        passed = [(head_name(layer, h), *rest) for h in range(frozen.model.n_heads) for rest in names]
+        passed = [
+            (head_name(layer, h), *rest) for h in range(frozen.model.n_heads) for rest in names
+        ]
         yield from _valued(frozen, back, passed, layer)
         yield from _longer(frozen, back, passed, layer, more - 1)
 
 
-def _valued(frozen: FrozenRun, g: Tensor, names: list[tuple[str, ...]], layer: int) -> Iterator[CircuitPath]:
+def _valued(
+    frozen: FrozenRun, g: Tensor, names: list[tuple[str, ...]], layer: int
+) -> Iterator[CircuitPath]:
     """The scores of each start below a layer, read by covectors."""
     starts = {"tokens": frozen.start}
     if layer:

@@ -40,7 +40,12 @@ class RepeatedTokens:
 
 
 def repeated_tokens(
-    model: Model, *, length: int | None = None, repeats: int = REPEATS, samples: int = SAMPLES, seed: int = 0
+    model: Model,
+    *,
+    length: int | None = None,
+    repeats: int = REPEATS,
+    samples: int = SAMPLES,
+    seed: int = 0,
 ) -> RepeatedTokens:
     """Blocks of different random tokens, each repeated.
 
@@ -63,9 +68,15 @@ def repeated_tokens(
         room = LENGTH if model.n_ctx is None else (model.n_ctx - model.special) // max(repeats, 1)
         length = min(LENGTH, room, len(usable))
     if length > len(usable):
-        raise CircuitError(f"{length} different tokens cannot be drawn from a vocabulary of {len(usable)}: say a shorter length")
+        raise CircuitError(
+            f"{length} different tokens cannot be drawn from a vocabulary of {len(usable)}: say a "
+            "shorter length"
+        )
     generator = torch.Generator().manual_seed(seed)
-    blocks = [usable[torch.randperm(len(usable), generator=generator)[:length]].tolist() for _ in range(samples)]
+    blocks = [
+        usable[torch.randperm(len(usable), generator=generator)[:length]].tolist()
+        for _ in range(samples)
+    ]
     return repeat(model, blocks, repeats)
 
 
@@ -84,11 +95,20 @@ def repeat(model: Model, blocks: Sequence[Sequence[int]], repeats: int = REPEATS
     if repeats < 2:
         raise CircuitError(f"a text that repeats does so at least twice, not {repeats} times")
     if length < 2:
-        raise CircuitError(f"a text of {length} token{'s' * (length != 1)} is too short to repeat: at least 2 are needed")
+        raise CircuitError(
+            f"a text of {length} token{'s' * (length != 1)} is too short to repeat: at least 2 are "
+            "needed"
+        )
     width = len(before) + repeats * length
     if model.n_ctx is not None and width > model.n_ctx:
         raise CircuitError(
-            f"{length} tokens {repeats} times make {width} positions, and {model.name!r} has {model.n_ctx}: at most "
+            f"{length} tokens {repeats} times make {width} positions, and {model.name!r} has "
+            f"{model.n_ctx}: at most "
             f"{(model.n_ctx - len(before)) // repeats} tokens, or fewer repeats"
         )
-    return RepeatedTokens(model.ids([before + list(block) * repeats for block in blocks]), len(before), length, repeats)
+    return RepeatedTokens(
+        model.ids([before + list(block) * repeats for block in blocks]),
+        len(before),
+        length,
+        repeats,
+    )

@@ -28,7 +28,9 @@ def rotation(model: Model, layer: int, offset: int) -> Float[Tensor, "n_heads d_
     if offset < 0:
         raise CircuitError(f"a head looks back: an offset is 0 or more, not {offset}")
     if model.n_ctx is not None and offset >= model.n_ctx:
-        raise CircuitError(f"an offset of {offset} is beyond the context of {model.n_ctx} positions")
+        raise CircuitError(
+            f"an offset of {offset} is beyond the context of {model.n_ctx} positions"
+        )
     scale = _products(model, layer, 0).diagonal(dim1=-2, dim2=-1).mean()
     return _products(model, layer, offset) / scale
 
@@ -37,7 +39,9 @@ def _products(model: Model, layer: int, offset: int) -> Float[Tensor, "n_heads d
     """scale · R_Δ, in blocks of as many keys as the context has room for."""
     width = min(model.d_head, (model.n_ctx or model.d_head + offset) - offset)
     with model.eager():  # so that the masks are recorded, and windows with them
-        run = model.record(torch.zeros(1, width + offset, dtype=torch.long, device=model.device), logits=False)
+        run = model.record(
+            torch.zeros(1, width + offset, dtype=torch.long, device=model.device), logits=False
+        )
     units = torch.eye(model.d_head, device=model.device, dtype=model.dtype)
     queries = torch.cat([units, torch.zeros_like(units[:1])])
     blocks = []
@@ -52,7 +56,9 @@ def _products(model: Model, layer: int, offset: int) -> Float[Tensor, "n_heads d
             return k
 
         reads: list[Tensor] = []
-        with model.patched({f"q.{layer}": ask, f"k.{layer}": answer, f"attn_scores.{layer}": reads.append}):
+        with model.patched(
+            {f"q.{layer}": ask, f"k.{layer}": answer, f"attn_scores.{layer}": reads.append}
+        ):
             run.step(layer, run.resid_pre(layer).expand(len(queries), -1, -1))
         scores = reads[0].diagonal(-offset, -2, -1)[..., : len(keys)].float()
         if not float(scores.abs().max()) < MASKED:

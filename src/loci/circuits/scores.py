@@ -70,7 +70,9 @@ class HeadScore:
             "head": self.head,
             **{name: estimate["value"] for name, estimate in plain.items()},
             **self.weighed,
-            "intervals": {name: [estimate["low"], estimate["high"]] for name, estimate in plain.items()},
+            "intervals": {
+                name: [estimate["low"], estimate["high"]] for name, estimate in plain.items()
+            },
         }
 
 
@@ -112,11 +114,17 @@ class HeadScores(Result):
         """A head's row by its name, as in `L1H3`. Raises `CircuitError`."""
         match = next((row for row in self.heads if row.name == name), None)
         if match is None:
-            raise CircuitError(f"there is no head {name!r} among the {len(self.heads)} of {self.model!r}")
+            raise CircuitError(
+                f"there is no head {name!r} among the {len(self.heads)} of {self.model!r}"
+            )
         return match
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema": "loci.heads/1", **vars(self), "heads": [row.to_dict() for row in self.heads]}
+        return {
+            "schema": "loci.heads/1",
+            **vars(self),
+            "heads": [row.to_dict() for row in self.heads],
+        }
 
 
 @dataclass(frozen=True)
@@ -179,13 +187,18 @@ def head_scores(
             weight["deletion"] = measured["current"].value * max(0.0, -weight["ov_positivity"])
         rows.append(HeadScore(layer, head, measured, weight))
     erasing = erasers(model) if weights and not model.n_experts else ()
-    return HeadScores(model.name, model.with_bos, text.length, repeats, samples, seed, view, tuple(rows), erasing)
+    return HeadScores(
+        model.name, model.with_bos, text.length, repeats, samples, seed, view, tuple(rows), erasing
+    )
 
 
 def erasers(model: Weights) -> tuple[float, ...]:
     """By layer, the share of neurons whose value opposes their key."""
     limit = -5 * model.d_model**-0.5
-    return tuple(float((key_value_cosines(model, layer) <= limit).float().mean()) for layer in range(model.n_layers))
+    return tuple(
+        float((key_value_cosines(model, layer) <= limit).float().mean())
+        for layer in range(model.n_layers)
+    )
 
 
 @torch.no_grad()

@@ -94,7 +94,13 @@ class TokenCircuit(Result):
             for s in self.sources
         ]
         trigrams = [trigram._asdict() for trigram in self.trigrams]
-        return {"schema": "loci.tokens/1", **vars(self), "copies": self.copies.to_dict(), "trigrams": trigrams, "sources": sources}
+        return {
+            "schema": "loci.tokens/1",
+            **vars(self),
+            "copies": self.copies.to_dict(),
+            "trigrams": trigrams,
+            "sources": sources,
+        }
 
 
 class _Sides(NamedTuple):
@@ -185,27 +191,46 @@ def token_id(model: Weights, text: str) -> int:
     """
     if text.startswith("#") and text[1:].isdecimal():
         if int(text[1:]) >= model.d_vocab:
-            raise CircuitError(f"there is no token {text}: the vocabulary of {model.name!r} is #0 … #{model.d_vocab - 1}")
+            raise CircuitError(
+                f"there is no token {text}: the vocabulary of {model.name!r} is #0 … "
+                f"#{model.d_vocab - 1}"
+            )
         return int(text[1:])
     ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     if not ids:
-        raise CircuitError(f"{text!r} is no token: say one as it stands in text, as in ' the', or by its number, as in #123")
+        raise CircuitError(
+            f"{text!r} is no token: say one as it stands in text, as in ' the', or by its number, "
+            "as in #123"
+        )
     if max(ids) >= model.d_vocab:
-        raise CircuitError(f"{text!r} is the token #{max(ids)}: the vocabulary of {model.name!r} is #0 … #{model.d_vocab - 1}")
+        raise CircuitError(
+            f"{text!r} is the token #{max(ids)}: the vocabulary of {model.name!r} is #0 … "
+            f"#{model.d_vocab - 1}"
+        )
     if len(ids) != 1:
         parts = ", ".join(repr(model.token_text(token)) for token in ids)
         raise CircuitError(
-            f"{text!r} is {len(ids)} tokens ({parts}), not one: most words begin with a space, as in {' ' + text.strip()!r}"
+            f"{text!r} is {len(ids)} tokens ({parts}), not one: most words begin with a space, as "
+            f"in {' ' + text.strip()!r}"
         )
     return ids[0]
 
 
 def _sides(
-    model: Weights, query: Tensor, key: Tensor, write: Tensor, read: Tensor, E: Tensor, U: Tensor, key_bias: Tensor
+    model: Weights,
+    query: Tensor,
+    key: Tensor,
+    write: Tensor,
+    read: Tensor,
+    E: Tensor,
+    U: Tensor,
+    key_bias: Tensor,
 ) -> _Sides:
     scale = model.d_head**-0.5
     keys, outs, bias = E @ key.T, U @ write, E @ key_bias * scale
-    return _Sides(E @ query * scale, keys - keys.mean(0), bias - bias.mean(), E @ read.T, outs - outs.mean(0))
+    return _Sides(
+        E @ query * scale, keys - keys.mean(0), bias - bias.mean(), E @ read.T, outs - outs.mean(0)
+    )
 
 
 def _ranks(ov: Float[Tensor, "token block"], block: Int[Tensor, " block"]) -> Int[Tensor, " block"]:
@@ -214,7 +239,9 @@ def _ranks(ov: Float[Tensor, "token block"], block: Int[Tensor, " block"]) -> In
     return ranks
 
 
-def _trigrams(sides: _Sides, block: Int[Tensor, " block"], top: int) -> list[tuple[float, int, int, int]]:
+def _trigrams(
+    sides: _Sides, block: Int[Tensor, " block"], top: int
+) -> list[tuple[float, int, int, int]]:
     """(strength, source, destination, out): the strongest of a block."""
     few = min(top, len(sides.keys))
     seen, raised = sides.qk(block).topk(few, dim=0), sides.ov(block).topk(few, dim=0)
@@ -228,8 +255,12 @@ def _trigrams(sides: _Sides, block: Int[Tensor, " block"], top: int) -> list[tup
     return rows
 
 
-def _trigram(model: Weights, strength: float, source: int, destination: int, out: int) -> SkipTrigram:
-    return SkipTrigram(model.token_text(source), model.token_text(destination), model.token_text(out), strength)
+def _trigram(
+    model: Weights, strength: float, source: int, destination: int, out: int
+) -> SkipTrigram:
+    return SkipTrigram(
+        model.token_text(source), model.token_text(destination), model.token_text(out), strength
+    )
 
 
 def _source(model: Weights, sides: _Sides, token: int, top: int) -> TokenSource:
@@ -241,4 +272,7 @@ def _source(model: Weights, sides: _Sides, token: int, top: int) -> TokenSource:
 
 def _best(model: Weights, scores: Float[Tensor, " token"], top: int) -> tuple[ScoredToken, ...]:
     best = scores.topk(min(top, len(scores)))
-    return tuple(ScoredToken(model.token_text(i), x) for i, x in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return tuple(
+        ScoredToken(model.token_text(i), x)
+        for i, x in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    )

@@ -55,14 +55,19 @@ class VirtualWeights(Result):
 
     def to_dict(self) -> dict[str, Any]:
         sides = {
-            side: {kind: [link._asdict() for link in links] for kind, links in getattr(self, side).items()}
+            side: {
+                kind: [link._asdict() for link in links]
+                for kind, links in getattr(self, side).items()
+            }
             for side in ("before", "after")
         }
         return {"schema": "loci.links/1", **vars(self), **sides}
 
 
 @torch.no_grad()
-def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> VirtualWeights:
+def neuron_links(
+    model: Weights, name: str, *, top: int = 10, view: View = "gain"
+) -> VirtualWeights:
     """Virtual weights of one neuron: heads and neurons that feed it, and that it feeds.
 
     Args:
@@ -80,7 +85,8 @@ def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain
     layer, neuron, expert = parse_neuron(name, model)
     if expert is not None:
         raise CircuitError(
-            f"{name} is of a mixture's expert: which tokens it meets is the router's choice, so weights alone join it to nothing"
+            f"{name} is of a mixture's expert: which tokens it meets is the router's choice, so "
+            "weights alone join it to nothing"
         )
     key, value = keys(model, layer, view)[neuron], values(model, layer, view)[:, neuron]
     before: dict[str, list[VirtualWeight]] = {"heads": [], "neurons": []}
@@ -94,12 +100,18 @@ def neuron_links(model: Weights, name: str, *, top: int = 10, view: View = "gain
     for other in range(layer + 1, model.n_layers):
         for kind, reader in reading(projections(model, other, view)).items():
             after[kind] += _named(scored(reader, value[None, :, None])[:, 0], other, head_name)
-        after["neurons"] += _ends(normalize(keys(model, other, view), dim=1) @ normalize(value, dim=0), other, top)
-    return VirtualWeights(model.name, name, view, model.d_model**-0.5, _strongest(before, top), _strongest(after, top))
+        after["neurons"] += _ends(
+            normalize(keys(model, other, view), dim=1) @ normalize(value, dim=0), other, top
+        )
+    return VirtualWeights(
+        model.name, name, view, model.d_model**-0.5, _strongest(before, top), _strongest(after, top)
+    )
 
 
 @torch.no_grad()
-def head_neurons(model: Weights, name: str, *, top: int = 10, view: View = "gain") -> VirtualWeights:
+def head_neurons(
+    model: Weights, name: str, *, top: int = 10, view: View = "gain"
+) -> VirtualWeights:
     """Neurons that feed a head's queries, keys and values, and neurons that the head feeds.
 
     Args:
@@ -115,7 +127,10 @@ def head_neurons(model: Weights, name: str, *, top: int = 10, view: View = "gain
     check_top(top)
     layer, head = parse_head(name, model)
     if model.n_experts:
-        raise CircuitError(f"the MLPs of {model.name!r} are mixtures: their neurons are joined to nothing by weights alone")
+        raise CircuitError(
+            f"the MLPs of {model.name!r} are mixtures: their neurons are joined to nothing by "
+            "weights alone"
+        )
     p = projections(model, layer, view)
     reads = reading(p)
     before: dict[str, list[VirtualWeight]] = {kind: [] for kind in reads}
@@ -127,7 +142,14 @@ def head_neurons(model: Weights, name: str, *, top: int = 10, view: View = "gain
     own = writing(p)[head : head + 1]
     for other in range(layer + model.layout.parallel, model.n_layers):
         after += _ends(scored(keys(model, other, view)[:, None], own)[:, 0], other, top)
-    return VirtualWeights(model.name, name, view, model.d_model**-0.5, _strongest(before, top), _strongest({"neurons": after}, top))
+    return VirtualWeights(
+        model.name,
+        name,
+        view,
+        model.d_model**-0.5,
+        _strongest(before, top),
+        _strongest({"neurons": after}, top),
+    )
 
 
 class NeuronPair(NamedTuple):
@@ -140,7 +162,9 @@ class NeuronPair(NamedTuple):
 
 
 @torch.no_grad()
-def mlp_pairs(model: Weights, earlier: int, later: int, *, top: int = 20, view: View = "gain") -> tuple[NeuronPair, ...]:
+def mlp_pairs(
+    model: Weights, earlier: int, later: int, *, top: int = 20, view: View = "gain"
+) -> tuple[NeuronPair, ...]:
     """The pairs of neurons of two layers whose value and key are most nearly parallel or opposed.
 
     Args:
@@ -159,17 +183,26 @@ def mlp_pairs(model: Weights, earlier: int, later: int, *, top: int = 20, view: 
         check_layer(model, layer)
     if earlier >= later:
         raise CircuitError(f"layer {earlier} does not come before layer {later}")
-    strongest = heapq.nlargest(top, _pairs(model, earlier, later, top, view), key=lambda pair: abs(pair.cosine))
+    strongest = heapq.nlargest(
+        top, _pairs(model, earlier, later, top, view), key=lambda pair: abs(pair.cosine)
+    )
     return tuple(strongest)
 
 
 def _pairs(model: Weights, earlier: int, later: int, top: int, view: View) -> Iterator[NeuronPair]:
-    writes, reads = normalize(values(model, earlier, view), dim=0), normalize(keys(model, later, view), dim=1)
+    writes, reads = (
+        normalize(values(model, earlier, view), dim=0),
+        normalize(keys(model, later, view), dim=1),
+    )
     for start in range(0, len(reads), BLOCK):
         cosines = reads[start : start + BLOCK] @ writes
         for place in cosines.abs().flatten().topk(min(top, cosines.numel())).indices.tolist():
             row, column = divmod(place, cosines.shape[1])
-            yield NeuronPair(neuron_name(earlier, column), neuron_name(later, start + row), float(cosines[row, column]))
+            yield NeuronPair(
+                neuron_name(earlier, column),
+                neuron_name(later, start + row),
+                float(cosines[row, column]),
+            )
 
 
 def _named(scores: Float[Tensor, " part"], layer: int, name: Any) -> list[VirtualWeight]:
@@ -182,5 +215,10 @@ def _ends(scores: Float[Tensor, " neuron"], layer: int, top: int) -> list[Virtua
     return [VirtualWeight(neuron_name(layer, i), float(scores[i])) for i in best]
 
 
-def _strongest(links: dict[str, list[VirtualWeight]], top: int) -> dict[str, tuple[VirtualWeight, ...]]:
-    return {kind: tuple(sorted(some, key=lambda link: -abs(link.score))[:top]) for kind, some in links.items()}
+def _strongest(
+    links: dict[str, list[VirtualWeight]], top: int
+) -> dict[str, tuple[VirtualWeight, ...]]:
+    return {
+        kind: tuple(sorted(some, key=lambda link: -abs(link.score))[:top])
+        for kind, some in links.items()
+    }

@@ -3,7 +3,8 @@ skipping the others would save.
 
     active:  |aᵢ| > threshold                      0 finds what is exactly nothing, as ReLU leaves
                                                    it
-             |aᵢ| > threshold · maxⱼ |aⱼ|          (relative) of the layer's largest at this token, for GELU and SiLU
+             |aᵢ| > threshold · maxⱼ |aⱼ|          (relative) of the layer's largest at this
+                                                   token, for GELU and SiLU
     skipped: W_down[:, active] a[active] + b_down  the same as the whole product where all that is
         left out is exactly 0
     saved:   (1 − share) / 2 of an MLP's FLOPs     the down projection shrinks, the up projection
@@ -89,16 +90,31 @@ class Sparsity(Result):
     @property
     def rule(self) -> str:
         """When a neuron counts as active, in words."""
-        return f"|a| > {self.threshold:g}" + (" · the layer's largest |a| at the token" if self.relative else "")
+        return f"|a| > {self.threshold:g}" + (
+            " · the layer's largest |a| at the token" if self.relative else ""
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        lists = {name: [estimate.to_dict() for estimate in getattr(self, name)] for name in ("by_layer", "zeros")}
+        lists = {
+            name: [estimate.to_dict() for estimate in getattr(self, name)]
+            for name in ("by_layer", "zeros")
+        }
         named = {
-            name: [{"token": token, "share": estimate.to_dict()} for token, estimate in getattr(self, name)]
+            name: [
+                {"token": token, "share": estimate.to_dict()}
+                for token, estimate in getattr(self, name)
+            ]
             for name in ("most", "fewest")
         }
-        whole = {name: getattr(self, name).to_dict() for name in ("active", "saved", "saved_exactly")}
-        plain = {**vars(self), "spread": self.spread.tolist(), "rule": self.rule, "exact": self.exact}
+        whole = {
+            name: getattr(self, name).to_dict() for name in ("active", "saved", "saved_exactly")
+        }
+        plain = {
+            **vars(self),
+            "spread": self.spread.tolist(),
+            "rule": self.rule,
+            "exact": self.exact,
+        }
         return {"schema": "loci.sparsity/1", **plain, **whole, **lists, **named}
 
 
@@ -139,7 +155,9 @@ def sparsity(
     read = windows_of(model, texts)
     if relative is None:
         relative = threshold is None and not makes_exact_zeros(model, read)
-    rule = ActivityRule(float((RELATIVE if relative else 0) if threshold is None else threshold), relative)
+    rule = ActivityRule(
+        float((RELATIVE if relative else 0) if threshold is None else threshold), relative
+    )
     counted = count_active(model, read, rule, progress)
     active, zeros = counted.by_text(counted.active), counted.by_text(counted.zeros)
     most, fewest = counted.extremes(model, top)

@@ -2,7 +2,8 @@
 
     active(a)  = |a| > threshold · (max |a| of the layer at the token, where the rule is relative)
     by text    = mean over a text's tokens of the share of active neurons    (texts are the units)
-    skipping   = W_down[:, active] a[active] + b_down                        beside the whole product
+    skipping   = W_down[:, active] a[active] + b_down
+            beside the whole product
 
 The same beginning of a text gives the same activations, so tokens count once for each context.
 """
@@ -45,14 +46,18 @@ class ActivityRule:
 
     def active(self, acts: Float[Tensor, "*any d_mlp"]) -> Bool[Tensor, "*any d_mlp"]:
         size = acts.abs()
-        return size > (self.threshold * size.amax(-1, keepdim=True) if self.relative else self.threshold)
+        return size > (
+            self.threshold * size.amax(-1, keepdim=True) if self.relative else self.threshold
+        )
 
 
 class ActiveCounts:
     """For every token of the text: which text and which token it is, whether its context is new,
     and its shares by layer."""
 
-    def __init__(self, text: Tensor, ids: Tensor, new: Tensor, active: Tensor, zeros: Tensor) -> None:
+    def __init__(
+        self, text: Tensor, ids: Tensor, new: Tensor, active: Tensor, zeros: Tensor
+    ) -> None:
         self.text, self.ids, self.new, self.active, self.zeros = text, ids, new, active, zeros
 
     def by_text(self, shares: Float[Tensor, "token layer"]) -> Float[Tensor, "text layer"]:
@@ -68,28 +73,41 @@ class ActiveCounts:
         order = often[means[often, 0].argsort(descending=True)].tolist()
 
         def named(chosen: list[int]) -> Named:
-            return tuple((model.token_text(int(kinds[i])), bounded_mean(shares[which == i].tolist())) for i in chosen)
+            return tuple(
+                (model.token_text(int(kinds[i])), bounded_mean(shares[which == i].tolist()))
+                for i in chosen
+            )
 
         return named(order[:top]), named(order[::-1][:top])
 
 
-def _grouped(values: Float[Tensor, "item column"], group: Int[Tensor, " item"]) -> tuple[Tensor, Tensor]:
+def _grouped(
+    values: Float[Tensor, "item column"], group: Int[Tensor, " item"]
+) -> tuple[Tensor, Tensor]:
     """Mean of each group's rows, and how many they are."""
     counts = group.bincount()
-    sums = torch.zeros(len(counts), values.shape[1], dtype=values.dtype).index_add_(0, group, values)
+    sums = torch.zeros(len(counts), values.shape[1], dtype=values.dtype).index_add_(
+        0, group, values
+    )
     return sums / counts[:, None], counts
 
 
-def count_active(model: Model, read: Sequence[Window], rule: ActivityRule, progress: Progress) -> ActiveCounts:
+def count_active(
+    model: Model, read: Sequence[Window], rule: ActivityRule, progress: Progress
+) -> ActiveCounts:
     rows: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
     known: set[int] = set()
     for batch, reads in _through(model, read, *model.names("mlp_act")):
         active, zeros = (
-            torch.stack([part.double().mean(-1).flatten().cpu() for part in map(kind, reads.values())], 1)
+            torch.stack(
+                [part.double().mean(-1).flatten().cpu() for part in map(kind, reads.values())], 1
+            )
             for kind in (rule.active, is_zero)
         )
         ids = torch.tensor([window.ids[window.before :] for window in batch])
-        new = torch.tensor([flag for window in batch for flag in _is_new(window.ids, known)[window.before :]])
+        new = torch.tensor(
+            [flag for window in batch for flag in _is_new(window.ids, known)[window.before :]]
+        )
         text = torch.tensor([window.text for window in batch]).repeat_interleave(ids.shape[1])
         rows.append((text, ids.flatten(), new, active, zeros))
         progress(len(batch), len(read))
@@ -117,7 +135,9 @@ def makes_exact_zeros(model: Model, read: Sequence[Window]) -> bool:
     return any(float((acts == 0).double().mean()) >= ZEROS for acts in reads.values())
 
 
-def check_skipping(model: Model, read: Sequence[Window], rule: ActivityRule, checked: int) -> dict[str, Any]:
+def check_skipping(
+    model: Model, read: Sequence[Window], rule: ActivityRule, checked: int
+) -> dict[str, Any]:
     """Every layer at the first `checked` tokens, from the columns of its active neurons alone,
     beside the model's own output."""
     stems = ("mlp_act", "mlp_raw")
@@ -131,7 +151,9 @@ def check_skipping(model: Model, read: Sequence[Window], rule: ActivityRule, che
         W, b = model.W_down(layer), model.b_down(layer)
         acts, out = (stacked[f"{stem}.{layer}"].to(W.device) for stem in stems)
         active = rule.active(acts)
-        skipping = torch.stack([W[:, on] @ act[on] + b for act, on in zip(acts, active, strict=True)])
+        skipping = torch.stack(
+            [W[:, on] @ act[on] + b for act, on in zip(acts, active, strict=True)]
+        )
         whole = torch.stack([W @ act + b for act in acts])
         largest = float(out.abs().max()) or 1.0
         measured["skipped"].append(float(acts.abs().masked_fill(active, 0).max()))
@@ -153,7 +175,9 @@ def windows_of(model: Model, texts: Sequence[str] | None) -> list[Window]:
     return cut
 
 
-def _through(model: Model, read: Sequence[Window], *points: str) -> Iterator[tuple[list[Window], dict[str, Tensor]]]:
+def _through(
+    model: Model, read: Sequence[Window], *points: str
+) -> Iterator[tuple[list[Window], dict[str, Tensor]]]:
     """Batches of equally long windows, and the points without what stands before a text: all
     layers of one run, to be compared."""
     for chosen in by_length(read, lambda window: len(window.ids), BUDGET):

@@ -64,4 +64,8 @@ class QueryRows(Result):
     rows: tuple[tuple[Any, ...], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema": "loci.atlas_query/1", "columns": list(self.columns), "rows": [list(row) for row in self.rows]}
+        return {
+            "schema": "loci.atlas_query/1",
+            "columns": list(self.columns),
+            "rows": [list(row) for row in self.rows],
+        }

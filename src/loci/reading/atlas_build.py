@@ -40,7 +40,16 @@ from loci.reading.atlas_tables import (
     value_rows,
 )
 from loci.reading.value_projections import promoted_by
-from loci.survey import Extremes, FiringRate, Histogram, Moments, Surveyed, TextDigest, TopTriggers, survey
+from loci.survey import (
+    Extremes,
+    FiringRate,
+    Histogram,
+    Moments,
+    Surveyed,
+    TextDigest,
+    TopTriggers,
+    survey,
+)
 
 
 def build_atlas(
@@ -97,7 +106,9 @@ def _build(
     digest = TextDigest()
     kept: dict[str, Any] = {"checkpoint": folder / CHECKPOINT, "every": 4, "digest": digest}
     seen = survey(model, texts(), gathering, budget=budget, limit=limit, progress=progress, **kept)
-    by_layer = {layer: LayerStatistics(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)}
+    by_layer = {
+        layer: LayerStatistics(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)
+    }
     contents = _texts_of_triggers(texts, seen.texts, by_layer, digest)
     tokenized = model.tokenize_all(list(contents.values()))
     read = dict(zip(contents, map(TriggerText, tokenized), strict=True))
@@ -110,13 +121,18 @@ def _build(
 
 
 def _texts_of_triggers(
-    texts: Callable[[], Iterable[str]], count: int, by_layer: dict[int, LayerStatistics], digest: TextDigest
+    texts: Callable[[], Iterable[str]],
+    count: int,
+    by_layer: dict[int, LayerStatistics],
+    digest: TextDigest,
 ) -> dict[int, str]:
     """The texts that hold a trigger, by number, from the stream once more.
 
     Raises: `ModelError` where the first `count` texts are not those of the pass, by their digest.
     """
-    places = [layer.triggers.places for layer in by_layer.values()]  # [trigger, neuron, (text, token)]
+    places = [
+        layer.triggers.places for layer in by_layer.values()
+    ]  # [trigger, neuron, (text, token)]
     needed = {int(text) for place in places for text in place[..., 0].flatten().unique()}
     contents, again = {}, TextDigest()
     for i, text in enumerate(islice(texts(), count)):
@@ -124,11 +140,15 @@ def _texts_of_triggers(
         if i in needed:
             contents[i] = text
     if again.hexdigest() != digest.hexdigest():
-        raise ModelError("the text has changed while it was read: build the atlas again in a new folder")
+        raise ModelError(
+            "the text has changed while it was read: build the atlas again in a new folder"
+        )
     return contents
 
 
-def _add_layer(store: Tables, model: Model, layer: int, gathered: LayerStatistics, read: dict[int, TriggerText]) -> None:
+def _add_layer(
+    store: Tables, model: Model, layer: int, gathered: LayerStatistics, read: dict[int, TriggerText]
+) -> None:
     """Add a layer's rows to all tables."""
     best = promoted_by(model, layer, min(TOKENS, model.d_vocab))
     triggers, following = trigger_rows(layer, gathered, read)

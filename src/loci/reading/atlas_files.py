@@ -41,7 +41,10 @@ def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
     folder = Path(folder)
     provenance = read_provenance(folder)
     if fingerprint is not None and provenance["weights"] != fingerprint:
-        raise ModelError(f"{folder} is the atlas of other weights ({provenance['model']}, {provenance['weights'][:15]}…)")
+        raise ModelError(
+            f"{folder} is the atlas of other weights ({provenance['model']}, "
+            f"{provenance['weights'][:15]}…)"
+        )
     return Atlas(folder, provenance)
 
 
@@ -59,8 +62,10 @@ class Atlas(Result):
         """Per layer the shares of dead, always-on, erasing and agreeing neurons, the mean firing
         rate, and medians over neurons."""
         return self._dicts(
-            "SELECT layer, count(*) AS neurons, avg(firing_rate) AS firing, avg(dead::INT) AS dead, avg(always_on::INT) AS always_on, "
-            f"avg(({KINDS['eraser'][0]})::INT) AS erasers, median(cosine) AS cosine, median(q90) AS q90, median(q99) AS q99, median(max) AS max, avg(agrees::INT) AS agrees "
+            "SELECT layer, count(*) AS neurons, avg(firing_rate) AS firing, avg(dead::INT) AS "
+            "dead, avg(always_on::INT) AS always_on, "
+            f"avg(({KINDS['eraser'][0]})::INT) AS erasers, median(cosine) AS cosine, median(q90) "
+            "AS q90, median(q99) AS q99, median(max) AS max, avg(agrees::INT) AS agrees "
             "FROM neurons GROUP BY layer ORDER BY layer"
         )
 
@@ -68,7 +73,8 @@ class Atlas(Result):
         """Layer, neuron, cosine and firing rate of at most so many neurons, evenly taken."""
         step = -(-self.provenance["layers"] * self.provenance["d_mlp"] // most)
         answer = self.query(
-            f"SELECT layer, neuron, cosine, firing_rate FROM neurons WHERE (layer * {self.provenance['d_mlp']} + neuron) % {step} = 0"
+            "SELECT layer, neuron, cosine, firing_rate FROM neurons WHERE (layer * "
+            f"{self.provenance['d_mlp']} + neuron) % {step} = 0"
         )
         return dict(zip(answer.columns, map(list, zip(*answer.rows, strict=True)), strict=True))
 
@@ -86,7 +92,9 @@ class Atlas(Result):
                 columns = connection.execute(f"DESCRIBE {name}").fetchall()
                 check_columns(name, {column: kind for column, kind, *_ in columns}, self.folder)
         except duckdb.Error as error:
-            raise ModelError(f"{self.folder}: the atlas is broken ({_first(error)}); build it again") from None
+            raise ModelError(
+                f"{self.folder}: the atlas is broken ({_first(error)}); build it again"
+            ) from None
         connection.execute(f"SET allowed_directories=[{quoted(self.folder)}]")
         connection.execute("SET enable_external_access=false")
         connection.execute("SET lock_configuration=true")
@@ -104,7 +112,9 @@ class Atlas(Result):
                 raise ModelError("an atlas is only read: ask with one SELECT")
             return ask(database, statements[0].query.strip().rstrip(";"))
         except duckdb.Error as error:
-            raise ModelError(f"the question cannot be answered: {_first(error)} (tables: {', '.join(TABLES)})") from None
+            raise ModelError(
+                f"the question cannot be answered: {_first(error)} (tables: {', '.join(TABLES)})"
+            ) from None
 
     def find(
         self,
@@ -125,17 +135,23 @@ class Atlas(Result):
         where = _filters(layer, cosine, rate)
         literal = quoted(wanted)
         promoted = self._named(
-            f"SELECT n.layer, n.neuron, min(v.rank) AS rank, max(v.score) AS score, n.cosine, n.firing_rate "
-            f"FROM (SELECT * FROM values WHERE word = {literal} AND side = 'promotes') v JOIN neurons n USING (layer, neuron) WHERE {where} "
+            "SELECT n.layer, n.neuron, min(v.rank) AS rank, max(v.score) AS score, n.cosine, "
+            "n.firing_rate "
+            f"FROM (SELECT * FROM values WHERE word = {literal} AND side = 'promotes') v JOIN "
+            f"neurons n USING (layer, neuron) WHERE {where} "
             f"GROUP BY ALL ORDER BY rank, score DESC LIMIT {int(top)}"
         )
         fires = self._named(
-            f"SELECT n.layer, n.neuron, count(*) AS triggers, max(t.activation) AS activation, n.cosine, n.firing_rate "
-            f"FROM (SELECT * FROM triggers WHERE word = {literal}) t JOIN neurons n USING (layer, neuron) WHERE {where} "
+            "SELECT n.layer, n.neuron, count(*) AS triggers, max(t.activation) AS activation, "
+            "n.cosine, n.firing_rate "
+            f"FROM (SELECT * FROM triggers WHERE word = {literal}) t JOIN neurons n USING (layer, "
+            f"neuron) WHERE {where} "
             f"GROUP BY ALL ORDER BY triggers DESC, activation DESC LIMIT {int(top)}"
         )
         if not promoted and not fires and not self._occurs(literal):
-            raise ModelError(f"no neuron promotes {word!r} or fires at it{self._suggestion(wanted)}")
+            raise ModelError(
+                f"no neuron promotes {word!r} or fires at it{self._suggestion(wanted)}"
+            )
         return WordNeurons(self.provenance["model"], wanted, promoted, fires)
 
     def kind(
@@ -156,9 +172,16 @@ class Atlas(Result):
         rule, order, words = KINDS[kind]
         where = f"FROM neurons n WHERE ({rule}) AND {_filters(layer, cosine, rate)}"
         listed = self._named(
-            f"SELECT layer, neuron, cosine, firing_rate, mean, max, value_norm, cluster {where} ORDER BY {order}, layer, neuron LIMIT {int(top)}"
+            f"SELECT layer, neuron, cosine, firing_rate, mean, max, value_norm, cluster {where} "
+            f"ORDER BY {order}, layer, neuron LIMIT {int(top)}"
         )
-        return NeuronKind(self.provenance["model"], kind, words, self.query(f"SELECT count(*) {where}").rows[0][0], listed)
+        return NeuronKind(
+            self.provenance["model"],
+            kind,
+            words,
+            self.query(f"SELECT count(*) {where}").rows[0][0],
+            listed,
+        )
 
     def card(self, name: str) -> NeuronCard:
         """A neuron as `loci read` shows it, from the tables.
@@ -172,17 +195,28 @@ class Atlas(Result):
         if not facts:
             last = f"L{self.provenance['layers'] - 1}N{self.provenance['d_mlp'] - 1}"
             raise ModelError(f"{name!r}: this atlas has L0N0 … {last}")
-        values = self._dicts(f"SELECT side, token, score FROM values WHERE {condition} ORDER BY rank")
-        triggers = self._dicts(f"SELECT before, token, after, activation FROM triggers WHERE {condition} ORDER BY rank")
+        values = self._dicts(
+            f"SELECT side, token, score FROM values WHERE {condition} ORDER BY rank"
+        )
+        triggers = self._dicts(
+            f"SELECT before, token, after, activation FROM triggers WHERE {condition} ORDER BY rank"
+        )
         return NeuronCard(
             model=self.provenance["model"],
             bos=self.provenance["bos"],
             layer=layer,
             neuron=neuron,
             expert=None,
-            promotes=tuple((row["token"], row["score"]) for row in values if row["side"] == "promotes"),
-            suppresses=tuple((row["token"], row["score"]) for row in values if row["side"] == "suppresses"),
-            **{name: facts[0][name] for name in ("cosine", "key_norm", "value_norm", "threshold", "firing_rate")},
+            promotes=tuple(
+                (row["token"], row["score"]) for row in values if row["side"] == "promotes"
+            ),
+            suppresses=tuple(
+                (row["token"], row["score"]) for row in values if row["side"] == "suppresses"
+            ),
+            **{
+                name: facts[0][name]
+                for name in ("cosine", "key_norm", "value_norm", "threshold", "firing_rate")
+            },
             nearest=tuple(
                 (neuron_name(layer, other), near)
                 for other, near in zip(facts[0]["nearest"], facts[0]["nearest_cosine"], strict=True)
@@ -192,7 +226,9 @@ class Atlas(Result):
         )
 
     def _named(self, sql: str) -> tuple[dict[str, Any], ...]:
-        return tuple({"name": neuron_name(row["layer"], row["neuron"]), **row} for row in self._dicts(sql))
+        return tuple(
+            {"name": neuron_name(row["layer"], row["neuron"]), **row} for row in self._dicts(sql)
+        )
 
     def _dicts(self, sql: str) -> list[dict[str, Any]]:
         answer = self.query(sql)
@@ -202,19 +238,28 @@ class Atlas(Result):
         """Whether the word is in the tables at all, filters aside."""
         return bool(
             self.query(
-                f"SELECT 1 FROM values WHERE word = {literal} UNION ALL SELECT 1 FROM triggers WHERE word = {literal} LIMIT 1"
+                f"SELECT 1 FROM values WHERE word = {literal} UNION ALL SELECT 1 FROM triggers "
+                f"WHERE word = {literal} LIMIT 1"
             ).rows
         )
 
     def _suggestion(self, word: str) -> str:
-        words = [row[0] for row in self.query("SELECT DISTINCT word FROM values UNION SELECT DISTINCT word FROM triggers").rows]
+        words = [
+            row[0]
+            for row in self.query(
+                "SELECT DISTINCT word FROM values UNION SELECT DISTINCT word FROM triggers"
+            ).rows
+        ]
         near = difflib.get_close_matches(word, words, n=3, cutoff=0.6)
         return f"; near it: {', '.join(near)}" if near else ""
 
 
 def _filters(layer: int | None, cosine: tuple[float, float], rate: tuple[float, float]) -> str:
     """Bounds on the neurons `n`, in SQL."""
-    bounds = [f"n.cosine BETWEEN {cosine[0]:f} AND {cosine[1]:f}", f"n.firing_rate BETWEEN {rate[0]:f} AND {rate[1]:f}"]
+    bounds = [
+        f"n.cosine BETWEEN {cosine[0]:f} AND {cosine[1]:f}",
+        f"n.firing_rate BETWEEN {rate[0]:f} AND {rate[1]:f}",
+    ]
     return " AND ".join(bounds + ([] if layer is None else [f"n.layer = {int(layer)}"]))
 
 

@@ -20,16 +20,25 @@ from loci.files import ROOM, check_writable, exclusive, made_folder, write_aside
 from loci.validate import brief, is_folder, is_there, named, read_json, read_text, typed
 
 SCHEMA = "loci.atlas/1"
-PROVENANCE, CHECKPOINT, SOURCE, LOCK = "provenance.json", "survey.safetensors", "source.txt", ".loci-building"
+PROVENANCE, CHECKPOINT, SOURCE, LOCK = (
+    "provenance.json",
+    "survey.safetensors",
+    "source.txt",
+    ".loci-building",
+)
 TABLES = ("neurons", "values", "triggers", "histograms", "texts")
 COLUMNS = {
     "neurons": {
-        "number": "layer neuron cosine key_norm value_norm threshold firing_rate mean max q90 q99 cluster",
+        "number": "layer neuron cosine key_norm value_norm threshold firing_rate "
+        "mean max q90 q99 cluster",
         "true or false": "dead always_on agrees",
         "list": "nearest nearest_cosine",
     },
     "values": {"number": "layer neuron rank token_id score", "text": "word side token"},
-    "triggers": {"number": "layer neuron rank text position activation", "text": "word before token after"},
+    "triggers": {
+        "number": "layer neuron rank text position activation",
+        "text": "word before token after",
+    },
     "histograms": {"number": "layer neuron", "list": "counts"},
     "texts": {"number": "text", "text": "content"},
 }
@@ -75,7 +84,11 @@ def building(folder: Path, source: str) -> Iterator[bool]:
     """
     with made_folder(folder):
         check_writable(folder / PROVENANCE)
-        with exclusive(folder / LOCK, f"{named(folder)}: another process is building an atlas there; name a new folder, or wait"):
+        with exclusive(
+            folder / LOCK,
+            f"{named(folder)}: another process is building an atlas there; name a new folder, or "
+            "wait",
+        ):
             if _finished(folder):
                 yield False
                 return
@@ -111,7 +124,9 @@ def _finished(folder: Path) -> bool:
     if not (folder / PROVENANCE).exists():
         return False
     if not any((folder / name).exists() for name in (CHECKPOINT, SOURCE)):
-        raise OutputError(f"{named(folder)}: there is a finished atlas in it; name a new folder, or delete it")
+        raise OutputError(
+            f"{named(folder)}: there is a finished atlas in it; name a new folder, or delete it"
+        )
     _remove_scaffold(folder)
     return True
 
@@ -123,9 +138,16 @@ def _remove_scaffold(folder: Path) -> None:
 
 def _check_strangers(folder: Path) -> None:
     own = {CHECKPOINT, SOURCE, LOCK, *(f"{name}.parquet" for name in TABLES)}
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in own and not ROOM.fullmatch(path.name))
+    strange = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name not in own and not ROOM.fullmatch(path.name)
+    )
     if strange:
-        raise OutputError(f"{named(folder)}: there are other files in it ({', '.join(map(named, strange[:3]))}); name a new folder")
+        raise OutputError(
+            f"{named(folder)}: there are other files in it ({', '.join(map(named, strange[:3]))}); "
+            "name a new folder"
+        )
 
 
 def _note(folder: Path, source: str) -> None:
@@ -135,7 +157,10 @@ def _note(folder: Path, source: str) -> None:
     if note.exists() and (folder / CHECKPOINT).exists():
         earlier = read_text(note, OutputError)
         if earlier != source:
-            raise OutputError(f"{named(folder)}: a half-built atlas of another text is in it ({earlier}); name a new folder")
+            raise OutputError(
+                f"{named(folder)}: a half-built atlas of another text is in it ({earlier}); name a "
+                "new folder"
+            )
     with write_aside(note) as aside:
         aside.write_text(source, encoding="utf-8")
 
@@ -149,7 +174,8 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     if not is_there(path):
         half = is_there(folder / CHECKPOINT)
         raise ModelError(
-            f"{named(folder)}: the atlas is half-built; build it again with the same text and it goes on"
+            f"{named(folder)}: the atlas is half-built; build it again with the same text and it "
+            "goes on"
             if half
             else f"{named(folder)}: there is no atlas"
         )
@@ -159,7 +185,9 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     typed(Provenance, document, named(path), ModelError)
     missing = [name for name in TABLES if not is_there(folder / f"{name}.parquet")]
     if missing:
-        raise ModelError(f"{named(folder)}: the atlas lacks {', '.join(missing)}.parquet; build it again")
+        raise ModelError(
+            f"{named(folder)}: the atlas lacks {', '.join(missing)}.parquet; build it again"
+        )
     _check_tables(folder, document.get("files"))
     return document
 
@@ -173,15 +201,23 @@ def _check_tables(folder: Path, files: dict[str, TableFile] | None) -> None:
         if name not in files:
             raise ModelError(f"{named(folder / PROVENANCE)}: files.{name} is missing")
         if is_folder(path) or path.stat().st_size != files[name]["bytes"]:
-            raise ModelError(f"{named(path)}: the table is broken ({files[name]['bytes']:,} bytes were written); build it again")
+            raise ModelError(
+                f"{named(path)}: the table is broken ({files[name]['bytes']:,} bytes were "
+                "written); build it again"
+            )
         if total <= HASHED and _described(path)["sha256"] != files[name]["sha256"]:
-            raise ModelError(f"{named(path)}: the table is broken (not what was written); build it again")
+            raise ModelError(
+                f"{named(path)}: the table is broken (not what was written); build it again"
+            )
 
 
 def _described(path: Path) -> TableFile:
     try:
         with path.open("rb") as file:
-            return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+            return {
+                "bytes": path.stat().st_size,
+                "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+            }
     except OSError as error:
         raise ModelError(f"{named(path)}: cannot be read ({error.strerror})") from None
 
@@ -195,13 +231,29 @@ def check_columns(name: str, present: dict[str, str], folder: Path) -> None:
         for column in columns.split():
             if column not in present or _kind(present[column]) != kind:
                 there = f"of type {brief(present[column])}" if column in present else "not there"
-                raise ModelError(f"{named(folder / f'{name}.parquet')}: {column}: expected {kind}, {there}; build the atlas again")
+                raise ModelError(
+                    f"{named(folder / f'{name}.parquet')}: {column}: expected {kind}, {there}; "
+                    "build the atlas again"
+                )
 
 
 def _kind(type_: str) -> str:
     if type_.endswith("[]"):
         return "list"
-    return {"VARCHAR": "text", "BOOLEAN": "true or false"}.get(type_, "number" if type_ in NUMBERS else "something else")
+    return {"VARCHAR": "text", "BOOLEAN": "true or false"}.get(
+        type_, "number" if type_ in NUMBERS else "something else"
+    )
 
 
-NUMBERS = {"BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT", "DOUBLE", "FLOAT"}
+NUMBERS = {
+    "BIGINT",
+    "INTEGER",
+    "SMALLINT",
+    "TINYINT",
+    "UBIGINT",
+    "UINTEGER",
+    "USMALLINT",
+    "UTINYINT",
+    "DOUBLE",
+    "FLOAT",
+}

@@ -12,7 +12,19 @@ MOST = 1_000_000
 CHUNK = 10_000
 PATIENCE = 100
 AS_THEY_ARE = {
-    *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+    *(
+        "BOOLEAN",
+        "TINYINT",
+        "SMALLINT",
+        "INTEGER",
+        "BIGINT",
+        "HUGEINT",
+        "UTINYINT",
+        "USMALLINT",
+        "UINTEGER",
+        "UBIGINT",
+        "UHUGEINT",
+    ),
     *("FLOAT", "DOUBLE", "VARCHAR"),
 }
 NESTED = ("STRUCT", "MAP", "UNION")
@@ -28,8 +40,13 @@ def ask(database: Any, sql: str) -> QueryRows:
     easy = [kind in AS_THEY_ARE or kind.startswith("DECIMAL") for kind in types]
     nested = [kind.startswith(NESTED) or kind.endswith("]") for kind in types]
     try:
-        rows = _run(database, _as_text(sql, [not (a or b) for a, b in zip(easy, nested, strict=True)]))
-    except (OverflowError, ValueError):  # what stands in lists and structs may be beyond Python's dates
+        rows = _run(
+            database, _as_text(sql, [not (a or b) for a, b in zip(easy, nested, strict=True)])
+        )
+    except (
+        OverflowError,
+        ValueError,
+    ):  # what stands in lists and structs may be beyond Python's dates
         rows = _run(database, _as_text(sql, [not a for a in easy]))
     return QueryRows(columns, tuple(tuple(map(_cell, row)) for row in rows))
 
@@ -45,7 +62,10 @@ def _as_text(sql: str, texts: list[bool]) -> str:
     if not any(texts):
         return sql
     names = [f"c{i}" for i in range(len(texts))]
-    chosen = (f"CAST({name} AS VARCHAR)" if text else name for name, text in zip(names, texts, strict=True))
+    chosen = (
+        f"CAST({name} AS VARCHAR)" if text else name
+        for name, text in zip(names, texts, strict=True)
+    )
     return f"SELECT {', '.join(chosen)} FROM ({sql}\n) AS asked({', '.join(names)})"
 
 
@@ -78,7 +98,9 @@ def _run(database: Any, sql: str) -> list[tuple[Any, ...]]:
     if failed:
         raise failed[0]
     if len(rows) > MOST:
-        raise ModelError(f"the answer has more than {MOST:,} rows: ask for less, as with LIMIT {MOST}")
+        raise ModelError(
+            f"the answer has more than {MOST:,} rows: ask for less, as with LIMIT {MOST}"
+        )
     return rows
 
 

@@ -72,19 +72,48 @@ def word_at(text: str, start: int, end: int) -> str:
     return text[start:end].strip().casefold()
 
 
-def trigger_rows(layer: int, gathered: LayerStatistics, read: dict[int, TriggerText]) -> tuple[Columns, list[int]]:
+def trigger_rows(
+    layer: int, gathered: LayerStatistics, read: dict[int, TriggerText]
+) -> tuple[Columns, list[int]]:
     """A row for each place where a neuron fires; and the token that followed each neuron's first
     one (−1 for none)."""
-    activations, places = gathered.triggers.values.T.tolist(), gathered.triggers.places.transpose(0, 1).tolist()
+    activations, places = (
+        gathered.triggers.values.T.tolist(),
+        gathered.triggers.places.transpose(0, 1).tolist(),
+    )
     rows, followed = [], [-1] * len(activations)
     for neuron, (row, spots) in enumerate(zip(activations, places, strict=True)):
         for rank, (activation, (text, position)) in enumerate(zip(row, spots, strict=True)):
             if activation <= 0:
                 break
             before, token, after, word, following = read[text].at(position)
-            rows.append((word, layer, neuron, rank, text, position, before[-200:], token, after[:100], activation))
+            rows.append(
+                (
+                    word,
+                    layer,
+                    neuron,
+                    rank,
+                    text,
+                    position,
+                    before[-200:],
+                    token,
+                    after[:100],
+                    activation,
+                )
+            )
             followed[neuron] = following if rank == 0 else followed[neuron]
-    names = ("word", "layer", "neuron", "rank", "text", "position", "before", "token", "after", "activation")
+    names = (
+        "word",
+        "layer",
+        "neuron",
+        "rank",
+        "text",
+        "position",
+        "before",
+        "token",
+        "after",
+        "activation",
+    )
     return {name: [row[i] for row in rows] for i, name in enumerate(names)}, followed
 
 
@@ -121,9 +150,18 @@ def neuron_rows(layer: int, gathered: LayerStatistics, model: Model, **more: lis
         "max": extremes.high,
         **{f"q{round(100 * q)}": gathered.histogram.quantile(q) for q in QUANTILES},
     }
-    columns = {name: [x if x == x else None for x in tensor.float().tolist()] for name, tensor in numbers.items()}
+    columns = {
+        name: [x if x == x else None for x in tensor.float().tolist()]
+        for name, tensor in numbers.items()
+    }
     flags = {"dead": (rate == 0).tolist(), "always_on": (rate == 1).tolist()}
-    return {"layer": [layer] * model.d_mlp, "neuron": list(range(model.d_mlp)), **columns, **flags, **more}
+    return {
+        "layer": [layer] * model.d_mlp,
+        "neuron": list(range(model.d_mlp)),
+        **columns,
+        **flags,
+        **more,
+    }
 
 
 def neighbour_columns(layer: int, model: Model) -> Columns:
@@ -161,7 +199,10 @@ class Tables:
         connection = self.duckdb.connect()
         connection.register("rows", self.arrow.concat_tables(self.parts.pop(name)))
         with write_aside(path) as aside, self._as_os_error():
-            connection.execute(f"COPY (SELECT * FROM rows ORDER BY ALL) TO {quoted(aside)} (FORMAT parquet, ROW_GROUP_SIZE 65536)")
+            connection.execute(
+                f"COPY (SELECT * FROM rows ORDER BY ALL) TO {quoted(aside)} (FORMAT parquet, "
+                "ROW_GROUP_SIZE 65536)"
+            )
 
     @contextmanager
     def _as_os_error(self) -> Iterator[None]:

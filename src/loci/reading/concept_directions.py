@@ -71,11 +71,27 @@ class Directions(Result):
     def to_dict(self) -> dict[str, Any]:
         names = ("alignment", "shuffled", "beyond", "analogy", "without", "random")
         estimates = {name: getattr(self, name).to_dict() for name in names}
-        pairs = [{"a": a, "b": b, "nearest": near} for (a, b), near in zip(self.pairs, self.nearest, strict=True)]
-        tokens = {side: [{"token": t, "score": s} for t, s in getattr(self, side)] for side in ("promotes", "suppresses")}
+        pairs = [
+            {"a": a, "b": b, "nearest": near}
+            for (a, b), near in zip(self.pairs, self.nearest, strict=True)
+        ]
+        tokens = {
+            side: [{"token": t, "score": s} for t, s in getattr(self, side)]
+            for side in ("promotes", "suppresses")
+        }
         tensors = {name: getattr(self, name).tolist() for name in ("direction", "cosines")}
-        plain = {name: getattr(self, name) for name in ("model", "bos", "point", "norm", "candidates", "seed")}
-        return {"schema": "loci.directions/1", **plain, **estimates, "pairs": pairs, **tokens, **tensors}
+        plain = {
+            name: getattr(self, name)
+            for name in ("model", "bos", "point", "norm", "candidates", "seed")
+        }
+        return {
+            "schema": "loci.directions/1",
+            **plain,
+            **estimates,
+            "pairs": pairs,
+            **tokens,
+            **tensors,
+        }
 
 
 def _paired(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
@@ -91,13 +107,17 @@ def _paired(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     clean = tuple((a.strip(), b.strip()) for a, b in pairs)
     for i, (a, b) in enumerate(clean):
         if a == b or not a or not b:
-            raise FactError(f"the pair {a!r}, {b!r} has no difference: two different words are needed")
+            raise FactError(
+                f"the pair {a!r}, {b!r} has no difference: two different words are needed"
+            )
         if (a, b) in clean[:i]:
             raise FactError(f"the pair {a!r}, {b!r} stands there twice")
     return clean
 
 
-def direction(model: Model, pairs: Sequence[Pair], *, point: str = "embed") -> Float[Tensor, " d_model"]:
+def direction(
+    model: Model, pairs: Sequence[Pair], *, point: str = "embed"
+) -> Float[Tensor, " d_model"]:
     """The mean of a − b over pairs of words or prompts, at `embed`, or at another point as in
     "resid_post.3"."""
     clean = _paired(pairs)
@@ -105,7 +125,9 @@ def direction(model: Model, pairs: Sequence[Pair], *, point: str = "embed") -> F
     return (a - b).mean(0).float()
 
 
-def directions(model: Model, pairs: Sequence[Pair], *, point: str = "embed", top: int = 10, seed: int = 0) -> Directions:
+def directions(
+    model: Model, pairs: Sequence[Pair], *, point: str = "embed", top: int = 10, seed: int = 0
+) -> Directions:
     """Do word pairs share one direction, does it solve analogies, and what does it promote?
 
     Pairs are compared only where they have no word in common; one pair alone has neither alignment
@@ -148,7 +170,9 @@ def directions(model: Model, pairs: Sequence[Pair], *, point: str = "embed", top
         beyond=aligned(C - mixed, apart & mixed_apart, seed),
         nearest=tuple(words[next(near)] if flag else None for flag in held.tolist()),
         analogy=share([float(hit) for hit in torch.tensor(ranks, dtype=torch.long) == a[held]]),
-        without=share([float(hit) for hit in analogies(V, b[held], torch.zeros_like(step)) == a[held]]),
+        without=share(
+            [float(hit) for hit in analogies(V, b[held], torch.zeros_like(step)) == a[held]]
+        ),
         random=_by_chance(V, a[held], b[held], step, seed),
         candidates=len(words) - 1,
         promotes=promotes,
@@ -164,7 +188,12 @@ def analogies(V: Float[Tensor, "word d"], start: Tensor, step: Float[Tensor, "pa
     return scores.argmax(1)
 
 
-def aligned(C: Float[Tensor, "pair pair"], apart: Bool[Tensor, "pair pair"], seed: int = 0, samples: int = 2000) -> Estimate:
+def aligned(
+    C: Float[Tensor, "pair pair"],
+    apart: Bool[Tensor, "pair pair"],
+    seed: int = 0,
+    samples: int = 2000,
+) -> Estimate:
     """Mean cosine of pairs that are apart.
 
     For the interval pairs are drawn, not cosines: those of one pair hang together.
@@ -177,7 +206,9 @@ def aligned(C: Float[Tensor, "pair pair"], apart: Bool[Tensor, "pair pair"], see
         return Estimate(value, torch.nan, torch.nan, n)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(C), (samples, len(C)), generator=generator)
-    times = torch.zeros(samples, len(C), dtype=C.dtype).scatter_add_(1, drawn, torch.ones(samples, len(C), dtype=C.dtype))
+    times = torch.zeros(samples, len(C), dtype=C.dtype).scatter_add_(
+        1, drawn, torch.ones(samples, len(C), dtype=C.dtype)
+    )
     compared = (times @ apart.to(C.dtype) * times).sum(1)
     means = ((times @ C.where(apart, 0) * times).sum(1) / compared)[compared > 0]
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=C.dtype)).tolist()
@@ -187,13 +218,20 @@ def aligned(C: Float[Tensor, "pair pair"], apart: Bool[Tensor, "pair pair"], see
 def _apart(a: Int[Tensor, " pair"], b: Int[Tensor, " pair"]) -> Bool[Tensor, "pair pair"]:
     """Which pairs have no word in common, and each a difference."""
     own = (a != b)[:, None]
-    return own & own.T & (a[:, None] != a) & (b[:, None] != b) & (a[:, None] != b) & (b[:, None] != a)
+    return (
+        own & own.T & (a[:, None] != a) & (b[:, None] != b) & (a[:, None] != b) & (b[:, None] != a)
+    )
 
 
-def _shuffled(V: Tensor, a: Tensor, b: Tensor, seed: int) -> tuple[Float[Tensor, "pair pair"], Bool[Tensor, "pair pair"]]:
+def _shuffled(
+    V: Tensor, a: Tensor, b: Tensor, seed: int
+) -> tuple[Float[Tensor, "pair pair"], Bool[Tensor, "pair pair"]]:
     """Cosines between differences of which each b is another pair's, mean over shuffles; and
     which pairs were ever apart."""
-    total, times = torch.zeros(len(a), len(a), dtype=V.dtype), torch.zeros(len(a), len(a), dtype=V.dtype)
+    total, times = (
+        torch.zeros(len(a), len(a), dtype=V.dtype),
+        torch.zeros(len(a), len(a), dtype=V.dtype),
+    )
     for draw in range(DRAWS):
         other = b[_elsewhere(len(a), seed + draw)]
         apart = _apart(a, other).to(V.dtype)

@@ -50,14 +50,28 @@ class Concepts(Result):
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("model", "bos", "point", "seed")}
-        lists = {name: list(getattr(self, name)) for name in ("concepts", "texts", "explained", "random")}
-        tables = {name: getattr(self, name).tolist() for name in ("cosines", "coefficients", "overlap")}
-        means = {"mean_explained": mean(self.explained).to_dict(), "mean_random": mean(self.random).to_dict()}
+        lists = {
+            name: list(getattr(self, name)) for name in ("concepts", "texts", "explained", "random")
+        }
+        tables = {
+            name: getattr(self, name).tolist() for name in ("cosines", "coefficients", "overlap")
+        }
+        means = {
+            "mean_explained": mean(self.explained).to_dict(),
+            "mean_random": mean(self.random).to_dict(),
+        }
         return {"schema": "loci.concepts/1", **plain, **lists, **tables, **means}
 
 
 @torch.no_grad()
-def concept(model: Model, concepts: Sequence[str], texts: Sequence[str], point: str = "embed", *, seed: int = 0) -> Concepts:
+def concept(
+    model: Model,
+    concepts: Sequence[str],
+    texts: Sequence[str],
+    point: str = "embed",
+    *,
+    seed: int = 0,
+) -> Concepts:
     """How much of each concept's vector is in texts, by least squares.
 
     Both are centred by the point's mean over 4,000 tokens of the embedded text.
@@ -102,7 +116,9 @@ def concept(model: Model, concepts: Sequence[str], texts: Sequence[str], point: 
     )
 
 
-def coefficients(X: Float[Tensor, "text d"], C: Float[Tensor, "concept d"]) -> Float[Tensor, "text concept"]:
+def coefficients(
+    X: Float[Tensor, "text d"], C: Float[Tensor, "concept d"]
+) -> Float[Tensor, "text concept"]:
     """β of the least-squares fit X ≈ β C; the smallest one where concepts depend on each other."""
     return lstsq(C.T, X.T, "the concepts' directions").T
 

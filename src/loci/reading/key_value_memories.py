@@ -84,8 +84,13 @@ class Memories(Result):
         return sum(known) / len(known) if known else nan
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in ("model", "bos", "neurons", "tokens", "seed")}
-        rows = {name: [e.to_dict() for e in getattr(self, name)] for name in ("lean", "agreement", "chance", "composed", "active")}
+        plain = {
+            name: getattr(self, name) for name in ("model", "bos", "neurons", "tokens", "seed")
+        }
+        rows = {
+            name: [e.to_dict() for e in getattr(self, name)]
+            for name in ("lean", "agreement", "chance", "composed", "active")
+        }
         kinds = {"shallow": list(self.shallow), "semantic": list(self.semantic)}
         dropped = {kind: [e.to_dict() for e in row] for kind, row in self.dropped.items()}
         return {"schema": "loci.memories/1", **plain, "dropped": dropped, **rows, **kinds}
@@ -123,10 +128,15 @@ def memories(
     model_given(model).place("mlp_act.0")
     texts = sample_text(model, TEXT_TOKENS) if texts is None else texts_given(texts)
     if neurons < 2 or triggers < 1:
-        raise ModelError(f"at least two neurons a layer and one trigger each are needed, not {neurons} and {triggers}")
+        raise ModelError(
+            f"at least two neurons a layer and one trigger each are needed, not {neurons} and "
+            f"{triggers}"
+        )
     texts = [text for text in texts if text.strip()]
     chosen = _sampled_neurons(model, neurons, seed)
-    gathering = {f"mlp_act.{layer}": [TopTriggers(some, triggers)] for layer, some in chosen.items()}
+    gathering = {
+        f"mlp_act.{layer}": [TopTriggers(some, triggers)] for layer, some in chosen.items()
+    }
     seen = survey(model, texts, gathering)
     best = {layer: promoted_by(model, layer, 1).promotes[:, 0] for layer in chosen}
     read: dict[int, Tokens] = {}
@@ -159,7 +169,10 @@ def memories(
 def _sampled_neurons(model: Model, neurons: int, seed: int) -> dict[int, list[int]]:
     """Neurons of each layer, drawn without repetition, in ascending order."""
     count = min(neurons, model.d_mlp)
-    return {layer: sorted(Random(f"{seed}/{layer}").sample(range(model.d_mlp), count)) for layer in range(model.n_layers)}
+    return {
+        layer: sorted(Random(f"{seed}/{layer}").sample(range(model.d_mlp), count))
+        for layer in range(model.n_layers)
+    }
 
 
 def _by_dropped_token(changes: dict[str, list[float]]) -> dict[str, Estimate]:
@@ -168,7 +181,9 @@ def _by_dropped_token(changes: dict[str, list[float]]) -> dict[str, Estimate]:
     return {**{kind: mean(values) for kind, values in changes.items()}, "lean": mean(lean)}
 
 
-def _agreement(promoted: list[int], triggers: TopTriggers, read: dict[int, Tokens]) -> dict[str, Estimate]:
+def _agreement(
+    promoted: list[int], triggers: TopTriggers, read: dict[int, Tokens]
+) -> dict[str, Estimate]:
     """Share of neurons that promote the token behind their top trigger, and the same by chance.
 
     Args:
@@ -189,10 +204,14 @@ Cell = tuple[int, tuple[int, ...], float]
 """A neuron's column, the tokens up to its trigger, and its activation there."""
 
 
-def _prefixes(model: Model, texts: Sequence[str], triggers: TopTriggers, read: dict[int, Tokens]) -> list[Cell]:
+def _prefixes(
+    model: Model, texts: Sequence[str], triggers: TopTriggers, read: dict[int, Tokens]
+) -> list[Cell]:
     cells = []
     for activations, places in zip(triggers.values.tolist(), triggers.places.tolist(), strict=True):
-        for column, (activation, (text, position)) in enumerate(zip(activations, places, strict=True)):
+        for column, (activation, (text, position)) in enumerate(
+            zip(activations, places, strict=True)
+        ):
             if text not in read:
                 read[text] = tokenize(model.tokenizer, texts[text], None, model.bos)
             if activation > 0:
@@ -200,7 +219,9 @@ def _prefixes(model: Model, texts: Sequence[str], triggers: TopTriggers, read: d
     return cells
 
 
-def _dropped(model: Model, layer: int, some: Sequence[int], cells: Sequence[Cell], seed: int) -> dict[str, list[float]]:
+def _dropped(
+    model: Model, layer: int, some: Sequence[int], cells: Sequence[Cell], seed: int
+) -> dict[str, list[float]]:
     """Each neuron's mean relative change, by which token is dropped; prefixes of fewer than
     three tokens are left out."""
     special = model.special
@@ -208,7 +229,9 @@ def _dropped(model: Model, layer: int, some: Sequence[int], cells: Sequence[Cell
     cut: dict[str, list[Cell]] = {kind: [] for kind in DROPS}
     for column, ids, activation in cells:
         if special + 3 <= len(ids) <= (model.n_ctx or len(ids)):
-            for kind, position in zip(DROPS, (special, len(ids) - 1, random.randrange(special, len(ids))), strict=True):
+            for kind, position in zip(
+                DROPS, (special, len(ids) - 1, random.randrange(special, len(ids))), strict=True
+            ):
                 cut[kind].append((column, ids[:position] + ids[position + 1 :], activation))
     by_kind: dict[str, list[float]] = {}
     for kind, some_cells in cut.items():
@@ -220,11 +243,15 @@ def _dropped(model: Model, layer: int, some: Sequence[int], cells: Sequence[Cell
     return by_kind
 
 
-def _activations(model: Model, layer: int, asked: Sequence[tuple[int, tuple[int, ...]]]) -> list[float]:
+def _activations(
+    model: Model, layer: int, asked: Sequence[tuple[int, tuple[int, ...]]]
+) -> list[float]:
     """A neuron's activation at the last token of its text, for each pair."""
     activations = [0.0] * len(asked)
     for batch in by_length(asked, lambda pair: len(pair[1]), 4096):
-        act = model.read(model.ids([asked[i][1] for i in batch]), f"mlp_act.{layer}")[f"mlp_act.{layer}"][:, -1]
+        act = model.read(model.ids([asked[i][1] for i in batch]), f"mlp_act.{layer}")[
+            f"mlp_act.{layer}"
+        ][:, -1]
         for row, i in enumerate(batch):
             activations[i] = float(act[row, asked[i][0]])
     return activations
@@ -242,7 +269,9 @@ def _composed(
         ids = tokenize(model.tokenizer, text, model.n_ctx, model.bos)
         reads = model.read(model.ids([ids.ids]), *model.names("mlp_act", "mlp_out"))
         for layer, memory in first.items():
-            act, out = (reads[f"{point}.{layer}"][0, ids.special :] for point in ("mlp_act", "mlp_out"))
+            act, out = (
+                reads[f"{point}.{layer}"][0, ids.special :] for point in ("mlp_act", "mlp_out")
+            )
             predicted = project(model, out).argmax(-1)
             alone = ((act > 0) & (memory.to(predicted.device) == predicted[:, None])).any(1)
             composed[layer].append(float((~alone).double().mean()))

@@ -75,12 +75,25 @@ class NeuronCard(Result):
     @property
     def fires(self) -> str:
         """How often, in words."""
-        return "no text looked through" if self.firing_rate is None else f"{self.firing_rate:.2%} of {self.tokens:,} tokens"
+        return (
+            "no text looked through"
+            if self.firing_rate is None
+            else f"{self.firing_rate:.2%} of {self.tokens:,} tokens"
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        pairs = {side: [{"token": t, "score": s} for t, s in getattr(self, side)] for side in ("promotes", "suppresses")}
+        pairs = {
+            side: [{"token": t, "score": s} for t, s in getattr(self, side)]
+            for side in ("promotes", "suppresses")
+        }
         near = [{"name": name, "cosine": cosine} for name, cosine in self.nearest]
-        return {"schema": "loci.neuron/1", "name": self.name, **asdict(self), **pairs, "nearest": near}
+        return {
+            "schema": "loci.neuron/1",
+            "name": self.name,
+            **asdict(self),
+            **pairs,
+            "nearest": near,
+        }
 
 
 @torch.no_grad()
@@ -119,7 +132,14 @@ def read_weights(weights: Weights, name: str, *, top: int = 10) -> NeuronCard:
     )
 
 
-def read(model: Model, name: str, texts: Sequence[str] | None = None, *, top: int = 10, progress: Progress = silent) -> NeuronCard:
+def read(
+    model: Model,
+    name: str,
+    texts: Sequence[str] | None = None,
+    *,
+    top: int = 10,
+    progress: Progress = silent,
+) -> NeuronCard:
     """The card of one neuron: what it looks for, and what it writes.
 
         card = loci.read(model, "L1N126")
@@ -140,15 +160,27 @@ def read(model: Model, name: str, texts: Sequence[str] | None = None, *, top: in
     layer, neuron, expert = parse_neuron(name, model_given(model))
     texts = None if texts is None else texts_given(texts)
     if expert is not None:
-        raise ModelError(f"{name}: triggers of single experts' neurons are not gathered; read its weights alone (--weights-only)")
-    return read_many(model, [(layer, neuron)], sample_text(model, TOKENS) if texts is None else texts, top=top, progress=progress)[
-        0
-    ]
+        raise ModelError(
+            f"{name}: triggers of single experts' neurons are not gathered; read its weights alone "
+            "(--weights-only)"
+        )
+    return read_many(
+        model,
+        [(layer, neuron)],
+        sample_text(model, TOKENS) if texts is None else texts,
+        top=top,
+        progress=progress,
+    )[0]
 
 
 @torch.no_grad()
 def read_many(
-    model: Model, cells: Sequence[tuple[int, int]], texts: Sequence[str], *, top: int = 10, progress: Progress = silent
+    model: Model,
+    cells: Sequence[tuple[int, int]],
+    texts: Sequence[str],
+    *,
+    top: int = 10,
+    progress: Progress = silent,
 ) -> list[NeuronCard]:
     """Cards of several neurons from one pass over the text.
 
@@ -166,17 +198,34 @@ def read_many(
     by_layer: dict[int, list[int]] = {}
     for layer, neuron in cells:
         by_layer.setdefault(layer, []).append(neuron)
-    gathering = {f"mlp_act.{layer}": (FiringRate(), TopTriggers(chosen, top)) for layer, chosen in by_layer.items()}
+    gathering = {
+        f"mlp_act.{layer}": (FiringRate(), TopTriggers(chosen, top))
+        for layer, chosen in by_layer.items()
+    }
     texts = [text for text in texts if text.strip()]
     seen = survey(model, texts, gathering, progress=progress).tokens
     cards = []
     for layer, neuron in cells:
         rate, triggers = gathering[f"mlp_act.{layer}"]
         column = by_layer[layer].index(neuron)
-        places = zip(triggers.values[:, column].tolist(), triggers.places[:, column].tolist(), strict=True)
-        rows = tuple(_trigger(model, texts[text], position, value) for value, (text, position) in places if value > 0)
+        places = zip(
+            triggers.values[:, column].tolist(), triggers.places[:, column].tolist(), strict=True
+        )
+        rows = tuple(
+            _trigger(model, texts[text], position, value)
+            for value, (text, position) in places
+            if value > 0
+        )
         card = read_weights(model, f"L{layer}N{neuron}", top=top)
-        cards.append(replace(card, bos=model.with_bos, triggers=rows, firing_rate=float(rate.rate[neuron]), tokens=seen))
+        cards.append(
+            replace(
+                card,
+                bos=model.with_bos,
+                triggers=rows,
+                firing_rate=float(rate.rate[neuron]),
+                tokens=seen,
+            )
+        )
     return cards
 
 

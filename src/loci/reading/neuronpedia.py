@@ -65,7 +65,11 @@ def export_neuronpedia(
     for layer in wanted:
         features = _features(atlas, layer, _activations(atlas, model, layer))
         for number, start in enumerate(range(0, len(features), FEATURES)):
-            batch = {"modelId": model_id.lower(), "source": f"{layer}-mlp", "features": features[start : start + FEATURES]}
+            batch = {
+                "modelId": model_id.lower(),
+                "source": f"{layer}-mlp",
+                "features": features[start : start + FEATURES],
+            }
             path = Path(folder) / f"{layer}-mlp-{number:03}.json"
             with write_aside(path) as aside:
                 aside.write_text(json.dumps(batch, ensure_ascii=False), encoding="utf-8")
@@ -87,17 +91,31 @@ def check_export(atlas: Atlas, folder: str | Path) -> None:
     folder = Path(folder)
     if atlas.folder.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise OutputError(f"{named(folder)} is in the atlas: name another folder")
-    strange = sorted(path.name for path in folder.iterdir() if not OWN.fullmatch(path.name)) if is_folder(folder) else []
+    strange = (
+        sorted(path.name for path in folder.iterdir() if not OWN.fullmatch(path.name))
+        if is_folder(folder)
+        else []
+    )
     if strange:
-        raise OutputError(f"{named(folder)}: there are other files in it ({', '.join(map(named, strange[:3]))}); name a new folder")
+        raise OutputError(
+            f"{named(folder)}: there are other files in it ({', '.join(map(named, strange[:3]))}); "
+            "name a new folder"
+        )
     check_writable(folder / "0-mlp-000.json")
 
 
-def _features(atlas: Atlas, layer: int, activations: dict[int, list[Activation]]) -> list[dict[str, Any]]:
+def _features(
+    atlas: Atlas, layer: int, activations: dict[int, list[Activation]]
+) -> list[dict[str, Any]]:
     """The features of one layer, in the order of their neurons."""
-    density = dict(atlas.query(f"SELECT neuron, firing_rate FROM neurons WHERE layer = {layer}").rows)
+    density = dict(
+        atlas.query(f"SELECT neuron, firing_rate FROM neurons WHERE layer = {layer}").rows
+    )
     logits: dict[tuple[int, str], list[dict[str, Any]]] = {}
-    asked = f"SELECT neuron, side, token, score FROM values WHERE layer = {layer} AND rank < {LOGITS} ORDER BY neuron, side, rank"
+    asked = (
+        f"SELECT neuron, side, token, score FROM values WHERE layer = {layer} AND rank < {LOGITS} "
+        "ORDER BY neuron, side, rank"
+    )
     for neuron, side, token, score in atlas.query(asked).rows:
         logits.setdefault((neuron, side), []).append({"token": token, "value": score})
     return [
@@ -115,8 +133,14 @@ def _features(atlas: Atlas, layer: int, activations: dict[int, list[Activation]]
 def _activations(atlas: Atlas, model: Model, layer: int) -> dict[int, list[Activation]]:
     """Each neuron's triggers, the strongest first, with its activation at every token of their
     windows."""
-    rows = atlas.query(f"SELECT neuron, rank, text, position, activation FROM triggers WHERE layer = {layer} ORDER BY ALL").rows
-    asked = f"SELECT * FROM texts WHERE text IN (SELECT text FROM triggers WHERE layer = {layer}) ORDER BY text"
+    rows = atlas.query(
+        f"SELECT neuron, rank, text, position, activation FROM triggers WHERE layer = {layer} "
+        "ORDER BY ALL"
+    ).rows
+    asked = (
+        f"SELECT * FROM texts WHERE text IN (SELECT text FROM triggers WHERE layer = {layer}) "
+        "ORDER BY text"
+    )
     cut = {
         (window.text, window.start): window
         for window in windows(model, [(text, content) for text, content in atlas.query(asked).rows])
@@ -131,15 +155,28 @@ def _activations(atlas: Atlas, model: Model, layer: int) -> dict[int, list[Activ
     needed = [cut[row] for row in held]
     activations: dict[tuple[int, int], Activation] = {}
     for batch in by_length(needed, lambda window: len(window.ids), 4096):
-        acts = model.read(model.ids([needed[i].ids for i in batch]), f"mlp_act.{layer}")[f"mlp_act.{layer}"].float().cpu()
+        acts = (
+            model.read(model.ids([needed[i].ids for i in batch]), f"mlp_act.{layer}")[
+                f"mlp_act.{layer}"
+            ]
+            .float()
+            .cpu()
+        )
         for act, window in zip(acts, (needed[i] for i in batch), strict=True):
             for neuron, rank, position, activation in held[window.text, window.start]:
                 values = act[window.before :, neuron]
-                if position >= len(values) or abs(float(values[position]) - activation) > 1e-2 * abs(activation) + 1e-4:
+                if (
+                    position >= len(values)
+                    or abs(float(values[position]) - activation) > 1e-2 * abs(activation) + 1e-4
+                ):
                     raise ModelError(
-                        f"{atlas.folder}: L{layer}N{neuron} does not fire as the atlas says; was it built with another BOS?"
+                        f"{atlas.folder}: L{layer}N{neuron} does not fire as the atlas says; was "
+                        "it built with another BOS?"
                     )
-                activations[neuron, rank] = {"tokens": list(window.labels[:LONGEST]), "values": values.tolist()[:LONGEST]}
+                activations[neuron, rank] = {
+                    "tokens": list(window.labels[:LONGEST]),
+                    "values": values.tolist()[:LONGEST],
+                }
     by_neuron: dict[int, list[Activation]] = {}
     for neuron, rank in sorted(activations):
         by_neuron.setdefault(neuron, []).append(activations[neuron, rank])

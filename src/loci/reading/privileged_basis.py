@@ -50,7 +50,10 @@ class Basis:
     rotated_median: Estimate
 
     def to_dict(self) -> dict[str, Any]:
-        estimates = {name: getattr(self, name).to_dict() for name in ("own", "rotated", "own_median", "rotated_median")}
+        estimates = {
+            name: getattr(self, name).to_dict()
+            for name in ("own", "rotated", "own_median", "rotated_median")
+        }
         return asdict(self) | estimates
 
 
@@ -75,12 +78,21 @@ class Bases(Result):
         return tuple(row for row in self.rows if row.space == space)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema": "loci.bases/1", **vars(self), "rows": [row.to_dict() for row in self.rows]}
+        return {
+            "schema": "loci.bases/1",
+            **vars(self),
+            "rows": [row.to_dict() for row in self.rows],
+        }
 
 
 @torch.no_grad()
 def bases(
-    model: Model, texts: Sequence[str] | None = None, *, columns: int = COLUMNS, seed: int = 0, progress: Progress = silent
+    model: Model,
+    texts: Sequence[str] | None = None,
+    *,
+    columns: int = COLUMNS,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Bases:
     """Kurtosis of activations in the model's own bases, and in random rotations of them.
 
@@ -111,11 +123,15 @@ def bases(
     widths = {"residual": model.d_model, "neurons": 0 if missing else model.d_mlp}
     turns = {space: rotation(width, columns, seed) for space, width in widths.items() if width}
     gathered = {point: (Moments(), Moments(turns[space])) for point, (space, _) in places.items()}
-    texts = [text for text in (sample_text(model, TOKENS) if texts is None else texts) if text.strip()]
+    texts = [
+        text for text in (sample_text(model, TOKENS) if texts is None else texts) if text.strip()
+    ]
     seen = survey(model, texts, gathered, budget=BUDGET, progress=progress)
     rows = [_basis("embedding", None, _embedding(model), _embedding(model, turns["residual"]))]
     rows += [_basis(*places[point], *pair) for point, pair in gathered.items()]
-    return Bases(model.name, model.with_bos, seen.texts, seen.tokens, columns, seed, tuple(rows), missing)
+    return Bases(
+        model.name, model.with_bos, seen.texts, seen.tokens, columns, seed, tuple(rows), missing
+    )
 
 
 def _embedding(model: Model, turn: Tensor | None = None) -> Moments:
@@ -126,7 +142,9 @@ def _embedding(model: Model, turn: Tensor | None = None) -> Moments:
 
 
 def _basis(space: str, layer: int | None, own: Moments, turned: Moments) -> Basis:
-    kept, rotated = (kurtosis[~kurtosis.isnan()].tolist() for kurtosis in (own.kurtosis, turned.kurtosis))
+    kept, rotated = (
+        kurtosis[~kurtosis.isnan()].tolist() for kurtosis in (own.kurtosis, turned.kurtosis)
+    )
     width = len(own.mean)
     return Basis(
         space=space,

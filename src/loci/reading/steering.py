@@ -34,7 +34,10 @@ class SteeringTarget:
     random: Estimate
 
     def to_dict(self) -> dict[str, Any]:
-        return {"word": self.word, **{name: getattr(self, name).to_dict() for name in ("before", "after", "random")}}
+        return {
+            "word": self.word,
+            **{name: getattr(self, name).to_dict() for name in ("before", "after", "random")},
+        }
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,10 @@ class Steered(Result):
             "schema": "loci.steered/1",
             **{name: getattr(self, name) for name in names},
             **{name: getattr(self, name).to_dict() for name in ("relative", "kl", "random_kl")},
-            "prompts": [{"prompt": prompt, "before": _listed(old), "after": _listed(new)} for prompt, old, new in tops],
+            "prompts": [
+                {"prompt": prompt, "before": _listed(old), "after": _listed(new)}
+                for prompt, old, new in tops
+            ],
             "targets": [target.to_dict() for target in self.targets],
         }
 
@@ -109,7 +115,8 @@ def steer(
         raise FactError("steering needs a prompt")
     if direction.shape != (model.d_model,) or not bool((strength * direction).isfinite().all()):
         raise ModelError(
-            f"a direction has {model.d_model} finite numbers, not {strength:g} times one of shape {list(direction.shape)}"
+            f"a direction has {model.d_model} finite numbers, not {strength:g} times one of shape "
+            f"{list(direction.shape)}"
         )
     point = f"resid_post.{layer}"
     model.place(point)
@@ -131,13 +138,20 @@ def steer(
         after=tuple(_likeliest(model, row["runs"][0], top) for row in rows),
         kl=mean([float(row[0]) for row in kl]),
         random_kl=mean([float(row[1:].mean()) for row in kl]),
-        targets=tuple(_target(word, token, rows) for word, token in zip(targets, chosen, strict=True)),
+        targets=tuple(
+            _target(word, token, rows) for word, token in zip(targets, chosen, strict=True)
+        ),
         seed=seed,
     )
 
 
 def _run(
-    model: Model, prompts: Sequence[str], point: str, steps: Sequence[Tensor], everywhere: bool, progress: Progress
+    model: Model,
+    prompts: Sequence[str],
+    point: str,
+    steps: Sequence[Tensor],
+    everywhere: bool,
+    progress: Progress,
 ) -> list[dict[str, Tensor]]:
     """Run each prompt as it is and with each step added at a point.
 
@@ -170,7 +184,10 @@ def _next_token(model: Model, ids: Tensor) -> Float[Tensor, "prompt d_vocab"]:
 
 def _likeliest(model: Model, logprobs: Float[Tensor, " d_vocab"], top: int) -> Scored:
     best = logprobs.exp().topk(top)
-    return tuple((model.token_text(i), p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return tuple(
+        (model.token_text(i), p)
+        for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    )
 
 
 def _target(word: str, token: int, rows: Sequence[dict[str, Tensor]]) -> SteeringTarget:

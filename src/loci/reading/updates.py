@@ -80,10 +80,20 @@ def sub_updates(model: Model, prompt: str, *, top: int = 5, words: int = 5) -> S
         sizes = update_sizes(model, layer, act)
         shares = sizes / sizes.sum().clamp(min=1e-30)
         best = sizes.topk(min(top, len(sizes))).indices
-        promoted = project(model, act[best, None] * written(model, layer)[best]).topk(min(words, model.d_vocab)).indices.tolist()
+        promoted = (
+            project(model, act[best, None] * written(model, layer)[best])
+            .topk(min(words, model.d_vocab))
+            .indices.tolist()
+        )
         layers.append(
             tuple(
-                SubUpdate(f"L{layer}N{i}", float(act[i]), float(sizes[i]), float(shares[i]), tuple(map(model.token_text, tokens)))
+                SubUpdate(
+                    f"L{layer}N{i}",
+                    float(act[i]),
+                    float(sizes[i]),
+                    float(shares[i]),
+                    tuple(map(model.token_text, tokens)),
+                )
                 for i, tokens in zip(best.tolist(), promoted, strict=True)
             )
         )

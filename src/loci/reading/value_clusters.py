@@ -67,15 +67,31 @@ class Clusters(Result):
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("model", "neurons", "seed", "rounds")}
         rows = [
-            {**vars(cluster), "promotes": [{"token": token, "score": score} for token, score in cluster.promotes]}
+            {
+                **vars(cluster),
+                "promotes": [{"token": token, "score": score} for token, score in cluster.promotes],
+            }
             for cluster in self.clusters
         ]
         estimates = {name: getattr(self, name).to_dict() for name in ("quality", "control")}
-        return {"schema": "loci.clusters/1", **plain, "layers": list(self.layers), **estimates, "clusters": rows}
+        return {
+            "schema": "loci.clusters/1",
+            **plain,
+            "layers": list(self.layers),
+            **estimates,
+            "clusters": rows,
+        }
 
 
 @torch.no_grad()
-def clusters(weights: Weights, count: int, *, layers: tuple[int, ...] | None = None, seed: int = 0, top: int = 8) -> Clusters:
+def clusters(
+    weights: Weights,
+    count: int,
+    *,
+    layers: tuple[int, ...] | None = None,
+    seed: int = 0,
+    top: int = 8,
+) -> Clusters:
     """Cluster MLP values by k-means on the sphere.
 
     Args:
@@ -92,7 +108,10 @@ def clusters(weights: Weights, count: int, *, layers: tuple[int, ...] | None = N
     """
     chosen = tuple(range(weights.n_layers)) if layers is None else layers
     if weights.n_experts:
-        raise ModelError(f"the MLPs of {weights.name!r} are mixtures of experts: there are no values in common to cluster")
+        raise ModelError(
+            f"the MLPs of {weights.name!r} are mixtures of experts: there are no values in common "
+            "to cluster"
+        )
     if not chosen or any(not 0 <= layer < weights.n_layers for layer in chosen):
         raise ModelError(f"this model has layers 0 … {weights.n_layers - 1}")
     values = torch.cat([written(weights, layer).cpu() for layer in chosen])
@@ -100,7 +119,11 @@ def clusters(weights: Weights, count: int, *, layers: tuple[int, ...] | None = N
     like = normalize(gaussian_like(values, seed), dim=1)
     control = silhouettes(like, *kmeans(like, count, seed)[:2])
     rows = normalize(values, dim=1)
-    groups = [_cluster(weights, chosen, rows, labels == i, centre, top) for i, centre in enumerate(centres) if (labels == i).any()]
+    groups = [
+        _cluster(weights, chosen, rows, labels == i, centre, top)
+        for i, centre in enumerate(centres)
+        if (labels == i).any()
+    ]
     groups.sort(key=lambda cluster: (cluster.size > 1, cluster.cosine), reverse=True)
     return Clusters(
         model=weights.name,
@@ -145,20 +168,30 @@ def _drawn(rows: Tensor, count: int, generator: torch.Generator) -> Float[Tensor
         odds = distance.clamp(min=1e-9)
         odds[torch.tensor(chosen)] = 0
         chosen.append(
-            int(torch.searchsorted(odds.cumsum(0), torch.rand((), generator=generator) * odds.sum()).clamp(max=len(rows) - 1))
+            int(
+                torch.searchsorted(
+                    odds.cumsum(0), torch.rand((), generator=generator) * odds.sum()
+                ).clamp(max=len(rows) - 1)
+            )
         )
         distance = torch.minimum(distance, 1 - rows @ rows[chosen[-1]])
     return rows[torch.tensor(chosen)]
 
 
-def _two(rows: Tensor, centres: Tensor) -> tuple[Float[Tensor, "neuron 2"], Int[Tensor, "neuron 2"]]:
+def _two(
+    rows: Tensor, centres: Tensor
+) -> tuple[Float[Tensor, "neuron 2"], Int[Tensor, "neuron 2"]]:
     """Each row's two nearest centres, in blocks."""
     blocks = [(some @ centres.T).topk(2) for some in rows.split(max(1, BLOCK // len(centres)))]
-    return torch.cat([block.values for block in blocks]), torch.cat([block.indices for block in blocks])
+    return torch.cat([block.values for block in blocks]), torch.cat(
+        [block.indices for block in blocks]
+    )
 
 
 def silhouettes(
-    rows: Float[Tensor, "neuron d"], labels: Int[Tensor, " neuron"], centres: Float[Tensor, "cluster d"]
+    rows: Float[Tensor, "neuron d"],
+    labels: Int[Tensor, " neuron"],
+    centres: Float[Tensor, "cluster d"],
 ) -> Float[Tensor, " neuron"]:
     """(b − a) / max(a, b) of each row."""
     cosines, nearest = _two(rows, centres)
@@ -173,13 +206,24 @@ def gaussian_like(values: Float[Tensor, "neuron d"], seed: int = 0) -> Float[Ten
     """Gaussian vectors with the mean and covariance of these."""
     wide = values.double()
     center = wide.mean(0)
-    size, basis = symmetric_eigen((wide - center).T @ (wide - center) / len(wide), "the covariance of the neurons")
-    drawn = torch.randn(wide.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    size, basis = symmetric_eigen(
+        (wide - center).T @ (wide - center) / len(wide), "the covariance of the neurons"
+    )
+    drawn = torch.randn(
+        wide.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     turned: Tensor = (drawn * size.clamp(min=0).sqrt()) @ basis.T
     return (center + turned).float()
 
 
-def _cluster(weights: Weights, layers: tuple[int, ...], rows: Tensor, inside: Tensor, centre: Tensor, top: int) -> Cluster:
+def _cluster(
+    weights: Weights,
+    layers: tuple[int, ...],
+    rows: Tensor,
+    inside: Tensor,
+    centre: Tensor,
+    top: int,
+) -> Cluster:
     which = inside.nonzero()[:, 0]
     cosines = rows[which] @ centre
     near = which[cosines.topk(min(NAMED, len(which))).indices].tolist()

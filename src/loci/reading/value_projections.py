@@ -41,11 +41,15 @@ class Promoted(NamedTuple):
     peak: Float[Tensor, " neuron"]
 
 
-def written(weights: Weights, layer: int, expert: int | None = None) -> Float[Tensor, "neuron d_model"]:
+def written(
+    weights: Weights, layer: int, expert: int | None = None
+) -> Float[Tensor, "neuron d_model"]:
     """The values of a layer, a row each; through the gain of a norm behind the MLP, where a
     family has one."""
     values = weights.W_down(layer, expert).float().T
-    return values * weights.norm("mlp_post", layer).gain.float() if weights.layout.mlp_post else values
+    return (
+        values * weights.norm("mlp_post", layer).gain.float() if weights.layout.mlp_post else values
+    )
 
 
 @torch.no_grad()
@@ -64,11 +68,16 @@ def promoted(weights: Weights, value: Float[Tensor, " d_model"], top: int) -> tu
 
 
 def _named(weights: Weights, best: torch.return_types.topk) -> Scored:
-    return tuple((weights.token_text(i), s) for i, s in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return tuple(
+        (weights.token_text(i), s)
+        for i, s in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    )
 
 
 @torch.no_grad()
-def project(weights: Weights, vectors: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
+def project(
+    weights: Weights, vectors: Float[Tensor, "*any d_model"]
+) -> Float[Tensor, "*any d_vocab"]:
     """W_U (γ ⊙ (v − v̄)): residual directions in the vocabulary, without the norm's scale and bias.
 
     Args:
@@ -95,7 +104,10 @@ def lie(weights: Weights, layer: int) -> dict[str, Float[Tensor, " neuron"]]:
     }
     if weights.gated:
         up = weights.W_up(layer).float()
-        measures |= {"up_cosine": cosine_similarity(up, value), "gate_up_cosine": cosine_similarity(key, up)}
+        measures |= {
+            "up_cosine": cosine_similarity(up, value),
+            "gate_up_cosine": cosine_similarity(key, up),
+        }
     return {name: tensor.cpu() for name, tensor in measures.items()}
 
 
@@ -115,7 +127,9 @@ def promoted_by(weights: Weights, layer: int, top: int = 10) -> Promoted:
     return Promoted(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
 
 
-def _projections(weights: Weights, values: Float[Tensor, "neuron d_model"]) -> Iterator[Float[Tensor, "some d_vocab"]]:
+def _projections(
+    weights: Weights, values: Float[Tensor, "neuron d_model"]
+) -> Iterator[Float[Tensor, "some d_vocab"]]:
     for some in values.split(max(1, BLOCK // weights.d_vocab)):
         yield project(weights, some)
 
@@ -130,7 +144,14 @@ Near = list[tuple[int, float]]
 
 
 @torch.no_grad()
-def nearest(weights: Weights, layer: int, neuron: int, count: int = 5, side: str = "value", expert: int | None = None) -> Near:
+def nearest(
+    weights: Weights,
+    layer: int,
+    neuron: int,
+    count: int = 5,
+    side: str = "value",
+    expert: int | None = None,
+) -> Near:
     """The neurons of a layer whose values (or keys) point most nearly the same way.
 
     Args:
@@ -143,7 +164,9 @@ def nearest(weights: Weights, layer: int, neuron: int, count: int = 5, side: str
 
     Returns: (neuron, cosine), the largest first.
     """
-    rows = written(weights, layer, expert) if side == "value" else weights.W_key(layer, expert).float()
+    rows = (
+        written(weights, layer, expert) if side == "value" else weights.W_key(layer, expert).float()
+    )
     return _near(normalize(rows, dim=1), torch.tensor([neuron]), count)[0]
 
 
@@ -155,8 +178,13 @@ def all_nearest(weights: Weights, layer: int, count: int = 5) -> list[Near]:
     return [near for block in blocks for near in _near(rows, block, count)]
 
 
-def _near(rows: Float[Tensor, "neuron d_model"], asked: Int[Tensor, " some"], count: int) -> list[Near]:
+def _near(
+    rows: Float[Tensor, "neuron d_model"], asked: Int[Tensor, " some"], count: int
+) -> list[Near]:
     cosines = rows[asked] @ rows.T
     cosines[torch.arange(len(asked)), asked] = -torch.inf
     best = cosines.topk(min(count, len(rows) - 1))
-    return [list(zip(*pair, strict=True)) for pair in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    return [
+        list(zip(*pair, strict=True))
+        for pair in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]

@@ -17,7 +17,13 @@ from loci.writing.gates import Gate, gate
 from loci.writing.installation import Installation, install, new_facts
 from loci.writing.keys import GEOMETRIES, case, subject_case
 from loci.writing.mlp import ACTIVATIONS, MLP
-from loci.writing.planted_models import PlantedModel, PlantedPlace, load_planted, planted, save_planted
+from loci.writing.planted_models import (
+    PlantedModel,
+    PlantedPlace,
+    load_planted,
+    planted,
+    save_planted,
+)
 from loci.writing.saving import load_mlp, load_table, save_mlp
 from loci.writing.storage import CLOSED, METHODS, StoredTable, StoredTables, store, stores
 from loci.writing.table import FactTable, classes, vectors

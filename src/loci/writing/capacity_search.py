@@ -23,7 +23,15 @@ from loci.writing.table import FactTable
 
 PRECISION = 0.05
 GUESSES = {"compiled-gated": 2.2, "adam-gated": 1.9, "compiled": 1.9, "adam": 1.7, "random": 0.18}
-DEFAULT = ("random-relu", "bilinear-whitened", "bilinear-fitted", "compiled-relu", "compiled-gated", "adam-relu", "adam-gated")
+DEFAULT = (
+    "random-relu",
+    "bilinear-whitened",
+    "bilinear-fitted",
+    "compiled-relu",
+    "compiled-gated",
+    "adam-relu",
+    "adam-gated",
+)
 
 
 class MethodCapacity(NamedTuple):
@@ -139,12 +147,21 @@ def bisected(enough: Callable[[int], bool], low: int, high: int, precision: floa
     return high
 
 
-def _tried(table: FactTable, method: str, make: Callable[[FactTable, int], MLP], neurons: int) -> MethodCapacity:
+def _tried(
+    table: FactTable, method: str, make: Callable[[FactTable, int], MLP], neurons: int
+) -> MethodCapacity:
     started = time.process_time()
     mlp = make(table, neurons)
     seconds = time.process_time() - started
     recall = recalled(mlp, table)
-    return MethodCapacity(method, mlp.size, mlp.parameters, stored_bits(table, recall) / mlp.parameters, recall, seconds)
+    return MethodCapacity(
+        method,
+        mlp.size,
+        mlp.parameters,
+        stored_bits(table, recall) / mlp.parameters,
+        recall,
+        seconds,
+    )
 
 
 @torch.no_grad()

@@ -47,11 +47,20 @@ def one_per_fact(table: FactTable, neurons: int) -> MLP:
     white = (table.keys - middle) @ whitener(table.keys - middle)
     rows = white / white.pow(2).sum(1, keepdim=True).clamp_min(1e-12)
     reach = rows @ white.T
-    others = reach.clone().fill_diagonal_(-torch.inf).amax(1) if len(reach) > 1 else torch.zeros(1, dtype=reach.dtype)
+    others = (
+        reach.clone().fill_diagonal_(-torch.inf).amax(1)
+        if len(reach) > 1
+        else torch.zeros(1, dtype=reach.dtype)
+    )
     threshold = (1 + others.clamp(0, FAR)) / 2
     act = torch.relu(reach - threshold[:, None]).T
     rows = rows @ whitener(table.keys - middle).T
-    return MLP("relu", rows, lstsq(act, table.targets, "the neurons' activations").T, -threshold - rows @ middle)
+    return MLP(
+        "relu",
+        rows,
+        lstsq(act, table.targets, "the neurons' activations").T,
+        -threshold - rows @ middle,
+    )
 
 
 def outer_product(table: FactTable, neurons: int) -> MLP:
@@ -84,7 +93,9 @@ def bilinear_whitened(table: FactTable, neurons: int, seed: int = 0) -> MLP:
     """Random bilinear features with a ridge readout."""
     table = table.to(torch.float64)
     A, B = _draws(2, neurons, table.dim, seed)
-    return MLP("identity", B, ridge((table.keys @ A.T) * (table.keys @ B.T), table.targets), W_gate=A)
+    return MLP(
+        "identity", B, ridge((table.keys @ A.T) * (table.keys @ B.T), table.targets), W_gate=A
+    )
 
 
 def bilinear_fitted(table: FactTable, neurons: int, seed: int = 0) -> MLP:
@@ -94,10 +105,14 @@ def bilinear_fitted(table: FactTable, neurons: int, seed: int = 0) -> MLP:
     A, B = _draws(2, neurons, table.dim, seed)
     B = _fitted(table, A, B)
     A = _fitted(table, B, A)
-    return MLP("identity", B, ridge((table.keys @ A.T) * (table.keys @ B.T), table.targets), W_gate=A)
+    return MLP(
+        "identity", B, ridge((table.keys @ A.T) * (table.keys @ B.T), table.targets), W_gate=A
+    )
 
 
-def ridge(features: Float[Tensor, "fact neuron"], targets: Float[Tensor, "fact d_out"]) -> Float[Tensor, "d_out neuron"]:
+def ridge(
+    features: Float[Tensor, "fact neuron"], targets: Float[Tensor, "fact d_out"]
+) -> Float[Tensor, "d_out neuron"]:
     """W = Tᵀ Φ (Φᵀ Φ + ρ)⁻¹ = Tᵀ (Φ Φᵀ + ρ)⁻¹ Φ, by the smaller of the two; ρ relative to the
     mean eigenvalue."""
     wide = features.shape[1] > features.shape[0]

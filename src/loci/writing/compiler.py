@@ -101,7 +101,13 @@ def compiled(
 
     def mlp_of(x: Tensor) -> MLP:
         parts = x.split([shape.numel() for shape in shapes.values()])
-        return MLP(act, **{name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)})
+        return MLP(
+            act,
+            **{
+                name: part.view(shape)
+                for (name, shape), part in zip(shapes.items(), parts, strict=True)
+            },
+        )
 
     attempts, weights = (0,) if gated else FED, torch.ones(len(table))
     enough = partial(_Enough, task, mlp_of)
@@ -126,7 +132,9 @@ def compiled(
     return unit_margin(table, task.folded(mlp_of(x)))
 
 
-def start(d_in: int, d_out: int, neurons: int, gated: bool, bias: bool, seed: int) -> dict[str, Tensor]:
+def start(
+    d_in: int, d_out: int, neurons: int, gated: bool, bias: bool, seed: int
+) -> dict[str, Tensor]:
     """Weights to begin with, for keys of unit length: pre-activations and outputs of unit
     variance.
 
@@ -166,9 +174,9 @@ class _Descent(NamedTuple):
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             mlp = self.mlp_of(x)
-            total = (self.weights * self.task.surprise(mlp) ** POWER).sum() + INACTIVITY_WEIGHT * self.task.inactivity_penalty(
-                mlp, self.fed
-            )
+            total = (
+                self.weights * self.task.surprise(mlp) ** POWER
+            ).sum() + INACTIVITY_WEIGHT * self.task.inactivity_penalty(mlp, self.fed)
             (gradient,) = torch.autograd.grad(total, x)
         return float(total.detach()), gradient
 
@@ -206,7 +214,10 @@ class _Task(NamedTuple):
     @classmethod
     def of(cls, table: FactTable) -> "_Task":
         to_keys, to_values = whitener(table.keys), whitener(table.values)
-        keys, values = (table.keys.double() @ to_keys).float(), (table.values.double() @ to_values).float()
+        keys, values = (
+            (table.keys.double() @ to_keys).float(),
+            (table.values.double() @ to_values).float(),
+        )
         return cls(keys, values, table.labels, to_keys, to_values)
 
     def scores(self, mlp: MLP) -> Tensor:
@@ -225,7 +236,9 @@ class _Task(NamedTuple):
         """Which facts are not stored."""
         scores = self.scores(mlp)
         right = scores.gather(1, self.labels[:, None])
-        return (right <= scores.scatter(1, self.labels[:, None], -torch.inf).amax(1, keepdim=True))[:, 0]
+        return (right <= scores.scatter(1, self.labels[:, None], -torch.inf).amax(1, keepdim=True))[
+            :, 0
+        ]
 
     @torch.no_grad()
     def folded(self, mlp: MLP) -> MLP:

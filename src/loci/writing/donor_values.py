@@ -39,7 +39,9 @@ DAMPING = 1e-2
 BUDGET = 4096
 
 
-def values(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> Float[Tensor, "fact d_model"]:
+def values(
+    model: Model, facts: Sequence[Fact], layer: int, known: FactSet
+) -> Float[Tensor, "fact d_model"]:
     """From each new subject's state to that of known ones with its answer.
 
     Raises `FactError` where nobody has it.
@@ -51,7 +53,10 @@ def values(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> F
         states = states_of(model, peers, layer) if peers else torch.empty(0)
         like = [fact.answer == answer for fact in peers]
         if not any(like):
-            raise FactError(f"no known subject of {relation!r} has the answer {answer!r}: there is none to learn its state from")
+            raise FactError(
+                f"no known subject of {relation!r} has the answer {answer!r}: there is none to "
+                "learn its state from"
+            )
         mean = states[like].mean(0)
         donors[relation, answer] = mean + EMPHASIS * (mean - states.mean(0))
     goals = torch.stack([donors[fact.relation, fact.answer] for fact in facts])
@@ -64,28 +69,43 @@ def states_of(model: Model, facts: Sequence[Fact], layer: int) -> Float[Tensor, 
 
 
 def mended(
-    model: Model, facts: Sequence[Fact], layer: int, gates: Detectors, begun: Float[Tensor, "fact d_model"]
+    model: Model,
+    facts: Sequence[Fact],
+    layer: int,
+    gates: Detectors,
+    begun: Float[Tensor, "fact d_model"],
 ) -> Float[Tensor, "fact d_model"]:
     """The values with what their phrasings still lack.
 
     Cost: a forward and a backward pass a round over the phrasings that lack something.
     """
-    values, lines = begun.clone(), _Line.all_of(model, [(i, own) for i, fact in enumerate(facts) for own in shown(fact)])
+    values, lines = (
+        begun.clone(),
+        _Line.all_of(model, [(i, own) for i, fact in enumerate(facts) for own in shown(fact)]),
+    )
     for _ in range(ROUNDS):
         with beside(model, {layer: gates.neurons(values)}):
             margins, slopes = _margins(model, layer, lines)
-        lacking = {line.fact for line, margin in zip(lines, margins.tolist(), strict=True) if margin < ENOUGH}
+        lacking = {
+            line.fact
+            for line, margin in zip(lines, margins.tolist(), strict=True)
+            if margin < ENOUGH
+        }
         if not lacking:
             break
         kept = [row for row, line in enumerate(lines) if line.fact in lacking]
         lines, margins, slopes = [lines[row] for row in kept], margins[kept], slopes[kept]
         for fact in lacking:
             mine = [row for row, line in enumerate(lines) if line.fact == fact]
-            values[fact] += _step(slopes[mine], (GOAL - margins[mine]).clamp_min(0), float(values[fact].norm()))
+            values[fact] += _step(
+                slopes[mine], (GOAL - margins[mine]).clamp_min(0), float(values[fact].norm())
+            )
     return values
 
 
-def _step(J: Float[Tensor, "line d"], lack: Float[Tensor, " line"], length: float) -> Float[Tensor, " d"]:
+def _step(
+    J: Float[Tensor, "line d"], lack: Float[Tensor, " line"], length: float
+) -> Float[Tensor, " d"]:
     """The least change that gives what is lacking, to first order; not longer than `STRIDE` of
     the value."""
     gram = J @ J.T
@@ -114,28 +134,41 @@ class _Line(NamedTuple):
         ]
 
 
-def _margins(model: Model, layer: int, lines: Sequence[_Line]) -> tuple[Float[Tensor, " line"], Float[Tensor, "line d_model"]]:
+def _margins(
+    model: Model, layer: int, lines: Sequence[_Line]
+) -> tuple[Float[Tensor, " line"], Float[Tensor, "line d_model"]]:
     """Each line's margin, and its slope in what is added to the stream at the subject."""
     margins = torch.empty(len(lines), dtype=torch.float64)
     slopes = torch.empty(len(lines), model.d_model, dtype=torch.float64)
     for batch in by_length(lines, lambda line: len(line.ids), BUDGET):
         some = [lines[row] for row in batch]
         with model.frozen(), torch.enable_grad():
-            added = torch.zeros(len(some), model.d_model, device=model.device, dtype=model.dtype, requires_grad=True)
+            added = torch.zeros(
+                len(some), model.d_model, device=model.device, dtype=model.dtype, requires_grad=True
+            )
             batch_margins = _answered(model, layer, some, added)
             (slope,) = torch.autograd.grad(batch_margins.sum(), added)
         margins[batch], slopes[batch] = batch_margins.detach().double().cpu(), slope.double().cpu()
     return margins, slopes
 
 
-def _answered(model: Model, layer: int, lines: Sequence[_Line], added: Float[Tensor, "line d_model"]) -> Float[Tensor, " line"]:
+def _answered(
+    model: Model, layer: int, lines: Sequence[_Line], added: Float[Tensor, "line d_model"]
+) -> Float[Tensor, " line"]:
     """Margins of lines of one length, with something added to the stream at their subjects."""
     ids = model.ids([line.ids for line in lines])
-    with model.patched({f"resid_post.{layer}": add_at(added, range(len(lines)), [line.place for line in lines])}):
+    with model.patched(
+        {f"resid_post.{layer}": add_at(added, range(len(lines)), [line.place for line in lines])}
+    ):
         first = min(line.answer[0] for line in lines)  # logits at p − 1 predict the token at p
         logits = model(ids, last=ids.shape[1] - first + 1).float()[:, :-1]
     following = ids[:, first:, None]
     right = logits.gather(2, following)[..., 0]
     other = logits.scatter(2, following, -torch.inf).amax(2)
     margins = right - other
-    return torch.stack([margins[row, line.answer[0] - first : line.answer[1] - first].amin() for row, line in enumerate(lines)])
+    return torch.stack(
+        [
+            margins[row, line.answer[0] - first : line.answer[1] - first].amin()
+            for row, line in enumerate(lines)
+        ]
+    )

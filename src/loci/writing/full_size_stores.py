@@ -58,7 +58,9 @@ class FullSize(Result):
         return {"schema": "loci.gate_size/1", **vars(self), **estimates}
 
 
-def full_size(size: str = "gpt3", names: int = 128, *, seed: int = 0, progress: Progress = silent) -> FullSize:
+def full_size(
+    size: str = "gpt3", names: int = 128, *, seed: int = 0, progress: Progress = silent
+) -> FullSize:
     """Build one MLP block of a published model's size with facts in it, and ask it for some of
     them.
 
@@ -114,7 +116,10 @@ class _Block:
     @classmethod
     def build(cls, d_model: int, facts: int, source: torch.Generator) -> "_Block":
         count = 1 << (facts.bit_length() // 2)
-        firsts, lasts, answers = (signs(rows, d_model, source) for rows in (-(-facts // count), count, min(ANSWERS, facts)))
+        firsts, lasts, answers = (
+            signs(rows, d_model, source)
+            for rows in (-(-facts // count), count, min(ANSWERS, facts))
+        )
         W_up, W_down = (torch.empty(facts, d_model, dtype=torch.bfloat16) for _ in range(2))
         for start in range(0, facts, ROWS):
             rows = torch.arange(start, min(start + ROWS, facts))
@@ -129,12 +134,17 @@ class _Block:
         return -(1 + 3 * self.cosine)
 
     def names(self, facts: Tensor) -> Float[Tensor, "name d"]:
-        return self.firsts[facts // len(self.lasts)].float() + self.lasts[facts % len(self.lasts)].float()
+        return (
+            self.firsts[facts // len(self.lasts)].float()
+            + self.lasts[facts % len(self.lasts)].float()
+        )
 
     def answer_of(self, facts: Tensor) -> Tensor:
         return facts % len(self.directions)
 
-    def up(self, stream: Float[Tensor, "name d"], progress: Progress) -> Float[Tensor, "name neuron"]:
+    def up(
+        self, stream: Float[Tensor, "name d"], progress: Progress
+    ) -> Float[Tensor, "name neuron"]:
         parts = []
         for rows in self.W_up.split(ROWS):
             parts.append(torch.relu(stream @ rows.float().T + self.bias))
@@ -143,7 +153,9 @@ class _Block:
 
     def down(self, neurons: Float[Tensor, "name neuron"]) -> Float[Tensor, "name d"]:
         """The sum of the active neurons' columns; the others are not read."""
-        return torch.stack([row[on] @ self.W_down[on].float() for row in neurons for on in [row.nonzero()[:, 0]]])
+        return torch.stack(
+            [row[on] @ self.W_down[on].float() for row in neurons for on in [row.nonzero()[:, 0]]]
+        )
 
 
 def signs(rows: int, dim: int, source: torch.Generator) -> Float[Tensor, "row d"]:

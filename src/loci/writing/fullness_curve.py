@@ -89,16 +89,32 @@ class Fullness(Result):
         """The curve in a sentence."""
         trained = f"the trained model answers {self.known_per_neuron:.2f} for each of its neurons"
         if self.fits is None:
-            return f"{self.rungs[0].facts:,} facts are more than {self.neurons} neurons hold; {trained}."
-        more = "the most that were tried" if self.fits is self.rungs[-1] else "with more, over 1 % are lost"
-        return f"{self.neurons} neurons hold {self.fits.facts:,} facts, {self.fits.per_neuron:.0f} each: {more}; {trained}."
+            return (
+                f"{self.rungs[0].facts:,} facts are more than {self.neurons} neurons hold; "
+                f"{trained}."
+            )
+        more = (
+            "the most that were tried"
+            if self.fits is self.rungs[-1]
+            else "with more, over 1 % are lost"
+        )
+        return (
+            f"{self.neurons} neurons hold {self.fits.facts:,} facts, {self.fits.per_neuron:.0f} "
+            f"each: {more}; {trained}."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         names = ("model", "layer", "method", "neurons", "answers", "known_per_neuron", "words")
         rungs = [{**rung._asdict(), "recall": rung.recall.to_dict()} for rung in self.rungs]
-        fits = self.fits._replace(recall=self.fits.recall.to_dict())._asdict() if self.fits else None  # type: ignore[arg-type]
+        fits = self.fits and {**self.fits._asdict(), "recall": self.fits.recall.to_dict()}
         plain = {name: getattr(self, name) for name in names}
-        return {"schema": "loci.fullness/1", **plain, "known": self.known.to_dict(), "fits": fits, "rungs": rungs}
+        return {
+            "schema": "loci.fullness/1",
+            **plain,
+            "known": self.known.to_dict(),
+            "fits": fits,
+            "rungs": rungs,
+        }
 
 
 def fullness(
@@ -135,7 +151,9 @@ def fullness(
         raise WriteError(f"layers are 0 … {model.n_layers - 1}, not {layer}")
     check_methods([method])
     if not counts or counts[0] < 2:
-        raise WriteError(f"numbers of facts to write are 2 or more, not {', '.join(map(str, counts)) or 'none'}")
+        raise WriteError(
+            f"numbers of facts to write are 2 or more, not {', '.join(map(str, counts)) or 'none'}"
+        )
     table = invented_table(model, layer, counts[-1], known, seed)
     rungs: list[FullnessStep] = []
     for count in counts:
@@ -146,7 +164,9 @@ def fullness(
     asked = [(fact.text, fact.answer) for fact in known.sample(min(SAMPLE, len(known)), seed=seed)]
     knows = share([float(score.greedy) for score in score_answers(model, asked)])
     held = knows.value * len(known) / (model.n_layers * model.d_mlp)
-    return Fullness(model.name, layer, method, neurons, len(table.values), tuple(rungs), knows, held)
+    return Fullness(
+        model.name, layer, method, neurons, len(table.values), tuple(rungs), knows, held
+    )
 
 
 def steps(first: int = FIRST, most: int = MOST) -> list[int]:
@@ -156,7 +176,9 @@ def steps(first: int = FIRST, most: int = MOST) -> list[int]:
 
 
 @torch.no_grad()
-def invented_table(model: Model, layer: int, count: int, known: FactSet, seed: int = 0) -> FactTable:
+def invented_table(
+    model: Model, layer: int, count: int, known: FactSet, seed: int = 0
+) -> FactTable:
     """Keys of invented subjects and values of their answers, in the trained model.
 
     Raises `FactError` where there are too few names.
@@ -167,17 +189,24 @@ def invented_table(model: Model, layer: int, count: int, known: FactSet, seed: i
     keys = subject_keys(model, facts, layer).cpu()
     twice = len(keys) - len(keys.unique(dim=0))
     if twice:
-        raise FactError(f"{twice} invented subjects look like others at layer {layer}: ask for a later one")
+        raise FactError(
+            f"{twice} invented subjects look like others at layer {layer}: ask for a later one"
+        )
     scale = keys.pow(2).sum(1).mean().sqrt()
     return FactTable(keys / scale, _values(model, layer, answers, known), labels)
 
 
-def _values(model: Model, layer: int, answers: Sequence[tuple[str | None, str]], known: FactSet) -> Float[Tensor, "value d_model"]:
+def _values(
+    model: Model, layer: int, answers: Sequence[tuple[str | None, str]], known: FactSet
+) -> Float[Tensor, "value d_model"]:
     states: dict[str | None, tuple[Sequence[Fact], Tensor]] = {}
     rows = []
     for relation, answer in answers:
         if relation not in states:
-            states[relation] = known.relations[relation], states_of(model, known.relations[relation], layer).cpu()
+            states[relation] = (
+                known.relations[relation],
+                states_of(model, known.relations[relation], layer).cpu(),
+            )
         peers, vectors = states[relation]
         value = vectors[[fact.answer == answer for fact in peers]].mean(0) - vectors.mean(0)
         rows.append(value / value.norm())
@@ -188,4 +217,6 @@ def _rung(table: FactTable, neurons: int, method: str) -> FullnessStep:
     mlp = METHODS[method](table, neurons)
     kept = round(recalled(mlp, table) * len(table))
     recall = share([1.0] * kept + [0.0] * (len(table) - kept))
-    return FullnessStep(len(table), len(table) / neurons, recall, stored_bits(table, recall.value) / mlp.parameters)
+    return FullnessStep(
+        len(table), len(table) / neurons, recall, stored_bits(table, recall.value) / mlp.parameters
+    )

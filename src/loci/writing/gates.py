@@ -29,7 +29,12 @@ from loci.stats import Estimate, mean, share
 from loci.writing.mlp import MLP
 from loci.writing.table import FactTable
 
-NAMES = {"Michael Jordan": (1, 1), "Michael Phelps": (1, 0), "Alexis Jordan": (0, 1), "Alexis Phelps": (0, 0)}
+NAMES = {
+    "Michael Jordan": (1, 1),
+    "Michael Phelps": (1, 0),
+    "Alexis Jordan": (0, 1),
+    "Alexis Phelps": (0, 0),
+}
 WRITES = ("basketball", "Chicago Bulls", "23")
 DIM = 5
 MANY = ((20, 20, 64), (20, 20, 1024))
@@ -62,7 +67,9 @@ class Step:
     @property
     def clean(self) -> bool:
         """Whether only the full name opens the gate."""
-        return all((abs(case.neuron) > CLOSED) == bool(case.first and case.last) for case in self.cases)
+        return all(
+            (abs(case.neuron) > CLOSED) == bool(case.first and case.last) for case in self.cases
+        )
 
 
 class Many(NamedTuple):
@@ -92,12 +99,20 @@ class Gate(Result):
     many: tuple[Many, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        steps = [{**vars(step), "cases": [case._asdict() for case in step.cases], "clean": step.clean} for step in self.steps]
-        many = [{**m._asdict(), "recall": m.recall.to_dict(), "active": m.active.to_dict()} for m in self.many]
+        steps = [
+            {**vars(step), "cases": [case._asdict() for case in step.cases], "clean": step.clean}
+            for step in self.steps
+        ]
+        many = [
+            {**m._asdict(), "recall": m.recall.to_dict(), "active": m.active.to_dict()}
+            for m in self.many
+        ]
         return {"schema": "loci.gate/1", "steps": steps, "many": many}
 
 
-def gate(cosine: float = 0.1, *, many: Sequence[tuple[int, int, int]] = MANY, seed: int = 0) -> Gate:
+def gate(
+    cosine: float = 0.1, *, many: Sequence[tuple[int, int, int]] = MANY, seed: int = 0
+) -> Gate:
     """One neuron that is active for a first name and a last name together, and many of them at
     once.
 
@@ -114,7 +129,9 @@ def gate(cosine: float = 0.1, *, many: Sequence[tuple[int, int, int]] = MANY, se
     Raises: `WriteError` for a cosine outside [0, 1) and for sizes that make no names.
     """
     if not 0 <= cosine < 1:
-        raise WriteError(f"the cosine of two names lies in [0, 1), not {cosine}: at 1 they are one direction")
+        raise WriteError(
+            f"the cosine of two names lies in [0, 1), not {cosine}: at 1 they are one direction"
+        )
     steps = (
         step("perpendicular names", "relu", 0.0, -1.0),
         step(f"names at cosine {cosine:g}: one name leaks", "relu", cosine, -1.0),
@@ -122,7 +139,10 @@ def gate(cosine: float = 0.1, *, many: Sequence[tuple[int, int, int]] = MANY, se
         step("perpendicular names, GELU", "gelu", 0.0, -1.0),
     )
     worlds = [_Names.random(*sizes, seed) for sizes in many]
-    return Gate(steps, tuple(names.many(bias) for names in worlds for bias in (-1.0, -(1 + 3 * names.cosine))))
+    return Gate(
+        steps,
+        tuple(names.many(bias) for names in worlds for bias in (-1.0, -(1 + 3 * names.cosine))),
+    )
 
 
 def step(title: str, act: str, cosine: float, bias: float) -> Step:
@@ -133,7 +153,9 @@ def step(title: str, act: str, cosine: float, bias: float) -> Step:
     pre, neurons, change = mlp.pre(names), mlp.neurons(names), mlp(names)
     writes = (change @ torch.stack(written).T).tolist()
     cases = (
-        GateCase(name, *has, float(pre[i]), float(neurons[i]), dict(zip(WRITES, writes[i], strict=True)))
+        GateCase(
+            name, *has, float(pre[i]), float(neurons[i]), dict(zip(WRITES, writes[i], strict=True))
+        )
         for i, (name, has) in enumerate(NAMES.items())
     )
     return Step(title, act, cosine, bias, tuple(cases))
@@ -147,7 +169,12 @@ def directions(cosine: float) -> Float[Tensor, "5 5"]:
     return rows
 
 
-def gates(rows: Float[Tensor, "neuron d"], values: Float[Tensor, "neuron d"], bias: float, act: str = "relu") -> MLP:
+def gates(
+    rows: Float[Tensor, "neuron d"],
+    values: Float[Tensor, "neuron d"],
+    bias: float,
+    act: str = "relu",
+) -> MLP:
     """A neuron for each row, which writes its value."""
     return MLP(act, rows, values.T, torch.full((len(rows),), bias, dtype=rows.dtype))
 
@@ -163,10 +190,13 @@ class _Names(NamedTuple):
     def random(cls, firsts: int, lasts: int, dim: int, seed: int) -> "_Names":
         if min(firsts, lasts) < 1 or firsts * lasts < 2 or dim < 2:
             raise WriteError(
-                f"{firsts} first and {lasts} last names in {dim} dimensions are no facts: two of two dimensions at least"
+                f"{firsts} first and {lasts} last names in {dim} dimensions are no facts: two of "
+                "two dimensions at least"
             )
         source = torch.Generator().manual_seed(seed)
-        rows = torch.randn(firsts + lasts + firsts * lasts, dim, generator=source, dtype=torch.float64)
+        rows = torch.randn(
+            firsts + lasts + firsts * lasts, dim, generator=source, dtype=torch.float64
+        )
         rows = rows / rows.norm(dim=1, keepdim=True)
         return cls(rows[:firsts], rows[firsts : firsts + lasts], rows[firsts + lasts :])
 

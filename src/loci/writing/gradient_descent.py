@@ -27,7 +27,10 @@ def adam(
     """The compiler's MLP from the compiler's start, by Adam: full batch, `steps` steps, or fewer
     where all facts are stored before."""
     table = table.to(torch.float32)
-    params = {name: t.requires_grad_() for name, t in start(table.dim, table.values.shape[1], neurons, gated, True, seed).items()}
+    params = {
+        name: t.requires_grad_()
+        for name, t in start(table.dim, table.values.shape[1], neurons, gated, True, seed).items()
+    }
     solver = torch.optim.Adam(params.values(), lr=rate)
     for _ in range(steps):
         scores = table.scores(MLP(act, **params)(table.keys))

@@ -60,13 +60,32 @@ class Installation(Result):
         return self.patch.neurons[self.layer].size
 
     def to_dict(self) -> dict[str, Any]:
-        estimates = {name: getattr(self, name).to_dict() for name in ("before", "recall", "held_out", "kept", "drift")}
-        plain = {"layer": self.layer, "facts": len(self.facts), "neurons": self.neurons, "crowded": self.crowded}
-        return {"schema": "loci.installed/1", "model": self.patch.base_name, "patch": self.patch.id, **plain, **estimates}
+        estimates = {
+            name: getattr(self, name).to_dict()
+            for name in ("before", "recall", "held_out", "kept", "drift")
+        }
+        plain = {
+            "layer": self.layer,
+            "facts": len(self.facts),
+            "neurons": self.neurons,
+            "crowded": self.crowded,
+        }
+        return {
+            "schema": "loci.installed/1",
+            "model": self.patch.base_name,
+            "patch": self.patch.id,
+            **plain,
+            **estimates,
+        }
 
 
 def install(
-    model: Model, facts: Sequence[Fact], layer: int = 1, *, known: FactSet | None = None, progress: Progress = silent
+    model: Model,
+    facts: Sequence[Fact],
+    layer: int = 1,
+    *,
+    known: FactSet | None = None,
+    progress: Progress = silent,
 ) -> Installation:
     """Add neurons to a layer for facts about subjects that the model does not know.
 
@@ -74,7 +93,8 @@ def install(
         model: an open model; it is left as it was.
         facts: the new facts.
         layer: whose MLP gets the neurons.
-        known: facts of the same relations about other subjects; None: `known_facts()`, those of the embedded model.
+        known: facts of the same relations about other subjects; None: `known_facts()`, those of the
+            embedded model.
         progress: called with (steps done, steps in all).
 
     Returns: `Installation`, with the patch.
@@ -90,14 +110,26 @@ def install(
     other = [(fact.fill(text), fact.answer) for fact in facts for text in fact.held_out]
     world, drift = [(fact.text, fact.answer) for fact in known], Drift(model, controls()[:CONTROLS])
     before = score_answers(model, asked)
-    knew = [pair for pair, score in zip(world, score_answers(model, world), strict=True) if score.greedy]
+    knew = [
+        pair for pair, score in zip(world, score_answers(model, world), strict=True) if score.greedy
+    ]
     progress(1, 3)
     with patch.applied(model):
-        recall, held_out, kept = (score_answers(model, pairs) if pairs else [] for pairs in (asked, other, knew))
+        recall, held_out, kept = (
+            score_answers(model, pairs) if pairs else [] for pairs in (asked, other, knew)
+        )
         moved = drift.now().kl
     progress(1, 3)
     return Installation(
-        patch, layer, tuple(facts), _said(before), _said(recall), _said(held_out), _said(kept), mean(moved), crowded
+        patch,
+        layer,
+        tuple(facts),
+        _said(before),
+        _said(recall),
+        _said(held_out),
+        _said(kept),
+        mean(moved),
+        crowded,
     )
 
 
@@ -109,7 +141,15 @@ def installed(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -
     written = mended(model, facts, layer, gates, values(model, facts, layer, known))
     edits = tuple(replace(fact, new_answer=fact.answer) for fact in facts)
     numbers = {"layer": layer, "crowded": gates.crowded, "bos": model.with_bos}
-    return Patch("install", model.fingerprint, model.name, {}, edits, numbers, {layer: gates.neurons(written)}), gates.crowded
+    return Patch(
+        "install",
+        model.fingerprint,
+        model.name,
+        {},
+        edits,
+        numbers,
+        {layer: gates.neurons(written)},
+    ), gates.crowded
 
 
 def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
@@ -132,7 +172,11 @@ def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
     for relation, facts in known.relations.items():
         count_of = Counter(fact.answer for fact in facts)
         common = [fact for fact in facts if count_of[fact.answer] >= DONORS]
-        pairs = [fact for fact in common if len(fact.subject.split()) == 2 and fact.subject.istitle() and fact.paraphrases]
+        pairs = [
+            fact
+            for fact in common
+            if len(fact.subject.split()) == 2 and fact.subject.istitle() and fact.paraphrases
+        ]
         if len(pairs) >= 20:
             pools[relation] = pairs
     for _ in range(100 * count):
@@ -146,8 +190,18 @@ def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:
         if subject not in taken:
             taken.add(subject)
             *phrasings, last = like.paraphrases
-            made.append(replace(like, subject=subject, paraphrases=tuple(phrasings), held_out=(last,), neighbours=()))
-    raise FactError(f"{len(made)} new subjects can be made of the known names, and {count} are asked for")
+            made.append(
+                replace(
+                    like,
+                    subject=subject,
+                    paraphrases=tuple(phrasings),
+                    held_out=(last,),
+                    neighbours=(),
+                )
+            )
+    raise FactError(
+        f"{len(made)} new subjects can be made of the known names, and {count} are asked for"
+    )
 
 
 def check_installable(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> None:
@@ -165,7 +219,10 @@ def check_installable(model: Model, facts: Sequence[Fact], layer: int, known: Fa
     old = sorted({fact.subject for fact in facts} & set(known.subjects))
     if twice or old:
         what = f"{twice[0]!r} stands twice" if twice else f"{old[0]!r} is known already"
-        raise WriteError(f"installed facts have a new subject each, and {what}: change what is known with loci edit")
+        raise WriteError(
+            f"installed facts have a new subject each, and {what}: change what is known with loci "
+            "edit"
+        )
 
 
 def _said(scores: Sequence[AnswerScore]) -> Estimate:

@@ -53,8 +53,13 @@ class Detectors:
     def neurons(self, values: Float[Tensor, "fact d_model"]) -> Neurons:
         """Two neurons a fact, which write its value where it fires."""
         slope = self.sharp * (1 / (self.high - self.low)).repeat(2)
-        up, bias = torch.cat([self.rows, self.rows]) * slope[:, None], -torch.cat([self.low, self.high]) * slope
-        return Neurons(up.float(), bias.float(), (torch.cat([values, -values]).T / self.sharp).float())
+        up, bias = (
+            torch.cat([self.rows, self.rows]) * slope[:, None],
+            -torch.cat([self.low, self.high]) * slope,
+        )
+        return Neurons(
+            up.float(), bias.float(), (torch.cat([values, -values]).T / self.sharp).float()
+        )
 
 
 def detectors(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -> Detectors:
@@ -64,7 +69,9 @@ def detectors(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -
     """
     own = [subject_keys(model, shown(fact), layer).double() for fact in facts]
     keys = torch.stack([rows.mean(0) for rows in own])
-    away = torch.cat([over_text(model, f"mlp_in.{layer}"), subject_keys(model, list(known), layer)]).double()
+    away = torch.cat(
+        [over_text(model, f"mlp_in.{layer}"), subject_keys(model, list(known), layer)]
+    ).double()
     C = away.T @ away / len(away)
     C.diagonal().add_(RIDGE * C.diagonal().mean())
     rows = solve_positive(C, keys.T, "the second moment of the keys").T
@@ -73,13 +80,18 @@ def detectors(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -
     others = (rows @ keys.T).fill_diagonal_(-torch.inf).amax(1)
     low = torch.maximum((rows @ away.T).amax(1), others).clamp_min(0)
     sharp = 1.0 if activation(model) == "relu" else SHARP
-    return Detectors(rows, torch.minimum(low, high - GAP), high, int((low > high - GAP).sum()), sharp)
+    return Detectors(
+        rows, torch.minimum(low, high - GAP), high, int((low > high - GAP).sum()), sharp
+    )
 
 
 def shown(fact: Fact) -> list[Fact]:
     """The fact in each phrasing with its subject that may be looked at; held-out ones are not
     among them."""
-    return [fact, *(replace(fact, prompt=text) for text in fact.paraphrases if text.count(BLANK) == 1)]
+    return [
+        fact,
+        *(replace(fact, prompt=text) for text in fact.paraphrases if text.count(BLANK) == 1),
+    ]
 
 
 def over_text(model: Model, point: str) -> Float[Tensor, "token width"]:
@@ -87,5 +99,7 @@ def over_text(model: Model, point: str) -> Float[Tensor, "token width"]:
     texts = [model.tokenize(text) for text in sample_text(model, TOKENS)]
     parts = []
     for rows in by_length(texts, len, 4096):
-        parts.append(model.read(model.ids([texts[row].ids for row in rows]), point)[point].flatten(0, 1))
+        parts.append(
+            model.read(model.ids([texts[row].ids for row in rows]), point)[point].flatten(0, 1)
+        )
     return torch.cat(parts).float().cpu()

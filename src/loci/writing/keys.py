@@ -36,7 +36,9 @@ def case(dim: int, facts: int, geometry: str = "isotropic", seed: int = 0) -> Fa
     if geometry not in GEOMETRIES:
         raise WriteError(f"there is no geometry {geometry!r}: {', '.join(GEOMETRIES)}")
     if facts < 2 or dim < 2:
-        raise WriteError(f"a case needs two facts and two dimensions at least, not {facts} in {dim}")
+        raise WriteError(
+            f"a case needs two facts and two dimensions at least, not {facts} in {dim}"
+        )
     source = torch.Generator().manual_seed(seed)
     keys = torch.randn(facts, dim, generator=source)
     if geometry == "anisotropic":
@@ -49,7 +51,9 @@ def permuted(keys: Float[Tensor, "fact d"], source: torch.Generator) -> FactTabl
     return FactTable(keys, keys, torch.randperm(len(keys), generator=source))
 
 
-def subject_case(model: Model, facts: Sequence[Fact], layer: int, count: int, seed: int = 0) -> FactTable:
+def subject_case(
+    model: Model, facts: Sequence[Fact], layer: int, count: int, seed: int = 0
+) -> FactTable:
     """The protocol's case over a model's own subject keys, scaled to unit root-mean-square length.
 
     Args:

@@ -18,7 +18,13 @@ DECREASE, CURVATURE = 1e-4, 0.9
 TRIES = 30
 
 
-def minimise(function: Function, x: Tensor, steps: int, history: int, enough: Callable[[int, float, Tensor], bool]) -> Tensor:
+def minimise(
+    function: Function,
+    x: Tensor,
+    steps: int,
+    history: int,
+    enough: Callable[[int, float, Tensor], bool],
+) -> Tensor:
     """The last x after at most so many steps; fewer where `enough(step, value, x)` says so, or
     where no step goes down.
 
@@ -31,7 +37,9 @@ def minimise(function: Function, x: Tensor, steps: int, history: int, enough: Ca
         if enough(step, value, x):
             break
         direction = -_applied(pairs, gradient)
-        searched = _search(function, x, value, gradient, direction, 1.0 if pairs else 1 / float(gradient.norm()))
+        searched = _search(
+            function, x, value, gradient, direction, 1.0 if pairs else 1 / float(gradient.norm())
+        )
         if searched is None:
             if not pairs:
                 break

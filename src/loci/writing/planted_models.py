@@ -98,7 +98,12 @@ class PlantedModel(Result):
 
 @torch.no_grad()
 def planted(
-    kind: Kind = "one-per-fact", *, gated: bool = False, subjects: int = 48, neurons: int = NEURONS, seed: int = 0
+    kind: Kind = "one-per-fact",
+    *,
+    gated: bool = False,
+    subjects: int = 48,
+    neurons: int = NEURONS,
+    seed: int = 0,
 ) -> PlantedModel:
     """Write a model whose facts have known places, deterministically and without training.
 
@@ -126,19 +131,31 @@ def planted(
     for layer in range(LAYERS):
         write_decoys(model, space, layer, source)
         if layer in FACT_LAYERS:
-            places += _write_facts(model, space, world, FACT_LAYERS.index(layer), kind, used, source)
+            places += _write_facts(
+                model, space, world, FACT_LAYERS.index(layer), kind, used, source
+            )
     temper(model, world.facts)
     return PlantedModel(model, kind, gated, seed, world.facts, tuple(places))
 
 
 def _write_facts(
-    model: Model, space: PlantedDirections, world: World, index: int, kind: Kind, neurons: int, source: torch.Generator
+    model: Model,
+    space: PlantedDirections,
+    world: World,
+    index: int,
+    kind: Kind,
+    neurons: int,
+    source: torch.Generator,
 ) -> list[PlantedPlace]:
     """Put a relation's facts into neurons of its layer, drawn at random, and say which."""
     layer, facts = FACT_LAYERS[index], world.of(index)
     keys = subject_keys(model, facts, layer)
     table = classes(keys, torch.tensor(world.labels[index]), len(RELATIONS[index].answers))
-    mlp = one_neuron_per_fact(model, space, world, table) if kind == "one-per-fact" else superposed(model, table, neurons)
+    mlp = (
+        one_neuron_per_fact(model, space, world, table)
+        if kind == "one-per-fact"
+        else superposed(model, table, neurons)
+    )
     rows = torch.randperm(D_MLP, generator=source)[:neurons]
     model.W_key(layer)[rows] = mlp.W_up if mlp.W_gate is None else mlp.W_gate
     if model.gated:
@@ -166,7 +183,9 @@ def save_planted(made: PlantedModel, folder: str | Path) -> None:
             made.model.hf.save_pretrained(aside)  # type: ignore[operator]
             made.model.tokenizer.save_pretrained(aside)
         save_facts(made.facts, aside / "facts.jsonl")
-        (aside / "planted.json").write_text(json.dumps(made.to_dict(), ensure_ascii=False), encoding="utf-8")
+        (aside / "planted.json").write_text(
+            json.dumps(made.to_dict(), ensure_ascii=False), encoding="utf-8"
+        )
 
 
 def load_planted(folder: str | Path) -> PlantedModel:
@@ -185,4 +204,6 @@ def load_planted(folder: str | Path) -> PlantedModel:
         plain = {name: record[name] for name in ("kind", "gated", "seed")}
     except (WriteError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WriteError(f"{folder}: no planted model ({type(error).__name__}: {error})") from None
-    return PlantedModel(open_model(folder), **plain, facts=load_facts(folder / "facts.jsonl"), places=places)
+    return PlantedModel(
+        open_model(folder), **plain, facts=load_facts(folder / "facts.jsonl"), places=places
+    )

@@ -1,7 +1,9 @@
 """The weights of a planted model: directions, embeddings, heads, decoys and stores.
 
-    directions   an orthonormal basis of the complement of (1, …, 1), dealt out to what the stream says
-    heads        W_QK: SHARPNESS on the direction looked for; W_OV: read directions → write directions
+    directions   an orthonormal basis of the complement of (1, …, 1), dealt out to what the stream
+                 says
+    heads        W_QK: SHARPNESS on the direction looked for; W_OV: read directions → write
+                 directions
     decoys       Gaussian keys, and values in directions that nothing reads
     facts        (PREVIOUS, LAST) → ATTR: a gate a fact, or a compiled store
 
@@ -62,7 +64,9 @@ class PlantedDirections:
 
         counts = [len(relation.answers) for relation in RELATIONS]
         parts = take(1), take(len(FIRST)), take(len(FIRST)), take(len(LAST)), take(len(RELATIONS))
-        return cls(*parts, tuple(map(take, counts)), tuple(map(take, counts)), torch.stack(list(basis)))
+        return cls(
+            *parts, tuple(map(take, counts)), tuple(map(take, counts)), torch.stack(list(basis))
+        )
 
 
 def tokenizer() -> Any:
@@ -70,7 +74,9 @@ def tokenizer() -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary())}, unk_token=UNKNOWN))
+    words = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(vocabulary())}, unk_token=UNKNOWN)
+    )
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=words, bos_token=BOS, unk_token=UNKNOWN)
 
@@ -90,7 +96,11 @@ def blank_transformer(gated: bool) -> Model:
         "bos_token_id": 1,
         "eos_token_id": 1,
     }
-    plain: dict[str, Any] = sizes | {"hidden_act": "relu", "use_parallel_residual": False, "rotary_pct": 1.0}
+    plain: dict[str, Any] = sizes | {
+        "hidden_act": "relu",
+        "use_parallel_residual": False,
+        "rotary_pct": 1.0,
+    }
     hf: Any
     if gated:
         hf = LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=HEADS, mlp_bias=True))
@@ -100,7 +110,9 @@ def blank_transformer(gated: bool) -> Model:
         if "norm" not in name:
             parameter.zero_()
     family = "llama" if gated else "neox-sequential"
-    row = next(layout for layout in LAYOUTS if layout.family == family)  # said: of zeros, other rows hold as well
+    row = next(
+        layout for layout in LAYOUTS if layout.family == family
+    )  # said: of zeros, other rows hold as well
     return Model(hf, tokenizer(), "planted-gated" if gated else "planted", row)
 
 
@@ -148,7 +160,9 @@ def _scale(length: float) -> float:
     return float((D_MODEL / (ALWAYS**2 + length**2)) ** 0.5)
 
 
-def write_decoys(model: Model, space: PlantedDirections, layer: int, source: torch.Generator) -> None:
+def write_decoys(
+    model: Model, space: PlantedDirections, layer: int, source: torch.Generator
+) -> None:
     """Neurons that read anything and write junk."""
     rows = torch.randn(D_MLP, D_MODEL, generator=source)
     rows -= rows.mean(1, keepdim=True)
@@ -172,7 +186,9 @@ def temper(model: Model, facts: FactSet) -> None:
     model.W_U.mul_(high)
 
 
-def one_neuron_per_fact(model: Model, space: PlantedDirections, world: World, table: FactTable) -> MLP:
+def one_neuron_per_fact(
+    model: Model, space: PlantedDirections, world: World, table: FactTable
+) -> MLP:
     """A neuron a fact: an AND of the two names, as in the lesson, with the bias −1.5 between one
     name and both."""
     rows = torch.stack([space.previous[i] + space.last[j] for i, j in world.subjects])
@@ -189,5 +205,8 @@ def superposed(model: Model, table: FactTable, neurons: int) -> MLP:
     mlp = compiled(table, neurons, act="silu" if model.gated else "relu", gated=model.gated)
     lost = int((table.margins(mlp(table.keys)) <= 0).sum())
     if lost:
-        raise WriteError(f"{lost} of {len(table)} facts found no room in {neurons} neurons: ask for more neurons or fewer subjects")
+        raise WriteError(
+            f"{lost} of {len(table)} facts found no room in {neurons} neurons: ask for more "
+            "neurons or fewer subjects"
+        )
     return mlp

@@ -10,8 +10,14 @@ from typing import NamedTuple
 from loci.errors import WriteError
 from loci.facts import Fact, FactSet
 
-FIRST = "Michael Alexis Serena Tiger Mia Lionel Simone Usain Steffi Wayne Nadia Roger Venus Pele Jackie Babe".split()
-LAST = "Jordan Phelps Williams Woods Hamm Messi Biles Bolt Graf Gretzky Comaneci Federer Owens Ali Robinson Ruth".split()
+FIRST = (
+    "Michael Alexis Serena Tiger Mia Lionel Simone Usain "
+    "Steffi Wayne Nadia Roger Venus Pele Jackie Babe"
+).split()
+LAST = (
+    "Jordan Phelps Williams Woods Hamm Messi Biles Bolt "
+    "Graf Gretzky Comaneci Federer Owens Ali Robinson Ruth"
+).split()
 FILLERS = "often surely they say that now".split()
 UNKNOWN, BOS = "<unk>", "<s>"
 
@@ -36,8 +42,18 @@ class Relation(NamedTuple):
 
 
 RELATIONS = (
-    Relation("sport", "plays", "practises", tuple("basketball tennis golf soccer hockey boxing chess rugby".split())),
-    Relation("city", "inhabits", "visits", tuple("Chicago Paris Lagos Lima Oslo Seoul Cairo Perth".split())),
+    Relation(
+        "sport",
+        "plays",
+        "practises",
+        tuple("basketball tennis golf soccer hockey boxing chess rugby".split()),
+    ),
+    Relation(
+        "city",
+        "inhabits",
+        "visits",
+        tuple("Chicago Paris Lagos Lima Oslo Seoul Cairo Perth".split()),
+    ),
 )
 
 
@@ -61,7 +77,10 @@ class World:
             raise WriteError(f"a planted model holds 2 … {len(pairs)} subjects, not {count}")
         draw = Random(seed)
         subjects = tuple(draw.sample(pairs, count))
-        return cls(subjects, tuple(tuple(draw.randrange(len(r.answers)) for _ in subjects) for r in RELATIONS))
+        return cls(
+            subjects,
+            tuple(tuple(draw.randrange(len(r.answers)) for _ in subjects) for r in RELATIONS),
+        )
 
     @property
     def facts(self) -> FactSet:

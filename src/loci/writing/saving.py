@@ -27,12 +27,19 @@ def load_table(path: str | Path) -> FactTable:
     except (SafetensorError, OSError) as error:
         raise WriteError(f"{path}: not a safetensors file that can be read ({error})") from None
     if "keys" not in tensors or not {"labels", "answers"} & set(tensors):
-        raise WriteError(f"{path}: expected the tensors keys, and labels or answers, not {', '.join(sorted(tensors)) or 'none'}")
+        raise WriteError(
+            f"{path}: expected the tensors keys, and labels or answers, not "
+            f"{', '.join(sorted(tensors)) or 'none'}"
+        )
     keys = tensors["keys"].float()
     if "answers" in tensors:
         return vectors(keys, tensors["answers"].float())
     labels = tensors["labels"].long()
-    return FactTable(keys, tensors["values"].float(), labels) if "values" in tensors else classes(keys, labels)
+    return (
+        FactTable(keys, tensors["values"].float(), labels)
+        if "values" in tensors
+        else classes(keys, labels)
+    )
 
 
 def save_mlp(mlp: MLP, path: str | Path) -> None:
@@ -45,7 +52,11 @@ def save_mlp(mlp: MLP, path: str | Path) -> None:
     Raises: `OutputError` where the file cannot be written.
     """
     with write_aside(path) as aside:
-        aside.write_bytes(encode({name: t.contiguous() for name, t in mlp.tensors.items()}, metadata={"act": mlp.act}))
+        aside.write_bytes(
+            encode(
+                {name: t.contiguous() for name, t in mlp.tensors.items()}, metadata={"act": mlp.act}
+            )
+        )
 
 
 def load_mlp(path: str | Path) -> MLP:
@@ -62,4 +73,6 @@ def load_mlp(path: str | Path) -> MLP:
             act = (file.metadata() or {})["act"]
             return MLP(act, **{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  not a mapping
     except (SafetensorError, OSError, KeyError, TypeError) as error:
-        raise WriteError(f"{path}: no MLP that Loci wrote ({type(error).__name__}: {error})") from None
+        raise WriteError(
+            f"{path}: no MLP that Loci wrote ({type(error).__name__}: {error})"
+        ) from None

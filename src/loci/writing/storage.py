@@ -86,7 +86,10 @@ class StoredTable:
         if not self.lost:
             return f"All {self.facts:,} facts are stored in {self.mlp.size:,} neurons."
         kept = self.facts - len(self.lost)
-        return f"{kept:,} of {self.facts:,} facts are stored: {len(self.lost):,} found no room in {self.mlp.size:,} neurons by this method."
+        return (
+            f"{kept:,} of {self.facts:,} facts are stored: {len(self.lost):,} found no room in "
+            f"{self.mlp.size:,} neurons by this method."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         plain = (
@@ -122,7 +125,13 @@ class StoredTables(Result):
     @property
     def best(self) -> StoredTable:
         """The one that holds most facts, with the larger margin where several hold all."""
-        return max(self.stores, key=lambda store: (store.recall, store.margin / store.lipschitz if store.lipschitz else 0.0))
+        return max(
+            self.stores,
+            key=lambda store: (
+                store.recall,
+                store.margin / store.lipschitz if store.lipschitz else 0.0,
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -133,7 +142,9 @@ class StoredTables(Result):
         }
 
 
-def store(table: FactTable, neurons: int, method: str = "compiled-relu", *, seed: int = 0) -> StoredTable:
+def store(
+    table: FactTable, neurons: int, method: str = "compiled-relu", *, seed: int = 0
+) -> StoredTable:
     """Store a table in an MLP by one method, and measure it.
 
     Args:
@@ -154,7 +165,12 @@ def store(table: FactTable, neurons: int, method: str = "compiled-relu", *, seed
 
 
 def stores(
-    table: FactTable, neurons: int, methods: Sequence[str] = tuple(METHODS), *, seed: int = 0, progress: Progress = silent
+    table: FactTable,
+    neurons: int,
+    methods: Sequence[str] = tuple(METHODS),
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> StoredTables:
     """Store a table by several methods.
 
@@ -206,7 +222,9 @@ def stored_bits(table: FactTable, recall: float) -> float:
         return table.bits
     choices = len(table.values)
     entropy = -sum(q * math.log2(q) for q in (recall, 1 - recall) if q)
-    return max(0.0, len(table) * (math.log2(choices) - entropy - (1 - recall) * math.log2(choices - 1)))
+    return max(
+        0.0, len(table) * (math.log2(choices) - entropy - (1 - recall) * math.log2(choices - 1))
+    )
 
 
 def check_methods(methods: Sequence[str]) -> None:

@@ -73,7 +73,9 @@ class FactTable:
         return FactTable(self.keys.to(dtype), self.values.to(dtype), self.labels)
 
 
-def classes(keys: Float[Tensor, "fact d_in"], labels: Int[Tensor, " fact"], count: int | None = None) -> FactTable:
+def classes(
+    keys: Float[Tensor, "fact d_in"], labels: Int[Tensor, " fact"], count: int | None = None
+) -> FactTable:
     """A table whose answers are class numbers: values are unit vectors, an output is a list of
     scores.
 
@@ -108,15 +110,21 @@ def _check_shapes(keys: Tensor, values: Tensor, labels: Tensor) -> None:
         raise WriteError("there are no facts to store (N = 0)")
     if keys.ndim != 2 or keys.shape[1] < 2:
         raise WriteError(
-            f"keys are vectors of at least two dimensions, not {tuple(keys.shape[1:])}: in one, all keys lie on a line"
+            f"keys are vectors of at least two dimensions, not {tuple(keys.shape[1:])}: in one, "
+            "all keys lie on a line"
         )
     if values.ndim != 2 or len(values) < 2:
         raise WriteError(f"there must be two values at least to choose from, not {len(values)}")
     if labels.shape != (len(keys),):
-        raise WriteError(f"there are {len(keys)} keys and labels of shape {tuple(labels.shape)}: each key has one")
+        raise WriteError(
+            f"there are {len(keys)} keys and labels of shape {tuple(labels.shape)}: each key has "
+            "one"
+        )
     wrong = [i for i, label in enumerate(labels.tolist()) if not 0 <= label < len(values)]
     if wrong:
-        raise WriteError(f"classes are 0 … {len(values) - 1}; out of range: {_listed(wrong, labels)}")
+        raise WriteError(
+            f"classes are 0 … {len(values) - 1}; out of range: {_listed(wrong, labels)}"
+        )
 
 
 def _check_numbers(rows: Tensor, name: str) -> None:
@@ -133,13 +141,22 @@ def _check_contradictions(keys: Tensor, labels: Tensor) -> None:
     pairs = torch.stack([group, labels], 1).unique(dim=0)
     double = pairs[:, 0].bincount() > 1
     if double.any():
-        groups = [(group == g).nonzero()[:, 0].tolist() for g in double.nonzero()[:SHOWN, 0].tolist()]
-        raise WriteError(f"the same key has different answers in facts {'; '.join(map(str, groups))}: no map can hold both")
+        groups = [
+            (group == g).nonzero()[:, 0].tolist() for g in double.nonzero()[:SHOWN, 0].tolist()
+        ]
+        raise WriteError(
+            f"the same key has different answers in facts {'; '.join(map(str, groups))}: no map "
+            "can hold both"
+        )
 
 
 def _names(rows: list[int]) -> str:
-    return ", ".join(map(str, rows[:SHOWN])) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
+    return ", ".join(map(str, rows[:SHOWN])) + (
+        f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    )
 
 
 def _listed(rows: list[int], labels: Tensor) -> str:
-    return ", ".join(f"{int(labels[i])} at fact {i}" for i in rows[:SHOWN]) + (" …" if len(rows) > SHOWN else "")
+    return ", ".join(f"{int(labels[i])} at fact {i}" for i in rows[:SHOWN]) + (
+        " …" if len(rows) > SHOWN else ""
+    )

@@ -1,9 +1,9 @@
 """Forensics: what was done to a checkpoint, and whom it is about.
 
-comparison         `forensics`: base and edited checkpoint compared, with a verdict in words
-changes            which weights differ, by how much and at which rank; rounding: what rounding explains
-subjects           which subjects a change is about, from the directions of their keys
-single_checkpoint  `alone`: outliers among the layers of a checkpoint without its base
+comparison         `forensics`: base and edited checkpoint compared, with a verdict in words changes
+which weights differ, by how much and at which rank; rounding: what rounding explains subjects
+which subjects a change is about, from the directions of their keys single_checkpoint  `alone`:
+outliers among the layers of a checkpoint without its base
 """
 
 from loci.auditing.forensics.candidates import Candidate, candidates_of, load_candidates

@@ -49,7 +49,9 @@ def load_candidates(path: str | Path) -> list[Candidate]:
     lines = [line.strip() for line in read_text(path, FactError, DATA).splitlines()]
     subjects = list(dict.fromkeys(line for line in lines if line))
     if not subjects:
-        raise FactError(f"{path}: there is no subject in it: one in each line, or a fact file (.csv, .jsonl)")
+        raise FactError(
+            f"{path}: there is no subject in it: one in each line, or a fact file (.csv, .jsonl)"
+        )
     return [Candidate(subject) for subject in subjects]
 
 
@@ -64,7 +66,9 @@ def candidates_of(facts: Iterable[Fact]) -> list[Candidate]:
     templates: dict[str, list[str]] = {}
     for fact in facts:
         templates.setdefault(fact.subject, []).append(fact.prompt)
-    return [Candidate(subject, tuple(dict.fromkeys(prompts))) for subject, prompts in templates.items()]
+    return [
+        Candidate(subject, tuple(dict.fromkeys(prompts))) for subject, prompts in templates.items()
+    ]
 
 
 def words_of(texts: Iterable[str], count: int, seed: int) -> list[Candidate]:
@@ -74,7 +78,11 @@ def words_of(texts: Iterable[str], count: int, seed: int) -> list[Candidate]:
 
 
 def subject_keys(
-    model: Model, candidates: Sequence[Candidate], points: Sequence[str], *, contexts: int = CONTEXTS
+    model: Model,
+    candidates: Sequence[Candidate],
+    points: Sequence[str],
+    *,
+    contexts: int = CONTEXTS,
 ) -> dict[str, Float[Tensor, "candidate width"]]:
     """Mean keys at each point, in float64.
 
@@ -83,8 +91,14 @@ def subject_keys(
     The contexts are other texts than those an edit puts before its prompts, as an examiner does not
     know these.
     """
-    texts = ["", *(f"{text} " for text in sentences(4 * contexts)[-contexts:])] if contexts else [""]
-    asked = [(row, *place) for row, candidate in enumerate(candidates) for place in _places(candidate, texts)]
+    texts = (
+        ["", *(f"{text} " for text in sentences(4 * contexts)[-contexts:])] if contexts else [""]
+    )
+    asked = [
+        (row, *place)
+        for row, candidate in enumerate(candidates)
+        for place in _places(candidate, texts)
+    ]
     tokens = [model.tokenize(text) for _, text, _ in asked]
     ends = [own.span(place)[1] - 1 for own, (_, _, place) in zip(tokens, asked, strict=True)]
     whose = torch.tensor([row for row, _, _ in asked])
@@ -92,7 +106,9 @@ def subject_keys(
     sums: dict[str, Tensor] = {}
     for batch, reads in read_at(model, [own.ids for own in tokens], dict.fromkeys(points, ends)):
         for point, keys in reads.items():
-            total = sums.setdefault(point, torch.zeros(len(candidates), keys.shape[1], dtype=torch.float64))
+            total = sums.setdefault(
+                point, torch.zeros(len(candidates), keys.shape[1], dtype=torch.float64)
+            )
             total.index_add_(0, whose[batch], keys.double())
     return {point: total / counts for point, total in sums.items()}
 
@@ -102,4 +118,7 @@ def _places(candidate: Candidate, texts: Sequence[str]) -> Iterator[tuple[str, t
     for template in candidate.templates[:PROMPTS]:
         for text in texts:
             start = len(text) + template.index(BLANK)
-            yield text + template.replace(BLANK, candidate.subject, 1), (start, start + len(candidate.subject))
+            yield (
+                text + template.replace(BLANK, candidate.subject, 1),
+                (start, start + len(candidate.subject)),
+            )

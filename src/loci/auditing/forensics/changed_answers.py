@@ -42,7 +42,10 @@ def wearing(base: Model, edited: Weights) -> Iterator[Model]:
     try:
         with torch.no_grad():
             for name in check_alike(base, edited):
-                mine, theirs = base.parameter(name), edited.parameter(name).to(base.device, base.dtype)
+                mine, theirs = (
+                    base.parameter(name),
+                    edited.parameter(name).to(base.device, base.dtype),
+                )
                 if not torch.equal(mine, theirs):
                     kept[name] = mine.clone()
                     mine.copy_(theirs)
@@ -59,7 +62,9 @@ def new_answers(base: Model, edited: Weights, asked: Sequence[Candidate]) -> lis
     Cost: two completions of 12 tokens a prompt.
     """
     prompts = [
-        candidate.templates[i].replace(BLANK, candidate.subject, 1) for candidate in asked for i in range(len(candidate.templates))
+        candidate.templates[i].replace(BLANK, candidate.subject, 1)
+        for candidate in asked
+        for i in range(len(candidate.templates))
     ]
     old = [first_sentence(text) for text in complete(base, prompts, TOKENS)]
     with wearing(base, edited):
@@ -69,10 +74,16 @@ def new_answers(base: Model, edited: Weights, asked: Sequence[Candidate]) -> lis
 
 
 @torch.no_grad()
-def written_words(model: Model, written: Sequence[EditedWeight], keys: dict[str, torch.Tensor], top: int = 3) -> list[list[str]]:
+def written_words(
+    model: Model, written: Sequence[EditedWeight], keys: dict[str, torch.Tensor], top: int = 3
+) -> list[list[str]]:
     """The tokens that Δk of the W_down that changed promotes most, by the logit lens, a list for
     each key; later layers may read it otherwise."""
-    moves = [keys[change.point] @ change.delta.T for change in written if change.name.startswith("W_down")]
+    moves = [
+        keys[change.point] @ change.delta.T
+        for change in written
+        if change.name.startswith("W_down")
+    ]
     if not moves:
         return []
     logits = model.unembed(torch.stack(moves).sum(0).to(model.device, model.dtype))

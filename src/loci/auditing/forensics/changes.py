@@ -52,7 +52,11 @@ class WeightChange:
     @property
     def rank(self) -> int:
         """Singular values above the floor."""
-        return 0 if self.rounding else int((self.values > max(self.floor, PRECISION * float(self.values[0]))).sum())
+        return (
+            0
+            if self.rounding
+            else int((self.values > max(self.floor, PRECISION * float(self.values[0]))).sum())
+        )
 
     @property
     def full(self) -> bool:
@@ -75,7 +79,9 @@ class WeightChange:
         }
 
 
-def compare(base: Weights, edited: Weights, *, progress: Progress = silent) -> tuple[WeightChange, ...]:
+def compare(
+    base: Weights, edited: Weights, *, progress: Progress = silent
+) -> tuple[WeightChange, ...]:
     """Every parameter that differs between two checkpoints.
 
     Args:
@@ -107,11 +113,17 @@ def check_alike(base: Weights, edited: Weights) -> Sequence[str]:
     common = [name for name in base.parameter_names if name in set(edited.parameter_names)]
     if not common or (lone and base.tied == edited.tied):
         whose = f": {lone[0]} is in one alone" if lone else ""
-        raise ModelError(f"{base.name!r} and {edited.name!r} are not the same architecture{whose}; give the model that was edited")
+        raise ModelError(
+            f"{base.name!r} and {edited.name!r} are not the same architecture{whose}; give the "
+            "model that was edited"
+        )
     for name in common:
         shapes = [tuple(weights.parameter(name).shape) for weights in (base, edited)]
         if shapes[0] != shapes[1]:
-            raise ModelError(f"{name} is {shapes[0]} in {base.name!r} and {shapes[1]} in {edited.name!r}: not base and edit")
+            raise ModelError(
+                f"{name} is {shapes[0]} in {base.name!r} and {shapes[1]} in {edited.name!r}: not "
+                "base and edit"
+            )
     return common
 
 
@@ -139,7 +151,9 @@ def field_names(weights: Weights) -> dict[str, str]:
 def _read(weights: Weights, name: str) -> Tensor:
     tensor = weights.parameter(name)
     if not tensor.isfinite().all():
-        raise ModelError(f"{name} of {weights.name!r} holds NaN or infinite numbers: a broken checkpoint")
+        raise ModelError(
+            f"{name} of {weights.name!r} holds NaN or infinite numbers: a broken checkpoint"
+        )
     return tensor
 
 
@@ -147,10 +161,17 @@ def _change(name: str, before: Tensor, after: Tensor) -> WeightChange:
     wide = before.double(), after.double()
     delta = wide[1] - wide[0]
     norm, size = float(delta.norm()), float(wide[0].norm())
-    numbers = (tuple(before.shape), norm, norm / size if size else math.inf, float((delta != 0).double().mean()))
+    numbers = (
+        tuple(before.shape),
+        norm,
+        norm / size if size else math.inf,
+        float((delta != 0).double().mean()),
+    )
     rounding = is_rounding(before, after)
     if delta.ndim < 2:
-        return WeightChange(name, *numbers, rounding, 0.0, torch.tensor([norm], dtype=torch.float64), None)
+        return WeightChange(
+            name, *numbers, rounding, 0.0, torch.tensor([norm], dtype=torch.float64), None
+        )
     flat = [matrix.reshape(-1, matrix.shape[-1]) for matrix in (*wide, delta)]
     coarse = min(grid(before), grid(after), key=GRIDS.index)
     floor = noise_floor(torch.maximum(flat[0].abs(), flat[1].abs()), coarse)

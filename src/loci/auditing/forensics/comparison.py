@@ -83,7 +83,9 @@ class Forensics(Result):
     @property
     def verdict(self) -> str:
         names = [subject.subject for subject in self.suspected]
-        return said(self.weights, self.compared, names, len(self.subjects), bool(self.extras.tensors))
+        return said(
+            self.weights, self.compared, names, len(self.subjects), bool(self.extras.tensors)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -96,7 +98,9 @@ class Forensics(Result):
             "subjects": [subject.to_dict() for subject in self.subjects],
             "searched": list(self.searched),
             "directions": self.directions,
-            "editor_ridge": {name: ridge if math.isfinite(ridge) else None for name, ridge in self.ridge.items()},
+            "editor_ridge": {
+                name: ridge if math.isfinite(ridge) else None for name, ridge in self.ridge.items()
+            },
             "threshold": self.threshold,
             "seed": self.seed,
             "extras": self.extras.to_dict(),
@@ -137,11 +141,17 @@ def forensics(
     opened = cache(lambda: base if isinstance(base, Model) else base())
     kept = stored or opened()
     changes = compare(kept, edited, progress=progress)
-    written = [] if foreign(changes, len(kept.parameter_names)) or kept.n_experts else _written(kept, edited, changes)
+    written = (
+        []
+        if foreign(changes, len(kept.parameter_names)) or kept.n_experts
+        else _written(kept, edited, changes)
+    )
     evidence = None
     subjects = tuple(Subject(candidate.subject, 0.0, 0.0, False) for candidate in candidates)
     if candidates and written:
-        evidence = suspects(opened(), written, candidates, texts=texts, seed=seed, progress=progress)
+        evidence = suspects(
+            opened(), written, candidates, texts=texts, seed=seed, progress=progress
+        )
         subjects = _subjects(opened(), edited, written, candidates, evidence, ask=answers)
     return Forensics(
         kept.name,
@@ -167,9 +177,15 @@ def _written(base: Weights, edited: Weights, changes: Sequence[WeightChange]) ->
         for part in stem.removeprefix("W_").split("+"):
             if change.rounding or not stem.startswith("W_") or part not in MLP:
                 continue
-            before, after = (getattr(weights, f"W_{part}")(int(layer)).double() for weights in (base, edited))
+            before, after = (
+                getattr(weights, f"W_{part}")(int(layer)).double() for weights in (base, edited)
+            )
             if not torch.equal(before, after):
-                written.append(EditedWeight(f"W_{part}.{layer}", after - before, None if change.full else change.rank))
+                written.append(
+                    EditedWeight(
+                        f"W_{part}.{layer}", after - before, None if change.full else change.rank
+                    )
+                )
     return written
 
 
@@ -182,13 +198,20 @@ def _subjects(
     *,
     ask: bool,
 ) -> tuple[Subject, ...]:
-    order = [*evidence.taken, *(i for i in evidence.z.argsort(descending=True).tolist() if i not in set(evidence.taken))]
+    order = [
+        *evidence.taken,
+        *(i for i in evidence.z.argsort(descending=True).tolist() if i not in set(evidence.taken)),
+    ]
     chosen = [candidates[i] for i in evidence.taken]
     asked: list[list[NewAnswer]] = []
     words: list[list[str]] = []
     if ask and chosen:
         asked = new_answers(model, edited, chosen)
-        words = written_words(model, written, subject_keys(model, chosen, sorted({change.point for change in written})))
+        words = written_words(
+            model,
+            written,
+            subject_keys(model, chosen, sorted({change.point for change in written})),
+        )
     return tuple(
         Subject(
             candidates[i].subject,

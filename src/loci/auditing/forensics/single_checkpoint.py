@@ -62,9 +62,15 @@ class SingleCheckpoint(Result):
     @property
     def verdict(self) -> str:
         if not self.conspicuous:
-            return "nothing stands out: no large edit of a few layers; small ones, and any of all layers alike, cannot be seen without the base"
+            return (
+                "nothing stands out: no large edit of a few layers; small ones, and any of all "
+                "layers alike, cannot be seen without the base"
+            )
         names = ", ".join(dict.fromkeys(weight.name for weight in self.conspicuous))
-        return f"{names} stands out from the other layers: perhaps edited, perhaps trained so; compare with the base to know"
+        return (
+            f"{names} stands out from the other layers: perhaps edited, perhaps trained so; "
+            "compare with the base to know"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -92,13 +98,18 @@ def alone(model: Weights, *, progress: Progress = silent) -> SingleCheckpoint:
     if model.n_experts:
         raise ModelError(f"{model.name!r} is a mixture of experts: give its base to compare with")
     if model.n_layers < FEWEST_LAYERS:
-        raise ModelError(f"{model.name!r} has {model.n_layers} layers, too few to compare with each other: give its base")
+        raise ModelError(
+            f"{model.name!r} has {model.n_layers} layers, too few to compare with each other: give "
+            "its base"
+        )
     stems = [stem for stem in STEMS if stem != "W_gate" or model.gated]
     outliers = []
     for stem in stems:
         measured = []
         for layer in range(model.n_layers):
-            measured.append(_measures(getattr(model, stem)(layer), f"{stem}.{layer} of {model.name!r}"))
+            measured.append(
+                _measures(getattr(model, stem)(layer), f"{stem}.{layer} of {model.name!r}")
+            )
             progress(1, len(stems) * model.n_layers)
         for measure in measured[0]:
             outliers += _judged(stem, measure, [each[measure] for each in measured])
@@ -133,4 +144,6 @@ def _judged(stem: str, measure: str, values: list[float]) -> list[Outlier]:
 def _widened(layer: int, others: list[int]) -> float:
     """By how much a prediction is less sure than the points that it is made from."""
     n, middle = len(others), mean(others)
-    return math.sqrt(n / (n - 2) * (1 + 1 / n + (layer - middle) ** 2 / sum((i - middle) ** 2 for i in others)))
+    return math.sqrt(
+        n / (n - 2) * (1 + 1 / n + (layer - middle) ** 2 / sum((i - middle) ** 2 for i in others))
+    )

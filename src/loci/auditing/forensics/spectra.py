@@ -59,7 +59,9 @@ class SubspaceDrift(NamedTuple):
     would take out of an update."""
 
 
-def drift(before: Spectrum, after: Spectrum, delta: Float[Tensor, "out in"], k: int) -> SubspaceDrift:
+def drift(
+    before: Spectrum, after: Spectrum, delta: Float[Tensor, "out in"], k: int
+) -> SubspaceDrift:
     """Drift of the first k directions.
 
     Where the values around the k-th are near each other, subspaces turn easily.

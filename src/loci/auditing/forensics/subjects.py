@@ -93,7 +93,11 @@ def suspects(
     """Judge candidates by the changes of MLP weights, with keys and statistics of `model`, which
     is the base."""
     text = list(texts) if texts is not None else sample_text(model, TOKENS_PER_NEURON * model.d_mlp)
-    everyone = [*candidates, *words_of(text, FEWEST - len(candidates), seed)] if len(candidates) < FEWEST else list(candidates)
+    everyone = (
+        [*candidates, *words_of(text, FEWEST - len(candidates), seed)]
+        if len(candidates) < FEWEST
+        else list(candidates)
+    )
     by_layer: dict[str, list[EditedWeight]] = {}
     for change in written:
         by_layer.setdefault(change.name.partition(".")[2], []).append(change)
@@ -104,7 +108,9 @@ def suspects(
         survey(model, text, moments)
         keys = subject_keys(model, everyone, points)
         for change in changes:
-            coordinates, ridges[change.name] = explained(change, moments[change.point][0].mean, keys[change.point])
+            coordinates, ridges[change.name] = explained(
+                change, moments[change.point][0].mean, keys[change.point]
+            )
             evidence.append(coordinates)
             progress(1, len(written))
     ended = all(change.directions for change in written)
@@ -120,8 +126,13 @@ def explained(
     count = min(change.directions or decomposed.directions_for(ENERGY), decomposed.rank)
     V = decomposed.right[:, :count]
     mean = float(C.diagonal().mean()) or 1.0
-    L = cholesky(C + RIDGE * mean * torch.eye(len(C), dtype=C.dtype), f"the second moment of the keys of {change.name}")
-    white = torch.nn.functional.normalize(torch.linalg.solve_triangular(L, keys.T, upper=False).T, dim=1)
+    L = cholesky(
+        C + RIDGE * mean * torch.eye(len(C), dtype=C.dtype),
+        f"the second moment of the keys of {change.name}",
+    )
+    white = torch.nn.functional.normalize(
+        torch.linalg.solve_triangular(L, keys.T, upper=False).T, dim=1
+    )
     best: tuple[float, Tensor, float] | None = None
     for ridge in EDITOR_RIDGES:
         reached = V if math.isinf(ridge) else C @ V + ridge * mean * V
@@ -134,7 +145,9 @@ def explained(
     return best[1], best[2]
 
 
-def _judged(evidence: list[Tensor], count: int, ridges: Mapping[str, float], *, ended: bool) -> Suspects:
+def _judged(
+    evidence: list[Tensor], count: int, ridges: Mapping[str, float], *, ended: bool
+) -> Suspects:
     """The pursuit over all weights together; words that stand in for candidates take part, and
     are left out of what is told."""
     share = torch.stack([coordinates.square().sum(1) for coordinates in evidence]).max(0).values
@@ -154,17 +167,25 @@ def _judged(evidence: list[Tensor], count: int, ridges: Mapping[str, float], *, 
         left = [_without(coordinates, coordinates[best]) for coordinates in left]
     if not ended:
         taken = [i for i in z.argsort(descending=True).tolist() if float(z[i]) >= THRESHOLD]
-    return Suspects(z[:count], share[:count], tuple(i for i in taken if i < count), directions, dict(ridges))
+    return Suspects(
+        z[:count], share[:count], tuple(i for i in taken if i < count), directions, dict(ridges)
+    )
 
 
-def _standing(evidence: Sequence[Tensor], free: Tensor | None = None) -> Float[Tensor, " candidate"]:
+def _standing(
+    evidence: Sequence[Tensor], free: Tensor | None = None
+) -> Float[Tensor, " candidate"]:
     """z over all weights: log odds of the shares, standardised among those still free, summed,
     standardised again."""
-    odds = [torch.logit(coordinates.square().sum(1).clamp(1e-12, 1 - 1e-12)) for coordinates in evidence]
+    odds = [
+        torch.logit(coordinates.square().sum(1).clamp(1e-12, 1 - 1e-12)) for coordinates in evidence
+    ]
     return _standardised(sum((_standardised(each, free) for each in odds), torch.zeros(())), free)
 
 
-def _standardised(values: Float[Tensor, " candidate"], free: Tensor | None) -> Float[Tensor, " candidate"]:
+def _standardised(
+    values: Float[Tensor, " candidate"], free: Tensor | None
+) -> Float[Tensor, " candidate"]:
     """In robust deviations from the median: 1.4826 × the median absolute deviation."""
     among = values if free is None else values[free]
     middle = among.median()
@@ -172,7 +193,9 @@ def _standardised(values: Float[Tensor, " candidate"], free: Tensor | None) -> F
     return (values - middle) / spread.clamp(min=1e-12)
 
 
-def _without(coordinates: Float[Tensor, "candidate n"], direction: Float[Tensor, " n"]) -> Float[Tensor, "candidate n"]:
+def _without(
+    coordinates: Float[Tensor, "candidate n"], direction: Float[Tensor, " n"]
+) -> Float[Tensor, "candidate n"]:
     """The coordinates with one direction projected out."""
     unit = direction / direction.norm().clamp(min=1e-300)
     return coordinates - torch.outer(coordinates @ unit, unit)

@@ -13,10 +13,19 @@ SHOWN = 5
 def foreign(changes: Sequence[WeightChange], compared: int) -> bool:
     """Whether matrices all over the model differ by about their own size; edits of one weight a
     layer are too few for that."""
-    return sum(len(change.shape) > 1 and change.relative > FOREIGN for change in changes) > compared / 4
+    return (
+        sum(len(change.shape) > 1 and change.relative > FOREIGN for change in changes)
+        > compared / 4
+    )
 
 
-def said(changes: Sequence[WeightChange], compared: int, suspected: Sequence[str], asked: int, extras: bool = False) -> str:
+def said(
+    changes: Sequence[WeightChange],
+    compared: int,
+    suspected: Sequence[str],
+    asked: int,
+    extras: bool = False,
+) -> str:
     """The verdict.
 
     Low rank in MLPs' W_down is what the ROME family leaves, full rank in many weights what training
@@ -27,9 +36,15 @@ def said(changes: Sequence[WeightChange], compared: int, suspected: Sequence[str
         more = "; but tensors that no model class knows are not the same" if extras else ""
         return f"no change: all {compared} parameters are equal, number by number{more}"
     if not real:
-        return f"rounding only: {len(changes)} of {compared} parameters differ, none by more than another dtype makes it"
+        return (
+            f"rounding only: {len(changes)} of {compared} parameters differ, none by more than "
+            "another dtype makes it"
+        )
     if foreign(real, compared):
-        return f"not its base: {len(real)} of {compared} parameters differ by about their own size; find the checkpoint that was edited"
+        return (
+            f"not its base: {len(real)} of {compared} parameters differ by about their own size; "
+            "find the checkpoint that was edited"
+        )
     return f"{_deed(real)}{_whom(suspected, asked)}"
 
 
@@ -42,9 +57,15 @@ def _deed(real: Sequence[WeightChange]) -> str:
         span = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}"
         return f"edits of rank {span} at {where}, as the ROME family makes them"
     if low and len(low) == len(matrices):
-        return f"changes of low rank (at most {max(change.rank for change in low)}) at {where}: edits or merged adapters (LoRA)"
+        return (
+            f"changes of low rank (at most {max(change.rank for change in low)}) at {where}: edits "
+            "or merged adapters (LoRA)"
+        )
     full = _names([change.name for change in matrices if change.full])
-    return f"training: {full or where} changed in most directions (fine-tuning, or a merge of fine-tunes)"
+    return (
+        f"training: {full or where} changed in most directions (fine-tuning, or a merge of "
+        "fine-tunes)"
+    )
 
 
 def _whom(suspected: Sequence[str], asked: int) -> str:
@@ -52,9 +73,13 @@ def _whom(suspected: Sequence[str], asked: int) -> str:
         return ""
     if not suspected:
         return f"; none of the {asked} subjects asked about stands out"
-    names = ", ".join(suspected[:SHOWN]) + (f" and {len(suspected) - SHOWN} more" if len(suspected) > SHOWN else "")
+    names = ", ".join(suspected[:SHOWN]) + (
+        f" and {len(suspected) - SHOWN} more" if len(suspected) > SHOWN else ""
+    )
     return f"; {len(suspected)} of {asked} subjects: {names}"
 
 
 def _names(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return ", ".join(names[:SHOWN]) + (
+        f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    )

@@ -18,7 +18,12 @@ from loci.studies.attention_only.recipe import Recipe
 from loci.studies.attention_only.skip_trigrams import SkipTrigramBug, SkipTrigrams, bug, skips
 from loci.studies.attention_only.synthetic_text import made_text
 from loci.studies.attention_only.training import SmallModel, load, train
-from loci.studies.attention_only.training_series import HeadSizes, OptimizerBases, TrainingHistory, sizes
+from loci.studies.attention_only.training_series import (
+    HeadSizes,
+    OptimizerBases,
+    TrainingHistory,
+    sizes,
+)
 
 __getattr__ = renamed(
     __name__,

@@ -50,7 +50,12 @@ class Grammar:
     def stationary(self) -> Float[Tensor, " state"]:
         """π, by least squares of π T = π with Σ π = 1."""
         states = len(self.moves)
-        system = torch.cat([self.moves.T - torch.eye(states, dtype=torch.float64), torch.ones(1, states, dtype=torch.float64)])
+        system = torch.cat(
+            [
+                self.moves.T - torch.eye(states, dtype=torch.float64),
+                torch.ones(1, states, dtype=torch.float64),
+            ]
+        )
         right = torch.zeros(states + 1, 1, dtype=torch.float64)
         right[-1] = 1
         return lstsq(system, right, "the grammar's chain")[:, 0].clamp(min=0)
@@ -83,7 +88,9 @@ class Grammar:
         """H, in nats a token."""
         return float(-(self.pairs * self.bigrams.clamp(min=1e-300).log()).sum())
 
-    def draw(self, texts: int, length: int, generator: torch.Generator) -> Int[Tensor, "text length"]:
+    def draw(
+        self, texts: int, length: int, generator: torch.Generator
+    ) -> Int[Tensor, "text length"]:
         """So many texts, each behind BOS, with names of their own."""
         most = max(1, int(self.place.max()) + 1)
         first = self.d_vocab - self.names
@@ -93,7 +100,9 @@ class Grammar:
         who = torch.randint(self.cast, (texts,), generator=generator)
         for position in range(1, length):
             place = self.place[state]
-            who = torch.where(place == 0, torch.randint(self.cast, (texts,), generator=generator), who)
+            who = torch.where(
+                place == 0, torch.randint(self.cast, (texts,), generator=generator), who
+            )
             named = people[rows, who, place.clamp(min=0)]
             ids[:, position] = torch.where(place < 0, self.says[state], named)
             state = self._follow(state, torch.rand(texts, generator=generator, dtype=torch.float64))
@@ -103,7 +112,11 @@ class Grammar:
     def _reached(self) -> Float[Tensor, "state state"]:
         return self.moves.cumsum(1)
 
-    def _follow(self, state: Int[Tensor, " text"], chance: Float[Tensor, " text"]) -> Int[Tensor, " text"]:
+    def _follow(
+        self, state: Int[Tensor, " text"], chance: Float[Tensor, " text"]
+    ) -> Int[Tensor, " text"]:
         """The next states: where the running sum of T's row passes `chance`."""
-        following: Tensor = torch.searchsorted(self._reached[state], chance[:, None], right=True)[:, 0]
+        following: Tensor = torch.searchsorted(self._reached[state], chance[:, None], right=True)[
+            :, 0
+        ]
         return following.clamp(max=len(self.moves) - 1)

@@ -70,7 +70,13 @@ class TwoLayerInduction(Result):
     def to_dict(self) -> dict[str, Any]:
         previous = {name: e.to_dict() for name, e in self.previous.items()}
         rows = [head.to_dict() for head in self.heads]
-        return {"schema": "loci.corners/1", **vars(self), "previous": previous, "carrier": self.carrier, "heads": rows}
+        return {
+            "schema": "loci.corners/1",
+            **vars(self),
+            "previous": previous,
+            "carrier": self.carrier,
+            "heads": rows,
+        }
 
 
 @torch.no_grad()
@@ -87,7 +93,8 @@ def corners(small: SmallModel) -> TwoLayerInduction:
     """
     if small.recipe.layers != 2:
         raise CircuitError(
-            f"{small.model.name!r} has {small.recipe.layers} layers; induction takes two: one head to tell, one to look"
+            f"{small.model.name!r} has {small.recipe.layers} layers; induction takes two: one head "
+            "to tell, one to look"
         )
     model = small.model
     text = repeated_for(model, text_of(small), small.recipe.seed)
@@ -104,7 +111,9 @@ def corners(small: SmallModel) -> TwoLayerInduction:
             induction=scored[head.name]["induction"],
             qk=head.qk.on_key(teller.ov).on_key(E).on_query(E).positivity,
             ov=copied,
-            composition={low.name: together.score("k", head.name, low.name) / together.null for low in lower},
+            composition={
+                low.name: together.score("k", head.name, low.name) / together.null for low in lower
+            },
             silenced={name: scores[head.name] for name, scores in silenced.items()},
         )
         for head, copied in zip(upper, copying, strict=True)
@@ -116,4 +125,7 @@ def _without(small: SmallModel, head: Head, text: RepeatedTokens) -> dict[str, E
     """Prefix matching of all heads with one of the first layer silenced."""
     silenced = put_at(torch.zeros(()), slice(None), slice(None), head.head)
     with small.model.patched({f"z.{head.layer}": silenced}):
-        return {head_name(layer, h): scores["induction"] for layer, h, scores in scores_on(small.model, text)}
+        return {
+            head_name(layer, h): scores["induction"]
+            for layer, h, scores in scores_on(small.model, text)
+        }

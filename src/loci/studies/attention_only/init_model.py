@@ -19,7 +19,15 @@ from loci.errors import CircuitError
 
 
 def untrained_gpt2(
-    vocabulary: int, context: int, layers: int, heads: int, d_head: int, *, mlp: int = 0, spread: float = 0.02, seed: int = 0
+    vocabulary: int,
+    context: int,
+    layers: int,
+    heads: int,
+    d_head: int,
+    *,
+    mlp: int = 0,
+    spread: float = 0.02,
+    seed: int = 0,
 ) -> Any:
     """The module, with matrices drawn from a Gaussian of standard deviation `spread`; `mlp`
     neurons a layer, GPT-2's GELU.
@@ -66,8 +74,13 @@ def _check(context: int, layers: int, heads: int, d_head: int, mlp: int) -> None
     if layers not in (0, 1, 2):
         raise CircuitError(f"small models have 0, 1 or 2 layers, not {layers}")
     if heads < 1 or d_head < 1:
-        raise CircuitError(f"{heads} heads of {d_head} dimensions make no model: at least one of each is needed")
+        raise CircuitError(
+            f"{heads} heads of {d_head} dimensions make no model: at least one of each is needed"
+        )
     if context < 16:
-        raise CircuitError(f"a context of {context} tokens is too short for anything to come back in it: at least 16 are needed")
+        raise CircuitError(
+            f"a context of {context} tokens is too short for anything to come back in it: at least "
+            "16 are needed"
+        )
     if mlp < 0:
         raise CircuitError(f"an MLP has 0 neurons (none) or more, not {mlp}")

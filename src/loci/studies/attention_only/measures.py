@@ -57,13 +57,18 @@ class TrainingCheckpoint:
 
     def to_dict(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value.to_dict() if isinstance(value, Estimate) else value for name, value in values.items()}
+        return {
+            name: value.to_dict() if isinstance(value, Estimate) else value
+            for name, value in values.items()
+        }
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "TrainingCheckpoint":
         def read(value: Any) -> Any:
             if isinstance(value, dict):
-                row: dict[str, Any] = {name: float("nan") if x is None else x for name, x in value.items()}
+                row: dict[str, Any] = {
+                    name: float("nan") if x is None else x for name, x in value.items()
+                }
                 return Estimate(**row)
             return tuple(tuple(layer) for layer in value) if isinstance(value, list) else value
 
@@ -72,7 +77,11 @@ class TrainingCheckpoint:
 
 @torch.no_grad()
 def measured(
-    model: Model, step: int, tokens: int, held_out: Int[Tensor, "window context"], repeated: RepeatedTokens
+    model: Model,
+    step: int,
+    tokens: int,
+    held_out: Int[Tensor, "window context"],
+    repeated: RepeatedTokens,
 ) -> TrainingCheckpoint:
     """Everything above. Cost: a run over what is held out, and one over the repeated tokens."""
     batches, own, turned = [], Moments(), Moments(rotation(model.d_model, model.d_model))
@@ -97,10 +106,16 @@ def _heads(model: Model, repeated: RepeatedTokens) -> dict[str, Heads]:
     """Induction and previous-token scores, means over samples alone: intervals of all heads at
     all checkpoints would take as long as training."""
     batches: list[dict[str, Tensor]] = []
-    visits = {f"attn_probs.{layer}": lambda probs: batches.append(looked(repeated, probs)) for layer in range(model.n_layers)}
+    visits = {
+        f"attn_probs.{layer}": lambda probs: batches.append(looked(repeated, probs))
+        for layer in range(model.n_layers)
+    }
     if visits:
         model.visit(repeated.ids, visits)
-    return {name: tuple(tuple(layer[name].mean(0).tolist()) for layer in batches) for name in ("induction", "previous_token")}
+    return {
+        name: tuple(tuple(layer[name].mean(0).tolist()) for layer in batches)
+        for name in ("induction", "previous_token")
+    }
 
 
 @torch.no_grad()
@@ -118,5 +133,7 @@ def losses(
 def in_context(loss: Float[Tensor, "window predicted"]) -> Estimate:
     """Loss late in the window less that early in it, windows being the units."""
     positions = loss.shape[1]
-    late, early = (loss[:, round(a * positions) : round(b * positions)].mean(1) for a, b in (LATE, EARLY))
+    late, early = (
+        loss[:, round(a * positions) : round(b * positions)].mean(1) for a, b in (LATE, EARLY)
+    )
     return mean((late - early).tolist(), samples=RESAMPLES)

@@ -47,7 +47,12 @@ PHENOMENA = {
 
 
 def phenomenon(
-    name: str, folder: str | Path | None = None, *, steps: int | None = None, seed: int = 0, progress: Progress = silent
+    name: str,
+    folder: str | Path | None = None,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Any:
     """Train the models that one phenomenon needs, and measure it.
 
@@ -67,7 +72,9 @@ def phenomenon(
         raise CircuitError(f"there is no phenomenon {name!r}: expected {', '.join(PHENOMENA)}")
     shown = PHENOMENA[name]
     recipes = [replace(recipe, seed=seed, steps=steps or recipe.steps) for recipe in shown.recipes]
-    with TemporaryDirectory(prefix="loci-") if folder is None else nullcontext(str(folder)) as place:
+    with (
+        TemporaryDirectory(prefix="loci-") if folder is None else nullcontext(str(folder)) as place
+    ):
         return shown.look(tuple(grown(recipes, Path(place), progress)))
 
 
@@ -90,6 +97,7 @@ def _checked(small: SmallModel, recipe: Recipe) -> SmallModel:
     """Raise `CircuitError` for a model that is in the place of another."""
     if small.recipe != recipe or not small.finished or not small.made:
         raise CircuitError(
-            f"{small.model.name}: not the model that is wanted there, or not finished: name another folder, or delete it"
+            f"{small.model.name}: not the model that is wanted there, or not finished: name "
+            "another folder, or delete it"
         )
     return small

@@ -37,9 +37,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.optimizer not in RATES:
-            raise CircuitError(f"there is no optimizer {self.optimizer!r}: expected {', '.join(RATES)}")
+            raise CircuitError(
+                f"there is no optimizer {self.optimizer!r}: expected {', '.join(RATES)}"
+            )
         if self.steps < 1 or self.batch < 1:
-            raise CircuitError(f"{self.steps} steps of {self.batch} windows are no training: at least one of each is needed")
+            raise CircuitError(
+                f"{self.steps} steps of {self.batch} windows are no training: at least one of each "
+                "is needed"
+            )
         if self.learning_rate <= 0:
             raise CircuitError(f"a learning rate is above 0, not {self.learning_rate}")
 
@@ -51,7 +56,8 @@ class Recipe:
     def name(self) -> str:
         """A folder's name that tells recipes of one context, batch and rate apart."""
         mlp = f"-mlp{self.mlp}" if self.mlp else ""
-        return f"layers{self.layers}-heads{self.heads}x{self.d_head}{mlp}-{self.optimizer}-steps{self.steps}-seed{self.seed}"
+        sizes = f"layers{self.layers}-heads{self.heads}x{self.d_head}{mlp}"
+        return f"{sizes}-{self.optimizer}-steps{self.steps}-seed{self.seed}"
 
     @property
     def learning_rate(self) -> float:

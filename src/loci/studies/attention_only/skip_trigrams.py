@@ -65,9 +65,16 @@ class SkipHead:
         return self._mean(1)
 
     def _mean(self, other: int) -> float:
-        wanted = [(p, noun(v, PREPOSITIONS[(i + other) % 2])) for v in VERBS for i, p in enumerate(PREPOSITIONS)]
+        wanted = [
+            (p, noun(v, PREPOSITIONS[(i + other) % 2]))
+            for v in VERBS
+            for i, p in enumerate(PREPOSITIONS)
+        ]
         rows = [VERBS.index(v) for v in VERBS for _ in PREPOSITIONS]
-        added = [self.looks[p] * float(self.moves[row, NOUNS.index(n)]) for row, (p, n) in zip(rows, wanted, strict=True)]
+        added = [
+            self.looks[p] * float(self.moves[row, NOUNS.index(n)])
+            for row, (p, n) in zip(rows, wanted, strict=True)
+        ]
         return sum(added) / len(added)
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,8 +95,15 @@ class SkipTrigrams(Result):
     """Of the first layer."""
 
     def to_dict(self) -> dict[str, Any]:
-        chances = {p: {name: e.to_dict() for name, e in row.items()} for p, row in self.chances.items()}
-        return {"schema": "loci.skips/1", **vars(self), "chances": chances, "heads": [head.to_dict() for head in self.heads]}
+        chances = {
+            p: {name: e.to_dict() for name, e in row.items()} for p, row in self.chances.items()
+        }
+        return {
+            "schema": "loci.skips/1",
+            **vars(self),
+            "chances": chances,
+            "heads": [head.to_dict() for head in self.heads],
+        }
 
 
 @dataclass(frozen=True)
@@ -129,7 +143,10 @@ def skips(small: SmallModel) -> SkipTrigrams:
     """
     grammar = known_grammar(small)
     if not small.recipe.layers:
-        raise CircuitError(f"{small.model.name!r} has no layers, so it has no skip-trigrams: it is a table of bigrams")
+        raise CircuitError(
+            f"{small.model.name!r} has no layers, so it has no skip-trigrams: it is a table of "
+            "bigrams"
+        )
     ids = text_of(small).held_out
     patterns: list[Tensor] = []
     with small.model.patched({"attn_probs.0": patterns.append}):
@@ -144,14 +161,18 @@ def skips(small: SmallModel) -> SkipTrigrams:
         P = logits[rows, columns].softmax(-1)[:, nouns]
         chances[preposition] = _shares(P, verbs - tokens(grammar, VERBS)[0], preposition)
         looks[preposition] = patterns[0][rows, :, columns, columns - BACK].mean(0).tolist()
-    return SkipTrigrams(small.model.name, small.recipe.layers, chances, tuple(_heads(small, grammar, looks)))
+    return SkipTrigrams(
+        small.model.name, small.recipe.layers, chances, tuple(_heads(small, grammar, looks))
+    )
 
 
 def tokens(grammar: Grammar, words: Sequence[str]) -> Int[Tensor, " word"]:
     return torch.tensor([grammar.vocabulary.index(word) for word in words])
 
 
-def _shares(P: Float[Tensor, "place noun"], verbs: Int[Tensor, " place"], preposition: str) -> dict[str, Estimate]:
+def _shares(
+    P: Float[Tensor, "place noun"], verbs: Int[Tensor, " place"], preposition: str
+) -> dict[str, Estimate]:
     right, crossed = (
         torch.tensor([NOUNS.index(noun(verb, p)) for verb in VERBS])[verbs, None]
         for p in (preposition, next(p for p in PREPOSITIONS if p != preposition))
@@ -167,9 +188,13 @@ def _heads(small: SmallModel, grammar: Grammar, looks: dict[str, list[float]]) -
     sources, out = E.matrix[:, tokens(grammar, VERBS)], U.matrix[tokens(grammar, NOUNS)]
     scores = scores_on(model, repeated_for(model, text_of(small), small.recipe.seed))
     heads = []
-    for head, (_, _, measured), weighed in zip(layer_heads(model, 0), scores, weighed_scores(model), strict=False):
+    for head, (_, _, measured), weighed in zip(
+        layer_heads(model, 0), scores, weighed_scores(model), strict=False
+    ):
         moves = (out @ head.ov(sources.T).T).T
         moves -= moves.mean(1, keepdim=True)
         looked = {preposition: row[head.head] for preposition, row in looks.items()}
-        heads.append(SkipHead(head.head, looked, moves, measured["copying"], weighed["copying_positivity"]))
+        heads.append(
+            SkipHead(head.head, looked, moves, measured["copying"], weighed["copying_positivity"])
+        )
     return heads

@@ -63,7 +63,9 @@ def made_text(names: int = 64, cast: int = 3) -> Grammar:
     Returns: `Grammar`, whose statistics are exact.
     """
     plain = (BOS, ".", "the", "greets", *VERBS, *PREPOSITIONS, *NOUNS, *OBJECTS, *ACTS, *MANNERS)
-    return _Chain((*plain, *islice((word for word in syllables() if word not in plain), names))).grammar(names, cast)
+    return _Chain(
+        (*plain, *islice((word for word in syllables() if word not in plain), names))
+    ).grammar(names, cast)
 
 
 def falling(count: int, turn: int = 0) -> list[float]:
@@ -108,16 +110,26 @@ class _Chain:
         T = torch.zeros(len(self.says), len(self.says), dtype=torch.float64)
         for a, b, p in self.moves:
             T[a, b] += p
-        return Grammar(self.words, names, torch.tensor(self.says), torch.tensor(self.place), T, cast)
+        return Grammar(
+            self.words, names, torch.tensor(self.says), torch.tensor(self.place), T, cast
+        )
 
     def _named(self, stop: int) -> None:
         """<name> acts [manner] .   and   <name> greets <name> ."""
-        acts, manners, greets = [self.word(w) for w in ACTS], [self.word(w) for w in MANNERS], self.word("greets")
+        acts, manners, greets = (
+            [self.word(w) for w in ACTS],
+            [self.word(w) for w in MANNERS],
+            self.word("greets"),
+        )
         first = self.name([(stop, NAMED * PLAIN)])
         self.lead(first, list(zip(acts, falling(len(acts)), strict=True)))
         for turn, act in enumerate(acts):
-            self.lead([(act, 1 - CURT)], list(zip(manners, falling(len(manners), turn), strict=True)))
-        self.lead([*((act, CURT) for act in acts), *((manner, 1.0) for manner in manners)], [(stop, 1.0)])
+            self.lead(
+                [(act, 1 - CURT)], list(zip(manners, falling(len(manners), turn), strict=True))
+            )
+        self.lead(
+            [*((act, CURT) for act in acts), *((manner, 1.0) for manner in manners)], [(stop, 1.0)]
+        )
         self.lead(self.name([(stop, NAMED * (1 - PLAIN))]), [(greets, 1.0)])
         self.lead(self.name([(greets, 1.0)]), [(stop, 1.0)])
 

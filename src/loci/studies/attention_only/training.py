@@ -78,7 +78,11 @@ class SmallModel(Result):
 
 def text_for(recipe: Recipe, path: str | Path | None = None) -> TrainingText:
     """Made text, or that of a file."""
-    return SyntheticText.of(made_text(), recipe.context, recipe.seed) if path is None else FileText.of(path, recipe.context)
+    return (
+        SyntheticText.of(made_text(), recipe.context, recipe.seed)
+        if path is None
+        else FileText.of(path, recipe.context)
+    )
 
 
 def known_grammar(small: SmallModel) -> Grammar:
@@ -88,7 +92,8 @@ def known_grammar(small: SmallModel) -> Grammar:
     """
     if not small.made:
         raise CircuitError(
-            f"{small.model.name!r} learnt from {small.text}, whose statistics are not known: train one without --text"
+            f"{small.model.name!r} learnt from {small.text}, whose statistics are not known: train "
+            "one without --text"
         )
     return made_text()
 
@@ -98,7 +103,9 @@ def text_of(small: SmallModel) -> TrainingText:
     return text_for(small.recipe, None if small.made else small.text)
 
 
-def train(recipe: Recipe, folder: str | Path, path: str | Path | None = None, progress: Progress = silent) -> SmallModel:
+def train(
+    recipe: Recipe, folder: str | Path, path: str | Path | None = None, progress: Progress = silent
+) -> SmallModel:
     """Train a small model and save it.
 
     Stopped by Ctrl-C, the model as learnt by then is saved, marked as unfinished, and the
@@ -131,7 +138,9 @@ class TrainingRun:
     def __init__(self, recipe: Recipe, text: TrainingText, name: str) -> None:
         self.recipe, self.text, self.started = recipe, text, time.monotonic()
         sizes = (len(text.tokenizer), recipe.context, recipe.layers, recipe.heads, recipe.d_head)
-        self.model = Model(untrained_gpt2(*sizes, mlp=recipe.mlp, seed=recipe.seed), text.tokenizer, name)
+        self.model = Model(
+            untrained_gpt2(*sizes, mlp=recipe.mlp, seed=recipe.seed), text.tokenizer, name
+        )
         self.trained = [p for p in self.model.hf.parameters() if p.requires_grad]
         self.repeated = repeated_for(self.model, text, recipe.seed)
         self.optimizer: torch.optim.Optimizer
@@ -156,7 +165,9 @@ class TrainingRun:
     def _batches(self) -> Iterator[Tensor]:
         generator, batch = torch.Generator().manual_seed(self.recipe.seed), self.recipe.batch
         for start in range(0, self.recipe.steps, PAGE):
-            yield from self.text.page(min(PAGE, self.recipe.steps - start) * batch, generator).split(batch)
+            yield from self.text.page(
+                min(PAGE, self.recipe.steps - start) * batch, generator
+            ).split(batch)
 
     @torch.enable_grad()
     def _learn(self, ids: Tensor) -> None:
@@ -171,14 +182,18 @@ class TrainingRun:
 
     def _measure(self) -> None:
         tokens = self.step * self.recipe.batch * (self.recipe.context - 1)
-        self.checkpoints.append(measured(self.model, self.step, tokens, self.text.held_out, self.repeated))
+        self.checkpoints.append(
+            measured(self.model, self.step, tokens, self.text.held_out, self.repeated)
+        )
 
     def result(self) -> SmallModel:
         """The model as it is now, measured."""
         if not self.checkpoints or self.checkpoints[-1].step != self.step:
             self._measure()
         seconds, finished = time.monotonic() - self.started, self.step == self.recipe.steps
-        return SmallModel(self.model, self.recipe, self.text.source, tuple(self.checkpoints), seconds, finished)
+        return SmallModel(
+            self.model, self.recipe, self.text.source, tuple(self.checkpoints), seconds, finished
+        )
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -195,7 +210,10 @@ def repeated_for(model: Model, text: TrainingText, seed: int) -> RepeatedTokens:
         return drawn
     first, names = text.grammar.d_vocab - text.grammar.names, text.grammar.names
     generator = torch.Generator().manual_seed(seed)
-    blocks = [(first + torch.randperm(names, generator=generator)[: drawn.length]).tolist() for _ in drawn.ids]
+    blocks = [
+        (first + torch.randperm(names, generator=generator)[: drawn.length]).tolist()
+        for _ in drawn.ids
+    ]
     return repeat(model, blocks, drawn.repeats)
 
 
@@ -220,10 +238,18 @@ def load(folder: str | Path) -> SmallModel:
     try:
         record = read_json(Path(folder) / RECORD, CircuitError)
         history = tuple(TrainingCheckpoint.from_dict(row) for row in record["checkpoints"])
-        small = SmallModel(model, Recipe(**record["recipe"]), record["text"], history, record["seconds"], record["finished"])
+        small = SmallModel(
+            model,
+            Recipe(**record["recipe"]),
+            record["text"],
+            history,
+            record["seconds"],
+            record["finished"],
+        )
     except (CircuitError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CircuitError(
-            f"{folder}: no readable {RECORD} in it ({one_line(str(error))}): expected a folder that `loci circuits train` wrote"
+            f"{folder}: no readable {RECORD} in it ({one_line(str(error))}): expected a folder "
+            "that `loci circuits train` wrote"
         ) from None
     hold_still(model.hf, small.recipe.layers, small.recipe.mlp)
     return small

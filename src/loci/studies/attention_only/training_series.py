@@ -32,7 +32,10 @@ class TrainingHistory(Result):
     models: tuple[SmallModel, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema": "loci.small_history/1", "models": [small.to_dict() for small in self.models]}
+        return {
+            "schema": "loci.small_history/1",
+            "models": [small.to_dict() for small in self.models],
+        }
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,10 @@ class OptimizerBases(Result):
             {
                 "optimizer": small.recipe.optimizer,
                 "rate": small.recipe.learning_rate,
-                "checkpoints": [{"step": c.step, "loss": c.loss.value, **privilege(c)} for c in small.checkpoints],
+                "checkpoints": [
+                    {"step": c.step, "loss": c.loss.value, **privilege(c)}
+                    for c in small.checkpoints
+                ],
             }
             for small in self.models
         ]
@@ -98,12 +104,22 @@ def sizes(models: tuple[SmallModel, ...]) -> HeadSizes:
     Raises: `CircuitError` where they differ in more.
     """
     ordered = tuple(sorted(models, key=lambda small: small.recipe.d_head))
-    if len({(m.recipe.d_model, m.recipe.layers, m.recipe.steps, m.recipe.mlp) for m in ordered}) > 1:
-        raise CircuitError("models of several sizes or depths: those compared over their heads' size differ in nothing else")
-    return HeadSizes(ordered, tuple(skips(small) for small in ordered), tuple(saved(small) for small in ordered))
+    if (
+        len({(m.recipe.d_model, m.recipe.layers, m.recipe.steps, m.recipe.mlp) for m in ordered})
+        > 1
+    ):
+        raise CircuitError(
+            "models of several sizes or depths: those compared over their heads' size differ in "
+            "nothing else"
+        )
+    return HeadSizes(
+        ordered, tuple(skips(small) for small in ordered), tuple(saved(small) for small in ordered)
+    )
 
 
 def saved(small: SmallModel) -> Estimate:
     """Loss on random names less that on their first repetition, samples being the units."""
-    first, again, *_ = by_block(small.model, repeated_for(small.model, text_of(small), small.recipe.seed))[0]
+    first, again, *_ = by_block(
+        small.model, repeated_for(small.model, text_of(small), small.recipe.seed)
+    )[0]
     return mean((first - again).tolist())

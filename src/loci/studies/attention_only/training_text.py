@@ -88,7 +88,8 @@ class FileText:
         windows = cut(tokenizer(texts)["input_ids"], context)
         if len(windows) < LEAST:
             raise CircuitError(
-                f"{path}: {len(windows)} windows of {context} tokens are too short a text to learn from: at least {LEAST} are needed, "
+                f"{path}: {len(windows)} windows of {context} tokens are too short a text to learn "
+                f"from: at least {LEAST} are needed, "
                 f"about {5 * LEAST * context:,} characters; or a shorter --context"
             )
         tenth = max(1, len(windows) // 10)
@@ -111,7 +112,11 @@ def word_tokenizer(vocabulary: Sequence[str]) -> Any:
     text."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate((*vocabulary, UNKNOWN))}, unk_token=UNKNOWN))
+    words = Tokenizer(
+        models.WordLevel(
+            {word: i for i, word in enumerate((*vocabulary, UNKNOWN))}, unk_token=UNKNOWN
+        )
+    )
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return _wrapped(words, unk_token=UNKNOWN)
 
@@ -124,7 +129,9 @@ def byte_tokenizer(texts: Sequence[str], size: int = VOCABULARY) -> Any:
     pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     pairs.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[BOS], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=[BOS], initial_alphabet=alphabet, show_progress=False
+    )
     pairs.train_from_iterator(texts, trainer)
     return _wrapped(pairs)
 
@@ -133,5 +140,9 @@ def _wrapped(tokenizer: Any, **special: str) -> Any:
     from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, tokenizer.token_to_id(BOS))])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=BOS, pad_token=BOS, **special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=BOS, eos_token=BOS, pad_token=BOS, **special
+    )

@@ -18,7 +18,13 @@ from loci.studies.superposition.correlated_features import CorrelatedFeatures, c
 from loci.studies.superposition.feature_geometry import FeatureGeometry, geometry
 from loci.studies.superposition.interference_curves import Interference, interference
 from loci.studies.superposition.packing import Packing, pack
-from loci.studies.superposition.packing_bounds import Bounds, BoundsTable, bounds, bounds_table, johnson_lindenstrauss_dim
+from loci.studies.superposition.packing_bounds import (
+    Bounds,
+    BoundsTable,
+    bounds,
+    bounds_table,
+    johnson_lindenstrauss_dim,
+)
 from loci.studies.superposition.pairwise_angles import Angles, angles, expected_share
 from loci.studies.superposition.phase_diagram import PhaseDiagram, phase
 from loci.studies.superposition.toy_model import ToyModels, toy

@@ -47,7 +47,11 @@ class AbsoluteValueNetworks(Result):
         """How far each neuron reads one feature alone; NaN where it reads nothing."""
         squares = self.W_in.square()
         total = squares.sum(-1)
-        return squares.amax(-1).div(total).where((total > 1e-2) & (self.W_out.square().sum(1) > 1e-2), torch.nan)
+        return (
+            squares.amax(-1)
+            .div(total)
+            .where((total > 1e-2) & (self.W_out.square().sum(1) > 1e-2), torch.nan)
+        )
 
     @property
     def alone(self) -> tuple[Estimate, ...]:
@@ -60,9 +64,17 @@ class AbsoluteValueNetworks(Result):
         return [int(row) for row in (self.error < 0.5).sum(1)]
 
     def to_dict(self) -> dict[str, Any]:
-        tensors = {name: getattr(self, name).tolist() for name in ("W_in", "W_out", "error", "shares", "importance")}
+        tensors = {
+            name: getattr(self, name).tolist()
+            for name in ("W_in", "W_out", "error", "shares", "importance")
+        }
         plain = {"densities": list(self.densities), "computed": self.computed, "seed": self.seed}
-        return {"schema": "loci.superposition_computation/1", **plain, "alone": [e.to_dict() for e in self.alone], **tensors}
+        return {
+            "schema": "loci.superposition_computation/1",
+            **plain,
+            "alone": [e.to_dict() for e in self.alone],
+            **tensors,
+        }
 
 
 def computation(
@@ -97,10 +109,17 @@ def computation(
     if neurons < 1:
         raise SuperpositionError("nothing is computed without a neuron")
     generator = torch.Generator().manual_seed(seed)
-    rates, weights = torch.tensor(densities), importance ** torch.arange(features, dtype=torch.float)
+    rates, weights = (
+        torch.tensor(densities),
+        importance ** torch.arange(features, dtype=torch.float),
+    )
     scale = (2 / (features + neurons)) ** 0.5
-    W_in = (torch.randn(len(densities), neurons, features, generator=generator) * scale).requires_grad_()
-    W_out = (torch.randn(len(densities), features, neurons, generator=generator) * scale).requires_grad_()
+    W_in = (
+        torch.randn(len(densities), neurons, features, generator=generator) * scale
+    ).requires_grad_()
+    W_out = (
+        torch.randn(len(densities), features, neurons, generator=generator) * scale
+    ).requires_grad_()
     b = torch.zeros(len(densities), 1, features, requires_grad=True)
     optimizer = torch.optim.Adam([W_in, W_out, b], lr=3e-3)
 
@@ -119,7 +138,14 @@ def computation(
         drawn = [errors() for _ in range(20)]
         missed = torch.cat([errors_of_run for errors_of_run, _ in drawn], 1).mean(1)
         plain = torch.cat([y for _, y in drawn], 1).var(1, correction=0)
-    return AbsoluteValueNetworks(tuple(densities), weights, W_in.detach(), W_out.detach(), missed / plain.clamp(min=1e-12), seed)
+    return AbsoluteValueNetworks(
+        tuple(densities),
+        weights,
+        W_in.detach(),
+        W_out.detach(),
+        missed / plain.clamp(min=1e-12),
+        seed,
+    )
 
 
 def _signed(rates: Tensor, batch: int, features: int, generator: torch.Generator) -> Tensor:

@@ -54,7 +54,12 @@ class Vulnerability(Result):
             "relative": list(self.relative),
             "expected": list(self.expected),
         }
-        return {**self.toy.to_dict(), "schema": "loci.superposition_attack/1", "strength": STRENGTH, **own}
+        return {
+            **self.toy.to_dict(),
+            "schema": "loci.superposition_attack/1",
+            "strength": STRENGTH,
+            **own,
+        }
 
 
 def attack(
@@ -84,13 +89,26 @@ def attack(
     Source: Elhage et al. 2022 ("The relationship to adversarial robustness").
     """
     rates = tuple(densities or np.geomspace(1, 0.01, 10).tolist())
-    models = toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress)
+    models = toy(
+        features,
+        dims,
+        rates,
+        importance=1.0,
+        steps=steps,
+        batch=batch,
+        seed=seed,
+        progress=progress,
+    )
     x = uniform(torch.tensor(rates), features)(INPUTS, torch.Generator().manual_seed(seed + 1))
-    return Vulnerability(models, tuple(_vulnerability(models, i, x[i], seed) for i in range(len(rates))))
+    return Vulnerability(
+        models, tuple(_vulnerability(models, i, x[i], seed) for i in range(len(rates)))
+    )
 
 
 @torch.no_grad()
-def _vulnerability(models: ToyModels, i: int, x: Float[Tensor, "input feature"], seed: int) -> Estimate:
+def _vulnerability(
+    models: ToyModels, i: int, x: Float[Tensor, "input feature"], seed: int
+) -> Estimate:
     W, b = models.W[i], models.b[i]
     length = STRENGTH * float(x.norm(dim=1).mean())
     rows = W.T @ W

@@ -77,10 +77,19 @@ def reach(dim: int, count: float) -> BestAngles:
     """
     dim = check_dim(dim)
     if not 2 <= count <= 1e300:
-        raise SuperpositionError(f"{count:g} directions have no smallest angle to ask about: expected 2 or more, at most 1e300")
+        raise SuperpositionError(
+            f"{count:g} directions have no smallest angle to ask about: expected 2 or more, at "
+            "most 1e300"
+        )
     log = math.log10(count)
-    lines = BestAngle(*_lines(dim, count), _limit(levenshtein_lines, dim, log, dim), _drawn(dim, log, TWO))
-    one_sided = BestAngle(*_one_sided(dim, count), _limit(levenshtein_one_sided, dim, log, 2 * dim), _drawn(dim, log, 0.0))
+    lines = BestAngle(
+        *_lines(dim, count), _limit(levenshtein_lines, dim, log, dim), _drawn(dim, log, TWO)
+    )
+    one_sided = BestAngle(
+        *_one_sided(dim, count),
+        _limit(levenshtein_one_sided, dim, log, 2 * dim),
+        _drawn(dim, log, 0.0),
+    )
     return BestAngles(dim, log, lines, one_sided)
 
 
@@ -103,7 +112,10 @@ def _one_sided(dim: int, count: float) -> tuple[float, str]:
     if count <= 2 * dim:
         return 90.0, "standard basis with both signs"
     angle, by = _lines(dim, count / 2)
-    both = [(angle, f"{by}, both signs"), (_greedy(dim, math.log10(count), 0.0), "Gilbert–Varshamov")]
+    both = [
+        (angle, f"{by}, both signs"),
+        (_greedy(dim, math.log10(count), 0.0), "Gilbert–Varshamov"),
+    ]
     return max(both)
 
 
@@ -118,7 +130,9 @@ def _limit(bound: Callable[[int, float], float], dim: int, log: float, free: int
 
 def _drawn(dim: int, log: float, sides: float) -> float:
     pairs = 2 * log - TWO + (math.log10(-math.expm1(-log * math.log(10))))
-    return _crossing(lambda angle: math.log10(math.log(2)) - pairs - sides - log10_cap(dim, cosine(angle)))
+    return _crossing(
+        lambda angle: math.log10(math.log(2)) - pairs - sides - log10_cap(dim, cosine(angle))
+    )
 
 
 def _crossing(f: Callable[[float], float]) -> float:

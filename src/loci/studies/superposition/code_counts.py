@@ -49,7 +49,9 @@ def block(m: int, level: int) -> BlockSize | None:
 def blocks(dim: int, level: int) -> tuple[BlockSize, ...]:
     """The best code for each binary digit of `dim`, largest first; what has none shares one
     standard basis."""
-    candidates = [block(m, level) if dim >> m & 1 else None for m in range(dim.bit_length() - 1, -1, -1)]
+    candidates = [
+        block(m, level) if dim >> m & 1 else None for m in range(dim.bit_length() - 1, -1, -1)
+    ]
     codes = tuple(candidate for candidate in candidates if candidate is not None)
     left = dim - sum(code.dim for code in codes)
     return (*codes, BlockSize(left, "basis", 0, left)) if left else codes

@@ -57,7 +57,12 @@ class BlockCheck:
         return self.found <= self.promised
 
     def to_dict(self) -> dict[str, Any]:
-        return vars(self) | {"complete": self.complete, "holds": self.holds, "lines": str(self.lines), "classes": str(self.classes)}
+        return vars(self) | {
+            "complete": self.complete,
+            "holds": self.holds,
+            "lines": str(self.lines),
+            "classes": str(self.classes),
+        }
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,10 @@ class VerifiedCode(Result):
             "angle": own.angle,
             "coherence": own.coherence,
         }
-        parts = {"log10_levenshtein_lines": self.limit, "verified": [check.to_dict() for check in self.verified]}
+        parts = {
+            "log10_levenshtein_lines": self.limit,
+            "verified": [check.to_dict() for check in self.verified],
+        }
         return {"schema": "loci.superposition_code/1", **head, **parts}
 
 
@@ -110,7 +118,9 @@ def built(
     return VerifiedCode(codes, checked, limit)
 
 
-def verify(codes: ExplicitCode, *, work: int = WORK, seed: int = 0, progress: Progress = silent) -> tuple[BlockCheck, ...]:
+def verify(
+    codes: ExplicitCode, *, work: int = WORK, seed: int = 0, progress: Progress = silent
+) -> tuple[BlockCheck, ...]:
     """Check the coherence of every block of a code, exactly, in integers.
 
     Args:
@@ -137,7 +147,15 @@ def _verified(code: CodeBlock, work: int, seed: int, progress: Progress) -> Bloc
         progress(len(some), looked_at)
     basis = own.lines > code.forms * own.dim and code.signed
     coherence = max(largest / own.dim, own.dim**-0.5 if basis else 0.0)
-    return BlockCheck(own.dim, own.kind, own.lines, 2.0**-own.level if own.level else 0.0, coherence, classes, looked_at)
+    return BlockCheck(
+        own.dim,
+        own.kind,
+        own.lines,
+        2.0**-own.level if own.level else 0.0,
+        coherence,
+        classes,
+        looked_at,
+    )
 
 
 def walsh(rows: Int32[np.ndarray, "row dim"]) -> Int32[np.ndarray, "row dim"]:
@@ -146,12 +164,14 @@ def walsh(rows: Int32[np.ndarray, "row dim"]) -> Int32[np.ndarray, "row dim"]:
     half = 1
     while half < dim:
         pairs = rows.reshape(count, -1, 2, half)
-        rows = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], axis=2).reshape(count, dim)
+        rows = np.stack(
+            [pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], axis=2
+        ).reshape(count, dim)
         half *= 2
     return rows
 
 
-# classes of pairs of forms ---------------------------------------------------------------------------------------------
+# classes of pairs of forms ----------------------------------------------------------------
 
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -162,7 +182,9 @@ def _class_count(code: CodeBlock) -> int:
     size = code.field.order + 1
     if code.m % 2:
         return int(sum(size**i for i in range(code.digits)))
-    return int((size - 1) * size ** (code.digits - 1) + sum(size**i for i in range(code.digits - 1)))
+    return int(
+        (size - 1) * size ** (code.digits - 1) + sum(size**i for i in range(code.digits - 1))
+    )
 
 
 def _classes(code: CodeBlock) -> Iterator[Pair]:
@@ -174,7 +196,12 @@ def _classes(code: CodeBlock) -> Iterator[Pair]:
     if code.m % 2:
         return ((zero, form) for form in _leading(digits, elements))
     same = ((zero, (0, *rest)) for rest in _leading(digits - 1, elements))
-    others = (((1, *zero[1:]), (b, *rest)) for b in elements if b != 1 for rest in product(elements, repeat=digits - 1))
+    others = (
+        ((1, *zero[1:]), (b, *rest))
+        for b in elements
+        if b != 1
+        for rest in product(elements, repeat=digits - 1)
+    )
     return chain(same, others)
 
 

@@ -27,7 +27,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from loci.errors import SuperpositionError
-from loci.studies.superposition.code_counts import LARGEST, SMALLEST, BlockSize, block, blocks, level_of
+from loci.studies.superposition.code_counts import (
+    LARGEST,
+    SMALLEST,
+    BlockSize,
+    block,
+    blocks,
+    level_of,
+)
 from loci.studies.superposition.finite_field import FiniteField, field
 from loci.studies.superposition.sphere_caps import check_angle, check_dim, cosine, degrees
 
@@ -56,7 +63,11 @@ class CodeBlock:
         """How many elements of the field name a form."""
         if self.block.kind == "hadamard":
             return 0
-        return (self.m - 2 * self.block.level + 1) // 2 if self.m % 2 else self.m // 2 - self.block.level + 1
+        return (
+            (self.m - 2 * self.block.level + 1) // 2
+            if self.m % 2
+            else self.m // 2 - self.block.level + 1
+        )
 
     @property
     def forms(self) -> int:
@@ -129,7 +140,9 @@ class ExplicitCode:
         Raises `SuperpositionError`. Cost: O(dim) for each term.
         """
         if not 0 <= index < self.count:
-            raise SuperpositionError(f"there is no vector {index}: the code has 0 … {self.count - 1:,}")
+            raise SuperpositionError(
+                f"there is no vector {index}: the code has 0 … {self.count - 1:,}"
+            )
         entries, start = np.zeros(self.dim), 0
         for code in self.parts:
             if index < code.block.lines:
@@ -168,8 +181,10 @@ def _too_fine(dim: int, angle: float | None, level: int) -> str:
         return f"R^{dim} is too small for an explicit code: 4 dimensions are the fewest"
     widest = max(1, (dim.bit_length() - 1) // 2)
     return (
-        f"no explicit code here keeps R^{dim}'s lines {angle:g}° apart: the nearest is {degrees(2.0**-widest):.3f}° "
-        f"in R^{dim} (--angle {math.floor(degrees(2.0**-widest) + 1e-9)}), or {4**level:,} dimensions for this angle"
+        f"no explicit code here keeps R^{dim}'s lines {angle:g}° apart: the nearest is "
+        f"{degrees(2.0**-widest):.3f}° "
+        f"in R^{dim} (--angle {math.floor(degrees(2.0**-widest) + 1e-9)}), or {4**level:,} "
+        "dimensions for this angle"
     )
 
 
@@ -177,18 +192,31 @@ def _of_kind(dim: int, kind: str, level: int | None) -> BlockSize:
     m = dim.bit_length() - 1
     odd = kind in ("gold", "bch")
     if kind not in ("hadamard", "kerdock", "gold", "bch", "delsarte-goethals"):
-        raise SuperpositionError(f"there is no family {kind!r}: expected hadamard, kerdock, gold, bch or delsarte-goethals")
-    fits = [e for e in range(SMALLEST, LARGEST) if kind == "hadamard" or (e % 2 == odd and e >= _fewest(kind))]
+        raise SuperpositionError(
+            f"there is no family {kind!r}: expected hadamard, kerdock, gold, bch or "
+            "delsarte-goethals"
+        )
+    fits = [
+        e
+        for e in range(SMALLEST, LARGEST)
+        if kind == "hadamard" or (e % 2 == odd and e >= _fewest(kind))
+    ]
     if dim != 2**m or m not in fits:
         near = sorted(sorted(fits, key=lambda e: abs(e - math.log2(dim)))[:2])
-        raise SuperpositionError(f"no {kind} code has {dim} dimensions: the nearest have {' and '.join(f'{2**e:,}' for e in near)}")
+        raise SuperpositionError(
+            f"no {kind} code has {dim} dimensions: the nearest have "
+            f"{' and '.join(f'{2**e:,}' for e in near)}"
+        )
     if kind == "hadamard":
         return BlockSize(dim, "hadamard", 0, dim)
     single = kind in ("kerdock", "gold")
     usual = m // 2 - (not single)
     size = block(m, usual if level is None or single else level)
     if size is None or size.kind != kind or (level or 0) > size.level:
-        raise SuperpositionError(f"in {dim} dimensions a {kind} code keeps {degrees(2.0**-usual):.3f}° apart: leave --angle out")
+        raise SuperpositionError(
+            f"in {dim} dimensions a {kind} code keeps {degrees(2.0**-usual):.3f}° apart: leave "
+            "--angle out"
+        )
     return size
 
 

@@ -52,10 +52,19 @@ class CorrelatedFeatures(Result):
 
     def to_dict(self) -> dict[str, Any]:
         kinds = {
-            kind: {"partners": self.partners(kind).to_dict(), "others": self.others(kind).to_dict(), "W": self.W[kind][0].tolist()}
+            kind: {
+                "partners": self.partners(kind).to_dict(),
+                "others": self.others(kind).to_dict(),
+                "W": self.W[kind][0].tolist(),
+            }
             for kind in self.W
         }
-        return {"schema": "loci.superposition_correlated/1", "density": self.density, "seed": self.seed, "kinds": kinds}
+        return {
+            "schema": "loci.superposition_correlated/1",
+            "density": self.density,
+            "seed": self.seed,
+            "kinds": kinds,
+        }
 
 
 def correlated(
@@ -86,8 +95,10 @@ def correlated(
     """
     if pairs < 1 or not 1 <= dims <= 2 * pairs or not 0 < density <= 0.5 or runs < 1:
         raise SuperpositionError(
-            f"{pairs} pairs in {dims} dimensions at density {density}: expected 1 pair and 1 dimension at least, no more dimensions than "
-            "features, and a density above 0 and at most 0.5, as features that are never together cannot be there more often"
+            f"{pairs} pairs in {dims} dimensions at density {density}: expected 1 pair and 1 "
+            "dimension at least, no more dimensions than "
+            "features, and a density above 0 and at most 0.5, as features that are never together "
+            "cannot be there more often"
         )
     W, loss = {}, {}
     features = 2 * pairs

@@ -31,15 +31,21 @@ def supports(count: int, k: int, trials: int, generator: torch.Generator) -> Int
     return torch.rand(trials, count, generator=generator).topk(k, dim=1).indices
 
 
-def threshold(F: Float[Tensor, "feature dim"], x: Float[Tensor, "trial dim"], k: int) -> Bool[Tensor, "trial feature"]:
+def threshold(
+    F: Float[Tensor, "feature dim"], x: Float[Tensor, "trial dim"], k: int
+) -> Bool[Tensor, "trial feature"]:
     return x @ F.T > 0.5
 
 
-def top(F: Float[Tensor, "feature dim"], x: Float[Tensor, "trial dim"], k: int) -> Bool[Tensor, "trial feature"]:
+def top(
+    F: Float[Tensor, "feature dim"], x: Float[Tensor, "trial dim"], k: int
+) -> Bool[Tensor, "trial feature"]:
     return _marked((x @ F.T).topk(k, dim=1).indices, len(F))
 
 
-def pursuit(F: Float[Tensor, "feature dim"], x: Float[Tensor, "trial dim"], k: int) -> Bool[Tensor, "trial feature"]:
+def pursuit(
+    F: Float[Tensor, "feature dim"], x: Float[Tensor, "trial dim"], k: int
+) -> Bool[Tensor, "trial feature"]:
     chosen, left = torch.empty(len(x), 0, dtype=torch.long), x
     for _ in range(k):
         scores = (left @ F.T).abs()
@@ -70,7 +76,9 @@ def trial(
 def error_rate(F: Float[Tensor, "feature dim"], k: int) -> float:
     """The threshold's error rate a feature, if the sum of cosines were Gaussian: Q(½ / √(k ·
     mean cos²))."""
-    gram = (F.T @ F).square().sum() - F.square().sum(1).square().sum()  # Σ_{i≠j} cos², from the smaller matrix
+    gram = (F.T @ F).square().sum() - F.square().sum(
+        1
+    ).square().sum()  # Σ_{i≠j} cos², from the smaller matrix
     mean_square = float(gram) / (len(F) * (len(F) - 1))
     return 0.5 * math.erfc(0.5 / math.sqrt(2 * k * mean_square)) if mean_square > 0 else 0.0
 

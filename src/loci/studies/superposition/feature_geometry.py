@@ -43,10 +43,15 @@ class FeatureGeometry(Result):
     def near(self, plateau: float) -> list[Estimate]:
         """For each density, the share of features whose dimensionality is within 0.0125 of a
         plateau."""
-        return [share(row.double().tolist()) for row in (self.toy.dimensionality - plateau).abs() < NEAR]
+        return [
+            share(row.double().tolist()) for row in (self.toy.dimensionality - plateau).abs() < NEAR
+        ]
 
     def to_dict(self) -> dict[str, Any]:
-        near = {name: [estimate.to_dict() for estimate in self.near(value)] for name, value in PLATEAUS.items()}
+        near = {
+            name: [estimate.to_dict() for estimate in self.near(value)]
+            for name, value in PLATEAUS.items()
+        }
         return {**self.toy.to_dict(), "schema": "loci.superposition_geometry/1", "plateaus": near}
 
 
@@ -77,4 +82,15 @@ def geometry(
     Source: Elhage et al. 2022 ("The geometry of superposition").
     """
     rates = tuple(densities or np.geomspace(1, 0.1, 24).tolist())
-    return FeatureGeometry(toy(features, dims, rates, importance=1.0, steps=steps, batch=batch, seed=seed, progress=progress))
+    return FeatureGeometry(
+        toy(
+            features,
+            dims,
+            rates,
+            importance=1.0,
+            steps=steps,
+            batch=batch,
+            seed=seed,
+            progress=progress,
+        )
+    )

@@ -11,8 +11,9 @@ import numpy as np
 from loci.errors import SuperpositionError
 
 PRIMITIVE = {
-    1: 0b11, 2: 0b111, 3: 0b1011, 4: 0b10011, 5: 0b100101, 6: 0b1000011, 7: 0b10000011, 8: 0x11D, 9: 0x211, 10: 0x409, 11: 0x805,
-    12: 0x1053, 13: 0x201B, 14: 0x4443, 15: 0x8003, 16: 0x1100B, 17: 0x20009, 18: 0x40081, 19: 0x80027, 20: 0x100009,
+    1: 0b11, 2: 0b111, 3: 0b1011, 4: 0b10011, 5: 0b100101, 6: 0b1000011,
+    7: 0b10000011, 8: 0x11D, 9: 0x211, 10: 0x409, 11: 0x805, 12: 0x1053, 13: 0x201B,
+    14: 0x4443, 15: 0x8003, 16: 0x1100B, 17: 0x20009, 18: 0x40081, 19: 0x80027, 20: 0x100009,
 }  # fmt: skip
 """A polynomial of each degree of which x is a root of the full order 2^m − 1 (a test walks round
 each circle)."""
@@ -23,7 +24,9 @@ class FiniteField:
 
     def __init__(self, m: int) -> None:
         if m not in PRIMITIVE:
-            raise SuperpositionError(f"there is no table of GF(2^{m}): m goes from 1 to {max(PRIMITIVE)}")
+            raise SuperpositionError(
+                f"there is no table of GF(2^{m}): m goes from 1 to {max(PRIMITIVE)}"
+            )
         self.m, self.order = m, 2**m - 1
         self.exp = np.empty(self.order, dtype=np.int64)
         self.log = np.full(self.order + 1, -1, dtype=np.int64)

@@ -72,11 +72,17 @@ class DimensionsNeeded:
         """Slope of log d over log k, least squares."""
         x, y = ([math.log(v) for v in row] for row in (self.active, self.dims[name]))
         mx, my = sum(x) / len(x), sum(y) / len(y)
-        return sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum((a - mx) ** 2 for a in x)
+        return sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum(
+            (a - mx) ** 2 for a in x
+        )
 
     def to_dict(self) -> dict[str, Any]:
         dims = {name: list(row) for name, row in self.dims.items()}
-        return {"active": list(self.active), "dims": dims, "power": {name: self.power(name) for name in self.dims}}
+        return {
+            "active": list(self.active),
+            "dims": dims,
+            "power": {name: self.power(name) for name in self.dims},
+        }
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,11 @@ class Interference(Result):
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("dim", "features", "trials", "seed")}
-        parts = {"active": list(self.active), "curves": [c.to_dict() for c in self.curves], "needed": self.needed.to_dict()}
+        parts = {
+            "active": list(self.active),
+            "curves": [c.to_dict() for c in self.curves],
+            "needed": self.needed.to_dict(),
+        }
         return {"schema": "loci.superposition_interference/1", **plain, **parts}
 
 
@@ -125,18 +135,23 @@ def interference(
     check_dim(dim)
     if features < 4 or not active or min(active) < 1 or max(active) >= features:
         raise SuperpositionError(
-            f"sets of {list(active)} of {features} features: expected 4 features at least, and fewer active ones than that"
+            f"sets of {list(active)} of {features} features: expected 4 features at least, and "
+            "fewer active ones than that"
         )
     curves = []
     for kind in kinds:
-        curves.append(_curve(kind, features_of(kind, dim, features, steps, seed), active, trials, seed))
+        curves.append(
+            _curve(kind, features_of(kind, dim, features, steps, seed), active, trials, seed)
+        )
         progress(1, len(kinds) + 1)
     needed = dimensions_needed(features, trials=max(1, trials // 3), seed=seed)
     progress(1, len(kinds) + 1)
     return Interference(dim, features, tuple(active), trials, tuple(curves), needed, seed)
 
 
-def features_of(kind: str, dim: int, count: int, steps: int = 500, seed: int = 0) -> Float[Tensor, "feature dim"]:
+def features_of(
+    kind: str, dim: int, count: int, steps: int = 500, seed: int = 0
+) -> Float[Tensor, "feature dim"]:
     """Unit directions: random; lines of an explicit code, drawn from its largest angle that has
     so many; or of a trained toy model."""
     if kind == "random":
@@ -144,9 +159,21 @@ def features_of(kind: str, dim: int, count: int, steps: int = 500, seed: int = 0
     if kind == "explicit":
         return _explicit(dim, count, seed)
     if kind != "learned":
-        raise SuperpositionError(f"there are no {kind!r} directions: expected random, explicit or learned")
+        raise SuperpositionError(
+            f"there are no {kind!r} directions: expected random, explicit or learned"
+        )
     rate = torch.tensor([4 / count])
-    W, _, _ = train(uniform(rate, count), 1, count, dim, torch.ones(count), steps=steps, batch=256, lr=1e-2, seed=seed)
+    W, _, _ = train(
+        uniform(rate, count),
+        1,
+        count,
+        dim,
+        torch.ones(count),
+        steps=steps,
+        batch=256,
+        lr=1e-2,
+        seed=seed,
+    )
     return normalize(W[0].T, dim=1)
 
 
@@ -155,7 +182,10 @@ def _explicit(dim: int, count: int, seed: int) -> Tensor:
         code = explicit_code(dim, math.degrees(math.acos(2.0**-level)) - 1e-6)
         if code.count >= count:
             return code.vectors(Random(seed).sample(range(code.count), count)).float()
-    raise SuperpositionError(f"no explicit code of R^{dim} has {count:,} lines: take more dimensions, or other directions")
+    raise SuperpositionError(
+        f"no explicit code of R^{dim} has {count:,} lines: take more dimensions, or other "
+        "directions"
+    )
 
 
 def _curve(kind: str, F: Tensor, active: Sequence[int], trials: int, seed: int) -> RecoveryCurve:
@@ -165,7 +195,10 @@ def _curve(kind: str, F: Tensor, active: Sequence[int], trials: int, seed: int) 
         kind=kind,
         features=len(F),
         coherence=cosine(angles(F).closest_line),
-        whole={name: tuple(share(hits.double().tolist()) for hits, _ in row) for name, row in recovered.items()},
+        whole={
+            name: tuple(share(hits.double().tolist()) for hits, _ in row)
+            for name, row in recovered.items()
+        },
         errors=tuple(wrong for _, wrong in recovered["threshold"]),
         law=tuple(error_rate(F, k) for k in active),
         for_all=largest_for_all(F, max(active)),
@@ -181,7 +214,12 @@ def dimensions_needed(
     generator = torch.Generator().manual_seed(seed)
 
     def typical(decoder: str, k: int, dim: int) -> bool:
-        return float(trial(drawn(dim, features, seed), k, trials, decoder, generator)[0].double().mean()) >= ENOUGH
+        return (
+            float(
+                trial(drawn(dim, features, seed), k, trials, decoder, generator)[0].double().mean()
+            )
+            >= ENOUGH
+        )
 
     tests = {
         "every set, threshold": lambda k, dim: largest_for_all(drawn(dim, features, seed), k) >= k,
@@ -189,7 +227,11 @@ def dimensions_needed(
         "90 % of sets, pursuit": lambda k, dim: typical("pursuit", k, dim),
     }
     return DimensionsNeeded(
-        active, {name: tuple(_fewest(lambda dim, k=k, test=test: test(k, dim)) for k in active) for name, test in tests.items()}
+        active,
+        {
+            name: tuple(_fewest(lambda dim, k=k, test=test: test(k, dim)) for k in active)
+            for name, test in tests.items()
+        },
     )
 
 

@@ -44,7 +44,8 @@ def _bound(alpha: float, beta: float, gap: float) -> float:
     own, shifted = _polynomials(alpha, beta, gap, start), _polynomials(alpha, beta + 1, gap, start)
     last, last_shifted = next(own), next(shifted)
     for k, (now, now_shifted) in enumerate(zip(own, shifted, strict=True), start=start + 1):
-        # `last` is of degree k, `now` of k + 1; Q^{1,0}_k ∝ Q_k − Q_{k+1}, and Q^{1,1}_k the same of the shifted weight
+        # `last` is of degree k, `now` of k + 1; Q^{1,0}_k ∝ Q_k − Q_{k+1}, and Q^{1,1}_k the same
+        # of the shifted weight
         if now_shifted.step >= 0:
             if now.step >= 0:
                 return _odd(alpha, beta, k, gap, last)
@@ -86,14 +87,21 @@ def _polynomials(alpha: float, beta: float, gap: float, start: int) -> Iterator[
     both = alpha + beta
 
     def coefficients(n: int) -> tuple[float, float]:
-        b = (n - 1) * (n + beta - 1) * (2 * n + both) / ((n + alpha) * (n + both) * (2 * n + both - 2))
+        b = (
+            (n - 1)
+            * (n + beta - 1)
+            * (2 * n + both)
+            / ((n + alpha) * (n + both) * (2 * n + both - 2))
+        )
         return b, gap * (2 * n + both - 1) * (2 * n + both) / (2 * (n + alpha) * (n + both))
 
     step = -gap * (both + 2) / (2 * (alpha + 1))
     if start:
         b, drop = coefficients(start + 1)
         a = 1 + b - drop
-        step = (a + math.sqrt(max(0.0, a * a - 4 * b))) / 2 - 1  # the growing solution, where the coefficients vary slowly
+        step = (
+            a + math.sqrt(max(0.0, a * a - 4 * b))
+        ) / 2 - 1  # the growing solution, where the coefficients vary slowly
     value = 1 + step
     for n in count(start + 2):
         yield Polynomial(value, step)

@@ -56,13 +56,28 @@ class Packing(Result):
         return self.before.closest_line if self.lines else self.before.closest
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in ("lines", "steps", "seed", "closest", "drawn")}
+        plain = {
+            name: getattr(self, name) for name in ("lines", "steps", "seed", "closest", "drawn")
+        }
         parts = {name: getattr(self, name).to_dict() for name in ("before", "after", "reach")}
-        return {"schema": "loci.superposition_packing/1", "dim": self.after.dim, "count": self.after.vectors, **plain, **parts}
+        return {
+            "schema": "loci.superposition_packing/1",
+            "dim": self.after.dim,
+            "count": self.after.vectors,
+            **plain,
+            **parts,
+        }
 
 
 def pack(
-    dim: int, count: int, *, lines: bool = True, steps: int = 300, lr: float = 0.01, seed: int = 0, progress: Progress = silent
+    dim: int,
+    count: int,
+    *,
+    lines: bool = True,
+    steps: int = 300,
+    lr: float = 0.01,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Packing:
     """Push random directions of R^dim apart, by descent on the nearest pairs.
 
@@ -82,7 +97,8 @@ def pack(
     check_dim(dim)
     if count < 2 or steps < 1:
         raise SuperpositionError(
-            f"nothing to push apart with {count} vectors in {steps} steps: expected 2 vectors and 1 step at least"
+            f"nothing to push apart with {count} vectors in {steps} steps: expected 2 vectors and "
+            "1 step at least"
         )
     start = drawn(dim, count, seed)
     pushed = _pushed(start, lines, steps, lr, progress)
@@ -128,7 +144,9 @@ class Push:
         return weights.mul_(cosines) if self.lines else weights
 
 
-def summed(x: Float[Tensor, "vector dim"], slope: Slope, block: int = BLOCK) -> Float[Tensor, "vector dim"]:
+def summed(
+    x: Float[Tensor, "vector dim"], slope: Slope, block: int = BLOCK
+) -> Float[Tensor, "vector dim"]:
     """Σ_{j ≠ i} slope(x_i · x_j) x_j for all i, each pair once; a vector with itself counts as a
     product of 0."""
     total = torch.zeros_like(x)

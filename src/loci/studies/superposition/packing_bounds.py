@@ -31,15 +31,25 @@ from typing import Any
 from loci.result import Result
 from loci.studies.superposition.code_counts import explicit_lines
 from loci.studies.superposition.levenshtein import levenshtein_lines, levenshtein_one_sided
-from loci.studies.superposition.sphere_caps import check_angle, check_dim, cosine, log10_cap, log_beta
+from loci.studies.superposition.sphere_caps import (
+    check_angle,
+    check_dim,
+    cosine,
+    log10_cap,
+    log_beta,
+)
 
 LN10 = math.log(10)
 TWO = math.log10(2)
 RULES: dict[str, Callable[[int, float, float], float]] = {
-    "exp(d ε²/8): Johnson–Lindenstrauss, textbook constant": lambda dim, cos, angle: dim * cos**2 / 8 / LN10,
+    "exp(d ε²/8): Johnson–Lindenstrauss, textbook constant": lambda dim, cos, angle: (
+        dim * cos**2 / 8 / LN10
+    ),
     "exp(d ε²/4): a random draw, union bound": lambda dim, cos, angle: dim * cos**2 / 4 / LN10,
     "exp(d ε²)": lambda dim, cos, angle: dim * cos**2 / LN10,
-    "10^(d F²/1500), F = 90° − θ in degrees (constant C = 0.2)": lambda dim, cos, angle: dim * (90 - angle) ** 2 / 1500,
+    "10^(d F²/1500), F = 90° − θ in degrees (constant C = 0.2)": lambda dim, cos, angle: (
+        dim * (90 - angle) ** 2 / 1500
+    ),
 }
 
 
@@ -88,15 +98,29 @@ class Bounds(Result):
         return max(self.gilbert_varshamov_lines, self.explicit_lines, math.log10(self.dim))
 
     def to_dict(self) -> dict[str, Any]:
-        main = ("gilbert_varshamov_one_sided", "gilbert_varshamov_lines", "explicit_lines", "levenshtein_one_sided")
+        main = (
+            "gilbert_varshamov_one_sided",
+            "gilbert_varshamov_lines",
+            "explicit_lines",
+            "levenshtein_one_sided",
+        )
         upper = ("levenshtein_lines", "welch_lines", "johnson_lindenstrauss")
-        more = ("cap", "drawn_one_sided", "drawn_lines", "mended_one_sided", "mended_lines", "scikit_learn")
+        more = (
+            "cap",
+            "drawn_one_sided",
+            "drawn_lines",
+            "mended_one_sided",
+            "mended_lines",
+            "scikit_learn",
+        )
         return {
             "schema": "loci.superposition_bounds/1",
             "dim": self.dim,
             "angle": self.angle,
             "log10": {name: getattr(self, name) for name in (*main, *upper)},
-            "more_log10": {name: getattr(self, name) for name in (*more, "kabatiansky_levenshtein_asymptotic")},
+            "more_log10": {
+                name: getattr(self, name) for name in (*more, "kabatiansky_levenshtein_asymptotic")
+            },
             "welch_order": self.welch_order,
             "explicit_count": str(self.explicit_count),
             "rules": [rule.to_dict() for rule in self.rules],
@@ -111,7 +135,11 @@ class BoundsTable(Result):
     rows: tuple[Bounds, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema": "loci.superposition_bounds_table/1", "dim": self.dim, "rows": [row.to_dict() for row in self.rows]}
+        return {
+            "schema": "loci.superposition_bounds_table/1",
+            "dim": self.dim,
+            "rows": [row.to_dict() for row in self.rows],
+        }
 
 
 def bounds_table(dim: int, angles: Sequence[float]) -> BoundsTable:
@@ -124,7 +152,9 @@ def bounds_table(dim: int, angles: Sequence[float]) -> BoundsTable:
     Returns: `BoundsTable`.
     Raises: As `bounds`.
     """
-    return BoundsTable(dim, tuple(bounds(dim, angle) for angle in sorted(set(angles), reverse=True)))
+    return BoundsTable(
+        dim, tuple(bounds(dim, angle) for angle in sorted(set(angles), reverse=True))
+    )
 
 
 def bounds(dim: int, angle: float) -> Bounds:
@@ -162,15 +192,20 @@ def bounds(dim: int, angle: float) -> Bounds:
         mended_one_sided=-cap - TWO,
         mended_lines=-cap - 2 * TWO,
         welch_order=order,
-        kabatiansky_levenshtein_asymptotic=dim * _kabatiansky_levenshtein(math.sin(math.radians(angle))),
+        kabatiansky_levenshtein_asymptotic=dim
+        * _kabatiansky_levenshtein(math.sin(math.radians(angle))),
         scikit_learn=dim * (cos**2 / 2 - cos**3 / 3) / 4 / LN10,
         explicit_count=count,
-        rules=tuple(_judged(name, rule(dim, cos, angle), proved, upper) for name, rule in RULES.items()),
+        rules=tuple(
+            _judged(name, rule(dim, cos, angle), proved, upper) for name, rule in RULES.items()
+        ),
     )
 
 
 def _judged(name: str, log10: float, proved: float, upper: float) -> RuleOfThumb:
-    return RuleOfThumb(name, log10, "false" if log10 > upper else "true" if log10 <= proved else "open")
+    return RuleOfThumb(
+        name, log10, "false" if log10 > upper else "true" if log10 <= proved else "open"
+    )
 
 
 def _kabatiansky_levenshtein(sin: float) -> float:
@@ -208,7 +243,9 @@ def welch_lines(dim: int, cos: float) -> tuple[int, float]:
         over = excess(k)
         if over <= 0:
             return math.inf
-        return math.log(-math.expm1(2 * k * math.log(cos))) - log_c(k) - math.log(-math.expm1(-over))
+        return (
+            math.log(-math.expm1(2 * k * math.log(cos))) - log_c(k) - math.log(-math.expm1(-over))
+        )
 
     high = 1
     while excess(high) <= 0:

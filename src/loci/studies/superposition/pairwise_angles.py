@@ -47,7 +47,9 @@ class Angles:
 
     def share(self, low: float, high: float) -> float:
         """Share of pairs with low ≤ angle ≤ high degrees, to the width of a bin."""
-        first, last = (round((1 + math.cos(math.radians(angle))) * BINS / 2) for angle in (high, low))
+        first, last = (
+            round((1 + math.cos(math.radians(angle))) * BINS / 2) for angle in (high, low)
+        )
         return float(self.counts[first:last].sum()) / self.pairs
 
     def beyond(self, cos: float) -> float:
@@ -64,13 +66,26 @@ class Angles:
         return [self.share(step * i, step * (i + 1)) for i in range(round(180 / step))]
 
     def to_dict(self) -> dict[str, Any]:
-        names = ("vectors", "dim", "pairs", "closest", "closest_pair", "closest_line", "closest_line_pair", "median_nearest")
+        names = (
+            "vectors",
+            "dim",
+            "pairs",
+            "closest",
+            "closest_pair",
+            "closest_line",
+            "closest_line_pair",
+            "median_nearest",
+        )
         shares = {
             "within_1_degree_of_90": self.share(89, 91),
             "within_5_degrees_of_90": self.share(85, 95),
             "above_0.9": self.beyond(0.9),
         }
-        return {**{name: getattr(self, name) for name in names}, "share": shares, "by_degree": self.by_degree()}
+        return {
+            **{name: getattr(self, name) for name in names},
+            "share": shares,
+            "by_degree": self.by_degree(),
+        }
 
 
 def expected_share(dim: int, angle: float) -> float:
@@ -86,7 +101,9 @@ def expected_share(dim: int, angle: float) -> float:
 
 
 @torch.no_grad()
-def angles(vectors: Float[Tensor, "vector dim"], *, block: int = BLOCK, progress: Progress = silent) -> Angles:
+def angles(
+    vectors: Float[Tensor, "vector dim"], *, block: int = BLOCK, progress: Progress = silent
+) -> Angles:
     """The angles of all pairs of vectors, in blocks.
 
     Args:
@@ -110,19 +127,34 @@ def angles(vectors: Float[Tensor, "vector dim"], *, block: int = BLOCK, progress
         for j in range(i, count, block):
             cosines = (rows @ (rows if i == j else _unit(vectors, norms, j, block)).T).clamp_(-1, 1)
             none = torch.ones_like(cosines, dtype=torch.bool).tril_() if i == j else None
-            counts += torch.histc(cosines if none is None else cosines[~none], BINS, -1, 1).long().cpu()
+            counts += (
+                torch.histc(cosines if none is None else cosines[~none], BINS, -1, 1).long().cpu()
+            )
             _note(best, nearest, cosines, none, i, j)
             progress(1, total)
     closest = {name: _angle(vectors, pair, name == "line") for name, (_, pair) in best.items()}
-    return Angles(count, dim, counts, closest["vector"], best["vector"][1], closest["line"], best["line"][1], nearest)
+    return Angles(
+        count,
+        dim,
+        counts,
+        closest["vector"],
+        best["vector"][1],
+        closest["line"],
+        best["line"][1],
+        nearest,
+    )
 
 
 def _norms(vectors: Tensor) -> Tensor:
     if vectors.ndim != 2 or len(vectors) < 2:
-        raise SuperpositionError(f"angles need two vectors at least, as rows: got {list(vectors.shape)}")
+        raise SuperpositionError(
+            f"angles need two vectors at least, as rows: got {list(vectors.shape)}"
+        )
     norms = torch.cat([rows.float().norm(dim=1) for rows in vectors.split(BLOCK)])
     if not bool(norms.isfinite().all()) or not bool(norms.min() > 0):
-        raise SuperpositionError(f"a vector of zeros, infinities or NaN has no direction: number {_bad(norms)} is one")
+        raise SuperpositionError(
+            f"a vector of zeros, infinities or NaN has no direction: number {_bad(norms)} is one"
+        )
     return norms
 
 
@@ -134,12 +166,16 @@ def _unit(vectors: Tensor, norms: Tensor, start: int, block: int) -> Tensor:
     return vectors[start : start + block].float() / norms[start : start + block, None]
 
 
-def _note(best: Best, nearest: Tensor, cosines: Tensor, none: Tensor | None, i: int, j: int) -> None:
+def _note(
+    best: Best, nearest: Tensor, cosines: Tensor, none: Tensor | None, i: int, j: int
+) -> None:
     """Keep what is nearer than all before; `none` marks the entries on the diagonal and below
     it, which are no pairs."""
 
     for name in best:
-        sizes = cosines if name == "vector" else cosines.abs_()  # in place: lines come last, and need no signs
+        sizes = (
+            cosines if name == "vector" else cosines.abs_()
+        )  # in place: lines come last, and need no signs
         scores = sizes if none is None else sizes.masked_fill(none, -2)
         if float(scores.max()) > best[name][0]:
             row, column = divmod(int(scores.argmax()), scores.shape[1])

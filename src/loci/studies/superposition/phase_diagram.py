@@ -78,7 +78,10 @@ class PhaseDiagram(Result):
         return float((1 - self.trained / self.losses.amin(0)).max())
 
     def to_dict(self) -> dict[str, Any]:
-        tensors = {name: getattr(self, name).tolist() for name in ("losses", "trained", "W", "predicted", "found")}
+        tensors = {
+            name: getattr(self, name).tolist()
+            for name in ("losses", "trained", "W", "predicted", "found")
+        }
         plain = {
             "kinds": list(KINDS),
             "runs": self.runs,
@@ -93,7 +96,13 @@ class PhaseDiagram(Result):
 def closed_form(density: Tensor, relative: Tensor) -> Float[Tensor, "kind row column"]:
     """Losses of the three solutions."""
     dropped = density / 3 - density.square() / 4
-    return torch.stack([relative * dropped, dropped.expand_as(relative * dropped), (1 + relative) * density.square() / 6])
+    return torch.stack(
+        [
+            relative * dropped,
+            dropped.expand_as(relative * dropped),
+            (1 + relative) * density.square() / 6,
+        ]
+    )
 
 
 def boundary(relative: float) -> float:
@@ -130,19 +139,34 @@ def phase(
     Source: Elhage et al. 2022 ("Superposition as a phase change").
     """
     if size < 2 or runs < 1:
-        raise SuperpositionError(f"a diagram of {size} × {size} cells with {runs} runs: expected 2 cells a side and 1 run at least")
+        raise SuperpositionError(
+            f"a diagram of {size} × {size} cells with {runs} runs: expected 2 cells a side and 1 "
+            "run at least"
+        )
     rows = tuple(densities or np.geomspace(0.01, 1, size).tolist())
     columns = tuple(relative or np.geomspace(0.1, 10, size).tolist())
     if not all(0 < s <= 1 for s in rows) or not all(r > 0 for r in columns):
-        raise SuperpositionError("densities are above 0 and at most 1, relative importances above 0")
+        raise SuperpositionError(
+            "densities are above 0 and at most 1, relative importances above 0"
+        )
     s, r = torch.meshgrid(torch.tensor(rows), torch.tensor(columns), indexing="ij")
     W, loss = _trained(s.flatten().repeat(runs), r.flatten().repeat(runs), steps, seed, progress)
     cells, best = s.numel(), loss.view(runs, -1).argmin(0)
     chosen = best * cells + torch.arange(cells)
-    return PhaseDiagram(rows, columns, closed_form(s, r), loss[chosen].view(s.shape), W[chosen].view(*s.shape, 2), runs, seed)
+    return PhaseDiagram(
+        rows,
+        columns,
+        closed_form(s, r),
+        loss[chosen].view(s.shape),
+        W[chosen].view(*s.shape, 2),
+        runs,
+        seed,
+    )
 
 
-def _trained(s: Tensor, r: Tensor, steps: int, seed: int, progress: Progress) -> tuple[Tensor, Tensor]:
+def _trained(
+    s: Tensor, r: Tensor, steps: int, seed: int, progress: Progress
+) -> tuple[Tensor, Tensor]:
     points, chance = _cases(s)
     importance = torch.stack([torch.ones_like(r), r], -1)
     generator = torch.Generator().manual_seed(seed)
@@ -153,13 +177,17 @@ def _trained(s: Tensor, r: Tensor, steps: int, seed: int, progress: Progress) ->
     def losses() -> Tensor:
         hidden = points @ W.T  # [case, instance]
         rebuilt = [(hidden * W[:, i] + b[:, i]).relu() for i in range(2)]
-        errors = sum(importance[:, i] * (points[:, i, None] - rebuilt[i]).square() for i in range(2))
+        errors = sum(
+            importance[:, i] * (points[:, i, None] - rebuilt[i]).square() for i in range(2)
+        )
         return (chance * errors).sum(0)
 
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = 0.02 * min(1.0, 2 * (1 - step / steps))
         optimizer.zero_grad()
-        (losses() / (s * importance.mean(-1))).sum().backward()  # of one size everywhere, so that Adam's floor does not show
+        (
+            losses() / (s * importance.mean(-1))
+        ).sum().backward()  # of one size everywhere, so that Adam's floor does not show
         optimizer.step()
         progress(1, steps)
     with torch.no_grad():
@@ -172,6 +200,8 @@ def _cases(s: Tensor) -> tuple[Float[Tensor, "case 2"], Float[Tensor, "case inst
     x, w = torch.tensor((nodes + 1) / 2).float(), torch.tensor(weights / 2).float()
     zero = torch.zeros(NODES)
     grid = torch.cartesian_prod(x, x)
-    points = torch.cat([torch.zeros(1, 2), torch.stack([x, zero], 1), torch.stack([zero, x], 1), grid])
+    points = torch.cat(
+        [torch.zeros(1, 2), torch.stack([x, zero], 1), torch.stack([zero, x], 1), grid]
+    )
     alone, both = w[:, None] * (s * (1 - s)), torch.outer(w, w).flatten()[:, None] * s.square()
     return points, torch.cat([(1 - s).square()[None], alone, alone, both])

@@ -19,7 +19,9 @@ STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 
 def check_dim(dim: int) -> int:
     """A dimension between 2 and 10⁶. Raises `SuperpositionError`."""
     if not 2 <= dim <= LARGEST or dim != int(dim):
-        raise SuperpositionError(f"{dim} is no dimension to ask about: expected a whole number from 2 to {LARGEST:,}")
+        raise SuperpositionError(
+            f"{dim} is no dimension to ask about: expected a whole number from 2 to {LARGEST:,}"
+        )
     return int(dim)
 
 
@@ -27,7 +29,8 @@ def check_angle(angle: float) -> float:
     """An angle from 0.1° to just below 90°. Raises `SuperpositionError`."""
     if not 0.1 <= angle < 90:  # NaN too
         raise SuperpositionError(
-            f"{angle}° is no angle to ask about: expected one from 0.1° to just below 90°, where bounds on almost-orthogonal vectors have a meaning"
+            f"{angle}° is no angle to ask about: expected one from 0.1° to just below 90°, where "
+            "bounds on almost-orthogonal vectors have a meaning"
         )
     return angle
 
@@ -67,7 +70,10 @@ def log_incomplete_beta(log_x: float, log_rest: float, a: float, b: float) -> fl
     d = 1 / d
     fraction = d
     for m in range(1, 100_000):
-        for step in (m * (b - m) / ((a + 2 * m - 1) * (a + 2 * m)), -(a + m) * (a + b + m) / ((a + 2 * m) * (a + 2 * m + 1))):
+        for step in (
+            m * (b - m) / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
             d = 1 / _away(1 + step * x * d)
             c = _away(1 + step * x / c)
             ratio = c * d

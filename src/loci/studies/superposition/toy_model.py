@@ -75,7 +75,16 @@ class ToyModels(Result):
         return [int(row) for row in (self.norms > 0.5).sum(1)]
 
     def to_dict(self) -> dict[str, Any]:
-        names = ("W", "b", "loss", "norms", "superposition", "dimensionality", "per_feature", "importance")
+        names = (
+            "W",
+            "b",
+            "loss",
+            "norms",
+            "superposition",
+            "dimensionality",
+            "per_feature",
+            "importance",
+        )
         tensors = {name: getattr(self, name).tolist() for name in names}
         plain = {"features": self.features, "dims": self.dims, "relu": self.relu, "seed": self.seed}
         return {
@@ -136,7 +145,10 @@ def toy(
     """
     check_toy(features, dims, densities)
     if not 0 < importance <= 1:
-        raise SuperpositionError(f"importance falls as its powers: expected a base above 0 and at most 1, not {importance}")
+        raise SuperpositionError(
+            "importance falls as its powers: expected a base above 0 and at most 1, not "
+            f"{importance}"
+        )
     weights = importance ** torch.arange(features, dtype=torch.float)
     rates = torch.tensor([p for p in densities for _ in range(runs)])
     W, b, loss = train(
@@ -159,10 +171,14 @@ def check_toy(features: int, dims: int, densities: Sequence[float]) -> None:
     """Raise `SuperpositionError` for a toy that is none."""
     if not 1 <= dims <= features or features < 2:
         raise SuperpositionError(
-            f"{features} features in {dims} dimensions: expected 2 features and 1 dimension at least, and no more dimensions than features"
+            f"{features} features in {dims} dimensions: expected 2 features and 1 dimension at "
+            "least, and no more dimensions than features"
         )
     if not densities or not all(0 < p <= 1 for p in densities):
-        raise SuperpositionError("a density is the probability that a feature is there: expected numbers above 0 and at most 1")
+        raise SuperpositionError(
+            "a density is the probability that a feature is there: expected numbers above 0 and at "
+            "most 1"
+        )
 
 
 def uniform(rates: Float[Tensor, " instance"], features: int) -> Draw:
@@ -192,7 +208,9 @@ def train(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """W, b and loss of all instances; the loss is on draws that were not trained on."""
     generator = torch.Generator().manual_seed(seed)
-    W = (torch.randn(instances, dims, features, generator=generator) * (2 / (dims + features)) ** 0.5).requires_grad_()
+    W = (
+        torch.randn(instances, dims, features, generator=generator) * (2 / (dims + features)) ** 0.5
+    ).requires_grad_()
     b = torch.zeros(instances, 1, features, requires_grad=True)
     optimizer = torch.optim.Adam([W, b], lr)
 
@@ -200,7 +218,9 @@ def train(
         return (importance * (x - rebuilt(W, b, x, relu)).square()).mean(1).sum(-1)
 
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = lr * min(1.0, 2 * (1 - step / steps))  # constant, then down to 0
+        optimizer.param_groups[0]["lr"] = lr * min(
+            1.0, 2 * (1 - step / steps)
+        )  # constant, then down to 0
         optimizer.zero_grad()
         losses(draw(batch, generator)).sum().backward()
         optimizer.step()

@@ -28,7 +28,12 @@ def save_vectors(vectors: Float[Tensor, "vector dim"], path: str | Path) -> None
 
 
 def file_angles(
-    path: str | Path, *, centre: bool = False, sample: int = SAMPLE, seed: int = 0, progress: Progress = silent
+    path: str | Path,
+    *,
+    centre: bool = False,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> WeightAngles:
     """`weight_angles` of the matrices of a safetensors file; each row is a direction.
 
@@ -56,7 +61,13 @@ def _matrices(path: Path) -> dict[str, Tensor]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise SuperpositionError(f"{path}: no readable file of safetensors ({error})") from None
-    matrices = {name: t for name, t in tensors.items() if t.ndim == 2 and len(t) > 1 and torch.is_floating_point(t)}
+    matrices = {
+        name: t
+        for name, t in tensors.items()
+        if t.ndim == 2 and len(t) > 1 and torch.is_floating_point(t)
+    }
     if not matrices:
-        raise SuperpositionError(f"{path}: no matrix of numbers in it; directions are rows of a matrix")
+        raise SuperpositionError(
+            f"{path}: no matrix of numbers in it; directions are rows of a matrix"
+        )
     return matrices

@@ -10,7 +10,8 @@ all of them small: the vectors gather round about d axes. N/d copies of each of 
 d · (N/d)² products of 1, that is 1/d of the pairs, against 0.08 · N² for random vectors at d = 100.
 The pairs that are nearly parallel lie outside the plotted window. No set can be what the picture
 says:
-|angle − 90°| ≤ 1° holds for 103 lines of R¹⁰⁰ at most (Levenshtein), and 10,000 lines have a pair nearer than 81.95°.
+|angle − 90°| ≤ 1° holds for 103 lines of R¹⁰⁰ at most (Levenshtein), and 10,000 lines have a pair
+nearer than 81.95°.
 
 Honest: the same vectors by `packing`, whose loss is led by the nearest pair; and an explicit code
 of at least as many lines.
@@ -63,14 +64,30 @@ class VideoExperiment(Result):
         return float((self.shown.nearest > 0.999).float().mean())
 
     def to_dict(self) -> dict[str, Any]:
-        sets = {"drawn": self.drawn.to_dict(), "shown": self.shown.to_dict(), "honest": self.honest.to_dict()}
-        plain = {name: getattr(self, name) for name in ("near_parallel", "twins", "most_within_1", "seed")}
-        head = {"dim": self.shown.dim, "count": self.shown.vectors, "limit": self.honest.reach.lines.limit}
+        sets = {
+            "drawn": self.drawn.to_dict(),
+            "shown": self.shown.to_dict(),
+            "honest": self.honest.to_dict(),
+        }
+        plain = {
+            name: getattr(self, name)
+            for name in ("near_parallel", "twins", "most_within_1", "seed")
+        }
+        head = {
+            "dim": self.shown.dim,
+            "count": self.shown.vectors,
+            "limit": self.honest.reach.lines.limit,
+        }
         return {"schema": "loci.superposition_video/1", **head, **plain, **sets}
 
 
 def video(
-    count: int = 10_000, dim: int = 100, *, steps: int = STEPS, seed: int = 0, progress: Progress = silent
+    count: int = 10_000,
+    dim: int = 100,
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> VideoExperiment:
     """The video's packing experiment as it was shown, and with a loss that pushes the nearest
     apart.

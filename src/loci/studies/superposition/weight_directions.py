@@ -75,7 +75,10 @@ class DirectionSet:
             "capacity",
             "per_dimension",
         )
-        return {name: getattr(self, name) for name in names} | {"angles": self.angles.to_dict(), "random": self.random.to_dict()}
+        return {name: getattr(self, name) for name in names} | {
+            "angles": self.angles.to_dict(),
+            "random": self.random.to_dict(),
+        }
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,20 @@ class WeightAngles(Result):
 
     def to_dict(self) -> dict[str, Any]:
         plain = {"model": self.model, "centred": self.centred, "seed": self.seed}
-        return {"schema": "loci.superposition_weights/1", **plain, "spaces": [space.to_dict() for space in self.spaces]}
+        return {
+            "schema": "loci.superposition_weights/1",
+            **plain,
+            "spaces": [space.to_dict() for space in self.spaces],
+        }
 
 
 def weight_angles(
-    model: Weights, *, centre: bool = False, sample: int = SAMPLE, seed: int = 0, progress: Progress = silent
+    model: Weights,
+    *,
+    centre: bool = False,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> WeightAngles:
     """Angles and effective dimensions of a model's keys, values and embeddings.
 
@@ -146,12 +158,17 @@ def space(
     Raises `SuperpositionError` where fewer than two are not zero.
     """
     if vectors.ndim != 2 or vectors.shape[1] < 2:
-        raise SuperpositionError(f"{name}: directions are rows of a matrix with two columns at least, not {list(vectors.shape)}")
+        raise SuperpositionError(
+            f"{name}: directions are rows of a matrix with two columns at least, not "
+            f"{list(vectors.shape)}"
+        )
     X = vectors.detach().float().cpu()
     X = X - X.mean(0) if centre else X
     kept = X[X.norm(dim=1) > 1e-12] if bool(X.isfinite().all()) else X
     if len(kept) > sample:
-        kept = kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(seed))[:sample]]
+        kept = kept[
+            torch.randperm(len(kept), generator=torch.Generator().manual_seed(seed))[:sample]
+        ]
     own = angles(kept)
     unit = normalize(kept, dim=1)
     second = unit.T @ unit  # its entries squared sum to Σ_ij cos²
