@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
@@ -40,3 +42,10 @@ def test_public_face() -> None:
     assert callable(loci.open)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         loci.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("room", ["circuits", "studies.attention_only", "studies.superposition", "writing", "reading", "auditing"])
+def test_no_function_hides_its_module(room: str) -> None:
+    package = import_module(f"loci.{room}")
+    modules = {module.name for module in iter_modules(package.__path__)}
+    assert modules and not modules & set(package.__all__)
