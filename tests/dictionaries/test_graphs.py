@@ -129,9 +129,15 @@ def test_errors_and_skips_close_the_sum(demo: Model) -> None:
     assert any(node.kind == "error" and node.layer == 3 for node in graph.nodes)
 
 
-def test_document(plain: PlantedModel) -> None:
+def test_document_and_figure(plain: PlantedModel) -> None:
     fact = plain.facts[0]
-    document = attribution_graph(plain.model, fact.text, fact.answer, followed=8, tested=2).to_dict()
+    graph = attribution_graph(plain.model, fact.text, fact.answer, followed=8, tested=2)
+    lines, points = graph.plot().data[:-1], graph.plot().data[-1]
+    shown = {node.id: node for node in graph.nodes if node.kind != "bias"}
+    assert len(points.x) == len(shown) and [text.partition("<")[0] for text in points.text] == list(shown)
+    assert len(lines) == sum(edge.source in shown for edge in graph.edges)
+    assert list(points.y) == [node.layer for node in shown.values()]
+    document = graph.to_dict()
     assert document["schema"] == "loci.attribution_graph/1"
     ids = [node["id"] for node in document["nodes"]]
     assert len(set(ids)) == len(ids)

@@ -27,8 +27,10 @@ from loci.circuits import (
     TokenCircuit,
     VirtualWeights,
 )
+from loci.dictionaries import AttributionGraph
 from loci.errors import OutputError, UseError
 from loci.figures.atlas import atlas_figure
+from loci.figures.attribution_graph import attribution_graph_figure
 from loci.figures.basis import basis_figure
 from loci.figures.bounds import bounds_figure, bounds_table_figure, built_figure, reach_figure
 from loci.figures.census import census_figure
@@ -185,6 +187,7 @@ _draw(Sweep, sweep_figure)
 _draw(Forensics, forensics_figure)
 _draw(SingleCheckpoint, alone_figure)
 _draw(Census, census_figure)
+_draw(AttributionGraph, attribution_graph_figure)
 _draw(Gate, gate_figure)
 _draw(StoredTables, stores_figure)
 _draw(Capacity, capacity_figure)
