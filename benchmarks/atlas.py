@@ -24,8 +24,9 @@ from loci.model.tokens import tokenize_all
 from loci.reading.atlas_files import Atlas
 from loci.reading.atlas_folder import PROVENANCE
 from loci.reading.atlas_tables import THINNED, TRIGGERS
-from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, sample_text, survey
+from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, survey
 from loci.survey.survey import PAGE
+from loci.text import sample_text
 
 BUDGET = 4096
 

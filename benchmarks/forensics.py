@@ -25,7 +25,7 @@ from loci.figures import save
 from loci.model import Model, by_length, open_model, score_answers
 from loci.model.answers import with_answer
 from loci.stats import share
-from loci.survey import own_texts
+from loci.text import own_texts
 
 LAYER = 0
 WAYS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from loci.editing.targets import subject_reads
 from loci.facts import known_facts
 from loci.model import open_model
 from loci.patches import Patch
-from loci.survey import sample_text
+from loci.text import sample_text
 
 PER_NEURON = (0.25, 1, 2, 5, 20, 100)
 SHOWN = ("efficacy", "paraphrase", "specificity", "same_subject", "drift_kl")

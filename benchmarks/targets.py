@@ -22,7 +22,7 @@ from loci.facts import Fact, known_facts
 from loci.model import Model, open_model
 from loci.model.answers import with_answer
 from loci.patches import Patch
-from loci.survey import sentences
+from loci.text import corpus_texts
 
 SLACK = 0.03
 """MEMIT's: several facts of one subject share a key, which no exact solution can tell apart."""
@@ -92,7 +92,7 @@ def main() -> None:
     model = open_model("demo")
     facts, layer = counterfactuals(known_facts(), options.edits, options.seed), options.layer
     C = key_moments(model, [layer])[layer]
-    heads = ["", *(f"{text} " for text in sentences(5))]
+    heads = ["", *(f"{text} " for text in corpus_texts()[:5])]
     start = time.perf_counter()
     with model.frozen():
         published = torch.stack([plain(model, fact, layer, heads) for fact in facts])

@@ -47,7 +47,7 @@ from loci.studies.superposition import (
     video,
     weight_angles,
 )
-from loci.survey import sample_text
+from loci.text import sample_text
 from loci.writing import CapacityCurve, capacity, case, fullness, gate, planted
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"

@@ -20,7 +20,7 @@ import loci.report  # noqa: F401  warm
 from loci.cli.app import main
 from loci.facts import known_facts
 from loci.model import open_model
-from loci.survey import sentences
+from loci.text import corpus_texts
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate", "os.link"}
 
@@ -65,7 +65,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     open_model("demo")
     known_facts()
-    sentences(1)
+    corpus_texts()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for line in sys.stdin:
         pid = os.fork()

@@ -127,7 +127,7 @@ _HOMES = {
 """Where each name lives: a room, and after a colon its name there, where that differs."""
 _ROOMS = (
     "auditing", "circuits", "dictionaries", "editing", "facts", "figures", "locating", "model", "patches", "reading", "report", "studies",
-    "survey", "writing",
+    "survey", "text", "writing",
 )  # fmt: skip
 __all__ = list(_HOMES)
 

@@ -26,7 +26,8 @@ from loci.cli.show import show
 from loci.errors import FactError, ModelError
 from loci.facts import FactSet
 from loci.model import Model
-from loci.survey import SecondMoment, own_texts, sample_text, survey
+from loci.survey import SecondMoment, survey
+from loci.text import own_texts, sample_text
 
 FAMILIES = ("gpt2", "llama", "pythia", "phi3", "gemma2", "opt")
 

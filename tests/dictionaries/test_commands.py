@@ -19,10 +19,10 @@ def call(*words: str) -> str:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from loci.survey import sentences
+    from loci.text import corpus_texts
 
     path = tmp_path_factory.mktemp("text") / "some.txt"
-    path.write_text("\n".join(sentences(250)))
+    path.write_text("\n".join(corpus_texts()[:250]))
     return path
 
 

@@ -12,7 +12,7 @@ from loci.dictionaries.folding import scaled, with_input_scale, with_input_shift
 from loci.dictionaries.measures import fit
 from loci.errors import DictionaryError, ModelError
 from loci.model import Model
-from loci.survey import sample_text
+from loci.text import sample_text
 
 
 def mirror(d: int) -> Dictionary:

@@ -19,7 +19,7 @@ from loci.dictionaries.fact_labels import (
 from loci.errors import DictionaryError
 from loci.facts import Fact
 from loci.model import Model
-from loci.survey import sample_text
+from loci.text import sample_text
 from tests.dictionaries.test_conventions import mirror
 
 

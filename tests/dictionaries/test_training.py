@@ -16,7 +16,7 @@ from loci.dictionaries.splicing import recovered
 from loci.dictionaries.streams import ActivationStream
 from loci.errors import DictionaryError, ModelError
 from loci.model import Model
-from loci.survey import sample_text
+from loci.text import sample_text
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -7,7 +7,7 @@ from loci.editing.calibrate import candidates, is_embedded, loss, said
 from loci.editing.lines import Line
 from loci.facts import FactSet
 from loci.model import Model
-from loci.survey import sample_text
+from loci.text import sample_text
 
 
 def test_the_embedded_model_is_known_by_its_weights(demo: Model, tiny: Model) -> None:

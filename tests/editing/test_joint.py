@@ -41,7 +41,7 @@ def test_hooks_are_the_changed_weights(demo: Model, name: str, ids: torch.Tensor
 def test_the_search_starts_from_the_earlier_change(demo: Model, jordan: Fact, moments: dict[int, Moment], parts_of) -> None:
     start, few = noise(demo, 1, 4), {at: moments[at] for at in (1, 2, 4)}
     (lines,) = lines_about(demo, [jordan.to("golf")], QUICK)
-    parts = parts_of(demo, lines, 1, few, 1.0, start)
+    parts = parts_of(demo, lines, [], 1, few, 1.0, start)
     for at, part in parts.items():
         before = start[f"W_down.{at}"].delta.float() if at != 2 else torch.zeros(demo.d_model, demo.d_mlp)
         torch.testing.assert_close(part.R.detach() @ part.Q, before, atol=1e-4, rtol=1e-3)
@@ -69,7 +69,7 @@ def test_half_of_a_step_is_for_new_facts(demo: Model, new: int, earlier: int, dr
 
     part = Part(torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0)
     own = [lines(i) for i in range(new + earlier)]
-    wanted, kept = _Search(demo, own[:new], own[new:], [], {0: part}, JointSettings())._drawn()
+    wanted, kept = _Search(demo, own[:new], own[new:], [], [], {0: part}, JointSettings())._drawn()
     assert len(wanted) == 2 * len(kept) == 2 * sum(drawn)
     assert sum(line.fact < new for line in kept) == drawn[0]
 
@@ -79,7 +79,7 @@ def test_half_of_what_is_wanted_is_in_own_phrasings(demo: Model, phrasings: int,
     """As far as there are any; the others are the prompt, bare or behind a context."""
     lines = [Line(0, (1, 2), 0, (1,), (token,)) for token in range(1, 5 + phrasings)]
     part = Part(torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0)
-    drawn, _ = _Search(demo, [lines], [], [], {0: part}, JointSettings(contexts=3, lines=4))._drawn()
+    drawn, _ = _Search(demo, [lines], [], [], [], {0: part}, JointSettings(contexts=3, lines=4))._drawn()
     assert sum(line in lines[4:] for line in drawn) == own
     assert len(drawn) == len(set(drawn)) == 4
 

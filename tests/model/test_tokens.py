@@ -14,7 +14,7 @@ from loci.errors import FactError, LociError, ModelError
 from loci.facts import Fact, corpus, find_span
 from loci.model import Model, complete, score_answers
 from loci.model.tokens import Tokens, check_tokenizer, tokenize, tokenize_all
-from loci.survey import sample_text
+from loci.text import sample_text
 
 LINES = [*corpus()[:2000], "Zürich naïve café 東京 🙂 1,234.50"]
 

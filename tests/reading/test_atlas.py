@@ -21,7 +21,8 @@ from loci.reading.atlas_answers import ERASES
 from loci.reading.atlas_folder import CHECKPOINT, PROVENANCE, SOURCE, TABLES
 from loci.reading.atlas_tables import Tables, word_at
 from loci.reading.value_projections import BLOCK, lie, nearest, written
-from loci.survey import sample_text, windows
+from loci.survey import windows
+from loci.text import sample_text
 
 
 @pytest.fixture(scope="module")

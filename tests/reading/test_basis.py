@@ -13,7 +13,8 @@ from loci.errors import ModelError
 from loci.figures.basis import basis_figure
 from loci.model import Model
 from loci.reading.privileged_basis import bases, rotation
-from loci.survey import Moments, Rows, sample_text
+from loci.survey import Moments, Rows
+from loci.text import sample_text
 
 TEXTS = [
     "Michael Jordan plays the sport of basketball.",

@@ -12,7 +12,7 @@ from loci.model import Model
 from loci.reading import memories, project
 from loci.reading.key_value_memories import _dropped
 from loci.reading.value_projections import promoted_by
-from loci.survey import sample_text
+from loci.text import sample_text
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from loci.errors import ModelError
 from loci.model import Model
 from loci.model.names import parse_neuron
 from loci.reading import project, promoted, read, read_many
-from loci.survey import sample_text
+from loci.text import sample_text
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ from loci.figures.sparsity import sparsity_figure
 from loci.model import Model
 from loci.reading.activation_sparsity import sparsity
 from loci.reading.active_counts import ActivityRule
-from loci.survey import sample_text, windows
+from loci.survey import windows
+from loci.text import sample_text
 
 TEXTS = [
     "Michael Jordan plays the sport of basketball.",

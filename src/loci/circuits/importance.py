@@ -25,7 +25,7 @@ from loci.model import Model
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean
-from loci.survey import sample_text
+from loci.text import sample_text
 
 TOKENS = 4000
 

@@ -42,7 +42,7 @@ def build(
     """
     from loci.facts import corpus
     from loci.reading import build_atlas, open_atlas
-    from loci.survey import own_texts, read_texts
+    from loci.text import own_texts, read_texts
 
     opened = opening.open()
     texts: Callable[[], Iterable[str]] = corpus

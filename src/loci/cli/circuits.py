@@ -158,7 +158,7 @@ def paths(
     check_out(out)
     opened = opening.open()
     if importance:
-        from loci.survey import read_texts
+        from loci.text import read_texts
 
         with bar("removing orders") as progress:
             finish(order_losses(opened, list(read_texts(text)) if text else None, progress=progress), out, json)

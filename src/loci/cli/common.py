@@ -165,7 +165,7 @@ def finish(result: Any, out: Path | None = None, json: bool = False) -> None:
 
 def texts_of(model: "Model", path: Path | None, tokens: int) -> list[str]:
     """The texts of a file, or so many tokens of the embedded text."""
-    from loci.survey import read_texts, sample_text
+    from loci.text import read_texts, sample_text
 
     return list(read_texts(path)) if path else sample_text(model, tokens)
 

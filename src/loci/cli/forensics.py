@@ -45,7 +45,7 @@ def run(
     """
     from loci.auditing.forensics import alone, candidates_of, forensics, load_candidates
     from loci.facts import known_facts
-    from loci.survey import read_texts
+    from loci.text import read_texts
 
     check_out(out)
     if edited is None:

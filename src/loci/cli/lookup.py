@@ -32,7 +32,7 @@ def run(
     """
     from loci.facts import known_facts, load_facts
     from loci.locating import lookup
-    from loci.survey import read_texts
+    from loci.text import read_texts
 
     check_out(out)
     world = load_facts(facts) if facts else known_facts()

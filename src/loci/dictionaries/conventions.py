@@ -22,7 +22,7 @@ from loci.dictionaries.measures import Fit, fit
 from loci.errors import DictionaryError
 from loci.model import Model
 from loci.result import Result
-from loci.survey import sample_text
+from loci.text import sample_text
 from loci.validate import named
 
 TOKENS = 2000

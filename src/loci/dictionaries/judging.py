@@ -26,7 +26,7 @@ from loci.linalg import symmetric_eigen
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.result import Result
-from loci.survey import sample_text
+from loci.text import sample_text
 
 TOKENS, FACTS = 20_000, 3000
 

@@ -141,7 +141,7 @@ def train(
 
     Raises `DictionaryError` for settings that do not fit the model, for too little text, and for the checkpoint of another run.
     """
-    from loci.facts import corpus
+    from loci.text import background
 
     started = time.monotonic()
     if not settings:
@@ -150,7 +150,13 @@ def train(
     for each in settings:
         each.check(_width(model, each))
     stream = ActivationStream(
-        model, corpus() if texts is None else texts, points, batch=batch, seed=seed, pool_bytes=pool_bytes, progress=progress
+        model,
+        background(model).texts if texts is None else texts,
+        points,
+        batch=batch,
+        seed=seed,
+        pool_bytes=pool_bytes,
+        progress=progress,
     )
     learners = [_learner(model, each, stream, steps) for each in settings]
     saved = TrainingCheckpoint(checkpoint, model, settings, stream, steps)

@@ -43,7 +43,7 @@ from loci.model.given import facts_given, model_given
 from loci.patches import Factors, Patch
 from loci.patches.factors import joined
 from loci.progress import Progress, silent
-from loci.survey import sample_text
+from loci.text import BackgroundText, background
 
 METHODS = ("joint", "rome", "emmet", "memit", "alphaedit", "finetune")
 TOGETHER = ("joint", "finetune")
@@ -95,9 +95,8 @@ def edit(
     model_given(model)
     facts = list(facts_given(facts))
     wishes, free = facts, method is None and layers is None and settings is None and slack is None
-    method = method or ("rome" if len(facts) == 1 and after is None else "joint")
-    if method not in METHODS:
-        raise EditError(f"there is no method {method!r}: expected one of {', '.join(METHODS)}")
+    method = method or _method_for(len(facts), settings, again=after is not None)
+    _check_settings(method, settings)
     if method == "rome" and len(facts) > 1:
         raise EditError("rome edits one fact at a time: use emmet, memit or joint for several")
     at = check_layers(model, layers if layers is not None else _open_to(model, method, moments))
@@ -107,10 +106,9 @@ def edit(
     with _applied(model, after):
         check_edits(model, facts, new=after is None)
         facts, corrected, already = with_old_answers(model, facts)
+        text = background(model, texts)
         found = moments or key_moments(model, at, texts=texts)
-        job = _Job(
-            model, facts, method, at, slack, ridge, settings, found, texts, after, earlier if history else [], seed, progress
-        )
+        job = _Job(model, facts, method, at, slack, ridge, settings, found, text, after, earlier if history else [], seed, progress)
         calibration = job.calibration() if layers is None and method not in TOGETHER and len(at) > 1 else None
         if calibration is not None:
             job = job.at(calibration.best)
@@ -118,7 +116,12 @@ def edit(
     if after is not None:
         facts, numbers = [*earlier, *facts], {**numbers, "after": after.id}
     known = {name: both for name, both in factors.items() if int(name.partition(".")[2]) in found}
-    numbers |= {"layers": list(job.layers), "bos": model.with_bos, "output_change": _bearable(output_changes(model, known, found))}
+    numbers |= {
+        "text": text.to_dict(),
+        "layers": list(job.layers),
+        "bos": model.with_bos,
+        "output_change": _bearable(output_changes(model, known, found)),
+    }
     numbers |= {"calibration": calibration.to_dict()} if calibration is not None else {}
     numbers["seconds"] = time.perf_counter() - started
     patch = Patch(method, model.fingerprint, model.name, factors, tuple(facts), numbers)
@@ -141,7 +144,7 @@ class _Job(NamedTuple):
     ridge: float
     settings: Any
     moments: Mapping[int, Moment]
-    texts: Sequence[str] | None
+    background: BackgroundText
     after: Patch | None
     earlier: Sequence[Fact]
     """Edits of `after` that are to hold."""
@@ -154,7 +157,8 @@ class _Job(NamedTuple):
 
     def text(self, tokens: int) -> Sequence[str]:
         """What should stay."""
-        return self.texts if self.texts is not None else sample_text(self.model, tokens)
+        given = self.background.source == "given"
+        return self.background.texts if given else self.background.first(self.model, tokens)
 
     def calibration(self) -> Calibration:
         """Which of the layers, and how much slack, is best for some of the facts."""
@@ -173,6 +177,22 @@ def _open_to(model: Model, method: str, moments: Mapping[int, Moment] | None) ->
     if is_embedded(model):
         return [default_layer(model)]
     return [layer for layer in candidates(model) if moments is None or layer in moments]
+
+
+def _method_for(facts: int, settings: Any, *, again: bool) -> str:
+    """The method for so many facts, where none is said: one that takes the settings that are said."""
+    if isinstance(settings, TargetSettings):
+        return "rome" if facts == 1 else "memit"
+    return "rome" if facts == 1 and not again and settings is None else "joint"
+
+
+def _check_settings(method: str, settings: Any) -> None:
+    """Raise `EditError` for a method that there is not, and for settings that are another method's."""
+    if method not in METHODS:
+        raise EditError(f"there is no method {method!r}: expected one of {', '.join(METHODS)}")
+    takes = JointSettings if method in TOGETHER else TargetSettings
+    if settings is not None and not isinstance(settings, takes):
+        raise EditError(f"{method} takes {takes.__name__}, not {type(settings).__name__}")
 
 
 def default_layer(model: Model) -> int:
@@ -200,6 +220,7 @@ def _jointly(job: _Job) -> tuple[dict[str, Factors], dict[str, Any]]:
             unsaid(job.text(TEXT_TOKENS), [*job.earlier, *job.facts]),
             job.settings or JointSettings(seed=job.seed),
             joint_parts if job.method == "joint" else finetune_parts,
+            background=job.background,
             earlier=job.earlier,
             start=start,
             progress=job.progress,
@@ -225,10 +246,13 @@ def _solved_here(job: _Job) -> tuple[dict[str, Factors], dict[str, Any]]:
     model, layers, last = job.model, job.layers, job.layers[-1]
     slack = SLACK.get(job.method, 0.0) if job.slack is None else job.slack
     settings = job.settings or replace(TargetSettings() if len(job.facts) == 1 else LEAN, seed=job.seed)
-    lines = lines_about(model, job.facts, settings)
+    lines = lines_about(model, job.facts, settings, job.background)
     targets = find_targets(model, job.facts, last, settings, lines, job.progress)
     wanted = [[line for line in own if line.wanted] for own in lines]
-    history = [[line for line in own if line.wanted] for own in lines_about(model, job.earlier, replace(settings, essence=0))]
+    history = [
+        [line for line in own if line.wanted]
+        for own in lines_about(model, job.earlier, replace(settings, essence=0), job.background)
+    ]
     wished = torch.stack([target.delta for target in targets], 1).cpu()
     solutions: dict[str, Solution] = {}
     start: Tensor | None = None

@@ -20,7 +20,7 @@ every place that is kept, text's too.
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -32,18 +32,22 @@ from torch.nn.functional import kl_div
 
 from loci.editing.changes import Changes, making
 from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
+from loci.editing.neighbours import retain_prompts
 from loci.editing.solver import Covariance
 from loci.editing.statistics import output_size
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.linalg import lstsq, orthonormal
-from loci.model import Model, by_length
+from loci.model import Model
 from loci.model.hooks import Enough
 from loci.patches import Factors
 from loci.progress import Progress, silent
+from loci.text import BackgroundText
 
 Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
-PartsOf = Callable[[Model, Sequence[Line], int, Moments, float, Mapping[str, Factors]], "dict[int, Part]"]
+PartsOf = Callable[[Model, Sequence[Line], Sequence[Line], int, Moments, float, Mapping[str, Factors]], "dict[int, Part]"]
+Weighted = tuple[Line, str, float]
+"""A line, its kind, and its weight in the objective."""
 BUDGET = 4096
 """Tokens run at a time."""
 PACE = 1.03
@@ -76,6 +80,12 @@ class JointSettings(LineSettings):
     """most lines of each kind of a fact in a step"""
     texts: int = 96
     """most texts in a step; a few facts need fewer"""
+    neighbours: float = 6.0
+    """weight of the retain prompts to begin with: the edited questions about other subjects"""
+    near: int = 64
+    """most retain prompts in a step"""
+    retained: int = 192
+    """most retain prompts of all questions together"""
 
     def steps_for(self, new: int) -> int:
         """Steps for so many facts: more where not all are in each, but not in proportion, as facts share what they learn to keep."""
@@ -101,6 +111,7 @@ def find_jointly(
     settings: JointSettings,
     parts_of: PartsOf,
     *,
+    background: BackgroundText,
     earlier: Sequence[Fact] = (),
     start: Mapping[str, Factors] | None = None,
     progress: Progress = silent,
@@ -110,10 +121,11 @@ def find_jointly(
     After other edits, `start` is their change, from which the search goes on, and `earlier` those of them that are to hold: they are asked
     again like the new ones, so that all may give way to each other. Raises `EditError`.
     """
-    lines = lines_about(model, [*facts, *earlier], settings)
+    lines = lines_about(model, [*facts, *earlier], settings, background)
+    near = retain_prompts(model, [*facts, *earlier], background, most=settings.retained, seed=settings.seed)
     new, old = lines[: len(facts)], lines[len(facts) :]
-    parts = parts_of(model, [line for own in new for line in own], len(facts), moments, settings.ridge, start or {})
-    search = _Search(model, new, old, texts, parts, settings.among(len(lines)))
+    parts = parts_of(model, [line for own in new for line in own], near, len(facts), moments, settings.ridge, start or {})
+    search = _Search(model, new, old, near, texts, parts, settings.among(len(lines)))
     steps = settings.steps_for(len(facts))
     for step in range(steps):
         with model.frozen():
@@ -142,13 +154,25 @@ class Part(NamedTuple):
 
 
 def joint_parts(
-    model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float, start: Mapping[str, Factors]
+    model: Model,
+    lines: Sequence[Line],
+    near: Sequence[Line],
+    facts: int,
+    moments: Moments,
+    ridge: float,
+    start: Mapping[str, Factors],
 ) -> dict[int, Part]:
-    """Rows in the span of the facts' keys and of the change before; orthonormal in C = F Fᵀ."""
+    """Rows in the span of the facts' keys and of the change before; orthonormal in C + N = F Fᵀ.
+
+    N is the second moment of the retain prompts' keys: what all subjects of a question have in common costs too much to use.
+    """
     keys = _keys(model, [line for line in lines if line.wanted], facts, list(moments))
+    others = _keys(model, [line._replace(fact=i) for i, line in enumerate(near)], len(near), list(moments)) if near else {}
     parts = {}
     for layer, C in moments.items():
-        F, before = Covariance.of(C, ridge).factor, start.get(f"W_down.{layer}")
+        shared = others[layer].double() if near else torch.zeros(1, len(C), dtype=torch.float64)
+        F = Covariance.of(C.double() + shared.T @ shared / len(shared), ridge).factor
+        before = start.get(f"W_down.{layer}")
         white = [torch.linalg.solve_triangular(F, keys[layer].double().T, upper=False)]
         if before is not None:
             white.append((before.right.double() @ F).T)
@@ -158,7 +182,13 @@ def joint_parts(
 
 
 def finetune_parts(
-    model: Model, lines: Sequence[Line], facts: int, moments: Moments, ridge: float, start: Mapping[str, Factors]
+    model: Model,
+    lines: Sequence[Line],
+    near: Sequence[Line],
+    facts: int,
+    moments: Moments,
+    ridge: float,
+    start: Mapping[str, Factors],
 ) -> dict[int, Part]:
     """All entries of the weights alike."""
     parts = {}
@@ -175,10 +205,6 @@ def _keys(model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]
     return {layer: reads[f"mlp_act.{layer}"] for layer in layers}
 
 
-def _length(line: Line) -> int:
-    return len(line.ids)
-
-
 class _Search:
     """The running search: what is drawn for a step, and how the text's weight follows its drift."""
 
@@ -187,12 +213,13 @@ class _Search:
         model: Model,
         new: Sequence[Sequence[Line]],
         earlier: Sequence[Sequence[Line]],
+        near: Sequence[Line],
         texts: Sequence[str],
         parts: dict[int, Part],
         settings: JointSettings,
     ) -> None:
         self.model, self.parts, self.settings = model, parts, settings
-        self.new, self.earlier, self.texts = new, earlier, texts
+        self.new, self.earlier, self.near, self.texts = new, earlier, near, texts
         self.streams: dict[Line, Tensor] = {}
         typical = sum(part.size for part in parts.values()) / len(parts)
         entries = model.d_model * max(part.R.shape[1] for part in parts.values())
@@ -200,7 +227,8 @@ class _Search:
         self.lr = settings.lr * share**0.5 * typical / entries**0.5
         self.adam = torch.optim.Adam([part.R for part in parts.values()], lr=self.lr)
         self.random = random.Random(settings.seed)
-        self.weight, self.seen = settings.text, {"wanted": 0.0, "kept": 0.0, "text": 0.0}
+        self.weights = {"near": settings.neighbours, "text": settings.text}
+        self.seen = {"wanted": 0.0, "kept": 0.0, "near": 0.0, "text": 0.0}
 
     def step(self, pace: float) -> None:
         """One step of Adam at a share of its pace."""
@@ -208,11 +236,19 @@ class _Search:
         wanted, kept = self._drawn()
         drawn = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))))
         texts = [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in (self.model.tokenize(text).ids for text in drawn)]
-        for kind, lines, weight in (("wanted", wanted, 1.0), ("kept", kept, settings.kl), ("text", texts, self.weight)):
-            total = sum(
-                self._backward(lines, batch, weight) for batch in by_length(lines, _length, min(BUDGET, self.model.rows_at_once))
-            )
-            self.seen[kind] = total / max(len(lines), 1)
+        near = self.random.sample(self.near, min(len(self.near), settings.near))
+        terms = (
+            ("wanted", wanted, 1.0),
+            ("kept", kept, settings.kl),
+            ("near", near, self.weights["near"]),
+            ("text", texts, self.weights["text"]),
+        )
+        self.counts = {kind: len(lines) for kind, lines, _ in terms}
+        weighted = [(line, kind, weight / len(lines)) for kind, lines, weight in terms for line in lines]
+        self.seen = dict.fromkeys(self.seen, 0.0)
+        for batch in self._batches(weighted):
+            for kind, total in self._backward(batch).items():
+                self.seen[kind] += total
         size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()
         (settings.decay * size).backward()
         if not math.isfinite(sum(self.seen.values())):
@@ -220,10 +256,17 @@ class _Search:
         self.adam.param_groups[0]["lr"] = self.lr * pace
         self.adam.step()
         self.adam.zero_grad()
-        self.weight = min(100.0, max(1.0, self.weight * (PACE if self.seen["text"] > settings.drift else 1 / PACE)))
+        for kind, weight in self.weights.items():
+            self.weights[kind] = min(100.0, max(1.0, weight * (PACE if self.seen[kind] > settings.drift else 1 / PACE)))
 
     def numbers(self) -> dict[str, Any]:
-        return {"text_weight": self.weight, **{f"last_{kind}": value for kind, value in self.seen.items()}}
+        return {
+            "text_weight": self.weights["text"],
+            "retain_weight": self.weights["near"],
+            "retain_prompts": len(self.near),
+            "retained": [self.model.decode(line.ids[self.model.special :]).strip() for line in self.near],
+            **{f"last_{kind}": value for kind, value in self.seen.items()},
+        }
 
     def _drawn(self) -> tuple[list[Line], list[Line]]:
         """Wanted and kept lines of some facts, at least half of them new."""
@@ -243,20 +286,44 @@ class _Search:
         found = [line for line in lines if not line.wanted]
         return self.random.sample(found, min(len(found), self.settings.lines))
 
+    def _batches(self, lines: Sequence[Weighted]) -> Iterator[list[Weighted]]:
+        """The lines by length, padded to at most `BUDGET` tokens, and read at no more places than logits fit."""
+        batch: list[Weighted] = []
+        read = 0
+        for item in sorted(lines, key=lambda item: len(item[0].ids)):
+            line = item[0]
+            full = (len(batch) + 1) * len(line.ids) > BUDGET or read + len(line.read) > self.model.rows_at_once
+            if batch and full:
+                yield batch
+                batch, read = [], 0
+            batch.append(item)
+            read += len(line.read)
+        if batch:
+            yield batch
+
     @torch.enable_grad()
-    def _backward(self, lines: Sequence[Line], batch: Sequence[int], weight: float) -> float:
-        """Add the gradients of one batch of equally long lines; its sum of −log P or KL, each line with its mean."""
-        chosen = [lines[i] for i in batch]
-        shares = torch.tensor([1 / len(line.read) for line in chosen for _ in line.read], device=self.model.device)
-        after = self._said(self._streams(chosen, {layer: (part.Q, part.R) for layer, part in self.parts.items()}))
-        if chosen[0].wanted:
-            tokens = torch.tensor([token for line in chosen for token in line.wanted], device=after.device)
-            each = -after.gather(-1, tokens[:, None])[:, 0]
-        else:
-            each = kl_div(after, self._said(self._remembered(chosen)), log_target=True, reduction="none").sum(-1)
-        total = (each * shares).sum()
-        (weight / len(lines) * total).backward()
-        return total.item()
+    def _backward(self, batch: Sequence[Weighted]) -> dict[str, float]:
+        """Add the gradients of one batch: −log P of wanted tokens, KL elsewhere, each line with its mean and weight.
+
+        Returns the mean of each kind's share, unweighted.
+        """
+        lines, device = [line for line, _, _ in batch], self.model.device
+        after = self._said(self._streams(lines, {layer: (part.Q, part.R) for layer, part in self.parts.items()}))
+        tokens = [token for line in lines for token in (line.wanted or [-1] * len(line.read))]
+        target = torch.tensor(tokens, device=device)
+        kept = target < 0
+        each = torch.zeros(len(tokens), device=device)
+        each = each.index_put((~kept,), -after[~kept].gather(-1, target[~kept][:, None])[:, 0])
+        if bool(kept.any()):
+            before = self._said(self._remembered([line for line in lines if not line.wanted]))
+            each = each.index_put((kept,), kl_div(after[kept], before, log_target=True, reduction="none").sum(-1))
+        weights = torch.tensor([weight / len(line.read) for line, _, weight in batch for _ in line.read], device=device)
+        (each * weights).sum().backward()
+        totals = dict[str, float]()
+        means = [part.mean() for part in each.detach().split([len(line.read) for line in lines])]
+        for (_, kind, _), value in zip(batch, torch.stack(means).tolist(), strict=True):
+            totals[kind] = totals.get(kind, 0.0) + value / self.counts[kind]
+        return totals
 
     @torch.no_grad()
     def _remembered(self, lines: Sequence[Line]) -> Float[Tensor, "spot d_model"]:
@@ -268,7 +335,10 @@ class _Search:
         return torch.cat([self.streams[line] for line in lines])
 
     def _streams(self, lines: Sequence[Line], changes: Changes) -> Float[Tensor, "spot d_model"]:
-        """The last residual stream where equally long lines are read, with changes of down projections in place."""
+        """The last residual stream where lines are read, with changes of down projections in place.
+
+        Shorter lines are padded on the right, which nothing that is read attends to.
+        """
         found: list[Tensor] = []
 
         def stop(resid: Tensor) -> None:
@@ -276,7 +346,7 @@ class _Search:
             raise Enough
 
         with self.model.patched({**making(changes), f"resid_post.{self.model.n_layers - 1}": stop}), suppress(Enough):
-            self.model(self.model.ids([line.ids for line in lines]))
+            self.model(self.model.padded([line.ids for line in lines])[0])
         rows = [row for row, line in enumerate(lines) for _ in line.read]
         return found[0][rows, [p for line in lines for p in line.read]]
 

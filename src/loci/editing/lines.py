@@ -26,7 +26,7 @@ from loci.model.answers import BUDGET, with_answer
 from loci.model.generation import generate
 from loci.model.joins import joins
 from loci.model.unembedding import likeliest
-from loci.survey import beginnings, sentences
+from loci.text import BackgroundText, background
 
 
 class Line(NamedTuple):
@@ -61,28 +61,33 @@ class LineSettings:
 
 
 @torch.no_grad()
-def lines_about(model: Model, facts: Sequence[Fact], settings: LineSettings) -> list[list[Line]]:
+def lines_about(
+    model: Model, facts: Sequence[Fact], settings: LineSettings, text: BackgroundText | None = None
+) -> list[list[Line]]:
     """The lines of each fact: the prompt, bare and behind `contexts` texts, its own phrasings, then what is kept.
 
+    `text` is where contexts and openings come from, by default the background text of the model.
     Cost: `essence` sampled texts a fact, and two forward passes over them. Raises `EditError`.
     """
     for fact in facts:
         if fact.new_answer is None:
             raise EditError(f"no new answer for {fact.text!r}: say fact.to(…)")
-    said = [text.strip() for text in complete(model, [fact.text for fact in facts], 12)]
-    old = [first_sentence(text) or fact.answer for text, fact in zip(said, facts, strict=True)]
-    new = [f"{fact.new_answer}{_stop(text)}" for text, fact in zip(said, facts, strict=True)]
-    heads, spaces = _heads(settings), joins(model, [fact.text for fact in facts], old)
+    text = text or background(model)
+    said = [reply.strip() for reply in complete(model, [fact.text for fact in facts], 12)]
+    old = [first_sentence(reply) or fact.answer for reply, fact in zip(said, facts, strict=True)]
+    new = [f"{fact.new_answer}{_stop(reply)}" for reply, fact in zip(said, facts, strict=True)]
+    heads, spaces = _heads(settings, text), joins(model, [fact.text for fact in facts], old)
     found = [
         [_asked(model, i, head + fact.text, fact.subject, len(head) + fact.subject_span[0], new[i], spaces[i]) for head in heads]
         for i, fact in enumerate(facts)
     ]
     firsts = [_firsts(model, *each) for each in zip(facts, old, spaces, strict=True)]
-    kept, due = _split(model, _samples(model, facts, settings), firsts)
+    kept, due = _split(model, _samples(model, facts, settings, text), firsts)
     own = list(own_phrasings(model, facts, due, old, settings.own))
-    for (i, text, at), space in zip(own, joins(model, [text for _, text, _ in own], [old[i] for i, *_ in own]), strict=True):
+    spaces = joins(model, [prompt for _, prompt, _ in own], [old[i] for i, *_ in own])
+    for (i, prompt, at), space in zip(own, spaces, strict=True):
         with suppress(EditError):
-            found[i].append(_asked(model, i, text, facts[i].subject, at, new[i], space))
+            found[i].append(_asked(model, i, prompt, facts[i].subject, at, new[i], space))
     for line in kept:
         found[line.fact].append(line)
     return found
@@ -93,9 +98,9 @@ def _stop(said: str) -> str:
     return said[len(first_sentence(said)) :][:1].strip()
 
 
-def _heads(settings: LineSettings) -> list[str]:
+def _heads(settings: LineSettings, text: BackgroundText) -> list[str]:
     """Nothing, then beginnings of sentences and whole ones in turn."""
-    begun, whole = beginnings(settings.contexts, settings.seed + 1), sentences(settings.contexts)
+    begun, whole = text.beginnings(settings.contexts, settings.seed + 1), text.sentences(settings.contexts)
     mixed = [head for pair in zip(begun, whole, strict=True) for head in pair]
     return ["", *(f"{head} " for head in mixed[: settings.contexts])]
 
@@ -124,11 +129,11 @@ class _Sample(NamedTuple):
     subject: int
 
 
-def _samples(model: Model, facts: Sequence[Fact], settings: LineSettings) -> list[_Sample]:
+def _samples(model: Model, facts: Sequence[Fact], settings: LineSettings, text: BackgroundText) -> list[_Sample]:
     """Texts that the model goes on with behind each subject."""
     if not settings.essence:
         return []
-    likely = likely_heads(model, facts, settings.essence // 2)
+    likely = likely_heads(model, facts, settings.essence // 2, text)
     starts = []
     for i, fact in enumerate(facts):
         for head in (*[""] * (settings.essence - len(likely[i])), *(f"{head} " for head in likely[i])):

@@ -18,20 +18,20 @@ from torch import Tensor
 from loci.facts import Fact, occurrences
 from loci.model import Model, by_length, score_answers
 from loci.model.answers import BUDGET, with_answer
-from loci.survey import openings
+from loci.text import BackgroundText
 
 OPENINGS = 400
 """Beginnings of sentences among which those are sought that lead to a subject."""
 
 
-def likely_heads(model: Model, facts: Sequence[Fact], count: int) -> list[list[str]]:
+def likely_heads(model: Model, facts: Sequence[Fact], count: int, text: BackgroundText) -> list[list[str]]:
     """For each subject, openings of sentences after which the model is likeliest to name subjects of its relation, by their first tokens.
 
     Several subjects get different ones, out of as many more. Cost: one forward pass over the openings.
     """
     if not count:
         return [[] for _ in facts]
-    begun, kinds = openings(OPENINGS), defaultdict[str, list[int]](list)
+    begun, kinds = text.openings(OPENINGS), defaultdict[str, list[int]](list)
     for i, fact in enumerate(facts):
         kinds[_kind(fact)].append(i)
     scores, rng, heads = _named_next(model, begun, facts), random.Random(0), [list[str]() for _ in facts]

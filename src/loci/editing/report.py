@@ -26,7 +26,7 @@ from loci.facts.fact import BLANK
 from loci.model import Model, answer_in, complete, score_answers
 from loci.patches import EditReport, FailedFact, MovedAnswer, OldAnswer, Patch
 from loci.stats import share
-from loci.survey import own_texts
+from loci.text import own_texts
 
 NEIGHBOURS, EACH = 200, 20
 """Most neighbours that are asked, and most of one fact."""

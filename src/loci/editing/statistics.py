@@ -20,7 +20,8 @@ from loci.errors import OutputError
 from loci.files import cache_folder, tidy, write_aside
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.survey import SecondMoment, sample_text, survey
+from loci.survey import SecondMoment, survey
+from loci.text import sample_text
 
 TOKENS_PER_NEURON = 20
 Moment = Float[Tensor, "d_mlp d_mlp"]

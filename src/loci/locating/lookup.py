@@ -23,7 +23,7 @@ from loci.model import Model
 from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
 from loci.result import Result
-from loci.survey import sample_text
+from loci.text import sample_text
 
 TEXT_TOKENS = 6000
 PARTS = ("probe", "two_tokens", "single_step", "effects", "context")

@@ -19,7 +19,8 @@ from loci.errors import ModelError
 from loci.model import Model, by_length
 from loci.progress import Progress
 from loci.stats import Estimate, mean
-from loci.survey import Window, sample_text, windows
+from loci.survey import Window, windows
+from loci.text import sample_text
 
 ZEROS = 0.01
 """From this share of exact zeros on, a model counts as one whose non-linearity makes them."""

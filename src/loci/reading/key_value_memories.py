@@ -37,7 +37,8 @@ from loci.progress import Progress, silent
 from loci.reading.value_projections import project, promoted_by
 from loci.result import Result
 from loci.stats import Estimate, mean, share
-from loci.survey import TopTriggers, sample_text, survey
+from loci.survey import TopTriggers, survey
+from loci.text import sample_text
 
 DROPS = ("first", "last", "random")
 READ = 2000

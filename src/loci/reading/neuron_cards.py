@@ -23,7 +23,8 @@ from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
 from loci.reading.value_projections import nearest, promoted, written
 from loci.result import Result
-from loci.survey import FiringRate, TopTriggers, sample_text, survey
+from loci.survey import FiringRate, TopTriggers, survey
+from loci.text import sample_text
 
 TOKENS = 100_000
 NEAR = 5

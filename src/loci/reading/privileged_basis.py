@@ -26,7 +26,8 @@ from loci.model import Model
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean, median
-from loci.survey import Moments, Rows, rotation, sample_text, survey
+from loci.survey import Moments, Rows, rotation, survey
+from loci.text import sample_text
 
 TOKENS = 20_000
 COLUMNS = 512

@@ -12,7 +12,7 @@ from loci.progress import Progress, silent
 from loci.reading import NeuronCard, read_many
 from loci.report.frame import figure, frame, section
 from loci.report.page import cards_html
-from loci.survey import sample_text
+from loci.text import sample_text
 
 READING_TOKENS = 30_000
 CARDS = 3

@@ -21,7 +21,7 @@ from loci.model import Model, next_tokens
 from loci.patches import Patch
 from loci.reading import NeuronCard, read_many
 from loci.result import Result
-from loci.survey import sample_text
+from loci.text import sample_text
 
 Stage = Callable[[str], None]
 READING_TOKENS = 60_000
@@ -68,6 +68,7 @@ def edit_summary(patch: Patch, path: str | None = None) -> dict[str, Any]:
         "edits": len(patch.facts),
         "patch": path or patch.id,
         "seconds": patch.numbers["seconds"],
+        "text": patch.numbers.get("text"),
         **(report.to_dict() if report is not None else {}),
         "numbers": {name: value for name, value in patch.numbers.items() if name != "report"},
     }

@@ -1,8 +1,8 @@
 """One pass over text, many accumulators that merge."""
 
+from loci.deprecated import renamed
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, rotation
 from loci.survey.survey import Gathering, Surveyed, TextDigest, Window, merge, survey, text_means, windows
-from loci.survey.texts import beginnings, openings, own_texts, read_texts, sample_text, sentences
 from loci.survey.triggers import TopTriggers
 
 __all__ = [
@@ -18,15 +18,14 @@ __all__ = [
     "TextDigest",
     "TopTriggers",
     "Window",
-    "beginnings",
     "merge",
-    "openings",
-    "own_texts",
-    "read_texts",
     "rotation",
-    "sample_text",
-    "sentences",
     "survey",
     "text_means",
     "windows",
 ]
+
+__getattr__ = renamed(
+    __name__,
+    {name: f"loci.text:{name}" for name in ("own_texts", "read_texts", "sample_text")},
+)

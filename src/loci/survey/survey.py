@@ -31,7 +31,7 @@ from loci.model import Model, by_length, short_attention
 from loci.model.tokens import Tokens
 from loci.progress import Progress, silent
 from loci.survey.accumulators import Accumulator, Moments, Rows
-from loci.survey.texts import sample_text
+from loci.text import sample_text
 from loci.validate import is_there, one_line
 
 T = TypeVar("T")

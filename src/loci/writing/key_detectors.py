@@ -20,7 +20,7 @@ from loci.facts.fact import BLANK
 from loci.linalg import solve_positive
 from loci.model import Model, by_length
 from loci.patches import Neurons, activation
-from loci.survey import sample_text
+from loci.text import sample_text
 from loci.writing.keys import subject_keys
 
 TOKENS = 20_000

@@ -18,7 +18,7 @@ from loci.errors import FactError
 from loci.facts import Fact, load_facts
 from loci.facts.fact import BLANK
 from loci.model import Model, read_at
-from loci.survey import sentences
+from loci.text import background
 from loci.validate import DATA, read_text
 
 PROMPTS = 2
@@ -91,9 +91,8 @@ def subject_keys(
     The contexts are other texts than those an edit puts before its prompts, as an examiner does not
     know these.
     """
-    texts = (
-        ["", *(f"{text} " for text in sentences(4 * contexts)[-contexts:])] if contexts else [""]
-    )
+    before = background(model).sentences(4 * contexts)[-contexts:] if contexts else []
+    texts = ["", *(f"{text} " for text in before)]
     asked = [
         (row, *place)
         for row, candidate in enumerate(candidates)

@@ -37,7 +37,8 @@ from loci.auditing.forensics.spectra import spectrum
 from loci.linalg import cholesky, orthonormal
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.survey import SecondMoment, sample_text, survey
+from loci.survey import SecondMoment, survey
+from loci.text import sample_text
 
 THRESHOLD = 3.5
 """In robust standard deviations; the rate at which unedited subjects exceed it was measured

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from loci.errors import CircuitError
 from loci.studies.attention_only.grammar import BOS, Grammar
-from loci.survey import read_texts
+from loci.text import read_texts
 
 Windows = Int[Tensor, "window context"]
 UNKNOWN = "<unk>"

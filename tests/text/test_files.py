@@ -9,7 +9,7 @@ import pytest
 
 from loci.errors import ModelError
 from loci.model import Model
-from loci.survey import own_texts, read_texts
+from loci.text import own_texts, read_texts
 
 TEXTS = ["Osaka is in Japan.", "Zürich “liegt” in der Schweiz.", "a\tb"]
 
@@ -54,10 +54,7 @@ def test_missing_files_and_columns(tmp_path: Path) -> None:
         read_texts(tmp_path / "empty") if (tmp_path / "empty").mkdir() is None else None
 
 
-def test_texts_that_the_model_samples_itself(demo: Model, tiny: Model) -> None:
+def test_texts_that_the_model_samples_itself(demo: Model) -> None:
     texts = own_texts(demo, 5, length=12, seed=3)
     assert texts == own_texts(demo, 5, length=12, seed=3) != own_texts(demo, 5, length=12, seed=4)
     assert len(texts) == 5 and all(len(demo.tokenize(text)) <= 14 for text in texts if text.strip())
-    tiny.bos = False
-    with pytest.raises(ModelError, match="no BOS"):
-        own_texts(tiny, 1)

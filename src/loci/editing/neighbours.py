@@ -1,0 +1,162 @@
+"""Retain prompts: an edit's own questions, asked of other subjects, whose answers are to stay.
+
+    Michael Jordan plays the sport of → baseball      edited
+    Babe Ruth plays the sport of                      retained: KL(before ‖ after) at every position from the subject on
+
+A search that sees its own subjects alone learns to answer the question, whoever is asked about. Background text
+does not prevent that: few of its sentences state the relation. Subjects are
+
+1. those of the facts' `neighbours` prompts, as they stand;
+2. names in the background text, and names that the model itself lists after the edited subjects,
+   put into the question. Those of whose answer the base is surest come first, half of them with an
+   answer that is edited (the neighbours that an edit moves soonest), the rest with as many answers as can be.
+
+No list of known facts is asked, so a model that nobody has a list for is treated alike.
+"""
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+
+from loci.editing.lines import Line
+from loci.errors import LociError
+from loci.facts import Fact
+from loci.facts.fact import BLANK
+from loci.model import Model, by_length
+from loci.model.generation import generate
+from loci.text import BackgroundText
+
+RETAINED = 64
+"""Most prompts that are retained for a question."""
+NAMES = 500
+"""Most names that are tried in a question."""
+QUESTIONS = 64
+"""Most questions for which names are sought; of more, the facts' subjects retain one another's answers."""
+LISTS, LIST_TOKENS = 24, 16
+"""Lists of names that the model is let go on with, and the tokens of each."""
+NAME = re.compile(r"[^\W\d_][\w'’.-]*(?: (?:(?:of|de|la|van|von|der|al|bin|del|di|the|and) )?[^\W\d_][\w'’.-]*)*")
+LONGEST = 6
+
+
+class Asked(NamedTuple):
+    """A question about another subject."""
+
+    ids: tuple[int, ...]
+    end: int
+    """Position of the subject's last token."""
+
+
+def retain_prompts(model: Model, facts: Sequence[Fact], text: BackgroundText, *, most: int = RETAINED, seed: int = 0) -> list[Line]:
+    """Lines whose next-token distributions are to stay, at every position from the other subject on.
+
+    Cost: one forward pass over at most `NAMES` short prompts for each question, and `LISTS` sampled lists.
+    """
+    lines: dict[Line, None] = {}
+    edited = {fact.subject for fact in facts}
+    questions = defaultdict[str, list[Fact]](list)
+    for fact in facts:
+        questions[fact.prompt].append(fact)
+    names = _names_in(text.split, seed) if questions else []
+    chosen = random.Random(seed).sample(sorted(questions), min(len(questions), QUESTIONS))
+    each = max(8, most // max(1, len(chosen)))
+    for question in chosen:
+        asked = questions[question]
+        given = [prompt for fact in asked for prompt in fact.neighbours]
+        lines |= dict.fromkeys(_whole_prompts(model, given))
+        listed = _listed(model, [fact.subject for fact in asked], seed) if len(chosen) <= 8 else []
+        subjects = [name for name in dict.fromkeys([*listed, *names]) if name not in edited][:NAMES]
+        prompts = [ask for ask in (_ask(model, question, name) for name in subjects) if ask]
+        lines |= dict.fromkeys(_line(ask) for ask in _surest(model, prompts, asked, each))
+    return list(lines)
+
+
+def _line(asked: Asked) -> Line:
+    return Line(-1, asked.ids, asked.end, (len(asked.ids) - 1,))
+
+
+def _ask(model: Model, question: str, subject: str) -> Asked | None:
+    """The question about a subject; None where the subject's last token holds more than it."""
+    start = question.index(BLANK)
+    try:
+        tokens = model.tokenize(question.replace(BLANK, subject, 1))
+        return Asked(tokens.ids, tokens.span((start, start + len(subject)))[1] - 1)
+    except LociError:
+        return None
+
+
+def _whole_prompts(model: Model, prompts: Iterable[str]) -> list[Line]:
+    """Neighbours' prompts as they stand: the subject is not told, so only the answer's position is retained."""
+    ids = [model.tokenize(prompt).ids for prompt in prompts]
+    return [Line(-1, row, len(row) - 1, (len(row) - 1,)) for row in ids]
+
+
+def _names_in(sentences: Sequence[str], seed: int) -> list[str]:
+    """Names in sentences: runs of capitalised words, in a seeded order; words that also stand in lower case are none."""
+    drawn = random.Random(seed).sample(list(sentences), min(len(sentences), 8 * NAMES))
+    lower = {word for sentence in drawn for word in sentence.split() if word[:1].islower()}
+    names = dict.fromkeys(chain.from_iterable(_runs(sentence, lower) for sentence in drawn))
+    return list(names)
+
+
+def _runs(sentence: str, lower: set[str]) -> list[str]:
+    """The capitalised runs of one sentence."""
+    runs: list[list[str]] = [[]]
+    for word in sentence.split():
+        bare = word.strip(".,;:!?\"'()[]“”").removesuffix("'s")
+        if bare[:1].isupper() and bare[:1].isalpha():
+            runs[-1].append(bare)
+        else:
+            runs.append([])
+        if bare != word:
+            runs.append([])
+    kept = [" ".join(run) for run in runs if 0 < len(run) <= LONGEST]
+    return [name for name in kept if name.lower() not in lower and len(name) > 2]
+
+
+@torch.no_grad()
+def _listed(model: Model, subjects: Sequence[str], seed: int) -> list[str]:
+    """Names that the model goes on with in a list that the edited subjects begin: others of their kind."""
+    rng, names = random.Random(seed), Counter[str]()
+    some = rng.sample(list(dict.fromkeys(subjects)), min(4, len(set(subjects))))
+    ids = model.ids([model.tokenize(f"{', '.join(some)},").ids]).expand(LISTS, -1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = generate(model, ids, LIST_TOKENS, sample=True)
+    for row in made:
+        parts = str(model.tokenizer.decode(row, skip_special_tokens=True)).split(",")[:-1]
+        names.update(part.strip() for part in parts if NAME.fullmatch(part.strip()))
+    return [name for name, _ in names.most_common() if len(name.split()) <= LONGEST]
+
+
+@torch.no_grad()
+def _surest(model: Model, prompts: Sequence[Asked], facts: Sequence[Fact], most: int) -> list[Asked]:
+    """The prompts of whose answer the base is surest: half with an answer that is edited, the others by answers in turn."""
+    tops: list[tuple[float, int]] = [(0.0, -1)] * len(prompts)
+    for batch in by_length(prompts, lambda ask: len(ask.ids), model.tokens_at_once, model.rows_at_once):
+        logits = model(model.ids([prompts[i].ids for i in batch]), last=1)[:, -1].float()
+        best = logits.softmax(-1).max(-1)
+        for i, value, token in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
+            tops[i] = (value, token)
+    order = sorted(range(len(prompts)), key=lambda i: -tops[i][0])
+    edited = _edited_tokens(model, facts)
+    near = [i for i in order if tops[i][1] in edited][: most // 2]
+    rank, seen = dict[int, int](), Counter[int]()
+    for i in order:
+        rank[i] = seen[tops[i][1]]
+        seen[tops[i][1]] += 1
+    others = sorted((i for i in order if i not in near), key=lambda i: (rank[i] // 2, -tops[i][0]))
+    return [prompts[i] for i in [*near, *others[: most - len(near)]]]
+
+
+def _edited_tokens(model: Model, facts: Sequence[Fact]) -> set[int]:
+    """The tokens with which the base answers the edited prompts."""
+    ids = [model.tokenize(fact.text).ids for fact in facts]
+    tokens = set[int]()
+    for batch in by_length(ids, len, model.tokens_at_once, model.rows_at_once):
+        tokens |= set(model(model.ids([ids[i] for i in batch]), last=1)[:, -1].argmax(-1).tolist())
+    return tokens

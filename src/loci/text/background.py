@@ -1,0 +1,129 @@
+"""Background text: what a model reads and says when nothing in particular is asked, as a value that says its source.
+
+    "given"             the user's own text (`--text`)
+    "embedded corpus"   for the embedded model, and for models made of it
+    "own samples"       what any other model samples itself
+
+Second moments of keys, retain terms, drift, triggers and prefixes of prompts are all taken from it.
+"""
+
+import hashlib
+import random
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from heapq import nlargest
+from typing import Any, Literal
+
+from loci.errors import ModelError
+from loci.model import Model
+from loci.progress import Progress, silent
+from loci.text.corpus import corpus_texts, speaks_corpus
+from loci.text.own import own_texts
+
+Source = Literal["given", "embedded corpus", "own samples"]
+OWN_TOKENS, LENGTH = 16_384, 64
+"""Most tokens that a model samples as background, and the tokens of each text."""
+PREFIX_SENTENCES = 15_000
+"""Sentences among which openings are counted."""
+SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+
+
+@dataclass(frozen=True)
+class BackgroundText:
+    """Texts and where they come from."""
+
+    source: Source
+    texts: tuple[str, ...]
+    seed: int = 0
+
+    def first(self, model: Model, tokens: int) -> list[str]:
+        """As many of the texts as hold `tokens` tokens of this model, or all."""
+        chosen: list[str] = []
+        count = 0
+        for text in self.texts:
+            if count >= tokens:
+                break
+            chosen.append(text)
+            count += len(model.tokenize(text))
+        return chosen
+
+    @cached_property
+    def split(self) -> tuple[str, ...]:
+        """The sentences of the texts: of 3 to 40 words, where there are such; else the texts."""
+        if self.source == "embedded corpus":
+            return self.texts
+        parts = [part.strip() for text in self.texts for part in SENTENCE.split(text)]
+        whole = [part for part in parts if 3 <= len(part.split()) <= 40 and part[-1] in ".!?"]
+        whole = whole or [part for part in parts if part] or ["."]
+        return tuple(dict.fromkeys(whole))
+
+    def sentences(self, count: int) -> list[str]:
+        """The first `count` sentences; they come again where there are fewer."""
+        return [self.split[i % len(self.split)] for i in range(count)]
+
+    def beginnings(self, count: int, seed: int = 0) -> list[str]:
+        """`count` different beginnings of sentences, of one to six words: what may stand before a subject."""
+        rng, chosen = random.Random(seed), dict[str, None]()
+        for sentence in self.split:
+            if len(chosen) >= count:
+                break
+            chosen.setdefault(" ".join(sentence.split()[: rng.randint(1, 6)]))
+        return [list(chosen)[i % len(chosen)] for i in range(count)]
+
+    @cached_property
+    def _followed(self) -> dict[str, int]:
+        """How many different words follow each beginning of a sentence, of at most eight words."""
+        following: dict[str, set[str]] = defaultdict(set)
+        for sentence in self.split[:PREFIX_SENTENCES]:
+            words = sentence.split()
+            for n in range(1, min(len(words), 9)):
+                following[" ".join(words[:n])].add(words[n])
+        return {opening: len(words) for opening, words in following.items()}
+
+    def openings(self, count: int) -> list[str]:
+        """The beginnings of sentences that the most different words follow: what may stand before a name."""
+        return nlargest(count, self._followed, key=lambda opening: self._followed[opening])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What results and patches say of the text: its source, its size, and a hash of it."""
+        digest = hashlib.sha256("\0".join(self.texts).encode()).hexdigest()[:16]
+        return {"source": self.source, "texts": len(self.texts), "sha256": digest}
+
+
+def background(
+    model: Model,
+    texts: Sequence[str] | None = None,
+    *,
+    tokens: int = OWN_TOKENS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> BackgroundText:
+    """The background text of a model: the user's `texts`, the embedded corpus where the model speaks it, else own samples.
+
+    Args:
+        texts: the user's own text, which is taken as it is.
+        tokens: about how many tokens of own samples are wanted, at most `OWN_TOKENS`; the corpus is handed out whole.
+        seed: of own samples.
+
+    Raises `ModelError` for empty text. Cost: sampling, once; it is kept in the cache.
+    """
+    if texts is not None:
+        if not any(text.strip() for text in texts):
+            raise ModelError("the text to go by is empty")
+        return BackgroundText("given", tuple(texts))
+    if speaks_corpus(model):
+        return BackgroundText("embedded corpus", corpus_texts())
+    count = -(-min(tokens, OWN_TOKENS) // LENGTH)
+    sampled = own_texts(model, count, length=LENGTH, seed=seed, progress=progress)
+    sampled = [text for text in sampled if text.strip()]
+    if not sampled:
+        raise ModelError(f"{model.name!r} samples no text of its own: give a text (--text)")
+    return BackgroundText("own samples", tuple(sampled), seed)
+
+
+def sample_text(model: Model, tokens: int) -> list[str]:
+    """Background text of about `tokens` tokens; always the same."""
+    return background(model, tokens=tokens).first(model, tokens)
