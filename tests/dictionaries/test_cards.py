@@ -6,7 +6,7 @@ import torch
 from loci.dictionaries import load_dictionary, open_dictionary, read_features
 from loci.errors import DictionaryError
 from loci.model import Model
-from loci.survey import sample_text, sentences
+from loci.text import corpus_texts, sample_text
 
 
 @pytest.mark.parametrize("name", ["demo:mlp_out.3", "demo:mlp_out.1"])
@@ -24,7 +24,7 @@ def test_embedded_names() -> None:
 
 
 def test_card_is_what_a_run_gives(demo: Model) -> None:
-    dictionary, texts = load_dictionary("demo:mlp_out.3"), sentences(60)
+    dictionary, texts = load_dictionary("demo:mlp_out.3"), corpus_texts()[:60]
     dense = [dictionary.encode(demo.read(demo.ids([demo.tokenize(t).ids]), "mlp_out.3")["mlp_out.3"])[0, 1:] for t in texts]
     rows = torch.cat(dense)
     feature = int((rows > 0).sum(0).argmax())

@@ -24,16 +24,12 @@ from loci.survey import (
     Rows,
     SecondMoment,
     TopTriggers,
-    beginnings,
     merge,
-    openings,
-    read_texts,
-    sample_text,
-    sentences,
     survey,
 )
 from loci.survey.accumulators import BINS, bins, edges
 from loci.survey.survey import CHARACTERS, PAGE, _pages
+from loci.text import read_texts, sample_text
 
 TEXTS = ["Michael Jordan plays the sport of basketball.", "The queen put her lamp near the river.", "Osaka is in Japan.", "Lima."]
 
@@ -270,21 +266,3 @@ def test_what_is_no_file_of_text(tmp_path: Path) -> None:
 def test_no_text(tiny: Model) -> None:
     with pytest.raises(ModelError, match="no text"):
         survey(tiny, ["", " "], {"mlp_act.0": [FiringRate()]})
-
-
-def test_sample_text_is_the_same_each_time_and_sentences_are_its_first(demo: Model) -> None:
-    texts = sample_text(demo, 2000)
-    assert texts == sample_text(demo, 2000) == sample_text(demo, 4000)[: len(texts)]
-    assert 2000 <= sum(len(demo.tokenize(text)) for text in texts) < 2100
-    assert sentences(3) == sample_text(demo, 100)[:3]
-    assert [len(set(beginnings(n))) for n in (0, 1, 50)] == [0, 1, 50]
-
-
-def test_openings_are_what_many_words_follow() -> None:
-    """Counted again over the same sentences; none stands for a whole sentence."""
-    found = openings(200)
-    text = [sentence.split() for sentence in sentences(15_000)]
-    followed = [len({words[len(own)] for words in text if words[: len(own)] == own < words}) for own in map(str.split, found)]
-    assert followed == sorted(followed, reverse=True)
-    assert followed[-1] > 5
-    assert {"The capital of", "The person who invented the"} <= set(found)

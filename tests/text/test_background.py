@@ -11,7 +11,7 @@ import loci.text.own
 from loci.errors import ModelError
 from loci.facts import corpus
 from loci.model import Model
-from loci.text import BackgroundText, background, own_texts, sample_text, speaks_corpus
+from loci.text import BackgroundText, background, corpus_texts, own_texts, sample_text, speaks_corpus
 
 
 @pytest.fixture(autouse=True)
@@ -41,10 +41,22 @@ def test_what_is_said_of_a_text_tells_texts_apart(demo: Model) -> None:
     assert one["sha256"] != other["sha256"]
 
 
-def test_sample_text_holds_the_tokens_that_were_asked_for(demo: Model) -> None:
-    chosen = sample_text(demo, 300)
-    assert sum(len(demo.tokenize(text)) for text in chosen[:-1]) < 300 <= sum(len(demo.tokenize(text)) for text in chosen)
-    assert chosen == sample_text(demo, 600)[: len(chosen)]
+def test_sample_text_is_the_same_each_time_and_sentences_are_its_first(demo: Model) -> None:
+    texts = sample_text(demo, 2000)
+    assert texts == sample_text(demo, 2000) == sample_text(demo, 4000)[: len(texts)]
+    assert 2000 <= sum(len(demo.tokenize(text)) for text in texts) < 2100
+    assert list(corpus_texts()[:3]) == background(demo).sentences(3) == sample_text(demo, 100)[:3]
+    assert [len(set(background(demo).beginnings(n))) for n in (0, 1, 50)] == [0, 1, 50]
+
+
+def test_openings_are_what_many_words_follow(demo: Model) -> None:
+    """Counted again over the same sentences; none stands for a whole sentence."""
+    found = background(demo).openings(200)
+    text = [sentence.split() for sentence in corpus_texts()[:15_000]]
+    followed = [len({words[len(own)] for words in text if words[: len(own)] == own < words}) for own in map(str.split, found)]
+    assert followed == sorted(followed, reverse=True)
+    assert followed[-1] > 5
+    assert {"The capital of", "The person who invented the"} <= set(found)
 
 
 def test_sentences_beginnings_and_openings_are_of_the_text() -> None:

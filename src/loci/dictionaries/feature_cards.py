@@ -21,8 +21,9 @@ from loci.progress import Progress, silent
 from loci.reading.neuron_cards import Trigger
 from loci.reading.value_projections import promoted
 from loci.result import Result
-from loci.survey import FiringRate, TopTriggers, sample_text, survey
+from loci.survey import FiringRate, TopTriggers, survey
 from loci.survey.accumulators import Rows
+from loci.text import sample_text
 
 TOKENS, NEAR = 20_000, 5
 Near = tuple[tuple[str, float], ...]
