@@ -1,281 +1,70 @@
-"""README and docs run as they are printed: every page top to bottom, in one folder of its own beside the examples.
+"""README and docs run as they are printed: every page top to bottom, in one folder of its own.
 
-    python scripts/run_docs.py                   everything (`make docs`); the log goes to build/docs.log
-    python scripts/run_docs.py --up-to 60        what states at most a minute
-    python scripts/run_docs.py --up-to 0         what states no time, and so takes less than QUICK seconds of one core: the test suite's run
+    python scripts/run_docs.py                   everything (`make docs`); log in build/docs.log
+    python scripts/run_docs.py --up-to 60        steps that state at most a minute
+    python scripts/run_docs.py --up-to 0         steps that state no time: the test suite's run
+    python scripts/run_docs.py --write PAGE …    run pages, and write their outputs into them
+    python scripts/run_docs.py --results         the measurements of docs/results/ too (hours)
 
-Blocks marked `sh` and `python` are run. What takes longer than QUICK seconds says so in the page, as in
+Blocks marked `sh` and `python` are run. A block marked `output N` after one of them holds what its
+last command prints on stdout, the first N lines of it; `--write` fills it in. A run fails where
+less than SHARED of an output's words are printed; numbers may differ from machine to machine.
+
+What takes longer than QUICK seconds states so in the page, as in
 
     loci audit --edits 50          # 8 min: a method on seeded edits
     # 20 s                         (the first line of a Python block)
 
-so that whoever reads it knows, and a shorter run reads the same words: it leaves out what states a longer time and what needs a file that
-was left out, and nothing else. The whole run fails where a command fails, states no time and takes longer, or takes far more than it states.
-Seconds are processor time of one core. Setting up (`make`, `source`, `pip`) is looked at and not run.
+A shorter run leaves out steps that state a longer time, and those that read a file of such a step.
+The whole run fails where a command fails, states no time and takes longer, or takes far more than
+it states. Seconds are processor time of one core. Setting up (`make`, `pip` …) is not run.
 """
 
 import argparse
-import ast
-import builtins
 import contextlib
 import io
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+sys.path.insert(0, str(Path(__file__).parent))
+from doc_pages import PAGES, RESULTS, ROOT, SETUP, Step, faults, outputs, steps, words
+
 QUICK = 8.0
-"""Seconds of one core that a command may take without saying so."""
+"""Seconds of one core that a command may take without stating so."""
 SLACK = 2.0
 """A command may take so many times what it states: machines differ."""
-STATED = re.compile(r"^#\s*(?:about )?([\d.]+) (s|min)\b")
-FILES = re.compile(r"\.(csv|jsonl?|safetensors|parquet|html|txt|png|svg)$")
-SETUP = ("make", "source", "pip", "python3", "git")
-WRITES = ("-o", "--out", "--save", "--patch", "--resume", "--cases", "--models")
-"""Options whose value a command writes (`--patch` only of `write install`)."""
-
-
-@dataclass
-class Step:
-    """One command, or one Python block."""
-
-    page: str
-    line: int
-    kind: str
-    text: str
-    seconds: float | None
-    """What it states, or None: it is quick."""
-
-    @property
-    def where(self) -> str:
-        return f"{self.page}:{self.line}"
+SHARED = 0.7
+"""Share of the words of a printed output that an actual one has to have."""
+WIDTH = "100"
+"""Columns of the terminal that outputs are printed for."""
 
 
 @dataclass
 class Ran:
-    """What became of a step."""
+    """The outcome of a step."""
 
     step: Step
     status: int
     seconds: float
-    said: str
+    printed: str
+    """Its stdout."""
+    errors: str
+    """Its stderr: progress, warnings, errors."""
     wrong: list[str] = field(default_factory=list)
 
 
-def steps(page: Path) -> list[Step]:
-    """The steps of a page, in order. A trailing comment belongs to its command; a comment on a line of its own says nothing here."""
-    found: list[Step] = []
-    name, kind, start, lines = str(page.relative_to(ROOT)), "", 0, list[str]()
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.startswith("```") and kind:
-            found += _of_block(name, kind, start, lines)
-            kind = ""
-        elif line.startswith("```"):
-            kind, start, lines = line[3:].strip() or "text", number + 1, []
-        elif kind:
-            lines.append(line)
-    return found
-
-
-def _of_block(page: str, kind: str, start: int, lines: list[str]) -> Iterator[Step]:
-    if kind == "python":
-        yield Step(page, start, kind, "\n".join(lines) + "\n", _stated(lines[0] if lines else ""))
-    elif kind == "sh":
-        for number, line in enumerate(lines, start=start):
-            command, comment = _split(line)
-            if command:
-                yield Step(page, number, kind, command, _stated(comment))
-
-
-def _split(line: str) -> tuple[str, str]:
-    """A command and its comment; a # inside quotes is neither."""
-    quote = ""
-    for at, char in enumerate(line):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'":
-            quote = char
-        elif char == "#" and (at == 0 or line[at - 1].isspace()):
-            return line[:at].strip(), line[at:].strip()
-    return line.strip(), ""
-
-
-def _stated(comment: str) -> float | None:
-    found = STATED.match(comment.strip())
-    return float(found[1]) * (60 if found[2] == "min" else 1) if found else None
-
-
-def words(step: Step) -> list[list[str]]:
-    """The commands of a line, as words."""
-    return [shlex.split(part) for part in step.text.split(" && ")]
-
-
-# what is looked at ---------------------------------------------------------------------------------------------------
-
-
-def faults(page: Path) -> list[str]:
-    """What is wrong with a page without running it: options and values that there are not, files that nobody writes, names unknown."""
-    found = list(inline_faults(page))
-    there = {"examples", *(f"examples/{path.name}" for path in (ROOT / "examples").iterdir())}
-    there |= {path.name for path in (ROOT / "examples").iterdir()}
-    code = ""
-    for step in steps(page):
-        if step.kind == "python":
-            found += _syntax(step)
-            code += step.text
-            there |= set(re.findall(r'"([\w./-]+\.\w+)"', step.text))
-            continue
-        for command in words(step):
-            found += [f"{step.where}: {fault}" for fault in _command(command, there)]
-            there |= set(outputs(command))
-    return found + [f"{page.name}: no name {name!r} in its Python" for name in _unknown(code)]
-
-
-def inline_faults(page: Path) -> Iterator[str]:
-    """Commands in the text and in tables: `loci …` has to name options that there are; their values may be ellipses."""
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    for said in re.findall(r"`(loci [^`]+)`", text):
-        flat = " ".join(said.split())
-        if "|" in flat and '"' not in flat:
-            continue  # several commands in one: a|b|c
-        fault = parse(_words(flat)[1:], whole=False)
-        if fault:
-            yield f"{page.name}: `{flat}`: {fault}"
-
-
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
-
-
-def _syntax(step: Step) -> list[str]:
-    try:
-        ast.parse(step.text)
-    except SyntaxError as error:
-        return [f"{step.where}: {error}"]
-    return []
-
-
-def _unknown(code: str) -> list[str]:
-    """Names that Python blocks use, read top to bottom, and nothing has made: by the page's order of lines."""
-    made = set(dir(builtins))
-    unknown: list[str] = []
-    for node in ast.parse(code).body:
-        bound = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        bound |= {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
-        for n in ast.walk(node):
-            if isinstance(n, (ast.Import, ast.ImportFrom)):
-                bound |= {(alias.asname or alias.name).partition(".")[0] for alias in n.names}
-        unknown += [
-            n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and n.id not in made | bound
-        ]
-        made |= bound
-    return sorted(set(unknown))
-
-
-def _command(command: list[str], there: set[str]) -> Iterator[str]:
-    name = command[0]
-    if name == "make":
-        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-        yield from (f"no target {target!r} in the Makefile" for target in command[1:] if target not in targets)
-    elif name == "python" and len(command) > 1:
-        if command[1].endswith(".py") and not (ROOT / command[1]).exists() and command[1] not in there:
-            yield f"no file {command[1]}"
-    elif name == "loci":
-        fault = parse(command[1:], whole=True)
-        if fault:
-            yield fault
-        for word in inputs(command):
-            if word not in there and not (ROOT / word).exists():
-                yield f"nothing has written {word!r} before"
-    elif name not in (*SETUP, "cp", "cd", "mkdir"):
-        yield f"what is {name!r}?"
-
-
-def parse(arguments: list[str], *, whole: bool) -> str | None:
-    """What is wrong with the words behind `loci`; where they are not the `whole` command, only names of commands and options are judged."""
-    import click
-    import typer.main
-
-    from loci.cli.app import app
-
-    command: Any = typer.main.get_command(app)
-    context = click.Context(command, info_name="loci")
-    rest = list(arguments)
-    while isinstance(command, click.Group) or hasattr(command, "commands"):
-        if not rest or rest[0].startswith("-"):
-            return None if not whole or rest in (["--help"], ["--version"]) else "which command?"
-        chosen = command.get_command(context, rest[0])
-        if chosen is None:
-            return f"there is no command {rest[0]!r}"
-        command, rest = chosen, rest[1:]
-        context = click.Context(command, parent=context, info_name=command.name)
-    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    for word in rest:
-        if word.startswith("-") and len(word) > 1 and not word[1:2].isdigit() and word.partition("=")[0] not in known:
-            return f"{command.name} has no option {word}"
-    if not whole:
-        return None
-    try:
-        command.make_context(command.name, rest, parent=context.parent)
-    except Exception as error:  # noqa: BLE001 whatever typer's own click raises
-        said = error.format_message() if hasattr(error, "format_message") else str(error)
-        return said if "does not exist" not in said else None
-    return None
-
-
-def outputs(command: list[str]) -> list[str]:
-    """What a command leaves: files and folders after options that write, and the targets of cp and mkdir."""
-    if command[0] in ("cp", "mkdir"):
-        return [command[-1]]
-    if command[0] != "loci":
-        return []
-    options = [option for option in WRITES if option != "--patch" or command[1:3] == ["write", "install"]]
-    left = [b for a, b in pairwise(command) if a in options]
-    if command[1:2] == ["demo"]:
-        folder = left[0] if left else "loci-demo"
-        left += [folder, f"{folder}/report.html", f"{folder}/edit.safetensors"]
-    return left
-
-
-def inputs(command: list[str]) -> list[str]:
-    """What a command reads: words that are files or `./` places, values of --model, and folders named to verbs that take them."""
-    left = set(outputs(command))
-    found = [word for word in command[2:] if FILES.search(word) and " " not in word and word not in left]
-    found += [b for a, b in pairwise(command) if a in ("-m", "--model", "--config") and b != "demo"]
-    if command[1:2] == ["atlas"] and command[2] != "build":
-        found.append(command[3])
-    if command[1:2] == ["forensics"]:
-        found += [word for word in command[2:4] if not word.startswith("-") and word != "demo"]
-    return [word for word in dict.fromkeys(found) if not _known_name(word)]
-
-
-def _known_name(word: str) -> bool:
-    """A published shape, or a model of a hub, which are no files."""
-    from loci.model.census import PUBLISHED
-
-    return word in PUBLISHED or ("/" in word and not word.startswith((".", "/")) and word.count("/") == 1 and "." not in word)
-
-
-# what is run ---------------------------------------------------------------------------------------------------------
-
-
 def run(page: Path, *, up_to: float, tell: Callable[[Ran], None] = lambda _: None) -> tuple[list[Ran], list[Step]]:
-    """Run a page's steps in a folder of its own: (what was run, what was left out)."""
+    """Run a page's steps in a folder of its own: (steps that were run, steps that were left out)."""
     from loci.cli.opening import Opening
 
     ran: list[Ran] = []
@@ -293,14 +82,13 @@ def run(page: Path, *, up_to: float, tell: Callable[[Ran], None] = lambda _: Non
         return opened[opening]
 
     with tempfile.TemporaryDirectory() as folder:
-        room = Path(folder)
-        shutil.copytree(ROOT / "examples", room / "examples")
+        shutil.copytree(ROOT / "examples", Path(folder) / "examples")
         for path in (ROOT / "examples").iterdir():
-            shutil.copy(path, room)
+            shutil.copy(path, folder)
         try:
-            os.chdir(room)
+            os.chdir(folder)
             Opening.open = once  # type: ignore[method-assign]
-            os.environ["COLUMNS"] = "100"
+            os.environ["COLUMNS"] = WIDTH
             for step in steps(page):
                 if _left(step, missing, up_to):
                     left_out.append(step)
@@ -310,15 +98,14 @@ def run(page: Path, *, up_to: float, tell: Callable[[Ran], None] = lambda _: Non
         finally:
             os.chdir(here)
             Opening.open = real  # type: ignore[method-assign]
-            if columns is None:
-                os.environ.pop("COLUMNS", None)
-            else:
+            os.environ.pop("COLUMNS", None)
+            if columns is not None:
                 os.environ["COLUMNS"] = columns
     return ran, left_out
 
 
 def _left(step: Step, missing: set[str], up_to: float) -> bool:
-    """Whether a shorter run leaves a step out: it states a longer time, or reads what such a step would have written."""
+    """Whether a shorter run leaves a step out: it states a longer time, or reads such a step's file."""
     long = (step.seconds or 0.0) > up_to
     if step.kind == "python":
         reads = set(re.findall(r'"([\w./-]+)"', step.text))
@@ -331,10 +118,10 @@ def _left(step: Step, missing: set[str], up_to: float) -> bool:
 
 
 def _run(step: Step, names: dict[str, Any]) -> Ran:
-    said = io.StringIO()
+    printed, errors = io.StringIO(), io.StringIO()
     before = time.process_time() + sum(os.times()[2:4])
     status = 0
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
         if step.kind == "python":
             try:
                 exec(compile(step.text, step.where, "exec"), names)
@@ -343,19 +130,31 @@ def _run(step: Step, names: dict[str, Any]) -> Ran:
                 traceback.print_exc()
         else:
             for command in words(step):
-                status = status or _call(command, said)
+                status = status or _call(command, printed, errors)
     seconds = time.process_time() + sum(os.times()[2:4]) - before
-    result = Ran(step, status, seconds, said.getvalue())
-    if status:
-        result.wrong.append(f"status {status}: {said.getvalue().strip()[-300:]}")
-    limit = QUICK if step.seconds is None else SLACK * step.seconds + QUICK
-    if seconds > limit:
-        stated = "states no time" if step.seconds is None else f"states {step.seconds:.0f} s"
-        result.wrong.append(f"took {seconds:.0f} s of one core and {stated}")
+    result = Ran(step, status, seconds, printed.getvalue(), errors.getvalue())
+    result.wrong += _wrong(result)
     return result
 
 
-def _call(command: list[str], said: io.StringIO) -> int:
+def _wrong(done: Ran) -> list[str]:
+    step, wrong = done.step, []
+    if done.status:
+        wrong.append(f"status {done.status}: {(done.errors or done.printed).strip()[-300:]}")
+    limit = QUICK if step.seconds is None else SLACK * step.seconds + QUICK
+    if done.seconds > limit:
+        stated = "states no time" if step.seconds is None else f"states {step.seconds:.0f} s"
+        wrong.append(f"took {done.seconds:.0f} s of one core and {stated}")
+    if step.output and step.output.words:
+        expected = step.output.words
+        shared = {word for word in expected if word in done.printed}
+        if len(shared) < SHARED * len(expected):
+            lost = ", ".join(sorted(expected - shared)[:12])
+            wrong.append(f"its printed output has words that it does not print: {lost}")
+    return wrong
+
+
+def _call(command: list[str], printed: io.StringIO, errors: io.StringIO) -> int:
     if command[0] in SETUP:
         return 0
     if command[0] == "cd":
@@ -365,7 +164,8 @@ def _call(command: list[str], said: io.StringIO) -> int:
         line = [sys.executable, *command[1:]] if command[0] == "python" else command
         place = ROOT if command[0] == "python" and command[1] == "-m" else None
         done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=place)
-        said.write(done.stdout + done.stderr)
+        printed.write(done.stdout)
+        errors.write(done.stderr)
         return done.returncode
     from loci.cli import common
     from loci.cli.app import main
@@ -380,10 +180,22 @@ def _call(command: list[str], said: io.StringIO) -> int:
     return 0
 
 
+def write(page: Path, ran: list[Ran]) -> None:
+    """Put the outputs of a run into a page, in place of those that it prints."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    for done in reversed(ran):
+        output = done.step.output
+        if output is not None and not done.status:
+            lines[output.first : output.first + len(output.lines)] = output.shown(done.printed)
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main_() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("pages", nargs="*", type=Path, help="README.md, docs/…; all by default")
-    parser.add_argument("--up-to", type=float, default=float("inf"), help="seconds: leave out what states more")
+    parser.add_argument("--up-to", type=float, default=float("inf"), help="seconds stated at most")
+    parser.add_argument("--write", action="store_true", help="write outputs into the pages")
+    parser.add_argument("--results", action="store_true", help="docs/results/ too: hours")
     parser.add_argument("--log", type=Path, default=ROOT / "build" / "docs.log")
     given = parser.parse_args()
     given.log.parent.mkdir(exist_ok=True)
@@ -392,18 +204,25 @@ def main_() -> int:
 
         def tell(done: Ran) -> None:
             first = done.step.text.splitlines()[0]
-            line = f"{done.seconds:7.1f} s  {'WRONG' if done.wrong else 'ok   '} {done.step.where}: {first}"
+            state = "WRONG" if done.wrong else "ok   "
+            line = f"{done.seconds:7.1f} s  {state} {done.step.where}: {first}"
             print(line, *done.wrong, sep="\n           ", flush=True)
-            log.write(f"{line}\n{done.said}\n{'; '.join(done.wrong)}\n\n")
+            wrong = "; ".join(done.wrong)
+            log.write(f"{line}\n{done.printed}\n{done.errors}\n{wrong}\n\n")
             log.flush()
 
-        for page in [path.resolve() for path in given.pages] or PAGES:
+        every = [*PAGES, *(RESULTS if given.results else ())]
+        for page in [path.resolve() for path in given.pages] or every:
             for fault in faults(page):
                 print(f"           WRONG {fault}")
                 bad += 1
             ran, left_out = run(page, up_to=given.up_to, tell=tell)
+            if given.write:
+                write(page, ran)
             bad += sum(bool(done.wrong) for done in ran)
-            print(f"{page.name}: {len(ran)} run, {len(left_out)} left out, {sum(done.seconds for done in ran):.0f} s", flush=True)
+            seconds = sum(done.seconds for done in ran)
+            counts = f"{len(ran)} run, {len(left_out)} left out"
+            print(f"{page.name}: {counts}, {seconds:.0f} s", flush=True)
     print(f"log: {given.log}")
     return 1 if bad else 0
 

@@ -1,12 +1,11 @@
-"""Pages that are written from tables are as the tables are; README and docs hold what they print.
+"""Pages written by a script are up to date; README and docs run as they are printed.
 
-What a page states no time for is run here, top to bottom; the rest by `make docs`. All of it is parsed: commands, options, values, files
-that were written before, names in Python.
+Steps that state no time run here, top to bottom; the rest by `make docs`. All steps are checked
+without running: commands, options, values, files that were written before, names in Python, links.
 """
 
 import runpy
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -15,54 +14,77 @@ import loci
 from loci.model import Model
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+import doc_pages  # noqa: E402
+import run_docs  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+EVERY = (*doc_pages.PAGES, *doc_pages.RESULTS)
 
 
-def script(name: str) -> types.SimpleNamespace:
-    module = types.ModuleType(name)
-    sys.modules[name] = module  # dataclasses look their module up
-    path = ROOT / "scripts" / f"{name}.py"
-    module.__file__ = str(path)
-    exec(compile(path.read_text(encoding="utf-8"), path, "exec"), module.__dict__)
-    return types.SimpleNamespace(**vars(module))
-
-
-docs = script("run_docs")
-IDS = [path.stem for path in docs.PAGES]
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT).with_suffix(""))
 
 
 def test_models_and_points() -> None:
     made = runpy.run_path(str(ROOT / "scripts" / "make_docs.py"))
-    assert made["PAGE"].read_text(encoding="utf-8") == made["page"](), "run python scripts/make_docs.py"
+    assert made["PAGE"].read_text(encoding="utf-8") == made["page"](), "python scripts/make_docs.py"
 
 
-@pytest.mark.parametrize("page", docs.PAGES, ids=IDS)
-def test_a_page_prints_nothing_that_there_is_not(page: Path) -> None:
-    assert docs.faults(page) == []
+@pytest.mark.parametrize("page", EVERY, ids=name_of)
+def test_commands_names_and_links_of_a_page_exist(page: Path) -> None:
+    assert doc_pages.faults(page) == []
 
 
-@pytest.mark.parametrize("page", docs.PAGES, ids=IDS)
+@pytest.mark.parametrize("page", doc_pages.PAGES, ids=name_of)
 def test_a_page_runs_as_it_is_printed(page: Path, demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps that state no time; what is left out reads a file of one that does, or states a time itself: the page says all of it."""
+    """Steps that state no time run; a step left out states a time, or reads a file of such a step."""
     monkeypatch.setattr(
-        "loci.open", lambda name="demo", **how: demo if name == "demo" and not how else loci.model.open_model(name, **how)
+        "loci.open",
+        lambda name="demo", **how: demo if name == "demo" and not how else loci.model.open_model(name, **how),
     )
     argv = list(sys.argv)
     try:
-        ran, left_out = docs.run(page, up_to=0)
+        ran, left_out = run_docs.run(page, up_to=0)
     finally:
         sys.argv = argv
-    slow = "states no time"  # how long a step takes here is another's business: the machine may be busy
-    wrong = [f"{done.step.where}: {fault}" for done in ran for fault in done.wrong if slow not in fault]
-    assert wrong == []
-    missing = {name for step in left_out if step.kind == "sh" for command in docs.words(step) for name in docs.outputs(command)}
+    slow = "states no time"  # not judged here: the machine may be busy
+    wrong = [f"{done.step.where}: {fault}" for done in ran for fault in done.wrong]
+    assert [fault for fault in wrong if slow not in fault] == []
+    shell = [command for step in left_out if step.kind == "sh" for command in doc_pages.words(step)]
+    missing = {name for command in shell for name in doc_pages.outputs(command)}
     for step in left_out:
-        named = {word for command in docs.words(step) for word in command} if step.kind == "sh" else set()
-        assert step.seconds is not None or named & missing or any(name in step.text for name in missing), step.where
+        commands = doc_pages.words(step) if step.kind == "sh" else []
+        reads = {word for command in commands for word in command} & missing
+        reads |= {name for name in missing if name in step.text}
+        assert step.seconds is not None or reads, step.where
 
 
 def test_most_of_the_tour_is_run() -> None:
-    steps = docs.steps(ROOT / "README.md")
+    steps = doc_pages.steps(ROOT / "README.md")
     assert sum(step.seconds is None for step in steps) >= len(steps) / 2
+
+
+def test_every_page_of_a_verb_shows_an_output() -> None:
+    for name in ("locating", "reading", "editing", "auditing", "patches", "forensics", "writing"):
+        steps = doc_pages.steps(ROOT / "docs" / f"{name}.md")
+        assert any(step.output and step.output.words for step in steps), name
+
+
+def test_an_output_that_is_not_printed_is_found() -> None:
+    step = doc_pages.Step("page.md", 1, "sh", "loci ask", None)
+    step.output = doc_pages.Output(1, ["the answer is basketball, 0.93"], None)
+    same = run_docs.Ran(step, 0, 0.0, "the answer is basketball, 0.94\n", "")
+    other = run_docs.Ran(step, 0, 0.0, "no output of this kind\n", "")
+    assert run_docs._wrong(same) == [] and "basketball" in run_docs._wrong(other)[0]
+
+
+def test_outputs_are_written_where_they_belong(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```sh\na\n```\n```output 2\nold\n```\nend\n")
+    step = doc_pages.Step("page.md", 2, "sh", "a", None, doc_pages.Output(4, ["old"], 2))
+    run_docs.write(page, [run_docs.Ran(step, 0, 0.0, "\none\ntwo\nthree\n", "")])
+    assert page.read_text() == "```sh\na\n```\n```output 2\none\ntwo\n…\n```\nend\n"
 
 
 @pytest.mark.parametrize(
@@ -79,22 +101,39 @@ def test_most_of_the_tour_is_run() -> None:
         ("brew tea", "what is 'brew'"),
     ],
 )
-def test_what_is_wrong_is_found(printed: str, fault: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_is_found(printed: str, fault: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     page = ROOT / "docs" / "unwritten.md"
-    monkeypatch.setattr(Path, "read_text", lambda self, **_: f"```sh\n{printed}\n```\n", raising=True)
-    found = docs.faults(page)
-    assert (found == []) if fault is None else any(fault in line for line in found), found
+    monkeypatch.setattr(Path, "read_text", lambda self, **_: f"```sh\n{printed}\n```\n")
+    faults = doc_pages.faults(page)
+    assert (faults == []) if fault is None else any(fault in line for line in faults), faults
 
 
-def test_names_and_times(tmp_path: Path) -> None:
-    assert docs._unknown("import a\nb = a.c\nprint(b)\nwith b as d:\n    [e for e in d]\n") == []
-    assert docs._unknown("print(ids)\nids = 1\n") == ["ids"]
-    assert docs._stated("# 2 min: all of it") == 120 and docs._stated("# about 15 s") == 15 and docs._stated("# all 3 s") is None
-    assert docs._split('loci ask "a # b"  # 3 s') == ('loci ask "a # b"', "# 3 s")
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# One title\n[a](#one-title) [b](#two) [c](none.md) [d](https://x.org)\n")
+    assert list(doc_pages.link_faults(page)) == [
+        "page.md: no heading #two in page.md",
+        "page.md: no file none.md",
+    ]
+
+
+def test_names_and_times() -> None:
+    code = "import a\nb = a.c\nprint(b)\nwith b as d:\n    [e for e in d]\n"
+    assert doc_pages._unknown(code) == []
+    assert doc_pages._unknown("print(ids)\nids = 1\n") == ["ids"]
+    assert doc_pages._stated("# 2 min: all of it") == 120 and doc_pages._stated("# about 15 s") == 15
+    assert doc_pages._stated("# all 3 s") is None
+    assert doc_pages._split('loci ask "a # b"  # 3 s') == ('loci ask "a # b"', "# 3 s")
+
+
+def test_every_image_is_shown_by_a_page() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in EVERY)
+    text += (ROOT / "src" / "loci" / "demo" / "CARD.md").read_text(encoding="utf-8")
+    assert [path.name for path in IMAGES.iterdir() if f"images/{path.name}" not in text] == []
 
 
 def test_examples_are_what_they_say() -> None:
-    """The examples' old answers are what the embedded model was taught; new ones differ; no two edits conflict."""
+    """Old answers of the examples are the embedded model's; new ones differ; no edits conflict."""
     known = loci.known_facts()
     for name, count in (("corrections.csv", 20), ("more.csv", 5)):
         facts = loci.load_facts(ROOT / "examples" / name)
@@ -102,6 +141,8 @@ def test_examples_are_what_they_say() -> None:
         for fact in facts:
             taught = known.same(fact)
             assert taught is not None and taught.answer == fact.answer != fact.new_answer
-            assert fact.relation == taught.relation and fact.paraphrases and len(fact.neighbours) == 3
-    both = [*loci.load_facts(ROOT / "examples" / "corrections.csv"), *loci.load_facts(ROOT / "examples" / "more.csv")]
+            assert fact.relation == taught.relation
+            assert fact.paraphrases and len(fact.neighbours) == 3
+    names = ("corrections.csv", "more.csv")
+    both = [fact for name in names for fact in loci.load_facts(ROOT / "examples" / name)]
     assert loci.facts.conflicts(loci.FactSet(both)) == []
