@@ -16,11 +16,9 @@ from loci.circuits import (
     extraction,
     fact_circuit,
     head_scores,
-    induction,
     neuron_links,
     order_losses,
     paths,
-    patterns,
     token_circuit,
 )
 from loci.facts import corpus
@@ -89,11 +87,9 @@ def main() -> None:
         "circuits-compose": lambda: compose(model),
         "circuits-links": lambda: neuron_links(model, "L0N37"),
         "circuits-tokens": lambda: token_circuit(model, "L0H5"),
-        "circuits-induction": lambda: induction(model),
         "circuits-paths": lambda: paths(model, fact.text, fact.answer, against="baseball", top=16),
         "circuits-orders": lambda: order_losses(model),
         "circuits-edges": lambda: edges(model, fact.text, "Babe Ruth plays the sport of", fact.answer, against="baseball", top=12),
-        "circuits-attention": lambda: patterns(model, fact.text, ["L4H6", "L5H2"]),
         "circuits-fact": lambda: fact_circuit(model, fact),
         "circuits-extraction": lambda: extraction(model, world.sample(50, seed=0)),
         **{f"small-{name}": partial(phenomenon, name, small) for name in PHENOMENA},

@@ -4,8 +4,12 @@ Steps that state no time run here, top to bottom; the rest by `make docs`. All s
 without running: commands, options, values, files that were written before, names in Python, links.
 """
 
+import importlib
+import inspect
+import re
 import runpy
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -29,6 +33,21 @@ def name_of(page: Path) -> str:
 def test_models_and_points() -> None:
     made = runpy.run_path(str(ROOT / "scripts" / "make_docs.py"))
     assert made["PAGE"].read_text(encoding="utf-8") == made["page"](), "python scripts/make_docs.py"
+
+
+def test_names_of_the_api_page_exist_and_are_nearly_all() -> None:
+    made = runpy.run_path(str(ROOT / "scripts" / "make_api.py"))
+    text = made["PAGE"].read_text(encoding="utf-8")
+    sections = {part.split("\n")[0]: part for part in text.split("\n## ")[1:]}
+    for title, section in sections.items():
+        module = importlib.import_module(title)
+        printed = set(re.findall(r"^\| `(\w+)` \|", section, flags=re.M))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # a name of the last version
+            assert [name for name in sorted(printed) if not hasattr(module, name)] == [], title
+        public = {name for name in module.__all__ if not inspect.ismodule(getattr(module, name))}
+        share = len(printed & public) / len(public)
+        assert share >= 0.7, f"{title}: run python scripts/make_api.py"
 
 
 @pytest.mark.parametrize("page", EVERY, ids=name_of)
@@ -66,7 +85,7 @@ def test_most_of_the_tour_is_run() -> None:
 
 
 def test_every_page_of_a_verb_shows_an_output() -> None:
-    for name in ("locating", "reading", "editing", "auditing", "patches", "forensics", "writing"):
+    for name in ("locating", "reading", "editing", "auditing", "patches", "writing", "circuits"):
         steps = doc_pages.steps(ROOT / "docs" / f"{name}.md")
         assert any(step.output and step.output.words for step in steps), name
 
