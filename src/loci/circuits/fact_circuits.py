@@ -30,7 +30,7 @@ from loci.errors import CircuitError
 from loci.facts import Fact
 from loci.model import Model
 from loci.model.answers import answer_row, with_answer
-from loci.model.held import Held
+from loci.model.frozen_norm import FrozenNorm
 from loci.model.hooks import hiding
 from loci.model.names import head_name, neuron_name, parse_head
 from loci.result import Result
@@ -256,11 +256,11 @@ def _neurons(
     above = torch.zeros_like(backs[0][0])
     for layer in reversed(range(model.n_layers)):
         act = reads[f"mlp_act.{layer}"]
-        after = Held(model, "mlp_post", layer, reads.get(f"mlp_raw.{layer}", above))
+        after = FrozenNorm(model, "mlp_post", layer, reads.get(f"mlp_raw.{layer}", above))
         values = model.W_down(layer).float()
 
         def weights(
-            g: Tensor, after: Held = after, values: Tensor = values
+            g: Tensor, after: FrozenNorm = after, values: Tensor = values
         ) -> Float[Tensor, "position d_mlp"]:
             return after.read(g) @ values
 

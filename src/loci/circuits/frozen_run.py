@@ -17,9 +17,9 @@ from torch import Tensor
 
 from loci.model import Model
 from loci.model.answers import finite
-from loci.model.held import Held
-from loci.model.hooks import Place, attached
-from loci.model.lenses import FIRST
+from loci.model.frozen_norm import FrozenNorm
+from loci.model.hooks import HookSite, attached
+from loci.model.accessors import FIRST
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class FrozenHeads:
     patterns: Float[Tensor, "row head query key"]
     W_V: Float[Tensor, "head d_head d_model"]
     W_O: Float[Tensor, "head d_model d_head"]
-    before: Held
-    after: Held
+    before: FrozenNorm
+    after: FrozenNorm
     constant: Float[Tensor, "row position d_model"]
     """What biases add, whatever the stream holds."""
     mlp: Float[Tensor, "row position d_model"]
@@ -70,7 +70,7 @@ class FrozenRun:
     start: Float[Tensor, "row position d_model"]
     """Embeddings and positions."""
     layers: tuple[FrozenHeads, ...]
-    final: Held
+    final: FrozenNorm
     last: Float[Tensor, "row position d_model"]
     """The stream after the last layer, as it was."""
     logits: Float[Tensor, "row 1 d_vocab"]
@@ -119,7 +119,7 @@ def freeze(model: Model, ids: Int[Tensor, "row position"]) -> FrozenRun:
     """
     stems = ["resid_pre", "attn_probs", "mlp_out"] + ["attn_raw"] * bool(model.layout.attn_post)
     ends: list[Tensor] = []
-    before_unembedding = Place(model.module("final_norm"), "in", FIRST)
+    before_unembedding = HookSite(model.module("final_norm"), "in", FIRST)
     with attached([(before_unembedding, ends.append)]), model.watch(*model.names(*stems)) as reads:
         logits = finite(model(ids, last=1), model).float()
     activations = {name: tensor.float() for name, tensor in reads.items()}
@@ -131,7 +131,7 @@ def freeze(model: Model, ids: Int[Tensor, "row position"]) -> FrozenRun:
         model,
         layers[0].stream if layers else last,
         layers,
-        Held(model, "final_norm", None, last),
+        FrozenNorm(model, "final_norm", None, last),
         last,
         logits,
     )
@@ -140,8 +140,8 @@ def freeze(model: Model, ids: Int[Tensor, "row position"]) -> FrozenRun:
 def _layer(model: Model, layer: int, activations: dict[str, Tensor]) -> FrozenHeads:
     x = activations[f"resid_pre.{layer}"]
     before, after = (
-        Held(model, "attn_norm", layer, x),
-        Held(model, "attn_post", layer, activations.get(f"attn_raw.{layer}", x)),
+        FrozenNorm(model, "attn_norm", layer, x),
+        FrozenNorm(model, "attn_post", layer, activations.get(f"attn_raw.{layer}", x)),
     )
     W_V, W_O = model.W_V(layer).float(), model.W_O(layer).float()
     values = W_V @ before.bias + model.b_V(layer).float()

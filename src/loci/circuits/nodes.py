@@ -15,7 +15,7 @@ from torch import Tensor
 
 from loci.errors import CircuitError
 from loci.model import Model
-from loci.model.held import Held
+from loci.model.frozen_norm import FrozenNorm
 from loci.model.names import HEAD, head_name, parse_head
 
 SIDES = ("q", "k", "v")
@@ -93,7 +93,7 @@ def written(
     outputs = {"embed": reads["resid_pre.0"]}
     for layer in range(model.n_layers):
         z = reads[f"z.{layer}"]
-        after = Held(
+        after = FrozenNorm(
             model, "attn_post", layer, reads.get(f"attn_raw.{layer}", reads[f"resid_pre.{layer}"])
         )
         heads = after(einsum(model.W_O(layer), z, "h d r, p h r -> h p d").float())

@@ -19,10 +19,10 @@ from torch import Tensor
 from loci.dictionaries.dictionary import Dictionary
 from loci.errors import DictionaryError
 from loci.model import Model
-from loci.model.held import Held
+from loci.model.frozen_norm import FrozenNorm
 
 
-class NoNorm(Held):
+class NoNorm(FrozenNorm):
     """The identity in the place of a norm."""
 
     def __init__(self, like: Tensor) -> None:
@@ -40,8 +40,8 @@ class GraphLayer:
     """r of unit i at position p: first[p, i] · W_first[i] (+ second[p, i] · W_second[i])."""
     bias: Float[Tensor, "position unit"]
     """c."""
-    before: Held
-    after: Held
+    before: FrozenNorm
+    after: FrozenNorm
     rest: Float[Tensor, "position d_model"]
     """What the layer writes into the stream whatever it reads: biases."""
     error: Float[Tensor, "position d_model"]
@@ -139,11 +139,11 @@ def feature_layer(model: Model, layer: int, at: dict[str, Tensor], transcoder: D
     )
 
 
-def _before(model: Model, layer: int, at: dict[str, Tensor]) -> Held:
+def _before(model: Model, layer: int, at: dict[str, Tensor]) -> FrozenNorm:
     """The norm before the MLP, or the identity, on the stream that it reads."""
     stem = "resid_pre" if model.layout.parallel else "resid_mid"
-    return Held(model, "mlp_norm", layer, at[f"{stem}.{layer}"])
+    return FrozenNorm(model, "mlp_norm", layer, at[f"{stem}.{layer}"])
 
 
-def _after(model: Model, layer: int, at: dict[str, Tensor]) -> Held:
-    return Held(model, "mlp_post", layer, at.get(f"mlp_raw.{layer}", at[f"mlp_act.{layer}"].new_zeros(1, 1, model.d_model)))
+def _after(model: Model, layer: int, at: dict[str, Tensor]) -> FrozenNorm:
+    return FrozenNorm(model, "mlp_post", layer, at.get(f"mlp_raw.{layer}", at[f"mlp_act.{layer}"].new_zeros(1, 1, model.d_model)))

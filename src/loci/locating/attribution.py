@@ -18,8 +18,8 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact, Span
 from loci.locating.asking import probability
-from loci.locating.carry import BATCH_TOKENS
 from loci.locating.corruption import Corruption, How
+from loci.locating.patched_runs import BATCH_TOKENS
 from loci.locating.runs import KINDS, POINT, Kind, Runs, Traced, prepare
 from loci.model import Edit, Model
 from loci.model.given import fact_given

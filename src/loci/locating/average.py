@@ -19,8 +19,8 @@ from loci.errors import FactError
 from loci.facts import Fact
 from loci.files import append_line, check_writable, write_aside
 from loci.locating.asking import known_of
-from loci.locating.carry import BATCH_TOKENS
 from loci.locating.corruption import How
+from loci.locating.patched_runs import BATCH_TOKENS
 from loci.locating.runs import KINDS, Kind
 from loci.locating.trace import Trace, trace
 from loci.model import Model
@@ -123,7 +123,7 @@ def average_trace(
 Effects = dict[str, dict[str, list[float]]]
 
 
-class Entry(TypedDict):
+class TracedFact(TypedDict):
     """A traced fact, as a line of a file."""
 
     prompt: str
@@ -148,7 +148,7 @@ class _Done:
         whole = [(number, line) for number, line in enumerate(lines[1:], start=2) if _whole(line)]
         for number, line in whole:
             where = f"{named(path)}, line {number}"
-            entry = typed(Entry, parse_json(line, where, FactError, infinite=True), where, FactError)
+            entry = typed(TracedFact, parse_json(line, where, FactError, infinite=True), where, FactError)
             _check_effects(entry["effects"], settings["kinds"], layers, where)
             self._found[entry["prompt"], entry["subject"], entry["answer"]] = entry["effects"]
         with write_aside(path) as aside:
@@ -159,7 +159,7 @@ class _Done:
 
     def add(self, fact: Fact, effects: Effects) -> None:
         if self.path is not None:
-            entry: Entry = {"prompt": fact.text, "subject": fact.subject, "answer": fact.answer, "effects": effects}
+            entry: TracedFact = {"prompt": fact.text, "subject": fact.subject, "answer": fact.answer, "effects": effects}
             append_line(self.path, json.dumps(entry, ensure_ascii=False))
 
 

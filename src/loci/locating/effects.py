@@ -19,7 +19,7 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact, FactSet
 from loci.locating.asking import ask
-from loci.locating.carry import BATCH_TOKENS, recorded
+from loci.locating.patched_runs import BATCH_TOKENS, recorded
 from loci.model import Model, score_answers
 from loci.progress import Progress, silent
 from loci.result import Result

@@ -21,8 +21,8 @@ from loci.errors import FactError
 from loci.facts import Fact
 from loci.model import Model, answer_of
 from loci.model.answers import answer_row, finite, with_answer
+from loci.model.frozen_norm import FrozenNorm
 from loci.model.given import model_given
-from loci.model.held import Held
 from loci.model.updates import update_sizes
 from loci.result import Result
 
@@ -132,7 +132,7 @@ def lens(model: Model, prompt: str | Fact, answer: str | None = None, *, against
         finite(model(model.ids([tokens.ids[:start]]), last=1), model)
     at = {name: tensor[0, -1].float() for name, tensor in reads.items()}
     last, direction = at[f"resid_post.{model.n_layers - 1}"], model.W_U.float().T @ row
-    final = Held(model, "final_norm", None, last)
+    final = FrozenNorm(model, "final_norm", None, last)
     read, constant = final.read(direction), float(final.bias @ direction + model.b_U.float() @ row)
     score = float(row @ model.module("unembed")(model.module("final_norm")(last.to(model.dtype))).float())
     rungs = tuple(_rung(model, at, layer, read, target, top) for layer in range(model.n_layers))
@@ -157,9 +157,9 @@ def _rung(model: Model, at: dict[str, Tensor], layer: int, read: Tensor, target:
     resid, attn, mlp = (at[f"{stem}.{layer}"] for stem in ("resid_post", "attn_out", "mlp_out"))
     through_attn, through_mlp = read, read
     if model.layout.attn_post:
-        through_attn = Held(model, "attn_post", layer, at[f"attn_raw.{layer}"]).read(read)
+        through_attn = FrozenNorm(model, "attn_post", layer, at[f"attn_raw.{layer}"]).read(read)
     if model.layout.mlp_post:
-        through_mlp = Held(model, "mlp_post", layer, at[f"mlp_raw.{layer}"]).read(read)
+        through_mlp = FrozenNorm(model, "mlp_post", layer, at[f"mlp_raw.{layer}"]).read(read)
     heads = einsum(model.W_O(layer).float(), at[f"z.{layer}"], through_attn, "h m d, h d, m -> h")
     parts: tuple[Part, ...] = ()
     updates: tuple[Update, ...] = ()

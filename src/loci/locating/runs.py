@@ -12,8 +12,8 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.locating.asking import ask, probability
-from loci.locating.carry import BATCH_TOKENS, Carrier, Cell
 from loci.locating.corruption import Corruption, How
+from loci.locating.patched_runs import BATCH_TOKENS, Cell, PatchedRuns
 from loci.model import Edit, Model, Recording
 from loci.model.answers import finite
 from loci.model.hooks import instead
@@ -75,7 +75,7 @@ def prepare(model: Model, fact: Fact, corruption: Corruption, window: int = 1, b
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runs(Carrier):
+class Runs(PatchedRuns):
     """The corrupted run of a fact, carried on with states of the clean one put back."""
 
     fact: Fact
@@ -124,7 +124,7 @@ class Runs(Carrier):
 
     def column(self, cells: Sequence[tuple[Kind, int]], token: int) -> Float[Tensor, " cell"]:
         """P(answer) with each of these states put back at this token."""
-        return self.carry([self._cell(kind, layer, token) for kind, layer in cells], token)
+        return self.run_patched([self._cell(kind, layer, token) for kind, layer in cells], token)
 
     def _cell(self, kind: Kind, layer: int, token: int) -> Cell:
         """What to put back: a state or an output where it enters the stream, and what is held above it."""

@@ -10,7 +10,7 @@
    while the MLPs (the attention) of all later layers are held at their corrupted outputs at that token: what of the effect does not
    pass through them (severed, in the source).
 
-P is the probability of all tokens of the answer, fed one by one. What is exactly known is not computed (see `carry`): before the subject
+P is the probability of all tokens of the answer, fed one by one. What is exactly known is not computed (see `patched_runs`): before the subject
 nothing is corrupted, so effects there are 0; positions before the token are those of the corrupted run; a state, an MLP or an
 attention is put back into the stream above its layer. Cost for n tokens, L layers and S samples: S · L²/2 · n²/2 block passes of a position
 a kind, against S · L² · n² for full runs; memory is bounded by `budget` tokens a batch. Source: Meng et al. 2022 (ROME), section 2.
@@ -25,8 +25,8 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact, Span
-from loci.locating.carry import BATCH_TOKENS
 from loci.locating.corruption import Corruption, How
+from loci.locating.patched_runs import BATCH_TOKENS
 from loci.locating.runs import KINDS, Kind, Traced, prepare
 from loci.model import Model
 from loci.model.given import fact_given

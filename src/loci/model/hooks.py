@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from loci.model.lenses import Lens
+from loci.deprecated import renamed
+from loci.model.accessors import Accessor
+
+__getattr__ = renamed(__name__, {"Enough": "StopForward"})
 
 Edit = Callable[[Tensor], Tensor | None]
 Side = Literal["in", "out"]
@@ -68,19 +71,19 @@ def adding(source: str, target: str, functions: Mapping[int, Callable[[Tensor], 
     return {**keeps, **{f"{target}.{layer}": partial(add, layer) for layer in functions}}
 
 
-class Enough(Exception):
+class StopForward(Exception):
     """Raised inside a forward pass once all that was asked for has been read."""
 
 
-class Place(NamedTuple):
+class HookSite(NamedTuple):
     """Where a named tensor is: at a module's input or output, behind a lens."""
 
     module: nn.Module
     side: Side
-    lens: Lens
+    lens: Accessor
 
 
-def attach(place: Place, edit: Edit) -> RemovableHandle:
+def attach(place: HookSite, edit: Edit) -> RemovableHandle:
     """Call `edit` with the tensor at a place; a tensor that it returns takes the place of the old one."""
     module, side, lens = place
     if side == "in":
@@ -89,7 +92,7 @@ def attach(place: Place, edit: Edit) -> RemovableHandle:
 
 
 def _edit_input(
-    lens: Lens, edit: Edit, args: tuple[Any, ...], kwargs: dict[str, Any]
+    lens: Accessor, edit: Edit, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     new = lens.through(edit, args[0] if args else kwargs["hidden_states"])
     if new is None:
@@ -98,7 +101,7 @@ def _edit_input(
 
 
 @contextmanager
-def attached(edits: Sequence[tuple[Place, Edit]]) -> Iterator[None]:
+def attached(edits: Sequence[tuple[HookSite, Edit]]) -> Iterator[None]:
     """Attach all of them in order; detach them whatever happens."""
     with ExitStack() as stack:
         for place, edit in edits:

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from loci.errors import ModelError
-from loci.model.hooks import Place, Softmaxes, attached
+from loci.model.accessors import FIRST
+from loci.model.hooks import HookSite, Softmaxes, attached
 from loci.model.layouts import openable
-from loci.model.lenses import FIRST
 
 if TYPE_CHECKING:
     from loci.model.model import Model
@@ -157,11 +157,11 @@ def _further(model: "Model", layers: Sequence[int], reads: dict[str, Tensor]) ->
     blocks, what the final norm takes.
     """
     unembed = model.module("unembed")
-    places = {"unembedded": Place(unembed, "in", FIRST), "scores": Place(unembed, "out", FIRST)}
+    places = {"unembedded": HookSite(unembed, "in", FIRST), "scores": HookSite(unembed, "out", FIRST)}
     if not model.n_layers:
-        places["embedded"] = Place(model.module("final_norm"), "in", FIRST)
+        places["embedded"] = HookSite(model.module("final_norm"), "in", FIRST)
     if model.layout.parallel:
-        places |= {f"mlp_norm.{layer}": Place(model.module("mlp_norm", layer), "in", FIRST) for layer in layers}
+        places |= {f"mlp_norm.{layer}": HookSite(model.module("mlp_norm", layer), "in", FIRST) for layer in layers}
     return attached([(place, partial(reads.__setitem__, name)) for name, place in places.items()])
 
 

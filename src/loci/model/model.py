@@ -20,12 +20,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from loci.errors import ModelError, UseError
-from loci.model.hooks import Edit, Enough, Place, Softmaxes, attached
+from loci.model.accessors import COPY, FIRST, Accessor, flat, half, heads, routing
+from loci.model.hooks import Edit, HookSite, Softmaxes, StopForward, attached
 from loci.model.invariants import broken, difference, hold, tolerance
 from loci.model.layouts import Layout, candidates
-from loci.model.lenses import COPY, FIRST, Lens, flat, half, heads, routing
 from loci.model.points import ATTENTION, BY_NAME, ONCE, POINTS, Point, lacks, parse_point
-from loci.model.replay import Call, Past, Recording, cache_name
+from loci.model.replay import Call, KVCache, Recording, cache_name
 from loci.model.tokens import Tokens, check_tokenizer, tokenize, tokenize_all
 from loci.model.weights import Weights
 
@@ -190,9 +190,9 @@ class Model(Weights):
             visits[name](tensor)
             missing.discard(name)
             if not missing:
-                raise Enough
+                raise StopForward
 
-        with self.patched({name: partial(call, name) for name in visits}), suppress(Enough):
+        with self.patched({name: partial(call, name) for name in visits}), suppress(StopForward):
             self(ids, mask)
 
     @contextmanager
@@ -209,7 +209,7 @@ class Model(Weights):
         `attn_scores` and `attn_probs` make attention run step by step inside the block; its numbers may differ in the last bits.
         """
         softmaxes: dict[nn.Module, dict[str, list[Edit]]] = {}
-        places: list[tuple[Place, Edit]] = []
+        places: list[tuple[HookSite, Edit]] = []
         for name, edit in edits.items():
             point, layer = self._point(name)
             if point.name in ATTENTION:
@@ -256,11 +256,11 @@ class Model(Weights):
         """Points by their stems, at every layer; `embed` and `final` as they are."""
         return [name for stem in stems for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(self.n_layers)])]
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> HookSite:
         """The module at which a point lives, the side, and the lens."""
         point, layer = self._point(name)
         part = self._part_of(point)
-        return Place(self.module(part, layer), point.side, self._lens(point, part, layer))
+        return HookSite(self.module(part, layer), point.side, self._lens(point, part, layer))
 
     def _point(self, name: str) -> tuple[Point, int | None]:
         point, layer = parse_point(name, self.n_layers)
@@ -304,7 +304,7 @@ class Model(Weights):
     def _part_of(self, point: Point) -> str:
         return next(part for part in point.parts if part == "block" or getattr(self.layout, part))
 
-    def _lens(self, point: Point, part: str, layer: int | None) -> Lens:
+    def _lens(self, point: Point, part: str, layer: int | None) -> Accessor:
         layout = self.layout
         lens = routing() if part == "router" else FIRST
         if part in layout.flat:
@@ -320,11 +320,11 @@ class Model(Weights):
             return lens.then(COPY)
         return lens
 
-    def _rows_of(self, point: Point, layer: int | None) -> list[tuple[Place, Edit]]:
+    def _rows_of(self, point: Point, layer: int | None) -> list[tuple[HookSite, Edit]]:
         """What notes a run's batch size, for the parts that see all rows as one list."""
         if layer is None or self._part_of(point) not in self.layout.flat:
             return []
-        return [(Place(self.blocks[layer], "in", FIRST), lambda resid: self._rows.__setitem__(layer, len(resid)))]
+        return [(HookSite(self.blocks[layer], "in", FIRST), lambda resid: self._rows.__setitem__(layer, len(resid)))]
 
     # from the end, from the middle -----------------------------------------------------------------------------------
 
@@ -342,14 +342,14 @@ class Model(Weights):
         and there are none.
         """
         calls: list[Call] = []
-        pasts: list[Past] = []
+        pasts: list[KVCache] = []
 
         def keep(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
             call = Call.of(block, args, kwargs)
             calls.append(call)
             if not past:
                 return args, kwargs
-            pasts.append(Past())
+            pasts.append(KVCache())
             return (call.resid,), {**call.rest, cache_name(type(block).forward): pasts[-1]}
 
         with ExitStack() as stack:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from loci.errors import ModelError
-from loci.model.hooks import Enough
+from loci.model.hooks import StopForward
 
 if TYPE_CHECKING:
     from loci.model.model import Model
@@ -35,7 +35,7 @@ SHORT = 16
 
 
 @dataclass
-class Past:
+class KVCache:
     """Keys and values of the positions before those that are run, in the place of a cache; afterwards, of all of them."""
 
     keys: Float[Tensor, "row head position d_head"] | None = None
@@ -48,16 +48,16 @@ class Past:
         self.keys = keys if self.keys is None else torch.cat([self.keys, keys], -2)
         self.values = values if self.values is None else torch.cat([self.values, values], -2)
         if self.only:
-            raise Enough
+            raise StopForward
         return self.keys, self.values
 
-    def before(self, position: int, rows: Sequence[int] | None) -> "Past":
+    def before(self, position: int, rows: Sequence[int] | None) -> "KVCache":
         """Those of the positions before one, in chosen rows."""
         if not position:
-            return Past()
+            return KVCache()
         assert self.keys is not None and self.values is not None
         chosen = slice(None) if rows is None else torch.tensor(rows, device=self.keys.device)
-        return Past(self.keys[:, :, :position][chosen], self.values[:, :, :position][chosen])
+        return KVCache(self.keys[:, :, :position][chosen], self.values[:, :, :position][chosen])
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Call:
                 named |= named.pop(name, {})
         return cls(named.pop(next(iter(signature.parameters))), named)
 
-    def asked(self, start: int, rows: "Rows | None") -> dict[str, Any]:
+    def asked(self, start: int, rows: "ReplayedRows | None") -> dict[str, Any]:
         """The rest, for the positions from `start` on and the masks and positions of the chosen rows."""
         rest = self.rest if rows is None else rows.of(self.rest)
         if not start:
@@ -98,7 +98,7 @@ def _from(value: Any, start: int, dim: int) -> Any:
 
 
 @dataclass(frozen=True)
-class Rows:
+class ReplayedRows:
     """Which of a recording's rows each replayed row continues."""
 
     recorded: int
@@ -130,7 +130,7 @@ class Recording:
     calls: tuple[Call, ...]
     logits: Float[Tensor, "batch position d_vocab"]
     padded: bool = False
-    pasts: tuple[Past, ...] = field(default=(), repr=False)
+    pasts: tuple[KVCache, ...] = field(default=(), repr=False)
     """Keys and values by layer, where they were to be kept."""
 
     def resid_pre(self, layer: int) -> Float[Tensor, "batch position d_model"]:
@@ -176,12 +176,12 @@ class Recording:
         past = self._past(layer, start, rows)
         if skipped:
             past.only = True
-            with suppress(Enough):
+            with suppress(StopForward):
                 self._call(layer, resid, start, rows, past)
             past = past.before(start + skipped, None)
         return self._call(layer, resid[:, skipped:], start + skipped, rows, past)
 
-    def _call(self, layer: int, resid: Tensor, start: int, rows: Sequence[int] | None, past: Past | None) -> Tensor:
+    def _call(self, layer: int, resid: Tensor, start: int, rows: Sequence[int] | None, past: KVCache | None) -> Tensor:
         block, call = self.model.blocks[layer], self.calls[layer]
         rest = call.asked(start, self._rows(len(resid), rows))
         if past is None:
@@ -192,12 +192,12 @@ class Recording:
         found: Tensor = out[0] if isinstance(out, tuple) else out
         return found
 
-    def _past(self, layer: int, start: int, rows: Sequence[int] | None) -> Past:
+    def _past(self, layer: int, start: int, rows: Sequence[int] | None) -> KVCache:
         if not self.pasts:
             raise ModelError("only a run recorded with past=True can be continued from a later position")
         return self.pasts[layer].before(start, rows)
 
-    def _rows(self, count: int, rows: Sequence[int] | None) -> Rows | None:
+    def _rows(self, count: int, rows: Sequence[int] | None) -> ReplayedRows | None:
         """Which recorded row each replayed row continues; None where they are the same rows."""
         recorded = len(self.calls[0].resid)
         if rows is None and count == recorded:
@@ -207,7 +207,7 @@ class Recording:
         chosen = (0,) * count if rows is None else tuple(rows)
         if len(chosen) != count or not all(0 <= row < recorded for row in chosen):
             raise ModelError(f"rows must name one of 0 … {recorded - 1} for each of the {count} rows")
-        return Rows(recorded, chosen if self.padded else (0,) * count, self.model.n_heads)
+        return ReplayedRows(recorded, chosen if self.padded else (0,) * count, self.model.n_heads)
 
 
 def short_attention(device: torch.device, positions: int) -> AbstractContextManager[None]:

@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from loci.errors import ModelError
-from loci.model.hooks import Enough, Place, attached
+from loci.model.accessors import FIRST
+from loci.model.hooks import HookSite, StopForward, attached
 from loci.model.invariants import broken
-from loci.model.lenses import FIRST
 from loci.model.model import Ids, Logits, Mask, Model
 
 
@@ -26,9 +26,9 @@ def last_streams(model: Model, ids: Ids, mask: Mask | None = None) -> Float[Tens
 
     def stop(stream: Tensor) -> None:
         found.append(stream)
-        raise Enough
+        raise StopForward
 
-    with attached([(Place(model.module("final_norm"), "in", FIRST), stop)]), suppress(Enough):
+    with attached([(HookSite(model.module("final_norm"), "in", FIRST), stop)]), suppress(StopForward):
         model(ids, mask)
     return found[0]
 

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from loci.errors import ModelError
+from loci.model.accessors import Fused
 from loci.model.fingerprint import fingerprint
 from loci.model.layouts import Layout, part
-from loci.model.lenses import Fused
 
 
 class Source(NamedTuple):

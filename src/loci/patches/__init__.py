@@ -1,7 +1,8 @@
 """The edit as a value: made, shown, saved, applied, reverted, merged, compared, compressed, exported."""
 
+from loci.deprecated import renamed
 from loci.patches.compress import compress
-from loci.patches.diff import Change, Difference, diff_models, diff_patches, patch_between
+from loci.patches.diff import Difference, WeightDifference, diff_models, diff_patches, patch_between
 from loci.patches.export import export_delta, export_peft
 from loci.patches.factors import Factors
 from loci.patches.folders import Applied, apply_to_folder, revert_to_folder, save_model
@@ -12,10 +13,10 @@ from loci.patches.patch import UNDO, Patch, short
 from loci.patches.reader import load_patch
 from loci.patches.report import EditReport, FailedFact, MovedAnswer, OldAnswer
 
+__getattr__ = renamed(__name__, {"Change": "WeightDifference"})
 __all__ = [
     "UNDO",
     "Applied",
-    "Change",
     "Difference",
     "EditReport",
     "Factors",
@@ -25,6 +26,7 @@ __all__ = [
     "Neurons",
     "OldAnswer",
     "Patch",
+    "WeightDifference",
     "activation",
     "apply_to_folder",
     "beside",

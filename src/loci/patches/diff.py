@@ -29,7 +29,7 @@ ROUNDING = 1e-6
 """Of float32 factors, relative to the change."""
 
 
-class Change(NamedTuple):
+class WeightDifference(NamedTuple):
     """How one weight differs."""
 
     name: str
@@ -51,7 +51,7 @@ class Difference(Result):
     second: str
     same_base: bool
     """Of two patches: whether they were made on the same weights. Of two checkpoints: whether all their tensors are equal."""
-    changes: tuple[Change, ...]
+    changes: tuple[WeightDifference, ...]
     facts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Of two patches: the edits that only the first makes, and those that only the second does."""
     extras: Extras = field(default_factory=Extras)
@@ -87,11 +87,11 @@ def diff_patches(first: Patch, second: Patch) -> Difference:
     return Difference(first.id, second.id, first.base == second.base, tuple(changes), (only[0], only[1]))
 
 
-def _between(name: str, a: Factors, b: Factors) -> Change:
+def _between(name: str, a: Factors, b: Factors) -> WeightDifference:
     both = Factors(torch.cat([b.left, -a.left], 1), torch.cat([b.right, a.right]))
     S = both.singular_values
     norm = float(S.norm())
-    return Change(name, norm, distance(a, b), int((1e-6 * max(a.norm, b.norm) < S).sum()), cosine(a, b))
+    return WeightDifference(name, norm, distance(a, b), int((1e-6 * max(a.norm, b.norm) < S).sum()), cosine(a, b))
 
 
 def _nothing(like: Factors | None) -> Factors:
@@ -105,7 +105,7 @@ def diff_models(base: Weights, edited: Weights, *, progress: Progress = silent) 
     for name, before, after in pairs(base, edited, progress):
         delta = after.double() - before.double()
         norm = float(delta.norm())
-        changes.append(Change(name, norm, norm / (float(before.double().norm()) or 1.0), _rank(delta, after), None))
+        changes.append(WeightDifference(name, norm, norm / (float(before.double().norm()) or 1.0), _rank(delta, after), None))
     other = extras_of(base, edited)
     return Difference(base.name, edited.name, not changes and not other.tensors, tuple(changes), extras=other)
 

@@ -15,7 +15,7 @@ from loci.files import write_aside
 from loci.model import DEMO, Weights
 from loci.patches.factors import Factors, check_shape, joined, rounded
 from loci.patches.patch import Patch
-from loci.patches.places import Place, place_of
+from loci.patches.places import WeightRows, place_of
 
 SCHEMA = "loci.delta/1"
 PREFIX = "base_model.model"
@@ -73,7 +73,7 @@ Where the base lies elsewhere on your machine, name that place instead: what cou
 """
 
 
-def _config(whole: dict[Place, Factors], base: str, revision: str | None) -> dict[str, Any]:
+def _config(whole: dict[WeightRows, Factors], base: str, revision: str | None) -> dict[str, Any]:
     ranks = {place.module: factors.rank for place, factors in whole.items()}
     largest = max(ranks.values())
     return {
@@ -106,9 +106,9 @@ def export_delta(patch: Patch, model: Weights, path: str | Path) -> None:
         aside.write_bytes(save(tensors, metadata={"format": "pt", "loci": header}))
 
 
-def _by_module(patch: Patch, model: Weights) -> dict[Place, Factors]:
+def _by_module(patch: Patch, model: Weights) -> dict[WeightRows, Factors]:
     """One change for each module: those of gate and up together where they share one."""
-    places: dict[str, list[tuple[Place, Factors]]] = {}
+    places: dict[str, list[tuple[WeightRows, Factors]]] = {}
     for name, factors in patch.factors.items():
         place = place_of(model, name)
         check_shape(name, (place.stop - place.start, place.shape[1]), factors)

@@ -14,7 +14,7 @@ from loci.model import Weights, is_conv1d
 PARTS = {"W_up": "up", "W_gate": "gate", "W_down": "down"}
 
 
-class Place(NamedTuple):
+class WeightRows(NamedTuple):
     """Rows [start, stop) of a module's weight as [out, in] are the named weight."""
 
     module: str
@@ -37,13 +37,13 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparableWeight:
     """A weight that can be compared: its shape, and how to read it."""
 
     weights: Weights
     path: str
     """The module and the parameter's name in it."""
-    place: Place | None
+    place: WeightRows | None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,7 +67,7 @@ def patchable(name: str) -> bool:
     return stem in PARTS and layer.isdecimal()
 
 
-def place_of(weights: Weights, name: str) -> Place:
+def place_of(weights: Weights, name: str) -> WeightRows:
     """Where `W_up.3`, `W_gate.3` or `W_down.3` lies. Raises `ModelError` where the model has no such weight."""
     stem, _, layer = name.partition(".")
     module = weights.module(PARTS[stem], int(layer))
@@ -76,20 +76,20 @@ def place_of(weights: Weights, name: str) -> Place:
     transposed = is_conv1d(module)
     out, into = reversed(stored.shape) if transposed else stored.shape
     if stem == "W_down" or not weights.layout.gate or weights.layout.gate != weights.layout.up:
-        return Place(_path(weights, module), 0, out, (out, into), transposed)
+        return WeightRows(_path(weights, module), 0, out, (out, into), transposed)
     half = out // 2
-    return Place(_path(weights, module), *((0, half) if stem == "W_gate" else (half, out)), (out, into), transposed)
+    return WeightRows(_path(weights, module), *((0, half) if stem == "W_gate" else (half, out)), (out, into), transposed)
 
 
-def named_parameters(weights: Weights) -> dict[str, Entry]:
+def named_parameters(weights: Weights) -> dict[str, ComparableWeight]:
     """All parameters of a checkpoint: a patch's names where a patch can hold them, their own elsewhere. What is tied counts once."""
     stems = () if weights.n_experts else [stem for stem in PARTS if stem != "W_gate" or weights.layout.gate]
     named = {f"{stem}.{layer}": place_of(weights, f"{stem}.{layer}") for layer in range(weights.n_layers) for stem in stems}
     taken = {place.parameter for place in named.values()}
-    entries = {name: Entry(weights, place.parameter, place) for name, place in named.items()}
+    entries = {name: ComparableWeight(weights, place.parameter, place) for name, place in named.items()}
     rest = [name for name, _ in weights.hf.named_parameters() if name not in taken]
     twice = _listed_twice(weights, rest)
-    return entries | {name: Entry(weights, name, None) for name in rest if name != twice}
+    return entries | {name: ComparableWeight(weights, name, None) for name in rest if name != twice}
 
 
 def _listed_twice(weights: Weights, names: list[str]) -> str | None:

@@ -49,7 +49,7 @@ class Numbers(TypedDict, total=False):
     left_out: list[str]
 
 
-class Header(TypedDict):
+class PatchHeader(TypedDict):
     """A patch without its tensors."""
 
     method: str
@@ -116,7 +116,7 @@ def _patch(document: Any, tensors: dict[str, Tensor], where: str) -> Patch:
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise PatchError(f"{where}: a patch of schema {brief(schema)}; this version reads {SCHEMA!r}")
-    header = typed(Header, document, f"{where}: broken header", PatchError)
+    header = typed(PatchHeader, document, f"{where}: broken header", PatchError)
     numbers = typed(Numbers, header["numbers"], f"{where}: broken header: numbers", PatchError)
     facts = _facts(header["facts"], f"{where}: broken header: facts")
     for dropped in _facts(numbers.get("dropped", []), f"{where}: broken header: numbers.dropped"):

@@ -14,10 +14,10 @@ from loci.patches.neurons import narrowed
 from loci.patches.patch import UNDO, Patch, short
 from loci.patches.places import patchable, place_of
 from loci.patches.readback import reopened
-from loci.patches.undo import Header, Undo
+from loci.patches.undo import Undo, UndoHeader
 
 
-def put_back(patch: Patch, undo: Undo, header: Header, place: Path, folder: Path) -> list[str]:
+def put_back(patch: Patch, undo: Undo, header: UndoHeader, place: Path, folder: Path) -> list[str]:
     """Write the base to a new folder, by the undo data. The names of files that are not the base's any more, weights apart.
 
     Raises `PatchError` where it was another base, and where the weights do not come out bit for bit.
@@ -44,7 +44,7 @@ def put_back(patch: Patch, undo: Undo, header: Header, place: Path, folder: Path
     return changed
 
 
-def _sources(header: Header, place: Path, folder: Path) -> dict[str, Path]:
+def _sources(header: UndoHeader, place: Path, folder: Path) -> dict[str, Path]:
     """The base's files by name, with where they lie, and what was added to the folder since. Raises `PatchError` for missing weights."""
     kept = {name: place / KEPT / name for name in header["kept"]}
     mine = dict(files_of(place, place.glob("*.safetensors*"), folder).carried)

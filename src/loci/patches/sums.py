@@ -13,7 +13,7 @@ from loci.model import Weights
 from loci.model.stored import Stored, StoredTensor
 from loci.patches.factors import Factors, check_shape, rounded
 from loci.patches.patch import Patch
-from loci.patches.places import Place, place_of
+from loci.patches.places import WeightRows, place_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def sums(patch: Patch, model: Weights, base: Stored) -> list[Rewritten]:
     Raises `PatchError` where a change does not fit, where a sum is not finite in the stored dtype, and where a weight is not stored
     as the model holds it. Cost: the tensors that change, twice, and one of them in float64.
     """
-    parts: dict[str, list[tuple[str, Place, Factors]]] = {}
+    parts: dict[str, list[tuple[str, WeightRows, Factors]]] = {}
     for name, factors in patch.factors.items():
         weight, place = model.weight(name), place_of(model, name)
         check_shape(name, weight.shape, factors)
@@ -44,7 +44,7 @@ def sums(patch: Patch, model: Weights, base: Stored) -> list[Rewritten]:
 
 
 @torch.no_grad()
-def _rewritten(base: Stored, model: Weights, parameter: str, changes: list[tuple[str, Place, Factors]]) -> Rewritten:
+def _rewritten(base: Stored, model: Weights, parameter: str, changes: list[tuple[str, WeightRows, Factors]]) -> Rewritten:
     found = base.find(parameter, model.parameter(parameter))
     if found is None:
         raise PatchError(

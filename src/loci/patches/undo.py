@@ -37,7 +37,7 @@ def _inside(text: str) -> bool:
 Name = Annotated[str, Predicate(_inside)]
 
 
-class Header(TypedDict):
+class UndoHeader(TypedDict):
     """What is said of the base as a whole."""
 
     schema: str
@@ -54,7 +54,7 @@ class Undo:
     patch: str
     originals: Mapping[str, Tensor]
     """By the names of stored tensors; in older files by a patch's names."""
-    header: Header | None
+    header: UndoHeader | None
     """None in older files."""
 
 
@@ -67,7 +67,13 @@ def write_undo(
     written: Iterable[str],
 ) -> None:
     """Write the undo data of a patch into a folder."""
-    header: Header = {"schema": SCHEMA, "base": patch.base, "files": dict(files), "kept": sorted(kept), "written": sorted(written)}
+    header: UndoHeader = {
+        "schema": SCHEMA,
+        "base": patch.base,
+        "files": dict(files),
+        "kept": sorted(kept),
+        "written": sorted(written),
+    }
     tensors = {f"{ORIGINAL}{name}": tensor.contiguous() for name, tensor in originals.items()}
     (folder / UNDO).write_bytes(save(tensors, metadata={"patch": patch.id, "loci": json.dumps(header, sort_keys=True)}))
 
@@ -84,7 +90,7 @@ def read_undo(folder: Path) -> Undo | None:
         return Undo(patch, tensors, None)
     where = named(path)
     document = parse_json(said, f"{where}: header", PatchError)
-    header = typed(Header, document, f"{where}: header", PatchError)
+    header = typed(UndoHeader, document, f"{where}: header", PatchError)
     if header["schema"] != SCHEMA:
         raise PatchError(f"{where}: undo data of schema {header['schema']!r}; this version reads {SCHEMA!r}")
     strange = [name for name in tensors if not name.startswith(ORIGINAL)]

@@ -9,7 +9,7 @@ from torch import Tensor
 from loci.model.weights import Weights
 
 
-class Held:
+class FrozenNorm:
     """The norm of a name ("attn_norm", "final_norm", …) with the scale that it has on each vector of x; where the family has none, the identity."""
 
     def __init__(self, model: Weights, name: str, layer: int | None, x: Float[Tensor, "*any d_model"]) -> None:

@@ -33,12 +33,12 @@ class Cell:
     entry: int
     """The first block that finds it."""
     state: Float[Tensor, "draw d_model"]
-    held: dict[str, Float[Tensor, "draw d_model"]]
+    frozen_outputs: dict[str, Float[Tensor, "draw d_model"]]
     """Points further up whose states are not the run's own at that token."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Carrier:
+class PatchedRuns:
     """A run of a fact's prompt, recorded with its keys and values, and what it leaves."""
 
     model: Model
@@ -55,17 +55,17 @@ class Carrier:
         """Rows of the run."""
         return len(self.top)
 
-    def carry(self, cells: Sequence[Cell], token: int) -> Float[Tensor, " cell"]:
+    def run_patched(self, cells: Sequence[Cell], token: int) -> Float[Tensor, " cell"]:
         """P(answer) of cells at one token, in batches within the budget."""
         found = torch.full((len(cells),), self.level)
         live = [i for i, cell in enumerate(cells) if cell.entry < self.model.n_layers or self._read_at(token)]
         live.sort(key=lambda i: cells[i].entry)
         batches = -(-len(live) // self._step(token))
         for some in (live[i * len(live) // batches : (i + 1) * len(live) // batches] for i in range(batches)):
-            found[some] = self._carry([cells[i] for i in some], token)
+            found[some] = self._run_patched([cells[i] for i in some], token)
         return found
 
-    def _carry(self, cells: Sequence[Cell], token: int) -> Float[Tensor, " cell"]:
+    def _run_patched(self, cells: Sequence[Cell], token: int) -> Float[Tensor, " cell"]:
         """One batch of cells, in the order of their entry."""
         stream, inside, last = self._entering(cells[:0], 0, token), 0, len(self.asked.targets)
         for layer in range(cells[0].entry, self.model.n_layers + 1):
@@ -93,10 +93,10 @@ class Carrier:
         """Edits of this layer's outputs at the token, for the rows that hold them."""
         found: dict[str, Edit] = {}
         for name in (f"{point}.{layer}" for point in ("attn_out", "mlp_out")):
-            holding = [i for i, cell in enumerate(cells) if name in cell.held]
+            holding = [i for i, cell in enumerate(cells) if name in cell.frozen_outputs]
             if holding:
                 rows = torch.tensor(holding)[:, None] * self.draws + torch.arange(self.draws)
-                found[name] = put_at(torch.cat([cells[i].held[name] for i in holding]), rows.flatten(), 0)
+                found[name] = put_at(torch.cat([cells[i].frozen_outputs[name] for i in holding]), rows.flatten(), 0)
         return found
 
     def _read_at(self, token: int) -> bool:
@@ -116,7 +116,7 @@ class Carrier:
     ) -> Float[Tensor, " neuron"]:
         """P(answer) with one MLP neuron of a layer at its value at one token, for each of those chosen."""
         batches = chosen.split(self._step(token))
-        return torch.cat([self.carry(self._with_neurons(layer, token, some, value), token) for some in batches])
+        return torch.cat([self.run_patched(self._with_neurons(layer, token, some, value), token) for some in batches])
 
     def _with_neurons(self, layer: int, token: int, neurons: Int[Tensor, " neuron"], value: Float[Tensor, " d_mlp"]) -> list[Cell]:
         """A cell for each of these neurons: the stream above the layer with that one at its value."""
@@ -127,10 +127,10 @@ class Carrier:
         return [Cell(layer + 1, state, {}) for state in states.split(self.draws)]
 
 
-def recorded(model: Model, asked: Asked, budget: int = BATCH_TOKENS) -> Carrier:
+def recorded(model: Model, asked: Asked, budget: int = BATCH_TOKENS) -> PatchedRuns:
     """The run of a prompt as it is. Raises `ModelError` for logits that are not finite."""
     last = f"resid_post.{model.n_layers - 1}"
     with model.watch(last) as reads:
         run = model.record(asked.ids, past=True, last=len(asked.targets))
     level = float(probability(finite(run.logits, model), asked.targets))
-    return Carrier(model=model, asked=asked, run=run, top=reads[last], level=level, budget=budget)
+    return PatchedRuns(model=model, asked=asked, run=run, top=reads[last], level=level, budget=budget)

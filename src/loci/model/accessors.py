@@ -12,13 +12,15 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Lens:
+class Accessor:
     see: Callable[[Any], Tensor]
     put: Callable[[Any, Tensor], Any]
 
-    def then(self, inner: "Lens") -> "Lens":
+    def then(self, inner: "Accessor") -> "Accessor":
         """The inner lens, looking at what this one sees."""
-        return Lens(lambda whole: inner.see(self.see(whole)), lambda whole, new: self.put(whole, inner.put(self.see(whole), new)))
+        return Accessor(
+            lambda whole: inner.see(self.see(whole)), lambda whole, new: self.put(whole, inner.put(self.see(whole), new))
+        )
 
     def through(self, edit: Callable[[Tensor], Tensor | None], whole: Any) -> Any:
         """The whole with what is seen edited, or None where the edit changes nothing."""
@@ -27,26 +29,26 @@ class Lens:
         return None if new is None or new is seen else self.put(whole, new)
 
 
-FIRST = Lens(
+FIRST = Accessor(
     lambda out: out[0] if isinstance(out, tuple) else out,
     lambda out, new: (new, *out[1:]) if isinstance(out, tuple) else new,
 )
 """Modules return a tensor, or a tuple whose first item it is."""
 
-COPY = Lens(lambda x: x.clone(), lambda _, new: new)
+COPY = Accessor(lambda x: x.clone(), lambda _, new: new)
 
 
-def heads(count: int) -> Lens:
+def heads(count: int) -> Accessor:
     """[…, heads · d_head] as [… heads d_head]."""
-    return Lens(lambda x: x.unflatten(-1, (count, -1)), lambda _, new: new.flatten(-2))
+    return Accessor(lambda x: x.unflatten(-1, (count, -1)), lambda _, new: new.flatten(-2))
 
 
-def flat(rows: Callable[[], int]) -> Lens:
+def flat(rows: Callable[[], int]) -> Accessor:
     """[row · position, width] as [row, position, width]."""
-    return Lens(lambda x: x.unflatten(0, (rows(), -1)), lambda _, new: new.flatten(0, 1))
+    return Accessor(lambda x: x.unflatten(0, (rows(), -1)), lambda _, new: new.flatten(0, 1))
 
 
-def half(which: int) -> Lens:
+def half(which: int) -> Accessor:
     """One half of the last axis: of a fused gate and up projection."""
 
     def put(whole: Tensor, new: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ def half(which: int) -> Lens:
         halves[which] = new
         return torch.cat(halves, -1)
 
-    return Lens(lambda x: x.chunk(2, -1)[which], put)
+    return Accessor(lambda x: x.chunk(2, -1)[which], put)
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,14 @@ class Fused:
         group = self.n_heads // self.n_kv_heads
         return _third(x.unflatten(dim, (self.n_kv_heads, group + 2, -1)), [group, 1, 1], dim + 1, name).flatten(dim, dim + 1)
 
-    def lens(self, name: str) -> Lens:
+    def lens(self, name: str) -> Accessor:
         """As `take` on the last axis."""
 
         def put(whole: Tensor, new: Tensor) -> Tensor:
             index = torch.arange(whole.shape[-1], device=whole.device)
             return whole.index_copy(-1, self.take(name, index, 0).flatten(), new.flatten(-2))
 
-        return Lens(lambda x: self.take(name, x, -1), put)
+        return Accessor(lambda x: self.take(name, x, -1), put)
 
 
 def _third(x: Tensor, sizes: list[int], dim: int, name: str) -> Tensor:
@@ -89,7 +91,7 @@ def _third(x: Tensor, sizes: list[int], dim: int, name: str) -> Tensor:
     return parts["qkv".index(name)]
 
 
-def routing() -> Lens:
+def routing() -> Accessor:
     """A router's (logits, weights, experts) as one weight for each expert, 0 for those that are not asked.
 
     What is put keeps its largest weights, as many as experts are asked.
@@ -103,4 +105,4 @@ def routing() -> Lens:
         weights, chosen = new.topk(out[2].shape[-1], dim=-1)
         return out[0], weights, chosen
 
-    return Lens(see, put)
+    return Accessor(see, put)
