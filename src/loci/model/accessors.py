@@ -1,4 +1,4 @@
-"""How a named tensor sits inside what a module takes or returns: a way to see it, and a way to put another in its place.
+"""Accessors: how a named tensor is read from what a module takes or returns, and how another is put in its place.
 
 put(whole, see(whole)) = whole
 """
@@ -13,11 +13,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Accessor:
+    """A pair of functions (a lens, in functional programming): `see` reads the part, `put` gives the whole with another part."""
+
     see: Callable[[Any], Tensor]
     put: Callable[[Any, Tensor], Any]
 
     def then(self, inner: "Accessor") -> "Accessor":
-        """The inner lens, looking at what this one sees."""
+        """The inner accessor, applied to what this one sees."""
         return Accessor(
             lambda whole: inner.see(self.see(whole)), lambda whole, new: self.put(whole, inner.put(self.see(whole), new))
         )
@@ -76,7 +78,7 @@ class Fused:
         group = self.n_heads // self.n_kv_heads
         return _third(x.unflatten(dim, (self.n_kv_heads, group + 2, -1)), [group, 1, 1], dim + 1, name).flatten(dim, dim + 1)
 
-    def lens(self, name: str) -> Accessor:
+    def accessor(self, name: str) -> Accessor:
         """As `take` on the last axis."""
 
         def put(whole: Tensor, new: Tensor) -> Tensor:

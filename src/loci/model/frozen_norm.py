@@ -10,7 +10,14 @@ from loci.model.weights import Weights
 
 
 class FrozenNorm:
-    """The norm of a name ("attn_norm", "final_norm", …) with the scale that it has on each vector of x; where the family has none, the identity."""
+    """A norm whose scale is frozen at the values that it takes on x.
+
+    Args:
+        model: whose norm it is.
+        name: "attn_norm", "attn_post", "mlp_norm", "mlp_post" or "final_norm". A norm that the family lacks is the identity.
+        layer: the block; None for "final_norm".
+        x: vectors at which the scale is taken, [*any, d_model].
+    """
 
     def __init__(self, model: Weights, name: str, layer: int | None, x: Float[Tensor, "*any d_model"]) -> None:
         if not getattr(model.layout, name):

@@ -10,10 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from loci.deprecated import renamed
 from loci.model.accessors import Accessor
-
-__getattr__ = renamed(__name__, {"Enough": "StopForward"})
 
 Edit = Callable[[Tensor], Tensor | None]
 Side = Literal["in", "out"]
@@ -75,26 +72,30 @@ class StopForward(Exception):
     """Raised inside a forward pass once all that was asked for has been read."""
 
 
+Enough = StopForward
+"""The old name, which `editing.joint` still imports."""
+
+
 class HookSite(NamedTuple):
-    """Where a named tensor is: at a module's input or output, behind a lens."""
+    """Where a named tensor is: at a module's input or output, behind an accessor."""
 
     module: nn.Module
     side: Side
-    lens: Accessor
+    accessor: Accessor
 
 
 def attach(place: HookSite, edit: Edit) -> RemovableHandle:
     """Call `edit` with the tensor at a place; a tensor that it returns takes the place of the old one."""
-    module, side, lens = place
+    module, side, accessor = place
     if side == "in":
-        return module.register_forward_pre_hook(lambda _, args, kwargs: _edit_input(lens, edit, args, kwargs), with_kwargs=True)
-    return module.register_forward_hook(lambda _, args, output: lens.through(edit, output))
+        return module.register_forward_pre_hook(lambda _, args, kwargs: _edit_input(accessor, edit, args, kwargs), with_kwargs=True)
+    return module.register_forward_hook(lambda _, args, output: accessor.through(edit, output))
 
 
 def _edit_input(
-    lens: Accessor, edit: Edit, args: tuple[Any, ...], kwargs: dict[str, Any]
+    accessor: Accessor, edit: Edit, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    new = lens.through(edit, args[0] if args else kwargs["hidden_states"])
+    new = accessor.through(edit, args[0] if args else kwargs["hidden_states"])
     if new is None:
         return None
     return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": new})

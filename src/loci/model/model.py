@@ -257,10 +257,10 @@ class Model(Weights):
         return [name for stem in stems for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(self.n_layers)])]
 
     def place(self, name: str) -> HookSite:
-        """The module at which a point lives, the side, and the lens."""
+        """The module at which a point lives, the side, and the accessor."""
         point, layer = self._point(name)
         part = self._part_of(point)
-        return HookSite(self.module(part, layer), point.side, self._lens(point, part, layer))
+        return HookSite(self.module(part, layer), point.side, self._accessor(point, part, layer))
 
     def _point(self, name: str) -> tuple[Point, int | None]:
         point, layer = parse_point(name, self.n_layers)
@@ -304,21 +304,23 @@ class Model(Weights):
     def _part_of(self, point: Point) -> str:
         return next(part for part in point.parts if part == "block" or getattr(self.layout, part))
 
-    def _lens(self, point: Point, part: str, layer: int | None) -> Accessor:
+    def _accessor(self, point: Point, part: str, layer: int | None) -> Accessor:
         layout = self.layout
-        lens = routing() if part == "router" else FIRST
+        accessor = routing() if part == "router" else FIRST
         if part in layout.flat:
-            lens = lens.then(flat(lambda: self._rows[layer or 0]))
+            accessor = accessor.then(flat(lambda: self._rows[layer or 0]))
         if point.name in ("q", "k", "v"):
             fused = self.fused()
-            return lens.then(fused.lens(point.name) if fused else heads(self.n_heads if point.name == "q" else self.n_kv_heads))
+            return accessor.then(
+                fused.accessor(point.name) if fused else heads(self.n_heads if point.name == "q" else self.n_kv_heads)
+            )
         if point.name == "z":
-            return lens.then(heads(self.n_heads))
+            return accessor.then(heads(self.n_heads))
         if part in ("gate", "up") and point.side == "out" and layout.gate == layout.up:
-            return lens.then(half(0 if part == "gate" else 1))
+            return accessor.then(half(0 if part == "gate" else 1))
         if part == "down" and point.side == "out" and layout.adds_in_place:
-            return lens.then(COPY)
-        return lens
+            return accessor.then(COPY)
+        return accessor
 
     def _rows_of(self, point: Point, layer: int | None) -> list[tuple[HookSite, Edit]]:
         """What notes a run's batch size, for the parts that see all rows as one list."""
