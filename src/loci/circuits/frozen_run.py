@@ -16,10 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from loci.model import Model
+from loci.model.accessors import FIRST
 from loci.model.answers import finite
 from loci.model.frozen_norm import FrozenNorm
 from loci.model.hooks import HookSite, attached
-from loci.model.accessors import FIRST
 
 
 @dataclass(frozen=True)
