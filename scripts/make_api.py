@@ -13,7 +13,7 @@ from typing import Any
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 ROOMS = (
-    "facts", "model", "survey", "patches", "locating", "reading", "editing", "auditing", "writing",
+    "facts", "model", "text", "survey", "patches", "locating", "reading", "editing", "auditing", "writing",
     "circuits", "dictionaries", "figures", "report",
 )  # fmt: skip
 HEAD = """<!-- Written by scripts/make_api.py from docstrings; do not edit, run it again. -->
