@@ -7,6 +7,7 @@ from loci.editing.phrasings import likely_heads, own_phrasings
 from loci.facts import Fact, FactSet
 from loci.model import Model, score_answers
 from loci.model.answers import AnswerScore
+from loci.text import background
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_relations_and_prompts_are_kept_apart(demo: Model, players: list[Fact]) 
 
 def test_heads_lead_to_subjects_of_the_kind(demo: Model, world: FactSet) -> None:
     facts = list(world.relations["country_capital"])[:8]
-    heads = likely_heads(demo, facts, 4)
+    heads = likely_heads(demo, facts, 4, background(demo))
     assert [len(own) for own in heads] == [4] * 8
     flat = {head for own in heads for head in own}
     assert {"The capital of", "The capital city of"} <= flat

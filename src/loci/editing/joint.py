@@ -235,7 +235,7 @@ class _Search:
         settings = self.settings
         wanted, kept = self._drawn()
         drawn = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))))
-        texts = [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in (self.model.tokenize(text).ids for text in drawn)]
+        texts = [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in self._tokens(drawn)]
         near = self.random.sample(self.near, min(len(self.near), settings.near))
         terms = (
             ("wanted", wanted, 1.0),
@@ -258,6 +258,10 @@ class _Search:
         self.adam.zero_grad()
         for kind, weight in self.weights.items():
             self.weights[kind] = min(100.0, max(1.0, weight * (PACE if self.seen[kind] > settings.drift else 1 / PACE)))
+
+    def _tokens(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Tokens of texts, cut where the context ends."""
+        return [tokens.ids[: self.model.n_ctx] for tokens in self.model.tokenize_all(texts)]
 
     def numbers(self) -> dict[str, Any]:
         return {

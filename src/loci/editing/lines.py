@@ -102,7 +102,7 @@ def _heads(settings: LineSettings, text: BackgroundText) -> list[str]:
     """Nothing, then beginnings of sentences and whole ones in turn."""
     begun, whole = text.beginnings(settings.contexts, settings.seed + 1), text.sentences(settings.contexts)
     mixed = [head for pair in zip(begun, whole, strict=True) for head in pair]
-    return ["", *(f"{head} " for head in mixed[: settings.contexts])]
+    return ["", *(" ".join([*head.split()[:40], ""]) for head in mixed[: settings.contexts])]
 
 
 def _asked(model: Model, fact: int, prompt: str, subject: str, at: int, answer: str, join: str) -> Line:

@@ -116,12 +116,18 @@ def background(
         return BackgroundText("given", tuple(texts))
     if speaks_corpus(model):
         return BackgroundText("embedded corpus", corpus_texts())
-    count = -(-min(tokens, OWN_TOKENS) // LENGTH)
-    sampled = own_texts(model, count, length=LENGTH, seed=seed, progress=progress)
-    sampled = [text for text in sampled if text.strip()]
+    length = LENGTH if model.n_ctx is None else max(1, min(LENGTH, model.n_ctx // 4))
+    count = -(-min(tokens, OWN_TOKENS) // length)
+    sampled = own_texts(model, count, length=length, seed=seed, progress=progress)
+    sampled = [text for text in sampled if text.strip() and _fits(model, text)]
     if not sampled:
         raise ModelError(f"{model.name!r} samples no text of its own: give a text (--text)")
     return BackgroundText("own samples", tuple(sampled), seed)
+
+
+def _fits(model: Model, text: str) -> bool:
+    """Whether a text leaves half of the context free: what is sampled may be spelt with other, more tokens."""
+    return model.n_ctx is None or 2 * len(model.tokenize_all([text])[0]) <= model.n_ctx
 
 
 def sample_text(model: Model, tokens: int) -> list[str]:
