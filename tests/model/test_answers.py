@@ -1,11 +1,16 @@
 """Teacher-forced scoring against free generation."""
 
+import itertools
+
 import pytest
 import torch
 
 from loci.errors import ModelError
 from loci.facts import FactSet
-from loci.model import Model, answer_of, complete, next_tokens, score_answers
+from loci.facts.matching import matches
+from loci.model import Model, answer_of, complete, next_tokens, own_answers, score_answers
+from loci.model.answer_rule import _answer
+from loci.model.generation import Made
 
 
 def test_greedy_is_what_generation_says(demo: Model, world: FactSet) -> None:
@@ -60,3 +65,46 @@ def test_next_tokens_and_own_answer(demo: Model) -> None:
     assert answer_of(demo, prompt) == "basketball"
     with pytest.raises(ModelError, match="empty"):
         answer_of(demo, " ")
+
+
+def test_said_is_that_the_completion_begins_with_the_answer(demo: Model, world: FactSet) -> None:
+    """Spelled otherwise, in right and wrong answers: `said` is what the normalised completion says; `greedy` asks for the tokens."""
+    facts = world.sample(20, seed=6)
+    spelled = [(f.text, f"The {f.answer.upper()}") for f in facts] + [(f.text, g.answer) for f, g in itertools.pairwise(facts)]
+    texts = complete(demo, [prompt for prompt, _ in spelled], tokens=16)
+    scores = score_answers(demo, spelled)
+    assert [score.said for score in scores] == [matches(text, answer) for (_, answer), text in zip(spelled, texts, strict=True)]
+    assert sum(score.said for score in scores[:20]) > 15 > sum(score.greedy for score in scores[:20])
+
+
+def test_the_own_answer_of_a_known_fact_is_its_answer(demo: Model, world: FactSet) -> None:
+    """Of several words too, without being told where they end; its probability is that of its tokens."""
+    facts = [fact for fact in world if " " in fact.answer][:40] + list(world.sample(20, seed=1))
+    own = own_answers(demo, [fact.text for fact in facts])
+    scores = score_answers(demo, [(fact.text, fact.answer) for fact in facts])
+    known = [i for i, score in enumerate(scores) if score.greedy]
+    assert len(known) > 50
+    assert [own[i].text for i in known] == [facts[i].answer for i in known]
+    assert [own[i].probability for i in known] == pytest.approx([scores[i].probability for i in known], abs=1e-3)
+    assert {own[i].warning for i in known if own[i].probability > 0.2} == {None}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "probabilities", "answer", "warned"),
+    [
+        ([" basketball", " for", " the", " NBA"], [0.7, 0.3, 0.9, 0.5], "basketball", None),
+        ([" New", " York", " City", ","], [0.5, 0.95, 0.4, 0.9], "New York", None),
+        ([" the", " capital"], [0.4, 0.5], "the", "function word"),
+        ([" the", " United", " States", " of"], [0.4, 0.92, 0.99, 0.95], "the United States", None),
+        ([" golf", "."], [0.04, 0.9], "golf", "P = 0.040"),
+        ([" Ba", "sket", "ball", " for"], [0.9, 0.9, 0.9, 0.3], "Basketball", None),
+    ],
+)
+def test_the_shortest_answer(pieces: list[str], probabilities: list[float], answer: str, warned: str | None) -> None:
+    class Speller:
+        def decode(self, ids: list[int]) -> str:
+            return "".join(pieces[i] for i in ids)
+
+    found = _answer(Speller(), Made(list(range(len(pieces))), probabilities))  # type: ignore[arg-type]
+    assert found.text == answer
+    assert warned in found.warning if warned and found.warning else found.warning is warned

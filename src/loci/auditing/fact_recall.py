@@ -1,4 +1,10 @@
-"""Recall: the share of facts whose answer is its greedy free generation, in full.
+"""Recall: the share of facts whose answer its greedy free generation begins with.
+
+    trained, held_out    exact-prefix match: the generation begins with the answer or an alias of it,
+                         at a word boundary, all without capitals, accents and a leading article
+                         (`loci.facts.matching`)
+    strict               full match: the generation begins with the tokens of the answer as the facts
+                         spell it
 
 Of a fact with a new answer that one is scored: what an edited model is to say. Beside it stands how
 many of the old and of the new answers are said to the facts' own prompts.
@@ -6,10 +12,11 @@ many of the old and of the new answers are said to the facts' own prompts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from loci.errors import FactError
 from loci.facts import UNSAID, Fact
+from loci.facts.fact import GIVEN
 from loci.model import Model, score_answers
 from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
@@ -40,6 +47,10 @@ class Recall(Result):
     """Share of the facts with a new answer whose prompt gets the old one."""
     new: Estimate = NOTHING
     """The same for the new one."""
+    strict: Estimate = NOTHING
+    """`trained` by the full match."""
+    dtype: str = "float32"
+    """What the weights were held in."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -56,11 +67,17 @@ class Recall(Result):
             "scored": self.scored,
             "old": self.old.to_dict(),
             "new": self.new.to_dict(),
+            "strict": self.strict.to_dict(),
+            "match": "prefix",
+            "answer_rule": GIVEN,
+            "text": None,
+            "dtype": self.dtype,
         }
 
 
 def recall(model: Model, facts: Fact | Sequence[Fact], *, progress: Progress = silent) -> Recall:
-    """Share of facts that the model answers: every phrasing, by greedy free generation, in full.
+    """Share of facts that the model answers: in every phrasing, does greedy free generation begin with
+    the answer?
 
     Where a fact has a new answer (as in a file of corrections), that one is scored, and `old` and
     `new` say how many of each are given.
@@ -72,56 +89,99 @@ def recall(model: Model, facts: Fact | Sequence[Fact], *, progress: Progress = s
         facts: one fact or several.
         progress: called with (steps done, steps in all).
 
-    Returns: `Recall`: `trained`, `held_out`, `by_relation` (each with n and interval), `missed`.
+    Returns: `Recall`: `trained`, `held_out`, `strict`, `by_relation` (each with n and
+    interval), `missed`.
     Cost: One run a prompt, in batches.
     """
     model_given(model)
     facts = facts_given(facts)
     if not facts:
         raise FactError("there are no facts to ask for")
-    trained, held_out, missed = [], [], []
+    trained, held_out, strict, missed = [], [], [], []
     by_relation: dict[str, list[float]] = {}
     for start in range(0, len(facts), CHUNK):
         chunk = facts[start : start + CHUNK]
-        asked = [
-            (f, t, t in f.held_out) for f in chunk for t in (f.prompt, *f.paraphrases, *f.held_out)
-        ]
-        scores = score_answers(
-            model,
-            [(f.fill(t), f.answer if f.new_answer is None else f.new_answer) for f, t, _ in asked],
-        )
-        hits: dict[tuple[int, bool], list[bool]] = {}
-        for (fact, template, apart), score in zip(asked, scores, strict=True):
-            hits.setdefault((id(fact), apart), []).append(score.greedy)
-            if not score.greedy:
-                missed.append(fact.fill(template))
-        for fact in chunk:
-            known = _share(hits[id(fact), False])
+        hits = _hits(model, chunk)
+        missed += [prompt for own in hits for prompt in own.missed]
+        for fact, own in zip(chunk, hits, strict=True):
+            known = _share(own.trained)
             trained.append(known)
+            strict.append(_share(own.strict))
             by_relation.setdefault(fact.relation or "", []).append(known)
-            if fact.held_out:
-                held_out.append(_share(hits[id(fact), True]))
+            if own.held_out:
+                held_out.append(_share(own.held_out))
         progress(len(chunk), len(facts))
-    relations = {name: share(parts) for name, parts in by_relation.items() if name}
     edits = [fact for fact in facts if fact.new_answer is not None]
     return Recall(
-        model.name,
-        model.with_bos,
-        len(facts),
-        share(trained),
-        share(held_out),
-        relations,
-        tuple(missed),
-        " and ".join(
+        model=model.name,
+        bos=model.with_bos,
+        facts=len(facts),
+        trained=share(trained),
+        held_out=share(held_out),
+        by_relation={name: share(parts) for name, parts in by_relation.items() if name},
+        missed=tuple(missed),
+        scored=" and ".join(
             dict.fromkeys("answer" if fact.new_answer is None else "new_answer" for fact in facts)
         ),
-        _said(model, [(fact.text, fact.answer) for fact in edits if fact.answer != UNSAID]),
-        _said(model, [(fact.text, fact.new_answer or "") for fact in edits]),
+        old=_said(
+            model,
+            [(fact.text, fact.answer, *fact.aliases) for fact in edits if fact.answer != UNSAID],
+        ),
+        new=_said(model, [(fact.text, *_scored(fact)) for fact in edits]),
+        strict=share(strict),
+        dtype=str(model.dtype).removeprefix("torch."),
     )
 
 
-def _said(model: Model, pairs: Sequence[tuple[str, str]]) -> Estimate:
-    return share([score.greedy for score in score_answers(model, pairs)])
+class _Hits(NamedTuple):
+    """How one fact fared, phrasing by phrasing."""
+
+    trained: list[bool]
+    held_out: list[bool]
+    strict: list[bool]
+    missed: list[str]
+
+
+def _scored(fact: Fact) -> tuple[str, ...]:
+    """The answers of which any one counts: of a fact with a new answer those."""
+    return (
+        (fact.answer, *fact.aliases)
+        if fact.new_answer is None
+        else (fact.new_answer, *fact.new_aliases)
+    )
+
+
+def _hits(model: Model, facts: Sequence[Fact]) -> list[_Hits]:
+    asked = [
+        (i, text, text in fact.held_out)
+        for i, fact in enumerate(facts)
+        for text in (fact.prompt, *fact.paraphrases, *fact.held_out)
+    ]
+    scores = iter(
+        score_answers(
+            model,
+            [(facts[i].fill(text), word) for i, text, _ in asked for word in _scored(facts[i])],
+        )
+    )
+    hits = [_Hits([], [], [], []) for _ in facts]
+    for i, text, apart in asked:
+        first, *others = [next(scores) for _ in _scored(facts[i])]
+        said = first.said or any(score.said for score in others)
+        (hits[i].held_out if apart else hits[i].trained).append(said)
+        if not apart:
+            hits[i].strict.append(first.greedy)
+        if not said:
+            hits[i].missed.append(facts[i].fill(text))
+    return hits
+
+
+def _said(model: Model, asked: Sequence[tuple[str, ...]]) -> Estimate:
+    """Share of the prompts to which one of the answers behind them is given."""
+    scores = iter(
+        score_answers(model, [(prompt, word) for prompt, *words in asked for word in words])
+    )
+    found = [[next(scores).said for _ in words] for _, *words in asked]
+    return share([any(own) for own in found])
 
 
 def _share(hits: Sequence[bool]) -> float:

@@ -2,8 +2,8 @@
 
 Written down before the edit, with the base's own answers.
 
-    metric                   share of …                      hit when the greedy free generation,
-                                                             in full, is …
+    metric                   share of …                      hit when the greedy free generation
+                                                             begins with …
     efficacy                 edits                           the new answer, or an alias
     paraphrase               other prompts for the fact      the same
     specificity              the relation's prompts about    the base's
@@ -16,8 +16,10 @@ Written down before the edit, with the base's own answers.
     kept, same_answer,       a fact's questions that do not  the base's; where that is right,
       unrelated                                              any right one
 
-A prompt that is itself edited is not asked to stay. Beside efficacy and paraphrase stands the
-literature's version by probability: P(new) > P(old) by mean log-probability per token.
+It begins with an answer at a word boundary, both without capitals, accents and a leading article
+(`AnswerScore.said`). A prompt that is itself edited is not asked to stay. Beside efficacy and
+paraphrase stands the literature's version by probability: P(new) > P(old) by mean log-probability
+per token.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,9 +28,8 @@ from typing import Any, NamedTuple
 
 from loci.errors import FactError
 from loci.facts import Fact, FactSet
-from loci.model import Model, complete, first_sentence, score_answers
+from loci.model import Model, own_answers, score_answers
 
-ANSWER_TOKENS = 12
 GAINED = ("efficacy", "paraphrase")
 HELD_OUT = "paraphrase_untrained"
 LIKELIER = {metric: f"{metric}_likelier" for metric in GAINED}
@@ -169,16 +170,14 @@ def _as_said(prompt: Prompt, answer: str) -> Prompt:
 
 
 def _answers(model: Model, prompts: Sequence[str]) -> dict[str, str]:
-    """The base's greedy answers; empty for the few whose answer is none, or cut, or splits into
-    other tokens."""
+    """The base's greedy answers; empty for the few whose answer is none, or splits into other tokens."""
     pairs = [
-        (p, first_sentence(text))
-        for p, text in zip(prompts, complete(model, prompts, ANSWER_TOKENS), strict=True)
+        (prompt, own.text) for prompt, own in zip(prompts, own_answers(model, prompts), strict=True)
     ]
     asked = [pair for pair in pairs if pair[1]]
     scored = zip(asked, score_answers(model, asked), strict=True)
     return dict.fromkeys(prompts, "") | {
-        prompt: answer for (prompt, answer), score in scored if score.greedy
+        prompt: answer for (prompt, answer), score in scored if score.said
     }
 
 
@@ -211,13 +210,13 @@ def _case(own: EditQuestions, gains: list[Any], keeps: list[Any], before: Any) -
     hits: dict[str, list[bool]] = {}
     for prompt, scores in [*gains, *keeps]:
         for metric in prompt.metrics:
-            hits.setdefault(metric, []).append(any(score.greedy for score in scores))
+            hits.setdefault(metric, []).append(any(score.said for score in scores))
         if prompt.metrics[0] in LIKELIER:
             hits.setdefault(LIKELIER[prompt.metrics[0]], []).append(
                 scores[0].mean_logprob > next(before)
             )
     changed = tuple(
-        prompt.text for prompt, scores in keeps if not any(score.greedy for score in scores)
+        prompt.text for prompt, scores in keeps if not any(score.said for score in scores)
     )
     return EditCase(
         own.fact,
@@ -233,13 +232,8 @@ def _told(
 ) -> tuple[EditCase, ...]:
     """The cases with what is said after the edit prompts, and after the prompts that changed."""
     texts = list(dict.fromkeys(text for case in cases for text in (case.fact.text, *case.changed)))
-    continuations = dict(
-        zip(
-            texts,
-            map(first_sentence, complete(model, [lead(text) for text in texts], ANSWER_TOKENS)),
-            strict=True,
-        )
-    )
+    answers = own_answers(model, [lead(text) for text in texts])
+    continuations = dict(zip(texts, (own.text for own in answers), strict=True))
     return tuple(
         case._replace(
             said=continuations[case.fact.text],

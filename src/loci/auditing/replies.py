@@ -2,12 +2,12 @@
 might have said.
 
     says           greedy continuation, of at most so many tokens
-    answer         up to the end of its first sentence, or its first word where none ends
+    answer         its first word, and the words that belong to it (`loci.model.answer_rule`)
     probability    P(answer | prompt), of all its tokens
     next           the likeliest next tokens, each with its probability
 
-Of a fact also whether its old and its new answer are said, greedily and in full, and their
-probabilities.
+Of a fact also whether its old and its new answer are said (the continuation begins with them), and
+their probabilities.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,10 @@ import torch
 
 from loci.errors import FactError, ModelError, UseError
 from loci.facts import UNSAID, Fact
+from loci.facts.fact import FIRST_WORD
 from loci.facts.spaces import strip_prompt
-from loci.model import Model, answer_in, by_length, complete, score_answers
+from loci.model import Model, by_length, complete, own_answers, score_answers
+from loci.model.answer_rule import TOKENS
 from loci.model.answers import finite
 from loci.model.given import model_given
 from loci.patches import Patch
@@ -56,6 +58,8 @@ class Reply(NamedTuple):
     next: tuple[NextToken, ...]
     old: AskedAnswer | None = None
     new: AskedAnswer | None = None
+    warning: str | None = None
+    """Why the answer is hardly one: a function word, or an improbable one."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -66,6 +70,7 @@ class Reply(NamedTuple):
             "next": [token._asdict() for token in self.next],
             "old": self.old._asdict() if self.old is not None else None,
             "new": self.new._asdict() if self.new is not None else None,
+            "warning": self.warning,
         }
 
 
@@ -97,6 +102,7 @@ class Replies(Result):
             "bos": self.bos,
             "patch": self.patch,
             "tokens": self.tokens,
+            "answer_rule": FIRST_WORD,
             "old": self.old.to_dict(),
             "new": self.new.to_dict(),
             "replies": [reply.to_dict() for reply in self.replies],
@@ -141,20 +147,13 @@ def ask(
         )
     texts = [strip_prompt(item) if isinstance(item, str) else item.text for item in asked]
     with patch.applied(model) if patch is not None else nullcontext():
-        says = complete(model, texts, tokens)
-        answers = [answer_in(text) for text in says]
-        spoken = iter(
-            score_answers(model, [pair for pair in zip(texts, answers, strict=True) if pair[1]])
-        )
+        answers = own_answers(model, texts, max(tokens, TOKENS))
+        says = [own.says for own in answers] if tokens >= TOKENS else complete(model, texts, tokens)
         ladders = next_words(model, texts, top)
         wanted = _wanted(model, asked)
     replies = tuple(
-        Reply(
-            text, continuation, answer, next(spoken).probability if answer else 0.0, ladder, *both
-        )
-        for text, continuation, answer, ladder, both in zip(
-            texts, says, answers, ladders, wanted, strict=True
-        )
+        Reply(text, said, own.text, own.probability, ladder, *both, warning=own.warning)
+        for text, said, own, ladder, both in zip(texts, says, answers, ladders, wanted, strict=True)
     )
     return Replies(
         model.name, model.with_bos, patch.id if patch is not None else None, tokens, replies
@@ -181,7 +180,7 @@ def _wanted(
         if not isinstance(item, Fact) or answer is None or answer == UNSAID:
             return None
         answer_score = scores[item.text, answer]
-        return AskedAnswer(answer, answer_score.greedy, answer_score.probability)
+        return AskedAnswer(answer, answer_score.said, answer_score.probability)
 
     return [
         (score(item, old), score(item, new)) for item, (old, new) in zip(asked, named, strict=True)

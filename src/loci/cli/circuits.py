@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from loci.cli import circuits_train
-from loci.cli.common import bar, check_out, fact_from, filled, finish, written
+from loci.cli.common import answer_from, bar, check_out, fact_from, filled, finish, written
 from loci.cli.opening import Opening, opens
 from loci.cli.options import AGAINST, ANSWER, FACTS, JSON, KNOWN, LAYERS, OUT, SEED, SUBJECT, TOP, View, number, said, whole, words
 from loci.cli.verbs import Verbs
@@ -144,7 +144,6 @@ def paths(
     """
     from loci.circuits import PromptPair, edges, order_losses
     from loci.circuits import paths as split
-    from loci.model import answer_of
 
     if prompt == corrupted is not None:
         raise CircuitError("--corrupted is the prompt itself: nothing that it says is different")
@@ -164,7 +163,7 @@ def paths(
             finish(order_losses(opened, list(read_texts(text)) if text else None, progress=progress), out, json)
         return
     prompt = filled(prompt or "", subject)
-    said = answer_of(opened, prompt) if answer is None else answer
+    said = answer_from(opened, prompt, answer)
     if corrupted is None:
         finish(split(opened, prompt, said, against=against, highest=order, single=single, top=top, memory=memory), out, json)
     elif sender is None or receiver is None:

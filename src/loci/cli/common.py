@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,11 +171,36 @@ def texts_of(model: "Model", path: Path | None, tokens: int) -> list[str]:
     return list(read_texts(path)) if path else sample_text(model, tokens)
 
 
-def fact_from(model: "Model", text: str, subject: str | None, occurrence: int | None = None, answer: str | None = None) -> "Fact":
+def fact_from(
+    model: "Model", text: str, subject: str | None, occurrence: int | None = None, answer: str | None = None, *, warns: bool = True
+) -> "Fact":
     """The fact that a prompt asks for, with `answer`, or else with the model's own, for which it is asked only then."""
     from loci.model import fact_from as given
+    from loci.model import own_answer
 
-    return given(model, text, subject, occurrence, answer, how="say --subject")
+    fact = given(model, text, subject, occurrence, answer or "?", how="say --subject")
+    if answer is not None:
+        return fact
+    own = own_answer(model, fact.text)
+    warn(own.warning if warns else None)
+    return replace(fact, answer=own.text, answer_rule=own.rule)
+
+
+def answer_from(model: "Model", prompt: str, answer: str | None) -> str:
+    """What is said, or the model's own answer to the prompt."""
+    from loci.model import own_answer
+
+    if answer is not None:
+        return answer
+    own = own_answer(model, prompt)
+    warn(own.warning)
+    return own.text
+
+
+def warn(text: str | None) -> None:
+    """A warning on stderr, if there is one."""
+    if text:
+        note(f"note: {text}")
 
 
 def filled(prompt: str, subject: str | None) -> str:

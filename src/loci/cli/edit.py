@@ -125,7 +125,7 @@ def _single(model: "Model", subject: str | None, prompt: str | None, answer: str
 
     if subject is None or prompt is None or (answer is None) == (remove is None):
         raise FactError("an edit needs --subject, --prompt and --answer (or --remove), or --facts FILE")
-    asked = fact_from(model, prompt, subject)
+    asked = fact_from(model, prompt, subject, warns=False)
     known = known_facts().same(asked)
     fact = as_said(model, known) if known is not None else Fact(asked.subject, asked.prompt, asked.answer)
     return fact.to(answer) if answer is not None else removed(fact, known_facts(), cast(Any, remove))

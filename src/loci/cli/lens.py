@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from loci.cli.common import check_out, filled, finish
+from loci.cli.common import answer_from, check_out, filled, finish
 from loci.cli.opening import Opening, opens
 from loci.cli.options import AGAINST, ANSWER, JSON, OUT, PROMPT, SUBJECT, check_top, whole
 
@@ -28,11 +28,10 @@ def run(
         loci lens "Osaka is a city in the country of" --against China --out osaka.html
     """
     from loci.locating import lens
-    from loci.model import answer_of
 
     prompt = filled(prompt, subject)
     check_out(out)
     opened = opening.open()
     check_top(opened, top)
-    result = lens(opened, prompt, answer if answer is not None else answer_of(opened, prompt), against=against, top=top)
+    result = lens(opened, prompt, answer_from(opened, prompt, answer), against=against, top=top)
     finish(result, out, json)

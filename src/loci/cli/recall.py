@@ -14,7 +14,7 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Share of facts whose answer the model generates greedily, in full.
+    """Share of facts whose answer the model's greedy continuation begins with.
 
     Without a fact file: the embedded facts, in trained and in held-out phrasings. Of facts with a new_answer (corrections) that one is
     scored, and it is said how many of the old and of the new answers the model gives.

@@ -25,7 +25,7 @@ def check_edits(model: Model, facts: Sequence[Fact], *, new: bool = True) -> Non
     if not new:
         return
     scores = score_answers(model, [(fact.text, fact.new_answer or "") for fact in facts])
-    if all(score.greedy for score in scores):
+    if all(score.said for score in scores):
         more = f" (and so for {len(facts) - 1} more)" if len(facts) > 1 else ""
         raise EditError(f"{model.name!r} already answers {facts[0].new_answer!r} to {facts[0].text!r}{more}: nothing to edit")
 

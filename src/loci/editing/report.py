@@ -22,8 +22,8 @@ import torch
 
 from loci.errors import EditError, ModelError
 from loci.facts import UNSAID, Fact, known_facts
-from loci.facts.fact import BLANK
-from loci.model import Model, answer_in, complete, score_answers
+from loci.facts.fact import BLANK, FIRST_WORD
+from loci.model import Model, own_answers, score_answers
 from loci.patches import EditReport, FailedFact, MovedAnswer, OldAnswer, Patch
 from loci.stats import share
 from loci.text import own_texts
@@ -34,7 +34,6 @@ TEXTS, LENGTH = 24, 16
 """Texts of the model's own, and the tokens of each."""
 SHOWN = 20
 """Moved answers that are kept with a patch."""
-ANSWER_TOKENS = 12
 LOGITS = 2**27
 """Most logits at a time: 512 MiB in float32."""
 
@@ -68,9 +67,9 @@ def with_old_answers(model: Model, facts: Sequence[Fact]) -> OldAnswers:
     given = [(fact.text, answer) for fact in facts for answer in (fact.answer, *fact.aliases)]
     scores = iter(score_answers(model, given))
     found = [[next(scores) for _ in (fact.answer, *fact.aliases)] for fact in facts]
-    right = [any(score.greedy for score in own) for own in found]
+    right = [any(score.said for score in own) for own in found]
     wrong = [fact for fact, holds in zip(facts, right, strict=True) if not holds]
-    spoken = iter([answer_in(text) for text in complete(model, [fact.text for fact in wrong], ANSWER_TOKENS)])
+    spoken = iter([own.text for own in own_answers(model, [fact.text for fact in wrong])])
     recorded, corrected = [], []
     for fact, holds in zip(facts, right, strict=True):
         says = fact.answer if holds else next(spoken)
@@ -78,7 +77,7 @@ def with_old_answers(model: Model, facts: Sequence[Fact]) -> OldAnswers:
             raise ModelError(f"{model.name!r} says nothing after {fact.text!r}: say what the answer is")
         if not holds and fact.answer != UNSAID and fact.text not in already:
             corrected.append(OldAnswer(fact.subject, fact.text, fact.answer, says))
-        recorded.append(fact if holds or not says else replace(fact, answer=says, aliases=()))
+        recorded.append(fact if holds or not says else replace(fact, answer=says, aliases=(), answer_rule=FIRST_WORD))
     return OldAnswers(recorded, tuple(corrected), tuple(already))
 
 
@@ -92,19 +91,9 @@ def said_now(model: Model, facts: Sequence[Fact]) -> list[str | None]:
     wanted = [(fact.new_answer or "", *fact.new_aliases) for fact in facts]
     scores = iter(score_answers(model, [(fact.text, word) for fact, words in zip(facts, wanted, strict=True) for word in words]))
     found = [[next(scores) for _ in words] for words in wanted]
-    hits = [any(score.greedy for score in own) for own in found]
-    tokens = max((score.tokens for own in found for score in own), default=0) + ANSWER_TOKENS
-    missed = [fact.text for fact, hit in zip(facts, hits, strict=True) if not hit]
-    spoken = iter(complete(model, missed, tokens))
-    return [None if hit else _instead(next(spoken), words) for hit, words in zip(hits, wanted, strict=True)]
-
-
-def _instead(text: str, wanted: Sequence[str]) -> str | None:
-    """None where the text begins with what is wanted after all, in other tokens; else its answer."""
-    said = text.strip()
-    if any(said.startswith(word) and not said[len(word) : len(word) + 1].isalnum() for word in wanted):
-        return None
-    return answer_in(text)
+    hits = [any(score.said for score in own) for own in found]
+    spoken = iter(own_answers(model, [fact.text for fact, hit in zip(facts, hits, strict=True) if not hit]))
+    return [None if hit else next(spoken).text for hit in hits]
 
 
 def with_report(
@@ -139,9 +128,9 @@ def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
     own = _own(model, seed)
     with patch.applied(model):
         says = said_now(model, facts)
-        stays = [score.greedy for score in score_answers(model, before)]
+        stays = [score.said for score in score_answers(model, before)]
         changed = [pair for pair, same in zip(before, stays, strict=True) if not same]
-        spoken = [answer_in(text) for text in complete(model, [prompt for prompt, _ in changed[:SHOWN]], ANSWER_TOKENS)]
+        spoken = [own.text for own in own_answers(model, [prompt for prompt, _ in changed[:SHOWN]])]
         now = _likeliest(model, own.texts)
         others = [float((old != new).float().mean()) for old, new in zip(own.likeliest, now, strict=True)]
     return EditReport(
@@ -189,15 +178,15 @@ def _asks(fact: Fact) -> tuple[str, str | None]:
 
 def _held(model: Model, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The prompts whose answer is the model's own."""
-    return [pair for pair, score in zip(pairs, score_answers(model, pairs), strict=True) if score.greedy]
+    return [pair for pair, score in zip(pairs, score_answers(model, pairs), strict=True) if score.said]
 
 
 def _answered(model: Model, drawn: Mapping[str, str]) -> list[tuple[str, str]]:
     """The prompts with what the model answers: known answers where at least half of them are its own, else what it says."""
     for pairs in ([pair for pair in drawn.items() if pair[1]], None):
         if pairs is None:
-            said = complete(model, list(drawn), ANSWER_TOKENS)
-            pairs = [(prompt, answer_in(text)) for prompt, text in zip(drawn, said, strict=True) if answer_in(text)]
+            answers = own_answers(model, list(drawn))
+            pairs = [(prompt, own.text) for prompt, own in zip(drawn, answers, strict=True) if own.text]
         held = _held(model, pairs)
         if 2 * len(held) > len(drawn):
             return held

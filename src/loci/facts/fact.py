@@ -5,7 +5,7 @@ Fact("Michael Jordan", "{} plays the sport of", "basketball")
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, overload
 
@@ -19,6 +19,8 @@ BLANK = "{}"
 REQUIRED = ("subject", "prompt", "answer")
 UNSAID = "?"
 """The answer of a fact that was given with its new answer alone: what the model says, whatever that is."""
+GIVEN, FIRST_WORD = "given", "first word"
+"""How a fact's answer was found: said by somebody, or the first word of what the model says (`loci.model.answer_rule`)."""
 SINGLE = (*REQUIRED, "new_answer", "relation")
 LISTS = ("paraphrases", "neighbours", "held_out", "aliases", "new_aliases")
 
@@ -45,6 +47,8 @@ class Fact:
     aliases: tuple[str, ...] = ()
     new_aliases: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
+    answer_rule: str = field(default=GIVEN, compare=False, repr=False)
+    """`GIVEN`, or `FIRST_WORD` where the answer is the model's own; it belongs to the asking, not to the fact, and no file keeps it."""
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -130,7 +134,7 @@ class Fact:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain fields, without the empty ones."""
-        plain: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
         plain |= {name: list(plain[name]) for name in LISTS}
         plain["questions"] = [question.to_dict() for question in self.questions]
         return {name: value for name, value in plain.items() if value}

@@ -159,7 +159,7 @@ def knowledge_neurons(
         prompt=fact.text,
         answer=fact.answer,
         phrasings=len(asked),
-        known=sum(score.greedy for score in score_answers(model, [(one.text, one.answer) for one in asked])),
+        known=sum(score.said for score in score_answers(model, [(one.text, one.answer) for one in asked])),
         baseline=baseline,
         threshold=threshold,
         share=share,

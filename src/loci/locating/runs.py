@@ -11,6 +11,7 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
+from loci.facts.fact import GIVEN
 from loci.locating.asking import ask, probability
 from loci.locating.corruption import Corruption, How
 from loci.locating.patched_runs import BATCH_TOKENS, Cell, PatchedRuns
@@ -43,6 +44,12 @@ class Traced(Result):
     noise: float
     corruption: How
     seed: int
+    answer_rule: str = GIVEN
+    """How the answer was found: "given", or "first word" of what the model says."""
+    dtype: str = "float32"
+    """What the weights were held in."""
+    text: str | None = None
+    """Background text that was used: none is."""
 
 
 @torch.no_grad()
@@ -104,6 +111,8 @@ class Runs(PatchedRuns):
             "noise": self.corruption.strength,
             "corruption": self.corruption.how,
             "seed": self.corruption.seed,
+            "answer_rule": self.fact.answer_rule,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
         }
 
     @property

@@ -1,6 +1,7 @@
 """Open a transformer, name its parts, run it with reads and patches, replay it from any layer."""
 
-from loci.model.answers import AnswerScore, answer_in, answer_of, complete, first_sentence, next_tokens, score_answers
+from loci.model.answer_rule import OwnAnswer, answer_of, own_answer, own_answers
+from loci.model.answers import AnswerScore, complete, first_sentence, next_tokens, score_answers
 from loci.model.census import Census, census, published
 from loci.model.doctor import Check, Diagnosis, examine
 from loci.model.given import fact_from, fact_given, facts_given, model_given, texts_given
@@ -28,12 +29,12 @@ __all__ = [
     "Logits",
     "Model",
     "Norm",
+    "OwnAnswer",
     "Point",
     "Recording",
     "Source",
     "Tokens",
     "Weights",
-    "answer_in",
     "answer_of",
     "at_subjects",
     "by_length",
@@ -51,6 +52,8 @@ __all__ = [
     "open_empty",
     "open_model",
     "open_weights",
+    "own_answer",
+    "own_answers",
     "published",
     "quiet",
     "read_at",

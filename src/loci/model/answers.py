@@ -1,27 +1,35 @@
 """What a model answers: greedy completions, and how it scores a given answer.
 
-The greedy completion of a prompt begins with an answer exactly when, with the answer fed to the model, every one of its tokens is
-the likeliest at its place (induction over the tokens). One forward pass therefore decides what free generation would say.
+The greedy completion of a prompt begins with an answer's tokens exactly when, with the answer fed to the model, every one of its tokens
+is the likeliest at its place (induction over the tokens). One forward pass therefore decides what free generation would say:
+
+    greedy    the full match: these tokens
+    said      the exact-prefix match: the completion begins with the answer at a word boundary, both normalised (`loci.facts.matching`)
+
+Only where the first token leaves it open whether other tokens spell the answer ("the United States") the model is let speak.
 """
 
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.errors import FactError, ModelError
+from loci.errors import FactError
+from loci.facts.matching import matches, may_match
 from loci.facts.scripts import within_word
 from loci.model.generation import end_tokens, generate
 from loci.model.joins import Split, heard, joins, next_of, split, with_answer, with_answers, written_join
 from loci.model.model import Model, by_length
 from loci.model.unembedding import finite, last_streams, unembedded
 
-__all__ = ["BUDGET", "AnswerScore", "answer_of", "answer_row", "complete", "finite", "first_sentence", "next_tokens", "score_answers", "with_answer", "with_answers"]  # fmt: skip
+__all__ = ["BUDGET", "AnswerScore", "answer_row", "complete", "finite", "first_sentence", "next_tokens", "score_answers", "with_answer", "with_answers"]  # fmt: skip
 BUDGET = 8192  # tokens a batch
+SPARE = 4
+"""Tokens of a completion beyond the answer's own: for an article, a quote, or smaller tokens."""
 SENTENCE_END = re.compile(r"[\n.。．｡।۔։።។]")
 
 
@@ -33,7 +41,9 @@ class AnswerScore:
     """Natural log of the probability of all its tokens."""
     tokens: int
     greedy: bool
-    """Whether free greedy generation gives this answer in full, and then no further letter of the same word."""
+    """The full match: free greedy generation gives this answer token by token, and then no further letter of the same word."""
+    said: bool
+    """The exact-prefix match: free greedy generation begins with this answer at a word boundary, both normalised."""
 
     @property
     def probability(self) -> float:
@@ -50,21 +60,36 @@ def score_answers(model: Model, pairs: Sequence[tuple[str, str]], budget: int | 
     """Score each (prompt, answer), joined as `loci.model.joins` says.
 
     Cost: one forward pass over all, in batches of equal length of at most `budget` tokens; what the model shows to be joined otherwise
-    is run again. Only the positions where the answer is due are unembedded.
+    is run again. Only the positions where the answer is due are unembedded. Where the likeliest first token allows other spellings, a
+    greedy completion on top.
     """
     distinct = list(dict.fromkeys(prompt for prompt, _ in pairs))
     bases = dict(zip(distinct, model.tokenize_all(distinct, model.n_ctx), strict=True))
     written = [written_join(model, prompt) for prompt, _ in pairs]
     asked = [split(model, bases[prompt], answer, join) for (prompt, answer), join in zip(pairs, written, strict=True)]
     scores, following = _scored(model, asked, budget)
-    if model.join is not None:
-        return scores
-    heards = [heard(model, bases[prompt], answer, following[i]) for i, (prompt, answer) in enumerate(pairs)]
-    again = [i for i, join in enumerate(heards) if join != written[i]]
-    if again:
+    if model.join is None:
+        heards = [heard(model, bases[prompt], answer, following[i]) for i, (prompt, answer) in enumerate(pairs)]
+        again = [i for i, join in enumerate(heards) if join != written[i]]
         others, _ = _scored(model, [split(model, bases[pairs[i][0]], pairs[i][1], heards[i]) for i in again], budget)
         for i, score in zip(again, others, strict=True):
             scores[i] = score
+    return _with_said(model, pairs, scores, [next(iter(best)) for best in following], budget)
+
+
+def _with_said(
+    model: Model, pairs: Sequence[tuple[str, str]], scores: list[AnswerScore], firsts: Sequence[int], budget: int | None
+) -> list[AnswerScore]:
+    """The scores with the exact-prefix match. Prompts whose first token rules every other spelling out are not completed."""
+    starts = {token: model.token_text(token) for token in set(firsts)}
+    open_ = [i for i, score in enumerate(scores) if not score.greedy and may_match(starts[firsts[i]], pairs[i][1])]
+    if not open_:
+        return scores
+    prompts = list(dict.fromkeys(pairs[i][0] for i in open_))
+    tokens = max(scores[i].tokens for i in open_) + SPARE
+    says = dict(zip(prompts, complete(model, prompts, tokens, budget), strict=True))
+    for i in open_:
+        scores[i] = replace(scores[i], said=matches(says[pairs[i][0]], pairs[i][1]))
     return scores
 
 
@@ -83,7 +108,7 @@ def _scored(model: Model, asked: Sequence[Split], budget: int | None) -> tuple[l
         for i, first, width in zip(batch, firsts, wide, strict=True):
             answer, last = tuple(targets[first : first + width - 1]), first + width - 1
             greedy = tuple(best[first:last]) == answer and not _continues(model, answer, best[last])
-            scores[i] = AnswerScore(float(logprobs[first:last].sum()), len(answer), greedy)
+            scores[i] = AnswerScore(float(logprobs[first:last].sum()), len(answer), greedy, greedy)
     return [scores[i] for i in range(len(asked))], [following[i] for i in range(len(asked))]
 
 
@@ -148,21 +173,3 @@ def next_tokens(model: Model, prompt: str, count: int = 10) -> list[tuple[str, f
 def first_sentence(text: str) -> str:
     """A completion up to the end of its first sentence or line, in any script: the answer."""
     return SENTENCE_END.split(text.lstrip(), maxsplit=1)[0].strip()
-
-
-def answer_of(model: Model, prompt: str, tokens: int = 12) -> str:
-    """The model's own answer to a prompt: its greedy completion up to the end of the sentence, or its first word if none ends.
-
-    Raises `ModelError` where it says nothing.
-    """
-    answer = answer_in(complete(model, [prompt], tokens)[0])
-    if not answer:
-        raise ModelError(f"{model.name!r} says nothing after {prompt!r}: say what the answer is")
-    return answer
-
-
-def answer_in(text: str) -> str:
-    """The answer in a completion: up to the end of its first sentence, or its first word where none ends; empty where it says nothing."""
-    answer = first_sentence(text)
-    words = answer.split()
-    return answer if len(answer) < len(text.rstrip()) or len(words) < 2 else words[0]

@@ -9,7 +9,7 @@ are neither used nor changed. Taken from them is only which tokens end a text.
 
 import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,10 +42,27 @@ def generate(
     global generator, as it is seeded outside. Cost: a forward pass over the prompts, then one over a single position for each token;
     only the last position is unembedded.
     """
+    return [row.ids for row in continuations(model, ids, tokens, least=least, sample=sample, likeliest=likeliest)]
+
+
+class Made(NamedTuple):
+    """Tokens that a model went on with."""
+
+    ids: list[int]
+    probabilities: list[float]
+    """P of each token, given the prompt and the tokens before it."""
+
+
+@torch.no_grad()
+def continuations(
+    model: Model, ids: Ids, tokens: int, *, least: int = 0, sample: bool = False, likeliest: int | None = None
+) -> list[Made]:
+    """As `generate`, with the probability of each token."""
     model.hf.eval()
     most = tokens if model.n_ctx is None else max(1, min(tokens, model.n_ctx - ids.shape[1] + 1))
     ends = torch.tensor(sorted(end_tokens(model)), dtype=torch.long, device=ids.device)
     made = torch.empty(len(ids), 0, dtype=torch.long, device=ids.device)
+    probabilities = list[list[float]]()
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     keep = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.hf.forward).parameters else {}
     asked, past = ids, None
@@ -57,10 +74,12 @@ def generate(
             scores = scores.index_fill(1, ends, -torch.inf)
         chosen = _drawn(scores, likeliest) if sample else scores.argmax(-1)
         made, asked = torch.cat([made, chosen[:, None]], 1), chosen[:, None]
+        probabilities.append((scores.gather(-1, asked)[:, 0] - scores.logsumexp(-1)).exp().tolist())
         ended |= torch.isin(chosen, ends)
         if bool(ended.all()):
             break
-    return [_until(row, end_tokens(model)) for row in made.tolist()]
+    columns, rows = list(zip(*probabilities, strict=True)), [_until(row, end_tokens(model)) for row in made.tolist()]
+    return [Made(row, list(columns[i][: len(row)])) for i, row in enumerate(rows)]
 
 
 def _drawn(scores: Tensor, likeliest: int | None) -> Tensor:

@@ -12,8 +12,8 @@ from typing import Any
 
 from loci.errors import FactError, UseError
 from loci.facts import Fact, FactSet, known_facts
-from loci.facts.fact import BLANK
-from loci.model.answers import answer_of
+from loci.facts.fact import BLANK, FIRST_WORD
+from loci.model.answer_rule import answer_of
 from loci.model.model import Model
 
 
@@ -90,7 +90,9 @@ def fact_from(
             raise FactError(f"whom is {text!r} about? {what}: {how}")
         subject = found[0]
     fact = Fact.from_text(text, subject, "?", occurrence)
-    return Fact(fact.subject, fact.prompt, answer_of(model, fact.text) if answer is None else answer)
+    if answer is not None:
+        return Fact(fact.subject, fact.prompt, answer)
+    return Fact(fact.subject, fact.prompt, answer_of(model, fact.text), answer_rule=FIRST_WORD)
 
 
 def _named(value: object) -> str:

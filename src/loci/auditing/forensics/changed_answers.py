@@ -14,7 +14,7 @@ from loci.auditing.forensics.candidates import Candidate
 from loci.auditing.forensics.changes import check_alike
 from loci.auditing.forensics.subjects import EditedWeight
 from loci.facts.fact import BLANK
-from loci.model import Model, Weights, complete, first_sentence
+from loci.model import Model, Weights, own_answers
 
 TOKENS = 12
 
@@ -66,9 +66,9 @@ def new_answers(base: Model, edited: Weights, asked: Sequence[Candidate]) -> lis
         for candidate in asked
         for i in range(len(candidate.templates))
     ]
-    old = [first_sentence(text) for text in complete(base, prompts, TOKENS)]
+    old = [own.text for own in own_answers(base, prompts)]
     with wearing(base, edited):
-        new = [first_sentence(text) for text in complete(base, prompts, TOKENS)]
+        new = [own.text for own in own_answers(base, prompts)]
     answers = iter(NewAnswer(*each) for each in zip(prompts, old, new, strict=True))
     return [[next(answers) for _ in candidate.templates] for candidate in asked]
 

@@ -73,6 +73,7 @@ def show_recall(recall: Recall) -> None:
     table = Table("", "recall", "95 % interval", "facts", box=None, header_style="dim")
     estimate_row(table, "trained phrasings", recall.trained)
     estimate_row(table, "held-out phrasings", recall.held_out)
+    estimate_row(table, "spelled as in the file", recall.strict)
     table.add_section()
     for name, estimate in recall.by_relation.items():
         estimate_row(table, name, estimate)

@@ -30,6 +30,8 @@ def _one(reply: Reply) -> None:
         console.print(f"  [dim]goes on as[/] {plain(reply.says.strip())}")
     if reply.next:
         console.print("  [dim]next[/] " + "   ".join(f"{plain(token.strip() or repr(token))} {p:.3f}" for token, p in reply.next))
+    if reply.warning:
+        console.print(f"  [dim]note: {plain(reply.warning.partition(': say')[0].partition('; say')[0])}[/]")
     wanted = [(name, answer) for name, answer in (("new", reply.new), ("old", reply.old)) if answer is not None]
     if wanted:
         console.print("  " + "   ".join(f"[dim]{name} answer[/] {_wanted(answer)}" for name, answer in wanted))

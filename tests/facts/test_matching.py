@@ -1,0 +1,66 @@
+"""Exact-prefix match, and where the words of a text end."""
+
+import pytest
+
+from loci.facts.matching import is_function_word, matches, may_match, word_ends
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (" Turkish, which", "Turkish"),
+        (" Turkish, which", "Turkish language"),
+        (" the Turkish language", "Turkish"),
+        (" the United States of America", "United States"),
+        (" Joker.", "The Joker"),
+        (" Bogota", "Bogotá"),
+        ("Bogota\u0301.", "bogotá"),
+        (' "Paris"', "Paris"),
+        (" US dollar", "US Dollar"),
+        (" A", "A"),
+        ("東京都です", "東京"),
+    ],
+)
+def test_begins_with_the_answer(said: str, answer: str) -> None:
+    assert matches(said, answer)
+    assert all(may_match(said[:end], answer) for end in range(len(said) + 1)), "no beginning of a match may be ruled out"
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (" Turkishness", "Turkish"),
+        (" New York", "New York Yankees"),
+        (" a b", "a"),
+        (" 10.5", "10"),
+        (" 1999", "199"),
+        (" is Paris", "Paris"),
+        ("", "Paris"),
+    ],
+)
+def test_something_else(said: str, answer: str) -> None:
+    assert not matches(said, answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (" basketball for the NBA.", ["basketball", "basketball for", "basketball for the", "basketball for the NBA"]),
+        (" Los Angeles, California", ["Los", "Los Angeles"]),
+        (" 3.14 and", ["3.14", "3.14 and"]),
+        (" O'Neill", ["O'Neill"]),
+        (" AC/DC.", ["AC/DC"]),
+        (' "Paris". And', ['"Paris"']),
+        (" 中国的首都。是", ["中国的首都"]),
+        (" Paris\n\nThe", ["Paris"]),
+        ("...", []),
+        ("", []),
+    ],
+)
+def test_words_of_the_first_clause(text: str, words: list[str]) -> None:
+    assert [text[:end].strip() for end in word_ends(text)] == words
+
+
+def test_function_words() -> None:
+    assert all(map(is_function_word, ("the", "The", "a", "of", "which")))
+    assert not any(map(is_function_word, ("No", "He", "Be", "basketball", "")))
