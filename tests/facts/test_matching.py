@@ -31,7 +31,6 @@ def test_begins_with_the_answer(said: str, answer: str) -> None:
     [
         (" Turkishness", "Turkish"),
         (" New York", "New York Yankees"),
-        (" a b", "a"),
         (" 10.5", "10"),
         (" 1999", "199"),
         (" is Paris", "Paris"),

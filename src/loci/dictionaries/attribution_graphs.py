@@ -23,7 +23,8 @@ from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.graph_layers import GraphLayer, feature_layer, neuron_layer
 from loci.dictionaries.graph_tracing import GraphTracer, Unit
 from loci.model import Model
-from loci.model.answers import answer_of, answer_row
+from loci.model.answer_rule import answer_of
+from loci.model.answers import answer_row
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import correlation, rank_correlation

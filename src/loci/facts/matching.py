@@ -41,10 +41,7 @@ def matches(said: str, answer: str) -> bool:
     matches(" Turkishness", "Turkish")                 # False
     """
     text, wanted = normalised(said), normalised(answer)
-    bare = _without_article(wanted)
-    for suffix in TRAILING:
-        bare = bare.removesuffix(suffix) or bare
-    return _begins(text, wanted) or _begins(_without_article(text), bare)
+    return _begins(text, wanted) or _begins(_without_article(text), _bare(wanted))
 
 
 def may_match(start: str, answer: str) -> bool:
@@ -52,8 +49,18 @@ def may_match(start: str, answer: str) -> bool:
     text, wanted = normalised(start), normalised(answer)
     if not text or "\ufffd" in text:
         return True
-    forms = (wanted, _without_article(wanted), *ARTICLES)
-    return any(form.startswith(text) or text.startswith(form) for form in forms)
+    pairs = ((text, wanted), (_without_article(text), _bare(wanted)))
+    if any(wish.startswith(start) or start.startswith(wish) for start, wish in pairs):
+        return True
+    return any(article.startswith(text) for article in ARTICLES)
+
+
+def _bare(answer: str) -> str:
+    """A normalised answer without its article, and without a label's last word."""
+    answer = _without_article(answer)
+    for suffix in TRAILING:
+        answer = answer.removesuffix(suffix) or answer
+    return answer
 
 
 def _without_article(text: str) -> str:
