@@ -1,10 +1,10 @@
 """Recall: the share of facts whose answer its greedy free generation begins with.
 
-    trained, held_out    exact-prefix match: the generation begins with the answer or an alias of it,
+    trained, held_out    exact-prefix match: the generation begins with the answer or an alias,
                          at a word boundary, all without capitals, accents and a leading article
                          (`loci.facts.matching`)
-    strict               full match: the generation begins with the tokens of the answer as the facts
-                         spell it
+    strict               full match: the generation begins with the tokens of the answer as the
+                         facts spell it
 
 Of a fact with a new answer that one is scored: what an edited model is to say. Beside it stands how
 many of the old and of the new answers are said to the facts' own prompts.
@@ -76,8 +76,8 @@ class Recall(Result):
 
 
 def recall(model: Model, facts: Fact | Sequence[Fact], *, progress: Progress = silent) -> Recall:
-    """Share of facts that the model answers: in every phrasing, does greedy free generation begin with
-    the answer?
+    """Share of facts that the model answers: in every phrasing, does greedy free generation begin
+    with the answer?
 
     Where a fact has a new answer (as in a file of corrections), that one is scored, and `old` and
     `new` say how many of each are given.

@@ -170,7 +170,7 @@ def _as_said(prompt: Prompt, answer: str) -> Prompt:
 
 
 def _answers(model: Model, prompts: Sequence[str]) -> dict[str, str]:
-    """The base's greedy answers; empty for the few whose answer is none, or splits into other tokens."""
+    """The base's greedy answers; empty for the few whose answer is none, or splits otherwise."""
     pairs = [
         (prompt, own.text) for prompt, own in zip(prompts, own_answers(model, prompts), strict=True)
     ]
