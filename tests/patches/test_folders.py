@@ -80,6 +80,15 @@ def test_patches_made_one_on_the_other_come_off_one_by_one(demo: Model, tmp_path
         revert_to_folder(first, open_model(tmp_path / "two"), tmp_path / "two", tmp_path / "no")
 
 
+def test_only_the_patch_that_is_on_comes_off(demo: Model, tmp_path: Path) -> None:
+    """Of two patches of one base, one is on: the other does not come off, although the base would be the same."""
+    on, other = patch_of(demo, ["W_down.1"]), patch_of(demo, ["W_down.1"], [BIRD], seed=3)
+    apply_to_folder(on, demo, tmp_path / "edited")
+    with pytest.raises(PatchError, match=f"has the patch {on.id}, not {other.id}"):
+        revert_to_folder(other, open_model(tmp_path / "edited"), tmp_path / "edited", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
 def test_a_broken_undo_file(demo: Model, tmp_path: Path) -> None:
     patch = patch_of(demo, ["W_down.1"])
     apply_to_folder(patch, demo, tmp_path / "edited")

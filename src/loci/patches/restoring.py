@@ -24,6 +24,8 @@ def put_back(patch: Patch, undo: Undo, header: UndoHeader, place: Path, folder: 
     """
     if header["base"] != patch.base:
         raise _not_the_base(place, header["base"], patch, f" (it has the patch {undo.patch})")
+    if undo.patch != patch.id:
+        raise PatchError(f"{str(place)!r} has the patch {undo.patch}, not {patch.id}: name the file of that one")
     files = _sources(header, place, folder)
     found = stored(place)
     inside = _checked_places(undo, found, place)
