@@ -67,10 +67,11 @@ class Result:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(same(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))  # type: ignore[arg-type]
+        compared = [field.name for field in fields(self) if field.compare]  # type: ignore[arg-type]
+        return all(same(getattr(self, name), getattr(other, name)) for name in compared)
 
     def __hash__(self) -> int:
-        named = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
+        named = ((field.name, getattr(self, field.name)) for field in fields(self) if field.compare)  # type: ignore[arg-type]
         return hash((type(self), *((name, value) for name, value in named if isinstance(value, (str, bool, int)))))
 
     def __repr__(self) -> str:

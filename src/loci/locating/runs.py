@@ -1,7 +1,7 @@
 """The clean and the corrupted run of a fact, and the corrupted run with clean states put back: what tracing is made of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -44,7 +44,7 @@ class Traced(Result):
     noise: float
     corruption: How
     seed: int
-    answer_rule: str = GIVEN
+    answer_rule: str = field(default=GIVEN, compare=False)
     """How the answer was found: "given", or "first word" of what the model says."""
     dtype: str = "float32"
     """What the weights were held in."""
