@@ -18,10 +18,17 @@ hypothesis.settings.load_profile("loci")
 
 NUMERICAL = (
     "auditing/test_linear.py",
+    "auditing/test_locators.py",
     "circuits/test_algebra.py",
     "circuits/test_compose.py",
+    "circuits/test_edges.py",
+    "circuits/test_heads.py",
+    "circuits/test_paths.py",
     "circuits/test_scores.py",
+    "circuits/test_tokens.py",
     "editing/test_solver.py",
+    "editing/test_targets.py",
+    "locating/test_attribution.py",
     "locating/test_probe.py",
     "patches/test_factors.py",
     "patches/test_merge.py",
@@ -30,6 +37,7 @@ NUMERICAL = (
     "studies/superposition/test_codes.py",
     "studies/superposition/test_interference.py",
     "studies/superposition/test_weights.py",
+    "writing/test_capacity.py",
     "writing/test_store.py",
 )
 """Files of decompositions, least squares and comparisons of two roundings: see the marker in pyproject.toml."""
