@@ -131,7 +131,14 @@ def test_a_reader_that_has_left_is_no_error() -> None:
 
 @pytest.mark.parametrize(
     "env",
-    [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"COLUMNS": "0"}, {"COLUMNS": "1"}, {"COLUMNS": "20"}],
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"COLUMNS": "0"},
+        {"COLUMNS": "1"},
+        {"COLUMNS": "20"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
     ids=str,
 )
 def test_every_encoding_and_width_shows_something(env: dict[str, str]) -> None:

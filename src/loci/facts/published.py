@@ -220,7 +220,8 @@ def reader(form: Format, record: Any) -> Reader:
         except (KeyError, IndexError) as error:
             raise FactError(f"a record of {form.name} without {error}") from None
         except (TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise FactError(f"a record of {form.name} with something else where text should be ({error})") from None
+            why = f" ({error})" if isinstance(error, ValueError) else ""  # Python's words on types help nobody
+            raise FactError(f"a record of {form.name} with something else where text should be{why}") from None
         return found if isinstance(found, list) else [found]
 
     return read
