@@ -56,7 +56,8 @@ def test_what_holds_for_more_subjects_comes_first(demo: Model, players: list[Fac
     rare, common = "Magic Johnson is", "Fans of Michael Jordan watch"
 
     def scores(model: Model, pairs: list[tuple[str, str]]) -> list[AnswerScore]:
-        return [AnswerScore(0.0, 1, text == rare or text.startswith("Fans of")) for text, _ in pairs]
+        holds = [text == rare or text.startswith("Fans of") for text, _ in pairs]
+        return [AnswerScore(0.0, 1, greedy=hold, said=hold) for hold in holds]
 
     monkeypatch.setattr("loci.editing.phrasings.score_answers", scores)
     found = own_phrasings(demo, players, [(1, rare), (1, rare), (0, common)], ["?"] * 3, 1)
