@@ -33,7 +33,7 @@ def test_every_kind_is_described() -> None:
     """Whatever can be written as a page says what it is; no entry is left over from a kind that is gone."""
     own = {"auditing.Scorecard", "auditing.Forensics", "report.Story", "figures.Ladder"}
     parts = {"locating.Traced", "locating.TwoTokens", "locating.SingleStep", "locating.Effects", "locating.LocalContext"}
-    tables = {"reading.Found", "reading.Kind", "reading.Rows"}
+    tables = {"reading.WordNeurons", "reading.NeuronKind", "reading.QueryRows"}
     names = {key(kind) for kind in results()}
     assert names - own - parts - tables == set(_ENTRIES) & names
     assert set(_ENTRIES) <= names

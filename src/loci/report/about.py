@@ -294,7 +294,7 @@ entry(
     lambda found: f"{len(found.replies)} questions to {found.model}",
 )
 entry(
-    "auditing.Curves",
+    "auditing.SequentialAudit",
     "edits one after another",
     "What do many edits do to the first ones, to the neighbours and to the text?",
     "Lines should stay high (shares) and flat (drift, perplexity).",
@@ -308,7 +308,7 @@ entry(
     _sweep,
 )
 entry(
-    "auditing.Alone",
+    "auditing.SingleCheckpoint",
     "one checkpoint, without its base",
     "Does a layer stand out from the line through the others?",
     "Orange points stand out by the threshold.",

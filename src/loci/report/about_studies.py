@@ -84,7 +84,7 @@ entry(
     lambda found: f"{found.facts:,} facts, one a neuron: {found.size}",
 )
 entry(
-    "writing.Stores",
+    "writing.StoredTables",
     "facts stored by every method",
     "The same facts in the same number of neurons: which method recalls them?",
     "Recall at the keys and at keys with noise.",
@@ -97,7 +97,7 @@ entry(
     "Bits per parameter of each method; only methods that recall all facts have a bar.",
 )
 entry(
-    "writing.Curve",
+    "writing.CapacityCurve",
     "capacity",
     "How many facts fit, by each method?",
     "Bits per parameter over the number of facts; dotted lines are gradient descent.",
@@ -110,7 +110,7 @@ entry(
     lambda found: found.words,
 )
 entry(
-    "writing.Installed",
+    "writing.Installation",
     "facts installed",
     "New facts in added neurons, without gradients.",
     "",
@@ -120,7 +120,7 @@ entry(
     lambda found: f"{len(found.facts)} new facts in {found.neurons} added neurons",
 )
 entry(
-    "writing.Planted",
+    "writing.PlantedModel",
     "a planted model",
     "A transformer whose facts have known places.",
     "",
@@ -158,12 +158,12 @@ entry(
     "Lines join heads whose weights compose that far above chance.",
 )
 entry(
-    "circuits.Links",
+    "circuits.VirtualWeights",
     "what feeds a part",
     "Which parts write what this one reads, and read what it writes?",
     "Cosines of weights, beside chance.",
 )
-entry("circuits.Patterns", "attention patterns", "Where do heads look?", "Rows look at columns.")
+entry("circuits.AttentionPatterns", "attention patterns", "Where do heads look?", "Rows look at columns.")
 entry(
     "circuits.Induction",
     "induction",
@@ -172,7 +172,7 @@ entry(
     _induction,
 )
 entry(
-    "circuits.Paths",
+    "circuits.PathExpansion",
     "paths",
     "The answer's score as a sum over paths through heads.",
     "Bars are what all paths through so many heads add.",
@@ -185,7 +185,7 @@ entry(
     "Loss when only paths up to an order are kept.",
 )
 entry(
-    "circuits.Edges",
+    "circuits.EdgeAttribution",
     "edges",
     "What changes when one path alone carries what another prompt says?",
     "Estimates by gradients, and the largest patched exactly.",
@@ -198,138 +198,138 @@ entry(
     _fact,
 )
 entry(
-    "circuits.Extractions",
+    "circuits.ExtractionHeads",
     "heads that carry facts",
     "Which heads carry subjects to answers, over many facts?",
     "Shares lost and scores written, with 95 % intervals.",
 )
 entry(
-    "circuits.Small",
+    "studies.SmallModel",
     "a small model",
     "An attention-only model, trained from nothing.",
     "Loss, in-context learning and heads over training.",
     _small,
 )
 entry(
-    "circuits.History",
+    "studies.TrainingHistory",
     "a phase change",
     "Do in-context learning and prefix matching change together?",
     "The curves of two layers turn at the same steps; one layer's do not.",
     _history,
 )
 entry(
-    "circuits.Bigrams",
+    "studies.BigramTable",
     "bigrams",
     "Is a model without layers its text's table of bigrams?",
     "Left the text's table, right the model's: they should look alike.",
     _bigrams,
 )
-entry("circuits.Skips", "skip-trigrams", "What does each head move from verbs to nouns?", "Logits over the mean noun, by head.")
 entry(
-    "circuits.Bug",
+    "studies.SkipTrigrams", "skip-trigrams", "What does each head move from verbs to nouns?", "Logits over the mean noun, by head."
+)
+entry(
+    "studies.SkipTrigramBug",
     "the bug of factored heads",
     "Why must one head confuse two frames, and what can four do?",
     "What heads move from verbs to nouns, and how likely the right and the crossed noun are.",
 )
 entry(
-    "circuits.Corners",
+    "studies.TwoLayerInduction",
     "induction heads",
     "Which heads find what came after the earlier place, and with whom do they compose?",
     "Heads in the upper right have both eigenvalue shares positive; bars say what silencing the previous-token head costs.",
 )
 entry(
-    "circuits.Sizes",
+    "studies.HeadSizes",
     "head size",
     "The same stream cut into heads of 1, 2, 4, 16 and 64 dimensions.",
     "Each line or bar is one way of cutting.",
 )
 entry(
-    "circuits.Bases",
+    "studies.OptimizerBases",
     "privileged bases",
     "Do coordinates stand out: Adam against plain SGD?",
     "Kurtosis over training, beside the same vectors in a random rotation.",
 )
+entry("studies.Bounds", "bounds", "How many directions fit?", "Green side exists, red side cannot; between them nobody knows.")
 entry(
-    "superposition.Bounds", "bounds", "How many directions fit?", "Green side exists, red side cannot; between them nobody knows."
-)
-entry(
-    "superposition.BoundsTable",
+    "studies.BoundsTable",
     "bounds",
     "How many directions fit, by angle?",
     "Logarithms of the number of lines; no method passes the upper line.",
 )
 entry(
-    "superposition.Reach",
+    "studies.BestAngles",
     "reach",
     "How far apart can so many directions be?",
     "Degrees between the nearest two: a random draw, what is possible, the limit.",
 )
 entry(
-    "superposition.Built",
+    "studies.VerifiedCode",
     "an explicit code",
     "Directions that can be written down.",
     "What the code promises, and what verification found.",
 )
 entry(
-    "superposition.Packing",
+    "studies.Packing",
     "a packing",
     "Directions pushed apart.",
     "Angles before and after, with the limit.",
     lambda found: f"The nearest two are {found.closest:.2f}° apart, {found.drawn:.2f}° before.",
 )
 entry(
-    "superposition.Video",
+    "studies.VideoExperiment",
     "the famous picture",
     "What is wrong with ten thousand nearly perpendicular vectors in a hundred dimensions?",
     "Histograms of angles: as shown, and pushed apart honestly.",
     lambda found: f"{found.twins:.0%} of the vectors as shown have a twin.",
 )
 entry(
-    "superposition.Toy",
+    "studies.ToyModels",
     "a toy model",
     "When does a network put features into superposition?",
     "Each panel is a density of features: bars are lengths, colours how much others share.",
 )
 entry(
-    "superposition.Geometry",
+    "studies.FeatureGeometry",
     "geometry",
     "Which shapes do features in superposition take?",
     "Dimensions a feature, over density; plateaus are polytopes.",
 )
 entry(
-    "superposition.Phase",
+    "studies.PhaseDiagram",
     "a phase diagram",
     "When is a feature dropped, kept alone, or shared?",
     "Left what training finds, right the closed form.",
     _phase,
 )
 entry(
-    "superposition.Correlated",
+    "studies.CorrelatedFeatures",
     "correlated features",
     "What do features that come together do?",
     "Cosines of features, by the way they come.",
 )
 entry(
-    "superposition.Computation",
+    "studies.AbsoluteValueNetworks",
     "computing in superposition",
     "Can few neurons compute many absolute values?",
     "Weights of neurons by feature.",
 )
 entry(
-    "superposition.Attacked",
+    "studies.Vulnerability",
     "attacks",
     "Does superposition make a model easier to fool?",
     "Vulnerability over features a dimension.",
 )
 entry(
-    "superposition.Interference",
+    "studies.Interference",
     "interference",
     "How many features can be read at the same time?",
     "Share of random sets read back whole, over their size.",
     _interference,
 )
 entry(
-    "superposition.WeightAngles",
+    "studies.WeightAngles",
     "directions in weights",
     "How are the directions of a real model spread?",
     "Angles to the nearest other, beside random vectors.",
@@ -343,3 +343,46 @@ entry(
     lambda found: f"{found.first} and {found.second}",
 )
 entry("facts.FactFile", "a fact file", "What does a file of facts hold?", "", "", lambda found: found.path)
+
+entry(
+    "dictionaries.OpenedDictionary",
+    "a dictionary",
+    "Which conventions fit it?",
+    "A low FVU at a plausible L0 says that it is read as it was trained.",
+)
+entry(
+    "dictionaries.TrainedDictionary",
+    "a trained dictionary",
+    "How well does it reconstruct, with how few features?",
+    "FVU and L0 are of text that was held out.",
+)
+entry(
+    "dictionaries.TrainedDictionaries",
+    "trained dictionaries",
+    "How well do they reconstruct, with how few features?",
+    "FVU and L0 are of text that was held out.",
+)
+entry(
+    "dictionaries.DictionaryJudgement",
+    "a dictionary's scores",
+    "What does the model lose when it runs on the reconstruction?",
+    "Recovered loss is between ablation (0) and the model itself (1).",
+)
+entry(
+    "dictionaries.FeatureCard",
+    "a feature",
+    "What does it fire at, and what does it write?",
+    "Contexts with the firing token marked; tokens that it promotes and suppresses.",
+)
+entry(
+    "dictionaries.Recovery",
+    "recovered features",
+    "Are the known features found again?",
+    "Matched cosine and share found, where the true features are known.",
+)
+entry(
+    "dictionaries.AttributionGraph",
+    "an attribution graph",
+    "What adds up to this answer?",
+    "Edges are direct effects; nodes and errors sum to the score.",
+)
