@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from loci.dictionaries.activations import read_rows
+from loci.dictionaries.activations import read_rows, width_of
 from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.learners import Learner, Scales
 from loci.dictionaries.measures import Fit, fit
@@ -32,6 +32,7 @@ from loci.files import check_writable, write_aside
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.result import Result
+from loci.text import background
 from loci.validate import is_there, named
 
 STEPS, BATCH = 1000, 2048
@@ -141,8 +142,6 @@ def train(
 
     Raises `DictionaryError` for settings that do not fit the model, for too little text, and for the checkpoint of another run.
     """
-    from loci.text import background
-
     started = time.monotonic()
     if not settings:
         raise DictionaryError("there is nothing to train: give the settings of one dictionary at least")
@@ -172,8 +171,6 @@ def train(
 
 
 def _width(model: Model, settings: DictionarySettings) -> int:
-    from loci.dictionaries.activations import width_of
-
     if settings.target is not None:
         width_of(model, settings.target)
     return width_of(model, settings.point)

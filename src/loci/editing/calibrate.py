@@ -31,6 +31,7 @@ from loci.model.answers import BUDGET
 from loci.patches import Patch
 from loci.progress import Progress, silent
 from loci.survey.drift import Drift
+from loci.text import BackgroundText
 
 FACTS = 8
 LAYERS = 12
@@ -78,12 +79,13 @@ def calibrate(
     metrics: Mapping[int, Metric],
     texts: Sequence[str],
     *,
+    background: BackgroundText | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Calibration:
-    """Try the layers in `metrics`. Cost: for each a search of at most `FACTS` facts. Raises `EditError` where every layer is refused."""
+    """Try the layers in `metrics`; `background` is where the prefixes of prompts come from. Cost: for each a search of at most `FACTS` facts. Raises `EditError` where every layer is refused."""
     chosen = random.Random(seed).sample(list(facts), min(FACTS, len(facts)))
-    lines = lines_about(model, chosen, replace(SETTINGS, seed=seed))
+    lines = lines_about(model, chosen, replace(SETTINGS, seed=seed), background)
     wanted = [[line for line in own if line.wanted] for own in lines]
     kept = [[line for line in own if not line.wanted] for own in lines]
     searched = [own[::2] for own in wanted]

@@ -34,7 +34,7 @@ from loci.editing.joint import JointSettings, find_jointly, finetune_parts, join
 from loci.editing.lines import lines_about
 from loci.editing.report import further, with_old_answers, with_report
 from loci.editing.solver import Covariance, Metric, NullSpace, Solution, response, solve
-from loci.editing.statistics import Moment, key_moments, output_size
+from loci.editing.statistics import TOKENS_PER_NEURON, Moment, key_moments, output_size
 from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
 from loci.errors import EditError
 from loci.facts import Fact, FactSet, occurrences
@@ -107,7 +107,7 @@ def edit(
         check_edits(model, facts, new=after is None)
         facts, corrected, already = with_old_answers(model, facts)
         text = background(model, texts)
-        found = moments or key_moments(model, at, texts=texts)
+        found = moments or key_moments(model, at, texts=text.first(model, TOKENS_PER_NEURON * model.d_mlp))
         job = _Job(model, facts, method, at, slack, ridge, settings, found, text, after, earlier if history else [], seed, progress)
         calibration = job.calibration() if layers is None and method not in TOGETHER and len(at) > 1 else None
         if calibration is not None:
@@ -155,15 +155,11 @@ class _Job(NamedTuple):
         C = self.moments[layer]
         return NullSpace.of(C) if self.method == "alphaedit" else Covariance.of(C, self.ridge)
 
-    def text(self, tokens: int) -> Sequence[str]:
-        """What should stay."""
-        given = self.background.source == "given"
-        return self.background.texts if given else self.background.first(self.model, tokens)
-
     def calibration(self) -> Calibration:
         """Which of the layers, and how much slack, is best for some of the facts."""
         metrics = {layer: self.metric(layer) for layer in self.layers}
-        return calibrate(self.model, self.facts, self.method, metrics, self.text(TRIAL_TOKENS), seed=self.seed)
+        texts = self.background.first(self.model, TRIAL_TOKENS)
+        return calibrate(self.model, self.facts, self.method, metrics, texts, background=self.background, seed=self.seed)
 
     def at(self, trial: Trial) -> "_Job":
         """The same as a trial had it; a slack that was said stays."""
@@ -217,7 +213,7 @@ def _jointly(job: _Job) -> tuple[dict[str, Factors], dict[str, Any]]:
             model,
             job.facts,
             {layer: job.moments[layer] for layer in job.layers},
-            unsaid(job.text(TEXT_TOKENS), [*job.earlier, *job.facts]),
+            unsaid(job.background.first(job.model, TEXT_TOKENS), [*job.earlier, *job.facts]),
             job.settings or JointSettings(seed=job.seed),
             joint_parts if job.method == "joint" else finetune_parts,
             background=job.background,

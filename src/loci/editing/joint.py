@@ -39,7 +39,7 @@ from loci.errors import EditError
 from loci.facts import Fact
 from loci.linalg import lstsq, orthonormal
 from loci.model import Model
-from loci.model.hooks import Enough
+from loci.model.hooks import StopForward
 from loci.patches import Factors
 from loci.progress import Progress, silent
 from loci.text import BackgroundText
@@ -347,9 +347,9 @@ class _Search:
 
         def stop(resid: Tensor) -> None:
             found.append(resid)
-            raise Enough
+            raise StopForward
 
-        with self.model.patched({**making(changes), f"resid_post.{self.model.n_layers - 1}": stop}), suppress(Enough):
+        with self.model.patched({**making(changes), f"resid_post.{self.model.n_layers - 1}": stop}), suppress(StopForward):
             self.model(self.model.padded([line.ids for line in lines])[0])
         rows = [row for row, line in enumerate(lines) for _ in line.read]
         return found[0][rows, [p for line in lines for p in line.read]]

@@ -1,7 +1,7 @@
 """Retain prompts: an edit's own questions, asked of other subjects, whose answers are to stay.
 
     Michael Jordan plays the sport of → baseball      edited
-    Babe Ruth plays the sport of                      retained: KL(before ‖ after) at every position from the subject on
+    Babe Ruth plays the sport of                      retained: KL(before ‖ after) where the answer is due
 
 A search that sees its own subjects alone learns to answer the question, whoever is asked about. Background text
 does not prevent that: few of its sentences state the relation. Subjects are
@@ -19,7 +19,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 import torch
 
@@ -36,23 +35,15 @@ RETAINED = 64
 NAMES = 500
 """Most names that are tried in a question."""
 QUESTIONS = 64
-"""Most questions for which names are sought; of more, the facts' subjects retain one another's answers."""
+"""Most questions that are asked of others, drawn by the seed; of more, the rest is left to background text."""
 LISTS, LIST_TOKENS = 24, 16
 """Lists of names that the model is let go on with, and the tokens of each."""
 NAME = re.compile(r"[^\W\d_][\w'’.-]*(?: (?:(?:of|de|la|van|von|der|al|bin|del|di|the|and) )?[^\W\d_][\w'’.-]*)*")
 LONGEST = 6
 
 
-class Asked(NamedTuple):
-    """A question about another subject."""
-
-    ids: tuple[int, ...]
-    end: int
-    """Position of the subject's last token."""
-
-
 def retain_prompts(model: Model, facts: Sequence[Fact], text: BackgroundText, *, most: int = RETAINED, seed: int = 0) -> list[Line]:
-    """Lines whose next-token distributions are to stay, at every position from the other subject on.
+    """Lines whose next-token distribution is to stay, each read where the answer is due.
 
     Cost: one forward pass over at most `NAMES` short prompts for each question, and `LISTS` sampled lists.
     """
@@ -71,28 +62,29 @@ def retain_prompts(model: Model, facts: Sequence[Fact], text: BackgroundText, *,
         listed = _listed(model, [fact.subject for fact in asked], seed) if len(chosen) <= 8 else []
         subjects = [name for name in dict.fromkeys([*listed, *names]) if name not in edited][:NAMES]
         prompts = [ask for ask in (_ask(model, question, name) for name in subjects) if ask]
-        lines |= dict.fromkeys(_line(ask) for ask in _surest(model, prompts, asked, each))
+        lines |= dict.fromkeys(_surest(model, prompts, asked, each))
     return list(lines)
 
 
-def _line(asked: Asked) -> Line:
-    return Line(-1, asked.ids, asked.end, (len(asked.ids) - 1,))
+def _line(ids: tuple[int, ...], subject: int) -> Line:
+    """A prompt that is read where its answer is due."""
+    return Line(-1, ids, subject, (len(ids) - 1,))
 
 
-def _ask(model: Model, question: str, subject: str) -> Asked | None:
-    """The question about a subject; None where the subject's last token holds more than it."""
+def _ask(model: Model, question: str, subject: str) -> Line | None:
+    """The question about a subject; None where the tokenizer cannot place the subject."""
     start = question.index(BLANK)
     try:
         tokens = model.tokenize(question.replace(BLANK, subject, 1))
-        return Asked(tokens.ids, tokens.span((start, start + len(subject)))[1] - 1)
+        return _line(tokens.ids, tokens.span((start, start + len(subject)))[1] - 1)
     except LociError:
         return None
 
 
 def _whole_prompts(model: Model, prompts: Iterable[str]) -> list[Line]:
-    """Neighbours' prompts as they stand: the subject is not told, so only the answer's position is retained."""
+    """Neighbours' prompts as they stand: the subject is not told, so the last token stands for it."""
     ids = [model.tokenize(prompt).ids for prompt in prompts]
-    return [Line(-1, row, len(row) - 1, (len(row) - 1,)) for row in ids]
+    return [_line(row, len(row) - 1) for row in ids]
 
 
 def _names_in(sentences: Sequence[str], seed: int) -> list[str]:
@@ -133,30 +125,28 @@ def _listed(model: Model, subjects: Sequence[str], seed: int) -> list[str]:
     return [name for name, _ in names.most_common() if len(name.split()) <= LONGEST]
 
 
-@torch.no_grad()
-def _surest(model: Model, prompts: Sequence[Asked], facts: Sequence[Fact], most: int) -> list[Asked]:
+def _surest(model: Model, prompts: Sequence[Line], facts: Sequence[Fact], most: int) -> list[Line]:
     """The prompts of whose answer the base is surest: half with an answer that is edited, the others by answers in turn."""
-    tops: list[tuple[float, int]] = [(0.0, -1)] * len(prompts)
-    for batch in by_length(prompts, lambda ask: len(ask.ids), model.tokens_at_once, model.rows_at_once):
-        logits = model(model.ids([prompts[i].ids for i in batch]), last=1)[:, -1].float()
-        best = logits.softmax(-1).max(-1)
-        for i, value, token in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
-            tops[i] = (value, token)
+    tops = _next_tokens(model, [prompt.ids for prompt in prompts])
     order = sorted(range(len(prompts)), key=lambda i: -tops[i][0])
-    edited = _edited_tokens(model, facts)
+    edited = {token for _, token in _next_tokens(model, [model.tokenize(fact.text).ids for fact in facts])}
     near = [i for i in order if tops[i][1] in edited][: most // 2]
     rank, seen = dict[int, int](), Counter[int]()
     for i in order:
         rank[i] = seen[tops[i][1]]
         seen[tops[i][1]] += 1
-    others = sorted((i for i in order if i not in near), key=lambda i: (rank[i] // 2, -tops[i][0]))
+    taken = set(near)
+    others = sorted((i for i in order if i not in taken), key=lambda i: (rank[i] // 2, -tops[i][0]))
     return [prompts[i] for i in [*near, *others[: most - len(near)]]]
 
 
-def _edited_tokens(model: Model, facts: Sequence[Fact]) -> set[int]:
-    """The tokens with which the base answers the edited prompts."""
-    ids = [model.tokenize(fact.text).ids for fact in facts]
-    tokens = set[int]()
-    for batch in by_length(ids, len, model.tokens_at_once, model.rows_at_once):
-        tokens |= set(model(model.ids([ids[i] for i in batch]), last=1)[:, -1].argmax(-1).tolist())
-    return tokens
+@torch.no_grad()
+def _next_tokens(model: Model, prompts: Sequence[tuple[int, ...]]) -> list[tuple[float, int]]:
+    """The likeliest token behind each prompt, with its probability before it."""
+    tops: list[tuple[float, int]] = [(0.0, -1)] * len(prompts)
+    for batch in by_length(prompts, len, model.tokens_at_once, model.rows_at_once):
+        logits = model(model.ids([prompts[i] for i in batch]), last=1)[:, -1].float()
+        best = logits.softmax(-1).max(-1)
+        for i, probability, token in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
+            tops[i] = (probability, token)
+    return tops

@@ -60,7 +60,8 @@ def continuations(
     """As `generate`, with the probability of each token."""
     model.hf.eval()
     most = tokens if model.n_ctx is None else max(1, min(tokens, model.n_ctx - ids.shape[1] + 1))
-    ends = torch.tensor(sorted(end_tokens(model)), dtype=torch.long, device=ids.device)
+    stops = end_tokens(model)
+    ends = torch.tensor(sorted(stops), dtype=torch.long, device=ids.device)
     made = torch.empty(len(ids), 0, dtype=torch.long, device=ids.device)
     probabilities = list[list[float]]()
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
@@ -78,7 +79,7 @@ def continuations(
         ended |= torch.isin(chosen, ends)
         if bool(ended.all()):
             break
-    columns, rows = list(zip(*probabilities, strict=True)), [_until(row, end_tokens(model)) for row in made.tolist()]
+    columns, rows = list(zip(*probabilities, strict=True)), [_until(row, stops) for row in made.tolist()]
     return [Made(row, list(columns[i][: len(row)])) for i, row in enumerate(rows)]
 
 

@@ -72,10 +72,6 @@ class StopForward(Exception):
     """Raised inside a forward pass once all that was asked for has been read."""
 
 
-Enough = StopForward
-"""The old name, which `editing.joint` still imports."""
-
-
 class HookSite(NamedTuple):
     """Where a named tensor is: at a module's input or output, behind an accessor."""
 

@@ -40,7 +40,9 @@ class BackgroundText:
     seed: int = 0
 
     def first(self, model: Model, tokens: int) -> list[str]:
-        """As many of the texts as hold `tokens` tokens of this model, or all."""
+        """All of a given text; else as many of the texts as hold `tokens` tokens of this model."""
+        if self.source == "given":
+            return list(self.texts)
         chosen: list[str] = []
         count = 0
         for text in self.texts:
@@ -119,15 +121,18 @@ def background(
     length = LENGTH if model.n_ctx is None else max(1, min(LENGTH, model.n_ctx // 4))
     count = -(-min(tokens, OWN_TOKENS) // length)
     sampled = own_texts(model, count, length=length, seed=seed, progress=progress)
-    sampled = [text for text in sampled if text.strip() and _fits(model, text)]
+    sampled = _fitting(model, [text for text in sampled if text.strip()])
     if not sampled:
         raise ModelError(f"{model.name!r} samples no text of its own: give a text (--text)")
     return BackgroundText("own samples", tuple(sampled), seed)
 
 
-def _fits(model: Model, text: str) -> bool:
-    """Whether a text leaves half of the context free: what is sampled may be spelt with other, more tokens."""
-    return model.n_ctx is None or 2 * len(model.tokenize_all([text])[0]) <= model.n_ctx
+def _fitting(model: Model, texts: list[str]) -> list[str]:
+    """The texts that leave half of the context free: what is sampled may be spelt with other, more tokens."""
+    if model.n_ctx is None or not texts:
+        return texts
+    lengths = map(len, model.tokenize_all(texts))
+    return [text for text, length in zip(texts, lengths, strict=True) if 2 * length <= model.n_ctx]
 
 
 def sample_text(model: Model, tokens: int) -> list[str]:

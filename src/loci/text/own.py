@@ -1,6 +1,6 @@
 """Text that a model samples itself: what it takes text to be, where there is none.
 
-Batch i of `ROWS` texts is drawn with the seed (seed, i), so that more texts begin with the fewer. A model
+Batch i of `ROWS` texts is drawn with the seed (seed, i), so that more texts begin with the whole batches of fewer. A model
 without a BOS begins with `OPENERS` in turn. What was sampled is kept in the user's cache by content:
 weights, seed, length.
 """
@@ -54,10 +54,10 @@ def own_texts(
 @torch.no_grad()
 def _sampled(model: Model, batch: int, rows: int, length: int, seed: int) -> list[str]:
     begin = _beginning(model)
-    ids = model.ids([begin[row % len(begin)] for row in range(ROWS)])
+    ids = model.ids([begin[row % len(begin)] for row in range(rows)])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed * 1_000_003 + batch)
-        made = generate(model, ids[:rows] if rows < ROWS else ids, length, sample=True)
+        made = generate(model, ids, length, sample=True)
     opened = [() if model.with_bos else begin[row % len(begin)] for row in range(rows)]
     return [str(model.tokenizer.decode([*first, *row], skip_special_tokens=True)) for first, row in zip(opened, made, strict=True)]
 
