@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import bar, check_new, check_out, finish, note, written
+from loci.cli.common import bar, check_new, check_out, emit, finish, note, written
 from loci.cli.opening import Opening, opens
 from loci.cli.options import (
     AGAINST,
@@ -196,7 +196,7 @@ def judge(
 @opens()
 def read(
     dictionary: DICTIONARY,
-    feature: Annotated[int, typer.Argument(help="the feature's number", metavar="FEATURE", min=0)],
+    feature: Annotated[int, typer.Argument(help="the feature's number", metavar="FEATURE", min=0, max=10_000_000)],
     point: POINT = None,
     target: TARGET = None,
     text: TEXT = None,
@@ -287,6 +287,7 @@ def convert(
     ],
     format: Annotated[DictionaryFile, typer.Option("--format", help="whose form to write")] = "loci",
     pickle: Annotated[bool, typer.Option("--pickle", help="read a pickle, which you trust")] = False,
+    json: JSON = False,
 ) -> None:
     """Write a dictionary of any known format as Loci's, SAELens' or sparsify's.
 
@@ -299,5 +300,10 @@ def convert(
     from loci.dictionaries import load_dictionary, save_dictionary
 
     check_new(place, *((".safetensors",) if format == "loci" else ()))
-    save_dictionary(load_dictionary(dictionary, pickle=pickle), place, format=format)
-    written(place)
+    found = load_dictionary(dictionary, pickle=pickle)
+    save_dictionary(found, place, format=format)
+    if json:
+        named = {name: getattr(found, name) for name in ("activation", "features", "d_in", "d_out", "k", "point", "target")}
+        emit({"schema": "loci.dictionary-file/1", "file": str(place), "format": format, **named})
+    else:
+        written(place)
