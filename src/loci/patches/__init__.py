@@ -6,6 +6,8 @@ from loci.patches.diff import Difference, WeightDifference, diff_models, diff_pa
 from loci.patches.export import export_delta, export_peft
 from loci.patches.factors import Factors
 from loci.patches.folders import Applied, apply_to_folder, revert_to_folder, save_model
+from loci.patches.gguf_files import AppliedGguf, apply_to_gguf, revert_gguf, undo_of, written_type
+from loci.patches.gguf_lora import check_new_modelfile, export_gguf_lora, write_modelfile
 from loci.patches.interaction import Interaction, strongest
 from loci.patches.merge import merge
 from loci.patches.neurons import Neurons, activation, beside, check_takes, takes_neurons, widened
@@ -17,6 +19,7 @@ __getattr__ = renamed(__name__, {"Change": "WeightDifference"})
 __all__ = [
     "UNDO",
     "Applied",
+    "AppliedGguf",
     "Difference",
     "EditReport",
     "Factors",
@@ -29,20 +32,27 @@ __all__ = [
     "WeightDifference",
     "activation",
     "apply_to_folder",
+    "apply_to_gguf",
     "beside",
+    "check_new_modelfile",
     "check_takes",
     "compress",
     "diff_models",
     "diff_patches",
     "export_delta",
+    "export_gguf_lora",
     "export_peft",
     "load_patch",
     "merge",
     "patch_between",
+    "revert_gguf",
     "revert_to_folder",
     "save_model",
     "short",
     "strongest",
     "takes_neurons",
+    "undo_of",
     "widened",
+    "write_modelfile",
+    "written_type",
 ]

@@ -26,6 +26,7 @@ from loci.validate import brief, kind_of, named, parse_json, reason, typed
 
 PART = re.compile(r"(W_up|W_gate|W_down|neurons)\.(0|[1-9][0-9]{0,5})")
 FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+RAW = ("U8",)
 
 LARGEST = 1e150
 """Of a change's entries: norms of larger ones are beyond float64."""
@@ -68,8 +69,8 @@ def load_patch(path: str | Path) -> Patch:
     return _patch(parse_json(header, f"{named(path)}: header", PatchError, infinite=True), tensors, named(path))
 
 
-def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], str | None]:
-    """The tensors of a safetensors file of floating-point numbers, and what its metadata say under `loci`.
+def read_tensors(path: Path, kind: str, *, raw: bool = False) -> tuple[dict[str, Tensor], str | None]:
+    """The tensors of a safetensors file of floating-point numbers (`raw`: of bytes), and what its metadata say under `loci`.
 
     The dtypes are looked at before any value. Raises `PatchError`.
     """
@@ -80,12 +81,11 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], str | None]:
             odd = {
                 name: str(entry["dtype"])
                 for name, entry in entries.items()
-                if name != "__metadata__" and entry["dtype"] not in FLOATS
+                if name != "__metadata__" and entry["dtype"] not in (RAW if raw else FLOATS)
             }
             for name, code in odd.items():
-                raise PatchError(
-                    f"{named(path)}: {name} is {WORDS.get(code, code)}, and a {kind} holds float32, float64, float16 or bfloat16 numbers"
-                )
+                holds = "bytes" if raw else "float32, float64, float16 or bfloat16 numbers"
+                raise PatchError(f"{named(path)}: {name} is {WORDS.get(code, code)}, and a {kind} holds {holds}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ModelError) as error:

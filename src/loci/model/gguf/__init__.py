@@ -12,16 +12,32 @@ from functools import cache
 from pathlib import Path
 
 from loci.files import cache_folder
-from loci.model.gguf.convert import model_folder
+from loci.model.gguf.convert import gguf_file, model_folder
+from loci.model.gguf.families import architecture_of, gguf_name
 from loci.model.gguf.header import Header, read_header
 from loci.model.gguf.sources import NAMED, gguf_parts, is_gguf
 
-__all__ = ["NAMED", "Header", "gguf_parts", "is_gguf", "opened_gguf", "read_header"]
+__all__ = [
+    "NAMED",
+    "Header",
+    "architecture_of",
+    "gguf_name",
+    "gguf_parts",
+    "is_gguf",
+    "opened_gguf",
+    "read_header",
+    "whole_gguf",
+]
 
 
 def opened_gguf(source: str | Path) -> Path:
     """The folder of a GGUF source's model, in the cache. Raises `ModelError` before any work."""
     return model_folder(gguf_parts(source), cache_folder() or _temporary())
+
+
+def whole_gguf(source: str | Path) -> Path:
+    """The one file of a GGUF source; of a package's parts it is put together in the cache. Raises `ModelError` for shards."""
+    return gguf_file(gguf_parts(source), cache_folder() or _temporary())
 
 
 @cache

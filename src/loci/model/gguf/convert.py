@@ -59,6 +59,13 @@ def model_folder(parts: Sequence[Path], cache: Path) -> Path:
     return place
 
 
+def gguf_file(parts: Sequence[Path], cache: Path) -> Path:
+    """The one file that the parts are. Raises `ModelError` for shards, which are several."""
+    if _sharded(parts):
+        raise ModelError(f"{parts[0]}: is one of {len(parts)} shards: put them together with llama-gguf-split --merge first")
+    return _joined(parts, cache)
+
+
 def _check_gguf_package(header: Header) -> None:
     """Dequantising is the `gguf` package's work."""
     try:
@@ -128,7 +135,7 @@ def _query_scale(header: Header, family: Family) -> int:
 
 def _rope(headers: Sequence[Header], family: Family, config: dict[str, Any]) -> dict[str, Any]:
     header = headers[0]
-    divisors = {t.name: _values(t, h) for h in headers for t in h.tensors if t.name in (FREQS, SHORT, LONG)}
+    divisors = {t.name: tensor_values(t, h) for h in headers for t in h.tensors if t.name in (FREQS, SHORT, LONG)}
     base = float(header.of("rope.freq_base", 10000.0))
     scaled = rope_parameters(header, divisors) or {"rope_type": "default"}
     rope = {"rope_theta": base, **scaled}
@@ -138,8 +145,8 @@ def _rope(headers: Sequence[Header], family: Family, config: dict[str, Any]) -> 
     return {"full_attention": rope, "sliding_attention": local}
 
 
-def _values(tensor: TensorEntry, header: Header) -> Array:
-    """One tensor, dequantised: float32, shape as in PyTorch."""
+def tensor_values(tensor: TensorEntry, header: Header) -> Array:
+    """One tensor, dequantised: float32, shape as in PyTorch. Raises `ModelError` where it cannot be."""
     from gguf import GGMLQuantizationType, dequantize
 
     with header.path.open("rb") as file:
@@ -166,7 +173,7 @@ def _write_weights(headers: Sequence[Header], family: Family, folder: Path) -> d
     shards: list[list[str]] = []
     held: dict[str, torch.Tensor] = {}
     for header, tensor, name in _named(headers, family):
-        values = np.ascontiguousarray(family.changed(tensor.name, _values(tensor, header), headers[0]))
+        values = np.ascontiguousarray(family.changed(tensor.name, tensor_values(tensor, header), headers[0]))
         shapes[name] = values.shape
         if held and sum(t.nbytes for t in held.values()) + values.nbytes > SHARD_BYTES:
             shards.append(_flush(held, folder, len(shards)))

@@ -174,3 +174,24 @@ def family_of(header: Header) -> Family:
             "open the original checkpoint, a folder with safetensors"
         )
     return FAMILIES[header.architecture]
+
+
+def architecture_of(model_type: str) -> str:
+    """The GGUF architecture of a model type of transformers. Raises `ModelError` where there is none here."""
+    if model_type == "mistral":
+        return "llama"
+    for architecture, family in FAMILIES.items():
+        if family.model_type == model_type:
+            return architecture
+    raise ModelError(f"models of type {model_type!r} have no GGUF names here ({', '.join(FAMILIES)} have)")
+
+
+def gguf_name(architecture: str, parameter: str) -> str:
+    """The GGUF name of a parameter of a block: model.layers.3.mlp.down_proj.weight → blk.3.ffn_down.weight."""
+    family = FAMILIES[architecture]
+    inner, _, kind = parameter.removeprefix(f"{family.blocks}.").rpartition(".")
+    layer, _, part = inner.partition(".")
+    names = {there: here for here, there in family.block.items()}
+    if not layer.isdecimal() or part not in names:
+        raise ModelError(f"{parameter} has no GGUF name in {architecture}")
+    return f"blk.{layer}.{names[part]}.{kind}"

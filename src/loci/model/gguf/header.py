@@ -76,6 +76,8 @@ class TensorEntry(NamedTuple):
     start: int
     """Byte of the file at which its data begin."""
     bytes: int
+    stated: int
+    """Byte of the file at which its row states type (u32) and offset (u64)."""
 
     @property
     def numel(self) -> int:
@@ -92,6 +94,9 @@ class Header:
     tensors: tuple[TensorEntry, ...]
     size: int
     """Bytes of the file."""
+    data: int
+    """Byte of the file at which the tensors' data begin; offsets count from here."""
+    alignment: int
 
     @property
     def architecture(self) -> str:
@@ -151,6 +156,16 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         yield data
 
 
+class _Row(NamedTuple):
+    """A row of the tensor table as it stands there."""
+
+    name: str
+    shape: tuple[int, ...]
+    stated: int
+    kind: int
+    offset: int
+
+
 class _Reader:
     """A cursor over the mapped file."""
 
@@ -171,24 +186,28 @@ class _Reader:
             key = self.text()
             metadata[key] = self.value(int(self.number("<I")))
         rows = [self.row() for _ in range(n_tensors)]
-        return Header(self.path, version, metadata, self.placed(rows, metadata), len(self.data))
+        alignment = self.alignment(metadata)
+        base = -(-self.at // alignment) * alignment
+        return Header(self.path, version, metadata, self.placed(rows, base), len(self.data), base, alignment)
 
-    def row(self) -> tuple[str, tuple[int, ...], int, int]:
+    def row(self) -> "_Row":
         """Name, shape as in PyTorch, ggml type, offset behind the header."""
         name, rank = self.text(), int(self.number("<I"))
         if not 0 < rank <= LARGEST_RANK:
             raise ModelError(f"{self.path}: tensor {name!r} has {rank} dimensions, expected 1 to {LARGEST_RANK}")
         shape = tuple(int(self.number("<Q")) for _ in range(rank))
-        return name, shape[::-1], int(self.number("<I")), int(self.number("<Q"))
+        return _Row(name, shape[::-1], self.at, int(self.number("<I")), int(self.number("<Q")))
 
-    def placed(self, rows: list[tuple[str, tuple[int, ...], int, int]], metadata: dict[str, Any]) -> tuple[TensorEntry, ...]:
-        """The tensor table with positions in the file, each checked to lie within it."""
+    def alignment(self, metadata: dict[str, Any]) -> int:
         alignment = metadata.get("general.alignment", ALIGNMENT)
         if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
             raise ModelError(f"{self.path}: general.alignment is {alignment!r}, expected a small positive number")
-        base = -(-self.at // alignment) * alignment
+        return alignment
+
+    def placed(self, rows: list["_Row"], base: int) -> tuple[TensorEntry, ...]:
+        """The tensor table with positions in the file, each checked to lie within it."""
         found = []
-        for name, shape, kind, offset in rows:
+        for name, shape, stated, kind, offset in rows:
             if kind not in BLOCKS:
                 raise ModelError(f"{self.path}: tensor {name!r} has the unknown quantisation type {kind}")
             label, values, size = BLOCKS[kind]
@@ -200,7 +219,7 @@ class _Reader:
                     f"{self.path}: is truncated: tensor {name!r} ends at byte {base + offset + length:,}, "
                     f"the file at {len(self.data):,}; download it again"
                 )
-            found.append(TensorEntry(name, shape, label, base + offset, length))
+            found.append(TensorEntry(name, shape, label, base + offset, length, stated))
         return tuple(found)
 
     def value(self, kind: int) -> Any:
