@@ -19,6 +19,7 @@ from loci.cli import (
     facts,
     forensics,
     lens,
+    lessons,
     locate,
     lookup,
     memories,
@@ -77,6 +78,7 @@ for verb in (
     sweep,
     doctor,
     census,
+    lessons,
 ):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(patch.app, name="patch")
