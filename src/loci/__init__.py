@@ -25,6 +25,8 @@ transformers.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from loci.version import VERSION
+
 if TYPE_CHECKING:
     from loci.auditing import ask as ask
     from loci.auditing import audit as audit
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from loci.auditing.forensics import forensics as forensics
     from loci.editing import edit as edit
     from loci.errors import LociError as LociError
+    from loci.explorer import explore as explore
     from loci.facts import Fact as Fact
     from loci.facts import FactSet as FactSet
     from loci.facts import known_facts as known_facts
@@ -74,7 +77,7 @@ if TYPE_CHECKING:
 
     concepts, doctor, open = concept, examine, open_model
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _HOMES = {
     "Fact": "facts",
@@ -98,6 +101,7 @@ _HOMES = {
     "doctor": "model:examine",
     "edit": "editing",
     "examine": "model",
+    "explore": "explorer",
     "forensics": "auditing.forensics:forensics",
     "knowledge_neurons": "locating",
     "known_facts": "facts",
@@ -126,7 +130,7 @@ _HOMES = {
 }
 """Where each name lives: a room, and after a colon its name there, where that differs."""
 _ROOMS = (
-    "auditing", "circuits", "dictionaries", "editing", "facts", "figures", "locating", "model", "patches", "reading", "report", "studies",
+    "auditing", "circuits", "dictionaries", "editing", "explorer", "facts", "figures", "locating", "model", "patches", "reading", "report", "studies",
     "survey", "text", "writing",
 )  # fmt: skip
 __all__ = list(_HOMES)

@@ -109,3 +109,12 @@ def brief(value: Any) -> str:
         return repr(value) if len(value) <= 4 and all(isinstance(item, (str, int)) for item in value) else f"<{len(value)}>"
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:119]}…"
+
+
+def jsonable(value: Any) -> Any:
+    """A document as JSON can say it: NaN and infinity become null, keys text, tuples lists."""
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): jsonable(item) for key, item in value.items()}
+    return [jsonable(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -16,6 +16,7 @@ from loci.cli import (
     directions,
     doctor,
     edit,
+    explore,
     facts,
     forensics,
     lens,
@@ -79,6 +80,7 @@ for verb in (
     doctor,
     census,
     lessons,
+    explore,
 ):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(patch.app, name="patch")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from loci.cli.net import doing
 from loci.cli.terminal import clean, is_unicode, plain, terminal
+from loci.result import jsonable
 
 if TYPE_CHECKING:
     from loci.facts import Fact, FactSet
@@ -27,20 +28,12 @@ EVERY = 10.0
 
 def emit(document: dict[str, Any]) -> None:
     """The one JSON document; NaN and infinity, which JSON cannot say, become null."""
-    text = json.dumps(_plain(document), ensure_ascii=not is_unicode(), allow_nan=False)
+    text = json.dumps(jsonable(document), ensure_ascii=not is_unicode(), allow_nan=False)
     sys.stdout.write(text.translate(HALVES) + "\n")
 
 
 HALVES = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
 """Halves of characters, which no stream takes, as JSON writes them."""
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 @contextmanager

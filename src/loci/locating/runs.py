@@ -1,6 +1,6 @@
 """The clean and the corrupted run of a fact, and the corrupted run with clean states put back: what tracing is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -123,13 +123,20 @@ class Runs(PatchedRuns):
 
     def grids(self, kinds: Sequence[Kind], progress: Progress = silent) -> dict[str, Float[Tensor, "layer token"]]:
         """Indirect effects by kind; before the subject nothing is corrupted, so they are 0 there."""
+        length = len(self.asked.labels)
+        for found in self.growing_grids(kinds):  # noqa: B007 the last one is whole
+            progress(1, length - self.asked.subject[0])
+        return found
+
+    def growing_grids(self, kinds: Sequence[Kind]) -> Iterator[dict[str, Float[Tensor, "layer token"]]]:
+        """The same after each token, NaN at those to come."""
         first, length, n_layers = self.asked.subject[0], len(self.asked.labels), self.model.n_layers
         cells = [(kind, layer) for kind in kinds for layer in range(n_layers)]
-        effects = torch.zeros(len(cells), length)
+        effects = torch.full((len(cells), length), torch.nan)
+        effects[:, :first] = 0
         for token in range(first, length):
             effects[:, token] = self.column(cells, token) - self.level
-            progress(1, length - first)
-        return {kind: effects[i * n_layers : (i + 1) * n_layers] for i, kind in enumerate(kinds)}
+            yield {kind: effects[i * n_layers : (i + 1) * n_layers] for i, kind in enumerate(kinds)}
 
     def column(self, cells: Sequence[tuple[Kind, int]], token: int) -> Float[Tensor, " cell"]:
         """P(answer) with each of these states put back at this token."""

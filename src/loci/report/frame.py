@@ -9,9 +9,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from loci import __version__
 from loci.figures import plot
 from loci.report.stacking import stacked
+from loci.version import VERSION
 
 OPEN_ROWS = 30
 """A longer table is folded behind this many rows."""
@@ -35,7 +35,7 @@ def frame(title: str, heading: str, kicker: str, intro: str, sections: Iterable[
 <h1>{heading}</h1>
 {intro if intro.startswith("<p") or not intro else f"<p>{intro}</p>"}</header>
 {body}
-<footer>Loci {__version__} · {escape(told)}</footer>
+<footer>Loci {VERSION} · {escape(told)}</footer>
 </main>{f"<script>{script}</script>" if drawn else ""}</body></html>
 """
 

@@ -1,0 +1,144 @@
+"""What each verb of the explorer takes. Anything else is refused before a worker hears of it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from loci.errors import UseError
+from loci.validate import one_line
+
+Words = Annotated[str, Field(min_length=1, max_length=20_000)]
+Short = Annotated[str, Field(min_length=1, max_length=2_000)]
+Neuron = Annotated[str, Field(pattern=r"^L\d{1,4}N\d{1,7}$")]
+Head = Annotated[str, Field(pattern=r"^L\d{1,4}H\d{1,4}$")]
+PATCH_ID = r"^[0-9a-f]{12}$"
+PatchId = Annotated[str, Field(pattern=PATCH_ID)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Place = Annotated[str, Field(min_length=1, max_length=1_000)]
+Corruption = Literal["noise", "subject-noise", "fixed", "gaussian", "mean", "resample"]
+MOST_PATCHES = 32
+
+
+class Arguments(BaseModel):
+    """The base of all: nothing but the fields that are named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Nothing(Arguments):
+    """A verb that takes nothing."""
+
+
+class Asked(Arguments):
+    prompt: Words
+    tokens: Annotated[int, Field(ge=1, le=200)] = 12
+    top: Annotated[int, Field(ge=1, le=50)] = 10
+
+
+class Prompt(Arguments):
+    prompt: Words
+    subject: Short | None = None
+    answer: Short | None = None
+
+
+class Grid(Arguments):
+    prompt: Words
+    top: Annotated[int, Field(ge=1, le=20)] = 5
+
+
+class Ladder(Prompt):
+    against: Short | None = None
+    top: Annotated[int, Field(ge=1, le=20)] = 5
+
+
+class Traced(Prompt):
+    samples: Annotated[int, Field(ge=1, le=200)] = 10
+    noise: Annotated[float, Field(gt=0, le=1e6)] = 3.0
+    corruption: Corruption = "noise"
+    window: Annotated[int, Field(ge=1, le=1_000)] = 1
+    severed: bool = False
+    seed: Seed = 0
+
+
+class Cell(Prompt):
+    """One MLP of one token, whose neurons are restored one at a time."""
+
+    layer: Annotated[int, Field(ge=0, le=9_999)]
+    token: Annotated[int, Field(ge=0, le=100_000)]
+    samples: Annotated[int, Field(ge=1, le=200)] = 3
+    noise: Annotated[float, Field(gt=0, le=1e6)] = 3.0
+    corruption: Corruption = "noise"
+    seed: Seed = 0
+
+
+class Card(Arguments):
+    neuron: Neuron
+    tokens: Annotated[int, Field(ge=1, le=10**8)] = 30_000
+    top: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+class Fires(Arguments):
+    """A neuron's activation at each token of a text."""
+
+    neuron: Neuron
+    text: Words
+
+
+class Scaled(Arguments):
+    """A neuron whose value is multiplied: 0 silences it, 2 doubles it."""
+
+    neuron: Neuron
+    factor: Annotated[float, Field(ge=-100, le=100)]
+
+
+class Edited(Arguments):
+    subject: Short
+    prompt: Words
+    answer: Short
+    method: Literal["rome", "joint", "memit", "alphaedit", "emmet", "finetune"] | None = None
+    seed: Seed = 0
+
+
+class OfPatch(Arguments):
+    patch: PatchId
+    seed: Seed = 0
+
+
+class Merged(Arguments):
+    patches: Annotated[tuple[PatchId, ...], Field(min_length=2, max_length=MOST_PATCHES)]
+    keep: Literal["first", "last"] | None = None
+
+
+class Word(Arguments):
+    word: Short
+    top: Annotated[int, Field(ge=1, le=200)] = 20
+
+
+class Folders(Arguments):
+    base: Place
+    edited: Place | None = None
+    seed: Seed = 0
+
+
+class Pattern(Arguments):
+    text: Words
+    heads: Annotated[tuple[Head, ...], Field(max_length=64)] = ()
+
+
+class Sql(Arguments):
+    sql: Annotated[str, Field(min_length=1, max_length=10_000)]
+
+
+class Gated(Arguments):
+    cosine: Annotated[float, Field(gt=-1, lt=1)] = 0.1
+    seed: Seed = 0
+
+
+def parsed(kind: type[Arguments], given: Any) -> Any:
+    """Arguments of a kind. Raises `UseError`, in one line, for anything else."""
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "arguments"
+        raise UseError(one_line(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}")) from None

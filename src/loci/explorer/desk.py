@@ -1,0 +1,101 @@
+"""What a worker has before it: the model, the patches of this run, and a way to tell how far it is."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from loci.errors import ModelError, PatchError
+from loci.explorer.settings import Settings
+from loci.model import Model, open_model
+from loci.patches import Patch, load_patch, merge
+
+
+class Stopped(Exception):
+    """The job was cancelled."""
+
+
+class Tell:
+    """What a job says while it runs: how much is done, and parts of the result that are ready."""
+
+    def __init__(self, say: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]) -> None:
+        self._say, self._cancelled, self._done = say, cancelled, 0
+
+    def progress(self, done: int, total: int) -> None:
+        """As the library calls it. Raises `Stopped` where the job was cancelled."""
+        self._done += done
+        if self._cancelled():
+            raise Stopped
+        self._say({"done": self._done, "total": total})
+
+    def part(self, document: dict[str, Any]) -> None:
+        """A part of the result that can be shown already."""
+        self._say({"part": document})
+
+
+class Desk:
+    """One model, opened when it is first needed, and the folder of patches."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+        self._patches: dict[tuple[str, ...], Patch] = {}
+
+    @cached_property
+    def model(self) -> Model:
+        opening = dict(self.settings.opening)
+        layout = opening.pop("layout", None)
+        if layout is not None:
+            from loci.model.layouts import read_layout
+
+            opening["layout"] = read_layout(Path(layout))
+        model = open_model(self.settings.model, **opening)
+        wanted = self.expected
+        if wanted is not None and model.fingerprint != wanted:
+            raise ModelError(
+                f"the model that was given is not what {self.settings.model!r} is on disk (its weights were changed): "
+                "save it to a folder and explore that"
+            )
+        return model
+
+    expected: str | None = None
+    """The fingerprint that the model must have, where somebody gave a model that is open."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The base's; nothing here changes it for longer than a job."""
+        return self.model.fingerprint
+
+    def path(self, patch: str) -> Path:
+        return self.folder / f"{patch}.safetensors"
+
+    def keep(self, patch: Patch) -> str:
+        """Write a patch to the folder, whole or not at all; its id."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        patch.save(self.path(patch.id))
+        return patch.id
+
+    def patch(self, ids: Sequence[str]) -> Patch | None:
+        """The patches that are on, as one; where two ask the same, the last one wins. Raises `PatchError`."""
+        key = tuple(dict.fromkeys(ids))
+        if not key:
+            return None
+        if key not in self._patches:
+            if len(key) == 1:
+                if not self.path(key[0]).is_file():
+                    raise PatchError(f"the patch {key[0]} is not of this run of the explorer")
+                self._patches[key] = load_patch(self.path(key[0]))
+            else:
+                single = [found for one in key if (found := self.patch([one])) is not None]
+                self._patches[key] = merge(single, keep="last", model=self.model)
+        return self._patches[key]
+
+    @contextmanager
+    def patched(self, ids: Sequence[str]) -> Iterator[Model]:
+        """The model with patches on, for a block; afterwards every bit is as before."""
+        patch = self.patch(ids)
+        if patch is None:
+            yield self.model
+            return
+        with patch.applied(self.model) as model:
+            yield model

@@ -1,0 +1,114 @@
+"""What only the page asks for: the lens at every token, a neuron on a text, how a neuron's activations are spread.
+
+lens grid    softmax(unembed(resid_post.l[t]))      the likeliest words at layer l, token t, if the model stopped there
+firing       mlp_act.l[t, i]                        one neuron at every token of a text
+histogram    counts of mlp_act.l[:, i] over text    in bins a quarter of an octave wide, on both sides of 0
+"""
+
+from typing import Any
+
+import torch
+
+from loci.errors import FactError, ModelError
+from loci.model import Model
+from loci.model.answers import finite
+from loci.model.names import parse_neuron
+from loci.model.unembedding import unembedded
+from loci.patches import Factors, Patch
+from loci.progress import Progress
+from loci.survey import Histogram, survey
+from loci.survey.accumulators import edges
+from loci.text import sample_text
+
+LONGEST = 400
+"""Tokens of which a lens grid is made, the last ones of a longer text."""
+
+
+@torch.no_grad()
+def lens_grid(model: Model, prompt: str, top: int = 5) -> dict[str, Any]:
+    """The likeliest words after every layer at every token; row 0 is before any layer. Cost: one run, and an unembedding a cell."""
+    if not prompt.strip():
+        raise FactError("the prompt is empty")
+    tokens = model.tokenize(prompt)
+    first = max(0, len(tokens.ids) - LONGEST)
+    points = ["resid_pre.0", *model.names("resid_post")]
+    with model.watch(*points) as reads:
+        finite(model(model.ids([tokens.ids]), last=1), model)
+    rows = []
+    for point in points:
+        cells: list[list[dict[str, Any]]] = []
+        for _, logits in unembedded(model, reads[point][0, first:].to(model.dtype)):
+            best = logits.float().softmax(-1).topk(min(top, model.d_vocab))
+            cells += [
+                [{"token": model.token_text(i), "prob": p} for i, p in zip(ids, probs, strict=True)]
+                for ids, probs in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            ]
+        rows.append(cells)
+    labels = list(tokens.labels)[first:]
+    return {"schema": "loci.lens_grid/1", "model": model.name, "prompt": prompt, "first": first, "tokens": labels, "rows": rows}
+
+
+def one_of(model: Model, name: str) -> tuple[int, int]:
+    """Layer and number of a neuron that is no expert's. Raises `ModelError`."""
+    layer, neuron, expert = parse_neuron(name, model)
+    if expert is not None:
+        raise ModelError(f"{name}: single experts' neurons are not shown here")
+    return layer, neuron
+
+
+@torch.no_grad()
+def firing(model: Model, name: str, text: str) -> dict[str, Any]:
+    """One neuron's activation at each token of a text. Cost: one run up to its layer."""
+    if not text.strip():
+        raise FactError("the text is empty")
+    layer, neuron = one_of(model, name)
+    tokens = model.tokenize(text)
+    values = model.read(model.ids([tokens.ids]), f"mlp_act.{layer}")[f"mlp_act.{layer}"][0, :, neuron].float().tolist()
+    return {"schema": "loci.firing/1", "model": model.name, "name": name, "tokens": list(tokens.labels), "activations": values}
+
+
+def histogram(model: Model, name: str, tokens: int, progress: Progress) -> dict[str, Any]:
+    """How a neuron's activations are spread over so many tokens of background text: the bins that are not empty."""
+    layer, neuron = one_of(model, name)
+    spread = Histogram()
+    seen = survey(model, sample_text(model, tokens), {f"mlp_act.{layer}": [spread]}, progress=progress).tokens
+    upper, counts = edges().tolist(), spread.counts[neuron].tolist()
+    lower = [None, *upper[:-1]]
+    bins = [{"from": a, "to": b, "count": n} for a, b, n in zip(lower, upper, counts, strict=True) if n]
+    return {"schema": "loci.histogram/1", "model": model.name, "name": name, "tokens": seen, "bins": bins}
+
+
+def scaled(model: Model, name: str, factor: float) -> Patch:
+    """A patch that multiplies what a neuron writes: W_down[:, i] ← factor · W_down[:, i], by one rank.
+
+    For every input this is the same as multiplying its activation.
+    """
+    layer, neuron = one_of(model, name)
+    weight = f"W_down.{layer}"
+    left = (factor - 1) * model.weight(weight)[:, [neuron]].detach().float().cpu()
+    right = torch.zeros(1, model.d_mlp)
+    right[0, neuron] = 1.0
+    numbers = {"neuron": name, "factor": factor}
+    return Patch("scaled neuron", model.fingerprint, model.name, {weight: Factors(left, right)}, (), numbers)
+
+
+@torch.no_grad()
+def promoting(model: Model, word: str, top: int) -> dict[str, Any]:
+    """The neurons whose values promote a word's first token most, in all layers. Cost: one product with the values of each layer."""
+    ids = model.tokenizer(f" {word.strip()}", add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise FactError(f"the tokenizer makes no token of {word!r}")
+    gain, _, centres = model.norm("final_norm")
+    row = gain.float() * model.W_U[ids[0]].float()
+    row = row - row.mean() if centres else row
+    from loci.reading.value_projections import written
+
+    found: list[tuple[float, int, int]] = []
+    for layer in range(model.n_layers):
+        scores = written(model, layer) @ row
+        best = scores.topk(min(top, len(scores)))
+        found += [(s, layer, i) for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+    neurons = [
+        {"name": f"L{layer}N{i}", "layer": layer, "neuron": i, "score": s} for s, layer, i in sorted(found, reverse=True)[:top]
+    ]
+    return {"schema": "loci.promoting/1", "model": model.name, "word": word, "token": model.token_text(ids[0]), "neurons": neurons}

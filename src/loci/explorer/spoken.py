@@ -1,0 +1,160 @@
+"""The same question on the command line and in Python, ready to be pasted."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from loci.explorer import arguments as takes
+from loci.explorer.settings import Settings
+
+FLAGS = {"device": "--device", "dtype": "--dtype", "device_map": "--device-map", "join": "--join", "layout": "--layout"}
+SWITCHES = {"pickle": "--pickle", "trust_remote_code": "--trust-remote-code"}
+DEFAULTS = {"device": "cpu", "dtype": "float32", "pickle": False, "trust_remote_code": False}
+
+
+def _opened(settings: Settings) -> dict[str, Any]:
+    """Arguments of the opening that are no defaults."""
+    return {name: value for name, value in settings.opening.items() if value is not None and value != DEFAULTS.get(name)}
+
+
+def _opening(settings: Settings) -> list[str]:
+    """The options with which a command opens the same model."""
+    how = _opened(settings)
+    said = ["-m", settings.model] if settings.model != "demo" else []
+    for name, flag in FLAGS.items():
+        if name in how:
+            said += [flag, how[name] if isinstance(how[name], str) else "disk"]
+    said += [flag for name, flag in SWITCHES.items() if how.get(name)]
+    return said + (["--bos" if how["bos"] else "--no-bos"] if "bos" in how else [])
+
+
+def _options(args: Any, defaults: type[takes.Arguments], **flags: str) -> list[str]:
+    """Options that differ from the defaults."""
+    said: list[str] = []
+    for name, flag in flags.items():
+        value = getattr(args, name)
+        if value != defaults.model_fields[name].default and value is not None:
+            said += [flag] if value is True else [flag, str(value)]
+    return said
+
+
+def _trace(args: takes.Traced) -> list[str]:
+    names = {"subject": "--subject", "answer": "--answer", "samples": "--samples", "noise": "--noise"}
+    names |= {"corruption": "--corruption", "window": "--window", "severed": "--severed", "seed": "--seed"}
+    return ["trace", args.prompt, *_options(args, takes.Traced, **names)]
+
+
+def _cell(args: takes.Cell) -> list[str]:
+    names = {"subject": "--subject", "answer": "--answer", "noise": "--noise", "corruption": "--corruption", "seed": "--seed"}
+    place = ["--neurons", str(args.layer), "--token", str(args.token), "--samples", str(args.samples)]
+    return ["trace", args.prompt, *place, *_options(args, takes.Cell, **names)]
+
+
+def _lens(args: takes.Ladder) -> list[str]:
+    return [
+        "lens",
+        args.prompt,
+        *_options(args, takes.Ladder, subject="--subject", answer="--answer", against="--against", top="--top"),
+    ]
+
+
+def _read(args: takes.Card) -> list[str]:
+    return ["read", args.neuron, "--tokens", str(args.tokens), *_options(args, takes.Card, top="--top")]
+
+
+def _edit(args: takes.Edited) -> list[str]:
+    fact = ["--subject", args.subject, "--prompt", args.prompt, "--answer", args.answer]
+    return ["edit", *fact, *_options(args, takes.Edited, method="--method", seed="--seed"), "--out", "patch.safetensors"]
+
+
+def _audit(args: takes.OfPatch) -> list[str]:
+    return ["audit", "--patch", f"{args.patch}.safetensors", *_options(args, takes.OfPatch, seed="--seed")]
+
+
+def _attention(args: takes.Pattern) -> list[str]:
+    return ["circuits", "attention", args.text, *(word for head in args.heads for word in ("--head", head))]
+
+
+def _merge(args: takes.Merged) -> list[str]:
+    keep = ["--keep", args.keep] if args.keep else []
+    return ["patch", "merge", *(f"{one}.safetensors" for one in args.patches), *keep, "--out", "merged.safetensors"]
+
+
+COMMANDS: dict[str, Callable[[Any], list[str]]] = {
+    "ask": lambda args: ["ask", args.prompt, "--tokens", str(args.tokens), "--top", str(args.top)],
+    "lens": _lens,
+    "trace": _trace,
+    "trace_neurons": _cell,
+    "read": _read,
+    "edit": _edit,
+    "audit": _audit,
+    "merge": _merge,
+    "attention": _attention,
+    "heads": lambda args: ["circuits", "heads"],
+}
+MODELLESS = ("merge",)
+
+
+def command(verb: str, args: Any, patches: Sequence[str], settings: Settings) -> str | None:
+    """The command that gives the same; None where there is none, as with patches on a verb that takes none."""
+    if verb not in COMMANDS or (patches and (verb != "ask" or len(patches) > 1)):
+        return None
+    said = ["loci", *COMMANDS[verb](args)]
+    if verb == "ask" and patches:
+        said += ["--patch", f"{patches[0]}.safetensors"]
+    if verb not in MODELLESS:
+        said += _opening(settings)
+    return shlex.join(said)
+
+
+def _asked(args: takes.Prompt) -> str:
+    """A fact in Python."""
+    if args.subject is not None and args.answer is not None:
+        return f"loci.Fact.from_text({args.prompt!r}, {args.subject!r}, {args.answer!r})"
+    if args.subject is not None or args.answer is not None:
+        return f"loci.model.fact_from(model, {args.prompt!r}, {args.subject!r}, answer={args.answer!r})"
+    return repr(args.prompt)
+
+
+def _keywords(args: Any, *names: str) -> str:
+    kind = type(args)
+    return "".join(f", {name}={getattr(args, name)!r}" for name in names if getattr(args, name) != kind.model_fields[name].default)
+
+
+PYTHON: Mapping[str, Callable[[Any], str]] = {
+    "ask": lambda a: f"loci.ask(model, {a.prompt!r}, tokens={a.tokens}, top={a.top})",
+    "lens": lambda a: f"loci.lens(model, {a.prompt!r}{_keywords(a, 'answer', 'against', 'top')})",
+    "trace": lambda a: f"loci.trace(model, {_asked(a)}{_keywords(a, 'samples', 'noise', 'corruption', 'window', 'seed')})",
+    "neurons": lambda a: f"loci.neurons(model, {_asked(a)})",
+    "trace_neurons": lambda a: (
+        f"loci.trace_neurons(model, {_asked(a)}, {a.layer}, {a.token}, samples={a.samples}{_keywords(a, 'noise', 'corruption', 'seed')})"
+    ),
+    "read": lambda a: f"loci.read(model, {a.neuron!r}, loci.text.sample_text(model, {a.tokens}){_keywords(a, 'top')})",
+    "edit": lambda a: (
+        f"loci.edit(model, loci.Fact.from_text({a.prompt!r}, {a.subject!r}, '?').to({a.answer!r}){_keywords(a, 'method', 'seed')})"
+    ),
+    "audit": lambda a: f"loci.audit(model, loci.load_patch('{a.patch}.safetensors'), loci.known_facts(){_keywords(a, 'seed')})",
+    "merge": lambda a: (
+        "loci.merge(["
+        + ", ".join(f"loci.load_patch('{one}.safetensors')" for one in a.patches)
+        + f"]{_keywords(a, 'keep')}, model=model)"
+    ),
+    "attention": lambda a: f"loci.circuits.patterns(model, {a.text!r}, {list(a.heads)!r})",
+    "heads": lambda a: "loci.circuits.head_scores(model)",
+}
+UNPATCHED = ("edit", "audit", "merge")
+"""Verbs that are about the base, whatever is on."""
+
+
+def python(verb: str, args: Any, patches: Sequence[str], settings: Settings) -> str | None:
+    """Lines of Python that give the same; None where the library has no such function."""
+    if verb not in PYTHON:
+        return None
+    opening = "".join(f", {name}={value!r}" for name, value in _opened(settings).items() if name != "layout")
+    lines = ["import loci", "", f"model = loci.open({settings.model!r}{opening})"]
+    call = f"result = {PYTHON[verb](args)}"
+    if not patches or verb in UNPATCHED:
+        return "\n".join([*lines, call, ""])
+    loads = [f"loci.load_patch('{one}.safetensors')" for one in patches]
+    patch = loads[0] if len(loads) == 1 else f"loci.merge([{', '.join(loads)}], keep='last', model=model)"
+    return "\n".join([*lines, f"patch = {patch}", "with patch.applied(model):", f"    {call}", ""])

@@ -1,0 +1,157 @@
+// Trace: which states bring the answer back, and which neurons stand behind a cell.
+
+import { add, h, percent, token } from "../dom.js";
+import { grid } from "../charts.js";
+import { Panel, button } from "../panel.js";
+import { go, note, pair, to } from "../state.js";
+import { t } from "../strings.js";
+
+const WAYS = ["noise", "subject-noise", "fixed", "gaussian", "mean", "resample"];
+const SCALE = Array.from({ length: 10 }, (_, i) => i);
+
+export function asked(state) {
+  return { prompt: state.q, ...(state.s ? { subject: state.s } : {}), ...(state.a ? { answer: state.a } : {}) };
+}
+
+export async function render(root, { state, signal, start }) {
+  const prompt = state.q || (start.model === "demo" ? "Michael Jordan plays the sport of" : "");
+  if (!state.q && prompt) note({ q: prompt });
+  const here = { ...state, q: prompt };
+  const settings = {
+    corruption: WAYS.includes(state.k) ? state.k : "noise", window: Number(state.w) || 1, samples: Number(state.n) || 10, severed: state.v === "1",
+  };
+  add(root, h("p", { class: "lead" }, t("traceLead")), form(here, settings));
+  const picture = new Panel(t("traceTitle"), { id: "trace", note: t("traceNote"), wide: true });
+  const cells = new Panel(t("cellTitle"), { id: "neurons", note: t("cellNote"), wide: true });
+  add(root, h("div", { class: "panels" }, picture.root, cells.root));
+  if (!prompt) return;
+  cells.show(h("p", { class: "note" }, t("cellHint")));
+  const args = { ...asked(here), ...settings };
+  const choose = (result, layer, tok) => openCell(cells, here, result, layer, tok, signal);
+  const result = await picture.run("trace", args, (found) => draw(picture, found, state.cell, choose), {
+    signal, rows, part: (found) => draw(picture, found, null, null),
+  });
+  const [layer, tok] = pair(state.cell) || [];
+  if (result && layer !== undefined && result.grids.mlp[layer]?.[tok] !== undefined) choose(result, layer, tok);
+}
+
+function form(state, settings) {
+  const field = (name, value, props = {}) => h("input", { name, value: value || "", autocomplete: "off", spellcheck: "false", dir: "auto", ...props });
+  const select = h("select", { name: "k" }, WAYS.map((way) => h("option", { value: way, selected: way === settings.corruption }, way)));
+  const check = h("input", { type: "checkbox", name: "v", value: "1", checked: settings.severed });
+  return h(
+    "form",
+    {
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          const given = Object.fromEntries(new FormData(event.target));
+          go("trace", { v: "", ...given, cell: "" });
+        },
+      },
+    },
+    h("label", { class: "grow" }, t("prompt"), field("q", state.q, { required: true, placeholder: t("promptHint") })),
+    h("label", {}, t("subject"), field("s", state.s, { placeholder: t("subjectHint") })),
+    h("label", {}, t("answer"), field("a", state.a, { placeholder: t("answerHint") })),
+    h("label", {}, t("corruption"), select),
+    h("label", {}, t("window"), field("w", settings.window, { type: "number", min: 1, max: 100 })),
+    h("label", {}, t("samples"), field("n", settings.samples, { type: "number", min: 1, max: 200 })),
+    h("label", { class: "check" }, check, t("severed")),
+    h("button", { class: "main" }, t("traceButton")),
+  );
+}
+
+function rows(result) {
+  const table = [["kind", "layer", "position", "token", "effect"]];
+  for (const [kind, layers] of Object.entries(result.grids))
+    layers.forEach((values, layer) => values.forEach((value, i) => table.push([kind, layer, i, result.tokens[i], value])));
+  return table;
+}
+
+function draw(panel, result, chosen, choose) {
+  const [first, end] = result.subject_span;
+  const kinds = Object.keys(result.grids);
+  const flat = kinds.flatMap((kind) => result.grids[kind].flat()).filter((value) => value !== null);
+  const max = Math.max(1e-6, ...flat);
+  const readout = h("p", { class: "readout", role: "status" }, t("traceOpen"));
+  const words = (kind, layer, i) => {
+    const effect = result.grids[kind][layer][i];
+    return t("traceCell", {
+      kind: t(`kind_${kind}`), layer: t("layer", { n: layer }), token: token(result.tokens[i]), effect: percent(effect),
+      corrupted: percent(result.corrupted), level: percent(result.corrupted + (effect || 0)), n: result.samples,
+    });
+  };
+  const [layer, at] = pair(chosen) || [];
+  if (result.grids.mlp?.[layer]?.[at] !== undefined) readout.textContent = words("mlp", layer, at);
+  const width = panel.body.clientWidth || 900;
+  const grids = kinds.map((kind) => grid({
+    // rows are tokens, columns layers
+    values: result.tokens.map((_, i) => result.grids[kind].map((values) => values[i])),
+    rows: result.tokens.map((text) => token(text)),
+    columns: result.grids[kind].map((_, n) => String(n)),
+    title: t(`kind_${kind}`), max, cell: 30, wide: Math.min(width, 560),
+    marked: (i) => i >= first && i < end,
+    label: (i, n) => words(kind, n, i),
+    picked: kind === "mlp" && layer !== undefined ? [at, layer] : null,
+    onhover: (i, n) => { readout.textContent = words(kind, n, i); },
+    onpick: (i, n) => {
+      readout.textContent = words(kind, n, i);
+      if (kind === "mlp" && choose) { note({ cell: `${n}.${i}` }); choose(result, n, i); }
+      if (kind === "attn") go("heads", { q: result.prompt, layer: n, at: i });
+    },
+  }));
+  const sum = t("traceSum", {
+    answer: result.answer, subject: result.subject, clean: percent(result.clean), corrupted: percent(result.corrupted),
+    lost: percent(result.clean - result.corrupted),
+  });
+  panel.show(
+    h("p", {}, sum, result.known ? "" : ` ${t("traceUnknown")}`),
+    h("div", { class: "grids" }, grids),
+    h("div", { class: "scale", "aria-hidden": "true" }, t("scaleFrom"), h("span", { class: "steps" }, SCALE.map((i) => h("span", { class: `c${i}` }))), t("scaleTo", { max: percent(max) })),
+    readout,
+  );
+}
+
+const link = (layer, neuron) => h("a", { href: to("neuron", { n: `L${layer}N${neuron}` }), data: { neuron: `L${layer}N${neuron}` } }, `L${layer}N${neuron}`);
+
+function table(items, head) {
+  const most = Math.max(...items.map((one) => Math.abs(one.score)), 1e-9);
+  return h("table", {},
+    h("thead", {}, h("tr", {}, h("th", {}, t("neuron")), h("th", { class: "n" }, head), h("th"))),
+    h("tbody", {}, items.map((one) => h("tr", {}, h("td", {}, link(one.layer, one.neuron)), h("td", { class: "n" }, percent(one.score, 2)),
+      h("td", { class: "meter" }, h("span", { class: "track" }, h("span", { class: "fill", width: `${(100 * Math.max(0, one.score)) / most}%` })))))));
+}
+
+async function openCell(panel, state, trace, layer, at, signal) {
+  const last = trace.subject_span[1] - 1;
+  const exact = button(t("measure"), () => measure(panel, state, trace, layer, at, signal));
+  if (at !== last) {
+    panel.say("");
+    panel.show(h("p", {}, t("cellOther", { token: token(trace.tokens[last]) })), h("div", { class: "row" }, exact));
+    return;
+  }
+  const rows = (result) => [["layer", "neuron", "score"], ...result.neurons.map((one) => [one.layer, one.neuron, one.score])];
+  await panel.run("neurons", asked(state), (result) => {
+    const here = result.neurons.filter((one) => one.layer === layer).slice(0, 10);
+    panel.show(
+      h("div", { class: "both" },
+        h("div", {}, h("h3", {}, t("cellHere", { layer: t("layer", { n: layer }) })), here.length ? table(here, t("score")) : h("p", {}, t("cellNone", { layer: t("layer", { n: layer }) }))),
+        h("div", {}, h("h3", {}, t("cellAll")), table(result.neurons.slice(0, 10), t("score")))),
+      h("p", { class: "note" }, t("cellSum", { sum: percent(result.completeness.sum), expected: percent(result.completeness.expected) })),
+      h("div", { class: "row" }, exact),
+    );
+  }, { signal, rows });
+  panel.root.scrollIntoView({ block: "nearest" });
+}
+
+async function measure(panel, state, trace, layer, at, signal) {
+  const args = { ...asked(state), layer, token: at, samples: 2 };
+  await panel.run("trace_neurons", args, (result) => {
+    const items = result.neurons.map((one) => ({ layer, neuron: one.neuron, score: one.effect })).slice(0, 15);
+    panel.show(
+      h("h3", {}, t("measureTitle", { layer, token: token(trace.tokens[at]) })),
+      table(items, t("effect")),
+      h("p", { class: "note" }, t("measureSum", { together: percent(result.together) })),
+    );
+  }, { signal });
+}

@@ -1,0 +1,162 @@
+"""What the verbs give is what the command line prints and what the library returns; the model is as before after each."""
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+
+import loci
+from loci.errors import PatchError
+from loci.explorer import Settings
+from loci.explorer.arguments import parsed
+from loci.explorer.desk import Desk, Stopped, Tell
+from loci.explorer.spoken import command, python
+from loci.explorer.verbs import VERBS
+from loci.model import Model
+from loci.result import jsonable
+from tests.cli.conftest import document, opened_once
+from tests.cli.conftest import loci as call
+
+__all__ = ["call", "document", "opened_once"]
+PROMPT = "Michael Jordan plays the sport of"
+
+
+def done(desk: Desk, verb: str, given: dict[str, Any], ids: tuple[str, ...] = ()) -> dict[str, Any]:
+    tell = Tell(lambda message: None, lambda: False)
+    found = VERBS[verb].run(desk, parsed(VERBS[verb].arguments, given), ids, tell)
+    return json.loads(json.dumps(jsonable(found), allow_nan=False))
+
+
+@pytest.fixture(name="loci")
+def _loci(call: Any) -> Any:
+    return call
+
+
+@pytest.mark.parametrize(
+    ("verb", "given"),
+    [
+        ("ask", {"prompt": PROMPT, "top": 3}),
+        ("trace", {"prompt": PROMPT, "samples": 2, "seed": 3, "corruption": "resample"}),
+        (
+            "trace",
+            {"prompt": "Osaka is a city in the country of", "subject": "Osaka", "answer": "China", "samples": 1, "severed": True},
+        ),
+        ("lens", {"prompt": PROMPT, "against": "baseball", "top": 2}),
+        ("read", {"neuron": "L0N21", "tokens": 500, "top": 3}),
+        ("attention", {"text": PROMPT, "heads": ["L0H1"]}),
+    ],
+)
+def test_the_json_is_that_of_the_command_and_of_python(
+    desk: Desk, document: Any, demo: Model, verb: str, given: dict[str, Any]
+) -> None:
+    before = demo.fingerprint
+    found, args = done(desk, verb, given), parsed(VERBS[verb].arguments, given)
+    line = command(verb, args, (), Settings())
+    assert line is not None
+    assert document(*shlex.split(line)[1:]) == found
+    code = python(verb, args, (), Settings())
+    assert code is not None
+    scope: dict[str, Any] = {}
+    exec(code.replace("loci.open('demo')", "MODEL"), {"MODEL": demo}, scope) if verb != "trace" or "severed" not in given else None
+    if scope:
+        assert json.loads(json.dumps(jsonable(scope["result"].to_dict()))) == found
+    assert demo.fingerprint == before
+
+
+def test_the_lens_grid_ends_in_what_the_model_says(desk: Desk) -> None:
+    grid = done(desk, "lens_grid", {"prompt": PROMPT, "top": 2})
+    asked = done(desk, "ask", {"prompt": PROMPT, "top": 2})["replies"][0]["next"]
+    assert [one["token"] for one in grid["rows"][-1][-1]] == [one["token"] for one in asked]
+    assert [one["prob"] for one in grid["rows"][-1][-1]] == pytest.approx([one["probability"] for one in asked], rel=1e-4)
+    ladder = done(desk, "lens", {"prompt": PROMPT, "top": 2})["layers"]
+    for row, rung in zip(grid["rows"][1:], ladder, strict=True):
+        assert row[-1][0]["token"] == rung["top"][0]["token"]
+
+
+def test_a_scaled_neuron_is_its_activation_scaled(desk: Desk, demo: Model) -> None:
+    """The patch of the weights against the hook on the activation, which it stands for."""
+    patch = done(desk, "scale", {"neuron": "L0N21", "factor": 0})["patch"]
+    ids = demo.ids([demo.tokenize(PROMPT).ids])
+
+    def silenced(act: Any) -> Any:
+        act = act.clone()
+        act[..., 21] = 0
+        return act
+
+    with demo.patched({"mlp_act.0": silenced}):
+        wanted = demo(ids, last=1).softmax(-1)
+    before = demo.fingerprint
+    with desk.patched([patch]) as model:
+        assert (model(ids, last=1).softmax(-1) - wanted).abs().max() < 1e-5
+        assert model.fingerprint != before
+    assert demo.fingerprint == before
+    doubled = done(desk, "scale", {"neuron": "L0N21", "factor": 2})["patch"]
+    with desk.patched([patch, doubled]) as model:  # 1 − 1 + 1 of it
+        assert (model(ids, last=1) - demo_logits(demo, ids, desk, before)).abs().max() < 1e-3
+
+
+def demo_logits(demo: Model, ids: Any, desk: Desk, before: str) -> Any:
+    """The base's logits, from a copy of the one weight that is patched."""
+    patch = desk.patch(next(key for key in desk._patches if len(key) == 2))
+    assert patch is not None
+    patch.add_to(demo, -1)
+    try:
+        return demo(ids, last=1)
+    finally:
+        patch.add_to(demo)
+
+
+def test_firing_and_histogram_agree_with_the_model(desk: Desk, demo: Model) -> None:
+    fired = done(desk, "firing", {"neuron": "L0N21", "text": PROMPT})
+    ids = demo.ids([demo.tokenize(PROMPT).ids])
+    with demo.watch("mlp_act.0") as reads:
+        demo(ids, last=1)
+    assert fired["activations"] == pytest.approx(reads["mlp_act.0"][0, :, 21].tolist(), abs=1e-6)
+    spread = done(desk, "histogram", {"neuron": "L0N21", "tokens": 500})
+    assert sum(one["count"] for one in spread["bins"]) == spread["tokens"]
+
+
+def test_neurons_that_write_a_word_are_those_whose_cards_say_so(desk: Desk) -> None:
+    found = done(desk, "promoting", {"word": "basketball", "top": 3})
+    assert found["token"] == " basketball"
+    for one in found["neurons"][:2]:
+        card = done(desk, "read", {"neuron": one["name"], "tokens": 50, "top": 10})
+        scores = {pair["token"]: pair["score"] for pair in card["promotes"]}
+        if " basketball" in scores:
+            assert scores[" basketball"] == pytest.approx(one["score"], rel=1e-4)
+
+
+def test_a_strange_subject_is_text(desk: Desk) -> None:
+    """Markup, emoji, right to left: a subject as any other."""
+    for subject in ("<script>alert(1)</script>", "\u202e🦊محمد"):
+        found = done(desk, "trace", {"prompt": f"{subject} plays the sport of", "subject": subject, "samples": 1})
+        assert found["subject"] == subject.strip()
+        assert "".join(found["tokens"]).count("<script>") <= 1
+
+
+def test_patches_of_another_run_are_refused(desk: Desk) -> None:
+    with pytest.raises(PatchError, match="not of this run"):
+        done(desk, "ask", {"prompt": PROMPT}, ("0" * 12,))
+
+
+def test_a_cancelled_job_stops_at_its_next_step_and_leaves_the_model(desk: Desk, demo: Model) -> None:
+    before = demo.fingerprint
+    tell = Tell(lambda message: None, lambda: True)
+    patch = done(desk, "scale", {"neuron": "L0N1", "factor": 3})["patch"]
+    with pytest.raises(Stopped):
+        VERBS["trace"].run(desk, parsed(VERBS["trace"].arguments, {"prompt": PROMPT}), (patch,), tell)
+    assert demo.fingerprint == before
+
+
+def test_every_verb_has_a_schema() -> None:
+    for name, verb in VERBS.items():
+        assert verb.arguments.model_json_schema()["additionalProperties"] is False, name
+
+
+def test_opening_options_are_said_again() -> None:
+    how = Settings("./m", {"device": "cpu", "dtype": "bfloat16", "bos": False, "join": None, "pickle": True})
+    args = parsed(VERBS["ask"].arguments, {"prompt": "it's"})
+    assert command("ask", args, (), how) == ("loci ask 'it'\"'\"'s' --tokens 12 --top 10 -m ./m --dtype bfloat16 --pickle --no-bos")
+    assert "loci.open('./m', dtype='bfloat16', bos=False, pickle=True)" in (python("ask", args, (), how) or "")
+    assert loci.explore is not None
