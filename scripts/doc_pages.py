@@ -241,10 +241,11 @@ def parse(arguments: list[str], *, whole: bool) -> str | None:
     while isinstance(command, click.Group) or hasattr(command, "commands"):
         if not rest or rest[0].startswith("-"):
             return None if not whole or rest in (["--help"], ["--version"]) else "which command?"
-        chosen = command.get_command(context, rest[0])
+        length = 2 if command.get_command(context, " ".join(rest[:2])) else 1
+        chosen = command.get_command(context, " ".join(rest[:length]))
         if chosen is None:
             return f"there is no command {rest[0]!r}"
-        command, rest = chosen, rest[1:]
+        command, rest = chosen, rest[length:]
         context = click.Context(command, parent=context, info_name=command.name)
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
     for word in rest:

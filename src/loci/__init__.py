@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from loci.auditing import audit as audit
     from loci.auditing import audit_method as audit_method
     from loci.auditing import counterfactuals as counterfactuals
+    from loci.auditing import discover as discover
     from loci.auditing import recall as recall
     from loci.auditing import sweep as sweep
     from loci.auditing.forensics import forensics as forensics
@@ -98,6 +99,7 @@ _HOMES = {
     "concepts": "reading:concept",
     "counterfactuals": "auditing",
     "directions": "reading:directions",
+    "discover": "auditing",
     "doctor": "model:examine",
     "edit": "editing",
     "examine": "model",

@@ -12,6 +12,7 @@ asked for, so that a result costs no import of plotly. Two results are equal whe
 NaN equals NaN.
 """
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -91,7 +92,7 @@ def same(first: Any, second: Any) -> bool:
         return bool(first == second)
     if isinstance(first, dict):
         return first.keys() == second.keys() and all(same(value, second[key]) for key, value in first.items())
-    if isinstance(first, (list, tuple)):
+    if isinstance(first, Sequence) and not isinstance(first, (str, bytes)):
         return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
     if is_dataclass(first) and not isinstance(first, type):
         return all(same(getattr(first, field.name), getattr(second, field.name)) for field in fields(first))

@@ -3,13 +3,14 @@
 scorecards        `audit`: efficacy, paraphrase, specificity, fluency and drift, with controls
 evaluation        the questions of an audit, put to the base once and to any state of the model
 sequential_edits  edits one after another, with warning signs; layer_sweep: edits at every layer
-fact_recall       which facts a model answers; replies: plain questions
+fact_recall       which facts a model answers; discovery: in which words; replies: plain questions
 ground_truth      methods of locating against planted models
 forensics         what was done to a checkpoint, from its weights alone
 """
 
 from loci.auditing.case_tables import CaseTable
 from loci.auditing.controls import CHEAP, CONTROLS, ControlSettings
+from loci.auditing.discovery import Discovery, discover
 from loci.auditing.fact_recall import Recall, recall
 from loci.auditing.ground_truth import GroundTruth, LocatorScore, score_locators
 from loci.auditing.layer_sweep import Sweep, sweep
@@ -38,6 +39,7 @@ __all__ = [
     "AskedAnswer",
     "CaseTable",
     "ControlSettings",
+    "Discovery",
     "EditCase",
     "GroundTruth",
     "Guess",
@@ -56,6 +58,7 @@ __all__ = [
     "audit_method",
     "audit_singles",
     "counterfactuals",
+    "discover",
     "locators",
     "recall",
     "score_locators",

@@ -83,6 +83,7 @@ for verb in (
     explore,
 ):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
+app.command("facts discover")(facts.discover)
 app.add_typer(patch.app, name="patch")
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(write.app, name="write")

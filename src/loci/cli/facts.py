@@ -1,4 +1,4 @@
-"""loci facts: what the embedded model was taught, or what a file holds."""
+"""loci facts: what the embedded model was taught, or what a file holds; discover: what of it a model knows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import check_new, console, finish, written
-from loci.cli.options import JSON, said, words
+from loci.cli.common import bar, check_new, check_out, console, finish, written
+from loci.cli.opening import Opening, opens
+from loci.cli.options import CHAT, FACTS, JSON, SEED, SHOTS, said, whole, words
 from loci.cli.terminal import plain
 from loci.errors import FactError
 
@@ -23,7 +24,8 @@ def run(
 ) -> None:
     """List the facts of the embedded model, or write them as a fact file to edit from.
 
-    With a file (.csv, .jsonl; CounterFact, zsRE, RippleEdits, KnowEdit and LRE as published, .json; or a folder of these): what it holds.
+    With a file (.csv, .jsonl; CounterFact, zsRE, RippleEdits, KnowEdit, LRE and ParaRel as published, .json; or a folder of these): what it
+    holds. `loci facts discover` says which of them a model knows.
 
     Examples:
 
@@ -61,3 +63,51 @@ def run(
         console.print(f"[dim]{plain(fact.relation or ''):20}[/] {plain(fact.text)} [bold]{plain(fact.answer)}[/]")
     if len(found.facts) > 200:
         console.print(f"[dim]… and {len(found.facts) - 200} more[/]")
+
+
+@opens()
+def discover(
+    facts: FACTS = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="write the known ones as a fact file, .csv or .jsonl")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="write the counts of each relation: .html, .png, .svg, .json or .parquet")
+    ] = None,
+    shots: SHOTS = 0,
+    chat: CHAT = False,
+    phrasings: Annotated[int | None, whole("of each fact at most so many phrasings; all by default", "--phrasings")] = None,
+    sample: Annotated[int | None, whole("of each relation at most so many facts, drawn by --seed", "--sample")] = None,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+) -> None:
+    """Which facts of a file a model knows: its greedy continuation begins with the answer, in one phrasing at least.
+
+    They are written as a fact file that every other command takes, the phrasings that worked and no others. A fact file, a published set,
+    or a folder of them; the embedded facts by default.
+
+    Examples:
+
+        loci facts discover -o known.jsonl
+
+        loci facts discover -m gemma3-270m --facts relations/ --sample 50 -o known.jsonl
+
+        loci facts discover -m gpt2 --facts relations/ --shots 5 -o known-with-5-shots.jsonl
+    """
+    from loci.auditing import discover as find
+    from loci.facts import known_facts, load_facts, save_facts
+
+    check_new(out, ".csv", ".jsonl")
+    check_out(figure)
+    asked = load_facts(facts) if facts else known_facts()
+    if sample is not None:
+        asked = asked.sample_each(sample, seed)
+    opened = opening.open()
+    with bar("asking") as progress:
+        found = find(opened, asked, shots=shots, chat=chat, phrasings=phrasings, seed=seed, progress=progress)
+    if out and not found.facts:
+        raise FactError(f"{found.model!r} knows none of these {found.asked:,} facts: there is nothing to write")
+    if out:
+        save_facts(found.facts, out)
+        written(out)
+    finish(found, figure, json)

@@ -21,6 +21,7 @@ LARGEST_SEED = 2**63 - 1
 MANY = 1_000_000
 TOKENS = 10**12
 LAYERS = 9_999
+MOST_SHOTS = 100
 
 
 def whole(text: str, *names: str, low: int = 1, high: int = MANY, **more: Any) -> Any:
@@ -75,6 +76,10 @@ OUT = Annotated[Path | None, typer.Option("--out", "-o", help="write the result:
 KNOWN = Annotated[int | None, whole("average over so many of the embedded facts, drawn by --seed", "--known")]
 BATCH_TOKENS = whole("most tokens in a batch: bounds the memory", "--batch-tokens", high=10**9)
 TOKENS_READ = whole("tokens of the embedded text to look through, where no file is given", "--tokens", high=TOKENS)
+SHOTS = Annotated[
+    int, whole("so many other facts of the relation, with their answers, before each prompt", "--shots", low=0, high=MOST_SHOTS)
+]
+CHAT = Annotated[bool, typer.Option("--chat", help="prompts stand in the model's own chat template")]
 STEPS = Annotated[int, whole("steps of training", "--steps", high=10_000_000)]
 TOP = whole("how many to show", "--top", "-n", high=MANY)
 

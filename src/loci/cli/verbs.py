@@ -23,6 +23,12 @@ QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="no progress and no n
 class Commands(TyperGroup):
     """All commands. What typer would turn into a status of its own, or a panel of many lines, goes on to the net."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """A command of two words, as `facts discover`, goes before the one of its first word."""
+        if args[1:] and f"{args[0]} {args[1]}" in self.commands:
+            args = [f"{args[0]} {args[1]}", *args[2:]]
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

@@ -237,6 +237,11 @@ class FactSet(Sequence[Fact]):
         """`count` facts without repetition, seeded."""
         return FactSet(random.Random(seed).sample(self._facts, min(count, len(self))))
 
+    def sample_each(self, count: int, seed: int = 0) -> "FactSet":
+        """At most `count` facts of each relation without repetition, seeded."""
+        drawn = (random.Random(f"{seed}/{name}").sample(own, min(count, len(own))) for name, own in self.relations.items())
+        return FactSet(fact for own in drawn for fact in own)
+
     def same(self, fact: Fact) -> Fact | None:
         """The fact of this set that asks the same prompt about the same subject, if there is one."""
         return next((f for f in self._by_subject.get(fact.subject, ()) if f.text == fact.text), None)

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
-from loci.auditing import GroundTruth, Recall, Replies, Scorecard, SequentialAudit, Sweep
+from loci.auditing import Discovery, GroundTruth, Recall, Replies, Scorecard, SequentialAudit, Sweep
 from loci.auditing.forensics import Forensics, SingleCheckpoint
 from loci.circuits import (
     AttentionPatterns,
@@ -55,7 +55,7 @@ from loci.figures.packing import packing_figure, video_figure
 from loci.figures.probe import probe_figure
 from loci.figures.replies import replies_figure
 from loci.figures.routes import routes_figure
-from loci.figures.scorecard import recall_figure, scorecard_figure
+from loci.figures.scorecard import discovery_figure, recall_figure, scorecard_figure
 from loci.figures.small import (
     bases_figure,
     bigrams_figure,
@@ -182,6 +182,7 @@ _draw(Ladder, ladder_figure)
 _draw(Scorecard, scorecard_figure)
 _draw(SequentialAudit, curves_figure)
 _draw(Recall, recall_figure)
+_draw(Discovery, discovery_figure)
 _draw(Replies, replies_figure)
 _draw(Sweep, sweep_figure)
 _draw(Forensics, forensics_figure)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from loci.auditing import Recall, Scorecard
+from loci.auditing import Discovery, Recall, Scorecard
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, PAPER, intervals, styled
-from loci.stats import Estimate
+from loci.stats import Estimate, share
 
 LABELS = {
     "efficacy": "efficacy",
@@ -128,6 +128,22 @@ def recall_figure(recall: Recall) -> go.Figure:
         f"Recall of {recall.facts:,} facts",
         "share of greedy full answers, with 95 % intervals",
         height=130 + 52 * len(rows),
+    )
+
+
+def discovery_figure(found: Discovery) -> go.Figure:
+    """The share of known facts in all, and relation by relation."""
+    shares = sorted(found.by_relation.items(), key=lambda item: -item[1].known / item[1].asked)
+    counts = {"all facts": (found.asked, found.known), **{name or "(no relation)": tuple(own) for name, own in shares}}
+    rows = {name: share([True] * known + [False] * (asked - known)) for name, (asked, known) in counts.items()}
+    figure = go.Figure(_dots(rows))
+    _axes(figure, list(rows))
+    around = f", behind {found.shots} shots" * bool(found.shots) + ", in its chat template" * found.chat
+    return styled(
+        figure,
+        f"{found.model} knows {found.known:,} of {found.asked:,} facts{around}",
+        "share of facts whose answer a greedy continuation begins with, with 95 % intervals",
+        height=130 + 24 * len(rows),
     )
 
 

@@ -286,6 +286,13 @@ entry(
     _recall,
 )
 entry(
+    "auditing.Discovery",
+    "facts a model knows",
+    "Which facts of a file does the model know, by free generation in one phrasing at least?",
+    "Dots are shares with 95 % intervals, the best known relation first.",
+    lambda found: f"It knows {found.known:,} of {found.asked:,} facts, asked by {found.prompts:,} prompts.",
+)
+entry(
     "auditing.Replies",
     "questions asked",
     "What does the model say, how sure is it, and what else might it have said?",

@@ -1,0 +1,205 @@
+"""Discovery: which facts of a file a model knows, and in which words it says them.
+
+    known    in one of its phrasings at least, the greedy continuation begins with the answer or an
+             alias at a word boundary (exact-prefix match, `loci.facts.matching`)
+
+What comes out is a set of facts like any other: the phrasing that worked is each fact's prompt,
+further ones that worked are its paraphrases. Facts are asked before anything is measured on them:
+what a model does not know cannot be traced, and editing it teaches nothing about editing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+
+from loci.errors import FactError
+from loci.facts import Fact, FactSet
+from loci.facts.fact import BLANK
+from loci.facts.matching import matches, may_match
+from loci.facts.published import blanked
+from loci.facts.spans import occurrences
+from loci.model.answers import SPARE
+from loci.model.frames import Frame
+from loci.model.generation import generate
+from loci.model.given import facts_given, model_given
+from loci.model.model import Model, by_length
+from loci.model.unembedding import last_streams, unembedded
+from loci.progress import Progress, silent
+from loci.result import Result
+
+
+class Share(NamedTuple):
+    """How many facts were asked for, and how many are known."""
+
+    asked: int
+    known: int
+
+
+@dataclass(frozen=True)
+class Discovery(Result):
+    """What a model knows of some facts."""
+
+    model: str
+    asked: int
+    """Facts."""
+    known: int
+    """Of them known in one phrasing at least."""
+    shots: int
+    chat: bool
+    seed: int
+    by_relation: dict[str, Share]
+    prompts: int
+    """Prompts asked: a fact has several."""
+    by_phrasing: dict[str, Share]
+    """The same of every template, over the facts that were asked in it."""
+    facts: FactSet
+    """The known ones, without shots and chat; their prompts are phrasings that worked."""
+    dtype: str = "float32"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "loci.discovery/1",
+            "model": self.model,
+            "asked": self.asked,
+            "known": self.known,
+            "shots": self.shots,
+            "chat": self.chat,
+            "seed": self.seed,
+            "by_relation": {name: share._asdict() for name, share in self.by_relation.items()},
+            "prompts": self.prompts,
+            "by_phrasing": {name: share._asdict() for name, share in self.by_phrasing.items()},
+            "facts": [fact.to_dict() for fact in self.facts],
+            "match": "prefix",
+            "dtype": self.dtype,
+        }
+
+
+def discover(
+    model: Model,
+    facts: Fact | Iterable[Fact],
+    *,
+    shots: int = 0,
+    chat: bool = False,
+    phrasings: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Discovery:
+    """Which of these facts the model knows: does its greedy continuation begin with the answer?
+
+        loci.save_facts(loci.discover(model, loci.load_facts("relations/")).facts, "known.jsonl")
+
+    Args:
+        model: an open model; it is left as it was.
+        facts: one fact or several.
+        shots: so many other facts of the relation stand before every prompt.
+        chat: prompts stand in the model's chat template.
+        phrasings: of each fact the prompt and so many more are asked, less one; all where left out.
+        seed: of the draw of the shots.
+        progress: called with (prompts done, prompts in all).
+
+    Returns: `Discovery`, with the known facts.
+    Raises: `FactError` for no facts, and for shots of a relation that has too few; `ModelError` for
+        a chat with a model that has no chat template.
+    Cost: one run a prompt, with the unembedding of its last position alone; where the first token
+        may begin the answer, a short generation.
+    """
+    model_given(model)
+    given = facts_given(facts)
+    if not given:
+        raise FactError("there are no facts to ask for")
+    bare = [_templates(fact)[:phrasings] for fact in given]
+    phrased = [
+        replace(fact, paraphrases=texts[1:], held_out=(), neighbours=(), questions=())
+        for fact, texts in zip(given, bare, strict=True)
+    ]
+    inside = Frame(shots, chat, seed).facts(model, phrased)
+    framed = [(fact.prompt, *fact.paraphrases) for fact in inside]
+    asked = [(i, fact.fill(text)) for i, fact in enumerate(given) for text in framed[i]]
+    said = iter(
+        _said(
+            model, [(prompt, (given[i].answer, *given[i].aliases)) for i, prompt in asked], progress
+        )
+    )
+    hits = [[next(said) for _ in texts] for texts in framed]
+    by_relation: dict[str, list[bool]] = {}
+    by_phrasing: dict[str, list[bool]] = {}
+    for fact, texts, own in zip(given, bare, hits, strict=True):
+        by_relation.setdefault(fact.relation or "", []).append(any(own))
+        for text, hit in zip(texts, own, strict=True):
+            by_phrasing.setdefault(text, []).append(hit)
+    known = [
+        replace(fact, prompt=right[0], paraphrases=tuple(right[1:]), held_out=())
+        for fact, texts, own in zip(given, bare, hits, strict=True)
+        if (right := [text for text, hit in zip(texts, own, strict=True) if hit])
+    ]
+    return Discovery(
+        model=model.name,
+        asked=len(given),
+        known=len(known),
+        shots=shots,
+        chat=chat,
+        seed=seed,
+        by_relation=_shares(by_relation),
+        prompts=len(asked),
+        by_phrasing=_shares(by_phrasing),
+        facts=FactSet(known),
+        dtype=str(model.dtype).removeprefix("torch."),
+    )
+
+
+def _templates(fact: Fact) -> tuple[str, ...]:
+    """All phrasings in order, as templates, without prompts that do not name the subject."""
+    texts = [fact.prompt]
+    for text in (*fact.paraphrases, *fact.held_out):
+        if text.count(BLANK) == 1 or occurrences(text, fact.subject):
+            texts.append(blanked(text, fact.subject))
+    return tuple(dict.fromkeys(texts))
+
+
+def _shares(hits: Mapping[str, Sequence[bool]]) -> dict[str, Share]:
+    return {name: Share(len(own), sum(own)) for name, own in hits.items()}
+
+
+@torch.no_grad()
+def _said(
+    model: Model, asked: Sequence[tuple[str, Sequence[str]]], progress: Progress
+) -> list[bool]:
+    """Whether each prompt's greedy continuation begins with one of the answers behind it."""
+    answers: dict[str, list[str]] = {}
+    for prompt, own in asked:
+        answers.setdefault(prompt, []).extend(own)
+    prompts = list(answers)
+    tokens = model.tokenize_all(prompts, model.n_ctx)
+    firsts: dict[str, int] = {}
+    texts: dict[int, str] = {}
+    for batch in by_length(tokens, len, model.tokens_at_once):
+        streams = last_streams(model, model.ids([tokens[i].ids for i in batch]))[:, -1]
+        best = [
+            int(token) for _, logits in unembedded(model, streams) for token in logits.argmax(-1)
+        ]
+        firsts |= {prompts[i]: token for i, token in zip(batch, best, strict=True)}
+        texts |= {token: model.token_text(token) for token in best if token not in texts}
+        progress(len(batch), len(prompts))
+    open_ = [
+        i
+        for i, prompt in enumerate(prompts)
+        if any(may_match(texts[firsts[prompt]], answer) for answer in answers[prompt])
+    ]
+    says: dict[str, str] = {}
+    need = {
+        i: max(
+            len(model.tokenizer(answer, add_special_tokens=False)["input_ids"])
+            for answer in answers[prompts[i]]
+        )
+        + SPARE
+        for i in open_
+    }
+    for batch in by_length(
+        [tokens[i] for i in open_], len, model.tokens_at_once, model.rows_at_once
+    ):
+        rows = [open_[i] for i in batch]
+        made = generate(model, model.ids([tokens[i].ids for i in rows]), max(need[i] for i in rows))
+        says |= {prompts[i]: model.decode(ids) for i, ids in zip(rows, made, strict=True)}
+    return [any(matches(says.get(prompt, ""), answer) for answer in own) for prompt, own in asked]
