@@ -57,8 +57,8 @@ class Frame:
             return FactSet(asked)
         self.check(model)
         relations = FactSet(dict.fromkeys([*asked, *pool])).relations
-        usable = {name: _usable(own) for name, own in relations.items() if name is not None} if self.shots else {}
-        return FactSet(self._framed(model, fact, self._draw(fact, usable.get(fact.relation))) for fact in asked)
+        usable = {name: _usable(own) for name, own in relations.items() if name} if self.shots else {}
+        return FactSet(self._framed(model, fact, self._draw(fact, usable.get(fact.relation or ""))) for fact in asked)
 
     def _draw(self, fact: Fact, relation: Sequence[Fact] | None) -> list[Fact]:
         """The shots of one fact: facts of its relation about subjects that stand in none of its prompts, and that do not name its own."""
