@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from loci.errors import OutputError
-from loci.facts import Fact, FactSet
 from loci.stats import Estimate
 
 T = TypeVar("T")
@@ -95,8 +94,6 @@ def value_of(kind: Any, value: Any) -> Any:
         given = dict(value) if isinstance(value, dict) else dict(zip(kind._fields, value, strict=True))
         hints = get_type_hints(kind)
         return kind(**{name: value_of(hints[name], given[name]) for name in kind._fields})
-    if kind is FactSet:
-        return FactSet(map(Fact.from_dict, value))
     if is_dataclass(kind):
         return _dataclass(kind, value)
     return _scalar(kind, value)

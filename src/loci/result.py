@@ -12,7 +12,6 @@ asked for, so that a result costs no import of plotly. Two results are equal whe
 NaN equals NaN.
 """
 
-from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -92,7 +91,7 @@ def same(first: Any, second: Any) -> bool:
         return bool(first == second)
     if isinstance(first, dict):
         return first.keys() == second.keys() and all(same(value, second[key]) for key, value in first.items())
-    if isinstance(first, Sequence) and not isinstance(first, (str, bytes)):
+    if isinstance(first, (list, tuple)):
         return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
     if is_dataclass(first) and not isinstance(first, type):
         return all(same(getattr(first, field.name), getattr(second, field.name)) for field in fields(first))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from loci.errors import FactError
-from loci.facts import Fact, FactSet
+from loci.facts import Fact
 from loci.facts.fact import BLANK
 from loci.facts.matching import matches, may_match
 from loci.facts.published import blanked
@@ -54,7 +54,7 @@ class Discovery(Result):
     """Prompts asked: a fact has several."""
     by_phrasing: dict[str, Share]
     """The same of every template, over the facts that were asked in it."""
-    facts: FactSet
+    facts: tuple[Fact, ...]
     """The known ones, without shots and chat; their prompts are phrasings that worked."""
     dtype: str = "float32"
 
@@ -144,7 +144,7 @@ def discover(
         by_relation=_shares(by_relation),
         prompts=len(asked),
         by_phrasing=_shares(by_phrasing),
-        facts=FactSet(known),
+        facts=tuple(known),
         dtype=str(model.dtype).removeprefix("torch."),
     )
 

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def _folder(path: Path) -> FactFile:
     )
 
 
-def save_facts(facts: FactSet, path: str | Path) -> None:
+def save_facts(facts: Iterable[Fact], path: str | Path) -> None:
     """Write a fact file by its ending (.csv or .jsonl); `load_facts` gives the same facts back."""
     path = Path(path)
     if path.suffix == ".jsonl":
@@ -204,7 +204,7 @@ def _jsonl_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     return rows
 
 
-def _to_csv(facts: FactSet, path: Path) -> str:
+def _to_csv(facts: Iterable[Fact], path: Path) -> str:
     out = io.StringIO()
     rows = [fact.to_dict() for fact in facts]
     names = [name for name in (*SINGLE, *LISTS) if name in REQUIRED or any(name in row for row in rows)]
