@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test kernels docs fuzz interrupt oracle benchmarks lint format clean
+.PHONY: install demo test kernels docs fuzz interrupt chaos oracle benchmarks lint format clean
 
 install: $(STAMP)
 
@@ -35,6 +35,10 @@ fuzz: install
 # Every moment of a kill and many of Ctrl-C, on five jobs: some minutes.
 interrupt: install
 	LOCI_LONG=1 $(BIN)/python -m pytest tests/test_interrupt.py
+
+# Fifty workers and five drivers of a survey killed at random moments: some minutes.
+chaos: install
+	LOCI_LONG=1 $(BIN)/python -m pytest tests/survey/test_chaos.py
 
 oracle:
 	$(PYTHON) -m venv .venv-oracle

@@ -28,7 +28,7 @@ from loci.survey import (
     survey,
 )
 from loci.survey.accumulators import BINS, bins, edges
-from loci.survey.survey import CHARACTERS, PAGE, _pages
+from loci.survey.survey import CHARACTERS, PAGE, pages
 from loci.text import read_texts, sample_text
 
 TEXTS = ["Michael Jordan plays the sport of basketball.", "The queen put her lamp near the river.", "Osaka is in Japan.", "Lima."]
@@ -222,13 +222,13 @@ def test_long_texts_are_cut_into_windows(tiny: Model) -> None:
     assert top.places[0, 0].tolist() == [0, int(acts[:, 0].argmax()) + 1]
 
 
-def test_pages_end_after_so_many_texts_or_characters() -> None:
+def testpages_end_after_so_many_texts_or_characters() -> None:
     """What is tokenised at a time is bounded however long the texts are, and every text stands in one page, in order."""
     texts = [(i, "x" * (CHARACTERS // 2 if 10 <= i < 20 else 3)) for i in range(2 * PAGE)]
-    pages = list(_pages(iter(texts)))
-    assert [text for page in pages for text in page] == texts
-    assert all(len(page) <= PAGE and sum(len(text) for _, text in page[:-1]) < CHARACTERS for page in pages)
-    assert len(pages) == 7
+    found = list(pages(iter(texts)))
+    assert [text for page in found for text in page] == texts
+    assert all(len(page) <= PAGE and sum(len(text) for _, text in page[:-1]) < CHARACTERS for page in found)
+    assert len(found) == 7
 
 
 @pytest.mark.parametrize(

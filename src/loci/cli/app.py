@@ -32,6 +32,7 @@ from loci.cli import (
     routes,
     sparsity,
     superposition,
+    survey,
     sweep,
     trace,
     write,
@@ -86,6 +87,7 @@ for verb in (
 app.command("facts discover")(facts.discover)
 app.add_typer(patch.app, name="patch")
 app.add_typer(atlas.app, name="atlas")
+app.add_typer(survey.app, name="survey")
 app.add_typer(write.app, name="write")
 app.add_typer(superposition.app, name="superposition")
 app.add_typer(circuits.app, name="circuits")

@@ -2,7 +2,8 @@
 
 from loci.deprecated import renamed
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, rotation
-from loci.survey.survey import Gathering, Surveyed, TextDigest, Window, merge, survey, text_means, windows
+from loci.survey.states import Gathering
+from loci.survey.survey import Surveyed, TextDigest, Window, merge, survey, text_means, windows
 from loci.survey.triggers import TopTriggers
 
 __all__ = [

@@ -12,7 +12,7 @@ Shards of a text, with `first` the number of their first text, merge to the same
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -22,7 +22,6 @@ from typing import NamedTuple, TypeVar
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from loci.errors import ModelError
@@ -30,12 +29,12 @@ from loci.files import check_writable, write_aside
 from loci.model import Model, by_length, short_attention
 from loci.model.tokens import Tokens
 from loci.progress import Progress, silent
-from loci.survey.accumulators import Accumulator, Moments, Rows
+from loci.survey.accumulators import Moments, Rows
+from loci.survey.states import Gathering, checksum, restore, save, tensors_of
 from loci.text import sample_text
 from loci.validate import is_there, one_line
 
 T = TypeVar("T")
-Gathering = Mapping[str, Sequence[Accumulator]]
 PAGE = 8192
 """Texts that are tokenised and sorted by length at a time, or fewer, where they are long:"""
 CHARACTERS = 2**20
@@ -107,9 +106,9 @@ def survey(
         return seen
     stream = enumerate(source, first + seen.texts)
     total = len(texts) if isinstance(texts, Sequence) else 0
-    pages = _ahead((page, windows(model, page)) for page in _pages(stream))
-    for number, (page, cut) in enumerate(pages, start=1):
-        tokens = _run(model, cut, gathering, budget)
+    coming = _ahead((page, windows(model, page)) for page in pages(stream))
+    for number, (page, cut) in enumerate(coming, start=1):
+        tokens = run_windows(model, cut, gathering, budget)
         for _, text in page:
             digest.update(text)
         seen = Surveyed(seen.texts + len(page), seen.tokens + tokens)
@@ -140,7 +139,8 @@ def merge(one: Gathering, other: Gathering) -> None:
             mine.merge(theirs)
 
 
-def _pages(stream: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+def pages(stream: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """Numbered texts, so many at a time as are tokenised and sorted together."""
     page: list[tuple[int, str]] = []
     length = 0
     for number, text in stream:
@@ -176,7 +176,7 @@ def windows(model: Model, page: Sequence[tuple[int, str]]) -> list[Window]:
     return found
 
 
-def _run(model: Model, page: Sequence[Window], gathering: Gathering, budget: int) -> int:
+def run_windows(model: Model, page: Sequence[Window], gathering: Gathering, budget: int) -> int:
     """One page: the number of its tokens."""
     skip = model.special
     tokens = 0
@@ -225,10 +225,7 @@ class _Checkpoint:
             count += 1
         if count < seen.texts or digest.hexdigest() != said["read"]:
             raise ModelError(f"{self.path} is the checkpoint of another text: name another file, or delete it")
-        for point, many in self.gathering.items():
-            for i, accumulator in enumerate(many):
-                start = f"{point}/{i}/"
-                accumulator.restore({name.removeprefix(start): state for name, state in states.items() if name.startswith(start)})
+        restore(self.gathering, states)
         return seen
 
     def _read(self) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -237,7 +234,7 @@ class _Checkpoint:
             with safe_open(self.path, "pt") as file:
                 said = dict(file.metadata() or {})
                 states = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            whole = all(said[name].isdecimal() for name in ("texts", "tokens")) and said["sum"] == _sum(states)
+            whole = all(said[name].isdecimal() for name in ("texts", "tokens")) and said["sum"] == checksum(states)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             words = one_line(str(error)) if not isinstance(error, KeyError) else f"{error} is missing"
             raise ModelError(f"{self.path}: this is no checkpoint of a survey ({words}); name another file, or delete it") from None
@@ -248,24 +245,7 @@ class _Checkpoint:
     def write(self, seen: Surveyed, digest: TextDigest) -> None:
         if self.path is None:
             return
-        states = {
-            f"{point}/{i}/{name}": tensor.contiguous()
-            for point, many in self.gathering.items()
-            for i, accumulator in enumerate(many)
-            for name, tensor in accumulator.state().items()
-        }
+        states = tensors_of(self.gathering)
         said = {"head": self.head, "texts": str(seen.texts), "tokens": str(seen.tokens), "read": digest.hexdigest()}
         with write_aside(self.path) as aside:
-            try:
-                save_file(states, aside, metadata={**said, "sum": _sum(states)})
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
-
-
-def _sum(states: Mapping[str, Tensor]) -> str:
-    """A hash of tensors by their names."""
-    found = hashlib.sha256()
-    for name in sorted(states):
-        found.update(f"{name} {tuple(states[name].shape)} {states[name].dtype}".encode())
-        found.update(states[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+            save(aside, states, {**said, "sum": checksum(states)})

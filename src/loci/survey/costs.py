@@ -1,0 +1,96 @@
+"""What a pass will cost, before any weight is loaded: FLOPs, bytes, seconds at the rate that this machine shows.
+
+    FLOPs of a token ≈ 2 · matrices of the blocks it passes + 4 · layers · heads · d_head · positions / 2 + the updates
+    worker's bytes   = weights + 2 states (one is written or joined) + a batch's activations + the libraries
+
+Seconds are FLOPs by the rate of matrix products of the model's own shapes, measured here for a moment; the rest of a pass
+(norms, attention's softmax, tokenising) is in `SHARE`.
+"""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from loci.model.census import census
+from loci.model.weights import Weights
+from loci.survey.question import Question
+from loci.survey.survey import WINDOW
+from loci.survey.tree import FAN, root
+
+SHARE = 0.5
+"""Of the matrix products' rate that a whole pass reaches, about."""
+LIBRARIES = 450 * 2**20
+"""Of a process that has imported torch and transformers."""
+ROUNDS = 3
+
+
+class Costs(NamedTuple):
+    """Of a whole pass."""
+
+    flops: int
+    state_bytes: int
+    worker_bytes: int
+    disk_bytes: int
+    """Of the states that are there at a time: those that are joined go."""
+    seconds: float
+    """With one worker."""
+
+
+def costs(weights: Weights, question: Question, tokens: int, shards: int, batch_tokens: int, threads: int) -> Costs:
+    """What a pass over `tokens` tokens in `shards` shards costs. Measures the machine for a fraction of a second."""
+    state = question.state_bytes(weights)
+    forward, update = forward_flops(weights, question.depth(weights)), question.flops(weights)
+    size = weights.dtype.itemsize
+    widest = max(weights.d_model, 3 * weights.d_mlp if weights.n_layers else 0)
+    activations = batch_tokens * (4 * weights.d_model + widest) * max(size, 4)
+    worker = LIBRARIES + sum(p.numel() for p in weights.hf.parameters()) * size + 2 * state + activations
+    count = min(shards, FAN * root(shards).level) + 1
+    dtype = weights.dtype if weights.dtype in (torch.float32, torch.float64) else torch.float32
+    wide = any(kind.name == "SecondMoment" for kinds in question.points.values() for kind in kinds)
+    slow = update / rate(weights.d_mlp, weights.d_mlp, torch.float64, threads) if wide else 0.0
+    seconds = tokens * (forward / (SHARE * rate(weights.d_model, weights.d_mlp, dtype, threads)) + slow)
+    return Costs(tokens * (forward + update), state, worker, count * state, seconds)
+
+
+def forward_flops(weights: Weights, depth: int) -> int:
+    """Of one token through so many blocks, embedding left out: it is looked up."""
+    found = census(weights)
+    through = depth / max(1, found.layers)
+    matrices = found.flops_per_token["matrices"] - 2 * found.vocabulary * found.d_model
+    positions = min(WINDOW, found.context or WINDOW)
+    attending = 2 * found.layers * found.heads * found.d_head * positions
+    return round(through * (matrices + attending))
+
+
+def rate(d_in: int, d_out: int, dtype: torch.dtype, threads: int) -> float:
+    """FLOPs a second of x W with 512 tokens, the best of some: [512, d_in] · [d_in, d_out]."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        x, W = torch.ones(512, min(d_in, 4096), dtype=dtype), torch.ones(min(d_in, 4096), min(d_out, 4096), dtype=dtype)
+        return max(_timed(x, W) for _ in range(ROUNDS))
+    finally:
+        torch.set_num_threads(before)
+
+
+def _timed(x: torch.Tensor, W: torch.Tensor) -> float:
+    flops, done, started = 2 * x.shape[0] * W.numel(), 0, time.perf_counter()
+    while time.perf_counter() - started < 0.02:
+        x @ W
+        done += flops
+    return done / (time.perf_counter() - started)
+
+
+def free_bytes() -> int | None:
+    """Memory that this machine can give, within the limit of its control group; None where it does not say."""
+    found = []
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    with suppress(OSError, ValueError):
+        most = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        found += [int(most)] if most.isdecimal() else []
+    return min(found, default=None)

@@ -1,0 +1,290 @@
+"""A long pass as a value: which texts by content, through which model, accumulating what; cut into shards before any is run.
+
+    plan = make_plan(Opening("demo"), question, text=Path("wiki.jsonl"))     # weights are hashed where they lie, none is loaded
+    plan.write("pass.json")        Plan.read("pass.json")
+
+    id of a shard   hash of (checkpoint, how it is opened, question, batches, the shard's text and its place)
+    id of a node    hash of the ids that it joins          the root's id is the plan's
+
+So the name of a state says everything that its numbers depend on. The number of workers is not among it.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from loci.errors import ModelError
+from loci.files import write_aside
+from loci.model import Model
+from loci.model.open import folder_of, open_model, open_weights
+from loci.model.weights import Weights
+from loci.survey.question import Question
+from loci.survey.states import FORMAT
+from loci.survey.tree import Node, nodes, root
+from loci.text.ranges import Piece, cut
+from loci.validate import named, read_json, typed
+from loci.version import VERSION
+
+SCHEMA = "loci.survey_plan/1"
+SHARD_TOKENS = 65_536
+A_TOKEN = 4
+"""Characters of a token where texts are cut: the same for all models and texts, so that a text that has grown has the same shards."""
+SAMPLE = 2**20
+"""Characters that are tokenised to learn how many a token has."""
+
+
+class OpeningDocument(TypedDict):
+    """How a plan's model is opened."""
+
+    model: str
+    device: str
+    dtype: str
+    bos: bool | None
+    pickle: bool
+    trust_remote_code: bool
+
+
+class PlanDocument(TypedDict):
+    """A plan's file."""
+
+    schema: str
+    loci: str
+    opening: OpeningDocument
+    checkpoint: str
+    text: str | None
+    question: dict[str, Any]
+    batch_tokens: int
+    threads: int
+    pieces: list[list[Any]]
+    tokens: int
+    flops: int
+    state_bytes: int
+    worker_bytes: int
+    disk_bytes: int
+    shards: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Which model, and how every worker opens it."""
+
+    model: str = "demo"
+    device: str = "cpu"
+    dtype: str = "float32"
+    bos: bool | None = None
+    pickle: bool = False
+    trust_remote_code: bool = False
+
+    def open(self) -> Model:
+        return open_model(
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            bos=self.bos,
+            pickle=self.pickle,
+            trust_remote_code=self.trust_remote_code,
+        )
+
+    def open_weights(self) -> Weights:
+        """The weights where they lie: for shapes and the tokenizer."""
+        return open_weights(self.model, dtype=self.dtype, trust_remote_code=self.trust_remote_code)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A pass that can be run in parts."""
+
+    opening: Opening
+    checkpoint: str
+    """Hash of the model's files."""
+    text: str | None
+    """Its file or folder; None: the embedded text."""
+    question: Question
+    batch_tokens: int
+    threads: int
+    """Of each worker: with others, sums differ in the last bits."""
+    pieces: tuple[Piece, ...]
+    tokens: int
+    """About: by the characters that a token has in a sample."""
+    flops: int
+    state_bytes: int
+    worker_bytes: int
+    disk_bytes: int
+    seconds: float
+    """With one worker, at this machine's measured rate."""
+
+    @cached_property
+    def ids(self) -> dict[Node, str]:
+        """The name of each node's state."""
+        head = _hash(self.head)
+        names: dict[Node, str] = {}
+        for node in nodes(len(self.pieces)):
+            if node.level:
+                names[node] = _hash([names[child] for child in node.children(len(self.pieces))])
+            else:
+                piece = self.pieces[node.number]
+                names[node] = _hash([head, piece.digest, piece.first])
+        return names
+
+    @property
+    def id(self) -> str:
+        return self.ids[root(len(self.pieces))]
+
+    @cached_property
+    def head(self) -> dict[str, Any]:
+        """What the numbers depend on beside the text."""
+        how = {name: value for name, value in asdict(self.opening).items() if name in ("device", "dtype", "bos")}
+        batches = {"batch_tokens": self.batch_tokens, "threads": self.threads}
+        return {"format": FORMAT, "checkpoint": self.checkpoint, "question": self.question.document(), **how, **batches}
+
+    @property
+    def source(self) -> Path | None:
+        return None if self.text is None else Path(self.text)
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("opening", "question", "pieces")}
+        more = {
+            "opening": asdict(self.opening),
+            "question": self.question.document(),
+            "pieces": [list(piece) for piece in self.pieces],
+        }
+        return {"schema": SCHEMA, "loci": VERSION, "shards": len(self.pieces), **plain, **more}
+
+    def write(self, path: str | Path) -> None:
+        """Raises `OutputError`."""
+        with write_aside(path) as aside:
+            aside.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Plan":
+        """Raises `ModelError` for what is no plan, and for a plan of another version of Loci."""
+        where, document = named(path), read_json(path, ModelError, most=2**31)
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            raise ModelError(f"{where}: no plan of a survey: make one with `loci survey plan`")
+        if document.get("loci") != VERSION:
+            raise ModelError(
+                f"{where}: the plan of Loci {document.get('loci')}, this is {VERSION}: make a new plan, or install that version"
+            )
+        found = typed(PlanDocument, document, where, ModelError)
+        names = (
+            "checkpoint",
+            "text",
+            "batch_tokens",
+            "threads",
+            "tokens",
+            "flops",
+            "state_bytes",
+            "worker_bytes",
+            "disk_bytes",
+            "seconds",
+        )
+        pieces = tuple(_piece(piece, where) for piece in found["pieces"])
+        if not pieces or found["shards"] != len(pieces):
+            raise ModelError(f"{where}: pieces: expected {found['shards']} of them, found {len(pieces)}")
+        plain: dict[str, Any] = {name: found[name] for name in names}  # type: ignore[literal-required]
+        return cls(opening=Opening(**found["opening"]), question=Question.read(found["question"], where), pieces=pieces, **plain)
+
+
+def _piece(said: list[Any], where: str) -> Piece:
+    kinds = (int, int, int, int, int, str)
+    if len(said) != len(kinds) or not all(type(value) is kind for value, kind in zip(said, kinds, strict=True)):
+        raise ModelError(f"{where}: pieces: expected [start, stop, first, texts, characters, digest], found {said!r:.60}")
+    return Piece(*said)
+
+
+def make_plan(
+    opening: Opening,
+    question: Question,
+    text: str | Path | None = None,
+    *,
+    limit: int | None = None,
+    shard_tokens: int = SHARD_TOKENS,
+    batch_tokens: int = 4096,
+    threads: int = 1,
+) -> Plan:
+    """Cut a text into shards and say what a pass over it costs.
+
+    Args:
+        opening: the model; its weights are hashed, not loaded.
+        question: what is accumulated.
+        text: a file or a folder of text; the embedded text by default.
+        limit: about so many tokens at most, in whole shards.
+        shard_tokens: about so many tokens a shard, of `A_TOKEN` characters each.
+        batch_tokens: most tokens in a batch.
+        threads: of each worker.
+
+    Raises: `ModelError` where there is no text, no such model, or no such point.
+    Cost: the text is read once, the weights' files are hashed (about a second a gigabyte), a sample is tokenised.
+    """
+    from loci.survey.costs import costs
+
+    if Path(opening.model).is_dir():
+        opening = replace(opening, model=str(Path(opening.model).absolute()))
+    weights = opening.open_weights()
+    for point in question.points:
+        weights_point(weights, point)
+    path = None if text is None else Path(text).absolute()
+    ratio = characters_a_token(weights, path)
+    pieces = tuple(cut(path, A_TOKEN * shard_tokens, None if limit is None else round(limit * ratio)))
+    tokens = round(sum(piece.characters for piece in pieces) / ratio)
+    return Plan(
+        opening=opening,
+        checkpoint=checkpoint_hash(opening.model),
+        text=None if path is None else str(path),
+        question=question,
+        batch_tokens=batch_tokens,
+        threads=threads,
+        pieces=pieces,
+        tokens=tokens,
+        **costs(weights, question, tokens, len(pieces), batch_tokens, threads)._asdict(),
+    )
+
+
+def weights_point(weights: Weights, point: str) -> None:
+    """Raise `ModelError` for a point that the model has not, or that is no vector a token."""
+    from loci.model.points import lacks, parse_point
+    from loci.survey.question import width
+
+    width(weights, point)
+    reason = lacks(weights.layout, parse_point(point, weights.n_layers)[0])
+    if reason is not None:
+        raise ModelError(f"{weights.name!r} has no point {point!r}: {reason}")
+
+
+def characters_a_token(weights: Weights, path: Path | None) -> float:
+    """How many characters of the text make a token, in its first `SAMPLE` characters."""
+    from loci.text.ranges import read_range
+
+    piece = next(cut(path, SAMPLE))
+    texts = [one.text for one in read_range(path, piece) if one.fault is None]
+    found = weights.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    tokens = sum(map(len, found))
+    if not tokens:
+        raise ModelError("the tokenizer finds no token in the text")
+    return sum(map(len, texts)) / tokens
+
+
+def checkpoint_hash(model: str) -> str:
+    """A hash of the files that make a model: configuration, weights, tokenizer. Raises `ModelError`."""
+    folder = folder_of(model)
+    if folder is None:
+        raise ModelError(f"{model!r}: its files are not on this machine")
+    kinds = (".safetensors", ".json", ".bin", ".model", ".txt", ".py")
+    found = hashlib.sha256()
+    try:
+        for path in sorted(path for path in folder.iterdir() if path.suffix in kinds and path.is_file()):
+            with path.open("rb") as file:
+                found.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    except OSError as error:
+        raise ModelError(f"{model!r}: cannot be read ({error.strerror})") from None
+    return f"sha256:{found.hexdigest()}"
+
+
+def _hash(document: Any) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:40]
