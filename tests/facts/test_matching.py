@@ -63,3 +63,9 @@ def test_words_of_the_first_clause(text: str, words: list[str]) -> None:
 def test_function_words() -> None:
     assert all(map(is_function_word, ("the", "The", "a", "of", "which")))
     assert not any(map(is_function_word, ("No", "He", "Be", "basketball", "")))
+
+
+def test_the_letter_a_is_no_article() -> None:
+    assert matches(" a", "a") and matches(" A and ends with e", "a") and matches(" a.", "a") and matches(" 'a' and", "a")
+    assert not matches(" a vowel", "a") and not matches(" an apple", "an") and not matches(" a", "an")
+    assert matches(" the dog", "dog") and matches(" dog", "the dog")

@@ -22,7 +22,7 @@ from loci.facts.published import blanked
 from loci.facts.spans import occurrences
 from loci.model.answers import SPARE
 from loci.model.frames import Frame
-from loci.model.generation import generate
+from loci.model.generation import Enough, generate
 from loci.model.given import facts_given, model_given
 from loci.model.model import Model, by_length
 from loci.model.unembedding import last_streams, unembedded
@@ -200,6 +200,19 @@ def _said(
         [tokens[i] for i in open_], len, model.tokens_at_once, model.rows_at_once
     ):
         rows = [open_[i] for i in batch]
-        made = generate(model, model.ids([tokens[i].ids for i in rows]), max(need[i] for i in rows))
+        ids = model.ids([tokens[i].ids for i in rows])
+        enough = _decided(model, [answers[prompts[i]] for i in rows])
+        made = generate(model, ids, max(need[i] for i in rows), enough=enough)
         says |= {prompts[i]: model.decode(ids) for i, ids in zip(rows, made, strict=True)}
     return [any(matches(says.get(prompt, ""), answer) for answer in own) for prompt, own in asked]
+
+
+def _decided(model: Model, answers: Sequence[Sequence[str]]) -> Enough:
+    """What ends a generation: no answer can come any more, or one has, and the next word is begun."""
+
+    def enough(row: int, ids: list[int]) -> bool:
+        before, said = model.decode(ids[:-1]), model.decode(ids)
+        given = any(matches(before, answer) and matches(said, answer) for answer in answers[row])
+        return given or not any(may_match(said, answer) for answer in answers[row])
+
+    return enough

@@ -51,6 +51,10 @@ class Recall(Result):
     """`trained` by the full match."""
     dtype: str = "float32"
     """What the weights were held in."""
+    shots: int = 0
+    """So many other facts stood before each prompt (`loci.model.frames`)."""
+    chat: bool = False
+    """Whether prompts stood in the model's chat template."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -72,6 +76,8 @@ class Recall(Result):
             "answer_rule": GIVEN,
             "text": None,
             "dtype": self.dtype,
+            "shots": self.shots,
+            "chat": self.chat,
         }
 
 

@@ -84,6 +84,10 @@ class Replies(Result):
     """Of the patch that was on the model, its id."""
     tokens: int
     replies: tuple[Reply, ...]
+    shots: int = 0
+    """So many other facts stood before each prompt (`loci.model.frames`)."""
+    chat: bool = False
+    """Whether prompts stood in the model's chat template."""
 
     @property
     def old(self) -> Estimate:
@@ -102,6 +106,8 @@ class Replies(Result):
             "bos": self.bos,
             "patch": self.patch,
             "tokens": self.tokens,
+            "shots": self.shots,
+            "chat": self.chat,
             "answer_rule": FIRST_WORD,
             "old": self.old.to_dict(),
             "new": self.new.to_dict(),

@@ -1,5 +1,6 @@
 """loci audit: what an edit did, and what else it touched."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from loci.cli.common import bar, check_out, finish, status, world_of, written
 from loci.cli.opening import Opening, opens
-from loci.cli.options import FACTS, JSON, OUT, SEED, EditMethod, check_layers, whole
+from loci.cli.options import CHAT, FACTS, JSON, OUT, SEED, SHOTS, EditMethod, check_layers, whole
 from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
@@ -28,6 +29,8 @@ def run(
         EditMethod | None, typer.Option(help="method of the seeded edits; rome by default, joint at once and one after another")
     ] = None,
     layer: Annotated[list[int] | None, layer_option("layer of the seeded edits; may be repeated")] = None,
+    shots: SHOTS = 0,
+    chat: CHAT = False,
     neighbours: Annotated[int, whole("neighbour prompts for each edit", low=0)] = 10,
     controls: Annotated[
         bool | None,
@@ -48,6 +51,8 @@ def run(
     Controls stand beside it. "no edit", "in-context" and "retrieval" cost an examination each; "random layer", "fine-tuning", "knowledge
     neurons" and "linear relations" make the edit anew, for every patch audited: of single edits that is four more searches an edit.
 
+    A patch that was made inside --shots or --chat is audited inside them.
+
     Examples:
 
         loci audit --patch jordan.safetensors
@@ -65,6 +70,7 @@ def run(
     from loci.auditing import CHEAP, CONTROLS, CaseTable, audit, audit_at_once, audit_in_turn, audit_method
     from loci.figures.tables import check_table, write_table
     from loci.files import check_writable
+    from loci.model import Frame
     from loci.patches import load_patch
 
     _check(patch, at_once, in_turn, cases)
@@ -73,8 +79,14 @@ def run(
         check_table(cases)
         check_writable(cases)
     loaded = load_patch(patch) if patch is not None else None
-    world = world_of(facts)
     opened = opening.open()
+    frame = Frame(shots, chat, seed)
+    made_in = Frame(**loaded.numbers["frame"]) if loaded is not None and "frame" in loaded.numbers else None
+    if frame and made_in and frame != made_in:
+        raise FactError("the patch was made with other shots or without the chat: leave --shots, --chat and --seed out")
+    world = (made_in or frame).facts(opened, world_of(facts))
+    if loaded is not None and frame and made_in is None:
+        loaded = replace(loaded, facts=tuple(frame.facts(opened, loaded.facts, world_of(facts))))
     check_layers(opened, *(layer or ()))
     beside = () if controls is False else tuple(CONTROLS) if controls or at_once else CHEAP
     common: dict[str, Any] = {"neighbours": neighbours, "seed": seed}

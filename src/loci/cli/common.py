@@ -16,7 +16,7 @@ from loci.result import jsonable
 
 if TYPE_CHECKING:
     from loci.facts import Fact, FactSet
-    from loci.model import Model
+    from loci.model import Frame, Model
     from loci.progress import Progress
 
 console = terminal()
@@ -165,18 +165,43 @@ def texts_of(model: "Model", path: Path | None, tokens: int) -> list[str]:
 
 
 def fact_from(
-    model: "Model", text: str, subject: str | None, occurrence: int | None = None, answer: str | None = None, *, warns: bool = True
+    model: "Model",
+    text: str,
+    subject: str | None,
+    occurrence: int | None = None,
+    answer: str | None = None,
+    frame: "Frame | None" = None,
+    *,
+    warns: bool = True,
 ) -> "Fact":
-    """The fact that a prompt asks for, with `answer`, or else with the model's own, for which it is asked only then."""
+    """The fact that a prompt asks for, inside a frame, with `answer`, or else with the model's own, for which it is asked only then."""
     from loci.model import fact_from as given
     from loci.model import own_answer
 
     fact = given(model, text, subject, occurrence, answer or "?", how="say --subject")
+    if frame:
+        fact = in_frame(model, fact, frame)
     if answer is not None:
         return fact
     own = own_answer(model, fact.text)
     warn(own.warning if warns else None)
     return replace(fact, answer=own.text, answer_rule=own.rule)
+
+
+def in_frame(model: "Model", fact: "Fact", frame: "Frame") -> "Fact":
+    """A fact inside a frame; shots are embedded facts that are asked in the same words, where it has no relation."""
+    from loci.errors import FactError
+    from loci.facts import known_facts
+
+    pool = list(known_facts()) if frame.shots else []
+    if frame.shots and fact.relation is None:
+        alike = next((one for one in pool if fact.prompt in (one.prompt, *one.paraphrases, *one.held_out)), None)
+        if alike is None:
+            raise FactError(
+                f"shots are other facts of the relation of {fact.text!r}, which no known fact has: put them in a file, --facts"
+            )
+        fact = replace(fact, relation=alike.relation)
+    return frame.facts(model, [fact], pool)[0]
 
 
 def answer_from(model: "Model", prompt: str, answer: str | None) -> str:

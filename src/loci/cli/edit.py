@@ -1,5 +1,6 @@
 """loci edit: make a patch."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -7,14 +8,14 @@ import typer
 
 from loci.cli.common import bar, console, emit, fact_from, texts_of
 from loci.cli.opening import Opening, opens
-from loci.cli.options import FACTS, JSON, SEED, TEXT, EditMethod, Removal, check_layers, number, words
+from loci.cli.options import CHAT, FACTS, JSON, SEED, SHOTS, TEXT, EditMethod, Removal, check_layers, number, words
 from loci.cli.options import layer as layer_option
 from loci.cli.terminal import plain
 from loci.errors import FactError
 
 if TYPE_CHECKING:
     from loci.facts import Fact
-    from loci.model import Model
+    from loci.model import Frame, Model
     from loci.patches import Patch
 
 FAILED = 3
@@ -41,6 +42,8 @@ def run(
         Path | None, typer.Option(help="an earlier patch: the new one holds its change too, and keeps its facts")
     ] = None,
     text: TEXT = None,
+    shots: SHOTS = 0,
+    chat: CHAT = False,
     allow_failed: Annotated[
         bool, typer.Option("--allow-failed", help="status 0 also where the edited model does not give some of the new answers")
     ] = False,
@@ -69,6 +72,7 @@ def run(
     """
     from loci.editing import edit
     from loci.files import check_writable
+    from loci.model import Frame
     from loci.patches import load_patch
     from loci.report import edit_summary
 
@@ -80,13 +84,16 @@ def run(
     check_writable(out)
     opened = opening.open()
     check_layers(opened, *(layer or ()))
-    wishes = given or [_single(opened, subject, prompt, answer, remove)]
+    frame = Frame(shots, chat, seed)
+    frame.check(opened)
+    wishes = frame.facts(opened, given) if given else [_single(opened, subject, prompt, answer, remove, frame)]
     earlier = load_patch(after) if after is not None else None
     stay = texts_of(opened, text, 0) if text is not None else None
     with bar("searching") as progress:
         patch = edit(
             opened, wishes, method=method, layers=layer, slack=slack, texts=stay, after=earlier, seed=seed, progress=progress
         )
+    patch = replace(patch, numbers={**patch.numbers, "frame": frame.to_dict()}) if frame else patch
     patch.save(out)
     if json:
         emit(edit_summary(patch, str(out)))
@@ -119,7 +126,10 @@ def _from_file(path: Path, remove: str | None) -> "list[Fact]":
     return [removed(fact, world_of(path), cast(Any, remove)) for fact in facts] if remove else facts
 
 
-def _single(model: "Model", subject: str | None, prompt: str | None, answer: str | None, remove: str | None) -> "Fact":
+def _single(
+    model: "Model", subject: str | None, prompt: str | None, answer: str | None, remove: str | None, frame: "Frame"
+) -> "Fact":
+    from loci.cli.common import in_frame
     from loci.editing import as_said, removed
     from loci.facts import Fact, known_facts
 
@@ -127,5 +137,7 @@ def _single(model: "Model", subject: str | None, prompt: str | None, answer: str
         raise FactError("an edit needs --subject, --prompt and --answer (or --remove), or --facts FILE")
     asked = fact_from(model, prompt, subject, warns=False)
     known = known_facts().same(asked)
-    fact = as_said(model, known) if known is not None else Fact(asked.subject, asked.prompt, asked.answer)
+    bare = known if known is not None else Fact(asked.subject, asked.prompt, asked.answer)
+    framed = in_frame(model, bare, frame) if frame else bare
+    fact = as_said(model, framed) if known is not None or frame else framed
     return fact.to(answer) if answer is not None else removed(fact, known_facts(), cast(Any, remove))

@@ -1,13 +1,17 @@
 """loci recall: what a model knows."""
 
+from dataclasses import replace
+
 from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
-from loci.cli.options import FACTS, JSON, OUT, SEED
+from loci.cli.options import CHAT, FACTS, JSON, OUT, SEED, SHOTS
 
 
 @opens()
 def run(
     facts: FACTS = None,
+    shots: SHOTS = 0,
+    chat: CHAT = False,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -26,13 +30,17 @@ def run(
         loci recall -m ./my-model --facts my-facts.csv --json
 
         loci recall -m edited --facts corrections.csv
+
+        loci recall -m gpt2 --facts my-facts.csv --shots 5
     """
     from loci.auditing import recall
     from loci.facts import known_facts, load_facts
+    from loci.model import Frame
 
     check_out(out)
     asked = load_facts(facts) if facts else known_facts()
     opened = opening.open()
+    framed = Frame(shots, chat, seed).facts(opened, asked)
     with bar("asking") as progress:
-        result = recall(opened, asked, progress=progress)
-    finish(result, out, json)
+        result = recall(opened, framed, progress=progress)
+    finish(replace(result, shots=shots, chat=chat), out, json)

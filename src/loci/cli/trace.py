@@ -10,12 +10,14 @@ from loci.cli.opening import Opening, opens
 from loci.cli.options import (
     ANSWER,
     BATCH_TOKENS,
+    CHAT,
     FACTS,
     JSON,
     KNOWN,
     MANY,
     OUT,
     SEED,
+    SHOTS,
     SUBJECT,
     Corruption,
     Estimator,
@@ -36,6 +38,8 @@ def run(
     occurrence: Annotated[int | None, whole("which one, where the subject stands more than once: 0, 1, … or -1", low=-MANY)] = None,
     facts: FACTS = None,
     known: KNOWN = None,
+    shots: SHOTS = 0,
+    chat: CHAT = False,
     resume: Annotated[
         Path | None, typer.Option(help="with many facts: a file that keeps what is done, and goes on from it")
     ] = None,
@@ -70,10 +74,13 @@ def run(
 
         loci trace "Michael Jordan plays the sport of" --estimate integrated
 
+        loci trace "Michael Jordan plays the sport of" --shots 3
+
         loci trace --known 200 --resume traces.jsonl --out average.html
     """
     from loci.files import check_writable
     from loci.locating import KINDS, SEVERED, attribute, average_trace, trace, trace_neurons
+    from loci.model import Frame
 
     many = facts is not None or known is not None
     if (prompt is None) != many:
@@ -89,15 +96,17 @@ def run(
         check_writable(resume)
     opened = opening.open()
     check_layers(opened, neurons, option="--neurons")
+    frame = Frame(shots, chat, seed)
+    frame.check(opened)
     settings: dict[str, Any] = {"samples": samples, "noise": noise, "corruption": corruption, "seed": seed, "budget": batch_tokens}
     kinds: dict[str, Any] = {"kinds": KINDS + SEVERED if severed else KINDS, "window": window}
     if many:
-        asked = _facts(facts, known, seed)
+        asked = frame.facts(opened, _facts(facts, known, seed))
         with bar("tracing") as progress:
             average = average_trace(opened, asked, **settings, **kinds, resume=resume, progress=progress)
         finish(average, out, json)
         return
-    fact = fact_from(opened, prompt or "", subject, occurrence, answer)
+    fact = fact_from(opened, prompt or "", subject, occurrence, answer, frame)
     if neurons is not None:
         finish(trace_neurons(opened, fact, neurons, token, **settings), out, json)
         return

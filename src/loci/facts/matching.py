@@ -39,8 +39,12 @@ def matches(said: str, answer: str) -> bool:
 
     matches(" Turkish, which", "Turkish language")     # True
     matches(" Turkishness", "Turkish")                 # False
+
+    An answer that is an article itself (the letter "a") is not given by one: " a vowel" does not give it, " A and" does.
     """
     text, wanted = normalised(said), normalised(answer)
+    if f"{wanted} " in ARTICLES and said.lstrip(OPENING)[: len(wanted) + 1] == f"{wanted} " and _without_article(text) != text:
+        return False
     return _begins(text, wanted) or _begins(_without_article(text), _bare(wanted))
 
 

@@ -4,6 +4,7 @@ from loci.model.answer_rule import OwnAnswer, answer_of, own_answer, own_answers
 from loci.model.answers import AnswerScore, complete, first_sentence, next_tokens, score_answers
 from loci.model.census import Census, census, published
 from loci.model.doctor import Check, Diagnosis, examine
+from loci.model.frames import Frame
 from loci.model.given import fact_from, fact_given, facts_given, model_given, texts_given
 from loci.model.hooks import Edit
 from loci.model.layouts import LAYOUTS, Layout
@@ -25,6 +26,7 @@ __all__ = [
     "Diagnosis",
     "Edit",
     "Folded",
+    "Frame",
     "Layout",
     "Logits",
     "Model",

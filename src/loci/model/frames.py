@@ -9,7 +9,7 @@ works inside a frame, and the subject's positions are right there. Source: the p
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from loci.errors import FactError, ModelError
@@ -36,10 +36,19 @@ class Frame:
     def __bool__(self) -> bool:
         return bool(self.shots or self.chat)
 
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
     def check(self, model: Model) -> None:
         """Raise `ModelError` where the model has no chat template, or one that loses what the user says."""
         if self.chat:
             turns(model, [], PROBE)
+
+    def text(self, model: Model, prompt: str) -> str:
+        """One prompt inside this frame. Raises `FactError` for shots, which are facts of a relation."""
+        if self.shots:
+            raise FactError(f"shots are other facts of a relation, and {prompt!r} is of none: put the facts in a file")
+        return turns(model, [], prompt) if self.chat else prompt
 
     def facts(self, model: Model, facts: Iterable[Fact], pool: Iterable[Fact] = ()) -> FactSet:
         """The facts inside this frame.

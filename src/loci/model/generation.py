@@ -8,7 +8,7 @@ are neither used nor changed. Taken from them is only which tokens end a text.
 """
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -32,9 +32,20 @@ def _tokens(given: Any) -> list[int]:
     return [token for token in several if isinstance(token, int) and not isinstance(token, bool)]
 
 
+Enough = Callable[[int, list[int]], bool]
+"""Whether a row, by its number, needs no more than these tokens."""
+
+
 @torch.no_grad()
 def generate(
-    model: Model, ids: Ids, tokens: int, *, least: int = 0, sample: bool = False, likeliest: int | None = None
+    model: Model,
+    ids: Ids,
+    tokens: int,
+    *,
+    least: int = 0,
+    sample: bool = False,
+    likeliest: int | None = None,
+    enough: Enough | None = None,
 ) -> list[list[int]]:
     """Up to `tokens` further tokens for each row of equally long prompts, without the prompt and without the token that ends a text.
 
@@ -42,7 +53,8 @@ def generate(
     global generator, as it is seeded outside. Cost: a forward pass over the prompts, then one over a single position for each token;
     only the last position is unembedded.
     """
-    return [row.ids for row in continuations(model, ids, tokens, least=least, sample=sample, likeliest=likeliest)]
+    made = continuations(model, ids, tokens, least=least, sample=sample, likeliest=likeliest, enough=enough)
+    return [row.ids for row in made]
 
 
 class Made(NamedTuple):
@@ -55,9 +67,16 @@ class Made(NamedTuple):
 
 @torch.no_grad()
 def continuations(
-    model: Model, ids: Ids, tokens: int, *, least: int = 0, sample: bool = False, likeliest: int | None = None
+    model: Model,
+    ids: Ids,
+    tokens: int,
+    *,
+    least: int = 0,
+    sample: bool = False,
+    likeliest: int | None = None,
+    enough: Enough | None = None,
 ) -> list[Made]:
-    """As `generate`, with the probability of each token."""
+    """As `generate`, with the probability of each token. All ends where each row has ended, or `enough` says so of its tokens."""
     model.hf.eval()
     most = tokens if model.n_ctx is None else max(1, min(tokens, model.n_ctx - ids.shape[1] + 1))
     stops = end_tokens(model)
@@ -77,6 +96,8 @@ def continuations(
         made, asked = torch.cat([made, chosen[:, None]], 1), chosen[:, None]
         probabilities.append((scores.gather(-1, asked)[:, 0] - scores.logsumexp(-1)).exp().tolist())
         ended |= torch.isin(chosen, ends)
+        if enough is not None:
+            ended |= torch.tensor([enough(i, row) for i, row in enumerate(made.tolist())], device=ids.device)
         if bool(ended.all()):
             break
     columns, rows = list(zip(*probabilities, strict=True)), [_until(row, stops) for row in made.tolist()]
