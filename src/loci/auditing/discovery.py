@@ -208,7 +208,7 @@ def _said(
 
 
 def _decided(model: Model, answers: Sequence[Sequence[str]]) -> Enough:
-    """What ends a generation: no answer can come any more, or one has, and the next word is begun."""
+    """What ends a generation: no answer can come any more, or one has and the next word begins."""
 
     def enough(row: int, ids: list[int]) -> bool:
         before, said = model.decode(ids[:-1]), model.decode(ids)
