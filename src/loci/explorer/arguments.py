@@ -77,6 +77,11 @@ class Card(Arguments):
     top: Annotated[int, Field(ge=1, le=100)] = 10
 
 
+class Named(Arguments):
+    neuron: Neuron
+    top: Annotated[int, Field(ge=1, le=100)] = 10
+
+
 class Fires(Arguments):
     """A neuron's activation at each token of a text."""
 
@@ -92,8 +97,8 @@ class Scaled(Arguments):
 
 
 class Edited(Arguments):
-    subject: Short
     prompt: Words
+    subject: Short | None = None
     answer: Short
     method: Literal["rome", "joint", "memit", "alphaedit", "emmet", "finetune"] | None = None
     seed: Seed = 0
@@ -125,13 +130,14 @@ class Pattern(Arguments):
     heads: Annotated[tuple[Head, ...], Field(max_length=64)] = ()
 
 
+class Built(Arguments):
+    """An atlas, built over so many tokens of background text."""
+
+    tokens: Annotated[int, Field(ge=100, le=10**9)] = 20_000
+
+
 class Sql(Arguments):
     sql: Annotated[str, Field(min_length=1, max_length=10_000)]
-
-
-class Gated(Arguments):
-    cosine: Annotated[float, Field(gt=-1, lt=1)] = 0.1
-    seed: Seed = 0
 
 
 def parsed(kind: type[Arguments], given: Any) -> Any:

@@ -66,6 +66,11 @@ class Desk:
         """The base's; nothing here changes it for longer than a job."""
         return self.model.fingerprint
 
+    @property
+    def atlas(self) -> Path:
+        """Where the atlas of this run is built."""
+        return self.folder / "atlas"
+
     def path(self, patch: str) -> Path:
         return self.folder / f"{patch}.safetensors"
 

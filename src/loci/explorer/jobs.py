@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from loci.errors import UseError
-from loci.explorer.arguments import MOST_PATCHES, PATCH_ID, parsed
+from loci.explorer.arguments import MOST_PATCHES, PATCH_ID, Arguments, Edited, parsed
 from loci.explorer.lanes import ENDED, Job, Lane
 from loci.explorer.settings import Settings
 from loci.explorer.spoken import command, python
 from loci.explorer.verbs import VERBS
+from loci.facts import known_facts
 
 KEPT = 2**26
 """Bytes of results that are kept."""
@@ -36,7 +37,7 @@ class Jobs:
         """A job for a question, or the one that works on it already; and how to ask it elsewhere. Raises `UseError`, `Busy`."""
         if verb not in VERBS:
             raise UseError(f"there is no verb {str(verb)[:40]!r}: {', '.join(VERBS)}")
-        args, on = parsed(VERBS[verb].arguments, given or {}), checked(patches or [])
+        args, on = with_subject(parsed(VERBS[verb].arguments, given or {})), checked(patches or [])
         plain = args.model_dump(mode="json")
         said = {"command": command(verb, args, on, self.settings), "python": python(verb, args, on, self.settings)}
         key = self.key(verb, plain, on)
@@ -104,6 +105,18 @@ class Jobs:
             job.result = job.part = None
             while sum(map(len, self._results.values())) > KEPT and len(self._results) > 1:
                 self._results.popitem(last=False)
+
+
+def with_subject(args: Arguments) -> Arguments:
+    """An edit's subject, where it is not said and one known subject alone stands in the prompt. Raises `UseError` where it does not."""
+    if not isinstance(args, Edited) or args.subject is not None:
+        return args
+    found = known_facts().subjects_in(args.prompt)
+    if len(found) != 1:
+        raise UseError(
+            f"whom is it about? {'several known subjects stand' if found else 'no known subject stands'} in it: say the subject"
+        )
+    return args.model_copy(update={"subject": found[0]})
 
 
 def checked(patches: Any) -> tuple[str, ...]:

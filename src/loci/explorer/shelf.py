@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from loci.errors import PatchError
 
 NAME = re.compile(r"([0-9a-f]{12})\.safetensors")
+HANDED = re.compile(r"[0-9a-f]{12}\.(safetensors|peft\.zip)")
 
 
 class Shelf:
@@ -27,9 +28,8 @@ class Shelf:
 
     def file(self, name: str) -> tuple[bytes, str]:
         """A patch's bytes and their type. Raises `PatchError` where there is none of that name."""
-        match = NAME.fullmatch(name)
         path = self.folder / name
-        if match is None or not path.is_file():
+        if not HANDED.fullmatch(name) or not path.is_file():
             raise PatchError(f"there is no patch {name[:40]!r} here")
         return path.read_bytes(), "application/octet-stream"
 

@@ -63,7 +63,7 @@ def _read(args: takes.Card) -> list[str]:
 
 
 def _edit(args: takes.Edited) -> list[str]:
-    fact = ["--subject", args.subject, "--prompt", args.prompt, "--answer", args.answer]
+    fact = ["--subject", args.subject or "", "--prompt", args.prompt, "--answer", args.answer]
     return ["edit", *fact, *_options(args, takes.Edited, method="--method", seed="--seed"), "--out", "patch.safetensors"]
 
 
@@ -91,13 +91,27 @@ COMMANDS: dict[str, Callable[[Any], list[str]]] = {
     "merge": _merge,
     "attention": _attention,
     "heads": lambda args: ["circuits", "heads"],
+    "card": lambda args: ["read", args.neuron, "--weights-only", "--top", str(args.top)],
+    "forensics": lambda args: [
+        "forensics",
+        args.base,
+        *([args.edited] if args.edited else []),
+        *_options(args, takes.Folders, seed="--seed"),
+    ],
+    "atlas": lambda args: ["atlas", "build", "--tokens", str(args.tokens), "--out", "atlas"],
+    "find": lambda args: ["atlas", "find", "atlas", args.word, "--top", str(args.top)],
+    "sql": lambda args: ["atlas", "query", "atlas", args.sql],
+    "adapter": lambda args: ["patch", "export", f"{args.patch}.safetensors", "--format", "peft", "--out", f"{args.patch}.peft"],
 }
-MODELLESS = ("merge",)
+MODELLESS = ("merge", "forensics", "find", "sql")
+"""Commands that open no model by `-m`."""
+WITHOUT = ("edit", "audit", "merge", "adapter", "forensics", "atlas", "find", "sql")
+"""Verbs that are about the base, whatever is on."""
 
 
 def command(verb: str, args: Any, patches: Sequence[str], settings: Settings) -> str | None:
     """The command that gives the same; None where there is none, as with patches on a verb that takes none."""
-    if verb not in COMMANDS or (patches and (verb != "ask" or len(patches) > 1)):
+    if verb not in COMMANDS or (patches and verb not in WITHOUT and (verb != "ask" or len(patches) > 1)):
         return None
     said = ["loci", *COMMANDS[verb](args)]
     if verb == "ask" and patches:
@@ -141,9 +155,10 @@ PYTHON: Mapping[str, Callable[[Any], str]] = {
     ),
     "attention": lambda a: f"loci.circuits.patterns(model, {a.text!r}, {list(a.heads)!r})",
     "heads": lambda a: "loci.circuits.head_scores(model)",
+    "card": lambda a: f"loci.reading.read_weights(model, {a.neuron!r}, top={a.top})",
+    "find": lambda a: f"loci.open_atlas('atlas').find({a.word!r}, top={a.top})",
+    "sql": lambda a: f"loci.open_atlas('atlas').query({a.sql!r})",
 }
-UNPATCHED = ("edit", "audit", "merge")
-"""Verbs that are about the base, whatever is on."""
 
 
 def python(verb: str, args: Any, patches: Sequence[str], settings: Settings) -> str | None:
@@ -153,7 +168,7 @@ def python(verb: str, args: Any, patches: Sequence[str], settings: Settings) -> 
     opening = "".join(f", {name}={value!r}" for name, value in _opened(settings).items() if name != "layout")
     lines = ["import loci", "", f"model = loci.open({settings.model!r}{opening})"]
     call = f"result = {PYTHON[verb](args)}"
-    if not patches or verb in UNPATCHED:
+    if not patches or verb in WITHOUT:
         return "\n".join([*lines, call, ""])
     loads = [f"loci.load_patch('{one}.safetensors')" for one in patches]
     patch = loads[0] if len(loads) == 1 else f"loci.merge([{', '.join(loads)}], keep='last', model=model)"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from loci.explorer import arguments as takes
+from loci.explorer import edits
 
 if TYPE_CHECKING:
     from loci.explorer.desk import Desk, Tell
@@ -134,44 +135,6 @@ def _firing(desk: "Desk", args: takes.Fires, ids: Ids, tell: "Tell") -> dict[str
         return firing(model, args.neuron, args.text)
 
 
-def _scale(desk: "Desk", args: takes.Scaled, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    from loci.explorer.measures import scaled
-
-    patch = scaled(desk.model, args.neuron, args.factor)
-    return {"schema": "loci.scaled/1", "patch": desk.keep(patch), **args.model_dump()}
-
-
-def _edit(desk: "Desk", args: takes.Edited, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    from loci.editing import as_said, edit
-    from loci.facts import Fact, known_facts
-    from loci.report import edit_summary
-
-    model = desk.model
-    asked = Fact.from_text(args.prompt, args.subject, "?")
-    known = known_facts().same(asked)
-    fact = as_said(model, known) if known is not None else asked
-    patch = edit(model, fact.to(args.answer), method=args.method, seed=args.seed, progress=tell.progress)
-    name = desk.keep(patch)
-    return {**edit_summary(patch, f"{name}.safetensors"), "id": name, "facts": [fact.to_dict() for fact in patch.facts]}
-
-
-def _audit(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    from loci.auditing import CHEAP, audit
-    from loci.facts import known_facts
-
-    patch = desk.patch([args.patch])
-    assert patch is not None
-    return audit(desk.model, patch, known_facts(), controls=CHEAP, neighbours=10, seed=args.seed).to_dict()
-
-
-def _merge(desk: "Desk", args: takes.Merged, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    from loci.patches import merge
-
-    patches = [found for one in args.patches if (found := desk.patch([one])) is not None]
-    patch = merge(patches, keep=args.keep, model=desk.model)
-    return {**patch.to_dict(), "id": desk.keep(patch)}
-
-
 def _promoting(desk: "Desk", args: takes.Word, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.explorer.measures import promoting
 
@@ -193,6 +156,51 @@ def _heads(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[st
         return head_scores(model, progress=tell.progress).to_dict()
 
 
+def _card(desk: "Desk", args: takes.Named, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    from loci.reading import read_weights
+
+    with desk.patched(ids) as model:
+        return read_weights(model, args.neuron, top=args.top).to_dict()
+
+
+def _atlas(desk: "Desk", args: takes.Built, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    """Build the atlas of the base, once a run."""
+    from loci.reading import build_atlas, open_atlas
+    from loci.text import sample_text
+
+    if not (desk.atlas / "provenance.json").is_file():
+        texts = sample_text(desk.model, args.tokens)
+        source = f"{args.tokens:,} tokens of background text"
+        build_atlas(desk.model, lambda: texts, desk.atlas, source=source, progress=tell.progress)
+    return open_atlas(desk.atlas, desk.fingerprint).to_dict()
+
+
+def _find(desk: "Desk", args: takes.Word, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    from loci.reading import open_atlas
+
+    return open_atlas(desk.atlas, desk.fingerprint).find(args.word, top=args.top).to_dict()
+
+
+def _sql(desk: "Desk", args: takes.Sql, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    from loci.reading import open_atlas
+
+    return open_atlas(desk.atlas, desk.fingerprint).query(args.sql).to_dict()
+
+
+def _forensics(desk: "Desk", args: takes.Folders, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    """Two checkpoints, as `loci forensics` compares them; one alone is judged by its other layers."""
+    from loci.auditing.forensics import alone, candidates_of, forensics
+    from loci.facts import known_facts
+    from loci.model import open_model, open_weights
+
+    if args.edited is None:
+        return alone(open_weights(args.base, dtype="auto"), progress=tell.progress).to_dict()
+    candidates = candidates_of(known_facts()) if args.base == "demo" else []
+    after, before = open_weights(args.edited, dtype="auto"), open_weights(args.base, dtype="auto")
+    found = forensics(lambda: open_model(args.base), after, candidates, stored=before, seed=args.seed, progress=tell.progress)
+    return found.to_dict()
+
+
 VERBS: dict[str, Verb] = {
     "about": Verb(takes.Nothing, _about, kept=False),
     "ask": Verb(takes.Asked, _ask),
@@ -204,10 +212,16 @@ VERBS: dict[str, Verb] = {
     "read": Verb(takes.Card, _read),
     "histogram": Verb(takes.Card, _histogram),
     "firing": Verb(takes.Fires, _firing),
-    "scale": Verb(takes.Scaled, _scale),
-    "edit": Verb(takes.Edited, _edit, "slow"),
-    "audit": Verb(takes.OfPatch, _audit, "slow"),
-    "merge": Verb(takes.Merged, _merge),
+    "scale": Verb(takes.Scaled, edits.scale),
+    "edit": Verb(takes.Edited, edits.edit, "slow"),
+    "audit": Verb(takes.OfPatch, edits.audit, "slow"),
+    "merge": Verb(takes.Merged, edits.merge),
+    "adapter": Verb(takes.OfPatch, edits.adapter),
+    "card": Verb(takes.Named, _card),
+    "atlas": Verb(takes.Built, _atlas, "slow", kept=False),
+    "find": Verb(takes.Word, _find, kept=False),
+    "sql": Verb(takes.Sql, _sql, kept=False),
+    "forensics": Verb(takes.Folders, _forensics, "slow", kept=False),
     "promoting": Verb(takes.Word, _promoting),
     "attention": Verb(takes.Pattern, _attention),
     "heads": Verb(takes.Nothing, _heads, "slow"),

@@ -6,9 +6,11 @@ import { go, note, patches, read, to } from "./state.js";
 import { wholeView } from "./save.js";
 import { t } from "./strings.js";
 import * as ask from "./views/ask.js";
+import * as edit from "./views/edit.js";
+import * as neuron from "./views/neuron.js";
 import * as trace from "./views/trace.js";
 
-const VIEWS = { ask, trace };
+const VIEWS = { ask, trace, neuron, edit };
 const byId = (id) => document.getElementById(id);
 const page = { start: null, about: null };
 let leaving = null;
@@ -78,6 +80,7 @@ async function show() {
   if (!view) { add(root, h("p", { class: "lead" }, t("unknownView"))); return; }
   add(root, h("h1", { tabindex: "-1" }, t(`view_${state.view}`)));
   announce(t(`view_${state.view}`));
+  if (patches(state).length) add(root, h("p", { class: "note" }, t("patchOnNote", { names: patches(state).join(", ") })));
   stale().catch(() => {});
   await view.render(root, { state, signal, about, start: page.start, on: patches(state) });
 }

@@ -3,7 +3,7 @@
 import { add, h, percent, token } from "../dom.js";
 import { grid } from "../charts.js";
 import { Panel, button } from "../panel.js";
-import { go, note, pair, to } from "../state.js";
+import { go, note, pair, read, to } from "../state.js";
 import { t } from "../strings.js";
 
 const WAYS = ["noise", "subject-noise", "fixed", "gaussian", "mean", "resample"];
@@ -28,8 +28,8 @@ export async function render(root, { state, signal, start }) {
   cells.show(h("p", { class: "note" }, t("cellHint")));
   const args = { ...asked(here), ...settings };
   const choose = (result, layer, tok) => openCell(cells, here, result, layer, tok, signal);
-  const result = await picture.run("trace", args, (found) => draw(picture, found, state.cell, choose), {
-    signal, rows, part: (found) => draw(picture, found, null, null),
+  const result = await picture.run("trace", args, (found) => draw(picture, found, read().cell, choose), {
+    signal, rows, part: (found) => draw(picture, found, read().cell, choose),
   });
   const [layer, tok] = pair(state.cell) || [];
   if (result && layer !== undefined && result.grids.mlp[layer]?.[tok] !== undefined) choose(result, layer, tok);

@@ -1,0 +1,78 @@
+"""Verbs that make, judge and hand out patches."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from loci.errors import PatchError
+from loci.explorer import arguments as takes
+
+if TYPE_CHECKING:
+    from loci.explorer.desk import Desk, Tell
+    from loci.patches import Patch
+
+Ids = Sequence[str]
+
+
+def _one(desk: "Desk", name: str) -> "Patch":
+    patch = desk.patch([name])
+    assert patch is not None
+    return patch
+
+
+def scale(desk: "Desk", args: takes.Scaled, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    from loci.explorer.measures import scaled
+
+    patch = scaled(desk.model, args.neuron, args.factor)
+    return {"schema": "loci.scaled/1", "patch": desk.keep(patch), **args.model_dump()}
+
+
+def edit(desk: "Desk", args: takes.Edited, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    """As `loci edit` makes it: on the base, whatever is on."""
+    from loci.editing import as_said
+    from loci.editing import edit as make
+    from loci.facts import Fact, known_facts
+    from loci.model import fact_from
+    from loci.report import edit_summary
+
+    model = desk.model
+    asked = fact_from(model, args.prompt, args.subject, answer="?", how="say the subject")
+    known = known_facts().same(asked)
+    fact = as_said(model, known) if known is not None else Fact(asked.subject, asked.prompt, asked.answer)
+    patch = make(model, fact.to(args.answer), method=args.method, seed=args.seed, progress=tell.progress)
+    name = desk.keep(patch)
+    return {**edit_summary(patch, f"{name}.safetensors"), "id": name, "facts": [fact.to_dict() for fact in patch.facts]}
+
+
+def audit(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    from loci.auditing import CHEAP
+    from loci.auditing import audit as measure
+    from loci.facts import known_facts
+
+    patch = _one(desk, args.patch)
+    if not patch.facts:
+        raise PatchError("an audit asks what a patch was made for: a neuron that is scaled was made for no fact")
+    return measure(desk.model, patch, known_facts(), controls=CHEAP, neighbours=10, seed=args.seed).to_dict()
+
+
+def merge(desk: "Desk", args: takes.Merged, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    from loci.patches import merge as join
+
+    patch = join([_one(desk, one) for one in args.patches], keep=args.keep, model=desk.model)
+    return {**patch.to_dict(), "id": desk.keep(patch)}
+
+
+def adapter(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    """A LoRA adapter for PEFT, as one archive on the shelf."""
+    from loci.files import write_aside
+    from loci.patches import export_peft
+
+    name = f"{args.patch}.peft.zip"
+    with TemporaryDirectory() as room:
+        export_peft(_one(desk, args.patch), desk.model, Path(room) / "adapter")
+        made = shutil.make_archive(f"{room}/adapter", "zip", f"{room}/adapter")
+        with write_aside(desk.folder / name) as aside:
+            shutil.copyfile(made, aside)
+    return {"schema": "loci.adapter/1", "file": name}

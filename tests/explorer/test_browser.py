@@ -1,0 +1,163 @@
+"""The whole chain by clicks in a browser: prompt → trace → neuron → edit → undo, bit for bit; and nothing leaves this machine."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import loci
+from loci.explorer import Explorer
+from loci.model import Model
+from loci.result import jsonable
+
+CHROMIUM = Path("/usr/bin/chromium")
+PROMPT = "Michael Jordan plays the sport of"
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]  # fmt: skip
+WAIT = 90_000
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+if not CHROMIUM.exists():
+    pytest.skip(f"there is no {CHROMIUM}", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explorer]:
+    page = loci.explore("demo", port=0, keep=tmp_path_factory.mktemp("patches"))
+    yield page
+    page.stop()
+
+
+class Visit:
+    """A page, what it asked for, and what it complained of."""
+
+    def __init__(self, page: Any, explorer: Explorer) -> None:
+        self.page, self.explorer = page, explorer
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        page.set_default_timeout(WAIT)
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        page.goto(explorer.url)
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.explorer.port}/"
+
+    def find(self, selector: str) -> Any:
+        return self.page.locator(selector)
+
+    def seen(self, selector: str, text: str) -> None:
+        sync_api.expect(self.find(selector).first).to_contain_text(text, timeout=WAIT)
+
+    def view(self, name: str) -> None:
+        self.find(
+            "#nav a",
+        ).filter(has_text=name).click()
+        self.seen("h1", name)
+
+    def fetch(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        how = "{}" if body is None else f"{{method: 'POST', body: {json.dumps(json.dumps(body))}}}"
+        return self.page.evaluate(f"fetch({json.dumps(path)}, {how}).then(r => r.json())")
+
+    def result(self, verb: str, args: dict[str, Any]) -> Any:
+        """A question as the page's modules ask it."""
+        call = f"import('/api.js').then(api => api.ask({json.dumps(verb)}, {json.dumps(args)}))"
+        return self.page.evaluate(call)["result"]
+
+
+@pytest.fixture(scope="module")
+def visit(explorer: Explorer) -> Iterator[Visit]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield Visit(browser.new_page(viewport={"width": 1200, "height": 900}), explorer)
+        browser.close()
+
+
+def test_a_fact_is_seen_followed_changed_and_put_back(visit: Visit, demo: Model) -> None:
+    visit.seen("[data-panel=answer] .answer", "basketball")
+    before = visit.find("[data-panel=answer] .bars").inner_text()
+    assert "t=" not in visit.page.url  # the token is in a cookie by now
+
+    visit.find("[data-goes=trace]").click()
+    visit.seen("[data-panel=trace] .body", "63.1% to win back")
+    assert visit.find("[data-panel=trace] svg.grid").count() == 3
+    visit.find("[data-panel=trace] svg.grid").nth(1).locator("rect[data-row='2'][data-column='0']").click()
+    visit.seen("[data-panel=trace] .readout", "n = 10 draws")
+    visit.seen("[data-panel=neurons] table", "L0N21")
+    visit.find("[data-panel=neurons] [data-neuron=L0N21]").first.click()
+
+    visit.seen("h1", "Neuron")
+    visit.seen("[data-panel=value] .chips", "")
+    visit.find("[data-sets='0']").click()
+    visit.seen("[data-panel=change] .both", "L0N21 × 0")
+
+    visit.view("Edit")
+    visit.find("[name=new]").fill("baseball")
+    visit.find("[data-panel=make] button.main").click()
+    visit.seen("[data-panel=stack] li.on", "baseball")
+    visit.seen("[data-panel=sides] .both > div:nth-child(2) .answer", "baseball")
+    visit.seen("[data-panel=moved] .body", "n = 20")
+    visit.view("Ask")
+    visit.seen("[data-panel=answer] .answer", "baseball")
+
+    visit.view("Edit")
+    visit.find("[data-does=undo]").click()
+    verdict = visit.find("[data-panel=stack] .verdict.good")
+    verdict.wait_for()
+    assert verdict.get_attribute("data-fingerprint") == verdict.get_attribute("data-base") == demo.fingerprint
+    asked = {"prompt": PROMPT, "tokens": 3, "top": 9}  # a question that was not asked before
+    assert visit.result("ask", asked) == json.loads(json.dumps(jsonable(loci.ask(demo, PROMPT, tokens=3, top=9).to_dict())))
+    visit.page.go_back()  # the back button undoes the undoing
+    visit.seen("[data-panel=stack] li.on", "baseball")
+    visit.find("[data-does=undo]").click()
+    visit.view("Ask")
+    visit.seen("[data-panel=answer] .answer", "basketball")
+    assert visit.find("[data-panel=answer] .bars").inner_text() == before
+
+
+def test_markup_in_a_link_stays_text(visit: Visit) -> None:
+    evil = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> plays the sport of"
+    visit.page.goto(visit.base + "#ask?" + visit.page.evaluate("q => new URLSearchParams({q}).toString()", evil))
+    visit.seen("[data-panel=answer] .answer", "<script>window.hacked=1</script>")
+    assert visit.page.evaluate("window.hacked") is None
+    assert visit.find("main img, main script").count() == 0
+
+
+def test_a_link_made_for_other_weights_says_so(visit: Visit) -> None:
+    visit.page.goto(visit.base + "#ask?m=0123456789ab")
+    visit.seen("#banner", "0123456789ab")
+
+
+def test_every_view_fits_a_phone_and_is_named(visit: Visit) -> None:
+    """No view is wider than the screen, and what can be used has a name for ears."""
+    visit.page.set_viewport_size({"width": 360, "height": 800})
+    for link in visit.find("#nav a").all_inner_texts():
+        visit.view(link)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360, link
+        nameless = "[...document.querySelectorAll('button, a, input, select, textarea, svg')].filter(n => n.getClientRects().length && !(n.getAttribute('aria-label') || n.innerText || n.textContent || n.labels?.length || n.title)).length"  # fmt: skip
+        assert visit.page.evaluate(nameless) == 0, link
+    visit.page.set_viewport_size({"width": 1200, "height": 900})
+
+
+def test_nothing_left_this_machine_and_nothing_was_wrong(visit: Visit) -> None:
+    assert visit.asked and all(
+        url.startswith(visit.base) or url.startswith("data:") or url.startswith("blob:" + visit.base) for url in visit.asked
+    )
+    assert visit.complaints == []
+
+
+def test_the_page_stops_the_explorer(visit: Visit, explorer: Explorer) -> None:
+    visit.page.on("dialog", lambda dialog: dialog.accept())
+    visit.find("#top button").filter(has_text="Stop").click()
+    visit.seen("#content", "The explorer has stopped")
+    explorer.stop()
+    assert explorer._thread is not None and not explorer._thread.is_alive()
+    lanes = explorer.jobs.lanes.values()
+    assert all(lane._process is None or lane._process.poll() is not None for lane in lanes)
+    assert len(list(explorer.folder.glob("*.safetensors"))) == 2  # what was to be kept is there, whole
