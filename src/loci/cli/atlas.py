@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from loci.cli.common import bar, check_out, console, emit, finish
 from loci.cli.opening import Opening, opens
-from loci.cli.options import BATCH_TOKENS, JSON, OUT, SEED, TEXT, TOKENS, NeuronKind, said, whole, words
+from loci.cli.options import BATCH_TOKENS, JSON, OUT, SEED, TEXT, TOKENS, WORKERS, NeuronKind, said, whole, words
 from loci.cli.options import layer as layer_option
 from loci.cli.terminal import plain
 from loci.cli.verbs import Verbs
@@ -27,6 +27,7 @@ def build(
     own: Annotated[int | None, whole("so many texts that the model samples itself, instead")] = None,
     tokens: Annotated[int | None, whole("stop after about so many tokens", high=TOKENS)] = None,
     batch_tokens: Annotated[int, BATCH_TOKENS] = 4096,
+    workers: WORKERS = None,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -39,22 +40,27 @@ def build(
         loci atlas build -o demo-atlas
 
         loci atlas build -m gpt2 --text wiki.jsonl --tokens 1000000 -o gpt2-atlas
+
+        loci atlas build -m gpt2 --text wiki.jsonl --workers 4 -o gpt2-atlas
     """
     from loci.facts import corpus
     from loci.reading import build_atlas, open_atlas
     from loci.text import own_texts, read_texts
 
+    processes = opening.workers(workers)
     opened = opening.open()
     texts: Callable[[], Iterable[str]] = corpus
-    source = "the embedded text"
+    source, read = "the embedded text", cast("Path | list[str] | None", text)
     if own is not None:
         sampled = own_texts(opened, own, seed=seed)
-        texts, source = (lambda: sampled), f"{own:,} texts of its own, seed {seed}"
+        texts, source, read = (lambda: sampled), f"{own:,} texts of its own, seed {seed}", sampled
     elif text is not None:
         read_texts(text)
         texts, source = (lambda: read_texts(text)), f"{text.name} ({text.stat().st_size:,} bytes)"
     with bar("reading neurons") as progress:
-        build_atlas(opened, texts, out, source=source, limit=tokens, budget=batch_tokens, progress=progress)
+        build_atlas(
+            opened, texts, out, source=source, limit=tokens, budget=batch_tokens, workers=processes, text=read, progress=progress
+        )
     finish(open_atlas(out), json=json)
 
 

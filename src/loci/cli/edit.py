@@ -8,7 +8,7 @@ import typer
 
 from loci.cli.common import bar, console, emit, fact_from, texts_of
 from loci.cli.opening import Opening, opens
-from loci.cli.options import CHAT, FACTS, JSON, SEED, SHOTS, TEXT, EditMethod, Removal, check_layers, number, words
+from loci.cli.options import CHAT, FACTS, JSON, SEED, SHOTS, TEXT, WORKERS, EditMethod, Removal, check_layers, number, words
 from loci.cli.options import layer as layer_option
 from loci.cli.terminal import plain
 from loci.errors import FactError
@@ -44,6 +44,7 @@ def run(
     text: TEXT = None,
     shots: SHOTS = 0,
     chat: CHAT = False,
+    workers: WORKERS = None,
     allow_failed: Annotated[
         bool, typer.Option("--allow-failed", help="status 0 also where the edited model does not give some of the new answers")
     ] = False,
@@ -82,6 +83,7 @@ def run(
         raise FactError(f"--remove takes 'unknown' or 'prior', not {remove!r}")
     given = _from_file(facts, remove) if facts is not None else []
     check_writable(out)
+    processes = opening.workers(workers)
     opened = opening.open()
     check_layers(opened, *(layer or ()))
     frame = Frame(shots, chat, seed)
@@ -91,7 +93,16 @@ def run(
     stay = texts_of(opened, text, 0) if text is not None else None
     with bar("searching") as progress:
         patch = edit(
-            opened, wishes, method=method, layers=layer, slack=slack, texts=stay, after=earlier, seed=seed, progress=progress
+            opened,
+            wishes,
+            method=method,
+            layers=layer,
+            slack=slack,
+            texts=stay,
+            after=earlier,
+            seed=seed,
+            workers=processes,
+            progress=progress,
         )
     patch = replace(patch, numbers={**patch.numbers, "frame": frame.to_dict()}) if frame else patch
     patch.save(out)

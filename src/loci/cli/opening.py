@@ -14,6 +14,7 @@ from loci.cli.options import DeviceMap, Dtype, Join, device_said, words
 
 if TYPE_CHECKING:
     from loci.model import Layout, Model, Weights
+    from loci.survey import Workers
 
 PANEL = "Model"
 
@@ -62,6 +63,23 @@ class Opening:
                 pickle=self.pickle,
                 trust_remote_code=self.trust_remote_code,
             )
+
+    def workers(self, count: int | None) -> "Workers | None":
+        """So many processes that open the same model; None where none are asked for. Raises `ModelError` for what they cannot."""
+        from loci.errors import ModelError
+        from loci.survey.driver import check_count
+        from loci.survey.gather import Workers
+        from loci.survey.plan import Opening as Opened
+
+        if count is None:
+            return None
+        check_count(count)
+        for name in ("device_map", "layout", "join"):
+            if getattr(self, name) is not None:
+                raise ModelError(
+                    f"--workers with --{name.replace('_', '-')}: workers open the model without it; leave one of the two out"
+                )
+        return Workers(count, Opened(self.model, self.device, self.dtype, self.bos, self.pickle, self.trust_remote_code))
 
     def open_weights(self) -> "Weights":
         """The weights alone, read where they lie."""

@@ -80,6 +80,9 @@ SHOTS = Annotated[
     int, whole("so many other facts of the relation, with their answers, before each prompt", "--shots", low=0, high=MOST_SHOTS)
 ]
 CHAT = Annotated[bool, typer.Option("--chat", help="prompts stand in the model's own chat template")]
+WORKERS = Annotated[
+    int | None, whole("processes that read the text, each with the model; here by default", "--workers", "-w", low=0, high=1024)
+]
 STEPS = Annotated[int, whole("steps of training", "--steps", high=10_000_000)]
 TOP = whole("how many to show", "--top", "-n", high=MANY)
 

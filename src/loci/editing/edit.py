@@ -43,6 +43,7 @@ from loci.model.given import facts_given, model_given
 from loci.patches import Factors, Patch
 from loci.patches.factors import joined
 from loci.progress import Progress, silent
+from loci.survey import Workers
 from loci.text import BackgroundText, background
 
 METHODS = ("joint", "rome", "emmet", "memit", "alphaedit", "finetune")
@@ -69,6 +70,7 @@ def edit(
     history: bool = True,
     seed: int = 0,
     report: bool = True,
+    workers: Workers | None = None,
     progress: Progress = silent,
 ) -> Patch:
     """A patch for all facts, by the best method for their number, or the one that is said.
@@ -88,8 +90,8 @@ def edit(
     `layers` defaults to all for `joint` and `finetune`, else to the one that is best for some of the facts (`calibrate`; the embedded
     model's is known), and with it `slack`; `moments` (C by layer) to those of `texts`, and `texts` to the embedded text. With `after`,
     the patch holds that one's change and facts too, but for those that are edited again; without `history` nothing is done to hold
-    them, as sequential editing is usually run. Cost: see the methods. Raises `EditError` for facts
-    that cannot be edited (`check_edits`), and where the change would be out of proportion.
+    them, as sequential editing is usually run. `workers` read the text for `moments`, where nothing comes before. Cost: see the methods.
+    Raises `EditError` for facts that cannot be edited (`check_edits`), and where the change would be out of proportion.
     """
     started = time.perf_counter()
     model_given(model)
@@ -103,11 +105,13 @@ def edit(
     earlier = list(FactSet(after.facts).without(facts)) if after else []
     if after is not None:
         after.check_factors_only("edited further")
+        if workers is not None:
+            raise EditError("workers open the model from its files, without the patch that the edit comes after: leave workers out")
     with _applied(model, after):
         check_edits(model, facts, new=after is None)
         facts, corrected, already = with_old_answers(model, facts)
         text = background(model, texts)
-        found = moments or key_moments(model, at, texts=text.first(model, TOKENS_PER_NEURON * model.d_mlp))
+        found = moments or key_moments(model, at, texts=text.first(model, TOKENS_PER_NEURON * model.d_mlp), workers=workers)
         job = _Job(model, facts, method, at, slack, ridge, settings, found, text, after, earlier if history else [], seed, progress)
         calibration = job.calibration() if layers is None and method not in TOGETHER and len(at) > 1 else None
         if calibration is not None:

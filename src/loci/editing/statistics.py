@@ -8,8 +8,11 @@ layers in one pass. What was computed once is kept in the user's cache under the
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+from typing import cast
 
 from jaxtyping import Float
 from safetensors import SafetensorError
@@ -20,7 +23,7 @@ from loci.errors import OutputError
 from loci.files import cache_folder, tidy, write_aside
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.survey import SecondMoment, survey
+from loci.survey import SecondMoment, Workers, gather, keys_question, survey
 from loci.text import sample_text
 
 TOKENS_PER_NEURON = 20
@@ -33,11 +36,13 @@ def key_moments(
     *,
     texts: Sequence[str] | None = None,
     tokens: int | None = None,
+    workers: Workers | None = None,
     progress: Progress = silent,
 ) -> dict[int, Moment]:
     """C of each layer, in float64, over `texts`, or `tokens` tokens of the embedded text (by default 20 for each neuron).
 
-    Cost: one pass up to the highest layer for those that are not in the cache. `LOCI_CACHE` names its folder; empty, nothing is kept.
+    Cost: one pass up to the highest layer for those that are not in the cache, here or by `workers`. `LOCI_CACHE` names its folder; empty,
+    nothing is kept.
     """
     text = list(texts) if texts is not None else sample_text(model, tokens or TOKENS_PER_NEURON * model.d_mlp)
     files = _files(model, layers, text)
@@ -45,12 +50,29 @@ def key_moments(
         tidy(folder)
     found = {layer: _load(files.get(layer), model.d_mlp) for layer in layers}
     missing = {layer: SecondMoment() for layer, C in found.items() if C is None}
-    if missing:
+    if missing and workers is not None:
+        missing = _by_workers(model, list(missing), text, workers, progress)
+    elif missing:
         survey(model, text, {f"mlp_act.{layer}": [moment] for layer, moment in missing.items()}, progress=progress)
     for layer, moment in missing.items():
         found[layer] = moment.mean
         _save(files.get(layer), moment.mean)
     return {layer: C for layer, C in found.items() if C is not None}
+
+
+def _by_workers(model: Model, layers: list[int], text: list[str], workers: Workers, progress: Progress) -> dict[int, SecondMoment]:
+    """The same pass by other processes; killed, it goes on where it was, if there is a cache."""
+    base, about = cache_folder(), f"{model.fingerprint} {layers} {model.with_bos} {model.dtype} {_hash(text)}"
+    kept = None if base is None else base / "surveys" / hashlib.sha256(about.encode()).hexdigest()[:32]
+    with nullcontext(kept) if kept is not None else TemporaryDirectory() as place:
+        folder = Path(place)
+        state, _ = gather(model, keys_question(layers), text, workers, folder, progress=progress)
+        rmtree(folder, ignore_errors=True)
+    return {layer: cast(SecondMoment, state.gathered[f"mlp_act.{layer}"][0]) for layer in layers}
+
+
+def _hash(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def output_size(model: Model, layer: int, C: Moment) -> float:
@@ -64,7 +86,7 @@ def _files(model: Model, layers: Sequence[int], texts: Sequence[str]) -> dict[in
     folder = cache_folder()
     if folder is None:
         return {}
-    said = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    said = _hash(texts)
     about = {layer: f"{model.fingerprint} {layer} {model.with_bos} {model.dtype} {said}" for layer in layers}
     names = {layer: hashlib.sha256(words.encode()).hexdigest()[:32] for layer, words in about.items()}
     return {layer: folder / "moments" / f"{name}.safetensors" for layer, name in names.items()}

@@ -9,23 +9,23 @@
     provenance.json     whose atlas, of which text, with which settings; written last, so that a
                         half-built atlas has none
 
-1. One pass over the text with accumulators of all layers, with a checkpoint: a build that was
-   stopped goes on.
+1. One pass over the text with accumulators of all layers, here with a checkpoint or in shards by
+   workers: a build that was stopped goes on.
 2. The texts that hold a trigger are gathered from the stream once more, and cut at the token.
 3. Weights: cosines, norms, projections in blocks of neurons.
 Cost: the pass, and for each layer one product of its values with the unembedding. Memory: a batch
 and the tables.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from loci.errors import ModelError
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.reading.atlas_folder import CHECKPOINT, SCHEMA, TABLES, building, finish
+from loci.reading.atlas_folder import CHECKPOINT, SCHEMA, SHARDS, TABLES, building, finish
 from loci.reading.atlas_tables import (
     CLUSTERS,
     THINNED,
@@ -41,13 +41,13 @@ from loci.reading.atlas_tables import (
 )
 from loci.reading.value_projections import promoted_by
 from loci.survey import (
-    Extremes,
-    FiringRate,
-    Histogram,
-    Moments,
+    Gathering,
+    Question,
     Surveyed,
     TextDigest,
-    TopTriggers,
+    Workers,
+    gather,
+    neurons_question,
     survey,
 )
 
@@ -60,6 +60,8 @@ def build_atlas(
     source: str,
     limit: int | None = None,
     budget: int = 4096,
+    workers: Workers | None = None,
+    text: Path | Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Write the cards of all neurons as Parquet tables.
@@ -73,6 +75,8 @@ def build_atlas(
         source: the text in words, kept in provenance.json.
         limit: most tokens read.
         budget: tokens of a batch.
+        workers: processes that make the pass, each with the model; by default it is made here.
+        text: the same text for them: a file, the embedded text (None), or texts.
         progress: called with (steps done, steps in all).
 
     Returns: The folder.
@@ -85,39 +89,75 @@ def build_atlas(
     store = Tables()
     with building(folder, source) as unfinished:
         if unfinished:
-            _build(model, texts, folder, store, source, limit, budget, progress)
+            if workers is None:
+                found = _one_pass(model, texts, folder, limit, budget, progress)
+            else:
+                found = _in_shards(model, text, folder, workers, limit, budget, progress)
+            _write(model, folder, store, source, found)
     return folder
 
 
-def _build(
+class _Pass(NamedTuple):
+    """What came out of the pass over the text."""
+
+    by_layer: dict[int, LayerStatistics]
+    seen: Surveyed
+    contents: dict[int, str]
+    """The texts that hold a trigger, by number."""
+    set_aside: int = 0
+
+
+def _one_pass(
     model: Model,
     texts: Callable[[], Iterable[str]],
     folder: Path,
-    store: Tables,
-    source: str,
     limit: int | None,
     budget: int,
     progress: Progress,
-) -> None:
-    gathering = {
-        point: (FiringRate(), Moments(), Extremes(), Histogram(THINNED), TopTriggers(k=TRIGGERS))
-        for point in model.names("mlp_act")
-    }
+) -> _Pass:
+    gathering = _question(model).accumulators()
     digest = TextDigest()
     kept: dict[str, Any] = {"checkpoint": folder / CHECKPOINT, "every": 4, "digest": digest}
     seen = survey(model, texts(), gathering, budget=budget, limit=limit, progress=progress, **kept)
-    by_layer = {
-        layer: LayerStatistics(*gathering[f"mlp_act.{layer}"]) for layer in range(model.n_layers)
-    }
-    contents = _texts_of_triggers(texts, seen.texts, by_layer, digest)
-    tokenized = model.tokenize_all(list(contents.values()))
-    read = dict(zip(contents, map(TriggerText, tokenized), strict=True))
-    for layer, gathered in by_layer.items():
+    by_layer = _by_layer(model, gathering)
+    return _Pass(by_layer, seen, _texts_of_triggers(texts, seen.texts, by_layer, digest))
+
+
+def _in_shards(
+    model: Model,
+    text: Path | Sequence[str] | None,
+    folder: Path,
+    workers: Workers,
+    limit: int | None,
+    budget: int,
+    progress: Progress,
+) -> _Pass:
+    where: dict[str, Any] = {"limit": limit, "batch_tokens": budget, "progress": progress}
+    state, again = gather(model, _question(model), text, workers, folder / SHARDS, **where)
+    by_layer = _by_layer(model, state.gathered)
+    needed = _needed(by_layer)
+    contents = {i: one.text for i, one in enumerate(again()) if i in needed}
+    return _Pass(by_layer, Surveyed(state.texts, state.tokens), contents, len(state.set_aside))
+
+
+def _question(model: Model) -> Question:
+    return neurons_question(range(model.n_layers), every=THINNED, k=TRIGGERS)
+
+
+def _by_layer(model: Model, gathered: Gathering) -> dict[int, LayerStatistics]:
+    found: Any = gathered
+    return {i: LayerStatistics(*found[f"mlp_act.{i}"]) for i in range(model.n_layers)}
+
+
+def _write(model: Model, folder: Path, store: Tables, source: str, found: _Pass) -> None:
+    tokenized = model.tokenize_all(list(found.contents.values()))
+    read = dict(zip(found.contents, map(TriggerText, tokenized), strict=True))
+    for layer, gathered in found.by_layer.items():
         _add_layer(store, model, layer, gathered, read)
-    store.add("texts", {"text": list(contents), "content": list(contents.values())})
+    store.add("texts", {"text": list(found.contents), "content": list(found.contents.values())})
     for name in TABLES:
         store.write(name, folder / f"{name}.parquet")
-    finish(folder, _provenance(model, source, seen))
+    finish(folder, _provenance(model, source, found))
 
 
 def _texts_of_triggers(
@@ -130,10 +170,7 @@ def _texts_of_triggers(
 
     Raises: `ModelError` where the first `count` texts are not those of the pass, by their digest.
     """
-    places = [
-        layer.triggers.places for layer in by_layer.values()
-    ]  # [trigger, neuron, (text, token)]
-    needed = {int(text) for place in places for text in place[..., 0].flatten().unique()}
+    needed = _needed(by_layer)
     contents, again = {}, TextDigest()
     for i, text in enumerate(islice(texts(), count)):
         again.update(text)
@@ -144,6 +181,12 @@ def _texts_of_triggers(
             "the text has changed while it was read: build the atlas again in a new folder"
         )
     return contents
+
+
+def _needed(by_layer: dict[int, LayerStatistics]) -> set[int]:
+    """Numbers of the texts that hold a trigger."""
+    places = [layer.triggers.places for layer in by_layer.values()]  # [trigger, neuron, 2]
+    return {int(text) for place in places for text in place[..., 0].flatten().unique()}
 
 
 def _add_layer(
@@ -166,7 +209,7 @@ def _add_layer(
     store.add("histograms", {"layer": [layer] * model.d_mlp, "neuron": neurons, "counts": counts})
 
 
-def _provenance(model: Model, source: str, seen: Surveyed) -> dict[str, Any]:
+def _provenance(model: Model, source: str, found: _Pass) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "model": model.name,
@@ -175,8 +218,9 @@ def _provenance(model: Model, source: str, seen: Surveyed) -> dict[str, Any]:
         "layers": model.n_layers,
         "d_mlp": model.d_mlp,
         "text": source,
-        "texts": seen.texts,
-        "tokens": seen.tokens,
+        "texts": found.seen.texts,
+        "tokens": found.seen.tokens,
+        **({"set_aside": found.set_aside} if found.set_aside else {}),
         "triggers": TRIGGERS,
         "histogram_of": f"every {THINNED}th text",
         "clusters": CLUSTERS,

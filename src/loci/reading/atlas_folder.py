@@ -2,11 +2,13 @@
 
 provenance.json       whose atlas, and of every table its size and its hash; written last
 survey.safetensors    the pass over the text, while the atlas is built
+shards/               the same in parts, where workers make it
 source.txt            what the text is, in words, while the atlas is built
 .loci-building        the lock of the process that builds it
 """
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +22,10 @@ from loci.files import ROOM, check_writable, exclusive, made_folder, write_aside
 from loci.validate import brief, is_folder, is_there, named, read_json, read_text, typed
 
 SCHEMA = "loci.atlas/1"
-PROVENANCE, CHECKPOINT, SOURCE, LOCK = (
+PROVENANCE, CHECKPOINT, SHARDS, SOURCE, LOCK = (
     "provenance.json",
     "survey.safetensors",
+    "shards",
     "source.txt",
     ".loci-building",
 )
@@ -97,7 +100,7 @@ def building(folder: Path, source: str) -> Iterator[bool]:
             try:
                 yield True
             except BaseException:
-                if not (folder / CHECKPOINT).exists():
+                if not any((folder / name).exists() for name in (CHECKPOINT, SHARDS)):
                     (folder / SOURCE).unlink(missing_ok=True)
                 raise
 
@@ -123,7 +126,7 @@ def _finished(folder: Path) -> bool:
     """
     if not (folder / PROVENANCE).exists():
         return False
-    if not any((folder / name).exists() for name in (CHECKPOINT, SOURCE)):
+    if not any((folder / name).exists() for name in (CHECKPOINT, SHARDS, SOURCE)):
         raise OutputError(
             f"{named(folder)}: there is a finished atlas in it; name a new folder, or delete it"
         )
@@ -132,12 +135,13 @@ def _finished(folder: Path) -> bool:
 
 
 def _remove_scaffold(folder: Path) -> None:
+    shutil.rmtree(folder / SHARDS, ignore_errors=True)
     for name in (CHECKPOINT, SOURCE):
         (folder / name).unlink(missing_ok=True)
 
 
 def _check_strangers(folder: Path) -> None:
-    own = {CHECKPOINT, SOURCE, LOCK, *(f"{name}.parquet" for name in TABLES)}
+    own = {CHECKPOINT, SHARDS, SOURCE, LOCK, *(f"{name}.parquet" for name in TABLES)}
     strange = sorted(
         path.name
         for path in folder.iterdir()
@@ -154,7 +158,7 @@ def _note(folder: Path, source: str) -> None:
     """Say whose half-built atlas this is; another text's is refused where there is a pass over
     it to lose."""
     note = folder / SOURCE
-    if note.exists() and (folder / CHECKPOINT).exists():
+    if note.exists() and any((folder / name).exists() for name in (CHECKPOINT, SHARDS)):
         earlier = read_text(note, OutputError)
         if earlier != source:
             raise OutputError(
@@ -172,7 +176,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     """
     path = folder / PROVENANCE
     if not is_there(path):
-        half = is_there(folder / CHECKPOINT)
+        half = any(is_there(folder / name) for name in (CHECKPOINT, SHARDS))
         raise ModelError(
             f"{named(folder)}: the atlas is half-built; build it again with the same text and it "
             "goes on"

@@ -1,8 +1,13 @@
-"""One pass over text, many accumulators that merge."""
+"""One pass over text, many accumulators that merge: here (`survey`), or in shards by any number of workers (`plan`, `driver`)."""
 
 from loci.deprecated import renamed
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, rotation
-from loci.survey.states import Gathering
+from loci.survey.driver import run_plan
+from loci.survey.gather import Gathered, Workers, gather
+from loci.survey.outcome import merge_states, outcome
+from loci.survey.plan import Opening, Plan, make_plan
+from loci.survey.question import Kind, Question, keys_question, neurons_question, stream_question
+from loci.survey.states import Gathering, State
 from loci.survey.survey import Surveyed, TextDigest, Window, merge, survey, text_means, windows
 from loci.survey.triggers import TopTriggers
 
@@ -10,17 +15,32 @@ __all__ = [
     "Accumulator",
     "Extremes",
     "FiringRate",
+    "Gathered",
     "Gathering",
     "Histogram",
+    "Kind",
     "Moments",
+    "Opening",
+    "Plan",
+    "Question",
     "Rows",
     "SecondMoment",
+    "State",
     "Surveyed",
     "TextDigest",
     "TopTriggers",
     "Window",
+    "Workers",
+    "gather",
+    "keys_question",
+    "make_plan",
     "merge",
+    "merge_states",
+    "neurons_question",
+    "outcome",
     "rotation",
+    "run_plan",
+    "stream_question",
     "survey",
     "text_means",
     "windows",

@@ -45,6 +45,7 @@ class Told:
     tokens: int = 0
     """Read in this run."""
     seconds: float = 0.0
+    """Since the first worker was ready."""
     shards_left: int = 0
     shares: dict[int, int] = field(default_factory=dict)
     """Tokens by worker."""
@@ -71,7 +72,7 @@ class Worker:
         self.last_words = ""
         """The last line that it wrote to stderr, once it has ended."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "loci.survey.worker", str(plan_file), str(folder)],
+            [sys.executable, "-m", "loci.survey.worker", str(plan_file), str(folder), str(number)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -122,10 +123,15 @@ def run_plan(plan: Plan, plan_file: Path, folder: Path, workers: int, tell: Tell
     return _Run(plan, plan_file, folder, tell).run(workers)
 
 
-def check_workers(plan: Plan, workers: int) -> None:
-    """Raise `ModelError` for a number of workers that cannot be."""
+def check_count(workers: int) -> None:
+    """Raise `ModelError` for no workers."""
     if workers < 1:
         raise ModelError(f"{workers} workers do nothing: say 1 or more")
+
+
+def check_workers(plan: Plan, workers: int) -> None:
+    """Raise `ModelError` for a number of workers that cannot be."""
+    check_count(workers)
     if workers > len(plan.pieces):
         raise ModelError(f"{workers} workers for {len(plan.pieces)} shards: say fewer workers, or plan with fewer --shard-tokens")
     free = free_bytes()
@@ -149,7 +155,8 @@ class _Run:
         self.workers: dict[int, Worker] = {}
         self.selector = selectors.DefaultSelector()
         self.told = Told()
-        self.began = time.monotonic()
+        self.began: float | None = None
+        """When the first worker was ready."""
         self.number = 0
 
     def run(self, workers: int) -> Told:
@@ -236,6 +243,7 @@ class _Run:
                 raise ModelError(one_line(said["error"], 2000))
             if "ready" in said:
                 worker.ready = True
+                self.began = self.began or time.monotonic()
                 self.deaths[None] = 0
             else:
                 self._done(worker, Node(*said["node"]), said)
@@ -277,7 +285,7 @@ class _Run:
         )
 
     def _say(self) -> None:
-        self.told.seconds = time.monotonic() - self.began
+        self.told.seconds = time.monotonic() - self.began if self.began else 0.0
         covered = {shard for node in self.there for shard in node.shards(self.count)}
         self.told.shards_left = self.count - len(covered)
         self.tell(self.told)

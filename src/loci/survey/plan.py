@@ -68,6 +68,7 @@ class PlanDocument(TypedDict):
     disk_bytes: int
     shards: int
     seconds: float
+    weights: str | None
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,8 @@ class Plan:
     disk_bytes: int
     seconds: float
     """With one worker, at this machine's measured rate."""
+    weights: str | None = None
+    """Fingerprint that the weights have to have once they are open, where it is known."""
 
     @cached_property
     def ids(self) -> dict[Node, str]:
@@ -183,6 +186,7 @@ class Plan:
             "worker_bytes",
             "disk_bytes",
             "seconds",
+            "weights",
         )
         pieces = tuple(_piece(piece, where) for piece in found["pieces"])
         if not pieces or found["shards"] != len(pieces):

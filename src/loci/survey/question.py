@@ -5,7 +5,7 @@
 The accumulators themselves hold tensors; a question holds their names and settings. Its states are sized before any run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,18 +120,18 @@ def width(model: Weights, point: str) -> int:
     return model.d_mlp if shape == NEURONS else model.d_model
 
 
-def keys_question(layers: list[int]) -> Question:
+def keys_question(layers: Iterable[int]) -> Question:
     """Second moments of the MLP's neurons: what an edit needs."""
     return Question({f"mlp_act.{layer}": (Kind("SecondMoment"),) for layer in layers})
 
 
-def stream_question(layers: list[int]) -> Question:
+def stream_question(layers: Iterable[int]) -> Question:
     """Mean, spread, ends and second moments of the residual stream behind each block."""
     kinds = (Kind("Moments"), Kind("Extremes"), Kind("SecondMoment"))
     return Question({f"resid_post.{layer}": kinds for layer in layers})
 
 
-def neurons_question(layers: list[int], *, every: int = 8, k: int = 8) -> Question:
+def neurons_question(layers: Iterable[int], *, every: int = 8, k: int = 8) -> Question:
     """What an atlas keeps of each neuron; histograms of every `every`-th text, the `k` largest places."""
     kinds = (
         Kind("FiringRate"),

@@ -1,6 +1,6 @@
 """A worker: opens the model once, and does the tasks that it is told, one JSON object a line.
 
-    python -m loci.survey.worker PLAN FOLDER
+    python -m loci.survey.worker PLAN FOLDER NUMBER
     in     [level, index]                     a node to make; at the end of its input it ends
     out    {"ready": pid}     {"node": [level, index], "texts", "tokens", "seconds"}     {"damaged": …}     {"error": …}
 
@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,14 @@ from loci.survey.states import DamagedState
 from loci.survey.tree import Node
 
 
-def main(plan_file: str, folder: str) -> int:
+def main(plan_file: str, folder: str, number: str = "0") -> int:
     """Work until there is no more to do; 2 after an error that no other worker would be without."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to hear
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
     try:
         plan = Plan.read(plan_file)
-        model = opened(plan)
+        model = opened(plan, int(number))
         print(json.dumps({"ready": os.getpid()}), file=out)
         for line in sys.stdin:
             print(json.dumps(answer(plan, Node(*json.loads(line)), Path(folder), model)), file=out)
@@ -45,12 +46,23 @@ def main(plan_file: str, folder: str) -> int:
     return 0
 
 
-def opened(plan: Plan) -> Model:
-    """The plan's model, with the plan's number of threads. Raises `ModelError` where its files are not those of the plan."""
+def opened(plan: Plan, number: int = 0) -> Model:
+    """The plan's model, with the plan's number of threads; on "cuda", worker `number` takes the GPUs in turn.
+
+    Raises `ModelError` where its files, or its weights, are not those of the plan.
+    """
     torch.set_num_threads(plan.threads)
-    if checkpoint_hash(plan.opening.model) != plan.checkpoint:
-        raise ModelError(f"{plan.opening.model!r} is not the model that the plan was made for: its files differ; make a new plan")
-    return plan.opening.open()
+    opening = plan.opening
+    if checkpoint_hash(opening.model) != plan.checkpoint:
+        raise ModelError(f"{opening.model!r} is not the model that the plan was made for: its files differ; make a new plan")
+    if opening.device == "cuda" and torch.cuda.device_count():
+        opening = replace(opening, device=f"cuda:{number % torch.cuda.device_count()}")
+    model = opening.open()
+    if plan.weights is not None and model.fingerprint != plan.weights:
+        raise ModelError(
+            f"{opening.model!r} as workers open it is not the model that is open here, as where a patch is applied to it"
+        )
+    return model
 
 
 def answer(plan: Plan, node: Node, folder: Path, model: Model) -> dict[str, Any]:
