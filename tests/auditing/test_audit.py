@@ -146,11 +146,11 @@ def test_drift_is_the_divergence_by_hand(demo: Model) -> None:
 
 
 def test_recall_reaches_what_the_card_says(demo: Model, world: FactSet) -> None:
-    """A seeded third of the world; the whole is on the card, by `loci recall`."""
-    found = recall(demo, world.sample(2000, seed=11))
-    assert found.trained.value >= 0.995
-    assert found.held_out.value >= 0.97
-    assert found.held_out.n > 300
+    """A seeded tenth of the world; the whole is on the card, by `loci recall`."""
+    found = recall(demo, world.sample(600, seed=11))
+    assert found.trained.value >= 0.99
+    assert found.held_out.value >= 0.95
+    assert found.held_out.n > 90
 
 
 def test_recall_of_a_model_that_knows_nothing(tiny: Model, world: FactSet) -> None:

@@ -90,17 +90,16 @@ def test_traces_of_single_neurons_and_severed_paths(document, loci) -> None:
 
 def test_neurons_and_routes(document, loci, tmp_path: Path) -> None:
     prompt = "Michael Jordan plays the sport of"
-    found = document("neurons", prompt, "--controls", 2)
+    status, out, _ = loci("neurons", prompt, "--controls", 2, "-o", "neurons.json")
+    found = json.loads((tmp_path / "neurons.json").read_text())
     assert (found["schema"], found["answer"]) == ("loci.knowledge/1", "basketball")
     assert set(found["suppress"]) == {"before", "after", "change"}
     assert set(found["random"]) == {"suppress", "amplify"}
-    status, out, _ = loci("neurons", prompt, "--controls", 2, "-o", "neurons.html")
     assert status == 0
     assert "suppress" in out
-    found = document("routes", "--known", 3)
+    found = document("routes", "--known", 2, "-o", "routes.html")
     assert (found["schema"], set(found["all_layers"])) == ("loci.routes/1", {"edges", "mlp", "attn"})
-    assert loci("routes", "--known", 2, "-o", "routes.html")[0] == 0
-    assert {"neurons.html", "routes.html"} <= {file.name for file in tmp_path.iterdir()}
+    assert (tmp_path / "routes.html").exists()
 
 
 def test_probe(document, loci) -> None:
@@ -152,7 +151,8 @@ def test_edit_audit_apply_revert(document, loci, tmp_path: Path, demo: Model) ->
     assert {"method", "layers", "edits", "patch", "seconds"} <= set(made)
     shown = document("patch", "show", "p.safetensors")
     assert shown["facts"][0]["new_answer"] == "baseball"
-    audited = document("audit", "--patch", "p.safetensors")
+    assert loci("audit", "--patch", "p.safetensors", "-o", "audit.json")[0] == 0
+    audited = json.loads((tmp_path / "audit.json").read_text())
     assert (audited["schema"], audited["edits"], audited["metrics"]["efficacy"]["value"]) == ("loci.audit/1", 1, 1.0)
     assert audited["metrics"]["specificity"]["n"] == 10
     assert document("patch", "apply", "p.safetensors", "-o", "edited")["folder"] == "edited"
@@ -161,7 +161,7 @@ def test_edit_audit_apply_revert(document, loci, tmp_path: Path, demo: Model) ->
     back = document("patch", "revert", "p.safetensors", "-m", "edited", "-o", "restored")
     assert back["base"] == demo.fingerprint
     assert document("trace", "Michael Jordan plays the sport of", "-m", "restored", "--samples", 1)["answer"] == "basketball"
-    for words in (["patch", "show", "p.safetensors"], ["audit", "-p", "p.safetensors"], ["facts", "Michael Jordan"]):
+    for words in (["patch", "show", "p.safetensors"], ["facts", "Michael Jordan"]):
         assert loci(*words)[0] == 0
 
 
@@ -169,8 +169,8 @@ def test_edit_from_a_file(document, tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text(
         "subject,prompt,answer,new_answer\nMichael Jordan,{} plays the sport of,basketball,golf\nLarry Bird,{} plays the sport of,basketball,chess\n"
     )
-    made = document("edit", "--facts", "f.csv", "-o", "p.safetensors")
-    assert (made["method"], made["edits"]) == ("joint", 2)
+    made = document("edit", "--facts", "f.csv", "--method", "emmet", "--layer", 0, "-o", "p.safetensors")
+    assert (made["method"], made["edits"]) == ("emmet", 2)
     assert document("audit", "--patch", "p.safetensors", "--facts", "f.csv")["metrics"]["efficacy"] == {
         "value": 1.0,
         **_interval(2),
@@ -234,7 +234,7 @@ def test_options_by_which_a_model_is_opened(document, loci, tmp_path: Path, demo
 
 
 def test_seeded_single_edits(document) -> None:
-    found = document("audit", "--edits", 2, "--neighbours", 2)
+    found = document("audit", "--edits", 2, "--neighbours", 1, "--method", "rome", "--layer", 0)
     assert found["edits"] == 2
     assert found["metrics"]["efficacy"]["n"] == 2
 

@@ -32,7 +32,7 @@ def test_every_result_has_its_figure(demo: Model, world: FactSet, jordan: Fact) 
         average,
         neurons(demo, jordan, steps=4),
         recall(demo, world[:20]),
-        (found := lookup(demo, world, "athlete_sport", count=4)),
+        (found := lookup(demo, world, "athlete_sport", texts=[f"{f.text} {f.answer}." for f in world[:100]], count=4, neurons=64)),
         found.two_tokens,
         found.single_step,
         found.context,

@@ -50,6 +50,8 @@ Weighted = tuple[Line, str, float]
 """A line, its kind, and its weight in the objective."""
 BUDGET = 4096
 """Tokens run at a time."""
+ENOUGH, PADDING = 128, 1.2
+"""A batch of so many tokens ends where padding would make it so many times as long."""
 PACE = 1.03
 """By how much the text's weight changes from step to step."""
 
@@ -291,17 +293,18 @@ class _Search:
         return self.random.sample(found, min(len(found), self.settings.lines))
 
     def _batches(self, lines: Sequence[Weighted]) -> Iterator[list[Weighted]]:
-        """The lines by length, padded to at most `BUDGET` tokens, and read at no more places than logits fit."""
+        """The lines by length, padded to at most `BUDGET` tokens and little more than they have, and read at no more places than logits fit."""
         batch: list[Weighted] = []
-        read = 0
+        read = tokens = 0
         for item in sorted(lines, key=lambda item: len(item[0].ids)):
             line = item[0]
-            full = (len(batch) + 1) * len(line.ids) > BUDGET or read + len(line.read) > self.model.rows_at_once
-            if batch and full:
+            padded = (len(batch) + 1) * len(line.ids)
+            wasteful = tokens >= ENOUGH and padded > PADDING * (tokens + len(line.ids))
+            if batch and (wasteful or padded > BUDGET or read + len(line.read) > self.model.rows_at_once):
                 yield batch
-                batch, read = [], 0
+                batch, read, tokens = [], 0, 0
             batch.append(item)
-            read += len(line.read)
+            read, tokens = read + len(line.read), tokens + len(line.ids)
         if batch:
             yield batch
 

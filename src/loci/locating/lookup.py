@@ -91,10 +91,12 @@ def lookup(
     *,
     texts: Sequence[str] = (),
     count: int = 24,
+    neurons: int = 1536,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Lookup:
-    """Run all tests on one relation's facts; `texts` for the last one are the embedded ones where none are given.
+    """Run all tests on one relation's facts; `texts` for the last one are the background text where none are given;
+    `neurons`: how many are ablated alone for every fact of the fourth.
 
     What cannot be asked of a model or of these facts is left out, with the reason. Raises `FactError` for an unknown relation.
     """
@@ -106,7 +108,7 @@ def lookup(
         "probe": lambda: probe(model, asked, seed=seed),
         "two_tokens": lambda: two_tokens(model, asked, seed=seed),
         "single_step": lambda: single_step(model, asked, count=count, seed=seed),
-        "effects": lambda: effects(model, facts, [fact.subject for fact in asked], count=count // 2, seed=seed),
+        "effects": lambda: effects(model, facts, [fact.subject for fact in asked], count=count // 2, neurons=neurons, seed=seed),
         "context": lambda: local_context(model, texts),
     }
     found: dict[str, Any] = {}

@@ -26,6 +26,8 @@ from loci.text.own import own_texts
 Source = Literal["given", "embedded corpus", "own samples"]
 OWN_TOKENS, LENGTH = 16_384, 64
 """Most tokens that a model samples as background, and the tokens of each text."""
+PAGE = 1024
+"""Texts that are tokenised at once."""
 PREFIX_SENTENCES = 15_000
 """Sentences among which openings are counted."""
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -43,14 +45,14 @@ class BackgroundText:
         """All of a given text; else as many of the texts as hold `tokens` tokens of this model."""
         if self.source == "given":
             return list(self.texts)
-        chosen: list[str] = []
         count = 0
-        for text in self.texts:
-            if count >= tokens:
-                break
-            chosen.append(text)
-            count += len(model.tokenize(text))
-        return chosen
+        for start in range(0, len(self.texts), PAGE):
+            page = self.texts[start : start + PAGE]
+            for i, own in enumerate(model.tokenize_all(page, model.n_ctx)):
+                if count >= tokens:
+                    return list(self.texts[: start + i])
+                count += len(own)
+        return list(self.texts)
 
     @cached_property
     def split(self) -> tuple[str, ...]:
