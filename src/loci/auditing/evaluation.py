@@ -14,10 +14,10 @@ from loci.auditing.generation_entropy import fluency, generations, openings
 from loci.auditing.linear_relations import Steering
 from loci.auditing.questions import EditCase, EditQuestions, PromptWrapper, answer, ask
 from loci.facts import Fact, FactSet
-from loci.facts import controls as control_sentences
 from loci.model import Model
 from loci.patches import Patch
 from loci.survey.drift import Drift, Drifted
+from loci.text import held_out_sentences
 
 NEIGHBOURS = 10
 SAMPLES = 100
@@ -76,8 +76,8 @@ class Evaluation:
 
 
 def base_drift(model: Model, samples: int = SAMPLES) -> Drift:
-    """The drift on the first `samples` control sentences."""
-    return Drift(model, control_sentences()[:samples])
+    """The drift on `samples` sentences that no edit is made with (`held_out_sentences`)."""
+    return Drift(model, held_out_sentences(model, samples))
 
 
 def _fluency(

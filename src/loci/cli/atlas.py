@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
-from loci.cli.common import bar, check_out, console, emit, finish
+from loci.cli.common import bar, check_out, console, emit, finish, note
 from loci.cli.opening import Opening, opens
 from loci.cli.options import BATCH_TOKENS, JSON, OUT, SEED, TEXT, TOKENS, WORKERS, NeuronKind, said, whole, words
 from loci.cli.options import layer as layer_option
@@ -16,6 +16,8 @@ from loci.cli.verbs import Verbs
 from loci.errors import FactError
 
 app = Verbs(help="The book of all neurons: build it, find neurons by words, show one, ask in SQL.", no_args_is_help=True)
+OWN_TEXTS = 1000
+"""Texts that a model samples for its atlas where none are given."""
 FOLDER = Annotated[Path, typer.Argument(help="an atlas")]
 
 
@@ -45,12 +47,15 @@ def build(
     """
     from loci.facts import corpus
     from loci.reading import build_atlas, open_atlas
-    from loci.text import own_texts, read_texts
+    from loci.text import own_texts, read_texts, speaks_corpus
 
     processes = opening.workers(workers)
     opened = opening.open()
     texts: Callable[[], Iterable[str]] = corpus
     source, read = "the embedded text", cast("Path | list[str] | None", text)
+    if own is None and text is None and not speaks_corpus(opened):
+        own = OWN_TEXTS
+        note(f"no --text: the atlas reads {own:,} texts that the model samples itself")
     if own is not None:
         sampled = own_texts(opened, own, seed=seed)
         texts, source, read = (lambda: sampled), f"{own:,} texts of its own, seed {seed}", sampled

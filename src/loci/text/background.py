@@ -18,6 +18,7 @@ from heapq import nlargest
 from typing import Any, Literal
 
 from loci.errors import ModelError
+from loci.facts import controls
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.text.corpus import corpus_texts, speaks_corpus
@@ -26,6 +27,8 @@ from loci.text.own import own_texts
 Source = Literal["given", "embedded corpus", "own samples"]
 OWN_TOKENS, LENGTH = 16_384, 64
 """Most tokens that a model samples as background, and the tokens of each text."""
+HELD_OUT_SEED = 1
+"""Of own samples that no edit is made with: an edit's background has 0."""
 PAGE = 1024
 """Texts that are tokenised at once."""
 PREFIX_SENTENCES = 15_000
@@ -127,6 +130,18 @@ def background(
     if not sampled:
         raise ModelError(f"{model.name!r} samples no text of its own: give a text (--text)")
     return BackgroundText("own samples", tuple(sampled), seed)
+
+
+def held_out_sentences(model: Model, count: int) -> list[str]:
+    """Sentences on which the drift of an edited model is measured, and which no edit is made with.
+
+    The embedded model's control sentences, where the model speaks its corpus; else own samples of
+    another seed than the background's. Raises and costs as `background` does.
+    """
+    if speaks_corpus(model):
+        return controls()[:count]
+    own = background(model, tokens=16 * count, seed=HELD_OUT_SEED)
+    return list(own.split[:count])
 
 
 def _fitting(model: Model, texts: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ as they are.
 
 The result is a patch that adds neurons: it is shown, saved, applied to a checkpoint and taken off
 like any other. No other input finds the neurons active, as far as text and all known subjects show.
-Beside recall stand the facts that the model knew and keeps, and its drift on control sentences.
+Beside recall stand the facts that the model knew and keeps, and its drift on held-out sentences.
 """
 
 from collections import Counter
@@ -20,13 +20,14 @@ from typing import Any
 import torch
 
 from loci.errors import FactError, PatchError, WriteError
-from loci.facts import Fact, FactSet, controls, known_facts
+from loci.facts import Fact, FactSet, known_facts
 from loci.model import AnswerScore, Model, score_answers
 from loci.patches import Patch, check_takes
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, mean, share
 from loci.survey.drift import Drift
+from loci.text import held_out_sentences
 from loci.writing.donor_values import mended, values
 from loci.writing.key_detectors import detectors
 
@@ -50,7 +51,7 @@ class Installation(Result):
     kept: Estimate
     """Facts that the model knew and still knows, in their own prompts."""
     drift: Estimate
-    """KL(base ‖ edited) of the next token on control sentences, in nats."""
+    """KL(base ‖ edited) of the next token on held-out sentences, in nats."""
     crowded: int
     """New subjects that text or other subjects come nearer to than their own phrasings: they are
     installed, but not kept apart."""
@@ -108,7 +109,10 @@ def install(
     progress(1, 3)
     asked = [(fact.text, fact.answer) for fact in facts]
     other = [(fact.fill(text), fact.answer) for fact in facts for text in fact.held_out]
-    world, drift = [(fact.text, fact.answer) for fact in known], Drift(model, controls()[:CONTROLS])
+    world, drift = (
+        [(fact.text, fact.answer) for fact in known],
+        Drift(model, held_out_sentences(model, CONTROLS)),
+    )
     before = score_answers(model, asked)
     knew = [
         pair for pair, score in zip(world, score_answers(model, world), strict=True) if score.greedy
