@@ -7,6 +7,10 @@
     grid.save("grid.html")      # .html a report, .json and .parquet the numbers, .png and .svg the figure
     Trace.load("grid.json") == grid
 
+A new result is one file: a frozen dataclass with `to_dict()`, and with `summary()` and `tables()` for
+people. Terminal, page, notebook and figure are made of these; `draw()` gives another figure. Older
+results have forms of their own (`cli/show`, `figures`, `report/about`), which come first.
+
 A result is a frozen dataclass with `to_dict()`. What draws and writes stands on higher floors and is loaded by name when it is
 asked for, so that a result costs no import of plotly. Two results are equal where all fields are, tensors entry by entry, and
 NaN equals NaN.
@@ -19,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from loci.tables import Table
 
 
 class Result:
@@ -34,6 +40,18 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Plain fields with a `schema`, as `--json` prints them."""
         raise NotImplementedError
+
+    def summary(self) -> tuple[str, ...]:
+        """What came out, a sentence a line."""
+        return ()
+
+    def tables(self) -> "tuple[Table, ...]":
+        """The numbers that people read, with their units and intervals."""
+        return ()
+
+    def draw(self) -> "go.Figure | None":
+        """The result's own figure, where bars of its first table are not the best one."""
+        return None
 
     def plot(self) -> "go.Figure":
         """The figure of the result. Raises `UseError` where there is none."""

@@ -28,6 +28,7 @@ from loci.model.model import Model, by_length
 from loci.model.unembedding import last_streams, unembedded
 from loci.progress import Progress, silent
 from loci.result import Result
+from loci.tables import Column, Table
 
 
 class Share(NamedTuple):
@@ -57,6 +58,22 @@ class Discovery(Result):
     facts: tuple[Fact, ...]
     """The known ones, without shots and chat; their prompts are phrasings that worked."""
     dtype: str = "float32"
+
+    def summary(self) -> tuple[str, ...]:
+        around = (
+            f" behind {self.shots} shots" * bool(self.shots) + " in its chat template" * self.chat
+        )
+        found = f"{self.model} knows {self.known:,} of {self.asked:,} facts{around}, by {self.prompts:,} prompts"
+        return (found,)
+
+    def tables(self) -> tuple[Table, ...]:
+        shares = {name: own.known / own.asked for name, own in self.by_relation.items()}
+        ordered = sorted(self.by_relation.items(), key=lambda item: -shares[item[0]])
+        columns = Column("relation"), Column("known"), Column("asked"), Column("share", ".0%")
+        rows = [
+            (name or "(none)", own.known, own.asked, own.known / own.asked) for name, own in ordered
+        ]
+        return (Table("By relation, the best known first", columns, tuple(rows)),)
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -43,6 +43,7 @@ from loci.figures.clusters import clusters_figure
 from loci.figures.curves import curves_figure
 from loci.figures.directions import concepts_figure, directions_figure, steered_figure
 from loci.figures.forensics import alone_figure, forensics_figure
+from loci.figures.from_tables import drawable, tables_figure
 from loci.figures.interference import interference_figure
 from loci.figures.ladder import Ladder, ladder_figure
 from loci.figures.lens import lens_figure
@@ -106,6 +107,7 @@ from loci.reading.concept_directions import Directions
 from loci.reading.concepts import Concepts
 from loci.reading.privileged_basis import Bases
 from loci.reading.steering import Steered
+from loci.result import Result
 from loci.studies.attention_only import (
     BigramTable,
     HeadSizes,
@@ -139,7 +141,13 @@ IMAGES = (".png", ".svg")
 
 @singledispatch
 def plot(result: object) -> go.Figure:
-    """The figure of a result: a trace, a lens, neurons, a ladder, a recall, a scorecard or a census."""
+    """The figure of a result: by its type, else what it draws itself, else bars of its tables."""
+    if isinstance(result, Result):
+        own = result.draw()
+        if own is not None:
+            return own
+        if drawable(result):
+            return tables_figure(as_text(result))
     raise UseError(
         f"there is no figure for {type(result).__name__}; loci.plot takes what loci.trace, loci.audit and the other verbs give"
     )
@@ -147,7 +155,9 @@ def plot(result: object) -> go.Figure:
 
 def has_figure(result: object) -> bool:
     """Whether `plot` has a figure for it."""
-    return plot.dispatch(type(result)) is not plot.dispatch(object)
+    if plot.dispatch(type(result)) is not plot.dispatch(object):
+        return True
+    return isinstance(result, Result) and (type(result).draw is not Result.draw or drawable(result))
 
 
 def _draw(kind: type, figure: Callable[[Any], go.Figure]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from loci.result import Result
 from loci.stats import Estimate, spelt
 
 Graded = tuple[str, str]
@@ -46,8 +47,11 @@ def key(kind: type) -> str:
 def about(result: Any) -> About:
     """The words for a result; of a kind without an entry, its docstring's first line."""
     found = _ENTRIES.get(key(type(result)))
+    if found is not None:
+        return found
     first = (type(result).__doc__ or "").strip().split("\n")[0]
-    return found or About(type(result).__name__, first, "")
+    told = " ".join(result.summary()) if isinstance(result, Result) else ""
+    return About(type(result).__name__, first, "", lambda _: told)
 
 
 def judged(result: Any) -> Graded:

@@ -17,6 +17,8 @@ from loci.report.about import about, judged
 from loci.report.audits import forensics_page, scorecard_page
 from loci.report.frame import figure, frame, section, settings, table, verdict
 from loci.report.page import neuron_card
+from loci.result import Result
+from loci.tables import Table
 
 OWN: dict[type, Callable[[Any], str]] = {Scorecard: scorecard_page, Forensics: forensics_page}
 """Results with a page of their own."""
@@ -53,11 +55,16 @@ def page_of(result: Any) -> str:
     sections = [
         section("The figure", words.reading, figure(result, titled=False)) if has_figure(result) else "",
         section("Its card", "", neuron_card(result)) if isinstance(result, NeuronCard) else "",
-        _numbers(document),
+        *(section(own.title, "", table(own.headings, own.texts())) for own in _tables(result)),
+        "" if _tables(result) else _numbers(document),
         section("How it was made", "", settings(made)) if (made := _made(document)) else "",
     ]
     told = " · ".join(f"{name} {document[name]}" for name in ("model", "schema") if isinstance(document.get(name), str))
     return frame(heading, escape(heading), words.kind, intro, sections, told)
+
+
+def _tables(result: Any) -> tuple[Table, ...]:
+    return result.tables() if isinstance(result, Result) else ()
 
 
 def title_of(result: Any) -> str:

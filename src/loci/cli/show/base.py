@@ -8,10 +8,12 @@ from itertools import product
 from rich.markup import escape
 from rich.table import Table
 
+from loci import tables
 from loci.cli.common import console
 from loci.cli.tables import unsigned
 from loci.cli.terminal import plain
 from loci.locating import Attribution, Trace
+from loci.result import Result
 from loci.stats import Estimate, spelt
 
 BLUE = "#2f7fd6"
@@ -22,7 +24,21 @@ SHADES = ("grey50", "default", BLUE, f"bold {BLUE}", f"bold reverse {BLUE}")
 @singledispatch
 def show(result: object) -> None:
     """Print a result. What comes from outside is escaped: names, tokens, cells, paths."""
-    raise TypeError(f"{type(result).__name__} has no form on a terminal")
+    if not isinstance(result, Result):
+        raise TypeError(f"{type(result).__name__} has no form on a terminal")
+    for number, line in enumerate(result.summary()):
+        console.print(f"[bold]{plain(line)}[/]" if number == 0 else plain(line))
+    for table in result.tables():
+        console.print(f"\n[dim]{plain(table.title)}[/]")
+        console.print(of_table(table))
+
+
+def of_table(table: tables.Table) -> Table:
+    """A table as rich draws it: headings, and cells as text."""
+    drawn = Table(*map(plain, table.headings), box=None, header_style="dim")
+    for row in table.texts():
+        drawn.add_row(*map(plain, row))
+    return drawn
 
 
 def estimate_row(table: Table, name: str, estimate: Estimate, *, percent: bool = True) -> None:

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from loci.auditing import AskedAnswer, Discovery, Replies, Reply
+from loci.auditing import AskedAnswer, Replies, Reply
 from loci.cli.common import console
 from loci.cli.show.base import show
 from loci.cli.terminal import plain
@@ -22,19 +22,6 @@ def show_replies(found: Replies) -> None:
     for name, estimate in (("new", found.new), ("old", found.old)):
         if estimate.n:
             console.print(f"[bold]{_count(estimate)} {name} answers are said[/] [dim](95 % interval {_interval(estimate)})[/]")
-
-
-@show.register
-def show_discovery(found: Discovery) -> None:
-    around = f" behind {found.shots} shots" * bool(found.shots) + " in its chat template" * found.chat
-    console.print(
-        f"[bold]{plain(found.model)} knows {found.known:,} of {found.asked:,} facts[/]{around}, by {found.prompts:,} prompts\n"
-    )
-    table = Table("relation", "known", "asked", "", box=None, header_style="dim")
-    table.columns[1].justify = table.columns[2].justify = "right"
-    for name, own in sorted(found.by_relation.items(), key=lambda item: -item[1].known / item[1].asked):
-        table.add_row(plain(name) or "(none)", f"{own.known:,}", f"{own.asked:,}", f"{own.known / own.asked:.0%}")
-    console.print(table)
 
 
 def _one(reply: Reply) -> None:

@@ -1,0 +1,76 @@
+"""Tables as values: what a result shows of its numbers, whoever draws them.
+
+    Table("By relation", (Column("relation"), Column("known", ".1%")), (("capital", share([1, 0, 1])),))
+
+A terminal, a page, a notebook and a figure all read the same `Table`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from loci.stats import Estimate
+
+Cell = str | int | float | bool | Estimate | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, and the format of its numbers. `unit` stands behind the name."""
+
+    name: str
+    form: str = ".3g"
+    unit: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The name with its unit."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    def told(self, cell: Cell) -> str:
+        """A cell as text: an estimate with its interval, a whole number with commas, a dash for nothing."""
+        if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+            return "–"
+        if isinstance(cell, bool):
+            return "yes" if cell else "no"
+        if isinstance(cell, Estimate):
+            return cell.told(self.form)
+        if isinstance(cell, int):
+            return f"{cell:,}"
+        return format(cell, self.form) if isinstance(cell, float) else str(cell)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns; the first column names the rows. Raises `ValueError` for a row of another width."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row of {len(row)} cells under {len(self.columns)} columns")
+
+    @property
+    def headings(self) -> list[str]:
+        """The columns' names with their units."""
+        return [column.heading for column in self.columns]
+
+    def texts(self) -> list[list[str]]:
+        """All cells as text, row by row."""
+        return [[column.told(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
+
+    def numeric(self) -> list[int]:
+        """The columns, but for the first, that hold numbers in every row."""
+        return [
+            at
+            for at in range(1, len(self.columns))
+            if self.rows and all(isinstance(row[at], (int, float, Estimate)) for row in self.rows)
+        ]
+
+
+def value_of(cell: Any) -> float:
+    """The number in a cell; an estimate's value."""
+    return float(cell.value if isinstance(cell, Estimate) else cell)
