@@ -100,11 +100,11 @@ def test_single_edits_pool_by_edit(demo: Model, world: FactSet) -> None:
     layer = default_layer(demo)
     moments = key_moments(demo, [layer])
     before = demo.fingerprint
-    card = audit_singles(demo, wishes, lambda wish: edit(demo, [wish], moments=moments, settings=QUICK), world, neighbours=4)
+    card = audit_singles(demo, wishes[:2], lambda wish: edit(demo, [wish], moments=moments, settings=QUICK), world, neighbours=4)
     assert demo.fingerprint == before
-    assert (card.edits, card.layers, card.metrics["efficacy"].n) == (4, (layer,), 4)
-    assert card.metrics["drift_kl"].n == card.metrics["fluency"].n == 4
-    by_hand = sum(sum(case.specificity) / len(case.specificity) for case in card.cases) / 4
+    assert (card.edits, card.layers, card.metrics["efficacy"].n) == (2, (layer,), 2)
+    assert card.metrics["drift_kl"].n == card.metrics["fluency"].n == 2
+    by_hand = sum(sum(case.specificity) / len(case.specificity) for case in card.cases) / 2
     assert card.metrics["specificity"].value == pytest.approx(by_hand)
     document = card.to_dict()
     assert {"efficacy", "paraphrase", "specificity", "same_subject", "drift_kl"} <= set(document["metrics"])

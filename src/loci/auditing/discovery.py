@@ -60,11 +60,10 @@ class Discovery(Result):
     dtype: str = "float32"
 
     def summary(self) -> tuple[str, ...]:
-        around = (
-            f" behind {self.shots} shots" * bool(self.shots) + " in its chat template" * self.chat
-        )
-        found = f"{self.model} knows {self.known:,} of {self.asked:,} facts{around}, by {self.prompts:,} prompts"
-        return (found,)
+        shots = f" behind {self.shots} shots" if self.shots else ""
+        chat = " in its chat template" if self.chat else ""
+        known = f"{self.model} knows {self.known:,} of {self.asked:,} facts"
+        return (f"{known}{shots}{chat}, by {self.prompts:,} prompts",)
 
     def tables(self) -> tuple[Table, ...]:
         shares = {name: own.known / own.asked for name, own in self.by_relation.items()}
