@@ -1,6 +1,7 @@
 """The whole chain by clicks in a browser: prompt → trace → neuron → edit → undo, bit for bit; and nothing leaves this machine."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import loci
 from loci.explorer import Explorer
 from loci.model import Model
 from loci.result import jsonable
+from loci.writing.gates import step
 
 CHROMIUM = Path("/usr/bin/chromium")
 PROMPT = "Michael Jordan plays the sport of"
@@ -60,10 +62,6 @@ class Visit:
             "#nav a",
         ).filter(has_text=name).click()
         self.seen("h1", name)
-
-    def fetch(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        how = "{}" if body is None else f"{{method: 'POST', body: {json.dumps(json.dumps(body))}}}"
-        return self.page.evaluate(f"fetch({json.dumps(path)}, {how}).then(r => r.json())")
 
     def result(self, verb: str, args: dict[str, Any]) -> Any:
         """A question as the page's modules ask it."""
@@ -143,6 +141,42 @@ def test_every_view_fits_a_phone_and_is_named(visit: Visit) -> None:
         nameless = "[...document.querySelectorAll('button, a, input, select, textarea, svg')].filter(n => n.getClientRects().length && !(n.getAttribute('aria-label') || n.innerText || n.textContent || n.labels?.length || n.title)).length"  # fmt: skip
         assert visit.page.evaluate(nameless) == 0, link
     visit.page.set_viewport_size({"width": 1200, "height": 900})
+
+
+def test_the_gate_of_the_page_is_that_of_the_library(visit: Visit) -> None:
+    for angle, bias, act in ((90, -1.0, "relu"), (84, -1.0, "relu"), (84, -1.1, "gelu")):
+        cosine = math.cos(math.radians(angle))
+        call = f"import('/gate.js').then(gate => gate.truthTable({cosine}, {bias}, '{act}'))"
+        cases = step("", act, cosine, bias).cases
+        for row, case in zip(visit.page.evaluate(call), cases, strict=True):
+            assert (row["name"], row["first"], row["last"]) == (case.name, case.first, case.last)
+            assert row["pre"] == pytest.approx(case.pre, abs=1e-12) and row["neuron"] == pytest.approx(case.neuron, abs=1e-6)
+
+
+def test_random_directions_of_the_page_have_the_angles_that_they_should(visit: Visit) -> None:
+    """Of pairs in d dimensions the cosine has mean 0 and variance 1/d; in two dimensions angles are spread evenly."""
+    cosines = visit.page.evaluate("import('/gate.js').then(gate => gate.angles(64, 60).map(a => Math.cos(a * Math.PI / 180)))")
+    assert len(cosines) == 1770
+    assert abs(sum(cosines) / 1770) < 0.02
+    assert sum(c * c for c in cosines) / 1770 == pytest.approx(1 / 64, rel=0.1)
+
+
+def test_slips_are_forgiven_in_the_search_for_facts(visit: Visit) -> None:
+    find = "import('/search.js').then(m => m.search(m.prepare(%s), %s).found)"
+    texts = json.dumps(["Michael Jordan plays basketball", "Gérard Dupont speaks French", "Osaka is in Japan"])
+    for query, wanted in (("Micheal Jordn", [0]), ("gerard", [1]), ("osaka japan", [2]), ("zzz", []), ("", [0, 1, 2])):
+        assert visit.page.evaluate(find % (texts, json.dumps(query))) == wanted, query
+
+
+def test_a_lesson_drives_the_views(visit: Visit) -> None:
+    visit.view("Learn")
+    visit.find("[data-starts=facts]").click()
+    visit.seen("#lesson", "1 / 12")
+    visit.find("[data-does=forward]").click()
+    visit.seen("#lesson", "2 / 12")
+    visit.page.go_back()
+    visit.seen("#lesson", "1 / 12")
+    visit.seen("h1", "Ask")
 
 
 def test_nothing_left_this_machine_and_nothing_was_wrong(visit: Visit) -> None:

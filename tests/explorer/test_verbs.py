@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import zipfile
 from typing import Any
 
 import pytest
@@ -117,11 +118,39 @@ def test_firing_and_histogram_agree_with_the_model(desk: Desk, demo: Model) -> N
     assert sum(one["count"] for one in spread["bins"]) == spread["tokens"]
 
 
+def test_sparse_attention_is_the_largest_of_the_whole(desk: Desk) -> None:
+    whole = done(desk, "attention", {"text": PROMPT, "heads": ["L1H2"]})
+    few = done(desk, "attention_top", {"text": PROMPT, "layer": 1, "most": 3})["heads"]["L1H2"]
+    for q, keys in enumerate(few["keys"]):
+        assert (
+            few["plain"][q] == [whole["plain"]["L1H2"][q][k] for k in keys] == sorted(whole["plain"]["L1H2"][q], reverse=True)[:3]
+        )
+        assert few["weighted"][q] == [whole["weighted"]["L1H2"][q][k] for k in keys]
+
+
+def test_bounds_and_cards_are_those_of_the_library(desk: Desk, demo: Model) -> None:
+    assert done(desk, "bounds", {"dim": 100, "angle": 85}) == jsonable(loci.studies.superposition.bounds(100, 85.0).to_dict())
+    card = jsonable(loci.reading.read_weights(demo, "L1N126", top=4).to_dict())
+    assert done(desk, "card", {"neuron": "L1N126", "top": 4}) == json.loads(json.dumps(card))
+
+
+def test_an_adapter_and_a_folder_are_made_of_a_patch(desk: Desk, demo: Model) -> None:
+    patch = done(desk, "scale", {"neuron": "L0N2", "factor": 3})["patch"]
+    archive = desk.folder / done(desk, "adapter", {"patch": patch})["file"]
+    assert {"adapter_model.safetensors", "adapter_config.json"} <= set(zipfile.ZipFile(archive).namelist())
+    folder = done(desk, "folder", {}, (patch,))["folder"]
+    written, whole = loci.open(folder).W_down(0), demo.W_down(0)
+    assert (written[:, 2] - 3 * whole[:, 2]).abs().max() < 1e-2 * whole[:, 2].abs().max()  # as rounded as the base is stored
+    assert (written[:, 3:] == whole[:, 3:]).all()
+    with pytest.raises(PatchError, match="no patch is on"):
+        done(desk, "folder", {})
+
+
 def test_neurons_that_write_a_word_are_those_whose_cards_say_so(desk: Desk) -> None:
     found = done(desk, "promoting", {"word": "basketball", "top": 3})
     assert found["token"] == " basketball"
     for one in found["neurons"][:2]:
-        card = done(desk, "read", {"neuron": one["name"], "tokens": 50, "top": 10})
+        card = done(desk, "card", {"neuron": one["name"], "top": 10})
         scores = {pair["token"]: pair["score"] for pair in card["promotes"]}
         if " basketball" in scores:
             assert scores[" basketball"] == pytest.approx(one["score"], rel=1e-4)
@@ -129,10 +158,9 @@ def test_neurons_that_write_a_word_are_those_whose_cards_say_so(desk: Desk) -> N
 
 def test_a_strange_subject_is_text(desk: Desk) -> None:
     """Markup, emoji, right to left: a subject as any other."""
-    for subject in ("<script>alert(1)</script>", "\u202e🦊محمد"):
-        found = done(desk, "trace", {"prompt": f"{subject} plays the sport of", "subject": subject, "samples": 1})
-        assert found["subject"] == subject.strip()
-        assert "".join(found["tokens"]).count("<script>") <= 1
+    subject = "<script>alert(1)</script>\u202e🦊محمد"
+    found = done(desk, "trace", {"prompt": f"{subject} plays", "subject": subject, "samples": 1})
+    assert found["subject"] == subject
 
 
 def test_patches_of_another_run_are_refused(desk: Desk) -> None:

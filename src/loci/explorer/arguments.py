@@ -136,6 +136,19 @@ class Built(Arguments):
     tokens: Annotated[int, Field(ge=100, le=10**9)] = 20_000
 
 
+class Sparse(Arguments):
+    """Of each head of a layer, the keys that each query looks at most."""
+
+    text: Words
+    layer: Annotated[int, Field(ge=0, le=9_999)]
+    most: Annotated[int, Field(ge=1, le=64)] = 12
+
+
+class Angle(Arguments):
+    dim: Annotated[int, Field(ge=2, le=10_000_000)] = 12_288
+    angle: Annotated[float, Field(gt=0, lt=180)] = 89.0
+
+
 class Sql(Arguments):
     sql: Annotated[str, Field(min_length=1, max_length=10_000)]
 

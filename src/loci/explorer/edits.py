@@ -76,3 +76,16 @@ def adapter(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[s
         with write_aside(desk.folder / name) as aside:
             shutil.copyfile(made, aside)
     return {"schema": "loci.adapter/1", "file": name}
+
+
+def folder(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    """The model with the patches that are on, as a folder of its own: what others would publish, and forensics would look at."""
+    from loci.patches import apply_to_folder
+
+    patch = desk.patch(ids)
+    if patch is None:
+        raise PatchError("no patch is on: the folder would be the base again")
+    place = desk.folder / f"edited-{patch.id}"
+    if not place.is_dir():
+        apply_to_folder(patch, desk.model, place)
+    return {"schema": "loci.edited_folder/1", "folder": str(place), "patch": patch.id}

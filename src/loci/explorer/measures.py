@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
+from loci.circuits import patterns
 from loci.errors import FactError, ModelError
 from loci.model import Model
 from loci.model.answers import finite
-from loci.model.names import parse_neuron
+from loci.model.names import head_name, parse_neuron
 from loci.model.unembedding import unembedded
 from loci.patches import Factors, Patch
 from loci.progress import Progress
+from loci.reading.value_projections import written
 from loci.survey import Histogram, survey
 from loci.survey.accumulators import edges
 from loci.text import sample_text
@@ -93,6 +95,23 @@ def scaled(model: Model, name: str, factor: float) -> Patch:
 
 
 @torch.no_grad()
+def attention_top(model: Model, text: str, layer: int, most: int) -> dict[str, Any]:
+    """Attention of one layer, sparse: of each head and query the `most` largest entries, plain and times ‖W_O v‖.
+
+    So a text of a thousand tokens stays small: heads × tokens × `most` numbers instead of heads × tokens².
+    """
+    if layer >= model.n_layers:
+        raise ModelError(f"layer {layer}: the model has the layers 0 … {model.n_layers - 1}")
+    found = patterns(model, text, [head_name(layer, h) for h in range(model.n_heads)])
+    heads = {}
+    for name, pattern in found.plain.items():
+        best = pattern.topk(min(most, pattern.shape[1]))
+        weighted = found.weighted[name].gather(1, best.indices)
+        heads[name] = {"keys": best.indices.tolist(), "plain": best.values.tolist(), "weighted": weighted.tolist()}
+    return {"schema": "loci.attention_top/1", "model": model.name, "text": text, "tokens": list(found.tokens), "heads": heads}
+
+
+@torch.no_grad()
 def promoting(model: Model, word: str, top: int) -> dict[str, Any]:
     """The neurons whose values promote a word's first token most, in all layers. Cost: one product with the values of each layer."""
     ids = model.tokenizer(f" {word.strip()}", add_special_tokens=False)["input_ids"]
@@ -101,8 +120,6 @@ def promoting(model: Model, word: str, top: int) -> dict[str, Any]:
     gain, _, centres = model.norm("final_norm")
     row = gain.float() * model.W_U[ids[0]].float()
     row = row - row.mean() if centres else row
-    from loci.reading.value_projections import written
-
     found: list[tuple[float, int, int]] = []
     for layer in range(model.n_layers):
         scores = written(model, layer) @ row

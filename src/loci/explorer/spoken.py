@@ -91,6 +91,7 @@ COMMANDS: dict[str, Callable[[Any], list[str]]] = {
     "merge": _merge,
     "attention": _attention,
     "heads": lambda args: ["circuits", "heads"],
+    "bounds": lambda args: ["superposition", "bounds", "--dim", str(args.dim), "--angle", str(args.angle)],
     "card": lambda args: ["read", args.neuron, "--weights-only", "--top", str(args.top)],
     "forensics": lambda args: [
         "forensics",
@@ -103,9 +104,9 @@ COMMANDS: dict[str, Callable[[Any], list[str]]] = {
     "sql": lambda args: ["atlas", "query", "atlas", args.sql],
     "adapter": lambda args: ["patch", "export", f"{args.patch}.safetensors", "--format", "peft", "--out", f"{args.patch}.peft"],
 }
-MODELLESS = ("merge", "forensics", "find", "sql")
+MODELLESS = ("merge", "forensics", "find", "sql", "bounds")
 """Commands that open no model by `-m`."""
-WITHOUT = ("edit", "audit", "merge", "adapter", "forensics", "atlas", "find", "sql")
+WITHOUT = ("edit", "audit", "merge", "adapter", "forensics", "atlas", "find", "sql", "bounds")
 """Verbs that are about the base, whatever is on."""
 
 
@@ -156,6 +157,7 @@ PYTHON: Mapping[str, Callable[[Any], str]] = {
     "attention": lambda a: f"loci.circuits.patterns(model, {a.text!r}, {list(a.heads)!r})",
     "heads": lambda a: "loci.circuits.head_scores(model)",
     "card": lambda a: f"loci.reading.read_weights(model, {a.neuron!r}, top={a.top})",
+    "bounds": lambda a: f"loci.studies.superposition.bounds({a.dim}, {a.angle})",
     "find": lambda a: f"loci.open_atlas('atlas').find({a.word!r}, top={a.top})",
     "sql": lambda a: f"loci.open_atlas('atlas').query({a.sql!r})",
 }

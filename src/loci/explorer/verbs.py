@@ -149,6 +149,19 @@ def _attention(desk: "Desk", args: takes.Pattern, ids: Ids, tell: "Tell") -> dic
         return patterns(model, args.text, args.heads).to_dict()
 
 
+def _attention_top(desk: "Desk", args: takes.Sparse, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    from loci.explorer.measures import attention_top
+
+    with desk.patched(ids) as model:
+        return attention_top(model, args.text, args.layer, args.most)
+
+
+def _bounds(desk: "Desk", args: takes.Angle, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    from loci.studies.superposition import bounds
+
+    return bounds(args.dim, args.angle).to_dict()
+
+
 def _heads(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.circuits import head_scores
 
@@ -224,5 +237,8 @@ VERBS: dict[str, Verb] = {
     "forensics": Verb(takes.Folders, _forensics, "slow", kept=False),
     "promoting": Verb(takes.Word, _promoting),
     "attention": Verb(takes.Pattern, _attention),
+    "attention_top": Verb(takes.Sparse, _attention_top),
+    "bounds": Verb(takes.Angle, _bounds),
+    "folder": Verb(takes.Nothing, edits.folder, "slow"),
     "heads": Verb(takes.Nothing, _heads, "slow"),
 }

@@ -102,8 +102,8 @@ export function lines(series, { title, x, y, width = 520, height = 220, xs, ys, 
   if (y) svg.append(s("text", { x: width - 12, y: 14, class: "axis", "text-anchor": "end" }, y));
   series.forEach((one, i) => {
     const d = one.points.map(([a, b], k) => `${k ? "L" : "M"}${px(a).toFixed(1)} ${py(b).toFixed(1)}`).join("");
-    svg.append(s("path", { d, class: `line l${i % 5}` }));
-    if (one.points.length < 60) for (const [a, b] of one.points) svg.append(s("circle", { cx: px(a), cy: py(b), r: 2.5, class: `dot l${i % 5}` }));
+    if (!one.dots) svg.append(s("path", { d, class: `line l${i % 5}` }));
+    if (one.points.length < 60) for (const [a, b] of one.points) svg.append(s("circle", { cx: px(a), cy: py(b), r: one.dots ? 5 : 2.5, class: `dot l${i % 5}` }));
     if (one.name) {
       const [a, b] = one.points[one.points.length - 1];
       svg.append(s("text", { x: Math.min(px(a), box.right) - 4, y: Math.max(py(b) - 6, box.top + 8) + 0, class: `key l${i % 5}`, "text-anchor": "end" }, one.name));
@@ -113,14 +113,14 @@ export function lines(series, { title, x, y, width = 520, height = 220, xs, ys, 
 }
 
 // Counts in bins, on a logarithmic height; what is exactly nothing is counted apart.
-export function histogram(bins, { title, x, width = 520, height = 190 }) {
+export function histogram(bins, { title, x, width = 520, height = 190, hot = (bin) => bin.to > 0.002 }) {
   const svg = root(width, height, title), bottom = height - 36, top = 26, left = 12;
   svg.append(s("text", { x: 4, y: 14, class: "caption" }, title));
   const most = Math.log10(1 + Math.max(...bins.map((bin) => bin.count)));
   const wide = (width - 2 * left) / bins.length;
   bins.forEach((bin, i) => {
     const tall = ((bottom - top) * Math.log10(1 + bin.count)) / (most || 1);
-    const bar = s("rect", { x: left + i * wide, y: bottom - tall, width: Math.max(1, wide - 1), height: tall, class: bin.to > 0.002 ? "bar hot" : "bar" });
+    const bar = s("rect", { x: left + i * wide, y: bottom - tall, width: Math.max(1, wide - 1), height: tall, class: hot(bin) ? "bar hot" : "bar" });
     const edge = (v) => (v === null ? "−∞" : Number(v.toPrecision(2)));
     bar.append(s("title", {}, `${edge(bin.from)} … ${edge(bin.to)}: ${bin.count.toLocaleString("en")}`));
     svg.append(bar);

@@ -6,11 +6,16 @@ import { go, note, patches, read, to } from "./state.js";
 import { wholeView } from "./save.js";
 import { t } from "./strings.js";
 import * as ask from "./views/ask.js";
+import * as checkpoint from "./views/checkpoint.js";
 import * as edit from "./views/edit.js";
+import * as heads from "./views/heads.js";
+import * as lab from "./views/lab.js";
+import * as learn from "./views/learn.js";
 import * as neuron from "./views/neuron.js";
+import * as searching from "./views/search.js";
 import * as trace from "./views/trace.js";
 
-const VIEWS = { ask, trace, neuron, edit };
+const VIEWS = { ask, trace, neuron, edit, search: searching, heads, checkpoint, lab, learn };
 const byId = (id) => document.getElementById(id);
 const page = { start: null, about: null };
 let leaving = null;
@@ -75,6 +80,7 @@ async function show() {
   document.body.classList.remove("has-max");
   top();
   nav(state.view);
+  learn.aside(byId("lesson"));
   const root = clear(byId("content"));
   document.title = `${t(`view_${state.view}`)} · ${t("title")}`;
   if (!view) { add(root, h("p", { class: "lead" }, t("unknownView"))); return; }

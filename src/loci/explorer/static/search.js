@@ -2,15 +2,18 @@
 
 const fold = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 
-// Edits between a word and the nearest beginning of another, stopped at `most`.
+// Slips between a word and another, or a beginning of it: letters that are wrong, missing, too many, or swapped with the next.
 function away(word, other, most) {
   if (other.startsWith(word)) return 0;
-  if (Math.abs(other.length - word.length) > most + 3 && other.length < word.length) return most + 1;
-  let row = Array.from({ length: other.length + 1 }, (_, i) => i);
+  if (word.length - other.length > most) return most + 1;
+  let before = null, row = Array.from({ length: other.length + 1 }, (_, i) => i);
   for (let i = 1; i <= word.length; i += 1) {
     const next = [i];
-    for (let j = 1; j <= other.length; j += 1)
+    for (let j = 1; j <= other.length; j += 1) {
       next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (word[i - 1] === other[j - 1] ? 0 : 1));
+      if (i > 1 && j > 1 && word[i - 1] === other[j - 2] && word[i - 2] === other[j - 1]) next[j] = Math.min(next[j], before[j - 2] + 1);
+    }
+    before = row;
     row = next;
   }
   return Math.min(...row);

@@ -85,6 +85,38 @@ const WORDS = {
   changed: "Answers that moved", thisEdit: "this edit", auditOf: "Audit of",
   metric_efficacy: "says the new answer", metric_paraphrase: "in other words", metric_paraphrase_untrained: "in words never trained on", metric_specificity: "other subjects stay",
   metric_specificity_same_answer: "others with the old answer stay", metric_same_subject: "subject's other facts stay", metric_drift: "drift on plain sentences (nats)", metric_fluency: "entropy of what it writes",
+
+  searchLead: "From words to neurons: which of them write a word, and which fire at it.",
+  word: "Word", wordHint: "one word", find: "Find", writesTitle: "Neurons that write it", writesNote: "How far each value points to the word's first token in the unembedding, through the final norm's gain. Scores rank; they are no logits.",
+  firstToken: "First token: “{token}”", firesTitle: "Neurons that fire at it", firesNote: "Known from an atlas: all neurons read over background text. It is built once, in the background.",
+  buildAtlas: "Build the atlas and look", atlasOf: "Over {tokens} tokens: {source}", times: "top contexts", largest: "largest", rate: "fires at", firesNone: "None has it among its strongest contexts.",
+  sqlTitle: "SQL", sqlNote: "One SELECT over the atlas: neurons, values, triggers, histograms, texts. It reads alone.", run: "Run",
+
+  headsLead: "Attention moves what is known from token to token. Where does each head look, and what do heads do?",
+  text: "Text", layer_: "Layer", allLayers: "all", look: "Look", looksTitle: "Where heads look", looksNote: "Choose a head; move over a token or tab to it, click holds it. Value-weighted: times the length of what each source writes, so that resting places grow pale.",
+  looksAt: "looks at", lookedAtBy: "is looked at by", nothing: "nothing much", weighted: "value-weighted", rowsLook: "rows look at columns",
+  scoresTitle: "What every head does", scoresNote: "On blocks of random tokens that repeat: what each head looks at, with 95 % intervals over the blocks.", scoreHeads: "Measure all heads", scoreOf: "Score", scoresOpen: "Choose a head; darkest is {max}.",
+  score_induction: "induction", score_previous_token: "looks at the token before", score_duplicate: "looks at the same token", score_first: "rests on the first token", score_current: "looks at itself", score_copying: "copies what it sees (OV)", score_entropy: "entropy of its attention",
+
+  labLead: "Small worlds in which everything is known: a neuron that is an AND, directions that are nearly perpendicular, and their number.",
+  gateTitle: "A neuron as a gate", gateNote: "It shall open for “Michael Jordan” alone. Row: the sum of both names' directions. Change their angle, the bias, the nonlinearity.",
+  angleNames: "Angle of the two names:", bias: "Bias:", activationKind: "Nonlinearity", name: "Name", pre: "row · name + bias", gateClean: "A clean AND: only the full name opens it.", gateShut: "Shut for all: the bias is too low.",
+  gateLeaks: "It leaks: another name reaches {share} of the full name's activation.", actCurve: "the nonlinearity, and where the names fall",
+  anglesTitle: "Random directions", anglesNote: "60 directions drawn at random: the angles of all pairs, counts on a logarithmic height. Orange: within 5° of 90°.",
+  dimensions: "Dimensions:", anglesOf: "{n} pairs in {dim} dimensions", degrees: "angle in degrees", anglesNear: "{share} of the pairs lie within 5° of 90°; they reach from {low}° to {high}°.",
+  countTitle: "How many directions?", countNote: "So many directions, each pair at least this angle apart. What is known to exist, what is impossible, and what rules of thumb say.", atLeast: "Angle at least:",
+  what: "What is known", howMany: "Directions", rules: "Rules of thumb",
+  bound_gilbert_varshamov_one_sided: "a greedy choice reaches at least (Gilbert–Varshamov)", bound_levenshtein_one_sided: "no more are possible (Levenshtein)", bound_explicit_lines: "can be written down today (explicit codes)",
+  bound_drawn_one_sided: "a random draw reaches, as a rule", bound_johnson_lindenstrauss: "Johnson–Lindenstrauss, textbook constant",
+
+  checkpointLead: "Two checkpoints of one model: which weights differ, in how many directions, and whom the change is about.",
+  before_: "Before", after_: "After", editedHint: "a folder or a hub id; without one, Before is judged alone", compare: "Compare",
+  writeFolder: "Write the model with the patches that are on, and examine that", writing: "Writing a folder …",
+  forensicsTitle: "Findings", forensicsNote: "The weights are read where they lie; both models are asked about whom the change points at.", forensicsOpen: "Say two checkpoints.",
+  weight: "Weight", measureName: "measure", rank: "rank", changedWeights: "{n} of {all} parameters differ", suspects: "Whom it is about", noSuspect: "Nobody stands out.", saysNow: "Says now", asBefore: "as before", share_: "Share",
+
+  learnLead: "Lessons that drive the views: read at the side, touch the live model.", lessonStart: "Start", lessonDemo: "It is made for the embedded model: start the explorer without -m.",
+  moreLessons: "Nine longer lessons run in the terminal and as notebooks: loci lessons.", back: "Back", forward: "Next", finish: "Finish", leave: "Leave the lesson",
   scaleFrom: "0", scaleTo: "{max}",
 };
 
