@@ -6,6 +6,9 @@
 
 All three are in nats a token or position, so no weight stands between them. Targets are searched once a layer on every other wanted line, the
 prompt among them; each slack is one more solve. The facts are edited together, as they will be.
+
+Of many layers a few are tried in full (`screened`): those where a short search of δ on the searched lines, with δ added at the
+subject itself, says most on the others. That needs no statistics of the layer, no solve and no text.
 Published layers were found by sweeps of this kind, by hand, once for each model (MEMIT, section 5; a trace does not tell them: Hase et al. 2023).
 """
 
@@ -23,7 +26,8 @@ from torch.nn.functional import kl_div
 
 from loci.editing.lines import Line, lines_about
 from loci.editing.solver import Metric, response, solve
-from loci.editing.targets import LEAN, find_targets, subject_reads
+from loci.editing.targets import LEAN, find_targets, loss_with, subject_reads
+from loci.editing.vocabulary import Vocabulary
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model, by_length
@@ -37,8 +41,13 @@ FACTS = 8
 LAYERS = 12
 """Most layers that are tried, evenly spaced."""
 SLACKS = {"memit": (0.01, 0.03, 0.1, 0.3, 1.0), "alphaedit": (0.01, 0.1, 1.0)}
-TEXTS = 32
+TEXTS, TEXT_TOKENS = 32, 512
+"""Texts on which a trial's drift is measured, and about how many tokens of them."""
+FINALISTS = 3
+"""Layers that are tried in full."""
 SETTINGS = replace(LEAN, contexts=3, own=4)
+SHORT = replace(SETTINGS, steps=8)
+"""Of the short search."""
 
 
 class Trial(NamedTuple):
@@ -58,6 +67,60 @@ class Calibration(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         return {"facts": self.facts, "trials": [trial._asdict() for trial in self.trials if trial.loss < float("inf")]}
+
+
+class Sample(NamedTuple):
+    """Some of the facts, and the lines of each by what they are for."""
+
+    facts: list[Fact]
+    searched: list[list[Line]]
+    judged: list[list[Line]]
+    """Wanted lines that are not searched."""
+    kept: list[list[Line]]
+    vocabulary: Vocabulary
+
+    @classmethod
+    def of(cls, model: Model, facts: Sequence[Fact], background: BackgroundText | None, seed: int) -> "Sample":
+        """At most `FACTS` facts. Cost: that of `lines_about`."""
+        chosen = random.Random(seed).sample(list(facts), min(FACTS, len(facts)))
+        lines = lines_about(model, chosen, replace(SETTINGS, seed=seed), background)
+        wanted = [[line for line in own if line.wanted] for own in lines]
+        kept = [[line for line in own if not line.wanted] for own in lines]
+        vocabulary = Vocabulary.of(model, [line for own in lines for line in own])
+        return cls(chosen, [own[::2] for own in wanted], [own[1::2] for own in wanted], kept, vocabulary)
+
+
+def screened(model: Model, layers: Sequence[int], sample: Sample, most: int = FINALISTS) -> dict[int, float]:
+    """The layers to try in full, with their losses: mean −log P(new answer) + mean KL over lines that were not searched, δ in place.
+
+    All of them, without a loss, where there are no more than `most`. Cost: for each layer a short search. Raises `EditError` where
+    every layer is refused.
+    """
+    if len(layers) <= most:
+        return dict.fromkeys(layers, 0.0)
+    losses, reason = dict[int, float](), ""
+    rest = [a + b for a, b in zip(sample.judged, sample.kept, strict=True)]
+    rest = [own or searched for own, searched in zip(rest, sample.searched, strict=True)]
+    for layer in layers:
+        try:
+            targets = find_targets(model, sample.facts, layer, SHORT, sample.searched, sample.vocabulary)
+            losses[layer] = loss_with(model, rest, layer, targets, sample.vocabulary)
+        except EditError as error:
+            reason = str(error)
+    if not losses:
+        raise EditError(f"every layer is refused: {reason}")
+    return {layer: losses[layer] for layer in sorted(sorted(losses, key=losses.__getitem__)[:most])}
+
+
+def _some(model: Model, texts: Sequence[str]) -> list[str]:
+    """The first texts, as many as are measured."""
+    tokens, chosen = 0, list[str]()
+    for text in texts[:TEXTS]:
+        if tokens >= TEXT_TOKENS:
+            break
+        chosen.append(text)
+        tokens += len(model.tokenize(text))
+    return chosen
 
 
 def is_embedded(model: Model) -> bool:
@@ -80,22 +143,21 @@ def calibrate(
     texts: Sequence[str],
     *,
     background: BackgroundText | None = None,
+    sample: "Sample | None" = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Calibration:
     """Try the layers in `metrics`; `background` is where the prefixes of prompts come from. Cost: for each a search of at most `FACTS` facts. Raises `EditError` where every layer is refused."""
-    chosen = random.Random(seed).sample(list(facts), min(FACTS, len(facts)))
-    lines = lines_about(model, chosen, replace(SETTINGS, seed=seed), background)
-    wanted = [[line for line in own if line.wanted] for own in lines]
-    kept = [[line for line in own if not line.wanted] for own in lines]
-    searched = [own[::2] for own in wanted]
-    judged = [line for own in wanted for line in own[1::2]] + [line for own in kept for line in own]
-    before, drift = said(model, judged), Drift(model, texts[:TEXTS])
+    sample = sample or Sample.of(model, facts, background, seed)
+    chosen, searched, kept = sample.facts, sample.searched, sample.kept
+    judged = [line for own in (*sample.judged, *kept) for line in own]
+    before, drift = said(model, judged), Drift(model, _some(model, texts))
     trials: list[Trial] = []
     reason = ""
     for layer, metric in metrics.items():
         try:
-            targets = find_targets(model, chosen, layer, SETTINGS, [a + b for a, b in zip(searched, kept, strict=True)])
+            both = [a + b for a, b in zip(searched, kept, strict=True)]
+            targets = find_targets(model, chosen, layer, SETTINGS, both, sample.vocabulary)
             K, _ = subject_reads(model, searched, layer, layer)
             R = torch.stack([target.delta for target in targets], 1).cpu()
             for slack in SLACKS.get(method, (0.0,)):

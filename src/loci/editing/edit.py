@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.editing.calibrate import Calibration, Trial, calibrate, candidates, is_embedded
+from loci.editing.calibrate import Calibration, Sample, Trial, calibrate, candidates, is_embedded, screened
 from loci.editing.check import check_edits, check_layers
 from loci.editing.joint import JointSettings, find_jointly, finetune_parts, joint_parts
 from loci.editing.lines import lines_about
@@ -111,9 +111,11 @@ def edit(
         check_edits(model, facts, new=after is None)
         facts, corrected, already = with_old_answers(model, facts)
         text = background(model, texts)
+        sample = Sample.of(model, facts, text, seed) if layers is None and method not in TOGETHER and len(at) > 1 else None
+        at = list(screened(model, at, sample)) if sample is not None else at
         found = moments or key_moments(model, at, texts=text.first(model, TOKENS_PER_NEURON * model.d_mlp), workers=workers)
         job = _Job(model, facts, method, at, slack, ridge, settings, found, text, after, earlier if history else [], seed, progress)
-        calibration = job.calibration() if layers is None and method not in TOGETHER and len(at) > 1 else None
+        calibration = job.calibration(sample) if sample is not None else None
         if calibration is not None:
             job = job.at(calibration.best)
     factors, numbers = _jointly(job) if method in TOGETHER else _solved(job)
@@ -159,11 +161,11 @@ class _Job(NamedTuple):
         C = self.moments[layer]
         return NullSpace.of(C) if self.method == "alphaedit" else Covariance.of(C, self.ridge)
 
-    def calibration(self) -> Calibration:
+    def calibration(self, sample: Sample) -> Calibration:
         """Which of the layers, and how much slack, is best for some of the facts."""
         metrics = {layer: self.metric(layer) for layer in self.layers}
         texts = self.background.first(self.model, TRIAL_TOKENS)
-        return calibrate(self.model, self.facts, self.method, metrics, texts, background=self.background, seed=self.seed)
+        return calibrate(self.model, self.facts, self.method, metrics, texts, sample=sample)
 
     def at(self, trial: Trial) -> "_Job":
         """The same as a trial had it; a slack that was said stays."""
@@ -247,7 +249,7 @@ def _solved_here(job: _Job) -> tuple[dict[str, Factors], dict[str, Any]]:
     slack = SLACK.get(job.method, 0.0) if job.slack is None else job.slack
     settings = job.settings or replace(TargetSettings() if len(job.facts) == 1 else LEAN, seed=job.seed)
     lines = lines_about(model, job.facts, settings, job.background)
-    targets = find_targets(model, job.facts, last, settings, lines, job.progress)
+    targets = find_targets(model, job.facts, last, settings, lines, progress=job.progress)
     wanted = [[line for line in own if line.wanted] for own in lines]
     history = [
         [line for line in own if line.wanted]

@@ -35,6 +35,7 @@ from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
 from loci.editing.neighbours import retain_prompts
 from loci.editing.solver import Covariance
 from loci.editing.statistics import output_size
+from loci.editing.vocabulary import WHOLE, Vocabulary
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.linalg import lstsq, orthonormal
@@ -52,6 +53,12 @@ BUDGET = 4096
 """Tokens run at a time."""
 ENOUGH, PADDING = 128, 1.2
 """A batch of so many tokens ends where padding would make it so many times as long."""
+SAMPLE = 2_000
+"""Texts whose tokens are told apart, of a large vocabulary."""
+TEXT = -2
+"""What stands for the fact in lines of background text."""
+OUT = -1e4
+"""Log weight of what is left out."""
 PACE = 1.03
 """By how much the text's weight changes from step to step."""
 
@@ -82,6 +89,8 @@ class JointSettings(LineSettings):
     """most lines of each kind of a fact in a step"""
     texts: int = 96
     """most texts in a step; a few facts need fewer"""
+    text_tokens: int = 2048
+    """and about how many tokens of them: texts that a model samples are longer than sentences"""
     neighbours: float = 6.0
     """weight of the retain prompts to begin with: the edited questions about other subjects"""
     near: int = 64
@@ -222,6 +231,9 @@ class _Search:
     ) -> None:
         self.model, self.parts, self.settings = model, parts, settings
         self.new, self.earlier, self.near, self.texts = new, earlier, near, texts
+        lines = [line for own in (*new, *earlier, near) for line in own]
+        some = random.Random(settings.seed).sample(list(texts), min(len(texts), SAMPLE)) if model.d_vocab > WHOLE else []
+        self.vocabulary = Vocabulary.of(model, lines, [tokens.ids for tokens in model.tokenize_all(some)])
         self.streams: dict[Line, Tensor] = {}
         typical = sum(part.size for part in parts.values()) / len(parts)
         entries = model.d_model * max(part.R.shape[1] for part in parts.values())
@@ -237,7 +249,7 @@ class _Search:
         settings = self.settings
         wanted, kept = self._drawn()
         drawn = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))))
-        texts = [Line(-1, ids, 0, tuple(range(len(ids)))) for ids in self._tokens(drawn)]
+        texts = [Line(TEXT, ids, 0, tuple(range(len(ids)))) for ids in self._tokens(drawn)]
         near = self.random.sample(self.near, min(len(self.near), settings.near))
         terms = (
             ("wanted", wanted, 1.0),
@@ -262,8 +274,14 @@ class _Search:
             self.weights[kind] = min(100.0, max(1.0, weight * (PACE if self.seen[kind] > settings.drift else 1 / PACE)))
 
     def _tokens(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Tokens of texts, cut where the context ends."""
-        return [tokens.ids[: self.model.n_ctx] for tokens in self.model.tokenize_all(texts)]
+        """Tokens of texts, cut where the context ends, until there are enough."""
+        found, count = list[tuple[int, ...]](), 0
+        for tokens in self.model.tokenize_all(texts):
+            if count >= self.settings.text_tokens:
+                break
+            found.append(tokens.ids[: self.model.n_ctx])
+            count += len(found[-1])
+        return found
 
     def numbers(self) -> dict[str, Any]:
         return {
@@ -300,7 +318,7 @@ class _Search:
             line = item[0]
             padded = (len(batch) + 1) * len(line.ids)
             wasteful = tokens >= ENOUGH and padded > PADDING * (tokens + len(line.ids))
-            if batch and (wasteful or padded > BUDGET or read + len(line.read) > self.model.rows_at_once):
+            if batch and (wasteful or padded > BUDGET or read + len(line.read) > self.vocabulary.rows):
                 yield batch
                 batch, read, tokens = [], 0, 0
             batch.append(item)
@@ -315,14 +333,16 @@ class _Search:
         Returns the mean of each kind's share, unweighted.
         """
         lines, device = [line for line, _, _ in batch], self.model.device
-        after = self._said(self._streams(lines, {layer: (part.Q, part.R) for layer, part in self.parts.items()}))
-        tokens = [token for line in lines for token in (line.wanted or [-1] * len(line.read))]
+        rest = self._rest(lines)
+        streams = self._streams(lines, {layer: (part.Q, part.R) for layer, part in self.parts.items()})
+        after = self.vocabulary.logprobs(streams, rest)
+        tokens = [self.vocabulary.place(token) for line in lines for token in (line.wanted or [-1] * len(line.read))]
         target = torch.tensor(tokens, device=device)
         kept = target < 0
         each = torch.zeros(len(tokens), device=device)
         each = each.index_put((~kept,), -after[~kept].gather(-1, target[~kept][:, None])[:, 0])
         if bool(kept.any()):
-            before = self._said(self._remembered([line for line in lines if not line.wanted]))
+            before = self.vocabulary.logprobs(self._remembered([line for line in lines if not line.wanted]), rest[kept])
             each = each.index_put((kept,), kl_div(after[kept], before, log_target=True, reduction="none").sum(-1))
         weights = torch.tensor([weight / len(line.read) for line, _, weight in batch for _ in line.read], device=device)
         (each * weights).sum().backward()
@@ -357,6 +377,11 @@ class _Search:
         rows = [row for row, line in enumerate(lines) for _ in line.read]
         return found[0][rows, [p for line in lines for p in line.read]]
 
-    def _said(self, streams: Float[Tensor, "spot d_model"]) -> Float[Tensor, "spot d_vocab"]:
-        """Log-probabilities of the next token."""
-        return self.model.unembed(streams).float().log_softmax(-1)
+    def _rest(self, lines: Sequence[Line]) -> Float[Tensor, " spot"]:
+        """What the tokens weigh that are told apart by nothing: of text they are left out, which is compared on the others alone."""
+        rests = [torch.full((len(line.read),), OUT, device=self.model.device) for line in lines]
+        asked = [i for i, line in enumerate(lines) if line.fact != TEXT]
+        found = self.vocabulary.rest([lines[i] for i in asked]).split([len(lines[i].read) for i in asked]) if asked else ()
+        for i, rest in zip(asked, found, strict=True):
+            rests[i] = rest
+        return torch.cat(rests)

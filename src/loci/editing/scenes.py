@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from loci.editing.lines import Line
+from loci.editing.vocabulary import Vocabulary
 from loci.model import Model, Recording
 from loci.model.model import Mask
 
@@ -30,9 +31,11 @@ class Spots(NamedTuple):
     """Counted from the subject's column."""
     facts: Int[Tensor, " spot"]
     tokens: Int[Tensor, " spot"]
-    """The token that should follow, or −1."""
+    """The column of the token that should follow, or −1."""
     weights: Float[Tensor, " spot"]
     """The line's weight / positions read in it."""
+    rest: Float[Tensor, " spot"]
+    """What the tokens weigh that have no column of their own (`Vocabulary`)."""
 
     def chosen(self, which: Tensor) -> "Spots":
         return Spots(*(field[which] for field in self))
@@ -54,9 +57,10 @@ class Scene:
     size: Float[Tensor, "line 1"]
     """What δ is measured by: the norm of the stream at the subject, or of the MLP's output where a norm stands behind it."""
     facts: Int[Tensor, " line"]
+    vocabulary: Vocabulary
 
     @classmethod
-    def of(cls, model: Model, layer: int, lines: Sequence[Line]) -> "Scene":
+    def of(cls, model: Model, layer: int, lines: Sequence[Line], vocabulary: Vocabulary) -> "Scene":
         """Record the lines. Cost: one forward pass."""
         start = max(line.subject for line in lines)
         ids, mask = _aligned(model, lines, start)
@@ -65,18 +69,19 @@ class Scene:
         facts = torch.tensor([line.fact for line in lines], device=model.device)
         keys, stream = reads[f"mlp_act.{layer}"][:, start].float(), reads[f"resid_post.{layer}"][:, start:]
         size = reads[f"mlp_raw.{layer}"][:, start] if model.layout.mlp_post else stream[:, 0]
-        return cls(model, layer, tuple(lines), run, start, keys, stream, size.float().norm(dim=-1, keepdim=True), facts)
+        return cls(model, layer, tuple(lines), run, start, keys, stream, size.float().norm(dim=-1, keepdim=True), facts, vocabulary)
 
     def spots(self, rows: Sequence[int]) -> Spots:
         """Where some lines are read."""
         lines = [self.lines[row] for row in rows]
         where = [(i, p - line.subject, line.fact) for i, line in enumerate(lines) for p in line.read]
-        tokens = [token for line in lines for token in (line.wanted or [-1] * len(line.read))]
+        tokens = [self.vocabulary.place(token) for line in lines for token in (line.wanted or [-1] * len(line.read))]
         weights = [line.weight / len(line.read) for line in lines for _ in line.read]
-        columns = torch.tensor(where, device=self.model.device).T
-        return Spots(*columns, *(torch.tensor(values, device=self.model.device) for values in (tokens, weights)))
+        row, column, fact = torch.tensor(where, device=self.model.device).T
+        follow, weight = (torch.tensor(values, device=self.model.device) for values in (tokens, weights))
+        return Spots(row, column, fact, follow, weight, self.vocabulary.rest(lines))
 
-    def after(self, delta: Float[Tensor, "fact d_model"], rows: Sequence[int], at: Spots) -> Float[Tensor, "spot d_vocab"]:
+    def after(self, delta: Float[Tensor, "fact d_model"], rows: Sequence[int], at: Spots) -> Float[Tensor, "spot columns"]:
         """Log-probabilities of the next token at the spots, with δ added to the MLP's output at each line's subject.
 
         Only the lines `rows` are run; the spots count lines among them.
@@ -84,7 +89,7 @@ class Scene:
         resid = self._changed(delta[self.facts[list(rows)]], rows)
         for layer in range(self.layer + 1, self.model.n_layers):
             resid = self.run.step(layer, resid, self.start, rows)
-        return self.model.unembed(resid[at.lines, at.columns]).float().log_softmax(-1)
+        return self.vocabulary.logprobs(resid[at.lines, at.columns], at.rest)
 
     def _changed(self, added: Float[Tensor, "row d_model"], rows: Sequence[int]) -> Float[Tensor, "row column d_model"]:
         """The stream behind the edited block: with δ in it, or, where a norm stands behind the MLP, with the block run again."""
@@ -98,7 +103,7 @@ class Scene:
             return self.run.step(self.layer, self.run.resid_pre(self.layer)[list(rows), self.start :], self.start, rows)
 
 
-def scenes(model: Model, layer: int, lines: Sequence[Line]) -> Iterator[Scene]:
+def scenes(model: Model, layer: int, lines: Sequence[Line], vocabulary: Vocabulary) -> Iterator[Scene]:
     """The lines in scenes of about the same width, cut where nothing more is read."""
     groups: dict[int, list[Line]] = {}
     for line in lines:
@@ -106,7 +111,7 @@ def scenes(model: Model, layer: int, lines: Sequence[Line]) -> Iterator[Scene]:
         width = next((width for width in WIDTHS if last - line.subject <= width), 0)
         groups.setdefault(width, []).append(line._replace(ids=line.ids[:last]))
     for group in groups.values():
-        yield Scene.of(model, layer, group)
+        yield Scene.of(model, layer, group, vocabulary)
 
 
 def _aligned(model: Model, lines: Sequence[Line], start: int) -> tuple[Tensor, Mask | None]:

@@ -29,6 +29,7 @@ from torch.nn.functional import kl_div
 
 from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
 from loci.editing.scenes import Scene, Spots, scenes
+from loci.editing.vocabulary import Vocabulary
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model
@@ -83,17 +84,32 @@ def find_targets(
     layer: int,
     settings: TargetSettings | None = None,
     lines: Sequence[Sequence[Line]] | None = None,
+    vocabulary: Vocabulary | None = None,
     progress: Progress = silent,
 ) -> list[Target]:
     """Key and δ of each fact at one layer. Raises `EditError` where a fact has no new answer, or its search diverges."""
     settings = settings or TargetSettings()
     lines = lines_about(model, facts, settings) if lines is None else lines
+    vocabulary = vocabulary or Vocabulary.of(model, [line for own in lines for line in own])
     found: list[Target] = []
-    for chosen in _chunks(lines, model.rows_at_once):
+    for chosen in _chunks(lines, vocabulary.rows):
         with model.frozen():
-            found += _Search(model, [facts[i] for i in chosen], [lines[i] for i in chosen], layer, settings).run()
+            found += _Search(model, [facts[i] for i in chosen], [lines[i] for i in chosen], layer, settings, vocabulary).run()
         progress(len(chosen), len(facts))
     return found
+
+
+@torch.no_grad()
+def loss_with(
+    model: Model, lines: Sequence[Sequence[Line]], layer: int, targets: Sequence[Target], vocabulary: Vocabulary
+) -> float:
+    """Mean −log P(new answer) over wanted lines + mean KL over kept lines, with the targets' δ in place. Cost: two forward passes."""
+    shares = [line for i, own in enumerate(lines) for line in _shares(i, own)]
+    delta = torch.stack([target.delta for target in targets])
+    with model.frozen():
+        parts = [part for scene in scenes(model, layer, shares, vocabulary) for part in _Part.of(scene, range(len(scene.lines)))]
+        nll, kl = (torch.stack(each).sum(0) for each in zip(*(part(delta) for part in parts), strict=True))
+    return float((nll + kl).mean())
 
 
 def _chunks(lines: Sequence[Sequence[Line]], most: int) -> Iterator[list[int]]:
@@ -116,13 +132,19 @@ class _Search:
     """One batch of facts: what is searched, and how far each fact has come."""
 
     def __init__(
-        self, model: Model, facts: Sequence[Fact], lines: Sequence[Sequence[Line]], layer: int, settings: TargetSettings
+        self,
+        model: Model,
+        facts: Sequence[Fact],
+        lines: Sequence[Sequence[Line]],
+        layer: int,
+        settings: TargetSettings,
+        vocabulary: Vocabulary,
     ) -> None:
         self.facts, self.settings = facts, settings
         self.tokens = [len(own[0].wanted) for own in lines]
         self.prompts = {(i, next(line.ids for line in own if line.wanted)) for i, own in enumerate(lines)}
         shares = [line for i, own in enumerate(lines) for line in _shares(i, own)]
-        self.scenes = list(scenes(model, layer, shares))
+        self.scenes = list(scenes(model, layer, shares, vocabulary))
         self.keys = _means(self.scenes, len(facts), [scene.keys for scene in self.scenes])
         self.scale = _means(self.scenes, len(facts), [scene.size for scene in self.scenes])
         self.delta = torch.zeros(len(facts), model.d_model, device=model.device)
@@ -196,7 +218,7 @@ class _Part:
     scene: Scene
     rows: list[int]
     spots: Spots
-    before: Float[Tensor, "kept d_vocab"]
+    before: Float[Tensor, "kept columns"]
     """Log-probabilities at the kept spots where δ = 0."""
 
     @classmethod
@@ -236,11 +258,11 @@ class _Part:
 
 
 @torch.no_grad()
-def _unchanged(scene: Scene, rows: Sequence[int]) -> Float[Tensor, "kept d_vocab"]:
+def _unchanged(scene: Scene, rows: Sequence[int]) -> Float[Tensor, "kept columns"]:
     """What is said at the kept lines' spots where nothing is added."""
     kept = [row for row in rows if not scene.lines[row].wanted]
     if not kept:
-        return torch.empty(0, scene.model.d_vocab, device=scene.stream.device)
+        return torch.empty(0, scene.vocabulary.columns, device=scene.stream.device)
     nothing = torch.zeros(int(scene.facts.max()) + 1, scene.stream.shape[-1], device=scene.stream.device)
     return scene.after(nothing, kept, scene.spots(kept))
 
