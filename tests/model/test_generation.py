@@ -9,7 +9,7 @@ import transformers as t
 from loci.editing import edit
 from loci.facts import Fact
 from loci.locating import locate, trace
-from loci.model import Model, answer_of, complete, open_model
+from loci.model import Model, answer_of, complete, generation, open_model
 from loci.model.generation import end_tokens, generate
 from tests.conftest import tiny_gpt2
 from tests.model.families import SUPPORTED, make
@@ -90,7 +90,9 @@ def test_all_of_them_at_once_and_samples(demo: Model, tiny: Model) -> None:
     assert {row[0] for row in usual} <= set(first.topk(5).indices.tolist())
 
 
-def test_samples_follow_the_softmax(tiny: Model) -> None:
+@pytest.mark.parametrize("large", [generation.LARGE, 10])
+def test_samples_follow_the_softmax(tiny: Model, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "LARGE", large)
     ids = tiny.ids([tiny.tokenize(PROMPTS[0]).ids])
     with torch.no_grad():
         wanted = tiny(ids)[0, -1].softmax(-1)

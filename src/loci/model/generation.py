@@ -34,6 +34,8 @@ def _tokens(given: Any) -> list[int]:
 
 Enough = Callable[[int, list[int]], bool]
 """Whether a row, by its number, needs no more than these tokens."""
+LARGE = 100_000
+"""Vocabularies from here on are drawn from by their cumulated probabilities: `multinomial` makes a random number for each token."""
 
 
 @torch.no_grad()
@@ -53,7 +55,7 @@ def generate(
     global generator, as it is seeded outside. Cost: a forward pass over the prompts, then one over a single position for each token;
     only the last position is unembedded.
     """
-    made = continuations(model, ids, tokens, least=least, sample=sample, likeliest=likeliest, enough=enough)
+    made = continuations(model, ids, tokens, least=least, sample=sample, likeliest=likeliest, enough=enough, weighed=False)
     return [row.ids for row in made]
 
 
@@ -75,8 +77,9 @@ def continuations(
     sample: bool = False,
     likeliest: int | None = None,
     enough: Enough | None = None,
+    weighed: bool = True,
 ) -> list[Made]:
-    """As `generate`, with the probability of each token. All ends where each row has ended, or `enough` says so of its tokens."""
+    """As `generate`, with the probability of each token where it is `weighed`. All ends where each row has ended, or `enough` says so of its tokens."""
     model.hf.eval()
     most = tokens if model.n_ctx is None else max(1, min(tokens, model.n_ctx - ids.shape[1] + 1))
     stops = end_tokens(model)
@@ -94,13 +97,15 @@ def continuations(
             scores = scores.index_fill(1, ends, -torch.inf)
         chosen = _drawn(scores, likeliest) if sample else scores.argmax(-1)
         made, asked = torch.cat([made, chosen[:, None]], 1), chosen[:, None]
-        probabilities.append((scores.gather(-1, asked)[:, 0] - scores.logsumexp(-1)).exp().tolist())
+        if weighed:
+            probabilities.append((scores.gather(-1, asked)[:, 0] - scores.logsumexp(-1)).exp().tolist())
         ended |= torch.isin(chosen, ends)
         if enough is not None:
             ended |= torch.tensor([enough(i, row) for i, row in enumerate(made.tolist())], device=ids.device)
         if bool(ended.all()):
             break
-    columns, rows = list(zip(*probabilities, strict=True)), [_until(row, stops) for row in made.tolist()]
+    rows = [_until(row, stops) for row in made.tolist()]
+    columns = list(zip(*probabilities, strict=True)) if weighed else [()] * len(rows)
     return [Made(row, list(columns[i][: len(row)])) for i, row in enumerate(rows)]
 
 
@@ -109,7 +114,12 @@ def _drawn(scores: Tensor, likeliest: int | None) -> Tensor:
     if likeliest is not None:
         least = scores.topk(min(likeliest, scores.shape[-1])).values[:, -1:]
         scores = scores.masked_fill(scores < least, -torch.inf)
-    return torch.multinomial(scores.softmax(-1), 1)[:, 0]
+    probabilities = scores.softmax(-1)
+    if probabilities.shape[-1] <= LARGE:
+        return torch.multinomial(probabilities, 1)[:, 0]
+    summed = probabilities.double().cumsum(-1)
+    drawn = torch.rand(len(summed), 1, dtype=summed.dtype).to(summed.device) * summed[:, -1:]
+    return torch.searchsorted(summed, drawn, right=True)[:, 0].clamp(max=summed.shape[-1] - 1)
 
 
 def _until(row: list[int], ends: frozenset[int]) -> list[int]:

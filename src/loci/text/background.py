@@ -25,7 +25,7 @@ from loci.text.corpus import corpus_texts, speaks_corpus
 from loci.text.own import own_texts
 
 Source = Literal["given", "embedded corpus", "own samples"]
-OWN_TOKENS, LENGTH = 16_384, 64
+OWN_TOKENS, LENGTH = 8_192, 64
 """Most tokens that a model samples as background, and the tokens of each text."""
 HELD_OUT_SEED = 1
 """Of own samples that no edit is made with: an edit's background has 0."""
