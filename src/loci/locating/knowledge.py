@@ -15,12 +15,13 @@ from random import Random
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
-from loci.locating.asking import ask, probability
-from loci.locating.neurons import TOLERANCE, Baseline, neurons
+from loci.locating.asking import Asked, ask, probability
+from loci.locating.neurons import STEPS, TOLERANCE, Baseline, neurons
 from loci.model import Edit, Model, score_answers
 from loci.model.given import fact_given
 from loci.progress import Progress, silent
@@ -113,7 +114,7 @@ def knowledge_neurons(
     baseline: Baseline = "zero",
     threshold: float = 0.2,
     share: float = 0.5,
-    steps: int = 20,
+    steps: int = STEPS,
     tolerance: float = TOLERANCE,
     samples: int = 10,
     controls: int = 20,
@@ -123,7 +124,7 @@ def knowledge_neurons(
     """Find the neurons that the prompt and the paraphrases of a fact share, and test them against controls.
 
     Steps are doubled, up to 16 times as many, until attributions sum to what they should within `tolerance`; else `warning` says so.
-    Cost: `steps` gradients from each layer for each phrasing, then 2 · (1 + 2 · `controls`) runs of each. Raises `FactError`.
+    Cost: `steps` gradients from each layer for each phrasing, then one batch of 2 · (1 + 2 · `controls`) rows of each. Raises `FactError`.
     """
     fact = fact_given(model, fact)
     if not 0 < threshold < 1 or not 0 < share <= 1:
@@ -147,11 +148,15 @@ def knowledge_neurons(
     draws = Random(seed)
     randoms = [trial.random(chosen, draws) for _ in range(controls)]
     actives = [trial.active(chosen, draws) for _ in range(controls)]
-    before = trial.probability({}, 1.0)
+    rows = [(some, factor) for factor in FACTORS.values() for some in (chosen, *randoms, *actives)]
+    before, *after = trial.probabilities([({}, 1.0), *rows])
+    each = 1 + 2 * controls
 
-    def change(factor: float) -> Change:
-        others = [mean([trial.probability(some, factor) - before for some in control], seed) for control in (randoms, actives)]
-        return Change(before, trial.probability(chosen, factor), *others)
+    def change(name: str) -> Change:
+        start = each * list(FACTORS).index(name)
+        found, *others = after[start : start + each]
+        moved = [p - before for p in others]
+        return Change(before, found, mean(moved[:controls], seed), mean(moved[controls:], seed))
 
     return KnowledgeNeurons(
         model=model.name,
@@ -166,8 +171,8 @@ def knowledge_neurons(
         seed=seed,
         cells=tuple(cells),
         completeness=found[0].completeness,
-        suppress=change(FACTORS["suppress"]),
-        amplify=change(FACTORS["amplify"]),
+        suppress=change("suppress"),
+        amplify=change("amplify"),
         steps=max(each.steps for each in found),
         tolerance=tolerance,
         incomplete=sum(not each.complete for each in found),
@@ -194,14 +199,29 @@ class _Trial:
         self.sizes = torch.stack(sizes).mean(0)
 
     @torch.no_grad()
-    def probability(self, cells: Cells, factor: float) -> float:
-        """P(answer) with these neurons scaled, averaged over the phrasings."""
-        total = 0.0
+    def probabilities(self, trials: Sequence[tuple[Cells, float]]) -> list[float]:
+        """P(answer) with some neurons scaled by a factor, averaged over the phrasings, for each trial: a row each, in batches."""
+        total = torch.zeros(len(trials))
         for one in self.asked:
-            edits = {f"mlp_act.{layer}": _scale(one.subject[1] - 1, some, factor) for layer, some in cells.items()}
-            with self.model.patched(edits):
-                total += float(probability(self.model(one.ids, last=len(one.targets)), one.targets))
-        return total / len(self.asked)
+            step = max(1, min(self.model.tokens_at_once // one.ids.shape[1], self.model.rows_at_once // len(one.targets)))
+            found = [self._rows(one, trials[start : start + step]) for start in range(0, len(trials), step)]
+            total += torch.cat(found)
+        return (total / len(self.asked)).tolist()
+
+    def _rows(self, one: Asked, trials: Sequence[tuple[Cells, float]]) -> Tensor:
+        """P(answer) of one phrasing in a batch of trials."""
+        token, layers = one.subject[1] - 1, sorted({layer for cells, _ in trials for layer in cells})
+        edits = {f"mlp_act.{layer}": _scale(token, self._factors(layer, trials)) for layer in layers}
+        with self.model.patched(edits):
+            logits = self.model(one.ids.expand(len(trials), -1), last=len(one.targets))
+        return probability(logits[:, None], one.targets)
+
+    def _factors(self, layer: int, trials: Sequence[tuple[Cells, float]]) -> Float[Tensor, "row d_mlp"]:
+        """By what each neuron of a layer is multiplied in each trial."""
+        factors = torch.ones(len(trials), self.sizes.shape[1])
+        for row, (cells, factor) in enumerate(trials):
+            factors[row, cells.get(layer, [])] = factor
+        return factors.to(self.model.device)
 
     def random(self, cells: Cells, draws: Random) -> Cells:
         """Equally many neurons of the same layers, none of those."""
@@ -222,12 +242,10 @@ class _Trial:
         return sorted(set(range(self.sizes.shape[1])) - set(some))
 
 
-def _scale(token: int, neurons: Sequence[int], factor: float) -> Edit:
-    columns = torch.tensor(list(neurons))
-
+def _scale(token: int, factors: Float[Tensor, "row d_mlp"]) -> Edit:
     def scale(act: Tensor) -> Tensor:
         act = act.clone()
-        act[:, token, columns] *= factor
+        act[:, token] *= factors.to(act)
         return act
 
     return scale

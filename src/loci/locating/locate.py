@@ -17,6 +17,7 @@ from loci.locating.lens import lens
 from loci.locating.routes import losses
 from loci.model import Model, score_answers
 from loci.model.given import fact_given
+from loci.model.joins import with_answer
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import rank_correlation
@@ -108,8 +109,8 @@ def locate(model: Model, fact: Fact | str, *, seed: int = 0, progress: Progress 
             "lost when cut": cut["edges"],
         },
     }
-    first = model.tokenize(f"{fact.text} {fact.answer}").ids[len(found.tokens)]
-    ahead = [rung.top[0].token == model.token_text(first) for rung in ladder.layers]
+    joined, (first, _) = with_answer(model, fact.text, fact.answer)
+    ahead = [rung.top[0].token == model.token_text(joined.ids[first]) for rung in ladder.layers]
     readable = next((layer for layer in range(len(ahead)) if all(ahead[layer:])), None)
     return Located(
         model=model.name,

@@ -68,7 +68,7 @@ def routes(model: Model, facts: Fact | Sequence[Fact], *, window: int = 1, progr
     What is cut: "edges" (attention from the last token to the subject), "mlp" (MLPs at the subject), "attn" (attention at the last
     token). Returns: `Routes`: `by_layer[cut]`, `all_layers[cut]`, `n`, `unknown`.
 
-    Cost: 3 · (layers + 1) runs for each fact. Raises `FactError` where it knows none, `ModelError` where attention cannot be cut.
+    Cost: 3 · (layers + 1) rows of a batch for each fact. Raises `FactError` where it knows none, `ModelError` where attention cannot be cut.
     """
     if window < 1:
         raise FactError(f"a window has at least one layer, not {window}")
@@ -80,9 +80,12 @@ def routes(model: Model, facts: Fact | Sequence[Fact], *, window: int = 1, progr
     for fact in known:
         one = _Recall(model, fact, means)
         for cut in CUTS:
-            lost.setdefault((cut, None), []).append(one.lost(cut, range(model.n_layers)))
-            for layer in range(model.n_layers):
-                lost.setdefault((cut, layer), []).append(one.lost(cut, around(layer, window, model.n_layers)))
+            places = {
+                None: range(model.n_layers),
+                **{layer: around(layer, window, model.n_layers) for layer in range(model.n_layers)},
+            }
+            for place, share in zip(places, one.lost(cut, list(places.values())), strict=True):
+                lost.setdefault((cut, place), []).append(share)
         progress(1, len(known))
     return Routes(
         model=model.name,
@@ -99,7 +102,7 @@ def routes(model: Model, facts: Fact | Sequence[Fact], *, window: int = 1, progr
 def losses(model: Model, fact: Fact) -> dict[str, list[float]]:
     """Of one fact, known or not: the relative loss of P(answer) by kind of cut, layer by layer."""
     one = _Recall(model, fact, text_means(model, *model.names("mlp_out", "attn_out")))
-    return {cut: [one.lost(cut, range(layer, layer + 1)) for layer in range(model.n_layers)] for cut in CUTS}
+    return {cut: one.lost(cut, [range(layer, layer + 1) for layer in range(model.n_layers)]) for cut in CUTS}
 
 
 class _Recall:
@@ -108,23 +111,32 @@ class _Recall:
     def __init__(self, model: Model, fact: Fact, means: dict[str, Tensor]) -> None:
         self.model, self.means, self.asked = model, means, ask(model, fact)
         self.subject, self.last = slice(*self.asked.subject), len(self.asked.labels) - 1
-        self.whole = self.probability({})
+        (self.whole,) = self.probabilities(1, {})
 
-    def probability(self, edits: dict[str, Edit]) -> float:
+    def probabilities(self, rows: int, edits: dict[str, Edit]) -> list[float]:
+        """P(answer) in each of some rows of the same prompt."""
+        targets = self.asked.targets
         with self.model.patched(edits):
-            return float(
-                probability(finite(self.model(self.asked.ids, last=len(self.asked.targets)), self.model), self.asked.targets)
-            )
+            logits = self.model(self.asked.ids.expand(rows, -1), last=len(targets))
+        found: list[float] = probability(finite(logits, self.model)[:, None], targets).tolist()
+        return found
 
-    def lost(self, cut: str, layers: range) -> float:
-        """1 − P(cut) / P."""
-        if cut == "edges":
-            blind = hiding(..., slice(self.last, None), self.subject)
-            edits: dict[str, Edit] = {f"attn_scores.{layer}": blind for layer in layers}
-        else:
-            where = self.subject if cut == "mlp" else slice(self.last, None)
-            edits = {f"{cut}_out.{layer}": self._mean(f"{cut}_out.{layer}", where) for layer in layers}
-        return 1 - self.probability(edits) / self.whole
+    def lost(self, cut: str, windows: Sequence[range]) -> list[float]:
+        """1 − P(cut) / P for each window of layers: a row of one batch each."""
+        length, targets = self.asked.ids.shape[1], len(self.asked.targets)
+        step = max(1, min(self.model.tokens_at_once // length, self.model.rows_at_once // targets))
+        parts = (windows[start : start + step] for start in range(0, len(windows), step))
+        found = [p for some in parts for p in self.probabilities(len(some), self._cuts(cut, some))]
+        return [1 - p / self.whole for p in found]
 
-    def _mean(self, name: str, where: slice) -> Edit:
-        return put_at(self.means[name], slice(None), where)
+    def _cuts(self, cut: str, windows: Sequence[range]) -> dict[str, Edit]:
+        """The edits by which each row has the layers of its window cut."""
+        edits: dict[str, Edit] = {}
+        for layer in sorted({layer for window in windows for layer in window}):
+            rows = torch.tensor([row for row, window in enumerate(windows) if layer in window])
+            if cut == "edges":
+                edits[f"attn_scores.{layer}"] = hiding(rows, slice(None), slice(self.last, None), self.subject)
+                continue
+            name, where = f"{cut}_out.{layer}", self.subject if cut == "mlp" else slice(self.last, None)
+            edits[name] = put_at(self.means[name], rows, where)
+        return edits

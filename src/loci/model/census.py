@@ -121,7 +121,7 @@ def census(weights: Weights | str) -> Census:
             parts["mlp_weights"] += parameter.numel()
     return Census(
         model=weights.name,
-        family=weights.layout.family,
+        family=weights.family,
         counts="parameters",
         parts=parts,
         total=sum(parts.values()) - parts["mlp_weights"],

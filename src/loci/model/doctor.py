@@ -85,7 +85,7 @@ def examine(model: Model, *, progress: Progress = silent) -> Diagnosis:
     return Diagnosis(
         model=model.name,
         bos=model.with_bos,
-        family=model.layout.family,
+        family=model.family,
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(model.device),
         checks=tuple(found),

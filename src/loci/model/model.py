@@ -72,7 +72,9 @@ class Model(Weights):
 
     def __repr__(self) -> str:
         experts = f" in each of {self.n_experts} experts" if self.n_experts else ""
-        return f"Model({self.name!r}, {self.layout.family}, {self.n_layers} layers × {self.d_model}, {self.d_mlp} neurons a layer{experts})"
+        return (
+            f"Model({self.name!r}, {self.family}, {self.n_layers} layers × {self.d_model}, {self.d_mlp} neurons a layer{experts})"
+        )
 
     # text ------------------------------------------------------------------------------------------------------------
 

@@ -116,6 +116,11 @@ class Weights:
         return None if found is None else int(found)
 
     @property
+    def family(self) -> str:
+        """What the configuration calls the kind of model; the layout's family, which several share, where it says nothing."""
+        return str(getattr(self.config, "model_type", None) or self.layout.family)
+
+    @property
     def gated(self) -> bool:
         """Whether neurons are act(gate x) · up x rather than act(up x)."""
         return bool(self.layout.gate) or bool(self.layout.experts)

@@ -85,7 +85,8 @@ def show_probe(found: Probe) -> None:
         f"[bold]{escape(found.relation or 'answers')}[/] at the last subject token: {found.subjects} subjects, {len(found.answers)} answers\n"
     )
     table = Table("after layer", "held-out accuracy", "95 % interval", "shuffled answers", box=None, header_style="dim")
-    for name, hit, chance in zip(("embeddings", *map(str, range(99))), found.accuracy, found.shuffled, strict=False):
+    names = ("embeddings", *map(str, range(len(found.accuracy) - 1)))
+    for name, hit, chance in zip(names, found.accuracy, found.shuffled, strict=True):
         table.add_row(name, spelt(hit.value, ".1%"), hit.interval(".1%"), spelt(chance.value, ".1%"))
     console.print(table)
     left = f"; {found.left_out} subjects left out, whose answers are too rare" if found.left_out else ""
