@@ -77,14 +77,12 @@ def routes(model: Model, facts: Fact | Sequence[Fact], *, window: int = 1, progr
     known = known_of(model, facts)
     means = text_means(model, *model.names("mlp_out", "attn_out"))
     lost: dict[tuple[str, int | None], list[float]] = {}
+    places: list[int | None] = [None, *range(model.n_layers)]
+    windows = [range(model.n_layers), *(around(layer, window, model.n_layers) for layer in range(model.n_layers))]
     for fact in known:
         one = _Recall(model, fact, means)
         for cut in CUTS:
-            places = {
-                None: range(model.n_layers),
-                **{layer: around(layer, window, model.n_layers) for layer in range(model.n_layers)},
-            }
-            for place, share in zip(places, one.lost(cut, list(places.values())), strict=True):
+            for place, share in zip(places, one.lost(cut, windows), strict=True):
                 lost.setdefault((cut, place), []).append(share)
         progress(1, len(known))
     return Routes(
