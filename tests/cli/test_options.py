@@ -13,7 +13,7 @@ from loci.cli.verbs import fault
 
 FREE = {
     "TEXT", "PROMPT", "MODEL", "CONFIG", "DEVICE", "RELATION", "WORD", "TEXTS", "PAIRS", "POINT", "NEURON", "HEAD", "PART", "TOKEN", "SQL", "ID",
-    "LOW:HIGH", "NUMBERS", "QUERY", "BASE", "EDITED", "FIRST", "SECOND", "DICTIONARY",
+    "LOW:HIGH", "NUMBERS", "QUERY", "BASE", "EDITED", "FIRST", "SECOND", "ADDRESS", "R/N", "DICTIONARY",
 }  # fmt: skip
 """Kinds of free text, each of which the command reads itself."""
 

@@ -23,7 +23,7 @@ from loci.errors import ModelError
 from loci.facts import corpus
 from loci.model import Model
 from loci.patches import save_model
-from loci.survey import driver
+from loci.survey import driver, processes
 from loci.survey.driver import run_plan
 from loci.survey.outcome import outcome, summary
 from loci.survey.plan import Opening, Plan, make_plan
@@ -116,12 +116,12 @@ def killed_driver(world: World, folder: Path) -> None:
 def test_the_result_is_that_of_a_quiet_pass(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, folder, workers = world.plan, tmp_path / "states", list[Any]()
 
-    class Seen(driver.Worker):
+    class Seen(processes.Process):
         def __init__(self, *given: Any) -> None:
             super().__init__(*given)
             workers.append(self)
 
-    monkeypatch.setattr(driver, "Worker", Seen)
+    monkeypatch.setattr(processes, "Process", Seen)
     for _ in range(DRIVERS):
         killed_driver(world, folder)
     damaged = sorted(folder.glob("*.safetensors"))[:2]

@@ -7,12 +7,14 @@ import typer
 
 from loci.cli.common import check_new, console, emit, note, status, written
 from loci.cli.opening import Opening, opens
-from loci.cli.options import BATCH_TOKENS, JSON, TEXT, TOKENS, Kept, whole, words
+from loci.cli.options import BATCH_TOKENS, JSON, TEXT, TOKENS, Job, Kept, whole, words
 from loci.cli.terminal import plain
 from loci.cli.verbs import Verbs
+from loci.errors import ModelError
 
 if TYPE_CHECKING:
     from loci.survey.driver import Told
+    from loci.survey.jobs import Share
     from loci.survey.plan import Plan
 
 app = Verbs(help="Statistics of a model over a long text: plan the pass, run it with many workers, merge.", no_args_is_help=True)
@@ -81,6 +83,9 @@ def run(
     plan: PLAN,
     workers: Annotated[int, whole("processes, each with the model once", "--workers", "-w", low=0, high=1024)] = 1,
     states: STATES = None,
+    ray: Annotated[str | None, words("workers are actors of Ray: local, HOST:PORT or ray://HOST:PORT", kind="ADDRESS")] = None,
+    share: Annotated[str | None, words("one of N jobs without a driver: R/N, or env (torchrun, Slurm)", kind="R/N")] = None,
+    script: Annotated[Job | None, typer.Option(help="print a job script for --workers jobs instead")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="the whole state, .safetensors")] = None,
     json: JSON = False,
 ) -> None:
@@ -93,15 +98,32 @@ def run(
         loci survey run pass.json --workers 2
 
         loci survey run pass.json -w 8 -o moments.safetensors --json
+
+        loci survey run pass.json --ray local -w 2
+
+        loci survey run pass.json --script slurm -w 64 > job.sh
     """
-    from loci.survey.driver import run_plan
+    from loci.survey.driver import check_workers, run_plan
+    from loci.survey.jobs import share_from, slurm_script, torchrun_script
     from loci.survey.plan import Plan
+    from loci.survey.ray_pool import RayPool
 
     check_new(out, ".safetensors")
     read = Plan.read(plan)
     folder = states or plan.with_suffix(".states")
+    if sum(option is not None for option in (ray, share, script)) > 1:
+        raise ModelError("say one of --ray, --share and --script")
+    if script is not None:
+        check_workers(read, workers, here=False)
+        typer.echo({"slurm": slurm_script, "torchrun": torchrun_script}[script](read, plan, folder, workers), nl=False)
+        return
+    if share is not None:
+        _run_share(read, folder, share_from(share), json)
+        return
     with status("starting workers") as say:
-        told = run_plan(read, plan, folder, workers, lambda told: say(_progress(read, told)))
+        check_workers(read, workers, here=ray is None)
+        pool = None if ray is None else RayPool(ray, read, plan, folder, workers)
+        told = run_plan(read, plan, folder, workers, lambda told: say(_progress(read, told)), pool)
     note(
         f"{told.tokens:,} tokens in {told.seconds:.1f} s ({told.rate:,.0f} a second); {told.deaths} workers died, {told.damaged} states were damaged"
     )
@@ -131,6 +153,19 @@ def merge(
     with status("joining states"):
         merge_states(read, folders, folder)
     _finish(read, folder, out, json)
+
+
+def _run_share(plan: "Plan", folder: Path, share: "Share", json: bool) -> None:
+    from loci.survey.jobs import run_share
+
+    with status("opening the model") as say:
+        tokens = run_share(
+            plan, folder, share, lambda done, every, tokens: say(f"shard {done} of {every} of this job, {tokens:,} tokens")
+        )
+    if json:
+        emit({"schema": "loci.survey_share/1", "plan": plan.id, "rank": share.rank, "world": share.world, "tokens": tokens})
+    else:
+        console.print(f"{tokens:,} tokens read; states: {plain(folder)}")
 
 
 def _finish(plan: "Plan", folder: Path, out: Path | None, json: bool) -> None:

@@ -1,4 +1,4 @@
-"""A plan run by processes of this machine: who does which task, and what happens when one of them dies.
+"""A plan run by workers, as processes of this machine: who does which task, and what happens when one of them dies.
 
 A task is a node of the plan's tree. Shards are handed out in order, at most `IN_FLIGHT` to a worker, so that it never waits; a node is
 handed out once all below it are there. What a dead worker had is handed out again, and a new worker takes its place; a task that took
@@ -7,23 +7,17 @@ handed out once all below it are there. What a dead worker had is handed out aga
 The driver holds no tensor, and nothing that is not in the folder: killed and started again, it goes on with what is missing.
 """
 
-import json
-import os
-import selectors
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol, TypeVar
 
 from loci.errors import ModelError
 from loci.survey.costs import free_bytes
 from loci.survey.plan import Plan
+from loci.survey.processes import Processes
 from loci.survey.shards import done, load, state_path
 from loci.survey.states import DamagedState, read_head
 from loci.survey.tree import Node, root, uncovered
@@ -34,8 +28,6 @@ DEATHS = 5
 """Workers that may die at one task, or one after the other while they open the model."""
 LATE = 3.0
 """Times the mean duration of a task, after which an idle worker takes it too."""
-PATIENCE = 10.0
-"""Seconds in which a worker that is done may end."""
 
 
 @dataclass
@@ -61,66 +53,45 @@ class Told:
 Tell = Callable[[Told], None]
 
 
-class Worker:
-    """One process, and the tasks it has."""
+class Worker(Protocol):
+    """Somebody who does tasks, one after the other."""
 
-    def __init__(self, number: int, plan_file: Path, folder: Path) -> None:
-        self.number = number
-        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed in `end`
-        self.tasks: list[tuple[Node, float]] = []
-        self.ready = False
-        self.last_words = ""
-        """The last line that it wrote to stderr, once it has ended."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "loci.survey.worker", str(plan_file), str(folder), str(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-        )
-        assert self.process.stdout is not None and self.process.stdin is not None
-        os.set_blocking(self.process.stdout.fileno(), False)
-        self._rest = b""
+    number: int
+    tasks: list[tuple[Node, float]]
+    """What it was given and has not done, with when."""
+    ready: bool
 
-    def give(self, node: Node) -> None:
-        assert self.process.stdin is not None
-        self.tasks.append((node, time.monotonic()))
-        with suppress(BrokenPipeError):  # it is dead: its output ends too, and its tasks are handed out again then
-            self.process.stdin.write(json.dumps(node).encode() + b"\n")
-            self.process.stdin.flush()
-
-    def hear(self) -> list[dict[str, Any]] | None:
-        """Its answers since; None where it has ended."""
-        assert self.process.stdout is not None
-        data = self.process.stdout.read()
-        if data == b"":
-            return None
-        *lines, self._rest = (self._rest + (data or b"")).split(b"\n")
-        return [json.loads(line) for line in lines if line]
-
-    def end(self, patience: float) -> None:
-        """Let it end, or make it."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-        self.log.seek(0)
-        lines = self.log.read().decode(errors="replace").split("\n")
-        self.last_words = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        self.log.close()
+    def give(self, node: Node) -> None: ...
 
 
-def run_plan(plan: Plan, plan_file: Path, folder: Path, workers: int, tell: Tell = lambda told: None) -> Told:
-    """Run what is missing with so many processes; the root's state is in the folder then.
+W = TypeVar("W", bound=Worker)
+
+
+class Pool(Protocol[W]):
+    """Where workers come from."""
+
+    def start(self, number: int) -> W: ...
+    def wait(self, seconds: float) -> list[tuple[W, list[dict[str, Any]] | None]]:
+        """What workers have answered, after at most so many seconds; None of one that is dead."""
+        ...
+
+    def bury(self, worker: W) -> str:
+        """Take leave of a dead one: its last words."""
+        ...
+
+    def close(self, *, well: bool) -> None: ...
+
+
+def run_plan(
+    plan: Plan, plan_file: Path, folder: Path, workers: int, tell: Tell = lambda told: None, pool: Pool[Any] | None = None
+) -> Told:
+    """Run what is missing with so many workers: processes, or what another `pool` has. The root's state is in the folder then.
 
     Raises `ModelError` for no workers, for more than there are shards, where their memory is not there, and where a task cannot be done.
     """
-    check_workers(plan, workers)
-    return _Run(plan, plan_file, folder, tell).run(workers)
+    check_workers(plan, workers, here=pool is None)
+    folder.mkdir(parents=True, exist_ok=True)
+    return _Run(plan, folder, tell, pool or Processes(plan_file, folder)).run(workers)
 
 
 def check_count(workers: int) -> None:
@@ -129,12 +100,12 @@ def check_count(workers: int) -> None:
         raise ModelError(f"{workers} workers do nothing: say 1 or more")
 
 
-def check_workers(plan: Plan, workers: int) -> None:
-    """Raise `ModelError` for a number of workers that cannot be."""
+def check_workers(plan: Plan, workers: int, *, here: bool = True) -> None:
+    """Raise `ModelError` for a number of workers that cannot be; `here`: on this machine."""
     check_count(workers)
     if workers > len(plan.pieces):
         raise ModelError(f"{workers} workers for {len(plan.pieces)} shards: say fewer workers, or plan with fewer --shard-tokens")
-    free = free_bytes()
+    free = free_bytes() if here else None
     if free is not None and workers * plan.worker_bytes > free:
         raise ModelError(
             f"{workers} workers need {workers * plan.worker_bytes / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: say fewer workers, "
@@ -145,37 +116,33 @@ def check_workers(plan: Plan, workers: int) -> None:
 class _Run:
     """One run of a plan: what is there, what is to do, who does it."""
 
-    def __init__(self, plan: Plan, plan_file: Path, folder: Path, tell: Tell) -> None:
-        self.plan, self.plan_file, self.folder, self.tell = plan, plan_file, folder, tell
+    def __init__(self, plan: Plan, folder: Path, tell: Tell, pool: Pool[Any]) -> None:
+        self.plan, self.folder, self.tell, self.pool = plan, folder, tell, pool
         self.count = len(plan.pieces)
         self.root = root(self.count)
         self.there = done(plan, folder)
         self.deaths: Counter[Node | None] = Counter()
         self.durations: list[float] = []
         self.workers: dict[int, Worker] = {}
-        self.selector = selectors.DefaultSelector()
         self.told = Told()
         self.began: float | None = None
         """When the first worker was ready."""
         self.number = 0
 
     def run(self, workers: int) -> Told:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._check_there()
-        patience = 0.0
+        well = False
         try:
+            self._check_there()
             for _ in range(workers if self.root not in self.there else 0):
                 self._start()
             while self.root not in self.there:
                 self._feed()
-                for key, _ in self.selector.select(timeout=1.0):
-                    self._hear(key.data)
+                for worker, answers in self.pool.wait(1.0):
+                    self._hear(worker, answers)
                 self._say()
-            patience = PATIENCE
+            well = True
         finally:
-            for worker in self.workers.values():
-                worker.end(patience)
-            self.selector.close()
+            self.pool.close(well=well)
         self._say()
         return self.told
 
@@ -193,9 +160,7 @@ class _Run:
                 self.told.damaged += 1
 
     def _start(self) -> None:
-        worker = Worker(self.number, self.plan_file, self.folder)
-        self.workers[self.number] = worker
-        self.selector.register(worker.process.stdout or 0, selectors.EVENT_READ, worker)
+        self.workers[self.number] = self.pool.start(self.number)
         self.number += 1
 
     def _to_do(self) -> list[Node]:
@@ -233,8 +198,7 @@ class _Run:
             if time.monotonic() - since > LATE * mean:
                 idle.give(node)
 
-    def _hear(self, worker: Worker) -> None:
-        answers = worker.hear()
+    def _hear(self, worker: Worker, answers: list[dict[str, Any]] | None) -> None:
         if answers is None:
             self._bury(worker)
             return
@@ -262,17 +226,15 @@ class _Run:
 
     def _bury(self, worker: Worker) -> None:
         """A worker is dead: what it had is to do again, by one that takes its place."""
-        self.selector.unregister(worker.process.stdout or 0)
         del self.workers[worker.number]
-        worker.end(PATIENCE)
+        last_words = self.pool.bury(worker)
         self.told.deaths += 1
         suspect = worker.tasks[0][0] if worker.tasks else None
         self.deaths[suspect] += 1
         if self.deaths[suspect] >= DEATHS:
-            status = worker.process.returncode
             what = "while it opened the model" if suspect is None else f"at {self._named(suspect)}"
-            why = one_line(worker.last_words) or "too little memory, or a text that breaks the process"
-            raise ModelError(f"{DEATHS} workers ended {what} (status {status}): {why}")
+            why = one_line(last_words) or "too little memory, or a text that breaks the process"
+            raise ModelError(f"{DEATHS} workers ended {what}: {why}")
         self._start()
 
     def _named(self, node: Node) -> str:
