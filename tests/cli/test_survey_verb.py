@@ -64,3 +64,19 @@ def test_layers(text: str | None, layers: list[int]) -> None:
 def test_no_layers(text: str) -> None:
     with pytest.raises(ModelError, match="--layers"):
         layers_from(text, 4)
+
+
+def test_the_cache_is_shown_and_cleared(loci, document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCI_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "texts").mkdir(parents=True)
+    (tmp_path / "cache" / "texts" / "a.json").write_text("[]")
+    found = document("cache", "show")
+    assert found["schema"] == "loci.cache/1" and found["bytes"] == 2 and found["limit_bytes"] == 50 * 10**9
+    assert "what models sampled" in loci("cache", "show")[1]
+    assert document("cache", "clear", "moments")["entries"] == document("cache", "clear", "--older-than", "1")["entries"] == 0
+    assert "removed: 1 entries" in loci("cache", "clear")[1]
+    monkeypatch.setenv("LOCI_CACHE_LIMIT", "much")
+    assert loci("cache", "show")[0] == 2
+    monkeypatch.setenv("LOCI_CACHE", "")
+    monkeypatch.delenv("LOCI_CACHE_LIMIT")
+    assert "nothing is kept" in loci("cache", "show")[1]

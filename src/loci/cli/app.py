@@ -8,6 +8,7 @@ from loci.cli import (
     ask,
     atlas,
     audit,
+    cache,
     census,
     circuits,
     concepts,
@@ -87,6 +88,7 @@ for verb in (
 app.command("facts discover")(facts.discover)
 app.add_typer(patch.app, name="patch")
 app.add_typer(atlas.app, name="atlas")
+app.add_typer(cache.app, name="cache")
 app.add_typer(survey.app, name="survey")
 app.add_typer(write.app, name="write")
 app.add_typer(superposition.app, name="superposition")

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from loci.cache import mark_used, trim
 from loci.errors import OutputError
 from loci.files import cache_folder, tidy, write_aside
 from loci.model import Model
@@ -100,6 +101,7 @@ def _load(path: Path | None, width: int) -> Moment | None:
         C = load_file(path)["moment"]
     except (SafetensorError, KeyError, OSError):
         return None
+    mark_used(path)
     return C if C.shape == (width, width) and bool(C.isfinite().all()) else None
 
 
@@ -109,3 +111,4 @@ def _save(path: Path | None, C: Moment) -> None:
         return
     with suppress(OSError, OutputError), write_aside(path) as aside:
         aside.write_bytes(save({"moment": C.contiguous()}))
+    trim()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from loci.cache import mark_used, trim
 from loci.errors import LociError, OutputError
 from loci.files import cache_folder, tidy, write_aside
 from loci.model import Model
@@ -87,6 +88,7 @@ def _load(file: Path | None) -> list[str]:
     with suppress(OSError, UnicodeDecodeError, LociError):
         texts = parse_json(file.read_text(encoding="utf-8"), str(file), OutputError)
         if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+            mark_used(file)
             return texts
     return []
 
@@ -97,3 +99,4 @@ def _save(file: Path | None, texts: list[str]) -> None:
         return
     with suppress(OSError, OutputError), write_aside(file) as aside:
         aside.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
+    trim()

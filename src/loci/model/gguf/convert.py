@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from loci.cache import mark_used, trim
 from loci.errors import ModelError
 from loci.files import write_aside
 from loci.model.gguf.families import Array, Family, family_of
@@ -45,6 +46,7 @@ def model_folder(parts: Sequence[Path], cache: Path) -> Path:
     family = family_of(headers[0])
     place = cache / "gguf" / f"{_digest(parts)[:32]}-{VERSION}"
     if (place / "config.json").is_file():
+        mark_used(place)
         return place
     _check_gguf_package(headers[0])
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +58,7 @@ def model_folder(parts: Sequence[Path], cache: Path) -> Path:
         save_tokenizer(headers[0], aside)
         (aside / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
         _check_whole(aside, stated, headers[0])
+    trim()
     return place
 
 
