@@ -37,13 +37,12 @@ def _fact(model: "Model", args: takes.Prompt) -> "Fact":
 
 
 def _about(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    """What the page has to know of the model, with the fingerprint of its weights as they are at this moment."""
+    """What the page has to know of the model."""
     model = desk.model
     return {
         "schema": "loci.explorer_model/1",
         "model": model.name,
-        "fingerprint": model.fingerprint,
-        "base": desk.fingerprint,
+        "fingerprint": desk.fingerprint,
         "family": model.family,
         "layers": model.n_layers,
         "d_model": model.d_model,
@@ -52,6 +51,12 @@ def _about(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[st
         "vocabulary": model.d_vocab,
         "experts": model.n_experts,
     }
+
+
+def _weights(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    """The fingerprint of all weights as they are at this moment, beside that of the base. Cost: one pass over them."""
+    now = desk.model.fingerprint
+    return {"schema": "loci.explorer_weights/1", "fingerprint": now, "base": desk.fingerprint, "same": now == desk.fingerprint}
 
 
 def _ask(desk: "Desk", args: takes.Asked, ids: Ids, tell: "Tell") -> dict[str, Any]:
@@ -215,7 +220,8 @@ def _forensics(desk: "Desk", args: takes.Folders, ids: Ids, tell: "Tell") -> dic
 
 
 VERBS: dict[str, Verb] = {
-    "about": Verb(takes.Nothing, _about, kept=False),
+    "about": Verb(takes.Nothing, _about),
+    "weights": Verb(takes.Nothing, _weights, kept=False),
     "ask": Verb(takes.Asked, _ask),
     "lens_grid": Verb(takes.Grid, _grid),
     "lens": Verb(takes.Ladder, _lens),

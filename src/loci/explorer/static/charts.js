@@ -68,6 +68,9 @@ export function grid({ values, rows, columns, title, max, cell = 22, label, onpi
   return svg;
 }
 
+// A width that a panel has room for.
+export const fit = (panel, width) => Math.max(240, Math.min(width, (panel.body.clientWidth || width) - 4));
+
 // Words with bars: the share stands beside each, so that the bar is not alone.
 export function bars(items, { most = 1, form = percent, onpick, mark = () => false } = {}) {
   return h("ol", { class: "bars" }, items.map((item, i) => {
@@ -81,7 +84,7 @@ export function bars(items, { most = 1, form = percent, onpick, mark = () => fal
 }
 
 // Lines over layers or angles. Series: {name, points: [[x, y]]}; each has its own dash besides its colour.
-export function lines(series, { title, x, y, width = 520, height = 220, xs, ys, log = false }) {
+export function lines(series, { title, x, y, width = 520, height = 220, xs, ys, log = false, names }) {
   const svg = root(width, height, title);
   const box = { left: 52, right: width - 12, top: 26, bottom: height - 38 };
   const all = series.flatMap((one) => one.points);
@@ -95,9 +98,11 @@ export function lines(series, { title, x, y, width = 520, height = 220, xs, ys, 
     const v = y0 + ((y1 - y0) * i) / 4, at = box.bottom - ((box.bottom - box.top) * i) / 4;
     svg.append(s("line", { x1: box.left, x2: box.right, y1: at, y2: at, class: "rule" }));
     svg.append(s("text", { x: box.left - 6, y: at + 4, class: "axis", "text-anchor": "end" }, log ? `1e${Math.round(v)}` : Number(v.toPrecision(2))));
-    const u = x0 + ((x1 - x0) * i) / 4;
-    svg.append(s("text", { x: px(u), y: box.bottom + 15, class: "axis", "text-anchor": "middle" }, Number(u.toPrecision(3))));
   }
+  const whole = all.every(([a]) => Number.isInteger(a));
+  const every = whole ? Math.ceil((x1 - x0 + 1) / 8) : (x1 - x0) / 4;
+  for (let u = x0; u <= x1 + 1e-9; u += every)
+    svg.append(s("text", { x: px(u), y: box.bottom + 15, class: "axis", "text-anchor": "middle" }, names?.(u) ?? Number(u.toPrecision(3))));
   svg.append(s("text", { x: (box.left + box.right) / 2, y: height - 6, class: "axis", "text-anchor": "middle" }, x));
   if (y) svg.append(s("text", { x: width - 12, y: 14, class: "axis", "text-anchor": "end" }, y));
   series.forEach((one, i) => {
@@ -106,7 +111,7 @@ export function lines(series, { title, x, y, width = 520, height = 220, xs, ys, 
     if (one.points.length < 60) for (const [a, b] of one.points) svg.append(s("circle", { cx: px(a), cy: py(b), r: one.dots ? 5 : 2.5, class: `dot l${i % 5}` }));
     if (one.name) {
       const [a, b] = one.points[one.points.length - 1];
-      svg.append(s("text", { x: Math.min(px(a), box.right) - 4, y: Math.max(py(b) - 6, box.top + 8) + 0, class: `key l${i % 5}`, "text-anchor": "end" }, one.name));
+      svg.append(s("text", { x: Math.min(px(a), box.right) - 4, y: py(b) - box.top < 22 ? py(b) + 17 : py(b) - 7, class: `key l${i % 5}`, "text-anchor": "end" }, one.name));
     }
   });
   return svg;

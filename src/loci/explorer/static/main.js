@@ -64,7 +64,7 @@ async function stop() {
 async function stale() {
   const made = read().m;
   const model = await about();
-  const is = model.base.replace("sha256:", "").slice(0, 12);
+  const is = model.fingerprint.replace("sha256:", "").slice(0, 12);
   byId("banner").hidden = !made || made === is;
   if (made && made !== is) byId("banner").textContent = t("staleModel", { was: made, is: `${model.model} ${is}` });
   if (!made) note({ m: is });

@@ -1,7 +1,7 @@
 // Ask: a prompt, what the model says, the next tokens, the lens at every token, facts to start from.
 
 import { add, clear, h, percent, token } from "../dom.js";
-import { bars, lines, shade } from "../charts.js";
+import { bars, fit, lines, shade } from "../charts.js";
 import { Panel } from "../panel.js";
 import { prepare, search } from "../search.js";
 import { go, note, pair, to } from "../state.js";
@@ -91,7 +91,7 @@ function drawLens(panel, result, chosen) {
     add(
       clear(side),
       h("div", {}, h("h3", {}, t("lensCell", { layer: layerName(r), token: behind })), bars(words.map((one) => ({ token: one.token, value: one.prob })))),
-      lines([{ name: token(word), points }], { title: t("lensLine", { word: token(word), token: behind }), x: t("layers"), ys: [0, 1], width: 430, height: 190 }),
+      lines([{ name: token(word), points }], { title: t("lensLine", { word: token(word), token: behind }), x: t("layers"), ys: [0, 1], names: (n) => (n < 0 ? t("start") : String(n)), width: fit(panel, 430), height: 190 }),
     );
   };
   const arrows = (event, r, c) => {

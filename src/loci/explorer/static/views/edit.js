@@ -1,15 +1,17 @@
 // Edit: a new answer, old and new side by side, the stack of patches, what else moved, and the way back.
 
 import { ask, get } from "../api.js";
-import { add, announce, h, percent } from "../dom.js";
+import { add, announce, h, number, percent } from "../dom.js";
 import { Panel, button } from "../panel.js";
 import { note, patches, read, step } from "../state.js";
 import { t } from "../strings.js";
 import { side } from "./neuron.js";
 
+// Metrics that are shares; the others are nats, ratios, bits.
+const SHARES = /^(efficacy|paraphrase|specificity|same_subject)/;
 const METHODS = ["", "rome", "joint", "memit", "alphaedit", "finetune"];
 
-export async function render(root, { state, signal, start, about, on }) {
+export async function render(root, { state, signal, start, on }) {
   const prompt = state.q || (start.model === "demo" ? "Michael Jordan plays the sport of" : "");
   if (!state.q && prompt) note({ q: prompt });
   const making = new Panel(t("makeTitle"), { id: "make", note: t("makeNote") });
@@ -18,7 +20,7 @@ export async function render(root, { state, signal, start, about, on }) {
   const moved = new Panel(t("movedTitle"), { id: "moved", note: t("movedNote"), wide: true });
   add(root, h("p", { class: "lead" }, t("editLead")), h("div", { class: "panels" }, making.root, stack.root, sides.root, moved.root));
   form(making, state, prompt, signal);
-  drawStack(stack, moved, about, signal);
+  drawStack(stack, moved, signal);
   if (prompt) await drawSides(sides, prompt, on, signal);
 }
 
@@ -68,7 +70,7 @@ function what(patch) {
 // Switching is a step in the address: the back button undoes it.
 const turn = (ids) => step({ p: ids.join(".") });
 
-async function drawStack(panel, moved, about, signal) {
+async function drawStack(panel, moved, signal) {
   const { patches: all } = await get("/api/patches");
   const on = patches(read());
   const known = new Map(all.map((patch) => [patch.id, patch]));
@@ -112,8 +114,8 @@ async function check(place, signal) {
   place.className = "verdict";
   place.textContent = t("checking");
   try {
-    const { result } = await ask("about", {}, { signal });
-    const same = result.fingerprint === result.base;
+    const { result } = await ask("weights", {}, { signal });
+    const same = result.same;
     place.className = same ? "verdict good" : "verdict bad";
     place.dataset.fingerprint = result.fingerprint;
     place.dataset.base = result.base;
@@ -133,7 +135,7 @@ async function peft(panel, patch, signal) {
 const merge = (panel, on, signal) => panel.run("merge", { patches: on, keep: "last" }, (found) => turn([found.id]), { signal, on: [] });
 
 const estimate = (one, form = percent) =>
-  one && one.n ? `${form(one.value)}${one.low === null ? "" : ` (${form(one.low)} … ${form(one.high)})`}, n = ${one.n}` : "–";
+  one && one.n ? [h("b", {}, form(one.value)), " ", h("span", { class: "between" }, one.low === null ? "" : `${form(one.low)} … ${form(one.high)}, `, `n\u00a0=\u00a0${one.n}`)] : "–";
 
 function drawReport(panel, report) {
   const near = { value: report.moved.neighbours, low: report.moved.low, high: report.moved.high, n: report.moved.n };
@@ -161,7 +163,7 @@ async function audit(panel, patch, signal) {
       h("div", { class: "scroll" }, h("table", {},
         h("thead", {}, h("tr", {}, h("th"), columns.map(([name]) => h("th", {}, name)))),
         h("tbody", {}, names.filter((name) => card.metrics[name]?.n).map((name) => h("tr", {}, h("th", { scope: "row" }, t(`metric_${name}`)), columns.map(([, metrics]) =>
-          h("td", {}, estimate(metrics[name], name === "drift" || name === "fluency" ? (value) => Number(value.toPrecision(3)) : percent)))))))),
+          h("td", {}, estimate(metrics[name], SHARES.test(name) ? percent : number)))))))),
       Object.entries(card.left_out).map(([name, why]) => h("p", { class: "note" }, `${name}: ${why}`)),
     );
   }, { signal, on: [], rows });

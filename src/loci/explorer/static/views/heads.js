@@ -22,8 +22,10 @@ export async function render(root, { state, signal, start, about }) {
   const panel = new Panel(t("looksTitle"), { id: "attention", note: t("looksNote"), wide: true });
   const scores = new Panel(t("scoresTitle"), { id: "heads", note: t("scoresNote"), wide: true });
   add(root, h("div", { class: "panels" }, panel.root, scores.root));
-  const model = await about();
-  if (signal.aborted) return;
+  panel.say(t("opening"));
+  const model = await about().catch((error) => { panel.say(error.message, "bad"); });
+  if (signal.aborted || !model) return;
+  panel.say("");
   const all = model.layers * model.heads <= MOST;
   add(layer, all && h("option", { value: "" }, t("allLayers")), Array.from({ length: model.layers }, (_, i) => h("option", { value: i, selected: String(i) === state.layer }, t("layer", { n: i }))));
   scores.show(h("div", { class: "row" }, button(t("scoreHeads"), () => drawScores(scores, signal), { data: { does: "scores" } })));

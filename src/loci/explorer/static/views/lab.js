@@ -1,7 +1,7 @@
 // Lab: the gate with sliders, random directions and their angles, and how many directions there can be.
 
 import { add, clear, h } from "../dom.js";
-import { histogram, lines } from "../charts.js";
+import { fit, histogram, lines } from "../charts.js";
 import { ACTS, angles, truthTable } from "../gate.js";
 import { Panel } from "../panel.js";
 import { note } from "../state.js";
@@ -45,7 +45,7 @@ function drawGate(panel, state) {
           h("td", { class: "meter" }, h("span", { class: "track" }, h("span", { class: row.first && row.last ? "fill" : "fill hot", width: `${(100 * Math.abs(row.neuron)) / most}%` }))))))),
       h("p", { class: clean ? "verdict good" : "verdict bad", role: "status" }, clean ? t("gateClean") : wanted <= 1e-6 ? t("gateShut") : t("gateLeaks", { share: `${((100 * leak) / wanted).toFixed(1)}%` })),
       lines([{ name: LABELS[now.act], points: curve }, { name: "", dots: true, points: table.map((row) => [row.pre, row.neuron]).sort((a, b) => a[0] - b[0]) }],
-        { title: t("actCurve"), x: t("pre"), xs: [-2, 3], ys: [-0.3, 3], width: 420, height: 190 }));
+        { title: t("actCurve"), x: t("pre"), xs: [-2, 3], ys: [-0.3, 3], width: fit(panel, 420), height: 190 }));
   };
   const act = h("select", { "aria-label": t("activationKind") }, ["relu", "gelu"].map((name) => h("option", { value: name, selected: name === now.act }, LABELS[name])));
   act.addEventListener("change", () => { now.act = act.value; draw(); });
@@ -66,7 +66,7 @@ function drawAngles(panel, state) {
     const bins = Array.from({ length: 36 }, (_, i) => ({ from: 5 * i, to: 5 * (i + 1), count: 0 }));
     for (const angle of found) bins[Math.min(35, Math.floor(angle / 5))].count += 1;
     const near = found.filter((angle) => angle > 85 && angle < 95).length / found.length;
-    add(clear(place), histogram(bins, { title: t("anglesOf", { n: found.length.toLocaleString("en"), dim }), x: t("degrees"), width: 480, hot: (bin) => bin.from >= 85 && bin.to <= 95 }),
+    add(clear(place), histogram(bins, { title: t("anglesOf", { n: found.length.toLocaleString("en"), dim }), x: t("degrees"), width: fit(panel, 480), hot: (bin) => bin.from >= 85 && bin.to <= 95 }),
       h("p", { role: "status" }, t("anglesNear", { share: `${(100 * near).toFixed(0)}%`, low: Math.min(...found).toFixed(1), high: Math.max(...found).toFixed(1) })));
   };
   panel.show(slider(t("dimensions"), { min: 1, max: 11, step: 0.25, value: now.power, form: (value) => Math.round(2 ** value).toLocaleString("en") }, (value) => { now.power = value; draw(); }), place);

@@ -2,7 +2,7 @@
 
 import { ask } from "../api.js";
 import { add, announce, h, number, percent, signed, token } from "../dom.js";
-import { bars, histogram, shaded } from "../charts.js";
+import { bars, fit, histogram, shaded } from "../charts.js";
 import { Panel, button } from "../panel.js";
 import { go, patches, step, to } from "../state.js";
 import { t } from "../strings.js";
@@ -31,7 +31,7 @@ export async function render(root, { state, signal, start, about }) {
   if (!good || signal.aborted) return;
   await key.run("read", { neuron: name, tokens: 30000, top: 10 }, (card) => drawKey(key, card), { signal, rows: keyRows });
   await spread.run("histogram", { neuron: name, tokens: 30000 }, (found) => {
-    spread.show(histogram(found.bins, { title: t("spreadOf", { n: found.tokens.toLocaleString("en") }), x: t("activation") }));
+    spread.show(histogram(found.bins, { title: t("spreadOf", { n: found.tokens.toLocaleString("en") }), x: t("activation"), width: fit(spread, 520) }));
   }, { signal, rows: (found) => [["from", "to", "count"], ...found.bins.map((bin) => [bin.from, bin.to, bin.count])] });
 }
 

@@ -7,6 +7,7 @@ import { go, note, pair, read, to } from "../state.js";
 import { t } from "../strings.js";
 
 const WAYS = ["noise", "subject-noise", "fixed", "gaussian", "mean", "resample"];
+const LONG = 80;
 const SCALE = Array.from({ length: 10 }, (_, i) => i);
 
 export function asked(state) {
@@ -70,6 +71,8 @@ function rows(result) {
 
 function draw(panel, result, chosen, choose) {
   const [first, end] = result.subject_span;
+  // Before the subject nothing is corrupted: of a long prompt those rows, all 0, are left out.
+  const from = result.tokens.length > LONG ? first : 0, shown = result.tokens.slice(from);
   const kinds = Object.keys(result.grids);
   const flat = kinds.flatMap((kind) => result.grids[kind].flat()).filter((value) => value !== null);
   const max = Math.max(1e-6, ...flat);
@@ -86,15 +89,16 @@ function draw(panel, result, chosen, choose) {
   const width = panel.body.clientWidth || 900;
   const grids = kinds.map((kind) => grid({
     // rows are tokens, columns layers
-    values: result.tokens.map((_, i) => result.grids[kind].map((values) => values[i])),
-    rows: result.tokens.map((text) => token(text)),
+    values: shown.map((_, i) => result.grids[kind].map((values) => values[from + i])),
+    rows: shown.map((text) => token(text)),
     columns: result.grids[kind].map((_, n) => String(n)),
-    title: t(`kind_${kind}`), max, cell: 30, wide: Math.min(width, 560),
-    marked: (i) => i >= first && i < end,
-    label: (i, n) => words(kind, n, i),
-    picked: kind === "mlp" && layer !== undefined ? [at, layer] : null,
-    onhover: (i, n) => { readout.textContent = words(kind, n, i); },
-    onpick: (i, n) => {
+    title: t(`kind_${kind}`), max, cell: 30, wide: width > 900 ? Math.max(300, (width - 60) / kinds.length) : width,
+    marked: (i) => from + i >= first && from + i < end,
+    label: (i, n) => words(kind, n, from + i),
+    picked: kind === "mlp" && layer !== undefined ? [at - from, layer] : null,
+    onhover: (i, n) => { readout.textContent = words(kind, n, from + i); },
+    onpick: (row, n) => {
+      const i = from + row;
       readout.textContent = words(kind, n, i);
       if (kind === "mlp" && choose) { note({ cell: `${n}.${i}` }); choose(result, n, i); }
       if (kind === "attn") go("heads", { q: result.prompt, layer: n, at: i });
