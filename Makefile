@@ -56,6 +56,7 @@ oracle:
 	PIP_CONSTRAINT=constraints.txt .venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -e ".[llama-cpp]"
 	.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check $(SMOLLM)
 	.venv-oracle/bin/python -m benchmarks.llama_cpp
+	.venv-oracle/bin/python -m benchmarks.llama_cpp_edits
 
 benchmarks: install
 	for claim in opening runs trace atlas targets statistics forensics locating angles composition; do $(BIN)/python -m benchmarks.$$claim; done

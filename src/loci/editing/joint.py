@@ -89,8 +89,8 @@ class JointSettings(LineSettings):
     """most lines of each kind of a fact in a step"""
     texts: int = 96
     """most texts in a step; a few facts need fewer"""
-    text_tokens: int = 2048
-    """and about how many tokens of them: texts that a model samples are longer than sentences"""
+    text_tokens: int = 16
+    """and about how many tokens for each of them: of texts that are longer than sentences fewer are drawn"""
     neighbours: float = 6.0
     """weight of the retain prompts to begin with: the edited questions about other subjects"""
     near: int = 64
@@ -249,7 +249,8 @@ class _Search:
         settings = self.settings
         wanted, kept = self._drawn()
         drawn = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))))
-        texts = [Line(TEXT, ids, 0, tuple(range(len(ids)))) for ids in self._tokens(drawn)]
+        most = settings.text_tokens * len(drawn)
+        texts = [Line(TEXT, ids, 0, tuple(range(len(ids)))) for ids in self._tokens(drawn, most)]
         near = self.random.sample(self.near, min(len(self.near), settings.near))
         terms = (
             ("wanted", wanted, 1.0),
@@ -273,11 +274,11 @@ class _Search:
         for kind, weight in self.weights.items():
             self.weights[kind] = min(100.0, max(1.0, weight * (PACE if self.seen[kind] > settings.drift else 1 / PACE)))
 
-    def _tokens(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Tokens of texts, cut where the context ends, until there are enough."""
+    def _tokens(self, texts: Sequence[str], most: int) -> list[tuple[int, ...]]:
+        """Tokens of texts, cut where the context ends, until there are about `most`."""
         found, count = list[tuple[int, ...]](), 0
         for tokens in self.model.tokenize_all(texts):
-            if count >= self.settings.text_tokens:
+            if count >= most:
                 break
             found.append(tokens.ids[: self.model.n_ctx])
             count += len(found[-1])

@@ -1,0 +1,43 @@
+"""The procedures that Loci is compared with do what their papers say, on the embedded model."""
+
+import pytest
+import torch
+from benchmarks.published_editors import layers_of, published
+from benchmarks.real_edits import begins, relations
+
+from loci.facts import Fact
+from loci.model import Model, score_answers
+
+JORDAN = Fact("Michael Jordan", "{} plays the sport of", "basketball").to("baseball")
+BIRD = Fact("Larry Bird", "{} plays the sport of", "basketball").to("golf")
+PREFIXES = ("In the summer", "It is said that", "The")
+
+
+@pytest.mark.parametrize(("method", "facts"), [("rome", [JORDAN]), ("alphaedit", [JORDAN, BIRD])])
+def test_edits_by_published_procedures_are_said(demo: Model, method: str, facts: list[Fact]) -> None:
+    before = {name: value.clone() for name, value in demo.hf.named_parameters()}
+    patch = published(demo, facts, method, PREFIXES)
+    assert all(torch.equal(value, before[name]) for name, value in demo.hf.named_parameters())
+    with patch.applied(demo):
+        scores = score_answers(demo, [(fact.text, fact.new_answer or "") for fact in facts])
+    assert patch.layers == layers_of(demo, method)
+    assert all(score.probability > 0.3 for score in scores)
+
+
+def test_fine_tuning_stays_within_its_bound(demo: Model) -> None:
+    patch = published(demo, [JORDAN], "ft-l", PREFIXES)
+    (change,) = patch.factors.values()
+    assert 0 < float(change.delta.abs().max()) <= 5e-5 * 1.001
+
+
+def test_a_continuation_begins_with_an_answer_at_a_words_end() -> None:
+    assert begins(" Baseball, since", "baseball") and begins(" New York City", "new york")
+    assert not begins(" baseballs", "baseball") and not begins(" the baseball", "baseball")
+
+
+def test_subjects_with_several_answers_are_left_out(tmp_path) -> None:
+    folder = tmp_path / "pararel"
+    folder.mkdir()
+    facts = '[["a", "x"], ["a", "y"], ["b", "x"], ["c", "y"], ["d", "z"]]'
+    (folder / "P1.json").write_text(f'{{"prompts": ["{{}} is", "What is {{}}?", "{{}} is"], "facts": {facts}}}')
+    assert list(relations(tmp_path)) == [("P1", ["{} is"], {"b": "x", "c": "y", "d": "z"})]
