@@ -53,6 +53,9 @@ def test_a_lesson_runs_and_its_exercises_can_be_solved(entry: Lesson, ran: Runne
 def test_a_lesson_is_a_page_without_another_host(entry: Lesson, ran: Runner) -> None:
     made = page(ran(entry.number))
     assert f"<h1>{entry.title}</h1>" in made and "<details><summary>Solution" in made
+    words = "\n".join(v.markdown for v in ran(entry.number).shown if isinstance(v, Text))
+    assert made.count("<table>") == sum(line.startswith("|---") for line in words.splitlines())
+    assert "    |" not in words, "a table whose rows stand further in is no table"
     head = made.partition("<body>")[0].replace("plotly.js", "")
     assert 'src="http' not in made and "<link" not in head
 

@@ -171,20 +171,19 @@ def _():
 
 @app.cell
 def _(B, J, M, bias, names, write):
-    rows = "\n".join(
-        f"    | {name} | {float((M + J) @ x):+.2f} | {float((M + J) @ x) + bias.value:+.2f} |"
-        f" {float(write(x, bias.value) @ B):+.2f} |"
+    rows = "\n    ".join(
+        f"| {name} | {float((M + J) @ x):+.2f} | {float((M + J) @ x) + bias.value:+.2f} | {float(write(x, bias.value) @ B):+.2f} |"
         for name, x in names.items()
     )
     opened = [name for name, x in names.items() if float(write(x, bias.value) @ B) > 0]
     mo.md(f"""
-        | name on the token | (M + J) · x | with bias {bias.value:g} | basketball added |
-        |---|---|---|---|
+    | name on the token | (M + J) · x | with bias {bias.value:g} | basketball added |
+    |---|---|---|---|
     {rows}
 
-        The neuron writes for: {", ".join(opened) or "nobody"}.
-        With the bias −1 it is an AND: one name alone is not enough.
-        """)
+    The neuron writes for: {", ".join(opened) or "nobody"}.
+    With the bias −1 it is an AND: one name alone is not enough.
+    """)
     return
 
 
@@ -236,23 +235,23 @@ def _(cosine):
 @app.cell
 def _(gates):
     leaking, mended = gates.steps[1], gates.steps[2]
-    crowds = "\n".join(
-        f"    | {m.dim} | {m.cosine:.2f} | {m.bias:.2f} | {m.active.value:.1%} | {m.recall.value:.0%} |" for m in gates.many
+    crowds = "\n    ".join(
+        f"| {m.dim} | {m.cosine:.2f} | {m.bias:.2f} | {m.active.value:.1%} | {m.recall.value:.0%} |" for m in gates.many
     )
     mo.md(f"""
-        At c = {leaking.cosine:g} and bias −1, *Michael Phelps* gets {leaking.cases[1].neuron:.2f} of basketball.
-        The bias −(1 + c) = {mended.bias:.2f} closes the gate again.
+    At c = {leaking.cosine:g} and bias −1, *Michael Phelps* gets {leaking.cases[1].neuron:.2f} of basketball.
+    The bias −(1 + c) = {mended.bias:.2f} closes the gate again.
 
-        Now {gates.many[0].facts} such neurons at once, over {gates.many[0].firsts} first and {gates.many[0].lasts} last
-        names with random directions:
+    Now {gates.many[0].facts} such neurons at once, over {gates.many[0].firsts} first and {gates.many[0].lasts} last
+    names with random directions:
 
-        | dimensions | largest cosine | bias | neurons active at a name | right answer first |
-        |---|---|---|---|---|
+    | dimensions | largest cosine | bias | neurons active at a name | right answer first |
+    |---|---|---|---|---|
     {crowds}
 
-        In few dimensions no bias does: one lets in wrong names, the other shuts out right ones.
-        In many dimensions random directions are nearly at right angles, and both work.
-        """)
+    In few dimensions no bias does: one lets in wrong names, the other shuts out right ones.
+    In many dimensions random directions are nearly at right angles, and both work.
+    """)
     return
 
 
@@ -397,19 +396,19 @@ def _(facts, model):
 @app.cell
 def _(probability, without):
     counts = [1, 3, 10, 30, 100]
-    table = "\n".join(
-        f"    | {count} | " + " | ".join(f"{without(layer, count):.3f}" for layer in (0, 1, 2)) + " |" for count in counts
+    table = "\n    ".join(
+        f"| {count} | " + " | ".join(f"{without(layer, count):.3f}" for layer in (0, 1, 2)) + " |" for count in counts
     )
     mo.md(f"""
-        Silence the most active neurons at the end of *Michael Jordan*, and ask again.
-        Untouched, P(basketball) is {probability():.3f}.
+    Silence the most active neurons at the end of *Michael Jordan*, and ask again.
+    Untouched, P(basketball) is {probability():.3f}.
 
-        | neurons set to 0 | in layer 0 | in layer 1 | in layer 2 |
-        |---|---|---|---|
+    | neurons set to 0 | in layer 0 | in layer 1 | in layer 2 |
+    |---|---|---|---|
     {table}
 
-        If one neuron were the fact, the first row would say so.
-        """)
+    If one neuron were the fact, the first row would say so.
+    """)
     return
 
 

@@ -105,14 +105,14 @@ def _(model, which):
 
 @app.cell
 def _(card):
-    fired = "\n".join(f"    | {t.activation:.2f} | {t.before.lstrip()}**{t.token}**{t.after} |" for t in card.triggers[:6])
+    fired = "\n    ".join(f"| {t.activation:.2f} | {t.before.lstrip()}**{t.token}**{t.after} |" for t in card.triggers[:6])
     mo.md(f"""
-        {card.name} fires at {card.firing_rate:.1%} of {card.tokens:,} tokens. Where most (the token is bold):
+    {card.name} fires at {card.firing_rate:.1%} of {card.tokens:,} tokens. Where most (the token is bold):
 
-        | activation | text |
-        |---|---|
+    | activation | text |
+    |---|---|
     {fired}
-        """)
+    """)
     return
 
 
@@ -189,16 +189,16 @@ def _(model, texts):
 
 @app.cell
 def _(agreements):
-    predicted = "\n".join(f"    | {at} | {n} | {right:.1%} | {chance:.1%} |" for at, (right, chance, n) in agreements.items())
+    predicted = "\n    ".join(f"| {at} | {n} | {right:.1%} | {chance:.1%} |" for at, (right, chance, n) in agreements.items())
     mo.md(f"""
-        | layer | neurons that fire | value predicts the follower | by chance |
-        |---|---|---|---|
+    | layer | neurons that fire | value predicts the follower | by chance |
+    |---|---|---|---|
     {predicted}
 
-        Far more often than by chance, and still for few neurons. Most values are not a prediction of one
-        token: they are parts of a sum (step 5), or speak to later layers, in a language that W_U does not
-        read. In the model of Geva et al. the share was near 0 in low layers and rose in the upper ones.
-        """)
+    Far more often than by chance, and still for few neurons. Most values are not a prediction of one
+    token: they are parts of a sum (step 5), or speak to later layers, in a language that W_U does not
+    read. In the model of Geva et al. the share was near 0 in low layers and rose in the upper ones.
+    """)
     return
 
 

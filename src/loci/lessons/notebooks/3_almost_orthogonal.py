@@ -97,22 +97,22 @@ def _():
 def _():
     rows = superposition.bounds_table(12288, [89, 88, 87, 85]).rows
     rules = {row.angle: row.rules[-1].log10 for row in rows}
-    table = "\n".join(
-        f"    | {row.angle:g}° | {row.drawn_lines:.2f} | {row.gilbert_varshamov_lines:.2f} |"
+    table = "\n    ".join(
+        f"| {row.angle:g}° | {row.drawn_lines:.2f} | {row.gilbert_varshamov_lines:.2f} |"
         f" {row.explicit_lines:.2f} | {row.levenshtein_lines:.2f} | {rules[row.angle]:.1f}"
         f"{' ✗' if rules[row.angle] > row.levenshtein_lines else ''} |"
         for row in rows
     )
     known = max(rows[3].gilbert_varshamov_lines, rows[3].explicit_lines)
     mo.md(f"""
-        Powers of ten (log₁₀ of the number of lines):
+    Powers of ten (log₁₀ of the number of lines):
 
-        | angle | random | exist | explicit | limit | rule |
-        |---|---|---|---|---|---|
+    | angle | random | exist | explicit | limit | rule |
+    |---|---|---|---|---|---|
     {table}
 
-        ✗: above the limit, so the rule is false there. At 85° the truth is between 10^{known:.1f} and 10^{rows[3].levenshtein_lines:.1f}; nobody knows more.
-        """)
+    ✗: above the limit, so the rule is false there. At 85° the truth is between 10^{known:.1f} and 10^{rows[3].levenshtein_lines:.1f}; nobody knows more.
+    """)
     return rows, rules
 
 

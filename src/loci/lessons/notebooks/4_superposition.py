@@ -108,18 +108,18 @@ def _():
 
     densities = [1.0, 0.5, 0.2, 0.1, 0.05, 0.01]
     compared = {p: (best(pentagon, p), best(alone, p)) for p in densities}
-    losses = "\n".join(
-        f"    | {p:g} | {shared:.5f} | {two:.5f} | {'sharing' if shared < two else 'two alone'} |"
+    losses = "\n    ".join(
+        f"| {p:g} | {shared:.5f} | {two:.5f} | {'sharing' if shared < two else 'two alone'} |"
         for p, (shared, two) in compared.items()
     )
     mo.md(f"""
-        | density | loss of the pentagon | of two features alone | better |
-        |---|---|---|---|
+    | density | loss of the pentagon | of two features alone | better |
+    |---|---|---|---|
     {losses}
 
-        Sharing costs only where features meet. Two of five meet with probability about 10 p²:
-        it falls faster than p, so sparse features share cheaply.
-        """)
+    Sharing costs only where features meet. Two of five meet with probability about 10 p²:
+    it falls faster than p, so sparse features share cheaply.
+    """)
     return compared, densities
 
 
@@ -213,17 +213,17 @@ def _():
 @app.cell
 def _(shapes):
     pairs = shapes.near(0.5)
-    table = "\n".join(
-        f"    | {p:g} | {per:.2f} | {near.value:.0%} |"
+    table = "\n    ".join(
+        f"| {p:g} | {per:.2f} | {near.value:.0%} |"
         for p, per, near in zip(shapes.toy.densities, shapes.toy.per_feature.tolist(), pairs, strict=True)
     )
     mo.md(f"""
-        | density | dimensions a feature, on average | share of features near ½ |
-        |---|---|---|
+    | density | dimensions a feature, on average | share of features near ½ |
+    |---|---|---|
     {table}
 
-        Training tends to stop at such shapes. No theorem says that it must.
-        """)
+    Training tends to stop at such shapes. No theorem says that it must.
+    """)
     return
 
 

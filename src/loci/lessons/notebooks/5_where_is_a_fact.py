@@ -211,17 +211,17 @@ def _(model, prompt):
         "three layers at once": {"window": 3},
     }
     peaks = {name: peak(**choice) for name, choice in choices.items()}
-    lines = "\n".join(
-        f"    | {name} | {low:.3f} | layer {at} at *{where}* | {most:+.3f} |" for name, (at, where, most, low) in peaks.items()
+    lines = "\n    ".join(
+        f"| {name} | {low:.3f} | layer {at} at *{where}* | {most:+.3f} |" for name, (at, where, most, low) in peaks.items()
     )
     mo.md(f"""
-        | corruption | P corrupted | strongest MLP | effect |
-        |---|---|---|---|
+    | corruption | P corrupted | strongest MLP | effect |
+    |---|---|---|---|
     {lines}
 
-        Sizes of effects depend on the corruption. Where P corrupted is nearly the clean one, nothing was
-        hidden, so nothing can come back. Compare places, and only within one choice.
-        """)
+    Sizes of effects depend on the corruption. Where P corrupted is nearly the clean one, nothing was
+    hidden, so nothing can come back. Compare places, and only within one choice.
+    """)
     return
 
 

@@ -239,14 +239,14 @@ def _(change, delta, edited, fact, k, known, model, probability):
         return drift, sum("baseball" in text for text in told) / len(told)
 
     results = {"with C": moved(change), "without C": moved(naive)}
-    table = "\n".join(f"    | {name} | {drift:.4f} | {share:.0%} |" for name, (drift, share) in results.items())
+    table = "\n    ".join(f"| {name} | {drift:.4f} | {share:.0%} |" for name, (drift, share) in results.items())
     mo.md(f"""
-        | change | others' answers move by | phrasings that give the new answer |
-        |---|---|---|
+    | change | others' answers move by | phrasings that give the new answer |
+    |---|---|---|
     {table}
 
-        Phrasings: {len(fact.paraphrases)} that the edit never saw. Others: {len(asked)} athletes.
-        """)
+    Phrasings: {len(fact.paraphrases)} that the edit never saw. Others: {len(asked)} athletes.
+    """)
     return
 
 

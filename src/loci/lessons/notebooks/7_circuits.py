@@ -86,16 +86,16 @@ def _(model):
 
 @app.cell
 def _(found):
-    heads = "\n".join(f"    | {h.head} | {h.attention:.2f} | {h.direct:+.2f} | {h.lost:+.4f} |" for h in found.heads[:4])
+    heads = "\n    ".join(f"| {h.head} | {h.attention:.2f} | {h.direct:+.2f} | {h.lost:+.4f} |" for h in found.heads[:4])
     mo.md(f"""
-        *{found.prompt}* → *{found.answer}*, score {found.score:.1f}:
+    *{found.prompt}* → *{found.answer}*, score {found.score:.1f}:
 
-        | head | looks at the subject | adds to the score | P lost without it |
-        |---|---|---|---|
+    | head | looks at the subject | adds to the score | P lost without it |
+    |---|---|---|---|
     {heads}
 
-        What a head adds directly and what is lost without it are different questions: others step in.
-        """)
+    What a head adds directly and what is lost without it are different questions: others step in.
+    """)
     return
 
 
@@ -124,8 +124,8 @@ def _():
 def _(look):
     A = {"in": look.value, "at": look.value}
     V = {"mind": 3.0, "bay": 3.0}
-    raised = "\n".join(
-        f"    | keep … {dest} {out} | {A[dest] * V[out]:.1f} | {'wanted' if right else 'not wanted'} |"
+    raised = "\n    ".join(
+        f"| keep … {dest} {out} | {A[dest] * V[out]:.1f} | {'wanted' if right else 'not wanted'} |"
         for dest, out, right in (
             ("in", "mind", True),
             ("at", "bay", True),
@@ -134,13 +134,13 @@ def _(look):
         )
     )
     mo.md(f"""
-        | text | raised by | |
-        |---|---|---|
+    | text | raised by | |
+    |---|---|---|
     {raised}
 
-        Whatever A and V are, A(in)V(mind) · A(at)V(bay) = A(in)V(bay) · A(at)V(mind): the wrong pair is raised
-        as much as the right one, by their product. Several heads can mend it, or an MLP.
-        """)
+    Whatever A and V are, A(in)V(mind) · A(at)V(bay) = A(in)V(bay) · A(at)V(mind): the wrong pair is raised
+    as much as the right one, by their product. Several heads can mend it, or an MLP.
+    """)
     return
 
 
@@ -210,17 +210,17 @@ def _(model):
             (shape[0][row], shape[1][column]) if top.shape == (len(shape[0]), len(shape[1])) else (shape[0][column], shape[1][row])
         )
         strongest.append((kind, reader, writer, float(top.max())))
-    edges = "\n".join(
-        f"    | {kind.upper()} | {writer} → {reader} | {score:.3f} | {score / composed.null:.1f} × |"
+    edges = "\n    ".join(
+        f"| {kind.upper()} | {writer} → {reader} | {score:.3f} | {score / composed.null:.1f} × |"
         for kind, reader, writer, score in strongest
     )
     mo.md(f"""
-        The strongest pairs of the embedded model; chance is {composed.null:.4f}.
+    The strongest pairs of the embedded model; chance is {composed.null:.4f}.
 
-        | by | pair | score | of chance |
-        |---|---|---|---|
+    | by | pair | score | of chance |
+    |---|---|---|---|
     {edges}
-        """)
+    """)
     return
 
 
@@ -247,20 +247,20 @@ def _():
 @app.cell
 def _(small):
     first, final = small.checkpoints[0], small.last
-    path = "\n".join(
-        f"    | {c.step} | {c.loss.value:.2f} | {c.in_context.value:+.2f} | {c.best_previous:.2f} | {c.best_induction:.2f} |"
+    path = "\n    ".join(
+        f"| {c.step} | {c.loss.value:.2f} | {c.in_context.value:+.2f} | {c.best_previous:.2f} | {c.best_induction:.2f} |"
         for c in small.checkpoints[:: 1 + len(small.checkpoints) // 10]
     )
     formed = final.best_induction > 0.5
     mo.md(f"""
-        {final.step:,} steps, loss {first.loss.value:.2f} → {final.loss.value:.2f} nats.
+    {final.step:,} steps, loss {first.loss.value:.2f} → {final.loss.value:.2f} nats.
 
-        | step | loss | later tokens against earlier ones | looks one back | matches prefixes |
-        |---|---|---|---|---|
+    | step | loss | later tokens against earlier ones | looks one back | matches prefixes |
+    |---|---|---|---|---|
     {path}
 
-        {"Prefix matching appears in the same steps as learning from context." if formed else "Induction has not formed in so few steps: more of them are needed."}
-        """)
+    {"Prefix matching appears in the same steps as learning from context." if formed else "Induction has not formed in so few steps: more of them are needed."}
+    """)
     return
 
 

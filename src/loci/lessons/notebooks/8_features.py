@@ -159,16 +159,16 @@ def _():
 @app.cell
 def _(best, dictionary, model, texts):
     card = dictionaries.read_features(model, dictionary, [best], texts[: size(1500, 300)])[0]
-    shown = "\n".join(f"    | {t.activation:.2f} | {t.before.lstrip()}**{t.token}**{t.after} |" for t in card.triggers[:6])
+    shown = "\n    ".join(f"| {t.activation:.2f} | {t.before.lstrip()}**{t.token}**{t.after} |" for t in card.triggers[:6])
     mo.md(f"""
-        Feature {card.feature}, on at {card.density:.1%} of {card.tokens:,} tokens:
+    Feature {card.feature}, on at {card.density:.1%} of {card.tokens:,} tokens:
 
-        | activation | text |
-        |---|---|
+    | activation | text |
+    |---|---|
     {shown}
 
-        It raises: {", ".join(token.strip() for token, _ in card.promotes[:6])}.
-        """)
+    It raises: {", ".join(token.strip() for token, _ in card.promotes[:6])}.
+    """)
     return
 
 
@@ -193,18 +193,18 @@ def _(model):
 @app.cell
 def _(graph):
     given, summed = graph.completeness
-    nodes = "\n".join(f"    | {n.id} | {n.activation:.2f} | {n.effect:+.2f} |" for n in graph.nodes[:6] if n.kind == "neuron")
+    nodes = "\n    ".join(f"| {n.id} | {n.activation:.2f} | {n.effect:+.2f} |" for n in graph.nodes[:6] if n.kind == "neuron")
     mo.md(f"""
-        The score of *{graph.answer}* is {given:.3f}; the sum of all that goes into it is {summed:.3f}.
+    The score of *{graph.answer}* is {given:.3f}; the sum of all that goes into it is {summed:.3f}.
 
-        | neuron @ token | activation | held effect on the score |
-        |---|---|---|
+    | neuron @ token | activation | held effect on the score |
+    |---|---|---|
     {nodes}
 
-        Then {len(graph.interventions.nodes)} of the neurons were set to 0 in the real model, nothing held.
-        The correlation of held and real effects is {graph.interventions.correlation:+.2f}.
-        That number says how far to trust the picture: where later layers answer to a change, it is low.
-        """)
+    Then {len(graph.interventions.nodes)} of the neurons were set to 0 in the real model, nothing held.
+    The correlation of held and real effects is {graph.interventions.correlation:+.2f}.
+    That number says how far to trust the picture: where later layers answer to a change, it is low.
+    """)
     return
 
 

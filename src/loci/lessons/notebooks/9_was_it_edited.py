@@ -69,14 +69,14 @@ def _():
 def _(original, suspect):
     changed = {name: float((suspect[name] - original[name]).norm() / original[name].norm()) for name in original}
     guilty = max(changed, key=changed.get)
-    listed = "\n".join(f"    | {name} | {size_of:.4f} |" for name, size_of in changed.items())
+    listed = "\n    ".join(f"| {name} | {size_of:.4f} |" for name, size_of in changed.items())
     mo.md(f"""
-        | matrix | ‖change‖ / ‖matrix‖ |
-        |---|---|
+    | matrix | ‖change‖ / ‖matrix‖ |
+    |---|---|
     {listed}
 
-        One matrix is not the same: {guilty}.
-        """)
+    One matrix is not the same: {guilty}.
+    """)
     return (guilty,)
 
 
@@ -171,17 +171,17 @@ def _(athletes, keys_of, model, pointer):
     keys = torch.stack([key(fact) for fact in athletes])
     likeness = torch.nn.functional.cosine_similarity(keys, pointer[None], dim=1).abs()
     order = likeness.argsort(descending=True)
-    suspects = "\n".join(
-        f"    | {place + 1} | {athletes[int(i)].subject} | {float(likeness[i]):.3f} |" for place, i in enumerate(order[:5])
+    suspects = "\n    ".join(
+        f"| {place + 1} | {athletes[int(i)].subject} | {float(likeness[i]):.3f} |" for place, i in enumerate(order[:5])
     )
     accused = athletes[int(order[0])]
     mo.md(f"""
-        {len(athletes)} suspects, by |cosine| of their key with C u:
+    {len(athletes)} suspects, by |cosine| of their key with C u:
 
-        | | suspect | likeness |
-        |---|---|---|
+    | | suspect | likeness |
+    |---|---|---|
     {suspects}
-        """)
+    """)
     return accused, keys
 
 
