@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test kernels docs fuzz interrupt real chaos oracle benchmarks lint format clean
+.PHONY: install demo test kernels docs docs-site docs-serve package lessons fuzz interrupt real chaos oracle benchmarks lint format clean
 
 install: $(STAMP)
 
@@ -28,6 +28,35 @@ kernels: install
 
 docs: install
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/run_docs.py
+
+# The docs as a site, in build/site: search, dark mode, no other host. Lessons are run for it (5 min the first time).
+DOCS_STAMP := .venv-docs/.installed
+$(DOCS_STAMP):
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check "zensical>=0.0.70,<0.2"
+	@touch $@
+
+docs-site: install $(DOCS_STAMP)
+	$(BIN)/python scripts/make_site.py
+	.venv-docs/bin/zensical build --strict --clean
+
+docs-serve: docs-site
+	@echo "http://127.0.0.1:8000/ (Ctrl-C ends it)"
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory build/site
+
+# All lessons at their full size, with marimo: some minutes.
+lessons: install
+	for lesson in src/loci/lessons/notebooks/*.py; do $(BIN)/python $$lesson || exit 1; done
+
+# A wheel, and whether it works without the clone: in a bare environment, away from here.
+package:
+	rm -rf build/wheel build/lib && mkdir -p build/wheel
+	$(PYTHON) -m pip wheel . --quiet --disable-pip-version-check --no-deps -w build/wheel
+	ls -l build/wheel
+	$(PYTHON) -m venv --clear build/bare
+	PIP_CONSTRAINT=constraints.txt build/bare/bin/python -m pip install --quiet --disable-pip-version-check build/wheel/*.whl
+	cd build && bare/bin/loci --version && bare/bin/loci lessons && bare/bin/loci lessons 3 --out wheel/lesson.html
+	cd build && bare/bin/loci demo --edits 2 --out wheel/demo
 
 fuzz: install
 	LOCI_FUZZ=2500 LOCI_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/cli/test_fuzz.py
@@ -71,4 +100,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-oracle build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis loci-demo
+	rm -rf .venv .venv-oracle .venv-docs build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis loci-demo

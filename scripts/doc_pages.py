@@ -196,6 +196,8 @@ def _unknown(code: str) -> list[str]:
     unknown: list[str] = []
     for node in ast.parse(code).body:
         bound = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        named = (ast.FunctionDef, ast.ClassDef)
+        bound |= {n.name for n in ast.walk(node) if isinstance(n, named)}
         bound |= {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
         for n in ast.walk(node):
             if isinstance(n, (ast.Import, ast.ImportFrom)):
@@ -209,7 +211,7 @@ def _unknown(code: str) -> list[str]:
 def _command(command: list[str], there: set[str]) -> Iterator[str]:
     name = command[0]
     if name == "make":
-        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
         yield from (f"no target {target!r} in the Makefile" for target in command[1:] if target not in targets)
     elif name == "python" and len(command) > 1:
         if command[1].endswith(".py") and not (ROOT / command[1]).exists() and command[1] not in there:

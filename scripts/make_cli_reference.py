@@ -1,6 +1,6 @@
 """Write docs/cli.md: every command with its arguments, options and examples.
 
-    python scripts/make_cli_reference.py
+python scripts/make_cli_reference.py
 """
 
 import re
@@ -15,7 +15,7 @@ INTRO = """<!-- Written by scripts/make_cli_reference.py from the commands; do n
 
 # Commands
 
-Every command with what it takes. `loci COMMAND --help` prints the same.
+Every command with what it takes. `--help` behind a command prints the same.
 Every command has `--quiet` (no progress on stderr) and `--help`; they are not repeated below.
 What commands promise about failure stands in the [tour](tour.md#what-is-promised-about-failure).
 

@@ -35,6 +35,35 @@ def test_models_and_points() -> None:
     assert made["PAGE"].read_text(encoding="utf-8") == made["page"](), "python scripts/make_docs.py"
 
 
+def test_commands_and_lessons() -> None:
+    made = runpy.run_path(str(ROOT / "scripts" / "make_cli_reference.py"))
+    page = made["PAGE"].read_text(encoding="utf-8")
+    assert page == made["page"](), "python scripts/make_cli_reference.py"
+    made = runpy.run_path(str(ROOT / "scripts" / "make_site.py"))
+    page = (ROOT / "docs" / "lessons.md").read_text(encoding="utf-8")
+    assert page == made["lessons_page"](), "python scripts/make_site.py --lessons"
+
+
+def test_the_site_has_every_page_once() -> None:
+    nav = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.M)
+    pages = {str(page.relative_to(ROOT / "docs")) for page in EVERY if page.parent != ROOT}
+    assert sorted(nav) == sorted(pages), "nav of mkdocs.yml"
+
+
+def test_a_page_of_the_site(tmp_path: Path) -> None:
+    staged = runpy.run_path(str(ROOT / "scripts" / "make_site.py"))["staged"]
+    staged.__globals__["PAGES"] = tmp_path
+    source = ROOT / "docs" / "results" / "editing.md"
+    text = "```output 9\nx\n```\n[a](../editing.md#x) [b](../../README.md) [c](https://x.org)"
+    made = staged(text, source)
+    assert made.startswith("```text\nx\n```\n[a](../editing.md#x) [b](../files/README.md)")
+    assert made.endswith("[c](https://x.org)") and (tmp_path / "files" / "README.md").exists()
+
+
+def test_a_stranger_reads_the_readme_in_two_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
 def test_names_of_the_api_page_exist_and_are_nearly_all() -> None:
     made = runpy.run_path(str(ROOT / "scripts" / "make_api.py"))
     text = made["PAGE"].read_text(encoding="utf-8")
@@ -80,7 +109,7 @@ def test_a_page_runs_as_it_is_printed(page: Path, demo: Model, monkeypatch: pyte
 
 
 def test_most_of_the_tour_is_run() -> None:
-    steps = doc_pages.steps(ROOT / "README.md")
+    steps = doc_pages.steps(ROOT / "docs" / "tour.md")
     assert sum(step.seconds is None for step in steps) >= len(steps) / 2
 
 
@@ -125,6 +154,11 @@ def test_what_is_wrong_is_found(printed: str, fault: str | None, monkeypatch: py
     monkeypatch.setattr(Path, "read_text", lambda self, **_: f"```sh\n{printed}\n```\n")
     faults = doc_pages.faults(page)
     assert (faults == []) if fault is None else any(fault in line for line in faults), faults
+
+
+@pytest.mark.parametrize("name", ["SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_of_other_pages_exist(name: str) -> None:
+    assert list(doc_pages.link_faults(ROOT / name)) == []
 
 
 def test_broken_links_are_found(tmp_path: Path) -> None:

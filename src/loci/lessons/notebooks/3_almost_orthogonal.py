@@ -82,7 +82,7 @@ def _():
     ## Step 2. The table, honestly
 
     Let *all* pairs of lines be between θ and 180° − θ. How many lines fit into 12,288 dimensions, the
-    width of GPT-3? No formula gives the number. Each column is something that is *proved*:
+    width of GPT-3? No formula gives the number. Each column but the last is *proved*:
 
     * *random*: so many random lines have no nearer pair, with probability ½;
     * *exist*: so many there are (Gilbert–Varshamov; nobody can write them down);
