@@ -6,6 +6,7 @@ not to apply, and why; it is not counted as passed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise, product
@@ -19,7 +20,8 @@ from loci.errors import LociError
 from loci.model.given import model_given
 from loci.model.invariants import INVARIANTS, applying, difference, errors, neurons_apart, not_finite, tolerance
 from loci.model.model import Model
-from loci.model.points import ATTENTION
+from loci.model.points import ATTENTION, ONCE
+from loci.model.unembedding import last_streams
 from loci.progress import Progress, silent
 from loci.result import Result
 
@@ -112,9 +114,9 @@ class _Patient:
         The stream, queries and keys are moved by ±ε of each entry in every layer; large weights
         make saturated softmaxes and nearly equal logits of that. At most a twentieth of the largest.
         """
-        model, worst = self.model, 0.0
+        model, worst, alone = self.model, 0.0, self.plain
         points = model.names("resid_pre", *(point for point in ("q", "k") if model.has(point)))
-        for seed, row in product(range(ROUNDINGS), self.rows):
+        for row, seed in product(self.rows, range(ROUNDINGS)):
             source = torch.Generator().manual_seed(seed)
 
             def rounded(x: Tensor, source: torch.Generator = source) -> Tensor:
@@ -122,13 +124,24 @@ class _Patient:
                 return x + x * signs * torch.finfo(x.dtype).eps
 
             with torch.no_grad():
-                alone = model(model.ids([row]))
+                alone = alone if seed else model(model.ids([row]))
                 with model.patched(dict.fromkeys(points, rounded)):
                     worst = max(worst, difference(model(model.ids([row])), alone))
         return max(self.allowed, min(CARRIED * worst, 0.05))
 
     def names(self, *, attention: bool) -> list[str]:
         return self.model.names(*(stem for stem in self.model.points() if (stem in ATTENTION) == attention))
+
+    def groups(self, *, attention: bool) -> list[list[str]]:
+        """The points to be seen together: those of each layer, and each of the last layer, and those without layers, alone.
+
+        One by one in all layers they would take a run each: hundreds.
+        """
+        layers: dict[str, list[str]] = {}
+        for name in self.names(attention=attention):
+            layers.setdefault(name.partition(".")[2] or name, []).append(name)
+        last = layers.get(str(self.model.n_layers - 1), [])
+        return [*layers.values(), *([name] for name in last if len(last) > 1)]
 
 
 def _weights(patient: _Patient) -> Iterator[Check]:
@@ -146,7 +159,10 @@ def _reads(patient: _Patient) -> Iterator[Check]:
     yield Check("logits, all points read = plain Hugging Face", _absolute(logits, patient.plain), 0, f"{len(names)} points")
     unread = sorted(set(names) - set(reads))
     yield Check("every point is passed by a run", float(len(unread)), 0, ", ".join(unread[:3]))
-    early = max(_absolute(model.read(patient.ids, name)[name], reads[name]) for name in names)
+    early = 0.0
+    for group in patient.groups(attention=False):
+        stopped = model.read(patient.ids, *group)
+        early = max(early, *(_absolute(stopped[name], reads[name]) for name in group))
     yield Check("a run that stops early reads the same", early, 0)
     changed = float(model.fingerprint != before)
     yield Check("weights are as before, bit for bit", changed, 0, before[:19])
@@ -160,13 +176,15 @@ def _identity(patient: _Patient) -> Iterator[Check]:
         if not names:
             yield Check("identity patches of the attention pattern", None, 0, model.why_not("attn_probs") or "")
             continue
-        unpatched, worst = patient.plain, 0.0
-        if attention:
-            with model.eager():
-                unpatched = model(patient.ids)
-        for name in names:
-            with model.patched({name: lambda tensor: tensor.clone()}):
-                worst = max(worst, _absolute(model(patient.ids), unpatched))
+        worst = 0.0
+        with model.eager() if attention else nullcontext():
+            whole, logits = last_streams(model, patient.ids), model(patient.ids)
+        for group in patient.groups(attention=attention):
+            with model.patched(dict.fromkeys(group, lambda tensor: tensor.clone())):
+                if group[0] in ONCE:
+                    worst = max(worst, _absolute(model(patient.ids), logits))
+                else:
+                    worst = max(worst, _absolute(last_streams(model, patient.ids), whole))
         yield Check(
             f"identity patches of {'the attention pattern' if attention else 'all other points'}", worst, 0, f"{len(names)} places"
         )
@@ -199,8 +217,7 @@ def _pattern(patient: _Patient) -> Iterator[Check]:
         )
     sums = mixes = 0.0
     for layer in range(model.n_layers):
-        with model.watch(f"attn_probs.{layer}", f"v.{layer}", f"z.{layer}") as at:
-            model(patient.ids)
+        at = model.read(patient.ids, f"attn_probs.{layer}", f"v.{layer}", f"z.{layer}")
         probs, v, z = at[f"attn_probs.{layer}"], at[f"v.{layer}"], at[f"z.{layer}"]
         sums = max(sums, _absolute(probs.sum(-1), torch.ones_like(probs.sum(-1))))
         shared = v.repeat_interleave(model.n_heads // model.n_kv_heads, 2)
