@@ -1,5 +1,6 @@
 """Which facts a model knows: against what it says itself, phrasing by phrasing, from the published forms."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from loci.errors import FactError, ModelError
 from loci.facts import Fact, FactSet, load_facts, save_facts
 from loci.facts.matching import matches
 from loci.figures import plot
+from loci.locating.asking import known_of
 from loci.model import Model, complete
 
 
@@ -58,3 +60,10 @@ def test_shots_are_from_the_file(demo: Model, world: FactSet) -> None:
         discover(demo, facts, shots=12)
     with pytest.raises(ModelError, match="no chat template"):
         discover(demo, facts, chat=True)
+
+
+def test_answers_are_spelt_as_the_model_spells_them(demo: Model, jordan: Fact) -> None:
+    odd = replace(jordan, answer="BASKETBALL language", aliases=())
+    (found,) = discover(demo, odd).facts
+    assert (found.answer, found.aliases) == ("basketball", ("BASKETBALL language",))
+    assert [fact.answer for fact in known_of(demo, [odd, jordan])] == ["basketball", "basketball"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loci.facts.matching import is_function_word, matches, may_match, word_ends
+from loci.facts.matching import is_function_word, matches, may_match, spelling, word_ends
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,10 @@ def test_the_letter_a_is_no_article() -> None:
     assert matches(" a", "a") and matches(" A and ends with e", "a") and matches(" a.", "a") and matches(" 'a' and", "a")
     assert not matches(" a vowel", "a") and not matches(" an apple", "an") and not matches(" a", "an")
     assert matches(" the dog", "dog") and matches(" dog", "the dog")
+
+
+def test_how_a_text_spells_an_answer() -> None:
+    assert spelling(" the Turkish lira", "Turkish language") == "the Turkish"
+    assert spelling(" BERLIN, of course", "Berlin") == "BERLIN"
+    assert spelling(" Washington, D.C. is", "Washington, D.C.") in ("Washington, D.C.", "Washington, D.C")
+    assert spelling(" Turkishness", "Turkish") is None and spelling("", "x") is None

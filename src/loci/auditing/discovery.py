@@ -4,7 +4,7 @@
              alias at a word boundary (exact-prefix match, `loci.facts.matching`)
 
 What comes out is a set of facts like any other: the phrasing that worked is each fact's prompt,
-further ones that worked are its paraphrases. Facts are asked before anything is measured on them:
+further ones that worked are its paraphrases, and its answer is spelt as the model spells it. Facts are asked before anything is measured on them:
 what a model does not know cannot be traced, and editing it teaches nothing about editing.
 """
 
@@ -17,7 +17,7 @@ import torch
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.facts.fact import BLANK
-from loci.facts.matching import matches, may_match
+from loci.facts.matching import matches, may_match, spelling
 from loci.facts.published import blanked
 from loci.facts.spans import occurrences
 from loci.model.answers import SPARE
@@ -138,7 +138,8 @@ def discover(
             model, [(prompt, (given[i].answer, *given[i].aliases)) for i, prompt in asked], progress
         )
     )
-    hits = [[next(said) for _ in texts] for texts in framed]
+    spelt = [[next(said) for _ in texts] for texts in framed]
+    hits = [[one is not None for one in own] for own in spelt]
     by_relation: dict[str, list[bool]] = {}
     by_phrasing: dict[str, list[bool]] = {}
     for fact, texts, own in zip(given, bare, hits, strict=True):
@@ -146,9 +147,11 @@ def discover(
         for text, hit in zip(texts, own, strict=True):
             by_phrasing.setdefault(text, []).append(hit)
     known = [
-        replace(fact, prompt=right[0], paraphrases=tuple(right[1:]), held_out=())
-        for fact, texts, own in zip(given, bare, hits, strict=True)
-        if (right := [text for text, hit in zip(texts, own, strict=True) if hit])
+        _as_said(fact, right)
+        for fact, texts, own in zip(given, bare, spelt, strict=True)
+        if (
+            right := {text: said for text, said in zip(texts, own, strict=True) if said is not None}
+        )
     ]
     return Discovery(
         model=model.name,
@@ -174,6 +177,22 @@ def _templates(fact: Fact) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
 
 
+def _as_said(fact: Fact, right: Mapping[str, str]) -> Fact:
+    """A known fact in the phrasings that worked, its answer as the model spells it in the first."""
+    first, *more = right
+    aliases = tuple(
+        dict.fromkeys(one for one in (fact.answer, *fact.aliases) if one != right[first])
+    )
+    return replace(
+        fact,
+        prompt=first,
+        paraphrases=tuple(more),
+        held_out=(),
+        answer=right[first],
+        aliases=aliases,
+    )
+
+
 def _shares(hits: Mapping[str, Sequence[bool]]) -> dict[str, Share]:
     return {name: Share(len(own), sum(own)) for name, own in hits.items()}
 
@@ -181,8 +200,8 @@ def _shares(hits: Mapping[str, Sequence[bool]]) -> dict[str, Share]:
 @torch.no_grad()
 def _said(
     model: Model, asked: Sequence[tuple[str, Sequence[str]]], progress: Progress
-) -> list[bool]:
-    """Whether each prompt's greedy continuation begins with one of the answers behind it."""
+) -> list[str | None]:
+    """How each prompt's greedy continuation spells one of the answers behind it; None for none."""
     answers: dict[str, list[str]] = {}
     for prompt, own in asked:
         answers.setdefault(prompt, []).extend(own)
@@ -220,7 +239,8 @@ def _said(
         enough = _decided(model, [answers[prompts[i]] for i in rows])
         made = generate(model, ids, max(need[i] for i in rows), enough=enough)
         says |= {prompts[i]: model.decode(ids) for i, ids in zip(rows, made, strict=True)}
-    return [any(matches(says.get(prompt, ""), answer) for answer in own) for prompt, own in asked]
+    spelt = ((spelling(says.get(prompt, ""), answer) for answer in own) for prompt, own in asked)
+    return [next((found for found in own if found is not None), None) for own in spelt]
 
 
 def _decided(model: Model, answers: Sequence[Sequence[str]]) -> Enough:

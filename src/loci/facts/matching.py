@@ -48,6 +48,16 @@ def matches(said: str, answer: str) -> bool:
     return _begins(text, wanted) or _begins(_without_article(text), _bare(wanted))
 
 
+def spelling(said: str, answer: str) -> str | None:
+    """How a text spells an answer: its shortest beginning that gives it, or None where it does not.
+
+    spelling(" the Turkish lira", "Turkish language")    # "the Turkish"
+    """
+    ends = (end for end in range(1, len(said) + 1) if not within_word(said, end) and matches(said[:end], answer))
+    end = next(ends, None) if matches(said, answer) else None
+    return None if end is None else said[:end].strip()
+
+
 def may_match(start: str, answer: str) -> bool:
     """Whether a text that starts so could still give the answer: what saves most generations."""
     text, wanted = normalised(start), normalised(answer)

@@ -4,7 +4,7 @@ P(answer) = Π_k P(token k of the answer | prompt, the tokens before it)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact, Span
-from loci.model import Model, score_answers
-from loci.model.answers import with_answer
+from loci.facts.matching import spelling
+from loci.model import Model, complete, score_answers
+from loci.model.answers import SPARE, with_answer
 from loci.model.unembedding import unembedded
 
 
@@ -56,9 +57,18 @@ def probability_at(
 
 
 def known_of(model: Model, facts: Sequence[Fact]) -> list[Fact]:
-    """The facts whose answer is the model's own. Raises `FactError` where there are none."""
+    """The facts whose answer is the model's own, each with the answer as the model spells it ("the Netherlands" for "Netherlands").
+
+    Raises `FactError` where there are none.
+    """
     scores = score_answers(model, [(fact.text, fact.answer) for fact in facts])
-    known = [fact for fact, score in zip(facts, scores, strict=True) if score.greedy]
+    other = [fact for fact, score in zip(facts, scores, strict=True) if score.said and not score.greedy]
+    says = iter(complete(model, [fact.text for fact in other], max([score.tokens for score in scores], default=0) + SPARE))
+    known = [
+        fact if score.greedy else replace(fact, answer=spelling(next(says), fact.answer) or fact.answer)
+        for fact, score in zip(facts, scores, strict=True)
+        if score.said
+    ]
     if not known:
         raise FactError(f"{model.name!r} knows none of the {len(facts)} facts")
     return known
