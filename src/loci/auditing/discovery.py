@@ -4,8 +4,9 @@
              alias at a word boundary (exact-prefix match, `loci.facts.matching`)
 
 What comes out is a set of facts like any other: the phrasing that worked is each fact's prompt,
-further ones that worked are its paraphrases, and its answer is spelt as the model spells it. Facts are asked before anything is measured on them:
-what a model does not know cannot be traced, and editing it teaches nothing about editing.
+further ones that worked are its paraphrases, and its answer is spelt as the model spells it.
+Facts are asked before anything is measured on them: what a model does not know cannot be traced,
+and editing it teaches nothing about editing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
