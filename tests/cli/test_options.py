@@ -80,7 +80,7 @@ def test_a_fact_is_asked_for_by_the_same_options(path: tuple[str, ...]) -> None:
 
 def test_choices_are_those_of_the_library() -> None:
     from loci.circuits.heads import VIEWS
-    from loci.editing.edit import METHODS
+    from loci.editing import METHODS
     from loci.editing.remove import Removal
     from loci.locating.attribution import Method
     from loci.locating.corruption import How

@@ -16,7 +16,7 @@ from loci.editing import (
     output_changes,
     removed,
 )
-from loci.editing.edit import unsaid
+from loci.editing.data import unsaid
 from loci.editing.statistics import Moment
 from loci.editing.targets import subject_reads
 from loci.errors import EditError
@@ -24,11 +24,6 @@ from loci.facts import Fact, FactSet, load_facts
 from loci.model import Model, score_answers
 
 SMALL = TargetSettings(contexts=2, essence=4, own=2, steps=12)
-
-
-@pytest.fixture(scope="module")
-def moments(demo: Model) -> dict[int, Moment]:
-    return key_moments(demo, range(demo.n_layers))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +132,7 @@ def test_after_an_earlier_patch(
     changes = output_changes(demo, both.factors, moments)
     assert both.numbers["output_change"] == pytest.approx(changes), "of both together, against the base"
     limit = (changes["W_down.0"] + max(patch.numbers["output_change"]["W_down.0"] for patch in (first, second))) / 2
-    monkeypatch.setattr(import_module("loci.editing.edit"), "LARGEST_CHANGE", limit)
+    monkeypatch.setattr(import_module("loci.editing.data"), "LARGEST_CHANGE", limit)
     with pytest.raises(EditError, match="fewer edits"):
         edit(demo, wishes[2:], method="emmet", moments=moments, settings=SMALL, after=first)
 

@@ -8,17 +8,12 @@ from loci.editing import JointSettings, edit
 from loci.editing.changes import making
 from loci.editing.joint import Part, _Search, finetune_parts, joint_parts
 from loci.editing.lines import Line, lines_about
-from loci.editing.statistics import Moment, key_moments
+from loci.editing.statistics import Moment
 from loci.facts import Fact, FactSet
 from loci.model import Model
 from loci.patches import Factors, Patch
 
 QUICK = JointSettings(steps=3, essence=2, contexts=1, own=0, texts=8)
-
-
-@pytest.fixture(scope="module")
-def moments(demo: Model) -> dict[int, Moment]:
-    return key_moments(demo, range(demo.n_layers))
 
 
 def noise(model: Model, *layers: int) -> dict[str, Factors]:

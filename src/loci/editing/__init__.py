@@ -1,10 +1,16 @@
-"""Edits as values: lines, keys, targets, one solver."""
+"""Edits as values.
+
+edit(model, facts)                          a patch, by the best method for their number
+MEMIT(slack=0.1).fit(model, EditData.of(model, facts))      a method by itself
+"""
 
 from loci.editing.calibrate import Calibration, calibrate
 from loci.editing.check import check_edits
-from loci.editing.edit import METHODS, TOGETHER, default_layer, edit, output_changes
+from loci.editing.data import EditData, WeightUpdate, output_changes
+from loci.editing.edit import edit
 from loci.editing.joint import JointSettings
 from loci.editing.lines import Line, LineSettings, lines_about
+from loci.editing.methods import EMMET, MEMIT, METHODS, ROME, TOGETHER, AlphaEdit, FineTune, Joint, default_layer
 from loci.editing.remove import removed
 from loci.editing.report import as_said, report_on, said_now, with_report
 from loci.editing.solver import Covariance, NullSpace, Solution, response, solve
@@ -13,11 +19,18 @@ from loci.editing.targets import BARE, LEAN, Target, TargetSettings, find_target
 
 __all__ = [
     "BARE",
+    "EMMET",
     "LEAN",
+    "MEMIT",
     "METHODS",
+    "ROME",
     "TOGETHER",
+    "AlphaEdit",
     "Calibration",
     "Covariance",
+    "EditData",
+    "FineTune",
+    "Joint",
     "JointSettings",
     "Line",
     "LineSettings",
@@ -25,6 +38,7 @@ __all__ = [
     "Solution",
     "Target",
     "TargetSettings",
+    "WeightUpdate",
     "as_said",
     "calibrate",
     "check_edits",

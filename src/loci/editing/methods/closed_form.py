@@ -1,0 +1,144 @@
+"""What ROME, EMMET, MEMIT and AlphaEdit share: a residual for each fact, and one solve a layer.
+
+    W_down.l ← W_down.l + Δ_l        Δ_l = R (Kᵀ M K + λ I)⁻¹ Kᵀ M        (`solver`)
+
+1. Key k: the MLP's neurons at the last subject token, averaged over a fact's lines, wherever a key is needed
+   (bare prompts here and averages there make updates explode: Gupta et al. 2024, "Rebuilding ROME").
+2. Residual r: what the MLP's output should gain there (`find_targets`).
+3. Change: `solve` with the metric M of the method, over the keys K and residuals R of all facts.
+Over several layers each takes its share of what is still missing at the last of them (Meng et al. 2023, MEMIT).
+λ = slack · the keys' mean response kᵀ M k, so that slack means the same in every model: at 1 half of a lone edit is spared.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from loci.editing.calibrate import Calibration, Sample, calibrate, candidates, is_embedded, screened
+from loci.editing.check import check_layers
+from loci.editing.data import EditData, WeightUpdate, applied
+from loci.editing.lines import lines_about
+from loci.editing.solver import Metric, Solution, response, solve
+from loci.editing.statistics import Moment
+from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
+from loci.facts import Fact
+from loci.model import Model
+from loci.patches import Factors, Patch
+from loci.patches.factors import joined
+
+TRIAL_TOKENS = 2_000
+"""Text on which a layer's trial is judged."""
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """One solve a layer. A method says its metric and, where it has one, its slack."""
+
+    name: ClassVar[str]
+    search: TargetSettings | None = None
+    """How residuals are sought; None: thoroughly for one fact, leanly for several."""
+    layers: tuple[int, ...] | None = None
+    """What is edited; None: the layer that is best for some of the facts (`calibrate`)."""
+
+    def metric(self, C: Moment) -> Metric:
+        """M of a layer, from the second moment of its keys over text."""
+        raise NotImplementedError
+
+    @property
+    def spared(self) -> float | None:
+        """λ in units of the keys' mean response; None: the best for some of the facts, 0: every residual is hit exactly."""
+        return 0.0
+
+    def check(self, facts: Sequence[Fact]) -> None:
+        """Raise `EditError` for facts that the method does not take."""
+
+    def fit(self, model: Model, data: EditData) -> WeightUpdate:
+        """Find the change.
+
+        Args:
+            model: an open model; it is left as it was.
+            data: the facts and what is retained.
+
+        Returns: the change of `layers`, added to an earlier patch's.
+        Raises: `EditError` where no layer takes the edit.
+        Cost: residuals by `find_targets`; a pass over text for moments that are not kept; with layers unsaid, some trials.
+        """
+        self.check(data.facts)
+        with data.going_on(model):
+            layers, slack, moments, tried = self._placed(model, data)
+            metrics = {layer: self.metric(moments[layer]) for layer in layers}
+            factors, numbers = self._solved(model, data, metrics, slack)
+        before = data.after.factors if data.after is not None else {}
+        numbers |= {"calibration": tried.to_dict()} if tried is not None else {}
+        return WeightUpdate(self.name, summed(before, factors), tuple(layers), moments, numbers)
+
+    def _placed(self, model: Model, data: EditData) -> tuple[list[int], float, dict[int, Moment], Calibration | None]:
+        """Layers, slack, moments of all layers that were looked at, and the trials, where there were any."""
+        open_to = check_layers(model, self.layers) if self.layers is not None else open_layers(model, data)
+        sample = None
+        if self.layers is None and len(open_to) > 1:
+            sample = Sample.of(model, data.facts, data.text, data.seed)
+            open_to = list(screened(model, open_to, sample))
+        moments = data.moments_of(model, open_to)
+        if sample is None:
+            return open_to, self._default_slack() if self.spared is None else self.spared, moments, None
+        metrics = {layer: self.metric(moments[layer]) for layer in open_to}
+        texts = data.text.first(model, TRIAL_TOKENS)
+        tried = calibrate(model, data.facts, self.name, metrics, texts, sample=sample)
+        return [tried.best.layer], tried.best.slack if self.spared is None else self.spared, moments, tried
+
+    def _default_slack(self) -> float:
+        return 0.0
+
+    def _solved(
+        self, model: Model, data: EditData, metrics: dict[int, Metric], slack: float
+    ) -> tuple[dict[str, Factors], dict[str, Any]]:
+        """The change of each layer, from the lowest to the highest, each seeing those before it."""
+        layers, last = list(metrics), max(metrics)
+        settings = self.search or replace(TargetSettings() if len(data.facts) == 1 else LEAN, seed=data.seed)
+        lines = lines_about(model, data.facts, settings, data.text)
+        targets = find_targets(model, data.facts, last, settings, lines, progress=data.progress)
+        wanted = [[line for line in own if line.wanted] for own in lines]
+        plain = replace(settings, essence=0)
+        held = [[line for line in own if line.wanted] for own in lines_about(model, data.earlier, plain, data.text)]
+        wished = torch.cat([torch.zeros(model.d_model, len(held)), torch.stack([target.delta for target in targets], 1).cpu()], 1)
+        solutions: dict[str, Solution] = {}
+        start: Tensor | None = None
+        for done, layer in enumerate(layers):
+            so_far = {name: solution.factors for name, solution in solutions.items()}
+            with applied(model, Patch(self.name, model.fingerprint, model.name, so_far, ()) if so_far else None):
+                K, stands = subject_reads(model, [*held, *wanted], layer, last)
+            start = stands if start is None else start
+            missing = wished - (stands - start)
+            metric = metrics[layer]
+            solutions[f"W_down.{layer}"] = solve(metric, K, missing / (len(layers) - done), slack * response(metric, K))
+        return {name: solution.factors for name, solution in solutions.items()}, {
+            "slack": slack,
+            "target_probability": [target.probability for target in targets],
+            "target_steps": [target.steps for target in targets],
+            "condition": [solution.condition for solution in solutions.values()],
+            "residual": [solution.residual for solution in solutions.values()],
+        }
+
+
+def open_layers(model: Model, data: EditData) -> list[int]:
+    """The layers among which one is chosen, where none is said."""
+    if is_embedded(model):
+        return [default_layer(model)]
+    return [layer for layer in candidates(model) if not data.moments or layer in data.moments]
+
+
+def default_layer(model: Model) -> int:
+    """Below a fifth of the depth: 5 in GPT-J's 28 layers and Llama-3-8B's 32, as published; GPT-2 XL's published layer is later.
+
+    A rule of thumb, not a finding; calibration finds the same for the embedded model.
+    """
+    return max(0, round(model.n_layers / 5) - 1)
+
+
+def summed(one: Any, other: Any) -> dict[str, Factors]:
+    """Two changes as one, weight by weight."""
+    return {name: joined([part[name] for part in (one, other) if name in part]) for name in {**one, **other}}
