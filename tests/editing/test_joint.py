@@ -6,7 +6,7 @@ from tests.model.families import make
 
 from loci.editing import JointSettings, edit
 from loci.editing.changes import making
-from loci.editing.joint import Part, _Search, finetune_parts, joint_parts
+from loci.editing.joint import LayerChange, _JointSearch, finetune_parts, joint_parts
 from loci.editing.lines import Line, lines_about
 from loci.editing.statistics import Moment
 from loci.facts import Fact, FactSet
@@ -62,9 +62,9 @@ def test_half_of_a_step_is_for_new_facts(demo: Model, new: int, earlier: int, dr
     def lines(fact: int) -> list[Line]:
         return [Line(fact, (1, 2), 0, (1,), wanted) for wanted in ((5,), (), (6,), (7,))]
 
-    part = Part(torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0)
+    part = LayerChange(torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0)
     own = [lines(i) for i in range(new + earlier)]
-    wanted, kept = _Search(demo, own[:new], own[new:], [], [], {0: part}, JointSettings())._drawn()
+    wanted, kept = _JointSearch(demo, own[:new], own[new:], [], [], {0: part}, JointSettings())._drawn()
     assert len(wanted) == 2 * len(kept) == 2 * sum(drawn)
     assert sum(line.fact < new for line in kept) == drawn[0]
 
@@ -73,8 +73,8 @@ def test_half_of_a_step_is_for_new_facts(demo: Model, new: int, earlier: int, dr
 def test_half_of_what_is_wanted_is_in_own_phrasings(demo: Model, phrasings: int, own: int) -> None:
     """As far as there are any; the others are the prompt, bare or behind a context."""
     lines = [Line(0, (1, 2), 0, (1,), (token,)) for token in range(1, 5 + phrasings)]
-    part = Part(torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0)
-    drawn, _ = _Search(demo, [lines], [], [], [], {0: part}, JointSettings(contexts=3, lines=4))._drawn()
+    part = LayerChange(torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0)
+    drawn, _ = _JointSearch(demo, [lines], [], [], [], {0: part}, JointSettings(contexts=3, lines=4))._drawn()
     assert sum(line in lines[4:] for line in drawn) == own
     assert len(drawn) == len(set(drawn)) == 4
 

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from loci.errors import OutputError, PatchError
 from loci.model import Model, open_model, open_weights
 from loci.model.stored import stored
-from loci.patches import UNDO, Factors, Neurons, Patch, apply_to_folder, diff_models, load_patch, readback, revert_to_folder
+from loci.patches import UNDO, AddedNeurons, Factors, Patch, apply_to_folder, diff_models, load_patch, readback, revert_to_folder
 from loci.patches.carried import KEPT
 from tests.model.families import MIXTURES, SUPPORTED, make
 from tests.patches.making import BIRD, JORDAN, all_names, patch_of
@@ -261,7 +261,7 @@ def test_neurons_leave_all_else_as_it_was(demo: Model, tmp_path: Path) -> None:
     folder = checkpoint(demo, "llama-biased", torch.bfloat16, tmp_path / "base")
     base = open_model(folder, dtype="auto")
     made = torch.Generator().manual_seed(0)
-    part = Neurons(*(torch.randn(*shape, generator=made) for shape in ((2, 32), (2,), (32, 2))))
+    part = AddedNeurons(*(torch.randn(*shape, generator=made) for shape in ((2, 32), (2,), (32, 2))))
     patch = Patch("install", base.fingerprint, base.name, patch_of(base, ["W_down.1"]).factors, (JORDAN,), {}, {1: part})
     apply_to_folder(patch, base, tmp_path / "wide")
     before, after = stored(folder), stored(tmp_path / "wide")

@@ -7,19 +7,19 @@ from transformers.activations import ACT2FN
 
 from loci.errors import PatchError
 from loci.model import Model, open_model
-from loci.patches import Neurons, Patch, apply_to_folder, beside, revert_to_folder, takes_neurons, widened
+from loci.patches import AddedNeurons, Patch, apply_to_folder, beside, revert_to_folder, takes_neurons, widened
 from loci.patches.neurons import ACTIVATIONS
 from tests.model.families import SUPPORTED, make
 
 TAKE = ("gpt2", "gpt-neo", "gpt-j", "pythia", "neox-sequential", "opt", "llama", "llama-biased", "phi")
 
 
-def some(model: Model, seed: int = 0) -> dict[int, Neurons]:
+def some(model: Model, seed: int = 0) -> dict[int, AddedNeurons]:
     """Different numbers of random neurons in two layers."""
     source = torch.Generator().manual_seed(seed)
     counts = {0: 5, model.n_layers - 1: 2}
     return {
-        layer: Neurons(*(torch.randn(*shape, generator=source) for shape in ((n, model.d_model), (n,), (model.d_model, n))))
+        layer: AddedNeurons(*(torch.randn(*shape, generator=source) for shape in ((n, model.d_model), (n,), (model.d_model, n))))
         for layer, n in counts.items()
     }
 

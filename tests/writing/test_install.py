@@ -11,7 +11,7 @@ from loci.errors import FactError, PatchError, WriteError
 from loci.facts import FactSet
 from loci.model import Model, open_model, score_answers
 from loci.patches import (
-    Neurons,
+    AddedNeurons,
     Patch,
     apply_to_folder,
     beside,
@@ -52,7 +52,7 @@ def test_new_facts_are_about_nobody(world: FactSet, small: FactSet) -> None:
 
 
 def test_a_wider_model_is_the_same_where_its_neurons_are_silent(demo: Model, ids: torch.Tensor) -> None:
-    silent = Neurons(torch.zeros(3, demo.d_model), -torch.ones(3), torch.ones(demo.d_model, 3))
+    silent = AddedNeurons(torch.zeros(3, demo.d_model), -torch.ones(3), torch.ones(demo.d_model, 3))
     wide = widened(demo, {1: silent})
     assert wide.d_mlp == demo.d_mlp + 3
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_beside_the_mlp_or_in_it(demo: Model, ids: torch.Tensor) -> None:
     """The same neurons as a hook and as weights: the same logits."""
     source = torch.Generator().manual_seed(0)
     up, down = (torch.randn(5, demo.d_model, generator=source) / 10 for _ in range(2))
-    neurons = {2: Neurons(up, torch.randn(5, generator=source), down.T), 4: Neurons(up[:2], torch.zeros(2), down[:2].T)}
+    neurons = {2: AddedNeurons(up, torch.randn(5, generator=source), down.T), 4: AddedNeurons(up[:2], torch.zeros(2), down[:2].T)}
     with torch.no_grad():
         with beside(demo, neurons):
             hooked = demo(ids)
@@ -151,7 +151,7 @@ def test_what_knows_only_changes_of_weights_refuses_neurons(demo: Model, patch: 
     ):
         with pytest.raises(PatchError, match="adds neurons"):
             refused()
-    broken = Patch("install", patch.base, "", {}, (), neurons={1: Neurons(torch.ones(2, 4), torch.ones(3), torch.ones(4, 2))})
+    broken = Patch("install", patch.base, "", {}, (), neurons={1: AddedNeurons(torch.ones(2, 4), torch.ones(3), torch.ones(4, 2))})
     broken.save(tmp_path / "broken.safetensors")
     with pytest.raises(PatchError, match="do not fit"):
         load_patch(tmp_path / "broken.safetensors")

@@ -41,7 +41,7 @@ class Keep(StrEnum):
     last = "last"
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """What a patch is written as."""
 
     peft = "peft"
@@ -276,7 +276,7 @@ def export(
     file: FILE,
     out: Annotated[Path, typer.Option("--out", "-o", help="a new folder (peft), a .safetensors file (delta) or a .gguf file")],
     form: Annotated[
-        Format,
+        ExportFormat,
         typer.Option(
             "--format",
             "-f",
@@ -307,18 +307,18 @@ def export(
     from loci.files import check_writable
     from loci.patches import check_new_modelfile, export_delta, export_gguf_lora, export_peft, load_patch, write_modelfile
 
-    if modelfile and form is not Format.gguf_lora:
+    if modelfile and form is not ExportFormat.gguf_lora:
         raise PatchError("--modelfile goes with --format gguf-lora")
     patch = load_patch(file)
-    check_writable(out, folder=form is Format.peft)
+    check_writable(out, folder=form is ExportFormat.peft)
     if modelfile:
         check_new_modelfile(out.parent)
     weights = opening.open_weights()
     document = {"schema": "loci.patch_export/1", "patch": patch.id, "format": form.value, "model": opening.model, "path": str(out)}
-    if form is Format.peft:
+    if form is ExportFormat.peft:
         name = export_peft(patch, weights, out, base=base)
         _said({**document, "base": name}, f"adapter: {out}", json, [f"its base: {name}"])
-    elif form is Format.gguf_lora:
+    elif form is ExportFormat.gguf_lora:
         architecture = export_gguf_lora(patch, weights, out)
         name = base or _for_ollama(opening.model)
         notes = [f"its base: {name}"]

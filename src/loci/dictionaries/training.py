@@ -158,7 +158,7 @@ def train(
         progress=progress,
     )
     learners = [_learner(model, each, stream, steps) for each in settings]
-    saved = TrainingCheckpoint(checkpoint, model, settings, stream, steps)
+    saved = DictionaryCheckpoint(checkpoint, model, settings, stream, steps)
     first = saved.restore(learners)
     for step, rows in zip(range(first, steps), stream.batches(first), strict=False):
         for learner in learners:
@@ -210,7 +210,7 @@ def _measured(model: Model, learner: Learner, stream: ActivationStream, steps: i
     return TrainedDictionary(dictionary, settings, found, lost, steps, steps * stream.batch, stream.tokens, seconds)
 
 
-class TrainingCheckpoint:
+class DictionaryCheckpoint:
     """The learners' states in one safetensors file, with whose they are."""
 
     def __init__(

@@ -46,7 +46,7 @@ from loci.progress import Progress, silent
 from loci.text import BackgroundText
 
 Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
-PartsOf = Callable[[Model, Sequence[Line], Sequence[Line], int, Moments, float, Mapping[str, Factors]], "dict[int, Part]"]
+PartsOf = Callable[[Model, Sequence[Line], Sequence[Line], int, Moments, float, Mapping[str, Factors]], "dict[int, LayerChange]"]
 Weighted = tuple[Line, str, float]
 """A line, its kind, and its weight in the objective."""
 BUDGET = 4096
@@ -136,7 +136,7 @@ def find_jointly(
     near = retain_prompts(model, [*facts, *earlier], background, most=settings.retained, seed=settings.seed)
     new, old = lines[: len(facts)], lines[len(facts) :]
     parts = parts_of(model, [line for own in new for line in own], near, len(facts), moments, settings.ridge, start or {})
-    search = _Search(model, new, old, near, texts, parts, settings.among(len(lines)))
+    search = _JointSearch(model, new, old, near, texts, parts, settings.among(len(lines)))
     steps = settings.steps_for(len(facts))
     for step in range(steps):
         with model.frozen():
@@ -147,7 +147,7 @@ def find_jointly(
     return Joint(factors, {"steps": steps, "output_change": change, **search.numbers()})
 
 
-class Part(NamedTuple):
+class LayerChange(NamedTuple):
     """One layer's change R Q."""
 
     Q: Float[Tensor, "n d_mlp"]
@@ -156,7 +156,7 @@ class Part(NamedTuple):
     """‖W C^½‖: of the layer's outputs over text."""
 
     @classmethod
-    def of(cls, model: Model, layer: int, C: Tensor, Q: Float[Tensor, "n d_mlp"], start: Factors | None) -> "Part":
+    def of(cls, model: Model, layer: int, C: Tensor, Q: Float[Tensor, "n d_mlp"], start: Factors | None) -> "LayerChange":
         """The change to begin with, whose rows Q spans, or none."""
         R = torch.zeros(model.d_model, len(Q), dtype=torch.float64)
         if start is not None:
@@ -172,7 +172,7 @@ def joint_parts(
     moments: Moments,
     ridge: float,
     start: Mapping[str, Factors],
-) -> dict[int, Part]:
+) -> dict[int, LayerChange]:
     """Rows in the span of the facts' keys and of the change before; orthonormal in C + N = F Fᵀ.
 
     N is the second moment of the retain prompts' keys: what all subjects of a question have in common costs too much to use.
@@ -188,7 +188,7 @@ def joint_parts(
         if before is not None:
             white.append((before.right.double() @ F).T)
         basis = orthonormal(torch.cat(white, 1), f"the facts' keys in layer {layer}")[0]
-        parts[layer] = Part.of(model, layer, C, torch.linalg.solve_triangular(F.T, basis, upper=True).T, before)
+        parts[layer] = LayerChange.of(model, layer, C, torch.linalg.solve_triangular(F.T, basis, upper=True).T, before)
     return parts
 
 
@@ -200,12 +200,12 @@ def finetune_parts(
     moments: Moments,
     ridge: float,
     start: Mapping[str, Factors],
-) -> dict[int, Part]:
+) -> dict[int, LayerChange]:
     """All entries of the weights alike."""
     parts = {}
     for layer, C in moments.items():
         Q = torch.eye(len(C), dtype=torch.float64) / C.diagonal().mean().sqrt()
-        parts[layer] = Part.of(model, layer, C, Q, start.get(f"W_down.{layer}"))
+        parts[layer] = LayerChange.of(model, layer, C, Q, start.get(f"W_down.{layer}"))
     return parts
 
 
@@ -216,7 +216,7 @@ def _keys(model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]
     return {layer: reads[f"mlp_act.{layer}"] for layer in layers}
 
 
-class _Search:
+class _JointSearch:
     """The running search: what is drawn for a step, and how the text's weight follows its drift."""
 
     def __init__(
@@ -226,7 +226,7 @@ class _Search:
         earlier: Sequence[Sequence[Line]],
         near: Sequence[Line],
         texts: Sequence[str],
-        parts: dict[int, Part],
+        parts: dict[int, LayerChange],
         settings: JointSettings,
     ) -> None:
         self.model, self.parts, self.settings = model, parts, settings

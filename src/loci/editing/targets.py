@@ -94,7 +94,7 @@ def find_targets(
     found: list[Target] = []
     for chosen in _chunks(lines, vocabulary.rows):
         with model.frozen():
-            found += _Search(model, [facts[i] for i in chosen], [lines[i] for i in chosen], layer, settings, vocabulary).run()
+            found += _TargetSearch(model, [facts[i] for i in chosen], [lines[i] for i in chosen], layer, settings, vocabulary).run()
         progress(len(chosen), len(facts))
     return found
 
@@ -128,7 +128,7 @@ def _chunks(lines: Sequence[Sequence[Line]], most: int) -> Iterator[list[int]]:
     yield chunk
 
 
-class _Search:
+class _TargetSearch:
     """One batch of facts: what is searched, and how far each fact has come."""
 
     def __init__(

@@ -31,7 +31,7 @@ Reader = Callable[[], list[Fact]]
 """What reads a record when it is called."""
 
 
-class Format(NamedTuple):
+class PublishedFormat(NamedTuple):
     """A published form: which fields its records have, and how one becomes a fact."""
 
     name: str
@@ -175,18 +175,18 @@ def cknowedit(record: Record) -> Fact:
 
 
 FORMATS = (
-    Format("CounterFact", ("requested_rewrite",), edited),
-    Format("RippleEdits", ("edit",), ripple),
-    Format("zsRE", ("subject", "src", "answers"), zsre),
-    Format("KnowEdit", ("subject", "prompt", "target_new"), knowedit),
-    Format("KnowEdit", ("concept", "text", "labels"), wikibio),
-    Format("CKnowEdit", ("prompt", "target_old", "target_new"), cknowedit),
-    Format("known facts", ("known_id", "subject", "template", "attribute"), known),
-    Format("Loci", ("subject", "prompt", "answer"), Fact.from_dict),
+    PublishedFormat("CounterFact", ("requested_rewrite",), edited),
+    PublishedFormat("RippleEdits", ("edit",), ripple),
+    PublishedFormat("zsRE", ("subject", "src", "answers"), zsre),
+    PublishedFormat("KnowEdit", ("subject", "prompt", "target_new"), knowedit),
+    PublishedFormat("KnowEdit", ("concept", "text", "labels"), wikibio),
+    PublishedFormat("CKnowEdit", ("prompt", "target_old", "target_new"), cknowedit),
+    PublishedFormat("known facts", ("known_id", "subject", "template", "attribute"), known),
+    PublishedFormat("Loci", ("subject", "prompt", "answer"), Fact.from_dict),
 )
 
 
-def form_of(record: Record) -> Format | None:
+def form_of(record: Record) -> PublishedFormat | None:
     """The form that a record has the fields of."""
     return next((form for form in FORMATS if all(name in record for name in form.fields)), None)
 
@@ -209,7 +209,7 @@ def recognise(document: Any) -> tuple[str, Iterator[Reader]]:
     return name, (reader(form._replace(name=name), record) for record in records)
 
 
-def reader(form: Format, record: Any) -> Reader:
+def reader(form: PublishedFormat, record: Any) -> Reader:
     """What reads one record when it is called, and raises `FactError` for whatever it lacks."""
 
     def read() -> list[Fact]:
@@ -241,7 +241,7 @@ def _relation(document: Record) -> Iterator[Reader]:
             sample["subject"], first, sample["object"], relation=document.get("name"), paraphrases=tuple(more), held_out=held_out
         )
 
-    return (reader(Format("LRE", (), read), sample) for sample in samples)
+    return (reader(PublishedFormat("LRE", (), read), sample) for sample in samples)
 
 
 def _pararel(document: Record) -> Iterator[Reader]:
@@ -257,7 +257,7 @@ def _pararel(document: Record) -> Iterator[Reader]:
             raise FactError(f"expected a pair of subject and object, found {brief(pair)}")
         return Fact(pair[0], first, pair[1], relation=document.get("relation"), paraphrases=tuple(more))
 
-    return (reader(Format("ParaRel", (), read), {"pair": pair}) for pair in pairs)
+    return (reader(PublishedFormat("ParaRel", (), read), {"pair": pair}) for pair in pairs)
 
 
 def _templates(value: Any) -> bool:

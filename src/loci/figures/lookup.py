@@ -16,7 +16,7 @@ INKS = {
 SHADES = ("#c9d6ee", "#9db7e0", "#6f95d0", "#2f5fb3", "#1d3c78")
 
 
-Part = TwoTokens | SingleStep | Effects | LocalContext
+LookupPart = TwoTokens | SingleStep | Effects | LocalContext
 TITLES = {
     TwoTokens: "How little does it take to read the answer off the name?",
     SingleStep: "How much of it do single ANDs explain?",
@@ -41,14 +41,14 @@ def lookup_figure(found: Lookup) -> go.Figure:
     return figure.update_xaxes(title_font_size=13).update_yaxes(title_font_size=13)
 
 
-def part_figure(found: Part) -> go.Figure:
+def part_figure(found: LookupPart) -> go.Figure:
     """One of the tests by itself."""
     figure = make_subplots(rows=1, cols=1)
     _panel(figure, found, None, 1, 1)
     return styled(figure, TITLES[type(found)], f"{found.model}; 95 % intervals", height=420)
 
 
-def _panel(figure: go.Figure, found: Part, probe: Probe | None, row: int, col: int) -> None:
+def _panel(figure: go.Figure, found: LookupPart, probe: Probe | None, row: int, col: int) -> None:
     if isinstance(found, TwoTokens):
         _readable(figure, found, probe, row, col)
     elif isinstance(found, SingleStep):

@@ -34,7 +34,7 @@ class Word(NamedTuple):
     prob: float
 
 
-class Part(NamedTuple):
+class NeuronScore(NamedTuple):
     """A head or a neuron, and what it adds to the answer's score."""
 
     name: str
@@ -60,7 +60,7 @@ class Rung:
     attn: float
     mlp: float
     heads: tuple[float, ...]
-    neurons: tuple[Part, ...]
+    neurons: tuple[NeuronScore, ...]
     """The neurons that add most, for and against; none in a mixture of experts."""
     updates: tuple[Update, ...]
     """The dominant sub-updates, whatever they add."""
@@ -161,14 +161,14 @@ def _rung(model: Model, at: dict[str, Tensor], layer: int, read: Tensor, target:
     if model.layout.mlp_post:
         through_mlp = FrozenNorm(model, "mlp_post", layer, at[f"mlp_raw.{layer}"]).read(read)
     heads = einsum(model.W_O(layer).float(), at[f"z.{layer}"], through_attn, "h m d, h d, m -> h")
-    parts: tuple[Part, ...] = ()
+    parts: tuple[NeuronScore, ...] = ()
     updates: tuple[Update, ...] = ()
     if model.has("mlp_act"):
         act, values = at[f"mlp_act.{layer}"], model.W_down(layer).float()
         scores, sizes = act * (through_mlp @ values), update_sizes(model, layer, act)
         some = min(top, len(scores))
         best = [*scores.topk(some).indices.tolist(), *scores.topk(some, largest=False).indices.tolist()]
-        parts = tuple(Part(f"L{layer}N{i}", float(scores[i])) for i in dict.fromkeys(best))
+        parts = tuple(NeuronScore(f"L{layer}N{i}", float(scores[i])) for i in dict.fromkeys(best))
         updates = tuple(Update(f"L{layer}N{i}", float(sizes[i]), float(scores[i])) for i in sizes.topk(some).indices.tolist())
     said = _said(model, resid)
     return Rung(

@@ -10,14 +10,15 @@ from loci.patches.gguf_files import AppliedGguf, apply_to_gguf, revert_gguf, und
 from loci.patches.gguf_lora import check_new_modelfile, export_gguf_lora, write_modelfile
 from loci.patches.interaction import Interaction, strongest
 from loci.patches.merge import merge
-from loci.patches.neurons import Neurons, activation, beside, check_takes, takes_neurons, widened
+from loci.patches.neurons import AddedNeurons, activation, beside, check_takes, takes_neurons, widened
 from loci.patches.patch import UNDO, Patch, short
 from loci.patches.reader import load_patch
 from loci.patches.report import EditReport, FailedFact, MovedAnswer, OldAnswer
 
-__getattr__ = renamed(__name__, {"Change": "WeightDifference"})
+__getattr__ = renamed(__name__, {"Change": "WeightDifference", "Neurons": "AddedNeurons"})
 __all__ = [
     "UNDO",
+    "AddedNeurons",
     "Applied",
     "AppliedGguf",
     "Difference",
@@ -26,7 +27,6 @@ __all__ = [
     "FailedFact",
     "Interaction",
     "MovedAnswer",
-    "Neurons",
     "OldAnswer",
     "Patch",
     "WeightDifference",

@@ -39,7 +39,7 @@ ACTIVATIONS: dict[str, Act] = {
 """By the names that configurations use."""
 
 
-class Neurons(NamedTuple):
+class AddedNeurons(NamedTuple):
     """Neurons that read the stream as an MLP does."""
 
     up: Float[Tensor, "neuron d_model"]
@@ -88,7 +88,7 @@ def check_takes(model: Model) -> None:
 
 
 @contextmanager
-def beside(model: Model, neurons: Mapping[int, Neurons]) -> Iterator[None]:
+def beside(model: Model, neurons: Mapping[int, AddedNeurons]) -> Iterator[None]:
     """Inside the block, what the neurons write is added to the outputs of their layers' MLPs. Raises `PatchError` where the model takes none."""
     if neurons:
         check_takes(model)
@@ -98,7 +98,7 @@ def beside(model: Model, neurons: Mapping[int, Neurons]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def widened(model: Model, neurons: Mapping[int, Neurons]) -> Model:
+def widened(model: Model, neurons: Mapping[int, AddedNeurons]) -> Model:
     """A copy of a model with neurons behind its own. Cost: a copy of the weights. Raises `PatchError` where it takes none."""
     check_takes(model)
     width = model.d_mlp

@@ -26,7 +26,7 @@ from loci.model import Model, Weights
 from loci.model.stored import bytes_of
 from loci.patches.factors import Factors, check_shape, rounded
 from loci.patches.interaction import strongest
-from loci.patches.neurons import Neurons, beside
+from loci.patches.neurons import AddedNeurons, beside
 from loci.patches.report import EditReport
 
 SCHEMA = "loci.patch/1"
@@ -49,7 +49,7 @@ class Patch:
     facts: tuple[Fact, ...]
     numbers: Mapping[str, Any] = field(default_factory=dict)
     """What the method measured: layer, losses, norms, condition, seconds."""
-    neurons: Mapping[int, Neurons] = field(default_factory=dict)
+    neurons: Mapping[int, AddedNeurons] = field(default_factory=dict)
     """Neurons added to the MLPs of some layers."""
 
     @property
@@ -128,7 +128,10 @@ class Patch:
 
     def save(self, path: str | Path) -> None:
         """Write the patch, aside first: an interrupted write leaves no broken file."""
-        parts: dict[str, Factors | Neurons] = {**self.factors, **{f"neurons.{layer}": part for layer, part in self.neurons.items()}}
+        parts: dict[str, Factors | AddedNeurons] = {
+            **self.factors,
+            **{f"neurons.{layer}": part for layer, part in self.neurons.items()},
+        }
         tensors = {f"{name}.{side}": t.contiguous() for name, part in parts.items() for side, t in part._asdict().items()}
         with write_aside(path) as aside:
             aside.write_bytes(save(tensors, metadata={"loci": self._header()}))

@@ -21,7 +21,7 @@ from loci.errors import LociError, OutputError, PatchError
 from loci.model import Model, Weights, open_weights
 from loci.model.stored import bytes_of, stored
 from loci.patches.carried import KEPT, file_hash
-from loci.patches.neurons import Neurons, beside
+from loci.patches.neurons import AddedNeurons, beside
 from loci.patches.patch import Patch
 from loci.patches.sums import Rewritten
 from loci.patches.undo import ORIGINAL, read_undo
@@ -119,7 +119,7 @@ def _tokens(model: Model, text: str) -> list[int]:
 
 
 @contextmanager
-def holding(model: Model, wanted: Mapping[str, Tensor], neurons: Mapping[int, Neurons]) -> Iterator[None]:
+def holding(model: Model, wanted: Mapping[str, Tensor], neurons: Mapping[int, AddedNeurons]) -> Iterator[None]:
     """The model with other values of some parameters inside the block, and neurons beside; after it every bit is as before."""
     before = {name: model.parameter(name).clone() for name in wanted}
     try:

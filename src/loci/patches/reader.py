@@ -20,7 +20,7 @@ from loci.errors import FactError, ModelError, PatchError
 from loci.facts import Fact
 from loci.model.stored import FLOATS, WORDS, read_header
 from loci.patches.factors import Factors
-from loci.patches.neurons import Neurons
+from loci.patches.neurons import AddedNeurons
 from loci.patches.patch import SCHEMA, Patch
 from loci.validate import brief, kind_of, named, parse_json, reason, typed
 
@@ -141,7 +141,7 @@ def _facts(plain: list[dict[str, Any]], where: str) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _parts(tensors: dict[str, Tensor], where: str) -> tuple[dict[str, Factors], dict[int, Neurons]]:
+def _parts(tensors: dict[str, Tensor], where: str) -> tuple[dict[str, Factors], dict[int, AddedNeurons]]:
     """Factors by weight and neurons by layer; each tensor is one side of one of them."""
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -157,7 +157,7 @@ def _parts(tensors: dict[str, Tensor], where: str) -> tuple[dict[str, Factors], 
         if lacking:
             raise PatchError(f"{where}: {part}.{lacking[0]} is missing")
         if stem == "neurons":
-            neurons[int(layer)] = _checked_neurons(Neurons(**sides), part, where)
+            neurons[int(layer)] = _checked_neurons(AddedNeurons(**sides), part, where)
         else:
             factors[part] = _checked(Factors(**sides), part, where)
     if not (factors or neurons):
@@ -166,7 +166,7 @@ def _parts(tensors: dict[str, Tensor], where: str) -> tuple[dict[str, Factors], 
 
 
 def _sides(stem: str) -> tuple[str, ...]:
-    return Neurons._fields if stem == "neurons" else Factors._fields
+    return AddedNeurons._fields if stem == "neurons" else Factors._fields
 
 
 def _checked(factors: Factors, name: str, where: str) -> Factors:
@@ -180,7 +180,7 @@ def _checked(factors: Factors, name: str, where: str) -> Factors:
     return factors
 
 
-def _checked_neurons(neurons: Neurons, name: str, where: str) -> Neurons:
+def _checked_neurons(neurons: AddedNeurons, name: str, where: str) -> AddedNeurons:
     try:
         neurons.check(name)
     except PatchError as error:

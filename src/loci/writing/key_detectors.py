@@ -19,7 +19,7 @@ from loci.facts import Fact, FactSet
 from loci.facts.fact import BLANK
 from loci.linalg import solve_positive
 from loci.model import Model, by_length
-from loci.patches import Neurons, activation
+from loci.patches import AddedNeurons, activation
 from loci.text import sample_text
 from loci.writing.keys import subject_keys
 
@@ -50,14 +50,14 @@ class Detectors:
         """How far each fires, 0 … 1."""
         return ((keys.double() @ self.rows.T - self.low) / (self.high - self.low)).clamp(0, 1)
 
-    def neurons(self, values: Float[Tensor, "fact d_model"]) -> Neurons:
+    def neurons(self, values: Float[Tensor, "fact d_model"]) -> AddedNeurons:
         """Two neurons a fact, which write its value where it fires."""
         slope = self.sharp * (1 / (self.high - self.low)).repeat(2)
         up, bias = (
             torch.cat([self.rows, self.rows]) * slope[:, None],
             -torch.cat([self.low, self.high]) * slope,
         )
-        return Neurons(
+        return AddedNeurons(
             up.float(), bias.float(), (torch.cat([values, -values]).T / self.sharp).float()
         )
 
