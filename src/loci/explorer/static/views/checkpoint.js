@@ -30,19 +30,19 @@ export async function render(root, { state, signal, start, on }) {
 const rows = (found) => [["subject", "score", "share", "edited"], ...found.subjects.map((one) => [one.subject, one.score, one.share, one.edited])];
 
 function draw(panel, found) {
-  const table = (heads, lines) => h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((name, i) => h("th", { class: i ? "n" : "" }, name)))), h("tbody", {}, lines)));
+  const table = (heads, lines) => h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((name, i) => h("th", { class: i && name !== t("saysNow") ? "n" : "" }, name)))), h("tbody", {}, lines)));
   if (found.base === null) {
     panel.show(h("p", { class: "verdict" }, found.verdict), table([t("weight"), t("measureName"), "z"], found.weights.slice(0, 10).map((one) =>
       h("tr", {}, h("td", {}, one.name), h("td", { class: "n" }, one.measure), h("td", { class: "n" }, number(one.z))))));
     return;
   }
-  const changed = found.weights.filter((one) => !one.rounding).sort((a, b) => b.relative - a.relative);
+  const changed = found.weights.filter((one) => !one.rounding).sort((a, b) => b.relative_norm - a.relative_norm);
   const suspects = found.subjects.filter((one) => one.edited);
   const now = (one) => one.answers.filter((answer) => answer.changed).map((answer) => h("div", { dir: "auto" }, answer.prompt, " ", h("s", {}, answer.old), " → ", h("b", {}, answer.new)));
   panel.show(
     h("p", { class: "verdict" }, found.verdict),
     h("h3", {}, t("changedWeights", { n: found.weights.length, all: found.compared })),
-    table([t("weight"), "‖Δ‖ / ‖W‖", t("rank")], changed.slice(0, 20).map((one) => h("tr", {}, h("td", {}, one.name), h("td", { class: "n" }, number(one.relative)), h("td", { class: "n" }, one.rank)))),
+    table([t("weight"), "‖Δ‖ / ‖W‖", t("rank")], changed.slice(0, 20).map((one) => h("tr", {}, h("td", {}, one.name), h("td", { class: "n" }, number(one.relative_norm)), h("td", { class: "n" }, one.rank)))),
     h("h3", {}, t("suspects")),
     suspects.length ? table([t("subject"), t("score"), t("share_"), t("saysNow")], suspects.slice(0, 20).map((one) =>
       h("tr", {}, h("td", {}, one.subject), h("td", { class: "n" }, number(one.score)), h("td", { class: "n" }, percent(one.share)), h("td", {}, now(one).length ? now(one) : t("asBefore"))))) : h("p", {}, t("noSuspect")),
