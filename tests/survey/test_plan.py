@@ -74,6 +74,7 @@ def test_a_plan_loads_no_weights(small: Small, monkeypatch: pytest.MonkeyPatch) 
     block = 2 * (4 * d * d + 2 * d * d_mlp) + 2 * d * 64
     updates = 2 * (3 + 8 + 2 + 8 + 2) * d_mlp
     assert document["flops"] == document["tokens"] * (layers * block + updates)
+    assert document["shared_bytes"] == 4 * sum(p.numel() for p in small.model.hf.parameters())
     assert document["seconds"] > 0 and document["worker_bytes"] > 2 * document["state_bytes"]
     assert len(plan.pieces) == document["shards"] > 16
 

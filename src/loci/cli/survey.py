@@ -201,7 +201,7 @@ def _show_plan(plan: "Plan") -> None:
         ("FLOPs", f"{plan.flops:.2e}"),
         ("a state", _size(plan.state_bytes)),
         ("on disk at a time", _size(plan.disk_bytes)),
-        ("memory of a worker", _size(plan.worker_bytes)),
+        ("memory of a worker", f"{_size(plan.worker_bytes)}, of which {_size(plan.shared_bytes)} once a machine"),
         ("time with one worker", f"{plan.seconds:,.0f} s" if plan.seconds < 3600 else f"{plan.seconds / 3600:,.1f} h"),
     ]
     for name, value in rows:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 
 from loci.model.census import census
+from loci.model.stored import FLOATS, stored
 from loci.model.weights import Weights
 from loci.survey.question import Question
 from loci.survey.survey import WINDOW
@@ -33,13 +34,15 @@ class Costs(NamedTuple):
     flops: int
     state_bytes: int
     worker_bytes: int
+    shared_bytes: int
+    """Of these, weights that lie in the file as they are held: mapped into memory, once for all workers of a machine."""
     disk_bytes: int
     """Of the states that are there at a time: those that are joined go."""
     seconds: float
     """With one worker."""
 
 
-def costs(weights: Weights, question: Question, tokens: int, shards: int, batch_tokens: int, threads: int) -> Costs:
+def costs(weights: Weights, question: Question, tokens: int, shards: int, batch_tokens: int, threads: int, device: str) -> Costs:
     """What a pass over `tokens` tokens in `shards` shards costs. Measures the machine for a fraction of a second."""
     state = question.state_bytes(weights)
     forward, update = forward_flops(weights, question.depth(weights)), question.flops(weights)
@@ -52,7 +55,17 @@ def costs(weights: Weights, question: Question, tokens: int, shards: int, batch_
     wide = any(kind.name == "SecondMoment" for kinds in question.points.values() for kind in kinds)
     slow = update / rate(weights.d_mlp, weights.d_mlp, torch.float64, threads) if wide else 0.0
     seconds = tokens * (forward / (SHARE * rate(weights.d_model, weights.d_mlp, dtype, threads)) + slow)
-    return Costs(tokens * (forward + update), state, worker, count * state, seconds)
+    shared = mapped_bytes(weights) if device == "cpu" else 0
+    return Costs(tokens * (forward + update), state, worker, shared, count * state, seconds)
+
+
+def mapped_bytes(weights: Weights) -> int:
+    """Bytes of the weights that are stored in the dtype in which they are held."""
+    found = stored(weights.source.folder) if weights.source is not None else None
+    if found is None or not found.safe:
+        return 0
+    alike = [tensor for tensor in found.tensors.values() if FLOATS.get(tensor.dtype) == weights.dtype]
+    return sum(tensor.stop - tensor.start for tensor in alike)
 
 
 def forward_flops(weights: Weights, depth: int) -> int:

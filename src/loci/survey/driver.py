@@ -106,9 +106,10 @@ def check_workers(plan: Plan, workers: int, *, here: bool = True) -> None:
     if workers > len(plan.pieces):
         raise ModelError(f"{workers} workers for {len(plan.pieces)} shards: say fewer workers, or plan with fewer --shard-tokens")
     free = free_bytes() if here else None
-    if free is not None and workers * plan.worker_bytes > free:
+    needed = workers * (plan.worker_bytes - plan.shared_bytes) + plan.shared_bytes
+    if free is not None and needed > free:
         raise ModelError(
-            f"{workers} workers need {workers * plan.worker_bytes / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: say fewer workers, "
+            f"{workers} workers need {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: say fewer workers, "
             "fewer layers, or smaller --batch-tokens"
         )
 

@@ -65,6 +65,7 @@ class PlanDocument(TypedDict):
     flops: int
     state_bytes: int
     worker_bytes: int
+    shared_bytes: int
     disk_bytes: int
     shards: int
     seconds: float
@@ -116,6 +117,7 @@ class Plan:
     flops: int
     state_bytes: int
     worker_bytes: int
+    shared_bytes: int
     disk_bytes: int
     seconds: float
     """With one worker, at this machine's measured rate."""
@@ -184,6 +186,7 @@ class Plan:
             "flops",
             "state_bytes",
             "worker_bytes",
+            "shared_bytes",
             "disk_bytes",
             "seconds",
             "weights",
@@ -246,7 +249,7 @@ def make_plan(
         threads=threads,
         pieces=pieces,
         tokens=tokens,
-        **costs(weights, question, tokens, len(pieces), batch_tokens, threads)._asdict(),
+        **costs(weights, question, tokens, len(pieces), batch_tokens, threads, opening.device)._asdict(),
     )
 
 
