@@ -88,7 +88,7 @@ oracle:
 	.venv-oracle/bin/python -m benchmarks.llama_cpp_edits
 
 benchmarks: install
-	for claim in opening runs trace atlas targets statistics forensics locating angles composition; do $(BIN)/python -m benchmarks.$$claim; done
+	for claim in opening runs trace atlas targets statistics forensics locating angles composition scale; do $(BIN)/python -m benchmarks.$$claim; done
 
 lint: install
 	$(BIN)/ruff check .

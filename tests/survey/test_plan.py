@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors import SafetensorError
 from tests.conftest import tiny_gpt2
 
-from loci.errors import ModelError
+from loci.errors import ModelError, OutputError
 from loci.facts import corpus
 from loci.model import Model
 from loci.patches import save_model
@@ -241,6 +242,18 @@ def test_damaged_states_are_made_again_and_duplicates_change_nothing(small: Smal
     run_task(plan, Node(0, 5), tmp_path, small.model)  # by a worker that everybody thought dead
     run_task(plan, root(count), tmp_path, None)
     assert checksum(tensors_of(outcome(plan, tmp_path).gathered)) == small.whole
+
+
+def test_a_full_disk(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and nothing half is left."""
+
+    def full(*given: object, **more: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(import_module("loci.survey.states"), "save_file", full)
+    with pytest.raises(OutputError, match=r"cannot be written .*No space left"):
+        run_task(small.plan, Node(0, 0), tmp_path, small.model)
+    assert not list(tmp_path.iterdir())
 
 
 def test_states_of_several_machines(small: Small, tmp_path: Path) -> None:
