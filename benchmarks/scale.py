@@ -132,7 +132,7 @@ from loci.model import open_model
 from loci.survey import neurons_question
 from loci.survey.survey import survey
 torch.set_num_threads(1)
-texts = corpus()[:1500]
+texts = corpus()[:300]
 survey(open_model("demo"), (text for _ in range(int(sys.argv[1])) for text in texts), neurons_question([0]).accumulators())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

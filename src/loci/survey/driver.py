@@ -144,6 +144,8 @@ class _Run:
             well = True
         finally:
             self.pool.close(well=well)
+        for node in done(self.plan, self.folder) - {self.root}:  # what came twice, and late
+            state_path(self.plan, node, self.folder).unlink(missing_ok=True)
         self._say()
         return self.told
 
@@ -217,7 +219,7 @@ class _Run:
         worker.tasks = [task for task in worker.tasks if task[0] != node]
         if "damaged" in said:
             self.there = done(self.plan, self.folder)
-            self.told.damaged += 1
+            self.told.damaged += node not in self.there  # else another has joined it, and taken away what is below
             return
         if not node.level and node not in self.there:
             self.told.tokens += said["tokens"]
