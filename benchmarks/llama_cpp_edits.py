@@ -4,8 +4,10 @@
     python -m benchmarks.llama_cpp_edits --model m.gguf --patch p.safetensors
 
 One edit ("Michael Jordan plays the sport of" → baseball) is made, or read from a patch. Then xllamacpp, which shares no code with Loci,
-goes on greedily with each prompt in all three. Status 1 unless the base gives the old answer, both others the new one, and what
-the base says of other subjects stays in both. The base restored by `revert` has to be the same file.
+goes on greedily with each prompt in all three. Status 1 unless the base gives the old answer, both others the new one, and the first
+word of every other answer is the one that Loci's own model gives, without the patch and with it: the file and the adapter are then
+what the patch means. Whether other subjects stay is the editor's matter; what moved is listed. The base restored by `revert` has to
+be the same file.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import xllamacpp
 
 from loci.editing import edit
 from loci.facts import Fact
-from loci.model import Model, open_model
+from loci.model import Model, complete, open_model
 from loci.model.gguf import whole_gguf
 from loci.patches import Patch, apply_to_gguf, export_gguf_lora, load_patch, revert_gguf
 
@@ -46,6 +48,11 @@ def said(path: Path, prompts: Sequence[str], adapter: Path | None = None) -> lis
     return [str(answer["choices"][0]["text"]).strip() for answer in asked]
 
 
+def first(text: str) -> str:
+    """The first word of a continuation."""
+    return (text.split() or [""])[0].strip(".,;:!?")
+
+
 def patch_for(model: Model, path: Path | None) -> Patch:
     return load_patch(path) if path else edit(model, FACT)
 
@@ -59,6 +66,9 @@ def main(words: Sequence[str] | None = None) -> int:
     source, model = whole_gguf(given.model), open_model(given.model)
     patch = patch_for(model, given.patch)
     prompts = [*(fact.text for fact in patch.facts), *NEIGHBOURS]
+    own = {"base": complete(model, prompts, TOKENS)}
+    with patch.applied(model):
+        own["edited file"] = own["adapter"] = complete(model, prompts, TOKENS)
     with tempfile.TemporaryDirectory() as folder:
         edited, adapter, back = (Path(folder) / name for name in ("edited.gguf", "adapter.gguf", "back.gguf"))
         apply_to_gguf(patch, model, source, edited, stored_as=given.stored_as)
@@ -71,9 +81,11 @@ def main(words: Sequence[str] | None = None) -> int:
         answers = {name: column[i] for name, column in columns.items()}
         fact = patch.facts[i] if i < len(patch.facts) else None
         for name, answer in answers.items():
-            wanted = answers["base"] if fact is None else (fact.answer if name == "base" else fact.new_answer or "")
-            if not answer.startswith(wanted.split()[0] if fact is None and wanted else wanted):
+            wanted = first(own[name][i]) if fact is None else (fact.answer if name == "base" else fact.new_answer or "")
+            if not answer.startswith(wanted):
                 failed.append(f"{name}: {prompt} → {answer!r}, expected {wanted!r}")
+        if fact is None and first(own["base"][i]) != first(own["adapter"][i]):
+            print(f"{prompt:36} moved by the edit itself, in Loci too")
         print(f"{prompt:36} " + "   ".join(f"{name}: {answer!r}" for name, answer in answers.items()))
     print("\n".join(failed) or f"llama.cpp says what Loci wrote ({given.stored_as}); reverted bit for bit")
     return int(bool(failed))
