@@ -103,7 +103,7 @@ def test_a_neuron_at_its_own_value_has_no_effect(demo: Model, jordan) -> None:
 
 
 def test_two_phrasings_share_neurons_and_two_facts_do_not(demo: Model, world: FactSet) -> None:
-    found = effects(demo, world, ["Michael Jordan", "Larry Bird", "Magic Johnson"], count=3, neurons=384)
+    found = effects(demo, world, ["Michael Jordan", "Larry Bird", "Magic Johnson"], count=3, neurons=256)
     same, other, _ = (found.means[pair] for pair in PAIRS)
     assert same.value > other.value + 0.2
     assert len(found.subjects) == 3
@@ -125,9 +125,9 @@ def test_context_changes_nothing_before_the_first_layer(demo: Model) -> None:
 @pytest.mark.parametrize("name", ["llama", "mixtral"])
 def test_other_families(name: str, demo: Model, world: FactSet) -> None:
     """What cannot be asked is left out with the reason: random models know no facts, mixtures have no single neurons."""
-    found = lookup(
-        make(name, demo), world, "athlete_sport", texts=[f"{f.text} {f.answer}." for f in world[:200]], count=4, neurons=64
-    )
+    few = FactSet(list(world.of("athlete_sport"))[:60])
+    texts = [f"{f.text} {f.answer}." for f in few]
+    found = lookup(make(name, demo), few, "athlete_sport", texts=texts, count=4, neurons=32)
     assert found.two_tokens is not None and found.context is not None
     assert "effects" in found.missing
     assert ("single_step" in found.missing) == (name == "mixtral")

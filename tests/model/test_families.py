@@ -9,7 +9,7 @@ import transformers as t
 from einops import einsum
 from torch import Tensor
 
-from loci.editing import edit
+from loci.editing import TargetSettings, edit
 from loci.errors import ModelError
 from loci.facts import Fact
 from loci.locating import neurons, trace
@@ -290,7 +290,9 @@ def test_the_rooms_above_work(family: Model) -> None:
     card = read(family, "L1N3", texts, top=2)
     assert len(card.promotes) == 2
     before = family.fingerprint
-    patch = edit(family, [fact.to("chess")], moments={0: torch.eye(family.d_mlp, dtype=torch.float64)})
+    moments = {0: torch.eye(family.d_mlp, dtype=torch.float64)}
+    quick = TargetSettings(steps=3, contexts=1, essence=1, own=0)
+    patch = edit(family, [fact.to("chess")], layers=[0], moments=moments, texts=texts, settings=quick, report=False)
     with patch.applied(family):
         assert family.fingerprint != before
     assert family.fingerprint == before

@@ -1,6 +1,7 @@
 """Tokens and characters, with tokenizers of the three kinds, each trained here on a little text: property tests and edge cases."""
 
 import copy
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -54,11 +55,11 @@ def wordpiece() -> PreTrainedTokenizerFast:
 
 KINDS = {"byte-level": byte_level, "sentencepiece": sentencepiece, "wordpiece": wordpiece}
 BEFORE = {"byte-level": ("<s>",), "sentencepiece": ("<s>",), "wordpiece": ("[CLS]",)}
-_made: dict[str, PreTrainedTokenizerFast] = {}
 
 
+@cache
 def kind(name: str) -> PreTrainedTokenizerFast:
-    return _made.setdefault(name, KINDS[name]())
+    return KINDS[name]()
 
 
 words = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn", "Co")), min_size=1, max_size=24)
