@@ -94,6 +94,7 @@ def grid(trace: Trace | Attribution) -> None:
     layers = len(next(iter(trace.grids.values())))
     fits = width + len(trace.grids) * (4 * layers + 3) <= console.width
     most = layers if fits else max(4, (console.width - width - 2) // 4)
+    most = -(-layers // -(-layers // most))  # blocks of equal width: 9 and 9 of 18 layers, not 17 and 1
     parts = [range(start, min(start + most, layers)) for start in range(0, layers, most)]
     for kinds, shown in product([list(trace.grids)] if fits else [[kind] for kind in trace.grids], parts):
         blocks = {"": "   ".join(f"{kind}, layer:".ljust(4 * len(shown)) for kind in kinds)}
