@@ -5,7 +5,8 @@
 
 One edit ("Michael Jordan plays the sport of" → baseball) is made, or read from a patch. Then xllamacpp, which shares no code with Loci,
 goes on greedily with each prompt in all three. Status 1 unless the base gives the old answer, both others the new one, and the first
-word of every other answer is the one that Loci's own model gives, without the patch and with it: the file and the adapter are then
+word of every other answer is the one that Loci's own model gives, without the patch and with it, where Loci is
+sure by `MARGIN`: the file and the adapter are then
 what the patch means. Whether other subjects stay is the editor's matter; what moved is listed. The base restored by `revert` has to
 be the same file.
 """
@@ -16,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 import xllamacpp
 
 from loci.editing import edit
@@ -32,6 +34,8 @@ NEIGHBOURS = (
     "The Eiffel Tower is in the city of",
 )
 TOKENS = 4
+MARGIN = 0.5
+"""Nats that rounding, to the type written and of llama.cpp's activations, may turn around."""
 
 
 def said(path: Path, prompts: Sequence[str], adapter: Path | None = None) -> list[str]:
@@ -53,6 +57,13 @@ def first(text: str) -> str:
     return (text.split() or [""])[0].strip(".,;:!?")
 
 
+@torch.no_grad()
+def margins(model: Model, prompts: Sequence[str]) -> list[float]:
+    """How much likelier Loci's best next token is than its second, in nats."""
+    best = [model(model.ids([model.tokenize(prompt).ids]), last=1)[0, -1].topk(2).values for prompt in prompts]
+    return [float(one - two) for one, two in best]
+
+
 def patch_for(model: Model, path: Path | None) -> Patch:
     return load_patch(path) if path else edit(model, FACT)
 
@@ -66,9 +77,10 @@ def main(words: Sequence[str] | None = None) -> int:
     source, model = whole_gguf(given.model), open_model(given.model)
     patch = patch_for(model, given.patch)
     prompts = [*(fact.text for fact in patch.facts), *NEIGHBOURS]
-    own = {"base": complete(model, prompts, TOKENS)}
+    own, sure = {"base": complete(model, prompts, TOKENS)}, {"base": margins(model, prompts)}
     with patch.applied(model):
         own["edited file"] = own["adapter"] = complete(model, prompts, TOKENS)
+        sure["edited file"] = sure["adapter"] = margins(model, prompts)
     with tempfile.TemporaryDirectory() as folder:
         edited, adapter, back = (Path(folder) / name for name in ("edited.gguf", "adapter.gguf", "back.gguf"))
         apply_to_gguf(patch, model, source, edited, stored_as=given.stored_as)
@@ -82,7 +94,7 @@ def main(words: Sequence[str] | None = None) -> int:
         fact = patch.facts[i] if i < len(patch.facts) else None
         for name, answer in answers.items():
             wanted = first(own[name][i]) if fact is None else (fact.answer if name == "base" else fact.new_answer or "")
-            if not answer.startswith(wanted):
+            if not answer.startswith(wanted) and (fact is not None or sure[name][i] > MARGIN):
                 failed.append(f"{name}: {prompt} → {answer!r}, expected {wanted!r}")
         if fact is None and first(own["base"][i]) != first(own["adapter"][i]):
             print(f"{prompt:36} moved by the edit itself, in Loci too")
