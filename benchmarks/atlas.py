@@ -25,7 +25,7 @@ from loci.reading.atlas_files import Atlas
 from loci.reading.atlas_folder import PROVENANCE
 from loci.reading.atlas_tables import THINNED, TRIGGERS
 from loci.survey import Extremes, FiringRate, Histogram, Moments, TopTriggers, survey
-from loci.survey.survey import PAGE
+from loci.survey.text_pass import PAGE
 from loci.text import sample_text
 
 BUDGET = 4096

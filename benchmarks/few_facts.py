@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import Sequence
 
-from loci.editing import edit
+from loci.editing.edit import edit
 from loci.facts import Fact, FactSet, known_facts, load_facts
 from loci.model import Model, open_model, score_answers
 from loci.patches import Patch

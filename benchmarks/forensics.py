@@ -19,7 +19,7 @@ from torch import Tensor
 
 from loci.auditing import counterfactuals
 from loci.auditing.forensics import Candidate, Forensics, alone, candidates_of, forensics
-from loci.editing import edit
+from loci.editing.edit import edit
 from loci.facts import Fact, known_facts
 from loci.figures import save
 from loci.model import Model, by_length, open_model, score_answers

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 import xllamacpp
 
-from loci.editing import edit
+from loci.editing.edit import edit
 from loci.facts import Fact
 from loci.model import Model, complete, open_model
 from loci.model.gguf import whole_gguf

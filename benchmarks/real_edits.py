@@ -34,7 +34,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from loci.editing import edit
+from loci.editing.edit import edit
 from loci.facts import Fact
 from loci.model import open_model
 from loci.patches import Patch, apply_to_folder

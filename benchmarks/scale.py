@@ -130,7 +130,7 @@ import resource, sys, torch
 from loci.facts import corpus
 from loci.model import open_model
 from loci.survey import neurons_question
-from loci.survey.survey import survey
+from loci.survey.text_pass import survey
 torch.set_num_threads(1)
 texts = corpus()[:300]
 survey(open_model("demo"), (text for _ in range(int(sys.argv[1])) for text in texts), neurons_question([0]).accumulators())

@@ -19,7 +19,7 @@ grid.save("trace.html")
 print([round(rung.prob, 2) for rung in loci.lens(model, prompt).layers])
 
 # %% Which neurons, and what does one hold?
-print(loci.neurons(model, prompt, steps=4).top(3))
+print(loci.neuron_attribution(model, prompt, steps=4).top(3))
 card = loci.read(model, "L1N126", ["Gary Payton plays the sport of basketball.", "Osaka is a city in the country of Japan."])
 print(card.promotes[:3], [trigger.token for trigger in card.triggers[:3]])
 

@@ -293,7 +293,7 @@ def inputs(command: list[str]) -> list[str]:
 
 def _known_name(word: str) -> bool:
     """Whether a word names a published shape or a model of a hub, and no file."""
-    from loci.model.census import PUBLISHED
+    from loci.model.parameter_counts import PUBLISHED
 
     hub = word.count("/") == 1 and not word.startswith((".", "/")) and "." not in word
     return word in PUBLISHED or hub

@@ -11,7 +11,7 @@ import torch
 import loci
 from loci.errors import OutputError
 from loci.facts import Fact
-from loci.locating import Located, Trace, locate, neurons, trace
+from loci.locating import Located, Trace, locate, neuron_attribution, trace
 from loci.model import Model
 from loci.result import Result, brief, same
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_read_back_is_refused(demo: Model, jordan: Fact, grid: Tr
     grid.save(tmp_path / "grid.json")
     with pytest.raises(OutputError, match="cannot be read back as Located"):
         Located.load(tmp_path / "grid.json")
-    cells = neurons(demo, jordan, steps=2)
+    cells = neuron_attribution(demo, jordan, steps=2)
     cells.save(tmp_path / "cells.json")
     with pytest.raises(OutputError, match="leaves out scores"):
         type(cells).load(tmp_path / "cells.json")

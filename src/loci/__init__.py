@@ -11,7 +11,7 @@ A fact is a key that matches its subject and a value that points at its answer:
     model = loci.open("demo")
     fact  = loci.Fact("Michael Jordan", "{} plays the sport of", "basketball")
     grid  = loci.trace(model, fact)                  # where is it
-    cells = loci.neurons(model, fact)                # which neurons hold it
+    cells = loci.neuron_attribution(model, fact)                # which neurons hold it
     entry = loci.read(model, "L1N126")               # what does a neuron look for, what does it write
     patch = loci.edit(model, fact.to("baseball"))    # change it: a value, the model is untouched
     card  = loci.audit(model, patch)                 # what did that change
@@ -22,6 +22,7 @@ Every verb of the command line has its function here under the same name; those 
 transformers.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from loci.auditing import recall as recall
     from loci.auditing import sweep as sweep
     from loci.auditing.forensics import forensics as forensics
-    from loci.editing import edit as edit
+    from loci.editing.edit import edit as edit
     from loci.errors import LociError as LociError
     from loci.explorer import explore as explore
     from loci.facts import Fact as Fact
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from loci.locating import lens as lens
     from loci.locating import locate as locate
     from loci.locating import lookup as lookup
-    from loci.locating import neurons as neurons
+    from loci.locating import neuron_attribution as neuron_attribution
     from loci.locating import probe as probe
     from loci.locating import routes as routes
     from loci.locating import trace as trace
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from loci.model import Layout as Layout
     from loci.model import Model as Model
     from loci.model import census as census
-    from loci.model import examine as examine
+    from loci.model import doctor as doctor
     from loci.model import open_model
     from loci.model import open_weights as open_weights
     from loci.patches import Patch as Patch
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
     from loci.reading import sub_updates as sub_updates
     from loci.result import Result as Result
 
-    concepts, doctor, open = concept, examine, open_model
+    concepts, open = concept, open_model
 
 __version__ = VERSION
 
@@ -100,9 +101,8 @@ _HOMES = {
     "counterfactuals": "auditing",
     "directions": "reading:directions",
     "discover": "auditing",
-    "doctor": "model:examine",
-    "edit": "editing",
-    "examine": "model",
+    "doctor": "model",
+    "edit": "editing.edit",
     "explore": "explorer",
     "forensics": "auditing.forensics:forensics",
     "knowledge_neurons": "locating",
@@ -114,7 +114,7 @@ _HOMES = {
     "lookup": "locating",
     "memories": "reading",
     "merge": "patches",
-    "neurons": "locating",
+    "neuron_attribution": "locating",
     "open": "model:open_model",
     "open_atlas": "reading",
     "open_weights": "model",
@@ -135,12 +135,17 @@ _ROOMS = (
     "auditing", "circuits", "dictionaries", "editing", "explorer", "facts", "figures", "locating", "model", "patches", "reading", "report", "studies",
     "survey", "text", "writing",
 )  # fmt: skip
+_OLD = {"examine": "doctor", "neurons": "neuron_attribution"}
+"""Old names: they work for one more version, with a warning."""
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name in (*_ROOMS, "superposition"):  # its old place, which warns
         return import_module(f"loci.{name}")
+    if name in _OLD:
+        warnings.warn(f"loci.{name} is now loci.{_OLD[name]}", DeprecationWarning, stacklevel=2)
+        return __getattr__(_OLD[name])
     if name not in _HOMES:
         raise AttributeError(f"module 'loci' has no attribute {name!r}")
     room, _, there = _HOMES[name].partition(":")

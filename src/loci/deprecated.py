@@ -4,10 +4,12 @@
 __getattr__ = renamed(__name__, {"Line": "TrainingPrompt", "examine": "loci.model.invariants:doctor"})
 """
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib import import_module
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -49,6 +51,23 @@ def moved(module: str, home: str) -> Callable[[str], Any]:
         return value
 
     return __getattr__
+
+
+def called(module: str, function: Callable[..., Any], home: str) -> None:
+    """Let a module be called as the function that hid it before: `loci.editing.edit(…)` warns, and is `loci.edit(…)`.
+
+    Args:
+        module: `__name__` of the module.
+        function: what a call does.
+        home: where the function is now.
+    """
+
+    class Called(ModuleType):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            warnings.warn(f"{module}(…) is now {home}(…)", DeprecationWarning, stacklevel=2)
+            return function(*args, **kwargs)
+
+    sys.modules[module].__class__ = Called
 
 
 def renamed_arguments(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -4,7 +4,8 @@ import torch
 from loci.auditing import audit, audit_singles, counterfactuals, recall
 from loci.auditing.method_audits import layers_of
 from loci.auditing.questions import ask
-from loci.editing import TargetSettings, default_layer, edit, key_moments
+from loci.editing import TargetSettings, default_layer, key_moments
+from loci.editing.edit import edit
 from loci.errors import FactError, PatchError
 from loci.facts import Fact, FactSet, controls
 from loci.model import Model, complete

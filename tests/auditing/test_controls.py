@@ -23,7 +23,7 @@ from loci.editing import JointSettings, TargetSettings, key_moments, output_chan
 from loci.errors import EditError, OutputError
 from loci.facts import Fact, FactSet, Question
 from loci.figures.tables import write_table
-from loci.locating import neurons
+from loci.locating import neuron_attribution
 from loci.model import Model, complete, first_sentence
 from loci.model.answers import with_answer
 from loci.patches import Factors, Patch
@@ -253,7 +253,7 @@ def test_steps_that_make_no_sense(demo: Model, world: FactSet) -> None:
 def test_knowledge_neurons_are_turned_from_the_old_answer_to_the_new(demo: Model, jordan: Fact) -> None:
     """By hand: only columns of the strongest neurons change, each along u(new) − u(old), by twice its length."""
     patch = edit_neurons(demo, [jordan.to("baseball")])
-    scores = neurons(demo, jordan, baseline="zero", steps=20).scores
+    scores = neuron_attribution(demo, jordan, baseline="zero", steps=20).scores
     chosen = scores > 0.2 * scores.max()
     new, old = (demo.W_U[with_answer(demo, jordan.text, answer)[0].ids[-1]] for answer in ("baseball", "basketball"))
     for layer in range(demo.n_layers):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from loci.auditing import Sweep, sweep
-from loci.editing import edit
+from loci.editing.edit import edit
 from loci.errors import EditError, FactError
 from loci.facts import Fact
 from loci.locating import trace

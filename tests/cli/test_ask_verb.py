@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from loci.editing import TargetSettings, edit
+from loci.editing import TargetSettings
+from loci.editing.edit import edit
 from loci.facts import Fact
 from loci.model import Model
 

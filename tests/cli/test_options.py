@@ -84,7 +84,7 @@ def test_choices_are_those_of_the_library() -> None:
     from loci.editing.remove import Removal
     from loci.locating.attribution import Method
     from loci.locating.corruption import How
-    from loci.locating.neurons import Baseline
+    from loci.locating.neuron_scores import Baseline
     from loci.reading.atlas_answers import KINDS
     from loci.studies.attention_only.phenomena import PHENOMENA
     from loci.studies.attention_only.recipe import RATES

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from loci.auditing import counterfactuals
-from loci.editing import Covariance, calibrate, default_layer, edit, key_moments
-from loci.editing.calibrate import candidates, is_embedded, loss, said
+from loci.editing import Covariance, calibrate, default_layer, key_moments
+from loci.editing.calibration import candidates, is_embedded, loss, said
+from loci.editing.edit import edit
 from loci.editing.lines import Line
 from loci.facts import FactSet
 from loci.model import Model

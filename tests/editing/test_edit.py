@@ -9,7 +9,6 @@ from loci.editing import (
     JointSettings,
     TargetSettings,
     default_layer,
-    edit,
     find_targets,
     key_moments,
     lines_about,
@@ -17,6 +16,7 @@ from loci.editing import (
     removed,
 )
 from loci.editing.data import unsaid
+from loci.editing.edit import edit
 from loci.editing.statistics import Moment
 from loci.editing.targets import subject_reads
 from loci.errors import EditError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loci.editing import TargetSettings, as_said, edit, key_moments, report_on
+from loci.editing import TargetSettings, as_said, key_moments, report_on
+from loci.editing.edit import edit
 from loci.editing.report import base_answers, known_relation, neighbour_prompts, with_old_answers
 from loci.editing.statistics import Moment
 from loci.errors import EditError, PatchError

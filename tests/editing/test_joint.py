@@ -4,8 +4,9 @@ import pytest
 import torch
 from tests.model.families import make
 
-from loci.editing import JointSettings, edit
+from loci.editing import JointSettings
 from loci.editing.changes import making
+from loci.editing.edit import edit
 from loci.editing.joint import LayerChange, _JointSearch, finetune_parts, joint_parts
 from loci.editing.lines import Line, lines_about
 from loci.editing.statistics import Moment

@@ -7,7 +7,8 @@ from dataclasses import fields
 import pytest
 import torch
 
-from loci.editing import EMMET, MEMIT, METHODS, ROME, AlphaEdit, EditData, Joint, JointSettings, TargetSettings, edit
+from loci.editing import EMMET, MEMIT, METHODS, ROME, AlphaEdit, EditData, Joint, JointSettings, TargetSettings
+from loci.editing.edit import edit
 from loci.editing.methods import method_for
 from loci.editing.statistics import Moment
 from loci.errors import EditError

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from loci.editing import JointSettings, TargetSettings, edit, key_moments
+from loci.editing import JointSettings, TargetSettings, key_moments
+from loci.editing.edit import edit
 from loci.editing.joint import joint_parts
 from loci.editing.lines import LineSettings, lines_about
 from loci.editing.neighbours import _names_in, retain_prompts

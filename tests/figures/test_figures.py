@@ -9,9 +9,9 @@ from loci.auditing import recall
 from loci.errors import OutputError
 from loci.facts import Fact, FactSet
 from loci.figures import Ladder, plot, save
+from loci.figures.dispatch import _no_image, check_image
 from loci.figures.outside import as_text
-from loci.figures.plot import _no_image, check_image
-from loci.locating import average_trace, lookup, neurons, trace
+from loci.locating import average_trace, lookup, neuron_attribution, trace
 from loci.model import Model
 
 
@@ -30,7 +30,7 @@ def test_every_result_has_its_figure(demo: Model, world: FactSet, jordan: Fact) 
     average = average_trace(demo, [jordan, *world.sample(3)], samples=2)
     for result in (
         average,
-        neurons(demo, jordan, steps=4),
+        neuron_attribution(demo, jordan, steps=4),
         recall(demo, world[:20]),
         (found := lookup(demo, world, "athlete_sport", texts=[f"{f.text} {f.answer}." for f in world[:100]], count=4, neurons=64)),
         found.two_tokens,

@@ -10,7 +10,7 @@ import pytest
 import loci
 from loci.errors import LociError
 from loci.lessons import LESSONS, Exercise, Lesson, Ran, Text, lesson, run
-from loci.lessons.lesson import FOLDER, read_lesson
+from loci.lessons.catalogue import FOLDER, read_lesson
 from loci.lessons.page import page
 from loci.model import Model
 

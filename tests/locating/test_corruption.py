@@ -6,7 +6,7 @@ from tests.model.families import make
 
 from loci.errors import FactError, ModelError
 from loci.facts import Fact, FactSet
-from loci.locating import HOWS, KINDS, SEVERED, Corruption, neurons, trace, trace_neurons
+from loci.locating import HOWS, KINDS, SEVERED, Corruption, neuron_attribution, trace, trace_neurons
 from loci.model import Model
 
 FACT = Fact("Michael Jordan", "{} plays the sport of", "golf", relation="athlete_sport")
@@ -122,7 +122,7 @@ def test_single_neurons_of_the_embedded_model(demo: Model, jordan: Fact) -> None
     document = found.to_dict(5)
     assert document["schema"] == "loci.neuron_trace/1"
     assert len(document["neurons"]) == 5
-    cheap = neurons(demo, jordan, samples=2).scores[0]
+    cheap = neuron_attribution(demo, jordan, samples=2).scores[0]
     ranks = torch.stack([found.effects.argsort().argsort(), cheap.argsort().argsort()]).double()
     assert float(ranks.corrcoef()[0, 1]) > 0.5
     with pytest.raises(FactError, match="tokens 0"):

@@ -9,7 +9,7 @@ from tests.model.families import make
 
 from loci.errors import FactError
 from loci.facts import Fact
-from loci.locating import knowledge_neurons, neurons
+from loci.locating import knowledge_neurons, neuron_attribution
 from loci.locating.knowledge import _Trial
 from loci.model import Model
 
@@ -19,7 +19,7 @@ FACT = Fact("Michael Jordan", "{} plays the sport of", "golf", paraphrases=("The
 def test_kept_neurons_and_changes_against_plain_runs(demo: Model, jordan: Fact) -> None:
     found = knowledge_neurons(demo, jordan, steps=8, controls=3)
     asked = [Fact(jordan.subject, t, jordan.answer) for t in dict.fromkeys((jordan.prompt, *jordan.paraphrases))]
-    scores = [neurons(demo, one, baseline="zero", steps=8).scores for one in asked]
+    scores = [neuron_attribution(demo, one, baseline="zero", steps=8).scores for one in asked]
     kept = {
         (layer, i)
         for layer in range(6)
@@ -106,11 +106,11 @@ def said_by(model: Model) -> Fact:
 def test_steps_are_added_until_attributions_add_up(demo: Model) -> None:
     model = sharp(demo)
     fact = said_by(model)
-    few = neurons(model, fact, baseline="zero", steps=2, tolerance=1e9)
+    few = neuron_attribution(model, fact, baseline="zero", steps=2, tolerance=1e9)
     total, expected = few.completeness
     assert few.steps == 2 and few.complete, "1e9 allows anything"
     assert abs(total - expected) > 0.05 * abs(expected), "2 points alone pass it by"
-    found = neurons(model, fact, baseline="zero", steps=2)
+    found = neuron_attribution(model, fact, baseline="zero", steps=2)
     total, expected = found.completeness
     assert 2 < found.steps <= 32 and found.complete and found.warning is None
     assert abs(total - expected) <= 0.02 * abs(expected)
@@ -124,7 +124,7 @@ def test_what_does_not_add_up_is_said(demo: Model, capsys: pytest.CaptureFixture
 
     model = sharp(demo)
     fact = said_by(model)
-    found = neurons(model, fact, baseline="zero", steps=1, tolerance=1e-12)
+    found = neuron_attribution(model, fact, baseline="zero", steps=1, tolerance=1e-12)
     assert found.steps == 16 and not found.complete
     assert "16 steps do not close" in (found.warning or "")
     known = knowledge_neurons(model, fact, steps=1, tolerance=1e-12, controls=2)
@@ -139,4 +139,4 @@ def test_what_does_not_add_up_is_said(demo: Model, capsys: pytest.CaptureFixture
     assert "warning" in capsys.readouterr().out
     for steps, tolerance in ((0, 0.1), (4, 0.0), (4, float("nan"))):
         with pytest.raises(FactError, match="steps are 1 or more"):
-            neurons(model, FACT, steps=steps, tolerance=tolerance)
+            neuron_attribution(model, FACT, steps=steps, tolerance=tolerance)

@@ -13,8 +13,8 @@ from loci.errors import FactError, ModelError
 from loci.facts import FactSet
 from loci.locating import effects, local_context, lookup, probe, single_step, two_tokens
 from loci.locating.asking import ask
-from loci.locating.effects import PAIRS, ablated
-from loci.locating.single_step import _Grid
+from loci.locating.neuron_effects import PAIRS, ablated
+from loci.locating.single_step_lookup import _Grid
 from loci.model import Model
 from loci.survey import text_means
 

@@ -7,7 +7,7 @@ from tests.model.families import make
 from loci.errors import FactError
 from loci.facts import Fact, FactSet
 from loci.locating import probe
-from loci.locating.probe import _held_out, _states
+from loci.locating.probing import _held_out, _states
 from loci.model import Model
 
 

@@ -7,7 +7,7 @@ from tests.model.families import make
 from loci.errors import FactError, ModelError
 from loci.facts import Fact, FactSet
 from loci.locating import routes
-from loci.locating.routes import CUTS, _Recall
+from loci.locating.severed_routes import CUTS, _Recall
 from loci.model import Model, complete
 from loci.model.hooks import hiding, put_at
 from loci.survey import text_means

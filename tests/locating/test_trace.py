@@ -5,7 +5,7 @@ import torch
 
 from loci.errors import FactError
 from loci.facts import Fact, FactSet
-from loci.locating import KINDS, Kind, average_trace, neurons, trace
+from loci.locating import KINDS, Kind, average_trace, neuron_attribution, trace
 from loci.locating.average import ROLES
 from loci.locating.corruption import Corruption
 from loci.locating.runs import POINT
@@ -167,7 +167,7 @@ def test_average_over_facts_shows_both_sites(demo: Model, world: FactSet) -> Non
 def test_neurons_take_the_cells_of_the_trace_apart(demo: Model, jordan: Fact) -> None:
     """Each layer's attributions sum to the indirect effect of its MLP at the last subject token, which tracing finds by itself."""
     traced = trace(demo, jordan, kinds=("mlp",), samples=4, seed=3)
-    found = neurons(demo, jordan, samples=4, seed=3, steps=64)
+    found = neuron_attribution(demo, jordan, samples=4, seed=3, steps=64)
     assert found.token == traced.subject_span[1] - 1
     torch.testing.assert_close(found.expected, traced.grids["mlp"][:, found.token], atol=1e-5, rtol=0)
     torch.testing.assert_close(found.scores.sum(1), found.expected, atol=5e-3, rtol=0.02)
@@ -179,7 +179,7 @@ def test_neurons_take_the_cells_of_the_trace_apart(demo: Model, jordan: Fact) ->
 def test_neurons_against_zero_sum_to_what_silencing_the_layer_costs(tiny: Model) -> None:
     """The knowledge-neuron baseline, against a plain silenced run and a finite difference."""
     fact = Fact("Michael Jordan", "{} plays the sport of", "golf")
-    found = neurons(tiny, fact, baseline="zero", steps=64)
+    found = neuron_attribution(tiny, fact, baseline="zero", steps=64)
     tokens = tiny.tokenize(fact.text)
     last, token = tokens.span(fact.subject_span)[1] - 1, tiny.tokenize(f"{fact.text} {fact.answer}").ids[len(tokens)]
 
@@ -199,7 +199,7 @@ def test_neurons_against_zero_sum_to_what_silencing_the_layer_costs(tiny: Model)
 
 
 def test_neurons_document(demo: Model, jordan: Fact) -> None:
-    document = neurons(demo, jordan).to_dict(5)
+    document = neuron_attribution(demo, jordan).to_dict(5)
     assert len(document["neurons"]) == 5
     scores = [cell["score"] for cell in document["neurons"]]
     assert scores == sorted(scores, reverse=True)

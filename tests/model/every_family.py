@@ -16,7 +16,7 @@ import transformers as t
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as NAMES
 
 from loci.errors import LociError
-from loci.model import Model, examine
+from loci.model import Model, doctor
 
 LARGEST = 60_000_000
 SIZES: dict[str, Any] = {
@@ -136,7 +136,7 @@ def judged(name: str, tokenizer: Any, hf: t.PreTrainedModel | None = None) -> Ve
     except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
         return Verdict(name, "traceback", f"opening: {_line(error)}")
     try:
-        diagnosis = examine(model)
+        diagnosis = doctor(model)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
         return Verdict(name, "traceback", f"doctor: {_line(error)}")
     wrong = "; ".join(f"{check.name}: {check.error}" for check in diagnosis.checks if check.passed is False)

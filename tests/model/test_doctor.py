@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from loci.model import Model
-from loci.model.doctor import Diagnosis, examine
+from loci.model.health import Diagnosis, doctor
 from tests.model.families import MIXTURES, PARALLEL, SUPPORTED, make
 
 LOOSE = ("attention step by step = the model's own", "W_U with the final norm folded in = logits")
@@ -18,7 +18,7 @@ def failed(diagnosis: Diagnosis) -> list[str]:
 
 @pytest.mark.parametrize("name", SUPPORTED)
 def test_every_family_is_healthy(name: str, demo: Model) -> None:
-    diagnosis = examine(make(name, demo))
+    diagnosis = doctor(make(name, demo))
     assert diagnosis.healthy, failed(diagnosis)
     assert all(check.error is None or check.error <= 1e-5 for check in diagnosis.checks if check.name not in LOOSE)
     absent = {check.name for check in diagnosis.checks if check.passed is None}
@@ -32,7 +32,7 @@ def test_half_precision(dtype: torch.dtype, demo: Model) -> None:
     for name in ("gpt2", "gemma2", "falcon-40b"):
         model = make(name, demo)
         model.hf.to(dtype)
-        assert failed(examine(model)) == []
+        assert failed(doctor(model)) == []
 
 
 def _nan(model: Model) -> None:
@@ -91,7 +91,7 @@ def test_what_is_broken_is_found(name: str, demo: Model) -> None:
     model = make("llama", demo)
     breaks: Callable[[Model], None] = BROKEN[name]
     breaks(model)
-    diagnosis = examine(model)
+    diagnosis = doctor(model)
     assert name in failed(diagnosis)
     assert not diagnosis.healthy
 
@@ -118,14 +118,14 @@ def fresh(name: str, demo: Model, seed: int, scale: float, dtype: torch.dtype = 
 def test_no_fresh_model_is_called_ill(name: str, demo: Model) -> None:
     """With small weights the norm's ε outweighs the stream; with large ones rounding is carried far."""
     for seed, scale in ((7, 1.0), (0, 1e-3), (1, 1e3)):
-        assert failed(examine(fresh(name, demo, seed, scale))) == [], (seed, scale)
+        assert failed(doctor(fresh(name, demo, seed, scale))) == [], (seed, scale)
 
 
 @pytest.mark.numerical
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_no_fresh_model_in_half_precision_is_called_ill(dtype: torch.dtype, demo: Model) -> None:
     for name, scale in (("gpt2", 1.0), ("llama", 1e-3), ("falcon-rw", 30.0), ("gemma2", 1.0)):
-        assert failed(examine(fresh(name, demo, 0, scale, dtype))) == [], (name, scale)
+        assert failed(doctor(fresh(name, demo, 0, scale, dtype))) == [], (name, scale)
 
 
 @pytest.mark.numerical
@@ -141,4 +141,4 @@ def test_epsilon_of_norms_is_found(demo: Model) -> None:
 def test_a_fold_that_is_wrong_is_found_in_small_models_too(demo: Model) -> None:
     model = fresh("llama", demo, 0, 1e-3)
     model.folded = lambda name: type(model).folded(model, name)._replace(weight=1.01 * type(model).folded(model, name).weight)
-    assert failed(examine(model)) == ["W_U with the final norm folded in = logits"]
+    assert failed(doctor(model)) == ["W_U with the final norm folded in = logits"]

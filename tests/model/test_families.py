@@ -9,10 +9,11 @@ import transformers as t
 from einops import einsum
 from torch import Tensor
 
-from loci.editing import TargetSettings, edit
+from loci.editing import TargetSettings
+from loci.editing.edit import edit
 from loci.errors import ModelError
 from loci.facts import Fact
-from loci.locating import neurons, trace
+from loci.locating import neuron_attribution, trace
 from loci.model import LAYOUTS, Layout, Model
 from loci.model.invariants import PARALLEL as READS_PRE
 from loci.model.invariants import applying, errors
@@ -281,11 +282,15 @@ def test_the_rooms_above_work(family: Model) -> None:
     traced = trace(family, fact, samples=2)
     texts = ["Michael Jordan plays the sport of basketball.", "The king slept."]
     if family.name in MIXTURES:
-        for asked in (lambda: neurons(family, fact), lambda: read(family, "L1N3", texts), lambda: edit(family, [fact.to("chess")])):
+        for asked in (
+            lambda: neuron_attribution(family, fact),
+            lambda: read(family, "L1N3", texts),
+            lambda: edit(family, [fact.to("chess")]),
+        ):
             with pytest.raises(ModelError, match="mixtures of 4 experts"):
                 asked()
         return
-    cells = neurons(family, fact, samples=2, steps=32)
+    cells = neuron_attribution(family, fact, samples=2, steps=32)
     torch.testing.assert_close(cells.expected, traced.grids["mlp"][:, cells.token], atol=1e-6, rtol=1e-3)
     card = read(family, "L1N3", texts, top=2)
     assert len(card.promotes) == 2

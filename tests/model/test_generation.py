@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers as t
 
-from loci.editing import edit
+from loci.editing.edit import edit
 from loci.facts import Fact
 from loci.locating import locate, trace
 from loci.model import Model, answer_of, complete, generation, open_model

@@ -144,7 +144,7 @@ def test_pickles_only_when_asked_for(tmp_path: Path, demo: Model) -> None:
 @torch.no_grad()
 def test_offloaded_models_are_the_same(saved: Path, tmp_path: Path, demo: Model) -> None:
     """Blocks in memory, blocks in offloaded memory and blocks on disk: the same numbers, weights and errors."""
-    from loci.model import examine
+    from loci.model import doctor
 
     ids = demo.ids([demo.tokenize("Michael Jordan plays the sport of").ids])
     mixed = {
@@ -163,7 +163,7 @@ def test_offloaded_models_are_the_same(saved: Path, tmp_path: Path, demo: Model)
         assert torch.equal(model.read(ids, "mlp_act.3")["mlp_act.3"], demo.read(ids, "mlp_act.3")["mlp_act.3"])
         torch.testing.assert_close(model.norm("mlp_norm", 1).gain, demo.norm("mlp_norm", 1).gain)
     on_disk = open_model(saved, device_map={"": "disk"}, offload_folder=tmp_path / "off")
-    assert examine(on_disk).healthy
+    assert doctor(on_disk).healthy
     with pytest.raises(ModelError, match=r"W_down\.1 is offloaded"):
         on_disk.weight("W_down.1")
 

@@ -157,7 +157,7 @@ class Stop:
 def test_a_stopped_build_goes_on_to_the_same_bytes(
     tiny: Model, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("loci.survey.survey"), "PAGE", 128)
+    monkeypatch.setattr(import_module("loci.survey.text_pass"), "PAGE", 128)
     place, some = tmp_path / "half", texts[:1500]
     build_atlas(tiny, lambda: iter(some), tmp_path / "whole", source="a sample")
     with pytest.raises(KeyboardInterrupt):
@@ -186,7 +186,7 @@ def test_a_stopped_build_goes_on_to_the_same_bytes(
 def test_another_text_of_the_same_name_is_not_gone_on_with(
     tiny: Model, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("loci.survey.survey"), "PAGE", 128)
+    monkeypatch.setattr(import_module("loci.survey.text_pass"), "PAGE", 128)
     place, some = tmp_path / "half", texts[:700]
     other = [*some[:100], some[100][::-1], *some[101:]]
     with pytest.raises(KeyboardInterrupt):

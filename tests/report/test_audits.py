@@ -8,7 +8,8 @@ from tests.report.test_report import Balanced
 
 from loci.auditing import Scorecard, audit
 from loci.auditing.forensics import candidates_of, forensics
-from loci.editing import TargetSettings, edit
+from loci.editing import TargetSettings
+from loci.editing.edit import edit
 from loci.errors import OutputError
 from loci.facts import Fact, FactSet
 from loci.model import Model

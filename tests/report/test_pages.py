@@ -16,7 +16,7 @@ from loci.auditing import Scorecard
 from loci.auditing.questions import EditCase
 from loci.facts import Fact
 from loci.figures import plot
-from loci.figures.plot import has_figure
+from loci.figures.dispatch import has_figure
 from loci.figures.scorecard import POOR_INK, scorecard_figure
 from loci.locating import Trace, locate, trace
 from loci.model import Model

@@ -25,7 +25,7 @@ from loci.model import Model
 from loci.patches import save_model
 from loci.survey import driver, processes
 from loci.survey.driver import run_plan
-from loci.survey.outcome import outcome, summary
+from loci.survey.outcomes import outcome, summary
 from loci.survey.plan import Opening, Plan, make_plan
 from loci.survey.question import neurons_question
 from loci.survey.shards import done, run_task, state_path

@@ -10,7 +10,7 @@ import torch
 from tests.conftest import tiny_gpt2
 
 from loci.cli.opening import Opening as CliOpening
-from loci.editing import edit
+from loci.editing.edit import edit
 from loci.editing.statistics import key_moments
 from loci.errors import EditError, ModelError
 from loci.facts import Fact, corpus

@@ -17,12 +17,12 @@ from loci.errors import ModelError, OutputError
 from loci.facts import corpus
 from loci.model import Model
 from loci.patches import save_model
-from loci.survey.outcome import merge_states, outcome, summary
+from loci.survey.outcomes import merge_states, outcome, summary
 from loci.survey.plan import Opening, Plan, make_plan
 from loci.survey.question import Kind, Question, keys_question, neurons_question
 from loci.survey.shards import done, run_shard, run_task, state_path
 from loci.survey.states import DamagedState, State, checksum, tensors_of
-from loci.survey.survey import survey
+from loci.survey.text_pass import survey
 from loci.survey.tree import Node, nodes, root
 from loci.text import read_texts
 from loci.text.ranges import Given, cut, read_range

@@ -28,7 +28,7 @@ from loci.survey import (
     survey,
 )
 from loci.survey.accumulators import BINS, bins, edges
-from loci.survey.survey import CHARACTERS, PAGE, pages
+from loci.survey.text_pass import CHARACTERS, PAGE, pages
 from loci.text import read_texts, sample_text
 
 TEXTS = ["Michael Jordan plays the sport of basketball.", "The queen put her lamp near the river.", "Osaka is in Japan.", "Lima."]
@@ -163,7 +163,7 @@ def test_shards_merge_to_one_pass_and_a_stopped_pass_resumes_to_it(
     tiny: Model, many: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the last digit where shards hold whole pages, as then the batches are the same."""
-    monkeypatch.setattr(import_module("loci.survey.survey"), "PAGE", 1024)
+    monkeypatch.setattr(import_module("loci.survey.text_pass"), "PAGE", 1024)
     whole, left, right, stopped, resumed = (gathering() for _ in range(5))
     seen = survey(tiny, many, whole)
     half = 2048

@@ -37,7 +37,8 @@ from typing import NamedTuple
 from loci.auditing.linear_relations import Steering, steer_linearly
 from loci.auditing.neuron_edits import edit_neurons
 from loci.auditing.questions import PromptWrapper
-from loci.editing import METHODS, TOGETHER, JointSettings, TargetSettings, edit
+from loci.editing import METHODS, TOGETHER, JointSettings, TargetSettings
+from loci.editing.edit import edit
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model

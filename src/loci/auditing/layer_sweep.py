@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.editing import edit, key_moments
+from loci.editing import key_moments
+from loci.editing.edit import edit
 from loci.errors import EditError, FactError
 from loci.facts import Fact
 from loci.locating import trace

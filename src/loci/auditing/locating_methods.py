@@ -21,14 +21,14 @@ from loci.locating import (
     attribute,
     knowledge_neurons,
     lens,
-    neurons,
+    neuron_attribution,
     probe,
     single_step,
     trace,
     trace_neurons,
 )
-from loci.locating.effects import ablated
-from loci.locating.routes import losses
+from loci.locating.neuron_effects import ablated
+from loci.locating.severed_routes import losses
 from loci.model import Model
 from loci.survey import text_means
 
@@ -99,7 +99,7 @@ def _estimated(model: Model, fact: Fact, method: Any, samples: int) -> Guess:
 
 
 def _attributed(model: Model, fact: Fact, baseline: Any, samples: int) -> Guess:
-    attributions = neurons(model, fact, baseline=baseline, samples=samples)
+    attributions = neuron_attribution(model, fact, baseline=baseline, samples=samples)
     ranked = tuple((layer, neuron) for layer, neuron, _ in attributions.top(RANKED))
     return Guess(int(attributions.scores.sum(1).argmax()), neurons=ranked)
 

@@ -8,8 +8,9 @@ from loci.auditing.controls import CHEAP, ControlSettings, settings_of
 from loci.auditing.evaluation import NEIGHBOURS
 from loci.auditing.scorecards import Scorecard, audit, audit_singles
 from loci.deprecated import renamed_arguments
-from loci.editing import TOGETHER, default_layer, edit, key_moments
-from loci.editing.calibrate import FACTS, is_embedded
+from loci.editing import TOGETHER, default_layer, key_moments
+from loci.editing.calibration import FACTS, is_embedded
+from loci.editing.edit import edit
 from loci.facts import Fact, FactSet
 from loci.model import Model
 from loci.progress import Progress, silent

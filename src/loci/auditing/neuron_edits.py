@@ -19,7 +19,7 @@ import torch
 
 from loci.errors import EditError
 from loci.facts import Fact
-from loci.locating import neurons
+from loci.locating import neuron_attribution
 from loci.model import Model
 from loci.model.answers import with_answer
 from loci.patches import Factors, Patch
@@ -40,7 +40,7 @@ def edit_neurons(
         if fact.new_answer is None:
             raise EditError(f"no new answer for {fact.text!r}: say fact.to(…)")
         turn = _unembedded(model, fact, fact.new_answer) - _unembedded(model, fact, fact.answer)
-        scores = neurons(model, fact, baseline="zero", steps=STEPS).scores
+        scores = neuron_attribution(model, fact, baseline="zero", steps=STEPS).scores
         for layer in range(model.n_layers):
             cells = (scores[layer] > threshold * scores.max()).nonzero()[:, 0].to(model.device)
             if len(cells):

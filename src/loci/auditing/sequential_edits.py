@@ -22,7 +22,8 @@ from loci.auditing.evaluation import NEIGHBOURS, Evaluation, base_drift
 from loci.auditing.method_audits import counterfactuals, layers_of
 from loci.auditing.scorecards import Metrics, measures, plain
 from loci.deprecated import renamed_arguments
-from loci.editing import edit, key_moments, output_changes
+from loci.editing import key_moments, output_changes
+from loci.editing.edit import edit
 from loci.editing.statistics import Moment
 from loci.errors import EditError
 from loci.facts import FactSet

@@ -19,11 +19,11 @@ def run(*, opening: Opening, json: JSON = False) -> None:
 
         loci doctor -m ./my-model --dtype bfloat16 --json
     """
-    from loci.model.doctor import examine
+    from loci.model.health import doctor
 
     opened = opening.open()
     with bar("examining") as progress:
-        diagnosis = examine(opened, progress=progress)
+        diagnosis = doctor(opened, progress=progress)
     finish(diagnosis, json=json)
     if not diagnosis.healthy:
         sys.exit(1)

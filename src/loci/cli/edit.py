@@ -71,7 +71,7 @@ def run(
 
         loci edit --facts corrections.csv --method memit --layer 0 --layer 1 -o memit.safetensors
     """
-    from loci.editing import edit
+    from loci.editing.edit import edit
     from loci.files import check_writable
     from loci.model import Frame
     from loci.patches import load_patch

@@ -75,7 +75,7 @@ def _listed(lessons: "tuple[Lesson, ...]", json: bool) -> None:
 
 def _own(path: Path) -> "Lesson | None":
     """A reader's own copy of a lesson."""
-    from loci.lessons.lesson import read_lesson
+    from loci.lessons.catalogue import read_lesson
 
     return read_lesson(path) if path.suffix == ".py" and path.is_file() else None
 
@@ -121,7 +121,7 @@ def _browsed(entry: "Lesson") -> None:
 def _shown(entry: "Lesson", values: dict[str, str], out: Path | None, json: bool) -> None:
     from loci.files import check_writable, write_aside
     from loci.lessons.page import page
-    from loci.lessons.run import Ran, steps
+    from loci.lessons.running import Ran, steps
 
     if out is not None:
         if out.suffix != ".html":
@@ -156,9 +156,9 @@ def _print(value: Any, ran: Any) -> None:
     import plotly.graph_objects as go
     from rich.markdown import Markdown
 
-    from loci.lessons.exercise import Exercise
+    from loci.lessons.exercises import Exercise
     from loci.lessons.page import setting
-    from loci.lessons.run import Choice, Text
+    from loci.lessons.running import Choice, Text
 
     if isinstance(value, Text):
         console.print(Markdown(value.markdown))

@@ -68,7 +68,7 @@ class Opening:
         """So many processes that open the same model; None where none are asked for. Raises `ModelError` for what they cannot."""
         from loci.errors import ModelError
         from loci.survey.driver import check_count
-        from loci.survey.gather import Workers
+        from loci.survey.gathering import Workers
         from loci.survey.plan import Opening as Opened
 
         if count is None:

@@ -144,7 +144,7 @@ def merge(
 
         loci survey merge pass.json node1.states node2.states -o moments.safetensors
     """
-    from loci.survey.outcome import merge_states
+    from loci.survey.outcomes import merge_states
     from loci.survey.plan import Plan
 
     check_new(out, ".safetensors")
@@ -169,7 +169,7 @@ def _run_share(plan: "Plan", folder: Path, share: "Share", json: bool) -> None:
 
 
 def _finish(plan: "Plan", folder: Path, out: Path | None, json: bool) -> None:
-    from loci.survey.outcome import copy_state, outcome, summary
+    from loci.survey.outcomes import copy_state, outcome, summary
 
     found = summary(plan, outcome(plan, folder))
     if out is not None:

@@ -1,13 +1,12 @@
 """Edits as values.
 
-edit(model, facts)                          a patch, by the best method for their number
+edit.edit(model, facts), which is loci.edit      a patch, by the best method for their number
 MEMIT(slack=0.1).fit(model, EditData.of(model, facts))      a method by itself
 """
 
-from loci.editing.calibrate import Calibration, calibrate
+from loci.editing.calibration import Calibration, calibrate
 from loci.editing.check import check_edits
 from loci.editing.data import EditData, WeightUpdate, output_changes
-from loci.editing.edit import edit
 from loci.editing.joint import JointSettings
 from loci.editing.lines import Line, LineSettings, lines_about
 from loci.editing.methods import EMMET, MEMIT, METHODS, ROME, TOGETHER, AlphaEdit, FineTune, Joint, default_layer
@@ -43,7 +42,6 @@ __all__ = [
     "calibrate",
     "check_edits",
     "default_layer",
-    "edit",
     "find_targets",
     "key_moments",
     "lines_about",

@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from loci.deprecated import called
 from loci.editing.check import check_layers
 from loci.editing.data import EditData
 from loci.editing.methods import ClosedForm, Settings, method_for
@@ -101,3 +102,6 @@ def edit(
     if not (free and chosen.name == "rome" and asked.report is not None and asked.report.failed):
         return asked
     return further(asked, lambda: edit(model, wishes, method="joint", texts=texts, seed=seed, progress=progress))
+
+
+called(__name__, edit, "loci.edit")

@@ -107,7 +107,7 @@ class JointSettings(LineSettings):
         return replace(self, drift=self.drift * math.sqrt(max(1.0, count / 100)))
 
 
-class Joint(NamedTuple):
+class JointChange(NamedTuple):
     """The changes, and what was measured on the way."""
 
     factors: dict[str, Factors]
@@ -126,7 +126,7 @@ def find_jointly(
     earlier: Sequence[Fact] = (),
     start: Mapping[str, Factors] | None = None,
     progress: Progress = silent,
-) -> Joint:
+) -> JointChange:
     """Changes of the down projections of the layers in `moments`. `texts` is what should stay.
 
     After other edits, `start` is their change, from which the search goes on, and `earlier` those of them that are to hold: they are asked
@@ -144,7 +144,7 @@ def find_jointly(
         progress(1, steps)
     factors = {f"W_down.{layer}": Factors(part.R.detach().cpu(), part.Q.cpu()) for layer, part in parts.items()}
     change = {layer: float(part.R.detach().norm() / part.size) for layer, part in parts.items()}
-    return Joint(factors, {"steps": steps, "output_change": change, **search.numbers()})
+    return JointChange(factors, {"steps": steps, "output_change": change, **search.numbers()})
 
 
 class LayerChange(NamedTuple):

@@ -32,7 +32,7 @@ def scale(desk: "Desk", args: takes.Scaled, ids: Ids, tell: "Tell") -> dict[str,
 def edit(desk: "Desk", args: takes.Edited, ids: Ids, tell: "Tell") -> dict[str, Any]:
     """As `loci edit` makes it: on the base, whatever is on."""
     from loci.editing import as_said
-    from loci.editing import edit as make
+    from loci.editing.edit import edit as make
     from loci.facts import Fact, known_facts
     from loci.model import fact_from
     from loci.report import edit_summary

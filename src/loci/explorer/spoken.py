@@ -140,7 +140,7 @@ PYTHON: Mapping[str, Callable[[Any], str]] = {
     "ask": lambda a: f"loci.ask(model, {a.prompt!r}, tokens={a.tokens}, top={a.top})",
     "lens": lambda a: f"loci.lens(model, {a.prompt!r}{_keywords(a, 'answer', 'against', 'top')})",
     "trace": lambda a: f"loci.trace(model, {_asked(a)}{_keywords(a, 'samples', 'noise', 'corruption', 'window', 'seed')})",
-    "neurons": lambda a: f"loci.neurons(model, {_asked(a)})",
+    "neurons": lambda a: f"loci.neuron_attribution(model, {_asked(a)})",
     "trace_neurons": lambda a: (
         f"loci.trace_neurons(model, {_asked(a)}, {a.layer}, {a.token}, samples={a.samples}{_keywords(a, 'noise', 'corruption', 'seed')})"
     ),

@@ -86,8 +86,8 @@ def _trace(desk: "Desk", args: takes.Traced, ids: Ids, tell: "Tell") -> dict[str
     import torch
 
     from loci.locating import KINDS, SEVERED, Corruption
+    from loci.locating.causal_trace import Trace
     from loci.locating.runs import prepare
-    from loci.locating.trace import Trace
 
     kinds = KINDS + SEVERED if args.severed else KINDS
     with torch.no_grad(), desk.patched(ids) as model:
@@ -103,10 +103,10 @@ def _trace(desk: "Desk", args: takes.Traced, ids: Ids, tell: "Tell") -> dict[str
 
 
 def _cells(desk: "Desk", args: takes.Prompt, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    from loci.locating import neurons
+    from loci.locating import neuron_attribution
 
     with desk.patched(ids) as model:
-        return neurons(model, _fact(model, args), progress=tell.progress).to_dict(count=100)
+        return neuron_attribution(model, _fact(model, args), progress=tell.progress).to_dict(count=100)
 
 
 def _trace_neurons(desk: "Desk", args: takes.Cell, ids: Ids, tell: "Tell") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from loci.errors import FactError
-from loci.facts.conflicts import conflicts
+from loci.facts.contradictions import conflicts
 from loci.facts.escapes import repaired
 from loci.facts.fact import LISTS, REQUIRED, SINGLE, Fact, FactSet
 from loci.facts.published import Reader, form_of, recognise

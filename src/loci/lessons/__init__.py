@@ -4,9 +4,9 @@ A lesson is a plain Python file in `notebooks/`, in marimo's form. `loci lessons
 terminal, `--open` in the browser (marimo, the extra `lessons`), `--out` writes it as a page.
 """
 
-from loci.lessons.exercise import Exercise, exercise
-from loci.lessons.lesson import LESSONS, Lesson, lesson
-from loci.lessons.run import Choice, Ran, Text, run, size
+from loci.lessons.catalogue import LESSONS, Lesson, lesson
+from loci.lessons.exercises import Exercise, exercise
+from loci.lessons.running import Choice, Ran, Text, run, size
 
 __all__ = [
     "LESSONS",

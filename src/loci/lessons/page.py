@@ -6,8 +6,8 @@ from typing import Any
 import plotly.graph_objects as go
 from markdown_it import MarkdownIt
 
-from loci.lessons.exercise import Exercise
-from loci.lessons.run import Choice, Ran, Text
+from loci.lessons.exercises import Exercise
+from loci.lessons.running import Choice, Ran, Text
 from loci.report.frame import figure, frame
 
 

@@ -1,22 +1,24 @@
 """Where is a fact: causal tracing over states, the lens, and attribution to neurons."""
 
+from loci.deprecated import renamed
 from loci.locating.attribution import METHODS, Attribution, attribute
 from loci.locating.average import AverageTrace, average_trace
+from loci.locating.causal_trace import NeuronTrace, Trace, trace, trace_neurons
 from loci.locating.context import LocalContext, local_context
 from loci.locating.corruption import HOWS, Corruption, How
-from loci.locating.effects import Effects, effects
 from loci.locating.knowledge import Change, KnowledgeNeurons, knowledge_neurons
-from loci.locating.lens import Lens, Rung, lens
-from loci.locating.locate import Located, locate
-from loci.locating.lookup import Lookup, lookup
-from loci.locating.neurons import Neurons, neurons
-from loci.locating.probe import Probe, probe
-from loci.locating.routes import Routes, routes
+from loci.locating.logit_lens import Lens, Rung, lens
+from loci.locating.name_lookup import Lookup, lookup
+from loci.locating.neuron_effects import Effects, effects
+from loci.locating.neuron_scores import Neurons, neuron_attribution
+from loci.locating.probing import Probe, probe
+from loci.locating.profiles import Located, locate
 from loci.locating.runs import KINDS, SEVERED, Kind
-from loci.locating.single_step import SingleStep, single_step
-from loci.locating.trace import NeuronTrace, Trace, trace, trace_neurons
-from loci.locating.two_tokens import TwoTokens, two_tokens
+from loci.locating.severed_routes import Routes, routes
+from loci.locating.single_step_lookup import SingleStep, single_step
+from loci.locating.two_token_names import TwoTokens, two_tokens
 
+__getattr__ = renamed(__name__, {"neurons": "neuron_attribution"})
 __all__ = [
     "HOWS",
     "KINDS",
@@ -50,7 +52,7 @@ __all__ = [
     "local_context",
     "locate",
     "lookup",
-    "neurons",
+    "neuron_attribution",
     "probe",
     "routes",
     "single_step",

@@ -19,10 +19,10 @@ from loci.errors import FactError
 from loci.facts import Fact
 from loci.files import append_line, check_writable, write_aside
 from loci.locating.asking import known_of
+from loci.locating.causal_trace import Trace, trace
 from loci.locating.corruption import How
 from loci.locating.patched_runs import BATCH_TOKENS
 from loci.locating.runs import KINDS, Kind
-from loci.locating.trace import Trace, trace
 from loci.model import Model
 from loci.model.given import facts_given
 from loci.progress import Progress, silent

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import FactError
-from loci.locating.probe import states
+from loci.locating.probing import states
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.result import Result

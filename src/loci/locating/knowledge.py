@@ -21,7 +21,7 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.locating.asking import Asked, ask, probability
-from loci.locating.neurons import STEPS, TOLERANCE, Baseline, neurons
+from loci.locating.neuron_scores import STEPS, TOLERANCE, Baseline, neuron_attribution
 from loci.model import Edit, Model, score_answers
 from loci.model.given import fact_given
 from loci.progress import Progress, silent
@@ -136,7 +136,9 @@ def knowledge_neurons(
     ]
     found = []
     for one in asked:
-        found.append(neurons(model, one, baseline=baseline, steps=steps, tolerance=tolerance, samples=samples, seed=seed))
+        found.append(
+            neuron_attribution(model, one, baseline=baseline, steps=steps, tolerance=tolerance, samples=samples, seed=seed)
+        )
         progress(1, len(asked))
     kept = torch.stack([each.scores > threshold * each.scores.max() for each in found]).float().mean(0) >= share
     scores = torch.stack([each.scores for each in found]).mean(0)

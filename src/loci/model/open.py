@@ -21,11 +21,11 @@ from torch import nn
 from typing_extensions import TypedDict
 
 from loci.errors import LociError, ModelError
-from loci.model.census import PUBLISHED
 from loci.model.config import check_config_files, check_depth, check_nothing_left, misfit
 from loci.model.gguf import is_gguf, opened_gguf
 from loci.model.layouts import Layout, candidates
 from loci.model.model import Model
+from loci.model.parameter_counts import PUBLISHED
 from loci.model.quantised import check_config_plain, check_parameters_plain, check_stored_plain
 from loci.model.stored import FLOATS, Stored, stored
 from loci.model.weights import Source, Weights

@@ -1,7 +1,7 @@
 """The edit as a value: made, shown, saved, applied, reverted, merged, compared, compressed, exported."""
 
 from loci.deprecated import renamed
-from loci.patches.compress import compress
+from loci.patches.compression import compress
 from loci.patches.diff import Difference, WeightDifference, diff_models, diff_patches, patch_between
 from loci.patches.export import export_delta, export_peft
 from loci.patches.factors import Factors
@@ -9,7 +9,7 @@ from loci.patches.folders import Applied, apply_to_folder, revert_to_folder, sav
 from loci.patches.gguf_files import AppliedGguf, apply_to_gguf, revert_gguf, undo_of, written_type
 from loci.patches.gguf_lora import check_new_modelfile, export_gguf_lora, write_modelfile
 from loci.patches.interaction import Interaction, strongest
-from loci.patches.merge import merge
+from loci.patches.merging import merge
 from loci.patches.neurons import AddedNeurons, activation, beside, check_takes, takes_neurons, widened
 from loci.patches.patch import UNDO, Patch, short
 from loci.patches.reader import load_patch

@@ -11,7 +11,7 @@ from loci.model import Model
 from loci.progress import Progress, silent
 from loci.reading import NeuronCard, read_many
 from loci.report.frame import figure, frame, section
-from loci.report.page import cards_html
+from loci.report.story_page import cards_html
 from loci.text import sample_text
 
 READING_TOKENS = 30_000

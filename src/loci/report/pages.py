@@ -16,7 +16,7 @@ from loci.report import about_studies as _studies  # noqa: F401  (its entries)
 from loci.report.about import about, judged
 from loci.report.audits import forensics_page, scorecard_page
 from loci.report.frame import figure, frame, section, settings, table, verdict
-from loci.report.page import neuron_card
+from loci.report.story_page import neuron_card
 from loci.result import Result
 from loci.tables import Table
 

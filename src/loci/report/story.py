@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from loci.auditing import Scorecard, audit, audit_method
-from loci.editing import edit
+from loci.editing.edit import edit
 from loci.facts import Fact, FactSet
 from loci.figures import Ladder
-from loci.locating import Neurons, Trace, neurons, trace
+from loci.locating import Neurons, Trace, neuron_attribution, trace
 from loci.model import Model, next_tokens
 from loci.patches import Patch
 from loci.reading import NeuronCard, read_many
@@ -81,7 +81,7 @@ def tell(model: Model, fact: Fact, world: FactSet, *, more: int = 20, seed: int 
     stage("tracing where the answer comes from")
     traced = trace(model, fact, seed=seed)
     stage("finding the neurons behind it")
-    cells = neurons(model, fact, seed=seed)
+    cells = neuron_attribution(model, fact, seed=seed)
     stage("reading the strongest neurons")
     best = [(layer, neuron) for layer, neuron, _ in cells.top(3)]
     cards = read_many(model, best, sample_text(model, READING_TOKENS), top=6)

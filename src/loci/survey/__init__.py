@@ -3,12 +3,12 @@
 from loci.deprecated import renamed
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, rotation
 from loci.survey.driver import run_plan
-from loci.survey.gather import Gathered, Workers, gather
-from loci.survey.outcome import merge_states, outcome
+from loci.survey.gathering import Gathered, Workers, gather
+from loci.survey.outcomes import merge_states, outcome
 from loci.survey.plan import Opening, Plan, make_plan
 from loci.survey.question import Kind, Question, keys_question, neurons_question, stream_question
 from loci.survey.states import Gathering, State
-from loci.survey.survey import Surveyed, TextDigest, Window, merge, survey, text_means, windows
+from loci.survey.text_pass import Surveyed, TextDigest, Window, merge, survey, text_means, windows
 from loci.survey.triggers import TopTriggers
 
 __all__ = [

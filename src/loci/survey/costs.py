@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import torch
 
-from loci.model.census import census
+from loci.model.parameter_counts import census
 from loci.model.stored import FLOATS, stored
 from loci.model.weights import Weights
 from loci.survey.question import Question
-from loci.survey.survey import WINDOW
+from loci.survey.text_pass import WINDOW
 from loci.survey.tree import FAN, root
 
 SHARE = 0.5

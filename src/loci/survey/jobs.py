@@ -17,7 +17,7 @@ from loci.errors import ModelError
 from loci.survey.plan import Plan
 from loci.survey.shards import done, run_task
 from loci.survey.states import DamagedState
-from loci.survey.survey import Surveyed
+from loci.survey.text_pass import Surveyed
 from loci.survey.tree import Node, nodes
 from loci.survey.worker import opened
 

@@ -17,7 +17,7 @@ from loci.model import Model
 from loci.survey.plan import Plan
 from loci.survey.question import Question
 from loci.survey.states import DamagedState, SetAside, State, add, read_head, read_state, tensors_of, write_state
-from loci.survey.survey import Surveyed, pages, run_windows, windows
+from loci.survey.text_pass import Surveyed, pages, run_windows, windows
 from loci.survey.tree import Node
 from loci.text.ranges import Given, read_range
 from loci.validate import is_there, one_line

@@ -6,7 +6,7 @@ held_out_sentences(model)   what no edit is made with, for its drift
 own_texts(model, count)     what the model samples itself, kept in the cache
 """
 
-from loci.text.background import BackgroundText, background, held_out_sentences, sample_text
+from loci.text.background_text import BackgroundText, background, held_out_sentences, sample_text
 from loci.text.corpus import corpus_texts, speaks_corpus
 from loci.text.files import read_texts
 from loci.text.own import own_texts

@@ -20,7 +20,7 @@ from loci.locating import (
 )
 from loci.locating.average import ROLES
 from loci.locating.knowledge import FACTORS
-from loci.locating.lens import Word
+from loci.locating.logit_lens import Word
 from loci.report.words import trace_words
 from loci.stats import Estimate, spelt
 

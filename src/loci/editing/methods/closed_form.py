@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from loci.editing.calibrate import Calibration, Sample, calibrate, candidates, is_embedded, screened
+from loci.editing.calibration import Calibration, Sample, calibrate, candidates, is_embedded, screened
 from loci.editing.check import check_layers
 from loci.editing.data import EditData, WeightUpdate, applied
 from loci.editing.lines import lines_about

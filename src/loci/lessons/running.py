@@ -15,8 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from loci.errors import LociError
-from loci.lessons.exercise import Exercise
-from loci.lessons.lesson import Lesson
+from loci.lessons.catalogue import Lesson
+from loci.lessons.exercises import Exercise
 
 QUICK = "LOCI_LESSONS_QUICK"
 """Set to 1: lessons compute with the smaller of two sizes. Tests do so."""

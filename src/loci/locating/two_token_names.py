@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from loci.facts import Fact
-from loci.locating.probe import states, subjects_of
+from loci.locating.probing import states, subjects_of
 from loci.model import Model
 from loci.model.hooks import instead
 from loci.progress import Progress, silent

@@ -99,7 +99,7 @@ class Neurons(Result):
 
 
 @torch.enable_grad()
-def neurons(
+def neuron_attribution(
     model: Model,
     fact: Fact | str,
     *,
@@ -113,7 +113,7 @@ def neurons(
 ) -> Neurons:
     """Attribute the answer to the neurons of every layer at the last subject token, by integrated gradients.
 
-        cells = loci.neurons(model, fact)
+        cells = loci.neuron_attribution(model, fact)
         cells.top(10)                                   # [(layer, neuron, share of P(answer)), …]
 
     Args:

@@ -15,10 +15,10 @@ from typing import Any
 from loci.errors import FactError, ModelError
 from loci.facts import Fact
 from loci.locating.context import LocalContext, local_context
-from loci.locating.effects import PAIRS, Effects, effects
-from loci.locating.probe import Probe, probe
-from loci.locating.single_step import SingleStep, single_step
-from loci.locating.two_tokens import TwoTokens, two_tokens
+from loci.locating.neuron_effects import PAIRS, Effects, effects
+from loci.locating.probing import Probe, probe
+from loci.locating.single_step_lookup import SingleStep, single_step
+from loci.locating.two_token_names import TwoTokens, two_tokens
 from loci.model import Model
 from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent

@@ -72,7 +72,7 @@ class Diagnosis(Result):
         return {"schema": "loci.doctor/1", **asdict(self), "healthy": self.healthy, "checks": checks}
 
 
-def examine(model: Model, *, progress: Progress = silent) -> Diagnosis:
+def doctor(model: Model, *, progress: Progress = silent) -> Diagnosis:
     """Is Loci right about this model? Every claim is measured on it: logits, patches, sums, weights, replay, padding, tokens.
 
         loci.doctor(model).healthy

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
-from loci.locating.probe import others, readout, states, subjects_of
-from loci.locating.two_tokens import in_context, name_tokens
+from loci.locating.probing import others, readout, states, subjects_of
+from loci.locating.two_token_names import in_context, name_tokens
 from loci.model import Model, by_length
 from loci.model.hooks import instead
 from loci.progress import Progress, silent

@@ -13,8 +13,8 @@ from typing import Any
 
 from loci.facts import Fact, Span
 from loci.locating.attribution import attribute
-from loci.locating.lens import lens
-from loci.locating.routes import losses
+from loci.locating.logit_lens import lens
+from loci.locating.severed_routes import losses
 from loci.model import Model, score_answers
 from loci.model.given import fact_given
 from loci.model.joins import with_answer

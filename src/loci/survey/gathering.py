@@ -18,7 +18,7 @@ from loci.files import made_folder, write_aside
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.survey.driver import Told, check_count, run_plan
-from loci.survey.outcome import outcome
+from loci.survey.outcomes import outcome
 from loci.survey.plan import SHARD_TOKENS, Opening, Plan, make_plan
 from loci.survey.question import Question
 from loci.survey.states import State
