@@ -30,12 +30,12 @@ import torch
 
 from loci.facts import corpus
 from loci.model import open_model
-from loci.survey import Opening, Plan, Question, keys_question, make_plan, neurons_question, run_plan, survey
+from loci.survey import ModelSource, Plan, SurveyQuestion, keys_question, make_plan, neurons_question, run_plan, survey
 from loci.survey.accumulators import Rows
 from loci.survey.question import Kind
 from loci.survey.shards import run_task, state_path
 from loci.survey.states import State, write_state
-from loci.survey.tree import Node, nodes, root
+from loci.survey.tree import MergeNode, nodes, root
 
 SHARD = 8_000
 
@@ -51,8 +51,8 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, cpu() - before
 
 
-def planned(place: Path, tokens: int, question: Question) -> Plan:
-    plan = make_plan(Opening(), question, None, limit=tokens, shard_tokens=SHARD)
+def planned(place: Path, tokens: int, question: SurveyQuestion) -> Plan:
+    plan = make_plan(ModelSource(), question, None, limit=tokens, shard_tokens=SHARD)
     plan.write(place / "plan.json")
     return plan
 
@@ -108,7 +108,7 @@ def ray(place: Path, tokens: int) -> None:
 
 
 def merge(place: Path, tokens: int) -> None:
-    question = Question({"mlp_act.0": (Kind("SecondMoment"), Kind("Moments"), Kind("TopTriggers"))})
+    question = SurveyQuestion({"mlp_act.0": (Kind("SecondMoment"), Kind("Moments"), Kind("TopTriggers"))})
     base = planned(place, 1000, question)
     piece = base.pieces[0]
     plan = replace(base, pieces=tuple(piece._replace(first=number) for number in range(1000)))
@@ -117,7 +117,7 @@ def merge(place: Path, tokens: int) -> None:
         state = State(question.accumulators(), 8, 128)
         for accumulator in state.gathered["mlp_act.0"]:
             accumulator.update(values + number, Rows(torch.arange(8) + 8 * number, torch.ones(8, dtype=torch.long)))
-        write_state(state_path(plan, Node(0, number), place), state, plan.ids[Node(0, number)], plan.head)
+        write_state(state_path(plan, MergeNode(0, number), place), state, plan.ids[MergeNode(0, number)], plan.head)
     size = sum(path.stat().st_size for path in place.glob("*.safetensors"))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = timed(lambda: [run_task(plan, node, place, None) for node in nodes(1000) if node.level])

@@ -26,7 +26,7 @@ from loci.patches import save_model
 from loci.survey import driver, processes
 from loci.survey.driver import run_plan
 from loci.survey.outcomes import outcome, summary
-from loci.survey.plan import Opening, Plan, make_plan
+from loci.survey.plan import ModelSource, Plan, make_plan
 from loci.survey.question import neurons_question
 from loci.survey.shards import done, run_task, state_path
 from loci.survey.tree import nodes, root
@@ -53,7 +53,7 @@ def world(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wor
     save_model(model, place / "model")
     lines = [text.encode() for text in corpus()[:TEXTS]]
     (place / "t.txt").write_bytes(b"\n".join([*lines[:50], b"\xff no text", *lines[50:700], b"\x80", *lines[700:]]))
-    plan = make_plan(Opening(str(place / "model")), neurons_question([1]), place / "t.txt", shard_tokens=450)
+    plan = make_plan(ModelSource(str(place / "model")), neurons_question([1]), place / "t.txt", shard_tokens=450)
     plan.write(place / "p.json")
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.threads)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.conftest import tiny_gpt2
 
-from loci.cli.opening import Opening as CliOpening
+from loci.cli.opening import ModelSource as CliOpening
 from loci.editing.edit import edit
 from loci.editing.statistics import key_moments
 from loci.errors import EditError, ModelError
@@ -17,7 +17,7 @@ from loci.facts import Fact, corpus
 from loci.model import Model
 from loci.patches import Patch, save_model
 from loci.reading import build_atlas
-from loci.survey import Opening, Workers, gather, keys_question, make_plan
+from loci.survey import ModelSource, Workers, gather, keys_question, make_plan
 from loci.survey.worker import opened
 
 
@@ -27,10 +27,10 @@ def test_statistics_of_an_edit(demo: Model, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("LOCI_CACHE", "")
     here = key_moments(demo, [1], texts=texts)
     monkeypatch.setenv("LOCI_CACHE", str(tmp_path))
-    there = key_moments(demo, [1], texts=texts, workers=Workers(1, Opening(), shard_tokens=500))
+    there = key_moments(demo, [1], texts=texts, workers=Workers(1, ModelSource(), shard_tokens=500))
     torch.testing.assert_close(there[1], here[1], rtol=1e-4, atol=1e-6)
     assert not list((tmp_path / "surveys").iterdir())
-    assert torch.equal(key_moments(demo, [1], texts=texts, workers=Workers(1, Opening("nobody")))[1], there[1])
+    assert torch.equal(key_moments(demo, [1], texts=texts, workers=Workers(1, ModelSource("nobody")))[1], there[1])
 
 
 def test_an_atlas(demo: Model, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_an_atlas(demo: Model, tmp_path: Path) -> None:
     texts, path = corpus()[:120], tmp_path / "t.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in texts) + "\n{\n")
     build_atlas(model, lambda: texts, tmp_path / "here", source="t")
-    workers = Workers(1, Opening(str(tmp_path / "model")), shard_tokens=1000)
+    workers = Workers(1, ModelSource(str(tmp_path / "model")), shard_tokens=1000)
     build_atlas(model, lambda: texts, tmp_path / "there", source="t", workers=workers, text=path)
     one, other = (json.loads((tmp_path / name / "provenance.json").read_text()) for name in ("here", "there"))
     assert (one["tokens"], one["texts"]) == (other["tokens"], other["texts"] - 1) and other["set_aside"] == 1
@@ -56,15 +56,15 @@ def test_an_atlas(demo: Model, tmp_path: Path) -> None:
 
 
 def test_a_model_that_workers_cannot_open(demo: Model, tmp_path: Path) -> None:
-    plan = make_plan(Opening(), keys_question([0]), limit=100)
+    plan = make_plan(ModelSource(), keys_question([0]), limit=100)
     assert opened(replace(plan, weights=demo.fingerprint)).n_layers == demo.n_layers
     with pytest.raises(ModelError, match="is not the model that is open here"):
         opened(replace(plan, weights="sha256:another"))
     for count in (0, -1):
         with pytest.raises(ModelError, match="workers do nothing"):
-            gather(demo, keys_question([0]), None, Workers(count, Opening()), tmp_path)
+            gather(demo, keys_question([0]), None, Workers(count, ModelSource()), tmp_path)
     with pytest.raises(ModelError, match="no text"):
-        gather(demo, keys_question([0]), ["", " "], Workers(1, Opening()), tmp_path / "new")
+        gather(demo, keys_question([0]), ["", " "], Workers(1, ModelSource()), tmp_path / "new")
     assert not (tmp_path / "new").exists(), "nothing is left where nothing was done"
     with pytest.raises(ModelError, match="--workers with --device-map"):
         CliOpening(device_map="auto").workers(1)
@@ -72,4 +72,4 @@ def test_a_model_that_workers_cannot_open(demo: Model, tmp_path: Path) -> None:
     fact = Fact("Michael Jordan", "{} plays the sport of", "baseball")
     after = Patch("rome", demo.fingerprint, demo.name, {}, (fact,), {})
     with pytest.raises(EditError, match="without the patch"):
-        edit(demo, fact, after=after, workers=Workers(1, Opening()))
+        edit(demo, fact, after=after, workers=Workers(1, ModelSource()))

@@ -18,12 +18,12 @@ from loci.facts import corpus
 from loci.model import Model
 from loci.patches import save_model
 from loci.survey.driver import run_plan
-from loci.survey.jobs import Share, run_share, share_from, slurm_script, torchrun_script
-from loci.survey.plan import Opening, Plan, make_plan
+from loci.survey.jobs import ShardShare, run_share, share_from, slurm_script, torchrun_script
+from loci.survey.plan import ModelSource, Plan, make_plan
 from loci.survey.question import keys_question
 from loci.survey.ray_pool import RayPool, RayWorker, check_answers, connected
 from loci.survey.shards import done, state_path
-from loci.survey.tree import Node, root
+from loci.survey.tree import MergeNode, root
 
 
 class Planned(NamedTuple):
@@ -40,10 +40,10 @@ def planned(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     (place / "model").mkdir()
     save_model(tiny_gpt2(demo), place / "model")
     (place / "t.txt").write_text("\n".join(corpus()[:400]))
-    plan = make_plan(Opening(str(place / "model")), keys_question([1]), place / "t.txt", shard_tokens=250)
+    plan = make_plan(ModelSource(str(place / "model")), keys_question([1]), place / "t.txt", shard_tokens=250)
     plan.write(place / "p.json")
     threads = torch.get_num_threads()
-    run_share(plan, place / "whole", Share(0, 1, 0))
+    run_share(plan, place / "whole", ShardShare(0, 1, 0))
     yield Planned(plan, place / "p.json", root_bytes(plan, place / "whole"))
     torch.set_num_threads(threads)
 
@@ -56,14 +56,14 @@ def test_shares_make_the_whole(planned: Planned, tmp_path: Path) -> None:
     """Each job joins what is whole when it ends; whoever comes last ends the plan."""
     plan, count = planned.plan, len(planned.plan.pieces)
     assert count > 16
-    read = [run_share(plan, tmp_path, Share(rank, 3, rank)) for rank in (2, 0)]
+    read = [run_share(plan, tmp_path, ShardShare(rank, 3, rank)) for rank in (2, 0)]
     assert len({shard for node in done(plan, tmp_path) for shard in node.shards(count)}) == count - len(range(1, count, 3))
     told: list[tuple[int, int, int]] = []
-    read.append(run_share(plan, tmp_path, Share(1, 3, 1), lambda *said: told.append(said)))
+    read.append(run_share(plan, tmp_path, ShardShare(1, 3, 1), lambda *said: told.append(said)))
     assert told[-1] == (len(range(1, count, 3)), len(range(1, count, 3)), read[-1])
-    assert run_share(plan, tmp_path, Share(1, 3, 1)) == 0, "what is done is not done again"
+    assert run_share(plan, tmp_path, ShardShare(1, 3, 1)) == 0, "what is done is not done again"
     for rank in (0, 2):
-        run_share(plan, tmp_path, Share(rank, 3, rank))
+        run_share(plan, tmp_path, ShardShare(rank, 3, rank))
     assert root_bytes(plan, tmp_path) == planned.whole
 
 
@@ -133,4 +133,4 @@ def test_actors_of_ray(planned: Planned, tmp_path: Path) -> None:
     told = run_plan(planned.plan, planned.file, tmp_path, 2, pool=pool)
     assert killed and told.deaths == 1
     assert root_bytes(planned.plan, tmp_path) == planned.whole
-    assert set(done(planned.plan, tmp_path)) == {Node(2, 0)}
+    assert set(done(planned.plan, tmp_path)) == {MergeNode(2, 0)}

@@ -18,12 +18,12 @@ from loci.facts import corpus
 from loci.model import Model
 from loci.patches import save_model
 from loci.survey.outcomes import merge_states, outcome, summary
-from loci.survey.plan import Opening, Plan, make_plan
-from loci.survey.question import Kind, Question, keys_question, neurons_question
+from loci.survey.plan import ModelSource, Plan, make_plan
+from loci.survey.question import Kind, SurveyQuestion, keys_question, neurons_question
 from loci.survey.shards import done, run_shard, run_task, state_path
 from loci.survey.states import DamagedState, State, checksum, tensors_of
 from loci.survey.text_pass import survey
-from loci.survey.tree import Node, nodes, root
+from loci.survey.tree import MergeNode, nodes, root
 from loci.text import read_texts
 from loci.text.ranges import Given, cut, read_range
 
@@ -55,7 +55,7 @@ def small(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sma
     save_model(model, place / "model")
     text = place / "t.txt"
     text.write_text("\n".join(corpus()[:1200]))
-    plan = make_plan(Opening(str(place / "model")), neurons_question([0, 2]), text, shard_tokens=SHARD_TOKENS)
+    plan = make_plan(ModelSource(str(place / "model")), neurons_question([0, 2]), text, shard_tokens=SHARD_TOKENS)
     whole = checksum(tensors_of(in_place(plan, place / "whole", model).gathered))
     yield Small(place, model, text, plan, whole)
 
@@ -63,7 +63,7 @@ def small(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sma
 def test_a_plan_loads_no_weights(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     """And says the same again; its numbers against those counted by hand."""
     monkeypatch.setattr(import_module("loci.survey.plan"), "open_model", None)
-    plan = make_plan(Opening(str(small.root / "model")), neurons_question([0, 2]), small.text, shard_tokens=SHARD_TOKENS)
+    plan = make_plan(ModelSource(str(small.root / "model")), neurons_question([0, 2]), small.text, shard_tokens=SHARD_TOKENS)
     assert plan.ids == small.plan.ids
     document = plan.to_dict()
     for name in ("schema", "tokens", "flops", "state_bytes", "worker_bytes", "shards", "seconds"):
@@ -101,7 +101,7 @@ def test_names_say_what_numbers_depend_on(small: Small) -> None:
     """Another model, question, precision or batch is another state; a longer text shares the shards before."""
     longer = small.root / "longer.txt"
     longer.write_text(small.text.read_text() + "\nOne more sentence.\n" * 400)
-    opening = Opening(str(small.root / "model"))
+    opening = ModelSource(str(small.root / "model"))
 
     def ids(text: Path = small.text, **more: object) -> set[str]:
         asked = {"opening": opening, "question": neurons_question([0, 2])} | more
@@ -110,8 +110,8 @@ def test_names_say_what_numbers_depend_on(small: Small) -> None:
     here = ids()
     assert len(here & ids(longer)) >= len(small.plan.pieces) - 1
     for other in (
-        ids(opening=Opening("demo")),
-        ids(opening=Opening(str(small.root / "model"), dtype="float64")),
+        ids(opening=ModelSource("demo")),
+        ids(opening=ModelSource(str(small.root / "model"), dtype="float64")),
         ids(question=neurons_question([0, 1])),
         ids(batch_tokens=512),
         ids(threads=2),
@@ -127,7 +127,7 @@ def test_points_that_no_model_has(small: Small) -> None:
         ("mlp.0", "no point"),
     ):
         with pytest.raises(ModelError, match=words):
-            make_plan(Opening(str(small.root / "model")), Question({point: (Kind("Moments"),)}), small.text)
+            make_plan(ModelSource(str(small.root / "model")), SurveyQuestion({point: (Kind("Moments"),)}), small.text)
 
 
 def test_a_sharded_pass_is_one_pass(small: Small) -> None:
@@ -173,14 +173,16 @@ def test_poison_is_set_aside_with_its_place(small: Small, tmp_path: Path) -> Non
     lines = [json.dumps({"text": text}) for text in good]
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join([*lines[:7], "{", '{"text": "half \\ud800"}', *lines[7:], '{"words": 3}']))
-    plan = make_plan(Opening(str(small.root / "model")), keys_question([1]), path)
+    plan = make_plan(ModelSource(str(small.root / "model")), keys_question([1]), path)
     state = in_place(plan, tmp_path / "states", small.model)
     said = [(one.text, one.place.rpartition(", ")[2], one.reason) for one in state.set_aside]
     assert [(text, place) for text, place, _ in said] == [(7, "line 8"), (8, "line 9"), (42, "line 43")]
     assert "not JSON" in said[0][2] and "half a character" in said[1][2] and 'an object with a "text"' in said[2][2]
     (tmp_path / "good.txt").write_text("\n".join(good))
     clean = in_place(
-        make_plan(Opening(str(small.root / "model")), keys_question([1]), tmp_path / "good.txt"), tmp_path / "clean", small.model
+        make_plan(ModelSource(str(small.root / "model")), keys_question([1]), tmp_path / "good.txt"),
+        tmp_path / "clean",
+        small.model,
     )
     assert (state.texts, state.tokens) == (43, clean.tokens)
     torch.testing.assert_close(tensors_of(state.gathered), tensors_of(clean.gathered))
@@ -227,19 +229,19 @@ def test_damaged_states_are_made_again_and_duplicates_change_nothing(small: Smal
     """A damaged state is found when it is joined; what is there is not made again."""
     plan, count = small.plan, len(small.plan.pieces)
     for number in range(count):
-        run_task(plan, Node(0, number), tmp_path, None if number in done(plan, tmp_path) else small.model)
-    path = state_path(plan, Node(0, 3), tmp_path)
+        run_task(plan, MergeNode(0, number), tmp_path, None if number in done(plan, tmp_path) else small.model)
+    path = state_path(plan, MergeNode(0, 3), tmp_path)
     data = path.read_bytes()
     path.write_bytes(data[:-100] + bytes(100))
     with pytest.raises(DamagedState, match="checksum"):
-        run_task(plan, Node(1, 0), tmp_path, None)
+        run_task(plan, MergeNode(1, 0), tmp_path, None)
     assert not path.exists()
-    run_task(plan, Node(0, 3), tmp_path, small.model)
+    run_task(plan, MergeNode(0, 3), tmp_path, small.model)
     assert path.read_bytes() == data
     for node in nodes(count):
         run_task(plan, node, tmp_path, None if node.level else small.model)
     assert done(plan, tmp_path) == {root(count)}, "what is joined goes"
-    run_task(plan, Node(0, 5), tmp_path, small.model)  # by a worker that everybody thought dead
+    run_task(plan, MergeNode(0, 5), tmp_path, small.model)  # by a worker that everybody thought dead
     run_task(plan, root(count), tmp_path, None)
     assert checksum(tensors_of(outcome(plan, tmp_path).gathered)) == small.whole
 
@@ -252,7 +254,7 @@ def test_a_full_disk(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(import_module("loci.survey.states"), "save_file", full)
     with pytest.raises(OutputError, match=r"cannot be written .*No space left"):
-        run_task(small.plan, Node(0, 0), tmp_path, small.model)
+        run_task(small.plan, MergeNode(0, 0), tmp_path, small.model)
     assert not list(tmp_path.iterdir())
 
 
@@ -261,12 +263,12 @@ def test_states_of_several_machines(small: Small, tmp_path: Path) -> None:
     left, right, out = tmp_path / "left", tmp_path / "right", tmp_path / "out"
     for number in range(count):
         if number < 12:
-            run_task(plan, Node(0, number), left, small.model)
+            run_task(plan, MergeNode(0, number), left, small.model)
         if 10 <= number < count - 1:
-            run_task(plan, Node(0, number), right, small.model)
+            run_task(plan, MergeNode(0, number), right, small.model)
     with pytest.raises(ModelError, match=f"1 of {count} shards are in none of the folders .the first is shard {count - 1}"):
         merge_states(plan, [left, right], out)
-    run_task(plan, Node(0, count - 1), right, small.model)
+    run_task(plan, MergeNode(0, count - 1), right, small.model)
     state = merge_states(plan, [right, left], out)
     assert checksum(tensors_of(state.gathered)) == small.whole
     assert summary(plan, state) == summary(plan, outcome(plan, small.root / "whole"))
@@ -275,9 +277,11 @@ def test_states_of_several_machines(small: Small, tmp_path: Path) -> None:
 
 def test_states_of_others_are_refused(small: Small, tmp_path: Path) -> None:
     plan = small.plan
-    opening = Opening(str(small.root / "model"))
+    opening = ModelSource(str(small.root / "model"))
     others = {
-        "the state of another model": make_plan(Opening("demo"), neurons_question([0, 2]), small.text, shard_tokens=SHARD_TOKENS),
+        "the state of another model": make_plan(
+            ModelSource("demo"), neurons_question([0, 2]), small.text, shard_tokens=SHARD_TOKENS
+        ),
         "the state of another question": make_plan(opening, keys_question([0]), small.text, shard_tokens=SHARD_TOKENS),
         "a state with batch_tokens 512, where the plan has 4096": make_plan(
             opening, neurons_question([0, 2]), small.text, shard_tokens=SHARD_TOKENS, batch_tokens=512
@@ -286,7 +290,7 @@ def test_states_of_others_are_refused(small: Small, tmp_path: Path) -> None:
     }
     for i, (words, other) in enumerate(others.items()):
         folder = tmp_path / str(i)
-        run_task(other, Node(0, 0), folder, small.model)
+        run_task(other, MergeNode(0, 0), folder, small.model)
         with pytest.raises(ModelError, match=words):
             merge_states(plan, [folder], tmp_path / "out")
     with pytest.raises(ModelError, match="no such folder"):

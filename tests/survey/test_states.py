@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from loci.errors import ModelError
 from loci.survey.accumulators import Rows
-from loci.survey.question import KINDS, Kind, Question
+from loci.survey.question import KINDS, Kind, SurveyQuestion
 from loci.survey.states import DamagedState, SetAside, State, checksum, read_head, read_state, tensors_of, write_state
 
-QUESTION = Question(
+QUESTION = SurveyQuestion(
     {"a": (Kind("SecondMoment"), Kind("Moments"), Kind("TopTriggers", {"k": 2})), "b": (Kind("Histogram", {"every": 2}),)}
 )
 HEAD = {"checkpoint": "sha256:1"}
@@ -37,9 +37,9 @@ def test_a_state_comes_back_and_is_the_same_bytes(tmp_path: Path) -> None:
     assert checksum(tensors_of(again.gathered)) == checksum(tensors_of(state.gathered))
     write_state(tmp_path / "again", again, "x" * 40, HEAD)
     assert len({(tmp_path / name).read_bytes() for name in ("one", "two", "three", "again")}) == 1
-    empty = State(Question({"a": (Kind("Moments"),)}).accumulators(), 1, 0)
+    empty = State(SurveyQuestion({"a": (Kind("Moments"),)}).accumulators(), 1, 0)
     write_state(tmp_path / "empty", empty, "y" * 40, HEAD)
-    assert read_state(tmp_path / "empty", Question({"a": (Kind("Moments"),)}).accumulators()).tokens == 0
+    assert read_state(tmp_path / "empty", SurveyQuestion({"a": (Kind("Moments"),)}).accumulators()).tokens == 0
 
 
 def test_any_damage_is_found(tmp_path: Path) -> None:
@@ -87,5 +87,5 @@ def test_states_are_sized_before_they_are_made() -> None:
 )
 def test_what_is_no_question(document: object) -> None:
     with pytest.raises(ModelError, match=r"p\.json: question: expected"):
-        Question.read(document, "p.json")
-    assert Question.read(QUESTION.document(), "p.json") == QUESTION
+        SurveyQuestion.read(document, "p.json")
+    assert SurveyQuestion.read(QUESTION.document(), "p.json") == QUESTION

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment
 from loci.survey.states import State, add, checksum, restore, tensors_of
-from loci.survey.tree import FAN, Node, joined, missing, nodes, root, uncovered
+from loci.survey.tree import FAN, MergeNode, joined, missing, nodes, root, uncovered
 from loci.survey.triggers import TopTriggers
 
 COUNT = 2 * FAN + 3
@@ -40,24 +40,24 @@ def join(states: list[State]) -> State:
     return made
 
 
-SHARDS = {Node(0, number): shard(number) for number in range(COUNT)}
-States = dict[Node, State]
+SHARDS = {MergeNode(0, number): shard(number) for number in range(COUNT)}
+States = dict[MergeNode, State]
 
 
 def merged(*parts: States) -> States:
     return joined({node: state for part in parts for node, state in part.items()}, COUNT, join)
 
 
-def sums(states: States) -> dict[Node, tuple[str, int, int]]:
+def sums(states: States) -> dict[MergeNode, tuple[str, int, int]]:
     return {node: (checksum(tensors_of(state.gathered)), state.texts, state.tokens) for node, state in states.items()}
 
 
 WHOLE = sums(merged(SHARDS))
-parts = st.sets(st.integers(0, COUNT - 1)).map(lambda numbers: {Node(0, n): SHARDS[Node(0, n)] for n in numbers})
+parts = st.sets(st.integers(0, COUNT - 1)).map(lambda numbers: {MergeNode(0, n): SHARDS[MergeNode(0, n)] for n in numbers})
 
 
 def test_all_shards_make_the_root() -> None:
-    assert set(WHOLE) == {root(COUNT)} == {Node(2, 0)}
+    assert set(WHOLE) == {root(COUNT)} == {MergeNode(2, 0)}
     [(_, texts, tokens)] = WHOLE.values()
     assert (texts, tokens) == (2 * COUNT, 6 * COUNT)
     values = torch.cat([torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(n)) * 10 ** (n % 5) for n in range(COUNT)])
@@ -72,7 +72,7 @@ def test_merging_is_associative_commutative_and_idempotent(a: States, b: States,
     left, right = merged(merged(a, b), c), merged(a, merged(b, c))
     assert sums(left) == sums(right) == sums(merged(c, a, b))
     assert sums(merged(left, left)) == sums(merged(left, a)) == sums(left), "late duplicates change nothing"
-    assert missing(left, COUNT) == [n for n in range(COUNT) if Node(0, n) not in a | b | c]
+    assert missing(left, COUNT) == [n for n in range(COUNT) if MergeNode(0, n) not in a | b | c]
 
 
 @settings(max_examples=10)

@@ -32,7 +32,7 @@ from loci.result import Result
 from loci.tables import Column, Table
 
 
-class Share(NamedTuple):
+class KnownShare(NamedTuple):
     """How many facts were asked for, and how many are known."""
 
     asked: int
@@ -51,10 +51,10 @@ class Discovery(Result):
     shots: int
     chat: bool
     seed: int
-    by_relation: dict[str, Share]
+    by_relation: dict[str, KnownShare]
     prompts: int
     """Prompts asked: a fact has several."""
-    by_phrasing: dict[str, Share]
+    by_phrasing: dict[str, KnownShare]
     """The same of every template, over the facts that were asked in it."""
     facts: tuple[Fact, ...]
     """The known ones, without shots and chat; their prompts are phrasings that worked."""
@@ -194,8 +194,8 @@ def _as_said(fact: Fact, right: Mapping[str, str]) -> Fact:
     )
 
 
-def _shares(hits: Mapping[str, Sequence[bool]]) -> dict[str, Share]:
-    return {name: Share(len(own), sum(own)) for name, own in hits.items()}
+def _shares(hits: Mapping[str, Sequence[bool]]) -> dict[str, KnownShare]:
+    return {name: KnownShare(len(own), sum(own)) for name, own in hits.items()}
 
 
 @torch.no_grad()

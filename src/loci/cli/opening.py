@@ -69,7 +69,7 @@ class Opening:
         from loci.errors import ModelError
         from loci.survey.driver import check_count
         from loci.survey.gathering import Workers
-        from loci.survey.plan import Opening as Opened
+        from loci.survey.plan import ModelSource
 
         if count is None:
             return None
@@ -79,7 +79,7 @@ class Opening:
                 raise ModelError(
                     f"--workers with --{name.replace('_', '-')}: workers open the model without it; leave one of the two out"
                 )
-        return Workers(count, Opened(self.model, self.device, self.dtype, self.bos, self.pickle, self.trust_remote_code))
+        return Workers(count, ModelSource(self.model, self.device, self.dtype, self.bos, self.pickle, self.trust_remote_code))
 
     def open_weights(self) -> "Weights":
         """The weights alone, read where they lie."""

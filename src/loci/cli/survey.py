@@ -14,7 +14,7 @@ from loci.errors import ModelError
 
 if TYPE_CHECKING:
     from loci.survey.driver import Told
-    from loci.survey.jobs import Share
+    from loci.survey.jobs import ShardShare
     from loci.survey.plan import Plan
 
 app = Verbs(help="Statistics of a model over a long text: plan the pass, run it with many workers, merge.", no_args_is_help=True)
@@ -50,14 +50,13 @@ def plan_(
         loci survey plan -m ./llama --text wiki.jsonl --layers 4-8 -o pass.json
     """
     from loci.cli.survey_words import layers_from
-    from loci.survey.plan import Opening as Opened
-    from loci.survey.plan import make_plan
+    from loci.survey.plan import ModelSource, make_plan
     from loci.survey.question import keys_question, neurons_question, stream_question
 
     check_new(out, ".json")
     questions = {"keys": keys_question, "neurons": neurons_question, "stream": stream_question}
     with status("reading the text"):
-        opened = Opened(opening.model, opening.device, opening.dtype, opening.bos, opening.pickle, opening.trust_remote_code)
+        opened = ModelSource(opening.model, opening.device, opening.dtype, opening.bos, opening.pickle, opening.trust_remote_code)
         chosen = layers_from(layers, opened.open_weights().n_layers)
         made = make_plan(
             opened,
@@ -155,7 +154,7 @@ def merge(
     _finish(read, folder, out, json)
 
 
-def _run_share(plan: "Plan", folder: Path, share: "Share", json: bool) -> None:
+def _run_share(plan: "Plan", folder: Path, share: "ShardShare", json: bool) -> None:
     from loci.survey.jobs import run_share
 
     with status("opening the model") as say:

@@ -29,13 +29,13 @@ class Nothing(Arguments):
     """A verb that takes nothing."""
 
 
-class Asked(Arguments):
+class AskArguments(Arguments):
     prompt: Words
     tokens: Annotated[int, Field(ge=1, le=200)] = 12
     top: Annotated[int, Field(ge=1, le=50)] = 10
 
 
-class Prompt(Arguments):
+class PromptArguments(Arguments):
     prompt: Words
     subject: Short | None = None
     answer: Short | None = None
@@ -46,12 +46,12 @@ class Grid(Arguments):
     top: Annotated[int, Field(ge=1, le=20)] = 5
 
 
-class Ladder(Prompt):
+class LadderArguments(PromptArguments):
     against: Short | None = None
     top: Annotated[int, Field(ge=1, le=20)] = 5
 
 
-class Traced(Prompt):
+class TraceArguments(PromptArguments):
     samples: Annotated[int, Field(ge=1, le=200)] = 10
     noise: Annotated[float, Field(gt=0, le=1e6)] = 3.0
     corruption: Corruption = "noise"
@@ -60,7 +60,7 @@ class Traced(Prompt):
     seed: Seed = 0
 
 
-class Cell(Prompt):
+class CellArguments(PromptArguments):
     """One MLP of one token, whose neurons are restored one at a time."""
 
     layer: Annotated[int, Field(ge=0, le=9_999)]
@@ -77,7 +77,7 @@ class Card(Arguments):
     top: Annotated[int, Field(ge=1, le=100)] = 10
 
 
-class Named(Arguments):
+class NameArguments(Arguments):
     neuron: Neuron
     top: Annotated[int, Field(ge=1, le=100)] = 10
 
@@ -114,7 +114,7 @@ class Merged(Arguments):
     keep: Literal["first", "last"] | None = None
 
 
-class Word(Arguments):
+class WordArguments(Arguments):
     word: Short
     top: Annotated[int, Field(ge=1, le=200)] = 20
 
@@ -125,7 +125,7 @@ class Folders(Arguments):
     seed: Seed = 0
 
 
-class Pattern(Arguments):
+class PatternArguments(Arguments):
     text: Words
     heads: Annotated[tuple[Head, ...], Field(max_length=64)] = ()
 

@@ -38,23 +38,23 @@ def _options(args: Any, defaults: type[takes.Arguments], **flags: str) -> list[s
     return said
 
 
-def _trace(args: takes.Traced) -> list[str]:
+def _trace(args: takes.TraceArguments) -> list[str]:
     names = {"subject": "--subject", "answer": "--answer", "samples": "--samples", "noise": "--noise"}
     names |= {"corruption": "--corruption", "window": "--window", "severed": "--severed", "seed": "--seed"}
-    return ["trace", args.prompt, *_options(args, takes.Traced, **names)]
+    return ["trace", args.prompt, *_options(args, takes.TraceArguments, **names)]
 
 
-def _cell(args: takes.Cell) -> list[str]:
+def _cell(args: takes.CellArguments) -> list[str]:
     names = {"subject": "--subject", "answer": "--answer", "noise": "--noise", "corruption": "--corruption", "seed": "--seed"}
     place = ["--neurons", str(args.layer), "--token", str(args.token), "--samples", str(args.samples)]
-    return ["trace", args.prompt, *place, *_options(args, takes.Cell, **names)]
+    return ["trace", args.prompt, *place, *_options(args, takes.CellArguments, **names)]
 
 
-def _lens(args: takes.Ladder) -> list[str]:
+def _lens(args: takes.LadderArguments) -> list[str]:
     return [
         "lens",
         args.prompt,
-        *_options(args, takes.Ladder, subject="--subject", answer="--answer", against="--against", top="--top"),
+        *_options(args, takes.LadderArguments, subject="--subject", answer="--answer", against="--against", top="--top"),
     ]
 
 
@@ -71,7 +71,7 @@ def _audit(args: takes.OfPatch) -> list[str]:
     return ["audit", "--patch", f"{args.patch}.safetensors", *_options(args, takes.OfPatch, seed="--seed")]
 
 
-def _attention(args: takes.Pattern) -> list[str]:
+def _attention(args: takes.PatternArguments) -> list[str]:
     return ["circuits", "attention", args.text, *(word for head in args.heads for word in ("--head", head))]
 
 
@@ -122,7 +122,7 @@ def command(verb: str, args: Any, patches: Sequence[str], settings: Settings) ->
     return shlex.join(said)
 
 
-def _asked(args: takes.Prompt) -> str:
+def _asked(args: takes.PromptArguments) -> str:
     """A fact in Python."""
     if args.subject is not None and args.answer is not None:
         return f"loci.Fact.from_text({args.prompt!r}, {args.subject!r}, {args.answer!r})"

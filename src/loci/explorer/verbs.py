@@ -30,7 +30,7 @@ class Verb:
     """Whether the same question has the same answer, so that it is kept."""
 
 
-def _fact(model: "Model", args: takes.Prompt) -> "Fact":
+def _fact(model: "Model", args: takes.PromptArguments) -> "Fact":
     from loci.model import fact_from
 
     return fact_from(model, args.prompt, args.subject, answer=args.answer, how="say the subject")
@@ -59,7 +59,7 @@ def _weights(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[
     return {"schema": "loci.explorer_weights/1", "fingerprint": now, "base": desk.fingerprint, "same": now == desk.fingerprint}
 
 
-def _ask(desk: "Desk", args: takes.Asked, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _ask(desk: "Desk", args: takes.AskArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.auditing import ask
 
     return ask(desk.model, args.prompt, patch=desk.patch(ids), tokens=args.tokens, top=args.top).to_dict()
@@ -72,7 +72,7 @@ def _grid(desk: "Desk", args: takes.Grid, ids: Ids, tell: "Tell") -> dict[str, A
         return lens_grid(model, args.prompt, args.top)
 
 
-def _lens(desk: "Desk", args: takes.Ladder, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _lens(desk: "Desk", args: takes.LadderArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.locating import lens
     from loci.model import answer_of
 
@@ -81,7 +81,7 @@ def _lens(desk: "Desk", args: takes.Ladder, ids: Ids, tell: "Tell") -> dict[str,
         return lens(model, args.prompt, answer, against=args.against, top=args.top).to_dict()
 
 
-def _trace(desk: "Desk", args: takes.Traced, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _trace(desk: "Desk", args: takes.TraceArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     """As `loci.trace`, told after each token."""
     import torch
 
@@ -102,14 +102,14 @@ def _trace(desk: "Desk", args: takes.Traced, ids: Ids, tell: "Tell") -> dict[str
     return found
 
 
-def _cells(desk: "Desk", args: takes.Prompt, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _cells(desk: "Desk", args: takes.PromptArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.locating import neuron_attribution
 
     with desk.patched(ids) as model:
         return neuron_attribution(model, _fact(model, args), progress=tell.progress).to_dict(count=100)
 
 
-def _trace_neurons(desk: "Desk", args: takes.Cell, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _trace_neurons(desk: "Desk", args: takes.CellArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.locating import trace_neurons
 
     settings: dict[str, Any] = args.model_dump(include={"samples", "noise", "corruption", "seed"})
@@ -140,14 +140,14 @@ def _firing(desk: "Desk", args: takes.Fires, ids: Ids, tell: "Tell") -> dict[str
         return firing(model, args.neuron, args.text)
 
 
-def _promoting(desk: "Desk", args: takes.Word, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _promoting(desk: "Desk", args: takes.WordArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.explorer.measures import promoting
 
     with desk.patched(ids) as model:
         return promoting(model, args.word, args.top)
 
 
-def _attention(desk: "Desk", args: takes.Pattern, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _attention(desk: "Desk", args: takes.PatternArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.circuits import patterns
 
     with desk.patched(ids) as model:
@@ -174,7 +174,7 @@ def _heads(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[st
         return head_scores(model, progress=tell.progress).to_dict()
 
 
-def _card(desk: "Desk", args: takes.Named, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _card(desk: "Desk", args: takes.NameArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.reading import read_weights
 
     with desk.patched(ids) as model:
@@ -193,7 +193,7 @@ def _atlas(desk: "Desk", args: takes.Built, ids: Ids, tell: "Tell") -> dict[str,
     return open_atlas(desk.atlas, desk.fingerprint).to_dict()
 
 
-def _find(desk: "Desk", args: takes.Word, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _find(desk: "Desk", args: takes.WordArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.reading import open_atlas
 
     return open_atlas(desk.atlas, desk.fingerprint).find(args.word, top=args.top).to_dict()
@@ -222,12 +222,12 @@ def _forensics(desk: "Desk", args: takes.Folders, ids: Ids, tell: "Tell") -> dic
 VERBS: dict[str, Verb] = {
     "about": Verb(takes.Nothing, _about),
     "weights": Verb(takes.Nothing, _weights, kept=False),
-    "ask": Verb(takes.Asked, _ask),
+    "ask": Verb(takes.AskArguments, _ask),
     "lens_grid": Verb(takes.Grid, _grid),
-    "lens": Verb(takes.Ladder, _lens),
-    "trace": Verb(takes.Traced, _trace),
-    "neurons": Verb(takes.Prompt, _cells),
-    "trace_neurons": Verb(takes.Cell, _trace_neurons, "slow"),
+    "lens": Verb(takes.LadderArguments, _lens),
+    "trace": Verb(takes.TraceArguments, _trace),
+    "neurons": Verb(takes.PromptArguments, _cells),
+    "trace_neurons": Verb(takes.CellArguments, _trace_neurons, "slow"),
     "read": Verb(takes.Card, _read),
     "histogram": Verb(takes.Card, _histogram),
     "firing": Verb(takes.Fires, _firing),
@@ -236,13 +236,13 @@ VERBS: dict[str, Verb] = {
     "audit": Verb(takes.OfPatch, edits.audit, "slow"),
     "merge": Verb(takes.Merged, edits.merge),
     "adapter": Verb(takes.OfPatch, edits.adapter),
-    "card": Verb(takes.Named, _card),
+    "card": Verb(takes.NameArguments, _card),
     "atlas": Verb(takes.Built, _atlas, "slow", kept=False),
-    "find": Verb(takes.Word, _find, kept=False),
+    "find": Verb(takes.WordArguments, _find, kept=False),
     "sql": Verb(takes.Sql, _sql, kept=False),
     "forensics": Verb(takes.Folders, _forensics, "slow", kept=False),
-    "promoting": Verb(takes.Word, _promoting),
-    "attention": Verb(takes.Pattern, _attention),
+    "promoting": Verb(takes.WordArguments, _promoting),
+    "attention": Verb(takes.PatternArguments, _attention),
     "attention_top": Verb(takes.Sparse, _attention_top),
     "bounds": Verb(takes.Angle, _bounds),
     "folder": Verb(takes.Nothing, edits.folder, "slow"),

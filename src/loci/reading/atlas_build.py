@@ -42,8 +42,8 @@ from loci.reading.atlas_tables import (
 from loci.reading.value_projections import promoted_by
 from loci.survey import (
     Gathering,
-    Question,
     Surveyed,
+    SurveyQuestion,
     TextDigest,
     Workers,
     gather,
@@ -140,7 +140,7 @@ def _in_shards(
     return _Pass(by_layer, Surveyed(state.texts, state.tokens), contents, len(state.set_aside))
 
 
-def _question(model: Model) -> Question:
+def _question(model: Model) -> SurveyQuestion:
     return neurons_question(range(model.n_layers), every=THINNED, k=TRIGGERS)
 
 

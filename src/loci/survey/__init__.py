@@ -5,8 +5,8 @@ from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogra
 from loci.survey.driver import run_plan
 from loci.survey.gathering import Gathered, Workers, gather
 from loci.survey.outcomes import merge_states, outcome
-from loci.survey.plan import Opening, Plan, make_plan
-from loci.survey.question import Kind, Question, keys_question, neurons_question, stream_question
+from loci.survey.plan import ModelSource, Plan, make_plan
+from loci.survey.question import Kind, SurveyQuestion, keys_question, neurons_question, stream_question
 from loci.survey.states import Gathering, State
 from loci.survey.text_pass import Surveyed, TextDigest, Window, merge, survey, text_means, windows
 from loci.survey.triggers import TopTriggers
@@ -19,13 +19,13 @@ __all__ = [
     "Gathering",
     "Histogram",
     "Kind",
+    "ModelSource",
     "Moments",
-    "Opening",
     "Plan",
-    "Question",
     "Rows",
     "SecondMoment",
     "State",
+    "SurveyQuestion",
     "Surveyed",
     "TextDigest",
     "TopTriggers",

@@ -17,7 +17,7 @@ import torch
 from loci.model.parameter_counts import census
 from loci.model.stored import FLOATS, stored
 from loci.model.weights import Weights
-from loci.survey.question import Question
+from loci.survey.question import SurveyQuestion
 from loci.survey.text_pass import WINDOW
 from loci.survey.tree import FAN, root
 
@@ -42,7 +42,9 @@ class Costs(NamedTuple):
     """With one worker."""
 
 
-def costs(weights: Weights, question: Question, tokens: int, shards: int, batch_tokens: int, threads: int, device: str) -> Costs:
+def costs(
+    weights: Weights, question: SurveyQuestion, tokens: int, shards: int, batch_tokens: int, threads: int, device: str
+) -> Costs:
     """What a pass over `tokens` tokens in `shards` shards costs. Measures the machine for a fraction of a second."""
     state = question.state_bytes(weights)
     forward, update = forward_flops(weights, question.depth(weights)), question.flops(weights)

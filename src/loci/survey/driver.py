@@ -20,7 +20,7 @@ from loci.survey.plan import Plan
 from loci.survey.processes import Processes
 from loci.survey.shards import done, load, state_path
 from loci.survey.states import DamagedState, read_head
-from loci.survey.tree import Node, root, uncovered
+from loci.survey.tree import MergeNode, root, uncovered
 from loci.validate import one_line
 
 IN_FLIGHT = 2
@@ -53,18 +53,18 @@ class Told:
 Tell = Callable[[Told], None]
 
 
-class Worker(Protocol):
+class SurveyWorker(Protocol):
     """Somebody who does tasks, one after the other."""
 
     number: int
-    tasks: list[tuple[Node, float]]
+    tasks: list[tuple[MergeNode, float]]
     """What it was given and has not done, with when."""
     ready: bool
 
-    def give(self, node: Node) -> None: ...
+    def give(self, node: MergeNode) -> None: ...
 
 
-W = TypeVar("W", bound=Worker)
+W = TypeVar("W", bound=SurveyWorker)
 
 
 class Pool(Protocol[W]):
@@ -122,9 +122,9 @@ class _Run:
         self.count = len(plan.pieces)
         self.root = root(self.count)
         self.there = done(plan, folder)
-        self.deaths: Counter[Node | None] = Counter()
+        self.deaths: Counter[MergeNode | None] = Counter()
         self.durations: list[float] = []
-        self.workers: dict[int, Worker] = {}
+        self.workers: dict[int, SurveyWorker] = {}
         self.told = Told()
         self.began: float | None = None
         """When the first worker was ready."""
@@ -166,10 +166,10 @@ class _Run:
         self.workers[self.number] = self.pool.start(self.number)
         self.number += 1
 
-    def _to_do(self) -> list[Node]:
+    def _to_do(self) -> list[MergeNode]:
         """Tasks that can be done now and that nobody has: joins first, as they free what is below them."""
         taken = {node for worker in self.workers.values() for node, _ in worker.tasks}
-        found: list[Node] = []
+        found: list[MergeNode] = []
         open_nodes = [self.root]
         while open_nodes:
             node = open_nodes.pop()
@@ -192,7 +192,7 @@ class _Run:
                 if not worker.tasks and not to_do:
                     self._help(worker)
 
-    def _help(self, idle: Worker) -> None:
+    def _help(self, idle: SurveyWorker) -> None:
         """Give an idle worker the oldest task of another, where that takes long."""
         mean = sum(self.durations) / len(self.durations) if self.durations else 1.0
         others = [task for worker in self.workers.values() for task in worker.tasks]
@@ -201,7 +201,7 @@ class _Run:
             if time.monotonic() - since > LATE * mean:
                 idle.give(node)
 
-    def _hear(self, worker: Worker, answers: list[dict[str, Any]] | None) -> None:
+    def _hear(self, worker: SurveyWorker, answers: list[dict[str, Any]] | None) -> None:
         if answers is None:
             self._bury(worker)
             return
@@ -213,9 +213,9 @@ class _Run:
                 self.began = self.began or time.monotonic()
                 self.deaths[None] = 0
             else:
-                self._done(worker, Node(*said["node"]), said)
+                self._done(worker, MergeNode(*said["node"]), said)
 
-    def _done(self, worker: Worker, node: Node, said: dict[str, Any]) -> None:
+    def _done(self, worker: SurveyWorker, node: MergeNode, said: dict[str, Any]) -> None:
         worker.tasks = [task for task in worker.tasks if task[0] != node]
         if "damaged" in said:
             self.there = done(self.plan, self.folder)
@@ -227,7 +227,7 @@ class _Run:
         self.durations.append(said["seconds"])
         self.there.add(node)
 
-    def _bury(self, worker: Worker) -> None:
+    def _bury(self, worker: SurveyWorker) -> None:
         """A worker is dead: what it had is to do again, by one that takes its place."""
         del self.workers[worker.number]
         last_words = self.pool.bury(worker)
@@ -240,7 +240,7 @@ class _Run:
             raise ModelError(f"{DEATHS} workers ended {what}: {why}")
         self._start()
 
-    def _named(self, node: Node) -> str:
+    def _named(self, node: MergeNode) -> str:
         shards = node.shards(self.count)
         piece = self.plan.pieces[shards.start]
         return (

@@ -1,6 +1,6 @@
 """A question about a text, asked of workers: plan, run and outcome in one call, for whoever has a model open already.
 
-    workers = Workers(2, Opening("gpt2"))
+    workers = Workers(2, ModelSource("gpt2"))
     state, texts = gather(model, question, Path("wiki.jsonl"), workers, folder)
 
 The states lie in `folder` until they are taken away; killed, the same call goes on. The sums are those of the plan, whatever the number
@@ -19,8 +19,8 @@ from loci.model import Model
 from loci.progress import Progress, silent
 from loci.survey.driver import Told, check_count, run_plan
 from loci.survey.outcomes import outcome
-from loci.survey.plan import SHARD_TOKENS, Opening, Plan, make_plan
-from loci.survey.question import Question
+from loci.survey.plan import SHARD_TOKENS, ModelSource, Plan, make_plan
+from loci.survey.question import SurveyQuestion
 from loci.survey.states import State
 from loci.text.ranges import Given, read_range
 
@@ -31,7 +31,7 @@ class Workers(NamedTuple):
     """How many processes, and how each opens the model."""
 
     processes: int
-    opening: Opening
+    opening: ModelSource
     shard_tokens: int = SHARD_TOKENS
 
 
@@ -45,7 +45,7 @@ class Gathered(NamedTuple):
 
 def gather(
     model: Model,
-    question: Question,
+    question: SurveyQuestion,
     text: Path | Sequence[str] | None,
     workers: Workers,
     folder: Path,

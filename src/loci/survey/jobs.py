@@ -18,14 +18,14 @@ from loci.survey.plan import Plan
 from loci.survey.shards import done, run_task
 from loci.survey.states import DamagedState
 from loci.survey.text_pass import Surveyed
-from loci.survey.tree import Node, nodes
+from loci.survey.tree import MergeNode, nodes
 from loci.survey.worker import opened
 
 RANKS = (("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"), ("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 """What Slurm's arrays, torchrun, and Slurm's steps call a job's number and the number of jobs."""
 
 
-class Share(NamedTuple):
+class ShardShare(NamedTuple):
     """Job `rank` of `world`, counted from 0; `local`: among those of its machine, which says its GPU."""
 
     rank: int
@@ -33,7 +33,7 @@ class Share(NamedTuple):
     local: int
 
 
-def share_from(text: str, environment: Mapping[str, str] | None = None) -> Share:
+def share_from(text: str, environment: Mapping[str, str] | None = None) -> ShardShare:
     """R/N, or what the environment says where it is "env". Raises `ModelError`."""
     said = os.environ if environment is None else environment
     if text == "env":
@@ -46,11 +46,11 @@ def share_from(text: str, environment: Mapping[str, str] | None = None) -> Share
         raise ModelError(f"--share {text!r}: expected R/N with R from 0 to N − 1, as 3/64, or env")
     rank = int(match[1])
     local = said.get("LOCAL_RANK", said.get("SLURM_LOCALID", ""))
-    return Share(rank, int(match[2]), int(local) if local.isdecimal() else rank)
+    return ShardShare(rank, int(match[2]), int(local) if local.isdecimal() else rank)
 
 
 def run_share(
-    plan: Plan, folder: Path, share: Share, tell: Callable[[int, int, int], None] = lambda done, all, tokens: None
+    plan: Plan, folder: Path, share: ShardShare, tell: Callable[[int, int, int], None] = lambda done, all, tokens: None
 ) -> int:
     """Run a job's share of the shards that are missing, here; then join what is whole. Returns: the tokens that were read.
 
@@ -63,7 +63,7 @@ def run_share(
     model = opened(plan, share.local) if todo else None
     tokens = 0
     for i, number in enumerate(todo):
-        seen: Surveyed = run_task(plan, Node(0, number), folder, model)
+        seen: Surveyed = run_task(plan, MergeNode(0, number), folder, model)
         tokens += seen.tokens
         tell(i + 1, len(todo), tokens)
     for node in nodes(count):
@@ -72,7 +72,7 @@ def run_share(
     return tokens
 
 
-def _join(plan: Plan, node: Node, folder: Path) -> None:
+def _join(plan: Plan, node: MergeNode, folder: Path) -> None:
     """Join what is below a node, where all is there; what is damaged is left to the run that ends the plan."""
     there = done(plan, folder)
     if node not in there and all(child in there for child in node.children(len(plan.pieces))):

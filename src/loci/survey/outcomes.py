@@ -9,7 +9,7 @@ from loci.files import write_aside
 from loci.survey.plan import Plan
 from loci.survey.shards import done, join, load, state_path
 from loci.survey.states import DamagedState, State, checksum, read_head, write_state
-from loci.survey.tree import Node, joined, missing, root
+from loci.survey.tree import MergeNode, joined, missing, root
 from loci.validate import brief, is_folder, is_there, named
 
 SCHEMA = "loci.survey/1"
@@ -68,7 +68,7 @@ def merge_states(plan: Plan, folders: Sequence[Path], out: Path) -> State:
     return outcome(plan, out)
 
 
-def _joined(plan: Plan, children: list[Node], places: Sequence[Path]) -> Node:
+def _joined(plan: Plan, children: list[MergeNode], places: Sequence[Path]) -> MergeNode:
     """Write the state of the node above, and take away what was joined before it in the same way."""
     node = children[0].above()
     write_state(state_path(plan, node, places[0]), join(plan, node, places), plan.ids[node], plan.head)

@@ -1,6 +1,6 @@
 """A long pass as a value: which texts by content, through which model, accumulating what; cut into shards before any is run.
 
-    plan = make_plan(Opening("demo"), question, text=Path("wiki.jsonl"))     # weights are hashed where they lie, none is loaded
+    plan = make_plan(ModelSource("demo"), question, text=Path("wiki.jsonl"))     # weights are hashed where they lie, none is loaded
     plan.write("pass.json")        Plan.read("pass.json")
 
     id of a shard   hash of (checkpoint, how it is opened, question, batches, the shard's text and its place)
@@ -23,9 +23,9 @@ from loci.files import write_aside
 from loci.model import Model
 from loci.model.open import folder_of, open_model, open_weights
 from loci.model.weights import Weights
-from loci.survey.question import Question
+from loci.survey.question import SurveyQuestion
 from loci.survey.states import FORMAT
-from loci.survey.tree import Node, nodes, root
+from loci.survey.tree import MergeNode, nodes, root
 from loci.text.ranges import Piece, cut
 from loci.validate import named, read_json, typed
 from loci.version import VERSION
@@ -73,7 +73,7 @@ class PlanDocument(TypedDict):
 
 
 @dataclass(frozen=True)
-class Opening:
+class ModelSource:
     """Which model, and how every worker opens it."""
 
     model: str = "demo"
@@ -102,12 +102,12 @@ class Opening:
 class Plan:
     """A pass that can be run in parts."""
 
-    opening: Opening
+    opening: ModelSource
     checkpoint: str
     """Hash of the model's files."""
     text: str | None
     """Its file or folder; None: the embedded text."""
-    question: Question
+    question: SurveyQuestion
     batch_tokens: int
     threads: int
     """Of each worker: with others, sums differ in the last bits."""
@@ -125,10 +125,10 @@ class Plan:
     """Fingerprint that the weights have to have once they are open, where it is known."""
 
     @cached_property
-    def ids(self) -> dict[Node, str]:
+    def ids(self) -> dict[MergeNode, str]:
         """The name of each node's state."""
         head = _hash(self.head)
-        names: dict[Node, str] = {}
+        names: dict[MergeNode, str] = {}
         for node in nodes(len(self.pieces)):
             if node.level:
                 names[node] = _hash([names[child] for child in node.children(len(self.pieces))])
@@ -195,7 +195,9 @@ class Plan:
         if not pieces or found["shards"] != len(pieces):
             raise ModelError(f"{where}: pieces: expected {found['shards']} of them, found {len(pieces)}")
         plain: dict[str, Any] = {name: found[name] for name in names}  # type: ignore[literal-required]
-        return cls(opening=Opening(**found["opening"]), question=Question.read(found["question"], where), pieces=pieces, **plain)
+        return cls(
+            opening=ModelSource(**found["opening"]), question=SurveyQuestion.read(found["question"], where), pieces=pieces, **plain
+        )
 
 
 def _piece(said: list[Any], where: str) -> Piece:
@@ -206,8 +208,8 @@ def _piece(said: list[Any], where: str) -> Piece:
 
 
 def make_plan(
-    opening: Opening,
-    question: Question,
+    opening: ModelSource,
+    question: SurveyQuestion,
     text: str | Path | None = None,
     *,
     limit: int | None = None,

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from loci.survey.tree import Node
+from loci.survey.tree import MergeNode
 
 PATIENCE = 10.0
 """Seconds in which a worker that is done may end."""
@@ -23,7 +23,7 @@ class Process:
     def __init__(self, number: int, plan_file: Path, folder: Path) -> None:
         self.number = number
         self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed in `end`
-        self.tasks: list[tuple[Node, float]] = []
+        self.tasks: list[tuple[MergeNode, float]] = []
         self.ready = False
         self.last_words = ""
         """The last line that it wrote to stderr, once it has ended."""
@@ -37,7 +37,7 @@ class Process:
         os.set_blocking(self.process.stdout.fileno(), False)
         self._rest = b""
 
-    def give(self, node: Node) -> None:
+    def give(self, node: MergeNode) -> None:
         assert self.process.stdin is not None
         self.tasks.append((node, time.monotonic()))
         with suppress(BrokenPipeError):  # it is dead: its output ends too, and its tasks are handed out again then

@@ -1,6 +1,6 @@
 """What a pass accumulates, as a value that can be written down, sent and compared.
 
-    Question({"mlp_act.3": (Kind("SecondMoment"),)})        ↔        {"mlp_act.3": [["SecondMoment", {}]]}
+    SurveyQuestion({"mlp_act.3": (Kind("SecondMoment"),)})        ↔        {"mlp_act.3": [["SecondMoment", {}]]}
 
 The accumulators themselves hold tensors; a question holds their names and settings. Its states are sized before any run.
 """
@@ -22,7 +22,7 @@ FLOAT, COUNT = 8, 8
 
 
 @dataclass(frozen=True)
-class _Row:
+class _QuestionRow:
     """One kind of accumulator: how it is made, which settings it takes, and what its state holds."""
 
     make: Callable[..., Accumulator]
@@ -33,15 +33,15 @@ class _Row:
     """Of one token."""
 
 
-KINDS: dict[str, _Row] = {
-    "SecondMoment": _Row(SecondMoment, {}, lambda width: FLOAT * width * width + COUNT, lambda width: 2 * width * width),
-    "FiringRate": _Row(
+KINDS: dict[str, _QuestionRow] = {
+    "SecondMoment": _QuestionRow(SecondMoment, {}, lambda width: FLOAT * width * width + COUNT, lambda width: 2 * width * width),
+    "FiringRate": _QuestionRow(
         FiringRate, {"threshold": float}, lambda width, threshold=0.0: FLOAT * width + COUNT, lambda width: 3 * width
     ),
-    "Moments": _Row(Moments, {}, lambda width: 4 * FLOAT * width + COUNT, lambda width: 8 * width),
-    "Extremes": _Row(Extremes, {}, lambda width: 8 * width, lambda width: 2 * width),
-    "Histogram": _Row(Histogram, {"every": int}, lambda width, every=1: 8 * BINS * width + COUNT, lambda width: 8 * width),
-    "TopTriggers": _Row(TopTriggers, {"k": int}, lambda width, k=10: (8 + 4 + 8) * k * width, lambda width: 2 * width),
+    "Moments": _QuestionRow(Moments, {}, lambda width: 4 * FLOAT * width + COUNT, lambda width: 8 * width),
+    "Extremes": _QuestionRow(Extremes, {}, lambda width: 8 * width, lambda width: 2 * width),
+    "Histogram": _QuestionRow(Histogram, {"every": int}, lambda width, every=1: 8 * BINS * width + COUNT, lambda width: 8 * width),
+    "TopTriggers": _QuestionRow(TopTriggers, {"k": int}, lambda width, k=10: (8 + 4 + 8) * k * width, lambda width: 2 * width),
 }
 
 
@@ -60,7 +60,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Question:
+class SurveyQuestion:
     """Accumulators by point."""
 
     points: Mapping[str, tuple[Kind, ...]]
@@ -90,7 +90,7 @@ class Question:
         return {point: [[kind.name, dict(kind.settings)] for kind in kinds] for point, kinds in sorted(self.points.items())}
 
     @classmethod
-    def read(cls, document: object, where: object) -> "Question":
+    def read(cls, document: object, where: object) -> "SurveyQuestion":
         """The way back from `document`. Raises `ModelError` for what is no question."""
         if not isinstance(document, dict) or not document:
             raise ModelError(f"{where}: question: expected accumulators by point, found {brief(document)}")
@@ -120,18 +120,18 @@ def width(model: Weights, point: str) -> int:
     return model.d_mlp if shape == NEURONS else model.d_model
 
 
-def keys_question(layers: Iterable[int]) -> Question:
+def keys_question(layers: Iterable[int]) -> SurveyQuestion:
     """Second moments of the MLP's neurons: what an edit needs."""
-    return Question({f"mlp_act.{layer}": (Kind("SecondMoment"),) for layer in layers})
+    return SurveyQuestion({f"mlp_act.{layer}": (Kind("SecondMoment"),) for layer in layers})
 
 
-def stream_question(layers: Iterable[int]) -> Question:
+def stream_question(layers: Iterable[int]) -> SurveyQuestion:
     """Mean, spread, ends and second moments of the residual stream behind each block."""
     kinds = (Kind("Moments"), Kind("Extremes"), Kind("SecondMoment"))
-    return Question({f"resid_post.{layer}": kinds for layer in layers})
+    return SurveyQuestion({f"resid_post.{layer}": kinds for layer in layers})
 
 
-def neurons_question(layers: Iterable[int], *, every: int = 8, k: int = 8) -> Question:
+def neurons_question(layers: Iterable[int], *, every: int = 8, k: int = 8) -> SurveyQuestion:
     """What an atlas keeps of each neuron; histograms of every `every`-th text, the `k` largest places."""
     kinds = (
         Kind("FiringRate"),
@@ -140,4 +140,4 @@ def neurons_question(layers: Iterable[int], *, every: int = 8, k: int = 8) -> Qu
         Kind("Histogram", {"every": every}),
         Kind("TopTriggers", {"k": k}),
     )
-    return Question({f"mlp_act.{layer}": kinds for layer in layers})
+    return SurveyQuestion({f"mlp_act.{layer}": kinds for layer in layers})

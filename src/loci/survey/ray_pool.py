@@ -17,7 +17,7 @@ from typing import Any
 
 from loci.errors import LociError, ModelError
 from loci.survey.plan import Plan
-from loci.survey.tree import Node
+from loci.survey.tree import MergeNode
 from loci.validate import one_line
 
 LOCAL = "local"
@@ -48,7 +48,7 @@ class Actor:
         from loci.survey.worker import answer
 
         try:
-            return answer(self.plan, Node(level, number), self.folder, self.model)
+            return answer(self.plan, MergeNode(level, number), self.folder, self.model)
         except LociError as error:
             return {"error": str(error)}
 
@@ -59,11 +59,11 @@ class RayWorker:
     def __init__(self, number: int, actor: Any) -> None:
         self.number = number
         self.actor = actor
-        self.tasks: list[tuple[Node, float]] = []
+        self.tasks: list[tuple[MergeNode, float]] = []
         self.ready = False
         self.waiting: list[Any] = [actor.ready.remote()]
 
-    def give(self, node: Node) -> None:
+    def give(self, node: MergeNode) -> None:
         self.tasks.append((node, time.monotonic()))
         self.waiting.append(self.actor.do.remote(*node))
 

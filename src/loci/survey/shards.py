@@ -15,10 +15,10 @@ import torch
 from loci.errors import LociError, ModelError
 from loci.model import Model
 from loci.survey.plan import Plan
-from loci.survey.question import Question
+from loci.survey.question import SurveyQuestion
 from loci.survey.states import DamagedState, SetAside, State, add, read_head, read_state, tensors_of, write_state
 from loci.survey.text_pass import Surveyed, pages, run_windows, windows
-from loci.survey.tree import Node
+from loci.survey.tree import MergeNode
 from loci.text.ranges import Given, read_range
 from loci.validate import is_there, one_line
 
@@ -27,17 +27,17 @@ NOT_A_TEXT = (MemoryError, torch.OutOfMemoryError)
 """What says nothing about the text."""
 
 
-def state_path(plan: Plan, node: Node, folder: Path) -> Path:
+def state_path(plan: Plan, node: MergeNode, folder: Path) -> Path:
     return folder / f"{plan.ids[node]}.safetensors"
 
 
-def done(plan: Plan, folder: Path) -> set[Node]:
+def done(plan: Plan, folder: Path) -> set[MergeNode]:
     """The nodes whose states are in the folder, by their names alone."""
     there = {path.stem for path in folder.glob("*.safetensors")} if folder.is_dir() else set()
     return {node for node, id in plan.ids.items() if id in there}
 
 
-def run_task(plan: Plan, node: Node, folder: Path, model: Model | None) -> Surveyed:
+def run_task(plan: Plan, node: MergeNode, folder: Path, model: Model | None) -> Surveyed:
     """Make a node's state: of a shard by a pass, else of its children's states, which go then. What is there already stays.
 
     Raises `DamagedState` where a child is damaged: it is removed, and is missing then.
@@ -61,7 +61,7 @@ def run_task(plan: Plan, node: Node, folder: Path, model: Model | None) -> Surve
     return Surveyed(state.texts, state.tokens)
 
 
-def join(plan: Plan, node: Node, folders: Sequence[Path]) -> State:
+def join(plan: Plan, node: MergeNode, folders: Sequence[Path]) -> State:
     """A node's state from its children's, one after the other: two are in memory at a time."""
     state: State | None = None
     for child in node.children(len(plan.pieces)):
@@ -71,7 +71,7 @@ def join(plan: Plan, node: Node, folders: Sequence[Path]) -> State:
     return state
 
 
-def load(plan: Plan, node: Node, folders: Sequence[Path]) -> State:
+def load(plan: Plan, node: MergeNode, folders: Sequence[Path]) -> State:
     """A node's state, from the first folder that has it.
 
     Raises `DamagedState` where it is damaged or nowhere; what is damaged in the first folder is removed, so that it is made again.
@@ -85,7 +85,7 @@ def load(plan: Plan, node: Node, folders: Sequence[Path]) -> State:
         raise
 
 
-def run_shard(model: Model, question: Question, texts: Numbered, budget: int) -> State:
+def run_shard(model: Model, question: SurveyQuestion, texts: Numbered, budget: int) -> State:
     """What is gathered of some texts, in a pass of their own.
 
     Raises `ModelError` where the model takes none of them, as then it is not the texts.
@@ -107,7 +107,7 @@ def run_shard(model: Model, question: Question, texts: Numbered, budget: int) ->
     return State(state.gathered, len(texts), state.tokens, tuple(aside))
 
 
-def _gathered(model: Model, question: Question, texts: Numbered, budget: int) -> State | None:
+def _gathered(model: Model, question: SurveyQuestion, texts: Numbered, budget: int) -> State | None:
     """The accumulators after a pass over the texts; None where a text fails, or where a sum is not finite."""
     gathered, tokens = question.accumulators(), 0
     try:
@@ -121,7 +121,7 @@ def _gathered(model: Model, question: Question, texts: Numbered, budget: int) ->
     return State(gathered, len(texts), tokens) if finite else None
 
 
-def _faulty(model: Model, question: Question, texts: Numbered, budget: int) -> list[SetAside]:
+def _faulty(model: Model, question: SurveyQuestion, texts: Numbered, budget: int) -> list[SetAside]:
     """The texts that fail, found by halves: for p of n texts about p · log n passes over shares of them."""
     if len(texts) > 1:
         half = len(texts) // 2

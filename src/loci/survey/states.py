@@ -29,7 +29,7 @@ FORMAT, KEY = "loci.survey_state/1", "loci"
 Gathering = Mapping[str, Sequence[Accumulator]]
 
 
-class Head(TypedDict):
+class StateHeader(TypedDict):
     """What stands in a state's metadata."""
 
     format: str
@@ -125,7 +125,7 @@ def read_state(path: Path, gathered: Gathering, id: str | None = None) -> State:
     return State(gathered, said["texts"], said["tokens"], tuple(SetAside(*one) for one in said["set_aside"]))
 
 
-def read_head(path: Path) -> Head:
+def read_head(path: Path) -> StateHeader:
     """What a file says it is the state of; its tensors are not read. Raises `DamagedState`, and `ModelError` for another format."""
     try:
         with safe_open(path, "pt") as file:
@@ -136,7 +136,7 @@ def read_head(path: Path) -> Head:
         raise DamagedState(f"{named(path)}: no whole state of a survey ({one_line(str(error))})") from None
     if said["format"] != FORMAT:
         raise ModelError(f"{named(path)}: a state in the format {brief(said['format'])}; this version of Loci reads {FORMAT}")
-    return typed(Head, said, named(path), DamagedState)
+    return typed(StateHeader, said, named(path), DamagedState)
 
 
 def checksum(tensors: Mapping[str, Tensor], said: Mapping[str, Any] | None = None) -> str:

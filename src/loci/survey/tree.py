@@ -17,26 +17,26 @@ FAN = 16
 T = TypeVar("T")
 
 
-class Node(NamedTuple):
+class MergeNode(NamedTuple):
     """All shards with numbers from number · FAN^level on, FAN^level of them, as far as there are."""
 
     level: int
     number: int
 
-    def children(self, count: int) -> list["Node"]:
+    def children(self, count: int) -> list["MergeNode"]:
         """The nodes that it joins, of a tree of `count` shards; none for a shard."""
         if not self.level:
             return []
         there = _nodes_at(self.level - 1, count)
         first = self.number * FAN
-        return [Node(self.level - 1, i) for i in range(first, min(first + FAN, there))]
+        return [MergeNode(self.level - 1, i) for i in range(first, min(first + FAN, there))]
 
     def shards(self, count: int) -> range:
         size = FAN**self.level
         return range(self.number * size, min((self.number + 1) * size, count))
 
-    def above(self) -> "Node":
-        return Node(self.level + 1, self.number // FAN)
+    def above(self) -> "MergeNode":
+        return MergeNode(self.level + 1, self.number // FAN)
 
 
 def _nodes_at(level: int, count: int) -> int:
@@ -44,21 +44,21 @@ def _nodes_at(level: int, count: int) -> int:
     return -(-count // size)
 
 
-def root(count: int) -> Node:
+def root(count: int) -> MergeNode:
     """The node of all shards."""
     level = 0
     while _nodes_at(level, count) > 1:
         level += 1
-    return Node(level, 0)
+    return MergeNode(level, 0)
 
 
-def nodes(count: int) -> Iterator[Node]:
+def nodes(count: int) -> Iterator[MergeNode]:
     """All nodes, shards first, the root last."""
     for level in range(root(count).level + 1):
-        yield from (Node(level, i) for i in range(_nodes_at(level, count)))
+        yield from (MergeNode(level, i) for i in range(_nodes_at(level, count)))
 
 
-def joined(states: Mapping[Node, T], count: int, join: Callable[[list[T]], T]) -> dict[Node, T]:
+def joined(states: Mapping[MergeNode, T], count: int, join: Callable[[list[T]], T]) -> dict[MergeNode, T]:
     """The fewest nodes that the states cover, each joined from its children in their order.
 
     Args: states: by node, of a tree of `count` shards; `join`: makes a parent's state of its children's, and changes none of them.
@@ -71,11 +71,11 @@ def joined(states: Mapping[Node, T], count: int, join: Callable[[list[T]], T]) -
     return found
 
 
-def uncovered(states: Mapping[Node, T], count: int) -> dict[Node, T]:
+def uncovered(states: Mapping[MergeNode, T], count: int) -> dict[MergeNode, T]:
     """The states that no other one's node covers, from the left."""
     top = root(count).level
 
-    def covered(node: Node) -> bool:
+    def covered(node: MergeNode) -> bool:
         while node.level < top:
             node = node.above()
             if node in states:
@@ -85,7 +85,7 @@ def uncovered(states: Mapping[Node, T], count: int) -> dict[Node, T]:
     return {node: states[node] for node in sorted(states, key=lambda n: (n.shards(count).start, n.level)) if not covered(node)}
 
 
-def missing(states: Mapping[Node, T], count: int) -> list[int]:
+def missing(states: Mapping[MergeNode, T], count: int) -> list[int]:
     """Numbers of the shards that no state covers."""
     there = {number for node in states for number in node.shards(count)}
     return [number for number in range(count) if number not in there]

@@ -24,7 +24,7 @@ from loci.model import Model
 from loci.survey.plan import Plan, checkpoint_hash
 from loci.survey.shards import run_task
 from loci.survey.states import DamagedState
-from loci.survey.tree import Node
+from loci.survey.tree import MergeNode
 
 
 def main(plan_file: str, folder: str, number: str = "0") -> int:
@@ -37,7 +37,7 @@ def main(plan_file: str, folder: str, number: str = "0") -> int:
         model = opened(plan, int(number))
         print(json.dumps({"ready": os.getpid()}), file=out)
         for line in sys.stdin:
-            print(json.dumps(answer(plan, Node(*json.loads(line)), Path(folder), model)), file=out)
+            print(json.dumps(answer(plan, MergeNode(*json.loads(line)), Path(folder), model)), file=out)
     except BrokenPipeError:
         return 0  # the driver is gone
     except LociError as error:
@@ -65,7 +65,7 @@ def opened(plan: Plan, number: int = 0) -> Model:
     return model
 
 
-def answer(plan: Plan, node: Node, folder: Path, model: Model) -> dict[str, Any]:
+def answer(plan: Plan, node: MergeNode, folder: Path, model: Model) -> dict[str, Any]:
     """Do one task, and say so."""
     started = time.monotonic()
     try:

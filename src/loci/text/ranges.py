@@ -112,7 +112,7 @@ def _stream(path: Path | None) -> Iterator[str]:
     return iter(corpus()) if path is None else read_texts(path)
 
 
-class _Reader:
+class _RangeReader:
     """Reads ranges of texts that can only be streamed. Ranges in their order cost one pass over the source."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class _Reader:
         return texts
 
 
-_READER = _Reader()
+_READER = _RangeReader()
 
 
 def _numbered(texts: list[str], start: int, where: str) -> list[Given]:
