@@ -342,7 +342,7 @@ def test_what_has_no_answer_says_so() -> None:
 
 
 def test_no_other_module_asks_lapack() -> None:
-    """What iterates, or can fail, goes through one place; substitution in triangles does neither."""
+    """What iterates, or can fail, goes through one place; substitution in triangles does neither. Lessons show plain torch."""
     asked = re.compile(
         r"(?:torch|np)\.linalg\.(?!solve_triangular\b)\w+|torch\.(?:svd|pinverse|linalg_\w+)\b|\.(?:svd|pinverse|logdet)\(\)"
     )
@@ -350,7 +350,7 @@ def test_no_other_module_asks_lapack() -> None:
     found = [
         f"{path.relative_to(source)}: {match[0]}"
         for path in sorted(source.rglob("*.py"))
-        if path.name != "linalg.py"
+        if path.name != "linalg.py" and path.parent.name != "notebooks"
         for match in asked.finditer(path.read_text())
     ]
     assert not found

@@ -30,7 +30,7 @@ from loci.patches import Factors, Patch
 
 SETTINGS = ControlSettings(
     target=TargetSettings(steps=2, contexts=1, essence=1, own=0),
-    joint=JointSettings(steps=2, contexts=1, essence=1, own=0, texts=8),
+    joint=JointSettings(steps=2, contexts=1, essence=1, own=0, texts=8, near=8, retained=16),
 )
 
 

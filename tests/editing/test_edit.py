@@ -81,7 +81,7 @@ def test_several_edits_at_once(demo: Model, wishes: list[Fact], moments: dict[in
 def test_joint_search_and_an_answer_of_several_tokens(demo: Model, world: FactSet, moments: dict[int, Moment]) -> None:
     facts = [f for f in world.relations["athlete_team"] if f.subject in ("Michael Jordan", "Babe Ruth", "Magic Johnson")]
     wishes = [fact.to("Manchester United") for fact in facts]
-    patch = edit(demo, wishes, moments=moments, settings=JointSettings(steps=12, essence=4, lr=0.1))
+    patch = edit(demo, wishes, moments=moments, settings=JointSettings(steps=12, essence=4, lr=0.1, near=16, texts=24))
     assert (patch.method, patch.layers, {f.rank for f in patch.factors.values()}) == ("joint", list(range(6)), {3})
     with patch.applied(demo):
         assert answers(demo, wishes) == [True] * 3
@@ -199,7 +199,7 @@ def test_texts_that_state_an_edited_fact_are_not_held(wishes: list[Fact]) -> Non
 
 def test_edited_again_after_an_earlier_patch(demo: Model, world: FactSet, moments: dict[int, Moment], jordan: Fact) -> None:
     """Both hold, and what is edited again stands once."""
-    quick = JointSettings(steps=12, essence=4, lr=0.1)
+    quick = JointSettings(steps=12, essence=4, lr=0.1, near=16, retained=48, texts=24)
     ruth = next(f for f in world.about("Babe Ruth") if f.relation == "athlete_sport")
     first = edit(demo, [jordan.to("golf"), ruth.to("tennis")], method="joint", moments=moments, settings=quick)
     both = edit(demo, [jordan.to("chess")], moments=moments, settings=quick, after=first)

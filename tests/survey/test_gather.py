@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.conftest import tiny_gpt2
 
-from loci.cli.opening import ModelSource as CliOpening
+from loci.cli.opening import Opening as CliOpening
 from loci.editing.edit import edit
 from loci.editing.statistics import key_moments
 from loci.errors import EditError, ModelError

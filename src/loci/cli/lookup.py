@@ -15,6 +15,7 @@ def run(
     facts: FACTS = None,
     text: TEXT = None,
     count: Annotated[int, whole("names in the single-step test; half as many in that of single neurons", low=2)] = 24,
+    neurons: Annotated[int, whole("neurons that are ablated alone for each fact", "--neurons")] = 1536,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -39,5 +40,5 @@ def run(
     texts = list(read_texts(text)) if text else ()
     opened = opening.open()
     with bar("fact finding") as progress:
-        found = lookup(opened, world, relation, texts=texts, count=count, seed=seed, progress=progress)
+        found = lookup(opened, world, relation, texts=texts, count=count, neurons=neurons, seed=seed, progress=progress)
     finish(found, out, json)

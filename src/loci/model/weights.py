@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from loci.errors import ModelError
 from loci.model.accessors import Fused
 from loci.model.fingerprint import fingerprint
-from loci.model.layouts import Layout, part
+from loci.model.layouts import LAYOUTS, Layout, part
 
 
 class Source(NamedTuple):
@@ -117,8 +117,9 @@ class Weights:
 
     @property
     def family(self) -> str:
-        """What the configuration calls the kind of model; the layout's family, which several share, where it says nothing."""
-        return str(getattr(self.config, "model_type", None) or self.layout.family)
+        """What the configuration calls the kind of model; what the layout says, where it is the user's own or the configuration says nothing."""
+        own = None if self.layout not in LAYOUTS else getattr(self.config, "model_type", None)
+        return str(own or self.layout.family)
 
     @property
     def gated(self) -> bool:
