@@ -37,7 +37,7 @@ class Job(NamedTuple):
 
 
 JOBS = {
-    "edit": Job((*EDIT, "--method", "rome", "-o", "p.safetensors"), "p.safetensors"),
+    "edit": Job((*EDIT, "--method", "rome", "--text", "../t.txt", "-o", "p.safetensors"), "p.safetensors"),
     "cache": Job((*EDIT, "--method", "memit", "-o", "p.safetensors"), "p.safetensors"),
     "apply": Job(("patch", "apply", "../p.safetensors", "-m", "../model", "-o", "edited"), "edited"),
     "atlas": Job(("atlas", "build", "-m", "../model", "--text", "../t.txt", "-o", "a"), "a"),

@@ -14,7 +14,7 @@ VOID = {"meta", "br", "img", "hr", "link", "input"}
 @pytest.fixture(scope="module")
 def story(demo: Model, world: FactSet) -> Story:
     fact = next(f for f in world.about("Michael Jordan") if f.relation == "athlete_sport")
-    return tell(demo, fact.to("baseball"), world, more=2)
+    return tell(demo, fact.to("baseball"), world, more=1)
 
 
 class Balanced(HTMLParser):
