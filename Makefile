@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test kernels docs docs-site docs-serve package lessons fuzz interrupt real chaos oracle benchmarks lint format clean
+.PHONY: install demo test kernels other-kernels docs docs-site docs-serve package lessons fuzz interrupt real chaos oracle benchmarks lint format clean
 
 install: $(STAMP)
 
@@ -21,9 +21,12 @@ test: install
 # The numerical tests again as other processors would run them: other kernels, one thread, both.
 KERNELS := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-kernels: install
+kernels: install other-kernels
 	$(KERNELS) $(BIN)/python -m pytest -m numerical
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m numerical
+
+# The short form: other kernels and one thread together.
+other-kernels: install
 	$(KERNELS) $(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m numerical
 
 docs: install

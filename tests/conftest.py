@@ -55,6 +55,7 @@ TOGETHER = (
 """Files whose fixtures take seconds, and are made once where one worker runs all of the file."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test of the numerical files, and keep files together whose fixtures are dear."""
     for item in items:

@@ -48,7 +48,8 @@ def test_terminal(tosses: Tosses, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "75.0% [30.1%, 95.4%]" in told, "Wilson's interval of 3 of 4"
 
 
-def test_page_and_notebook(tosses: Tosses, tmp_path: Path) -> None:
+def test_page_and_notebook(tosses: Tosses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tosses, "__module__", "__main__")  # as of a class in a notebook
     tosses.save(tmp_path / "a.html")
     for html in ((tmp_path / "a.html").read_text(), notebook(tosses)):
         assert "2 coins were tossed." in html and "75.0% [30.1%, 95.4%]" in html

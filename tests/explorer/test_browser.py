@@ -11,6 +11,7 @@ import pytest
 import loci
 from loci.explorer import Explorer
 from loci.model import Model
+from loci.patches import load_patch
 from loci.writing.gates import step
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -190,6 +191,7 @@ def test_nothing_left_this_machine_and_nothing_was_wrong(visit: Visit) -> None:
 
 
 def test_the_page_stops_the_explorer(visit: Visit, explorer: Explorer) -> None:
+    kept = sorted(explorer.folder.glob("*.safetensors"))
     visit.page.on("dialog", lambda dialog: dialog.accept())
     visit.find("#top button").filter(has_text="Stop").click()
     visit.seen("#content", "The explorer has stopped")
@@ -197,4 +199,5 @@ def test_the_page_stops_the_explorer(visit: Visit, explorer: Explorer) -> None:
     assert explorer._thread is not None and not explorer._thread.is_alive()
     lanes = explorer.jobs.lanes.values()
     assert all(lane._process is None or lane._process.poll() is not None for lane in lanes)
-    assert len(list(explorer.folder.glob("*.safetensors"))) == 2  # what was to be kept is there, whole
+    assert sorted(explorer.folder.glob("*.safetensors")) == kept
+    assert all(load_patch(file).factors for file in kept), "what was to be kept is there, whole"

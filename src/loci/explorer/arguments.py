@@ -100,7 +100,7 @@ class Edited(Arguments):
     prompt: Words
     subject: Short | None = None
     answer: Short
-    method: Literal["rome", "joint", "memit", "alphaedit", "emmet", "finetune"] | None = None
+    method: Literal["joint", "rome", "emmet", "memit", "alphaedit", "finetune"] | None = None
     seed: Seed = 0
 
 

@@ -40,8 +40,9 @@ def entry(name: str, kind: str, question: str, reading: str, verdict: Any = "", 
 
 
 def key(kind: type) -> str:
-    """A class by its room and name, as in "locating.Trace"."""
-    return f"{kind.__module__.split('.')[1]}.{kind.__name__}"
+    """A class by its room and name, as in "locating.Trace"; one from elsewhere by its module."""
+    where = kind.__module__.split(".")
+    return f"{where[1] if where[0] == 'loci' and len(where) > 1 else kind.__module__}.{kind.__name__}"
 
 
 def about(result: Any) -> About:
