@@ -31,7 +31,7 @@ from loci.model.hooks import put_at
 from loci.progress import Progress, silent
 from loci.result import Result
 
-Baseline = Literal["corrupted", "zero"]
+Baseline = Literal["zero", "corrupted"]
 TOLERANCE = 0.02
 """Attributions may miss their sum by this share of it,"""
 LEAST = 0.01
