@@ -11,7 +11,7 @@ A fact is a key that matches its subject and a value that points at its answer:
     model = loci.open("demo")
     fact  = loci.Fact("Michael Jordan", "{} plays the sport of", "basketball")
     grid  = loci.trace(model, fact)                  # where is it
-    cells = loci.neuron_attribution(model, fact)                # which neurons hold it
+    cells = loci.neuron_attribution(model, fact)     # which neurons hold it
     entry = loci.read(model, "L1N126")               # what does a neuron look for, what does it write
     patch = loci.edit(model, fact.to("baseball"))    # change it: a value, the model is untouched
     card  = loci.audit(model, patch)                 # what did that change
@@ -22,10 +22,10 @@ Every verb of the command line has its function here under the same name; those 
 transformers.
 """
 
-import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from loci.deprecated import renamed
 from loci.version import VERSION
 
 if TYPE_CHECKING:
@@ -135,23 +135,22 @@ _ROOMS = (
     "auditing", "circuits", "dictionaries", "editing", "explorer", "facts", "figures", "locating", "model", "patches", "reading", "report", "studies",
     "survey", "text", "writing",
 )  # fmt: skip
-_OLD = {"examine": "doctor", "neurons": "neuron_attribution"}
-"""Old names: they work for one more version, with a warning."""
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
+def _loaded(name: str) -> Any:
+    """A public name, from where it lives."""
     if name in (*_ROOMS, "superposition"):  # its old place, which warns
         return import_module(f"loci.{name}")
-    if name in _OLD:
-        warnings.warn(f"loci.{name} is now loci.{_OLD[name]}", DeprecationWarning, stacklevel=2)
-        return __getattr__(_OLD[name])
     if name not in _HOMES:
         raise AttributeError(f"module 'loci' has no attribute {name!r}")
     room, _, there = _HOMES[name].partition(":")
     value = getattr(import_module(f"loci.{room}"), there or name)
     globals()[name] = value
     return value
+
+
+__getattr__ = renamed(__name__, {"examine": "doctor", "neurons": "neuron_attribution"}, otherwise=_loaded)
 
 
 def __dir__() -> list[str]:

@@ -16,16 +16,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+def renamed(module: str, names: Mapping[str, str], otherwise: Callable[[str], Any] | None = None) -> Callable[[str], Any]:
     """A module's `__getattr__` that serves old names.
 
     Args:
         module: `__name__` of the module.
         names: old name → new name in the same module, or "package.module:name" elsewhere.
+        otherwise: what serves all other names, where the module loads them when they are asked for.
     """
 
     def __getattr__(name: str) -> Any:
         if name not in names:
+            if otherwise is not None:
+                return otherwise(name)
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         home, _, new = names[name].rpartition(":")
         home = home or module

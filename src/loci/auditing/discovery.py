@@ -70,9 +70,7 @@ class Discovery(Result):
         shares = {name: own.known / own.asked for name, own in self.by_relation.items()}
         ordered = sorted(self.by_relation.items(), key=lambda item: -shares[item[0]])
         columns = Column("relation"), Column("known"), Column("asked"), Column("share", ".0%")
-        rows = [
-            (name or "(none)", own.known, own.asked, own.known / own.asked) for name, own in ordered
-        ]
+        rows = [(name or "(none)", own.known, own.asked, shares[name]) for name, own in ordered]
         return (Table("By relation, the best known first", columns, tuple(rows)),)
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,7 +163,7 @@ def discover(
         prompts=len(asked),
         by_phrasing=_shares(by_phrasing),
         facts=tuple(known),
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=model.dtype_name,
     )
 
 

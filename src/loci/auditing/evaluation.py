@@ -6,7 +6,6 @@ before, after = evaluation.run(), evaluation.run(patch)
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from loci.auditing.linear_relations import Steering
 from loci.auditing.questions import EditCase, EditQuestions, PromptWrapper, answer, ask
 from loci.facts import Fact, FactSet
 from loci.model import Model
-from loci.patches import Patch
+from loci.patches import Patch, applied
 from loci.survey.drift import Drift, Drifted
 from loci.text import held_out_sentences
 
@@ -68,7 +67,7 @@ class Evaluation:
     def run(self, patch: Patch | Steering | None = None, lead: PromptWrapper = str) -> EvalResult:
         """The model's answers with a patch or a steering on, or with something said before every
         prompt; it is as before afterwards."""
-        with patch.applied(self.model) if patch is not None else nullcontext():
+        with applied(self.model, patch):
             cases = answer(self.model, self.asked, lead)
             return EvalResult(
                 cases, self.drift.now(), _fluency(self.model, self.facts, self.seed, lead)

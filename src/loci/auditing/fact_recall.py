@@ -135,7 +135,7 @@ def recall(model: Model, facts: Fact | Sequence[Fact], *, progress: Progress = s
         ),
         new=_said(model, [(fact.text, *_scored(fact)) for fact in edits]),
         strict=share(strict),
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=model.dtype_name,
     )
 
 

@@ -11,7 +11,6 @@ their probabilities.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ from loci.model import Model, by_length, complete, own_answers, score_answers
 from loci.model.answer_rule import TOKENS
 from loci.model.answers import finite
 from loci.model.given import model_given
-from loci.patches import Patch
+from loci.patches import Patch, applied
 from loci.result import Result
 from loci.stats import Estimate, share
 
@@ -152,7 +151,7 @@ def ask(
             f"expected tokens ≥ 1 and 0 ≤ top ≤ {model.d_vocab:,}, not {tokens} and {top}"
         )
     texts = [strip_prompt(item) if isinstance(item, str) else item.text for item in asked]
-    with patch.applied(model) if patch is not None else nullcontext():
+    with applied(model, patch):
         answers = own_answers(model, texts, max(tokens, TOKENS))
         says = [own.says for own in answers] if tokens >= TOKENS else complete(model, texts, tokens)
         ladders = next_words(model, texts, top)

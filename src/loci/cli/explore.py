@@ -2,7 +2,7 @@
 
 import webbrowser
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -40,10 +40,7 @@ def run(
     if keep is not None:
         check_writable(keep / "patch.safetensors")
         keep.mkdir(parents=True, exist_ok=True)
-    how: dict[str, Any] = {"device": opening.device, "dtype": opening.dtype, "bos": opening.bos, "join": opening.join}
-    how |= {"pickle": opening.pickle, "trust_remote_code": opening.trust_remote_code}
-    how |= {"device_map": {"": "disk"} if opening.device_map == "disk" else opening.device_map}
-    how |= {"layout": str(opening.layout) if opening.layout is not None else None}
+    how = {**opening.how, "layout": str(opening.layout) if opening.layout is not None else None}
 
     def ready(page: Explorer) -> None:
         for line in page.notes:

@@ -52,17 +52,13 @@ class Opening:
         from loci.model import open_model
 
         with status(f"opening {self.model}"):
-            return open_model(
-                self.model,
-                device=self.device,
-                dtype=self.dtype,
-                device_map={"": "disk"} if self.device_map == "disk" else self.device_map,
-                bos=self.bos,
-                join=self.join,
-                layout=layout_from(self.layout),
-                pickle=self.pickle,
-                trust_remote_code=self.trust_remote_code,
-            )
+            return open_model(self.model, layout=layout_from(self.layout), **self.how)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """The arguments of `open_model` beside the model and its layout."""
+        plain = {name: getattr(self, name) for name in ("device", "dtype", "bos", "join", "pickle", "trust_remote_code")}
+        return {**plain, "device_map": {"": "disk"} if self.device_map == "disk" else self.device_map}
 
     def workers(self, count: int | None) -> "Workers | None":
         """So many processes that open the same model; None where none are asked for. Raises `ModelError` for what they cannot."""

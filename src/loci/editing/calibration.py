@@ -36,6 +36,7 @@ from loci.patches import Patch
 from loci.progress import Progress, silent
 from loci.survey.drift import Drift
 from loci.text import BackgroundText
+from loci.text.background_text import first_texts
 
 FACTS = 8
 LAYERS = 12
@@ -112,17 +113,6 @@ def screened(model: Model, layers: Sequence[int], sample: Sample, most: int = FI
     return {layer: losses[layer] for layer in sorted(sorted(losses, key=losses.__getitem__)[:most])}
 
 
-def _some(model: Model, texts: Sequence[str]) -> list[str]:
-    """The first texts, as many as are measured."""
-    tokens, chosen = 0, list[str]()
-    for text in texts[:TEXTS]:
-        if tokens >= TEXT_TOKENS:
-            break
-        chosen.append(text)
-        tokens += len(model.tokenize(text))
-    return chosen
-
-
 def is_embedded(model: Model) -> bool:
     """Whether these are the embedded model's weights: `default_layer` is what calibration finds for it."""
     card = files("loci.demo").joinpath("card.json").read_text(encoding="utf-8")
@@ -142,16 +132,18 @@ def calibrate(
     metrics: Mapping[int, Metric],
     texts: Sequence[str],
     *,
-    background: BackgroundText | None = None,
-    sample: "Sample | None" = None,
+    sample: Sample | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Calibration:
-    """Try the layers in `metrics`; `background` is where the prefixes of prompts come from. Cost: for each a search of at most `FACTS` facts. Raises `EditError` where every layer is refused."""
-    sample = sample or Sample.of(model, facts, background, seed)
+    """Try the layers in `metrics`, on a `sample` of the facts, or one that is drawn. Cost: for each layer a search of at most `FACTS` facts.
+
+    Raises `EditError` where every layer is refused.
+    """
+    sample = sample or Sample.of(model, facts, None, seed)
     chosen, searched, kept = sample.facts, sample.searched, sample.kept
     judged = [line for own in (*sample.judged, *kept) for line in own]
-    before, drift = said(model, judged), Drift(model, _some(model, texts))
+    before, drift = said(model, judged), Drift(model, first_texts(model, texts[:TEXTS], TEXT_TOKENS, page=1))
     trials: list[Trial] = []
     reason = ""
     for layer, metric in metrics.items():

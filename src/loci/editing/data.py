@@ -3,8 +3,7 @@
 facts ──EditData.of──▶ EditData ──method.fit──▶ WeightUpdate ──patch──▶ Patch
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +16,7 @@ from loci.editing.statistics import TOKENS_PER_NEURON, Moment, key_moments, outp
 from loci.errors import EditError
 from loci.facts import Fact, FactSet, occurrences
 from loci.model import Model
-from loci.patches import Factors, Patch
+from loci.patches import Factors, Patch, applied
 from loci.patches.report import OldAnswer
 from loci.progress import Progress, silent
 from loci.survey import Workers
@@ -108,12 +107,6 @@ class EditData:
         found = key_moments(model, lacks, texts=texts, workers=self.workers) if lacks else {}
         return {layer: self.moments[layer] if layer in self.moments else found[layer] for layer in layers}
 
-    @contextmanager
-    def going_on(self, model: Model) -> Iterator[None]:
-        """The earlier patch in the weights for a block, if there is one."""
-        with applied(model, self.after):
-            yield
-
 
 @dataclass(frozen=True)
 class WeightUpdate:
@@ -136,16 +129,6 @@ class WeightUpdate:
         if data.after is not None:
             numbers["after"] = data.after.id
         return Patch(self.method, model.fingerprint, model.name, dict(self.factors), facts, numbers)
-
-
-@contextmanager
-def applied(model: Model, patch: Patch | None) -> Iterator[None]:
-    """The patch in the weights for a block, if there is one."""
-    if patch is None:
-        yield
-        return
-    with patch.applied(model):
-        yield
 
 
 def unsaid(texts: Sequence[str], facts: Sequence[Fact]) -> list[str]:

@@ -92,8 +92,17 @@ def edit(
         chosen.check(wishes)
     if after is not None and workers is not None:
         raise EditError("workers open the model from its files, without the patch that the edit comes after: leave workers out")
-    known = {"texts": texts, "moments": moments, "after": after, "history": history, "seed": seed}
-    data = EditData.of(model, wishes, **known, workers=workers, progress=progress)  # type: ignore[arg-type]
+    data = EditData.of(
+        model,
+        wishes,
+        texts=texts,
+        moments=moments,
+        after=after,
+        history=history,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
     patch: Patch = chosen.fit(model, data).patch(model, data)
     patch = replace(patch, numbers={**patch.numbers, "seconds": time.perf_counter() - started})
     if not report:

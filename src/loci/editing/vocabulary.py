@@ -54,19 +54,19 @@ class Vocabulary:
         if model.d_vocab <= WHOLE:
             return cls(model)
         counts = Counter[int](token for ids in texts for token in ids)
-        totals = dict[Read, Tensor]()
+        passed = list[tuple[list[Line], Tensor, Tensor]]()
         for batch, streams in _streams(model, lines):
             best, total = [], []
             for _, logits in unembedded(model, streams):
                 best.append(logits.topk(LIKELIEST).indices.cpu())
                 total.append(logits.logsumexp(-1))
             counts.update(dict.fromkeys(torch.cat(best).flatten().tolist(), 1000))
-            totals |= dict(zip(map(_read, batch), torch.cat(total).split([len(line.read) for line in batch]), strict=True))
+            passed.append((batch, streams, torch.cat(total)))
         answers = {token for line in lines for token in line.wanted}
         chosen = sorted(answers | {token for token, _ in counts.most_common(MOST)})
         found = cls(model, torch.tensor(chosen, device=model.device), {token: i for i, token in enumerate(chosen)})
-        for batch, streams in _streams(model, lines):
-            found._note(batch, streams, torch.cat([totals[_read(line)] for line in batch]))
+        for batch, streams, total_of in passed:
+            found._note(batch, streams, total_of)
         return found
 
     def place(self, token: int) -> int:

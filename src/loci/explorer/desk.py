@@ -9,7 +9,7 @@ from typing import Any
 from loci.errors import ModelError, PatchError
 from loci.explorer.settings import Settings
 from loci.model import Model, open_model
-from loci.patches import Patch, load_patch, merge
+from loci.patches import Patch, applied, load_patch, merge
 
 
 class Stopped(Exception):
@@ -98,9 +98,5 @@ class Desk:
     @contextmanager
     def patched(self, ids: Sequence[str]) -> Iterator[Model]:
         """The model with patches on, for a block; afterwards every bit is as before."""
-        patch = self.patch(ids)
-        if patch is None:
-            yield self.model
-            return
-        with patch.applied(self.model) as model:
+        with applied(self.model, self.patch(ids)) as model:
             yield model

@@ -145,7 +145,7 @@ def explore(
     name, opening, fingerprint = str(model), dict[str, Any](), None
     if isinstance(model, Model):
         name, fingerprint = model.name, model.fingerprint
-        opening = {"device": str(model.device), "dtype": str(model.dtype).removeprefix("torch."), "bos": model.bos}
+        opening = {"device": str(model.device), "dtype": model.dtype_name, "bos": model.bos}
         opening["join"] = {None: None, " ": "space", "": "nothing"}[model.join]
     elif not isinstance(model, (str, Path)):
         raise UseError(f"the first argument is a model as loci.open gives it, or its name, not {type(model).__name__}")

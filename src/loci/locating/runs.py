@@ -112,7 +112,7 @@ class Runs(PatchedRuns):
             "corruption": self.corruption.how,
             "seed": self.corruption.seed,
             "answer_rule": self.fact.answer_rule,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "dtype": self.model.dtype_name,
         }
 
     @property

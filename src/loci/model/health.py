@@ -88,7 +88,7 @@ def doctor(model: Model, *, progress: Progress = silent) -> Diagnosis:
         model=model.name,
         bos=model.with_bos,
         family=model.family,
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=model.dtype_name,
         device=str(model.device),
         checks=tuple(found),
     )

@@ -415,6 +415,11 @@ class Weights:
         return weight.dtype
 
     @property
+    def dtype_name(self) -> str:
+        """As results and options say it: "float32"."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of all weights as they are now; see `loci.model.fingerprint`."""
         return fingerprint((name, self.parameter(name)) for name in self.parameter_names)

@@ -11,7 +11,7 @@ from loci.patches.gguf_lora import check_new_modelfile, export_gguf_lora, write_
 from loci.patches.interaction import Interaction, strongest
 from loci.patches.merging import merge
 from loci.patches.neurons import AddedNeurons, activation, beside, check_takes, takes_neurons, widened
-from loci.patches.patch import UNDO, Patch, short
+from loci.patches.patch import UNDO, Patch, applied, short
 from loci.patches.reader import load_patch
 from loci.patches.report import EditReport, FailedFact, MovedAnswer, OldAnswer
 
@@ -31,6 +31,7 @@ __all__ = [
     "Patch",
     "WeightDifference",
     "activation",
+    "applied",
     "apply_to_folder",
     "apply_to_gguf",
     "beside",

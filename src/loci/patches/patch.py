@@ -9,10 +9,10 @@ is back, or on disk by `apply_to_folder`. On another base than its own it is ref
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -178,3 +178,21 @@ def lineage(*patches: Patch) -> list[dict[str, Any]]:
 def short(fingerprint: str) -> str:
     """The first digits of a fingerprint, enough for people."""
     return fingerprint[:19]
+
+
+class Applicable(Protocol):
+    """What can be on for a block: a patch, or whatever else changes a model for a while."""
+
+    def applied(self, model: Model) -> AbstractContextManager[Any]:
+        """The model with it, inside the block."""
+        ...
+
+
+@contextmanager
+def applied(model: Model, change: Applicable | None) -> Iterator[Model]:
+    """The model with a change on for a block, or as it is where there is none."""
+    if change is None:
+        yield model
+        return
+    with change.applied(model):
+        yield model

@@ -80,7 +80,7 @@ def check_model(folder: Path, model: Model, wanted: Mapping[str, Tensor], logits
 def reopened(folder: Path, model: Weights) -> Weights:
     """The folder's weights as plain transformers has them, in the model's dtype, read from disk when they are asked for."""
     remote = model.source is not None and model.source.remote_code
-    return open_weights(folder, dtype=str(model.dtype).removeprefix("torch."), layout=model.layout, trust_remote_code=remote)
+    return open_weights(folder, dtype=model.dtype_name, layout=model.layout, trust_remote_code=remote)
 
 
 def same_weights(model: Weights, folder: Path) -> bool:

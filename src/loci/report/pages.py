@@ -18,7 +18,6 @@ from loci.report.audits import forensics_page, scorecard_page
 from loci.report.frame import figure, frame, section, settings, table, verdict
 from loci.report.story_page import neuron_card
 from loci.result import Result
-from loci.tables import Table
 
 OWN: dict[type, Callable[[Any], str]] = {Scorecard: scorecard_page, Forensics: forensics_page}
 """Results with a page of their own."""
@@ -50,21 +49,17 @@ def page_of(result: Any) -> str:
     if type(result) in OWN:
         return OWN[type(result)](result)
     words, document = about(result), result.to_dict()
-    heading = title_of(result)
+    heading, tables = title_of(result), result.tables() if isinstance(result, Result) else ()
     intro = f"<p>{escape(words.question)}</p>{verdict(*judged(result))}"
     sections = [
         section("The figure", words.reading, figure(result, titled=False)) if has_figure(result) else "",
         section("Its card", "", neuron_card(result)) if isinstance(result, NeuronCard) else "",
-        *(section(own.title, "", table(own.headings, own.texts())) for own in _tables(result)),
-        "" if _tables(result) else _numbers(document),
+        *(section(own.title, "", table(own.headings, own.texts())) for own in tables),
+        "" if tables else _numbers(document),
         section("How it was made", "", settings(made)) if (made := _made(document)) else "",
     ]
     told = " · ".join(f"{name} {document[name]}" for name in ("model", "schema") if isinstance(document.get(name), str))
     return frame(heading, escape(heading), words.kind, intro, sections, told)
-
-
-def _tables(result: Any) -> tuple[Table, ...]:
-    return result.tables() if isinstance(result, Result) else ()
 
 
 def title_of(result: Any) -> str:

@@ -153,13 +153,18 @@ class Plan:
         return None if self.text is None else Path(self.text)
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("opening", "question", "pieces")}
+        plain = {name: getattr(self, name) for name in self._plain()}
         more = {
             "opening": asdict(self.opening),
             "question": self.question.document(),
             "pieces": [list(piece) for piece in self.pieces],
         }
         return {"schema": SCHEMA, "loci": VERSION, "shards": len(self.pieces), **plain, **more}
+
+    @classmethod
+    def _plain(cls) -> list[str]:
+        """The fields that a document holds as they are."""
+        return [name for name in cls.__dataclass_fields__ if name not in ("opening", "question", "pieces")]
 
     def write(self, path: str | Path) -> None:
         """Raises `OutputError`."""
@@ -177,24 +182,10 @@ class Plan:
                 f"{where}: the plan of Loci {document.get('loci')}, this is {VERSION}: make a new plan, or install that version"
             )
         found = typed(PlanDocument, document, where, ModelError)
-        names = (
-            "checkpoint",
-            "text",
-            "batch_tokens",
-            "threads",
-            "tokens",
-            "flops",
-            "state_bytes",
-            "worker_bytes",
-            "shared_bytes",
-            "disk_bytes",
-            "seconds",
-            "weights",
-        )
         pieces = tuple(_piece(piece, where) for piece in found["pieces"])
         if not pieces or found["shards"] != len(pieces):
             raise ModelError(f"{where}: pieces: expected {found['shards']} of them, found {len(pieces)}")
-        plain: dict[str, Any] = {name: found[name] for name in names}  # type: ignore[literal-required]
+        plain: dict[str, Any] = {name: found[name] for name in cls._plain()}  # type: ignore[literal-required]
         return cls(
             opening=ModelSource(**found["opening"]), question=SurveyQuestion.read(found["question"], where), pieces=pieces, **plain
         )

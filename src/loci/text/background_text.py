@@ -48,14 +48,7 @@ class BackgroundText:
         """All of a given text; else as many of the texts as hold `tokens` tokens of this model."""
         if self.source == "given":
             return list(self.texts)
-        count = 0
-        for start in range(0, len(self.texts), PAGE):
-            page = self.texts[start : start + PAGE]
-            for i, own in enumerate(model.tokenize_all(page, model.n_ctx)):
-                if count >= tokens:
-                    return list(self.texts[: start + i])
-                count += len(own)
-        return list(self.texts)
+        return first_texts(model, self.texts, tokens)
 
     @cached_property
     def split(self) -> tuple[str, ...]:
@@ -98,6 +91,17 @@ class BackgroundText:
         """What results and patches say of the text: its source, its size, and a hash of it."""
         digest = hashlib.sha256("\0".join(self.texts).encode()).hexdigest()[:16]
         return {"source": self.source, "texts": len(self.texts), "sha256": digest}
+
+
+def first_texts(model: Model, texts: Sequence[str], tokens: int, page: int = PAGE) -> list[str]:
+    """As many of the texts, from the first on, as hold `tokens` tokens; a `page` of them is tokenised at once."""
+    count = 0
+    for start in range(0, len(texts), page):
+        for i, own in enumerate(model.tokenize_all(texts[start : start + page], model.n_ctx)):
+            if count >= tokens:
+                return list(texts[: start + i])
+            count += len(own)
+    return list(texts)
 
 
 def background(

@@ -63,8 +63,6 @@ def method_for(facts: int, name: str | None, settings: Settings | None, *, again
         method = METHODS[name](search=settings)
     else:
         method = settings
-        if type(method) not in METHODS.values() and name is None:
-            name = method.name
         if name is not None and method.name != name:
             raise EditError(f"{name} takes {METHODS[name].__name__}, not {type(method).__name__}")
     return _with(method, {key: value for key, value in said.items() if value is not None})

@@ -20,6 +20,7 @@ class AlphaEdit(ClosedForm):
     """Null-space constrained editing."""
 
     name: ClassVar[str] = "alphaedit"
+    usual_slack: ClassVar[float] = 0.1
     slack: float | None = None
     """how far residuals may be missed; None: .1, or the best for some of the facts"""
     share: float = 0.1
@@ -27,10 +28,3 @@ class AlphaEdit(ClosedForm):
 
     def metric(self, C: Moment) -> Metric:
         return NullSpace.of(C, self.share)
-
-    @property
-    def spared(self) -> float | None:
-        return self.slack
-
-    def _default_slack(self) -> float:
-        return 0.1

@@ -19,18 +19,15 @@ from torch import Tensor
 
 from loci.editing.calibration import Calibration, Sample, calibrate, candidates, is_embedded, screened
 from loci.editing.check import check_layers
-from loci.editing.data import EditData, WeightUpdate, applied
+from loci.editing.data import EditData, WeightUpdate
 from loci.editing.lines import lines_about
 from loci.editing.solver import Metric, Solution, response, solve
 from loci.editing.statistics import Moment
 from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
 from loci.facts import Fact
 from loci.model import Model
-from loci.patches import Factors, Patch
+from loci.patches import Factors, Patch, applied
 from loci.patches.factors import joined
-
-TRIAL_TOKENS = 2_000
-"""Text on which a layer's trial is judged."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +40,17 @@ class ClosedForm:
     layers: tuple[int, ...] | None = None
     """What is edited; None: the layer that is best for some of the facts (`calibrate`)."""
 
+    usual_slack: ClassVar[float] = 0.0
+    """Where neither the user nor a calibration says another; 0: every residual is hit exactly."""
+
     def metric(self, C: Moment) -> Metric:
         """M of a layer, from the second moment of its keys over text."""
         raise NotImplementedError
 
     @property
-    def spared(self) -> float | None:
-        """λ in units of the keys' mean response; None: the best for some of the facts, 0: every residual is hit exactly."""
-        return 0.0
+    def said_slack(self) -> float | None:
+        """What the user says; methods that hit exactly have no such setting."""
+        return getattr(self, "slack", self.usual_slack)
 
     def check(self, facts: Sequence[Fact]) -> None:
         """Raise `EditError` for facts that the method does not take."""
@@ -67,7 +67,7 @@ class ClosedForm:
         Cost: residuals by `find_targets`; a pass over text for moments that are not kept; with layers unsaid, some trials.
         """
         self.check(data.facts)
-        with data.going_on(model):
+        with applied(model, data.after):
             layers, slack, moments, tried = self._placed(model, data)
             metrics = {layer: self.metric(moments[layer]) for layer in layers}
             factors, numbers = self._solved(model, data, metrics, slack)
@@ -84,14 +84,10 @@ class ClosedForm:
             open_to = list(screened(model, open_to, sample))
         moments = data.moments_of(model, open_to)
         if sample is None:
-            return open_to, self._default_slack() if self.spared is None else self.spared, moments, None
+            return open_to, self.usual_slack if self.said_slack is None else self.said_slack, moments, None
         metrics = {layer: self.metric(moments[layer]) for layer in open_to}
-        texts = data.text.first(model, TRIAL_TOKENS)
-        tried = calibrate(model, data.facts, self.name, metrics, texts, sample=sample)
-        return [tried.best.layer], tried.best.slack if self.spared is None else self.spared, moments, tried
-
-    def _default_slack(self) -> float:
-        return 0.0
+        tried = calibrate(model, data.facts, self.name, metrics, data.text.texts, sample=sample)
+        return [tried.best.layer], tried.best.slack if self.said_slack is None else self.said_slack, moments, tried
 
     def _solved(
         self, model: Model, data: EditData, metrics: dict[int, Metric], slack: float

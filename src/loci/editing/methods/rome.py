@@ -11,23 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loci.editing.methods.closed_form import ClosedForm
-from loci.editing.solver import Covariance, Metric
-from loci.editing.statistics import Moment
+from loci.editing.methods.emmet import EMMET
 from loci.errors import EditError
 from loci.facts import Fact
 
 
 @dataclass(frozen=True)
-class ROME(ClosedForm):
-    """Rank-one model editing; the default for one fact."""
+class ROME(EMMET):
+    """Rank-one model editing, which is EMMET of one fact; the default for one."""
 
     name: ClassVar[str] = "rome"
-    ridge: float = 1e-4
-    """added to C, in units of its mean diagonal"""
-
-    def metric(self, C: Moment) -> Metric:
-        return Covariance.of(C, self.ridge)
 
     def check(self, facts: Sequence[Fact]) -> None:
         if len(facts) > 1:

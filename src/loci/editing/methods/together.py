@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from loci.editing.check import check_layers
-from loci.editing.data import EditData, WeightUpdate, applied, unsaid
+from loci.editing.data import EditData, WeightUpdate, unsaid
 from loci.editing.joint import JointSettings, PartsOf, find_jointly, finetune_parts, joint_parts
 from loci.model import Model
+from loci.patches import applied
 
 TEXT_TOKENS = 200_000
 """Of background text that is retained."""
@@ -40,7 +41,7 @@ class Joint:
         Cost: `search.steps` forward and backward passes, and a pass over text for moments that are not kept.
         """
         layers = check_layers(model, self.layers if self.layers is not None else range(model.n_layers))
-        with data.going_on(model):
+        with applied(model, data.after):
             moments = data.moments_of(model, layers)
         before = dict(data.after.factors) if data.after is not None else {}
         start = {name: before.pop(name) for name in [f"W_down.{layer}" for layer in layers] if name in before}
