@@ -16,7 +16,7 @@ demo: install
 	$(BIN)/loci demo --out loci-demo
 
 test: install
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 3
 
 # The numerical tests again as other processors would run them: other kernels, one thread, both.
 KERNELS := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE

@@ -43,24 +43,9 @@ NUMERICAL = (
 """Files of decompositions, least squares and comparisons of two roundings: see the marker in pyproject.toml."""
 
 
-TOGETHER = (
-    "cli/test_edit_verb.py",
-    "editing/test_edit_report.py",
-    "explorer/test_browser.py",
-    "explorer/test_verbs.py",
-    "report/test_report.py",
-    "survey/test_gather.py",
-    "test_interrupt.py",
-)
-"""Files whose fixtures take seconds, and are made once where one worker runs all of the file."""
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of the numerical files, and keep files together whose fixtures are dear."""
+    """Mark every test of the numerical files."""
     for item in items:
-        if item.path.as_posix().endswith(tuple(f"/tests/{name}" for name in TOGETHER)):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
         if item.path.as_posix().endswith(tuple(f"/tests/{name}" for name in NUMERICAL)):
             item.add_marker(pytest.mark.numerical)
 
