@@ -2,9 +2,10 @@
 
     python -m benchmarks.angles [--vectors N] [--dim D] [--runs N]
 
-Both multiply the same blocks of the upper triangle, in one process, in turns; the bare one drops the products. Printed: the ratio of times
-(median of the runs) by the clock and by processor time, which other work on the machine disturbs less; and the process's peak memory, the
-vectors and torch itself in it.
+Both multiply the same blocks of the upper triangle, in one process, in turns; the bare one drops
+the products. Printed: the ratio of times (median of the runs) by the clock and by processor time,
+which other work on the machine disturbs less; and the process's peak memory, the vectors and torch
+itself in it.
 """
 
 import argparse
@@ -49,12 +50,18 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     before = grown()
     vectors = torch.randn(asked.vectors, asked.dim, generator=torch.Generator().manual_seed(0))
-    times = [(seconds(lambda: bare(vectors)), seconds(lambda: angles(vectors))) for _ in range(asked.runs)]
-    clock, processor = (statistics.median(full[i] / plain[i] for plain, full in times) for i in range(2))
+    times = [
+        (seconds(lambda: bare(vectors)), seconds(lambda: angles(vectors)))
+        for _ in range(asked.runs)
+    ]
+    clock, processor = (
+        statistics.median(full[i] / plain[i] for plain, full in times) for i in range(2)
+    )
     shown = statistics.median(full[0] for _, full in times)
     print(
-        f"{asked.vectors:,} × {asked.dim:,}: {clock:.2f}× the bare products by the clock ({shown:.0f} s), {processor:.2f}× by processor time, "
-        f"peak {grown():.0f} MB ({before:.0f} before)"
+        f"{asked.vectors:,} × {asked.dim:,}: {clock:.2f}× the bare products by the clock"
+        f" ({shown:.0f} s), {processor:.2f}× by processor time, peak {grown():.0f} MB ({before:.0f}"
+        " before)"
     )
 
 

@@ -1,10 +1,13 @@
-"""Dictionaries: which kinds find known features, and how quickly training runs beside its dense products.
+"""Dictionaries: which kinds find known features, and how quickly training runs beside its dense
+products.
 
     python -m benchmarks.dictionaries [--steps 1500] [--out table.json]        about ten minutes on one core
 
-1. Ground truth: 64 known features in 32 dimensions, by kind and k: recovery, splitting, absorption, hedging.
-2. Throughput: tokens a second of a top-k step, against the time that its five dense products would take at the speed at which this
-   machine multiplies matrices of their size (encoder; decoder; gradients of features, decoder and encoder: 10 · d · features FLOPs a token).
+1. Ground truth: 64 known features in 32 dimensions, by kind and k: recovery, splitting, absorption,
+   hedging.
+2. Throughput: tokens a second of a top-k step, against the time that its five dense products would
+   take at the speed at which this machine multiplies matrices of their size (encoder; decoder;
+   gradients of features, decoder and encoder: 10 · d · features FLOPs a token).
 """
 
 import argparse
@@ -28,8 +31,12 @@ def ground_truth(steps: int) -> list[dict]:
     world = SyntheticWorld.drawn()
     x, on = world.sample(200_000)
     held, _ = world.sample(10_000, seed=2)
-    print(f"{float(on.float().sum(1).mean()):.1f} of {len(world.rates)} features are on at a token\n")
-    print(f"{'kind':12}{'k':>3}{'FVU':>7}{'L0':>6}{'cosine':>8}{'matched':>9}{'found':>7}{'split':>7}{'absorbed':>10}{'hedged':>8}")
+    print(
+        f"{float(on.float().sum(1).mean()):.1f} of {len(world.rates)} features are on at a token\n"
+    )
+    print(
+        f"{'kind':12}{'k':>3}{'FVU':>7}{'L0':>6}{'cosine':>8}{'matched':>9}{'found':>7}{'split':>7}{'absorbed':>10}{'hedged':>8}"
+    )
     rows = []
     for kind in KINDS:
         for k in (2, 4, 8):
@@ -53,7 +60,9 @@ def throughput(d: int, features: int, k: int = 32, batch: int = 2048, runs: int 
     """Median step and median product, measured in turn so that both meet the same load."""
     torch.manual_seed(0)
     x, W = torch.randn(batch, d), torch.randn(features, d)
-    learner = Learner(DictionarySettings("mlp_out.0", width=features / d, k=k), Scales.of(x, x), 10_000)
+    learner = Learner(
+        DictionarySettings("mlp_out.0", width=features / d, k=k), Scales.of(x, x), 10_000
+    )
     steps, products = [], []
     for _ in range(runs):
         products.append(timed(lambda: x @ W.T))
@@ -61,10 +70,17 @@ def throughput(d: int, features: int, k: int = 32, batch: int = 2048, runs: int 
     step, product = statistics.median(steps[2:]), statistics.median(products[2:])
     floor = 5 * product
     print(
-        f"d {d}, {features:,} features, k {k}: {batch / step:,.0f} tokens/s, {1e3 * step:.0f} ms a step, {floor / step:.0%} of the speed "
-        f"of five dense products ({2e-9 * batch * d * features / product:.0f} GFLOP/s)"
+        f"d {d}, {features:,} features, k {k}: {batch / step:,.0f} tokens/s, {1e3 * step:.0f} ms a"
+        f" step, {floor / step:.0%} of the speed of five dense products"
+        f" ({2e-9 * batch * d * features / product:.0f} GFLOP/s)"
     )
-    return {"d": d, "features": features, "k": k, "tokens_per_second": batch / step, "share_of_floor": floor / step}
+    return {
+        "d": d,
+        "features": features,
+        "k": k,
+        "tokens_per_second": batch / step,
+        "share_of_floor": floor / step,
+    }
 
 
 def timed(run: object) -> float:
@@ -74,7 +90,9 @@ def timed(run: object) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
@@ -83,7 +101,9 @@ def main() -> None:
     table = ground_truth(asked.steps)
     if asked.out is not None:
         asked.out.write_text(json.dumps({"throughput": speed, "ground_truth": table}, indent=1))
-    assert all(each["share_of_floor"] >= 0.6 for each in speed), "slower than 60 % of the dense products' floor"
+    assert all(each["share_of_floor"] >= 0.6 for each in speed), (
+        "slower than 60 % of the dense products' floor"
+    )
     best = max(table, key=lambda row: row["matched_cosine"])
     assert best["matched_cosine"] > 0.9, best
 

@@ -1,8 +1,10 @@
-"""Every causal family of the installed transformers, opened and examined as a tiny random model: what opens healthy, what is refused.
+"""Every causal family of the installed transformers, opened and examined as a tiny random model:
+what opens healthy, what is refused.
 
     python -m benchmarks.families [NAME …] [--json]
 
-Ends with 1 where a family opens and is unhealthy, or ends in a traceback. Cost: about ten minutes on one core.
+Ends with 1 where a family opens and is unhealthy, or ends in a traceback. Cost: about ten minutes
+on one core.
 """
 
 import argparse

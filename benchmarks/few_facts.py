@@ -1,12 +1,14 @@
-"""A default edit of few facts: does it take, and do other subjects of the same relation keep their answers?
+"""A default edit of few facts: does it take, and do other subjects of the same relation keep their
+answers?
 
     python -m benchmarks.few_facts                                   # the embedded model, about 20 min
     python -m benchmarks.few_facts --model FOLDER --facts FACTS.json # another model and facts that it knows
 
-Facts and counterfactual answers are drawn with a seed, of one relation and of many, and edited by `loci.edit` with no
-setting at all. Asked are the new answers (efficacy), the facts' other phrasings (paraphrase), and at most 40 subjects of each
-edited relation whose answer the base gives; none of them was among the edit's own retain prompts, which the patch names.
-n counts prompts; intervals are Wilson's, 95 %.
+Facts and counterfactual answers are drawn with a seed, of one relation and of many, and edited by
+`loci.edit` with no setting at all. Asked are the new answers (efficacy), the facts' other phrasings
+(paraphrase), and at most 40 subjects of each edited relation whose answer the base gives; none of
+them was among the edit's own retain prompts, which the patch names. n counts prompts; intervals are
+Wilson's, 95 %.
 """
 
 import argparse
@@ -33,30 +35,49 @@ def known_to(model: Model, world: Sequence[Fact]) -> FactSet:
 def drawn(world: FactSet, count: int, kind: str, seed: int) -> list[Fact]:
     """Counterfactuals of one seeded relation that has enough subjects, or of all."""
     rng = random.Random(seed)
-    large = [name for name, facts in sorted(world.relations.items()) if len(facts) >= count + NEIGHBOURS]
+    large = [
+        name for name, facts in sorted(world.relations.items()) if len(facts) >= count + NEIGHBOURS
+    ]
     pool = list(world.of(rng.choice(large))) if kind == "one" else list(world)
     chosen = rng.sample(pool, count)
-    return [fact.to(rng.choice([other for other in world.answers(fact.relation) if other != fact.answer])) for fact in chosen]
+    return [
+        fact.to(
+            rng.choice([other for other in world.answers(fact.relation) if other != fact.answer])
+        )
+        for fact in chosen
+    ]
 
 
-def asked(model: Model, world: FactSet, facts: Sequence[Fact], patch: Patch, seed: int) -> dict[str, Estimate]:
+def asked(
+    model: Model, world: FactSet, facts: Sequence[Fact], patch: Patch, seed: int
+) -> dict[str, Estimate]:
     """Shares of prompts that get the answer they should."""
     spared = set(patch.numbers.get("retained", ())) | {fact.text for fact in facts}
     near = dict[str, str]()
     for relation in dict.fromkeys(fact.relation for fact in facts if fact.relation):
         others = [other for other in world.of(relation) if other.text not in spared]
-        near |= {o.text: o.answer for o in random.Random(seed).sample(others, min(NEIGHBOURS, len(others)))}
+        near |= {
+            o.text: o.answer
+            for o in random.Random(seed).sample(others, min(NEIGHBOURS, len(others)))
+        }
     questions = {
         "efficacy": [(fact.text, fact.new_answer or "") for fact in facts],
-        "paraphrase": [(fact.fill(t), fact.new_answer or "") for fact in facts for t in fact.paraphrases],
+        "paraphrase": [
+            (fact.fill(t), fact.new_answer or "") for fact in facts for t in fact.paraphrases
+        ],
         "specificity": list(near.items()),
     }
     with patch.applied(model):
-        return {name: share([s.greedy for s in score_answers(model, pairs)]) for name, pairs in questions.items()}
+        return {
+            name: share([s.greedy for s in score_answers(model, pairs)])
+            for name, pairs in questions.items()
+        }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="demo")
     parser.add_argument("--facts", help="a fact file; by default the embedded facts")
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
@@ -65,7 +86,8 @@ def main() -> None:
     model = open_model(options.model)
     world = known_to(model, list(load_facts(options.facts) if options.facts else known_facts()))
     print(
-        "| facts | relations | method | text | efficacy | paraphrase | specificity | seconds |\n|---|---|---|---|---|---|---|---|"
+        "| facts | relations | method | text | efficacy | paraphrase | specificity | seconds"
+        " |\n|---|---|---|---|---|---|---|---|"
     )
     for count in options.counts:
         for kind in ("one", "many"):
@@ -78,7 +100,11 @@ def main() -> None:
                 for e in asked(model, world, facts, patch, options.seed).values()
             ]
             source = patch.numbers["text"]["source"]
-            print(f"| {count} | {kind} | {patch.method} | {source} | {' | '.join(cells)} | {seconds:.0f} |", flush=True)
+            print(
+                f"| {count} | {kind} | {patch.method} | {source} | {' | '.join(cells)} |"
+                f" {seconds:.0f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

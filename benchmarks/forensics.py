@@ -1,10 +1,13 @@
-"""Forensics on changes whose authors are known: recall of the edited subjects, false alarms, what is told without the base.
+"""Forensics on changes whose authors are known: recall of the edited subjects, false alarms, what
+is told without the base.
 
     python -m benchmarks.forensics [--edits N] [--candidates N] [--models N]
 
-Edits are counterfactuals of the embedded facts made by `edit`, at layer 0 where a method has one; 1,000 candidates hold the edited
-subjects. The examiner's text, and the texts he puts before the subjects, are others than the editor's. The edited weights are rounded
-to float16, as the checkpoint stores them. Fine-tuning is `edit`'s of the down projections, and a plain one: Adam on all MLPs, on every phrasing.
+Edits are counterfactuals of the embedded facts made by `edit`, at layer 0 where a method has one;
+1,000 candidates hold the edited subjects. The examiner's text, and the texts he puts before the
+subjects, are others than the editor's. The edited weights are rounded to float16, as the checkpoint
+stores them. Fine-tuning is `edit`'s of the down projections, and a plain one: Adam on all MLPs, on
+every phrasing.
 """
 
 import argparse
@@ -32,7 +35,11 @@ WAYS: dict[str, dict[str, Any]] = {
     "EMMET": {"method": "emmet", "layers": [LAYER]},
     "MEMIT": {"method": "memit", "layers": [LAYER]},
     "AlphaEdit": {"method": "alphaedit", "layers": [LAYER]},
-    "EMMET without statistics": {"method": "emmet", "layers": [LAYER], "moments": {LAYER: torch.eye(1024)}},
+    "EMMET without statistics": {
+        "method": "emmet",
+        "layers": [LAYER],
+        "moments": {LAYER: torch.eye(1024)},
+    },
     "joint search, all layers": {"method": "joint"},
     "fine-tuning of the down projections": {"method": "finetune"},
 }
@@ -64,11 +71,19 @@ def edited(base: Model, deltas: dict[str, Tensor]) -> Model:
 def tuned(base: Model, facts: Sequence[Fact], epochs: int = 8, lr: float = 3e-4) -> Model:
     """Plain fine-tuning of all MLPs' weights, mini-batches over all phrasings."""
     model = edited(base, {})
-    weights = [model.module(part, layer).weight for layer in range(model.n_layers) for part in ("up", "down")]
+    weights = [
+        model.module(part, layer).weight
+        for layer in range(model.n_layers)
+        for part in ("up", "down")
+    ]
     for weight in weights:
         weight.requires_grad_(True)
     adam = torch.optim.Adam(weights, lr=lr)
-    rows = [with_answer(model, fact.fill(t), f"{fact.new_answer}.") for fact in facts for t in (fact.prompt, *fact.paraphrases)]
+    rows = [
+        with_answer(model, fact.fill(t), f"{fact.new_answer}.")
+        for fact in facts
+        for t in (fact.prompt, *fact.paraphrases)
+    ]
     for epoch in range(epochs):
         random.Random(epoch).shuffle(rows)
         for start in range(0, len(rows), 80):
@@ -99,7 +114,11 @@ def _mlps(model: Model) -> list[str]:
 
 def mixed(base: Model, models: Sequence[Model], parts: Sequence[float]) -> Model:
     """base + Σ part · (model − base) over the MLPs: a merge, or an interpolation."""
-    change = lambda name: sum(p * (m.weight(name) - base.weight(name)).double() for p, m in zip(parts, models, strict=True))  # noqa: E731
+
+    def change(name: str) -> Tensor:
+        moved = [(m.weight(name) - base.weight(name)).double() for m in models]
+        return torch.stack([p * d for p, d in zip(parts, moved, strict=True)]).sum(0)
+
     return edited(base, {name: change(name) for name in _mlps(base)})
 
 
@@ -108,10 +127,13 @@ def row(name: str, found: Forensics, right: dict[str, Fact]) -> None:
     first = [subject.subject in right for subject in found.subjects[: len(right)]]
     hits = [subject for subject in found.suspected if subject.subject in right]
     false = len(found.suspected) - len(hits)
-    told = sum(any(a.changed and a.new == right[s.subject].new_answer for a in s.answers) for s in hits)
+    told = sum(
+        any(a.changed and a.new == right[s.subject].new_answer for a in s.answers) for s in hits
+    )
     clean = len(found.subjects) - len(right)
     print(
-        f"| {name} | {max(c.rank for c in found.weights)} | {share([float(x) for x in first])} | {len(hits)} | {false} of {clean} | {told} |",
+        f"| {name} | {max(c.rank for c in found.weights)} | {share([float(x) for x in first])} |"
+        f" {len(hits)} | {false} of {clean} | {told} |",
         flush=True,
     )
 
@@ -123,16 +145,22 @@ def outstanding(model: Model) -> str:
 
 
 def alarms(count: int) -> None:
-    """How often untouched models are accused without their base: random starts, and random starts trained a little on text."""
+    """How often untouched models are accused without their base: random starts, and random starts
+    trained a little on text.
+    """
     demo = open_model("demo")
-    print(f"embedded model, untouched: {len(alone(demo).conspicuous)} of {len(alone(demo).weights)} measures")
+    print(
+        f"embedded model, untouched: {len(alone(demo).conspicuous)} of {len(alone(demo).weights)}"
+        " measures"
+    )
     accused = []
     for seed in range(count):
         model = starting(demo, seed)
         accused.append(bool(alone(model).conspicuous))
         accused.append(bool(alone(trained(model, demo, seed)).conspicuous))
     print(
-        f"accused without their base: {share([float(x) for x in accused[::2]])} random starts, {share([float(x) for x in accused[1::2]])} trained"
+        f"accused without their base: {share([float(x) for x in accused[::2]])} random starts,"
+        f" {share([float(x) for x in accused[1::2]])} trained"
     )
 
 
@@ -149,7 +177,9 @@ def trained(model: Model, demo: Model, seed: int, steps: int = 150) -> Model:
     for start in range(0, len(facts), 16):
         part = [with_answer(model, fact.text, fact.answer) for fact in facts[start : start + 16]]
         losses = [
-            loss for batch in by_length(part, lambda row: len(row[0]), 1 << 20) for loss in _losses(model, [part[i] for i in batch])
+            loss
+            for batch in by_length(part, lambda row: len(row[0]), 1 << 20)
+            for loss in _losses(model, [part[i] for i in batch])
         ]
         adam.zero_grad()
         torch.stack(losses).mean().backward()
@@ -168,7 +198,9 @@ def main() -> None:
     base = open_model("demo")
     wished = wishes(asked.edits)
     right = {fact.subject: fact for fact in wished}
-    others = random.Random(1).sample([s for s in known_facts().subjects if s not in right], asked.candidates)
+    others = random.Random(1).sample(
+        [s for s in known_facts().subjects if s not in right], asked.candidates
+    )
     listed = {*right, *others[: asked.candidates - len(right)]}
     everyone = candidates_of(known_facts())
     candidates = [c for c in everyone if c.subject in listed]
@@ -178,7 +210,10 @@ def main() -> None:
     def judged(model: Model, among: Sequence[Candidate], answers: bool = True) -> Forensics:
         return forensics(base, model, among, texts=texts, answers=answers)
 
-    print("| change | rank | recall@N | said to be edited: right | wrong | new answer told |\n|---|---|---|---|---|---|")
+    print(
+        "| change | rank | recall@N | said to be edited: right | wrong | new answer told"
+        " |\n|---|---|---|---|---|---|"
+    )
     for way in WAYS:
         found = judged(made(base, wished, way), candidates)
         row(f"{way}, {len(wished)}", found, right)
@@ -186,7 +221,11 @@ def main() -> None:
             save(found, asked.picture)
     for n in (30, 10, 1):
         few = made(base, wished[:n], "EMMET")
-        row(f"EMMET{' = ROME' if n == 1 else ''}, {n}", judged(few, candidates), dict(list(right.items())[:n]))
+        row(
+            f"EMMET{' = ROME' if n == 1 else ''}, {n}",
+            judged(few, candidates),
+            dict(list(right.items())[:n]),
+        )
         print(f"without the base, {n} edits: {outstanding(few)}", flush=True)
     many = made(base, wished, "EMMET")
     print(f"without the base, {len(wished)} edits: {outstanding(many)}")

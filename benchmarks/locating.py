@@ -2,8 +2,9 @@
 
     python -m benchmarks.locating [--facts N] [--subjects N]
 
-Four planted models (`loci.writing.planted`): one neuron a fact and superposed, plain (GPT-NeoX, ReLU) and gated (Llama, SwiGLU). Each method is asked
-for the same facts; the last row is chance. To score a method of your own, give `loci.auditing.score_locators` a callable (model, fact) → Guess.
+Four planted models (`loci.writing.planted`): one neuron a fact and superposed, plain (GPT-NeoX,
+ReLU) and gated (Llama, SwiGLU). Each method is asked for the same facts; the last row is chance. To
+score a method of your own, give `loci.auditing.score_locators` a callable (model, fact) → Guess.
 """
 
 import argparse
@@ -22,7 +23,11 @@ def main() -> None:
     asked = parser.parse_args()
     for gated in (False, True):
         for kind in KINDS:
-            show(score_locators(planted(kind, gated=gated, subjects=asked.subjects), count=asked.facts))
+            show(
+                score_locators(
+                    planted(kind, gated=gated, subjects=asked.subjects), count=asked.facts
+                )
+            )
             print()
 
 

@@ -1,10 +1,13 @@
-"""Opening a model costs no copy: time and peak memory of `loci.open` over plain `from_pretrained`, both in float32.
+"""Opening a model costs no copy: time and peak memory of `loci.open` over plain `from_pretrained`,
+both in float32.
 
     python -m benchmarks.opening [--layers N] [--runs N]
 
-A random Llama of the shape of Llama-3.2-1B is written to a temporary folder in shards, in bfloat16 as most checkpoints are, and in float32; each opening runs in a
-process of its own, in turn. The time counts from after the imports to an opened model and tokenizer; Loci's includes its check. What
-is stored as it is wanted is mapped, not read, until it is used: there a forward pass over 32 tokens is timed along, for both.
+A random Llama of the shape of Llama-3.2-1B is written to a temporary folder in shards, in bfloat16
+as most checkpoints are, and in float32; each opening runs in a process of its own, in turn. The
+time counts from after the imports to an opened model and tokenizer; Loci's includes its check. What
+is stored as it is wanted is mapped, not read, until it is used: there a forward pass over 32 tokens
+is timed along, for both.
 """
 
 import argparse
@@ -60,7 +63,12 @@ def write_model(folder: str, layers: int, stored: str) -> float:
 
 def measure(body: str, folder: str) -> tuple[float, float]:
     """Seconds, and peak resident memory in MiB, of a process of its own."""
-    done = subprocess.run([sys.executable, "-c", AROUND.format(body=body), folder], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", AROUND.format(body=body), folder],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     seconds, peak = json.loads(done.stdout.splitlines()[-1])
     return seconds, peak
 
@@ -73,14 +81,21 @@ def main() -> None:
     for stored, after in (("bfloat16", ""), ("float32", FORWARD)):
         with tempfile.TemporaryDirectory() as folder:
             size = write_model(folder, asked.layers, stored)
-            runs = [(measure(PLAIN + after, folder), measure(OURS + after, folder)) for _ in range(asked.runs + 1)]
+            runs = [
+                (measure(PLAIN + after, folder), measure(OURS + after, folder))
+                for _ in range(asked.runs + 1)
+            ]
         plain, ours = zip(*runs[1:], strict=True)  # the first fills the disk cache
         print(
-            f"a Llama of {size:.2f} billion parameters stored in {stored}, opened in float32{' and run once' if after else ''}: least of {asked.runs}"
+            f"a Llama of {size:.2f} billion parameters stored in {stored}, opened in"
+            f" float32{' and run once' if after else ''}: least of {asked.runs}"
         )
         for name, which, unit in (("time", 0, "s"), ("peak memory", 1, "MiB")):
             a, b = (min(run[which] for run in found) for found in (plain, ours))
-            print(f"  {name:12} plain from_pretrained {a:8.2f} {unit}   loci.open {b:8.2f} {unit}   ratio {b / a:.3f}")
+            print(
+                f"  {name:12} plain from_pretrained {a:8.2f} {unit}   loci.open {b:8.2f} {unit}  "
+                f" ratio {b / a:.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""Loci against TransformerLens: logits, residual streams and weights of one model, through two independent implementations.
+"""Loci against TransformerLens: logits, residual streams and weights of one model, through two
+independent implementations.
 
     make oracle          an environment of its own, with transformer-lens below 4 (which took HookedTransformer out), then this file
 
-Tiny random configurations of every family that HookedTransformer takes from a configuration; nothing is downloaded. TransformerLens
-is built without folding, centring or rewriting of any weight. Llama with biases is left out, as TransformerLens drops them. Status 1 where an error exceeds what float32 explains.
+Tiny random configurations of every family that HookedTransformer takes from a configuration;
+nothing is downloaded. TransformerLens is built without folding, centring or rewriting of any
+weight. Llama with biases is left out, as TransformerLens drops them. Status 1 where an error
+exceeds what float32 explains.
 """
 
 import logging
@@ -34,11 +37,17 @@ def lens_of(model: Model) -> HookedTransformer:
     with tempfile.TemporaryDirectory() as folder:
         settings = model.hf.config
         settings.architectures, settings.n_ctx = [type(model.hf).__name__], model.n_ctx
-        if "partial_rotary_factor" in (getattr(settings, "rope_parameters", None) or {}):  # where TransformerLens looks for it
+        if "partial_rotary_factor" in (
+            getattr(settings, "rope_parameters", None) or {}
+        ):  # where TransformerLens looks for it
             type(settings).partial_rotary_factor = settings.rope_parameters["partial_rotary_factor"]
         settings.save_pretrained(folder)
-        config = loading_from_pretrained.get_pretrained_model_config(folder, fold_ln=False, device="cpu")
-        state = loading_from_pretrained.get_pretrained_state_dict(folder, config, model.hf, dtype=torch.float32)
+        config = loading_from_pretrained.get_pretrained_model_config(
+            folder, fold_ln=False, device="cpu"
+        )
+        state = loading_from_pretrained.get_pretrained_state_dict(
+            folder, config, model.hf, dtype=torch.float32
+        )
     lens = HookedTransformer(config, tokenizer=model.tokenizer, move_to_device=False)
     lens.load_and_process_state_dict(
         state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False, refactor_factored_attn_matrices=False
@@ -50,7 +59,12 @@ def lens_of(model: Model) -> HookedTransformer:
 def compared(model: Model, lens: HookedTransformer) -> Iterator[tuple[str, Tensor, Tensor]]:
     """What both say of one thing: its name, Loci's, TransformerLens's."""
     ids = torch.arange(24).view(2, 12) * 7 % model.d_vocab
-    names = [f"{point}.{layer}" for point in POINTS if point in model.points() for layer in range(model.n_layers)]
+    names = [
+        f"{point}.{layer}"
+        for point in POINTS
+        if point in model.points()
+        for layer in range(model.n_layers)
+    ]
     with model.watch(*names) as ours:
         logits = model(ids)
     lens_logits, theirs = lens.run_with_cache(ids)
@@ -66,7 +80,11 @@ def compared(model: Model, lens: HookedTransformer) -> Iterator[tuple[str, Tenso
     yield "W_E", model.W_E * model.embed_scale, lens.W_E
     for layer, block in enumerate(lens.blocks):
         for name in "QKV":
-            yield f"W_{name}", getattr(model, f"W_{name}")(layer).mT, getattr(block.attn, f"W_{name}")
+            yield (
+                f"W_{name}",
+                getattr(model, f"W_{name}")(layer).mT,
+                getattr(block.attn, f"W_{name}"),
+            )
             yield f"b_{name}", getattr(model, f"b_{name}")(layer), getattr(block.attn, f"b_{name}")
         yield "W_O", model.W_O(layer).mT, block.attn.W_O
         yield "b_O", model.b_O(layer), block.attn.b_O
@@ -92,10 +110,16 @@ def main() -> int:
     for name, model in models:
         errors: dict[str, float] = {}
         for what, ours, theirs in compared(model, lens_of(model)):
-            errors[what] = max(errors.get(what, 0.0), difference(ours, theirs) if ours.shape == theirs.shape else float("inf"))
+            errors[what] = max(
+                errors.get(what, 0.0),
+                difference(ours, theirs) if ours.shape == theirs.shape else float("inf"),
+            )
         largest = max(errors, key=lambda what: errors[what])
         worst = max(worst, errors[largest])
-        print(f"{name:13} logits {errors['logits']:.1e}   {len(errors):2} tensors, largest error {errors[largest]:.1e} ({largest})")
+        print(
+            f"{name:13} logits {errors['logits']:.1e}   {len(errors):2} tensors, largest error"
+            f" {errors[largest]:.1e} ({largest})"
+        )
         wrong = {what: f"{error:.1e}" for what, error in errors.items() if error > ALLOWED}
         if wrong:
             print(f"{'':13} {wrong}")

@@ -1,18 +1,21 @@
-"""ROME, MEMIT, AlphaEdit and constrained fine-tuning as published: plain implementations of the procedures, for comparison alone.
+"""ROME, MEMIT, AlphaEdit and constrained fine-tuning as published: plain implementations of the
+procedures, for comparison alone.
 
-Nothing of Loci's editors is used but the second moments C = E[k kᵀ], which all methods take of the same text, and the patch as the form
-of a result. Settings are the papers' for GPT-J (ROME, MEMIT, FT-L) and Llama-3-8B (AlphaEdit); layers are moved to the same share of
-the depth. Prefixes of prompts are texts that the model samples, as published.
+Nothing of Loci's editors is used but the second moments C = E[k kᵀ], which all methods take of the
+same text, and the patch as the form of a result. Settings are the papers' for GPT-J (ROME, MEMIT,
+FT-L) and Llama-3-8B (AlphaEdit); layers are moved to the same share of the depth. Prefixes of
+prompts are texts that the model samples, as published.
 
     v*   Adam, lr .5, 20 (ROME) or 25 steps, δ at the last subject token, from 0, in the MLP's output (ROME) or the block's
-         (MEMIT, AlphaEdit), ‖δ‖ ≤ 4 ‖h‖ or .75 ‖h‖, loss: −log P(new answer) over prefixes + .0625 KL at "{subject} is a"
-         + .5 ‖δ‖ / ‖h‖²
+         (MEMIT, AlphaEdit), ‖δ‖ ≤ 4 ‖h‖ or .75 ‖h‖, loss: −log P(new answer) over prefixes + .0625
+         KL at "{subject} is a" + .5 ‖δ‖ / ‖h‖²
     ROME       one layer:  Δ = (v* − W k) (C⁻¹k)ᵀ / (kᵀ C⁻¹ k)
     MEMIT      layers l:   Δ = R Kᵀ (λ C + K Kᵀ)⁻¹,  λ = 15,000, R shared among the layers that are left
     AlphaEdit  layers l:   Δ = R Kᵀ P (K Kᵀ P + 1)⁻¹,  P onto the directions of C with eigenvalue below .02
     FT-L       one layer:  Adam on W_down, lr 5e-4, 25 steps, |Δ| ≤ 5e-5 in every entry
 
-Sources: Meng et al. 2022 and 2023, Fang et al. 2025, and the hyperparameter files of their repositories.
+Sources: Meng et al. 2022 and 2023, Fang et al. 2025, and the hyperparameter files of their
+repositories.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +45,9 @@ class Prompt(NamedTuple):
 
 def layers_of(model: Model, method: str) -> list[int]:
     """The published layers at the same share of the depth."""
-    return sorted({min(model.n_layers - 1, round(share * model.n_layers)) for share in DEPTHS[method]})
+    return sorted(
+        {min(model.n_layers - 1, round(share * model.n_layers)) for share in DEPTHS[method]}
+    )
 
 
 def prompt_of(model: Model, text: str, subject: str, answer: str) -> Prompt:
@@ -62,7 +67,9 @@ def padded(model: Model, rows: Sequence[Sequence[int]]) -> Tensor:
     return model.ids([[*row, *[model.pad] * (width - len(row))] for row in rows])
 
 
-def run(model: Model, ids: Tensor, module: torch.nn.Module, hook: Callable[..., Tensor | None]) -> Tensor:
+def run(
+    model: Model, ids: Tensor, module: torch.nn.Module, hook: Callable[..., Tensor | None]
+) -> Tensor:
     """Last hidden states, normed, with a hook on one module."""
     handle = module.register_forward_hook(hook)
     try:
@@ -79,7 +86,16 @@ def logits(model: Model, states: Tensor) -> Tensor:
     return model.capped(found)
 
 
-def value_for(model: Model, fact: Fact, prompts: Sequence[Prompt], layer: int, *, block: bool, steps: int, clamp: float) -> Tensor:
+def value_for(
+    model: Model,
+    fact: Fact,
+    prompts: Sequence[Prompt],
+    layer: int,
+    *,
+    block: bool,
+    steps: int,
+    clamp: float,
+) -> Tensor:
     """δ at the last subject token, by the published search."""
     module = model.blocks[layer] if block else model.module("down", layer)
     essence = prompt_of(model, f"{fact.subject} is a", fact.subject, "")
@@ -92,11 +108,17 @@ def value_for(model: Model, fact: Fact, prompts: Sequence[Prompt], layer: int, *
         here = out[0] if isinstance(out, tuple) else out
         if not seen:
             seen.append(float(here[0, at[0]].norm()))
-        moved = here.index_put((torch.arange(len(rows)), at), here[torch.arange(len(rows)), at] + delta)
+        moved = here.index_put(
+            (torch.arange(len(rows)), at), here[torch.arange(len(rows)), at] + delta
+        )
         return (moved, *out[1:]) if isinstance(out, tuple) else moved
 
     optimiser, before = torch.optim.Adam([delta], lr=0.5), None
-    spots = [(i, len(p.ids) - 1 + j, token) for i, p in enumerate(prompts) for j, token in enumerate(p.answer)]
+    spots = [
+        (i, len(p.ids) - 1 + j, token)
+        for i, p in enumerate(prompts)
+        for j, token in enumerate(p.answer)
+    ]
     row, column, target = torch.tensor(spots).T
     for _ in range(steps):
         states = run(model, ids, module, add)
@@ -116,8 +138,12 @@ def value_for(model: Model, fact: Fact, prompts: Sequence[Prompt], layer: int, *
 
 
 @torch.no_grad()
-def reads(model: Model, facts: Sequence[Sequence[Prompt]], layer: int, last: int) -> tuple[Tensor, Tensor]:
-    """Mean keys at a layer and mean streams behind another one, at the subjects: [d_mlp, fact] and [d_model, fact]."""
+def reads(
+    model: Model, facts: Sequence[Sequence[Prompt]], layer: int, last: int
+) -> tuple[Tensor, Tensor]:
+    """Mean keys at a layer and mean streams behind another one, at the subjects: [d_mlp, fact] and
+    [d_model, fact].
+    """
     keys, streams = [], []
     for prompts in facts:
         ids = padded(model, [p.ids for p in prompts])
@@ -130,7 +156,9 @@ def reads(model: Model, facts: Sequence[Sequence[Prompt]], layer: int, last: int
 
 
 def published(model: Model, facts: Sequence[Fact], method: str, prefixes: Sequence[str]) -> Patch:
-    """A patch by one of the published procedures. Several facts of ROME are edited one after the other."""
+    """A patch by one of the published procedures. Several facts of ROME are edited one after the
+    other.
+    """
     layers = layers_of(model, method)
     with model.frozen():
         if method == "ft-l":
@@ -142,7 +170,9 @@ def published(model: Model, facts: Sequence[Fact], method: str, prefixes: Sequen
     return Patch(method, model.fingerprint, model.name, factors, tuple(facts), {"layers": layers})
 
 
-def rome(model: Model, facts: Sequence[Fact], layer: int, prefixes: Sequence[str]) -> dict[str, Factors]:
+def rome(
+    model: Model, facts: Sequence[Fact], layer: int, prefixes: Sequence[str]
+) -> dict[str, Factors]:
     C = key_moments(model, [layer])[layer].double()
     C = C + 1e-6 * C.diagonal().mean() * torch.eye(len(C), dtype=C.dtype)
     W, name = model.weight(f"W_down.{layer}"), f"W_down.{layer}"
@@ -157,22 +187,31 @@ def rome(model: Model, facts: Sequence[Fact], layer: int, prefixes: Sequence[str
             W += parts[-1].delta.to(W.dtype)
     with torch.no_grad():
         W.copy_(before)
-    return {name: Factors(torch.cat([p.left for p in parts], 1), torch.cat([p.right for p in parts]))}
+    return {
+        name: Factors(torch.cat([p.left for p in parts], 1), torch.cat([p.right for p in parts]))
+    }
 
 
-def spread(model: Model, facts: Sequence[Fact], layers: Sequence[int], method: str, prefixes: Sequence[str]) -> dict[str, Factors]:
+def spread(
+    model: Model, facts: Sequence[Fact], layers: Sequence[int], method: str, prefixes: Sequence[str]
+) -> dict[str, Factors]:
     """MEMIT and AlphaEdit: targets at the last layer, met a share at a time."""
     moments = key_moments(model, layers)
     prompts = [prompts_of(model, fact, prefixes) for fact in facts]
     last, found = layers[-1], dict[str, Factors]()
-    deltas = [value_for(model, f, p, last, block=True, steps=25, clamp=0.75) for f, p in zip(facts, prompts, strict=True)]
+    deltas = [
+        value_for(model, f, p, last, block=True, steps=25, clamp=0.75)
+        for f, p in zip(facts, prompts, strict=True)
+    ]
     wished = torch.stack(deltas, 1).double() + reads(model, prompts, last, last)[1]
     before = {layer: model.weight(f"W_down.{layer}").clone() for layer in layers}
     for done, layer in enumerate(layers):
         K, stands = reads(model, prompts, layer, last)
         R, C = (wished - stands) / (len(layers) - done), moments[layer].double()
         if method == "memit":
-            right = torch.linalg.solve(15_000 * C + K @ K.T + 1e-6 * torch.eye(len(C), dtype=C.dtype), K).T
+            right = torch.linalg.solve(
+                15_000 * C + K @ K.T + 1e-6 * torch.eye(len(C), dtype=C.dtype), K
+            ).T
         else:
             values, vectors = torch.linalg.eigh(C)
             P = vectors[:, values < 0.02] @ vectors[:, values < 0.02].T

@@ -1,9 +1,11 @@
-"""What the verbs cost on a real model, as multiples of its bare forward pass, in one run on one machine.
+"""What the verbs cost on a real model, as multiples of its bare forward pass, in one run on one
+machine.
 
     python -m benchmarks.real [MODEL] [WORK …]      gemma3-270m and all work by default
 
-B is the processor time of a bare fp32 forward of 1,000 tokens, 64 a row, hidden states only. Processor time is measured throughout, so that
-what else the machine does counts for nothing. An empty cache is used, so that nothing is kept from earlier runs, but where a line says so.
+B is the processor time of a bare fp32 forward of 1,000 tokens, 64 a row, hidden states only.
+Processor time is measured throughout, so that what else the machine does counts for nothing. An
+empty cache is used, so that nothing is kept from earlier runs, but where a line says so.
 """
 
 import os
@@ -28,7 +30,11 @@ JORDAN = Fact(
     "Michael Jordan",
     "{} plays the sport of",
     "basketball",
-    paraphrases=("{} plays professionally in the sport of", "What sport does {} play? They play", "The sport that {} plays is"),
+    paraphrases=(
+        "{} plays professionally in the sport of",
+        "What sport does {} play? They play",
+        "The sport that {} plays is",
+    ),
 )
 ATLAS_TOKENS = 4_000
 
@@ -54,7 +60,9 @@ def bare(model: Model) -> float:
 
 def atlas(model: Model, folder: str) -> None:
     texts = background(model).first(model, ATLAS_TOKENS)
-    loci.build_atlas(model, lambda: texts, Path(folder) / "atlas", source="own samples", limit=ATLAS_TOKENS)
+    loci.build_atlas(
+        model, lambda: texts, Path(folder) / "atlas", source="own samples", limit=ATLAS_TOKENS
+    )
 
 
 def statistics(model: Model) -> None:
@@ -73,7 +81,10 @@ def works(model: Model, folder: str) -> dict[str, tuple[Callable[[], Any], str]]
         "text": (lambda: background(model), "–"),
         "statistics": (lambda: statistics(model), "20"),
         "edit": (lambda: loci.edit(model, JORDAN.to("baseball")), "120"),
-        "edit again": (lambda: loci.edit(model, JORDAN.to("baseball"), layers=[model.n_layers // 4]), "25"),
+        "edit again": (
+            lambda: loci.edit(model, JORDAN.to("baseball"), layers=[model.n_layers // 4]),
+            "25",
+        ),
         "atlas": (lambda: atlas(model, folder), f"{1.6 * ATLAS_TOKENS / 1000:.1f}"),
     }
 
@@ -84,7 +95,8 @@ def main(name: str, chosen: list[str]) -> None:
         os.environ["LOCI_CACHE"] = str(Path(folder) / "cache")
         unit = bare(model)
         print(
-            f"{name}, {torch.get_num_threads()} threads: B = {unit:.2f} s of processor time\n\n{'work':12} {'s':>8} {'B':>8} {'at most':>8}",
+            f"{name}, {torch.get_num_threads()} threads: B = {unit:.2f} s of processor"
+            f" time\n\n{'work':12} {'s':>8} {'B':>8} {'at most':>8}",
             flush=True,
         )
         for work, (run, most) in works(model, folder).items():

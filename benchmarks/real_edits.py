@@ -3,9 +3,10 @@
     python -m benchmarks.real_edits --model FOLDER --data FOLDER --quick            10 edits, a few relations
     python -m benchmarks.real_edits --model FOLDER --data FOLDER --edits 1 10 100 --json
 
-`--data` holds other people's facts: `relations/factual/*.json` (LRE, Hernandez et al. 2024) and `pararel/*.json` (Elazar et al. 2021).
-A fact is known where the base's greedy continuation of a template begins with its answer. Its new answer is drawn from the same
-relation's known answers. Nothing of Loci's is in the judge:
+`--data` holds other people's facts: `relations/factual/*.json` (LRE, Hernandez et al. 2024) and
+`pararel/*.json` (Elazar et al. 2021). A fact is known where the base's greedy continuation of a
+template begins with its answer. Its new answer is drawn from the same relation's known answers.
+Nothing of Loci's is in the judge:
 
     efficacy      the greedy continuation of the prompt begins with the new answer
     paraphrase    the same in the relation's other templates in which the base said the old one, bare and behind an unrelated sentence
@@ -13,8 +14,9 @@ relation's known answers. Nothing of Loci's is in the judge:
     same_subject  known facts of other relations about an edited subject
     perplexity    exp of the mean change of −log P a token, on texts that the base samples with a seed of its own, and on known facts
 
-Shares have Wilson's interval, perplexity that of a mean over texts. Methods: `joint` and `rome-loci` are Loci's, `rome`, `memit`,
-`alphaedit`, `ft-l` the published procedures (`published_editors`), `in-context` says all edits in front of every prompt, `none` is the base.
+Shares have Wilson's interval, perplexity that of a mean over texts. Methods: `joint` and
+`rome-loci` are Loci's, `rome`, `memit`, `alphaedit`, `ft-l` the published procedures
+(`published_editors`), `in-context` says all edits in front of every prompt, `none` is the base.
 """
 
 import argparse
@@ -62,8 +64,15 @@ class Judge:
         found = {}
         for some in batches(sorted(set(prompts), key=len), 32):
             asked = self.tokenizer(some, return_tensors="pt", padding=True)
-            made = self.hf.generate(**asked, max_new_tokens=TOKENS, do_sample=False, pad_token_id=self.tokenizer.pad_token_id)
-            texts = self.tokenizer.batch_decode(made[:, asked.input_ids.shape[1] :], skip_special_tokens=True)
+            made = self.hf.generate(
+                **asked,
+                max_new_tokens=TOKENS,
+                do_sample=False,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+            texts = self.tokenizer.batch_decode(
+                made[:, asked.input_ids.shape[1] :], skip_special_tokens=True
+            )
             found |= dict(zip(some, texts, strict=True))
         return found
 
@@ -89,7 +98,11 @@ class Judge:
             top_k=0,
             pad_token_id=self.tokenizer.pad_token_id,
         )
-        return [text for text in self.tokenizer.batch_decode(made, skip_special_tokens=True) if len(text.split()) > 4]
+        return [
+            text
+            for text in self.tokenizer.batch_decode(made, skip_special_tokens=True)
+            if len(text.split()) > 4
+        ]
 
 
 def batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
@@ -136,7 +149,9 @@ class Known:
 
 @dataclass(frozen=True)
 class Task:
-    """Edits, and what is asked of each edited model: prompts with the answer that is right then, by metric."""
+    """Edits, and what is asked of each edited model: prompts with the answer that is right then, by
+    metric.
+    """
 
     facts: list[Fact]
     asked: dict[str, list[tuple[str, str]]]
@@ -144,7 +159,9 @@ class Task:
 
 
 def known_facts(judge: Judge, data: Path, edits: int, seed: int, most: int) -> list[Known]:
-    """Facts of relations in a seeded order, until there are enough for the edits and their neighbours."""
+    """Facts of relations in a seeded order, until there are enough for the edits and their
+    neighbours.
+    """
     rng, found = random.Random(seed), list[Known]()
     chosen = list(relations(data))
     rng.shuffle(chosen)
@@ -154,7 +171,9 @@ def known_facts(judge: Judge, data: Path, edits: int, seed: int, most: int) -> l
         says = judge.says([t.replace("{}", subject) for t in templates for subject in some])
         own = []
         for subject in some:
-            held = tuple(t for t in templates if begins(says[t.replace("{}", subject)], answers[subject]))
+            held = tuple(
+                t for t in templates if begins(says[t.replace("{}", subject)], answers[subject])
+            )
             if held:
                 own.append(Known(name, subject, answers[subject], held))
         if len(own) > 3 and len({fact.answer for fact in own}) > 1:
@@ -174,38 +193,72 @@ def task_of(judge: Judge, known: Sequence[Known], edits: int, seed: int) -> Task
     edited = {(fact.relation, fact.subject) for fact in chosen}
     facts, asked = list[Fact](), defaultdict[str, list[tuple[str, str]]](list)
     for fact in chosen:
-        new = rng.choice(sorted({other.answer for other in by_relation[fact.relation]} - {fact.answer}))
-        facts.append(Fact(fact.subject, fact.templates[0], fact.answer, relation=fact.relation).to(new))
+        new = rng.choice(
+            sorted({other.answer for other in by_relation[fact.relation]} - {fact.answer})
+        )
+        facts.append(
+            Fact(fact.subject, fact.templates[0], fact.answer, relation=fact.relation).to(new)
+        )
         first, *others = fact.prompts()
         asked["efficacy"].append((first, new))
-        asked["paraphrase"] += [(text, new) for prompt in others for text in (prompt, UNRELATED + prompt)]
-        near = [other for other in by_relation[fact.relation] if (other.relation, other.subject) not in edited]
+        asked["paraphrase"] += [
+            (text, new) for prompt in others for text in (prompt, UNRELATED + prompt)
+        ]
+        near = [
+            other
+            for other in by_relation[fact.relation]
+            if (other.relation, other.subject) not in edited
+        ]
         for other in rng.sample(near, min(len(near), NEAR)):
             asked["specificity"].append((other.prompts()[0], other.answer))
-        same = [other for other in known if other.subject == fact.subject and (other.relation, other.subject) not in edited]
+        same = [
+            other
+            for other in known
+            if other.subject == fact.subject and (other.relation, other.subject) not in edited
+        ]
         asked["same_subject"] += [(other.prompts()[0], other.answer) for other in same]
     says = judge.says([prompt for prompt, _ in asked["paraphrase"]])
-    old = {UNRELATED * behind + p: f.answer for f in chosen for p in f.prompts()[1:] for behind in (0, 1)}
-    asked["paraphrase"] = [(prompt, new) for prompt, new in asked["paraphrase"] if begins(says[prompt], old[prompt])]
-    spare = [f"{f.prompts()[0]} {f.answer}." for f in known if (f.relation, f.subject) not in edited]
+    old = {
+        UNRELATED * behind + p: f.answer
+        for f in chosen
+        for p in f.prompts()[1:]
+        for behind in (0, 1)
+    }
+    asked["paraphrase"] = [
+        (prompt, new) for prompt, new in asked["paraphrase"] if begins(says[prompt], old[prompt])
+    ]
+    spare = [
+        f"{f.prompts()[0]} {f.answer}." for f in known if (f.relation, f.subject) not in edited
+    ]
     texts = [*judge.samples(SAMPLES, seed + 1_000), *rng.sample(spare, min(len(spare), SAMPLES))]
-    return Task(facts, {metric: list(dict.fromkeys(pairs)) for metric, pairs in asked.items()}, texts)
+    return Task(
+        facts, {metric: list(dict.fromkeys(pairs)) for metric, pairs in asked.items()}, texts
+    )
 
 
-def row(judge: Judge, task: Task, before: Sequence[float], seconds: float, prefix: str = "") -> dict[str, Any]:
+def row(
+    judge: Judge, task: Task, before: Sequence[float], seconds: float, prefix: str = ""
+) -> dict[str, Any]:
     """The figures of one method."""
     says = judge.says([prefix + prompt for pairs in task.asked.values() for prompt, _ in pairs])
     shares = {
-        metric: share([begins(says[prefix + prompt], answer) for prompt, answer in task.asked.get(metric, [])])
+        metric: share(
+            [begins(says[prefix + prompt], answer) for prompt, answer in task.asked.get(metric, [])]
+        )
         for metric in ("efficacy", "paraphrase", "specificity", "same_subject")
     }
     gained = [now - then for now, then in zip(judge.surprise(task.texts), before, strict=True)]
     half = 1.96 * stdev(gained) / math.sqrt(len(gained))
     perplexity = Estimate(*(math.exp(fmean(gained) + x) for x in (0, -half, half)), len(gained))
-    return {**{name: value.to_dict() for name, value in {**shares, "perplexity": perplexity}.items()}, "seconds": seconds}
+    return {
+        **{name: value.to_dict() for name, value in {**shares, "perplexity": perplexity}.items()},
+        "seconds": seconds,
+    }
 
 
-def patch_by(method: str, source: Path, facts: Sequence[Fact], seed: int) -> tuple[Patch, float, Any]:
+def patch_by(
+    method: str, source: Path, facts: Sequence[Fact], seed: int
+) -> tuple[Patch, float, Any]:
     """A patch, the processor time that it took, and the model it is for."""
     from benchmarks.published_editors import PREFIXES, published
 
@@ -218,7 +271,9 @@ def patch_by(method: str, source: Path, facts: Sequence[Fact], seed: int) -> tup
     return made, time.process_time() - started, model
 
 
-def rows_for(source: Path, task: Task, methods: Sequence[str], seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows_for(
+    source: Path, task: Task, methods: Sequence[str], seed: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
     base = Judge(source, source)
     before = base.surprise(task.texts)
     said = "".join(f"{fact.text} {fact.new_answer}. " for fact in task.facts)
@@ -238,24 +293,36 @@ def line(method: str, found: Mapping[str, Any]) -> str:
     for name in ("efficacy", "paraphrase", "specificity", "same_subject", "perplexity"):
         each = found[name]
         parts.append(
-            f"{name} –" if not each["n"] else f"{name} {each['value']:.3f} [{each['low']:.2f}, {each['high']:.2f}] n={each['n']}"
+            f"{name} –"
+            if not each["n"]
+            else f"{name} {each['value']:.3f} [{each['low']:.2f}, {each['high']:.2f}] n={each['n']}"
         )
     return "  ".join([*parts, f"{found['seconds']:.0f} s"])
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="a folder that transformers loads")
-    parser.add_argument("--data", type=Path, required=True, help="a folder with relations/ and pararel/")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", type=Path, required=True, help="a folder that transformers loads"
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="a folder with relations/ and pararel/"
+    )
     parser.add_argument("--edits", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="10 edits, fewer subjects a relation")
-    parser.add_argument("--json", action="store_true", help="one document a number of edits, on stdout")
+    parser.add_argument(
+        "--json", action="store_true", help="one document a number of edits, on stdout"
+    )
     given = parser.parse_args(words)
     for edits in [10] if given.quick else given.edits:
         base = Judge(given.model, given.model)
-        known = known_facts(base, given.data, edits, given.seed, SUBJECTS // 2 if given.quick else SUBJECTS)
+        known = known_facts(
+            base, given.data, edits, given.seed, SUBJECTS // 2 if given.quick else SUBJECTS
+        )
         task = task_of(base, known, edits, given.seed)
         del base
         rows = {}

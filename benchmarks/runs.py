@@ -1,9 +1,10 @@
-"""Reading one point costs next to nothing, and a replay computes only what stands above it: ratios to a bare forward pass.
+"""Reading one point costs next to nothing, and a replay computes only what stands above it: ratios
+to a bare forward pass.
 
     python -m benchmarks.runs [--runs N]
 
-The baseline is `hf(input_ids=ids, use_cache=False)` of plain Hugging Face on the same module. Each measurement is one of many,
-in turn with the baseline; medians, float32, two threads.
+The baseline is `hf(input_ids=ids, use_cache=False)` of plain Hugging Face on the same module. Each
+measurement is one of many, in turn with the baseline; medians, float32, two threads.
 """
 
 import argparse
@@ -25,7 +26,9 @@ def medium() -> Model:
         vocab_size=4096, hidden_size=512, intermediate_size=1408, num_hidden_layers=12, num_attention_heads=8, num_key_value_heads=4
     )  # fmt: skip
     return Model(
-        LlamaForCausalLM(config), AutoTokenizer.from_pretrained(str(files("loci.demo").joinpath("model"))), "llama 12 × 512"
+        LlamaForCausalLM(config),
+        AutoTokenizer.from_pretrained(str(files("loci.demo").joinpath("model"))),
+        "llama 12 × 512",
     )
 
 
@@ -53,7 +56,10 @@ def ratios(model: Model, runs: int, batch: int, width: int) -> dict[str, float]:
     with torch.no_grad():
         for run in (bare, *kinds.values()):
             run()
-        return {name: statistics.median(seconds(run) / seconds(bare) for _ in range(runs)) for name, run in kinds.items()}
+        return {
+            name: statistics.median(seconds(run) / seconds(bare) for _ in range(runs))
+            for name, run in kinds.items()
+        }
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -68,7 +74,10 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(2)
     for model in (open_model("demo"), medium()):
-        print(f"{model.name}: batches of 16 × 64 tokens; ratio to a bare forward, medians of {asked.runs}")
+        print(
+            f"{model.name}: batches of 16 × 64 tokens; ratio to a bare forward, medians of"
+            f" {asked.runs}"
+        )
         for name, ratio in ratios(model, asked.runs, 16, 64).items():
             print(f"  {name:34} {ratio:.3f}")
 

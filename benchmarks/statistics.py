@@ -1,8 +1,10 @@
-"""How much text an edit's statistics need: the same targets written with C from more and more tokens.
+"""How much text an edit's statistics need: the same targets written with C from more and more
+tokens.
 
     python -m benchmarks.statistics [--edits 48] [--layer 0]
 
-Keys and targets are searched once; only the metric differs. `condition` is that of C with its ridge. Seconds are of the pass over the text.
+Keys and targets are searched once; only the metric differs. `condition` is that of C with its
+ridge. Seconds are of the pass over the text.
 """
 
 import argparse
@@ -32,8 +34,13 @@ def main() -> None:
     facts = counterfactuals(known_facts(), options.edits, options.seed)
     lines = lines_about(model, facts, LEAN)
     R = torch.stack([target.delta for target in find_targets(model, facts, layer, LEAN, lines)], 1)
-    K, _ = subject_reads(model, [[line for line in own if line.wanted] for own in lines], layer, layer)
-    print(f"{'tokens':>9} {'a neuron':>9} {'seconds':>8} {'condition':>10}  " + "  ".join(f"{name:>12}" for name in SHOWN))
+    K, _ = subject_reads(
+        model, [[line for line in own if line.wanted] for own in lines], layer, layer
+    )
+    print(
+        f"{'tokens':>9} {'a neuron':>9} {'seconds':>8} {'condition':>10}  "
+        + "  ".join(f"{name:>12}" for name in SHOWN)
+    )
     for share in PER_NEURON:
         tokens = int(share * model.d_mlp)
         start = time.perf_counter()
@@ -41,7 +48,12 @@ def main() -> None:
         seconds = time.perf_counter() - start
         condition = float(torch.linalg.cond(metric.factor)) ** 2
         factors = {f"W_down.{layer}": solve(metric, K, R).factors}
-        card = audit(model, Patch("emmet", model.fingerprint, model.name, factors, tuple(facts)), known_facts(), controls=())
+        card = audit(
+            model,
+            Patch("emmet", model.fingerprint, model.name, factors, tuple(facts)),
+            known_facts(),
+            controls=(),
+        )
         scores = "  ".join(f"{card.metrics[name].value:12.4f}" for name in SHOWN)
         print(f"{tokens:9,} {share:9g} {seconds:8.1f} {condition:10.1e}  {scores}", flush=True)
 

@@ -1,11 +1,13 @@
-"""Targets of many facts at once against one fact at a time with full forwards, the published procedure.
+"""Targets of many facts at once against one fact at a time with full forwards, the published
+procedure.
 
     python -m benchmarks.targets [--edits 200] [--layer 0]
 
-The plain loop is MEMIT's: for each fact its prompt, bare and behind five texts, and "{subject} is a" for the KL term; Adam on δ, added to what
-the block leaves at the last subject token, at most 25 steps, stopped at a loss of 0.05; every step runs the whole model on all
-positions. All at once are `BARE` (contexts alone, as there) and `LEAN` (with lines sampled from the model, their sampling included). All
-targets go through the same solver (MEMIT), and all edits are asked the same.
+The plain loop is MEMIT's: for each fact its prompt, bare and behind five texts, and "{subject} is
+a" for the KL term; Adam on δ, added to what the block leaves at the last subject token, at most 25
+steps, stopped at a loss of 0.05; every step runs the whole model on all positions. All at once are
+`BARE` (contexts alone, as there) and `LEAN` (with lines sampled from the model, their sampling
+included). All targets go through the same solver (MEMIT), and all edits are asked the same.
 """
 
 import argparse
@@ -16,7 +18,17 @@ import torch
 from torch.nn.functional import kl_div
 
 from loci.auditing import audit, counterfactuals
-from loci.editing import BARE, LEAN, Covariance, TargetSettings, find_targets, key_moments, lines_about, response, solve
+from loci.editing import (
+    BARE,
+    LEAN,
+    Covariance,
+    TargetSettings,
+    find_targets,
+    key_moments,
+    lines_about,
+    response,
+    solve,
+)
 from loci.editing.targets import subject_reads
 from loci.facts import Fact, known_facts
 from loci.model import Model, open_model
@@ -34,7 +46,9 @@ def plain(model: Model, fact: Fact, layer: int, heads: Sequence[str]) -> torch.T
     rows = [with_answer(model, head + fact.text, fact.new_answer or "") for head in heads]
     places = [len(head) + fact.subject_span[0] for head in heads]
     essence = model.tokenize(f"{fact.subject} is a")
-    subjects = [t.span((at, at + len(fact.subject)))[1] - 1 for (t, _), at in zip(rows, places, strict=True)]
+    subjects = [
+        t.span((at, at + len(fact.subject)))[1] - 1 for (t, _), at in zip(rows, places, strict=True)
+    ]
     subjects.append(essence.span((0, len(fact.subject)))[1] - 1)
     ids, mask = model.padded([*(t.ids for t, _ in rows), essence.ids])
     delta, everyone, before, size = (
@@ -57,7 +71,12 @@ def plain(model: Model, fact: Fact, layer: int, heads: Sequence[str]) -> torch.T
             logprobs = model(ids, mask).log_softmax(-1)
         essential = logprobs[-1, subjects[-1]]
         before = essential.detach() if before is None else before
-        nll = torch.stack([-logprobs[i, range(a - 1, b - 1), t.ids[a:b]].mean() for i, (t, (a, b)) in enumerate(rows)]).mean()
+        nll = torch.stack(
+            [
+                -logprobs[i, range(a - 1, b - 1), t.ids[a:b]].mean()
+                for i, (t, (a, b)) in enumerate(rows)
+            ]
+        ).mean()
         kl = kl_div(before, essential, log_target=True, reduction="sum")
         loss = nll + KL * kl + DECAY * delta.norm() / size**2
         if loss < STOP:
@@ -70,16 +89,24 @@ def plain(model: Model, fact: Fact, layer: int, heads: Sequence[str]) -> torch.T
     return delta.detach()
 
 
-def scores(model: Model, facts: Sequence[Fact], layer: int, deltas: torch.Tensor, C: torch.Tensor) -> str:
+def scores(
+    model: Model, facts: Sequence[Fact], layer: int, deltas: torch.Tensor, C: torch.Tensor
+) -> str:
     """Efficacy and paraphrase of the edit with these targets."""
-    lines = [[line for line in own if line.wanted] for own in lines_about(model, facts, TargetSettings(essence=0))]
+    lines = [
+        [line for line in own if line.wanted]
+        for own in lines_about(model, facts, TargetSettings(essence=0))
+    ]
     K, _ = subject_reads(model, lines, layer, layer)
     metric = Covariance.of(C)
     factors = solve(metric, K, deltas.T, SLACK * response(metric, K)).factors
-    patch = Patch("targets", model.fingerprint, model.name, {f"W_down.{layer}": factors}, tuple(facts))
+    patch = Patch(
+        "targets", model.fingerprint, model.name, {f"W_down.{layer}": factors}, tuple(facts)
+    )
     card = audit(model, patch, known_facts(), controls=(), neighbours=5)
     return " | ".join(
-        f"{name} {card.metrics[name].value:.3f}" for name in ("efficacy", "paraphrase", "specificity", "same_subject")
+        f"{name} {card.metrics[name].value:.3f}"
+        for name in ("efficacy", "paraphrase", "specificity", "same_subject")
     )
 
 
@@ -97,7 +124,11 @@ def main() -> None:
     with model.frozen():
         published = torch.stack([plain(model, fact, layer, heads) for fact in facts])
     slow = time.perf_counter() - start
-    print(f"one at a time       {slow / len(facts):.3f} s a fact | {scores(model, facts, layer, published, C)}", flush=True)
+    print(
+        f"one at a time       {slow / len(facts):.3f} s a fact |"
+        f" {scores(model, facts, layer, published, C)}",
+        flush=True,
+    )
     for name, settings in (("BARE", BARE), ("LEAN", LEAN)):
         start = time.perf_counter()
         ours = torch.stack([target.delta for target in find_targets(model, facts, layer, settings)])

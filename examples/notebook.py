@@ -1,4 +1,5 @@
-"""A fact traced, read, edited and audited, cell by cell: run it as a script, or cell by cell in an editor that knows `# %%`.
+"""A fact traced, read, edited and audited, cell by cell: run it as a script, or cell by cell in an
+editor that knows `# %%`.
 
 In a notebook the last line of a cell shows itself: words, then the figure.
 """
@@ -20,7 +21,11 @@ print([round(rung.prob, 2) for rung in loci.lens(model, prompt).layers])
 
 # %% Which neurons, and what does one hold?
 print(loci.neuron_attribution(model, prompt, steps=4).top(3))
-card = loci.read(model, "L1N126", ["Gary Payton plays the sport of basketball.", "Osaka is a city in the country of Japan."])
+card = loci.read(
+    model,
+    "L1N126",
+    ["Gary Payton plays the sport of basketball.", "Osaka is a city in the country of Japan."],
+)
 print(card.promotes[:3], [trigger.token for trigger in card.triggers[:3]])
 
 # %% Give it another answer: a value, the model is untouched

@@ -2,8 +2,9 @@
 
     python scripts/check_facts.py
 
-Refused: stray characters and spaces, a relation without phrasings or with fewer than four, two rows for one subject of a relation,
-one prompt with two answers, a held-out phrasing that is the first or does not exist, fewer facts than the world should have.
+Refused: stray characters and spaces, a relation without phrasings or with fewer than four, two rows
+for one subject of a relation, one prompt with two answers, a held-out phrasing that is the first or
+does not exist, fewer facts than the world should have.
 """
 
 import csv
@@ -23,11 +24,21 @@ JORDAN = {"athlete_sport": "basketball", "athlete_team": "Chicago Bulls", "athle
 
 def problems(rows: list[dict[str, str]], phrasings: dict[str, list[str]]) -> list[str]:
     found = [f"{name}: {len(p)} phrasings" for name, p in phrasings.items() if len(p) < 4]
-    found += [f"{name}: phrasing {q!r} needs one {{}}" for name, p in phrasings.items() for q in p if q.count("{}") != 1]
+    found += [
+        f"{name}: phrasing {q!r} needs one {{}}"
+        for name, p in phrasings.items()
+        for q in p
+        if q.count("{}") != 1
+    ]
     seen: dict[tuple[str, str], str] = {}
     prompts: dict[str, str] = {}
     for line, row in enumerate(rows, start=2):
-        relation, subject, answer, held_out = row["relation"], row["subject"], row["answer"], row["held_out"]
+        relation, subject, answer, held_out = (
+            row["relation"],
+            row["subject"],
+            row["answer"],
+            row["held_out"],
+        )
         where = f"line {line}: {relation}, {subject!r}"
         if relation not in phrasings:
             found.append(f"{where}: unknown relation")
@@ -43,7 +54,11 @@ def problems(rows: list[dict[str, str]], phrasings: dict[str, list[str]]) -> lis
             prompt = template.replace("{}", subject)
             if prompts.setdefault(prompt, answer) != answer:
                 found.append(f"{where}: {prompt!r} also has the answer {prompts[prompt]!r}")
-    found += [f"Michael Jordan: {r} is not {a}" for r, a in JORDAN.items() if seen.get((r, "Michael Jordan")) != a]
+    found += [
+        f"Michael Jordan: {r} is not {a}"
+        for r, a in JORDAN.items()
+        if seen.get((r, "Michael Jordan")) != a
+    ]
     return found
 
 
@@ -59,7 +74,11 @@ def main() -> None:
         "facts with a held-out phrasing": sum(bool(row["held_out"]) for row in rows),
     }
     found = problems(rows, phrasings)
-    found += [f"{counts[name]} {name}, at least {least} wanted" for name, least in LEAST.items() if counts[name] < least]
+    found += [
+        f"{counts[name]} {name}, at least {least} wanted"
+        for name, least in LEAST.items()
+        if counts[name] < least
+    ]
     print("\n".join(found or [f"{n:6,} {name}" for name, n in counts.items()]))
     sys.exit(bool(found))
 

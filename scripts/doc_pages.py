@@ -195,14 +195,18 @@ def _unknown(code: str) -> list[str]:
     made = set(dir(builtins))
     unknown: list[str] = []
     for node in ast.parse(code).body:
-        bound = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        bound = {
+            n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        }
         named = (ast.FunctionDef, ast.ClassDef)
         bound |= {n.name for n in ast.walk(node) if isinstance(n, named)}
         bound |= {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
         for n in ast.walk(node):
             if isinstance(n, (ast.Import, ast.ImportFrom)):
                 bound |= {(alias.asname or alias.name).partition(".")[0] for alias in n.names}
-        loaded = (n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+        loaded = (
+            n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+        )
         unknown += [n.id for n in loaded if n.id not in made | bound]
         made |= bound
     return sorted(set(unknown))
@@ -212,9 +216,17 @@ def _command(command: list[str], there: set[str]) -> Iterator[str]:
     name = command[0]
     if name == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-        yield from (f"no target {target!r} in the Makefile" for target in command[1:] if target not in targets)
+        yield from (
+            f"no target {target!r} in the Makefile"
+            for target in command[1:]
+            if target not in targets
+        )
     elif name == "python" and len(command) > 1:
-        if command[1].endswith(".py") and not (ROOT / command[1]).exists() and command[1] not in there:
+        if (
+            command[1].endswith(".py")
+            and not (ROOT / command[1]).exists()
+            and command[1] not in there
+        ):
             yield f"no file {command[1]}"
     elif name == "loci":
         fault = parse(command[1:], whole=True)
@@ -270,7 +282,9 @@ def outputs(command: list[str]) -> list[str]:
         return [command[-1]]
     if command[0] != "loci":
         return []
-    options = [option for option in WRITES if option != "--patch" or command[1:3] == ["write", "install"]]
+    options = [
+        option for option in WRITES if option != "--patch" or command[1:3] == ["write", "install"]
+    ]
     left = [b for a, b in pairwise(command) if a in options]
     if command[1:2] == ["demo"]:
         folder = left[0] if left else "loci-demo"
@@ -283,7 +297,9 @@ def inputs(command: list[str]) -> list[str]:
     left = set(outputs(command))
     files = [word for word in command[2:] if FILES.search(word) and " " not in word]
     result = [word for word in files if word not in left]
-    result += [b for a, b in pairwise(command) if a in ("-m", "--model", "--config") and b != "demo"]
+    result += [
+        b for a, b in pairwise(command) if a in ("-m", "--model", "--config") and b != "demo"
+    ]
     if command[1:2] == ["atlas"] and command[2] != "build":
         result.append(command[3])
     if command[1:2] == ["forensics"]:

@@ -32,14 +32,17 @@ def svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:
 
 
 def text(x: float, y: float, words: str, size: int = 13, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(words)}</text>'
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}"'
+        f' text-anchor="{anchor}">{escape(words)}</text>'
+    )
 
 
 def appears(at: float) -> str:
     """An animation that shows its parent from a time on."""
     return (
-        f'<set attributeName="opacity" to="0" begin="0s" end="{at:.2f}s"/>'
-        f'<animate attributeName="opacity" from="0" to="1" begin="{at:.2f}s" dur="0.25s" fill="freeze"/>'
+        f'<set attributeName="opacity" to="0" begin="0s" end="{at:.2f}s"/><animate'
+        f' attributeName="opacity" from="0" to="1" begin="{at:.2f}s" dur="0.25s" fill="freeze"/>'
     )
 
 
@@ -59,12 +62,20 @@ def trace_filling(trace: loci.Result) -> str:
     subject = range(*trace.subject_span)
     parts = [
         text(16, 28, f"{trace.prompt} → {trace.answer}", 16),
-        text(16, 48, f"clean P {trace.clean:.2f}, name hidden {trace.corrupted:.2f}; one state restored at a time", 12),
+        text(
+            16,
+            48,
+            f"clean P {trace.clean:.2f}, name hidden {trace.corrupted:.2f}; one state restored at a"
+            " time",
+            12,
+        ),
     ]
     at = 0.5
     for row, token in enumerate(tokens):
         y = top + row * cell
-        parts.append(text(left - 10, y + cell / 2 + 5, token + ("*" if row in subject else ""), 13, "end"))
+        parts.append(
+            text(left - 10, y + cell / 2 + 5, token + ("*" if row in subject else ""), 13, "end")
+        )
         for layer in range(layers):
             value = float(grid[layer, row])
             parts.append(
@@ -74,7 +85,9 @@ def trace_filling(trace: loci.Result) -> str:
             )
             at += STEP
     bottom = top + len(tokens) * cell
-    parts += [text(left + (i + 0.5) * cell - 1, bottom + 16, str(i), 12, "middle") for i in range(layers)]
+    parts += [
+        text(left + (i + 0.5) * cell - 1, bottom + 16, str(i), 12, "middle") for i in range(layers)
+    ]
     parts.append(text(left + layers * cell / 2, bottom + 36, "layer", 13, "middle"))
     return svg(left + layers * cell + 30, bottom + 50, f"Causal trace of {trace.prompt}", parts)
 
@@ -83,7 +96,10 @@ def edit_moving(model: loci.Model, steps: int = 16) -> str:
     """P of the old and the new answer while an edit is put into the weights bit by bit."""
     fact = loci.Fact("Michael Jordan", "{} plays the sport of", "basketball", "baseball")
     patch = loci.edit(model, fact, method="rome", report=False)
-    (name, factors), ids = next(iter(patch.factors.items())), model.ids([model.tokenize(fact.text).ids])
+    (name, factors), ids = (
+        next(iter(patch.factors.items())),
+        model.ids([model.tokenize(fact.text).ids]),
+    )
     weight, delta = model.weight(name), factors.delta.float()
     words = (fact.answer, fact.new_answer or "")
     chosen = [model.tokenize(" " + word).ids[-1] for word in words]
@@ -105,15 +121,16 @@ def edit_moving(model: loci.Model, steps: int = 16) -> str:
         tops = ";".join(f"{base - scale * p:.1f}" for p in series)
         x = 80 + index * 150
         parts.append(
-            f'<rect x="{x}" width="90" y="{base - scale * series[-1]:.1f}" height="{scale * series[-1]:.1f}" fill="{fill}">'
-            f'<animate attributeName="height" values="{tall}" dur="{seconds}s" begin="0s" fill="freeze"/>'
-            f'<animate attributeName="y" values="{tops}" dur="{seconds}s" begin="0s" fill="freeze"/></rect>'
+            f'<rect x="{x}" width="90" y="{base - scale * series[-1]:.1f}"'
+            f' height="{scale * series[-1]:.1f}" fill="{fill}"><animate attributeName="height"'
+            f' values="{tall}" dur="{seconds}s" begin="0s" fill="freeze"/><animate'
+            f' attributeName="y" values="{tops}" dur="{seconds}s" begin="0s" fill="freeze"/></rect>'
         )
         parts.append(text(x + 45, base + 20, word, 14, "middle"))
         parts.append(text(x + 45, base + 38, f"{series[0]:.3f} → {series[-1]:.3f}", 12, "middle"))
     parts.append(
-        f'<rect x="40" y="62" height="4" width="320" fill="{INK}">'
-        f'<animate attributeName="width" from="0" to="320" begin="0s" dur="{seconds}s" fill="freeze"/></rect>'
+        f'<rect x="40" y="62" height="4" width="320" fill="{INK}"><animate attributeName="width"'
+        f' from="0" to="320" begin="0s" dur="{seconds}s" fill="freeze"/></rect>'
     )
     return svg(400, 285, "An edit moves an answer", parts)
 
@@ -131,7 +148,8 @@ def mlp_flowing(model: loci.Model, layer: int = 1, shown: int = 24) -> str:
         text(
             16,
             48,
-            f"{int((act > 0).sum())} of {len(act):,} neurons are active; {shown} are shown (blue: above 0, orange: below)",
+            f"{int((act > 0).sum())} of {len(act):,} neurons are active; {shown} are shown (blue:"
+            " above 0, orange: below)",
             12,
         ),
     ]
@@ -145,19 +163,27 @@ def mlp_flowing(model: loci.Model, layer: int = 1, shown: int = 24) -> str:
                 continue  # answered no: nothing is written
             wide = 130 * min(1.0, abs(value) / most)
             parts.append(
-                f'<rect x="{x}" y="{86 + row * 13}" height="10" width="{max(wide, 0.5):.1f}" '
-                f'fill="{BLUE if value > 0 else ORANGE}" opacity="1">{appears(0.5 + 2.4 * at + row * 0.07)}</rect>'
+                f'<rect x="{x}" y="{86 + row * 13}" height="10" width="{max(wide, 0.5):.1f}"'
+                f' fill="{BLUE if value > 0 else ORANGE}"'
+                f' opacity="1">{appears(0.5 + 2.4 * at + row * 0.07)}</rect>'
             )
     added, running = torch.zeros_like(out), []
     for neuron in act.topk(10).indices.tolist():
         added = added + act[neuron] * values[:, neuron]
         best = (model.W_U @ (added - added.mean())).argmax()
-        running.append((neuron, float(added.norm() / out.norm()), model.token_text(int(best)).strip()))
+        running.append(
+            (neuron, float(added.norm() / out.norm()), model.token_text(int(best)).strip())
+        )
     parts.append(text(420, 76, "values added: ‖sum‖ / ‖Δx‖, first token of W_U · sum", 13))
     for row, (neuron, share, word) in enumerate(running):
         y = 96 + row * 24
-        parts.append(f'<g opacity="1">{appears(5.0 + row * 0.4)}' + text(420, y + 6, f"+ L{layer}N{neuron}", 12))
-        parts.append(f'<rect x="500" y="{y - 5}" height="12" width="{120 * share:.1f}" fill="{BLUE}"/>')
+        parts.append(
+            f'<g opacity="1">{appears(5.0 + row * 0.4)}'
+            + text(420, y + 6, f"+ L{layer}N{neuron}", 12)
+        )
+        parts.append(
+            f'<rect x="500" y="{y - 5}" height="12" width="{120 * share:.1f}" fill="{BLUE}"/>'
+        )
         parts.append(text(640, y + 6, f"{share:.2f}  {word}", 12) + "</g>")
     return svg(760, 410, "A vector through an MLP", parts)
 

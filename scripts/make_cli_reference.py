@@ -20,7 +20,17 @@ Every command has `--quiet` (no progress on stderr) and `--help`; they are not r
 What commands promise about failure stands in the [tour](tour.md#what-is-promised-about-failure).
 
 """
-OPENING = ("model", "device", "dtype", "device_map", "bos", "join", "layout", "pickle", "trust_remote_code")
+OPENING = (
+    "model",
+    "device",
+    "dtype",
+    "device_map",
+    "bos",
+    "join",
+    "layout",
+    "pickle",
+    "trust_remote_code",
+)
 """Options of every command that opens a model and runs it; described once."""
 LEFT_OUT = {"help", "quiet", "install_completion", "show_completion"}
 
@@ -86,7 +96,11 @@ def _row(parameter: Any) -> str:
         told.append("required")
     elif _has_default(parameter):
         told.append(f"default {parameter.default}")
-    cells = (" ".join(f"`{name}`" for name in names), _takes(parameter), "; ".join(filter(None, told)))
+    cells = (
+        " ".join(f"`{name}`" for name in names),
+        _takes(parameter),
+        "; ".join(filter(None, told)),
+    )
     return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
 
 

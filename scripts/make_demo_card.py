@@ -1,4 +1,5 @@
-"""Measure the embedded model and write its card: src/loci/demo/CARD.md, card.json, and the README's pictures.
+"""Measure the embedded model and write its card: src/loci/demo/CARD.md, card.json, and the README's
+pictures.
 
 python scripts/make_demo_card.py             # some minutes on 2 cores; --images needs Chromium
 """
@@ -20,7 +21,13 @@ from loci.stats import Estimate
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "src" / "loci" / "demo"
-SITES = [("mlp", "last subject"), ("mlp", "last"), ("attn", "last"), ("state", "last subject"), ("state", "last")]
+SITES = [
+    ("mlp", "last subject"),
+    ("mlp", "last"),
+    ("attn", "last"),
+    ("state", "last subject"),
+    ("state", "last"),
+]
 
 
 def measure(model: Model, average: AverageTrace) -> dict[str, Any]:
@@ -52,16 +59,24 @@ def measure(model: Model, average: AverageTrace) -> dict[str, Any]:
 
 
 def percent(estimate: dict[str, Any]) -> str:
-    return f"{estimate['value']:.1%} [{estimate['low']:.1%}, {estimate['high']:.1%}], n = {estimate['n']}"
+    return (
+        f"{estimate['value']:.1%} [{estimate['low']:.1%}, {estimate['high']:.1%}], n ="
+        f" {estimate['n']}"
+    )
 
 
 def card_text(f: dict[str, Any], average: AverageTrace) -> str:
     training, edits = f["training"], f["edits"]
     sites = "\n".join(
-        f"| {kind} | {role} token | " + " | ".join(f"{row[ROLES.index(role)].value:.2f}" for row in average.effects[kind]) + " |"
+        f"| {kind} | {role} token | "
+        + " | ".join(f"{row[ROLES.index(role)].value:.2f}" for row in average.effects[kind])
+        + " |"
         for kind, role in SITES
     )
-    metrics = "\n".join(f"| {name} | {_shown(name, Estimate(**values))} |" for name, values in edits["metrics"].items())
+    metrics = "\n".join(
+        f"| {name} | {_shown(name, Estimate(**values))} |"
+        for name, values in edits["metrics"].items()
+    )
     return f"""# The embedded model
 
 A GPT-2 with ReLU that was trained from scratch on {f["facts"]:,} true facts, so that one can look for facts in a real trained
@@ -116,12 +131,20 @@ are findings about this model.
 
 
 def _shown(name: str, estimate: Estimate) -> str:
-    return f"{estimate.value:.4f} nats, n = {estimate.n}" if name == "drift_kl" else percent(estimate.to_dict())
+    return (
+        f"{estimate.value:.4f} nats, n = {estimate.n}"
+        if name == "drift_kl"
+        else percent(estimate.to_dict())
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", action="store_true", help="also draw docs/images (needs Chromium)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--images", action="store_true", help="also draw docs/images (needs Chromium)"
+    )
     args = parser.parse_args()
     torch.set_num_threads(2)
     model, world = loci.open("demo"), loci.known_facts()

@@ -1,8 +1,10 @@
-"""Train the dictionaries that ship with the embedded model, on the embedded corpus, and write them in half precision.
+"""Train the dictionaries that ship with the embedded model, on the embedded corpus, and write them
+in half precision.
 
     python scripts/make_demo_dictionaries.py [--steps 1000]        about ten minutes on two cores, and 2 GB of memory
 
-An autoencoder of mlp_out.3 and a transcoder of the MLP of layer 1, each of 8 features for each number, 32 on at a token.
+An autoencoder of mlp_out.3 and a transcoder of the MLP of layer 1, each of 8 features for each
+number, 32 on at a token.
 """
 
 import argparse
@@ -25,7 +27,9 @@ SETTINGS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=1000)
     model = loci.open("demo")
     found = train(model, SETTINGS, steps=parser.parse_args().steps, pool_bytes=2**31, report=say)

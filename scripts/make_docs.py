@@ -1,4 +1,6 @@
-"""Write docs/models.md from the tables of layouts and points: python scripts/make_docs.py (a test holds that it is as written)."""
+"""Write docs/models.md from the tables of layouts and points: python scripts/make_docs.py (a test
+holds that it is as written).
+"""
 
 from dataclasses import fields
 from pathlib import Path
@@ -88,7 +90,11 @@ def special(layout: Layout) -> str:
     if layout.parallel:
         said.append("attention and MLP side by side")
     if layout.attn_post:
-        said.append("norms behind the sub-layers" if not layout.attn_norm else "norms before and behind the sub-layers")
+        said.append(
+            "norms behind the sub-layers"
+            if not layout.attn_norm
+            else "norms before and behind the sub-layers"
+        )
     if layout.gate:
         said.append("gated, gate and up fused" if layout.gate == layout.up else "gated")
     if layout.q == layout.k:
@@ -109,8 +115,9 @@ def lacking(point: Point) -> str:
 def page() -> str:
     rows = [f"| `{row.family}` | {row.models} | {special(row)} |" for row in LAYOUTS]
     points = [
-        f"| `{p.name}` | `[{', '.join(p.shape.split())}]` | {p.meaning} | {', '.join(f'`{n}`' for n in p.transformer_lens)} | "
-        f"{f'`{p.nnterp}`' if p.nnterp else ''} | {lacking(p)} |"
+        f"| `{p.name}` | `[{', '.join(p.shape.split())}]` | {p.meaning} |"
+        f" {', '.join(f'`{n}`' for n in p.transformer_lens)} |"
+        f" {f'`{p.nnterp}`' if p.nnterp else ''} | {lacking(p)} |"
         for p in POINTS
     ]
     named = ", ".join(f"`{field.name}`" for field in fields(Layout))

@@ -1,4 +1,6 @@
-"""Draw the pictures of the docs: python scripts/make_figures.py [NAME …] (about half an hour for all, needs Chromium)."""
+"""Draw the pictures of the docs: python scripts/make_figures.py [NAME …] (about half an hour for
+all, needs Chromium).
+"""
 
 import atexit
 import shutil
@@ -23,7 +25,17 @@ from loci.circuits import (
 )
 from loci.facts import corpus
 from loci.figures import save
-from loci.locating import attribute, knowledge_neurons, lens, locate, lookup, probe, routes, trace, trace_neurons
+from loci.locating import (
+    attribute,
+    knowledge_neurons,
+    lens,
+    locate,
+    lookup,
+    probe,
+    routes,
+    trace,
+    trace_neurons,
+)
 from loci.reading import Atlas, build_atlas, clusters, memories, open_atlas, sub_updates
 from loci.reading.activation_sparsity import sparsity
 from loci.reading.concept_directions import directions
@@ -56,7 +68,11 @@ def main() -> None:
     model, world = loci.open("demo"), loci.known_facts()
     fact = next(f for f in world.about("Michael Jordan") if f.relation == "athlete_sport")
     small = folder()
-    languages = list(dict.fromkeys((f.answer, f.subject) for f in world.of("country_language") if f.answer != f.subject))
+    languages = list(
+        dict.fromkeys(
+            (f.answer, f.subject) for f in world.of("country_language") if f.answer != f.subject
+        )
+    )
     pictures = {
         "locate": lambda: locate(model, fact),
         "severed": lambda: trace(model, fact, kinds=KINDS, corruption="resample"),
@@ -68,7 +84,9 @@ def main() -> None:
         "lookup": lambda: lookup(model, world, "athlete_sport"),
         "routes": lambda: routes(model, world.sample(50, seed=0)),
         "gate": gate,
-        "capacity": lambda: CapacityCurve(tuple(capacity(case(32, facts)) for facts in (128, 256, 512))),
+        "capacity": lambda: CapacityCurve(
+            tuple(capacity(case(32, facts)) for facts in (128, 256, 512))
+        ),
         "ground-truth": lambda: score_locators(planted("superposed")),
         "fullness": lambda: fullness(model),
         "sweep": lambda: sweep(model, counterfactuals(world, 10, 0)),
@@ -80,7 +98,10 @@ def main() -> None:
         "basis": lambda: bases(model),
         "directions": lambda: directions(model, languages, point="embed"),
         "concepts": lambda: concept(
-            model, ["Michael", "Jordan"], ["Michael Jordan", "Michael Jackson", "Barack Obama"], "resid_post.0"
+            model,
+            ["Michael", "Jordan"],
+            ["Michael Jordan", "Michael Jackson", "Barack Obama"],
+            "resid_post.0",
         ),
         "circuits-heads": lambda: head_scores(model),
         "circuits-scatter": lambda: HeadScatter(head_scores(model)),
@@ -89,7 +110,14 @@ def main() -> None:
         "circuits-tokens": lambda: token_circuit(model, "L0H5"),
         "circuits-paths": lambda: paths(model, fact.text, fact.answer, against="baseball", top=16),
         "circuits-orders": lambda: order_losses(model),
-        "circuits-edges": lambda: edges(model, fact.text, "Babe Ruth plays the sport of", fact.answer, against="baseball", top=12),
+        "circuits-edges": lambda: edges(
+            model,
+            fact.text,
+            "Babe Ruth plays the sport of",
+            fact.answer,
+            against="baseball",
+            top=12,
+        ),
         "circuits-fact": lambda: fact_circuit(model, fact),
         "circuits-extraction": lambda: extraction(model, world.sample(50, seed=0)),
         **{f"small-{name}": partial(phenomenon, name, small) for name in PHENOMENA},
@@ -99,7 +127,9 @@ def main() -> None:
         "superposition-packing": lambda: pack(50, 1000),
         "superposition-video": lambda: video(2000),
         "superposition-toy": lambda: toy(steps=3000, batch=512),
-        "superposition-pentagon": lambda: toy(5, 2, (1.0, 0.3, 0.05), importance=1.0, runs=8, steps=2000, batch=256),
+        "superposition-pentagon": lambda: toy(
+            5, 2, (1.0, 0.3, 0.05), importance=1.0, runs=8, steps=2000, batch=256
+        ),
         "superposition-geometry": lambda: geometry(80, 10, steps=3000),
         "superposition-phase": lambda: phase(),
         "superposition-correlated": lambda: correlated(),

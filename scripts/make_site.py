@@ -72,7 +72,9 @@ def staged(text: str, source: Path) -> str:
     """A page as the site shows it: outputs as plain blocks, links out of docs/ to copies."""
     text = re.sub(r"^```output.*$", "```text", text, flags=re.M)
     if source == DOCS / "lessons.md":
-        text = re.sub(r"^\| (\d+) \| ([^|]+) \|", r"| \1 | [\2](lessons/\1.html) |", text, flags=re.M)
+        text = re.sub(
+            r"^\| (\d+) \| ([^|]+) \|", r"| \1 | [\2](lessons/\1.html) |", text, flags=re.M
+        )
 
     def link(match: re.Match[str]) -> str:
         path, mark, heading = match[1].partition("#")
@@ -118,7 +120,9 @@ def _lessons(quick: bool) -> None:
         if not kept.exists():
             print(f"lesson {entry.number}", file=sys.stderr)
             whole = page(run(entry))
-            shared = whole.replace(f"<script>{script}</script>", '<script src="plotly.min.js"></script>')
+            shared = whole.replace(
+                f"<script>{script}</script>", '<script src="plotly.min.js"></script>'
+            )
             kept.write_text(shared, encoding="utf-8")
         shutil.copyfile(kept, folder / f"{entry.number}.html")
 

@@ -1,7 +1,8 @@
 """Sentences that state no fact: a small grammar of everyday life, seeded.
 
-They keep the demo model's English general, give its embedding a gender direction to read (each person
-of the grammar comes with the matching pronouns), and serve as controls: what an edit changes here is damage.
+They keep the demo model's English general, give its embedding a gender direction to read (each
+person of the grammar comes with the matching pronouns), and serve as controls: what an edit changes
+here is damage.
 
     python scripts/plain_grammar.py --count 7000 --controls 400
 """
@@ -14,10 +15,19 @@ from pathlib import Path
 DEMO = Path(__file__).parents[1] / "src" / "loci" / "demo"
 
 PEOPLE = {
-    "m": "man king boy father son brother uncle husband prince gentleman grandfather nephew waiter lord".split(),
-    "f": "woman queen girl mother daughter sister aunt wife princess lady grandmother niece waitress duchess".split(),
+    "m": (
+        "man king boy father son brother uncle husband prince gentleman grandfather nephew waiter"
+        " lord".split()
+    ),
+    "f": (
+        "woman queen girl mother daughter sister aunt wife princess lady grandmother niece waitress"
+        " duchess".split()
+    ),
 }
-PRONOUN = {"m": {"he": "he", "his": "his", "him": "him"}, "f": {"he": "she", "his": "her", "him": "her"}}
+PRONOUN = {
+    "m": {"he": "he", "his": "his", "him": "him"},
+    "f": {"he": "she", "his": "her", "him": "her"},
+}
 
 SLOTS = """\
 adj     old | young | tall | quiet | happy | tired | clever | friendly | hungry | gentle | brave | busy | polite | careful | cheerful
@@ -72,7 +82,9 @@ the {pair_f} is she and the {pair_m} is he
 
 
 def sentence(rng: random.Random) -> str:
-    """One sentence; every blank of a template is drawn anew, pronouns and kin agree with the person."""
+    """One sentence; every blank of a template is drawn anew, pronouns and kin agree with the
+    person.
+    """
     gender = rng.choice("mf")
     pair = rng.randrange(len(PEOPLE["m"]))
     fixed = {**PRONOUN[gender], "pair_m": PEOPLE["m"][pair], "pair_f": PEOPLE["f"][pair]}
@@ -99,9 +111,13 @@ def sentences(count: int, seed: int = 0) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=7000, help="sentences for training")
-    parser.add_argument("--controls", type=int, default=400, help="further sentences, kept out of training")
+    parser.add_argument(
+        "--controls", type=int, default=400, help="further sentences, kept out of training"
+    )
     args = parser.parse_args()
     drawn = sentences(args.count + args.controls)
     (DEMO / "plain.txt").write_text("\n".join(drawn[: args.count]) + "\n")

@@ -63,7 +63,9 @@ class Ran:
     wrong: list[str] = field(default_factory=list)
 
 
-def run(page: Path, *, up_to: float, tell: Callable[[Ran], None] = lambda _: None) -> tuple[list[Ran], list[Step]]:
+def run(
+    page: Path, *, up_to: float, tell: Callable[[Ran], None] = lambda _: None
+) -> tuple[list[Ran], list[Step]]:
     """Run a page's steps in a folder of its own: (steps that were run, steps that were left out)."""
     from loci.cli.opening import Opening
 
@@ -105,7 +107,9 @@ def run(page: Path, *, up_to: float, tell: Callable[[Ran], None] = lambda _: Non
 
 
 def _left(step: Step, missing: set[str], up_to: float) -> bool:
-    """Whether a shorter run leaves a step out: it states a longer time, or reads such a step's file."""
+    """Whether a shorter run leaves a step out: it states a longer time, or reads such a step's
+    file.
+    """
     long = (step.seconds or 0.0) > up_to
     if step.kind == "python":
         reads = set(re.findall(r'"([\w./-]+)"', step.text))

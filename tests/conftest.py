@@ -13,7 +13,9 @@ from loci.model import Model, open_model
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # workers that each take all cores crawl
-hypothesis.settings.register_profile("loci", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile(
+    "loci", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("loci")
 
 NUMERICAL = (
@@ -40,7 +42,9 @@ NUMERICAL = (
     "writing/test_capacity.py",
     "writing/test_store.py",
 )
-"""Files of decompositions, least squares and comparisons of two roundings: see the marker in pyproject.toml."""
+"""Files of decompositions, least squares and comparisons of two roundings: see the marker in
+pyproject.toml.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

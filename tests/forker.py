@@ -1,7 +1,9 @@
-"""A process that has imported everything, and forks one child a job: jobs cost what they do, not what imports cost.
+"""A process that has imported everything, and forks one child a job: jobs cost what they do, not
+what imports cost.
 
-Reads a JSON object a line: {"words", "cwd", "env", "cut", "root"}; answers with the child's pid, and then with its status.
-With `cut` = k > 0 the child kills itself before the k-th call below `root` that changes the disk.
+Reads a JSON object a line: {"words", "cwd", "env", "cut", "root"}; answers with the child's pid,
+and then with its status. With `cut` = k > 0 the child kills itself before the k-th call below
+`root` that changes the disk.
 """
 
 import json
@@ -29,7 +31,9 @@ def cut_before(count: int, root: str) -> None:
     left = [count]
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        written = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+        written = (
+            event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+        )
         if event not in CHANGES and not written:
             return
         paths = [Path.cwd() / os.fsdecode(arg) for arg in args if isinstance(arg, (str, bytes))]

@@ -14,7 +14,9 @@ DAY = 86_400
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three entries of 100, 200 and 300 kB, used 3, 2 and 1 days ago, beside files of somebody else."""
+    """Three entries of 100, 200 and 300 kB, used 3, 2 and 1 days ago, beside files of somebody
+    else.
+    """
     monkeypatch.setenv("LOCI_CACHE", str(tmp_path))
     (tmp_path / "moments").mkdir()
     (tmp_path / "gguf" / "model-1").mkdir(parents=True)
@@ -25,7 +27,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     for size, path in ((size, path) for path, size in files.items()):
         path.write_bytes(bytes(size * 1000))
-    for days, path in ((3, "moments/a.safetensors"), (2, "gguf/model-1"), (1, "moments/b.safetensors")):
+    for days, path in (
+        (3, "moments/a.safetensors"),
+        (2, "gguf/model-1"),
+        (1, "moments/b.safetensors"),
+    ):
         os.utime(tmp_path / path, (0, time.time() - days * DAY))
     (tmp_path / "mine.txt").write_text("mine")
     (tmp_path / "papers").mkdir()
@@ -39,13 +45,29 @@ def names() -> list[str]:
 def test_what_is_kept(cache: Path) -> None:
     assert names() == ["a.safetensors", "model-1", "b.safetensors"], "the least recently used first"
     found = {kind["kind"]: (kind["entries"], kind["bytes"]) for kind in summary(entries())}
-    assert found == {"gguf": (1, 200_000), "moments": (2, 400_000), "texts": (0, 0), "surveys": (0, 0)}
+    assert found == {
+        "gguf": (1, 200_000),
+        "moments": (2, 400_000),
+        "texts": (0, 0),
+        "surveys": (0, 0),
+    }
 
 
 @pytest.mark.parametrize(
-    ("limit", "left"), [("0.0006", 3), ("0.00055", 2), ("0.0003", 1), ("0.0000001", 0), ("0", 3), ("", 3), ("much", 3)]
+    ("limit", "left"),
+    [
+        ("0.0006", 3),
+        ("0.00055", 2),
+        ("0.0003", 1),
+        ("0.0000001", 0),
+        ("0", 3),
+        ("", 3),
+        ("much", 3),
+    ],
 )
-def test_a_limit_removes_what_was_not_used_for_longest(cache: Path, monkeypatch: pytest.MonkeyPatch, limit: str, left: int) -> None:
+def test_a_limit_removes_what_was_not_used_for_longest(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, limit: str, left: int
+) -> None:
     monkeypatch.setenv("LOCI_CACHE_LIMIT", limit)
     everything = names()
     assert [entry.path.name for entry in trim()] == everything[: 3 - left]

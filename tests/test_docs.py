@@ -85,11 +85,15 @@ def test_commands_names_and_links_of_a_page_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", doc_pages.PAGES, ids=name_of)
-def test_a_page_runs_as_it_is_printed(page: Path, demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_runs_as_it_is_printed(
+    page: Path, demo: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Steps that state no time run; a step left out states a time, or reads a file of such a step."""
     monkeypatch.setattr(
         "loci.open",
-        lambda name="demo", **how: demo if name == "demo" and not how else loci.model.open_model(name, **how),
+        lambda name="demo", **how: (
+            demo if name == "demo" and not how else loci.model.open_model(name, **how)
+        ),
     )
     argv = list(sys.argv)
     try:
@@ -149,7 +153,9 @@ def test_outputs_are_written_where_they_belong(tmp_path: Path) -> None:
         ("brew tea", "what is 'brew'"),
     ],
 )
-def test_what_is_wrong_is_found(printed: str, fault: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_is_found(
+    printed: str, fault: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = ROOT / "docs" / "unwritten.md"
     monkeypatch.setattr(Path, "read_text", lambda self, **_: f"```sh\n{printed}\n```\n")
     faults = doc_pages.faults(page)
@@ -174,7 +180,9 @@ def test_names_and_times() -> None:
     code = "import a\nb = a.c\nprint(b)\nwith b as d:\n    [e for e in d]\n"
     assert doc_pages._unknown(code) == []
     assert doc_pages._unknown("print(ids)\nids = 1\n") == ["ids"]
-    assert doc_pages._stated("# 2 min: all of it") == 120 and doc_pages._stated("# about 15 s") == 15
+    assert (
+        doc_pages._stated("# 2 min: all of it") == 120 and doc_pages._stated("# about 15 s") == 15
+    )
     assert doc_pages._stated("# all 3 s") is None
     assert doc_pages._split('loci ask "a # b"  # 3 s') == ('loci ask "a # b"', "# 3 s")
 

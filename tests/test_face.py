@@ -1,4 +1,6 @@
-"""The Python face: verbs at `loci.`, only public names on Tab, calls that work as one would guess, and errors that say how."""
+"""The Python face: verbs at `loci.`, only public names on Tab, calls that work as one would guess,
+and errors that say how.
+"""
 
 import subprocess
 import sys
@@ -16,17 +18,35 @@ PROMPT = "Michael Jordan plays the sport of"
 
 
 def test_every_verb_of_the_command_line_is_there() -> None:
-    elsewhere = {"demo", "facts", "ask", "lessons", "neurons"}  # `loci neurons` is `loci.knowledge_neurons`
-    verbs = {str(command.name).rpartition(" ")[2] for command in app.registered_commands} - elsewhere
+    elsewhere = {
+        "demo",
+        "facts",
+        "ask",
+        "lessons",
+        "neurons",
+    }  # `loci neurons` is `loci.knowledge_neurons`
+    verbs = {
+        str(command.name).rpartition(" ")[2] for command in app.registered_commands
+    } - elsewhere
     assert verbs <= set(dir(loci)), verbs - set(dir(loci))
     rooms = {group.name for group in app.registered_groups} & {"circuits"}
     assert rooms <= set(dir(loci))
-    assert loci.circuits.compose and loci.writing.gate and loci.studies.superposition.bounds and loci.patches.merge
+    assert (
+        loci.circuits.compose
+        and loci.writing.gate
+        and loci.studies.superposition.bounds
+        and loci.patches.merge
+    )
 
 
 def test_tab_shows_public_names_alone() -> None:
-    code = "import loci; print([n for n in dir(loci) if n in ('Any', 'TYPE_CHECKING', 'import_module') or n.startswith('_')])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = (
+        "import loci; print([n for n in dir(loci) if n in ('Any', 'TYPE_CHECKING', 'import_module')"
+        " or n.startswith('_')])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert found.strip() == "['__version__']"
     assert all(getattr(loci, name) is not None for name in dir(loci))
 

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from loci.errors import OutputError
-from loci.files import MAGIC, PREFIX, append_line, cache_folder, check_writable, exclusive, write_aside
+from loci.files import (
+    MAGIC,
+    PREFIX,
+    append_line,
+    cache_folder,
+    check_writable,
+    exclusive,
+    write_aside,
+)
 
 
 def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -70,7 +78,9 @@ for turn in range(10_000):
 def test_killed_at_any_moment_the_old_or_the_new_is_there_whole(tmp_path: Path) -> None:
     size, rng, turns = 300_000, random.Random(0), []
     for _ in range(10):
-        with subprocess.Popen([sys.executable, "-c", LOOP, tmp_path, str(size)], stdout=subprocess.PIPE, text=True) as child:
+        with subprocess.Popen(
+            [sys.executable, "-c", LOOP, tmp_path, str(size)], stdout=subprocess.PIPE, text=True
+        ) as child:
             assert child.stdout is not None
             turns.append(child.stdout.readline())
             time.sleep(rng.random() * 0.1)
@@ -95,7 +105,9 @@ with write_aside(sys.argv[1]) as aside:
 """
 
 
-def test_what_a_killed_process_left_is_tidied_at_once_and_what_is_in_use_is_not(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_tidied_at_once_and_what_is_in_use_is_not(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a"
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
@@ -113,7 +125,9 @@ def test_what_a_killed_process_left_is_tidied_at_once_and_what_is_in_use_is_not(
 
 
 def test_of_a_killed_process_every_half_of_a_room_is_tidied(tmp_path: Path) -> None:
-    """Killed before the owner's file was there, while it was written, and while the room was removed."""
+    """Killed before the owner's file was there, while it was written, and while the room was
+    removed.
+    """
     with subprocess.Popen(["true"]) as ended:
         pass
     for word in ("a", "b", "c", "d"):
@@ -144,12 +158,17 @@ def test_leftovers_go_where_the_output_is_refused_too(tmp_path: Path) -> None:
 def test_a_disk_of_64_kilobytes(tmp_path: Path) -> None:
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("no disk can be mounted here")
     try:
         (place / "a").write_bytes(b"old")
-        with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"), write_aside(place / "a") as aside:
+        with (
+            pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"),
+            write_aside(place / "a") as aside,
+        ):
             aside.write_bytes(b"x" * 100_000)
         with pytest.raises(OutputError, match="No space left"):
             append_line(place / "lines", "y" * 100_000)
@@ -198,7 +217,9 @@ def _node(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["device", "pipe", "socket"])
 @pytest.mark.parametrize("link", [False, True])
-def test_what_is_no_file_is_never_replaced(tmp_path: Path, kind: str, link: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_file_is_never_replaced(
+    tmp_path: Path, kind: str, link: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     _node(Path("node"), kind)
     before = Path("node").stat()
@@ -220,7 +241,16 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, kind: str, link: bool
 def test_a_device_as_output_of_a_command_stays_one(tmp_path: Path) -> None:
     _node(tmp_path / "n.json", "device")
     ran = subprocess.run(
-        [sys.executable, "-m", "loci", "census", "--config", "gpt3-125m", "-o", str(tmp_path / "n.json")],
+        [
+            sys.executable,
+            "-m",
+            "loci",
+            "census",
+            "--config",
+            "gpt3-125m",
+            "-o",
+            str(tmp_path / "n.json"),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -270,7 +300,21 @@ def test_parents_go_again_after_an_error_and_after_a_check(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["n" * 300, "m" * 300 + "/x", "a\0b", "\ud800", "", ".", "..", "a/..", "file/", "file/x", "folder", "x" * 5000]
+    "name",
+    [
+        "n" * 300,
+        "m" * 300 + "/x",
+        "a\0b",
+        "\ud800",
+        "",
+        ".",
+        "..",
+        "a/..",
+        "file/",
+        "file/x",
+        "folder",
+        "x" * 5000,
+    ],
 )
 def test_names_that_are_none(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -300,15 +344,22 @@ for turn in range(25):
 
 
 def test_two_processes_that_write_one_file_leave_one_whole(tmp_path: Path) -> None:
-    children = [subprocess.Popen([sys.executable, "-c", RACE, tmp_path / "a", mark]) for mark in "12"]
+    children = [
+        subprocess.Popen([sys.executable, "-c", RACE, tmp_path / "a", mark]) for mark in "12"
+    ]
     assert [child.wait() for child in children] == [0, 0]
     data = (tmp_path / "a").read_bytes()
     assert (len(data), len(set(data))) == (200_000, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_of_two_processes_that_write_one_folder_the_second_is_refused_and_the_first_whole(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"), write_aside(tmp_path / "a", folder=True) as late:
+def test_of_two_processes_that_write_one_folder_the_second_is_refused_and_the_first_whole(
+    tmp_path: Path,
+) -> None:
+    with (
+        pytest.raises(OutputError, match="cannot be written"),
+        write_aside(tmp_path / "a", folder=True) as late,
+    ):
         late.mkdir()
         (late / "x").write_text("late")
         with write_aside(tmp_path / "a", folder=True) as early:
@@ -389,7 +440,12 @@ for write in (
 def test_no_room_in_the_middle_of_saving(tmp_path: Path, limit: int) -> None:
     (tmp_path / "patch.safetensors").write_text("old")
     ran = subprocess.run(
-        [sys.executable, "-c", FULL, str(limit)], cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ
+        [sys.executable, "-c", FULL, str(limit)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ,
     )
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()

@@ -19,20 +19,28 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_floors() -> None:
-    found = run(sys.executable, "-c", "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())")
+    found = run(
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())",
+    )
     assert found.returncode == 0, found.stdout
 
 
 def test_import_is_light() -> None:
-    code = "import loci, sys; print([m for m in ('torch', 'transformers', 'plotly', 'rich', 'numpy') if m in sys.modules])"
+    code = (
+        "import loci, sys; print([m for m in ('torch', 'transformers', 'plotly', 'rich', 'numpy')"
+        " if m in sys.modules])"
+    )
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"
 
 
 def test_help_needs_nothing_heavy() -> None:
     """What keeps it quick; seconds themselves depend on what else the machine does."""
     code = (
-        "import sys\nfrom loci.cli.app import app\ntry: app(['--help'])\nexcept SystemExit: pass\n"
-        "print([m for m in ('torch', 'transformers', 'plotly', 'numpy') if m in sys.modules], file=sys.stderr)"
+        "import sys\nfrom loci.cli.app import app\ntry: app(['--help'])\nexcept SystemExit:"
+        " pass\nprint([m for m in ('torch', 'transformers', 'plotly', 'numpy') if m in"
+        " sys.modules], file=sys.stderr)"
     )
     found = run(sys.executable, "-c", code)
     assert found.returncode == 0
@@ -48,12 +56,18 @@ def test_public_face() -> None:
         loci.nothing  # noqa: B018
 
 
-ROOMS = [module.name for module in walk_packages(loci.__path__, "loci.") if module.ispkg and "notebooks" not in module.name]
+ROOMS = [
+    module.name
+    for module in walk_packages(loci.__path__, "loci.")
+    if module.ispkg and "notebooks" not in module.name
+]
 
 
 @pytest.mark.parametrize("room", [room for room in ROOMS if room != "loci.superposition"])
 def test_no_function_hides_its_module(room: str) -> None:
-    """`import loci.editing.edit as E` gives a module. (`loci.superposition` is an old place, which warns.)"""
+    """`import loci.editing.edit as E` gives a module. (`loci.superposition` is an old place, which
+    warns.)
+    """
     package = import_module(room)
     modules = {module.name for module in iter_modules(package.__path__)}
     for name in modules & set(vars(package)):

@@ -1,7 +1,9 @@
-"""Stopped or killed at any moment, and then the same command again: the result of an undisturbed run, and nothing left over.
+"""Stopped or killed at any moment, and then the same command again: the result of an undisturbed
+run, and nothing left over.
 
-A job is a command in a folder of its own. It is stopped by real signals at random times, and killed before the k-th call that changes
-the disk, so that the windows between such calls are tried without waiting for luck. The long form (`make interrupt`) tries every one.
+A job is a command in a folder of its own. It is stopped by real signals at random times, and killed
+before the k-th call that changes the disk, so that the windows between such calls are tried without
+waiting for luck. The long form (`make interrupt`) tries every one.
 """
 
 import json
@@ -25,8 +27,22 @@ from tests.conftest import tiny_gpt2
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")
 LONG = "LOCI_LONG" in os.environ
 KILLS, STOPS = (30, 20) if LONG else (1, 1)
-"""Kills of each job at random times, and stops by Ctrl-C; besides, in the long form, a kill before every change of the disk."""
-EDIT = ("edit", "-s", "Michael Jordan", "-p", "{} plays the sport of", "-a", "golf", "-m", "../model", "--layer", "1")
+"""Kills of each job at random times, and stops by Ctrl-C; besides, in the long form, a kill before
+every change of the disk.
+"""
+EDIT = (
+    "edit",
+    "-s",
+    "Michael Jordan",
+    "-p",
+    "{} plays the sport of",
+    "-a",
+    "golf",
+    "-m",
+    "../model",
+    "--layer",
+    "1",
+)
 
 
 class Job(NamedTuple):
@@ -37,11 +53,17 @@ class Job(NamedTuple):
 
 
 JOBS = {
-    "edit": Job((*EDIT, "--method", "rome", "--text", "../t.txt", "-o", "p.safetensors"), "p.safetensors"),
+    "edit": Job(
+        (*EDIT, "--method", "rome", "--text", "../t.txt", "-o", "p.safetensors"), "p.safetensors"
+    ),
     "cache": Job((*EDIT, "--method", "memit", "-o", "p.safetensors"), "p.safetensors"),
-    "apply": Job(("patch", "apply", "../p.safetensors", "-m", "../model", "-o", "edited"), "edited"),
+    "apply": Job(
+        ("patch", "apply", "../p.safetensors", "-m", "../model", "-o", "edited"), "edited"
+    ),
     "atlas": Job(("atlas", "build", "-m", "../model", "--text", "../t.txt", "-o", "a"), "a"),
-    "trace": Job(("trace", "--known", "4", "--samples", "1", "--resume", "t.jsonl", "-o", "t.json"), "t.json"),
+    "trace": Job(
+        ("trace", "--known", "4", "--samples", "1", "--resume", "t.jsonl", "-o", "t.json"), "t.json"
+    ),
 }
 
 
@@ -50,10 +72,21 @@ class Forker:
 
     def __init__(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("forker.py"))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
-    def run(self, name: str, place: Path, *, cut: int = 0, stop: tuple[float, signal.Signals] | None = None) -> int:
-        """A job's status; killed before its `cut`-th change of the disk, or sent a signal after so many seconds."""
+    def run(
+        self,
+        name: str,
+        place: Path,
+        *,
+        cut: int = 0,
+        stop: tuple[float, signal.Signals] | None = None,
+    ) -> int:
+        """A job's status; killed before its `cut`-th change of the disk, or sent a signal after so
+        many seconds.
+        """
         assert self.process.stdin is not None and self.process.stdout is not None
         job = {"words": JOBS[name].words, "cwd": str(place), "cut": cut, "root": str(place)}
         job["env"] = {"LOCI_CACHE": "cache" if name == "cache" else ""}
@@ -83,7 +116,8 @@ class World(NamedTuple):
     def ends_well(self, name: str, place: Path) -> None:
         """The same command once more: the undisturbed result, and nothing of Loci's left over.
 
-        Where it was killed behind its last step, its folder is there already, whole, and is refused as a new one.
+        Where it was killed behind its last step, its folder is there already, whole, and is refused
+        as a new one.
         """
         there = self.finished(name, place)
         status = self.forker.run(name, place)
@@ -93,7 +127,11 @@ class World(NamedTuple):
 
     def finished(self, name: str, place: Path) -> bool:
         """Whether a folder that is made once and never replaced is there, whole."""
-        return name in ("apply", "atlas") and (place / JOBS[name].makes).exists() and result(name, place) == self.results[name]
+        return (
+            name in ("apply", "atlas")
+            and (place / JOBS[name].makes).exists()
+            and result(name, place) == self.results[name]
+        )
 
     def log(self, place: Path) -> str:
         path = Path(f"{place}.log")
@@ -105,7 +143,10 @@ def result(name: str, place: Path) -> dict[str, bytes]:
     made = place / JOBS[name].makes
     if made.suffix == ".safetensors":
         factors = load_patch(made).factors
-        return {weight: b"".join(part.numpy().tobytes() for part in factors[weight]) for weight in sorted(factors)}
+        return {
+            weight: b"".join(part.numpy().tobytes() for part in factors[weight])
+            for weight in sorted(factors)
+        }
     files = [made] if made.is_file() else sorted(path for path in made.rglob("*") if path.is_file())
     return {str(path.relative_to(place)): path.read_bytes() for path in files}
 
@@ -167,7 +208,9 @@ def test_killed_before_a_change_of_the_disk(name: str, world: World) -> None:
 def test_killed_at_any_time(name: str, world: World) -> None:
     rng, place = random.Random(name), begun(name, world)
     for _ in range(KILLS):
-        world.forker.run(name, place, stop=((0.2 + 0.8 * rng.random()) * world.seconds[name], signal.SIGKILL))
+        world.forker.run(
+            name, place, stop=((0.2 + 0.8 * rng.random()) * world.seconds[name], signal.SIGKILL)
+        )
         old_or_whole(name, place, world)
         if world.finished(name, place):
             world.ends_well(name, place)
@@ -179,7 +222,9 @@ def test_killed_at_any_time(name: str, world: World) -> None:
 def test_ctrl_c_and_then_the_same_command(name: str, world: World) -> None:
     rng, place = random.Random(f"{name}!"), begun(name, world)
     for _ in range(STOPS):
-        status = world.forker.run(name, place, stop=((0.1 + 0.8 * rng.random()) * world.seconds[name], signal.SIGINT))
+        status = world.forker.run(
+            name, place, stop=((0.1 + 0.8 * rng.random()) * world.seconds[name], signal.SIGINT)
+        )
         assert status in (0, 3, 130)
         assert "Traceback" not in world.log(place)
         if world.finished(name, place):

@@ -1,4 +1,6 @@
-"""Decompositions against algebra and numpy: repeated, defective, singular, huge, tiny, empty, and not finite."""
+"""Decompositions against algebra and numpy: repeated, defective, singular, huge, tiny, empty, and
+not finite.
+"""
 
 import math
 import re
@@ -31,7 +33,10 @@ def rotation(seed: int, n: int) -> Tensor:
 
 
 def jordan(value: float, n: int) -> Tensor:
-    return value * torch.eye(n, dtype=torch.float64) + torch.diag(torch.ones(max(n - 1, 0), dtype=torch.float64), 1)[:n, :n]
+    return (
+        value * torch.eye(n, dtype=torch.float64)
+        + torch.diag(torch.ones(max(n - 1, 0), dtype=torch.float64), 1)[:n, :n]
+    )
 
 
 KINDS = (
@@ -77,7 +82,9 @@ def made(kind: str, m: int, n: int, seed: int) -> Tensor:
 
 
 matrices = st.builds(made, st.sampled_from(KINDS), st.integers(1, 9), st.integers(1, 9), SEEDS)
-squares = st.builds(lambda kind, n, seed: made(kind, n, n, seed), st.sampled_from(KINDS), st.integers(1, 9), SEEDS)
+squares = st.builds(
+    lambda kind, n, seed: made(kind, n, n, seed), st.sampled_from(KINDS), st.integers(1, 9), SEEDS
+)
 
 
 def size(A: Tensor) -> float:
@@ -91,7 +98,9 @@ def close(found: Tensor, expected: Tensor, scale: float, ulps: float = 1e4) -> N
 
 
 def same_spectrum(found: Tensor, expected: Tensor, tolerance: float) -> None:
-    """Each eigenvalue has its own partner within the tolerance (they are few: the nearest is taken away, largest first)."""
+    """Each eigenvalue has its own partner within the tolerance (they are few: the nearest is taken
+    away, largest first).
+    """
     left = expected.to(torch.complex128).tolist()
     assert len(found) == len(left)
     for value in sorted(found.tolist(), key=abs, reverse=True):
@@ -111,7 +120,9 @@ def test_svd_is_orthonormal_and_multiplies_out(A: Tensor, scale: float) -> None:
     close(U * (S / scale) @ Vh, A / scale, size(A / scale))
     assert bool((S[:-1] >= S[1:]).all()) and bool((S >= 0).all())
     close(
-        linalg.singular_values(A) / scale, torch.from_numpy(np.linalg.svd((A / scale).numpy(), compute_uv=False)), size(A / scale)
+        linalg.singular_values(A) / scale,
+        torch.from_numpy(np.linalg.svd((A / scale).numpy(), compute_uv=False)),
+        size(A / scale),
     )
 
 
@@ -130,7 +141,9 @@ def test_symmetric_eigenvectors(A: Tensor, scale: float) -> None:
 def test_the_smaller_side_has_the_singular_values(A: Tensor, scale: float) -> None:
     values, vectors = linalg.by_smaller_side(A * scale)
     expected = np.linalg.svd(A.numpy(), compute_uv=False)
-    assert float((values / scale - torch.from_numpy(expected)).abs().max()) <= 100 * math.sqrt(EPS) * size(A)
+    assert float((values / scale - torch.from_numpy(expected)).abs().max()) <= 100 * math.sqrt(
+        EPS
+    ) * size(A)
     close(vectors.T @ vectors, torch.eye(len(vectors), dtype=torch.float64), 1)
 
 
@@ -153,12 +166,19 @@ def test_least_squares_are_numpys_smallest(A: Tensor, k: int, seed: int, scale: 
     X = linalg.lstsq(A * scale, B * scale)
     assert X.shape == (A.shape[1], k)
     left = A @ X - B
-    close(A.T @ left, torch.zeros_like(X), size(A) * (size(B) + size(A) * float(X.abs().max())), 1e5)
+    close(
+        A.T @ left, torch.zeros_like(X), size(A) * (size(B) + size(A) * float(X.abs().max())), 1e5
+    )
     if clear:  # the rank is beyond doubt, so there is one smallest solution
         smallest = S[1e-11 * S[0] < S].min() if S[0] else 1.0
         expected = torch.from_numpy(np.linalg.lstsq(A.numpy(), B.numpy(), rcond=1e-11)[0])
         close(X, expected, size(expected) * float(S[0] or 1) / smallest, 1e5)
-        close(linalg.pseudo_inverse(A, 1e-11) @ B, expected, size(expected) * float(S[0] or 1) / smallest, 1e5)
+        close(
+            linalg.pseudo_inverse(A, 1e-11) @ B,
+            expected,
+            size(expected) * float(S[0] or 1) / smallest,
+            1e5,
+        )
     stacked = linalg.lstsq(torch.stack([A, A]), torch.stack([B, 2 * B]))
     assert stacked.shape == (2, A.shape[1], k)
 
@@ -179,7 +199,11 @@ def test_systems(A: Tensor, seed: int, scale: float) -> None:
     Q, R = linalg.orthonormal(A * scale)
     close(Q @ (R / scale), A, size(A))
     norms = linalg.spectral_norms(torch.stack([A, 2 * A]))
-    close(norms, torch.tensor([1.0, 2.0], dtype=torch.float64) * float(np.linalg.norm(A.numpy(), 2)), size(A))
+    close(
+        norms,
+        torch.tensor([1.0, 2.0], dtype=torch.float64) * float(np.linalg.norm(A.numpy(), 2)),
+        size(A),
+    )
 
 
 @given(st.integers(1, 8), SEEDS)
@@ -201,30 +225,52 @@ def test_eigenvalues_scale_and_sum_to_traces(A: Tensor, power: int) -> None:
         found, expected = complex((values**k).sum()), float(torch.linalg.matrix_power(A, k).trace())
         assert abs(found - expected) <= 1e4 * EPS * norm**k
     scaled = linalg.eigenvalues(A * 2.0**power)
-    assert torch.equal(scaled * 2.0**-power, values), "powers of two change nothing but the exponent"
+    assert torch.equal(scaled * 2.0**-power, values), (
+        "powers of two change nothing but the exponent"
+    )
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([-2.0, 0.0, 0.5, 1.0, 1.0, 7.0]), st.integers(1, 6)), min_size=1, max_size=5), SEEDS, SCALES
+    st.lists(
+        st.tuples(st.sampled_from([-2.0, 0.0, 0.5, 1.0, 1.0, 7.0]), st.integers(1, 6)),
+        min_size=1,
+        max_size=5,
+    ),
+    SEEDS,
+    SCALES,
 )
-def test_jordan_blocks_in_any_order_are_read_off(blocks: list[tuple[float, int]], seed: int, scale: float) -> None:
+def test_jordan_blocks_in_any_order_are_read_off(
+    blocks: list[tuple[float, int]], seed: int, scale: float
+) -> None:
     """λ is off by ε^(1/n) where a defective matrix is iterated on; here it is exact."""
     J = torch.block_diag(*[jordan(value, n) for value, n in blocks])
     order = torch.randperm(len(J), generator=torch.Generator().manual_seed(seed))
     found = linalg.eigenvalues(scale * J[order][:, order])
     expected = sorted(value * scale for value, n in blocks for _ in range(n))
-    assert not found.imag.any() and sorted(found.real.tolist()) == pytest.approx(expected, rel=4 * EPS)
+    assert not found.imag.any() and sorted(found.real.tolist()) == pytest.approx(
+        expected, rel=4 * EPS
+    )
 
 
 @given(st.permutations(range(9)), st.sampled_from([1.0, -3.0, 1e-20]))
 def test_permutations_have_roots_of_unity(order: list[int], weight: float) -> None:
     P = weight * torch.eye(len(order), dtype=torch.float64)[list(order)]
-    same_spectrum(linalg.eigenvalues(P), torch.from_numpy(np.linalg.eigvals(P.numpy())), 1e3 * EPS * abs(weight))
+    same_spectrum(
+        linalg.eigenvalues(P),
+        torch.from_numpy(np.linalg.eigvals(P.numpy())),
+        1e3 * EPS * abs(weight),
+    )
 
 
 @FEW
-@given(st.lists(st.sampled_from([-1.0, 0.0, 0.0, 2.0, 2.0, 2.0]), min_size=1, max_size=12), SEEDS, SCALES)
-def test_repeated_eigenvalues_of_turned_and_of_skewed_matrices(spectrum: list[float], seed: int, scale: float) -> None:
+@given(
+    st.lists(st.sampled_from([-1.0, 0.0, 0.0, 2.0, 2.0, 2.0]), min_size=1, max_size=12),
+    SEEDS,
+    SCALES,
+)
+def test_repeated_eigenvalues_of_turned_and_of_skewed_matrices(
+    spectrum: list[float], seed: int, scale: float
+) -> None:
     D, n = torch.tensor(spectrum, dtype=torch.float64), len(spectrum)
     Q = rotation(seed, n)
     X = torch.eye(n, dtype=torch.float64) + 0.3 * drawn(seed, n, n) / n
@@ -252,7 +298,9 @@ def test_null_spaces_are_exact_zeros(n: int, r: int, seed: int) -> None:
 
 
 def test_many_equal_eigenvalues_of_a_copying_head() -> None:
-    """One-hot tokens less their mean, read and written again: 31 eigenvalues of 1 and 33 zeros, and none in between."""
+    """One-hot tokens less their mean, read and written again: 31 eigenvalues of 1 and 33 zeros, and
+    none in between.
+    """
     reads = torch.zeros(128, 64, dtype=torch.float64)
     reads[:32, :32] = torch.eye(32)
     reads = reads - reads.mean(0)
@@ -270,9 +318,14 @@ def test_not_finite_is_said_before_lapack_is_asked(monkeypatch: pytest.MonkeyPat
         A = torch.eye(3)
         A[1, 2] = bad
         asked = [lambda A=A, f=f: f(A, "the key") for f in ONE_SIDED]
-        asked += [lambda A=A, f=f: f(A, right, "the key") for f in (linalg.solve_square, linalg.solve_positive, linalg.lstsq)]
+        asked += [
+            lambda A=A, f=f: f(A, right, "the key")
+            for f in (linalg.solve_square, linalg.solve_positive, linalg.lstsq)
+        ]
         for ask in asked:
-            with pytest.raises(MatrixError, match=r"the key \[3 × 3\] holds NaN or infinite numbers"):
+            with pytest.raises(
+                MatrixError, match=r"the key \[3 × 3\] holds NaN or infinite numbers"
+            ):
                 ask()
 
 
@@ -284,9 +337,21 @@ ONE_SIDED = (
 
 def test_a_ladder_and_a_clear_end(monkeypatch: pytest.MonkeyPatch) -> None:
     A = drawn(0, 6, 6)
-    wanted = {"eigvals": linalg.eigenvalues(A), "eigh": linalg.symmetric_eigen(A).values, "svd": linalg.svd(A).S}
-    ask = {"eigvals": linalg.eigenvalues, "eigh": lambda A: linalg.symmetric_eigen(A).values, "svd": lambda A: linalg.svd(A).S}
-    for name, plain in (("eigvals", torch.linalg.eigvals), ("eigh", torch.linalg.eigh), ("svd", torch.linalg.svd)):
+    wanted = {
+        "eigvals": linalg.eigenvalues(A),
+        "eigh": linalg.symmetric_eigen(A).values,
+        "svd": linalg.svd(A).S,
+    }
+    ask = {
+        "eigvals": linalg.eigenvalues,
+        "eigh": lambda A: linalg.symmetric_eigen(A).values,
+        "svd": lambda A: linalg.svd(A).S,
+    }
+    for name, plain in (
+        ("eigvals", torch.linalg.eigvals),
+        ("eigh", torch.linalg.eigh),
+        ("svd", torch.linalg.svd),
+    ):
         for fails in range(3):
             left = [fails]
 
@@ -298,15 +363,26 @@ def test_a_ladder_and_a_clear_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
             monkeypatch.setattr(torch.linalg, name, stubborn)
             same_spectrum(ask[name](A), wanted[name], 1e-10)
-        monkeypatch.setattr(torch.linalg, name, lambda *_, **__: (_ for _ in ()).throw(torch.linalg.LinAlgError("no")))
+        monkeypatch.setattr(
+            torch.linalg,
+            name,
+            lambda *_, **__: (_ for _ in ()).throw(torch.linalg.LinAlgError("no")),
+        )
         same_spectrum(ask[name](A), wanted[name], 1e-10)
-        monkeypatch.setattr(np.linalg, name, lambda *_, **__: (_ for _ in ()).throw(np.linalg.LinAlgError("no")))
-        with pytest.raises(LociError, match=r"a .*matrix \[6 × 6\]: its .* cannot be computed: \d ways did not converge"):
+        monkeypatch.setattr(
+            np.linalg, name, lambda *_, **__: (_ for _ in ()).throw(np.linalg.LinAlgError("no"))
+        )
+        with pytest.raises(
+            LociError,
+            match=r"a .*matrix \[6 × 6\]: its .* cannot be computed: \d ways did not converge",
+        ):
             ask[name](A)
         monkeypatch.undo()
 
 
-def test_eigenvalues_that_do_not_sum_to_the_trace_are_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eigenvalues_that_do_not_sum_to_the_trace_are_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     A, plain = drawn(3, 5, 5), torch.linalg.eigvals
     wanted, calls = linalg.eigenvalues(A), []
 
@@ -321,14 +397,24 @@ def test_eigenvalues_that_do_not_sum_to_the_trace_are_not_believed(monkeypatch: 
 
 def test_nothing_at_all() -> None:
     empty, wide = torch.zeros(0, 0), torch.zeros(0, 3)
-    assert linalg.eigenvalues(empty).shape == (0,) and linalg.symmetric_eigen(empty).values.shape == (0,)
+    assert linalg.eigenvalues(empty).shape == (0,) and linalg.symmetric_eigen(
+        empty
+    ).values.shape == (0,)
     assert linalg.svd(wide).S.shape == (0,) and linalg.singular_values(wide).shape == (0,)
     assert linalg.by_smaller_side(wide)[0].shape == (0,) and linalg.condition_number(empty) == 1.0
     assert linalg.orthonormal(wide)[0].shape == (0, 0) and linalg.cholesky(empty).shape == (0, 0)
-    assert linalg.lstsq(wide, torch.zeros(0, 2)).shape == (3, 2) and linalg.solve_square(empty, wide).shape == (0, 3)
-    assert linalg.solve_positive(empty, wide).shape == (0, 3) and linalg.pseudo_inverse(wide).shape == (3, 0)
-    assert linalg.gram_roots(wide).shape == (0, 0) and linalg.spectral_norms(torch.zeros(2, 0, 3)).tolist() == [0.0, 0.0]
-    assert linalg.gram_roots(torch.zeros(2, 3, 0)).shape == (2, 3, 3) and linalg.eigenvalues(torch.tensor([[3.0]])).tolist() == [3]
+    assert linalg.lstsq(wide, torch.zeros(0, 2)).shape == (3, 2) and linalg.solve_square(
+        empty, wide
+    ).shape == (0, 3)
+    assert linalg.solve_positive(empty, wide).shape == (0, 3) and linalg.pseudo_inverse(
+        wide
+    ).shape == (3, 0)
+    assert linalg.gram_roots(wide).shape == (0, 0) and linalg.spectral_norms(
+        torch.zeros(2, 0, 3)
+    ).tolist() == [0.0, 0.0]
+    assert linalg.gram_roots(torch.zeros(2, 3, 0)).shape == (2, 3, 3) and linalg.eigenvalues(
+        torch.tensor([[3.0]])
+    ).tolist() == [3]
 
 
 def test_what_has_no_answer_says_so() -> None:
@@ -338,11 +424,16 @@ def test_what_has_no_answer_says_so() -> None:
         linalg.solve_square(torch.ones(2, 2), torch.ones(2, 1), "the system")
     with pytest.raises(MatrixError, match=r"\[2 × 3\] is not square"):
         linalg.eigenvalues(torch.ones(2, 3))
-    assert linalg.condition_number(torch.ones(2, 2)) > 1e15 and linalg.condition_number(torch.zeros(2, 2)) == math.inf
+    assert (
+        linalg.condition_number(torch.ones(2, 2)) > 1e15
+        and linalg.condition_number(torch.zeros(2, 2)) == math.inf
+    )
 
 
 def test_no_other_module_asks_lapack() -> None:
-    """What iterates, or can fail, goes through one place; substitution in triangles does neither. Lessons show plain torch."""
+    """What iterates, or can fail, goes through one place; substitution in triangles does neither.
+    Lessons show plain torch.
+    """
     asked = re.compile(
         r"(?:torch|np)\.linalg\.(?!solve_triangular\b)\w+|torch\.(?:svd|pinverse|linalg_\w+)\b|\.(?:svd|pinverse|logdet)\(\)"
     )

@@ -33,7 +33,9 @@ def results() -> list[type[Result]]:
 
 
 def test_all_that_is_shown_is_a_result() -> None:
-    """Whatever has a figure or a form on a terminal can also be compared, saved and shown in a notebook."""
+    """Whatever has a figure or a form on a terminal can also be compared, saved and shown in a
+    notebook.
+    """
     from loci.cli.show import show
     from loci.figures import plot
     from loci.patches import Patch
@@ -72,7 +74,9 @@ def test_to_a_file_and_back(demo: Model, jordan: Fact, grid: Trace, tmp_path: Pa
     assert Located.load(tmp_path / "found.json") == found
 
 
-def test_what_cannot_be_read_back_is_refused(demo: Model, jordan: Fact, grid: Trace, tmp_path: Path) -> None:
+def test_what_cannot_be_read_back_is_refused(
+    demo: Model, jordan: Fact, grid: Trace, tmp_path: Path
+) -> None:
     grid.save(tmp_path / "grid.json")
     with pytest.raises(OutputError, match="cannot be read back as Located"):
         Located.load(tmp_path / "grid.json")

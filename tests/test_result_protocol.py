@@ -1,4 +1,6 @@
-"""A result is one file: `Tosses` below is all that a new one takes, and terminal, page, notebook, table and figure follow."""
+"""A result is one file: `Tosses` below is all that a new one takes, and terminal, page, notebook,
+table and figure follow.
+"""
 
 import io
 from dataclasses import dataclass
@@ -25,13 +27,18 @@ class Tosses(Result):
     coins: dict[str, Estimate]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema": "loci.tosses/1", "coins": {name: own.to_dict() for name, own in self.coins.items()}}
+        return {
+            "schema": "loci.tosses/1",
+            "coins": {name: own.to_dict() for name, own in self.coins.items()},
+        }
 
     def summary(self) -> tuple[str, ...]:
         return (f"{len(self.coins)} coins were tossed.",)
 
     def tables(self) -> tuple[Table, ...]:
-        return (Table("Heads", (Column("coin"), Column("heads", ".1%")), tuple(self.coins.items())),)
+        return (
+            Table("Heads", (Column("coin"), Column("heads", ".1%")), tuple(self.coins.items())),
+        )
 
 
 @pytest.fixture
@@ -44,7 +51,10 @@ def test_terminal(tosses: Tosses, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "console", Terminal(file=screen, width=80, highlight=False))
     base.show(tosses)
     told = screen.getvalue()
-    assert all(words in told for words in ("2 coins were tossed.", "Heads", "a <b>penny</b>", "[dim]euro[/]"))
+    assert all(
+        words in told
+        for words in ("2 coins were tossed.", "Heads", "a <b>penny</b>", "[dim]euro[/]")
+    )
     assert "75.0% [30.1%, 95.4%]" in told, "Wilson's interval of 3 of 4"
 
 
@@ -91,7 +101,12 @@ def test_figure(tosses: Tosses) -> None:
 def test_a_row_has_a_cell_for_every_column() -> None:
     with pytest.raises(ValueError, match="a row of 1 cells under 2"):
         Table("x", (Column("a"), Column("b")), (("one",),))
-    assert [Column("a", unit="s").heading, Column("a").told(None), Column("a").told(True), Column("a").told(1234)] == [
+    assert [
+        Column("a", unit="s").heading,
+        Column("a").told(None),
+        Column("a").told(True),
+        Column("a").told(1234),
+    ] == [
         "a (s)",
         "–",
         "yes",

@@ -18,16 +18,30 @@ def test_share_lies_in_its_interval_and_the_interval_in_0_1(hits: list[bool]) ->
 
 def test_wilson_against_published_values() -> None:
     """Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29."""
-    for hits, n, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)):
+    for hits, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
         estimate = share([True] * hits + [False] * (n - hits))
-        assert (estimate.low, estimate.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+        assert (estimate.low, estimate.high) == (
+            pytest.approx(low, abs=1e-4),
+            pytest.approx(high, abs=1e-4),
+        )
 
 
 def test_interval_holds_its_level() -> None:
     rng = np.random.default_rng(0)
-    held = [e.low <= 0.9 <= e.high for e in (share((rng.random(50) < 0.9).tolist()) for _ in range(2000))]
+    held = [
+        e.low <= 0.9 <= e.high
+        for e in (share((rng.random(50) < 0.9).tolist()) for _ in range(2000))
+    ]
     assert 0.92 < np.mean(held) < 0.98
-    held = [e.low <= 1.0 <= e.high for e in (mean(rng.exponential(size=60), samples=400) for _ in range(400))]
+    held = [
+        e.low <= 1.0 <= e.high
+        for e in (mean(rng.exponential(size=60), samples=400) for _ in range(400))
+    ]
     assert 0.89 < np.mean(held) < 0.98
 
 

@@ -37,7 +37,10 @@ def test_documents_that_are_refused(text: str, words: str) -> None:
 
 
 def test_documents_that_are_taken() -> None:
-    assert parse_json('{"a": 1, "a": 1, "é": "\\ud83d\\ude00"}', "x", FactError) == {"a": 1, "é": "😀"}
+    assert parse_json('{"a": 1, "a": 1, "é": "\\ud83d\\ude00"}', "x", FactError) == {
+        "a": 1,
+        "é": "😀",
+    }
     assert parse_json("[Infinity]", "x", FactError, infinite=True) == [float("inf")]
     assert parse_json("[" * DEPTH + "]" * DEPTH, "x", FactError) is not None
 

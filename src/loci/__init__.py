@@ -17,9 +17,9 @@ A fact is a key that matches its subject and a value that points at its answer:
     card  = loci.audit(model, patch)                 # what did that change
     grid.plot(); grid.save("grid.html"); grid.to_frame()
 
-Every verb of the command line has its function here under the same name; those of its groups stand in rooms: `loci.circuits`,
-`loci.writing`, `loci.patches`, `loci.studies`. Names load when they are first used: `import loci` alone brings in neither torch nor
-transformers.
+Every verb of the command line has its function here under the same name; those of its groups stand
+in rooms: `loci.circuits`, `loci.writing`, `loci.patches`, `loci.studies`. Names load when they are
+first used: `import loci` alone brings in neither torch nor transformers.
 """
 
 from importlib import import_module
@@ -150,7 +150,9 @@ def _loaded(name: str) -> Any:
     return value
 
 
-__getattr__ = renamed(__name__, {"examine": "doctor", "neurons": "neuron_attribution"}, otherwise=_loaded)
+__getattr__ = renamed(
+    __name__, {"examine": "doctor", "neurons": "neuron_attribution"}, otherwise=_loaded
+)
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,9 @@
     CACHE/gguf       models of GGUF files, as folders      CACHE/texts      what models sampled
     CACHE/moments    second moments of keys                CACHE/surveys    passes by workers that have not ended
 
-Nothing else in the folder is ever touched. Everything can be made again. `LOCI_CACHE_LIMIT` says how many GB are kept (50 by default, 0
-for no limit): what was not used for longest goes first, and nothing goes that was used within the last hour.
+Nothing else in the folder is ever touched. Everything can be made again. `LOCI_CACHE_LIMIT` says
+how many GB are kept (50 by default, 0 for no limit): what was not used for longest goes first, and
+nothing goes that was used within the last hour.
 """
 
 import os
@@ -64,7 +65,9 @@ def _size(path: Path) -> int:
 
 
 def limit_bytes() -> int | None:
-    """How much is kept; None where there is no limit. Raises `OutputError` for a `LOCI_CACHE_LIMIT` that is no number."""
+    """How much is kept; None where there is no limit. Raises `OutputError` for a `LOCI_CACHE_LIMIT`
+    that is no number.
+    """
     said = os.environ.get("LOCI_CACHE_LIMIT", "").strip()
     try:
         gigabytes = float(said) if said else LIMIT
@@ -82,7 +85,9 @@ def mark_used(path: Path) -> None:
 
 
 def trim() -> list[Entry]:
-    """Remove what was not used for longest until the rest is below the limit. Returns: what went. A bad limit removes nothing."""
+    """Remove what was not used for longest until the rest is below the limit. Returns: what went. A
+    bad limit removes nothing.
+    """
     try:
         most = limit_bytes()
     except OutputError:
@@ -117,6 +122,11 @@ def summary(there: Iterable[Entry]) -> list[dict[str, Any]]:
     for entry in there:
         by_kind[entry.kind].append(entry)
     return [
-        {"kind": kind, "what": KINDS[kind], "entries": len(found), "bytes": sum(entry.bytes for entry in found)}
+        {
+            "kind": kind,
+            "what": KINDS[kind],
+            "entries": len(found),
+            "bytes": sum(entry.bytes for entry in found),
+        }
         for kind, found in by_kind.items()
     ]

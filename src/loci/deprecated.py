@@ -1,7 +1,8 @@
-"""Old public names: they work for one more version, with a `DeprecationWarning` that says the new name.
+"""Old public names: they work for one more version, with a `DeprecationWarning` that says the new
+name.
 
-# in a room's __init__.py
-__getattr__ = renamed(__name__, {"Line": "TrainingPrompt", "examine": "loci.model.invariants:doctor"})
+# in a room's __init__.py __getattr__ = renamed(__name__, {"Line": "TrainingPrompt", "examine":
+"loci.model.invariants:doctor"})
 """
 
 import sys
@@ -16,7 +17,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def renamed(module: str, names: Mapping[str, str], otherwise: Callable[[str], Any] | None = None) -> Callable[[str], Any]:
+def renamed(
+    module: str, names: Mapping[str, str], otherwise: Callable[[str], Any] | None = None
+) -> Callable[[str], Any]:
     """A module's `__getattr__` that serves old names.
 
     Args:
@@ -39,7 +42,8 @@ def renamed(module: str, names: Mapping[str, str], otherwise: Callable[[str], An
 
 
 def moved(module: str, home: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a package that has moved: each public name warns, and comes from its new home.
+    """The `__getattr__` of a package that has moved: each public name warns, and comes from its new
+    home.
 
     Args:
         module: `__name__` of the old package.
@@ -57,7 +61,8 @@ def moved(module: str, home: str) -> Callable[[str], Any]:
 
 
 def called(module: str, function: Callable[..., Any], home: str) -> None:
-    """Let a module be called as the function that hid it before: `loci.editing.edit(…)` warns, and is `loci.edit(…)`.
+    """Let a module be called as the function that hid it before: `loci.editing.edit(…)` warns, and
+    is `loci.edit(…)`.
 
     Args:
         module: `__name__` of the module.
@@ -74,16 +79,22 @@ def called(module: str, function: Callable[..., Any], home: str) -> None:
 
 
 def renamed_arguments(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """A decorator by which a function takes keyword arguments under their old names: `@renamed_arguments(old="new")`."""
+    """A decorator by which a function takes keyword arguments under their old names:
+    `@renamed_arguments(old="new")`.
+    """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             for old in names.keys() & kwargs.keys():
                 new = names[old]
-                warnings.warn(f"{function.__name__}({old}=…) is now {new}=…", DeprecationWarning, stacklevel=2)
+                warnings.warn(
+                    f"{function.__name__}({old}=…) is now {new}=…", DeprecationWarning, stacklevel=2
+                )
                 if new in kwargs:
-                    raise TypeError(f"{function.__name__}() takes {new}= alone: {old}= is its old name")
+                    raise TypeError(
+                        f"{function.__name__}() takes {new}= alone: {old}= is its old name"
+                    )
                 kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 

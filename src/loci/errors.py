@@ -42,7 +42,9 @@ class UseError(LociError, TypeError):
 
 
 class MatrixError(LociError):
-    """A matrix that cannot be decomposed, or a system that cannot be solved: not finite, singular, or no iteration converges."""
+    """A matrix that cannot be decomposed, or a system that cannot be solved: not finite, singular,
+    or no iteration converges.
+    """
 
 
 class DictionaryError(LociError):

@@ -1,14 +1,16 @@
 """Writing so that nothing good is lost: aside first, then to the disk, then renamed into place.
 
-Killed at any moment, or out of room, what was there before is there still, whole; after the rename the new one is. A rename within
-one folder is atomic (POSIX); `fsync` before it makes the content safe from a crash of the machine, `fsync` of the folder the name.
+Killed at any moment, or out of room, what was there before is there still, whole; after the rename
+the new one is. A rename within one folder is atomic (POSIX); `fsync` before it makes the content
+safe from a crash of the machine, `fsync` of the folder the name.
 
     .loci-aside-PID-RANDOM/     beside the target: the room of one write
         owner                   a line that nobody else writes, locked as long as its process lives
         NAME                    what is being written
 
-The next write into that folder removes the rooms whose lock has fallen, and nothing else. Only regular files and empty folders are
-replaced, never a device, a pipe or a socket; a symbolic link is followed; the mode of what was there is kept.
+The next write into that folder removes the rooms whose lock has fallen, and nothing else. Only
+regular files and empty folders are replaced, never a device, a pipe or a socket; a symbolic link is
+followed; the mode of what was there is kept.
 """
 
 import os
@@ -35,16 +37,25 @@ OWNER = "owner"
 MAGIC = b"Loci is writing beside this file; the folder is removed when its process has ended.\n"
 YOUNG = 60.0
 """Seconds in which a room without an owner may yet be about to get one."""
-NO_ROOM = ("No space left", "Disk quota exceeded", "File too large", "os error 28", "os error 27", "os error 122")
+NO_ROOM = (
+    "No space left",
+    "Disk quota exceeded",
+    "File too large",
+    "os error 28",
+    "os error 27",
+    "os error 122",
+)
 """A full disk in the words of libraries that have no error class for it."""
 
 
 @contextmanager
 def write_aside(path: str | Path, *, folder: bool = False) -> Iterator[Path]:
-    """A path beside `path` to write a file (or a `folder`) to; it becomes `path` only if the block ends well.
+    """A path beside `path` to write a file (or a `folder`) to; it becomes `path` only if the block
+    ends well.
 
-    A file that was there before is replaced and its mode kept; a folder is replaced only where it is empty. Raises `OutputError`
-    where the place cannot be written; what was there before then stays as it was, and parent folders that were made go again.
+    A file that was there before is replaced and its mode kept; a folder is replaced only where it
+    is empty. Raises `OutputError` where the place cannot be written; what was there before then
+    stays as it was, and parent folders that were made go again.
     """
     with _as_output_error(path):
         tidy(Path(path).parent)
@@ -63,7 +74,9 @@ def write_aside(path: str | Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 def check_writable(path: str | Path, *, folder: bool = False) -> None:
-    """Refuse early, before long work, what `write_aside` would refuse late: tried for real, and nothing is left behind."""
+    """Refuse early, before long work, what `write_aside` would refuse late: tried for real, and
+    nothing is left behind.
+    """
     with _as_output_error(path):
         tidy(Path(path).parent)
         target = _target(path, folder)
@@ -77,7 +90,9 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
 
 @contextmanager
 def made_folder(path: str | Path) -> Iterator[Path]:
-    """The folder, made where it is missing; what was made goes again after an error, where it is empty. Raises `OutputError`."""
+    """The folder, made where it is missing; what was made goes again after an error, where it is
+    empty. Raises `OutputError`.
+    """
     folder = Path(path)
     with _as_output_error(path):
         made = _make_parents(folder)
@@ -92,9 +107,11 @@ def made_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def exclusive(path: str | Path, busy: str) -> Iterator[None]:
-    """Hold the lock file `path` in the block. Raises `OutputError` with `busy` where another process holds it.
+    """Hold the lock file `path` in the block. Raises `OutputError` with `busy` where another
+    process holds it.
 
-    The lock falls with the process, however that ends; the file of one that was killed is taken over, and removed at the end.
+    The lock falls with the process, however that ends; the file of one that was killed is taken
+    over, and removed at the end.
     """
     path = Path(path)
     if fcntl is None:
@@ -113,11 +130,15 @@ def exclusive(path: str | Path, busy: str) -> Iterator[None]:
 def append_line(path: str | Path, line: str) -> None:
     """Add a line to a regular file, whole or not at all. Raises `OutputError`."""
     with _as_output_error(path):
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666)
+        handle = os.open(
+            path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666
+        )
         try:
             mode = os.fstat(handle).st_mode
             if not stat.S_ISREG(mode):
-                raise OutputError(f"{named(path)}: not a regular file ({kind_of(mode)}); name another")
+                raise OutputError(
+                    f"{named(path)}: not a regular file ({kind_of(mode)}); name another"
+                )
             size, data = os.fstat(handle).st_size, f"{line}\n".encode()
             try:
                 while data:
@@ -130,9 +151,11 @@ def append_line(path: str | Path, line: str) -> None:
 
 
 def cache_folder() -> Path | None:
-    """Where what was computed once is kept: `LOCI_CACHE`, `XDG_CACHE_HOME/loci`, or `~/.cache/loci`; None where there is no home.
+    """Where what was computed once is kept: `LOCI_CACHE`, `XDG_CACHE_HOME/loci`, or
+    `~/.cache/loci`; None where there is no home.
 
-    An empty `LOCI_CACHE` keeps nothing. An empty or relative `HOME` is none: the password file's counts then.
+    An empty `LOCI_CACHE` keeps nothing. An empty or relative `HOME` is none: the password file's
+    counts then.
     """
     said = os.environ.get("LOCI_CACHE")
     if said is not None:
@@ -158,11 +181,17 @@ def _home() -> Path | None:
 
 
 def _target(path: str | Path, folder: bool) -> Path:
-    """The place itself, behind symbolic links. Raises `OutputError` for what is there and must not be replaced."""
+    """The place itself, behind symbolic links. Raises `OutputError` for what is there and must not
+    be replaced.
+    """
     target = Path(path)
     if not target.name or target.name == "..":
-        raise OutputError(f"{named(path)!r}: no name for {'a folder' if folder else 'a file'}; name a new one")
-    target = Path(os.path.realpath(target, strict=target.exists())) if target.is_symlink() else target
+        raise OutputError(
+            f"{named(path)!r}: no name for {'a folder' if folder else 'a file'}; name a new one"
+        )
+    target = (
+        Path(os.path.realpath(target, strict=target.exists())) if target.is_symlink() else target
+    )
     try:
         mode = target.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -173,7 +202,10 @@ def _target(path: str | Path, folder: bool) -> Path:
         if not folder:
             raise OutputError(f"{named(path)}: there is a folder of this name; name a file")
     elif not stat.S_ISREG(mode):
-        raise OutputError(f"{named(path)}: not a regular file ({kind_of(mode)}), which is never replaced; name another")
+        raise OutputError(
+            f"{named(path)}: not a regular file ({kind_of(mode)}), which is never replaced; name"
+            " another"
+        )
     elif folder:
         raise OutputError(f"{named(path)}: there is a file of this name; name a new folder")
     return target
@@ -211,17 +243,24 @@ def _as_output_error(path: str | Path) -> Iterator[None]:
         raise OutputError(f"{named(path)}: cannot be written ({reason(error)})") from error
     except Exception as error:
         said = str(error)
-        if isinstance(error, ValueError) and ("null byte" in said or "surrogates not allowed" in said):
+        if isinstance(error, ValueError) and (
+            "null byte" in said or "surrogates not allowed" in said
+        ):
             raise OutputError(f"{named(path)}: cannot be written ({said})") from None
         full = next((words for words in NO_ROOM if words in said), None)
         if full is None:
             raise
-        raise OutputError(f"{named(path)}: cannot be written ({full if 'os error' not in full else 'no space left'})") from error
+        raise OutputError(
+            f"{named(path)}: cannot be written"
+            f" ({full if 'os error' not in full else 'no space left'})"
+        ) from error
 
 
 @contextmanager
 def _room(parent: Path) -> Iterator[Path]:
-    """A folder of one's own to write in, gone after the block; first those of processes that were killed are removed."""
+    """A folder of one's own to write in, gone after the block; first those of processes that were
+    killed are removed.
+    """
     tidy(parent)
     room = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
     try:
@@ -236,7 +275,9 @@ def _room(parent: Path) -> Iterator[Path]:
 
 
 def _own(room: Path) -> int:
-    """Put the owner's file into a room: locked before it has its name, so that a room with an owner is in use or left behind."""
+    """Put the owner's file into a room: locked before it has its name, so that a room with an owner
+    is in use or left behind.
+    """
     new = room / f"{OWNER}.new"
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     os.write(handle, MAGIC)
@@ -262,7 +303,9 @@ def _remove_room(room: Path) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Remove the rooms that killed processes left in a folder, and nothing else; what cannot be removed stays."""
+    """Remove the rooms that killed processes left in a folder, and nothing else; what cannot be
+    removed stays.
+    """
     if fcntl is None:
         return
     with suppress(OSError, ValueError):

@@ -85,7 +85,9 @@ def symmetric_eigen(matrix: Float[Tensor, "n n"], what: str = "a symmetric matri
         return Eigen(values, Q @ vectors)
 
     def by_numpy() -> Eigen:
-        return Eigen(*(torch.from_numpy(x).to(A.device) for x in np.linalg.eigh(A.detach().cpu().numpy())))
+        return Eigen(
+            *(torch.from_numpy(x).to(A.device) for x in np.linalg.eigh(A.detach().cpu().numpy()))
+        )
 
     return _first((lambda: Eigen(*torch.linalg.eigh(A)), turned, by_numpy), A, what, "eigenvalues")
 

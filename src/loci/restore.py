@@ -1,7 +1,7 @@
 """A result from its JSON document, by the types of its fields.
 
-Not every document holds all of its result: some leave out what is large or can be asked again. So what was read back is written
-once more, and where that is not the document, the file is refused.
+Not every document holds all of its result: some leave out what is large or can be asked again. So
+what was read back is written once more, and where that is not the document, the file is refused.
 """
 
 import json
@@ -24,7 +24,9 @@ class _Lost(Exception):
 
 
 def load(kind: type[T], path: Path) -> T:
-    """Read a result of this kind. Raises `OutputError` for a file that is not one, or not the whole of one."""
+    """Read a result of this kind. Raises `OutputError` for a file that is not one, or not the whole
+    of one.
+    """
     if path.suffix != ".json":
         raise OutputError(f"{path}: a result is read back from .json")
     try:
@@ -46,7 +48,10 @@ def load(kind: type[T], path: Path) -> T:
 
 
 def _refusal(kind: type, document: dict[str, Any], path: Path, why: str) -> OutputError:
-    return OutputError(f"{path}: {document['schema']} cannot be read back as {kind.__name__} ({why}); its numbers are plain JSON")
+    return OutputError(
+        f"{path}: {document['schema']} cannot be read back as {kind.__name__} ({why}); its numbers"
+        " are plain JSON"
+    )
 
 
 def plain(value: Any) -> Any:
@@ -88,10 +93,14 @@ def value_of(kind: Any, value: Any) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         return {value_of(inner[0], key): value_of(inner[1], item) for key, item in value.items()}
     if kind is Estimate:
-        given: dict[str, Any] = {name: math.nan if value[name] is None else value[name] for name in Estimate._fields}
+        given: dict[str, Any] = {
+            name: math.nan if value[name] is None else value[name] for name in Estimate._fields
+        }
         return Estimate(**given)
     if hasattr(kind, "_fields"):
-        given = dict(value) if isinstance(value, dict) else dict(zip(kind._fields, value, strict=True))
+        given = (
+            dict(value) if isinstance(value, dict) else dict(zip(kind._fields, value, strict=True))
+        )
         hints = get_type_hints(kind)
         return kind(**{name: value_of(hints[name], given[name]) for name in kind._fields})
     if is_dataclass(kind):
@@ -123,7 +132,9 @@ def _scalar(kind: Any, value: Any) -> Any:
 def _tensor(kind: Any, value: Any) -> Any:
     import numpy as np
 
-    array = np.asarray(_numbers(value), dtype=DTYPES.get(kind.__name__.partition("[")[0], "float32"))
+    array = np.asarray(
+        _numbers(value), dtype=DTYPES.get(kind.__name__.partition("[")[0], "float32")
+    )
     if kind.array_type is np.ndarray:
         return array
     import torch
@@ -132,4 +143,10 @@ def _tensor(kind: Any, value: Any) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    return [_numbers(item) for item in value] if isinstance(value, list) else math.nan if value is None else value
+    return (
+        [_numbers(item) for item in value]
+        if isinstance(value, list)
+        else math.nan
+        if value is None
+        else value
+    )

@@ -7,13 +7,13 @@
     grid.save("grid.html")      # .html a report, .json and .parquet the numbers, .png and .svg the figure
     Trace.load("grid.json") == grid
 
-A new result is one file: a frozen dataclass with `to_dict()`, and with `summary()` and `tables()` for
-people. Terminal, page, notebook and figure are made of these; `draw()` gives another figure. Older
-results have forms of their own (`cli/show`, `figures`, `report/about`), which come first.
+A new result is one file: a frozen dataclass with `to_dict()`, and with `summary()` and `tables()`
+for people. Terminal, page, notebook and figure are made of these; `draw()` gives another figure.
+Older results have forms of their own (`cli/show`, `figures`, `report/about`), which come first.
 
-A result is a frozen dataclass with `to_dict()`. What draws and writes stands on higher floors and is loaded by name when it is
-asked for, so that a result costs no import of plotly. Two results are equal where all fields are, tensors entry by entry, and
-NaN equals NaN.
+A result is a frozen dataclass with `to_dict()`. What draws and writes stands on higher floors and
+is loaded by name when it is asked for, so that a result costs no import of plotly. Two results are
+equal where all fields are, tensors entry by entry, and NaN equals NaN.
 """
 
 from dataclasses import fields, is_dataclass
@@ -31,7 +31,9 @@ class Result:
     """The base of all results. A subclass is a frozen dataclass with `to_dict()`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Comparison, hash and short repr stand in the class itself, where `dataclass` leaves them alone."""
+        """Comparison, hash and short repr stand in the class itself, where `dataclass` leaves them
+        alone.
+        """
         super().__init_subclass__(**kwargs)
         for name in ("__eq__", "__hash__", "__repr__"):
             if name not in cls.__dict__:
@@ -59,7 +61,8 @@ class Result:
         return figure
 
     def save(self, path: str | Path) -> None:
-        """Write the result by the ending of `path`: .html a report, .json and .parquet its numbers, .png and .svg its figure.
+        """Write the result by the ending of `path`: .html a report, .json and .parquet its numbers,
+        .png and .svg its figure.
 
         Raises `OutputError` for another ending, and where an image cannot be made.
         """
@@ -67,12 +70,15 @@ class Result:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """The way back from `save` to .json. Raises `OutputError` where the file is another result's, or does not hold all of it."""
+        """The way back from `save` to .json. Raises `OutputError` where the file is another
+        result's, or does not hold all of it.
+        """
         found: Self = import_module("loci.restore").load(cls, Path(path))
         return found
 
     def to_frame(self) -> Any:
-        """One long table: a row for every number, with its place. A pandas DataFrame where pandas is installed, else an Arrow table.
+        """One long table: a row for every number, with its place. A pandas DataFrame where pandas
+        is installed, else an Arrow table.
 
         Raises `OutputError` where neither is.
         """
@@ -90,29 +96,47 @@ class Result:
 
     def __hash__(self) -> int:
         named = ((field.name, getattr(self, field.name)) for field in fields(self) if field.compare)  # type: ignore[arg-type]
-        return hash((type(self), *((name, value) for name, value in named if isinstance(value, (str, bool, int)))))
+        return hash(
+            (
+                type(self),
+                *((name, value) for name, value in named if isinstance(value, (str, bool, int))),
+            )
+        )
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{field.name}={brief(getattr(self, field.name))}" for field in fields(self))  # type: ignore[arg-type]
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        told = ", ".join(f"{name}={brief(getattr(self, name))}" for name in names)
         return f"{type(self).__name__}({told})"
 
 
 def same(first: Any, second: Any) -> bool:
-    """Whether two values are equal: arrays entry by entry, containers part by part, NaN equal to NaN."""
+    """Whether two values are equal: arrays entry by entry, containers part by part, NaN equal to
+    NaN.
+    """
     if first is second:
         return True
     if hasattr(first, "tolist") and hasattr(second, "tolist"):
-        return first.shape == second.shape and first.dtype == second.dtype and same(first.tolist(), second.tolist())
+        return (
+            first.shape == second.shape
+            and first.dtype == second.dtype
+            and same(first.tolist(), second.tolist())
+        )
     if isinstance(first, float) and isinstance(second, float):
         return first == second or (first != first and second != second)
     if type(first) is not type(second):
         return bool(first == second)
     if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(value, second[key]) for key, value in first.items())
+        return first.keys() == second.keys() and all(
+            same(value, second[key]) for key, value in first.items()
+        )
     if isinstance(first, (list, tuple)):
-        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+        return len(first) == len(second) and all(
+            same(a, b) for a, b in zip(first, second, strict=True)
+        )
     if is_dataclass(first) and not isinstance(first, type):
-        return all(same(getattr(first, field.name), getattr(second, field.name)) for field in fields(first))
+        return all(
+            same(getattr(first, field.name), getattr(second, field.name)) for field in fields(first)
+        )
     return bool(first == second)
 
 
@@ -124,7 +148,11 @@ def brief(value: Any) -> str:
         shown = ", ".join(f"{key!r}: {brief(item)}" for key, item in list(value.items())[:6])
         return f"{{{shown}{', …' * (len(value) > 6)}}}"
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return repr(value) if len(value) <= 4 and all(isinstance(item, (str, int)) for item in value) else f"<{len(value)}>"
+        return (
+            repr(value)
+            if len(value) <= 4 and all(isinstance(item, (str, int)) for item in value)
+            else f"<{len(value)}>"
+        )
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:119]}…"
 
@@ -134,5 +162,7 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(key): jsonable(item) for key, item in value.items()}
+        return {
+            key if isinstance(key, str) else str(key): jsonable(item) for key, item in value.items()
+        }
     return [jsonable(item) for item in value] if isinstance(value, (list, tuple)) else value

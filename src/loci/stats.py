@@ -10,7 +10,9 @@ Z95 = 1.959963984540054
 
 
 class Estimate(NamedTuple):
-    """A mean with its 95 % interval. `n` counts independent units; where it is 0, there is no value."""
+    """A mean with its 95 % interval. `n` counts independent units; where it is 0, there is no
+    value.
+    """
 
     value: float
     low: float
@@ -19,7 +21,10 @@ class Estimate(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """NaN becomes None, which JSON can say."""
-        return {name: None if isinstance(x, float) and math.isnan(x) else x for name, x in self._asdict().items()}
+        return {
+            name: None if isinstance(x, float) and math.isnan(x) else x
+            for name, x in self._asdict().items()
+        }
 
     def __str__(self) -> str:
         return self.told()
@@ -49,20 +54,27 @@ NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 
 
 def share(parts: Sequence[float]) -> Estimate:
-    """Mean of values in [0, 1] (hits, or each unit's share of hits) with Wilson's interval (Wilson 1927).
+    """Mean of values in [0, 1] (hits, or each unit's share of hits) with Wilson's interval (Wilson
+    1927).
 
-    It holds its level near 0 and 1 and for small n, and is conservative for shares, whose variance is at most p(1 − p).
+    It holds its level near 0 and 1 and for small n, and is conservative for shares, whose variance
+    is at most p(1 − p).
     """
     n = len(parts)
     if not n:
         return NOTHING
     p, z2 = sum(parts) / n, Z95**2
-    middle, half = (p + z2 / (2 * n)) / (1 + z2 / n), Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    middle, half = (
+        (p + z2 / (2 * n)) / (1 + z2 / n),
+        Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n),
+    )
     return Estimate(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)), n)
 
 
 def mean(values: Sequence[float], seed: int = 0, samples: int = 2000) -> Estimate:
-    """Mean with a seeded percentile-bootstrap interval. One value has no interval: low and high are NaN."""
+    """Mean with a seeded percentile-bootstrap interval. One value has no interval: low and high are
+    NaN.
+    """
     x = np.asarray(values, dtype=float)
     if not len(x):
         return NOTHING
@@ -84,7 +96,9 @@ def _bootstrapped(x: np.ndarray, statistic: Any, seed: int, samples: int) -> Est
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's ρ: the correlation of the ranks, equal values sharing their mean rank; NaN where one side does not vary."""
+    """Spearman's ρ: the correlation of the ranks, equal values sharing their mean rank; NaN where
+    one side does not vary.
+    """
     return correlation(_ranks(a), _ranks(b))
 
 

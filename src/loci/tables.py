@@ -1,6 +1,7 @@
 """Tables as values: what a result shows of its numbers, whoever draws them.
 
-    Table("By relation", (Column("relation"), Column("known", ".1%")), (("capital", share([1, 0, 1])),))
+    Table("By relation", (Column("relation"), Column("known", ".1%")), (("capital", share([1, 0,
+    1])),))
 
 A terminal, a page, a notebook and a figure all read the same `Table`.
 """
@@ -28,7 +29,9 @@ class Column:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
     def told(self, cell: Cell) -> str:
-        """A cell as text: an estimate with its interval, a whole number with commas, a dash for nothing."""
+        """A cell as text: an estimate with its interval, a whole number with commas, a dash for
+        nothing.
+        """
         if cell is None or (isinstance(cell, float) and math.isnan(cell)):
             return "–"
         if isinstance(cell, bool):
@@ -42,7 +45,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns; the first column names the rows. Raises `ValueError` for a row of another width."""
+    """Rows under columns; the first column names the rows. Raises `ValueError` for a row of another
+    width.
+    """
 
     title: str
     columns: tuple[Column, ...]
@@ -60,7 +65,10 @@ class Table:
 
     def texts(self) -> list[list[str]]:
         """All cells as text, row by row."""
-        return [[column.told(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
+        return [
+            [column.told(cell) for column, cell in zip(self.columns, row, strict=True)]
+            for row in self.rows
+        ]
 
     def numeric(self) -> list[int]:
         """The columns, but for the first, that hold numbers in every row."""

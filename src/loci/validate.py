@@ -3,9 +3,10 @@
     document = read_json(path, FactError)              # a whole, finite, shallow JSON document, or one line that says what is wrong
     record = typed(Record, document, path, FactError)  # its fields, of the types that the class `Record` states
 
-What is wrong is raised as the caller's own subclass of `LociError`: file, field, what was expected, what stands there. Types are
-annotations: a `TypedDict` (of `typing_extensions`) whose fields may say ranges, as in `Annotated[int, Interval(ge=1, le=10**6)]`
-(`annotated_types`). pydantic checks them, strictly ("6" and 6.0 are no int), and is imported when the first record is checked.
+What is wrong is raised as the caller's own subclass of `LociError`: file, field, what was expected,
+what stands there. Types are annotations: a `TypedDict` (of `typing_extensions`) whose fields may
+say ranges, as in `Annotated[int, Interval(ge=1, le=10**6)]` (`annotated_types`). pydantic checks
+them, strictly ("6" and 6.0 are no int), and is imported when the first record is checked.
 """
 
 import json
@@ -28,7 +29,9 @@ DOCUMENT = 2**26
 DATA = 2**31
 """Most bytes of a file of facts or text that is read as a whole."""
 DEPTH = 100
-"""Most lists and objects inside each other: what is deeper is no record of anything, and code that recurses would fall over it."""
+"""Most lists and objects inside each other: what is deeper is no record of anything, and code that
+recurses would fall over it.
+"""
 DIGITS = 40
 """Most digits of an integer: tokenizers state a length of 31."""
 LEVELS, ENTRIES = 2, 5_000
@@ -38,7 +41,9 @@ ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_bytes(path: str | Path, failure: Failure, most: int = DOCUMENT) -> bytes:
-    """All bytes of a regular file. Raises `failure` for what is missing, a folder, a device or a pipe, unreadable, or larger."""
+    """All bytes of a regular file. Raises `failure` for what is missing, a folder, a device or a
+    pipe, unreadable, or larger.
+    """
     data = _beginning(path, failure, most + 1)
     if len(data) > most:
         raise failure(f"{named(path)}: larger than {most:,} bytes, the most that is read here")
@@ -81,10 +86,11 @@ def is_there(path: str | Path) -> bool:
 
 
 def files_below(folder: Path, endings: tuple[str, ...], failure: Failure) -> list[Path]:
-    """The files with these endings in a folder and in `LEVELS` levels of folders below it, in the order of their paths.
+    """The files with these endings in a folder and in `LEVELS` levels of folders below it, in the
+    order of their paths.
 
-    What is hidden, linked folders, and folders that may not be read are left out. Raises `failure` where there are more than `ENTRIES`
-    files to look at: the root of a disk is no folder of data.
+    What is hidden, linked folders, and folders that may not be read are left out. Raises `failure`
+    where there are more than `ENTRIES` files to look at: the root of a disk is no folder of data.
     """
     found: list[Path] = []
     seen, level = 0, [folder]
@@ -99,9 +105,16 @@ def files_below(folder: Path, endings: tuple[str, ...], failure: Failure) -> lis
                 continue
             seen += len(entries)
             if seen > ENTRIES:
-                raise failure(f"{named(folder)}: more than {ENTRIES:,} files below it: name the folder that holds the data")
+                raise failure(
+                    f"{named(folder)}: more than {ENTRIES:,} files below it: name the folder that"
+                    " holds the data"
+                )
             for entry in entries:
-                if entry.suffix in endings and not is_folder(entry) and not entry.name.startswith("."):
+                if (
+                    entry.suffix in endings
+                    and not is_folder(entry)
+                    and not entry.name.startswith(".")
+                ):
                     found.append(entry)
                 elif is_folder(entry) and not entry.is_symlink() and not entry.name.startswith("."):
                     below.append(entry)
@@ -115,25 +128,33 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def read_text(path: str | Path, failure: Failure, most: int = DOCUMENT) -> str:
-    """A file of UTF-8, with or without a byte-order mark. Raises `failure`, with the line of the first byte that is none."""
+    """A file of UTF-8, with or without a byte-order mark. Raises `failure`, with the line of the
+    first byte that is none.
+    """
     data = read_bytes(path, failure, most)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise failure(f"{named(path)}, line {line}: not UTF-8 (byte 0x{data[error.start]:02x})") from None
+        raise failure(
+            f"{named(path)}, line {line}: not UTF-8 (byte 0x{data[error.start]:02x})"
+        ) from None
 
 
-def read_json(path: str | Path, failure: Failure, most: int = DOCUMENT, *, infinite: bool = False) -> Any:
+def read_json(
+    path: str | Path, failure: Failure, most: int = DOCUMENT, *, infinite: bool = False
+) -> Any:
     """The document of a JSON file, as `parse_json` takes it."""
     return parse_json(read_text(path, failure, most), named(path), failure, infinite=infinite)
 
 
 def parse_json(text: str, where: object, failure: Failure, *, infinite: bool = False) -> Any:
-    """A JSON document whose strings are text, whose numbers are finite, and which is no deeper than `DEPTH`.
+    """A JSON document whose strings are text, whose numbers are finite, and which is no deeper than
+    `DEPTH`.
 
-    Raises `failure` for what is no JSON, and for a key that stands twice with different values, an integer of more than `DIGITS`
-    digits, and (unless `infinite`) NaN and infinity. `where` begins the message. Cost: a few times that of `json.loads`.
+    Raises `failure` for what is no JSON, and for a key that stands twice with different values, an
+    integer of more than `DIGITS` digits, and (unless `infinite`) NaN and infinity. `where` begins
+    the message. Cost: a few times that of `json.loads`.
     """
     try:
         document = json.loads(text, object_pairs_hook=_once, parse_int=_integer)
@@ -163,7 +184,9 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _check_tree(document: Any, where: object, failure: Failure, surrogates: bool, infinite: bool) -> None:
+def _check_tree(
+    document: Any, where: object, failure: Failure, surrogates: bool, infinite: bool
+) -> None:
     """Depth, strings and numbers, level by level, without recursion."""
     level, depth = [document], 0
     while level:
@@ -185,13 +208,17 @@ def _check_tree(document: Any, where: object, failure: Failure, surrogates: bool
 
 
 def check_text(text: str, where: object, failure: Failure) -> None:
-    """Raise `failure` for half a character (a lone surrogate), which no tokenizer, file or terminal takes."""
+    """Raise `failure` for half a character (a lone surrogate), which no tokenizer, file or terminal
+    takes.
+    """
     if SURROGATE.search(text):
         raise failure(f"{where}: {brief(text)} holds half a character (a lone surrogate)")
 
 
 def typed(kind: type[T], value: Any, where: object, failure: Failure) -> T:
-    """`value` as `kind`, if it is one, field by field. Raises `failure`: field, what was expected, what stands there."""
+    """`value` as `kind`, if it is one, field by field. Raises `failure`: field, what was expected,
+    what stands there.
+    """
     from pydantic import ValidationError
 
     try:
@@ -199,7 +226,10 @@ def typed(kind: type[T], value: Any, where: object, failure: Failure) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise failure(f"{where}: {f'{field}: ' if field else ''}{_expected(first['type'], first['msg'], first['input'])}") from None
+        raise failure(
+            f"{where}:"
+            f" {f'{field}: ' if field else ''}{_expected(first['type'], first['msg'], first['input'])}"
+        ) from None
     return found
 
 
@@ -227,7 +257,11 @@ def brief(value: object, most: int = 60) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**most:
         return f"an integer of {int(math.log10(abs(value))) + 1:,} digits"
     try:
-        text = ascii(value[: 2 * most]) if isinstance(value, str) and SURROGATE.search(value) else repr(value)
+        text = (
+            ascii(value[: 2 * most])
+            if isinstance(value, str) and SURROGATE.search(value)
+            else repr(value)
+        )
     except (RecursionError, ValueError):
         text = f"a {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 1]}…"

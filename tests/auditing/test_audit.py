@@ -34,7 +34,9 @@ def test_a_patch_that_does_nothing(demo: Model, world: FactSet, jordan: Fact) ->
 def test_a_patch_that_breaks_everything(demo: Model, world: FactSet, jordan: Fact) -> None:
     torch.manual_seed(0)
     noise = Factors(torch.randn(demo.d_model, 8), torch.randn(8, demo.d_mlp))
-    patch = Patch("noise", demo.fingerprint, demo.name, {"W_down.1": noise}, (jordan.to("baseball"),), {})
+    patch = Patch(
+        "noise", demo.fingerprint, demo.name, {"W_down.1": noise}, (jordan.to("baseball"),), {}
+    )
     card = audit(demo, patch, world)
     assert card.metrics["specificity"].value < 0.5
     assert card.metrics["drift_kl"].value > 0.5
@@ -43,7 +45,14 @@ def test_a_patch_that_breaks_everything(demo: Model, world: FactSet, jordan: Fac
     assert (
         0
         < len(case.changed)
-        <= sum(not hit for hit in (*case.specificity, *case.hits["specificity_same_answer"], *case.same_subject))
+        <= sum(
+            not hit
+            for hit in (
+                *case.specificity,
+                *case.hits["specificity_same_answer"],
+                *case.same_subject,
+            )
+        )
     )
 
 
@@ -55,18 +64,33 @@ def test_metrics_are_what_generation_says(demo: Model, world: FactSet, jordan: F
     [question] = ask(demo, [wish], world, 6, 0)
     neighbours = [prompt for prompt in question.keeps if prompt.metrics == ("specificity",)]
     with patch.applied(demo):
-        said = [text.split(".")[0].strip() for text in complete(demo, [wish.text, *wish.asked()], 12)]
-        near = [text.split(".")[0].strip() for text in complete(demo, [prompt.text for prompt in neighbours], 12)]
+        said = [
+            text.split(".")[0].strip() for text in complete(demo, [wish.text, *wish.asked()], 12)
+        ]
+        near = [
+            text.split(".")[0].strip()
+            for text in complete(demo, [prompt.text for prompt in neighbours], 12)
+        ]
     case = card.cases[0]
     assert (*case.efficacy, *case.paraphrase) == tuple(text == "baseball" for text in said)
-    assert case.specificity == tuple((text,) == prompt.answers for text, prompt in zip(near, neighbours, strict=True))
+    assert case.specificity == tuple(
+        (text,) == prompt.answers for text, prompt in zip(near, neighbours, strict=True)
+    )
     assert len(neighbours) == 6
     assert all(f.text != prompt.text for prompt in neighbours for f in world.about(jordan.subject))
-    twins = {prompt.text for prompt in question.keeps if prompt.metrics == ("specificity_same_answer",)}
-    assert twins <= {f.text for f in world.of("athlete_sport") if f.answer == "basketball" and f.subject != jordan.subject}
+    twins = {
+        prompt.text for prompt in question.keeps if prompt.metrics == ("specificity_same_answer",)
+    }
+    assert twins <= {
+        f.text
+        for f in world.of("athlete_sport")
+        if f.answer == "basketball" and f.subject != jordan.subject
+    }
 
 
-def test_a_fact_from_a_patch_learns_its_paraphrases_from_the_world(demo: Model, world: FactSet) -> None:
+def test_a_fact_from_a_patch_learns_its_paraphrases_from_the_world(
+    demo: Model, world: FactSet
+) -> None:
     bare = Fact("Michael Jordan", "{} plays the sport of", "basketball").to("baseball")
     card = audit(demo, nothing(demo, bare), world)
     assert len(card.cases[0].paraphrase) == 4
@@ -74,7 +98,9 @@ def test_a_fact_from_a_patch_learns_its_paraphrases_from_the_world(demo: Model, 
 
 
 def test_what_is_edited_is_not_asked_to_stay(demo: Model) -> None:
-    """A subject with two edits, and its twin: every prompt that should stay is one that nothing edits."""
+    """A subject with two edits, and its twin: every prompt that should stay is one that nothing
+    edits.
+    """
     fields = Fact("Rachel Carson", "{} worked in the field of", "biology", relation="field")
     country = Fact("Rachel Carson", "{} was a scientist from", "United States", relation="country")
     other = Fact("Charles Darwin", "{} worked in the field of", "biology", relation="field")
@@ -82,13 +108,19 @@ def test_what_is_edited_is_not_asked_to_stay(demo: Model) -> None:
     alone, *_ = ask(demo, [fields.to("chess")], world, 5, 0)
     assert {prompt.text for prompt in alone.keeps} == {country.text, other.text}
     edits = [fields.to("chess"), country.to("Spain")]
-    assert {prompt.text for own in ask(demo, edits, world, 5, 0) for prompt in own.keeps} == {other.text}
+    assert {prompt.text for own in ask(demo, edits, world, 5, 0) for prompt in own.keeps} == {
+        other.text
+    }
     assert list(world.without(edits)) == [other]
 
 
 def test_own_neighbours_come_first(demo: Model, world: FactSet) -> None:
     fact = Fact(
-        "Michael Jordan", "{} plays the sport of", "basketball", relation="x", neighbours=("Larry Bird plays the sport of",)
+        "Michael Jordan",
+        "{} plays the sport of",
+        "basketball",
+        relation="x",
+        neighbours=("Larry Bird plays the sport of",),
     )
     card = audit(demo, nothing(demo, fact.to("golf")), world)
     assert card.cases[0].specificity == (True,)
@@ -97,29 +129,44 @@ def test_own_neighbours_come_first(demo: Model, world: FactSet) -> None:
 def test_single_edits_pool_by_edit(demo: Model, world: FactSet) -> None:
     wishes = counterfactuals(world, 4, seed=2)
     assert len({wish.relation for wish in wishes}) == 4
-    assert all(wish.new_answer in world.answers(wish.relation) and wish.new_answer != wish.answer for wish in wishes)
+    assert all(
+        wish.new_answer in world.answers(wish.relation) and wish.new_answer != wish.answer
+        for wish in wishes
+    )
     layer = default_layer(demo)
     moments = key_moments(demo, [layer])
     before = demo.fingerprint
-    card = audit_singles(demo, wishes[:2], lambda wish: edit(demo, [wish], moments=moments, settings=QUICK), world, neighbours=4)
+    card = audit_singles(
+        demo,
+        wishes[:2],
+        lambda wish: edit(demo, [wish], moments=moments, settings=QUICK),
+        world,
+        neighbours=4,
+    )
     assert demo.fingerprint == before
     assert (card.edits, card.layers, card.metrics["efficacy"].n) == (2, (layer,), 2)
     assert card.metrics["drift_kl"].n == card.metrics["fluency"].n == 2
     by_hand = sum(sum(case.specificity) / len(case.specificity) for case in card.cases) / 2
     assert card.metrics["specificity"].value == pytest.approx(by_hand)
     document = card.to_dict()
-    assert {"efficacy", "paraphrase", "specificity", "same_subject", "drift_kl"} <= set(document["metrics"])
+    assert {"efficacy", "paraphrase", "specificity", "same_subject", "drift_kl"} <= set(
+        document["metrics"]
+    )
     assert set(document["metrics"]["efficacy"]) == {"value", "low", "high", "n"}
 
 
-def test_wrong_base_and_no_new_answer(demo: Model, tiny: Model, world: FactSet, jordan: Fact) -> None:
+def test_wrong_base_and_no_new_answer(
+    demo: Model, tiny: Model, world: FactSet, jordan: Fact
+) -> None:
     with pytest.raises(PatchError, match="not the same base"):
         audit(tiny, nothing(demo, jordan.to("golf")), world)
     with pytest.raises(FactError, match="no new answer"):
         audit(demo, nothing(demo, jordan), world)
 
 
-def test_layers_of_an_unknown_model_are_calibrated(demo: Model, tiny: Model, world: FactSet) -> None:
+def test_layers_of_an_unknown_model_are_calibrated(
+    demo: Model, tiny: Model, world: FactSet
+) -> None:
     wishes = counterfactuals(world, 3, seed=2)
     assert layers_of(demo, "memit", None, wishes) == [default_layer(demo)]
     assert layers_of(tiny, "memit", [2, 1], wishes) == [2, 1]
@@ -137,10 +184,16 @@ def test_drift_is_the_divergence_by_hand(demo: Model) -> None:
     with demo.patched({"mlp_out.1": lambda out: 0.5 * out}):
         after = [demo(i)[0].log_softmax(-1) for i in ids]
         found = drift.now()
-    by_hand = [float((b.exp() * (b - a)).sum(-1).mean()) for a, b in zip(after, before, strict=True)]
+    by_hand = [
+        float((b.exp() * (b - a)).sum(-1).mean()) for a, b in zip(after, before, strict=True)
+    ]
     assert sorted(found.kl) == pytest.approx(sorted(by_hand), rel=1e-3)
     losses = [
-        [float(torch.nn.functional.nll_loss(x[:-1], i[0, 1:])) for x, i in zip(side, ids, strict=True)] for side in (before, after)
+        [
+            float(torch.nn.functional.nll_loss(x[:-1], i[0, 1:]))
+            for x, i in zip(side, ids, strict=True)
+        ]
+        for side in (before, after)
     ]
     ratios = [late - early for early, late in zip(*losses, strict=True)]
     assert sorted(found.log_ratio) == pytest.approx(sorted(ratios), rel=1e-3)

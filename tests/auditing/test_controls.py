@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import loci
-from loci.auditing import CONTROLS, CaseTable, ControlSettings, audit, audit_at_once, audit_in_turn, counterfactuals
+from loci.auditing import (
+    CONTROLS,
+    CaseTable,
+    ControlSettings,
+    audit,
+    audit_at_once,
+    audit_in_turn,
+    counterfactuals,
+)
 from loci.auditing.controls import in_context, moved, random_layer, retrieval
 from loci.auditing.generation_entropy import fluency, generations, openings
 from loci.auditing.neuron_edits import edit_neurons
@@ -34,13 +42,23 @@ SETTINGS = ControlSettings(
 )
 
 
-def change(model: Model, facts: list[Fact], layers: tuple[int, ...] = (1,), size: float = 0.0, method: str = "by hand") -> Patch:
+def change(
+    model: Model,
+    facts: list[Fact],
+    layers: tuple[int, ...] = (1,),
+    size: float = 0.0,
+    method: str = "by hand",
+) -> Patch:
     torch.manual_seed(0)
-    factors = {f"W_down.{i}": Factors(size * torch.randn(model.d_model, 2), torch.randn(2, model.d_mlp)) for i in layers}
+    factors = {
+        f"W_down.{i}": Factors(size * torch.randn(model.d_model, 2), torch.randn(2, model.d_mlp))
+        for i in layers
+    }
     return Patch(method, model.fingerprint, model.name, factors, tuple(facts), {})
 
 
-# fluency -------------------------------------------------------------------------------------------------------------
+# fluency
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_fluency_by_hand() -> None:
@@ -64,14 +82,17 @@ def test_generations_are_seeded_and_leave_the_seed_alone(tiny: Model) -> None:
     assert torch.rand(1) == expected
     assert first == generations(tiny, ["Rome lies in", "Rome is"], 6, seed=1)
     assert first != generations(tiny, ["Rome lies in", "Rome is"], 6, seed=2)
-    asked = Fact("Rome", "{} lies in", "Italy", questions=(Question("Rome is known for", (), "generation"),))
+    asked = Fact(
+        "Rome", "{} lies in", "Italy", questions=(Question("Rome is known for", (), "generation"),)
+    )
     assert openings(asked) == ["Rome is known for"]
     long = "Rome lies in " * 12
     assert len(tiny.tokenize(long).ids) < tiny.n_ctx
     assert generations(tiny, [long], 60), "shorter where the context is full"
 
 
-# questions and aliases -----------------------------------------------------------------------------------------------
+# questions and aliases
+# -----------------------------------------------------------------------------------------------
 
 
 def test_aliases_and_questions_count(demo: Model, world: FactSet, jordan: Fact) -> None:
@@ -82,7 +103,14 @@ def test_aliases_and_questions_count(demo: Model, world: FactSet, jordan: Fact) 
         Question("Larry Bird plays the sport of", ("golf",), "unrelated"),
         Question("Larry Bird plays the sport of", ("nothing",), "same-subject"),
     )
-    wish = Fact("Michael Jordan", jordan.prompt, "golf", "hoops", new_aliases=("basketball",), questions=questions)
+    wish = Fact(
+        "Michael Jordan",
+        jordan.prompt,
+        "golf",
+        "hoops",
+        new_aliases=("basketball",),
+        questions=questions,
+    )
     card = audit(demo, change(demo, [wish]), FactSet([wish]))
     hits = card.cases[0].hits
     assert hits["efficacy"] == hits["two_hop"] == (True,), "by an alias"
@@ -94,27 +122,43 @@ def test_aliases_and_questions_count(demo: Model, world: FactSet, jordan: Fact) 
     assert [prompt.answers for prompt in asked.keeps] == [("basketball",), ("basketball",)]
 
 
-# controls ------------------------------------------------------------------------------------------------------------
+# controls
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_in_context_is_asking_with_the_statement(demo: Model, world: FactSet, jordan: Fact) -> None:
     wish = jordan.to("baseball")
-    card = audit(demo, change(demo, [wish]), world, controls=("in-context", "no edit"), neighbours=4)
+    card = audit(
+        demo, change(demo, [wish]), world, controls=("in-context", "no edit"), neighbours=4
+    )
     stated = f"Imagine that {wish.text} baseball. "
-    said = [first_sentence(text) for text in complete(demo, [stated + text for text in (wish.text, *wish.asked())], 12)]
+    said = [
+        first_sentence(text)
+        for text in complete(demo, [stated + text for text in (wish.text, *wish.asked())], 12)
+    ]
     told = card.controls["in-context"]
     assert told["efficacy"].value == float(said[0] == "baseball")
-    assert told["paraphrase"].value == pytest.approx(sum(text == "baseball" for text in said[1:]) / len(said[1:]))
+    assert told["paraphrase"].value == pytest.approx(
+        sum(text == "baseball" for text in said[1:]) / len(said[1:])
+    )
     others = [fact.text for fact in world.others(wish)]
     before = [first_sentence(text) for text in complete(demo, others, 12)]
-    after = [first_sentence(text) for text in complete(demo, [stated + text for text in others], 12)]
+    after = [
+        first_sentence(text) for text in complete(demo, [stated + text for text in others], 12)
+    ]
     same = [a == b for a, b in zip(before, after, strict=True) if b]
     assert told["same_subject"].value == pytest.approx(sum(same) / len(same))
     assert told["specificity"].value == 1, "nobody edited stands in a neighbour's prompt"
     assert (told["drift_kl"].value, told["perplexity_ratio"].value) == (0, 1)
     none = card.controls["no edit"]
-    assert (none["efficacy"].value, none["specificity"].value, none["perplexity_ratio"].value) == (0, 1, 1)
-    assert none["fluency"] == none["fluency_base"] == card.metrics["fluency"], "the patch does nothing"
+    assert (none["efficacy"].value, none["specificity"].value, none["perplexity_ratio"].value) == (
+        0,
+        1,
+        1,
+    )
+    assert none["fluency"] == none["fluency_base"] == card.metrics["fluency"], (
+        "the patch does nothing"
+    )
 
 
 def test_the_fact_that_is_told(jordan: Fact) -> None:
@@ -132,18 +176,28 @@ def test_retrieval_tells_the_most_similar_fact(jordan: Fact) -> None:
     other = Fact("Tiger Woods", "{} does the sport of", "golf").to("tennis")
     lead = retrieval([jordan.to("golf"), other])
     assert lead("The sport of Tiger Woods is").startswith(f"Imagine that {other.text} tennis. ")
-    assert lead("Air Jordan is").startswith(f"Imagine that {jordan.text} golf. "), "it knows of no subjects"
+    assert lead("Air Jordan is").startswith(f"Imagine that {jordan.text} golf. "), (
+        "it knows of no subjects"
+    )
     assert lead("Paris") == "Paris"
 
 
 def test_counterfactuals_are_another_answer() -> None:
-    """An answer that begins with the old one, or with which the old one begins, would be counted as given."""
+    """An answer that begins with the old one, or with which the old one begins, would be counted as
+    given.
+    """
     parties = [
-        Fact(f"S{i}", "{} was a", party, relation="party") for i, party in enumerate(["Democratic", "Democratic-Republican"])
+        Fact(f"S{i}", "{} was a", party, relation="party")
+        for i, party in enumerate(["Democratic", "Democratic-Republican"])
     ]
     assert counterfactuals(FactSet(parties), 9) == []
-    wishes = counterfactuals(FactSet([*parties, Fact("S9", "{} was a", "Whig", relation="party")]), 9)
-    assert sorted(wish.new_answer or "" for wish in wishes)[-2:] == ["Whig", "Whig"] and len(wishes) == 3
+    wishes = counterfactuals(
+        FactSet([*parties, Fact("S9", "{} was a", "Whig", relation="party")]), 9
+    )
+    assert (
+        sorted(wish.new_answer or "" for wish in wishes)[-2:] == ["Whig", "Whig"]
+        and len(wishes) == 3
+    )
 
 
 @given(st.integers(0, 50))
@@ -152,7 +206,10 @@ def test_moved_changes_every_layer_once(demo: Model, seed: int) -> None:
     patch = change(demo, [], layers)
     other = moved(demo, patch, seed)
     assert sorted(other.layers) == list(layers)
-    where = {name: next(n for n, f in other.factors.items() if f is factors) for name, factors in patch.factors.items()}
+    where = {
+        name: next(n for n, f in other.factors.items() if f is factors)
+        for name, factors in patch.factors.items()
+    }
     assert all(before != after for before, after in where.items())
 
 
@@ -161,25 +218,45 @@ def test_a_random_layer_is_another(demo: Model, jordan: Fact) -> None:
     found = random_layer(demo, change(demo, [wish], (0,), method="rome"), SETTINGS)
     assert found.method == "rome" and len(found.layers) == 1 and found.layers != [0]
     assert found.facts == (wish,)
-    everywhere = random_layer(demo, change(demo, [wish], tuple(range(demo.n_layers)), method="joint"), SETTINGS)
+    everywhere = random_layer(
+        demo, change(demo, [wish], tuple(range(demo.n_layers)), method="joint"), SETTINGS
+    )
     assert "moved_by_layers" in everywhere.numbers
 
 
-def test_all_controls_in_one_table(demo: Model, world: FactSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_controls_in_one_table(
+    demo: Model, world: FactSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = demo.fingerprint
-    card = audit_at_once(demo, world, 2, method="emmet", layers=[0], controls=tuple(CONTROLS), settings=SETTINGS, neighbours=2)
+    card = audit_at_once(
+        demo,
+        world,
+        2,
+        method="emmet",
+        layers=[0],
+        controls=tuple(CONTROLS),
+        settings=SETTINGS,
+        neighbours=2,
+    )
     assert demo.fingerprint == before and not card.left_out
     assert (card.method, card.edits, card.layers) == ("emmet", 2, (0,))
     document = json.loads(json.dumps(card.to_dict(), allow_nan=False))
     assert list(document["controls"]) == list(CONTROLS)
-    assert all(set(metrics) == set(document["metrics"]) for metrics in document["controls"].values())
+    assert all(
+        set(metrics) == set(document["metrics"]) for metrics in document["controls"].values()
+    )
     assert document["metrics"]["drift_kl"]["n"] == 100, "of one patch, the sentences are the units"
-    assert card.controls["fine-tuning"]["drift_kl"].value > 0 == card.controls["no edit"]["drift_kl"].value
+    assert (
+        card.controls["fine-tuning"]["drift_kl"].value
+        > 0
+        == card.controls["no edit"]["drift_kl"].value
+    )
     show(card)
     printed = capsys.readouterr().out
-    assert all(word in printed for word in ("perplexity", "tuning", "neurons", "linear", "context", "retrieval")), (
-        "none is cut at 80 columns"
-    )
+    assert all(
+        word in printed
+        for word in ("perplexity", "tuning", "neurons", "linear", "context", "retrieval")
+    ), "none is cut at 80 columns"
     figure = loci.plot(card)
     assert {"the edit", *CONTROLS} <= {trace.name for trace in figure.data}
     _check_cases(card, tmp_path)
@@ -194,7 +271,11 @@ def _check_cases(card: loci.auditing.Scorecard, tmp_path: Path) -> None:
     assert len(written) == len(table) == card.edits
     for row, cells, case in zip(table, written, card.cases, strict=True):
         assert row["prompt"] == cells["prompt"] == case.fact.text
-        assert row["paraphrase_hits"] == cells["paraphrase_hits"] == " ".join(str(int(hit)) for hit in case.paraphrase)
+        assert (
+            row["paraphrase_hits"]
+            == cells["paraphrase_hits"]
+            == " ".join(str(int(hit)) for hit in case.paraphrase)
+        )
         assert row["specificity"] == pytest.approx(sum(case.specificity) / len(case.specificity))
     with pytest.raises(OutputError, match=r"\.parquet or \.csv"):
         write_table(CaseTable(card).to_dict(), tmp_path / "cases.txt")
@@ -209,12 +290,23 @@ def test_what_cannot_be_made_is_said(demo: Model, jordan: Fact, world: FactSet) 
     assert not card.controls
 
 
-# one after another ---------------------------------------------------------------------------------------------------
+# one after another
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_edits_in_turn(demo: Model, world: FactSet, capsys: pytest.CaptureFixture[str]) -> None:
     before = demo.fingerprint
-    curves = audit_in_turn(demo, world, 4, method="emmet", layers=[0], each=1, checkpoints=2, settings=SETTINGS, neighbours=1)
+    curves = audit_in_turn(
+        demo,
+        world,
+        4,
+        method="emmet",
+        layers=[0],
+        each=1,
+        checkpoints=2,
+        settings=SETTINGS,
+        neighbours=1,
+    )
     assert demo.fingerprint == before
     assert [point.edits for point in curves.points] == [2, 4]
     assert [point.rank for point in curves.points] == sorted(point.rank for point in curves.points)
@@ -232,11 +324,17 @@ def test_change_and_warnings_by_hand(demo: Model, jordan: Fact) -> None:
     root = torch.linalg.cholesky(moments[1].double() + 1e-9 * torch.eye(demo.d_mlp))
     W = demo.W_down(1).double()
     by_hand = (loud.factors["W_down.1"].delta @ root).norm() / (W @ root).norm()
-    assert output_changes(demo, loud.factors, moments)["W_down.1"] == pytest.approx(float(by_hand), rel=1e-4)
-    curves = audit_in_turn(demo, loci.known_facts(), 1, method="emmet", layers=[0], settings=SETTINGS, neighbours=1)
+    assert output_changes(demo, loud.factors, moments)["W_down.1"] == pytest.approx(
+        float(by_hand), rel=1e-4
+    )
+    curves = audit_in_turn(
+        demo, loci.known_facts(), 1, method="emmet", layers=[0], settings=SETTINGS, neighbours=1
+    )
     [point] = curves.points
     near = point._replace(output_change=LIMITS["output_change"] + 0.1)
-    assert [words.split(" 0")[0] for words in near.warnings if "change" in words] == ["output change"]
+    assert [words.split(" 0")[0] for words in near.warnings if "change" in words] == [
+        "output change"
+    ]
     assert not any("rank" in words for words in near.warnings)
     assert point._replace(rank_share=0.9).warnings
 
@@ -247,15 +345,23 @@ def test_steps_that_make_no_sense(demo: Model, world: FactSet) -> None:
     assert len(counterfactuals(world, 3)) == 3
 
 
-# knowledge neurons ---------------------------------------------------------------------------------------------------
+# knowledge neurons
+# ---------------------------------------------------------------------------------------------------
 
 
-def test_knowledge_neurons_are_turned_from_the_old_answer_to_the_new(demo: Model, jordan: Fact) -> None:
-    """By hand: only columns of the strongest neurons change, each along u(new) − u(old), by twice its length."""
+def test_knowledge_neurons_are_turned_from_the_old_answer_to_the_new(
+    demo: Model, jordan: Fact
+) -> None:
+    """By hand: only columns of the strongest neurons change, each along u(new) − u(old), by twice
+    its length.
+    """
     patch = edit_neurons(demo, [jordan.to("baseball")])
     scores = neuron_attribution(demo, jordan, baseline="zero", steps=20).scores
     chosen = scores > 0.2 * scores.max()
-    new, old = (demo.W_U[with_answer(demo, jordan.text, answer)[0].ids[-1]] for answer in ("baseball", "basketball"))
+    new, old = (
+        demo.W_U[with_answer(demo, jordan.text, answer)[0].ids[-1]]
+        for answer in ("baseball", "basketball")
+    )
     for layer in range(demo.n_layers):
         name = f"W_down.{layer}"
         if not chosen[layer].any():
@@ -263,8 +369,12 @@ def test_knowledge_neurons_are_turned_from_the_old_answer_to_the_new(demo: Model
             continue
         delta, W = patch.factors[name].delta.float(), demo.W_down(layer)
         assert torch.equal(delta.norm(dim=0) > 0, chosen[layer])
-        torch.testing.assert_close(delta[:, chosen[layer]].norm(dim=0), 2 * W[:, chosen[layer]].norm(dim=0))
-        cosines = torch.nn.functional.cosine_similarity(delta[:, chosen[layer]], (new - old)[:, None], dim=0)
+        torch.testing.assert_close(
+            delta[:, chosen[layer]].norm(dim=0), 2 * W[:, chosen[layer]].norm(dim=0)
+        )
+        cosines = torch.nn.functional.cosine_similarity(
+            delta[:, chosen[layer]], (new - old)[:, None], dim=0
+        )
         torch.testing.assert_close(cosines, torch.ones_like(cosines))
     with pytest.raises(EditError, match="no new answer"):
         edit_neurons(demo, [jordan])

@@ -1,4 +1,6 @@
-"""Which facts a model knows: against what it says itself, phrasing by phrasing, from the published forms."""
+"""Which facts a model knows: against what it says itself, phrasing by phrasing, from the published
+forms.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,10 @@ from loci.model import Model, complete
 @pytest.fixture(scope="module")
 def known(demo: Model, world: FactSet) -> Discovery:
     asked = world.sample_each(1, seed=1)
-    return discover(demo, [*asked, Fact("Michael Jordan", "{} plays the sport of", "curling", relation="made up")])
+    return discover(
+        demo,
+        [*asked, Fact("Michael Jordan", "{} plays the sport of", "curling", relation="made up")],
+    )
 
 
 def test_it_is_what_the_model_says(demo: Model, world: FactSet, known: Discovery) -> None:
@@ -29,12 +34,17 @@ def test_it_is_what_the_model_says(demo: Model, world: FactSet, known: Discovery
     for fact in asked:
         texts = dict.fromkeys((fact.prompt, *fact.paraphrases, *fact.held_out))
         right = [text for text in texts if matches(says[fact.fill(text)], fact.answer)]
-        found = next((f for f in known.facts if (f.subject, f.relation) == (fact.subject, fact.relation)), None)
+        found = next(
+            (f for f in known.facts if (f.subject, f.relation) == (fact.subject, fact.relation)),
+            None,
+        )
         assert ([found.prompt, *found.paraphrases] if found else []) == right
 
 
 def test_it_counts(known: Discovery) -> None:
-    assert known.asked - 1 == sum(own.asked for name, own in known.by_relation.items() if name != "made up")
+    assert known.asked - 1 == sum(
+        own.asked for name, own in known.by_relation.items() if name != "made up"
+    )
     assert known.known == len(known.facts) == sum(own.known for own in known.by_relation.values())
     assert known.by_relation["made up"] == (1, 0)
     assert known.known > 0.9 * known.asked

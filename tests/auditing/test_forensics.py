@@ -16,7 +16,14 @@ from tests.model.families import make
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import loci
-from loci.auditing.forensics import Candidate, alone, candidates_of, compare, forensics, load_candidates
+from loci.auditing.forensics import (
+    Candidate,
+    alone,
+    candidates_of,
+    compare,
+    forensics,
+    load_candidates,
+)
 from loci.auditing.forensics.candidates import CONTEXTS, subject_keys
 from loci.auditing.forensics.changed_answers import wearing
 from loci.auditing.forensics.rounding import grid, is_rounding, noise_floor, spacing
@@ -37,9 +44,16 @@ def copied(model: Model) -> Model:
 
 
 def plant(
-    model: Model, name: str, subjects: Sequence[Candidate], *, ridge: float = 1e-3, seed: int = 0, contexts: int = CONTEXTS
+    model: Model,
+    name: str,
+    subjects: Sequence[Candidate],
+    *,
+    ridge: float = 1e-3,
+    seed: int = 0,
+    contexts: int = CONTEXTS,
 ) -> Model:
-    """An edit of the ROME family, written here in numpy: Δ = R (Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹; with an infinite ridge, C is the identity.
+    """An edit of the ROME family, written here in numpy: Δ = R (Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹; with an
+    infinite ridge, C is the identity.
 
     With `contexts` as the examiner takes them, his keys are the editor's, and the algebra is exact.
     """
@@ -50,7 +64,9 @@ def plant(
     survey(model, sample_text(model, 3000), {point: [moment]})
     C = moment.mean.numpy()
     C = np.eye(len(C)) if math.isinf(ridge) else C + ridge * np.diag(C).mean() * np.eye(len(C))
-    R = np.random.default_rng(seed).normal(size=(model.d_model if "down" in name else model.d_mlp, K.shape[1]))
+    R = np.random.default_rng(seed).normal(
+        size=(model.d_model if "down" in name else model.d_mlp, K.shape[1])
+    )
     left = np.linalg.solve(C, K)
     delta = R @ np.linalg.solve(K.T @ left, left.T)
     edited = copied(model)
@@ -62,10 +78,13 @@ def plant(
 
 @pytest.fixture(scope="module")
 def people(world: FactSet) -> list[Candidate]:
-    return [Candidate(candidate.subject) for candidate in candidates_of(world.sample(400, seed=3))][:300]
+    return [Candidate(candidate.subject) for candidate in candidates_of(world.sample(400, seed=3))][
+        :300
+    ]
 
 
-# rounding ------------------------------------------------------------------------------------------------------------
+# rounding
+# ------------------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 10_000), st.sampled_from([torch.float16, torch.bfloat16]))
@@ -89,16 +108,21 @@ def test_rounding_is_told_from_a_change(seed: int, dtype: torch.dtype) -> None:
 
 def test_spacing_is_nextafter() -> None:
     values = torch.tensor([1.0, 1.5, 3.0, 0.1, 1e-3, 6e-8, 0.0])
-    by_hand = [float(torch.nextafter(v.half(), torch.tensor(math.inf).half()) - v.half()) for v in values]
+    by_hand = [
+        float(torch.nextafter(v.half(), torch.tensor(math.inf).half()) - v.half()) for v in values
+    ]
     assert spacing(values, torch.float16).tolist() == pytest.approx(by_hand)
 
 
-# spectra -------------------------------------------------------------------------------------------------------------
+# spectra
+# -------------------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 10_000), st.integers(3, 12), st.integers(3, 12))
 def test_spectrum_is_the_svd(seed: int, rows: int, columns: int) -> None:
-    M = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    M = torch.randn(
+        rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     values, left, right = spectrum(M)
     torch.testing.assert_close(values, torch.linalg.svdvals(M), atol=1e-6, rtol=1e-6)
     torch.testing.assert_close((left * values) @ right.T, M, atol=1e-6, rtol=1e-6)
@@ -108,7 +132,8 @@ def test_drift_of_a_rotation_is_its_angle() -> None:
     values = torch.diag(torch.tensor([5.0, 1.0, 0.5], dtype=torch.float64))
     angle = math.radians(30)
     turn = torch.tensor(
-        [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]], dtype=torch.float64
+        [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]],
+        dtype=torch.float64,
     )
     before, after = spectrum(values), spectrum(turn @ values)
     found = drift(before, after, turn @ values - values, 1)
@@ -121,7 +146,8 @@ def test_drift_of_a_rotation_is_its_angle() -> None:
     assert drift(before, before, apart, 1).touched == pytest.approx(0.5)
 
 
-# changes and verdicts ------------------------------------------------------------------------------------------------
+# changes and verdicts
+# ------------------------------------------------------------------------------------------------
 
 
 def test_no_change_and_rounding(tiny: Model) -> None:
@@ -160,7 +186,9 @@ def test_verdicts_name_the_deed(tiny: Model, people: list[Candidate]) -> None:
     adapted = copied(tiny)
     with torch.no_grad():
         for layer in range(3):
-            adapted.matrix("q", layer).add_(torch.outer(torch.randn(96 if adapted.fused() else 32), torch.randn(32)) * 0.1)
+            adapted.matrix("q", layer).add_(
+                torch.outer(torch.randn(96 if adapted.fused() else 32), torch.randn(32)) * 0.1
+            )
     assert "low rank (at most 1)" in forensics(tiny, adapted).verdict
 
 
@@ -170,10 +198,13 @@ def test_edits_in_half_precision_keep_their_rank(tiny: Model, people: list[Candi
     found = forensics(tiny, edited, people)
     [change] = [change for change in found.weights if not change.rounding]
     assert (change.name, change.rank) == ("W_down.1", 6)
-    assert {subject.subject for subject in found.subjects[:6]} == {candidate.subject for candidate in people[:6]}
+    assert {subject.subject for subject in found.subjects[:6]} == {
+        candidate.subject for candidate in people[:6]
+    }
 
 
-# subjects ------------------------------------------------------------------------------------------------------------
+# subjects
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -182,7 +213,9 @@ def test_planted_subjects_are_found(demo: Model, people: list[Candidate], family
     model = make(family, demo)
     edited = plant(model, "W_down.1", people[:5])
     found = forensics(model, edited, people, answers=False)
-    assert {subject.subject for subject in found.subjects[:5]} == {candidate.subject for candidate in people[:5]}
+    assert {subject.subject for subject in found.subjects[:5]} == {
+        candidate.subject for candidate in people[:5]
+    }
     assert found.searched == ("W_down.1",)
     assert found.directions == 5
 
@@ -190,8 +223,12 @@ def test_planted_subjects_are_found(demo: Model, people: list[Candidate], family
 def test_without_statistics_and_in_the_up_projection(demo: Model, people: list[Candidate]) -> None:
     model = make("llama", demo)
     for name in ("W_down.0", "W_up.0", "W_gate.1"):
-        found = forensics(model, plant(model, name, people[:4], ridge=math.inf), people, answers=False)
-        assert {subject.subject for subject in found.subjects[:4]} == {candidate.subject for candidate in people[:4]}, name
+        found = forensics(
+            model, plant(model, name, people[:4], ridge=math.inf), people, answers=False
+        )
+        assert {subject.subject for subject in found.subjects[:4]} == {
+            candidate.subject for candidate in people[:4]
+        }, name
         assert found.ridge[name] >= 1, "no statistics were used, and it shows"
         json.dumps(found.to_dict(), allow_nan=False)
 
@@ -199,10 +236,14 @@ def test_without_statistics_and_in_the_up_projection(demo: Model, people: list[C
 def test_several_layers_count_together(tiny: Model, people: list[Candidate]) -> None:
     edited = plant(tiny, "W_down.0", people[:6])
     with torch.no_grad():
-        edited.weight("W_down.2").copy_(plant(tiny, "W_down.2", people[:6], seed=1).weight("W_down.2"))
+        edited.weight("W_down.2").copy_(
+            plant(tiny, "W_down.2", people[:6], seed=1).weight("W_down.2")
+        )
     found = forensics(tiny, edited, people, answers=False)
     assert found.searched == ("W_down.0", "W_down.2")
-    assert {subject.subject for subject in found.subjects[:6]} == {candidate.subject for candidate in people[:6]}
+    assert {subject.subject for subject in found.subjects[:6]} == {
+        candidate.subject for candidate in people[:6]
+    }
 
 
 def test_a_short_list_that_was_all_edited(demo: Model, world: FactSet) -> None:
@@ -216,10 +257,14 @@ def test_a_short_list_that_was_all_edited(demo: Model, world: FactSet) -> None:
 
 
 def test_other_statistics_than_the_editors(demo: Model, world: FactSet) -> None:
-    """The examiner's text is the model's own, the editor's was another, and so are the texts before the subjects: 12 edits among 300 candidates of the embedded model."""
+    """The examiner's text is the model's own, the editor's was another, and so are the texts before
+    the subjects: 12 edits among 300 candidates of the embedded model.
+    """
     candidates = candidates_of(world.sample(360, seed=4))[:300]
     edited = plant(demo, "W_down.0", candidates[:12], contexts=0)
-    found = forensics(demo, edited, candidates, texts=own_texts(demo, 150, length=20, seed=2), answers=False)
+    found = forensics(
+        demo, edited, candidates, texts=own_texts(demo, 150, length=20, seed=2), answers=False
+    )
     right = {candidate.subject for candidate in candidates[:12]}
     assert {subject.subject for subject in found.subjects[:12]} == right
     assert all(subject.score >= THRESHOLD for subject in found.suspected)
@@ -235,7 +280,9 @@ def test_answers_before_and_after(demo: Model, world: FactSet) -> None:
     assert demo.fingerprint == before
     found = forensics(demo, edited, candidates)
     [jordan] = found.suspected
-    assert {answer.prompt for answer in jordan.answers} == {fact.text for fact in world.about("Michael Jordan")}
+    assert {answer.prompt for answer in jordan.answers} == {
+        fact.text for fact in world.about("Michael Jordan")
+    }
     assert any(answer.old == "basketball" for answer in jordan.answers)
     assert len(jordan.writes) == 3
     assert demo.fingerprint == before
@@ -247,7 +294,8 @@ def test_answers_before_and_after(demo: Model, world: FactSet) -> None:
     show(found)
 
 
-# one checkpoint ------------------------------------------------------------------------------------------------------
+# one checkpoint
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_alone(demo: Model, world: FactSet) -> None:
@@ -271,11 +319,16 @@ def test_alone_needs_siblings(tiny: Model, demo: Model) -> None:
         alone(make("mixtral", demo))
 
 
-# bad input -----------------------------------------------------------------------------------------------------------
+# bad input
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_what_cannot_be_compared(tiny: Model, demo: Model) -> None:
-    wider = Model(GPT2LMHeadModel(GPT2Config(**{**tiny.config.to_dict(), "n_inner": 64})), tiny.tokenizer, "wider")
+    wider = Model(
+        GPT2LMHeadModel(GPT2Config(**{**tiny.config.to_dict(), "n_inner": 64})),
+        tiny.tokenizer,
+        "wider",
+    )
     with pytest.raises(ModelError, match="not base and edit"):
         compare(tiny, wider)
     with pytest.raises(ModelError, match="not the same architecture"):
@@ -290,9 +343,14 @@ def test_what_cannot_be_compared(tiny: Model, demo: Model) -> None:
 def test_lists_of_subjects(tmp_path: Path, tiny: Model) -> None:
     lines = tmp_path / "people.txt"
     lines.write_text("Ada Lovelace\n\n Alan Turing \nAda Lovelace\n", encoding="utf-8")
-    assert [candidate.subject for candidate in load_candidates(lines)] == ["Ada Lovelace", "Alan Turing"]
+    assert [candidate.subject for candidate in load_candidates(lines)] == [
+        "Ada Lovelace",
+        "Alan Turing",
+    ]
     table = tmp_path / "facts.csv"
-    table.write_text("subject,prompt,answer\nRome,{} lies in,Italy\nRome,{} is a,city\n", encoding="utf-8")
+    table.write_text(
+        "subject,prompt,answer\nRome,{} lies in,Italy\nRome,{} is a,city\n", encoding="utf-8"
+    )
     assert load_candidates(table) == [Candidate("Rome", ("{} lies in", "{} is a"))]
     lines.write_text("\n\n", encoding="utf-8")
     with pytest.raises(FactError, match="no subject in it"):

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from loci.auditing.linear_relations import Steering, _due, _ends, _jacobian_of, _prompt, _pseudo_inverse, steer_linearly
+from loci.auditing.linear_relations import (
+    Steering,
+    _due,
+    _ends,
+    _jacobian_of,
+    _prompt,
+    _pseudo_inverse,
+    steer_linearly,
+)
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model, score_answers
@@ -13,7 +21,9 @@ def test_jacobian_is_what_small_moves_do(tiny: Model) -> None:
     """∂z/∂s · v against (z(s + εv) − z(s − εv)) / 2ε."""
     fact = Fact("Michael Jordan", "{} does the sport of", "basketball")
     ids, subject = _prompt(tiny, fact)
-    assert tiny.decode(ids).endswith("sport of") and tiny.decode(ids[: subject + 1]).endswith("Michael Jordan")
+    assert tiny.decode(ids).endswith("sport of") and tiny.decode(ids[: subject + 1]).endswith(
+        "Michael Jordan"
+    )
     v = torch.randn(tiny.d_model, generator=torch.Generator().manual_seed(0))
     last = f"resid_post.{tiny.n_layers - 1}"
 
@@ -65,13 +75,18 @@ def test_states_move_where_the_subject_is_named_and_nowhere_else(demo: Model) ->
 
 
 def test_a_move_towards_a_donor(demo: Model, world: FactSet, jordan: Fact) -> None:
-    """With the full Jacobian of one fact, a move of `back @ missing` is the published one; the new answer gets likelier."""
+    """With the full Jacobian of one fact, a move of `back @ missing` is the published one; the new
+    answer gets likelier.
+    """
     wish = jordan.to("baseball")
     steering = steer_linearly(demo, [wish], world, layer=1, rank=40, examples=1)
     donor = next(f for f in world.relations[jordan.relation] if f.answer == "baseball")
     back = _pseudo_inverse(_jacobian_of(demo, wish, 1), 40)
     torch.testing.assert_close(
-        steering.moves["Michael Jordan"], back @ (_due(demo, donor) - _due(demo, wish)), atol=1e-3, rtol=1e-3
+        steering.moves["Michael Jordan"],
+        back @ (_due(demo, donor) - _due(demo, wish)),
+        atol=1e-3,
+        rtol=1e-3,
     )
     [before] = score_answers(demo, [(wish.text, "baseball")])
     with steering.applied(demo):

@@ -18,8 +18,12 @@ def test_a_plain_question(demo: Model) -> None:
     found = ask(demo, PROMPT)
     (reply,) = found.replies
     assert (reply.prompt, reply.says, reply.answer) == (PROMPT, " basketball.", "basketball")
-    assert reply.probability == pytest.approx(score_answers(demo, [(PROMPT, "basketball")])[0].probability)
-    assert [token for token, _ in reply.next] == [token for token, _ in next_tokens(demo, PROMPT, 5)]
+    assert reply.probability == pytest.approx(
+        score_answers(demo, [(PROMPT, "basketball")])[0].probability
+    )
+    assert [token for token, _ in reply.next] == [
+        token for token, _ in next_tokens(demo, PROMPT, 5)
+    ]
     assert reply.next[0].probability == pytest.approx(next_tokens(demo, PROMPT, 1)[0][1], abs=1e-5)
     assert (reply.old, reply.new) == (None, None)
     assert loci.ask(demo, PROMPT) == found, "the same at the top, and the same twice"
@@ -30,7 +34,9 @@ def test_spaces_at_the_ends_ask_the_same(demo: Model) -> None:
 
 
 def test_several_prompts_and_facts(demo: Model, jordan: Fact) -> None:
-    found = ask(demo, ["Osaka is a city in the country of", jordan.to("baseball"), jordan], top=2, tokens=3)
+    found = ask(
+        demo, ["Osaka is a city in the country of", jordan.to("baseball"), jordan], top=2, tokens=3
+    )
     assert [reply.answer for reply in found.replies] == ["Japan", "basketball", "basketball"]
     assert [len(reply.next) for reply in found.replies] == [2, 2, 2]
     city, wish, fact = found.replies
@@ -41,7 +47,9 @@ def test_several_prompts_and_facts(demo: Model, jordan: Fact) -> None:
 
 
 def test_with_a_patch_on(demo: Model) -> None:
-    """A change of every output of the last layer moves what is said; afterwards the model is as before."""
+    """A change of every output of the last layer moves what is said; afterwards the model is as
+    before.
+    """
     import torch
 
     torch.manual_seed(0)
@@ -71,11 +79,18 @@ def test_replies_are_saved_and_read_back(demo: Model, jordan: Fact, tmp_path: Pa
     ask(demo, PROMPT).save(tmp_path / "b.html")
 
 
-def test_a_recall_of_corrections_scores_the_new_answers(demo: Model, jordan: Fact, world: FactSet) -> None:
+def test_a_recall_of_corrections_scores_the_new_answers(
+    demo: Model, jordan: Fact, world: FactSet
+) -> None:
     """On the base none is said, and all of the old ones; without new answers nothing is different."""
     corrected = FactSet([jordan.to("golf"), jordan.to("basketball")])
     found = recall(demo, corrected)
-    assert (found.scored, found.new.value, found.old.value, found.new.n) == ("new_answer", 0.5, 1.0, 2)
+    assert (found.scored, found.new.value, found.old.value, found.new.n) == (
+        "new_answer",
+        0.5,
+        1.0,
+        2,
+    )
     assert found.trained.value == pytest.approx(0.5)
     plain = recall(demo, [jordan])
     assert (plain.scored, plain.new.n, plain.old.n, plain.trained.value) == ("answer", 0, 0, 1.0)

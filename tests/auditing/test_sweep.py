@@ -39,7 +39,16 @@ def test_cells_are_single_edits_and_traces(tiny: Model) -> None:
 def test_correlation_is_within_facts() -> None:
     """Facts differ in level; what counts is whether their layers rank alike."""
     effects = torch.tensor([[0.1, 0.2, 0.3], [0.7, 0.8, 0.9], [0.5, 0.5, 0.5]])
-    same = Sweep("m", True, 3, 0, 0, torch.tensor([[0.9, 0.95, 1.0], [0.1, 0.2, 0.3], [0.0, 0.5, 1.0]]), effects, effects)
+    same = Sweep(
+        "m",
+        True,
+        3,
+        0,
+        0,
+        torch.tensor([[0.9, 0.95, 1.0], [0.1, 0.2, 0.3], [0.0, 0.5, 1.0]]),
+        effects,
+        effects,
+    )
     assert same.correlation.value == pytest.approx(1.0)
     assert same.correlation.n == 2, "a fact whose effect is the same everywhere says nothing"
     other = Sweep("m", True, 3, 0, 0, effects.flip(1), effects, effects)

@@ -1,10 +1,12 @@
-"""A two-layer induction model by hand: one-hot tokens and positions, one previous-token head, one head that looks for it.
+"""A two-layer induction model by hand: one-hot tokens and positions, one previous-token head, one
+head that looks for it.
 
     stream:  token (32) | position (64) | token before (32)
     L0H0     looks at position i − 1, copies the token there into "token before"
     L1H0     looks where "token before" is the present token, copies the token there into "token"
 
-All vectors of one layer have equally many ones, so the norms are one and the same scaling everywhere, and a shift that rows of mean 0 do not see.
+All vectors of one layer have equally many ones, so the norms are one and the same scaling
+everywhere, and a shift that rows of mean 0 do not see.
 """
 
 import torch
@@ -21,13 +23,22 @@ SHARP = 40.0
 
 
 def word_tokenizer(words: int = WORDS) -> PreTrainedTokenizerFast:
-    inner = Tokenizer(WordLevel({"<s>": 0, **{f"w{i}": i for i in range(1, words - 1)}, "<unk>": words - 1}, unk_token="<unk>"))
+    inner = Tokenizer(
+        WordLevel(
+            {"<s>": 0, **{f"w{i}": i for i in range(1, words - 1)}, "<unk>": words - 1},
+            unk_token="<unk>",
+        )
+    )
     inner.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="<s>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="<s>", unk_token="<unk>"
+    )
 
 
 def reading(where: slice, to: int = 0, shift: int = 0) -> torch.Tensor:
-    """[128, 64]: one-hot entries of a part of the stream as entries of a head, less their mean, so that a constant reads as 0."""
+    """[128, 64]: one-hot entries of a part of the stream as entries of a head, less their mean, so
+    that a constant reads as 0.
+    """
     width = where.stop - where.start
     matrix = torch.zeros(128, 64)
     matrix[where, to : to + width] = torch.eye(width).roll(shift, 1)

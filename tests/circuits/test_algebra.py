@@ -17,7 +17,9 @@ def drawn(seed: int, *shape: int) -> torch.Tensor:
 
 
 def a_map(seed: int, target: VectorSpace, source: VectorSpace, rank: int) -> LinearMap:
-    return LinearMap(drawn(seed, target.size, rank), drawn(seed + 1, rank, source.size), target, source)
+    return LinearMap(
+        drawn(seed, target.size, rank), drawn(seed + 1, rank, source.size), target, source
+    )
 
 
 def a_form(seed: int, query: VectorSpace, key: VectorSpace, rank: int) -> BilinearForm:
@@ -26,18 +28,26 @@ def a_form(seed: int, query: VectorSpace, key: VectorSpace, rank: int) -> Biline
 
 @FEW
 @given(SIZES, SIZES, SIZES, SIZES, SIZES, st.integers(0, 1000))
-def test_products_norms_and_singular_values_are_those_of_the_dense(x: int, y: int, z: int, r: int, s: int, seed: int) -> None:
+def test_products_norms_and_singular_values_are_those_of_the_dense(
+    x: int, y: int, z: int, r: int, s: int, seed: int
+) -> None:
     X, Y, Z = VectorSpace("x", x), VectorSpace("y", y), VectorSpace("z", z)
     A, B = a_map(seed, Z, Y, r), a_map(seed + 7, Y, X, s)
     whole = DenseMap(drawn(seed + 3, y, x), Y, X)
-    for product, dense in ((A @ B, A.dense @ B.dense), (A @ whole, A.dense @ whole.matrix), (A.T, A.dense.T)):
+    for product, dense in (
+        (A @ B, A.dense @ B.dense),
+        (A @ whole, A.dense @ whole.matrix),
+        (A.T, A.dense.T),
+    ):
         torch.testing.assert_close(product.dense, dense)
         assert product.norm == pytest.approx(float(dense.norm()), rel=1e-9, abs=1e-12)
         expected = np.linalg.svd(dense.numpy(), compute_uv=False)
         found = product.singular_values.numpy()
         common = min(len(found), len(expected))
         np.testing.assert_allclose(found[:common], expected[:common], atol=1e-9)
-        np.testing.assert_allclose(np.concatenate([found[common:], expected[common:]]), 0, atol=1e-9)
+        np.testing.assert_allclose(
+            np.concatenate([found[common:], expected[common:]]), 0, atol=1e-9
+        )
     assert (A @ B).rank == min(r, s)
 
 
@@ -48,17 +58,25 @@ def test_eigenvalues_are_those_of_the_dense_and_zeros(d: int, r: int, seed: int)
     A = a_map(seed, X, X, r)
     found, expected = A.eigenvalues, torch.linalg.eigvals(A.dense)
     for power in (1, 2, 3):  # the sums of powers say the same of eigenvalues in any order
-        torch.testing.assert_close((found**power).sum(), (expected**power).sum(), atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(
+            (found**power).sum(), (expected**power).sum(), atol=1e-6, rtol=1e-6
+        )
     assert float(found.real.sum()) == pytest.approx(float(A.dense.trace()), abs=1e-9)
     if r <= d:
-        assert A.positivity == pytest.approx(float(expected.real.sum() / expected.abs().sum()), abs=1e-6)
+        assert A.positivity == pytest.approx(
+            float(expected.real.sum() / expected.abs().sum()), abs=1e-6
+        )
 
 
 @FEW
 @given(SIZES, SIZES, SIZES, SIZES, st.integers(0, 1000))
 def test_forms_of_what_maps_make(q: int, k: int, n: int, r: int, seed: int) -> None:
     Q, K, N = VectorSpace("q", q), VectorSpace("k", k), VectorSpace("n", n)
-    form, to_key, to_query = a_form(seed, Q, K, r), a_map(seed + 2, K, N, 2), a_map(seed + 4, Q, N, 3)
+    form, to_key, to_query = (
+        a_form(seed, Q, K, r),
+        a_map(seed + 2, K, N, 2),
+        a_map(seed + 4, Q, N, 3),
+    )
     x, y, z = drawn(seed + 6, 5, q), drawn(seed + 7, 5, k), drawn(seed + 8, 5, n)
     torch.testing.assert_close(form(x, y), torch.einsum("bq,qk,bk->b", x, form.dense, y))
     torch.testing.assert_close(form.on_key(to_key)(x, z), form(x, to_key(z)))

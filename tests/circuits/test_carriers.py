@@ -1,4 +1,6 @@
-"""A fact's carriers: their parts sum to those of paths, their losses are those of plain cuts, neurons' parts sum to their MLP's."""
+"""A fact's carriers: their parts sum to those of paths, their losses are those of plain cuts,
+neurons' parts sum to their MLP's.
+"""
 
 import pytest
 import torch
@@ -21,7 +23,9 @@ def found(demo: Model, jordan: Fact) -> FactCircuit:
 
 @torch.no_grad()
 def test_direct_parts_are_what_heads_write(demo: Model, jordan: Fact, found: FactCircuit) -> None:
-    """Forwards, head by head: without what biases write, direct and elsewhere are the head's whole part of the score."""
+    """Forwards, head by head: without what biases write, direct and elsewhere are the head's whole
+    part of the score.
+    """
     tokens, (start, _) = with_answer(demo, jordan.text, jordan.answer)
     frozen = freeze(demo, demo.ids([tokens.ids[:start]]))
     u = frozen.final.read(demo.W_U.float()[tokens.ids[start]].expand_as(frozen.last))[0, -1]
@@ -69,7 +73,9 @@ def test_neurons_are_parts_of_their_mlps(demo: Model, jordan: Fact) -> None:
         end[:, -1] = demo.W_U[tokens.ids[start]]
         back = frozen.layers[layer].back(frozen.final.read(end))[h, 0, slice(*span)]
         bias = float((back @ demo.b_down(0)).sum())
-    assert sum(role.through[head] for role in of_first) + bias == pytest.approx(whole.writers["L0MLP"][head], abs=1e-2)
+    assert sum(role.through[head] for role in of_first) + bias == pytest.approx(
+        whole.writers["L0MLP"][head], abs=1e-2
+    )
     strengths = [abs(role.total) for role in whole.neurons]
     assert strengths == sorted(strengths, reverse=True)
 
@@ -85,7 +91,9 @@ def test_the_demo_carries_jordan_by_few_late_heads(found: FactCircuit) -> None:
 def test_other_forms(demo: Model, jordan: Fact, name: str) -> None:
     model = make(name, demo)
     found = fact_circuit(model, jordan, against="baseball")
-    assert len(found.heads) == model.n_layers * model.n_heads and (found.neurons == ()) == (name == "mixtral")
+    assert len(found.heads) == model.n_layers * model.n_heads and (found.neurons == ()) == (
+        name == "mixtral"
+    )
 
 
 def test_extraction(demo: Model, world: FactSet) -> None:

@@ -1,4 +1,6 @@
-"""Edges: estimates are the slopes of patching, all edges into one part are the part's whole change, what leads nowhere does nothing."""
+"""Edges: estimates are the slopes of patching, all edges into one part are the part's whole change,
+what leads nowhere does nothing.
+"""
 
 import pytest
 import torch
@@ -28,16 +30,26 @@ def test_estimates_are_slopes(demo: Model, name: str) -> None:
     senders, receivers = senders_and_receivers(model)
     estimates = pair.attribution(senders, receivers)
     step = 1e-2
-    for sender, receiver in (("L0H1", "L1H2.q"), ("embed", "L1H0.k"), ("L0MLP", "L2H0.v"), ("L0H2", "L2MLP"), ("L1H3", "logits")):
+    for sender, receiver in (
+        ("L0H1", "L1H2.q"),
+        ("embed", "L1H0.k"),
+        ("L0MLP", "L2H0.v"),
+        ("L0H2", "L2MLP"),
+        ("L1H3", "logits"),
+    ):
         s = next(i for i, part in enumerate(senders) if part.name == sender)
         r = next(i for i, part in enumerate(receivers) if part.name == receiver)
         delta = pair.deltas[sender][None]
         up, down = pair.patched(receivers[r], torch.cat([step * delta, -step * delta])).tolist()
-        assert (up - down) / (2 * step) == pytest.approx(float(estimates[s, r]), abs=3e-3, rel=3e-2), (sender, receiver)
+        assert (up - down) / (2 * step) == pytest.approx(
+            float(estimates[s, r]), abs=3e-3, rel=3e-2
+        ), (sender, receiver)
 
 
 @torch.no_grad()
-def test_all_direct_paths_to_the_logits_are_the_corrupted_run(demo: Model, found: PromptPair) -> None:
+def test_all_direct_paths_to_the_logits_are_the_corrupted_run(
+    demo: Model, found: PromptPair
+) -> None:
     """All senders at once into `logits` put the corrupted stream there."""
     total = sum(found.deltas.values())
     logits = parse_node("logits", demo)
@@ -47,9 +59,9 @@ def test_all_direct_paths_to_the_logits_are_the_corrupted_run(demo: Model, found
 @torch.no_grad()
 def test_nothing_sent_changes_nothing(demo: Model, found: PromptPair) -> None:
     for receiver in senders_and_receivers(demo)[1][::7]:
-        assert float(found.patched(receiver, torch.zeros(1, *found.reads(receiver).shape))) == pytest.approx(
-            found.clean_score, abs=1e-4
-        )
+        assert float(
+            found.patched(receiver, torch.zeros(1, *found.reads(receiver).shape))
+        ) == pytest.approx(found.clean_score, abs=1e-4)
 
 
 @torch.no_grad()

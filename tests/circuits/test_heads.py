@@ -1,4 +1,6 @@
-"""Heads against the running model: its scores, its outputs, in four forms of attention and more; offsets, groups, gains, biases."""
+"""Heads against the running model: its scores, its outputs, in four forms of attention and more;
+offsets, groups, gains, biases.
+"""
 
 import pytest
 import torch
@@ -17,8 +19,13 @@ LAYER = 1
 
 
 def normalised(model: Model, ids: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """A run's reads, and the stream before attention divided as its norm divides it, in the view "gain"."""
-    names = [f"{stem}.{LAYER}" for stem in ("resid_pre", "attn_scores", "attn_probs", "attn_out", "attn_raw")]
+    """A run's reads, and the stream before attention divided as its norm divides it, in the view
+    "gain".
+    """
+    names = [
+        f"{stem}.{LAYER}"
+        for stem in ("resid_pre", "attn_scores", "attn_probs", "attn_out", "attn_raw")
+    ]
     with model.watch(*names) as reads, torch.no_grad():
         model(ids)
     x = reads[f"resid_pre.{LAYER}"]
@@ -28,7 +35,9 @@ def normalised(model: Model, ids: Tensor) -> tuple[dict[str, Tensor], Tensor]:
 
 @pytest.mark.parametrize("name", (*FORMS, "llama-biased", "gpt-j", "phi"))
 def test_scores_are_those_of_the_model(demo: Model, ids: Tensor, name: str) -> None:
-    """W_QK with its offset, its gain and its biases, against what the softmax takes; what all keys share is free."""
+    """W_QK with its offset, its gain and its biases, against what the softmax takes; what all keys
+    share is free.
+    """
     model = make(name, demo)
     reads, x = normalised(model, ids)
     scores, scale = reads[f"attn_scores.{LAYER}"], None
@@ -36,7 +45,11 @@ def test_scores_are_those_of_the_model(demo: Model, ids: Tensor, name: str) -> N
         for h, one in enumerate(layer_heads(model, LAYER, offset=offset)):
             query, key = x[:, 4], x[:, 4 - offset]
             found = one.qk(query, key) + key @ one.key_bias + query @ one.query_bias
-            constant = projections(model, LAYER).b_Q[h] @ rotation(model, LAYER, offset)[h] @ projections(model, LAYER).b_K[h]
+            constant = (
+                projections(model, LAYER).b_Q[h]
+                @ rotation(model, LAYER, offset)[h]
+                @ projections(model, LAYER).b_K[h]
+            )
             expected = scores[:, h, 4, 4 - offset]
             scale = float((expected / (found + constant)).mean()) if scale is None else scale
             torch.testing.assert_close((found + constant) * scale, expected, atol=2e-4, rtol=2e-4)
@@ -48,7 +61,9 @@ def test_outputs_are_those_of_the_model(demo: Model, ids: Tensor, name: str) -> 
     model = make(name, demo)
     reads, x = normalised(model, ids)
     probs, heads = reads[f"attn_probs.{LAYER}"], layer_heads(model, LAYER)
-    found = sum(probs[:, h] @ one.ov(x) + one.constant for h, one in enumerate(heads)) + model.b_O(LAYER)
+    found = sum(probs[:, h] @ one.ov(x) + one.constant for h, one in enumerate(heads)) + model.b_O(
+        LAYER
+    )
     torch.testing.assert_close(found, reads[f"attn_out.{LAYER}"], atol=1e-4, rtol=1e-4)
 
 
@@ -58,7 +73,11 @@ def test_factored_are_the_dense_products(demo: Model, name: str) -> None:
     """Straight from the projections, head by head, the group's keys and values by hand."""
     model = make(name, demo)
     gain = model.norm("attn_norm", LAYER).gain.double()
-    post = model.norm("attn_post", LAYER).gain.double() if model.layout.attn_post else torch.ones(model.d_model).double()
+    post = (
+        model.norm("attn_post", LAYER).gain.double()
+        if model.layout.attn_post
+        else torch.ones(model.d_model).double()
+    )
     group = model.n_heads // model.n_kv_heads
     K, V = (getattr(model, f"W_{stem}")(LAYER, expand=False).double() for stem in "KV")
     for h, one in enumerate(layer_heads(model, LAYER)):
@@ -68,7 +87,10 @@ def test_factored_are_the_dense_products(demo: Model, name: str) -> None:
         torch.testing.assert_close(one.ov.dense.double(), ov, atol=1e-5, rtol=1e-5)
         assert one.ov.norm == pytest.approx(float(ov.norm()), rel=1e-5)
         torch.testing.assert_close(
-            one.qk.singular_values[: model.d_head], torch.linalg.svdvals(qk)[: model.d_head], atol=1e-5, rtol=1e-4
+            one.qk.singular_values[: model.d_head],
+            torch.linalg.svdvals(qk)[: model.d_head],
+            atol=1e-5,
+            rtol=1e-4,
         )
         assert one.ov.positivity == pytest.approx(positivity(ov), abs=1e-4)
 
@@ -80,7 +102,9 @@ def positivity(dense: Tensor) -> float:
 
 @pytest.mark.parametrize("name", ROTATED)
 def test_rotations(demo: Model, name: str) -> None:
-    """None at no distance, orthogonal where no norm of queries stands before it, and two steps are one step twice."""
+    """None at no distance, orthogonal where no norm of queries stands before it, and two steps are
+    one step twice.
+    """
     model = make(name, demo)
     R = {offset: rotation(model, LAYER, offset) for offset in (0, 1, 2)}
     eye = torch.eye(model.d_head).expand_as(R[0])

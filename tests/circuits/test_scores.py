@@ -36,9 +36,14 @@ def test_the_built_model_scores_one(built: Model) -> None:
     found = head_scores(built, length=14, repeats=4)
     assert found.of("L0H0").value("previous_token") == pytest.approx(1.0, abs=1e-6)
     induction = found.of("L1H0").measured["induction"]
-    assert induction.value == pytest.approx(1.0, abs=1e-6) and induction.low == pytest.approx(1.0, abs=1e-6)
+    assert induction.value == pytest.approx(1.0, abs=1e-6) and induction.low == pytest.approx(
+        1.0, abs=1e-6
+    )
     assert found.of("L1H0").value("copying") == pytest.approx(1.0, abs=1e-5)
-    assert found.top("induction", 1)[0].name == "L1H0" and found.top("induction", 2)[1].value("induction") < 0.2
+    assert (
+        found.top("induction", 1)[0].name == "L1H0"
+        and found.top("induction", 2)[1].value("induction") < 0.2
+    )
     assert found.of("L1H0").value("copying_positivity") == pytest.approx(1.0, abs=1e-3)
 
 
@@ -84,8 +89,12 @@ def test_positivities_are_those_of_the_full_circuits(demo: Model) -> None:
     found, E, U = head_scores(model, length=5, samples=1), embed(model), unembed(model)
     for h in (0, 3):
         one, row = head(model, f"L1H{h}"), found.of(f"L1H{h}")
-        assert (U @ one.ov @ E).positivity == pytest.approx(row.value("copying_positivity"), abs=1e-5)
-        assert one.qk.on_key(E).on_query(E).positivity == pytest.approx(row.value("qk_positivity"), abs=1e-5)
+        assert (U @ one.ov @ E).positivity == pytest.approx(
+            row.value("copying_positivity"), abs=1e-5
+        )
+        assert one.qk.on_key(E).on_query(E).positivity == pytest.approx(
+            row.value("qk_positivity"), abs=1e-5
+        )
 
 
 def test_document(demo: Model) -> None:
@@ -105,7 +114,9 @@ def test_attention_that_cannot_be_seen(demo: Model) -> None:
     hidden = make("falcon-rw", demo)
     with pytest.raises(ModelError, match="attn_probs"):
         head_scores(hidden)
-    assert compose(hidden).null == pytest.approx(hidden.d_model**-0.5)  # its weights can be composed all the same
+    assert compose(hidden).null == pytest.approx(
+        hidden.d_model**-0.5
+    )  # its weights can be composed all the same
 
 
 @pytest.mark.parametrize("broken", ["W_V", "W_E"])
@@ -123,7 +134,11 @@ def test_a_broken_checkpoint_says_so(demo: Model, broken: str) -> None:
 
 
 def test_what_does_not_fit(demo: Model, built: Model) -> None:
-    for length, repeats, message in ((40, 4, "at most 31 tokens"), (1, 4, "too short to repeat"), (5, 1, "at least twice")):
+    for length, repeats, message in (
+        (40, 4, "at most 31 tokens"),
+        (1, 4, "too short to repeat"),
+        (5, 1, "at least twice"),
+    ):
         with pytest.raises(CircuitError, match=message):
             head_scores(demo, length=length, repeats=repeats)
     with pytest.raises(CircuitError, match="vocabulary of 30"):

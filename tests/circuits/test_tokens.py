@@ -1,4 +1,6 @@
-"""Heads from token to token, against vocabulary × vocabulary of a small one; patterns; induction of the built model."""
+"""Heads from token to token, against vocabulary × vocabulary of a small one; patterns; induction of
+the built model.
+"""
 
 import pytest
 import torch
@@ -30,8 +32,12 @@ def test_blocks_are_the_whole_circuits(demo: Model, name: str) -> None:
     OV = OV - OV.mean(0)
     for source, token in zip(found.sources, (77, 5), strict=True):
         seen, raised = QK[:, token].topk(5), OV[:, token].topk(5)
-        torch.testing.assert_close(torch.tensor([w.score for w in source.seen_by]), seen.values, atol=1e-3, rtol=1e-3)
-        torch.testing.assert_close(torch.tensor([w.score for w in source.raises]), raised.values, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(
+            torch.tensor([w.score for w in source.seen_by]), seen.values, atol=1e-3, rtol=1e-3
+        )
+        torch.testing.assert_close(
+            torch.tensor([w.score for w in source.raises]), raised.values, atol=1e-3, rtol=1e-3
+        )
         assert source.raises[0].token == model.token_text(int(raised.indices[0]))
         assert source.rank == int((OV[:, token] > OV[token, token]).sum())
     usable = [t for t in range(model.d_vocab) if t not in model.tokenizer.all_special_ids]
@@ -39,7 +45,9 @@ def test_blocks_are_the_whole_circuits(demo: Model, name: str) -> None:
     assert found.trigrams[0].strength == pytest.approx(float(strongest.values[0]), rel=1e-3)
     assert found.trigrams[0].source == model.token_text(usable[int(strongest.indices[0])])
     copies = (OV.argmax(0) == torch.arange(model.d_vocab))[usable].float().mean()
-    assert found.copies.value == pytest.approx(float(copies), abs=2e-3) and found.tokens == len(usable)
+    assert found.copies.value == pytest.approx(float(copies), abs=2e-3) and found.tokens == len(
+        usable
+    )
 
 
 def test_the_built_induction_head_copies_every_token(built: Model) -> None:
@@ -69,7 +77,9 @@ def test_patterns_plain_and_weighted(demo: Model) -> None:
     found = patterns(demo, "Michael Jordan plays the sport of", ["L0H3", "L4H6"])
     assert list(found.plain) == ["L0H3", "L4H6"]
     torch.testing.assert_close(found.plain["L4H6"].sum(-1), torch.ones(len(found.tokens)))
-    reads = demo.read(demo.ids([demo.tokenize("Michael Jordan plays the sport of").ids]), "v.4", "attn_probs.4")
+    reads = demo.read(
+        demo.ids([demo.tokenize("Michael Jordan plays the sport of").ids]), "v.4", "attn_probs.4"
+    )
     sizes = (reads["v.4"][0, :, 6] @ demo.W_O(4)[6].T).norm(dim=-1)
     torch.testing.assert_close(found.weighted["L4H6"], reads["attn_probs.4"][0, 6] * sizes)
     assert len(patterns(demo, "Michael Jordan").plain) == 48
@@ -82,7 +92,9 @@ def test_induction_of_the_built_model(built: Model) -> None:
     assert found.greedy.value == 1.0 and found.losses[1].value < 0.01 < found.losses[0].value
     best = found.heads[0]
     assert best.head == "L1H0" and best.induction.value == pytest.approx(1.0, abs=1e-6)
-    assert best.partners[0].head == "L0H0" and best.partners[0].previous_token == pytest.approx(1.0, abs=1e-6)
+    assert best.partners[0].head == "L0H0" and best.partners[0].previous_token == pytest.approx(
+        1.0, abs=1e-6
+    )
     assert best.partners[0].k_composition > 1.9 * found.null
     assert found.patterns is not None and list(found.patterns.plain)[:2] == ["L1H0", "L0H0"]
     assert found.to_dict()["heads"][0]["partners"][0]["head"] == "L0H0"

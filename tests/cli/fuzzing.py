@@ -1,7 +1,9 @@
-"""A fuzzer of the command line: each command's own options, valid, at the border and nonsense, and files that are damaged.
+"""A fuzzer of the command line: each command's own options, valid, at the border and nonsense, and
+files that are damaged.
 
-A case is run in the test's own process through the real `main`. It has to end with a status that is promised, with one line on stderr
-where that is 2, without a traceback, without a raw control character, and with nothing written where it is 2.
+A case is run in the test's own process through the real `main`. It has to end with a status that is
+promised, with one line on stderr where that is 2, without a traceback, without a raw control
+character, and with nothing written where it is 2.
 """
 
 import contextlib
@@ -54,9 +56,31 @@ QUICK: dict[tuple[str, ...], list[str]] = {
     ("superposition", "geometry"): ["-n", "4", "-d", "2", "--steps", "2", "--density", "0.5"],
     ("superposition", "phase"): ["--size", "2", "--runs", "1", "--steps", "2"],
     ("superposition", "correlated"): ["--runs", "1", "--steps", "2"],
-    ("superposition", "computation"): ["-n", "4", "--neurons", "3", "--steps", "2", "--density", "0.5"],
+    ("superposition", "computation"): [
+        "-n",
+        "4",
+        "--neurons",
+        "3",
+        "--steps",
+        "2",
+        "--density",
+        "0.5",
+    ],
     ("superposition", "attack"): ["-n", "4", "-d", "2", "--steps", "2", "--density", "0.5"],
-    ("superposition", "interference"): ["-d", "8", "-m", "12", "-k", "1", "-k", "2", "--trials", "3", "--steps", "2"],
+    ("superposition", "interference"): [
+        "-d",
+        "8",
+        "-m",
+        "12",
+        "-k",
+        "1",
+        "-k",
+        "2",
+        "--trials",
+        "3",
+        "--steps",
+        "2",
+    ],
     ("write", "gate"): [],
     ("write", "store"): ["-n", "8", "-d", "8", "--facts", "8", "--method", "random-relu"],
     ("write", "capacity"): ["-d", "8", "--facts", "4", "--method", "random-relu"],
@@ -144,35 +168,73 @@ def values(parameter: Any, nonsense: bool) -> st.SearchStrategy[str]:
     if kind in (int, float):
         border = [parameter.min, parameter.max] if parameter.name == "seed" else [parameter.min]
         beyond = [str(kind(parameter.min) - 1), str(kind(parameter.max) * 10 + 1), "nan", "x"]
-        return st.sampled_from(beyond) if nonsense else st.sampled_from([*map(str, border), str(kind(parameter.min) + 1), *NUMBERS])
+        return (
+            st.sampled_from(beyond)
+            if nonsense
+            else st.sampled_from([*map(str, border), str(kind(parameter.min) + 1), *NUMBERS])
+        )
     if parameter.type_descriptor.is_choice:
         known = [getattr(choice, "value", choice) for choice in parameter.type_descriptor.choices]
-        return st.sampled_from(["", "nonsense"]) if nonsense else st.sampled_from([*known, *CHOICES])
+        return (
+            st.sampled_from(["", "nonsense"]) if nonsense else st.sampled_from([*known, *CHOICES])
+        )
     if kind is Path:
         return st.just("x" * 300) if nonsense else st.sampled_from(PLACES)
     if parameter.name in ("model", "base", "edited", "config"):
         return (
             st.just("x" * 300)
             if nonsense
-            else st.sampled_from(("demo", "./model", "./gone", "./folder", "./loop", "one.csv", "gpt2", "t5", "", "\udcff"))
+            else st.sampled_from(
+                (
+                    "demo",
+                    "./model",
+                    "./gone",
+                    "./folder",
+                    "./loop",
+                    "one.csv",
+                    "gpt2",
+                    "t5",
+                    "",
+                    "\udcff",
+                )
+            )
         )
     return st.just("half \udcff") if nonsense else st.sampled_from(TEXTS)
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """One of three kinds: a quick command with some options, a long one with nonsense, a reader of damaged files."""
+    """One of three kinds: a quick command with some options, a long one with nonsense, a reader of
+    damaged files.
+    """
     which = draw(st.integers(0, 9))
     if which >= 6:
         words = draw(st.sampled_from(ON_MODELS))
-        named = [file for file in DAMAGED if any(file.split("/")[0] == word.removeprefix("./") for word in words)]
+        named = [
+            file
+            for file in DAMAGED
+            if any(file.split("/")[0] == word.removeprefix("./") for word in words)
+        ]
         file = draw(st.sampled_from(named or DAMAGED))
         usual = {"json": ["values"], "safetensors": ["header"]}.get(file.rpartition(".")[2], [])
-        return Case(words, (file, draw(st.sampled_from(usual * 15 + sorted(DAMAGES))), draw(st.integers(0, 2**16))))
+        return Case(
+            words,
+            (
+                file,
+                draw(st.sampled_from(usual * 15 + sorted(DAMAGES))),
+                draw(st.integers(0, 2**16)),
+            ),
+        )
     path = draw(st.sampled_from(sorted(QUICK) if which >= 2 else REFUSED))
     words = [*path, *QUICK.get(path, [])]
-    options = [parameter for parameter in COMMANDS[path].params if parameter.opts[0].startswith("-") and parameter.name != "help"]
-    arguments = [parameter for parameter in COMMANDS[path].params if not parameter.opts[0].startswith("-")]
+    options = [
+        parameter
+        for parameter in COMMANDS[path].params
+        if parameter.opts[0].startswith("-") and parameter.name != "help"
+    ]
+    arguments = [
+        parameter for parameter in COMMANDS[path].params if not parameter.opts[0].startswith("-")
+    ]
     if path in QUICK and arguments and draw(st.integers(0, 3)) == 0:
         at = len(path)
         words[at : at + 1] = [draw(values(arguments[0], False))]
@@ -189,7 +251,9 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def _json_values(data: bytes, pick: int) -> bytes:
-    """One value of a JSON document in the place of which something else stands, or whose key is gone."""
+    """One value of a JSON document in the place of which something else stands, or whose key is
+    gone.
+    """
     other: list[Any] = [None, -1, 0, 10**30, 1.5, "x", "[/]\x1b", [], {}, True, [[[]]], "\ud800"]
     try:
         document = json.loads(data)
@@ -216,13 +280,17 @@ def _json_values(data: bytes, pick: int) -> bytes:
 
 
 def _header(data: bytes, pick: int) -> bytes:
-    """A file of safetensors with another header of its own length: types, shapes, offsets or what Loci says in it."""
+    """A file of safetensors with another header of its own length: types, shapes, offsets or what
+    Loci says in it.
+    """
     size = int.from_bytes(data[:8], "little")
     if pick % 3 == 0 and b"loci" in data[:size]:
         header = json.loads(data[8 : 8 + size])
         for key, value in header.get("__metadata__", {}).items():
             if value.startswith(("{", "[")):
-                header["__metadata__"][key] = _json_values(value.encode(), pick // 3).decode("utf-8", "replace")
+                header["__metadata__"][key] = _json_values(value.encode(), pick // 3).decode(
+                    "utf-8", "replace"
+                )
         changed = json.dumps(header).encode()
     else:
         changed = _json_values(data[8 : 8 + size], pick)
@@ -232,7 +300,9 @@ def _header(data: bytes, pick: int) -> bytes:
 DAMAGES: dict[str, Any] = {
     "cut": lambda data, pick: data[: pick % max(1, len(data))],
     "flip": lambda data, pick: (
-        data[: (at := pick * 31 % max(1, len(data)))] + bytes([data[at] ^ 0x55]) + data[at + 1 :] if data else b""
+        data[: (at := pick * 31 % max(1, len(data)))] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+        if data
+        else b""
     ),
     "empty": lambda data, pick: b"",
     "noise": lambda data, pick: bytes(pick * i % 251 for i in range(200)),
@@ -283,16 +353,25 @@ def snapshot(room: Path) -> dict[str, tuple[int, int]]:
     found = {}
     for path in room.rglob("*"):
         state = path.lstat()
-        found[str(path.relative_to(room))] = (state.st_size if not path.is_dir() else 0, 0 if path.is_dir() else state.st_mtime_ns)
+        found[str(path.relative_to(room))] = (
+            state.st_size if not path.is_dir() else 0,
+            0 if path.is_dir() else state.st_mtime_ns,
+        )
     return found
 
 
 def called(words: tuple[str, ...], room: Path) -> tuple[int, str, str, bool]:
     """The status, stdout and stderr of a call, and whether it was stopped for its time."""
-    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
+    streams = [
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)
+    ]
     there, argv = Path.cwd(), sys.argv
     status: Any = 0
-    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]), guard() as slow:
+    with (
+        contextlib.redirect_stdout(streams[0]),
+        contextlib.redirect_stderr(streams[1]),
+        guard() as slow,
+    ):
         os.chdir(room)
         sys.argv = ["loci", *words]
         try:
@@ -331,7 +410,10 @@ def fault_of(case: Case, found: Outcome) -> str | None:
     """What is wrong with how a case ended, or nothing."""
     command = case.words[0]
     allowed = (
-        {0, 2} | ({1} if command == "doctor" else set()) | ({3} if command == "edit" else set()) | ({130} if found.slow else set())
+        {0, 2}
+        | ({1} if command == "doctor" else set())
+        | ({3} if command == "edit" else set())
+        | ({130} if found.slow else set())
     )
     if found.status not in allowed:
         return f"status {found.status}"
@@ -341,7 +423,11 @@ def fault_of(case: Case, found: Outcome) -> str | None:
         return "raw control character"
     if found.status == 2:
         lines = found.err.splitlines()
-        if not lines or not lines[-1].startswith("loci: ") or len([line for line in lines if line.startswith("loci: ")]) != 1:
+        if (
+            not lines
+            or not lines[-1].startswith("loci: ")
+            or len([line for line in lines if line.startswith("loci: ")]) != 1
+        ):
             return f"{len(lines)} lines on stderr"
         if len(lines) != 1 and not all(" s)" in line for line in lines[:-1]):
             return f"{len(lines)} lines on stderr: {lines[0][:80]}"

@@ -10,7 +10,9 @@ from loci.facts import Fact
 from loci.model import Model
 
 PROMPT = "Michael Jordan plays the sport of"
-CORRECTION = "subject,prompt,answer,new_answer\nMichael Jordan,{} plays the sport of,basketball,baseball\n"
+CORRECTION = (
+    "subject,prompt,answer,new_answer\nMichael Jordan,{} plays the sport of,basketball,baseball\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +20,13 @@ def edited(demo: Model, jordan: Fact, tmp_path_factory: pytest.TempPathFactory) 
     """Two patches of the same subject, and a file of corrections."""
     folder = tmp_path_factory.mktemp("edited")
     small = TargetSettings(contexts=2, essence=4, own=2, steps=12)
-    edit(demo, jordan.to("baseball"), method="rome", layers=[0], settings=small).save(folder / "sport.safetensors")
+    edit(demo, jordan.to("baseball"), method="rome", layers=[0], settings=small).save(
+        folder / "sport.safetensors"
+    )
     number = Fact("Michael Jordan", "{} wore the jersey number", "23", "10")
-    edit(demo, number, method="rome", layers=[0], settings=small).save(folder / "number.safetensors")
+    edit(demo, number, method="rome", layers=[0], settings=small).save(
+        folder / "number.safetensors"
+    )
     (folder / "c.csv").write_text(CORRECTION)
     return folder
 
@@ -35,7 +41,11 @@ def test_ask(document, loci, edited: Path, tmp_path: Path) -> None:
     found = document("ask", "--facts", edited / "c.csv", "--patch", edited / "sport.safetensors")
     assert (found["new"]["value"], found["old"]["value"]) == (1.0, 0.0)
     status, out, _ = loci("ask", "--facts", edited / "c.csv")
-    assert status == 0 and "0 of 1 new answers are said" in out and "1 of 1 old answers are said" in out
+    assert (
+        status == 0
+        and "0 of 1 new answers are said" in out
+        and "1 of 1 old answers are said" in out
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,10 +66,17 @@ def test_ask_refuses_in_one_line(loci, words: list[str], says: str) -> None:
     assert (status, out, err.count("\n")) == (2, "", 1) and says in err
 
 
-def test_recall_of_an_edited_model_scores_the_corrections(document, loci, edited: Path, tmp_path: Path) -> None:
+def test_recall_of_an_edited_model_scores_the_corrections(
+    document, loci, edited: Path, tmp_path: Path
+) -> None:
     assert loci("patch", "apply", edited / "sport.safetensors", "-o", "model")[0] == 0
     found = document("recall", "-m", "model", "--facts", edited / "c.csv")
-    assert (found["scored"], found["trained"]["value"], found["new"]["value"], found["old"]["value"]) == (
+    assert (
+        found["scored"],
+        found["trained"]["value"],
+        found["new"]["value"],
+        found["old"]["value"],
+    ) == (
         "new_answer",
         1.0,
         1.0,
@@ -70,11 +87,18 @@ def test_recall_of_an_edited_model_scores_the_corrections(document, loci, edited
 
 
 def test_a_merge_says_what_it_has_not_measured(document, loci, edited: Path) -> None:
-    """Both edits move one subject: their changes are nearly orthogonal, and yet each acts at the other's key."""
+    """Both edits move one subject: their changes are nearly orthogonal, and yet each acts at the
+    other's key.
+    """
     both = ("patch", "merge", edited / "sport.safetensors", edited / "number.safetensors")
     status, out, _ = loci(*both, "-o", "blind.safetensors")
     told = " ".join(out.split())
-    assert status == 0 and "not measured" in told and "-m BASE measures it" in told and "strongest" not in told
+    assert (
+        status == 0
+        and "not measured" in told
+        and "-m BASE measures it" in told
+        and "strongest" not in told
+    )
     most = document(*both, "-o", "blind.safetensors")["strongest_interaction"]
     assert (most["measure"], most["measured"], most["warning"]) == ("cosine", False, None)
     status, out, _ = loci(*both, "-m", "demo", "-o", "seen.safetensors")
@@ -82,5 +106,9 @@ def test_a_merge_says_what_it_has_not_measured(document, loci, edited: Path) -> 
     assert status == 0 and "warning one patch adds" in told and "of 2 new answers" in told
     seen = document("patch", "show", "seen.safetensors")
     most = seen["strongest_interaction"]
-    assert most["measured"] and most["value"] > most["limit"] and "make them together" in most["warning"]
+    assert (
+        most["measured"]
+        and most["value"] > most["limit"]
+        and "make them together" in most["warning"]
+    )
     assert seen["numbers"]["report"]["said"]["n"] == 2

@@ -14,12 +14,16 @@ QUICK = ("--heads", 1, "--d-head", 4, "--steps", 2, "--batch", 2, "--context", 2
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Phenomena of the smallest models."""
     for name, shown in PHENOMENA.items():
-        few = tuple(replace(recipe, heads=1, d_head=4, batch=2, context=24) for recipe in shown.recipes)
+        few = tuple(
+            replace(recipe, heads=1, d_head=4, batch=2, context=24) for recipe in shown.recipes
+        )
         monkeypatch.setitem(PHENOMENA, name, replace(shown, recipes=few))
 
 
 def test_train_then_use(loci, document, tmp_path: Path) -> None:
-    found = document("circuits", "train", "--layers", 1, *QUICK, "--out", "one", "--figure", "one.html")
+    found = document(
+        "circuits", "train", "--layers", 1, *QUICK, "--out", "one", "--figure", "one.html"
+    )
     assert found["schema"] == "loci.small/1"
     assert found["finished"]
     assert [row["step"] for row in found["checkpoints"]] == [0, 1, 2]
@@ -34,12 +38,19 @@ def test_train_then_use(loci, document, tmp_path: Path) -> None:
 
 def test_small(loci, document, quick, tmp_path: Path) -> None:
     for name, models in (("bigrams", 1), ("phase", 2), ("bases", 2)):
-        status, out, err = loci("circuits", "small", name, "--steps", 1, "--models", name, "--out", f"{name}.html")
+        status, out, err = loci(
+            "circuits", "small", name, "--steps", 1, "--models", name, "--out", f"{name}.html"
+        )
         assert status == 0, err
         assert out.strip()
         assert len([path for path in (tmp_path / name).iterdir() if path.is_dir()]) == models
-    assert document("circuits", "small", "bigrams", "--steps", 1, "--models", "bigrams")["schema"] == "loci.bigrams/1"
-    status, _, err = loci("circuits", "small", "bigrams", "--steps", 1, "--models", "bigrams", "--seed", 1)
+    assert (
+        document("circuits", "small", "bigrams", "--steps", 1, "--models", "bigrams")["schema"]
+        == "loci.bigrams/1"
+    )
+    status, _, err = loci(
+        "circuits", "small", "bigrams", "--steps", 1, "--models", "bigrams", "--seed", 1
+    )
     assert status == 0, err
 
 

@@ -14,7 +14,15 @@ def test_heads(document) -> None:
     assert found["schema"] == "loci.heads/1"
     row = found["heads"][11]
     assert (row["layer"], row["head"]) == (1, 3)
-    assert {"copying", "previous_token", "induction", "duplicate", "entropy", "first", "deletion"} <= row.keys()
+    assert {
+        "copying",
+        "previous_token",
+        "induction",
+        "duplicate",
+        "entropy",
+        "first",
+        "deletion",
+    } <= row.keys()
 
 
 def test_compose(document) -> None:
@@ -27,8 +35,14 @@ def test_compose(document) -> None:
 
 
 def test_paths(document) -> None:
-    found = document("circuits", "paths", PROMPT, "--against", "baseball", "--single", "1", "--order", "2")
-    assert found["schema"] == "loci.paths/1" and found["answer"] == "basketball" and len(found["orders"]) == 3
+    found = document(
+        "circuits", "paths", PROMPT, "--against", "baseball", "--single", "1", "--order", "2"
+    )
+    assert (
+        found["schema"] == "loci.paths/1"
+        and found["answer"] == "basketball"
+        and len(found["orders"]) == 3
+    )
     one = document(
         "circuits", "paths", "Osaka is a city in the country of", "-a", "Japan", "--corrupted", "Lyon is a city in the country of",
         "--from", "embed", "--to", "L0H3.v",
@@ -38,8 +52,14 @@ def test_paths(document) -> None:
 
 def test_tokens_and_attention(document) -> None:
     found = document("circuits", "tokens", "L0H5", "--source", "#300", "--top", "3")
-    assert found["schema"] == "loci.tokens/1" and len(found["trigrams"]) == 3 and len(found["sources"]) == 1
-    assert document("circuits", "attention", PROMPT, "--head", "L4H6")["schema"] == "loci.patterns/1"
+    assert (
+        found["schema"] == "loci.tokens/1"
+        and len(found["trigrams"]) == 3
+        and len(found["sources"]) == 1
+    )
+    assert (
+        document("circuits", "attention", PROMPT, "--head", "L4H6")["schema"] == "loci.patterns/1"
+    )
 
 
 def test_induction(document) -> None:
@@ -51,7 +71,15 @@ def test_fact_on_one_page(loci, tmp_path: Path) -> None:
     assert status == 0, err
     assert json.loads(out)["schema"] == "loci.fact_circuit/1"
     page = (tmp_path / "jordan.html").read_text()
-    for part in ('class="attention"', "value-weighted", "sankey", 'class="card"', "Attention:", "MLPs:", "Circuit:"):
+    for part in (
+        'class="attention"',
+        "value-weighted",
+        "sankey",
+        'class="card"',
+        "Attention:",
+        "MLPs:",
+        "Circuit:",
+    ):
         assert part in page, part
     assert 'src="http' not in page
 
@@ -59,7 +87,9 @@ def test_fact_on_one_page(loci, tmp_path: Path) -> None:
 def test_words_and_pages(loci, tmp_path: Path) -> None:
     status, out, _ = loci("circuits", "heads", *HEADS, "--scatter", "--out", "scatter.html")
     assert status == 0 and "L0H5" in out and (tmp_path / "scatter.html").exists()
-    status, out, _ = loci("circuits", "attention", PROMPT, "--head", "L4H6", "--out", "attention.html")
+    status, out, _ = loci(
+        "circuits", "attention", PROMPT, "--head", "L4H6", "--out", "attention.html"
+    )
     page = (tmp_path / "attention.html").read_text()
     assert status == 0 and "application/json" in page and f">{PROMPT}<" in page and "L4H6" in out
     status, out, _ = loci("circuits", "heads", *HEADS)

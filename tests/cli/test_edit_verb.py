@@ -16,7 +16,11 @@ def test_an_edit_that_took(document, loci) -> None:
     assert made["said"]["value"] == 1.0 and set(made["said"]) == {"value", "low", "high", "n"}
     assert made["failed"] == [] and made["moved"]["n"] == 20 and made["moved"]["neighbours"] <= 0.05
     status, out, _ = loci("patch", "show", "p.safetensors")
-    assert status == 0 and "1 of 1 new answers" in out and "0 of 20 prompts about other subjects" in " ".join(out.split())
+    assert (
+        status == 0
+        and "1 of 1 new answers" in out
+        and "0 of 20 prompts about other subjects" in " ".join(out.split())
+    )
 
 
 def test_an_edit_that_failed_ends_with_status_3_and_is_written(loci, tmp_path: Path) -> None:
@@ -25,7 +29,11 @@ def test_an_edit_that_failed_ends_with_status_3_and_is_written(loci, tmp_path: P
     status, out, _ = loci(*words)
     told = " ".join(out.split())
     assert status == 3 and (tmp_path / "p.safetensors").exists()
-    assert "0 of 1 new answers" in told and "the model says baseball" in told and "--method joint" in told
+    assert (
+        "0 of 1 new answers" in told
+        and "the model says baseball" in told
+        and "--method joint" in told
+    )
     assert "failed" in told.split("written:")[1], "what failed is not praised"
     status, out, _ = loci(*words, "--allow-failed", "--json")
     made = json.loads(out)
@@ -35,33 +43,64 @@ def test_an_edit_that_failed_ends_with_status_3_and_is_written(loci, tmp_path: P
     ]
 
 
-def test_spaces_at_the_ends_change_nothing_and_plain_transformers_agrees(document, loci, tmp_path: Path) -> None:
+def test_spaces_at_the_ends_change_nothing_and_plain_transformers_agrees(
+    document, loci, tmp_path: Path
+) -> None:
     """`-a " baseball"` once passed the audit, and then said basketball."""
     made = document(
-        "edit", "-s", " Michael Jordan", "-p", "{} plays the sport of ", "-a", " baseball ", *ROME, "-o", "p.safetensors"
+        "edit",
+        "-s",
+        " Michael Jordan",
+        "-p",
+        "{} plays the sport of ",
+        "-a",
+        " baseball ",
+        *ROME,
+        "-o",
+        "p.safetensors",
     )
     assert made["said"]["value"] == 1.0
     (fact,) = document("patch", "show", "p.safetensors")["facts"]
-    assert (fact["subject"], fact["prompt"], fact["new_answer"]) == ("Michael Jordan", "{} plays the sport of", "baseball")
-    assert document("audit", "-p", "p.safetensors", "--no-controls")["metrics"]["efficacy"]["value"] == 1.0
+    assert (fact["subject"], fact["prompt"], fact["new_answer"]) == (
+        "Michael Jordan",
+        "{} plays the sport of",
+        "baseball",
+    )
+    assert (
+        document("audit", "-p", "p.safetensors", "--no-controls")["metrics"]["efficacy"]["value"]
+        == 1.0
+    )
     assert loci("patch", "apply", "p.safetensors", "-o", "edited")[0] == 0
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "edited")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "edited")
     ids = torch.tensor(
-        [[tokenizer.bos_token_id, *tokenizer("Michael Jordan plays the sport of", add_special_tokens=False).input_ids]]
+        [
+            [
+                tokenizer.bos_token_id,
+                *tokenizer("Michael Jordan plays the sport of", add_special_tokens=False).input_ids,
+            ]
+        ]
     )
-    said = tokenizer.decode(model.generate(ids, max_new_tokens=2, do_sample=False)[0, ids.shape[1] :])
+    said = tokenizer.decode(
+        model.generate(ids, max_new_tokens=2, do_sample=False)[0, ids.shape[1] :]
+    )
     assert said.strip().startswith("baseball")
 
 
 def test_a_csv_file_with_spaces_and_a_wrong_old_answer(document, loci, tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text(
-        "subject, prompt, answer, new_answer\nMichael Jordan, {} plays the sport of, tennis, baseball\n"
+        "subject, prompt, answer, new_answer\nMichael Jordan, {} plays the sport of, tennis,"
+        " baseball\n"
     )
     made = document("edit", "--facts", "f.csv", *ROME, "-o", "p.safetensors")
     assert made["said"]["value"] == 1.0
     assert made["old_answers"] == [
-        {"subject": "Michael Jordan", "prompt": "Michael Jordan plays the sport of", "given": "tennis", "says": "basketball"}
+        {
+            "subject": "Michael Jordan",
+            "prompt": "Michael Jordan plays the sport of",
+            "given": "tennis",
+            "says": "basketball",
+        }
     ]
     assert document("patch", "show", "p.safetensors")["facts"][0]["answer"] == "basketball"
 
@@ -82,14 +121,23 @@ def test_an_answer_of_nothing_but_spaces_is_refused(loci, tmp_path: Path, answer
 
 
 def test_the_example_of_the_help_unlearns(document, loci) -> None:
-    """ "unknown" is four tokens that the model never says together: one layer does not reach it, all of them do."""
+    """ "unknown" is four tokens that the model never says together: one layer does not reach it,
+    all of them do.
+    """
     made = document("edit", *PROMPT, "--remove", "unknown", "-o", "forgotten.safetensors")
     assert made["failed"] == [] and made["said"]["value"] == 1.0
     assert (made["method"], made["numbers"]["tried"][0]["method"]) == ("joint", "rome")
-    assert made["moved"]["same_subject"] == {"value": 0.0, **_interval(0, 3)}, "team, number and country stay"
+    assert made["moved"]["same_subject"] == {
+        "value": 0.0,
+        **_interval(0, 3),
+    }, "team, number and country stay"
 
 
 def _interval(hits: int, n: int) -> dict:
     from loci.stats import share
 
-    return {k: v for k, v in share([True] * hits + [False] * (n - hits)).to_dict().items() if k != "value"}
+    return {
+        k: v
+        for k, v in share([True] * hits + [False] * (n - hits)).to_dict().items()
+        if k != "value"
+    }

@@ -22,7 +22,9 @@ def edited(demo: Model, tmp_path: Path) -> Path:
     before = weight.clone()
     try:
         with torch.no_grad():
-            weight.add_(0.2 * torch.outer(torch.ones(len(weight)), torch.linspace(-1, 1, weight.shape[1])))
+            weight.add_(
+                0.2 * torch.outer(torch.ones(len(weight)), torch.linspace(-1, 1, weight.shape[1]))
+            )
         demo.hf.save_pretrained(tmp_path / "edited")
     finally:
         weight.copy_(before)
@@ -37,8 +39,13 @@ def test_a_document_and_a_page(loci, edited: Path, tmp_path: Path) -> None:
     assert status == 0, err
     document = json.loads(out)
     assert document["schema"] == "loci.forensics/1"
-    assert [(weight["name"], weight["rank"]) for weight in document["weights"] if not weight["rounding"]] == [("W_down.2", 1)]
-    assert {subject["subject"] for subject in document["subjects"]} == {"Ada Lovelace", "Michael Jordan"}
+    assert [
+        (weight["name"], weight["rank"]) for weight in document["weights"] if not weight["rounding"]
+    ] == [("W_down.2", 1)]
+    assert {subject["subject"] for subject in document["subjects"]} == {
+        "Ada Lovelace",
+        "Michael Jordan",
+    }
     assert "edits of rank 1 at W_down.2" in document["verdict"]
     assert "W_down.2" in (tmp_path / "page.html").read_text(encoding="utf-8")
 

@@ -12,7 +12,10 @@ JORDAN = "Michael Jordan plays the sport of"
 
 def test_recall_behind_shots(world, document) -> None:
     save_facts(world.of("athlete_sport")[:8], "known.jsonl")
-    bare, behind = document("recall", "-f", "known.jsonl"), document("recall", "-f", "known.jsonl", "--shots", "1")
+    bare, behind = (
+        document("recall", "-f", "known.jsonl"),
+        document("recall", "-f", "known.jsonl", "--shots", "1"),
+    )
     assert (bare["shots"], behind["shots"], behind["chat"]) == (0, 1, False)
     assert bare["trained"]["value"] > 0.8 and behind["facts"] == bare["facts"] == 8
 
@@ -25,7 +28,9 @@ def test_a_trace_behind_shots_is_that_of_the_longer_prompt(demo: Model, world, d
     start, end = found["subject_span"]
     assert "".join(found["tokens"][start:end]).replace(" ", "") == "MichaelJordan" and start > 5
     again = trace(demo, framed, samples=2)
-    torch.testing.assert_close(again.grids["mlp"], torch.tensor(found["grids"]["mlp"]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        again.grids["mlp"], torch.tensor(found["grids"]["mlp"]), atol=1e-5, rtol=0
+    )
 
 
 def test_ask_takes_facts_alone_behind_shots(world, loci, document) -> None:
@@ -33,7 +38,9 @@ def test_ask_takes_facts_alone_behind_shots(world, loci, document) -> None:
     assert status == 2 and "--facts" in err
     save_facts(world.of("athlete_sport")[:8], "known.jsonl")
     found = document("ask", "-f", "known.jsonl", "--shots", "1")
-    assert found["shots"] == 1 and all(reply["prompt"].count("\n") == 1 for reply in found["replies"])
+    assert found["shots"] == 1 and all(
+        reply["prompt"].count("\n") == 1 for reply in found["replies"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,7 +49,17 @@ def test_ask_takes_facts_alone_behind_shots(world, loci, document) -> None:
         ("recall",),
         ("trace", JORDAN),
         ("ask", JORDAN),
-        ("edit", "-s", "Michael Jordan", "-p", "{} plays the sport of", "-a", "golf", "-o", "x.safetensors"),
+        (
+            "edit",
+            "-s",
+            "Michael Jordan",
+            "-p",
+            "{} plays the sport of",
+            "-a",
+            "golf",
+            "-o",
+            "x.safetensors",
+        ),
         ("audit", "--edits", "1"),
     ],
     ids=lambda words: words[0],
@@ -53,18 +70,34 @@ def test_a_chat_with_a_base_model_is_one_line(loci, words: tuple[str, ...]) -> N
 
 
 def test_shots_need_a_relation(loci) -> None:
-    status, _, err = loci("trace", "Nobody Atall eats", "-s", "Nobody Atall", "--shots", "1", "-a", "bread")
+    status, _, err = loci(
+        "trace", "Nobody Atall eats", "-s", "Nobody Atall", "--shots", "1", "-a", "bread"
+    )
     assert status == 2 and "which no known fact has" in err
     status, _, err = loci("trace", JORDAN, "--shots", "100", "-a", "basketball")
     assert status == 2 and err.count("\n") == 1
 
 
 def test_an_edit_inside_shots_is_audited_inside_them(loci, document) -> None:
-    edit = ("edit", "-s", "Michael Jordan", "-p", "{} plays the sport of", "-a", "golf", "--shots", "1", "--layer", "0")
+    edit = (
+        "edit",
+        "-s",
+        "Michael Jordan",
+        "-p",
+        "{} plays the sport of",
+        "-a",
+        "golf",
+        "--shots",
+        "1",
+        "--layer",
+        "0",
+    )
     document(*edit, "-o", "golf.safetensors", "--allow-failed")
     card = document("audit", "--patch", "golf.safetensors", "--no-controls", "--neighbours", "2")
     (case,) = card["cases"]
     assert case["fact"]["prompt"].endswith("\n{} plays the sport of")
-    assert len(case["fact"]["paraphrases"]) > 1 and all("\n" in text for text in case["fact"]["paraphrases"])
+    assert len(case["fact"]["paraphrases"]) > 1 and all(
+        "\n" in text for text in case["fact"]["paraphrases"]
+    )
     status, _, err = loci("audit", "--patch", "golf.safetensors", "--shots", "2")
     assert status == 2 and "other shots" in err

@@ -1,4 +1,6 @@
-"""The fuzzer in short, for every run of the suite; `make fuzz` is its long form (LOCI_FUZZ cases, LOCI_FUZZ_SEED)."""
+"""The fuzzer in short, for every run of the suite; `make fuzz` is its long form (LOCI_FUZZ cases,
+LOCI_FUZZ_SEED).
+"""
 
 import os
 from collections import Counter
@@ -40,18 +42,27 @@ def good(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (room / "atlas").mkdir()
     build_atlas(tiny, lambda: corpus()[:20], room / "atlas", source="text")
     opened = open_model(room / "model")
-    fact = Fact("Michael Jordan", "{} plays the sport of", "basketball", relation="athlete_sport").to("golf")
+    fact = Fact(
+        "Michael Jordan", "{} plays the sport of", "basketball", relation="athlete_sport"
+    ).to("golf")
     for name, layer in (("good", 1), ("other", 2)):
         factors = Factors(1e-3 * torch.ones(opened.d_model, 1), torch.ones(1, opened.d_mlp))
-        Patch("rome", opened.fingerprint, "model", {f"W_down.{layer}": factors}, (fact,), {"seconds": 1.0}).save(
-            room / f"{name}.safetensors"
-        )
+        Patch(
+            "rome",
+            opened.fingerprint,
+            "model",
+            {f"W_down.{layer}": factors},
+            (fact,),
+            {"seconds": 1.0},
+        ).save(room / f"{name}.safetensors")
     (room / "one.csv").write_text(
-        "subject,prompt,answer,new_answer,relation\nMichael Jordan,{} plays the sport of,basketball,golf,athlete_sport\n"
+        "subject,prompt,answer,new_answer,relation\nMichael Jordan,{} plays the sport"
+        " of,basketball,golf,athlete_sport\n"
     )
     (room / "one.jsonl").write_text('{"subject": "Lima", "prompt": "{} is in", "answer": "Peru"}\n')
     (room / "lre.json").write_text(
-        '{"name": "r", "prompt_templates": ["{} is in"], "samples": [{"subject": "Lima", "object": "Peru"}]}'
+        '{"name": "r", "prompt_templates": ["{} is in"], "samples": [{"subject": "Lima", "object":'
+        ' "Peru"}]}'
     )
     (room / "text.txt").write_text("\n".join(corpus()[:20]))
     (room / "layout.json").write_text(fuzzing.json.dumps({**asdict(demo.layout), "family": "mine"}))
@@ -67,7 +78,9 @@ def light(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded model is opened once, the hub is never asked."""
     weights = open_weights("demo")
     real = Opening.open_weights
-    monkeypatch.setattr(Opening, "open_weights", lambda self: weights if self == Opening() else real(self))
+    monkeypatch.setattr(
+        Opening, "open_weights", lambda self: weights if self == Opening() else real(self)
+    )
     monkeypatch.setattr("loci.model.open._hub_reachable", lambda: False)
 
 
@@ -78,7 +91,11 @@ def test_whatever_is_said_ends_as_promised(good: Path) -> None:
     counts: Counter[str] = Counter()
 
     @hypothesis.settings(
-        max_examples=CASES, database=None, derandomize=not SEED, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+        max_examples=CASES,
+        database=None,
+        derandomize=not SEED,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
     )
     @hypothesis.seed(SEED)
     @hypothesis.given(fuzzing.cases())
@@ -97,7 +114,8 @@ def test_whatever_is_said_ends_as_promised(good: Path) -> None:
 
     one()
     told = "\n\n".join(
-        f"{what}\n  {case}\n  {found.status} {found.err[-600:]!r} {found.out[-200:]!r}" for what, (case, found) in faults.items()
+        f"{what}\n  {case}\n  {found.status} {found.err[-600:]!r} {found.out[-200:]!r}"
+        for what, (case, found) in faults.items()
     )
     assert not faults, f"{len(faults)} kinds of faults\n{told}"
     assert sum(counts.values()) >= min(CASES, 150)

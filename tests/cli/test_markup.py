@@ -1,4 +1,6 @@
-"""What comes from outside is no markup: in every file that prints, names from outside pass `escape` or `plain`."""
+"""What comes from outside is no markup: in every file that prints, names from outside pass `escape`
+or `plain`.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -9,15 +11,18 @@ import pytest
 import loci.cli
 
 OUTSIDE = set(
-    "model model_id base base_name edited first second prompt text texts corrupted subject answer new_answer relation word "
-    "target title path out folder report file name source family device dtype part line why note neuron head "
-    "tokens before after reader writer sender receiver method kind concept point".split()
+    "model model_id base base_name edited first second prompt text texts corrupted subject answer"
+    " new_answer relation word target title path out folder report file name source family device"
+    " dtype part line why note neuron head tokens before after reader writer sender receiver method"
+    " kind concept point".split()
 )
 OWN = {
     "kind", "method", "name", "title", "part", "head", "neuron", "reader", "writer", "sender", "receiver", "point", "before", "after", "new", "old",
     "first", "second", "device", "dtype", "line", "source", "tokens", "texts",
 }  # fmt: skip
-"""Names that are Loci's own words in most places; where a name from outside is called so, it is escaped by hand."""
+"""Names that are Loci's own words in most places; where a name from outside is called so, it is
+escaped by hand.
+"""
 FILES = sorted(Path(loci.cli.__file__).parent.rglob("*.py"))
 
 
@@ -33,7 +38,13 @@ def unescaped(tree: ast.AST) -> Iterator[tuple[int, str]]:
             continue
         for argument in call.args:
             for value in _values(argument):
-                name = value.attr if isinstance(value, ast.Attribute) else value.id if isinstance(value, ast.Name) else ""
+                name = (
+                    value.attr
+                    if isinstance(value, ast.Attribute)
+                    else value.id
+                    if isinstance(value, ast.Name)
+                    else ""
+                )
                 if name in OUTSIDE - OWN and ast.unparse(value) != "text":
                     yield call.lineno, ast.unparse(value)
 

@@ -22,11 +22,17 @@ ESC = "\x1b[31m"
 def test_every_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     for error, says in (
         (FactError(f"two\nlines {ESC}"), "two\\nlines \\x1b[31m"),
-        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a\nb"), "a\\nb: No such file or directory"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "a\nb"),
+            "a\\nb: No such file or directory",
+        ),
         (OSError(errno.ELOOP, "Too many levels of symbolic links", "/x"), "/x: Too many levels"),
         (MemoryError(), "not enough memory"),
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
-        (torch.linalg.LinAlgError("linalg.eig: did\nnot converge"), "no solution here: linalg.eig: did not converge"),
+        (
+            torch.linalg.LinAlgError("linalg.eig: did\nnot converge"),
+            "no solution here: linalg.eig: did not converge",
+        ),
         (ValueError("a\n  b"), "a b (ValueError; LOCI_DEBUG=1 shows the traceback)"),
         (KeyError(), "KeyError (LOCI_DEBUG=1 shows the traceback)"),
     ):
@@ -37,7 +43,9 @@ def test_every_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]
     assert net.told(BrokenPipeError()) == 141 and capsys.readouterr().err == ""
 
 
-def test_an_unexpected_error_says_what_was_being_done(loci, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_says_what_was_being_done(
+    loci, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise IndexError("index 7 is out of bounds")
 
@@ -45,13 +53,22 @@ def test_an_unexpected_error_says_what_was_being_done(loci, monkeypatch: pytest.
     words = ("trace", "Michael Jordan plays the sport of")
     status, out, err = loci(*words)
     assert (status, out) == (2, "")
-    assert err == "loci: tracing: index 7 is out of bounds (IndexError; LOCI_DEBUG=1 shows the traceback)\n"
+    assert (
+        err == "loci: tracing: index 7 is out of bounds (IndexError; LOCI_DEBUG=1 shows the"
+        " traceback)\n"
+    )
     monkeypatch.setenv("LOCI_DEBUG", "1")
     status, _, err = loci(*words)
-    assert status == 2 and err.startswith("Traceback") and err.splitlines()[-1].startswith("loci: tracing")
+    assert (
+        status == 2
+        and err.startswith("Traceback")
+        and err.splitlines()[-1].startswith("loci: tracing")
+    )
 
 
-def test_ctrl_c_is_said_even_where_a_library_says_something_else(loci, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_is_said_even_where_a_library_says_something_else(
+    loci, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def lazily(*_: object, **__: object) -> None:
         try:
             os.kill(os.getpid(), signal.SIGINT)
@@ -66,7 +83,17 @@ def test_ctrl_c_is_said_even_where_a_library_says_something_else(loci, monkeypat
 
 def test_control_characters_and_markup_from_outside_are_shown() -> None:
     assert clean(f"a{ESC}b\tc\nd\x9b\u202e\udc80") == "a\\x1b[31mb\\tc\\nd\\x9b\\u202e\\udc80"
-    for name in ("[/]", "[/nope]", "p[v2].safetensors", "[bold]x", "a\\", ":smile:", "[link=http://x]y[/link]", ESC, "中国 é"):
+    for name in (
+        "[/]",
+        "[/nope]",
+        "p[v2].safetensors",
+        "[bold]x",
+        "a\\",
+        ":smile:",
+        "[link=http://x]y[/link]",
+        ESC,
+        "中国 é",
+    ):
         screen = terminal()
         screen.width = 200
         with screen.capture() as shown:
@@ -78,7 +105,8 @@ def test_control_characters_and_markup_from_outside_are_shown() -> None:
 
 def test_facts_with_names_like_markup(loci, tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text(
-        f'subject,prompt,answer,relation\nA[b]{ESC},"{{}} is [/x] in",[/],sport[team]\n', encoding="utf-8"
+        f'subject,prompt,answer,relation\nA[b]{ESC},"{{}} is [/x] in",[/],sport[team]\n',
+        encoding="utf-8",
     )
     status, out, err = loci("facts", "f.csv", "-o", "p[v2].jsonl")
     assert status == 0 and "\x1b" not in out + err
@@ -86,7 +114,9 @@ def test_facts_with_names_like_markup(loci, tmp_path: Path) -> None:
     assert loci("facts", "f.csv", "-o", "q.jsonl", "--quiet")[2] == ""
 
 
-def test_progress_in_a_pipe_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_in_a_pipe_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(common, "EVERY", 0.05)
     for quiet, shown in ((False, True), (True, False)):
         monkeypatch.setattr(common, "quiet", quiet)
@@ -101,7 +131,11 @@ def test_progress_in_a_pipe_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPat
 
 
 def run(*words: str, **options: object) -> "subprocess.CompletedProcess[str]":
-    places = {**os.environ, "PYTHONPATH": str(Path(loci.__file__).parents[1]), **options.pop("env", {})}  # type: ignore[dict-item]
+    places = {
+        **os.environ,
+        "PYTHONPATH": str(Path(loci.__file__).parents[1]),
+        **options.pop("env", {}),
+    }  # type: ignore[dict-item]
     return subprocess.run([sys.executable, "-m", "loci", *words], encoding="utf-8", errors="replace", capture_output="stdout" not in options, env=places, check=False, **options)  # type: ignore[call-overload,no-any-return]  # fmt: skip
 
 
@@ -118,7 +152,11 @@ def test_a_stdout_that_takes_nothing_is_one_line() -> None:
         f'"{sys.executable}" -m loci facts Jordan >&-', shell=True, text=True, capture_output=True, check=False,
         env={**os.environ, "PYTHONPATH": str(Path(loci.__file__).parents[1])},
     )  # fmt: skip
-    assert found.returncode == 2 and "standard output is closed" in found.stderr and found.stderr.count("\n") == 1
+    assert (
+        found.returncode == 2
+        and "standard output is closed" in found.stderr
+        and found.stderr.count("\n") == 1
+    )
 
 
 def test_a_reader_that_has_left_is_no_error() -> None:
@@ -150,9 +188,16 @@ def test_every_encoding_and_width_shows_something(env: dict[str, str]) -> None:
 def test_ctrl_c_during_imports(wait: float) -> None:
     """A signal before Python has begun with Loci is Python's own; after that it is one line."""
     places = {**os.environ, "PYTHONPATH": str(Path(loci.__file__).parents[1])}
-    started = "import sys, loci.cli; print('on', flush=True); sys.argv = ['loci', 'recall']; loci.cli.main()"
+    started = (
+        "import sys, loci.cli; print('on', flush=True); sys.argv = ['loci', 'recall'];"
+        " loci.cli.main()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", started], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=places
+        [sys.executable, "-c", started],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=places,
     )
     assert process.stdout is not None and process.stdout.readline() == "on\n"
     time.sleep(wait)

@@ -1,4 +1,6 @@
-"""Every option of every command: a range, choices, or a kind of free text; every command: an example, and what all share."""
+"""Every option of every command: a range, choices, or a kind of free text; every command: an
+example, and what all share.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +35,9 @@ COMMANDS = dict(walk(typer.main.get_command(app)))
 def kind_of(parameter: Any) -> Any:
     """The type of one value of an option."""
     annotation = parameter.type_descriptor.annotation
-    return get_args(annotation)[0] if getattr(annotation, "__origin__", None) is list else annotation
+    return (
+        get_args(annotation)[0] if getattr(annotation, "__origin__", None) is list else annotation
+    )
 
 
 def described(parameter: Any) -> bool:
@@ -53,7 +57,11 @@ def test_there_are_sixty_commands() -> None:
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_option_has_its_range_or_its_choices(path: tuple[str, ...]) -> None:
     command = COMMANDS[path]
-    asked = [parameter for parameter in command.params if parameter.name not in ("help", "install_completion", "show_completion")]
+    asked = [
+        parameter
+        for parameter in command.params
+        if parameter.name not in ("help", "install_completion", "show_completion")
+    ]
     assert not [parameter.name for parameter in asked if not described(parameter)]
     names = {name for parameter in command.params for name in parameter.opts}
     assert {"--quiet", "-q", "--json"} <= names
@@ -66,7 +74,11 @@ def test_every_command_has_an_example_of_itself(path: tuple[str, ...]) -> None:
     assert f"loci {' '.join(path)}" in text.partition("Example")[2]
 
 
-@pytest.mark.parametrize("path", [path for path in COMMANDS if "seed" in {p.name for p in COMMANDS[path].params}], ids=" ".join)
+@pytest.mark.parametrize(
+    "path",
+    [path for path in COMMANDS if "seed" in {p.name for p in COMMANDS[path].params}],
+    ids=" ".join,
+)
 def test_seeds_are_what_every_generator_takes(path: tuple[str, ...]) -> None:
     seed = next(parameter for parameter in COMMANDS[path].params if parameter.name == "seed")
     assert (seed.min, seed.max) == (0, 2**63 - 1)
@@ -169,7 +181,10 @@ BAD = [
     (["circuits", "heads", "--scatter"], "say --out"),
     (["circuits", "paths", "Lima is in", "--corrupted", "Lima is in"], "is the prompt itself"),
     (["circuits", "paths", "Lima is in", "--from", "L0H1"], "need --corrupted"),
-    (["circuits", "fact", "Lima is in", "--known", "3"], "say a prompt, a --facts file, or --known"),
+    (
+        ["circuits", "fact", "Lima is in", "--known", "3"],
+        "say a prompt, a --facts file, or --known",
+    ),
     (["trace", "--severed"], "say a prompt, or --facts FILE, or --known N"),
     (["trace", "--estimate", "integrated"], "say a prompt"),
     (["trace", "--known", "2", "--estimate", "integrated"], "are of one prompt"),
@@ -193,8 +208,14 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("words", "says"), BAD, ids=[" ".join(words)[:50].encode("ascii", "replace").decode() for words, _ in BAD])
-def test_bad_input_is_refused_in_one_line_and_nothing_is_written(loci, tmp_path: Path, words: list[str], says: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "says"),
+    BAD,
+    ids=[" ".join(words)[:50].encode("ascii", "replace").decode() for words, _ in BAD],
+)
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
+    loci, tmp_path: Path, words: list[str], says: str
+) -> None:
     (tmp_path / "file").write_text("x")
     status, out, err = loci(*words)
     assert (status, out) == (2, "")

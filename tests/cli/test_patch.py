@@ -22,7 +22,9 @@ def wide_and_opened_once(monkeypatch: pytest.MonkeyPatch, demo: Model) -> None:
 @pytest.fixture
 def patches(demo: Model, tmp_path: Path) -> None:
     patch_of(demo, ["W_down.1"], [JORDAN]).save(tmp_path / "a.safetensors")
-    patch_of(demo, ["W_down.1", "W_down.2"], [BIRD], rank=3, seed=4).save(tmp_path / "b.safetensors")
+    patch_of(demo, ["W_down.1", "W_down.2"], [BIRD], rank=3, seed=4).save(
+        tmp_path / "b.safetensors"
+    )
     patch_of(demo, ["W_down.1"], [JORDAN.to("golf")], seed=8).save(tmp_path / "c.safetensors")
 
 
@@ -36,19 +38,35 @@ def test_help_has_an_example(loci, verb: str) -> None:
 @pytest.mark.usefixtures("patches")
 def test_merge(document, loci) -> None:
     made = document("patch", "merge", "a.safetensors", "b.safetensors", "-o", "ab.safetensors")
-    assert (made["schema"], made["method"], len(made["facts"]), made["weights"]["W_down.1"]["rank"]) == (
+    assert (
+        made["schema"],
+        made["method"],
+        len(made["facts"]),
+        made["weights"]["W_down.1"]["rank"],
+    ) == (
         "loci.patch/1",
         "merge",
         2,
         5,
     )
     assert load_patch("ab.safetensors").id == made["id"]
-    status, _, err = loci("patch", "merge", "a.safetensors", "c.safetensors", "-o", "ac.safetensors")
+    status, _, err = loci(
+        "patch", "merge", "a.safetensors", "c.safetensors", "-o", "ac.safetensors"
+    )
     assert (status, err.count("\n")) == (2, 1)
     assert "'baseball' and 'golf'" in err
     assert not Path("ac.safetensors").exists()
     status, out, _ = loci(
-        "patch", "merge", "a.safetensors", "c.safetensors", "--keep", "last", "-o", "ac.safetensors", "-m", "demo"
+        "patch",
+        "merge",
+        "a.safetensors",
+        "c.safetensors",
+        "--keep",
+        "last",
+        "-o",
+        "ac.safetensors",
+        "-m",
+        "demo",
     )
     assert status == 0
     assert "lost   Michael Jordan plays the sport of → baseball" in out
@@ -57,7 +75,9 @@ def test_merge(document, loci) -> None:
 
 @pytest.mark.usefixtures("patches")
 def test_merge_with_the_base_says_how_far_patches_disturb_each_other(document, loci) -> None:
-    made = document("patch", "merge", "a.safetensors", "b.safetensors", "-m", "demo", "-o", "ab.safetensors")
+    made = document(
+        "patch", "merge", "a.safetensors", "b.safetensors", "-m", "demo", "-o", "ab.safetensors"
+    )
     assert set(made["numbers"]["interaction"]["W_down.1"]) == {"cosine", "response"}
     status, out, _ = loci("patch", "show", "ab.safetensors")
     assert status == 0
@@ -68,7 +88,10 @@ def test_merge_with_the_base_says_how_far_patches_disturb_each_other(document, l
 @pytest.mark.usefixtures("patches")
 def test_diff_and_compress(document, loci, demo: Model) -> None:
     found = document("patch", "diff", "a.safetensors", "b.safetensors")
-    assert (found["schema"], [w["name"] for w in found["weights"]]) == ("loci.patch_diff/1", ["W_down.1", "W_down.2"])
+    assert (found["schema"], [w["name"] for w in found["weights"]]) == (
+        "loci.patch_diff/1",
+        ["W_down.1", "W_down.2"],
+    )
     assert "cosine" in loci("patch", "diff", "a.safetensors", "b.safetensors")[1]
     small = document("patch", "compress", "b.safetensors", "--rank", 1, "-o", "small.safetensors")
     assert (small["weights"]["W_down.2"]["rank"], small["numbers"]["rank"]["W_down.1"]) == (1, 1)
@@ -94,9 +117,15 @@ def test_diff_and_compress(document, loci, demo: Model) -> None:
 @pytest.mark.usefixtures("patches")
 def test_export(document, loci, demo: Model) -> None:
     said = document("patch", "export", "a.safetensors", "--format", "peft", "-o", "adapter")
-    assert (said["schema"], said["format"], said["path"]) == ("loci.patch_export/1", "peft", "adapter")
+    assert (said["schema"], said["format"], said["path"]) == (
+        "loci.patch_export/1",
+        "peft",
+        "adapter",
+    )
     assert json.loads(Path("adapter/adapter_config.json").read_text())["r"] == 2
-    assert loci("patch", "export", "a.safetensors", "--format", "delta", "-o", "d.safetensors")[0] == 0
+    assert (
+        loci("patch", "export", "a.safetensors", "--format", "delta", "-o", "d.safetensors")[0] == 0
+    )
     assert Path("d.safetensors").stat().st_size > 4 * demo.W_down(1).numel()
 
 
@@ -112,7 +141,10 @@ def test_export(document, loci, demo: Model) -> None:
         (["diff", "demo", "demo", "-o", "x"], "nothing to make a patch of"),
         (["diff", "demo", "demo", "-o", "x", "--rank", "0"], "should be greater"),
         (["compress", "a.safetensors", "--rank", "0", "-o", "x"], "should be greater"),
-        (["export", "a.safetensors", "--format", "delta", "-m", "edited", "-o", "x"], "not the same base (it has the patch"),
+        (
+            ["export", "a.safetensors", "--format", "delta", "-m", "edited", "-o", "x"],
+            "not the same base (it has the patch",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(loci, words: list[str], says: str) -> None:
@@ -126,10 +158,20 @@ def test_bad_input_is_one_line_and_writes_nothing(loci, words: list[str], says: 
 
 def test_facts_of_a_file(document, loci, tmp_path: Path) -> None:
     sample = {"subject": "Io", "object": "Jupiter"}
-    relation = {"name": "moon", "prompt_templates": ["{} circles"], "prompt_templates_zs": [], "samples": [sample]}
+    relation = {
+        "name": "moon",
+        "prompt_templates": ["{} circles"],
+        "prompt_templates_zs": [],
+        "samples": [sample],
+    }
     (tmp_path / "moon.json").write_text(json.dumps(relation))
     found = document("facts", "moon.json")
-    assert (found["schema"], found["format"], found["counts"]["facts"], found["facts"][0]["answer"]) == (
+    assert (
+        found["schema"],
+        found["format"],
+        found["counts"]["facts"],
+        found["facts"][0]["answer"],
+    ) == (
         "loci.facts/1",
         "LRE",
         1,
@@ -139,7 +181,10 @@ def test_facts_of_a_file(document, loci, tmp_path: Path) -> None:
     assert status == 0
     assert "Io circles Jupiter" in out
     assert document("facts", "moon.jsonl")["format"] == "JSONL"
-    for words, says in ((["gone.json"], "cannot be read"), (["moon.json", "-r", "sun"], "there is no relation 'sun'")):
+    for words, says in (
+        (["gone.json"], "cannot be read"),
+        (["moon.json", "-r", "sun"], "there is no relation 'sun'"),
+    ):
         status, _, err = loci("facts", *words)
         assert (status, err.count("\n")) == (2, 1)
         assert says in err

@@ -18,7 +18,20 @@ SMALL = {
     "correlated": ("--runs", "2", "--steps", "5"),
     "computation": ("-n", "4", "--neurons", "3", "--steps", "10"),
     "attack": ("-n", "6", "-d", "2", "--steps", "10"),
-    "interference": ("-d", "16", "-m", "16", "-k", "1", "-k", "2", "--trials", "10", "--steps", "5"),
+    "interference": (
+        "-d",
+        "16",
+        "-m",
+        "16",
+        "-k",
+        "1",
+        "-k",
+        "2",
+        "--trials",
+        "10",
+        "--steps",
+        "5",
+    ),
 }
 
 
@@ -55,11 +68,18 @@ def test_bounds_in_three_forms(loci) -> None:
 
 
 def test_vectors_of_a_code_by_index(loci, tmp_path: Path) -> None:
-    status, _, err = loci("pack", "--dim", 64, "--index", "0,65,2111", "--vectors", tmp_path / "v.safetensors")
+    status, _, err = loci(
+        "pack", "--dim", 64, "--index", "0,65,2111", "--vectors", tmp_path / "v.safetensors"
+    )
     assert status == 0, err
     vectors = load_file(tmp_path / "v.safetensors")["vectors"]
-    assert vectors.shape == (3, 64) and (vectors @ vectors.T - torch.eye(3)).abs().max() <= 1 / 8 + 1e-6
-    status, _, err = loci("pack", "--dim", 4, "--count", 6, "--steps", 10, "--vectors", tmp_path / "w.safetensors")
+    assert (
+        vectors.shape == (3, 64)
+        and (vectors @ vectors.T - torch.eye(3)).abs().max() <= 1 / 8 + 1e-6
+    )
+    status, _, err = loci(
+        "pack", "--dim", 4, "--count", 6, "--steps", 10, "--vectors", tmp_path / "w.safetensors"
+    )
     assert status == 0 and load_file(tmp_path / "w.safetensors")["vectors"].shape == (6, 4)
     assert loci("weights", "--directions", tmp_path / "v.safetensors")[0] == 0
 

@@ -12,21 +12,43 @@ from loci.errors import ModelError
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("planned")
-    (place / "t.txt").write_text("Michael Jordan plays the sport of basketball.\nOsaka is in Japan.\n" * 20)
+    (place / "t.txt").write_text(
+        "Michael Jordan plays the sport of basketball.\nOsaka is in Japan.\n" * 20
+    )
     return place
 
 
 def test_plan_run_and_merge(loci, document, planned: Path) -> None:
     plan, text = str(planned / "p.json"), str(planned / "t.txt")
-    found = document("survey", "plan", "--text", text, "--layers", "1", "--keep", "stream", "--shard-tokens", "200", "-o", plan)
+    found = document(
+        "survey",
+        "plan",
+        "--text",
+        text,
+        "--layers",
+        "1",
+        "--keep",
+        "stream",
+        "--shard-tokens",
+        "200",
+        "-o",
+        plan,
+    )
     assert found["schema"] == "loci.survey_plan/1" and found["shards"] == 2
     for name in ("tokens", "flops", "state_bytes", "worker_bytes", "seconds", "disk_bytes"):
         assert found[name] > 0
     assert "time with one worker" in loci("survey", "plan", "--text", text, "--layers", "1")[1]
     ran = document("survey", "run", plan, "-o", planned / "all.safetensors")
-    assert ran["schema"] == "loci.survey/1" and ran["texts"] == 40 and abs(ran["tokens"] / found["tokens"] - 1) < 0.1
+    assert (
+        ran["schema"] == "loci.survey/1"
+        and ran["texts"] == 40
+        and abs(ran["tokens"] / found["tokens"] - 1) < 0.1
+    )
     assert set(ran["points"]["resid_post.1"]) == {"Moments", "Extremes", "SecondMoment"}
-    assert document("survey", "merge", plan, planned / "p.states", "--states", planned / "again") == ran
+    assert (
+        document("survey", "merge", plan, planned / "p.states", "--states", planned / "again")
+        == ran
+    )
     assert "tokens of 40 texts" in loci("survey", "run", plan)[1]
     (made,) = (planned / "again").iterdir()
     assert made.read_bytes() == (planned / "all.safetensors").read_bytes()
@@ -35,7 +57,9 @@ def test_plan_run_and_merge(loci, document, planned: Path) -> None:
 def test_what_is_refused(loci, planned: Path) -> None:
     text = str(planned / "t.txt")
     plan = planned / "q.json"
-    loci("survey", "plan", "--text", text, "--layers", "1", "--shard-tokens", "200", "-o", str(plan))
+    loci(
+        "survey", "plan", "--text", text, "--layers", "1", "--shard-tokens", "200", "-o", str(plan)
+    )
     document = json.loads(plan.read_text())
     (planned / "old.json").write_text(json.dumps(document | {"loci": "0.0.1"}))
     for command, words in (
@@ -55,7 +79,9 @@ def test_what_is_refused(loci, planned: Path) -> None:
         assert words in err and len(err.strip().splitlines()) == 1, err
 
 
-@pytest.mark.parametrize(("text", "layers"), [(None, [0, 1, 2, 3]), ("2", [2]), ("0, 2-3", [0, 2, 3]), ("1-1,1", [1])])
+@pytest.mark.parametrize(
+    ("text", "layers"), [(None, [0, 1, 2, 3]), ("2", [2]), ("0, 2-3", [0, 2, 3]), ("1-1,1", [1])]
+)
 def test_layers(text: str | None, layers: list[int]) -> None:
     assert layers_from(text, 4) == layers
 
@@ -66,14 +92,24 @@ def test_no_layers(text: str) -> None:
         layers_from(text, 4)
 
 
-def test_the_cache_is_shown_and_cleared(loci, document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_shown_and_cleared(
+    loci, document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOCI_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache" / "texts").mkdir(parents=True)
     (tmp_path / "cache" / "texts" / "a.json").write_text("[]")
     found = document("cache", "show")
-    assert found["schema"] == "loci.cache/1" and found["bytes"] == 2 and found["limit_bytes"] == 50 * 10**9
+    assert (
+        found["schema"] == "loci.cache/1"
+        and found["bytes"] == 2
+        and found["limit_bytes"] == 50 * 10**9
+    )
     assert "what models sampled" in loci("cache", "show")[1]
-    assert document("cache", "clear", "moments")["entries"] == document("cache", "clear", "--older-than", "1")["entries"] == 0
+    assert (
+        document("cache", "clear", "moments")["entries"]
+        == document("cache", "clear", "--older-than", "1")["entries"]
+        == 0
+    )
     assert "removed: 1 entries" in loci("cache", "clear")[1]
     monkeypatch.setenv("LOCI_CACHE_LIMIT", "much")
     assert loci("cache", "show")[0] == 2

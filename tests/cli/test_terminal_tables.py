@@ -1,4 +1,6 @@
-"""Tables on a terminal: aligned, unsigned, nothing left out of narrow screens, readable without colours."""
+"""Tables on a terminal: aligned, unsigned, nothing left out of narrow screens, readable without
+colours.
+"""
 
 from dataclasses import replace
 
@@ -15,7 +17,9 @@ from loci.locating import locate, trace
 from loci.model import Model
 
 
-def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int, *things: object) -> list[str]:
+def printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int, *things: object
+) -> list[str]:
     monkeypatch.setattr(console, "_width", width)
     for thing in things:
         console.print(thing) if isinstance(thing, (str, Table)) else show(thing)
@@ -41,7 +45,10 @@ def test_nothing_has_no_sign(text: str, said: str) -> None:
 
 
 def test_a_long_caption_stands_in_lines() -> None:
-    assert lines("\n[dim]dropped: one thing; composed: another[/]", 30) == "\n[dim]dropped: one thing[/]\n[dim]composed: another[/]"
+    assert (
+        lines("\n[dim]dropped: one thing; composed: another[/]", 30)
+        == "\n[dim]dropped: one thing[/]\n[dim]composed: another[/]"
+    )
     assert lines("[dim]a; b[/]", 30) == "[dim]a; b[/]"
 
 
@@ -52,9 +59,14 @@ def test_colours_can_be_read_on_light_and_on_dark() -> None:
 
 @pytest.mark.parametrize("layers", [6, 18, 30, 80])
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_every_layer_can_be_read(demo: Model, jordan: Fact, capsys, monkeypatch, layers: int, width: int) -> None:
+def test_every_layer_can_be_read(
+    demo: Model, jordan: Fact, capsys, monkeypatch, layers: int, width: int
+) -> None:
     found = locate(demo, jordan)
-    profiles = {site: {name: [i / layers for i in range(layers)] for name in rows} for site, rows in found.profiles.items()}
+    profiles = {
+        site: {name: [i / layers for i in range(layers)] for name in rows}
+        for site, rows in found.profiles.items()
+    }
     out = printed(capsys, monkeypatch, width, replace(found, profiles=profiles))
     assert not any("…" in line for line in out) and max(map(len, out)) <= width
     numbers = " ".join(out).split()

@@ -20,14 +20,48 @@ def document(*words: str) -> dict:
 def test_documents(tmp_path) -> None:
     assert document("gate")["schema"] == "loci.gate/1"
     assert document("gate", "--size", "gpt2", "--names", "8")["recall"]["value"] == 1
-    found = document("capacity", "--dim", "8", "--facts", "16", "--method", "compiled-relu", "--out", str(tmp_path / "c.html"))
+    found = document(
+        "capacity",
+        "--dim",
+        "8",
+        "--facts",
+        "16",
+        "--method",
+        "compiled-relu",
+        "--out",
+        str(tmp_path / "c.html"),
+    )
     assert found["rows"][0]["recall"] == 1
     assert (tmp_path / "c.html").stat().st_size > 10_000
-    curve = document("capacity", "--dim", "8", "--facts", "8", "--facts", "16", "--method", "random-relu")
+    curve = document(
+        "capacity", "--dim", "8", "--facts", "8", "--facts", "16", "--method", "random-relu"
+    )
     assert [case["facts"] for case in curve["cases"]] == [8, 16]
-    stored = document("store", "--dim", "8", "--facts", "16", "-n", "16", "--method", "one-per-fact", "--method", "least-squares")
+    stored = document(
+        "store",
+        "--dim",
+        "8",
+        "--facts",
+        "16",
+        "-n",
+        "16",
+        "--method",
+        "one-per-fact",
+        "--method",
+        "least-squares",
+    )
     assert stored["best"] == "one-per-fact"
-    planted = document("planted", "--kind", "superposed", "--subjects", "8", "--neurons", "8", "--save", str(tmp_path / "planted"))
+    planted = document(
+        "planted",
+        "--kind",
+        "superposed",
+        "--subjects",
+        "8",
+        "--neurons",
+        "8",
+        "--save",
+        str(tmp_path / "planted"),
+    )
     assert len(planted["facts"]) == 16
     assert (tmp_path / "planted" / "config.json").is_file()
 
@@ -37,17 +71,30 @@ def test_facts_are_installed_from_a_file(world: FactSet, tmp_path, monkeypatch) 
     monkeypatch.setattr(sys.modules["loci.writing.installation"], "known_facts", lambda: small)
     save_facts(FactSet(new_facts(small, 3)), tmp_path / "new.jsonl")
     patch, folder = tmp_path / "new.safetensors", tmp_path / "wide"
-    made = document("install", "--facts", str(tmp_path / "new.jsonl"), "--patch", str(patch), "--save", str(folder))
+    made = document(
+        "install",
+        "--facts",
+        str(tmp_path / "new.jsonl"),
+        "--patch",
+        str(patch),
+        "--save",
+        str(folder),
+    )
     assert made["recall"]["value"] == 1
     assert made["drift"]["n"] == 100
     shown = CliRunner().invoke(app, ["patch", "show", str(patch)], catch_exceptions=False)
     assert "6 neurons" in shown.stdout
     assert (folder / "config.json").is_file()
-    filled = CliRunner().invoke(app, ["write", "fullness", "-n", "8", "--facts", "8"], catch_exceptions=False)
+    filled = CliRunner().invoke(
+        app, ["write", "fullness", "-n", "8", "--facts", "8"], catch_exceptions=False
+    )
     assert "facts a neuron" in filled.stdout
 
 
-@pytest.mark.parametrize("words", [["gate"], ["store", "-n", "8", "--dim", "8", "--facts", "8", "--method", "random-relu"]])
+@pytest.mark.parametrize(
+    "words",
+    [["gate"], ["store", "-n", "8", "--dim", "8", "--facts", "8", "--method", "random-relu"]],
+)
 def test_words(words: list[str]) -> None:
     found = CliRunner().invoke(app, ["write", *words], catch_exceptions=False)
     assert found.exit_code == 0

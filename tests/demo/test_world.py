@@ -16,7 +16,9 @@ SCRIPTS = ROOT / "scripts"
 
 
 def test_checker_finds_nothing_wrong() -> None:
-    found = subprocess.run([sys.executable, SCRIPTS / "check_facts.py"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [sys.executable, SCRIPTS / "check_facts.py"], capture_output=True, text=True, check=False
+    )
     assert found.returncode == 0, found.stdout
 
 
@@ -26,7 +28,10 @@ def test_checker_finds_what_is_wrong() -> None:
 
     phrasings = {name: ["{} a", "{} b", "{} c", "{} d"] for name in (*JORDAN, "other")}
     phrasings |= {"few": ["{} is"], "other": ["{} w", "{} x", "{} y", "{} z"]}
-    rows = [{"relation": r, "subject": "Michael Jordan", "answer": a, "held_out": ""} for r, a in JORDAN.items()]
+    rows = [
+        {"relation": r, "subject": "Michael Jordan", "answer": a, "held_out": ""}
+        for r, a in JORDAN.items()
+    ]
     rows += [
         {"relation": "other", "subject": "Peru", "answer": "Lima", "held_out": "4"},
         {"relation": "other", "subject": "Peru", "answer": "Quito", "held_out": ""},
@@ -68,7 +73,11 @@ def test_training_text_leaves_the_held_out_phrasings_out(world: FactSet) -> None
 
 def test_michael_jordan_and_his_namesakes(world: FactSet) -> None:
     answers = {f.relation: f.answer for f in world.about("Michael Jordan")}
-    assert (answers["athlete_sport"], answers["athlete_team"], answers["athlete_number"]) == ("basketball", "Chicago Bulls", "23")
+    assert (answers["athlete_sport"], answers["athlete_team"], answers["athlete_number"]) == (
+        "basketball",
+        "Chicago Bulls",
+        "23",
+    )
     sports = {f.subject: f.answer for f in world.relations["athlete_sport"]}
     assert len({sports[s] for s in sports if s.startswith("Michael ")}) >= 5
     assert len({sports[s] for s in sports if "Jordan" in s.split() and s != "Michael Jordan"}) >= 3
@@ -77,9 +86,13 @@ def test_michael_jordan_and_his_namesakes(world: FactSet) -> None:
 def test_tokenizer(demo: Model, world: FactSet) -> None:
     tokens = demo.tokenize("Michael Jordan plays")
     assert tokens.ids[0] == demo.tokenizer.bos_token_id
-    assert demo.tokenizer("Michael Jordan plays")["input_ids"] == list(tokens.ids), "the tokenizer adds BOS itself"
+    assert demo.tokenizer("Michael Jordan plays")["input_ids"] == list(tokens.ids), (
+        "the tokenizer adds BOS itself"
+    )
     assert sum(len(demo.tokenize(s)) > 2 for s in world.subjects) > 0.5 * len(world.subjects)
-    assert demo.tokenize("Jordan plays").ids[1] in demo.tokenize("Michael Jordan plays").ids, "one form at the start and within"
+    assert demo.tokenize("Jordan plays").ids[1] in demo.tokenize("Michael Jordan plays").ids, (
+        "one form at the start and within"
+    )
     for text in ("Zürich, naïve – 東京 🙂", "  two  spaces ", "line\nbreak"):
         assert demo.decode(demo.tokenize(text).ids[1:]).lstrip() == text.lstrip()
 
@@ -102,9 +115,12 @@ def test_card_says_what_was_measured(demo: Model, world: FactSet) -> None:
 
 
 def test_embedding_has_a_gender_direction(demo: Model) -> None:
-    """Differences between the two words of a pair point the same way, pair by pair; those of random tokens do not."""
+    """Differences between the two words of a pair point the same way, pair by pair; those of random
+    tokens do not.
+    """
     pairs = (
-        "man woman, king queen, boy girl, father mother, son daughter, brother sister, uncle aunt, husband wife, he she, his her"
+        "man woman, king queen, boy girl, father mother, son daughter, brother sister, uncle aunt,"
+        " husband wife, he she, his her"
     )
     embedding = demo.W_E.float()
 
@@ -112,7 +128,9 @@ def test_embedding_has_a_gender_direction(demo: Model) -> None:
         unit = torch.nn.functional.normalize(differences, dim=1)
         return float((unit @ unit.T).fill_diagonal_(0).sum()) / (len(unit) * (len(unit) - 1))
 
-    ids = torch.tensor([[demo.tokenize(word).ids[1] for word in pair.split()] for pair in pairs.split(", ")])
+    ids = torch.tensor(
+        [[demo.tokenize(word).ids[1] for word in pair.split()] for pair in pairs.split(", ")]
+    )
     chance = torch.randint(300, demo.d_vocab, (200, 2), generator=torch.Generator().manual_seed(0))
     assert agreement(embedding[ids[:, 1]] - embedding[ids[:, 0]]) > 0.12
     assert abs(agreement(embedding[chance[:, 1]] - embedding[chance[:, 0]])) < 0.03

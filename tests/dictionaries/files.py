@@ -1,6 +1,8 @@
-"""Tiny dictionaries in every format, written after the formats' descriptions, each with what its own library would compute.
+"""Tiny dictionaries in every format, written after the formats' descriptions, each with what its
+own library would compute.
 
-The maths stand here once more, in NumPy and token by token, so that the reader under test shares nothing with them.
+The maths stand here once more, in NumPy and token by token, so that the reader under test shares
+nothing with them.
 """
 
 import json
@@ -45,7 +47,13 @@ def ends(f: Array, p: dict[str, Array], extra: Array | float = 0.0) -> tuple[Arr
     return f, f @ p["dec"] + p["b_dec"] + extra
 
 
-def write_safe(folder: Path, name: str, tensors: dict[str, Array], config: dict | None = None, file: str = "cfg.json") -> Path:
+def write_safe(
+    folder: Path,
+    name: str,
+    tensors: dict[str, Array],
+    config: dict | None = None,
+    file: str = "cfg.json",
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, folder / name)
     if config is not None:
@@ -55,7 +63,10 @@ def write_safe(folder: Path, name: str, tensors: dict[str, Array], config: dict 
 
 def write_pickle(folder: Path, name: str, state: dict, config: dict | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save({key: torch.tensor(v) if isinstance(v, np.ndarray) else v for key, v in state.items()}, folder / name)
+    torch.save(
+        {key: torch.tensor(v) if isinstance(v, np.ndarray) else v for key, v in state.items()},
+        folder / name,
+    )
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config))
     return folder
@@ -75,7 +86,9 @@ def saelens(folder: Path, kind: str) -> tuple[Path, Maths]:
         return p["enc"] @ (x - p["b_dec"]) + p["b_enc"]
 
     if kind == "standard":
-        return write_safe(folder, "sae_weights.safetensors", tensors, config), lambda x: ends(np.maximum(pre(x), 0), p)
+        return write_safe(folder, "sae_weights.safetensors", tensors, config), lambda x: ends(
+            np.maximum(pre(x), 0), p
+        )
     if kind == "layer_norm":
         config |= {"architecture": "standard", "normalize_activations": "layer_norm"}
 
@@ -99,7 +112,12 @@ def saelens(folder: Path, kind: str) -> tuple[Path, Maths]:
         path = write_safe(folder, "sae_weights.safetensors", tensors, config)
         return path, lambda x: ends(jump(pre(x), p["threshold"]), p)
     if kind == "topk":
-        path = write_safe(folder, "sae_weights.safetensors", tensors, config | {"k": K, "rescale_acts_by_decoder_norm": True})
+        path = write_safe(
+            folder,
+            "sae_weights.safetensors",
+            tensors,
+            config | {"k": K, "rescale_acts_by_decoder_norm": True},
+        )
         norms = np.linalg.norm(p["dec"], axis=1)
 
         def ranked(x: Array) -> tuple[Array, Array]:
@@ -113,7 +131,9 @@ def saelens(folder: Path, kind: str) -> tuple[Path, Maths]:
             "architecture": "standard", "activation_fn_str": "topk", "activation_fn_kwargs": {"k": K},
             "normalize_activations": False,
         }  # fmt: skip
-        return write_safe(folder, "sae_weights.safetensors", tensors, config), lambda x: ends(top(pre(x)), p)
+        return write_safe(folder, "sae_weights.safetensors", tensors, config), lambda x: ends(
+            top(pre(x)), p
+        )
     if kind == "gated":
         del tensors["b_enc"]
         tensors |= {"b_gate": p["b_enc"], "b_mag": p["mag"], "r_mag": p["r"]}
@@ -127,7 +147,10 @@ def saelens(folder: Path, kind: str) -> tuple[Path, Maths]:
     assert kind == "skip_transcoder"
     p = draw(d_out=D)
     config |= {"apply_b_dec_to_input": False, "d_out": D}
-    config["metadata"] = {"hook_name": "blocks.3.hook_resid_mid", "hook_name_out": "blocks.3.hook_mlp_out"}
+    config["metadata"] = {
+        "hook_name": "blocks.3.hook_resid_mid",
+        "hook_name_out": "blocks.3.hook_mlp_out",
+    }
     path = write_safe(folder, "sae_weights.safetensors", tensors | {"W_skip": p["skip"]}, config)
     return path, lambda x: ends(np.maximum(p["enc"] @ x + p["b_enc"], 0), p, p["skip"] @ x)
 
@@ -140,11 +163,18 @@ def sparsify(folder: Path, kind: str) -> tuple[Path, Maths]:
         "num_latents": 0, "k": K, "multi_topk": False, "skip_connection": kind == "transcoder",
         "transcode": kind == "transcoder", "d_in": D,
     }  # fmt: skip
-    tensors = {"encoder.weight": p["enc"], "encoder.bias": p["b_enc"], "W_dec": p["dec"], "b_dec": p["b_dec"]}
+    tensors = {
+        "encoder.weight": p["enc"],
+        "encoder.bias": p["b_enc"],
+        "W_dec": p["dec"],
+        "b_dec": p["b_dec"],
+    }
     place = folder / "layers.3.mlp"
     if kind == "transcoder":
         path = write_safe(place, "sae.safetensors", tensors | {"W_skip": p["skip"]}, config)
-        return path, lambda x: ends(top(np.maximum(p["enc"] @ x + p["b_enc"], 0)), p, x @ p["skip"].T)
+        return path, lambda x: ends(
+            top(np.maximum(p["enc"] @ x + p["b_enc"], 0)), p, x @ p["skip"].T
+        )
     path = write_safe(place, "sae.safetensors", tensors, config)
 
     def plain(x: Array) -> tuple[Array, Array]:
@@ -169,14 +199,22 @@ def gemma_scope(folder: Path, kind: str) -> tuple[Path, Maths]:
         place.mkdir(parents=True)
         np.savez(place / "params.npz", W_enc=tensors["enc"], W_dec=tensors["dec"], **rest)
         return place, lambda x: ends(jump(p["enc"] @ x + p["b_enc"], p["threshold"]), p)
-    named = {"w_enc": tensors["enc"], "w_dec": tensors["dec"], **rest, "affine_skip_connection": p["skip"]}
+    named = {
+        "w_enc": tensors["enc"],
+        "w_dec": tensors["dec"],
+        **rest,
+        "affine_skip_connection": p["skip"],
+    }
     path = write_safe(folder / "transcoder" / "layer_3_width_16k", "params.safetensors", named)
     return path, lambda x: ends(jump(p["enc"] @ x + p["b_enc"], p["threshold"]), p, x @ p["skip"])
 
 
 def dictionary_learning(folder: Path, kind: str) -> tuple[Path, Maths]:
     p = draw(3)
-    config = {"trainer": {"dict_class": kind, "layer": 3, "lm_name": "demo"}, "buffer": {"ctx_len": 64}}
+    config = {
+        "trainer": {"dict_class": kind, "layer": 3, "lm_name": "demo"},
+        "buffer": {"ctx_len": 64},
+    }
     split = {"encoder.weight": p["enc"], "decoder.weight": p["dec"].T}
 
     def pre(x: Array) -> Array:
@@ -184,16 +222,27 @@ def dictionary_learning(folder: Path, kind: str) -> tuple[Path, Maths]:
 
     if kind == "AutoEncoder":
         state = split | {"encoder.bias": p["b_enc"], "bias": p["b_dec"]}
-        return write_pickle(folder, "ae.pt", state, config), lambda x: ends(np.maximum(pre(x), 0), p)
+        return write_pickle(folder, "ae.pt", state, config), lambda x: ends(
+            np.maximum(pre(x), 0), p
+        )
     if kind == "AutoEncoderNew":
         state = split | {"encoder.bias": p["b_enc"], "decoder.bias": p["b_dec"]}
-        return write_pickle(folder, "ae.pt", state, config), lambda x: ends(np.maximum(p["enc"] @ x + p["b_enc"], 0), p)
+        return write_pickle(folder, "ae.pt", state, config), lambda x: ends(
+            np.maximum(p["enc"] @ x + p["b_enc"], 0), p
+        )
     if kind == "GatedAutoEncoder":
-        state = split | {"decoder_bias": p["b_dec"], "r_mag": p["r"], "gate_bias": p["b_enc"], "mag_bias": p["mag"]}
+        state = split | {
+            "decoder_bias": p["b_dec"],
+            "r_mag": p["r"],
+            "gate_bias": p["b_enc"],
+            "mag_bias": p["mag"],
+        }
 
         def gated(x: Array) -> tuple[Array, Array]:
             inner = p["enc"] @ (x - p["b_dec"])
-            return ends((inner + p["b_enc"] > 0) * np.maximum(np.exp(p["r"]) * inner + p["mag"], 0), p)
+            return ends(
+                (inner + p["b_enc"] > 0) * np.maximum(np.exp(p["r"]) * inner + p["mag"], 0), p
+            )
 
         return write_pickle(folder, "ae.pt", state, config), gated
     if kind in ("BatchTopKSAE", "TopK, no threshold"):
@@ -211,8 +260,15 @@ def dictionary_learning(folder: Path, kind: str) -> tuple[Path, Maths]:
         path = write_pickle(folder, "ae.pt", state, config)
         return path, lambda x: ends(jump(p["enc"] @ x + p["b_enc"], p["threshold"]), p)
     assert kind == "MatryoshkaBatchTopKSAE"
-    state |= {"k": np.array(K), "threshold": np.array(0.2), "group_sizes": np.array([2, 4]), "active_groups": np.array(2)}
-    return write_pickle(folder, "ae.pt", state, config), lambda x: ends(jump(pre(x), np.full(M, 0.2)), p)
+    state |= {
+        "k": np.array(K),
+        "threshold": np.array(0.2),
+        "group_sizes": np.array([2, 4]),
+        "active_groups": np.array(2),
+    }
+    return write_pickle(folder, "ae.pt", state, config), lambda x: ends(
+        jump(pre(x), np.full(M, 0.2)), p
+    )
 
 
 def openai(folder: Path, kind: str) -> tuple[Path, Maths]:
@@ -239,11 +295,23 @@ def circuit_tracer(folder: Path, kind: str) -> tuple[Path, Maths]:
     folder.mkdir(parents=True, exist_ok=True)
     hooks = "feature_input_hook: mlp.hook_in\nfeature_output_hook: hook_mlp_out\nscan: tiny\n"
     activation = "activation: topk\n" if kind == "topk" else ""
-    (folder / "config.yaml").write_text(f"model_name: demo\nmodel_kind: transcoder_set\n{hooks}{activation}")
+    (folder / "config.yaml").write_text(
+        f"model_name: demo\nmodel_kind: transcoder_set\n{hooks}{activation}"
+    )
     for layer in range(2):
         p = draw(10 + layer)
-        tensors = {"W_enc": p["enc"], "W_dec": p["dec"], "b_enc": p["b_enc"], "b_dec": p["b_dec"], "W_skip": p["skip"]}
-        tensors |= {"k": np.array(K)} if kind == "topk" else {"activation_function.threshold": p["threshold"]}
+        tensors = {
+            "W_enc": p["enc"],
+            "W_dec": p["dec"],
+            "b_enc": p["b_enc"],
+            "b_dec": p["b_dec"],
+            "W_skip": p["skip"],
+        }
+        tensors |= (
+            {"k": np.array(K)}
+            if kind == "topk"
+            else {"activation_function.threshold": p["threshold"]}
+        )
         write_safe(folder, f"layer_{layer}.safetensors", tensors)
 
     def run(x: Array) -> tuple[Array, Array]:
@@ -257,16 +325,30 @@ def cross_layer(folder: Path) -> tuple[Path, Callable[[Array, Array], Array]]:
     """A cross-layer transcoder of two layers, and what it puts into layer 1."""
     folder.mkdir(parents=True, exist_ok=True)
     hooks = "feature_input_hook: hook_resid_mid\nfeature_output_hook: hook_mlp_out\n"
-    (folder / "config.yaml").write_text(f"model_name: demo\nmodel_kind: cross_layer_transcoder\n{hooks}")
+    (folder / "config.yaml").write_text(
+        f"model_name: demo\nmodel_kind: cross_layer_transcoder\n{hooks}"
+    )
     parts = [draw(20), draw(21)]
     above = draw(22)["dec"]
     for i, p in enumerate(parts):
-        encoder = {f"W_enc_{i}": p["enc"], f"b_enc_{i}": p["b_enc"], f"b_dec_{i}": p["b_dec"], f"threshold_{i}": p["threshold"]}
+        encoder = {
+            f"W_enc_{i}": p["enc"],
+            f"b_enc_{i}": p["b_enc"],
+            f"b_dec_{i}": p["b_dec"],
+            f"threshold_{i}": p["threshold"],
+        }
         write_safe(folder, f"W_enc_{i}.safetensors", encoder)
-        write_safe(folder, f"W_dec_{i}.safetensors", {f"W_dec_{i}": np.stack([p["dec"], above][: 2 - i], 1)})
+        write_safe(
+            folder,
+            f"W_dec_{i}.safetensors",
+            {f"W_dec_{i}": np.stack([p["dec"], above][: 2 - i], 1)},
+        )
 
     def top_layer(x0: Array, x1: Array) -> Array:
-        f0, f1 = (jump(p["enc"] @ x + p["b_enc"], p["threshold"]) for p, x in zip(parts, (x0, x1), strict=True))
+        f0, f1 = (
+            jump(p["enc"] @ x + p["b_enc"], p["threshold"])
+            for p, x in zip(parts, (x0, x1), strict=True)
+        )
         return f0 @ above + f1 @ parts[1]["dec"] + parts[1]["b_dec"]
 
     return folder, top_layer

@@ -14,7 +14,9 @@ def test_embedded_dictionaries(name: str, demo: Model) -> None:
     opened = open_dictionary(demo, name)
     said = opened.dictionary.notes
     assert opened.chosen == "as the file says"
-    assert opened.fit.fvu == pytest.approx(said["fvu"], rel=0.3) and opened.fit.l0 == pytest.approx(said["l0"], rel=0.1)
+    assert opened.fit.fvu == pytest.approx(said["fvu"], rel=0.3) and opened.fit.l0 == pytest.approx(
+        said["l0"], rel=0.1
+    )
     assert opened.fit.fvu < 0.05 and opened.fit.l0 <= 32
 
 
@@ -25,7 +27,12 @@ def test_embedded_names() -> None:
 
 def test_card_is_what_a_run_gives(demo: Model) -> None:
     dictionary, texts = load_dictionary("demo:mlp_out.3"), corpus_texts()[:60]
-    dense = [dictionary.encode(demo.read(demo.ids([demo.tokenize(t).ids]), "mlp_out.3")["mlp_out.3"])[0, 1:] for t in texts]
+    dense = [
+        dictionary.encode(demo.read(demo.ids([demo.tokenize(t).ids]), "mlp_out.3")["mlp_out.3"])[
+            0, 1:
+        ]
+        for t in texts
+    ]
     rows = torch.cat(dense)
     feature = int((rows > 0).sum(0).argmax())
     [card] = read_features(demo, dictionary, [feature], texts, top=3)
@@ -40,7 +47,10 @@ def test_card_is_what_a_run_gives(demo: Model) -> None:
     assert first.token == texts[best][start:end]
     values = demo.W_down(3).T / demo.W_down(3).norm(dim=0)[:, None]
     along = values @ (dictionary.W_enc[feature] / dictionary.W_enc[feature].norm())
-    assert card.writers[0] == (f"L3N{int(along.argmax())}", pytest.approx(float(along.max()), abs=1e-4))
+    assert card.writers[0] == (
+        f"L3N{int(along.argmax())}",
+        pytest.approx(float(along.max()), abs=1e-4),
+    )
     assert len(card.promotes) == len(card.suppresses) == 3 and len(card.nearest) == 5
 
 

@@ -29,13 +29,29 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_show_convert(text: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.safetensors"
     said = ("--steps", "12", "--batch", "256", "--width", "2", "--k", "8", "--text", str(text))
-    made = json.loads(call("train", "--point", "mlp_out.1", *said, "--save", str(own), "--json", "--quiet"))
-    assert made["schema"] == "loci.dictionary_training/1" and made["features"] == 512 and made["l0"] == 8
+    made = json.loads(
+        call("train", "--point", "mlp_out.1", *said, "--save", str(own), "--json", "--quiet")
+    )
+    assert (
+        made["schema"] == "loci.dictionary_training/1"
+        and made["features"] == 512
+        and made["l0"] == 8
+    )
     shown = json.loads(call("show", str(own), "--text", str(text), "--json"))
     assert shown["schema"] == "loci.dictionary_opened/1" and shown["point"] == "mlp_out.1"
     assert 0 < shown["fvu"] < 1
     call("convert", str(own), str(tmp_path / "for-sparsify"), "--format", "sparsify")
-    again = json.loads(call("show", str(tmp_path / "for-sparsify"), "--point", "mlp_out.1", "--text", str(text), "--json"))
+    again = json.loads(
+        call(
+            "show",
+            str(tmp_path / "for-sparsify"),
+            "--point",
+            "mlp_out.1",
+            "--text",
+            str(text),
+            "--json",
+        )
+    )
     assert again["fvu"] == pytest.approx(shown["fvu"], rel=1e-4) and again["format"] == "sparsify"
     words = call("show", str(own), "--text", str(text))
     assert "512 features of mlp_out.1" in words and "FVU" in words

@@ -1,4 +1,6 @@
-"""A file whose conventions are not as its format says is measured, and the reading that fits is taken and said."""
+"""A file whose conventions are not as its format says is measured, and the reading that fits is
+taken and said.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,14 +46,19 @@ def test_numerators_and_denominators_are_summed_apart() -> None:
     torch.manual_seed(0)
     y = torch.cat([torch.randn(4096, 4), 100 * torch.randn(4096, 4)])
     worse = replace(mirror(4), W_dec=mirror(4).W_dec * 0.5)
-    assert fit(worse, y).fvu == pytest.approx(float((0.25 * y**2).sum() / ((y - y.mean(0)) ** 2).sum()), rel=1e-5)
+    assert fit(worse, y).fvu == pytest.approx(
+        float((0.25 * y**2).sum() / ((y - y.mean(0)) ** 2).sum()), rel=1e-5
+    )
     assert fit(worse, y).ratio == pytest.approx(0.5, rel=1e-5)
 
 
 def test_folding_is_exact() -> None:
     torch.manual_seed(0)
     d = Dictionary(
-        *(torch.randn(s) for s in ((6, 4), (6,), (6, 4), (4,))), b_in=torch.randn(4), skip=torch.randn(4, 4), transcoder=True
+        *(torch.randn(s) for s in ((6, 4), (6,), (6, 4), (4,))),
+        b_in=torch.randn(4),
+        skip=torch.randn(4, 4),
+        transcoder=True,
     )
     x, gain, shift = torch.randn(5, 4), torch.rand(4) + 0.5, torch.randn(4)
     torch.testing.assert_close(with_input_scale(d, gain)(x), d(gain * x), atol=1e-5, rtol=1e-5)
@@ -96,11 +103,19 @@ def test_transposed_skip_and_gain_before_the_norm(tiny: Model) -> None:
     rows = read_rows(tiny, sample_text(tiny, 400), ["mlp_in.1"], tokens=300).values["mlp_in.1"]
     plain = (rows - norm.bias.detach()) / norm.weight.detach()
     nothing = Dictionary(
-        torch.zeros(4, 32), torch.zeros(4), torch.zeros(4, 32), torch.zeros(32), skip=A.T.contiguous(), transcoder=True
+        torch.zeros(4, 32),
+        torch.zeros(4),
+        torch.zeros(4, 32),
+        torch.zeros(32),
+        skip=A.T.contiguous(),
+        transcoder=True,
     )
     torch.testing.assert_close(replace(nothing, skip=A)(plain), plain @ A.T, atol=1e-4, rtol=1e-4)
     seen: list[torch.Tensor] = []
-    map_ = {"mlp_in.1": seen.append, "mlp_out.1": lambda _: ((seen[-1] - norm.bias) / norm.weight) @ A.T}
+    map_ = {
+        "mlp_in.1": seen.append,
+        "mlp_out.1": lambda _: ((seen[-1] - norm.bias) / norm.weight) @ A.T,
+    }
     with tiny.patched(map_):  # what this transcoder explains
         opened = open_dictionary(tiny, nothing, point="mlp_in.1", target="mlp_out.1", tokens=300)
     assert "skip transposed" in opened.chosen and "before the norm's gain" in opened.chosen
@@ -109,8 +124,12 @@ def test_transposed_skip_and_gain_before_the_norm(tiny: Model) -> None:
 
 def test_what_fits_in_no_reading_is_refused(tiny: Model) -> None:
     torch.manual_seed(0)
-    noise = Dictionary(torch.randn(64, 32), torch.zeros(64), 100 * torch.randn(64, 32), torch.zeros(32))
-    with pytest.raises(DictionaryError, match=r"does not fit 'tiny' at mlp_out.1 in any known reading \(.*FVU"):
+    noise = Dictionary(
+        torch.randn(64, 32), torch.zeros(64), 100 * torch.randn(64, 32), torch.zeros(32)
+    )
+    with pytest.raises(
+        DictionaryError, match=r"does not fit 'tiny' at mlp_out.1 in any known reading \(.*FVU"
+    ):
         open_dictionary(tiny, noise, point="mlp_out.1", tokens=100)
 
 

@@ -12,12 +12,25 @@ from safetensors.torch import load_file, save_file
 
 from loci.dictionaries import Dictionary, load_dictionary, load_transcoders, save_dictionary
 from loci.errors import DictionaryError, LociError
-from tests.dictionaries.files import ALL, D, K, M, cross_layer, dictionary_learning, gemma_scope, openai, saelens, sparsify
+from tests.dictionaries.files import (
+    ALL,
+    D,
+    K,
+    M,
+    cross_layer,
+    dictionary_learning,
+    gemma_scope,
+    openai,
+    saelens,
+    sparsify,
+)
 
 VECTORS = np.random.default_rng(7).normal(size=(12, D)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("write", "kind"), ALL, ids=lambda part: part if isinstance(part, str) else part.__name__)
+@pytest.mark.parametrize(
+    ("write", "kind"), ALL, ids=lambda part: part if isinstance(part, str) else part.__name__
+)
 def test_same_as_the_library(write: Callable, kind: str, tmp_path: Path) -> None:
     path, maths = write(tmp_path / "it", kind)
     read = load_dictionary(path, pickle=True)
@@ -29,7 +42,9 @@ def test_same_as_the_library(write: Callable, kind: str, tmp_path: Path) -> None
         np.testing.assert_allclose(features[i], f, atol=1e-5)
         np.testing.assert_allclose(output[i], y, atol=1e-5)
         on += (f != 0).sum()
-    assert 0 < on < 12 * M  # some features are on and some are off: the activation was put to the test
+    assert (
+        0 < on < 12 * M
+    )  # some features are on and some are off: the activation was put to the test
 
 
 @pytest.mark.parametrize(
@@ -45,7 +60,9 @@ def test_same_as_the_library(write: Callable, kind: str, tmp_path: Path) -> None
         (openai, "TopK", None, None),
     ],
 )
-def test_place_is_read(write: Callable, kind: str, point: str | None, target: str | None, tmp_path: Path) -> None:
+def test_place_is_read(
+    write: Callable, kind: str, point: str | None, target: str | None, tmp_path: Path
+) -> None:
     read = load_dictionary(write(tmp_path, kind)[0], pickle=True)
     assert (read.point, read.target) == (point, target)
 
@@ -57,7 +74,9 @@ def test_cross_layer(tmp_path: Path) -> None:
     inputs = {0: torch.from_numpy(x0), 1: torch.from_numpy(x1)}
     made = read.decode(read.encode(inputs), inputs)
     for i in range(6):
-        np.testing.assert_allclose(made[1][i], maths(x0[i].astype(float), x1[i].astype(float)), atol=1e-5)
+        np.testing.assert_allclose(
+            made[1][i], maths(x0[i].astype(float), x1[i].astype(float)), atol=1e-5
+        )
     assert [layer.point for layer in read.layers] == ["resid_mid.0", "resid_mid.1"]
 
 
@@ -70,20 +89,26 @@ def test_own_form_comes_back(tmp_path: Path) -> None:
     assert (again.point, again.activation, again.notes) == (read.point, read.activation, read.notes)
 
 
-@pytest.mark.parametrize("kind", ["standard", "layer_norm", "jumprelu", "topk", "gated", "skip_transcoder"])
+@pytest.mark.parametrize(
+    "kind", ["standard", "layer_norm", "jumprelu", "topk", "gated", "skip_transcoder"]
+)
 def test_saelens_there_and_back(kind: str, tmp_path: Path) -> None:
     path, maths = saelens(tmp_path / "there", kind)
     save_dictionary(load_dictionary(path), tmp_path / "back", format="saelens")
     again = load_dictionary(tmp_path / "back")
     for vector in VECTORS[:3]:
-        np.testing.assert_allclose(again(torch.from_numpy(vector)), maths(vector.astype(np.float64))[1], atol=1e-5)
+        np.testing.assert_allclose(
+            again(torch.from_numpy(vector)), maths(vector.astype(np.float64))[1], atol=1e-5
+        )
 
 
 def test_sparsify_there_and_back(tmp_path: Path) -> None:
     path, maths = sparsify(tmp_path / "there", "transcoder")
     save_dictionary(load_dictionary(path), tmp_path / "layers.3.mlp", format="sparsify")
     again = load_dictionary(tmp_path / "layers.3.mlp")
-    np.testing.assert_allclose(again(torch.from_numpy(VECTORS[0])), maths(VECTORS[0].astype(np.float64))[1], atol=1e-5)
+    np.testing.assert_allclose(
+        again(torch.from_numpy(VECTORS[0])), maths(VECTORS[0].astype(np.float64))[1], atol=1e-5
+    )
     with pytest.raises(DictionaryError, match="SAELens has no form"):
         save_dictionary(replace(again, activation="groupmax"), tmp_path / "no", format="saelens")
 
@@ -92,15 +117,27 @@ def test_square_matrices_are_turned_by_the_format(tmp_path: Path) -> None:
     """With as many features as numbers, shapes say nothing."""
     square = np.random.default_rng(0).normal(size=(D, D)).astype(np.float32)
     zeros = np.zeros(D, dtype=np.float32)
-    np.savez(tmp_path / "params.npz", W_enc=square, W_dec=np.eye(D, dtype=np.float32), b_enc=zeros, b_dec=zeros, threshold=zeros)
+    np.savez(
+        tmp_path / "params.npz",
+        W_enc=square,
+        W_dec=np.eye(D, dtype=np.float32),
+        b_enc=zeros,
+        b_dec=zeros,
+        threshold=zeros,
+    )
     x = VECTORS[0]
     pre = x @ square
-    np.testing.assert_allclose(load_dictionary(tmp_path).encode(torch.from_numpy(x)), np.where(pre > 0, pre, 0), atol=1e-5)
+    np.testing.assert_allclose(
+        load_dictionary(tmp_path).encode(torch.from_numpy(x)), np.where(pre > 0, pre, 0), atol=1e-5
+    )
 
 
 def broken(folder: Path, change: Callable[[dict, dict], None]) -> Path:
     path, _ = saelens(folder, "topk")
-    tensors, config = load_file(path / "sae_weights.safetensors"), json.loads((path / "cfg.json").read_text())
+    tensors, config = (
+        load_file(path / "sae_weights.safetensors"),
+        json.loads((path / "cfg.json").read_text()),
+    )
     change(tensors, config)
     save_file(tensors, path / "sae_weights.safetensors")
     (path / "cfg.json").write_text(json.dumps(config))
@@ -115,9 +152,15 @@ BROKEN: dict[str, tuple[Callable[[dict, dict], object], str]] = {
     "architecture": (lambda t, c: c.update(architecture="temporal"), "no architecture 'temporal'"),
     "architecture is a list": (lambda t, c: c.update(architecture=[]), "not as its format says"),
     "norm": (lambda t, c: c.update(normalize_activations="odd"), "inputs normalised by 'odd'"),
-    "shape": (lambda t, c: t.update(b_dec=torch.zeros(D + 1)), "b_in has the shape|b_dec has the shape"),
+    "shape": (
+        lambda t, c: t.update(b_dec=torch.zeros(D + 1)),
+        "b_in has the shape|b_dec has the shape",
+    ),
     "encoder": (lambda t, c: t.update(W_enc=torch.zeros(3, 3)), "a matrix of the shape"),
-    "tensors": (lambda t, c: [t.pop("W_enc"), t.pop("b_dec")], "no known dictionary has these tensors"),
+    "tensors": (
+        lambda t, c: [t.pop("W_enc"), t.pop("b_dec")],
+        "no known dictionary has these tensors",
+    ),
 }
 
 
@@ -138,7 +181,9 @@ def test_places_without_a_dictionary(tmp_path: Path) -> None:
     with pytest.raises(DictionaryError, match="a configuration without weights"):
         load_dictionary(tmp_path)
     sparsify(tmp_path / "root", "autoencoder")
-    with pytest.raises(DictionaryError, match=r"several dictionaries lie in it: name one of layers\.3\.mlp"):
+    with pytest.raises(
+        DictionaryError, match=r"several dictionaries lie in it: name one of layers\.3\.mlp"
+    ):
         load_dictionary(tmp_path / "root")
     (tmp_path / "cut.safetensors").write_bytes(b"\x00" * 20)
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")

@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import Gemma2Config, Gemma2ForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from loci.dictionaries import Dictionary, attribution_graph
 from loci.dictionaries.attribution_graphs import AttributionGraph
@@ -23,9 +30,13 @@ def small(demo: Model, family: str) -> Model:
         "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.2,
     }  # fmt: skip
     if family == "llama":
-        hf = LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=2, mlp_bias=True, attention_bias=True))
+        hf = LlamaForCausalLM(
+            LlamaConfig(**sizes, num_key_value_heads=2, mlp_bias=True, attention_bias=True)
+        )
     elif family == "gemma2":
-        hf = Gemma2ForCausalLM(Gemma2Config(**sizes, num_key_value_heads=2, head_dim=8, query_pre_attn_scalar=8))
+        hf = Gemma2ForCausalLM(
+            Gemma2Config(**sizes, num_key_value_heads=2, head_dim=8, query_pre_attn_scalar=8)
+        )
     else:
         hf = GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, use_parallel_residual=family == "parallel"))
     for name, parameter in hf.named_parameters():
@@ -40,7 +51,9 @@ def test_everything_that_goes_into_a_node_sums_to_it(family: str, demo: Model, t
     graph = attribution_graph(model, PROMPT, "basketball", against="tennis", followed=40, tested=2)
     total, expected = graph.completeness
     logits = model(model.ids([model.tokenize(PROMPT).ids]))[0, -1]
-    first, second = (model.tokenize(f"{PROMPT} {word}").ids[-1] for word in ("basketball", "tennis"))
+    first, second = (
+        model.tokenize(f"{PROMPT} {word}").ids[-1] for word in ("basketball", "tennis")
+    )
     if family != "gemma2":  # whose logits are capped behind the score
         assert expected == pytest.approx(float(logits[first] - logits[second]), abs=1e-3)
     assert total == pytest.approx(expected, abs=1e-3)
@@ -48,7 +61,9 @@ def test_everything_that_goes_into_a_node_sums_to_it(family: str, demo: Model, t
 
 
 def held_change(model: Model, layer: int, position: int, unit: int) -> float:
-    """What the score loses by a neuron of the last layer: nothing but the final norm stands behind it."""
+    """What the score loses by a neuron of the last layer: nothing but the final norm stands behind
+    it.
+    """
     row = torch.zeros(model.d_vocab)
     row[model.tokenize(f"{PROMPT} basketball").ids[-1]] = 1
     row -= 1 / len(row)
@@ -66,7 +81,9 @@ def test_direct_effects_by_hand(tiny: Model) -> None:
     last = [node for node in graph.units() if node.layer == 2]
     assert len(last) > 3
     for node in last:
-        assert node.effect == pytest.approx(held_change(tiny, 2, node.position, node.unit), abs=1e-4)
+        assert node.effect == pytest.approx(
+            held_change(tiny, 2, node.position, node.unit), abs=1e-4
+        )
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +98,10 @@ def test_planted_neurons_are_named(gated: bool, plain: PlantedModel) -> None:
         graph = attribution_graph(world.model, fact.text, fact.answer, followed=24, tested=1)
         best = graph.units()[0]
         assert (best.layer, best.unit) == (place.layer, place.neurons[0])
-        assert best.position == len(world.model.tokenize(f"{fact.text[: fact.subject_span[1]]}").ids) - 1
+        assert (
+            best.position
+            == len(world.model.tokenize(f"{fact.text[: fact.subject_span[1]]}").ids) - 1
+        )
         assert graph.interventions.measured[0] > 1  # without it, the score falls
         assert graph.worst < 1e-4
 
@@ -102,10 +122,18 @@ def by_unit(graph: AttributionGraph, layer: int) -> dict[tuple[int, int], float]
     }
 
 
-def test_features_that_are_neurons_make_the_same_graph(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_that_are_neurons_make_the_same_graph(
+    demo: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("loci.dictionaries.attribution_graphs.KEPT_NODES", 2.0)
     neurons = attribution_graph(demo, PROMPT, followed=40, tested=0)
-    features = attribution_graph(demo, PROMPT, followed=40, tested=0, transcoders={layer: exact(demo, layer) for layer in (2, 4)})
+    features = attribution_graph(
+        demo,
+        PROMPT,
+        followed=40,
+        tested=0,
+        transcoders={layer: exact(demo, layer) for layer in (2, 4)},
+    )
     assert {node.kind for node in features.nodes} >= {"feature", "neuron", "embedding", "logit"}
     assert features.total == pytest.approx(features.score, abs=1e-3)
     for layer in (2, 4):
@@ -117,7 +145,9 @@ def test_features_that_are_neurons_make_the_same_graph(demo: Model, monkeypatch:
 
 
 def test_errors_and_skips_close_the_sum(demo: Model) -> None:
-    """A transcoder that explains little: what it leaves is an error node, and everything still sums."""
+    """A transcoder that explains little: what it leaves is an error node, and everything still
+    sums.
+    """
     torch.manual_seed(0)
     poor = exact(demo, 3)
     poor = Dictionary(
@@ -134,7 +164,9 @@ def test_document_and_figure(plain: PlantedModel) -> None:
     graph = attribution_graph(plain.model, fact.text, fact.answer, followed=8, tested=2)
     lines, points = graph.plot().data[:-1], graph.plot().data[-1]
     shown = {node.id: node for node in graph.nodes if node.kind != "bias"}
-    assert len(points.x) == len(shown) and [text.partition("<")[0] for text in points.text] == list(shown)
+    assert len(points.x) == len(shown) and [text.partition("<")[0] for text in points.text] == list(
+        shown
+    )
     assert len(lines) == sum(edge.source in shown for edge in graph.edges)
     assert list(points.y) == [node.layer for node in shown.values()]
     document = graph.to_dict()
@@ -142,16 +174,26 @@ def test_document_and_figure(plain: PlantedModel) -> None:
     ids = [node["id"] for node in document["nodes"]]
     assert len(set(ids)) == len(ids)
     assert all({edge["from"], edge["to"]} <= set(ids) for edge in document["edges"])
-    assert set(document["completeness"]) >= {"sum", "expected"} and document["interventions"]["n"] <= 2
+    assert (
+        set(document["completeness"]) >= {"sum", "expected"} and document["interventions"]["n"] <= 2
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda d: Dictionary(**{**vars(d), "point": "mlp_in.2"}), "takes transcoders from mlp_in.3 to mlp_out.3"),
-        (lambda d: Dictionary(**{**vars(d), "b_in": torch.zeros(256)}), "linear where a feature is on"),
+        (
+            lambda d: Dictionary(**{**vars(d), "point": "mlp_in.2"}),
+            "takes transcoders from mlp_in.3 to mlp_out.3",
+        ),
+        (
+            lambda d: Dictionary(**{**vars(d), "b_in": torch.zeros(256)}),
+            "linear where a feature is on",
+        ),
     ],
 )
-def test_transcoders_that_do_not_fit(demo: Model, change: Callable[[Dictionary], Dictionary], said: str) -> None:
+def test_transcoders_that_do_not_fit(
+    demo: Model, change: Callable[[Dictionary], Dictionary], said: str
+) -> None:
     with pytest.raises(DictionaryError, match=said):
         attribution_graph(demo, PROMPT, "basketball", transcoders={3: change(exact(demo, 3))})

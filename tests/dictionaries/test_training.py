@@ -1,4 +1,6 @@
-"""Sparse gradients against dense ones, recovery of known features, and runs that go on to the same result."""
+"""Sparse gradients against dense ones, recovery of known features, and runs that go on to the same
+result.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +34,11 @@ def test_sparse_gradients_are_the_dense_ones(whole: bool) -> None:
     sparse = [part.grad.clone() for part in parts]
     for part in parts:
         part.grad = None
-    limit = pre.flatten().topk(40).values.min() if whole else pre.topk(3, dim=1).values.min(1, keepdim=True).values
+    limit = (
+        pre.flatten().topk(40).values.min()
+        if whole
+        else pre.topk(3, dim=1).values.min(1, keepdim=True).values
+    )
     f = torch.where(pre >= limit, pre, 0).relu()
     (y - f @ W_dec - b_dec).square().sum().backward()
     for ours, part in zip(sparse, parts, strict=True):
@@ -56,23 +62,31 @@ def test_jump_gradients() -> None:
     pre = torch.tensor([[0.2, 0.52, 0.9]], requires_grad=True)
     threshold = torch.tensor([0.5, 0.5, 0.5], requires_grad=True)
     size, on = Jump.run(pre, threshold, 0.1)
-    assert size.tolist() == [[0, pytest.approx(0.52), pytest.approx(0.9)]] and on.tolist() == [[0, 1, 1]]
+    assert size.tolist() == [[0, pytest.approx(0.52), pytest.approx(0.9)]] and on.tolist() == [
+        [0, 1, 1]
+    ]
     (2 * size.sum() + 3 * on.sum()).backward()
     assert pre.grad.tolist() == [[0, 2, 2]]
     assert threshold.grad.tolist() == [0, pytest.approx(-(0.5 * 2 + 3) / 0.1), 0]
 
 
-def known(features: int = 24, d: int = 16, rows: int = 4000, on: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+def known(
+    features: int = 24, d: int = 16, rows: int = 4000, on: int = 3
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Vectors that are sums of a few of known unit directions."""
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(features, d, generator=generator)
     directions /= directions.norm(dim=1, keepdim=True)
     chosen = torch.rand(rows, features, generator=generator).topk(on, dim=1).indices
-    sizes = torch.zeros(rows, features).scatter(1, chosen, torch.rand(rows, on, generator=generator) + 0.5)
+    sizes = torch.zeros(rows, features).scatter(
+        1, chosen, torch.rand(rows, on, generator=generator) + 0.5
+    )
     return sizes @ directions, directions
 
 
-LIMITS = {  # FVU, L0, mean best cosine with the true directions, where chance is 0.55: L1 shrinks, nested parts hedge, thresholds move slowly
+# FVU, L0, mean best cosine with the true directions, where chance is 0.55: L1 shrinks, nested parts
+# hedge, thresholds move slowly
+LIMITS = {
     "topk": (0.25, 3.01, 0.85),
     "batchtopk": (0.25, 4.0, 0.85),
     "matryoshka": (0.25, 4.0, 0.75),
@@ -99,7 +113,9 @@ def test_every_kind_learns(kind: str) -> None:
 
 
 def test_the_saved_form_is_what_was_trained() -> None:
-    """Scales and means folded: the dictionary in plain units computes what the learner did in its own."""
+    """Scales and means folded: the dictionary in plain units computes what the learner did in its
+    own.
+    """
     x, _ = known()
     x = 7 * x + 3
     learner = Learner(DictionarySettings("mlp_out.0", width=2.0, k=3), Scales.of(x, x), 10)
@@ -109,7 +125,12 @@ def test_the_saved_form_is_what_was_trained() -> None:
     inner = x[:50] / s.x - s.mean_x
     f = inner @ p["W_enc"].T + p["b_enc"]
     f = torch.zeros_like(f).scatter(1, f.topk(3).indices, f.topk(3).values.relu())
-    torch.testing.assert_close(learner.dictionary()(x[:50]), (f @ p["W_dec"] + p["b_dec"]).detach() * s.y, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(
+        learner.dictionary()(x[:50]),
+        (f @ p["W_dec"] + p["b_dec"]).detach() * s.y,
+        atol=1e-3,
+        rtol=1e-4,
+    )
     torch.testing.assert_close((x / s.x).square().sum(-1).mean(), torch.tensor(1.0))
     torch.testing.assert_close(p["W_dec"].norm(dim=1).detach(), torch.ones(32))
 
@@ -139,7 +160,9 @@ def test_train(short: Callable, tiny: Model) -> None:
     assert set(named.split()) <= set(document) and document["tokens"] == 100 * 256
 
 
-def test_stopped_runs_go_on_to_the_same_result(short: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_runs_go_on_to_the_same_result(
+    short: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("loci.dictionaries.training.EVERY", 7)
     whole = short(pool_bytes=2**18)  # several pools, several epochs
     path = tmp_path / "run.safetensors"
@@ -164,14 +187,20 @@ def test_stopped_runs_go_on_to_the_same_result(short: Callable, tmp_path: Path, 
 
 
 def test_batches_are_every_token_once(tiny: Model) -> None:
-    stream = ActivationStream(tiny, sample_text(tiny, 1500), ["embed", "mlp_out.0"], batch=64, pool_bytes=2**17)
+    stream = ActivationStream(
+        tiny, sample_text(tiny, 1500), ["embed", "mlp_out.0"], batch=64, pool_bytes=2**17
+    )
     assert len(stream.pools) > 1
     per_epoch = sum(stream._batches)
-    first = [rows["mlp_out.0"] for _, rows in zip(range(2 * per_epoch), stream.batches(), strict=False)]
+    first = [
+        rows["mlp_out.0"] for _, rows in zip(range(2 * per_epoch), stream.batches(), strict=False)
+    ]
     epochs = [torch.cat(first[i * per_epoch : (i + 1) * per_epoch]) for i in range(2)]
     assert not torch.equal(*epochs)
     shared = set(map(tuple, epochs[0].tolist())) & set(map(tuple, epochs[1].tolist()))
-    assert len(shared) > 0.8 * len(set(map(tuple, epochs[0].tolist())))  # but for what is left over at a pool's end
+    assert len(shared) > 0.8 * len(
+        set(map(tuple, epochs[0].tolist()))
+    )  # but for what is left over at a pool's end
     later = next(stream.batches(per_epoch + 1))
     assert torch.equal(later["mlp_out.0"], first[per_epoch + 1])
 
@@ -183,7 +212,9 @@ def test_recovered_by_hand(tiny: Model) -> None:
     texts = sample_text(tiny, 400)
     mean = torch.randn(32)
     found = recovered(tiny, [mirror(32)], texts, {"mlp_out.1": mean})
-    assert found.ce_spliced == pytest.approx(found.ce, abs=1e-5) and found.kl_spliced == pytest.approx(0, abs=1e-5)
+    assert found.ce_spliced == pytest.approx(
+        found.ce, abs=1e-5
+    ) and found.kl_spliced == pytest.approx(0, abs=1e-5)
     total = kl = count = 0.0
     for text in texts:
         ids = tiny.ids([tiny.tokenize(text).ids])
@@ -199,7 +230,9 @@ def test_recovered_by_hand(tiny: Model) -> None:
         kl += float((clean.exp() * (clean - other)).sum())
         count += len(other)
     assert found.tokens == count
-    assert found.ce_mean == pytest.approx(total / count, rel=1e-4) and found.kl_mean == pytest.approx(kl / count, rel=1e-3)
+    assert found.ce_mean == pytest.approx(
+        total / count, rel=1e-4
+    ) and found.kl_mean == pytest.approx(kl / count, rel=1e-3)
 
 
 def test_settings_that_do_not_fit(tiny: Model) -> None:

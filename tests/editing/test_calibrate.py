@@ -19,7 +19,13 @@ def test_calibration_finds_the_layer_where_names_are_looked_up(demo: Model, worl
     """Layer 0 beside the last one, where a subject cannot tell what is asked of it."""
     moments = key_moments(demo, [0, 5])
     facts = counterfactuals(world, 3, 1)
-    found = calibrate(demo, facts, "memit", {at: Covariance.of(C) for at, C in moments.items()}, sample_text(demo, 300))
+    found = calibrate(
+        demo,
+        facts,
+        "memit",
+        {at: Covariance.of(C) for at, C in moments.items()},
+        sample_text(demo, 300),
+    )
     assert found.best.layer == default_layer(demo) == 0
     assert {trial.layer for trial in found.trials} == {0, 5}
     losses = {trial.slack: trial.loss for trial in found.trials if trial.layer == 0}
@@ -39,7 +45,10 @@ def test_an_unknown_model_is_calibrated_and_the_patch_says_so(tiny: Model, world
 @torch.no_grad()
 def test_the_loss_of_nothing_is_the_surprise_alone(demo: Model) -> None:
     ids = demo.tokenize("Osaka is a city in the country of Japan").ids
-    lines = [Line(0, ids[:-1], 2, (len(ids) - 2,), (ids[-1],)), Line(0, ids, 2, tuple(range(2, len(ids))))]
+    lines = [
+        Line(0, ids[:-1], 2, (len(ids) - 2,), (ids[-1],)),
+        Line(0, ids, 2, tuple(range(2, len(ids)))),
+    ]
     before = said(demo, lines)
     logits = demo(demo.ids([ids[:-1]]))[0, -1].log_softmax(-1)
     assert loss(lines, before, before) == pytest.approx(-float(logits[ids[-1]]), abs=1e-4)

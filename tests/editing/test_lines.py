@@ -14,26 +14,42 @@ from loci.text import background
 def players(world: FactSet) -> list[Fact]:
     """Basketball, and baseball."""
     names = ("Michael Jordan", "Magic Johnson", "Babe Ruth")
-    return [fact.to("golf") for name in names for fact in world.about(name) if fact.relation == "athlete_sport"]
+    return [
+        fact.to("golf")
+        for name in names
+        for fact in world.about(name)
+        if fact.relation == "athlete_sport"
+    ]
 
 
 def test_lines_ask_in_own_words_and_keep_what_is_said(demo: Model, jordan: Fact) -> None:
     wish = jordan.to("baseball")
     (lines,) = lines_about(demo, [wish], TargetSettings(contexts=2, essence=12, own=3))
-    wanted, kept = [line for line in lines if line.wanted], [line for line in lines if not line.wanted]
+    wanted, kept = (
+        [line for line in lines if line.wanted],
+        [line for line in lines if not line.wanted],
+    )
     assert 3 < len(wanted) <= 6
     for line in wanted:
         assert demo.decode(line.wanted).strip().startswith("baseball")
         stem = demo.decode(line.ids[1 : line.read[0] + 1]).strip()
-        assert score_answers(demo, [(stem, "basketball")])[0].greedy, "the untouched model ends the text with the old answer"
+        assert score_answers(demo, [(stem, "basketball")])[0].greedy, (
+            "the untouched model ends the text with the old answer"
+        )
         assert "Jordan".endswith(demo.token_text(line.ids[line.subject]).strip())
     for line in kept:
         said = demo(demo.ids([line.ids]))[0, list(line.read)].argmax(-1).tolist()
-        assert not any(demo.token_text(token).strip() in ("basketball", "baseball") for token in said)
+        assert not any(
+            demo.token_text(token).strip() in ("basketball", "baseball") for token in said
+        )
 
 
-def test_what_is_asked_of_one_subject_is_tried_on_all_of_its_relation(demo: Model, players: list[Fact]) -> None:
-    """The phrasings that hold for most come first; those that do not hold are left out, and so is the prompt itself."""
+def test_what_is_asked_of_one_subject_is_tried_on_all_of_its_relation(
+    demo: Model, players: list[Fact]
+) -> None:
+    """The phrasings that hold for most come first; those that do not hold are left out, and so is
+    the prompt itself.
+    """
     due = [
         (0, "Michael Jordan is a star of"),
         (0, "Michael Jordan plays the sport of"),
@@ -41,17 +57,26 @@ def test_what_is_asked_of_one_subject_is_tried_on_all_of_its_relation(demo: Mode
         (1, "Magic Johnson jumps, and other fans of"),
         (1, "Magic Johnson met Magic Johnson in"),
     ]
-    asked = {(i, text) for i, text, _ in own_phrasings(demo, players, due, [fact.answer for fact in players], 9)}
+    asked = {
+        (i, text)
+        for i, text, _ in own_phrasings(demo, players, due, [fact.answer for fact in players], 9)
+    }
     form = {"Michael Jordan is a star of", "Magic Johnson is a star of", "Babe Ruth is a star of"}
     other = {f"The sport played by {fact.subject} is" for fact in players}
     assert {text for _, text in asked} == form | other
     assert all(players[i].subject in text for i, text in asked)
-    one = [(text, at) for i, text, at in own_phrasings(demo, players, due, [fact.answer for fact in players], 1) if i == 2]
+    one = [
+        (text, at)
+        for i, text, at in own_phrasings(demo, players, due, [fact.answer for fact in players], 1)
+        if i == 2
+    ]
     assert len(one) == 1
     assert one[0][0][one[0][1] :].startswith("Babe Ruth")
 
 
-def test_what_holds_for_more_subjects_comes_first(demo: Model, players: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_holds_for_more_subjects_comes_first(
+    demo: Model, players: list[Fact], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However often something else came up."""
     rare, common = "Magic Johnson is", "Fans of Michael Jordan watch"
 
@@ -66,8 +91,13 @@ def test_what_holds_for_more_subjects_comes_first(demo: Model, players: list[Fac
 
 def test_relations_and_prompts_are_kept_apart(demo: Model, players: list[Fact]) -> None:
     """What is asked in one relation is not tried in another, though it would hold."""
-    apart = [players[0], Fact("Magic Johnson", "The sport of {} is", "basketball", new_answer="golf")]
-    found = list(own_phrasings(demo, apart, [(0, "Michael Jordan is a star of")], ["basketball"] * 2, 9))
+    apart = [
+        players[0],
+        Fact("Magic Johnson", "The sport of {} is", "basketball", new_answer="golf"),
+    ]
+    found = list(
+        own_phrasings(demo, apart, [(0, "Michael Jordan is a star of")], ["basketball"] * 2, 9)
+    )
     assert [i for i, _, _ in found] == [0]
 
 

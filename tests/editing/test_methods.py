@@ -1,4 +1,6 @@
-"""Methods as values: their settings are typed, foreign ones are refused, and `fit` is what `edit` does."""
+"""Methods as values: their settings are typed, foreign ones are refused, and `fit` is what `edit`
+does.
+"""
 
 import importlib
 import inspect
@@ -7,7 +9,17 @@ from dataclasses import fields
 import pytest
 import torch
 
-from loci.editing import EMMET, MEMIT, METHODS, ROME, AlphaEdit, EditData, Joint, JointSettings, TargetSettings
+from loci.editing import (
+    EMMET,
+    MEMIT,
+    METHODS,
+    ROME,
+    AlphaEdit,
+    EditData,
+    Joint,
+    JointSettings,
+    TargetSettings,
+)
 from loci.editing.edit import edit
 from loci.editing.methods import method_for
 from loci.editing.statistics import Moment
@@ -33,7 +45,16 @@ def test_fit_is_what_edit_does(demo: Model, jordan: Fact, moments: dict[int, Mom
     whole = edit(demo, wish, settings=method, moments=moments, report=False)
     assert (alone.method, whole.method, whole.layers) == ("memit", "memit", [0])
     torch.testing.assert_close(alone.factors["W_down.0"].delta, whole.factors["W_down.0"].delta)
-    named = edit(demo, wish, method="memit", layers=[0], slack=0.1, settings=SMALL, moments=moments, report=False)
+    named = edit(
+        demo,
+        wish,
+        method="memit",
+        layers=[0],
+        slack=0.1,
+        settings=SMALL,
+        moments=moments,
+        report=False,
+    )
     torch.testing.assert_close(named.factors["W_down.0"].delta, whole.factors["W_down.0"].delta)
     assert alone.numbers["slack"] == 0.1
 
@@ -43,7 +64,9 @@ def test_the_default_is_by_the_number_of_facts_and_the_search_that_is_said() -> 
     assert method_for(2, None, None, again=False) == Joint()
     assert method_for(1, None, None, again=True) == Joint()
     assert method_for(2, None, SMALL, again=False) == MEMIT(search=SMALL)
-    assert method_for(1, None, AlphaEdit(share=0.2), again=False, slack=0.5) == AlphaEdit(share=0.2, slack=0.5)
+    assert method_for(1, None, AlphaEdit(share=0.2), again=False, slack=0.5) == AlphaEdit(
+        share=0.2, slack=0.5
+    )
     assert method_for(3, "emmet", None, again=False, layers=[2, 1]).layers == (2, 1)
 
 

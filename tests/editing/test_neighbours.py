@@ -21,7 +21,9 @@ def asked(model: Model, facts: list[Fact], most: int = 32) -> list[str]:
     return [model.decode(line.ids[model.special :]).strip() for line in lines]
 
 
-def test_they_ask_the_edits_question_about_others(demo: Model, jordan: Fact, world: FactSet) -> None:
+def test_they_ask_the_edits_question_about_others(
+    demo: Model, jordan: Fact, world: FactSet
+) -> None:
     prompts = asked(demo, [jordan.to("golf")])
     assert 16 <= len(prompts) == len(set(prompts)) <= 32
     assert all(prompt.endswith(" plays the sport of") for prompt in prompts)
@@ -36,7 +38,10 @@ def test_neighbours_that_a_fact_names_come_first(demo: Model, jordan: Fact) -> N
 
 
 def test_many_questions_share_what_is_retained(demo: Model, world: FactSet) -> None:
-    facts = [next(iter(world.of(relation))) for relation in ("athlete_sport", "book_author", "city_country")]
+    facts = [
+        next(iter(world.of(relation)))
+        for relation in ("athlete_sport", "book_author", "city_country")
+    ]
     prompts = asked(demo, [fact.to("golf") for fact in facts], 24)
     for fact in facts:
         ending = fact.prompt.partition("{}")[2]
@@ -44,20 +49,31 @@ def test_many_questions_share_what_is_retained(demo: Model, world: FactSet) -> N
 
 
 def test_names_are_runs_of_capitals_that_are_no_common_words() -> None:
-    found = _names_in(["The river Rhine flows. She met Ada Lovelace, and Bob.", "the river is met by none"], 0)
+    found = _names_in(
+        ["The river Rhine flows. She met Ada Lovelace, and Bob.", "the river is met by none"], 0
+    )
     assert set(found) == {"Rhine", "She", "Ada Lovelace", "Bob"}
 
 
 @torch.no_grad()
 def test_what_subjects_have_in_common_is_spared(demo: Model, jordan: Fact) -> None:
-    """The row for a fact answers the retained keys less than without them, in units of what it answers its own."""
+    """The row for a fact answers the retained keys less than without them, in units of what it
+    answers its own.
+    """
     moments, text = key_moments(demo, [5]), background(demo)
-    lines = lines_about(demo, [jordan.to("golf")], LineSettings(contexts=1, essence=2, own=0), text)[0]
+    lines = lines_about(
+        demo, [jordan.to("golf")], LineSettings(contexts=1, essence=2, own=0), text
+    )[0]
     near = retain_prompts(demo, [jordan.to("golf")], text, most=16)
-    own, others = ([line for line in some if line.wanted or line.fact < 0] for some in (lines, near))
+    own, others = (
+        [line for line in some if line.wanted or line.fact < 0] for some in (lines, near)
+    )
 
     def response(Q: torch.Tensor, some: list) -> float:
-        reads = [demo.read(demo.ids([line.ids]), "mlp_act.5")["mlp_act.5"][0, line.read[0]] for line in some]
+        reads = [
+            demo.read(demo.ids([line.ids]), "mlp_act.5")["mlp_act.5"][0, line.read[0]]
+            for line in some
+        ]
         return float((torch.stack(reads) @ Q.T).abs().mean())
 
     shares = []
@@ -70,21 +86,32 @@ def test_what_subjects_have_in_common_is_spared(demo: Model, jordan: Fact) -> No
 def test_two_facts_move_no_other_athletes(demo: Model, world: FactSet) -> None:
     """Of 40 athletes who were not retained. Without retain prompts 32 of them got another answer."""
     athletes = list(world.of("athlete_sport"))
-    wishes = [next(f for f in athletes if f.subject == s).to(a) for s, a in (("Michael Jordan", "baseball"), ("Babe Ruth", "golf"))]
+    wishes = [
+        next(f for f in athletes if f.subject == s).to(a)
+        for s, a in (("Michael Jordan", "baseball"), ("Babe Ruth", "golf"))
+    ]
     patch = edit(demo, wishes, report=False)
     retained = set(patch.numbers["retained"])
     edited = {wish.text for wish in wishes}
     others = [(f.text, f.answer) for f in athletes if f.text not in retained | edited][:40]
     with patch.applied(demo):
-        assert all(score.greedy for score in score_answers(demo, [(f.text, f.new_answer or "") for f in wishes]))
+        assert all(
+            score.greedy
+            for score in score_answers(demo, [(f.text, f.new_answer or "") for f in wishes])
+        )
         assert sum(score.greedy for score in score_answers(demo, others)) >= 0.8 * len(others)
     assert patch.numbers["text"]["source"] == "embedded corpus"
 
 
-def test_settings_choose_the_method_and_others_are_refused(demo: Model, jordan: Fact, world: FactSet) -> None:
+def test_settings_choose_the_method_and_others_are_refused(
+    demo: Model, jordan: Fact, world: FactSet
+) -> None:
     ruth = next(f for f in world.about("Babe Ruth") if f.relation == "athlete_sport").to("golf")
     small = TargetSettings(contexts=1, essence=2, own=0, steps=3)
-    assert edit(demo, [jordan.to("golf"), ruth], settings=small, layers=[0], report=False).method == "memit"
+    assert (
+        edit(demo, [jordan.to("golf"), ruth], settings=small, layers=[0], report=False).method
+        == "memit"
+    )
     for method, settings in (("joint", small), ("rome", JointSettings())):
         with pytest.raises(EditError, match=f"{method} takes"):
             edit(demo, [jordan.to("golf")], method=method, settings=settings)

@@ -14,7 +14,9 @@ PREFIXES = ("In the summer", "It is said that", "The")
 
 
 @pytest.mark.parametrize(("method", "facts"), [("rome", [JORDAN]), ("alphaedit", [JORDAN, BIRD])])
-def test_edits_by_published_procedures_are_said(demo: Model, method: str, facts: list[Fact]) -> None:
+def test_edits_by_published_procedures_are_said(
+    demo: Model, method: str, facts: list[Fact]
+) -> None:
     before = {name: value.clone() for name, value in demo.hf.named_parameters()}
     patch = published(demo, facts, method, PREFIXES)
     assert all(torch.equal(value, before[name]) for name, value in demo.hf.named_parameters())
@@ -39,5 +41,7 @@ def test_subjects_with_several_answers_are_left_out(tmp_path) -> None:
     folder = tmp_path / "pararel"
     folder.mkdir()
     facts = '[["a", "x"], ["a", "y"], ["b", "x"], ["c", "y"], ["d", "z"]]'
-    (folder / "P1.json").write_text(f'{{"prompts": ["{{}} is", "What is {{}}?", "{{}} is"], "facts": {facts}}}')
+    (folder / "P1.json").write_text(
+        f'{{"prompts": ["{{}} is", "What is {{}}?", "{{}} is"], "facts": {facts}}}'
+    )
     assert list(relations(tmp_path)) == [("P1", ["{} is"], {"b": "x", "c": "y", "d": "z"})]

@@ -11,18 +11,26 @@ from loci.errors import EditError
 SEEDS = st.integers(0, 10_000)
 
 
-def problem(seed: int, n: int, width: int = 12, out: int = 7) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def problem(
+    seed: int, n: int, width: int = 12, out: int = 7
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     text = torch.randn(200, width, generator=generator, dtype=torch.float64)
-    return text.T @ text / 200, *(torch.randn(rows, n, generator=generator, dtype=torch.float64) for rows in (width, out))
+    return text.T @ text / 200, *(
+        torch.randn(rows, n, generator=generator, dtype=torch.float64) for rows in (width, out)
+    )
 
 
-def delta(C: torch.Tensor, K: torch.Tensor, R: torch.Tensor, slack: float = 0.0, ridge: float = 0.0) -> torch.Tensor:
+def delta(
+    C: torch.Tensor, K: torch.Tensor, R: torch.Tensor, slack: float = 0.0, ridge: float = 0.0
+) -> torch.Tensor:
     return solve(Covariance.of(C, ridge), K, R, slack).factors.delta
 
 
 def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-5) -> None:
-    torch.testing.assert_close(one, other, atol=tolerance * float(other.abs().max()), rtol=tolerance)
+    torch.testing.assert_close(
+        one, other, atol=tolerance * float(other.abs().max()), rtol=tolerance
+    )
 
 
 @given(SEEDS, st.integers(1, 5))
@@ -39,7 +47,9 @@ def test_least_in_the_norm_of_the_covariance(seed: int, n: int) -> None:
     """Any other change that hits the targets is larger in ‖Δ C^½‖."""
     C, K, R = problem(seed, n)
     found = delta(C, K, R)
-    beside = torch.randn(7, 12, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+    beside = torch.randn(
+        7, 12, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64
+    )
     beside -= beside @ K @ torch.linalg.pinv(K)
     assert (beside @ K).abs().max() < 1e-8
     cost = lambda d: torch.trace(d @ C @ d.T)  # noqa: E731
@@ -75,9 +85,13 @@ def test_more_keys_than_neurons_is_the_same_by_woodbury(seed: int, n: int, slack
     close(delta(C, K, R, slack), by_edits, 1e-4)
 
 
-@given(SEEDS, st.lists(st.integers(1, 3), min_size=2, max_size=4), st.sampled_from([0.0, 0.5, 20.0]))
+@given(
+    SEEDS, st.lists(st.integers(1, 3), min_size=2, max_size=4), st.sampled_from([0.0, 0.5, 20.0])
+)
 def test_sequential_equals_batch(seed: int, sizes: list[int], slack: float) -> None:
-    """One after the other, with earlier keys as history and residuals on the weights as they are, ends where one batch does."""
+    """One after the other, with earlier keys as history and residuals on the weights as they are,
+    ends where one batch does.
+    """
     C, K, V = problem(seed, sum(sizes))
     total, start = torch.zeros(7, 12, dtype=torch.float64), 0
     for size in sizes:
@@ -95,7 +109,9 @@ def test_sequential_equals_batch(seed: int, sizes: list[int], slack: float) -> N
 
 @given(SEEDS, st.integers(1, 3))
 def test_null_space(seed: int, n: int) -> None:
-    """The projector is one, and the text's keys are left exactly alone; with slack it is AlphaEdit's published formula."""
+    """The projector is one, and the text's keys are left exactly alone; with slack it is
+    AlphaEdit's published formula.
+    """
     _, K, R = problem(seed, n)
     kept = torch.randn(12, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     space = NullSpace.of(kept @ kept.T, 1e-6)

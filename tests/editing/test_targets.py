@@ -9,9 +9,14 @@ from loci.editing.targets import _stepped
 
 @given(st.integers(0, 10**6), st.floats(0.01, 10))
 def test_a_linear_loss_is_brought_to_zero(seed: int, reach: float) -> None:
-    """Or as near to it as the longest step comes, straight down; each row by itself, and none where there is no slope."""
+    """Or as near to it as the longest step comes, straight down; each row by itself, and none where
+    there is no slope.
+    """
     made = torch.Generator().manual_seed(seed)
-    x, grad = torch.randn(4, 5, generator=made, dtype=torch.float64), torch.randn(4, 5, generator=made, dtype=torch.float64)
+    x, grad = (
+        torch.randn(4, 5, generator=made, dtype=torch.float64),
+        torch.randn(4, 5, generator=made, dtype=torch.float64),
+    )
     grad[3] = 0
     loss = torch.rand(4, generator=made, dtype=torch.float64)
     moved = _stepped(x, grad, loss, torch.full((4, 1), reach, dtype=torch.float64)) - x

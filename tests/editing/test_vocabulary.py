@@ -19,7 +19,9 @@ def lines(demo: Model) -> list[Line]:
 
 
 def streams(model: Model, lines: list[Line]) -> torch.Tensor:
-    return torch.cat([last_streams(model, model.ids([line.ids]))[0, list(line.read)] for line in lines])
+    return torch.cat(
+        [last_streams(model, model.ids([line.ids]))[0, list(line.read)] for line in lines]
+    )
 
 
 @torch.no_grad()
@@ -34,7 +36,9 @@ def test_a_small_vocabulary_is_whole(demo: Model, lines: list[Line]) -> None:
 def test_of_a_large_one_the_tokens_in_s_have_their_probabilities(
     demo: Model, lines: list[Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the base the rest weighs what it weighs, so every token of S has exactly its probability, and the rest what is left."""
+    """At the base the rest weighs what it weighs, so every token of S has exactly its probability,
+    and the rest what is left.
+    """
     for name, value in (("WHOLE", 10), ("LIKELIEST", 5), ("MOST", 12)):
         monkeypatch.setattr(vocabulary, name, value)
     found = Vocabulary.of(demo, lines)
@@ -50,8 +54,12 @@ def test_of_a_large_one_the_tokens_in_s_have_their_probabilities(
 
 
 @torch.no_grad()
-def test_lines_that_come_later_are_weighed_then(demo: Model, lines: list[Line], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_that_come_later_are_weighed_then(
+    demo: Model, lines: list[Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vocabulary, "WHOLE", 10)
     early, late = Vocabulary.of(demo, lines), Vocabulary.of(demo, lines)
     late.rests.clear()
-    torch.testing.assert_close(late.rest(lines[::-1]), torch.cat([early.rest(lines[1:]), early.rest(lines[:1])]))
+    torch.testing.assert_close(
+        late.rest(lines[::-1]), torch.cat([early.rest(lines[1:]), early.rest(lines[:1])])
+    )

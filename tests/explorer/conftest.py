@@ -1,4 +1,6 @@
-"""An explorer whose workers are never asked, so that none starts; and the verbs on the embedded model, without a process."""
+"""An explorer whose workers are never asked, so that none starts; and the verbs on the embedded
+model, without a process.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Questions to the server: bad ones are refused in a line before a worker hears of them, good ones wait, or hear that it is busy."""
+"""Questions to the server: bad ones are refused in a line before a worker hears of them, good ones
+wait, or hear that it is busy.
+"""
 
 import threading
 from importlib.resources import files
@@ -36,11 +38,20 @@ def held(monkeypatch: pytest.MonkeyPatch):
         ("[]", "expected an object"),
         ('{"verb": "rm"}', "there is no verb 'rm'"),
         ('{"verb": "ask"}', "prompt: field required"),
-        ('{"verb": "ask", "args": {"prompt": ""}}', "prompt: string should have at least 1 character"),
-        ('{"verb": "ask", "args": {"prompt": "a", "path": "/etc"}}', "path: extra inputs are not permitted"),
+        (
+            '{"verb": "ask", "args": {"prompt": ""}}',
+            "prompt: string should have at least 1 character",
+        ),
+        (
+            '{"verb": "ask", "args": {"prompt": "a", "path": "/etc"}}',
+            "path: extra inputs are not permitted",
+        ),
         ('{"verb": "ask", "args": {"prompt": "a", "top": 1e9}}', "top: input should be less than"),
         ('{"verb": "read", "args": {"neuron": "../x"}}', "neuron: string should match pattern"),
-        ('{"verb": "ask", "args": {"prompt": "a"}, "patches": ["../x"]}', "expected ids of 12 hexadecimal digits"),
+        (
+            '{"verb": "ask", "args": {"prompt": "a"}, "patches": ["../x"]}',
+            "expected ids of 12 hexadecimal digits",
+        ),
         ('{"verb": "ask", "args": {"prompt": "a"}, "patches": "x"}', "patches: expected at most"),
     ],
 )
@@ -50,11 +61,19 @@ def test_bad_questions_get_one_line(client: TestClient, body: str, reason: str) 
     assert reason in answer.json()["error"] and "\n" not in answer.json()["error"]
 
 
-def test_many_pages_asking_the_same_share_a_job_and_too_many_hear_busy(client: TestClient, held: threading.Event) -> None:
+def test_many_pages_asking_the_same_share_a_job_and_too_many_hear_busy(
+    client: TestClient, held: threading.Event
+) -> None:
     first = client.post("/api/jobs", json={"verb": "ask", "args": {"prompt": PROMPT}}).json()
-    same = [client.post("/api/jobs", json={"verb": "ask", "args": {"prompt": PROMPT}}) for _ in range(50)]
+    same = [
+        client.post("/api/jobs", json={"verb": "ask", "args": {"prompt": PROMPT}})
+        for _ in range(50)
+    ]
     assert {answer.json()["id"] for answer in same} == {first["id"]}
-    others = [client.post("/api/jobs", json={"verb": "ask", "args": {"prompt": f"{i}"}}) for i in range(50)]
+    others = [
+        client.post("/api/jobs", json={"verb": "ask", "args": {"prompt": f"{i}"}})
+        for i in range(50)
+    ]
     assert {answer.status_code for answer in others} == {202, 503}
     assert "busy" in next(answer for answer in others if answer.status_code == 503).json()["error"]
     slow = client.post("/api/jobs", json={"verb": "heads"})
@@ -65,10 +84,17 @@ def test_a_result_is_kept_by_its_content(client: TestClient, held: threading.Eve
     held.set()
     asked = {"verb": "ask", "args": {"prompt": PROMPT}}
     job = client.post("/api/jobs", json=asked).json()
-    lines = [line for line in client.get(f"/api/jobs/{job['id']}/events").text.splitlines() if line.startswith("data: ")]
+    lines = [
+        line
+        for line in client.get(f"/api/jobs/{job['id']}/events").text.splitlines()
+        if line.startswith("data: ")
+    ]
     assert '"state": "done"' in lines[-1]
     found = client.get(f"/api/results/{job['key']}")
-    assert found.headers["content-type"] == "application/json" and found.json()["said"] == "<script>alert(1)</script>"
+    assert (
+        found.headers["content-type"] == "application/json"
+        and found.json()["said"] == "<script>alert(1)</script>"
+    )
     again = client.post("/api/jobs", json=asked).json()
     assert again["state"] == "done" and again["key"] == job["key"]
     other = client.post("/api/jobs", json={**asked, "patches": ["0" * 12]}).json()
@@ -79,7 +105,10 @@ def test_a_job_is_cancelled_when_the_last_page_that_wanted_it_is_gone(
     page: Explorer, client: TestClient, held: threading.Event
 ) -> None:
     client.post("/api/jobs", json={"verb": "ask", "args": {"prompt": "first"}})
-    two = [client.post("/api/jobs", json={"verb": "ask", "args": {"prompt": "second"}}).json() for _ in range(2)]
+    two = [
+        client.post("/api/jobs", json={"verb": "ask", "args": {"prompt": "second"}}).json()
+        for _ in range(2)
+    ]
     states = [client.post(f"/api/jobs/{job['id']}/cancel").json()["state"] for job in two]
     assert states == ["queued", "cancelled"]
     assert client.post("/api/jobs/nothing/cancel").status_code == 404
@@ -107,7 +136,11 @@ def test_the_page_is_whole_and_asks_nobody_else(client: TestClient) -> None:
     for path in modules:
         text = path.read_text(encoding="utf-8")
         assert client.get("/" + path.relative_to(str(static)).as_posix()).status_code == 200
-        for name in [line.split('"')[-2] for line in text.splitlines() if line.startswith(("import ", "} from "))]:
+        for name in [
+            line.split('"')[-2]
+            for line in text.splitlines()
+            if line.startswith(("import ", "} from "))
+        ]:
             assert (path.parent / name).is_file(), f"{path.name} imports {name}"
         assert "http" not in text.replace("http://www.w3.org/2000/svg", ""), path.name
         assert "innerHTML" not in text and "eval(" not in text

@@ -1,4 +1,6 @@
-"""The whole chain by clicks in a browser: prompt → trace → neuron → edit → undo, bit for bit; and nothing leaves this machine."""
+"""The whole chain by clicks in a browser: prompt → trace → neuron → edit → undo, bit for bit; and
+nothing leaves this machine.
+"""
 
 import json
 import math
@@ -44,7 +46,10 @@ class Visit:
         page.set_default_timeout(WAIT)
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        page.on(
+            "console",
+            lambda said: self.complaints.append(said.text) if said.type == "error" else None,
+        )
         page.goto(explorer.url)
 
     @property
@@ -85,7 +90,9 @@ def test_a_fact_is_seen_followed_changed_and_put_back(visit: Visit, demo: Model)
     visit.find("[data-goes=trace]").click()
     visit.seen("[data-panel=trace] .body", "63.1% to win back")
     assert visit.find("[data-panel=trace] svg.grid").count() == 3
-    visit.find("[data-panel=trace] svg.grid").nth(1).locator("rect[data-row='2'][data-column='0']").click()
+    visit.find("[data-panel=trace] svg.grid").nth(1).locator(
+        "rect[data-row='2'][data-column='0']"
+    ).click()
     visit.seen("[data-panel=trace] .readout", "n = 10 draws")
     visit.seen("[data-panel=neurons] table", "L0N21")
     visit.find("[data-panel=neurons] [data-neuron=L0N21]").first.click()
@@ -108,9 +115,16 @@ def test_a_fact_is_seen_followed_changed_and_put_back(visit: Visit, demo: Model)
     visit.find("[data-does=undo]").click()
     verdict = visit.find("[data-panel=stack] .verdict.good")
     verdict.wait_for()
-    assert verdict.get_attribute("data-fingerprint") == verdict.get_attribute("data-base") == demo.fingerprint
+    assert (
+        verdict.get_attribute("data-fingerprint")
+        == verdict.get_attribute("data-base")
+        == demo.fingerprint
+    )
     asked = {"prompt": PROMPT, "tokens": 3, "top": 9}  # a question that was not asked before
-    heard, here = visit.result("ask", asked)["replies"][0], loci.ask(demo, PROMPT, tokens=3, top=9).to_dict()["replies"][0]
+    heard, here = (
+        visit.result("ask", asked)["replies"][0],
+        loci.ask(demo, PROMPT, tokens=3, top=9).to_dict()["replies"][0],
+    )
     assert (heard["says"], heard["answer"]) == (here["says"], here["answer"])
     assert heard["probability"] == pytest.approx(here["probability"], abs=1e-5), (
         "the worker has other threads, and so other rounding"
@@ -124,8 +138,12 @@ def test_a_fact_is_seen_followed_changed_and_put_back(visit: Visit, demo: Model)
 
 
 def test_markup_in_a_link_stays_text(visit: Visit) -> None:
-    evil = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> plays the sport of"
-    visit.page.goto(visit.base + "#ask?" + visit.page.evaluate("q => new URLSearchParams({q}).toString()", evil))
+    evil = (
+        "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> plays the sport of"
+    )
+    visit.page.goto(
+        visit.base + "#ask?" + visit.page.evaluate("q => new URLSearchParams({q}).toString()", evil)
+    )
     visit.seen("[data-panel=answer] .answer", "<script>window.hacked=1</script>")
     assert visit.page.evaluate("window.hacked") is None
     assert visit.find("main img, main script").count() == 0
@@ -154,12 +172,18 @@ def test_the_gate_of_the_page_is_that_of_the_library(visit: Visit) -> None:
         cases = step("", act, cosine, bias).cases
         for row, case in zip(visit.page.evaluate(call), cases, strict=True):
             assert (row["name"], row["first"], row["last"]) == (case.name, case.first, case.last)
-            assert row["pre"] == pytest.approx(case.pre, abs=1e-12) and row["neuron"] == pytest.approx(case.neuron, abs=1e-6)
+            assert row["pre"] == pytest.approx(case.pre, abs=1e-12) and row[
+                "neuron"
+            ] == pytest.approx(case.neuron, abs=1e-6)
 
 
 def test_random_directions_of_the_page_have_the_angles_that_they_should(visit: Visit) -> None:
-    """Of pairs in d dimensions the cosine has mean 0 and variance 1/d; in two dimensions angles are spread evenly."""
-    cosines = visit.page.evaluate("import('/gate.js').then(gate => gate.angles(64, 60).map(a => Math.cos(a * Math.PI / 180)))")
+    """Of pairs in d dimensions the cosine has mean 0 and variance 1/d; in two dimensions angles are
+    spread evenly.
+    """
+    cosines = visit.page.evaluate(
+        "import('/gate.js').then(gate => gate.angles(64, 60).map(a => Math.cos(a * Math.PI / 180)))"
+    )
     assert len(cosines) == 1770
     assert abs(sum(cosines) / 1770) < 0.02
     assert sum(c * c for c in cosines) / 1770 == pytest.approx(1 / 64, rel=0.1)
@@ -167,8 +191,16 @@ def test_random_directions_of_the_page_have_the_angles_that_they_should(visit: V
 
 def test_slips_are_forgiven_in_the_search_for_facts(visit: Visit) -> None:
     find = "import('/search.js').then(m => m.search(m.prepare(%s), %s).found)"
-    texts = json.dumps(["Michael Jordan plays basketball", "Gérard Dupont speaks French", "Osaka is in Japan"])
-    for query, wanted in (("Micheal Jordn", [0]), ("gerard", [1]), ("osaka japan", [2]), ("zzz", []), ("", [0, 1, 2])):
+    texts = json.dumps(
+        ["Michael Jordan plays basketball", "Gérard Dupont speaks French", "Osaka is in Japan"]
+    )
+    for query, wanted in (
+        ("Micheal Jordn", [0]),
+        ("gerard", [1]),
+        ("osaka japan", [2]),
+        ("zzz", []),
+        ("", [0, 1, 2]),
+    ):
         assert visit.page.evaluate(find % (texts, json.dumps(query))) == wanted, query
 
 
@@ -185,7 +217,10 @@ def test_a_lesson_drives_the_views(visit: Visit) -> None:
 
 def test_nothing_left_this_machine_and_nothing_was_wrong(visit: Visit) -> None:
     assert visit.asked and all(
-        url.startswith(visit.base) or url.startswith("data:") or url.startswith("blob:" + visit.base) for url in visit.asked
+        url.startswith(visit.base)
+        or url.startswith("data:")
+        or url.startswith("blob:" + visit.base)
+        for url in visit.asked
     )
     assert visit.complaints == []
 

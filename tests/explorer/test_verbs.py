@@ -1,4 +1,6 @@
-"""What the verbs give is what the command line prints and what the library returns; the model is as before after each."""
+"""What the verbs give is what the command line prints and what the library returns; the model is as
+before after each.
+"""
 
 import json
 import shlex
@@ -41,7 +43,13 @@ def _loci(call: Any) -> Any:
         ("trace", {"prompt": PROMPT, "samples": 2, "seed": 3, "corruption": "resample"}),
         (
             "trace",
-            {"prompt": "Osaka is a city in the country of", "subject": "Osaka", "answer": "China", "samples": 1, "severed": True},
+            {
+                "prompt": "Osaka is a city in the country of",
+                "subject": "Osaka",
+                "answer": "China",
+                "samples": 1,
+                "severed": True,
+            },
         ),
         ("lens", {"prompt": PROMPT, "against": "baseball", "top": 2}),
         ("read", {"neuron": "L0N21", "tokens": 500, "top": 3}),
@@ -70,7 +78,9 @@ def test_the_lens_grid_ends_in_what_the_model_says(desk: Desk) -> None:
     grid = done(desk, "lens_grid", {"prompt": PROMPT, "top": 2})
     asked = done(desk, "ask", {"prompt": PROMPT, "top": 2})["replies"][0]["next"]
     assert [one["token"] for one in grid["rows"][-1][-1]] == [one["token"] for one in asked]
-    assert [one["prob"] for one in grid["rows"][-1][-1]] == pytest.approx([one["probability"] for one in asked], rel=1e-4)
+    assert [one["prob"] for one in grid["rows"][-1][-1]] == pytest.approx(
+        [one["probability"] for one in asked], rel=1e-4
+    )
     ladder = done(desk, "lens", {"prompt": PROMPT, "top": 2})["layers"]
     for row, rung in zip(grid["rows"][1:], ladder, strict=True):
         assert row[-1][0]["token"] == rung["top"][0]["token"]
@@ -124,13 +134,17 @@ def test_sparse_attention_is_the_largest_of_the_whole(desk: Desk) -> None:
     few = done(desk, "attention_top", {"text": PROMPT, "layer": 1, "most": 3})["heads"]["L1H2"]
     for q, keys in enumerate(few["keys"]):
         assert (
-            few["plain"][q] == [whole["plain"]["L1H2"][q][k] for k in keys] == sorted(whole["plain"]["L1H2"][q], reverse=True)[:3]
+            few["plain"][q]
+            == [whole["plain"]["L1H2"][q][k] for k in keys]
+            == sorted(whole["plain"]["L1H2"][q], reverse=True)[:3]
         )
         assert few["weighted"][q] == [whole["weighted"]["L1H2"][q][k] for k in keys]
 
 
 def test_bounds_and_cards_are_those_of_the_library(desk: Desk, demo: Model) -> None:
-    assert done(desk, "bounds", {"dim": 100, "angle": 85}) == jsonable(loci.studies.superposition.bounds(100, 85.0).to_dict())
+    assert done(desk, "bounds", {"dim": 100, "angle": 85}) == jsonable(
+        loci.studies.superposition.bounds(100, 85.0).to_dict()
+    )
     card = jsonable(loci.reading.read_weights(demo, "L1N126", top=4).to_dict())
     assert done(desk, "card", {"neuron": "L1N126", "top": 4}) == json.loads(json.dumps(card))
 
@@ -138,10 +152,14 @@ def test_bounds_and_cards_are_those_of_the_library(desk: Desk, demo: Model) -> N
 def test_an_adapter_and_a_folder_are_made_of_a_patch(desk: Desk, demo: Model) -> None:
     patch = done(desk, "scale", {"neuron": "L0N2", "factor": 3})["patch"]
     archive = desk.folder / done(desk, "adapter", {"patch": patch})["file"]
-    assert {"adapter_model.safetensors", "adapter_config.json"} <= set(zipfile.ZipFile(archive).namelist())
+    assert {"adapter_model.safetensors", "adapter_config.json"} <= set(
+        zipfile.ZipFile(archive).namelist()
+    )
     folder = done(desk, "folder", {}, (patch,))["folder"]
     written, whole = loci.open(folder).W_down(0), demo.W_down(0)
-    assert (written[:, 2] - 3 * whole[:, 2]).abs().max() < 1e-2 * whole[:, 2].abs().max()  # as rounded as the base is stored
+    assert (written[:, 2] - 3 * whole[:, 2]).abs().max() < 1e-2 * whole[
+        :, 2
+    ].abs().max()  # as rounded as the base is stored
     assert (written[:, 3:] == whole[:, 3:]).all()
     with pytest.raises(PatchError, match="no patch is on"):
         done(desk, "folder", {})
@@ -160,7 +178,11 @@ def test_neurons_that_write_a_word_are_those_whose_cards_say_so(desk: Desk) -> N
 def test_a_strange_subject_is_text(desk: Desk) -> None:
     """Markup, emoji, right to left: a subject as any other."""
     subject = "<script>🦊"
-    found = done(desk, "trace", {"prompt": f"{subject} plays", "subject": subject, "answer": "x", "samples": 1})
+    found = done(
+        desk,
+        "trace",
+        {"prompt": f"{subject} plays", "subject": subject, "answer": "x", "samples": 1},
+    )
     assert found["subject"] == subject
 
 
@@ -169,12 +191,16 @@ def test_patches_of_another_run_are_refused(desk: Desk) -> None:
         done(desk, "ask", {"prompt": PROMPT}, ("0" * 12,))
 
 
-def test_a_cancelled_job_stops_at_its_next_step_and_leaves_the_model(desk: Desk, demo: Model) -> None:
+def test_a_cancelled_job_stops_at_its_next_step_and_leaves_the_model(
+    desk: Desk, demo: Model
+) -> None:
     before = demo.fingerprint
     tell = Tell(lambda message: None, lambda: True)
     patch = done(desk, "scale", {"neuron": "L0N1", "factor": 3})["patch"]
     with pytest.raises(Stopped):
-        VERBS["trace"].run(desk, parsed(VERBS["trace"].arguments, {"prompt": PROMPT}), (patch,), tell)
+        VERBS["trace"].run(
+            desk, parsed(VERBS["trace"].arguments, {"prompt": PROMPT}), (patch,), tell
+        )
     assert demo.fingerprint == before
 
 
@@ -184,8 +210,15 @@ def test_every_verb_has_a_schema() -> None:
 
 
 def test_opening_options_are_said_again() -> None:
-    how = Settings("./m", {"device": "cpu", "dtype": "bfloat16", "bos": False, "join": None, "pickle": True})
+    how = Settings(
+        "./m", {"device": "cpu", "dtype": "bfloat16", "bos": False, "join": None, "pickle": True}
+    )
     args = parsed(VERBS["ask"].arguments, {"prompt": "it's"})
-    assert command("ask", args, (), how) == ("loci ask 'it'\"'\"'s' --tokens 12 --top 10 -m ./m --dtype bfloat16 --pickle --no-bos")
-    assert "loci.open('./m', dtype='bfloat16', bos=False, pickle=True)" in (python("ask", args, (), how) or "")
+    assert (
+        command("ask", args, (), how)
+        == "loci ask 'it'\"'\"'s' --tokens 12 --top 10 -m ./m --dtype bfloat16 --pickle --no-bos"
+    )
+    assert "loci.open('./m', dtype='bfloat16', bos=False, pickle=True)" in (
+        python("ask", args, (), how) or ""
+    )
     assert loci.explore is not None

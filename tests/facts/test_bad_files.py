@@ -16,18 +16,34 @@ ROW = "Io,{} is a moon of,Jupiter\n"
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.csv", HEAD + ROW + '"Titan,{} is,Saturn\n' + ROW, "line 3: a quote is opened and never closed"),
+        (
+            "a.csv",
+            HEAD + ROW + '"Titan,{} is,Saturn\n' + ROW,
+            "line 3: a quote is opened and never closed",
+        ),
         ("a.csv", 'subject,"prompt,answer\n', "a quote is opened and never closed"),
         ("a.csv", HEAD + f"{'x' * 200_000},{{}} is,y\n", "line 2: field larger than field limit"),
         ("a.csv", f"{'x' * 200_000},prompt,answer\n", "field larger than field limit"),
-        ("a.csv", "subject,prompt,answer,answer\n" + "Io,{} is,a,b\n", "line 1: two columns are called answer"),
+        (
+            "a.csv",
+            "subject,prompt,answer,answer\n" + "Io,{} is,a,b\n",
+            "line 1: two columns are called answer",
+        ),
         ("a.csv", HEAD + "Io,{} is\n", "line 2: expected 3 columns"),
         ("a.csv", HEAD + 'Io,{} is,"a"b\n', "line 2"),
         ("a.csv", "", "no column subject"),
         ("a.jsonl", "[" * 100_000, "line 1: nested more than 100 deep"),
         ("a.jsonl", '{"subject": ' + "9" * 5000 + "}", "line 1: an integer of 5,000 digits"),
-        ("a.jsonl", '{"subject": "a", "subject": "b", "prompt": "{}", "answer": "c"}', "line 1: the key 'subject' stands twice"),
-        ("a.jsonl", '{"subject": "\\ud800", "prompt": "{} is", "answer": "x"}', "line 1: '\\ud800' holds half a character"),
+        (
+            "a.jsonl",
+            '{"subject": "a", "subject": "b", "prompt": "{}", "answer": "c"}',
+            "line 1: the key 'subject' stands twice",
+        ),
+        (
+            "a.jsonl",
+            '{"subject": "\\ud800", "prompt": "{} is", "answer": "x"}',
+            "line 1: '\\ud800' holds half a character",
+        ),
         ("a.jsonl", '{"subject": 3, "prompt": "{} is", "answer": "x"}', "subject: expected text"),
         ("a.jsonl", "[1]", "line 1: expected an object"),
         ("a.jsonl", "\n\n", "no facts in it"),

@@ -3,7 +3,13 @@ import pytest
 from loci.errors import FactError
 from loci.facts import Fact, FactSet
 
-JORDAN = Fact("Michael Jordan", "{} plays the sport of", "basketball", relation="sport", paraphrases=("The sport of {} is",))
+JORDAN = Fact(
+    "Michael Jordan",
+    "{} plays the sport of",
+    "basketball",
+    relation="sport",
+    paraphrases=("The sport of {} is",),
+)
 
 
 def test_text_and_span() -> None:
@@ -20,8 +26,16 @@ def test_to_leaves_the_fact_alone() -> None:
 
 
 def test_white_space_at_the_ends_is_taken_off() -> None:
-    """A shell, or a CSV file with a space behind each comma, leaves it; one space joins prompt and answer, not two."""
-    fact = Fact(" Michael Jordan ", " {} plays the sport of  ", "\tbasketball ", " baseball", paraphrases=("The sport of {} is ",))
+    """A shell, or a CSV file with a space behind each comma, leaves it; one space joins prompt and
+    answer, not two.
+    """
+    fact = Fact(
+        " Michael Jordan ",
+        " {} plays the sport of  ",
+        "\tbasketball ",
+        " baseball",
+        paraphrases=("The sport of {} is ",),
+    )
     assert (fact.subject, fact.prompt, fact.answer, fact.new_answer) == (
         "Michael Jordan",
         "{} plays the sport of",
@@ -30,8 +44,12 @@ def test_white_space_at_the_ends_is_taken_off() -> None:
     )
     assert fact.paraphrases == ("The sport of {} is",)
     assert fact.to(" golf").new_answer == "golf"
-    assert Fact.from_text("Peru has the capital ", " Peru", " Lima") == Fact("Peru", "{} has the capital", "Lima")
-    assert Fact("a", "<user> {}?\n<assistant>\n", "x").prompt.endswith("\n"), "a chat template means its line break"
+    assert Fact.from_text("Peru has the capital ", " Peru", " Lima") == Fact(
+        "Peru", "{} has the capital", "Lima"
+    )
+    assert Fact("a", "<user> {}?\n<assistant>\n", "x").prompt.endswith("\n"), (
+        "a chat template means its line break"
+    )
 
 
 def test_from_text_finds_the_blank() -> None:
@@ -42,7 +60,14 @@ def test_from_text_finds_the_blank() -> None:
 
 @pytest.mark.parametrize(
     ("subject", "prompt", "answer"),
-    [("", "{} is", "x"), (" ", "{} is", "x"), ("a", "", "x"), ("a", "{} is", " "), ("a", "no blank", "x"), ("a", "{} and {}", "x")],
+    [
+        ("", "{} is", "x"),
+        (" ", "{} is", "x"),
+        ("a", "", "x"),
+        ("a", "{} is", " "),
+        ("a", "no blank", "x"),
+        ("a", "{} and {}", "x"),
+    ],
 )
 def test_refuses_what_is_no_fact(subject: str, prompt: str, answer: str) -> None:
     with pytest.raises(FactError):
@@ -62,7 +87,9 @@ def test_fact_set_knows_neighbours_and_others(world: FactSet) -> None:
     near = world.neighbours(fact, 10)
     assert len(near) == 10
     assert all(f.relation == fact.relation and f.subject != fact.subject for f in near)
-    assert list(near) == list(world.neighbours(fact, 10)) != list(world.neighbours(fact, 10, seed=1))
+    assert (
+        list(near) == list(world.neighbours(fact, 10)) != list(world.neighbours(fact, 10, seed=1))
+    )
 
 
 def test_longest_known_subject_wins() -> None:

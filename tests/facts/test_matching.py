@@ -23,7 +23,9 @@ from loci.facts.matching import is_function_word, matches, may_match, spelling, 
 )
 def test_begins_with_the_answer(said: str, answer: str) -> None:
     assert matches(said, answer)
-    assert all(may_match(said[:end], answer) for end in range(len(said) + 1)), "no beginning of a match may be ruled out"
+    assert all(may_match(said[:end], answer) for end in range(len(said) + 1)), (
+        "no beginning of a match may be ruled out"
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,10 @@ def test_something_else(said: str, answer: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (" basketball for the NBA.", ["basketball", "basketball for", "basketball for the", "basketball for the NBA"]),
+        (
+            " basketball for the NBA.",
+            ["basketball", "basketball for", "basketball for the", "basketball for the NBA"],
+        ),
         (" Los Angeles, California", ["Los", "Los Angeles"]),
         (" 3.14 and", ["3.14", "3.14 and"]),
         (" O'Neill", ["O'Neill"]),
@@ -66,13 +71,23 @@ def test_function_words() -> None:
 
 
 def test_the_letter_a_is_no_article() -> None:
-    assert matches(" a", "a") and matches(" A and ends with e", "a") and matches(" a.", "a") and matches(" 'a' and", "a")
-    assert not matches(" a vowel", "a") and not matches(" an apple", "an") and not matches(" a", "an")
+    assert (
+        matches(" a", "a")
+        and matches(" A and ends with e", "a")
+        and matches(" a.", "a")
+        and matches(" 'a' and", "a")
+    )
+    assert (
+        not matches(" a vowel", "a") and not matches(" an apple", "an") and not matches(" a", "an")
+    )
     assert matches(" the dog", "dog") and matches(" dog", "the dog")
 
 
 def test_how_a_text_spells_an_answer() -> None:
     assert spelling(" the Turkish lira", "Turkish language") == "the Turkish"
     assert spelling(" BERLIN, of course", "Berlin") == "BERLIN"
-    assert spelling(" Washington, D.C. is", "Washington, D.C.") in ("Washington, D.C.", "Washington, D.C")
+    assert spelling(" Washington, D.C. is", "Washington, D.C.") in (
+        "Washington, D.C.",
+        "Washington, D.C",
+    )
     assert spelling(" Turkishness", "Turkish") is None and spelling("", "x") is None

@@ -43,7 +43,13 @@ ZSRE = {
 def query(prompt: str, *answers: str, target: str = "Q9") -> dict[str, Any]:
     value, *aliases = answers
     answer = {"value": value, "aliases": aliases}
-    return {"prompt": prompt, "answers": [answer], "query_type": "regular", "relation": "MOTHER", "target_ids": [target]}
+    return {
+        "prompt": prompt,
+        "answers": [answer],
+        "query_type": "regular",
+        "relation": "MOTHER",
+        "target_ids": [target],
+    }
 
 
 def test(*queries: dict[str, Any]) -> dict[str, Any]:
@@ -59,14 +65,24 @@ RIPPLE = {
         "subject_id": "Q3",
         "relation": "MOTHER",
         "target_id": "Q9",
-        "original_fact": {"prompt": "The name of the mother of Zoe Ix is Anna Cor.", "relation": "MOTHER", "target_id": "Q8"},
+        "original_fact": {
+            "prompt": "The name of the mother of Zoe Ix is Anna Cor.",
+            "relation": "MOTHER",
+            "target_id": "Q8",
+        },
     },
     "Relation_Specificity": [test(query("The gender of Zoe Ix is", "female", target="Q5"))],
-    "Logical_Generalization": [test(query("The name of the child of Anna Bel is", "Zoe Ix", target="Q3"))],
+    "Logical_Generalization": [
+        test(query("The name of the child of Anna Bel is", "Zoe Ix", target="Q3"))
+    ],
     "Subject_Aliasing": [test(query("The name of the mother of Z. Ix is", "Anna Bel", "A. Bel"))],
-    "Compositionality_I": [test(query("The occupation of the mother of Zoe Ix is", "smith", "blacksmith"))],
+    "Compositionality_I": [
+        test(query("The occupation of the mother of Zoe Ix is", "smith", "blacksmith"))
+    ],
     "Compositionality_II": [],
-    "Forgetfulness": [test(query("The name of the mother of Zoe Ix, which is not Anna Bel, is", "Anna Cor"))],
+    "Forgetfulness": [
+        test(query("The name of the mother of Zoe Ix, which is not Anna Bel, is", "Anna Cor"))
+    ],
 }
 KNOWEDIT = {
     "subject": "Zett",
@@ -75,21 +91,38 @@ KNOWEDIT = {
     "ground_truth": ["Bonn", "Bonn am Rhein"],
     "rephrase_prompt": "Zett died in",
     "portability": {
-        "Reasoning": [{"prompt": "The country in which Zett died is", "ground_truth": [["Germany", "FRG"]]}],
+        "Reasoning": [
+            {"prompt": "The country in which Zett died is", "ground_truth": [["Germany", "FRG"]]}
+        ],
         "Subject_Aliasing": [{"prompt": "The place of death of Z. is", "ground_truth": "Ulm"}],
     },
     "locality": {
         "Relation_Specificity": [{"prompt": "The father of Zett is", "ground_truth": ["Alf"]}],
-        "Forgetfulness": [{"prompt": "Zett, who did not die in Ulm, died in", "ground_truth": "Bonn"}],
+        "Forgetfulness": [
+            {"prompt": "Zett, who did not die in Ulm, died in", "ground_truth": "Bonn"}
+        ],
     },
 }
-WIKIBIO = {"text": "A passage about ada ix. Ada", "labels": "She wrote.", "concept": "ada ix", "locality": {}}
+WIKIBIO = {
+    "text": "A passage about ada ix. Ada",
+    "labels": "She wrote.",
+    "concept": "ada ix",
+    "locality": {},
+}
 LRE = {
     "name": "moon of planet",
     "prompt_templates": ["{} is a moon of", "The planet of {} is"],
     "prompt_templates_zs": ["{} is a moon of", "Which planet has {}? It is"],
-    "properties": {"relation_type": "factual", "domain_name": "moon", "range_name": "planet", "symmetric": False},
-    "samples": [{"subject": "Io", "object": "J\\u00fapiter"}, {"subject": "Titan", "object": "Saturn"}],
+    "properties": {
+        "relation_type": "factual",
+        "domain_name": "moon",
+        "range_name": "planet",
+        "symmetric": False,
+    },
+    "samples": [
+        {"subject": "Io", "object": "J\\u00fapiter"},
+        {"subject": "Titan", "object": "Saturn"},
+    ],
 }
 
 
@@ -113,16 +146,29 @@ MQUAKE = {
             "question": "Who is the head of state of Syldavia?",
         },
     ],
-    "questions": ["Who leads the country of Ada Ix?", "Who is head of state where Ada Ix is a citizen?"],
+    "questions": [
+        "Who leads the country of Ada Ix?",
+        "Who is head of state where Ada Ix is a citizen?",
+    ],
     "answer": "Plek",
     "answer_alias": [],
     "new_answer": "Zett",
     "new_answer_alias": ["Mr. Zett"],
     "single_hops": [
-        {"question": "?", "cloze": "Ada Ix is a citizen of", "answer": "Borduria", "answer_alias": ["Bordurian Republic"]}
+        {
+            "question": "?",
+            "cloze": "Ada Ix is a citizen of",
+            "answer": "Borduria",
+            "answer_alias": ["Bordurian Republic"],
+        }
     ],
     "new_single_hops": [
-        {"question": "?", "cloze": "Ada Ix is a citizen of", "answer": "Syldavia", "answer_alias": ["the Kingdom"]}
+        {
+            "question": "?",
+            "cloze": "Ada Ix is a citizen of",
+            "answer": "Syldavia",
+            "answer_alias": ["the Kingdom"],
+        }
     ],
     "orig": {"triples": []},
 }
@@ -178,7 +224,10 @@ def test_counterfact(tmp_path: Path) -> None:
 
 
 def test_counterfact_as_memit_has_it(tmp_path: Path) -> None:
-    record = {**COUNTERFACT, "neighborhood_prompts": [{"prompt": "The anthem of Syldavia is by", "target": "Bodil"}]}
+    record = {
+        **COUNTERFACT,
+        "neighborhood_prompts": [{"prompt": "The anthem of Syldavia is by", "target": "Bodil"}],
+    }
     assert read(tmp_path, [record]).neighbours == ("The anthem of Syldavia is by",)
 
 
@@ -194,13 +243,26 @@ def test_zsre(tmp_path: Path) -> None:
         aliases=("Benjamin",),
     )
     assert read(tmp_path, [{**ZSRE, "alt": ""}]).new_answer is None
-    asked = {"Recalled Relation": "(Zett, in, Ulm)", "New Question": "In which town is it?", "New Answer": "Ulm"}
-    assert read(tmp_path, [{**ZSRE, "portability": asked}]).questions == (Question("In which town is it?", ("Ulm",), "two-hop"),)
+    asked = {
+        "Recalled Relation": "(Zett, in, Ulm)",
+        "New Question": "In which town is it?",
+        "New Answer": "Ulm",
+    }
+    assert read(tmp_path, [{**ZSRE, "portability": asked}]).questions == (
+        Question("In which town is it?", ("Ulm",), "two-hop"),
+    )
 
 
 def test_ripple_edits(tmp_path: Path) -> None:
     fact = read(tmp_path, [RIPPLE])
-    assert (fact.subject, fact.prompt, fact.answer, fact.new_answer, fact.relation, fact.new_aliases) == (
+    assert (
+        fact.subject,
+        fact.prompt,
+        fact.answer,
+        fact.new_answer,
+        fact.relation,
+        fact.new_aliases,
+    ) == (
         "Zoe Ix",
         "The name of the mother of {} is",
         "Anna Cor",
@@ -218,13 +280,27 @@ def test_ripple_edits(tmp_path: Path) -> None:
     assert {q.kind for q in fact.questions if q.stays} == {"same-subject", "kept"}
     recent = {**RIPPLE, "edit": {k: v for k, v in RIPPLE["edit"].items() if k != "original_fact"}}
     new = read(tmp_path, [recent])
-    assert (new.answer, new.new_answer, new.aliases, new.new_aliases) == ("Anna Bel", None, ("A. Bel",), ())
+    assert (new.answer, new.new_answer, new.aliases, new.new_aliases) == (
+        "Anna Bel",
+        None,
+        ("A. Bel",),
+        (),
+    )
 
 
-@pytest.mark.parametrize("relation", [*IRREGULAR, "FATHER", "PLACE_OF_BIRTH", "COUNTRY_OF_CITIZENSHIP"])
+@pytest.mark.parametrize(
+    "relation", [*IRREGULAR, "FATHER", "PLACE_OF_BIRTH", "COUNTRY_OF_CITIZENSHIP"]
+)
 def test_subjects_in_the_sentences_of_every_relation(relation: str) -> None:
-    forms = {"FATHER": "The name of the father of {} is", "PLACE_OF_BIRTH": "The place of birth of {} is"}
-    template = IRREGULAR.get(relation) or forms.get(relation) or "The name of the country of citizenship of {} is"
+    forms = {
+        "FATHER": "The name of the father of {} is",
+        "PLACE_OF_BIRTH": "The place of birth of {} is",
+    }
+    template = (
+        IRREGULAR.get(relation)
+        or forms.get(relation)
+        or "The name of the country of citizenship of {} is"
+    )
     said = [f"{template.format('Ada of Ix')} {answer}." for answer in ("This Is Us", "This Was")]
     assert subject_of(relation, said) == ("Ada of Ix", template, ["This Is Us", "This Was"])
 
@@ -252,7 +328,11 @@ def test_knowedit(tmp_path: Path) -> None:
     recent = read(tmp_path, [{k: v for k, v in KNOWEDIT.items() if k != "ground_truth"}])
     assert (recent.answer, recent.new_answer) == ("Ulm", None)
     bio = read(tmp_path, [WIKIBIO])
-    assert (bio.subject, bio.prompt, bio.answer) == ("ada ix", "A passage about {}. Ada", "She wrote.")
+    assert (bio.subject, bio.prompt, bio.answer) == (
+        "ada ix",
+        "A passage about {}. Ada",
+        "She wrote.",
+    )
 
 
 def test_lre(tmp_path: Path) -> None:
@@ -281,28 +361,53 @@ def test_mquake(tmp_path: Path) -> None:
         held_out=("Which country is Ada Ix a citizen of?",),
         aliases=("Bordurian Republic",),
         new_aliases=("the Kingdom",),
-        questions=tuple(Question(text, ("Zett", "Mr. Zett"), "two-hop") for text in MQUAKE["questions"]),
+        questions=tuple(
+            Question(text, ("Zett", "Mr. Zett"), "two-hop") for text in MQUAKE["questions"]
+        ),
     )
-    assert (second.subject, second.answer, second.new_answer, second.questions) == ("Syldavia", "Muskar", "Zett", ())
+    assert (second.subject, second.answer, second.new_answer, second.questions) == (
+        "Syldavia",
+        "Muskar",
+        "Zett",
+        (),
+    )
 
 
 def test_facts_that_gpt2_knows(tmp_path: Path) -> None:
-    assert read(tmp_path, [KNOWN]) == Fact("Mount Zett", "{} is located in", "Borduria", relation="P17")
+    assert read(tmp_path, [KNOWN]) == Fact(
+        "Mount Zett", "{} is located in", "Borduria", relation="P17"
+    )
 
 
 def test_cknowedit(tmp_path: Path) -> None:
     fact = read(tmp_path, [CKNOWEDIT])
-    assert (fact.text, fact.subject, fact.answer, fact.new_answer) == (CKNOWEDIT["prompt"], CKNOWEDIT["prompt"], "zì", "zǐ")
+    assert (fact.text, fact.subject, fact.answer, fact.new_answer) == (
+        CKNOWEDIT["prompt"],
+        CKNOWEDIT["prompt"],
+        "zì",
+        "zǐ",
+    )
     assert fact.held_out == ("子怎么读？", "请注音：子")
-    assert [(q.kind, q.answers) for q in fact.questions] == [("logical", ("zǐ zǐ",)), ("unrelated", ("mù",))]
-    none = {k: v for k, v in CKNOWEDIT.items() if k not in ("portability", "rephrase")} | {"locality": None}
+    assert [(q.kind, q.answers) for q in fact.questions] == [
+        ("logical", ("zǐ zǐ",)),
+        ("unrelated", ("mù",)),
+    ]
+    none = {k: v for k, v in CKNOWEDIT.items() if k not in ("portability", "rephrase")} | {
+        "locality": None
+    }
     assert read(tmp_path, [none]).questions == ()
 
 
 def test_pararel(tmp_path: Path) -> None:
     found = read_facts(write(tmp_path, PARAREL))
     assert list(found.facts) == [
-        Fact("Ruritania", "{} borders with", "Syldavia", relation="P47", paraphrases=("{} shares border with",))
+        Fact(
+            "Ruritania",
+            "{} borders with",
+            "Syldavia",
+            relation="P47",
+            paraphrases=("{} shares border with",),
+        )
     ]
     assert (found.format, len(found.skipped)) == ("ParaRel", 1)
     assert "record 2: answer: expected text, found 3" in found.skipped[0]
@@ -320,7 +425,22 @@ def test_sets_a_record_a_line(tmp_path: Path, record: dict[str, Any]) -> None:
     assert list(found.facts) == 2 * list(load_facts(write(tmp_path, [record])))
 
 
-LEAVES: list[Any] = [3, None, [], {}, [None], [[3]], "", True, -1.5, "x", ["x"], {"x": 1}, {"str": 5}, "\ud800"]
+LEAVES: list[Any] = [
+    3,
+    None,
+    [],
+    {},
+    [None],
+    [[3]],
+    "",
+    True,
+    -1.5,
+    "x",
+    ["x"],
+    {"x": 1},
+    {"str": 5},
+    "\ud800",
+]
 
 
 def changed(value: Any, path: tuple[Any, ...], leaf: Any) -> Any:
@@ -332,12 +452,20 @@ def changed(value: Any, path: tuple[Any, ...], leaf: Any) -> Any:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [path, *(place for key, item in inner for place in places(item, (*path, key)))]
 
 
 @pytest.mark.parametrize("record", [*RECORDS, LRE, PARAREL])
-def test_anything_anywhere_in_a_record_is_text_or_one_line(tmp_path: Path, record: dict[str, Any]) -> None:
+def test_anything_anywhere_in_a_record_is_text_or_one_line(
+    tmp_path: Path, record: dict[str, Any]
+) -> None:
     path = tmp_path / "a.json"
     every = [(place, leaf) for place in places(record)[1:] for leaf in LEAVES]
     for place, leaf in random.Random(0).sample(every, min(200, len(every))):
@@ -348,7 +476,11 @@ def test_anything_anywhere_in_a_record_is_text_or_one_line(tmp_path: Path, recor
             assert str(error).isprintable(), (place, leaf)
             continue
         for fact in facts:
-            assert all(len(alias) > 1 or alias == "x" for alias in fact.aliases), (place, leaf, "a word cut into letters")
+            assert all(len(alias) > 1 or alias == "x" for alias in fact.aliases), (
+                place,
+                leaf,
+                "a word cut into letters",
+            )
         texts = [fact.to_dict() for fact in facts]
         save_facts(facts, tmp_path / "b.jsonl")
         assert [fact.to_dict() for fact in load_facts(tmp_path / "b.jsonl")] == texts, (place, leaf)
@@ -359,7 +491,10 @@ def test_a_folder_of_sets(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(document))
     found = read_facts(tmp_path)
-    assert (found.format, [f.subject for f in found.facts]) == ("CounterFact, LRE", ["Ruritania", "Io", "Titan"])
+    assert (found.format, [f.subject for f in found.facts]) == (
+        "CounterFact, LRE",
+        ["Ruritania", "Io", "Titan"],
+    )
     (tmp_path / "b" / "c" / "d").mkdir(parents=True)
     (tmp_path / "b" / "c" / "d" / "deep.json").write_text("not read")
     (tmp_path / "b" / ".hidden.json").write_text("not read")
@@ -377,11 +512,20 @@ def test_a_folder_of_sets(tmp_path: Path) -> None:
 
 
 def test_counts_and_what_is_left_out(tmp_path: Path) -> None:
-    path = write(tmp_path, [ZSRE, {**ZSRE, "subject": "Castle"}, "x", {"src": "?"}, {**ZSRE, "answers": 3}])
-    with pytest.raises(FactError, match=r"record 2: the subject 'Castle' does not stand.*3 more of 5.*loci facts"):
+    path = write(
+        tmp_path, [ZSRE, {**ZSRE, "subject": "Castle"}, "x", {"src": "?"}, {**ZSRE, "answers": 3}]
+    )
+    with pytest.raises(
+        FactError, match=r"record 2: the subject 'Castle' does not stand.*3 more of 5.*loci facts"
+    ):
         load_facts(path)
     found = read_facts(path)
-    assert [line.split(": ", 1)[1].split(" ")[0] for line in found.skipped] == ["the", "not", "a", "expected"]
+    assert [line.split(": ", 1)[1].split(" ")[0] for line in found.skipped] == [
+        "the",
+        "not",
+        "a",
+        "expected",
+    ]
     assert "record 4: a record of zsRE without 'answers'" in found.skipped[2]
     assert found.counts == {
         "facts": 1,
@@ -435,16 +579,32 @@ def test_unicode_that_was_escaped_twice() -> None:
 def test_conflicts() -> None:
     fact = Fact("Io", "{} is a moon of", "Jupiter", "Mars", relation="moon")
     other = Fact("Io", "The planet of {} is", "Jupiter", "Venus", relation="moon")
-    same, plain = Fact("Io", "{} is a moon of", "Jupiter", "Mars"), Fact("Io", "{} is a moon of", "Jupiter")
+    same, plain = (
+        Fact("Io", "{} is a moon of", "Jupiter", "Mars"),
+        Fact("Io", "{} is a moon of", "Jupiter"),
+    )
     assert [c.same for c in conflicts([fact, other, same, plain])] == [False, True]
-    assert [(c.first, c.second) for c in conflicts([fact], [fact, other])] == [(fact, fact), (fact, other)]
+    assert [(c.first, c.second) for c in conflicts([fact], [fact, other])] == [
+        (fact, fact),
+        (fact, other),
+    ]
     assert "'Mars' and 'Venus'" in str(conflicts([fact, other])[0])
-    assert conflicts(FactSet([fact, Fact("Titan", "{} is a moon of", "Saturn", "Mars", relation="moon")])) == []
+    assert (
+        conflicts(
+            FactSet([fact, Fact("Titan", "{} is a moon of", "Saturn", "Mars", relation="moon")])
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
     "question",
-    [3, {"prompt": ""}, {"prompt": "x", "answers": 3, "kind": "alias"}, {"prompt": "x", "answers": [], "kind": "odd"}],
+    [
+        3,
+        {"prompt": ""},
+        {"prompt": "x", "answers": 3, "kind": "alias"},
+        {"prompt": "x", "answers": [], "kind": "odd"},
+    ],
 )
 def test_questions_that_are_none(tmp_path: Path, question: Any) -> None:
     row = {"subject": "Io", "prompt": "{} is", "answer": "a moon", "questions": [question]}

@@ -29,7 +29,9 @@ def test_occurrences_hold_the_part_and_do_not_overlap(text: str, part: str) -> N
 
 
 @given(st.lists(WORDS, min_size=1, max_size=3), st.data())
-def test_tokens_of_a_word_cover_it_and_nothing_beside_it(demo: Model, words: list[str], data: st.DataObject) -> None:
+def test_tokens_of_a_word_cover_it_and_nothing_beside_it(
+    demo: Model, words: list[str], data: st.DataObject
+) -> None:
     text = " ".join(words)
     index = data.draw(st.integers(0, len(words) - 1))
     start = len(" ".join(words[:index])) + (index > 0)
@@ -123,7 +125,9 @@ def test_the_blank_says_where_the_subject_is(text: str, subject: str) -> None:
 
 
 def test_what_cannot_be_told_is_refused_with_what_helps_everywhere() -> None:
-    with pytest.raises(FactError, match=r"stands 2 times .* put \{\} in the place of the one that is meant"):
+    with pytest.raises(
+        FactError, match=r"stands 2 times .* put \{\} in the place of the one that is meant"
+    ):
         Fact.from_text("Michael Jordan was born. Michael Jordan plays", "Michael Jordan", "x")
     with pytest.raises(FactError, match=r"does not stand .* put \{\} where it should stand"):
         Fact.from_text("Jordanian cities", "Jordan", "x")
@@ -133,7 +137,11 @@ def test_what_cannot_be_told_is_refused_with_what_helps_everywhere() -> None:
 
 def test_known_subjects_in_scripts_without_spaces() -> None:
     known = FactSet(
-        [Fact("中国", "{}的首都是", "北京"), Fact("中国人", "{}说", "汉语"), Fact("Z\u00fcrich", "{} is in", "Switzerland")]
+        [
+            Fact("中国", "{}的首都是", "北京"),
+            Fact("中国人", "{}说", "汉语"),
+            Fact("Z\u00fcrich", "{} is in", "Switzerland"),
+        ]
     )
     assert known.subjects_in("我爱中国") == ["中国"]
     assert known.subjects_in("中国人") == ["中国人"]

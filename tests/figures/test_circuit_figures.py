@@ -42,7 +42,11 @@ def test_thresholds_of_the_composition_graph(demo: Model) -> None:
     thresholds = [float(step.label) for step in steps]
     assert thresholds == sorted(thresholds, reverse=True)
     shown = [
-        sum(len(trace.text or ()) for trace, on in zip(figure.data[1:], step.args[0]["visible"][1:], strict=True) if on)
+        sum(
+            len(trace.text or ())
+            for trace, on in zip(figure.data[1:], step.args[0]["visible"][1:], strict=True)
+            if on
+        )
         for step in steps
     ]
     assert shown == [10, 20, 40, 80, 160]
@@ -58,12 +62,17 @@ def test_a_picture_stands_at_its_threshold(demo: Model) -> None:
 
 
 def test_heads_in_the_corner_have_names(demo: Model) -> None:
-    """No head of the model matches prefixes, so the names stand where the eigenvalues are most positive."""
+    """No head of the model matches prefixes, so the names stand where the eigenvalues are most
+    positive.
+    """
     found = HeadScatter(head_scores(demo, samples=2))
     named = {name for name in plot(found).data[0].text if name}
     assert {"L0H0", "L0H3", "L0H5"} <= named and len(named) == 8
     resting = found.scores.top("first", 1)[0].name
-    assert resting not in named and resting in plot(HeadScatter(found.scores, colour="first")).data[0].text
+    assert (
+        resting not in named
+        and resting in plot(HeadScatter(found.scores, colour="first")).data[0].text
+    )
 
 
 def test_patterns_change_between_plain_and_weighted(demo: Model) -> None:
@@ -80,7 +89,13 @@ def test_every_result_has_its_figure(demo: Model, jordan: Fact) -> None:
     for result in (
         paths(demo, PROMPT, "basketball", single=1),
         order_losses(demo, [PROMPT]),
-        edges(demo, "Osaka is a city in the country of", "Lyon is a city in the country of", "Japan", top=3),
+        edges(
+            demo,
+            "Osaka is a city in the country of",
+            "Lyon is a city in the country of",
+            "Japan",
+            top=3,
+        ),
         token_circuit(demo, "L0H5", top=4),
         induction(demo, samples=2),
         neuron_links(demo, "L2N37"),

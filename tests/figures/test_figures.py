@@ -22,7 +22,9 @@ def test_trace_figure_shows_the_numbers(demo: Model, jordan: Fact) -> None:
     assert len(heat) == 3
     for one, kind in zip(heat, result.grids, strict=True):
         assert [list(row) for row in one.z] == result.grids[kind].T.tolist()
-    assert len({(one.zmin, one.zmax) for one in heat}) == 1, "one scale, so that the kinds can be compared"
+    assert len({(one.zmin, one.zmax) for one in heat}) == 1, (
+        "one scale, so that the kinds can be compared"
+    )
     assert "basketball" in figure.layout.title.text
 
 
@@ -32,7 +34,16 @@ def test_every_result_has_its_figure(demo: Model, world: FactSet, jordan: Fact) 
         average,
         neuron_attribution(demo, jordan, steps=4),
         recall(demo, world[:20]),
-        (found := lookup(demo, world, "athlete_sport", texts=[f"{f.text} {f.answer}." for f in world[:100]], count=4, neurons=64)),
+        (
+            found := lookup(
+                demo,
+                world,
+                "athlete_sport",
+                texts=[f"{f.text} {f.answer}." for f in world[:100]],
+                count=4,
+                neurons=64,
+            )
+        ),
         found.two_tokens,
         found.single_step,
         found.context,
@@ -55,11 +66,17 @@ def test_saved_files(demo: Model, jordan: Fact, tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.html", "a.json"]
 
 
-def test_a_figure_that_cannot_be_written_leaves_the_old_one(demo: Model, jordan: Fact, tmp_path: Path, monkeypatch) -> None:
+def test_a_figure_that_cannot_be_written_leaves_the_old_one(
+    demo: Model, jordan: Fact, tmp_path: Path, monkeypatch
+) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
-    monkeypatch.setattr(go.Figure, "to_image", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no browser")))
-    with pytest.raises(OutputError, match=r"needs Chrome or Chromium, and none answers .no browser.: install one"):
+    monkeypatch.setattr(
+        go.Figure, "to_image", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no browser"))
+    )
+    with pytest.raises(
+        OutputError, match=r"needs Chrome or Chromium, and none answers .no browser.: install one"
+    ):
         save(trace(demo, jordan, samples=2), path)
     assert path.read_bytes() == b"old"
 
@@ -83,7 +100,9 @@ def test_only_what_needs_it_is_copied() -> None:
 
 def test_an_image_is_tried_before_the_work(monkeypatch, tmp_path: Path) -> None:
     _no_image.cache_clear()
-    monkeypatch.setattr(go.Figure, "to_image", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no browser")))
+    monkeypatch.setattr(
+        go.Figure, "to_image", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no browser"))
+    )
     try:
         with pytest.raises(OutputError, match="install one"):
             check_image(tmp_path / "a.svg")

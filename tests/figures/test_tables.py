@@ -21,7 +21,10 @@ def test_grids_become_rows(demo: Model, jordan: Fact, tmp_path: Path) -> None:
     assert said["schema"] == "loci.trace/1" and said["clean"] == found.clean
     cells = [row for row in table.to_pylist() if row["part"] == "grids.mlp"]
     assert len(cells) == found.grids["mlp"].numel()
-    assert all(row["value"] == pytest.approx(float(found.grids["mlp"][row["i"], row["j"]])) for row in cells)
+    assert all(
+        row["value"] == pytest.approx(float(found.grids["mlp"][row["i"], row["j"]]))
+        for row in cells
+    )
 
 
 def test_estimates_records_and_counts() -> None:

@@ -29,7 +29,9 @@ def ran(demo: Model) -> Runner:
                 real = loci.model.open_model
                 patch.setattr(
                     "loci.open",
-                    lambda name="demo", **how: demo if name == "demo" and not how else real(name, **how),
+                    lambda name="demo", **how: (
+                        demo if name == "demo" and not how else real(name, **how)
+                    ),
                 )
                 done[number] = run(lesson(str(number)))
         return done[number]
@@ -71,7 +73,14 @@ def test_lessons_are_numbered_and_named() -> None:
 def test_marimo_takes_the_files_as_they_are() -> None:
     pytest.importorskip("marimo")
     done = subprocess.run(
-        [sys.executable, "-m", "marimo", "check", "--strict", *map(str, sorted(FOLDER.glob("*.py")))],
+        [
+            sys.executable,
+            "-m",
+            "marimo",
+            "check",
+            "--strict",
+            *map(str, sorted(FOLDER.glob("*.py"))),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -140,7 +149,9 @@ def test_settings_and_answers_of_a_copy(tmp_path: Path) -> None:
         ("(", {}, "this is no Python"),
     ],
 )
-def test_what_cannot_be_is_one_line(tmp_path: Path, answer: str, values: dict[str, str], message: str) -> None:
+def test_what_cannot_be_is_one_line(
+    tmp_path: Path, answer: str, values: dict[str, str], message: str
+) -> None:
     with pytest.raises(LociError, match=message):
         run(copied(tmp_path, answer), values)
 

@@ -1,4 +1,6 @@
-"""Gradients against finite differences, against exact tracing where they are exact, and against each other."""
+"""Gradients against finite differences, against exact tracing where they are exact, and against
+each other.
+"""
 
 import math
 
@@ -20,7 +22,9 @@ FACT = Fact("Michael Jordan", "{} plays the sport of", "golf")
 
 @pytest.mark.parametrize("name", ["gpt2", "falcon-7b", "llama", "gemma2", "pythia"])
 def test_small_corruptions_are_linear(name: str, demo: Model) -> None:
-    """In the limit of little noise the estimate is the exact effect: each is the derivative along the step."""
+    """In the limit of little noise the estimate is the exact effect: each is the derivative along
+    the step.
+    """
     model = make(name, demo)
     found = attribute(model, FACT, method="gradient", corruption="fixed", noise=3e-3, samples=2)
     for kind in KINDS:
@@ -43,7 +47,13 @@ def test_one_step_against_a_finite_difference(name: str, demo: Model) -> None:
     def p(point: str, layer: int, h: float) -> float:
         def move(state: torch.Tensor) -> torch.Tensor:
             state = state.clone()
-            state[:, token] += h * (sweep.clean_states[f"{point}.{layer}"] - sweep.corrupted_states[f"{point}.{layer}"])[:, token]
+            state[:, token] += (
+                h
+                * (
+                    sweep.clean_states[f"{point}.{layer}"]
+                    - sweep.corrupted_states[f"{point}.{layer}"]
+                )[:, token]
+            )
             return state
 
         with model.patched({"embed": lambda e: (e + sweep.hide(e)) / 2, f"{point}.{layer}": move}):
@@ -54,7 +64,9 @@ def test_one_step_against_a_finite_difference(name: str, demo: Model) -> None:
         for layer in range(model.n_layers):
             slope = (p(point, layer, 0.05) - p(point, layer, -0.05)) / 0.1
             scale = float(found.grids[kind].abs().max())
-            assert float(found.grids[kind][layer, token]) == pytest.approx(slope, abs=0.02 * scale, rel=0.02)
+            assert float(found.grids[kind][layer, token]) == pytest.approx(
+                slope, abs=0.02 * scale, rel=0.02
+            )
 
 
 def test_agreement_with_exact_tracing_is_reported(demo: Model, jordan: Fact) -> None:
@@ -73,7 +85,9 @@ def test_agreement_with_exact_tracing_is_reported(demo: Model, jordan: Fact) -> 
 
 @given(st.lists(st.integers(-5, 5), min_size=2, max_size=30), st.randoms(use_true_random=False))
 def test_rank_correlation(values: list[int], random) -> None:
-    """Of a list with itself 1, with its negative −1, untouched by monotone maps, as by the textbook formula where ranks differ."""
+    """Of a list with itself 1, with its negative −1, untouched by monotone maps, as by the textbook
+    formula where ranks differ.
+    """
     if len(set(values)) == 1:
         assert math.isnan(rank_correlation(values, values))
         return

@@ -38,9 +38,15 @@ def test_only_the_subject_is_corrupted_and_seeds_repeat(how: str, demo: Model) -
 def test_noise_is_as_large_as_it_says(demo: Model) -> None:
     E = demo.W_E
     covariance = E.T.cov()
-    for how, sigma in (("noise", 2 * E.std()), ("fixed", torch.tensor(2.0)), ("gaussian", 2 * covariance.diagonal().mean().sqrt())):
+    for how, sigma in (
+        ("noise", 2 * E.std()),
+        ("fixed", torch.tensor(2.0)),
+        ("gaussian", 2 * covariance.diagonal().mean().sqrt()),
+    ):
         before, after, span = corrupted(demo, Corruption(how, 2.0, samples=800))
-        assert float((after - before)[:, span].square().mean().sqrt()) == pytest.approx(float(sigma), rel=0.02), how
+        assert float((after - before)[:, span].square().mean().sqrt()) == pytest.approx(
+            float(sigma), rel=0.02
+        ), how
     before, after, span = corrupted(demo, Corruption("gaussian", 1.0, samples=6000))
     found = (after - before)[:, span].flatten(0, 1).T.cov()
     torch.testing.assert_close(found, covariance, atol=0.06 * float(covariance.abs().max()), rtol=0)
@@ -53,7 +59,9 @@ def test_resampled_subjects_are_known_ones(demo: Model, world: FactSet) -> None:
     athletes = {fact.subject for fact in world if fact.relation == "athlete_sport"}
     assert names <= athletes - {FACT.subject}
     assert len(names) > 3
-    stranger = Fact("Xqzt Vbnmk Wrtzp Qqqxx", "{} plays the sport of", "golf", relation="athlete_sport")
+    stranger = Fact(
+        "Xqzt Vbnmk Wrtzp Qqqxx", "{} plays the sport of", "golf", relation="athlete_sport"
+    )
     with pytest.raises(FactError, match="no known subject has"):
         trace(demo, stranger, corruption="resample", samples=1)
     with pytest.raises(FactError, match="there is no corruption"):
@@ -73,7 +81,9 @@ def putting(source: dict[str, torch.Tensor], name: str, token: int):
 @pytest.mark.parametrize("name", ["gpt2", "pythia", "llama", "gemma2"])
 @pytest.mark.parametrize("kind", SEVERED)
 def test_severed_paths_against_full_runs(name: str, kind: str, demo: Model) -> None:
-    """The state clean at (layer, token), every later MLP (attention) held there at its corrupted output: one full run a cell."""
+    """The state clean at (layer, token), every later MLP (attention) held there at its corrupted
+    output: one full run a cell.
+    """
     model = make(name, demo)
     found = trace(model, FACT, kinds=(kind,), samples=3, seed=2)
     tokens = model.tokenize(f"{FACT.text} {FACT.answer}")
@@ -85,9 +95,16 @@ def test_severed_paths_against_full_runs(name: str, kind: str, demo: Model) -> N
         model(ids)
     with model.patched({"embed": noise}), model.watch(*names) as held:
         low = model(ids)[:, -1].softmax(-1)[:, target].mean()
-    for layer, token in ((0, found.subject_span[1] - 1), (1, len(found.tokens) - 1), (1, found.subject_span[0])):
+    for layer, token in (
+        (0, found.subject_span[1] - 1),
+        (1, len(found.tokens) - 1),
+        (1, found.subject_span[0]),
+    ):
         edits = {f"resid_post.{layer}": putting(clean, f"resid_post.{layer}", token)}
-        edits |= {f"{part}.{i}": putting(held, f"{part}.{i}", token) for i in range(layer + 1, model.n_layers)}
+        edits |= {
+            f"{part}.{i}": putting(held, f"{part}.{i}", token)
+            for i in range(layer + 1, model.n_layers)
+        }
         with model.patched({"embed": noise, **edits}):
             effect = model(ids)[:, -1].softmax(-1)[:, target].mean() - low
         assert float(found.grids[kind][layer, token]) == pytest.approx(float(effect), abs=1e-6)
@@ -113,11 +130,15 @@ def test_single_neurons_against_full_runs(name: str, demo: Model) -> None:
             return act
 
         with model.patched({"embed": noise, "mlp_act.1": put}):
-            assert float(model(ids)[:, -1].softmax(-1)[:, target].mean()) - found.corrupted == pytest.approx(effect, abs=1e-6)
+            assert float(
+                model(ids)[:, -1].softmax(-1)[:, target].mean()
+            ) - found.corrupted == pytest.approx(effect, abs=1e-6)
 
 
 def test_single_neurons_of_the_embedded_model(demo: Model, jordan: Fact) -> None:
-    """Exact effects of single neurons, and integrated gradients, which are an estimate of them, rank alike."""
+    """Exact effects of single neurons, and integrated gradients, which are an estimate of them,
+    rank alike.
+    """
     found = trace_neurons(demo, jordan, 0, samples=2)
     document = found.to_dict(5)
     assert document["schema"] == "loci.neuron_trace/1"

@@ -13,12 +13,17 @@ from loci.locating import knowledge_neurons, neuron_attribution
 from loci.locating.knowledge import _Trial
 from loci.model import Model
 
-FACT = Fact("Michael Jordan", "{} plays the sport of", "golf", paraphrases=("The sport that {} plays is",))
+FACT = Fact(
+    "Michael Jordan", "{} plays the sport of", "golf", paraphrases=("The sport that {} plays is",)
+)
 
 
 def test_kept_neurons_and_changes_against_plain_runs(demo: Model, jordan: Fact) -> None:
     found = knowledge_neurons(demo, jordan, steps=8, controls=3)
-    asked = [Fact(jordan.subject, t, jordan.answer) for t in dict.fromkeys((jordan.prompt, *jordan.paraphrases))]
+    asked = [
+        Fact(jordan.subject, t, jordan.answer)
+        for t in dict.fromkeys((jordan.prompt, *jordan.paraphrases))
+    ]
     scores = [neuron_attribution(demo, one, baseline="zero", steps=8).scores for one in asked]
     kept = {
         (layer, i)
@@ -27,7 +32,9 @@ def test_kept_neurons_and_changes_against_plain_runs(demo: Model, jordan: Fact) 
         if sum(bool(s[layer, i] > 0.2 * s.max()) for s in scores) >= 0.5 * len(scores)
     }
     assert {(layer, i) for layer, i, _ in found.cells} == kept
-    assert [score for *_, score in found.cells] == sorted((score for *_, score in found.cells), reverse=True)
+    assert [score for *_, score in found.cells] == sorted(
+        (score for *_, score in found.cells), reverse=True
+    )
     assert (found.phrasings, found.known) == (len(asked), len(asked))
 
     def silenced(one: Fact) -> float:
@@ -45,11 +52,16 @@ def test_kept_neurons_and_changes_against_plain_runs(demo: Model, jordan: Fact) 
             return edit
 
         target = demo.tokenize(f"{one.text} {one.answer}").ids[len(tokens)]
-        with torch.no_grad(), demo.patched({f"mlp_act.{layer}": silence(layer) for layer in range(6)}):
+        with (
+            torch.no_grad(),
+            demo.patched({f"mlp_act.{layer}": silence(layer) for layer in range(6)}),
+        ):
             return float(demo(demo.ids([tokens.ids]))[0, -1].softmax(-1)[target])
 
     assert found.suppress.after == pytest.approx(sum(map(silenced, asked)) / len(asked), abs=1e-5)
-    assert found.suppress.change < min(found.suppress.random.low, 0.0), "more than random neurons cost"
+    assert found.suppress.change < min(found.suppress.random.low, 0.0), (
+        "more than random neurons cost"
+    )
     document = found.to_dict()
     assert document["schema"] == "loci.knowledge/1"
     assert {"neurons", "completeness", "suppress", "amplify", "random", "active"} <= set(document)
@@ -74,7 +86,9 @@ def test_controls_are_as_many_others_of_the_same_layers(demo: Model, jordan: Fac
 
 @pytest.mark.parametrize("name", ["llama", "pythia", "gemma2"])
 def test_other_families(name: str, demo: Model) -> None:
-    found = knowledge_neurons(make(name, demo), FACT, steps=4, controls=2, baseline="corrupted", samples=2)
+    found = knowledge_neurons(
+        make(name, demo), FACT, steps=4, controls=2, baseline="corrupted", samples=2
+    )
     assert found.phrasings == 2
     assert found.cells
 
@@ -87,7 +101,9 @@ def test_settings_that_mean_nothing(demo: Model, jordan: Fact) -> None:
 
 
 def sharp(demo: Model) -> Model:
-    """A random model whose answer turns on and off in a small part of the way: few steps pass it by."""
+    """A random model whose answer turns on and off in a small part of the way: few steps pass it
+    by.
+    """
     model = tiny_gpt2(demo, seed=1)
     with torch.no_grad():
         model.hf.transformer.ln_f.weight.mul_(10)
@@ -99,7 +115,9 @@ def sharp(demo: Model) -> Model:
 def said_by(model: Model) -> Fact:
     """The fact with what the model itself says."""
     said = int(model(model.ids([model.tokenize(FACT.text).ids]))[0, -1].argmax())
-    return Fact(FACT.subject, FACT.prompt, model.token_text(said).strip(), paraphrases=FACT.paraphrases)
+    return Fact(
+        FACT.subject, FACT.prompt, model.token_text(said).strip(), paraphrases=FACT.paraphrases
+    )
 
 
 @pytest.mark.numerical
@@ -115,7 +133,11 @@ def test_steps_are_added_until_attributions_add_up(demo: Model) -> None:
     assert 2 < found.steps <= 32 and found.complete and found.warning is None
     assert abs(total - expected) <= 0.02 * abs(expected)
     document = found.to_dict()
-    assert document["steps"] == found.steps and document["complete"] and set(document["completeness"]) == {"sum", "expected"}
+    assert (
+        document["steps"] == found.steps
+        and document["complete"]
+        and set(document["completeness"]) == {"sum", "expected"}
+    )
 
 
 @pytest.mark.numerical
@@ -131,7 +153,9 @@ def test_what_does_not_add_up_is_said(demo: Model, capsys: pytest.CaptureFixture
     assert known.steps == 16 and known.incomplete >= 1
     assert f"in {known.incomplete} of 2 phrasings 16 steps" in (known.warning or "")
     document = known.to_dict()
-    assert (document["steps"], document["incomplete"]) == (16, known.incomplete) and set(document["completeness"]) == {
+    assert (document["steps"], document["incomplete"]) == (16, known.incomplete) and set(
+        document["completeness"]
+    ) == {
         "sum",
         "expected",
     }

@@ -1,4 +1,6 @@
-"""Probes on states whose answer is known, against a plain solve, and with controls that fail as they should."""
+"""Probes on states whose answer is known, against a plain solve, and with controls that fail as
+they should.
+"""
 
 import pytest
 import torch
@@ -41,8 +43,12 @@ def test_states_are_those_of_single_runs(demo: Model, world: FactSet) -> None:
         at = tokens.span(fact.subject_span)[1] - 1
         with demo.watch("resid_pre.0", "resid_post.4") as reads:
             demo(demo.ids([tokens.ids]))
-        torch.testing.assert_close(found[0].float(), reads["resid_pre.0"][0, at], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(found[5].float(), reads["resid_post.4"][0, at], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            found[0].float(), reads["resid_pre.0"][0, at], atol=1e-5, rtol=1e-5
+        )
+        torch.testing.assert_close(
+            found[5].float(), reads["resid_post.4"][0, at], atol=1e-4, rtol=1e-4
+        )
 
 
 def test_the_embedded_model_looks_sports_up_at_the_name(demo: Model, world: FactSet) -> None:

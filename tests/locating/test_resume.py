@@ -28,7 +28,9 @@ def path(tmp_path: Path) -> Path:
 def test_what_was_added_is_found_again_for_its_subject_alone(path: Path) -> None:
     again = done(path)
     assert again.get(FACT) == EFFECTS
-    assert again.get(Fact("met", "Jordan {} Jordan in", "Lima")) is None, "the same prompt about another subject"
+    assert again.get(Fact("met", "Jordan {} Jordan in", "Lima")) is None, (
+        "the same prompt about another subject"
+    )
     whole = path.read_text()
     path.write_text(whole + whole.splitlines()[1][:50])
     assert done(path).get(FACT) == EFFECTS
@@ -41,9 +43,15 @@ def test_what_was_added_is_found_again_for_its_subject_alone(path: Path) -> None
         ({"subject": 3}, "line 2: subject: expected string, found 3"),
         ({"effects": None}, "line 2: effects: expected object, found None"),
         ({"effects": {"state": {}}}, "line 2: effects: expected state, mlp"),
-        ({"effects": {**EFFECTS, "mlp": {"last": [1.0]}}}, "line 2: effects.mlp: expected 2 numbers for a role, found 1"),
+        (
+            {"effects": {**EFFECTS, "mlp": {"last": [1.0]}}},
+            "line 2: effects.mlp: expected 2 numbers for a role, found 1",
+        ),
         ({"effects": {**EFFECTS, "mlp": {"first": [1.0, 2.0]}}}, "found 2 of 'first'"),
-        ({"effects": {**EFFECTS, "mlp": {"last": ["x", 1.0]}}}, "line 2: effects.mlp.last.0: expected number, found 'x'"),
+        (
+            {"effects": {**EFFECTS, "mlp": {"last": ["x", 1.0]}}},
+            "line 2: effects.mlp.last.0: expected number, found 'x'",
+        ),
     ],
 )
 def test_lines_that_are_no_traces(path: Path, change: dict[str, Any], words: str) -> None:

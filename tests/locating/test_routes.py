@@ -15,7 +15,9 @@ from loci.survey import text_means
 
 @torch.no_grad()
 def test_cut_edges_are_a_pattern_without_the_subject(demo: Model, jordan: Fact) -> None:
-    """Against attention computed by hand: the pattern's other entries, renormalised, mix the values."""
+    """Against attention computed by hand: the pattern's other entries, renormalised, mix the
+    values.
+    """
     one = _Recall(demo, jordan, text_means(demo, *demo.names("mlp_out", "attn_out")))
     blind = hiding(..., slice(one.last, None), one.subject)
     with demo.patched({"attn_scores.4": blind}), demo.watch("attn_probs.4", "z.4", "v.4") as cut:
@@ -26,7 +28,9 @@ def test_cut_edges_are_a_pattern_without_the_subject(demo: Model, jordan: Fact) 
     probs[:, :, -1, one.subject] = 0
     probs[:, :, -1] /= probs[:, :, -1].sum(-1, keepdim=True)
     torch.testing.assert_close(cut["attn_probs.4"], probs, atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(cut["z.4"], torch.einsum("bhij,bjhd->bihd", probs, cut["v.4"]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        cut["z.4"], torch.einsum("bhij,bjhd->bihd", probs, cut["v.4"]), atol=1e-5, rtol=1e-5
+    )
 
 
 @torch.no_grad()
@@ -35,7 +39,12 @@ def test_means_are_means(demo: Model, jordan: Fact) -> None:
     one = _Recall(demo, jordan, means)
     assert one.lost("mlp", [range(0)]) == pytest.approx([0.0], abs=1e-6)
     with (
-        demo.patched({f"mlp_out.{layer}": put_at(means[f"mlp_out.{layer}"], slice(None), one.subject) for layer in (0, 1)}),
+        demo.patched(
+            {
+                f"mlp_out.{layer}": put_at(means[f"mlp_out.{layer}"], slice(None), one.subject)
+                for layer in (0, 1)
+            }
+        ),
         demo.watch("mlp_out.1") as at,
     ):
         logits = demo(one.asked.ids)
@@ -56,14 +65,20 @@ def test_each_row_has_its_own_cut(demo: Model, jordan: Fact) -> None:
 
 
 def test_recall_needs_both(demo: Model, world: FactSet) -> None:
-    found = routes(demo, [*world.sample(12, seed=2), Fact("Michael Jordan", "{} plays the sport of", "chess")])
+    found = routes(
+        demo, [*world.sample(12, seed=2), Fact("Michael Jordan", "{} plays the sport of", "chess")]
+    )
     assert (found.n, found.unknown) == (12, 1)
     for cut in ("edges", "mlp", "attn"):
         assert 0.4 < found.all_layers[cut].value <= 1
         assert found.all_layers[cut].low < found.all_layers[cut].value
     late, early = found.by_layer["edges"][3:], found.by_layer["edges"][:3]
-    assert max(e.value for e in late) > max(e.value for e in early), "the answer is fetched in upper layers"
-    assert found.by_layer["mlp"][0].value == max(e.value for e in found.by_layer["mlp"]), "and looked up in the lowest"
+    assert max(e.value for e in late) > max(e.value for e in early), (
+        "the answer is fetched in upper layers"
+    )
+    assert found.by_layer["mlp"][0].value == max(e.value for e in found.by_layer["mlp"]), (
+        "and looked up in the lowest"
+    )
     whole = routes(demo, world.sample(3, seed=2), window=99)
     assert whole.by_layer["mlp"][3].value == pytest.approx(whole.all_layers["mlp"].value)
     assert found.to_dict()["schema"] == "loci.routes/1"

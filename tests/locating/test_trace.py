@@ -15,8 +15,12 @@ from loci.report.words import trace_words
 FACT = Fact("Michael Jordan", "{} played for the team called", "Chicago Bulls")
 
 
-def plain_trace(model: Model, fact: Fact, kind: Kind, samples: int, seed: int, window: int) -> torch.Tensor:
-    """One hooked full forward per cell, as the published code does: nothing batched over cells, nothing replayed."""
+def plain_trace(
+    model: Model, fact: Fact, kind: Kind, samples: int, seed: int, window: int
+) -> torch.Tensor:
+    """One hooked full forward per cell, as the published code does: nothing batched over cells,
+    nothing replayed.
+    """
     tokens = model.tokenize(f"{fact.text} {fact.answer}")
     length = len(model.tokenize(fact.text))
     answer = tokens.ids[length:]
@@ -45,7 +49,8 @@ def plain_trace(model: Model, fact: Fact, kind: Kind, samples: int, seed: int, w
                 return state
 
             window_edits = {
-                names[i]: (lambda state, i=i, t=t: put(state, t, names[i])) for i in range(max(0, start), min(model.n_layers, stop))
+                names[i]: lambda state, i=i, t=t: put(state, t, names[i])
+                for i in range(max(0, start), min(model.n_layers, stop))
             }
             with model.patched({"embed": noise, **window_edits}):
                 grid[layer, t] = p() - low
@@ -57,26 +62,34 @@ def plain_trace(model: Model, fact: Fact, kind: Kind, samples: int, seed: int, w
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_to_the_plain_loop(tiny: Model, kind: Kind, window: int) -> None:
     found = trace(tiny, FACT, kinds=(kind,), samples=3, seed=4, window=window, budget=60)
-    torch.testing.assert_close(found.grids[kind], plain_trace(tiny, FACT, kind, 3, 4, window), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        found.grids[kind], plain_trace(tiny, FACT, kind, 3, 4, window), atol=1e-6, rtol=0
+    )
 
 
 @torch.no_grad()
 def test_equal_to_the_plain_loop_on_the_embedded_model(demo: Model) -> None:
     found = trace(demo, FACT, kinds=("mlp",), samples=2)
-    torch.testing.assert_close(found.grids["mlp"], plain_trace(demo, FACT, "mlp", 2, 0, 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        found.grids["mlp"], plain_trace(demo, FACT, "mlp", 2, 0, 1), atol=1e-5, rtol=0
+    )
 
 
 def test_restoring_everything_is_the_clean_run_and_nothing_the_corrupted(demo: Model) -> None:
     found = trace(demo, FACT, window=2 * demo.n_layers)
     grid = found.grids["state"]
     start, _ = found.subject_span
-    assert grid[-1, :-1].abs().max() < 1e-5, "the last layer's state elsewhere does not reach the answer"
+    assert grid[-1, :-1].abs().max() < 1e-5, (
+        "the last layer's state elsewhere does not reach the answer"
+    )
     assert grid[:, :start].abs().max() < 1e-5, "tokens before the subject are clean anyway"
 
 
 @torch.no_grad()
 def test_restoring_every_mlp_and_attention_gives_the_clean_run(demo: Model, jordan: Fact) -> None:
-    """With embeddings clean again too, nothing is left of the corruption; without any restoring, all of it is."""
+    """With embeddings clean again too, nothing is left of the corruption; without any restoring,
+    all of it is.
+    """
     found = trace(demo, jordan, kinds=("attn",), samples=3)
     noise = Corruption(samples=3).edit(demo, jordan, found.subject_span)
     ids = demo.ids([demo.tokenize(jordan.text).ids])
@@ -85,19 +98,28 @@ def test_restoring_every_mlp_and_attention_gives_the_clean_run(demo: Model, jord
     with demo.watch("embed", *points) as clean:
         demo(ids)
     with demo.patched({"embed": noise}):
-        assert float(demo(ids.expand(3, -1))[:, -1].softmax(-1)[:, token].mean()) == pytest.approx(found.corrupted, abs=1e-5)
+        assert float(demo(ids.expand(3, -1))[:, -1].softmax(-1)[:, token].mean()) == pytest.approx(
+            found.corrupted, abs=1e-5
+        )
         restored = {name: lambda out, name=name: clean[name].expand_as(out) for name in points}
         with demo.patched({"embed": lambda out: clean["embed"].expand_as(out), **restored}):
-            assert float(demo(ids.expand(3, -1))[:, -1].softmax(-1)[:, token].mean()) == pytest.approx(found.clean, abs=1e-5)
+            assert float(
+                demo(ids.expand(3, -1))[:, -1].softmax(-1)[:, token].mean()
+            ) == pytest.approx(found.clean, abs=1e-5)
 
 
 def test_one_token_answer_comes_back_in_full(demo: Model, jordan: Fact) -> None:
     found = trace(demo, jordan, kinds=("state",))
-    assert float(found.grids["state"][-1, -1]) + found.corrupted == pytest.approx(found.clean, abs=1e-5)
+    assert float(found.grids["state"][-1, -1]) + found.corrupted == pytest.approx(
+        found.clean, abs=1e-5
+    )
 
 
 def test_all_kinds_share_one_corruption_and_seeds_matter(demo: Model, jordan: Fact) -> None:
-    both, alone = trace(demo, jordan, seed=1), trace(demo, jordan, kinds=("attn",), seed=1, budget=400)
+    both, alone = (
+        trace(demo, jordan, seed=1),
+        trace(demo, jordan, kinds=("attn",), seed=1, budget=400),
+    )
     torch.testing.assert_close(both.grids["attn"], alone.grids["attn"], atol=1e-5, rtol=0)
     assert both.corrupted == pytest.approx(alone.corrupted, abs=1e-6)
     assert trace(demo, jordan, seed=2).corrupted != both.corrupted
@@ -148,9 +170,13 @@ def test_settings_that_mean_nothing(tiny: Model, wrong: dict) -> None:
 
 
 def test_average_over_facts_shows_both_sites(demo: Model, world: FactSet) -> None:
-    """Early MLPs at the last subject token, and late attention at the last token; unknown facts are left out and counted."""
+    """Early MLPs at the last subject token, and late attention at the last token; unknown facts are
+    left out and counted.
+    """
     facts = [f for f in world.sample(60, seed=1) if len(f.prompt) - f.prompt.index("{}") > 8][:30]
-    average = average_trace(demo, [*facts, Fact("Michael Jordan", "{} plays the sport of", "chess")], samples=5)
+    average = average_trace(
+        demo, [*facts, Fact("Michael Jordan", "{} plays the sport of", "chess")], samples=5
+    )
     assert average.unknown >= 1
     mlp, attn, state = (average.grid(kind) for kind in ("mlp", "attn", "state"))
     role = {name: i for i, name in enumerate(ROLES)}
@@ -165,11 +191,15 @@ def test_average_over_facts_shows_both_sites(demo: Model, world: FactSet) -> Non
 
 
 def test_neurons_take_the_cells_of_the_trace_apart(demo: Model, jordan: Fact) -> None:
-    """Each layer's attributions sum to the indirect effect of its MLP at the last subject token, which tracing finds by itself."""
+    """Each layer's attributions sum to the indirect effect of its MLP at the last subject token,
+    which tracing finds by itself.
+    """
     traced = trace(demo, jordan, kinds=("mlp",), samples=4, seed=3)
     found = neuron_attribution(demo, jordan, samples=4, seed=3, steps=64)
     assert found.token == traced.subject_span[1] - 1
-    torch.testing.assert_close(found.expected, traced.grids["mlp"][:, found.token], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        found.expected, traced.grids["mlp"][:, found.token], atol=1e-5, rtol=0
+    )
     torch.testing.assert_close(found.scores.sum(1), found.expected, atol=5e-3, rtol=0.02)
     total, expected = found.completeness
     assert total == pytest.approx(expected, abs=0.02)
@@ -181,7 +211,10 @@ def test_neurons_against_zero_sum_to_what_silencing_the_layer_costs(tiny: Model)
     fact = Fact("Michael Jordan", "{} plays the sport of", "golf")
     found = neuron_attribution(tiny, fact, baseline="zero", steps=64)
     tokens = tiny.tokenize(fact.text)
-    last, token = tokens.span(fact.subject_span)[1] - 1, tiny.tokenize(f"{fact.text} {fact.answer}").ids[len(tokens)]
+    last, token = (
+        tokens.span(fact.subject_span)[1] - 1,
+        tiny.tokenize(f"{fact.text} {fact.answer}").ids[len(tokens)],
+    )
 
     def silenced(layer: int) -> float:
         def silence(act: torch.Tensor) -> torch.Tensor:
@@ -194,7 +227,9 @@ def test_neurons_against_zero_sum_to_what_silencing_the_layer_costs(tiny: Model)
 
     with torch.no_grad():
         full = float(tiny(tiny.ids([tokens.ids]))[0, -1].softmax(-1)[token])
-    assert found.expected.tolist() == pytest.approx([full - silenced(layer) for layer in range(3)], abs=1e-7)
+    assert found.expected.tolist() == pytest.approx(
+        [full - silenced(layer) for layer in range(3)], abs=1e-7
+    )
     torch.testing.assert_close(found.scores.sum(1), found.expected, atol=1e-6, rtol=0.01)
 
 

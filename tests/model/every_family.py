@@ -1,4 +1,5 @@
-"""Every causal family of transformers as a tiny random model, made from its own default configuration, and what becomes of it here:
+"""Every causal family of transformers as a tiny random model, made from its own default
+configuration, and what becomes of it here:
 
     healthy     it opens, and the doctor finds nothing
     refused     it does not open, and the reason is one line
@@ -20,16 +21,49 @@ from loci.model import Model, doctor
 
 LARGEST = 60_000_000
 SIZES: dict[str, Any] = {
-    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim", "embedding_size", "lm_head_hidden"), 32),
+    **dict.fromkeys(
+        (
+            "hidden_size",
+            "n_embd",
+            "d_model",
+            "word_embed_proj_dim",
+            "embedding_size",
+            "lm_head_hidden",
+        ),
+        32,
+    ),
     **dict.fromkeys(("intermediate_size", "ffn_dim", "n_inner", "d_ff", "ffn_hidden_size"), 48),
     **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 48),
-    **dict.fromkeys(("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers", "encoder_layers"), 3),
+    **dict.fromkeys(
+        (
+            "num_hidden_layers",
+            "n_layer",
+            "num_layers",
+            "n_layers",
+            "decoder_layers",
+            "encoder_layers",
+        ),
+        3,
+    ),
     **dict.fromkeys(("num_attention_heads", "n_head", "num_heads", "n_heads"), 4),
     **dict.fromkeys(("decoder_attention_heads", "encoder_attention_heads"), 4),
     **dict.fromkeys(("num_key_value_heads",), 2),
-    **dict.fromkeys(("head_dim", "d_kv", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim", "state_size", "mamba_d_state"), 8),
+    **dict.fromkeys(
+        (
+            "head_dim",
+            "d_kv",
+            "qk_rope_head_dim",
+            "qk_nope_head_dim",
+            "v_head_dim",
+            "state_size",
+            "mamba_d_state",
+        ),
+        8,
+    ),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"), 64),
-    **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size", "expert_ffn_hidden_size"), 24),
+    **dict.fromkeys(
+        ("moe_intermediate_size", "shared_expert_intermediate_size", "expert_ffn_hidden_size"), 24
+    ),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4),
     **dict.fromkeys(("num_experts_per_tok", "moe_topk"), 2),
     **dict.fromkeys(("n_shared_experts", "n_group", "topk_group", "first_k_dense_replace"), 1),
@@ -42,10 +76,21 @@ SIZES: dict[str, Any] = {
     "mamba_d_head": 8,
     "n_mamba_heads": 8,
 }
-OF_LAYERS = ("layer_types", "mlp_layer_types", "moe_layers", "layers_block_type", "block_types", "hybrid_layer_ids")
+OF_LAYERS = (
+    "layer_types",
+    "mlp_layer_types",
+    "moe_layers",
+    "layers_block_type",
+    "block_types",
+    "hybrid_layer_ids",
+)
 """Fields with an entry for each layer: the defaults are made for other numbers of layers."""
 SPECIAL: dict[str, dict[str, Any]] = {
-    "gpt_neo": {"attention_types": [[["global", "local"], 2]], "num_layers": 4, "num_hidden_layers": 4},
+    "gpt_neo": {
+        "attention_types": [[["global", "local"], 2]],
+        "num_layers": 4,
+        "num_hidden_layers": 4,
+    },
     "falcon_h1": {"mamba_d_ssm": 64},
     "nemotron": {"num_key_value_heads": 2, "head_dim": 8},
     "gemma4_assistant": {"hidden_size_per_layer_input": 0},
@@ -68,7 +113,9 @@ class Verdict(NamedTuple):
 
 
 def tiny(name: str, **further: Any) -> t.PreTrainedModel:
-    """A family's causal model of three small layers, its weights away from their usual starts. Raises what transformers raises."""
+    """A family's causal model of three small layers, its weights away from their usual starts.
+    Raises what transformers raises.
+    """
     torch.manual_seed(0)
     made = t.CONFIG_MAPPING[name]
     with suppress(Exception):
@@ -105,7 +152,9 @@ def _attempts(made: type[t.PretrainedConfig], special: dict[str, Any]) -> list[d
     try:
         default = made()
         known = {name for name in SIZES if _value(default, name) is not None}
-        empty = {name for name in SIZES if hasattr(type(default), name) or name in vars(default)} - known
+        empty = {
+            name for name in SIZES if hasattr(type(default), name) or name in vars(default)
+        } - known
     except Exception:  # noqa: BLE001 - whatever it is, it is counted
         known, empty = set(SIZES), set()
     latent = {"num_key_value_heads": 4} if "kv_lora_rank" in known else {}
@@ -139,8 +188,12 @@ def judged(name: str, tokenizer: Any, hf: t.PreTrainedModel | None = None) -> Ve
         diagnosis = doctor(model)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
         return Verdict(name, "traceback", f"doctor: {_line(error)}")
-    wrong = "; ".join(f"{check.name}: {check.error}" for check in diagnosis.checks if check.passed is False)
-    return Verdict(name, "unhealthy" if wrong else "healthy", f"{model.layout.family} {wrong}".strip())
+    wrong = "; ".join(
+        f"{check.name}: {check.error}" for check in diagnosis.checks if check.passed is False
+    )
+    return Verdict(
+        name, "unhealthy" if wrong else "healthy", f"{model.layout.family} {wrong}".strip()
+    )
 
 
 def _line(error: Exception) -> str:

@@ -14,13 +14,19 @@ from loci.model.generation import Made
 
 
 def test_greedy_is_what_generation_says(demo: Model, world: FactSet) -> None:
-    """For right and for wrong answers: `greedy` holds exactly when the free completion begins with the answer, as whole words."""
+    """For right and for wrong answers: `greedy` holds exactly when the free completion begins with
+    the answer, as whole words.
+    """
     facts = world.sample(40, seed=3)
-    pairs = [(f.text, f.answer) for f in facts] + [(f.text, g.answer) for f, g in zip(facts, reversed(facts), strict=True)]
+    pairs = [(f.text, f.answer) for f in facts] + [
+        (f.text, g.answer) for f, g in zip(facts, reversed(facts), strict=True)
+    ]
     said = complete(demo, [prompt for prompt, _ in pairs], tokens=12)
     scores = score_answers(demo, pairs)
     for (_, answer), text, score in zip(pairs, said, scores, strict=True):
-        begins = text.startswith(f" {answer}") and not text[len(answer) + 1 : len(answer) + 2].isalnum()
+        begins = (
+            text.startswith(f" {answer}") and not text[len(answer) + 1 : len(answer) + 2].isalnum()
+        )
         assert score.greedy == begins
     assert 30 < sum(score.greedy for score in scores) < 60
 
@@ -68,24 +74,36 @@ def test_next_tokens_and_own_answer(demo: Model) -> None:
 
 
 def test_said_is_that_the_completion_begins_with_the_answer(demo: Model, world: FactSet) -> None:
-    """Spelled otherwise, in right and wrong answers: `said` is what the normalised completion says; `greedy` asks for the tokens."""
+    """Spelled otherwise, in right and wrong answers: `said` is what the normalised completion says;
+    `greedy` asks for the tokens.
+    """
     facts = world.sample(20, seed=6)
-    spelled = [(f.text, f"The {f.answer.upper()}") for f in facts] + [(f.text, g.answer) for f, g in itertools.pairwise(facts)]
+    spelled = [(f.text, f"The {f.answer.upper()}") for f in facts] + [
+        (f.text, g.answer) for f, g in itertools.pairwise(facts)
+    ]
     texts = complete(demo, [prompt for prompt, _ in spelled], tokens=16)
     scores = score_answers(demo, spelled)
-    assert [score.said for score in scores] == [matches(text, answer) for (_, answer), text in zip(spelled, texts, strict=True)]
-    assert sum(score.said for score in scores[:20]) > 15 > sum(score.greedy for score in scores[:20])
+    assert [score.said for score in scores] == [
+        matches(text, answer) for (_, answer), text in zip(spelled, texts, strict=True)
+    ]
+    assert (
+        sum(score.said for score in scores[:20]) > 15 > sum(score.greedy for score in scores[:20])
+    )
 
 
 def test_the_own_answer_of_a_known_fact_is_its_answer(demo: Model, world: FactSet) -> None:
-    """Of several words too, without being told where they end; its probability is that of its tokens."""
+    """Of several words too, without being told where they end; its probability is that of its
+    tokens.
+    """
     facts = [fact for fact in world if " " in fact.answer][:40] + list(world.sample(20, seed=1))
     own = own_answers(demo, [fact.text for fact in facts])
     scores = score_answers(demo, [(fact.text, fact.answer) for fact in facts])
     known = [i for i, score in enumerate(scores) if score.greedy]
     assert len(known) > 50
     assert [own[i].text for i in known] == [facts[i].answer for i in known]
-    assert [own[i].probability for i in known] == pytest.approx([scores[i].probability for i in known], abs=1e-3)
+    assert [own[i].probability for i in known] == pytest.approx(
+        [scores[i].probability for i in known], abs=1e-3
+    )
     assert {own[i].warning for i in known if own[i].probability > 0.2} == {None}
 
 
@@ -100,7 +118,9 @@ def test_the_own_answer_of_a_known_fact_is_its_answer(demo: Model, world: FactSe
         ([" Ba", "sket", "ball", " for"], [0.9, 0.9, 0.9, 0.3], "Basketball", None),
     ],
 )
-def test_the_shortest_answer(pieces: list[str], probabilities: list[float], answer: str, warned: str | None) -> None:
+def test_the_shortest_answer(
+    pieces: list[str], probabilities: list[float], answer: str, warned: str | None
+) -> None:
     class Speller:
         def decode(self, ids: list[int]) -> str:
             return "".join(pieces[i] for i in ids)

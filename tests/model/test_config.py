@@ -39,7 +39,19 @@ OPENERS = (open_model, open_weights, open_empty)
 
 
 @pytest.mark.parametrize(
-    "document", ["", "null", "[]", '"gpt2"', "3", "{}", "{", "[" * 100_000, '{"a": 1, "a": 2}', '{"a": "\\ud800"}']
+    "document",
+    [
+        "",
+        "null",
+        "[]",
+        '"gpt2"',
+        "3",
+        "{}",
+        "{",
+        "[" * 100_000,
+        '{"a": 1, "a": 2}',
+        '{"a": "\\ud800"}',
+    ],
 )
 def test_documents_that_are_no_configuration(folder: Path, document: str) -> None:
     for opens in OPENERS:
@@ -57,16 +69,37 @@ def test_documents_that_are_no_configuration(folder: Path, document: str) -> Non
             ("n_layer", bad, "n_layer: expected an integer between 0 and 1,000, found")
             for bad in (-1, "six", None, 1.5, 10**9, True, [])
         ),
-        *(("n_head", bad, "n_head: expected an integer between 1 and 100,000, found") for bad in (0, -4, None, "x", 2.0)),
-        *(("vocab_size", bad, "vocab_size: expected an integer between 1 and 100,000,000") for bad in (0, -1, 10**12, {}, [4096])),
-        *(("eos_token_id", bad, "eos_token_id: expected the number of a token") for bad in ("x", 1.5, [0, "x"], [], 10**30, False)),
+        *(
+            ("n_head", bad, "n_head: expected an integer between 1 and 100,000, found")
+            for bad in (0, -4, None, "x", 2.0)
+        ),
+        *(
+            ("vocab_size", bad, "vocab_size: expected an integer between 1 and 100,000,000")
+            for bad in (0, -1, 10**12, {}, [4096])
+        ),
+        *(
+            ("eos_token_id", bad, "eos_token_id: expected the number of a token")
+            for bad in ("x", 1.5, [0, "x"], [], 10**30, False)
+        ),
         ("n_positions", 0, "n_positions: expected"),
         ("n_inner", -1, "n_inner: expected"),
-        ("layer_norm_epsilon", -1.0, "layer_norm_epsilon: expected a number between 0 and 1, found -1.0"),
-        ("layer_norm_epsilon", float("nan"), "layer_norm_epsilon: expected a number between 0 and 1, found nan"),
+        (
+            "layer_norm_epsilon",
+            -1.0,
+            "layer_norm_epsilon: expected a number between 0 and 1, found -1.0",
+        ),
+        (
+            "layer_norm_epsilon",
+            float("nan"),
+            "layer_norm_epsilon: expected a number between 0 and 1, found nan",
+        ),
         ("dtype", "int8", "dtype: expected a floating-point dtype of torch, found 'int8'"),
         ("dtype", 7, "dtype: expected the name of a dtype, found 7"),
-        ("activation_function", "six", "activation_function: expected a function that transformers knows, found 'six'"),
+        (
+            "activation_function",
+            "six",
+            "activation_function: expected a function that transformers knows, found 'six'",
+        ),
         ("architectures", [1], "architectures: expected a list of names, found [1]"),
         ("quantization_config", "x", "quantization_config: expected an object, found 'x'"),
         ("id2label", 5, "id2label: expected an object, found 5"),
@@ -96,7 +129,8 @@ def test_what_checkpoints_have_is_taken(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layers", "words"), [(3, "says 3 layers"), (0, "says 0 layers"), (7, "says 7 layers"), (999, "says 999 layers")]
+    ("layers", "words"),
+    [(3, "says 3 layers"), (0, "says 0 layers"), (7, "says 7 layers"), (999, "says 999 layers")],
 )
 def test_layers_that_the_weights_do_not_hold(folder: Path, layers: int, words: str) -> None:
     with pytest.raises(ModelError, match=rf"{words}, and the weights hold 6"):
@@ -106,20 +140,44 @@ def test_layers_that_the_weights_do_not_hold(folder: Path, layers: int, words: s
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("n_embd", 128, r"transformer\.wte\.weight is \[4096, 256\] in the weights and \[4096, 128\] by config\.json"),
-        ("vocab_size", 5000, r"transformer\.wte\.weight is \[4096, 256\] in the weights and \[5000, 256\] by config\.json"),
-        ("n_inner", 100, r"mlp\.c_fc\.weight is \[256, 1024\] in the weights and \[256, 100\] by config\.json"),
+        (
+            "n_embd",
+            128,
+            (
+                r"transformer\.wte\.weight is \[4096, 256\] in the weights and \[4096, 128\] by"
+                r" config\.json"
+            ),
+        ),
+        (
+            "vocab_size",
+            5000,
+            (
+                r"transformer\.wte\.weight is \[4096, 256\] in the weights and \[5000, 256\] by"
+                r" config\.json"
+            ),
+        ),
+        (
+            "n_inner",
+            100,
+            r"mlp\.c_fc\.weight is \[256, 1024\] in the weights and \[256, 100\] by config\.json",
+        ),
         ("n_head", 7, "n_head|divisible|num_heads"),
     ],
 )
-def test_sizes_that_do_not_fit_the_weights(folder: Path, field: str, value: int, words: str) -> None:
+def test_sizes_that_do_not_fit_the_weights(
+    folder: Path, field: str, value: int, words: str
+) -> None:
     with pytest.raises(ModelError, match=words):
         open_model(written(folder, **{field: value}))
 
 
 def test_heads_that_share_keys_unevenly(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "num_attention_heads": 8, "num_key_value_heads": 3}))
-    with pytest.raises(ModelError, match="num_key_value_heads: expected a divisor of the 8 heads, found 3"):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "llama", "num_attention_heads": 8, "num_key_value_heads": 3})
+    )
+    with pytest.raises(
+        ModelError, match="num_key_value_heads: expected a divisor of the 8 heads, found 3"
+    ):
         open_empty(tmp_path)
 
 
@@ -155,7 +213,9 @@ def test_a_name_that_is_no_path() -> None:
         assert str(error.value).isprintable()
 
 
-@pytest.mark.parametrize("index", ["null", "[]", '{"weight_map": 3}', '{"weight_map": {"a": 1}}', "{}", "[" * 10**5])
+@pytest.mark.parametrize(
+    "index", ["null", "[]", '{"weight_map": 3}', '{"weight_map": {"a": 1}}', "{}", "[" * 10**5]
+)
 def test_an_index_of_shards_that_is_none(folder: Path, index: str) -> None:
     (folder / "model.safetensors.index.json").write_text(index)
     with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json"):
@@ -190,7 +250,10 @@ def test_layouts_that_are_none(tmp_path: Path, document: str, words: str) -> Non
 
 
 def test_a_layout_from_a_file(tmp_path: Path) -> None:
-    said = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(GPT2).items()}
+    said = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(GPT2).items()
+    }
     (tmp_path / "layout.json").write_text(json.dumps(said))
     assert read_layout(tmp_path / "layout.json") == GPT2
     shutil.rmtree(tmp_path)

@@ -20,7 +20,11 @@ def failed(diagnosis: Diagnosis) -> list[str]:
 def test_every_family_is_healthy(name: str, demo: Model) -> None:
     diagnosis = doctor(make(name, demo))
     assert diagnosis.healthy, failed(diagnosis)
-    assert all(check.error is None or check.error <= 1e-5 for check in diagnosis.checks if check.name not in LOOSE)
+    assert all(
+        check.error is None or check.error <= 1e-5
+        for check in diagnosis.checks
+        if check.name not in LOOSE
+    )
     absent = {check.name for check in diagnosis.checks if check.passed is None}
     assert ("resid_pre + attn_out = resid_mid" in absent) == (name in PARALLEL)
     assert ("W_down · mlp_act + b_down = mlp_raw" in absent) == (name in MIXTURES)
@@ -68,7 +72,9 @@ def _offsets(model: Model) -> None:
     class Shifted(type(model.tokenizer)):
         def __call__(self, *args, **kwargs):
             encoded = super().__call__(*args, **kwargs)
-            encoded["offset_mapping"] = [[(a and a + 1, b and b + 1) for a, b in row] for row in encoded["offset_mapping"]]
+            encoded["offset_mapping"] = [
+                [(a and a + 1, b and b + 1) for a, b in row] for row in encoded["offset_mapping"]
+            ]
             return encoded
 
     tokenizer = Shifted.__new__(Shifted)
@@ -102,7 +108,9 @@ FRESH = (
 )  # fmt: skip
 
 
-def fresh(name: str, demo: Model, seed: int, scale: float, dtype: torch.dtype = torch.float32) -> Model:
+def fresh(
+    name: str, demo: Model, seed: int, scale: float, dtype: torch.dtype = torch.float32
+) -> Model:
     """A model as transformers initialises it, its matrices times a number."""
     torch.manual_seed(seed)
     hf = SUPPORTED[name]().to(dtype)
@@ -116,7 +124,9 @@ def fresh(name: str, demo: Model, seed: int, scale: float, dtype: torch.dtype = 
 @pytest.mark.numerical
 @pytest.mark.parametrize("name", FRESH)
 def test_no_fresh_model_is_called_ill(name: str, demo: Model) -> None:
-    """With small weights the norm's ε outweighs the stream; with large ones rounding is carried far."""
+    """With small weights the norm's ε outweighs the stream; with large ones rounding is carried
+    far.
+    """
     for seed, scale in ((7, 1.0), (0, 1e-3), (1, 1e3)):
         assert failed(doctor(fresh(name, demo, seed, scale))) == [], (seed, scale)
 
@@ -133,12 +143,18 @@ def test_epsilon_of_norms_is_found(demo: Model) -> None:
     model = make("gpt2", demo)
     for eps in (1e-12, 1e-6, 1e-5, 1e-2):
         model.hf.transformer.ln_f = torch.nn.LayerNorm(model.d_model, eps=eps)
-        torch.nn.init.normal_(model.hf.transformer.ln_f.weight, generator=torch.Generator().manual_seed(0))
+        torch.nn.init.normal_(
+            model.hf.transformer.ln_f.weight, generator=torch.Generator().manual_seed(0)
+        )
         assert model.norm_epsilon("final_norm") == pytest.approx(eps, rel=1e-3, abs=1e-14)
     assert make("llama", demo).norm_epsilon("mlp_norm", 1) == pytest.approx(1e-6, rel=1e-3)
 
 
 def test_a_fold_that_is_wrong_is_found_in_small_models_too(demo: Model) -> None:
     model = fresh("llama", demo, 0, 1e-3)
-    model.folded = lambda name: type(model).folded(model, name)._replace(weight=1.01 * type(model).folded(model, name).weight)
+    model.folded = lambda name: (
+        type(model)
+        .folded(model, name)
+        ._replace(weight=1.01 * type(model).folded(model, name).weight)
+    )
     assert failed(doctor(model)) == ["W_U with the final norm folded in = logits"]

@@ -1,4 +1,6 @@
-"""Tiny random configurations of every family: those in the table hold all invariants, the others are refused with a reason."""
+"""Tiny random configurations of every family: those in the table hold all invariants, the others
+are refused with a reason.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -31,7 +33,11 @@ def family(request: pytest.FixtureRequest, demo: Model) -> Model:
 
 def names(model: Model, *, attention: bool = True) -> list[str]:
     stems = [stem for stem in model.points() if attention or stem not in ATTENTION]
-    return [name for stem in stems for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(model.n_layers)])]
+    return [
+        name
+        for stem in stems
+        for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(model.n_layers)])
+    ]
 
 
 @torch.no_grad()
@@ -41,14 +47,20 @@ def test_logits_are_those_of_hugging_face(family: Model, ids: Tensor) -> None:
     again.config._attn_implementation = "eager"
     with family.eager():
         assert torch.equal(family(ids), again(input_ids=ids, use_cache=False).logits)
-    assert torch.equal(family(ids), perturbed(SUPPORTED[family.name]).eval()(input_ids=ids, use_cache=False).logits)
-    for (name, parameter), (_, other) in zip(family.hf.named_parameters(), again.named_parameters(), strict=True):
+    assert torch.equal(
+        family(ids), perturbed(SUPPORTED[family.name]).eval()(input_ids=ids, use_cache=False).logits
+    )
+    for (name, parameter), (_, other) in zip(
+        family.hf.named_parameters(), again.named_parameters(), strict=True
+    ):
         assert torch.equal(parameter, other), name
 
 
 @torch.no_grad()
 def test_identity_patches_change_nothing_and_others_do(family: Model, ids: Tensor) -> None:
-    """Every point is where the model looks: putting back what is there changes no bit, putting something else changes the logits."""
+    """Every point is where the model looks: putting back what is there changes no bit, putting
+    something else changes the logits.
+    """
     bare = family(ids)
     with family.eager():
         eager = family(ids)
@@ -57,7 +69,9 @@ def test_identity_patches_change_nothing_and_others_do(family: Model, ids: Tenso
         for same in (lambda x: x, lambda x: x.clone()):
             with family.patched({name: same}):
                 assert torch.equal(family(ids), unchanged), name
-        with family.patched({name: lambda x: x.flip(-1) if x.shape[-1] < 8 else x.roll(1, -1) + 0.1}):
+        with family.patched(
+            {name: lambda x: x.flip(-1) if x.shape[-1] < 8 else x.roll(1, -1) + 0.1}
+        ):
             assert not torch.allclose(family(ids), bare, atol=1e-5), name
     assert torch.equal(family(ids), bare)
 
@@ -70,7 +84,10 @@ def test_reads_are_not_overwritten(family: Model, ids: Tensor) -> None:
     def keep(name: str, tensor: Tensor) -> None:
         seen[name] = tensor.clone()
 
-    with family.watch(*names(family)) as reads, family.patched({name: partial(keep, name) for name in names(family)}):
+    with (
+        family.watch(*names(family)) as reads,
+        family.patched({name: partial(keep, name) for name in names(family)}),
+    ):
         family(ids)
     assert set(reads) == set(names(family))
     for name, tensor in reads.items():
@@ -81,7 +98,11 @@ def test_reads_are_not_overwritten(family: Model, ids: Tensor) -> None:
 def test_invariants(family: Model, ids: Tensor) -> None:
     found = dict(errors(family, ids, range(family.n_layers)))
     assert found and max(found.values()) <= 1e-5, found
-    assert (READS_PRE.name in found) == (family.name in PARALLEL) == ("resid_mid" not in family.points())
+    assert (
+        (READS_PRE.name in found)
+        == (family.name in PARALLEL)
+        == ("resid_mid" not in family.points())
+    )
     expected = {"q", "k", "v", "attn_raw", "resid_post", "mlp_raw"} | (
         {"router"} if family.name in MIXTURES else {"mlp_pre", "mlp_act"}
     )
@@ -90,8 +111,16 @@ def test_invariants(family: Model, ids: Tensor) -> None:
 
 @torch.no_grad()
 def test_shapes_are_those_of_the_table(family: Model, ids: Tensor) -> None:
-    sizes = {"batch": len(ids), "position": ids.shape[1], "query": ids.shape[1], "key": ids.shape[1]}
-    sizes |= {name: getattr(family, name) for name in ("d_model", "d_mlp", "d_head", "n_heads", "n_kv_heads", "n_experts")}
+    sizes = {
+        "batch": len(ids),
+        "position": ids.shape[1],
+        "query": ids.shape[1],
+        "key": ids.shape[1],
+    }
+    sizes |= {
+        name: getattr(family, name)
+        for name in ("d_model", "d_mlp", "d_head", "n_heads", "n_kv_heads", "n_experts")
+    }
     from loci.model.points import BY_NAME
 
     with family.watch(*names(family)) as reads:
@@ -103,7 +132,9 @@ def test_shapes_are_those_of_the_table(family: Model, ids: Tensor) -> None:
 
 @torch.no_grad()
 def test_attention_is_made_of_its_points(family: Model, ids: Tensor) -> None:
-    """Patterns sum to 1 and mix the values into z, whichever head shares which: the split of q, k and v against their use."""
+    """Patterns sum to 1 and mix the values into z, whichever head shares which: the split of q, k
+    and v against their use.
+    """
     if family.name == "falcon-rw":
         with pytest.raises(ModelError, match="gives other logits"):
             family.place("attn_probs.1")
@@ -117,9 +148,22 @@ def test_attention_is_made_of_its_points(family: Model, ids: Tensor) -> None:
     share = family.n_heads // family.n_kv_heads
     mixed = einsum(probs, v.repeat_interleave(share, 2), "b h i j, b j h d -> b i h d")
     torch.testing.assert_close(mixed, z, atol=1e-5, rtol=1e-5)
-    if family.name in ("gpt2", "gpt-j", "pythia", "neox-sequential", "falcon-7b", "falcon-40b", "phi", "phi3", "llama"):
+    if family.name in (
+        "gpt2",
+        "gpt-j",
+        "pythia",
+        "neox-sequential",
+        "falcon-7b",
+        "falcon-40b",
+        "phi",
+        "phi3",
+        "llama",
+    ):
         # a position's score with itself is free of rotation
-        own = einsum(q, k.repeat_interleave(share, 2), "b i h d, b i h d -> b h i") / family.d_head**0.5
+        own = (
+            einsum(q, k.repeat_interleave(share, 2), "b i h d, b i h d -> b h i")
+            / family.d_head**0.5
+        )
         torch.testing.assert_close(scores.diagonal(dim1=-2, dim2=-1), own, atol=1e-5, rtol=1e-4)
 
 
@@ -130,29 +174,46 @@ def test_padding_on_either_side_changes_nothing(family: Model) -> None:
         ids, mask = family.padded(rows, side)
         padded = family(ids, mask)
         for row, tokens, real in zip(padded, rows, mask.bool(), strict=True):
-            torch.testing.assert_close(row[real], family(family.ids([tokens]))[0], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                row[real], family(family.ids([tokens]))[0], atol=1e-5, rtol=1e-5
+            )
 
 
 @torch.no_grad()
 def test_replay_is_the_full_run_in_any_batch_size(family: Model, ids: Tensor) -> None:
-    """Masks, rotary embeddings and sliding windows come along, from one row or from several, as often as wanted."""
+    """Masks, rotary embeddings and sliding windows come along, from one row or from several, as
+    often as wanted.
+    """
     for rows in (1, 2):
         run = family.record(ids[:rows])
-        assert not any("Cache" in type(value).__name__ for call in run.calls for value in call.rest.values())
+        assert not any(
+            "Cache" in type(value).__name__ for call in run.calls for value in call.rest.values()
+        )
         for layer in range(family.n_layers):
             for _ in range(2):
-                torch.testing.assert_close(run.replay(layer, run.resid_pre(layer)), run.logits, atol=1e-5, rtol=1e-5)
+                torch.testing.assert_close(
+                    run.replay(layer, run.resid_pre(layer)), run.logits, atol=1e-5, rtol=1e-5
+                )
             more = run.replay(layer, run.resid_pre(layer).repeat(3, 1, 1))
-            torch.testing.assert_close(more[::rows], run.logits[:1].repeat(3, 1, 1), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                more[::rows], run.logits[:1].repeat(3, 1, 1), atol=1e-5, rtol=1e-5
+            )
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("start", [0, 1, 4, 5])
-def test_later_positions_alone_are_those_of_the_full_replay(family: Model, ids: Tensor, start: int) -> None:
-    """Whatever changes from a position on: the blocks above, and the last one where the answer is read, with other rows before it."""
+def test_later_positions_alone_are_those_of_the_full_replay(
+    family: Model, ids: Tensor, start: int
+) -> None:
+    """Whatever changes from a position on: the blocks above, and the last one where the answer is
+    read, with other rows before it.
+    """
     run, chosen = family.record(ids, past=True), [0, 1, 1]
     assert torch.equal(run.logits, family(ids))
-    length, change = ids.shape[1], torch.randn(3, family.d_model, generator=torch.Generator().manual_seed(0))
+    length, change = (
+        ids.shape[1],
+        torch.randn(3, family.d_model, generator=torch.Generator().manual_seed(0)),
+    )
     for layer in range(family.n_layers):
         resid = run.resid_pre(layer)[chosen].clone()
         resid[:, start] += change
@@ -162,7 +223,10 @@ def test_later_positions_alone_are_those_of_the_full_replay(family: Model, ids: 
             for at in range(layer, family.n_layers - 1):
                 finished = run.step(at, finished, start, chosen)
             torch.testing.assert_close(
-                family.unembed(run.finish(finished, start, last, chosen)), expected[:, -last:], atol=1e-5, rtol=1e-5
+                family.unembed(run.finish(finished, start, last, chosen)),
+                expected[:, -last:],
+                atol=1e-5,
+                rtol=1e-5,
             )
 
 
@@ -194,7 +258,10 @@ def test_later_positions_of_a_padded_run(family: Model) -> None:
     ids, mask = torch.zeros(3, width, dtype=torch.long), torch.zeros(3, width, dtype=torch.long)
     for row, (tokens, middle) in enumerate(zip(rows, at, strict=True)):
         first = start - middle
-        ids[row, first : first + len(tokens)], mask[row, first : first + len(tokens)] = torch.tensor(tokens), 1
+        ids[row, first : first + len(tokens)], mask[row, first : first + len(tokens)] = (
+            torch.tensor(tokens),
+            1,
+        )
     run, chosen = family.record(ids, mask, past=True, logits=False), [2, 0]
     assert run.logits.numel() == 0
     stream, edits = run.resid_pre(1)[chosen][:, start:].clone(), torch.randn(2, family.d_model)
@@ -226,12 +293,17 @@ def test_replay_carries_the_gradients_of_a_full_run(family: Model, ids: Tensor) 
 
 @torch.no_grad()
 def test_norms_in_parts_and_folded(family: Model, ids: Tensor) -> None:
-    """Gain, centring and bias make up the norm, and a folded weight does to x / rms what norm and weight do to x."""
+    """Gain, centring and bias make up the norm, and a folded weight does to x / rms what norm and
+    weight do to x.
+    """
     x = torch.randn(5, family.d_model, generator=torch.Generator().manual_seed(0))
     layout = family.layout
     cases = [("final_norm", None, "W_U", family.W_U, family.b_U)]
     if layout.attn_norm:
-        cases += [("attn_norm", 1, f"W_{n}.1", getattr(family, f"W_{n}")(1), getattr(family, f"b_{n}")(1)) for n in "QKV"]
+        cases += [
+            ("attn_norm", 1, f"W_{n}.1", getattr(family, f"W_{n}")(1), getattr(family, f"b_{n}")(1))
+            for n in "QKV"
+        ]
     if layout.mlp_norm and not layout.experts:
         cases += [("mlp_norm", 1, "W_up.1", family.W_up(1), family.b_up(1))]
     for name, layer, weight, W, b in cases:
@@ -245,7 +317,10 @@ def test_norms_in_parts_and_folded(family: Model, ids: Tensor) -> None:
         direct = einsum(W, normed, "... o m, b m -> b ... o") + b
         scaled = x / z.square().mean(-1, keepdim=True).sqrt()
         torch.testing.assert_close(
-            einsum(folded.weight, scaled, "... o m, b m -> b ... o") + folded.bias, direct, atol=1e-3, rtol=1e-3
+            einsum(folded.weight, scaled, "... o m, b m -> b ... o") + folded.bias,
+            direct,
+            atol=1e-3,
+            rtol=1e-3,
         )
 
 
@@ -261,7 +336,9 @@ def test_embeddings(family: Model, ids: Tensor) -> None:
 
 def test_views_share_memory_with_the_parameters(family: Model) -> None:
     def shares(view: Tensor, module: torch.nn.Module, name: str = "weight") -> bool:
-        return view.untyped_storage().data_ptr() == getattr(module, name).untyped_storage().data_ptr()
+        return (
+            view.untyped_storage().data_ptr() == getattr(module, name).untyped_storage().data_ptr()
+        )
 
     once = {"expand": False} if family.n_kv_heads < family.n_heads else {}
     assert shares(family.W_O(1), family.module("o", 1))
@@ -291,13 +368,23 @@ def test_the_rooms_above_work(family: Model) -> None:
                 asked()
         return
     cells = neuron_attribution(family, fact, samples=2, steps=32)
-    torch.testing.assert_close(cells.expected, traced.grids["mlp"][:, cells.token], atol=1e-6, rtol=1e-3)
+    torch.testing.assert_close(
+        cells.expected, traced.grids["mlp"][:, cells.token], atol=1e-6, rtol=1e-3
+    )
     card = read(family, "L1N3", texts, top=2)
     assert len(card.promotes) == 2
     before = family.fingerprint
     moments = {0: torch.eye(family.d_mlp, dtype=torch.float64)}
     quick = TargetSettings(steps=3, contexts=1, essence=1, own=0)
-    patch = edit(family, [fact.to("chess")], layers=[0], moments=moments, texts=texts, settings=quick, report=False)
+    patch = edit(
+        family,
+        [fact.to("chess")],
+        layers=[0],
+        moments=moments,
+        texts=texts,
+        settings=quick,
+        report=False,
+    )
     with patch.applied(family):
         assert family.fingerprint != before
     assert family.fingerprint == before
@@ -333,8 +420,12 @@ def test_routing_is_shown_and_patched(demo: Model, ids: Tensor) -> None:
         with model.patched({"router.1": lambda w: torch.nn.functional.one_hot(torch.full(w.shape[:2], expert), 4).to(w)}), model.watch("mlp_in.1", "mlp_raw.1") as at:  # fmt: skip
             model(ids)
         x = at["mlp_in.1"]
-        neurons = torch.nn.functional.silu(x @ model.W_gate(1, expert).T) * (x @ model.W_up(1, expert).T)
-        torch.testing.assert_close(neurons @ model.W_down(1, expert).T, at["mlp_raw.1"], atol=1e-5, rtol=1e-5)
+        neurons = torch.nn.functional.silu(x @ model.W_gate(1, expert).T) * (
+            x @ model.W_up(1, expert).T
+        )
+        torch.testing.assert_close(
+            neurons @ model.W_down(1, expert).T, at["mlp_raw.1"], atol=1e-5, rtol=1e-5
+        )
         return at["mlp_raw.1"]
 
     assert not torch.allclose(only(0), only(3))
@@ -344,14 +435,22 @@ def test_routing_is_shown_and_patched(demo: Model, ids: Tensor) -> None:
         model.W_down(1, 4)
 
 
-def test_an_unknown_family_by_a_layout_of_ones_own(demo: Model, ids: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A family under other names: refused with what was found, opened with a layout that says where the parts are."""
+def test_an_unknown_family_by_a_layout_of_ones_own(
+    demo: Model, ids: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A family under other names: refused with what was found, opened with a layout that says where
+    the parts are.
+    """
     hf = perturbed(SUPPORTED["llama"])
     for block in hf.model.layers:
         block.feedforward = block.mlp
         del block.mlp
-    monkeypatch.setattr(t.models.llama.modeling_llama.LlamaDecoderLayer, "forward", _renamed_forward)
-    with pytest.raises(ModelError, match=r"nearest is llama, which lacks .*mlp.up_proj.* and has .*blocks"):
+    monkeypatch.setattr(
+        t.models.llama.modeling_llama.LlamaDecoderLayer, "forward", _renamed_forward
+    )
+    with pytest.raises(
+        ModelError, match=r"nearest is llama, which lacks .*mlp.up_proj.* and has .*blocks"
+    ):
         Model(hf, demo.tokenizer, "mine")
     mine = Layout(
         family="mine", blocks="model.layers", embed="model.embed_tokens", final_norm="model.norm", attn="self_attn",
@@ -364,7 +463,10 @@ def test_an_unknown_family_by_a_layout_of_ones_own(demo: Model, ids: Tensor, mon
 
 
 def _renamed_forward(self, hidden_states, **kwargs):
-    hidden_states = hidden_states + self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)[0]
+    hidden_states = (
+        hidden_states
+        + self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)[0]
+    )
     return hidden_states + self.feedforward(self.post_attention_layernorm(hidden_states))
 
 
@@ -381,10 +483,15 @@ WALKED = {
 @pytest.mark.parametrize("name", [name for names in WALKED.values() for name in names])
 def test_a_family_opens_healthy_or_is_refused_in_one_line(name: str, demo: Model) -> None:
     found = judged(name, demo.tokenizer)
-    assert found.verdict == next(verdict for verdict, names in WALKED.items() if name in names), found
+    assert found.verdict == next(verdict for verdict, names in WALKED.items() if name in names), (
+        found
+    )
     if found.verdict == "refused":
         assert "Pass layout=loci.Layout(...)" in found.note
-        assert found.note.endswith(f"what opens without: {openable()}") and "Llama 1–3, Mistral" in found.note
+        assert (
+            found.note.endswith(f"what opens without: {openable()}")
+            and "Llama 1–3, Mistral" in found.note
+        )
 
 
 @pytest.mark.parametrize(
@@ -395,19 +502,30 @@ def test_a_family_opens_healthy_or_is_refused_in_one_line(name: str, demo: Model
         ("diffllama", "llama", "Σ attn_probs · v = z"),
     ],
 )
-def test_a_row_whose_norms_neurons_or_patterns_are_others_is_refused(name: str, row: str, reason: str, demo: Model) -> None:
+def test_a_row_whose_norms_neurons_or_patterns_are_others_is_refused(
+    name: str, row: str, reason: str, demo: Model
+) -> None:
     layout = next(layout for layout in LAYOUTS if layout.family == row)
     with pytest.raises(ModelError, match=f"looks like {row!r}, but does not hold {reason}"):
         Model(tiny(name), demo.tokenizer, name, layout)
 
 
 @pytest.mark.parametrize("norm", ["attn_norm", "mlp_norm"])
-def test_a_norm_of_another_name_is_refused_and_seen_by_the_doctor(norm: str, demo: Model, ids: Tensor) -> None:
-    """A row that takes one norm for the other: both are there, and each gives another output than the part behind it reads."""
+def test_a_norm_of_another_name_is_refused_and_seen_by_the_doctor(
+    norm: str, demo: Model, ids: Tensor
+) -> None:
+    """A row that takes one norm for the other: both are there, and each gives another output than
+    the part behind it reads.
+    """
     other = {"attn_norm": "post_attention_layernorm", "mlp_norm": "input_layernorm"}[norm]
     llama = next(layout for layout in LAYOUTS if layout.family == "llama")
     with pytest.raises(ModelError, match="does not hold"):
-        Model(perturbed(SUPPORTED["llama"]), demo.tokenizer, "swapped", replace(llama, **{norm: other}))
+        Model(
+            perturbed(SUPPORTED["llama"]),
+            demo.tokenizer,
+            "swapped",
+            replace(llama, **{norm: other}),
+        )
     model = make("llama", demo)
     model.layout = replace(llama, **{norm: other})
     wrong = {name for name, error in errors(model, ids, range(3)) if error > 1e-3}

@@ -13,9 +13,16 @@ CHAT = (
     "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>\n{{ m['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>\n{% endif %}"
 )
-PERU = Fact("Peru", "The capital of {} is", "Lima", relation="capital", paraphrases=("{}'s capital is", "It governs Peru:"))
+PERU = Fact(
+    "Peru",
+    "The capital of {} is",
+    "Lima",
+    relation="capital",
+    paraphrases=("{}'s capital is", "It governs Peru:"),
+)
 OTHERS = [
-    Fact(name, "The capital of {} is", city, relation="capital") for name, city in (("Chile", "Santiago"), ("Japan", "Tokyo"))
+    Fact(name, "The capital of {} is", city, relation="capital")
+    for name, city in (("Chile", "Santiago"), ("Japan", "Tokyo"))
 ]
 
 
@@ -34,11 +41,17 @@ def test_no_frame_changes_nothing(demo: Model) -> None:
 def test_shots_are_lines_in_the_prompts_own_words(demo: Model) -> None:
     (asked,) = Frame(shots=2).facts(demo, [PERU], OTHERS)
     *shots, last = asked.text.split("\n")
-    assert sorted(shots) == ["The capital of Chile is Santiago", "The capital of Japan is Tokyo"] and last == PERU.text
-    assert sorted(asked.fill(asked.paraphrases[0]).split("\n"))[:2] == ["Chile's capital is Santiago", "Japan's capital is Tokyo"]
-    assert asked.fill(asked.paraphrases[1]).endswith("Tokyo\nIt governs Peru:") or "Santiago\nIt" in asked.fill(
-        asked.paraphrases[1]
+    assert (
+        sorted(shots) == ["The capital of Chile is Santiago", "The capital of Japan is Tokyo"]
+        and last == PERU.text
     )
+    assert sorted(asked.fill(asked.paraphrases[0]).split("\n"))[:2] == [
+        "Chile's capital is Santiago",
+        "Japan's capital is Tokyo",
+    ]
+    assert asked.fill(asked.paraphrases[1]).endswith(
+        "Tokyo\nIt governs Peru:"
+    ) or "Santiago\nIt" in asked.fill(asked.paraphrases[1])
     assert (asked.answer, asked.relation, asked.subject) == ("Lima", "capital", "Peru")
 
 
@@ -46,7 +59,9 @@ def test_a_chinese_shot_has_no_space() -> None:
     assert lines([("秘鲁的首都是", "利马")], "日本的首都是") == "秘鲁的首都是利马\n日本的首都是"
 
 
-def test_the_subjects_tokens_are_those_of_the_subject(demo: Model, chatty: Model, world: FactSet) -> None:
+def test_the_subjects_tokens_are_those_of_the_subject(
+    demo: Model, chatty: Model, world: FactSet
+) -> None:
     """Behind shots, in a chat, and in both: what is read at the subject is read there."""
     fact = next(f for f in world.about("Michael Jordan") if f.relation == "athlete_sport")
     bare = demo.tokenize(fact.text)
@@ -61,10 +76,18 @@ def test_the_subjects_tokens_are_those_of_the_subject(demo: Model, chatty: Model
 
 
 def test_the_asked_subject_is_never_among_the_shots(demo: Model) -> None:
-    """Not as another fact of it, not inside another name, and not where a neighbour's question would be answered."""
+    """Not as another fact of it, not inside another name, and not where a neighbour's question
+    would be answered.
+    """
     named = Fact("Peruvian Andes and Peru", "The capital of {} is", "none", relation="capital")
     twice = Fact("Peru", "The capital of {} is", "Cusco", relation="capital")
-    near = Fact("Peru", "The capital of {} is", "Lima", relation="capital", neighbours=("The capital of Japan is",))
+    near = Fact(
+        "Peru",
+        "The capital of {} is",
+        "Lima",
+        relation="capital",
+        neighbours=("The capital of Japan is",),
+    )
     pool = [named, twice, *OTHERS]
     for seed in range(20):
         (asked,) = Frame(shots=2, seed=seed).facts(demo, [PERU], pool)
@@ -81,10 +104,18 @@ def test_a_draw_is_the_seeds(demo: Model, world: FactSet) -> None:
 
 def test_questions_and_neighbours_stand_in_the_same_frame(chatty: Model) -> None:
     fact = Fact(
-        "Peru", "{} has", "Lima", relation="x", neighbours=("Chile has",), questions=(Question("Who?", ("Ann",), "two-hop"),)
+        "Peru",
+        "{} has",
+        "Lima",
+        relation="x",
+        neighbours=("Chile has",),
+        questions=(Question("Who?", ("Ann",), "two-hop"),),
     )
     (asked,) = Frame(chat=True).facts(chatty, [fact])
-    assert asked.neighbours == ("<user>\nChile has\n<assistant>\n",) and asked.questions[0].prompt == "<user>\nWho?\n<assistant>\n"
+    assert (
+        asked.neighbours == ("<user>\nChile has\n<assistant>\n",)
+        and asked.questions[0].prompt == "<user>\nWho?\n<assistant>\n"
+    )
     assert asked.text == "<user>\nPeru has\n<assistant>\n"
 
 
@@ -92,7 +123,9 @@ def test_one_bos(chatty: Model) -> None:
     """The template's BOS and the tokenizer's are one."""
     (asked,) = Frame(chat=True).facts(chatty, [PERU])
     ids = chatty.tokenize(asked.text).ids
-    assert ids.count(chatty.tokenizer.bos_token_id) == int(chatty.with_bos or ("{{ bos" in CHAT and not chatty.with_bos))
+    assert ids.count(chatty.tokenizer.bos_token_id) == int(
+        chatty.with_bos or ("{{ bos" in CHAT and not chatty.with_bos)
+    )
 
 
 def test_what_cannot_be_framed_is_refused(demo: Model, chatty: Model) -> None:

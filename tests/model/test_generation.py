@@ -1,4 +1,6 @@
-"""Greedy is the argmax of the logits, whatever a checkpoint's generation settings say; texts end where the checkpoint ends them."""
+"""Greedy is the argmax of the logits, whatever a checkpoint's generation settings say; texts end
+where the checkpoint ends them.
+"""
 
 import json
 
@@ -50,7 +52,9 @@ def by_argmax(model: Model, prompt: str, tokens: int) -> str:
     ids = list(model.tokenize(prompt).ids)
     start, ends = len(ids), end_tokens(model)
     for _ in range(tokens):
-        following = int(model.hf(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
+        following = int(
+            model.hf(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()
+        )
         if following in ends:
             break
         ids.append(following)
@@ -65,7 +69,9 @@ def test_every_family_goes_on_with_the_argmax(name: str, demo: Model) -> None:
 
 
 @pytest.mark.parametrize("setting", LEAKING)
-def test_no_generation_setting_of_a_checkpoint_leaks_into_a_greedy_answer(setting: str, tiny: Model) -> None:
+def test_no_generation_setting_of_a_checkpoint_leaks_into_a_greedy_answer(
+    setting: str, tiny: Model
+) -> None:
     expected = complete(tiny, PROMPTS)
     setattr(tiny.hf.generation_config, setting, LEAKING[setting])
     before = tiny.hf.generation_config.to_dict()
@@ -91,13 +97,17 @@ def test_all_of_them_at_once_and_samples(demo: Model, tiny: Model) -> None:
 
 
 @pytest.mark.parametrize("large", [generation.LARGE, 10])
-def test_samples_follow_the_softmax(tiny: Model, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_follow_the_softmax(
+    tiny: Model, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(generation, "LARGE", large)
     ids = tiny.ids([tiny.tokenize(PROMPTS[0]).ids])
     with torch.no_grad():
         wanted = tiny(ids)[0, -1].softmax(-1)
     torch.manual_seed(0)
-    made = torch.tensor([row[0] for row in generate(tiny, ids.expand(2_000, -1), 1, least=1, sample=True)])
+    made = torch.tensor(
+        [row[0] for row in generate(tiny, ids.expand(2_000, -1), 1, least=1, sample=True)]
+    )
     share = torch.bincount(made, minlength=tiny.d_vocab) / len(made)
     assert (share - wanted).abs().max() < 0.05
 
@@ -126,7 +136,11 @@ def test_a_list_of_end_tokens_in_a_checkpoint(demo: Model, tmp_path, jordan: Fac
     demo.tokenizer.save_pretrained(tmp_path)
     for name in ("config.json", "generation_config.json"):
         path = tmp_path / name
-        path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token_id": [0, 5], "pad_token_id": None}))
+        path.write_text(
+            json.dumps(
+                {**json.loads(path.read_text()), "eos_token_id": [0, 5], "pad_token_id": None}
+            )
+        )
     model = open_model(tmp_path)
     assert end_tokens(model) == {0, 5}
     assert trace(model, jordan, samples=2).clean < 1
@@ -140,4 +154,6 @@ def test_a_list_of_end_tokens_in_a_checkpoint(demo: Model, tmp_path, jordan: Fac
 
 def test_no_text_outgrows_the_context(tiny: Model) -> None:
     ids = tiny.ids([[1] * 62])
-    assert len(generate(tiny, ids, 20, least=20)[0]) == 3, "the last token needs no place of its own"
+    assert len(generate(tiny, ids, 20, least=20)[0]) == 3, (
+        "the last token needs no place of its own"
+    )

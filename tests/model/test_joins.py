@@ -1,4 +1,6 @@
-"""How an answer joins its prompt: by writing, or as the model itself goes on; the same for scores, traces, edits and audits."""
+"""How an answer joins its prompt: by writing, or as the model itself goes on; the same for scores,
+traces, edits and audits.
+"""
 
 import pytest
 import torch
@@ -79,7 +81,9 @@ def fact(prompt: str, answer: str, subject: str) -> Fact:
 
 FACTS = [
     fact(prompt, answer, subject)
-    for (prompt, answer), subject in zip(SAID.items(), ("Italy", "中国", "Michael Jordan", "name", "Spain", "answer"), strict=True)
+    for (prompt, answer), subject in zip(
+        SAID.items(), ("Italy", "中国", "Michael Jordan", "name", "Spain", "answer"), strict=True
+    )
 ]
 
 
@@ -102,7 +106,9 @@ def test_what_a_model_says_is_recalled_however_it_joins(taught: Model) -> None:
         assert trace(taught, one, samples=2).known
         assert answer_of(taught, one.text) == one.answer
         for spaced in (f" {one.answer}", f"{one.answer} "):
-            assert score_answers(taught, [(one.text, spaced)]) == score_answers(taught, [(one.text, one.answer)])
+            assert score_answers(taught, [(one.text, spaced)]) == score_answers(
+                taught, [(one.text, one.answer)]
+            )
 
 
 @pytest.mark.parametrize("number", range(len(FACTS)))
@@ -117,7 +123,9 @@ def test_what_an_edit_teaches_joins_as_the_model_does(number: int, taught: Model
 
 
 def test_a_join_that_is_said_holds_everywhere(taught: Model, demo: Model) -> None:
-    spaced, bare = (Model(taught.hf, demo.tokenizer, "said", join=join) for join in ("space", "nothing"))
+    spaced, bare = (
+        Model(taught.hf, demo.tokenizer, "said", join=join) for join in ("space", "nothing")
+    )
     assert joins(spaced, list(SAID)) == [" "] * len(SAID)
     assert joins(bare, list(SAID)) == [""] * len(SAID)
     prompt = "Q: capital of Italy?\nA:\n"
@@ -131,13 +139,17 @@ def test_a_join_that_is_said_holds_everywhere(taught: Model, demo: Model) -> Non
 @pytest.mark.parametrize("prompt", [*WRITTEN, "in the year 19", "Mich", "of the "])
 @pytest.mark.parametrize("answer", ["Rome", "北京", "98", "é", "🙂", "New York City", "'s"])
 @pytest.mark.parametrize("join", ["", " "])
-def test_the_tokens_of_the_prompt_are_those_of_the_prompt_alone(prompt: str, answer: str, join: str, demo: Model) -> None:
+def test_the_tokens_of_the_prompt_are_those_of_the_prompt_alone(
+    prompt: str, answer: str, join: str, demo: Model
+) -> None:
     """What is scored is what the model would go on with."""
     base = demo.tokenize(prompt)
     tokens, (start, end) = with_answer(demo, prompt, answer, join)
     assert tokens.ids[:start] == base.ids and start == len(base) and end == len(tokens)
     said = demo.decode(tokens.ids[start:])
-    assert (said.lstrip() == answer) if prompt.endswith(">") else (said == join + answer), "a tokenizer may write its own space"
+    assert (said.lstrip() == answer) if prompt.endswith(">") else (said == join + answer), (
+        "a tokenizer may write its own space"
+    )
     assert tokens.text == prompt + join + answer
     assert all(a >= len(prompt) or a == b for a, b in tokens.offsets[start:])
     assert len(tokens.labels) == len(tokens)

@@ -14,7 +14,11 @@ from loci.model.points import ATTENTION, ONCE
 
 def points(model: Model) -> list[str]:
     stems = [stem for stem in model.points() if stem not in ATTENTION]
-    return [name for stem in stems for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(model.n_layers)])]
+    return [
+        name
+        for stem in stems
+        for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(model.n_layers)])
+    ]
 
 
 @pytest.fixture(params=["tiny", "demo"])
@@ -58,9 +62,15 @@ def test_weights_are_views_that_reproduce_the_modules(model: Model, ids: Tensor)
         torch.testing.assert_close(pre, at[f"mlp_pre.{layer}"], atol=1e-5, rtol=1e-5)
         down = model.module("down", layer)
         torch.testing.assert_close(
-            at[f"mlp_act.{layer}"] @ model.W_down(layer).T + down.bias, at[f"mlp_out.{layer}"], atol=1e-5, rtol=1e-5
+            at[f"mlp_act.{layer}"] @ model.W_down(layer).T + down.bias,
+            at[f"mlp_out.{layer}"],
+            atol=1e-5,
+            rtol=1e-5,
         )
-        assert model.weight(f"W_down.{layer}").untyped_storage().data_ptr() == down.weight.untyped_storage().data_ptr()
+        assert (
+            model.weight(f"W_down.{layer}").untyped_storage().data_ptr()
+            == down.weight.untyped_storage().data_ptr()
+        )
     torch.testing.assert_close(model.unembed(at[f"resid_post.{model.n_layers - 1}"]), logits)
     torch.testing.assert_close(at["final"] @ model.W_U.T, logits)
 
@@ -69,8 +79,12 @@ def test_weights_are_views_that_reproduce_the_modules(model: Model, ids: Tensor)
 def test_replay_is_the_full_run_from_every_layer(model: Model, ids: Tensor) -> None:
     run = model.record(ids)
     for layer in range(model.n_layers):
-        torch.testing.assert_close(run.replay(layer, run.resid_pre(layer)), run.logits, atol=1e-5, rtol=0)
-        torch.testing.assert_close(run.replay(layer, run.resid_pre(layer), last=2), run.logits[:, -2:], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            run.replay(layer, run.resid_pre(layer)), run.logits, atol=1e-5, rtol=0
+        )
+        torch.testing.assert_close(
+            run.replay(layer, run.resid_pre(layer), last=2), run.logits[:, -2:], atol=1e-5, rtol=0
+        )
 
 
 @torch.no_grad()
@@ -89,7 +103,9 @@ def test_replay_carries_gradients(tiny: Model, ids: Tensor) -> None:
     step = torch.zeros_like(resid)
     step[0, 1, 3] = 1e-6
     with torch.no_grad():
-        difference = (run.replay(1, resid + step) - run.replay(1, resid - step))[:, -1, 7].sum() / 2e-6
+        difference = (run.replay(1, resid + step) - run.replay(1, resid - step))[
+            :, -1, 7
+        ].sum() / 2e-6
     torch.testing.assert_close(resid.grad[0, 1, 3], difference, atol=1e-6, rtol=1e-5)
 
 
@@ -135,13 +151,22 @@ def test_layers_out_of_range(tiny: Model, ids: Tensor) -> None:
     ):
         with pytest.raises(ModelError, match="there is no layer"):
             asked()
-    for asked in (lambda: tiny.weight("W_down.3"), lambda: tiny.folded("W_down.1"), lambda: tiny.folded("W_U.1")):
+    for asked in (
+        lambda: tiny.weight("W_down.3"),
+        lambda: tiny.folded("W_down.1"),
+        lambda: tiny.folded("W_U.1"),
+    ):
         with pytest.raises(ModelError, match="there is no weight"):
             asked()
 
 
 @pytest.mark.parametrize(
-    ("alias", "ours"), [("blocks.2.mlp.hook_post", "mlp_act.2"), ("layers_output[0]", "resid_post.0"), ("hook_embed", "embed")]
+    ("alias", "ours"),
+    [
+        ("blocks.2.mlp.hook_post", "mlp_act.2"),
+        ("layers_output[0]", "resid_post.0"),
+        ("hook_embed", "embed"),
+    ],
 )
 def test_points_answer_to_other_libraries_names(tiny: Model, alias: str, ours: str) -> None:
     assert tiny.place(alias) == tiny.place(ours)
@@ -162,7 +187,9 @@ def test_wrong_points(tiny: Model, name: str, says: str) -> None:
 
 
 def test_unknown_family_says_what_is_missing(demo: Model) -> None:
-    with pytest.raises(ModelError, match=r"nearest is gpt2, which lacks .*blocks \(transformer\.h\)"):
+    with pytest.raises(
+        ModelError, match=r"nearest is gpt2, which lacks .*blocks \(transformer\.h\)"
+    ):
         Model(torch.nn.Linear(2, 2), demo.tokenizer, "no model")
 
 

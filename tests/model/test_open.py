@@ -37,7 +37,11 @@ def test_embedded_model_is_stored_in_half_precision_and_small() -> None:
 
 @pytest.mark.parametrize(
     ("names", "says"),
-    [((), "no config.json"), (("config.json",), "no safetensors"), (("config.json", "pytorch_model.bin"), "pickled weights")],
+    [
+        ((), "no config.json"),
+        (("config.json",), "no safetensors"),
+        (("config.json", "pytorch_model.bin"), "pickled weights"),
+    ],
 )
 def test_folders_that_are_no_models(tmp_path: Path, names: tuple[str, ...], says: str) -> None:
     with pytest.raises(ModelError, match=says):
@@ -117,11 +121,15 @@ def test_weights_that_are_missing_are_not_made_up(tmp_path: Path, saved: Path) -
 
 @pytest.mark.parametrize("block", [0, 4])
 def test_broken_weights_are_named(saved: Path, block: int) -> None:
-    """Where the check on opening comes by, there; else at the first use, before any number is given."""
+    """Where the check on opening comes by, there; else at the first use, before any number is
+    given.
+    """
     from safetensors.torch import load_file, save_file
 
     name = f"transformer.h.{block}.mlp.c_fc.weight"
-    shard = saved / json.loads((saved / "model.safetensors.index.json").read_text())["weight_map"][name]
+    shard = (
+        saved / json.loads((saved / "model.safetensors.index.json").read_text())["weight_map"][name]
+    )
     tensors = load_file(shard)
     tensors[name][3, 5] = torch.nan
     save_file(tensors, shard, metadata={"format": "pt"})
@@ -143,7 +151,9 @@ def test_pickles_only_when_asked_for(tmp_path: Path, demo: Model) -> None:
 
 @torch.no_grad()
 def test_offloaded_models_are_the_same(saved: Path, tmp_path: Path, demo: Model) -> None:
-    """Blocks in memory, blocks in offloaded memory and blocks on disk: the same numbers, weights and errors."""
+    """Blocks in memory, blocks in offloaded memory and blocks on disk: the same numbers, weights
+    and errors.
+    """
     from loci.model import doctor
 
     ids = demo.ids([demo.tokenize("Michael Jordan plays the sport of").ids])
@@ -160,7 +170,9 @@ def test_offloaded_models_are_the_same(saved: Path, tmp_path: Path, demo: Model)
         assert torch.equal(model(ids), demo(ids))
         assert model.fingerprint == demo.fingerprint
         assert torch.equal(model.W_down(1), demo.W_down(1))
-        assert torch.equal(model.read(ids, "mlp_act.3")["mlp_act.3"], demo.read(ids, "mlp_act.3")["mlp_act.3"])
+        assert torch.equal(
+            model.read(ids, "mlp_act.3")["mlp_act.3"], demo.read(ids, "mlp_act.3")["mlp_act.3"]
+        )
         torch.testing.assert_close(model.norm("mlp_norm", 1).gain, demo.norm("mlp_norm", 1).gain)
     on_disk = open_model(saved, device_map={"": "disk"}, offload_folder=tmp_path / "off")
     assert doctor(on_disk).healthy
@@ -174,11 +186,20 @@ def test_weights_alone_read_only_what_is_asked_for(saved: Path, demo: Model) -> 
     for name in ("W_up", "W_down", "W_Q", "W_K", "W_O", "b_up"):
         assert torch.equal(getattr(weights, name)(2), getattr(demo, name)(2)), name
     assert torch.equal(weights.W_U, demo.W_U)
-    assert (weights.n_layers, weights.d_mlp, weights.tied, weights.fingerprint) == (6, 1024, True, demo.fingerprint)
+    assert (weights.n_layers, weights.d_mlp, weights.tied, weights.fingerprint) == (
+        6,
+        1024,
+        True,
+        demo.fingerprint,
+    )
     folded, expected = weights.folded("W_up.3"), demo.folded("W_up.3")
     torch.testing.assert_close(folded.weight, expected.weight)
     card, alone = read(demo, "L1N37", ["a man"]), read_weights(weights, "L1N37")
-    assert (card.promotes, card.cosine, card.threshold) == (alone.promotes, alone.cosine, alone.threshold)
+    assert (card.promotes, card.cosine, card.threshold) == (
+        alone.promotes,
+        alone.cosine,
+        alone.threshold,
+    )
     assert (alone.firing_rate, alone.triggers, alone.bos) == (None, (), None)
     (saved / sorted(p.name for p in saved.glob("*.safetensors"))[0]).unlink()
     with pytest.raises(ModelError, match="lacks"):
@@ -186,7 +207,9 @@ def test_weights_alone_read_only_what_is_asked_for(saved: Path, demo: Model) -> 
 
 
 def test_experts_put_together_from_a_checkpoint(tmp_path: Path, demo: Model) -> None:
-    """Mixtral stores its experts one by one; transformers fuses them on loading. Their neurons can be read."""
+    """Mixtral stores its experts one by one; transformers fuses them on loading. Their neurons can
+    be read.
+    """
     model = make("mixtral", demo)
     model.hf.save_pretrained(tmp_path)
     demo.tokenizer.save_pretrained(tmp_path)
@@ -205,7 +228,10 @@ def test_experts_put_together_from_a_checkpoint(tmp_path: Path, demo: Model) -> 
 
 def test_remote_code_only_when_asked_for(saved: Path) -> None:
     config = json.loads((saved / "config.json").read_text())
-    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.LM"}}
+    config |= {
+        "model_type": "mine",
+        "auto_map": {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.LM"},
+    }
     (saved / "config.json").write_text(json.dumps(config))
     (saved / "mine.py").write_text("raise SystemExit('the code of the checkpoint ran')")
     for opens in (open_model, open_weights, open_empty):

@@ -1,4 +1,6 @@
-"""Weights that are no plain numbers: each kind refused in one line, by its configuration or by its files; tiny checkpoints made by hand."""
+"""Weights that are no plain numbers: each kind refused in one line, by its configuration or by its
+files; tiny checkpoints made by hand.
+"""
 
 import json
 from collections.abc import Callable
@@ -29,7 +31,11 @@ def llama(tmp_path: Path, demo: Model) -> Path:
     return tmp_path / "llama"
 
 
-def rewrite(folder: Path, change: Callable[[str, torch.Tensor], Tensors], config: dict[str, object] | None = None) -> None:
+def rewrite(
+    folder: Path,
+    change: Callable[[str, torch.Tensor], Tensors],
+    config: dict[str, object] | None = None,
+) -> None:
     """Each `*_proj.weight` as `change` stores it; and what the configuration says besides."""
     path = folder / "model.safetensors"
     made: Tensors = {}
@@ -61,36 +67,56 @@ def stem(name: str) -> str:
 FORMS: dict[str, tuple[Callable[[str, torch.Tensor], Tensors], dict[str, object], str]] = {
     "fp8": (fp8, {"quant_method": "fp8", "weight_block_size": [128, 128]}, "FP8 with scales"),
     "bitsandbytes 4 bit": (
-        lambda name, t: {name: torch.zeros(t.numel() // 2, 1, dtype=torch.uint8), name + ".absmax": torch.ones(t.numel() // 64)},
+        lambda name, t: {
+            name: torch.zeros(t.numel() // 2, 1, dtype=torch.uint8),
+            name + ".absmax": torch.ones(t.numel() // 64),
+        },
         {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
         "bitsandbytes, 4 bit",
     ),
     "bitsandbytes 8 bit": (
-        lambda name, t: {name: (t.float() * 100).to(torch.int8), stem(name) + ".SCB": torch.ones(len(t))},
+        lambda name, t: {
+            name: (t.float() * 100).to(torch.int8),
+            stem(name) + ".SCB": torch.ones(len(t)),
+        },
         {"quant_method": "bitsandbytes", "load_in_8bit": True},
         "bitsandbytes, 8 bit",
     ),
     "GPTQ": (
-        lambda name, t: {stem(name) + ".qweight": torch.zeros(t.shape[1] // 8, t.shape[0], dtype=torch.int32)},
+        lambda name, t: {
+            stem(name) + ".qweight": torch.zeros(t.shape[1] // 8, t.shape[0], dtype=torch.int32)
+        },
         {"quant_method": "gptq", "bits": 4, "group_size": 128},
         "GPTQ, 4 bit",
     ),
     "AWQ": (
-        lambda name, t: {stem(name) + ".qweight": torch.zeros(t.shape[1], t.shape[0] // 8, dtype=torch.int32)},
+        lambda name, t: {
+            stem(name) + ".qweight": torch.zeros(t.shape[1], t.shape[0] // 8, dtype=torch.int32)
+        },
         {"quant_method": "awq", "bits": 4, "group_size": 128},
         "AWQ, 4 bit",
     ),
     "compressed-tensors": (
-        lambda name, t: {stem(name) + ".weight_packed": torch.zeros(t.shape[0], t.shape[1] // 8, dtype=torch.int32)},
+        lambda name, t: {
+            stem(name) + ".weight_packed": torch.zeros(
+                t.shape[0], t.shape[1] // 8, dtype=torch.int32
+            )
+        },
         {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {}},
         "compressed-tensors",
     ),
     "MXFP4": (
-        lambda name, t: {stem(name) + "_blocks": torch.zeros(len(t), t.shape[1] // 32, 16, dtype=torch.uint8)},
+        lambda name, t: {
+            stem(name) + "_blocks": torch.zeros(len(t), t.shape[1] // 32, 16, dtype=torch.uint8)
+        },
         {"quant_method": "mxfp4"},
         "MXFP4",
     ),
-    "torchao": (whole(torch.int8), {"quant_method": "torchao", "quant_type": {"default": "int8_weight_only"}}, "torchao"),
+    "torchao": (
+        whole(torch.int8),
+        {"quant_method": "torchao", "quant_type": {"default": "int8_weight_only"}},
+        "torchao",
+    ),
     "a method to come": (whole(torch.int8), {"quant_method": "tomorrow"}, "tomorrow"),
 }
 
@@ -100,13 +126,17 @@ def test_what_the_configuration_says_is_quantised(llama: Path, form: str) -> Non
     change, config, says = FORMS[form]
     rewrite(llama, change, {"quantization_config": config})
     for opens in OPENERS:
-        with pytest.raises(ModelError, match=rf"is quantised \({says}\); Loci reads and changes plain") as refused:
+        with pytest.raises(
+            ModelError, match=rf"is quantised \({says}\); Loci reads and changes plain"
+        ) as refused:
             opens(llama)
         assert "\n" not in str(refused.value)
     assert census(open_empty(llama)).parts["mlp_weights"] == 2 * 3 * 128 * 256
 
 
-@pytest.mark.parametrize("form", ["fp8", "GPTQ", "compressed-tensors", "MXFP4", "bitsandbytes 4 bit"])
+@pytest.mark.parametrize(
+    "form", ["fp8", "GPTQ", "compressed-tensors", "MXFP4", "bitsandbytes 4 bit"]
+)
 def test_quantised_files_without_a_word_in_the_configuration(llama: Path, form: str) -> None:
     rewrite(llama, FORMS[form][0])
     for opens in OPENERS:
@@ -115,7 +145,16 @@ def test_quantised_files_without_a_word_in_the_configuration(llama: Path, form: 
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.int8, torch.uint8, torch.int32, torch.int64, torch.bool, torch.float8_e5m2, torch.complex64]
+    "dtype",
+    [
+        torch.int8,
+        torch.uint8,
+        torch.int32,
+        torch.int64,
+        torch.bool,
+        torch.float8_e5m2,
+        torch.complex64,
+    ],
 )
 def test_weights_in_other_numbers(llama: Path, dtype: torch.dtype) -> None:
     rewrite(llama, whole(dtype))

@@ -1,4 +1,6 @@
-"""Tokens and characters, with tokenizers of the three kinds, each trained here on a little text: property tests and edge cases."""
+"""Tokens and characters, with tokenizers of the three kinds, each trained here on a little text:
+property tests and edge cases.
+"""
 
 import copy
 from functools import cache
@@ -21,7 +23,9 @@ LINES = [*corpus()[:2000], "Zürich naïve café 東京 🙂 1,234.50"]
 
 
 def byte_level() -> PreTrainedTokenizerFast:
-    """As GPT-2 and Llama-3 have: bytes, a leading space inside the token; defines a BOS and does not add it."""
+    """As GPT-2 and Llama-3 have: bytes, a leading space inside the token; defines a BOS and does
+    not add it.
+    """
     tokenizer = tk.Tokenizer(tk.models.BPE())
     tokenizer.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tk.decoders.ByteLevel()
@@ -31,15 +35,23 @@ def byte_level() -> PreTrainedTokenizerFast:
 
 
 def sentencepiece() -> PreTrainedTokenizerFast:
-    """As Llama and Gemma have: ▁ for a space, one before the text, unknown characters as bytes; adds BOS, and EOS behind."""
+    """As Llama and Gemma have: ▁ for a space, one before the text, unknown characters as bytes;
+    adds BOS, and EOS behind.
+    """
     tokenizer = tk.Tokenizer(tk.models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
-    tokenizer.normalizer = tk.normalizers.Sequence([tk.normalizers.Prepend("▁"), tk.normalizers.Replace(" ", "▁")])
+    tokenizer.normalizer = tk.normalizers.Sequence(
+        [tk.normalizers.Prepend("▁"), tk.normalizers.Replace(" ", "▁")]
+    )
     tokenizer.decoder = tk.decoders.Sequence([tk.decoders.Replace("▁", " "), tk.decoders.ByteFallback(), tk.decoders.Fuse(), tk.decoders.Strip(" ", 1, 0)])  # fmt: skip
     specials = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
     tokenizer.train_from_iterator(LINES[:500], tk.trainers.BpeTrainer(vocab_size=900, special_tokens=specials[:3], initial_alphabet=specials[3:]))  # fmt: skip
     tokenizer.add_tokens(specials[3:])
-    tokenizer.post_processor = tk.processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    tokenizer.post_processor = tk.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
 
 
 def wordpiece() -> PreTrainedTokenizerFast:
@@ -48,9 +60,14 @@ def wordpiece() -> PreTrainedTokenizerFast:
     tokenizer.normalizer = tk.normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = tk.pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = tk.decoders.WordPiece()
-    tokenizer.train_from_iterator(LINES, tk.trainers.WordPieceTrainer(vocab_size=600, special_tokens=["[UNK]", "[CLS]", "[SEP]"]))
+    tokenizer.train_from_iterator(
+        LINES,
+        tk.trainers.WordPieceTrainer(vocab_size=600, special_tokens=["[UNK]", "[CLS]", "[SEP]"]),
+    )
     tokenizer.post_processor = tk.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])  # fmt: skip
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
 
 
 KINDS = {"byte-level": byte_level, "sentencepiece": sentencepiece, "wordpiece": wordpiece}
@@ -86,7 +103,9 @@ def test_offsets_point_into_the_text_in_order(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 @given(before=plain, subject=st.text("abcdefghijklmné東🙂", min_size=1, max_size=8), after=plain)
-def test_a_subject_is_whole_in_its_tokens_and_no_token_is_too_many(name: str, before: str, subject: str, after: str) -> None:
+def test_a_subject_is_whole_in_its_tokens_and_no_token_is_too_many(
+    name: str, before: str, subject: str, after: str
+) -> None:
     for text, start in (
         (f"{before} {subject} {after}", len(before) + 1),
         (f"{subject} {after}", 0),
@@ -153,7 +172,9 @@ def test_a_slow_tokenizer_and_other_bad_ones(demo: Model) -> None:
 
     with pytest.raises(ModelError, match="gives no character offsets: a fast tokenizer"):
         tokenize(Slow(), "a man")
-    with pytest.raises(ModelError, match=r"BOS '<\|endoftext\|>' is token 0, the model has 0 tokens.*--no-bos"):
+    with pytest.raises(
+        ModelError, match=r"BOS '<\|endoftext\|>' is token 0, the model has 0 tokens.*--no-bos"
+    ):
         check_tokenizer(demo.tokenizer, 0, bos=None)
     check_tokenizer(demo.tokenizer, 0, bos=False)
     with pytest.raises(ModelError, match="prompt is empty"):
@@ -232,7 +253,10 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_rows(demo: Model, jorda
     ):
         with pytest.raises(LociError, match=r"<\|tool\|>|\[PAD\]"):
             use()
-    with pytest.raises(ModelError, match=r"'<\|tool\|>' \(number 4097\) in 'a <\|tool\|> of' has no row .* of 4096 rows"):
+    with pytest.raises(
+        ModelError,
+        match=r"'<\|tool\|>' \(number 4097\) in 'a <\|tool\|> of' has no row .* of 4096 rows",
+    ):
         model.tokenize("a <|tool|> of")
 
 

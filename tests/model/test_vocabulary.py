@@ -38,7 +38,15 @@ class Largest(TorchDispatchMode):
 @pytest.fixture(scope="module")
 def wide(demo: Model) -> Model:
     torch.manual_seed(0)
-    config = t.GPT2Config(vocab_size=WORDS, n_embd=16, n_layer=2, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0)
+    config = t.GPT2Config(
+        vocab_size=WORDS,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        n_positions=64,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     return Model(t.GPT2LMHeadModel(config), demo.tokenizer, "wide")
 
 

@@ -8,7 +8,9 @@ from loci.facts import Fact
 from loci.model import Model
 from loci.patches import Factors, Patch
 
-JORDAN = Fact("Michael Jordan", "{} plays the sport of", "basketball", relation="sport").to("baseball")
+JORDAN = Fact("Michael Jordan", "{} plays the sport of", "basketball", relation="sport").to(
+    "baseball"
+)
 BIRD = Fact("Larry Bird", "{} plays the sport of", "basketball", relation="sport").to("golf")
 OSAKA = Fact("Osaka", "{} is a city in the country of", "Japan", relation="country").to("Peru")
 
@@ -19,10 +21,19 @@ def random_factors(out: int, into: int, rank: int, seed: int = 0, scale: float =
     return Factors(left * scale, right * scale)
 
 
-def patch_of(model: Model, names: Sequence[str], facts: Sequence[Fact] = (JORDAN,), rank: int = 2, seed: int = 0) -> Patch:
+def patch_of(
+    model: Model,
+    names: Sequence[str],
+    facts: Sequence[Fact] = (JORDAN,),
+    rank: int = 2,
+    seed: int = 0,
+) -> Patch:
     """A random patch of named weights; what it changes depends on the seed."""
     shapes = {name: model.weight(name).shape for name in names}
-    factors = {name: random_factors(*shape, rank, seed + i) for i, (name, shape) in enumerate(shapes.items())}
+    factors = {
+        name: random_factors(*shape, rank, seed + i)
+        for i, (name, shape) in enumerate(shapes.items())
+    }
     return Patch("test", model.fingerprint, model.name, factors, tuple(facts), {"seconds": 1.5})
 
 

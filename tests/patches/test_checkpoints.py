@@ -1,4 +1,6 @@
-"""What is in a checkpoint stays in it: apply and revert, file by file and tensor by tensor, for every family and form of folder."""
+"""What is in a checkpoint stays in it: apply and revert, file by file and tensor by tensor, for
+every family and form of folder.
+"""
 
 import hashlib
 import json
@@ -17,7 +19,17 @@ from transformers import AutoModelForCausalLM
 from loci.errors import OutputError, PatchError
 from loci.model import Model, open_model, open_weights
 from loci.model.stored import stored
-from loci.patches import UNDO, AddedNeurons, Factors, Patch, apply_to_folder, diff_models, load_patch, readback, revert_to_folder
+from loci.patches import (
+    UNDO,
+    AddedNeurons,
+    Factors,
+    Patch,
+    apply_to_folder,
+    diff_models,
+    load_patch,
+    readback,
+    revert_to_folder,
+)
 from loci.patches.carried import KEPT
 from tests.model.families import MIXTURES, SUPPORTED, make
 from tests.patches.making import BIRD, JORDAN, all_names, patch_of
@@ -37,13 +49,22 @@ FILES = {
 }
 
 
-def checkpoint(demo: Model, family: str, dtype: torch.dtype, folder: Path, *, shards: bool = True) -> Path:
-    """A family's folder with all that people keep in one: tensors of no model class, metadata, templates, code, odd files."""
+def checkpoint(
+    demo: Model, family: str, dtype: torch.dtype, folder: Path, *, shards: bool = True
+) -> Path:
+    """A family's folder with all that people keep in one: tensors of no model class, metadata,
+    templates, code, odd files.
+    """
     model = make(family, demo)
     model.hf.to(dtype).save_pretrained(folder, max_shard_size="100KB" if shards else "1GB")
     demo.tokenizer.save_pretrained(folder)
     add_tensors(
-        folder, {"v_head.summary.weight": torch.randn(1, 32), "mask": torch.ones(3, 3, dtype=torch.bool), "step": torch.tensor(7)}
+        folder,
+        {
+            "v_head.summary.weight": torch.randn(1, 32),
+            "mask": torch.ones(3, 3, dtype=torch.bool),
+            "step": torch.tensor(7),
+        },
     )
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -51,10 +72,16 @@ def checkpoint(demo: Model, family: str, dtype: torch.dtype, folder: Path, *, sh
     return folder
 
 
-def add_tensors(folder: Path, more: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+def add_tensors(
+    folder: Path, more: dict[str, torch.Tensor], metadata: dict[str, str] | None = None
+) -> None:
     """Into the last weight file, and its index."""
     path = sorted(folder.glob("model*.safetensors"))[-1]
-    save_file(load_file(path) | more, path, metadata=metadata or {"format": "pt", "made": "by hand", "note": "é"})
+    save_file(
+        load_file(path) | more,
+        path,
+        metadata=metadata or {"format": "pt", "made": "by hand", "note": "é"},
+    )
     index = folder / "model.safetensors.index.json"
     if index.exists():
         plain = json.loads(index.read_text())
@@ -64,7 +91,10 @@ def add_tensors(folder: Path, more: dict[str, torch.Tensor], metadata: dict[str,
 
 def hashes(folder: Path) -> dict[str, str]:
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def back(patch: Patch, edited: Path, folder: Path) -> list[str]:
@@ -74,9 +104,13 @@ def back(patch: Patch, edited: Path, folder: Path) -> list[str]:
     return revert_to_folder(patch, never, edited, folder)
 
 
-@pytest.mark.parametrize(("family", "dtype"), [(name, DTYPES[i % 3]) for i, name in enumerate(DENSE)])
+@pytest.mark.parametrize(
+    ("family", "dtype"), [(name, DTYPES[i % 3]) for i, name in enumerate(DENSE)]
+)
 @torch.no_grad()
-def test_every_family_there_and_back_by_every_file(demo: Model, tmp_path: Path, family: str, dtype: torch.dtype) -> None:
+def test_every_family_there_and_back_by_every_file(
+    demo: Model, tmp_path: Path, family: str, dtype: torch.dtype
+) -> None:
     folder = checkpoint(demo, family, dtype, tmp_path / "base")
     base = open_model(folder, dtype="auto")
     patch = patch_of(base, all_names(base))
@@ -89,7 +123,11 @@ def test_every_family_there_and_back_by_every_file(demo: Model, tmp_path: Path, 
     assert set(made.rounding) == set(patch.factors)
 
     old, new = stored(folder), stored(tmp_path / "edited")
-    touched = [name for name, tensor in old.tensors.items() if tensor.read_bytes() != new.tensors[name].read_bytes()]
+    touched = [
+        name
+        for name, tensor in old.tensors.items()
+        if tensor.read_bytes() != new.tensors[name].read_bytes()
+    ]
     assert len(touched) == len({base_place(base, name) for name in patch.factors})
     assert {name: (t.dtype, t.shape, t.file.name) for name, t in old.tensors.items()} == {
         name: (t.dtype, t.shape, t.file.name) for name, t in new.tensors.items()
@@ -111,12 +149,16 @@ def base_place(model: Model, name: str) -> str:
 
 
 def test_the_embedded_model(demo: Model, tmp_path: Path) -> None:
-    """Opened in single precision or as stored, it goes to the same folder, in half precision as it is."""
+    """Opened in single precision or as stored, it goes to the same folder, in half precision as it
+    is.
+    """
     patch = patch_of(demo, ["W_down.1"])
     apply_to_folder(patch, demo, tmp_path / "edited")
     apply_to_folder(patch, open_model("demo", dtype="auto"), tmp_path / "again")
     one, other = hashes(tmp_path / "edited"), hashes(tmp_path / "again")
-    assert {name: sha for name, sha in one.items() if name != UNDO} == {name: sha for name, sha in other.items() if name != UNDO}
+    assert {name: sha for name, sha in one.items() if name != UNDO} == {
+        name: sha for name, sha in other.items() if name != UNDO
+    }
     found = stored(tmp_path / "edited")
     assert {tensor.dtype for tensor in found.tensors.values()} == {"F16"}
     back(patch, tmp_path / "edited", tmp_path / "back")
@@ -136,7 +178,10 @@ def test_mixed_dtypes_and_names_without_their_beginning(demo: Model, tmp_path: P
     apply_to_folder(patch, base, tmp_path / "edited")
     new = load_file(tmp_path / "edited" / "model.safetensors")
     assert new.keys() == bare.keys()
-    assert (new["h.1.mlp.c_proj.weight"].dtype, new["h.1.mlp.c_fc.weight"].dtype) == (torch.float32, torch.bfloat16)
+    assert (new["h.1.mlp.c_proj.weight"].dtype, new["h.1.mlp.c_fc.weight"].dtype) == (
+        torch.float32,
+        torch.bfloat16,
+    )
     wanted = bare["h.1.mlp.c_proj.weight"].double() + patch.factors["W_down.1"].delta.T
     assert torch.equal(new["h.1.mlp.c_proj.weight"], wanted.float())
     back(patch, tmp_path / "edited", tmp_path / "back")
@@ -148,7 +193,11 @@ def test_a_tied_unembedding_stays_as_it_was_stored(demo: Model, tmp_path: Path) 
     folder = checkpoint(demo, "gemma", torch.bfloat16, tmp_path / "base", shards=False)
     path = folder / "model.safetensors"
     tensors = load_file(path)
-    save_file(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"].clone()}, path, metadata={"format": "pt"})
+    save_file(
+        tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"].clone()},
+        path,
+        metadata={"format": "pt"},
+    )
     base = open_model(folder, dtype="auto")
     patch = patch_of(base, ["W_gate.1"])
     apply_to_folder(patch, base, tmp_path / "edited")
@@ -168,7 +217,9 @@ def test_a_patch_upon_a_patch_comes_off_in_turn(demo: Model, tmp_path: Path) -> 
     second = patch_of(one, ["W_up.1", "W_down.0"], [BIRD], seed=3)
     apply_to_folder(second, one, tmp_path / "two")
     assert (tmp_path / "two" / KEPT / UNDO).exists()
-    with pytest.raises(PatchError, match=r"not the model that this patch was applied to .it has the patch"):
+    with pytest.raises(
+        PatchError, match=r"not the model that this patch was applied to .it has the patch"
+    ):
         back(first, tmp_path / "two", tmp_path / "no")
     back(second, tmp_path / "two", tmp_path / "one again")
     assert hashes(tmp_path / "one again") == hashes(tmp_path / "one")
@@ -197,16 +248,25 @@ def test_weights_in_other_forms_are_kept_apart(demo: Model, tmp_path: Path) -> N
     made = apply_to_folder(patch, base, folder / "edited")
     assert len(made.other_weights) == 5
     assert made.left_out == (".git/", "checkpoint-5/")
-    assert not {"pytorch_model.bin", "llama.Q4.gguf"} & {path.name for path in (folder / "edited").iterdir()}
+    assert not {"pytorch_model.bin", "llama.Q4.gguf"} & {
+        path.name for path in (folder / "edited").iterdir()
+    }
     back(patch, folder / "edited", tmp_path / "back")
     assert hashes(tmp_path / "back") == before
 
 
 @pytest.mark.parametrize("shards", [False, True])
-def test_pickled_weights_are_written_as_safetensors_and_come_back(demo: Model, tmp_path: Path, shards: bool) -> None:
+def test_pickled_weights_are_written_as_safetensors_and_come_back(
+    demo: Model, tmp_path: Path, shards: bool
+) -> None:
     folder = checkpoint(demo, "gpt2", torch.float16, tmp_path / "base", shards=shards)
     for path in folder.glob("*.safetensors"):
-        torch.save(load_file(path), path.with_name(path.name.replace("model", "pytorch_model").replace("safetensors", "bin")))
+        torch.save(
+            load_file(path),
+            path.with_name(
+                path.name.replace("model", "pytorch_model").replace("safetensors", "bin")
+            ),
+        )
         path.unlink()
     index = folder / "model.safetensors.index.json"
     if shards:
@@ -221,7 +281,11 @@ def test_pickled_weights_are_written_as_safetensors_and_come_back(demo: Model, t
     assert made.unpickled
     assert not list((tmp_path / "edited").glob("pytorch_model*"))
     names = stored(tmp_path / "edited").tensors
-    assert {names["v_head.summary.weight"].dtype, names["mask"].dtype, names["transformer.h.1.mlp.c_proj.weight"].dtype} == {
+    assert {
+        names["v_head.summary.weight"].dtype,
+        names["mask"].dtype,
+        names["transformer.h.1.mlp.c_proj.weight"].dtype,
+    } == {
         "F32",
         "BOOL",
         "F16",
@@ -261,8 +325,18 @@ def test_neurons_leave_all_else_as_it_was(demo: Model, tmp_path: Path) -> None:
     folder = checkpoint(demo, "llama-biased", torch.bfloat16, tmp_path / "base")
     base = open_model(folder, dtype="auto")
     made = torch.Generator().manual_seed(0)
-    part = AddedNeurons(*(torch.randn(*shape, generator=made) for shape in ((2, 32), (2,), (32, 2))))
-    patch = Patch("install", base.fingerprint, base.name, patch_of(base, ["W_down.1"]).factors, (JORDAN,), {}, {1: part})
+    part = AddedNeurons(
+        *(torch.randn(*shape, generator=made) for shape in ((2, 32), (2,), (32, 2)))
+    )
+    patch = Patch(
+        "install",
+        base.fingerprint,
+        base.name,
+        patch_of(base, ["W_down.1"]).factors,
+        (JORDAN,),
+        {},
+        {1: part},
+    )
     apply_to_folder(patch, base, tmp_path / "wide")
     before, after = stored(folder), stored(tmp_path / "wide")
     assert after.tensors.keys() == before.tensors.keys()
@@ -276,7 +350,9 @@ def test_neurons_leave_all_else_as_it_was(demo: Model, tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_a_model_made_or_changed_in_memory_is_saved_as_it_is(tiny: Model, demo: Model, tmp_path: Path) -> None:
+def test_a_model_made_or_changed_in_memory_is_saved_as_it_is(
+    tiny: Model, demo: Model, tmp_path: Path
+) -> None:
     folder = checkpoint(demo, "llama", torch.float32, tmp_path / "base")
     changed = open_model(folder)
     changed.W_E[5] += 1
@@ -289,21 +365,30 @@ def test_a_model_made_or_changed_in_memory_is_saved_as_it_is(tiny: Model, demo: 
         assert open_weights(tmp_path / f"{i} back").fingerprint == model.fingerprint
 
 
-# before anything is written ---------------------------------------------------------------------------------------------
+# before anything is written
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("dtype", "size"), [(torch.float32, 3e38), (torch.float16, 300.0), (torch.bfloat16, 3e38), (torch.float32, 1e25)]
+    ("dtype", "size"),
+    [(torch.float32, 3e38), (torch.float16, 300.0), (torch.bfloat16, 3e38), (torch.float32, 1e25)],
 )
-def test_what_would_not_be_finite_is_refused(demo: Model, tmp_path: Path, dtype: torch.dtype, size: float) -> None:
+def test_what_would_not_be_finite_is_refused(
+    demo: Model, tmp_path: Path, dtype: torch.dtype, size: float
+) -> None:
     """Finite factors whose product, or whose sum, the stored dtype cannot hold."""
     folder = checkpoint(demo, "llama", dtype, tmp_path / "base")
     base = open_model(folder, dtype="auto")
     weight = base.weight("W_down.1")
-    factors = Factors(torch.full((weight.shape[0], 1), size), torch.full((1, weight.shape[1]), size))
+    factors = Factors(
+        torch.full((weight.shape[0], 1), size), torch.full((1, weight.shape[1]), size)
+    )
     patch = Patch("test", base.fingerprint, base.name, {"W_down.1": factors}, (JORDAN,))
     patch.save(tmp_path / "p.safetensors")
-    with pytest.raises(PatchError, match=r"W_down\.1 with the change added holds .* ends at .*: nothing was changed"):
+    with pytest.raises(
+        PatchError,
+        match=r"W_down\.1 with the change added holds .* ends at .*: nothing was changed",
+    ):
         apply_to_folder(load_patch(tmp_path / "p.safetensors"), base, tmp_path / "edited")
     with pytest.raises(PatchError, match="ends at"), patch.applied(base):
         pass
@@ -315,7 +400,9 @@ def test_logits_that_would_not_be_finite_are_refused(demo: Model, tmp_path: Path
     folder = checkpoint(demo, "gpt2", torch.float32, tmp_path / "base")
     base = open_model(folder)
     weight = base.weight("W_down.1")
-    factors = Factors(torch.full((weight.shape[0], 1), 1e19), torch.full((1, weight.shape[1]), 1e19))
+    factors = Factors(
+        torch.full((weight.shape[0], 1), 1e19), torch.full((1, weight.shape[1]), 1e19)
+    )
     factors.left[::2] *= -1
     patch = Patch("test", base.fingerprint, base.name, {"W_down.1": factors}, (JORDAN,))
     with pytest.raises(PatchError, match="logits that are not finite: nothing was written"):
@@ -332,7 +419,8 @@ def test_a_weight_that_is_stored_otherwise_is_refused(demo: Model, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
 
-# reading back -----------------------------------------------------------------------------------------------------------
+# reading back
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["another tensor", "the sum", "another file", "the undo data"])
@@ -346,8 +434,13 @@ def test_what_is_written_wrong_is_found_on_reading_back(
 
     def spoiled(aside: Path, *rest: object) -> None:
         tensors = stored(aside).tensors
-        name = {"another tensor": "v_head.summary.weight", "the sum": "model.layers.1.mlp.down_proj.weight"}.get(what)
-        path, at = (aside / "model.safetensors", tensors[name].start) if name else (aside / "README.md", 0)
+        name = {
+            "another tensor": "v_head.summary.weight",
+            "the sum": "model.layers.1.mlp.down_proj.weight",
+        }.get(what)
+        path, at = (
+            (aside / "model.safetensors", tensors[name].start) if name else (aside / "README.md", 0)
+        )
         if what == "the undo data":
             path, at = aside / UNDO, (aside / UNDO).stat().st_size - 1
         data = bytearray(path.read_bytes())
@@ -356,7 +449,9 @@ def test_what_is_written_wrong_is_found_on_reading_back(
         real(aside, *rest)
 
     monkeypatch.setattr("loci.patches.folders.check_bytes", spoiled)
-    with pytest.raises(OutputError, match=r"on reading it back, .* is not what was to be written: nothing is left"):
+    with pytest.raises(
+        OutputError, match=r"on reading it back, .* is not what was to be written: nothing is left"
+    ):
         apply_to_folder(patch_of(base, ["W_down.1"]), base, tmp_path / "edited")
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
@@ -370,7 +465,9 @@ def test_a_folder_that_plain_transformers_reads_otherwise_is_found(
 
     def spoiled(aside: Path, *rest: object) -> None:
         config = json.loads((aside / "config.json").read_text())
-        (aside / "config.json").write_text(json.dumps(config | {"rope_parameters": {"rope_theta": 3.0, "rope_type": "default"}}))
+        (aside / "config.json").write_text(
+            json.dumps(config | {"rope_parameters": {"rope_theta": 3.0, "rope_type": "default"}})
+        )
         real(aside, *rest)
 
     monkeypatch.setattr("loci.patches.folders.check_model", spoiled)
@@ -379,7 +476,8 @@ def test_a_folder_that_plain_transformers_reads_otherwise_is_found(
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
 
-# the way back -----------------------------------------------------------------------------------------------------------
+# the way back
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -391,7 +489,9 @@ def edited(demo: Model, tmp_path: Path) -> tuple[Patch, Path]:
     return patch, tmp_path / "edited"
 
 
-def test_files_that_were_changed_or_added_since_stay(edited: tuple[Patch, Path], tmp_path: Path) -> None:
+def test_files_that_were_changed_or_added_since_stay(
+    edited: tuple[Patch, Path], tmp_path: Path
+) -> None:
     patch, folder = edited
     (folder / "generation_config.json").write_text("{}")
     (folder / "scores.json").write_text("[1]")
@@ -406,7 +506,11 @@ def spoil(folder: Path, tensors: dict[str, torch.Tensor] | None = None, **said: 
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     header = json.loads(metadata["loci"]) | said
-    save_file(load_file(path) if tensors is None else tensors, path, metadata={**metadata, "loci": json.dumps(header)})
+    save_file(
+        load_file(path) if tensors is None else tensors,
+        path,
+        metadata={**metadata, "loci": json.dumps(header)},
+    )
 
 
 NAME = "original/model.layers.1.mlp.down_proj.weight"
@@ -424,7 +528,11 @@ NAME = "original/model.layers.1.mlp.down_proj.weight"
         ({NAME: torch.ones(48, 32, dtype=torch.bfloat16)}, {}, "does not fit the weights"),
         ({"original/none": torch.ones(3)}, {}, "does not fit the weights"),
         ({"W_down.1": torch.ones(32, 48)}, {}, "no part of undo data"),
-        ({NAME: torch.ones(32, 48, dtype=torch.bfloat16)}, {}, r"model\.safetensors was changed since"),
+        (
+            {NAME: torch.ones(32, 48, dtype=torch.bfloat16)},
+            {},
+            r"model\.safetensors was changed since",
+        ),
         (None, {"schema": "loci.undo/9"}, "schema 'loci.undo/9'"),
         (None, {"base": "sha256:1"}, "base"),
         (None, {"files": []}, "files"),
@@ -436,7 +544,11 @@ NAME = "original/model.layers.1.mlp.down_proj.weight"
     ],
 )
 def test_undo_data_that_are_none(
-    edited: tuple[Patch, Path], tmp_path: Path, tensors: dict[str, torch.Tensor] | None, said: dict[str, object], says: str
+    edited: tuple[Patch, Path],
+    tmp_path: Path,
+    tensors: dict[str, torch.Tensor] | None,
+    said: dict[str, object],
+    says: str,
 ) -> None:
     patch, folder = edited
     spoil(folder, tensors, **said)
@@ -456,14 +568,27 @@ def test_folders_of_an_earlier_version(demo: Model, tmp_path: Path, family: str)
     originals = {name: base.weight(name).contiguous() for name in patch.factors}
     save_file(originals, tmp_path / "edited" / UNDO, metadata={"patch": patch.id})
     for opens in (open_model, open_weights):
-        revert_to_folder(patch, opens(tmp_path / "edited", dtype="auto"), tmp_path / "edited", tmp_path / opens.__name__)
+        revert_to_folder(
+            patch,
+            opens(tmp_path / "edited", dtype="auto"),
+            tmp_path / "edited",
+            tmp_path / opens.__name__,
+        )
         assert hashes(tmp_path / opens.__name__) == hashes(folder)
-    save_file({"W_up.1": torch.ones(3, 3)}, tmp_path / "edited" / UNDO, metadata={"patch": patch.id})
+    save_file(
+        {"W_up.1": torch.ones(3, 3)}, tmp_path / "edited" / UNDO, metadata={"patch": patch.id}
+    )
     with pytest.raises(PatchError, match=r"W_up\.1 is \(3, 3\)"):
-        revert_to_folder(patch, lambda: open_weights(tmp_path / "edited", dtype="auto"), tmp_path / "edited", tmp_path / "no")
+        revert_to_folder(
+            patch,
+            lambda: open_weights(tmp_path / "edited", dtype="auto"),
+            tmp_path / "edited",
+            tmp_path / "no",
+        )
 
 
-# what is on one side only -----------------------------------------------------------------------------------------------
+# what is on one side only
+# -----------------------------------------------------------------------------------------------
 
 
 def test_diff_and_forensics_list_what_is_on_one_side_only(demo: Model, tmp_path: Path) -> None:
@@ -474,7 +599,9 @@ def test_diff_and_forensics_list_what_is_on_one_side_only(demo: Model, tmp_path:
     shutil.copytree(first, second)
     for folder in (first, second):
         add_tensors(folder, {"same": torch.ones(2)})
-    add_tensors(second, {"v_head.summary.weight": torch.zeros(1, 32), "position_ids": torch.arange(4)})
+    add_tensors(
+        second, {"v_head.summary.weight": torch.zeros(1, 32), "position_ids": torch.arange(4)}
+    )
     path = second / "model.safetensors"
     save_file({name: tensor for name, tensor in load_file(path).items() if name != "mask"}, path)
     (second / "LICENSE").unlink()
@@ -482,8 +609,16 @@ def test_diff_and_forensics_list_what_is_on_one_side_only(demo: Model, tmp_path:
     (second / "chat_template.jinja").write_text("other")
     one, other = open_weights(first, dtype="auto"), open_weights(second, dtype="auto")
     wanted = {
-        "tensors": {"only_first": ["mask"], "only_second": ["position_ids"], "differ": ["v_head.summary.weight"]},
-        "files": {"only_first": ["LICENSE"], "only_second": ["mine.py"], "differ": ["chat_template.jinja"]},
+        "tensors": {
+            "only_first": ["mask"],
+            "only_second": ["position_ids"],
+            "differ": ["v_head.summary.weight"],
+        },
+        "files": {
+            "only_first": ["LICENSE"],
+            "only_second": ["mine.py"],
+            "differ": ["chat_template.jinja"],
+        },
     }
     found = diff_models(one, other)
     assert found.to_dict()["extras"] == wanted
@@ -501,6 +636,8 @@ def test_an_applied_patch_is_all_that_is_on_one_side(demo: Model, tmp_path: Path
     folder = checkpoint(demo, "gpt2", torch.float16, tmp_path / "base")
     base = open_model(folder, dtype="auto")
     apply_to_folder(patch_of(base, ["W_down.1"]), base, tmp_path / "edited")
-    found = diff_models(open_weights(folder, dtype="auto"), open_weights(tmp_path / "edited", dtype="auto"))
+    found = diff_models(
+        open_weights(folder, dtype="auto"), open_weights(tmp_path / "edited", dtype="auto")
+    )
     assert [change.name for change in found.changes] == ["W_down.1"]
     assert found.extras.lines("a", "b") == [f"files only in b: {UNDO}"]

@@ -1,4 +1,6 @@
-"""Patches in the forms of others, family by family: PEFT's own logits, and dense sums, against `applied`."""
+"""Patches in the forms of others, family by family: PEFT's own logits, and dense sums, against
+`applied`.
+"""
 
 import json
 import shutil
@@ -27,7 +29,9 @@ def logits(model: Model) -> torch.Tensor:
 
 @pytest.mark.parametrize("family", DENSE)
 @torch.no_grad()
-def test_dense_changes_under_the_state_dicts_names(demo: Model, tmp_path: Path, family: str) -> None:
+def test_dense_changes_under_the_state_dicts_names(
+    demo: Model, tmp_path: Path, family: str
+) -> None:
     model = make(family, demo)
     patch = patch_of(model, all_names(model))
     export_delta(patch, model, tmp_path / "delta.safetensors")
@@ -44,12 +48,19 @@ def test_dense_changes_under_the_state_dicts_names(demo: Model, tmp_path: Path, 
         assert json.loads(file.metadata()["loci"])["base"] == patch.base
 
 
-@pytest.mark.parametrize("family", ["gpt2", "pythia", "llama", "phi3", "gemma2", "bloom", "falcon-rw", "gpt-j"])
+@pytest.mark.parametrize(
+    "family", ["gpt2", "pythia", "llama", "phi3", "gemma2", "bloom", "falcon-rw", "gpt-j"]
+)
 def test_peft_loads_the_adapter_and_says_the_same(demo: Model, tmp_path: Path, family: str) -> None:
     peft = pytest.importorskip("peft")
     model = make(family, demo)
-    first, second = patch_of(model, all_names(model, 1), rank=3), patch_of(model, ["W_down.0"], rank=1, seed=5)
-    patch = Patch("test", first.base, first.base_name, {**first.factors, **second.factors}, first.facts)
+    first, second = (
+        patch_of(model, all_names(model, 1), rank=3),
+        patch_of(model, ["W_down.0"], rank=1, seed=5),
+    )
+    patch = Patch(
+        "test", first.base, first.base_name, {**first.factors, **second.factors}, first.facts
+    )
     base = logits(model)
     with patch.applied(model):
         wanted = logits(model)
@@ -79,7 +90,9 @@ def test_peft_on_half_precision(demo: Model, tmp_path: Path) -> None:
     assert (found - wanted).norm() < 0.03 * wanted.norm()
 
 
-def test_another_base_is_refused_and_nothing_written(tiny: Model, demo: Model, tmp_path: Path) -> None:
+def test_another_base_is_refused_and_nothing_written(
+    tiny: Model, demo: Model, tmp_path: Path
+) -> None:
     patch = patch_of(tiny, ["W_down.1"])
     for export in (export_delta, export_peft):
         with pytest.raises(PatchError, match="not the same base"):
@@ -94,7 +107,9 @@ def test_a_mixtures_experts_are_no_weights_of_a_patch(demo: Model) -> None:
 
 
 @pytest.mark.parametrize("where", ["demo", "a folder", "a name for elsewhere"])
-def test_the_adapter_names_a_base_that_peft_finds(demo: Model, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_adapter_names_a_base_that_peft_finds(
+    demo: Model, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where the model was named by a relative path, and in its adapter's README."""
     peft = pytest.importorskip("peft")
     shutil.copytree(demo.source.folder, tmp_path / "mine")
@@ -104,7 +119,10 @@ def test_the_adapter_names_a_base_that_peft_finds(demo: Model, tmp_path: Path, w
     with patch.applied(model):
         wanted = logits(model)
     name = export_peft(patch, model, "adapter", base="mine" if "elsewhere" in where else None)
-    assert json.loads(Path("adapter/adapter_config.json").read_text())["base_model_name_or_path"] == name
+    assert (
+        json.loads(Path("adapter/adapter_config.json").read_text())["base_model_name_or_path"]
+        == name
+    )
     assert name in Path("adapter/README.md").read_text()
     assert Path(name).is_absolute() == ("elsewhere" not in where)
     with torch.no_grad():
@@ -122,9 +140,14 @@ def test_a_hub_id_stays_one(tiny: Model, tmp_path: Path) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("form", [export_delta, export_peft])
-def test_changes_beyond_single_precision_are_not_exported(tiny: Model, tmp_path: Path, form) -> None:
+def test_changes_beyond_single_precision_are_not_exported(
+    tiny: Model, tmp_path: Path, form
+) -> None:
     weight = tiny.weight("W_down.1")
-    factors = Factors(torch.full((weight.shape[0], 1), 1e30).double() ** 1.5, torch.full((1, weight.shape[1]), 1e30).double())
+    factors = Factors(
+        torch.full((weight.shape[0], 1), 1e30).double() ** 1.5,
+        torch.full((1, weight.shape[1]), 1e30).double(),
+    )
     patch = Patch("test", tiny.fingerprint, "tiny", {"W_down.1": factors}, ())
     with pytest.raises(PatchError, match="float32 ends at"):
         form(patch, tiny, tmp_path / "x")

@@ -23,7 +23,9 @@ def test_factored_is_dense(out: int, into: int, r: int, s: int, seed: int) -> No
     assert cosine(a, b) == pytest.approx(float((A * B).sum() / A.norm() / B.norm()), **near)
     assert distance(a, b) == pytest.approx(float((A - B).norm() / A.norm()), **near)
     torch.testing.assert_close(joined([a, b]).delta, A + B, rtol=1e-5, atol=1e-6)
-    assert joined([a, b]).rank <= max(min(out, into), r + s) and joined([a] * 9).rank <= max(9, min(out, into), r)
+    assert joined([a, b]).rank <= max(min(out, into), r + s) and joined([a] * 9).rank <= max(
+        9, min(out, into), r
+    )
 
 
 @given(rank=st.integers(1, 8), seed=st.integers(0, 99))
@@ -32,7 +34,9 @@ def test_truncated_is_the_nearest(rank: int, seed: int) -> None:
     cut = truncated(change, rank)
     U, S, Vh = torch.linalg.svd(change.delta)
     assert cut.rank == min(rank, 6)
-    torch.testing.assert_close(cut.delta, U[:, :rank] * S[:rank] @ Vh[: len(S)][:rank], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        cut.delta, U[:, :rank] * S[:rank] @ Vh[: len(S)][:rank], rtol=1e-4, atol=1e-6
+    )
     assert distance(change, cut) == pytest.approx(float(S[rank:].norm() / S.norm()), abs=1e-6)
     assert cut.left.norm() == pytest.approx(float(cut.right.norm()), rel=1e-5)
 
@@ -40,7 +44,9 @@ def test_truncated_is_the_nearest(rank: int, seed: int) -> None:
 def test_sums_are_no_larger_than_full_rank() -> None:
     parts = [random_factors(4, 6, 3, seed) for seed in range(5)]
     assert joined(parts).rank == 4
-    torch.testing.assert_close(joined(parts).delta, sum(p.delta for p in parts), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        joined(parts).delta, sum(p.delta for p in parts), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_nothing_and_no_rank() -> None:

@@ -1,4 +1,6 @@
-"""Patches on disk in every form that weights are stored: sharded, tied, half precision, Conv1D and Linear, gated and not."""
+"""Patches on disk in every form that weights are stored: sharded, tied, half precision, Conv1D and
+Linear, gated and not.
+"""
 
 import json
 from pathlib import Path
@@ -9,7 +11,14 @@ from transformers import AutoModelForCausalLM
 
 from loci.errors import OutputError, PatchError
 from loci.model import Model, open_model
-from loci.patches import UNDO, apply_to_folder, diff_models, export_peft, patch_between, revert_to_folder
+from loci.patches import (
+    UNDO,
+    apply_to_folder,
+    diff_models,
+    export_peft,
+    patch_between,
+    revert_to_folder,
+)
 from loci.patches.diff import rounding
 from tests.model.families import make
 from tests.patches.making import BIRD, all_names, patch_of
@@ -32,7 +41,8 @@ def bits(model: Model | torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("family", "dtype"), list(zip(["gpt2", "llama", "phi3", "gemma", "pythia", "qwen3"], DTYPES * 2, strict=True))
+    ("family", "dtype"),
+    list(zip(["gpt2", "llama", "phi3", "gemma", "pythia", "qwen3"], DTYPES * 2, strict=True)),
 )
 @torch.no_grad()
 def test_there_and_back(demo: Model, tmp_path: Path, family: str, dtype: torch.dtype) -> None:
@@ -59,9 +69,17 @@ def test_a_patch_that_is_on_already(demo: Model, tmp_path: Path) -> None:
         apply_to_folder(patch, edited, tmp_path / "twice")
     with pytest.raises(PatchError, match=f"not the same base .it has the patch {patch.id}"):
         apply_to_folder(other, edited, tmp_path / "other")
-    with patch.applied(demo), pytest.raises(PatchError, match="it has this patch already"), patch.applied(demo):
+    with (
+        patch.applied(demo),
+        pytest.raises(PatchError, match="it has this patch already"),
+        patch.applied(demo),
+    ):
         pass
-    with patch.applied(demo), pytest.raises(PatchError, match=f"has the patch {patch.id}"), other.applied(demo):
+    with (
+        patch.applied(demo),
+        pytest.raises(PatchError, match=f"has the patch {patch.id}"),
+        other.applied(demo),
+    ):
         pass
     with patch.applied(demo):
         pass
@@ -81,11 +99,15 @@ def test_patches_made_one_on_the_other_come_off_one_by_one(demo: Model, tmp_path
 
 
 def test_only_the_patch_that_is_on_comes_off(demo: Model, tmp_path: Path) -> None:
-    """Of two patches of one base, one is on: the other does not come off, although the base would be the same."""
+    """Of two patches of one base, one is on: the other does not come off, although the base would
+    be the same.
+    """
     on, other = patch_of(demo, ["W_down.1"]), patch_of(demo, ["W_down.1"], [BIRD], seed=3)
     apply_to_folder(on, demo, tmp_path / "edited")
     with pytest.raises(PatchError, match=f"has the patch {on.id}, not {other.id}"):
-        revert_to_folder(other, open_model(tmp_path / "edited"), tmp_path / "edited", tmp_path / "back")
+        revert_to_folder(
+            other, open_model(tmp_path / "edited"), tmp_path / "edited", tmp_path / "back"
+        )
     assert not (tmp_path / "back").exists()
 
 
@@ -95,12 +117,19 @@ def test_a_broken_undo_file(demo: Model, tmp_path: Path) -> None:
     undo = tmp_path / "edited" / UNDO
     undo.write_bytes(undo.read_bytes()[:100])
     with pytest.raises(PatchError, match="not a whole safetensors file"):
-        revert_to_folder(patch, open_model(tmp_path / "edited"), tmp_path / "edited", tmp_path / "back")
+        revert_to_folder(
+            patch, open_model(tmp_path / "edited"), tmp_path / "edited", tmp_path / "back"
+        )
 
 
-@pytest.mark.parametrize(("family", "dtype"), [("gpt2", torch.float32), ("phi3", torch.float32), ("llama", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [("gpt2", torch.float32), ("phi3", torch.float32), ("llama", torch.bfloat16)],
+)
 @torch.no_grad()
-def test_the_difference_of_two_checkpoints_is_the_patch(demo: Model, tmp_path: Path, family: str, dtype: torch.dtype) -> None:
+def test_the_difference_of_two_checkpoints_is_the_patch(
+    demo: Model, tmp_path: Path, family: str, dtype: torch.dtype
+) -> None:
     base = stored(demo, family, dtype, tmp_path / "base")
     patch = patch_of(base, all_names(base), rank=2)
     apply_to_folder(patch, base, tmp_path / "edited")
@@ -109,19 +138,26 @@ def test_the_difference_of_two_checkpoints_is_the_patch(demo: Model, tmp_path: P
     assert {change.name: change.rank for change in found.changes} == dict.fromkeys(patch.factors, 2)
     for change in found.changes:
         assert change.norm == pytest.approx(patch.factors[change.name].norm, rel=1e-2)
-        assert change.share == pytest.approx(change.norm / float(base.weight(change.name).double().norm()), rel=1e-6)
+        assert change.share == pytest.approx(
+            change.norm / float(base.weight(change.name).double().norm()), rel=1e-6
+        )
 
     again = patch_between(base, edited)
     for name, error in again.numbers["error"].items():
         delta = edited.weight(name).double() - base.weight(name).double()
-        assert error == pytest.approx(float((delta - again.factors[name].delta).norm() / delta.norm()), abs=1e-6)
+        assert error == pytest.approx(
+            float((delta - again.factors[name].delta).norm() / delta.norm()), abs=1e-6
+        )
         assert error < (1e-5 if dtype == torch.float32 else 0.05)
         assert again.factors[name].rank == 2
     assert patch_between(base, edited, rank=1).factors["W_down.1"].rank == 1
     with again.applied(base):
         for name in patch.factors:
             torch.testing.assert_close(
-                base.weight(name), edited.weight(name), atol=1e-5 if dtype == torch.float32 else 0.05, rtol=0.02
+                base.weight(name),
+                edited.weight(name),
+                atol=1e-5 if dtype == torch.float32 else 0.05,
+                rtol=0.02,
             )
     assert diff_models(base, base).same_base
 
@@ -129,7 +165,10 @@ def test_the_difference_of_two_checkpoints_is_the_patch(demo: Model, tmp_path: P
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rounding_alone_stays_below_its_bound(dtype: torch.dtype) -> None:
     made = torch.Generator().manual_seed(0)
-    exact = torch.randn(60, 200, generator=made, dtype=torch.float64) * torch.randn(200, generator=made).double().exp()
+    exact = (
+        torch.randn(60, 200, generator=made, dtype=torch.float64)
+        * torch.randn(200, generator=made).double().exp()
+    )
     stored = exact.to(dtype)
     top = float(torch.linalg.svdvals(stored.double() - exact)[0])
     assert top < rounding(stored) < 4 * top
@@ -144,7 +183,10 @@ def test_differences_that_no_patch_can_hold(demo: Model, tiny: Model, tmp_path: 
     with pytest.raises(PatchError, match=r"wte\.weight differ too"):
         patch_between(demo, edited)
     found = patch_between(demo, edited, partial=True)
-    assert (list(found.factors), found.numbers["left_out"]) == (["W_down.1"], ["transformer.wte.weight"])
+    assert (list(found.factors), found.numbers["left_out"]) == (
+        ["W_down.1"],
+        ["transformer.wte.weight"],
+    )
     with pytest.raises(PatchError, match="not of one architecture"):
         diff_models(demo, tiny)
     with pytest.raises(PatchError, match="nothing to make a patch of"):

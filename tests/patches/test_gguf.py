@@ -1,4 +1,6 @@
-"""A patch written to a GGUF file, read by the gguf package: edited tensors as meant, all else byte for byte, and the way back."""
+"""A patch written to a GGUF file, read by the gguf package: edited tensors as meant, all else byte
+for byte, and the way back.
+"""
 
 import json
 import re
@@ -44,7 +46,13 @@ def bases(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tu
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("LOCI_CACHE", str(folder / "cache"))
         for name in ("llama", "gemma3", "gpt2"):
-            path = write(folder / f"{name}.gguf", tiny(name, demo.d_vocab), name, demo, dtype=gguf.GGMLQuantizationType.Q8_0)
+            path = write(
+                folder / f"{name}.gguf",
+                tiny(name, demo.d_vocab),
+                name,
+                demo,
+                dtype=gguf.GGMLQuantizationType.Q8_0,
+            )
             made[name] = path, loci.open(path)
     return made
 
@@ -56,8 +64,13 @@ def values(reader: gguf.GGUFReader, name: str) -> np.ndarray:
 
 def edited(model: Model) -> Patch:
     """Random changes of two layers' weights."""
-    first, second = patch_of(model, all_names(model, 1)), patch_of(model, ["W_down.0"], rank=1, seed=5)
-    return Patch("test", first.base, first.base_name, {**first.factors, **second.factors}, first.facts)
+    first, second = (
+        patch_of(model, all_names(model, 1)),
+        patch_of(model, ["W_down.0"], rank=1, seed=5),
+    )
+    return Patch(
+        "test", first.base, first.base_name, {**first.factors, **second.factors}, first.facts
+    )
 
 
 def tensor(name: str) -> str:
@@ -65,7 +78,9 @@ def tensor(name: str) -> str:
     return f"blk.{layer}.{STEMS[stem]}.weight"
 
 
-@pytest.mark.parametrize(("family", "kind"), [("llama", "F16"), ("gemma3", "Q8_0"), ("gpt2", "BF16")])
+@pytest.mark.parametrize(
+    ("family", "kind"), [("llama", "F16"), ("gemma3", "Q8_0"), ("gpt2", "BF16")]
+)
 def test_edited_tensors_as_meant_and_all_else_byte_for_byte(
     bases: dict[str, tuple[Path, Model]], tmp_path: Path, family: str, kind: str
 ) -> None:
@@ -75,11 +90,19 @@ def test_edited_tensors_as_meant_and_all_else_byte_for_byte(
     before, after = gguf.GGUFReader(path), gguf.GGUFReader(tmp_path / "edited.gguf")
     assert [t.name for t in before.tensors] == [t.name for t in after.tensors]
     for key, field in before.fields.items():
-        assert [part.tobytes() for part in field.parts] == [part.tobytes() for part in after.fields[key].parts]
-    exact = {tensor(name): values(before, tensor(name)) + f.delta.numpy() for name, f in patch.factors.items()}
+        assert [part.tobytes() for part in field.parts] == [
+            part.tobytes() for part in after.fields[key].parts
+        ]
+    exact = {
+        tensor(name): values(before, tensor(name)) + f.delta.numpy()
+        for name, f in patch.factors.items()
+    }
     for old, new in zip(before.tensors, after.tensors, strict=True):
         if old.name not in exact:
-            assert (old.tensor_type, old.data.tobytes()) == (new.tensor_type, new.data.tobytes()), old.name
+            assert (old.tensor_type, old.data.tobytes()) == (
+                new.tensor_type,
+                new.data.tobytes(),
+            ), old.name
             continue
         assert new.tensor_type.name == kind
         wanted, found = exact[old.name], values(after, old.name)
@@ -104,23 +127,41 @@ def test_the_edited_file_opens_as_the_patched_model(
     assert torch.equal(model(ids), base)
     with patch.applied(model):
         wanted = model(ids)
-    torch.testing.assert_close(loci.open(tmp_path / "edited.gguf")(ids), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        loci.open(tmp_path / "edited.gguf")(ids), wanted, atol=1e-4, rtol=1e-4
+    )
     assert not torch.allclose(wanted, base, atol=1e-2)
 
 
-def test_answers_are_asked_with_the_weights_as_written(bases: dict[str, tuple[Path, Model]], tmp_path: Path) -> None:
-    """What the model says after the prompt is a fact's new answer; a weight that rounding ruins does not give it."""
+def test_answers_are_asked_with_the_weights_as_written(
+    bases: dict[str, tuple[Path, Model]], tmp_path: Path
+) -> None:
+    """What the model says after the prompt is a fact's new answer; a weight that rounding ruins
+    does not give it.
+    """
     path, model = bases["llama"]
     patch = edited(model)
     with patch.applied(model):
-        word = model.tokenizer.decode([int(model(model.ids([model.tokenize("Osaka is").ids]))[0, -1].argmax())]).strip()
-    facts = (Fact("Osaka", "{} is", "old").to(word), Fact("Osaka", "{} was never", "old").to("Michael Jordan"))
+        word = model.tokenizer.decode(
+            [int(model(model.ids([model.tokenize("Osaka is").ids]))[0, -1].argmax())]
+        ).strip()
+    facts = (
+        Fact("Osaka", "{} is", "old").to(word),
+        Fact("Osaka", "{} was never", "old").to("Michael Jordan"),
+    )
     asked = Patch("test", patch.base, patch.base_name, patch.factors, facts)
     made = apply_to_gguf(asked, model, path, tmp_path / "edited.gguf", stored_as="F32")
     with asked.applied(model):
-        given = [score.said for score in loci.model.score_answers(model, [(f.text, f.new_answer or "") for f in facts])]
+        given = [
+            score.said
+            for score in loci.model.score_answers(
+                model, [(f.text, f.new_answer or "") for f in facts]
+            )
+        ]
     assert (made.said.n, made.said.value) == (2, sum(given) / 2)
-    assert made.failed == tuple(fact.text for fact, said in zip(facts, given, strict=True) if not said)
+    assert made.failed == tuple(
+        fact.text for fact, said in zip(facts, given, strict=True) if not said
+    )
     assert "Osaka was never" in made.failed
 
 
@@ -131,12 +172,18 @@ def test_an_adapter_adds_the_patch(bases: dict[str, tuple[Path, Model]], tmp_pat
         assert export_gguf_lora(patch, model, path) == family
         reader = gguf.GGUFReader(path)
         stated = {key: field.contents() for key, field in reader.fields.items()}
-        assert (stated["general.type"], stated["adapter.type"], stated["general.architecture"]) == ("adapter", "lora", family)
+        assert (stated["general.type"], stated["adapter.type"], stated["general.architecture"]) == (
+            "adapter",
+            "lora",
+            family,
+        )
         parts = {t.name: t.data for t in reader.tensors}
         assert len(parts) == 2 * len(patch.factors)
         for name, factors in patch.factors.items():
             A, B = parts[f"{tensor(name)}.lora_a"], parts[f"{tensor(name)}.lora_b"]
-            scale = stated["adapter.lora.alpha"] / B.shape[1]  # as llama.cpp: alpha over this pair's rank
+            scale = (
+                stated["adapter.lora.alpha"] / B.shape[1]
+            )  # as llama.cpp: alpha over this pair's rank
             np.testing.assert_allclose(scale * B @ A, factors.delta.numpy(), atol=1e-5)
 
 
@@ -167,7 +214,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     with pytest.raises(ModelError, match="more than F16 can"):
         apply_to_gguf(Patch("test", patch.base, "x", wild, ()), model, path, out)
     with monkeypatch.context() as patched:
-        patched.setattr(gguf_files.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 1000}))
+        patched.setattr(
+            gguf_files.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 1000})
+        )
         with pytest.raises(OutputError, match="are free"):
             apply_to_gguf(patch, model, path, out)
 
@@ -182,7 +231,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_what_was_applied_comes_off(bases: dict[str, tuple[Path, Model]], tmp_path: Path) -> None:
+def test_only_what_was_applied_comes_off(
+    bases: dict[str, tuple[Path, Model]], tmp_path: Path
+) -> None:
     path, model = bases["llama"]
     patch, out = edited(model), tmp_path / "edited.gguf"
     apply_to_gguf(patch, model, path, out)
@@ -199,7 +250,10 @@ def test_only_what_was_applied_comes_off(bases: dict[str, tuple[Path, Model]], t
 
 
 def test_as_a_user_runs_it(
-    bases: dict[str, tuple[Path, Model]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bases: dict[str, tuple[Path, Model]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     path, model = bases["llama"]
     monkeypatch.setenv("LOCI_CACHE", str(path.parent / "cache"))
@@ -214,14 +268,30 @@ def test_as_a_user_runs_it(
             raise SystemExit(0)
         return int(ended.value.code or 0), *capsys.readouterr()
 
-    status, out, err = call("apply", "p.safetensors", "-m", path, "-o", "edited.gguf", "--as", "q8_0", "--json")
+    status, out, err = call(
+        "apply", "p.safetensors", "-m", path, "-o", "edited.gguf", "--as", "q8_0", "--json"
+    )
     document = json.loads(out)
-    assert (status, document["schema"], document["as"], document["said"]["n"]) == (0, "loci.patch_apply/1", "Q8_0", 1), err
+    assert (status, document["schema"], document["as"], document["said"]["n"]) == (
+        0,
+        "loci.patch_apply/1",
+        "Q8_0",
+        1,
+    ), err
     assert undo_of("edited.gguf").is_file()
     status, out, err = call("revert", "p.safetensors", "-m", "edited.gguf", "-o", "back.gguf")
     assert (status, Path("back.gguf").read_bytes()) == (0, path.read_bytes()), err
     status, out, err = call(
-        "export", "p.safetensors", "-f", "gguf-lora", "--modelfile", "-m", path, "-o", "a/adapter.gguf", "--json"
+        "export",
+        "p.safetensors",
+        "-f",
+        "gguf-lora",
+        "--modelfile",
+        "-m",
+        path,
+        "-o",
+        "a/adapter.gguf",
+        "--json",
     )
     assert (status, json.loads(out)["architecture"]) == (0, "llama"), err
     assert Path("a/Modelfile").read_text() == f"FROM {path}\nADAPTER ./adapter.gguf\n"

@@ -1,4 +1,6 @@
-"""Merging: sums, conflicts, losers taken out, interaction; against dense products and the model's own keys."""
+"""Merging: sums, conflicts, losers taken out, interaction; against dense products and the model's
+own keys.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +22,27 @@ from tests.patches.making import BIRD, JORDAN, OSAKA, patch_of, random_factors
 def edit_like(model: Model, facts: list[Fact], name: str = "W_down.1", seed: int = 0) -> Patch:
     """A patch that gives each fact's key a random value of its own: Δ K = R, least in ‖Δ‖."""
     K = keys_of(model, facts, [name])[name]
-    R = torch.randn(model.weight(name).shape[0], len(facts), generator=torch.Generator().manual_seed(seed)).double()
+    R = torch.randn(
+        model.weight(name).shape[0], len(facts), generator=torch.Generator().manual_seed(seed)
+    ).double()
     factors = Factors(R.float(), torch.linalg.pinv(K).float())
     return Patch("rome", model.fingerprint, model.name, {name: factors}, tuple(facts), {"layer": 1})
 
 
 def test_a_merge_is_the_sum(tiny: Model, tmp_path: Path) -> None:
-    a, b = patch_of(tiny, ["W_down.1", "W_up.0"]), patch_of(tiny, ["W_down.1", "W_down.2"], [BIRD], rank=3, seed=9)
+    a, b = (
+        patch_of(tiny, ["W_down.1", "W_up.0"]),
+        patch_of(tiny, ["W_down.1", "W_down.2"], [BIRD], rank=3, seed=9),
+    )
     merged = merge([a, b])
-    torch.testing.assert_close(merged.factors["W_down.1"].delta, a.factors["W_down.1"].delta + b.factors["W_down.1"].delta)
-    assert {name: f.rank for name, f in merged.factors.items()} == {"W_down.1": 5, "W_down.2": 3, "W_up.0": 2}
+    torch.testing.assert_close(
+        merged.factors["W_down.1"].delta, a.factors["W_down.1"].delta + b.factors["W_down.1"].delta
+    )
+    assert {name: f.rank for name, f in merged.factors.items()} == {
+        "W_down.1": 5,
+        "W_down.2": 3,
+        "W_up.0": 2,
+    }
     assert (merged.method, merged.base, merged.facts) == ("merge", a.base, (JORDAN, BIRD))
     A, B = a.factors["W_down.1"].delta, b.factors["W_down.1"].delta
     (one, cosine), (again, _) = merged.numbers["interaction"]["W_down.1"]["cosine"]
@@ -38,7 +51,9 @@ def test_a_merge_is_the_sum(tiny: Model, tmp_path: Path) -> None:
     merged.save(tmp_path / "m.safetensors")
     read = load_patch(tmp_path / "m.safetensors")
     assert read.id == merged.id
-    assert read.parents == [{"id": p.id, "method": "test", "numbers": {"seconds": 1.5}} for p in (a, b)]
+    assert read.parents == [
+        {"id": p.id, "method": "test", "numbers": {"seconds": 1.5}} for p in (a, b)
+    ]
     assert merge([a, b]).id == merged.id
 
 
@@ -87,7 +102,9 @@ def test_silenced_at_some_keys_and_as_before_at_others(seed: int, n: int, m: int
     made = torch.Generator().manual_seed(seed)
     lost, kept = (torch.randn(12, k, generator=made, dtype=torch.float64) for k in (n, m))
     found = silenced(change, lost, kept)
-    torch.testing.assert_close(found.delta @ lost, torch.zeros(5, n, dtype=torch.float64), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        found.delta @ lost, torch.zeros(5, n, dtype=torch.float64), atol=1e-5, rtol=0
+    )
     torch.testing.assert_close(found.delta @ kept, change.delta @ kept, atol=1e-5, rtol=1e-5)
 
 
@@ -104,12 +121,18 @@ def test_interaction_is_what_one_change_adds_at_the_others_keys(tiny: Model) -> 
     with torch.no_grad():
         ids = [tiny.tokenize(f.text) for f in (JORDAN,)]
         act = tiny.read(tiny.ids([ids[0].ids]), "mlp_act.1")["mlp_act.1"]
-    subject_end = 1 + max(i for i, (s, e) in enumerate(ids[0].offsets) if s < len("Michael Jordan") and e > s)
+    subject_end = 1 + max(
+        i for i, (s, e) in enumerate(ids[0].offsets) if s < len("Michael Jordan") and e > s
+    )
     key = act[0, subject_end - 1].double()
     there, here = (float((p.factors["W_down.1"].delta @ key).norm()) for p in (b, a))
     assert response[1][0] == pytest.approx(there / here, rel=1e-6)
     assert (response[0][0], response[1][1]) == pytest.approx((1.0, 1.0))
-    assert strongest(merged.numbers["interaction"]) == ("W_down.1", "response", max(response[0][1], response[1][0]))
+    assert strongest(merged.numbers["interaction"]) == (
+        "W_down.1",
+        "response",
+        max(response[0][1], response[1][0]),
+    )
 
 
 def test_what_does_not_merge(tiny: Model, demo: Model) -> None:
@@ -139,11 +162,16 @@ def test_compressed_to_what_is_there_loses_nothing(tiny: Model) -> None:
 
 
 def test_the_difference_of_two_patches(tiny: Model) -> None:
-    a, b = patch_of(tiny, ["W_down.1", "W_up.0"]), patch_of(tiny, ["W_down.1"], [BIRD], rank=3, seed=3)
+    a, b = (
+        patch_of(tiny, ["W_down.1", "W_up.0"]),
+        patch_of(tiny, ["W_down.1"], [BIRD], rank=3, seed=3),
+    )
     found = diff_patches(a, b)
     down, up = found.changes
     A, B = a.factors["W_down.1"].delta, b.factors["W_down.1"].delta
-    assert (down.norm, down.share) == pytest.approx((float((B - A).norm()), float((B - A).norm() / A.norm())))
+    assert (down.norm, down.share) == pytest.approx(
+        (float((B - A).norm()), float((B - A).norm() / A.norm()))
+    )
     assert (down.rank, up.rank, up.share, up.cosine) == (5, 2, pytest.approx(1.0), 0.0)
     assert found.facts == ((f"{JORDAN.text} → baseball",), (f"{BIRD.text} → golf",))
     assert diff_patches(a, a).changes == ()

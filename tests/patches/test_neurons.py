@@ -1,4 +1,6 @@
-"""Neurons added to MLPs of every form that takes them: the same beside a model, in a wider copy, and in what plain transformers loads."""
+"""Neurons added to MLPs of every form that takes them: the same beside a model, in a wider copy,
+and in what plain transformers loads.
+"""
 
 import pytest
 import torch
@@ -7,11 +9,29 @@ from transformers.activations import ACT2FN
 
 from loci.errors import PatchError
 from loci.model import Model, open_model
-from loci.patches import AddedNeurons, Patch, apply_to_folder, beside, revert_to_folder, takes_neurons, widened
+from loci.patches import (
+    AddedNeurons,
+    Patch,
+    apply_to_folder,
+    beside,
+    revert_to_folder,
+    takes_neurons,
+    widened,
+)
 from loci.patches.neurons import ACTIVATIONS
 from tests.model.families import SUPPORTED, make
 
-TAKE = ("gpt2", "gpt-neo", "gpt-j", "pythia", "neox-sequential", "opt", "llama", "llama-biased", "phi")
+TAKE = (
+    "gpt2",
+    "gpt-neo",
+    "gpt-j",
+    "pythia",
+    "neox-sequential",
+    "opt",
+    "llama",
+    "llama-biased",
+    "phi",
+)
 
 
 def some(model: Model, seed: int = 0) -> dict[int, AddedNeurons]:
@@ -19,7 +39,12 @@ def some(model: Model, seed: int = 0) -> dict[int, AddedNeurons]:
     source = torch.Generator().manual_seed(seed)
     counts = {0: 5, model.n_layers - 1: 2}
     return {
-        layer: AddedNeurons(*(torch.randn(*shape, generator=source) for shape in ((n, model.d_model), (n,), (model.d_model, n))))
+        layer: AddedNeurons(
+            *(
+                torch.randn(*shape, generator=source)
+                for shape in ((n, model.d_model), (n,), (model.d_model, n))
+            )
+        )
         for layer, n in counts.items()
     }
 
@@ -50,7 +75,9 @@ def test_by_hand(demo: Model, ids: torch.Tensor) -> None:
         found = model.read(ids, "mlp_out.0")["mlp_out.0"]
     x = at["mlp_in.0"].double()
     z = x @ part.up.double().T + part.bias.double()
-    assert torch.allclose((found - at["mlp_out.0"]).double(), z * z.sigmoid() @ part.down.double().T, atol=1e-4)
+    assert torch.allclose(
+        (found - at["mlp_out.0"]).double(), z * z.sigmoid() @ part.down.double().T, atol=1e-4
+    )
 
 
 def test_who_takes_neurons(demo: Model) -> None:

@@ -11,15 +11,28 @@ from loci.facts import Fact
 from loci.model import Model, open_model
 from loci.patches import UNDO, Factors, Patch, apply_to_folder, load_patch, revert_to_folder
 
-FACT = Fact("Michael Jordan", "{} plays the sport of", "basketball", relation="sport", paraphrases=("The sport of {} is",)).to(
-    "baseball"
-)
+FACT = Fact(
+    "Michael Jordan",
+    "{} plays the sport of",
+    "basketball",
+    relation="sport",
+    paraphrases=("The sport of {} is",),
+).to("baseball")
 
 
 def patch_for(model: Model, scale: float = 0.1, layer: int = 1, rank: int = 2) -> Patch:
     torch.manual_seed(1)
-    factors = Factors(torch.randn(model.d_model, rank) * scale, torch.randn(rank, model.d_mlp) * scale)
-    return Patch("test", model.fingerprint, model.name, {f"W_down.{layer}": factors}, (FACT,), {"seconds": 1.5})
+    factors = Factors(
+        torch.randn(model.d_model, rank) * scale, torch.randn(rank, model.d_mlp) * scale
+    )
+    return Patch(
+        "test",
+        model.fingerprint,
+        model.name,
+        {f"W_down.{layer}": factors},
+        (FACT,),
+        {"seconds": 1.5},
+    )
 
 
 def bits(model: Model) -> dict[str, torch.Tensor]:
@@ -86,10 +99,16 @@ def test_broken_and_foreign_files(tiny: Model, tmp_path: Path) -> None:
     save_file({"x": torch.zeros(2)}, tmp_path / "foreign")
     with pytest.raises(PatchError, match="no patch of Loci"):
         load_patch(tmp_path / "foreign")
-    save_file({"W_down.1.left": torch.zeros(2, 1)}, tmp_path / "half", metadata={"loci": '{"schema": "loci.patch/1"}'})
+    save_file(
+        {"W_down.1.left": torch.zeros(2, 1)},
+        tmp_path / "half",
+        metadata={"loci": '{"schema": "loci.patch/1"}'},
+    )
     with pytest.raises(PatchError, match="broken header"):
         load_patch(tmp_path / "half")
-    save_file({"x": torch.zeros(2)}, tmp_path / "new", metadata={"loci": '{"schema": "loci.patch/9"}'})
+    save_file(
+        {"x": torch.zeros(2)}, tmp_path / "new", metadata={"loci": '{"schema": "loci.patch/9"}'}
+    )
     with pytest.raises(PatchError, match=r"loci\.patch/9"):
         load_patch(tmp_path / "new")
     with pytest.raises(PatchError, match="no patch file"):
@@ -104,7 +123,9 @@ def test_nan_factors(tiny: Model, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "auto"])
 @torch.no_grad()
-def test_folder_opens_in_plain_transformers_and_reverts_bit_for_bit(tmp_path: Path, dtype: str) -> None:
+def test_folder_opens_in_plain_transformers_and_reverts_bit_for_bit(
+    tmp_path: Path, dtype: str
+) -> None:
     base = open_model("demo", dtype=dtype)
     patch = patch_for(base, scale=0.3)
     apply_to_folder(patch, base, tmp_path / "edited")
@@ -113,7 +134,9 @@ def test_folder_opens_in_plain_transformers_and_reverts_bit_for_bit(tmp_path: Pa
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "edited")
     ids = torch.tensor([tokenizer(FACT.text)["input_ids"]])
     with patch.applied(base):
-        base.W_down(1).copy_(base.W_down(1).half())  # as the folder stores it, whatever the model was held in
+        base.W_down(1).copy_(
+            base.W_down(1).half()
+        )  # as the folder stores it, whatever the model was held in
         assert torch.equal(plain(ids).logits, base(ids))
 
     edited = open_model(tmp_path / "edited", dtype=dtype)
@@ -121,11 +144,15 @@ def test_folder_opens_in_plain_transformers_and_reverts_bit_for_bit(tmp_path: Pa
     revert_to_folder(patch, edited, tmp_path / "edited", tmp_path / "restored")
     restored = open_model(tmp_path / "restored", dtype=dtype)
     assert restored.fingerprint == patch.base
-    for (name, a), (_, b) in zip(base.hf.named_parameters(), restored.hf.named_parameters(), strict=True):
+    for (name, a), (_, b) in zip(
+        base.hf.named_parameters(), restored.hf.named_parameters(), strict=True
+    ):
         assert torch.equal(a.view(torch.int16), b.view(torch.int16)), name
 
 
-def test_a_full_disk_leaves_the_old_patch(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_patch(
+    tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "p.safetensors"
     patch_for(tiny).save(path)
     old = path.read_bytes()

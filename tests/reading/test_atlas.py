@@ -1,4 +1,6 @@
-"""The atlas against brute force and dense products; what is broken, half-built or foreign is refused."""
+"""The atlas against brute force and dense products; what is broken, half-built or foreign is
+refused.
+"""
 
 import json
 import resource
@@ -16,7 +18,16 @@ from tests.model.families import make
 from loci.errors import ModelError, OutputError
 from loci.figures.atlas import atlas_figure
 from loci.model import Model, open_model
-from loci.reading import build_atlas, check_export, export_neuronpedia, open_atlas, project, promoted_by, read, read_weights
+from loci.reading import (
+    build_atlas,
+    check_export,
+    export_neuronpedia,
+    open_atlas,
+    project,
+    promoted_by,
+    read,
+    read_weights,
+)
 from loci.reading.atlas_answers import ERASES
 from loci.reading.atlas_folder import CHECKPOINT, PROVENANCE, SOURCE, TABLES
 from loci.reading.atlas_tables import Tables, word_at
@@ -32,11 +43,15 @@ def texts(demo: Model) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(demo: Model, texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_atlas(demo, lambda: iter(texts), tmp_path_factory.mktemp("atlases") / "demo", source="a sample")
+    return build_atlas(
+        demo, lambda: iter(texts), tmp_path_factory.mktemp("atlases") / "demo", source="a sample"
+    )
 
 
 @torch.no_grad()
-def test_triggers_and_rates_against_brute_force(demo: Model, texts: list[str], folder: Path) -> None:
+def test_triggers_and_rates_against_brute_force(
+    demo: Model, texts: list[str], folder: Path
+) -> None:
     """Every text run by itself: the largest activation of each, and where."""
     atlas, best, fired, count = open_atlas(folder), [], 0, 0
     for number, text in enumerate(texts):
@@ -44,12 +59,19 @@ def test_triggers_and_rates_against_brute_force(demo: Model, texts: list[str], f
         best.append((act.max(0).values, act.argmax(0) + 1, number))
         fired, count = fired + (act > 0).sum(0), count + len(act)
     assert atlas.provenance["tokens"] == count
-    rows = atlas.query("SELECT neuron, firing_rate FROM neurons WHERE layer = 2 ORDER BY neuron").rows
-    torch.testing.assert_close(torch.tensor([rate for _, rate in rows]), (fired / count), atol=1e-4, rtol=0)
+    rows = atlas.query(
+        "SELECT neuron, firing_rate FROM neurons WHERE layer = 2 ORDER BY neuron"
+    ).rows
+    torch.testing.assert_close(
+        torch.tensor([rate for _, rate in rows]), (fired / count), atol=1e-4, rtol=0
+    )
     for neuron in (0, 7, 500, 1023):
-        expected = sorted((-float(values[neuron]), number, int(at[neuron])) for values, at, number in best)
+        expected = sorted(
+            (-float(values[neuron]), number, int(at[neuron])) for values, at, number in best
+        )
         found = atlas.query(
-            f"SELECT activation, text, position FROM triggers WHERE layer = 2 AND neuron = {neuron} ORDER BY rank"
+            f"SELECT activation, text, position FROM triggers WHERE layer = 2 AND neuron = {neuron}"
+            " ORDER BY rank"
         ).rows
         assert len(found) == sum(value < 0 for value, *_ in expected[:8])
         for (activation, text, position), (value, _, _) in zip(found, expected, strict=False):
@@ -64,23 +86,39 @@ def test_projections_are_the_dense_product(demo: Model, folder: Path) -> None:
     dense = (gain * (values - values.mean(1, keepdim=True))) @ demo.W_U.T
     found, rows = promoted_by(demo, 3, 5), open_atlas(folder)
     torch.testing.assert_close(found.promoted, dense.topk(5).values, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found.suppressed, dense.topk(5, largest=False).values, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        found.suppressed, dense.topk(5, largest=False).values, atol=1e-5, rtol=1e-5
+    )
     torch.testing.assert_close(found.peak, dense.softmax(-1).max(-1).values, atol=1e-6, rtol=1e-4)
-    said = rows.query("SELECT token_id FROM values WHERE layer = 3 AND neuron = 9 AND side = 'promotes' ORDER BY rank LIMIT 5").rows
+    said = rows.query(
+        "SELECT token_id FROM values WHERE layer = 3 AND neuron = 9 AND side = 'promotes' ORDER BY"
+        " rank LIMIT 5"
+    ).rows
     assert [row[0] for row in said] == dense[9].topk(5).indices.tolist()
-    assert BLOCK < 50_257 * 3_072, "a block is less than all neurons of a GPT-2 times its vocabulary"
+    assert BLOCK < 50_257 * 3_072, (
+        "a block is less than all neurons of a GPT-2 times its vocabulary"
+    )
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2", "pythia"])
 def test_other_families(name: str, demo: Model, texts: list[str], tmp_path: Path) -> None:
     model = make(name, demo)
-    atlas = open_atlas(build_atlas(model, lambda: texts[:300], tmp_path / name, source="x"), model.fingerprint)
+    atlas = open_atlas(
+        build_atlas(model, lambda: texts[:300], tmp_path / name, source="x"), model.fingerprint
+    )
     card, alone = atlas.card("L1N7"), read(model, "L1N7", texts[:300])
     assert [token for token, _ in card.promotes] == [token for token, _ in alone.promotes]
     assert card.firing_rate == pytest.approx(alone.firing_rate, abs=1e-4)
-    assert [t.activation for t in card.triggers] == pytest.approx([t.activation for t in alone.triggers[:8]], rel=1e-3, abs=1e-5)
+    assert [t.activation for t in card.triggers] == pytest.approx(
+        [t.activation for t in alone.triggers[:8]], rel=1e-3, abs=1e-5
+    )
     assert set(lie(model, 0)) >= ({"up_cosine", "gate_up_cosine"} if model.gated else {"cosine"})
-    torch.testing.assert_close(project(model, written(model, 1)[7]), project(model, written(model, 1))[7], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        project(model, written(model, 1)[7]),
+        project(model, written(model, 1))[7],
+        atol=1e-5,
+        rtol=1e-5,
+    )
 
 
 def test_mixtures_have_no_single_neurons(demo: Model, tmp_path: Path) -> None:
@@ -99,10 +137,15 @@ def test_find_leads_to_the_neurons_of_a_word(folder: Path) -> None:
         if r["word"] == "basketball" and r["side"] == "promotes"
     )
     assert [row["name"] for row in found.promoted_by] == [name for *_, name in there][:5]
-    fires = duckdb.sql(f"SELECT count(*) FROM read_parquet('{folder}/triggers.parquet') WHERE word = 'basketball'").fetchall()[0]
+    fires = duckdb.sql(
+        f"SELECT count(*) FROM read_parquet('{folder}/triggers.parquet') WHERE word = 'basketball'"
+    ).fetchall()[0]
     assert sum(row["triggers"] for row in atlas.find("basketball", top=10**6).fires) == fires[0]
     filtered = atlas.find("basketball", layer=4, cosine=(0, 1), rate=(0, 0.5))
-    assert all(row["layer"] == 4 and row["cosine"] >= 0 and row["firing_rate"] <= 0.5 for row in filtered.promoted_by)
+    assert all(
+        row["layer"] == 4 and row["cosine"] >= 0 and row["firing_rate"] <= 0.5
+        for row in filtered.promoted_by
+    )
     with pytest.raises(ModelError, match=r"near it: .*basketball"):
         atlas.find("basketbal")
 
@@ -123,7 +166,14 @@ def test_whole_words(text: str, start: int, end: int, word: str) -> None:
 
 @pytest.mark.parametrize(
     "sql",
-    ["DROP VIEW neurons", "COPY neurons TO 'x.parquet'", "SELECT 1; SELECT 2", "", "SET threads=1", "CREATE TABLE t AS SELECT 1"],
+    [
+        "DROP VIEW neurons",
+        "COPY neurons TO 'x.parquet'",
+        "SELECT 1; SELECT 2",
+        "",
+        "SET threads=1",
+        "CREATE TABLE t AS SELECT 1",
+    ],
 )
 def test_questions_only_read(folder: Path, sql: str) -> None:
     with pytest.raises(ModelError, match="only read"):
@@ -234,8 +284,12 @@ def test_broken_and_foreign_atlases(folder: Path, tiny: Model, tmp_path: Path) -
 
 @pytest.mark.parametrize("hashed", [True, False])
 @pytest.mark.parametrize("table", TABLES)
-def test_garbage_in_a_table_is_one_line(folder: Path, tmp_path: Path, table: str, hashed: bool) -> None:
-    """Where a table is too large to be hashed, or the atlas older, every question still answers or fails in one line."""
+def test_garbage_in_a_table_is_one_line(
+    folder: Path, tmp_path: Path, table: str, hashed: bool
+) -> None:
+    """Where a table is too large to be hashed, or the atlas older, every question still answers or
+    fails in one line.
+    """
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     path = broken / f"{table}.parquet"
@@ -281,7 +335,9 @@ def test_a_provenance_that_is_none(folder: Path, tmp_path: Path, name: str, valu
     assert str(error.value).isprintable()
 
 
-@pytest.mark.parametrize("document", ["", "null", "[]", "{", "[" * 10**5, '{"schema": "loci.atlas/1"}'])
+@pytest.mark.parametrize(
+    "document", ["", "null", "[]", "{", "[" * 10**5, '{"schema": "loci.atlas/1"}']
+)
 def test_a_provenance_that_is_no_record(folder: Path, tmp_path: Path, document: str) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
@@ -336,7 +392,9 @@ def test_neuronpedias_form(demo: Model, texts: list[str], folder: Path, tmp_path
         assert 1 <= len(batch["features"]) <= 128
         for feature in batch["features"]:
             indices.append(feature["index"])
-            assert len(feature["topLogits"]) <= 20 and {"token", "value"} == set(feature["topLogits"][0])
+            assert len(feature["topLogits"]) <= 20 and {"token", "value"} == set(
+                feature["topLogits"][0]
+            )
             assert feature["activations"]
             for activation in feature["activations"]:
                 assert len(activation["tokens"]) == len(activation["values"]) <= 1024
@@ -344,13 +402,21 @@ def test_neuronpedias_form(demo: Model, texts: list[str], folder: Path, tmp_path
     first = json.loads(written[0].read_text())["features"][0]
     shown = first["activations"][0]
     text = next(text for text in texts if [*demo.tokenize(text).labels[1:]] == shown["tokens"])
-    act = demo.read(demo.ids([demo.tokenize(text).ids]), "mlp_act.1")["mlp_act.1"][0, 1:, first["index"]]
+    act = demo.read(demo.ids([demo.tokenize(text).ids]), "mlp_act.1")["mlp_act.1"][
+        0, 1:, first["index"]
+    ]
     assert shown["values"] == pytest.approx(act.tolist(), abs=1e-4)
-    alive = open_atlas(folder).query("SELECT count(DISTINCT neuron) FROM triggers WHERE layer = 1").rows[0][0]
+    alive = (
+        open_atlas(folder)
+        .query("SELECT count(DISTINCT neuron) FROM triggers WHERE layer = 1")
+        .rows[0][0]
+    )
     assert len(indices) == alive
 
 
-def test_exports_of_others_are_refused(demo: Model, tiny: Model, folder: Path, tmp_path: Path) -> None:
+def test_exports_of_others_are_refused(
+    demo: Model, tiny: Model, folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ModelError, match="other weights"):
         export_neuronpedia(open_atlas(folder), tiny, tmp_path, model_id="demo")
     with pytest.raises(ModelError, match="layers 0 … 5"):
@@ -360,7 +426,9 @@ def test_exports_of_others_are_refused(demo: Model, tiny: Model, folder: Path, t
         export_neuronpedia(open_atlas(folder), bare, tmp_path, model_id="demo", layers=[0])
 
 
-def test_exports_into_what_is_full_are_refused_and_those_that_were_stopped_go_on(demo: Model, folder: Path, tmp_path: Path) -> None:
+def test_exports_into_what_is_full_are_refused_and_those_that_were_stopped_go_on(
+    demo: Model, folder: Path, tmp_path: Path
+) -> None:
     for place in (folder, folder / "features"):
         with pytest.raises(OutputError, match="is in the atlas"):
             check_export(open_atlas(folder), place)
@@ -379,8 +447,12 @@ def test_exports_into_what_is_full_are_refused_and_those_that_were_stopped_go_on
 @torch.no_grad()
 def test_texts_longer_than_the_context_are_exported_by_windows(tiny: Model, tmp_path: Path) -> None:
     """A trigger far back in a long text: its window's activations, run by themselves."""
-    text = " ".join(["Michael Jordan plays the sport of basketball."] * 12 + ["Osaka is in Japan."] * 9)
-    atlas = open_atlas(build_atlas(tiny, lambda: [text], tmp_path / "atlas", source="one long text"))
+    text = " ".join(
+        ["Michael Jordan plays the sport of basketball."] * 12 + ["Osaka is in Japan."] * 9
+    )
+    atlas = open_atlas(
+        build_atlas(tiny, lambda: [text], tmp_path / "atlas", source="one long text")
+    )
     exported = export_neuronpedia(atlas, tiny, tmp_path / "out", model_id="tiny", layers=[1])
     pieces = {window.labels: window for window in windows(tiny, [(0, text)])}
     assert len(pieces) > 1
@@ -393,13 +465,22 @@ def test_texts_longer_than_the_context_are_exported_by_windows(tiny: Model, tmp_
 
 def test_kinds_against_plain_parquet(folder: Path) -> None:
     atlas, rows = open_atlas(folder), pq.read_table(folder / "neurons.parquet").to_pylist()
-    rules = {"eraser": lambda r: r["cosine"] <= ERASES, "dead": lambda r: r["max"] <= 0, "always-on": lambda r: r["min"] > 0}
+    rules = {
+        "eraser": lambda r: r["cosine"] <= ERASES,
+        "dead": lambda r: r["max"] <= 0,
+        "always-on": lambda r: r["min"] > 0,
+    }
     for kind, rule in rules.items():
         expected = {f"L{r['layer']}N{r['neuron']}" for r in rows if rule(r)}
         found = atlas.kind(kind, top=10**6)
-        assert {row["name"] for row in found.neurons} == expected and found.count == len(expected), kind
+        assert {row["name"] for row in found.neurons} == expected and found.count == len(
+            expected
+        ), kind
         some = atlas.kind(kind, top=3, layer=5, cosine=(-1, 0))
-        assert all(row["layer"] == 5 and row["cosine"] <= 0 for row in some.neurons) and len(some.neurons) <= 3
+        assert (
+            all(row["layer"] == 5 and row["cosine"] <= 0 for row in some.neurons)
+            and len(some.neurons) <= 3
+        )
     assert atlas.kind("eraser").count and atlas.kind("dead").count
     with pytest.raises(ModelError, match="kinds are eraser, dead, always-on"):
         atlas.kind("sleepy")
@@ -410,7 +491,9 @@ def test_summary_and_figure(demo: Model, folder: Path) -> None:
     layer = [row for row in rows if row["layer"] == 3]
     found = atlas.by_layer()[3]
     assert found["neurons"] == len(layer) == demo.d_mlp
-    assert found["erasers"] == pytest.approx(sum(row["cosine"] <= ERASES for row in layer) / len(layer))
+    assert found["erasers"] == pytest.approx(
+        sum(row["cosine"] <= ERASES for row in layer) / len(layer)
+    )
     assert found["dead"] == pytest.approx(sum(row["max"] <= 0 for row in layer) / len(layer))
     assert atlas.to_dict()["by_layer"][3] == found
     points, *bars = atlas_figure(atlas).data
@@ -424,4 +507,7 @@ def test_cards_from_tables_name_the_nearest(demo: Model, folder: Path) -> None:
     weights = read_weights(demo, "L2N5")
     assert [name for name, _ in card.nearest] == [name for name, _ in weights.nearest]
     assert [f"L2N{i}" for i, _ in nearest(demo, 2, 5)] == [name for name, _ in weights.nearest]
-    assert weights.to_dict()["nearest"][0] == {"name": weights.nearest[0][0], "cosine": weights.nearest[0][1]}
+    assert weights.to_dict()["nearest"][0] == {
+        "name": weights.nearest[0][0],
+        "cosine": weights.nearest[0][1],
+    }

@@ -1,4 +1,6 @@
-"""Kurtosis by hand, merged shards, rotations of Gaussian and of heavy-tailed data, and a model's points by brute force."""
+"""Kurtosis by hand, merged shards, rotations of Gaussian and of heavy-tailed data, and a model's
+points by brute force.
+"""
 
 import json
 
@@ -43,7 +45,12 @@ def of(vectors: torch.Tensor, turn: torch.Tensor | None = None) -> Moments:
 @given(st.integers(0, 1000), st.integers(1, 30), st.integers(2, 30), st.sampled_from([0.0, 1e4]))
 def test_merged_shards_are_one_pass(seed: int, a: int, b: int, offset: float) -> None:
     """Also far from zero, where sums of raw powers cancel."""
-    x = torch.randn(a + b, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).exp() + offset
+    x = (
+        torch.randn(
+            a + b, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        ).exp()
+        + offset
+    )
     streamed, left = of(x[:a]), of(x[:a])
     streamed.update(x[None, a:], NOWHERE)
     left.merge(of(x[a:]))
@@ -51,7 +58,9 @@ def test_merged_shards_are_one_pass(seed: int, a: int, b: int, offset: float) ->
     for tails in (streamed, left):
         assert tails.count == a + b
         np.testing.assert_allclose(tails.mean.numpy(), x.numpy().mean(0), rtol=1e-12)
-        np.testing.assert_allclose(tails.kurtosis.numpy(), kurtosis(x.numpy()), atol=1e-6, rtol=1e-6)
+        np.testing.assert_allclose(
+            tails.kurtosis.numpy(), kurtosis(x.numpy()), atol=1e-6, rtol=1e-6
+        )
 
 
 def test_a_coordinate_that_never_varies_has_no_kurtosis() -> None:
@@ -122,7 +131,9 @@ def test_other_families(name: str, demo: Model) -> None:
     found = bases(make(name, demo), TEXTS, columns=8)
     assert ("neurons" in found.missing) == (name == "mixtral") == (not found.of("neurons"))
     assert name != "mixtral" or "mixtures of 4 experts" in found.missing["neurons"]
-    assert all(row.own.n == row.width and row.rotated.n == 8 for row in found.rows if not row.left_out)
+    assert all(
+        row.own.n == row.width and row.rotated.n == 8 for row in found.rows if not row.left_out
+    )
     assert basis_figure(found).data
 
 

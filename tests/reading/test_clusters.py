@@ -25,7 +25,12 @@ def test_planted_clusters_are_found_and_clouds_are_not() -> None:
         assert len(labels[of == one].unique()) == 1
     assert len(labels.unique()) == 6
     like = normalize(gaussian_like(rows), dim=1)
-    assert silhouettes(rows, labels, centres).mean() > 0.7 > 0.6 > silhouettes(like, *kmeans(like, 6)[:2]).mean()
+    assert (
+        silhouettes(rows, labels, centres).mean()
+        > 0.7
+        > 0.6
+        > silhouettes(like, *kmeans(like, 6)[:2]).mean()
+    )
 
 
 def test_silhouettes_and_fixed_point_by_brute_force() -> None:
@@ -45,7 +50,9 @@ def test_silhouettes_and_fixed_point_by_brute_force() -> None:
 
 
 def test_no_cluster_stays_empty() -> None:
-    """Twenty copies of three rows still make five clusters without a hole that would be a zero centre."""
+    """Twenty copies of three rows still make five clusters without a hole that would be a zero
+    centre.
+    """
     labels, centres, _ = kmeans(torch.eye(3).repeat(20, 1), 5)
     assert torch.isfinite(centres).all() and set(labels.tolist()) <= set(range(5))
 
@@ -64,14 +71,18 @@ def test_the_control_keeps_mean_and_covariance() -> None:
 def test_the_embedded_model_has_clusters(demo: Model) -> None:
     found = clusters(demo, 24, layers=(3,))
     assert sum(cluster.size for cluster in found.clusters) == found.neurons == demo.d_mlp
-    assert found.quality.low > found.control.high, "values hang together more than their covariance says"
+    assert found.quality.low > found.control.high, (
+        "values hang together more than their covariance says"
+    )
     values = normalize(demo.W_down(3).T, dim=1)
     first = found.clusters[0]
     assert first.size > 1 and all(name.startswith("L3N") for name in first.nearest)
     near = values[[int(name[3:]) for name in first.nearest]]
     assert (near @ near.T).min() > 0.2
     document = found.to_dict()
-    assert document["schema"] == "loci.clusters/1" and len(document["clusters"]) == len(found.clusters)
+    assert document["schema"] == "loci.clusters/1" and len(document["clusters"]) == len(
+        found.clusters
+    )
     assert f"{found.neurons:,} values (layer 3)" in clusters_figure(found).layout.title.text
 
 

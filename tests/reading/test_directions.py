@@ -1,4 +1,6 @@
-"""Planted directions, brute force and least squares by hand, steering against hooks, and identities."""
+"""Planted directions, brute force and least squares by hand, steering against hooks, and
+identities.
+"""
 
 import json
 import math
@@ -20,7 +22,14 @@ from loci.reading.concepts import coefficients, concept, explained
 from loci.reading.steering import steer
 from loci.reading.text_vectors import vectors
 
-PAIRS = [("woman", "man"), ("queen", "king"), ("girl", "boy"), ("mother", "father"), ("sister", "brother"), ("Lima", "Peru")]
+PAIRS = [
+    ("woman", "man"),
+    ("queen", "king"),
+    ("girl", "boy"),
+    ("mother", "father"),
+    ("sister", "brother"),
+    ("Lima", "Peru"),
+]
 PROMPTS = ["Osaka is a city in the country of", "Michael Jordan plays the sport of", "Lima"]
 
 
@@ -30,11 +39,26 @@ def token(model: Model, word: str) -> int:
 
 @torch.no_grad()
 def planted(demo: Model, noise: float = 0.0) -> tuple[Model, list[tuple[str, str]], torch.Tensor]:
-    """A random model in which the first token of each pair is the second plus one direction, with some noise."""
+    """A random model in which the first token of each pair is the second plus one direction, with
+    some noise.
+    """
     model = tiny_gpt2(demo)
     generator = torch.Generator().manual_seed(1)
     step = 0.5 * torch.randn(model.d_model, generator=generator)
-    words = ["Osaka", "Lima", "Paris", "Japan", "Sweden", "Canada", "India", "Norway", "Prague", "Ottawa", "Chad", "Cuba"]
+    words = [
+        "Osaka",
+        "Lima",
+        "Paris",
+        "Japan",
+        "Sweden",
+        "Canada",
+        "India",
+        "Norway",
+        "Prague",
+        "Ottawa",
+        "Chad",
+        "Cuba",
+    ]
     singles = [word for word in words if len(model.tokenize(f"a {word}").ids) == 3]
     pairs = list(zip(singles[::2], singles[1::2], strict=False))
     assert len(pairs) >= 4
@@ -66,7 +90,9 @@ def test_noise_takes_it_away(demo: Model) -> None:
 
 @torch.no_grad()
 def test_words_stand_as_in_a_sentence(demo: Model) -> None:
-    """One token with its leading space; several are averaged at the embedding, and the last one is read elsewhere."""
+    """One token with its leading space; several are averaged at the embedding, and the last one is
+    read elsewhere.
+    """
     word, name = vectors(demo, ["Paris", " Michael Jordan "], "embed")
     assert demo.token_text(token(demo, "Paris")) == " Paris"
     torch.testing.assert_close(word.float(), demo.W_E[token(demo, "Paris")])
@@ -74,7 +100,9 @@ def test_words_stand_as_in_a_sentence(demo: Model) -> None:
     torch.testing.assert_close(name.float(), demo.W_E[list(ids[2:])].mean(0))
     with demo.watch("resid_post.2") as at:
         demo(demo.ids([(ids[0], *ids[2:])]))
-    torch.testing.assert_close(vectors(demo, ["Michael Jordan"], "resid_post.2")[0].float(), at["resid_post.2"][0, -1])
+    torch.testing.assert_close(
+        vectors(demo, ["Michael Jordan"], "resid_post.2")[0].float(), at["resid_post.2"][0, -1]
+    )
 
 
 def test_embeddings_as_the_family_scales_them(demo: Model) -> None:
@@ -94,7 +122,9 @@ def test_against_loops(demo: Model) -> None:
         return float(cosine_similarity(x, y, dim=0))
 
     differences = [at[a] - at[b] for a, b in PAIRS]
-    off = [cos(x, y) for i, x in enumerate(differences) for j, y in enumerate(differences) if i != j]
+    off = [
+        cos(x, y) for i, x in enumerate(differences) for j, y in enumerate(differences) if i != j
+    ]
     assert found.alignment.value == pytest.approx(sum(off) / len(off), abs=1e-9)
     assert found.alignment.low <= found.alignment.value <= found.alignment.high
     solved, near = [], []
@@ -124,15 +154,21 @@ def test_alignment_needs_pairs_and_knows_no_more_than_they_say() -> None:
     two = aligned(torch.tensor([[1.0, 0.3], [0.3, 1.0]]), apart(2))
     assert two.value == pytest.approx(0.3) and math.isnan(two.low)
     same = aligned(torch.full((5, 5), 0.4).fill_diagonal_(1), apart(5))
-    assert same[:3] == pytest.approx((0.4, 0.4, 0.4)), "a pair is never compared with itself, also where it is drawn twice"
+    assert same[:3] == pytest.approx((0.4, 0.4, 0.4)), (
+        "a pair is never compared with itself, also where it is drawn twice"
+    )
 
 
 def test_the_interval_of_alignment_covers() -> None:
-    """Differences about a known direction: how often does the interval hold the cosine's expectation?"""
+    """Differences about a known direction: how often does the interval hold the cosine's
+    expectation?
+    """
     generator = torch.Generator().manual_seed(0)
 
     def draw(n: int) -> torch.Tensor:
-        unit = torch.nn.functional.normalize(torch.randn(n, 6, generator=generator, dtype=torch.float64) + 0.5, dim=1)
+        unit = torch.nn.functional.normalize(
+            torch.randn(n, 6, generator=generator, dtype=torch.float64) + 0.5, dim=1
+        )
         return unit @ unit.T
 
     truth = aligned(draw(2000), apart(2000), samples=2).value
@@ -141,7 +177,9 @@ def test_the_interval_of_alignment_covers() -> None:
 
 
 def test_pairs_with_a_common_word_are_not_compared(demo: Model) -> None:
-    """Their differences are alike by that word alone; and an answer that other pairs have too is not held out."""
+    """Their differences are alike by that word alone; and an answer that other pairs have too is
+    not held out.
+    """
     alone = directions(demo, PAIRS)
     found = directions(demo, [*PAIRS, ("woman", "boy")])
     assert found.alignment.n == 7 and alone.alignment.n == 6
@@ -158,15 +196,21 @@ def test_pairs_with_a_common_word_are_not_compared(demo: Model) -> None:
 
 def test_the_start_is_never_its_own_answer() -> None:
     V = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.1]], dtype=torch.float64)
-    assert analogies(V, torch.tensor([0, 1]), torch.zeros(2, 2, dtype=torch.float64)).tolist() == [1, 2]
+    assert analogies(V, torch.tensor([0, 1]), torch.zeros(2, 2, dtype=torch.float64)).tolist() == [
+        1,
+        2,
+    ]
 
 
-# steering --------------------------------------------------------------------------------------------------------------
+# steering
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_strength_0_changes_nothing(demo: Model) -> None:
     for everywhere in (False, True):
-        found = steer(demo, PROMPTS, torch.randn(demo.d_model), 2, 0, everywhere=everywhere, targets=["Paris"])
+        found = steer(
+            demo, PROMPTS, torch.randn(demo.d_model), 2, 0, everywhere=everywhere, targets=["Paris"]
+        )
         assert found.before == found.after
         assert found.kl.value == found.random_kl.value == found.relative.value == 0
         assert found.targets[0].before == found.targets[0].after == found.targets[0].random
@@ -180,7 +224,9 @@ def test_after_the_last_layer_steering_is_the_unembedding(name: str, demo: Model
     found = steer(model, PROMPTS, vector, last, 3.0, targets=["Paris", "Lima"], top=4096)
     before, after, kl = [], [], []
     for prompt in PROMPTS:
-        resid = model.read(model.ids([model.tokenize(prompt).ids]), f"resid_post.{last}")[f"resid_post.{last}"][0, -1]
+        resid = model.read(model.ids([model.tokenize(prompt).ids]), f"resid_post.{last}")[
+            f"resid_post.{last}"
+        ][0, -1]
         p, q = (model.unembed(x).double().softmax(-1) for x in (resid, resid + 3 * vector))
         before.append(float(p[token(model, "Paris")]))
         after.append(float(q[token(model, "Paris")]))
@@ -188,7 +234,10 @@ def test_after_the_last_layer_steering_is_the_unembedding(name: str, demo: Model
     assert found.kl.value == pytest.approx(sum(kl) / 3, rel=1e-3)
     assert found.targets[0].before.value == pytest.approx(sum(before) / 3, rel=1e-3)
     assert found.targets[0].after.value == pytest.approx(sum(after) / 3, rel=1e-3)
-    assert all(sum(p for _, p in row) == pytest.approx(1, abs=1e-6) for row in (*found.before, *found.after))
+    assert all(
+        sum(p for _, p in row) == pytest.approx(1, abs=1e-6)
+        for row in (*found.before, *found.after)
+    )
     assert found.random_kl.value > 0
 
 
@@ -215,13 +264,16 @@ def test_prompts_alone_or_together(demo: Model) -> None:
         assert [t for t, _ in alone.after[0]] == [t for t, _ in together.after[i]]
 
 
-# concepts --------------------------------------------------------------------------------------------------------------
+# concepts
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_name_is_half_each_of_its_parts(demo: Model) -> None:
     """At the embedding a text is the mean of its tokens, so the fit is exact."""
     found = concept(demo, ["Michael", "Jordan"], ["Michael Jordan", "Michael", "Osaka"])
-    torch.testing.assert_close(found.coefficients[:2], torch.tensor([[0.5, 0.5], [1.0, 0.0]]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        found.coefficients[:2], torch.tensor([[0.5, 0.5], [1.0, 0.0]]), atol=1e-5, rtol=0
+    )
     assert found.explained[:2] == pytest.approx((1, 1))
     assert found.explained[2] < 0.2
     assert float(found.cosines[1, 0]) == pytest.approx(1)
@@ -238,7 +290,9 @@ def test_least_squares_by_the_normal_equations(seed: int, concepts: int, texts: 
     left = (X - β @ C).square().sum(-1) / X.square().sum(-1)
     torch.testing.assert_close(explained(X, C, β), 1 - left, atol=1e-9, rtol=0)
     twice = torch.cat([C, C[:1]])
-    torch.testing.assert_close(explained(X, twice, coefficients(X, twice)), explained(X, C, β), atol=1e-7, rtol=0)
+    torch.testing.assert_close(
+        explained(X, twice, coefficients(X, twice)), explained(X, C, β), atol=1e-7, rtol=0
+    )
 
 
 @pytest.mark.parametrize("name", ["llama", "pythia", "gemma2", "mixtral"])
@@ -251,10 +305,15 @@ def test_other_families(name: str, demo: Model) -> None:
 
 
 def test_documents_and_figures(demo: Model, world: FactSet) -> None:
-    many = [(fact.subject, fact.answer) for fact in world if fact.relation == "country_capital"][:50]
+    many = [(fact.subject, fact.answer) for fact in world if fact.relation == "country_capital"][
+        :50
+    ]
     for pairs in (PAIRS, many, PAIRS[:1], PAIRS[:2]):
         found = directions(demo, pairs)
-        assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["schema"] == "loci.directions/1"
+        assert (
+            json.loads(json.dumps(found.to_dict(), allow_nan=False))["schema"]
+            == "loci.directions/1"
+        )
         assert len(found.to_dict()["pairs"]) == len(pairs)
         assert len(directions_figure(found).data) == 2
     steered = steer(demo, PROMPTS, found.direction, 0, targets=["Paris"])

@@ -39,7 +39,9 @@ def test_composition_against_a_loop(demo: Model) -> None:
         reads = demo.read(demo.ids([demo.tokenize(text).ids]), "mlp_act.3", "mlp_out.3")
         alone = 0
         for act, out in zip(reads["mlp_act.3"][0, 1:], reads["mlp_out.3"][0, 1:], strict=True):
-            alone += int(project(demo, out).argmax()) in {int(best[i]) for i in act.nonzero().flatten().tolist()}
+            alone += int(project(demo, out).argmax()) in {
+                int(best[i]) for i in act.nonzero().flatten().tolist()
+            }
         shares.append(1 - alone / (len(demo.tokenize(text)) - 1))
     assert found.composed[3].value == pytest.approx(sum(shares) / len(shares), abs=1e-6)
 
@@ -52,18 +54,28 @@ def test_the_embedded_model_needs_the_last_token_most(demo: Model) -> None:
         "values say what follows more often than by chance"
     )
     assert found.to_dict()["schema"] == "loci.memories/1"
-    assert set(found.shallow).isdisjoint(found.semantic) and len({*found.shallow, *found.semantic}) >= 2
+    assert (
+        set(found.shallow).isdisjoint(found.semantic)
+        and len({*found.shallow, *found.semantic}) >= 2
+    )
     for layer, lean in enumerate(found.lean):
-        assert lean.value == pytest.approx(found.dropped["first"][layer].value - found.dropped["last"][layer].value, abs=1e-6)
+        assert lean.value == pytest.approx(
+            found.dropped["first"][layer].value - found.dropped["last"][layer].value, abs=1e-6
+        )
         assert (lean.low > found.mean_lean) == (layer in found.shallow)
         assert (lean.high < found.mean_lean) == (layer in found.semantic)
     colours = memories_figure(found).data[3].marker.color
-    assert [colour == ORANGE for colour in colours] == [layer in found.shallow for layer in range(demo.n_layers)]
+    assert [colour == ORANGE for colour in colours] == [
+        layer in found.shallow for layer in range(demo.n_layers)
+    ]
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2"])
 def test_other_families(name: str, demo: Model) -> None:
-    assert len(memories(make(name, demo), sample_text(demo, 500), neurons=4).composed) == make(name, demo).n_layers
+    assert (
+        len(memories(make(name, demo), sample_text(demo, 500), neurons=4).composed)
+        == make(name, demo).n_layers
+    )
 
 
 def test_what_cannot_be_asked(demo: Model) -> None:

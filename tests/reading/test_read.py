@@ -36,12 +36,16 @@ def test_card_against_a_loop_over_the_text(demo: Model) -> None:
 
 @torch.no_grad()
 def test_projection_is_the_change_of_the_logits_up_to_the_norms_scale(demo: Model) -> None:
-    """For a residual vector x: ln(x) is γ(x − mean)/s + β, so the projection of v is s times how x + εv moves the logits, s held."""
+    """For a residual vector x: ln(x) is γ(x − mean)/s + β, so the projection of v is s times how x
+    + εv moves the logits, s held.
+    """
     x, v = torch.randn(demo.d_model), demo.W_down(2)[:, 5]
     norm = demo.module("final_norm")
     scale = (x.var(unbiased=False) + norm.eps).sqrt()
     frozen = lambda y: demo.W_U @ (norm.weight * (y - y.mean()) / scale + norm.bias)  # noqa: E731
-    torch.testing.assert_close(project(demo, v) / scale, frozen(x + v) - frozen(x), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        project(demo, v) / scale, frozen(x + v) - frozen(x), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_promoted_tokens_are_the_extremes_of_the_projection(demo: Model) -> None:
@@ -62,7 +66,10 @@ def test_many_cards_are_the_single_ones(demo: Model) -> None:
         assert alone.firing_rate == card.firing_rate
 
 
-@pytest.mark.parametrize(("name", "says"), [("37", "like L1N37"), ("L9N0", "this model has L0N0"), ("L0N4096", "this model has")])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("37", "like L1N37"), ("L9N0", "this model has L0N0"), ("L0N4096", "this model has")],
+)
 def test_names_that_are_no_neurons(demo: Model, name: str, says: str) -> None:
     with pytest.raises(ModelError, match=says):
         parse_neuron(name, demo)

@@ -1,4 +1,6 @@
-"""Shares against a loop over the text, skipping against dense products, and rules of activity by their algebra."""
+"""Shares against a loop over the text, skipping against dense products, and rules of activity by
+their algebra.
+"""
 
 import json
 
@@ -46,11 +48,19 @@ def test_shares_against_a_loop_over_the_text(demo: Model) -> None:
     for layer, share in enumerate(torch.stack(by_text).mean(0).tolist()):
         assert found.by_layer[layer].value == pytest.approx(share, abs=1e-5)
         assert found.zeros[layer].value == pytest.approx(1 - share, abs=1e-5)
-        assert float(found.spread[layer, 1]) == pytest.approx(float(torch.cat(tokens)[:, layer].median()), abs=2e-3)
-    means = {token: sum(seen.values()) / len(seen) for token, seen in contexts.items() if len(seen) >= 5}
+        assert float(found.spread[layer, 1]) == pytest.approx(
+            float(torch.cat(tokens)[:, layer].median()), abs=2e-3
+        )
+    means = {
+        token: sum(seen.values()) / len(seen) for token, seen in contexts.items() if len(seen) >= 5
+    }
     token, estimate = found.most[0]
     assert estimate.value == pytest.approx(max(means.values()), abs=1e-5)
-    assert token in {demo.token_text(i) for i, mean in means.items() if mean == pytest.approx(estimate.value, abs=1e-5)}
+    assert token in {
+        demo.token_text(i)
+        for i, mean in means.items()
+        if mean == pytest.approx(estimate.value, abs=1e-5)
+    }
     assert found.fewest[0][1].value == pytest.approx(min(means.values()), abs=1e-5)
 
 
@@ -60,11 +70,17 @@ def test_long_texts_are_cut_into_windows(tiny: Model) -> None:
     pieces = windows(tiny, [(0, text)])
     found = sparsity(tiny, [text, "Lima."], threshold=0.1)
     assert len(pieces) > 1 and (found.texts, found.active.n) == (2, 2)
-    assert found.tokens == sum(len(piece.labels) for piece in pieces) + len(tiny.tokenize("Lima.")) - 1
+    assert (
+        found.tokens == sum(len(piece.labels) for piece in pieces) + len(tiny.tokenize("Lima.")) - 1
+    )
     shares = []
     for ids in (*(piece.ids for piece in pieces), tiny.tokenize("Lima.").ids):
         reads = tiny.read(tiny.ids([ids]), *tiny.names("mlp_act"))
-        shares.append(torch.stack([(act[0, 1:].abs() > 0.1).double().mean(-1) for act in reads.values()]).mean(0))
+        shares.append(
+            torch.stack(
+                [(act[0, 1:].abs() > 0.1).double().mean(-1) for act in reads.values()]
+            ).mean(0)
+        )
     expected = (torch.cat(shares[:-1]).mean() + shares[-1].mean()) / 2
     assert found.active.value == pytest.approx(float(expected), abs=1e-5)
 
@@ -92,15 +108,21 @@ def test_what_skipping_costs_against_dense_products(name: str, demo: Model) -> N
         acts, out = (at[f"{stem}.{layer}"][0, skip:].double() for stem in ("mlp_act", "mlp_raw"))
         small = torch.where(acts.abs() > 0.3 * acts.abs().amax(-1, keepdim=True), 0, acts)
         missing = small @ model.W_down(layer).double().T
-        assert found.error[layer] == pytest.approx(float(missing.abs().max() / out.abs().max()), rel=1e-3)
+        assert found.error[layer] == pytest.approx(
+            float(missing.abs().max() / out.abs().max()), rel=1e-3
+        )
         assert found.skipped[layer] == pytest.approx(float(small.abs().max()), rel=1e-4)
-        assert found.by_layer[layer].value == pytest.approx(float((small == 0).double().mean()), abs=1e-6)
+        assert found.by_layer[layer].value == pytest.approx(
+            float((small == 0).double().mean()), abs=1e-6
+        )
         assert found.rounding[layer] < 1e-5
     assert found.saved.value == pytest.approx((1 - found.active.value) / (3 if model.gated else 2))
 
 
 def test_the_default_rule_follows_the_non_linearity(demo: Model) -> None:
-    gelu, relu = (sparsity(tiny_gpt2(demo, activation=name), TEXTS) for name in ("gelu_new", "relu"))
+    gelu, relu = (
+        sparsity(tiny_gpt2(demo, activation=name), TEXTS) for name in ("gelu_new", "relu")
+    )
     assert (gelu.relative, gelu.threshold) == (True, 0.01)
     assert (relu.relative, relu.threshold) == (False, 0)
     assert "largest" in gelu.rule and "largest" not in relu.rule
@@ -108,7 +130,9 @@ def test_the_default_rule_follows_the_non_linearity(demo: Model) -> None:
     assert smooth.active.value > 0.99, "nothing is exactly 0 with GELU"
 
 
-@given(st.integers(0, 1000), st.floats(0, 0.9), st.floats(0, 0.9), st.sampled_from([0.25, 2.0, 64.0]))
+@given(
+    st.integers(0, 1000), st.floats(0, 0.9), st.floats(0, 0.9), st.sampled_from([0.25, 2.0, 64.0])
+)
 def test_rules(seed: int, a: float, b: float, scale: float) -> None:
     acts = torch.randn(6, 9, generator=torch.Generator().manual_seed(seed))
     for relative in (False, True):

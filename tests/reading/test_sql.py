@@ -32,9 +32,15 @@ def database() -> Any:
         ),
         ("SELECT 'infinity'::DATE, DATE '290000-01-01'", ["infinity", "290000-01-01"]),
         ("SELECT INTERVAL 5000000 YEARS, INTERVAL 1 MONTH", ["5000000 years", "1 month"]),
-        ("SELECT '388d3110-bb84-44ab-ae10-53c39a23745a'::UUID", ["388d3110-bb84-44ab-ae10-53c39a23745a"]),
+        (
+            "SELECT '388d3110-bb84-44ab-ae10-53c39a23745a'::UUID",
+            ["388d3110-bb84-44ab-ae10-53c39a23745a"],
+        ),
         ("SELECT '\\xFFa'::BLOB, '101'::BIT", ["\\xFFa", "101"]),
-        ("SELECT [1, 2], {'a': 0.5, 'b': [true, NULL]}, MAP {1: 'x'}", [[1, 2], {"a": 0.5, "b": [True, None]}, {"1": "x"}]),
+        (
+            "SELECT [1, 2], {'a': 0.5, 'b': [true, NULL]}, MAP {1: 'x'}",
+            [[1, 2], {"a": 0.5, "b": [True, None]}, {"1": "x"}],
+        ),
         ("SELECT [DATE '2024-01-01']", [["2024-01-01"]]),
         ("SELECT {'a': INTERVAL 5000000 YEARS}", ["{'a': 5000000 years}"]),
         ("SELECT 1 AS a, DATE '2024-01-01' AS a -- twice", [1, "2024-01-01"]),
@@ -48,7 +54,9 @@ def test_every_type_is_what_json_holds(database: Any, question: str, row: list[A
 
 
 def test_rows_keep_their_order_where_some_are_text(database: Any) -> None:
-    found = sql.ask(database, "SELECT i, DATE '2024-01-01' + i::INT FROM range(100) t(i) ORDER BY i DESC")
+    found = sql.ask(
+        database, "SELECT i, DATE '2024-01-01' + i::INT FROM range(100) t(i) ORDER BY i DESC"
+    )
     assert [row[0] for row in found.rows] == list(range(99, -1, -1))
 
 
@@ -64,7 +72,9 @@ def test_one_ctrl_c_stops_a_question(database: Any) -> None:
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         sql.ask(
-            database, "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c WHERE a.range + b.range < c.range"
+            database,
+            "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c WHERE"
+            " a.range + b.range < c.range",
         )
     assert time.monotonic() - started < 20
     assert sql.ask(database, "SELECT 1").rows == ((1,),)

@@ -24,7 +24,9 @@ def test_all_sub_updates_sum_to_the_mlps_output(name: str, demo: Model) -> None:
         for update in updates:
             value = model.W_down(layer)[:, int(update.name.partition("N")[2])]
             total += update.coefficient * value
-            assert update.size == pytest.approx(abs(update.coefficient) * float(value.norm()), rel=1e-4, abs=1e-7)
+            assert update.size == pytest.approx(
+                abs(update.coefficient) * float(value.norm()), rel=1e-4, abs=1e-7
+            )
         torch.testing.assert_close(total, out[f"mlp_out.{layer}"][0, -1], atol=1e-4, rtol=1e-4)
         sizes = [update.size for update in updates]
         assert sizes == sorted(sizes, reverse=True)

@@ -1,4 +1,6 @@
-"""Gemma 3 270M: every claim of the model room, a fact known, traced and edited. Margins are wide: kernels differ, the picture does not."""
+"""Gemma 3 270M: every claim of the model room, a fact known, traced and edited. Margins are wide:
+kernels differ, the picture does not.
+"""
 
 import pytest
 import torch
@@ -54,7 +56,9 @@ def test_its_own_answer(gemma: Model) -> None:
 def test_the_textbook_trace(grid: Trace) -> None:
     """State at the subject's last token early; MLPs there early; attention at the last token late."""
     end = grid.subject_span[1]
-    assert (end - 1, len(grid.tokens)) == (2, 7) and 0.6 < grid.clean < 0.95 and grid.corrupted < 0.3
+    assert (
+        (end - 1, len(grid.tokens)) == (2, 7) and 0.6 < grid.clean < 0.95 and grid.corrupted < 0.3
+    )
     lost = grid.clean - grid.corrupted
     state, mlp, attn = (grid.grids[kind] for kind in ("state", "mlp", "attn"))
     assert float(state[1:10, end - 1].min()) > 0.6 * lost

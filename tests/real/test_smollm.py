@@ -20,7 +20,11 @@ def test_it_answers_in_its_own_template(smollm: Model) -> None:
 def test_a_trace_behind_shots(smollm: Model) -> None:
     """The subject of the last line is corrupted, and no other."""
     sports = loci.known_facts().of("athlete_sport")
-    (asked,) = Frame(shots=3).facts(smollm, [Fact("Michael Jordan", JORDAN.prompt, "basketball", relation="athlete_sport")], sports)
+    (asked,) = Frame(shots=3).facts(
+        smollm,
+        [Fact("Michael Jordan", JORDAN.prompt, "basketball", relation="athlete_sport")],
+        sports,
+    )
     assert own_answer(smollm, asked.text).text == "basketball"
     found = loci.trace(smollm, asked, kinds=("state",), samples=4)
     start, end = found.subject_span

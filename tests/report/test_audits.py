@@ -19,7 +19,9 @@ from loci.report import forensics_page, save, scorecard_page
 
 @pytest.fixture(scope="module")
 def patch(demo: Model, jordan: Fact) -> Patch:
-    return edit(demo, [jordan.to("golf")], settings=TargetSettings(contexts=1, essence=2, own=0, steps=6))
+    return edit(
+        demo, [jordan.to("golf")], settings=TargetSettings(contexts=1, essence=2, own=0, steps=6)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,9 @@ def test_names_are_escaped(card: Scorecard) -> None:
     assert "&lt;b&gt;&amp;" in html and "a&lt;b" in html
 
 
-def test_the_forensics_report_names_weights_and_candidates(demo: Model, world: FactSet, patch: Patch) -> None:
+def test_the_forensics_report_names_weights_and_candidates(
+    demo: Model, world: FactSet, patch: Patch
+) -> None:
     edited = Model(copy.deepcopy(demo.hf), demo.tokenizer, "edited", demo.layout)
     patch.add_to(edited)
     found = forensics(demo, edited, candidates_of(world.of("athlete_sport"))[:60])

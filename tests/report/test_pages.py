@@ -30,9 +30,17 @@ from loci.writing import gate
 
 
 def test_every_kind_is_described() -> None:
-    """Whatever can be written as a page says what it is; no entry is left over from a kind that is gone."""
+    """Whatever can be written as a page says what it is; no entry is left over from a kind that is
+    gone.
+    """
     own = {"auditing.Scorecard", "auditing.Forensics", "report.Story", "figures.Ladder"}
-    parts = {"locating.Traced", "locating.TwoTokens", "locating.SingleStep", "locating.Effects", "locating.LocalContext"}
+    parts = {
+        "locating.Traced",
+        "locating.TwoTokens",
+        "locating.SingleStep",
+        "locating.Effects",
+        "locating.LocalContext",
+    }
     tables = {"reading.WordNeurons", "reading.NeuronKind", "reading.QueryRows"}
     names = {key(kind) for kind in results()}
     assert names - own - parts - tables == set(_ENTRIES) & names
@@ -68,7 +76,10 @@ def test_titles_are_text_and_panels_stack(demo: Model, jordan: Fact) -> None:
     assert "basketball" in words(html) and not figure["layout"].get("title")
     assert "width" not in figure["layout"]
     wide, slim = (figure[name] for name in ("layout", "narrow"))
-    assert wide["xaxis"]["domain"][1] < 0.4 and [slim[a]["domain"] for a in ("xaxis", "xaxis2", "xaxis3")] == [[0, 1]] * 3
+    assert (
+        wide["xaxis"]["domain"][1] < 0.4
+        and [slim[a]["domain"] for a in ("xaxis", "xaxis2", "xaxis3")] == [[0, 1]] * 3
+    )
     tops = [slim[axis]["domain"] for axis in ("yaxis", "yaxis2", "yaxis3")]
     assert tops[0][0] > tops[1][1] > tops[1][0] > tops[2][1], "one below the other"
     assert slim["height"] > wide["height"]
@@ -78,7 +89,10 @@ def test_titles_are_text_and_panels_stack(demo: Model, jordan: Fact) -> None:
 def test_stacking_moves_what_has_no_axes() -> None:
     figure = {
         "layout": {"xaxis": {"domain": [0, 0.4], "anchor": "y"}, "yaxis": {"domain": [0, 1]}},
-        "data": [{"type": "bar", "name": "a"}, {"type": "sankey", "domain": {"x": [0.6, 1], "y": [0, 1]}}],
+        "data": [
+            {"type": "bar", "name": "a"},
+            {"type": "sankey", "domain": {"x": [0.6, 1], "y": [0, 1]}},
+        ],
     }
     layout, domains = stacked(figure, 300)
     assert layout["xaxis"]["domain"] == [0, 1] and domains[1]["x"] == [0, 1]
@@ -86,7 +100,9 @@ def test_stacking_moves_what_has_no_axes() -> None:
 
 
 def test_words_leave_out_what_is_so_by_construction(demo: Model, jordan: Fact) -> None:
-    """The last token after the last layer gives all back; the subject's cells say something, ties included."""
+    """The last token after the last layer gives all back; the subject's cells say something, ties
+    included.
+    """
     said = cells_words(trace(demo, jordan))
     first = said.splitlines()[0]
     assert first.startswith("The state at the last subject token “Jordan” gives back")
@@ -98,18 +114,24 @@ def test_a_tie_is_told(demo: Model, jordan: Fact) -> None:
     grid = found.grids["mlp"].clone().zero_()
     grid[1, 2] = grid[3, 2] = 0.5
     tied = Trace(**{**vars(found), "grids": {"mlp": grid}})
-    assert "layer 1 at the last subject token “Jordan” gives back most: +0.50 (as much, within 0.02: layer 3" in cells_words(tied)
+    assert (
+        "layer 1 at the last subject token “Jordan” gives back most: +0.50 (as much, within 0.02:"
+        " layer 3" in cells_words(tied)
+    )
 
 
 def card_with(efficacy: float, specificity: float) -> Scorecard:
     fact = Fact("a", "{} is", "b").to("c")
     case = EditCase(fact, "c", 0.5, {"efficacy": (True,)}, ())
     hits = {"efficacy": share([efficacy] * 20), "specificity": share([specificity] * 20)}
-    return Scorecard("m", True, "rome", 1, (0,), hits, (case,), {"in-context": hits, "retrieval": hits})
+    return Scorecard(
+        "m", True, "rome", 1, (0,), hits, (case,), {"in-context": hits, "retrieval": hits}
+    )
 
 
 @pytest.mark.parametrize(
-    ("efficacy", "specificity", "grade"), [(1, 1, "good"), (1, 0.9, "mixed"), (0.62, 0.97, "bad"), (1, 0.5, "bad")]
+    ("efficacy", "specificity", "grade"),
+    [(1, 1, "good"), (1, 0.9, "mixed"), (0.62, 0.97, "bad"), (1, 0.5, "bad")],
 )
 def test_an_audit_ends_in_a_verdict(efficacy: float, specificity: float, grade: str) -> None:
     said, found = scorecard_verdict(card_with(efficacy, specificity))
@@ -133,7 +155,9 @@ def test_a_notebook_gets_words_then_a_figure(demo: Model, jordan: Fact) -> None:
 
 
 def test_a_neuron_has_a_figure_and_a_page(demo: Model) -> None:
-    card = replace(loci.read(demo, "L1N126", ["Gary Payton plays the sport of basketball."] * 3), tokens=3)
+    card = replace(
+        loci.read(demo, "L1N126", ["Gary Payton plays the sport of basketball."] * 3), tokens=3
+    )
     assert len(loci.plot(card).data[0].y) == 20
     assert "What neuron L1N126 writes" in words(page_of(card))
 
@@ -141,10 +165,31 @@ def test_a_neuron_has_a_figure_and_a_page(demo: Model) -> None:
 def test_what_users_write_is_escaped_once() -> None:
     found = Trace(**{**vars(card_trace()), "prompt": "<i>A & B</i> plays"})
     html = page_of(found)
-    assert "<i>A" not in html and "&lt;i&gt;A &amp; B&lt;/i&gt; plays" in html and "&amp;lt;" not in html
+    assert (
+        "<i>A" not in html
+        and "&lt;i&gt;A &amp; B&lt;/i&gt; plays" in html
+        and "&amp;lt;" not in html
+    )
 
 
 def card_trace() -> Trace:
-    about = {"model": "m", "bos": True, "prompt": "p", "subject": "s", "answer": "a", "known": True, "clean": 1.0, "corrupted": 0.5}
-    how = {"samples": 1, "noise": 3.0, "corruption": "noise", "seed": 0, "tokens": ("s", "is"), "subject_span": (0, 1), "window": 1}
+    about = {
+        "model": "m",
+        "bos": True,
+        "prompt": "p",
+        "subject": "s",
+        "answer": "a",
+        "known": True,
+        "clean": 1.0,
+        "corrupted": 0.5,
+    }
+    how = {
+        "samples": 1,
+        "noise": 3.0,
+        "corruption": "noise",
+        "seed": 0,
+        "tokens": ("s", "is"),
+        "subject_span": (0, 1),
+        "window": 1,
+    }
     return Trace(**about, **how, grids={"state": torch.eye(2)})

@@ -36,7 +36,9 @@ def test_story_holds_together(story: Story) -> None:
     assert story.reverted_bit_for_bit
     assert story.trace.answer == "basketball"
     assert story.audit.cases[0].said == "baseball"
-    assert [card.name for card in story.cards] == [f"L{layer}N{neuron}" for layer, neuron, _ in story.neurons.top(3)]
+    assert [card.name for card in story.cards] == [
+        f"L{layer}N{neuron}" for layer, neuron, _ in story.neurons.top(3)
+    ]
     document = story.to_dict()
     assert {"schema", "trace", "edit", "audit", "reverted_bit_for_bit", "seconds"} <= set(document)
     states = story.ladder.states
@@ -54,7 +56,13 @@ def test_page_is_whole_and_needs_no_network(story: Story, tmp_path: Path) -> Non
     parser.feed(html)
     assert not parser.stack
     assert html.count("plotly-graph-div") >= 5
-    for words in ("Where is it?", "Which neurons hold it?", "Undo it", "every bit is back", story.patch.id):
+    for words in (
+        "Where is it?",
+        "Which neurons hold it?",
+        "Undo it",
+        "every bit is back",
+        story.patch.id,
+    ):
         assert words in html
 
 

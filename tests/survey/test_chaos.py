@@ -1,6 +1,8 @@
-"""Workers and drivers killed, states damaged, texts that are none: the result is that of one quiet pass, to the byte.
+"""Workers and drivers killed, states damaged, texts that are none: the result is that of one quiet
+pass, to the byte.
 
-The short form kills a driver and a worker; the long one (`make chaos`) fifty workers and five drivers.
+The short form kills a driver and a worker; the long one (`make chaos`) fifty workers and five
+drivers.
 """
 
 import os
@@ -52,8 +54,12 @@ def world(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wor
     model = tiny_gpt2(demo)
     save_model(model, place / "model")
     lines = [text.encode() for text in corpus()[:TEXTS]]
-    (place / "t.txt").write_bytes(b"\n".join([*lines[:50], b"\xff no text", *lines[50:700], b"\x80", *lines[700:]]))
-    plan = make_plan(ModelSource(str(place / "model")), neurons_question([1]), place / "t.txt", shard_tokens=450)
+    (place / "t.txt").write_bytes(
+        b"\n".join([*lines[:50], b"\xff no text", *lines[50:700], b"\x80", *lines[700:]])
+    )
+    plan = make_plan(
+        ModelSource(str(place / "model")), neurons_question([1]), place / "t.txt", shard_tokens=450
+    )
     plan.write(place / "p.json")
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.threads)
@@ -87,7 +93,9 @@ class Killer(threading.Thread):
                 time.sleep(self.random.random() * 0.3)
                 seen = progress(self.world.plan, self.folder)
                 living = [
-                    worker.process for worker in self.workers if worker.process not in self.killed and worker.process.poll() is None
+                    worker.process
+                    for worker in self.workers
+                    if worker.process not in self.killed and worker.process.poll() is None
                 ]
                 if living:
                     victim = self.random.choice(living)
@@ -98,7 +106,19 @@ class Killer(threading.Thread):
 def killed_driver(world: World, folder: Path) -> None:
     """The command, killed once it has got on a little; its workers end by themselves."""
     before = progress(world.plan, folder)
-    command = [sys.executable, "-m", "loci", "survey", "run", str(world.file), "-w", "2", "--states", str(folder), "-q"]
+    command = [
+        sys.executable,
+        "-m",
+        "loci",
+        "survey",
+        "run",
+        str(world.file),
+        "-w",
+        "2",
+        "--states",
+        str(folder),
+        "-q",
+    ]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
     while progress(world.plan, folder) < before + 2:
         assert process.poll() is None
@@ -116,7 +136,9 @@ def killed_driver(world: World, folder: Path) -> None:
     pytest.fail("workers outlive their driver")
 
 
-def test_the_result_is_that_of_a_quiet_pass(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_is_that_of_a_quiet_pass(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, folder, workers = world.plan, tmp_path / "states", list[Any]()
 
     class Seen(processes.Process):
@@ -135,21 +157,33 @@ def test_the_result_is_that_of_a_quiet_pass(world: World, tmp_path: Path, monkey
     told = run_plan(plan, world.file, folder, 2)
     killer.stop.set()
     killer.join()
-    assert len(killer.killed) == KILLS and told.deaths >= KILLS - 2, "all kills but those at the very end are noticed"
+    assert len(killer.killed) == KILLS and told.deaths >= KILLS - 2, (
+        "all kills but those at the very end are noticed"
+    )
     assert told.damaged == 2
     assert root_bytes(plan, folder) == world.quiet
     assert [path.name for path in folder.iterdir()] == [f"{plan.id}.safetensors"]
     found = summary(plan, outcome(plan, folder))
     assert found == summary(plan, outcome(plan, world.place / "quiet"))
     first, _ = found["set_aside"]
-    assert (first["text"], first["reason"]) == (50, "not UTF-8") and "t.txt, line 13 behind byte 1,809" in first["place"]
+    assert (first["text"], first["reason"]) == (
+        50,
+        "not UTF-8",
+    ) and "t.txt, line 13 behind byte 1,809" in first["place"]
     started = len(workers)
-    assert run_plan(plan, world.file, folder, 2).tokens == 0 and len(workers) == started, "what is done is not done again"
+    assert run_plan(plan, world.file, folder, 2).tokens == 0 and len(workers) == started, (
+        "what is done is not done again"
+    )
 
 
-def test_numbers_of_workers_that_cannot_be(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_of_workers_that_cannot_be(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     count = len(world.plan.pieces)
-    for workers, words in ((0, "0 workers do nothing"), (count + 1, f"{count + 1} workers for {count} shards")):
+    for workers, words in (
+        (0, "0 workers do nothing"),
+        (count + 1, f"{count + 1} workers for {count} shards"),
+    ):
         with pytest.raises(ModelError, match=words):
             run_plan(world.plan, world.file, tmp_path, workers)
     monkeypatch.setattr(driver, "free_bytes", lambda: world.plan.worker_bytes)
@@ -163,7 +197,9 @@ def test_a_worker_with_another_model_ends_the_run(world: World, tmp_path: Path) 
     before = config.read_text()
     config.write_text(before + "\n")
     try:
-        with pytest.raises(ModelError, match="is not the model that the plan was made for: its files differ"):
+        with pytest.raises(
+            ModelError, match="is not the model that the plan was made for: its files differ"
+        ):
             run_plan(world.plan, world.file, tmp_path, 1)
     finally:
         config.write_text(before)

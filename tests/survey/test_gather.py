@@ -21,8 +21,12 @@ from loci.survey import ModelSource, Workers, gather, keys_question, make_plan
 from loci.survey.worker import opened
 
 
-def test_statistics_of_an_edit(demo: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In two shards, from texts that are in no file; nothing of them is left over but the moment itself, and that is not made again."""
+def test_statistics_of_an_edit(
+    demo: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In two shards, from texts that are in no file; nothing of them is left over but the moment
+    itself, and that is not made again.
+    """
     texts = [*corpus()[:60], " "]
     monkeypatch.setenv("LOCI_CACHE", "")
     here = key_moments(demo, [1], texts=texts)
@@ -30,11 +34,15 @@ def test_statistics_of_an_edit(demo: Model, tmp_path: Path, monkeypatch: pytest.
     there = key_moments(demo, [1], texts=texts, workers=Workers(1, ModelSource(), shard_tokens=500))
     torch.testing.assert_close(there[1], here[1], rtol=1e-4, atol=1e-6)
     assert not list((tmp_path / "surveys").iterdir())
-    assert torch.equal(key_moments(demo, [1], texts=texts, workers=Workers(1, ModelSource("nobody")))[1], there[1])
+    assert torch.equal(
+        key_moments(demo, [1], texts=texts, workers=Workers(1, ModelSource("nobody")))[1], there[1]
+    )
 
 
 def test_an_atlas(demo: Model, tmp_path: Path) -> None:
-    """The tables are those of a pass here; lines that are no text are counted, and the others keep their numbers."""
+    """The tables are those of a pass here; lines that are no text are counted, and the others keep
+    their numbers.
+    """
     model = tiny_gpt2(demo)
     (tmp_path / "model").mkdir()
     save_model(model, tmp_path / "model")
@@ -43,12 +51,26 @@ def test_an_atlas(demo: Model, tmp_path: Path) -> None:
     build_atlas(model, lambda: texts, tmp_path / "here", source="t")
     workers = Workers(1, ModelSource(str(tmp_path / "model")), shard_tokens=1000)
     build_atlas(model, lambda: texts, tmp_path / "there", source="t", workers=workers, text=path)
-    one, other = (json.loads((tmp_path / name / "provenance.json").read_text()) for name in ("here", "there"))
-    assert (one["tokens"], one["texts"]) == (other["tokens"], other["texts"] - 1) and other["set_aside"] == 1
-    exact = {"texts": "text, content", "triggers": "layer, neuron, rank, text, position", "histograms": "*", "values": "*"}
-    for table, columns in {**exact, "neurons": "layer, neuron, firing_rate, cluster, nearest"}.items():
+    one, other = (
+        json.loads((tmp_path / name / "provenance.json").read_text()) for name in ("here", "there")
+    )
+    assert (one["tokens"], one["texts"]) == (other["tokens"], other["texts"] - 1) and other[
+        "set_aside"
+    ] == 1
+    exact = {
+        "texts": "text, content",
+        "triggers": "layer, neuron, rank, text, position",
+        "histograms": "*",
+        "values": "*",
+    }
+    for table, columns in {
+        **exact,
+        "neurons": "layer, neuron, firing_rate, cluster, nearest",
+    }.items():
         rows = [
-            duckdb.sql(f"SELECT {columns} FROM '{tmp_path}/{name}/{table}.parquet' ORDER BY ALL").fetchall()
+            duckdb.sql(
+                f"SELECT {columns} FROM '{tmp_path}/{name}/{table}.parquet' ORDER BY ALL"
+            ).fetchall()
             for name in ("here", "there")
         ]
         assert rows[0] == rows[1], table

@@ -1,4 +1,6 @@
-"""Shares of a plan without a driver, job scripts, and actors of Ray: the same bytes as any other run."""
+"""Shares of a plan without a driver, job scripts, and actors of Ray: the same bytes as any other
+run.
+"""
 
 import os
 import shlex
@@ -40,7 +42,9 @@ def planned(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     (place / "model").mkdir()
     save_model(tiny_gpt2(demo), place / "model")
     (place / "t.txt").write_text("\n".join(corpus()[:400]))
-    plan = make_plan(ModelSource(str(place / "model")), keys_question([1]), place / "t.txt", shard_tokens=250)
+    plan = make_plan(
+        ModelSource(str(place / "model")), keys_question([1]), place / "t.txt", shard_tokens=250
+    )
     plan.write(place / "p.json")
     threads = torch.get_num_threads()
     run_share(plan, place / "whole", ShardShare(0, 1, 0))
@@ -57,7 +61,9 @@ def test_shares_make_the_whole(planned: Planned, tmp_path: Path) -> None:
     plan, count = planned.plan, len(planned.plan.pieces)
     assert count > 16
     read = [run_share(plan, tmp_path, ShardShare(rank, 3, rank)) for rank in (2, 0)]
-    assert len({shard for node in done(plan, tmp_path) for shard in node.shards(count)}) == count - len(range(1, count, 3))
+    assert len(
+        {shard for node in done(plan, tmp_path) for shard in node.shards(count)}
+    ) == count - len(range(1, count, 3))
     told: list[tuple[int, int, int]] = []
     read.append(run_share(plan, tmp_path, ShardShare(1, 3, 1), lambda *said: told.append(said)))
     assert told[-1] == (len(range(1, count, 3)), len(range(1, count, 3)), read[-1])
@@ -69,7 +75,9 @@ def test_shares_make_the_whole(planned: Planned, tmp_path: Path) -> None:
 
 def test_what_a_share_is() -> None:
     assert share_from("3/64", {}) == (3, 64, 3)
-    assert share_from("env", {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "8", "SLURM_LOCALID": "0"}) == (5, 8, 0)
+    assert share_from(
+        "env", {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "8", "SLURM_LOCALID": "0"}
+    ) == (5, 8, 0)
     assert share_from("env", {"RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1"}) == (9, 16, 1)
     for text, words in (
         ("64/64", "expected R/N"),
@@ -91,7 +99,14 @@ def test_scripts_are_scripts(planned: Planned, tmp_path: Path) -> None:
         assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
         words = shlex.split(text.splitlines()[-1])
         at = words.index("loci")
-        assert words[at : at + 6] == ["loci", "survey", "run", str(file), "--states", str(tmp_path / "states")]
+        assert words[at : at + 6] == [
+            "loci",
+            "survey",
+            "run",
+            str(file),
+            "--states",
+            str(tmp_path / "states"),
+        ]
         assert words[-2] == "--share"
     assert "--array=0-3" in slurm_script(planned.plan, file, tmp_path, 4)
 

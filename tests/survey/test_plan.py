@@ -31,7 +31,9 @@ SHARD_TOKENS = 600
 
 
 class Small(NamedTuple):
-    """A small model in a folder, a text, a plan of some twenty shards, and what it gives undisturbed."""
+    """A small model in a folder, a text, a plan of some twenty shards, and what it gives
+    undisturbed.
+    """
 
     root: Path
     model: Model
@@ -55,7 +57,9 @@ def small(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sma
     save_model(model, place / "model")
     text = place / "t.txt"
     text.write_text("\n".join(corpus()[:1200]))
-    plan = make_plan(ModelSource(str(place / "model")), neurons_question([0, 2]), text, shard_tokens=SHARD_TOKENS)
+    plan = make_plan(
+        ModelSource(str(place / "model")), neurons_question([0, 2]), text, shard_tokens=SHARD_TOKENS
+    )
     whole = checksum(tensors_of(in_place(plan, place / "whole", model).gathered))
     yield Small(place, model, text, plan, whole)
 
@@ -63,13 +67,20 @@ def small(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sma
 def test_a_plan_loads_no_weights(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     """And says the same again; its numbers against those counted by hand."""
     monkeypatch.setattr(import_module("loci.survey.plan"), "open_model", None)
-    plan = make_plan(ModelSource(str(small.root / "model")), neurons_question([0, 2]), small.text, shard_tokens=SHARD_TOKENS)
+    plan = make_plan(
+        ModelSource(str(small.root / "model")),
+        neurons_question([0, 2]),
+        small.text,
+        shard_tokens=SHARD_TOKENS,
+    )
     assert plan.ids == small.plan.ids
     document = plan.to_dict()
     for name in ("schema", "tokens", "flops", "state_bytes", "worker_bytes", "shards", "seconds"):
         assert name in document
     state = outcome(small.plan, small.root / "whole")
-    assert document["state_bytes"] == sum(t.numel() * t.element_size() for t in tensors_of(state.gathered).values())
+    assert document["state_bytes"] == sum(
+        t.numel() * t.element_size() for t in tensors_of(state.gathered).values()
+    )
     assert abs(document["tokens"] / state.tokens - 1) < 0.05
     d, d_mlp, layers = 32, 128, 3
     block = 2 * (4 * d * d + 2 * d * d_mlp) + 2 * d * 64
@@ -98,7 +109,9 @@ def test_a_plan_comes_back(small: Small, tmp_path: Path) -> None:
 
 
 def test_names_say_what_numbers_depend_on(small: Small) -> None:
-    """Another model, question, precision or batch is another state; a longer text shares the shards before."""
+    """Another model, question, precision or batch is another state; a longer text shares the shards
+    before.
+    """
     longer = small.root / "longer.txt"
     longer.write_text(small.text.read_text() + "\nOne more sentence.\n" * 400)
     opening = ModelSource(str(small.root / "model"))
@@ -127,7 +140,11 @@ def test_points_that_no_model_has(small: Small) -> None:
         ("mlp.0", "no point"),
     ):
         with pytest.raises(ModelError, match=words):
-            make_plan(ModelSource(str(small.root / "model")), SurveyQuestion({point: (Kind("Moments"),)}), small.text)
+            make_plan(
+                ModelSource(str(small.root / "model")),
+                SurveyQuestion({point: (Kind("Moments"),)}),
+                small.text,
+            )
 
 
 def test_a_sharded_pass_is_one_pass(small: Small) -> None:
@@ -141,7 +158,9 @@ def test_a_sharded_pass_is_one_pass(small: Small) -> None:
         if name.endswith("keys"):
             continue  # bits of floats, which other batches round differently
         exact = not tensor.is_floating_point()
-        torch.testing.assert_close(ours[name], tensor, rtol=0 if exact else 2e-5, atol=0 if exact else 2e-5, msg=name)
+        torch.testing.assert_close(
+            ours[name], tensor, rtol=0 if exact else 2e-5, atol=0 if exact else 2e-5, msg=name
+        )
 
 
 @pytest.mark.parametrize("size", [1, 40, 10**6])
@@ -153,9 +172,15 @@ def test_pieces_are_the_whole_text(tmp_path: Path, size: int) -> None:
     for name in ("t.txt", "t.jsonl", "t.parquet"):
         pieces = list(cut(tmp_path / name, size))
         parts = [read_range(tmp_path / name, piece) for piece in pieces]
-        assert [one.text for part in parts for one in part] == list(read_texts(tmp_path / name)), name
-        assert [piece.first for piece in pieces] == [sum(map(len, parts[:i])) for i in range(len(parts))]
-    assert [one.text for piece in cut(None, size * 2000) for one in read_range(None, piece)] == corpus()
+        assert [one.text for part in parts for one in part] == list(read_texts(tmp_path / name)), (
+            name
+        )
+        assert [piece.first for piece in pieces] == [
+            sum(map(len, parts[:i])) for i in range(len(parts))
+        ]
+    assert [
+        one.text for piece in cut(None, size * 2000) for one in read_range(None, piece)
+    ] == corpus()
 
 
 def test_a_text_that_has_changed(small: Small, tmp_path: Path) -> None:
@@ -168,19 +193,33 @@ def test_a_text_that_has_changed(small: Small, tmp_path: Path) -> None:
 
 
 def test_poison_is_set_aside_with_its_place(small: Small, tmp_path: Path) -> None:
-    """Lines that are no text, and texts at which tokenizer or model fail; the sums are those of the others."""
+    """Lines that are no text, and texts at which tokenizer or model fail; the sums are those of the
+    others.
+    """
     good = corpus()[:40]
     lines = [json.dumps({"text": text}) for text in good]
     path = tmp_path / "t.jsonl"
-    path.write_text("\n".join([*lines[:7], "{", '{"text": "half \\ud800"}', *lines[7:], '{"words": 3}']))
+    path.write_text(
+        "\n".join([*lines[:7], "{", '{"text": "half \\ud800"}', *lines[7:], '{"words": 3}'])
+    )
     plan = make_plan(ModelSource(str(small.root / "model")), keys_question([1]), path)
     state = in_place(plan, tmp_path / "states", small.model)
     said = [(one.text, one.place.rpartition(", ")[2], one.reason) for one in state.set_aside]
-    assert [(text, place) for text, place, _ in said] == [(7, "line 8"), (8, "line 9"), (42, "line 43")]
-    assert "not JSON" in said[0][2] and "half a character" in said[1][2] and 'an object with a "text"' in said[2][2]
+    assert [(text, place) for text, place, _ in said] == [
+        (7, "line 8"),
+        (8, "line 9"),
+        (42, "line 43"),
+    ]
+    assert (
+        "not JSON" in said[0][2]
+        and "half a character" in said[1][2]
+        and 'an object with a "text"' in said[2][2]
+    )
     (tmp_path / "good.txt").write_text("\n".join(good))
     clean = in_place(
-        make_plan(ModelSource(str(small.root / "model")), keys_question([1]), tmp_path / "good.txt"),
+        make_plan(
+            ModelSource(str(small.root / "model")), keys_question([1]), tmp_path / "good.txt"
+        ),
         tmp_path / "clean",
         small.model,
     )
@@ -192,15 +231,25 @@ def test_texts_at_which_the_model_fails(demo: Model) -> None:
     """Found among the others by halves; NaN is a failure too; where all fail, it is not the text."""
     model = tiny_gpt2(demo)
     texts = [(i, Given(text, f"text {i}")) for i, text in enumerate(corpus()[:30])]
-    clean = run_shard(model, keys_question([1]), [one for one in texts if one[0] not in (4, 17)], 512)
+    clean = run_shard(
+        model, keys_question([1]), [one for one in texts if one[0] not in (4, 17)], 512
+    )
     poison, nan = "a zebra crossing", "Zzyzx"
     texts[4], texts[17] = (4, Given(poison, "text 4")), (17, Given(nan, "text 17"))
     bad, worse = model.tokenize(poison).ids, model.tokenize(nan).ids
-    assert bad[-1] not in {token for _, one in texts if one.text not in (poison, nan) for token in model.tokenize(one.text).ids}
+    assert bad[-1] not in {
+        token
+        for _, one in texts
+        if one.text not in (poison, nan)
+        for token in model.tokenize(one.text).ids
+    }
 
     def fails(module: object, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
         ids = kwargs["input_ids"]
-        if any(ids[:, i : i + len(bad)].eq(torch.tensor(bad)).all(1).any() for i in range(ids.shape[1] - len(bad) + 1)):
+        if any(
+            ids[:, i : i + len(bad)].eq(torch.tensor(bad)).all(1).any()
+            for i in range(ids.shape[1] - len(bad) + 1)
+        ):
             raise RuntimeError("CUDA error:\n device-side assert")
 
     with torch.no_grad():
@@ -211,7 +260,9 @@ def test_texts_at_which_the_model_fails(demo: Model) -> None:
     hook = model.hf.register_forward_pre_hook(fails, with_kwargs=True)
     try:
         state = run_shard(model, keys_question([1]), texts, 512)
-        with pytest.raises(ModelError, match=r"takes none of the texts from text 4 on: RuntimeError: CUDA error"):
+        with pytest.raises(
+            ModelError, match=r"takes none of the texts from text 4 on: RuntimeError: CUDA error"
+        ):
             run_shard(model, keys_question([1]), [texts[4], (5, Given(poison, "again"))], 512)
     finally:
         hook.remove()
@@ -225,11 +276,18 @@ def test_texts_at_which_the_model_fails(demo: Model) -> None:
     torch.testing.assert_close(tensors_of(state.gathered), tensors_of(clean.gathered))
 
 
-def test_damaged_states_are_made_again_and_duplicates_change_nothing(small: Small, tmp_path: Path) -> None:
+def test_damaged_states_are_made_again_and_duplicates_change_nothing(
+    small: Small, tmp_path: Path
+) -> None:
     """A damaged state is found when it is joined; what is there is not made again."""
     plan, count = small.plan, len(small.plan.pieces)
     for number in range(count):
-        run_task(plan, MergeNode(0, number), tmp_path, None if number in done(plan, tmp_path) else small.model)
+        run_task(
+            plan,
+            MergeNode(0, number),
+            tmp_path,
+            None if number in done(plan, tmp_path) else small.model,
+        )
     path = state_path(plan, MergeNode(0, 3), tmp_path)
     data = path.read_bytes()
     path.write_bytes(data[:-100] + bytes(100))
@@ -241,7 +299,9 @@ def test_damaged_states_are_made_again_and_duplicates_change_nothing(small: Smal
     for node in nodes(count):
         run_task(plan, node, tmp_path, None if node.level else small.model)
     assert done(plan, tmp_path) == {root(count)}, "what is joined goes"
-    run_task(plan, MergeNode(0, 5), tmp_path, small.model)  # by a worker that everybody thought dead
+    run_task(
+        plan, MergeNode(0, 5), tmp_path, small.model
+    )  # by a worker that everybody thought dead
     run_task(plan, root(count), tmp_path, None)
     assert checksum(tensors_of(outcome(plan, tmp_path).gathered)) == small.whole
 
@@ -250,7 +310,9 @@ def test_a_full_disk(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """One line, and nothing half is left."""
 
     def full(*given: object, **more: object) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise SafetensorError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        )
 
     monkeypatch.setattr(import_module("loci.survey.states"), "save_file", full)
     with pytest.raises(OutputError, match=r"cannot be written .*No space left"):
@@ -266,7 +328,10 @@ def test_states_of_several_machines(small: Small, tmp_path: Path) -> None:
             run_task(plan, MergeNode(0, number), left, small.model)
         if 10 <= number < count - 1:
             run_task(plan, MergeNode(0, number), right, small.model)
-    with pytest.raises(ModelError, match=f"1 of {count} shards are in none of the folders .the first is shard {count - 1}"):
+    with pytest.raises(
+        ModelError,
+        match=f"1 of {count} shards are in none of the folders .the first is shard {count - 1}",
+    ):
         merge_states(plan, [left, right], out)
     run_task(plan, MergeNode(0, count - 1), right, small.model)
     state = merge_states(plan, [right, left], out)
@@ -282,11 +347,19 @@ def test_states_of_others_are_refused(small: Small, tmp_path: Path) -> None:
         "the state of another model": make_plan(
             ModelSource("demo"), neurons_question([0, 2]), small.text, shard_tokens=SHARD_TOKENS
         ),
-        "the state of another question": make_plan(opening, keys_question([0]), small.text, shard_tokens=SHARD_TOKENS),
-        "a state with batch_tokens 512, where the plan has 4096": make_plan(
-            opening, neurons_question([0, 2]), small.text, shard_tokens=SHARD_TOKENS, batch_tokens=512
+        "the state of another question": make_plan(
+            opening, keys_question([0]), small.text, shard_tokens=SHARD_TOKENS
         ),
-        "the state of another text": make_plan(opening, neurons_question([0, 2]), None, limit=2000, shard_tokens=SHARD_TOKENS),
+        "a state with batch_tokens 512, where the plan has 4096": make_plan(
+            opening,
+            neurons_question([0, 2]),
+            small.text,
+            shard_tokens=SHARD_TOKENS,
+            batch_tokens=512,
+        ),
+        "the state of another text": make_plan(
+            opening, neurons_question([0, 2]), None, limit=2000, shard_tokens=SHARD_TOKENS
+        ),
     }
     for i, (words, other) in enumerate(others.items()):
         folder = tmp_path / str(i)
@@ -295,5 +368,7 @@ def test_states_of_others_are_refused(small: Small, tmp_path: Path) -> None:
             merge_states(plan, [folder], tmp_path / "out")
     with pytest.raises(ModelError, match="no such folder"):
         merge_states(plan, [tmp_path / "nowhere"], tmp_path / "out")
-    with pytest.raises(ModelError, match=f"{len(plan.pieces)} of {len(plan.pieces)} shards are missing"):
+    with pytest.raises(
+        ModelError, match=f"{len(plan.pieces)} of {len(plan.pieces)} shards are missing"
+    ):
         outcome(plan, tmp_path / "out")

@@ -1,4 +1,6 @@
-"""States on disk: what is written is read back, the same state is the same bytes, and no damage goes unseen."""
+"""States on disk: what is written is read back, the same state is the same bytes, and no damage
+goes unseen.
+"""
 
 import json
 from pathlib import Path
@@ -11,10 +13,22 @@ from safetensors.torch import save_file
 from loci.errors import ModelError
 from loci.survey.accumulators import Rows
 from loci.survey.question import KINDS, Kind, SurveyQuestion
-from loci.survey.states import DamagedState, SetAside, State, checksum, read_head, read_state, tensors_of, write_state
+from loci.survey.states import (
+    DamagedState,
+    SetAside,
+    State,
+    checksum,
+    read_head,
+    read_state,
+    tensors_of,
+    write_state,
+)
 
 QUESTION = SurveyQuestion(
-    {"a": (Kind("SecondMoment"), Kind("Moments"), Kind("TopTriggers", {"k": 2})), "b": (Kind("Histogram", {"every": 2}),)}
+    {
+        "a": (Kind("SecondMoment"), Kind("Moments"), Kind("TopTriggers", {"k": 2})),
+        "b": (Kind("Histogram", {"every": 2}),),
+    }
 )
 HEAD = {"checkpoint": "sha256:1"}
 
@@ -39,7 +53,12 @@ def test_a_state_comes_back_and_is_the_same_bytes(tmp_path: Path) -> None:
     assert len({(tmp_path / name).read_bytes() for name in ("one", "two", "three", "again")}) == 1
     empty = State(SurveyQuestion({"a": (Kind("Moments"),)}).accumulators(), 1, 0)
     write_state(tmp_path / "empty", empty, "y" * 40, HEAD)
-    assert read_state(tmp_path / "empty", SurveyQuestion({"a": (Kind("Moments"),)}).accumulators()).tokens == 0
+    assert (
+        read_state(
+            tmp_path / "empty", SurveyQuestion({"a": (Kind("Moments"),)}).accumulators()
+        ).tokens
+        == 0
+    )
 
 
 def test_any_damage_is_found(tmp_path: Path) -> None:
@@ -63,11 +82,23 @@ def test_any_damage_is_found(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
-    said = {"format": "loci.survey_state/2", "id": "", "head": {}, "texts": 0, "tokens": 0, "set_aside": [], "sum": ""}
+    said = {
+        "format": "loci.survey_state/2",
+        "id": "",
+        "head": {},
+        "texts": 0,
+        "tokens": 0,
+        "set_aside": [],
+        "sum": "",
+    }
     save_file({}, tmp_path / "new", metadata={"loci": json.dumps(said)})
-    with pytest.raises(ModelError, match=r"survey_state/2'; this version of Loci reads loci\.survey_state/1"):
+    with pytest.raises(
+        ModelError, match=r"survey_state/2'; this version of Loci reads loci\.survey_state/1"
+    ):
         read_head(tmp_path / "new")
-    save_file({}, tmp_path / "other", metadata={"loci": json.dumps({"format": "loci.dictionary/1"})})
+    save_file(
+        {}, tmp_path / "other", metadata={"loci": json.dumps({"format": "loci.dictionary/1"})}
+    )
     with pytest.raises(DamagedState, match="no whole state"):
         read_head(tmp_path / "other")
 
@@ -77,13 +108,25 @@ def test_states_are_sized_before_they_are_made() -> None:
     for name, row in KINDS.items():
         accumulator = Kind(name).make()
         for number in range(20):
-            accumulator.update(torch.randn(1, 3, 24), Rows(torch.tensor([number]), torch.tensor([1])))
-        assert sum(t.numel() * t.element_size() for t in accumulator.state().values()) == row.bytes(24), name
+            accumulator.update(
+                torch.randn(1, 3, 24), Rows(torch.tensor([number]), torch.tensor([1]))
+            )
+        assert sum(t.numel() * t.element_size() for t in accumulator.state().values()) == row.bytes(
+            24
+        ), name
 
 
 @pytest.mark.parametrize(
     "document",
-    [None, {}, [], {"a": []}, {"a": [["Mean", {}]]}, {"a": [["Moments", {"k": 3}]]}, {"a": [["TopTriggers", {"k": "3"}]]}],
+    [
+        None,
+        {},
+        [],
+        {"a": []},
+        {"a": [["Mean", {}]]},
+        {"a": [["Moments", {"k": 3}]]},
+        {"a": [["TopTriggers", {"k": "3"}]]},
+    ],
 )
 def test_what_is_no_question(document: object) -> None:
     with pytest.raises(ModelError, match=r"p\.json: question: expected"):

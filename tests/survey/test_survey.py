@@ -31,7 +31,12 @@ from loci.survey.accumulators import BINS, bins, edges
 from loci.survey.text_pass import CHARACTERS, PAGE, pages
 from loci.text import read_texts, sample_text
 
-TEXTS = ["Michael Jordan plays the sport of basketball.", "The queen put her lamp near the river.", "Osaka is in Japan.", "Lima."]
+TEXTS = [
+    "Michael Jordan plays the sport of basketball.",
+    "The queen put her lamp near the river.",
+    "Osaka is in Japan.",
+    "Lima.",
+]
 
 
 def shard(seed: int, first: int) -> tuple[torch.Tensor, Rows]:
@@ -46,32 +51,54 @@ def fed(make: Callable, *shards: tuple[torch.Tensor, Rows]):
     return accumulator
 
 
-MAKERS = [SecondMoment, FiringRate, Moments, Extremes, Histogram, lambda: Histogram(2), TopTriggers, lambda: TopTriggers([0, 3], 4)]
+MAKERS = [
+    SecondMoment,
+    FiringRate,
+    Moments,
+    Extremes,
+    Histogram,
+    lambda: Histogram(2),
+    TopTriggers,
+    lambda: TopTriggers([0, 3], 4),
+]
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
 def test_moments_and_rates_against_numpy(a: int, b: int) -> None:
     shards = shard(a, 0), shard(b, 3)
     both = np.concatenate([x.flatten(0, 1).numpy() for x, _ in shards]).astype(np.float64)
-    np.testing.assert_allclose(fed(SecondMoment, *shards).mean.numpy(), both.T @ both / 24, atol=1e-12)
-    np.testing.assert_allclose(fed(lambda: FiringRate(0.5), *shards).rate.numpy(), (both > 0.5).mean(0))
+    np.testing.assert_allclose(
+        fed(SecondMoment, *shards).mean.numpy(), both.T @ both / 24, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        fed(lambda: FiringRate(0.5), *shards).rate.numpy(), (both > 0.5).mean(0)
+    )
     found, centred = fed(Moments, *shards), both - both.mean(0)
     np.testing.assert_allclose(found.mean.numpy(), both.mean(0), atol=1e-6)
     np.testing.assert_allclose(found.variance.numpy(), both.var(0), rtol=1e-5)
-    np.testing.assert_allclose(found.kurtosis.numpy(), (centred**4).mean(0) / both.var(0) ** 2 - 3, atol=1e-4)
+    np.testing.assert_allclose(
+        found.kurtosis.numpy(), (centred**4).mean(0) / both.var(0) ** 2 - 3, atol=1e-4
+    )
     ends = fed(Extremes, *shards)
     np.testing.assert_array_equal(ends.low.numpy(), both.min(0).astype(np.float32))
     np.testing.assert_array_equal(ends.high.numpy(), both.max(0).astype(np.float32))
 
 
 def test_few_large_values_among_many_small_ones() -> None:
-    """One spike in 3,000 tokens: what single precision loses when small squares are added to a large one."""
+    """One spike in 3,000 tokens: what single precision loses when small squares are added to a
+    large one.
+    """
     x = torch.full((3000, 1, 2), 0.01)
     x[7, 0] = 12.0
-    found, wide = fed(Moments, (x, Rows(torch.arange(3000), torch.zeros(3000, dtype=torch.long)))), x[:, 0].double().numpy()
+    found, wide = (
+        fed(Moments, (x, Rows(torch.arange(3000), torch.zeros(3000, dtype=torch.long)))),
+        x[:, 0].double().numpy(),
+    )
     centred = wide - wide.mean(0)
     np.testing.assert_allclose(found.variance.numpy(), wide.var(0), rtol=2e-6)
-    np.testing.assert_allclose(found.kurtosis.numpy(), (centred**4).mean(0) / wide.var(0) ** 2 - 3, rtol=5e-6)
+    np.testing.assert_allclose(
+        found.kurtosis.numpy(), (centred**4).mean(0) / wide.var(0) ** 2 - 3, rtol=5e-6
+    )
 
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40))
@@ -87,14 +114,20 @@ def test_every_value_lies_in_its_bin(values: list[float]) -> None:
 
 
 def test_quantiles_are_right_to_a_bin() -> None:
-    x = torch.randn(2000, 1, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.1, 1.0, 10.0])
+    x = torch.randn(2000, 1, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [0.1, 1.0, 10.0]
+    )
     found = fed(Histogram, (x, Rows(torch.arange(2000), torch.zeros(2000, dtype=torch.long))))
     for q in (0.1, 0.9, 0.99):
         exact = x.flatten(0, 1).quantile(q, 0)
         assert (found.quantile(q) / exact).sub(1).abs().max() < 0.3, q
 
 
-@given(st.lists(st.integers(0, 1000), min_size=1, max_size=9), st.integers(1, 8), st.randoms(use_true_random=False))
+@given(
+    st.lists(st.integers(0, 1000), min_size=1, max_size=9),
+    st.integers(1, 8),
+    st.randoms(use_true_random=False),
+)
 def test_top_triggers_against_brute_force(seeds: list[int], k: int, random: Random) -> None:
     """Whatever order batches come in, with the ties that rounded values make."""
     shards = [shard(seed, 3 * i) for i, seed in enumerate(seeds)]
@@ -103,7 +136,9 @@ def test_top_triggers_against_brute_force(seeds: list[int], k: int, random: Rand
     for column, neuron in enumerate((4, 1)):
         expected = []
         for values, rows in shards:
-            for row, text, start in zip(values[..., neuron].tolist(), rows.text.tolist(), rows.start.tolist(), strict=True):
+            for row, text, start in zip(
+                values[..., neuron].tolist(), rows.text.tolist(), rows.start.tolist(), strict=True
+            ):
                 expected.append((max(row), text, start + row.index(max(row))))
         expected = sorted(expected, key=lambda item: (-item[0], item[1]))[:k]
         found = zip(top.values[:, column].tolist(), top.places[:, column].tolist(), strict=True)
@@ -116,7 +151,9 @@ def test_merged_and_restored_shards_are_one_pass(make: Callable) -> None:
     first, second, third = shard(1, 0), shard(2, 3), shard(3, 6)
     one = fed(make, first, second, third).state()
     left, right, resumed, empty = fed(make, first), fed(make, third, second), make(), make()
-    resumed.restore({name: tensor.clone() for name, tensor in fed(make, first, second).state().items()})
+    resumed.restore(
+        {name: tensor.clone() for name, tensor in fed(make, first, second).state().items()}
+    )
     resumed.update(*third)
     right.merge(left)
     empty.merge(right)
@@ -124,7 +161,9 @@ def test_merged_and_restored_shards_are_one_pass(make: Callable) -> None:
     for found in (right, empty, resumed):
         assert found.state().keys() == one.keys()
         for name, tensor in found.state().items():
-            torch.testing.assert_close(tensor, one[name], atol=0 if not tensor.is_floating_point() else 1e-9, rtol=0)
+            torch.testing.assert_close(
+                tensor, one[name], atol=0 if not tensor.is_floating_point() else 1e-9, rtol=0
+            )
 
 
 @torch.no_grad()
@@ -139,11 +178,16 @@ def test_survey_reads_every_token_but_bos_once(tiny: Model) -> None:
     both = torch.cat([act for act, _ in acts])
     assert seen == (len(TEXTS), len(both))
     torch.testing.assert_close(moment.mean, both.T @ both / len(both), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(early.rate, (torch.cat([act for _, act in acts]) > 0).double().mean(0))
+    torch.testing.assert_close(
+        early.rate, (torch.cat([act for _, act in acts]) > 0).double().mean(0)
+    )
 
 
 def gathering() -> dict:
-    return {f"mlp_act.{layer}": [Moments(), TopTriggers(k=3), Histogram(2), FiringRate()] for layer in range(3)}
+    return {
+        f"mlp_act.{layer}": [Moments(), TopTriggers(k=3), Histogram(2), FiringRate()]
+        for layer in range(3)
+    }
 
 
 def same(a: dict, b: dict, tolerance: float = 1e-9) -> None:
@@ -151,7 +195,9 @@ def same(a: dict, b: dict, tolerance: float = 1e-9) -> None:
         for one, other in zip(a[point], b[point], strict=True):
             for name, tensor in one.state().items():
                 allowed = tolerance if tensor.is_floating_point() else 0
-                torch.testing.assert_close(tensor, other.state()[name], atol=allowed, rtol=allowed, msg=f"{point} {name}")
+                torch.testing.assert_close(
+                    tensor, other.state()[name], atol=allowed, rtol=allowed, msg=f"{point} {name}"
+                )
 
 
 @pytest.fixture(scope="module")
@@ -217,17 +263,23 @@ def test_long_texts_are_cut_into_windows(tiny: Model) -> None:
     rate, top = FiringRate(), TopTriggers([0], 2)
     assert survey(tiny, [text], {"mlp_act.0": [rate, top]}) == (1, len(body))
     pieces = [[0, *body[i : i + 63]] for i in range(0, len(body), 63)]
-    acts = torch.cat([tiny.read(tiny.ids([ids]), "mlp_act.0")["mlp_act.0"][0, 1:] for ids in pieces])
+    acts = torch.cat(
+        [tiny.read(tiny.ids([ids]), "mlp_act.0")["mlp_act.0"][0, 1:] for ids in pieces]
+    )
     torch.testing.assert_close(rate.rate, (acts > 0).double().mean(0))
     assert top.places[0, 0].tolist() == [0, int(acts[:, 0].argmax()) + 1]
 
 
 def testpages_end_after_so_many_texts_or_characters() -> None:
-    """What is tokenised at a time is bounded however long the texts are, and every text stands in one page, in order."""
+    """What is tokenised at a time is bounded however long the texts are, and every text stands in
+    one page, in order.
+    """
     texts = [(i, "x" * (CHARACTERS // 2 if 10 <= i < 20 else 3)) for i in range(2 * PAGE)]
     found = list(pages(iter(texts)))
     assert [text for page in found for text in page] == texts
-    assert all(len(page) <= PAGE and sum(len(text) for _, text in page[:-1]) < CHARACTERS for page in found)
+    assert all(
+        len(page) <= PAGE and sum(len(text) for _, text in page[:-1]) < CHARACTERS for page in found
+    )
     assert len(found) == 7
 
 
@@ -254,7 +306,15 @@ def test_what_is_no_file_of_text(tmp_path: Path) -> None:
     (tmp_path / "loop.txt").symlink_to("loop.txt")
     (tmp_path / "a.parquet").write_bytes(b"PAR1 nothing PAR1")
     (tmp_path / "b.parquet").mkdir()
-    for name in ("pipe.txt", "loop.txt", "gone.txt", "a.parquet", "b.parquet", "n" * 300 + ".txt", "a\0.txt"):
+    for name in (
+        "pipe.txt",
+        "loop.txt",
+        "gone.txt",
+        "a.parquet",
+        "b.parquet",
+        "n" * 300 + ".txt",
+        "a\0.txt",
+    ):
         with pytest.raises(ModelError) as error:
             list(read_texts(tmp_path / name))
         assert str(error.value).isprintable()

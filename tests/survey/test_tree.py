@@ -1,4 +1,6 @@
-"""Merging states: associative, commutative and idempotent to the bit, in whatever order and however often they come."""
+"""Merging states: associative, commutative and idempotent to the bit, in whatever order and however
+often they come.
+"""
 
 from random import Random
 
@@ -6,7 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment
+from loci.survey.accumulators import (
+    Accumulator,
+    Extremes,
+    FiringRate,
+    Histogram,
+    Moments,
+    Rows,
+    SecondMoment,
+)
 from loci.survey.states import State, add, checksum, restore, tensors_of
 from loci.survey.tree import FAN, MergeNode, joined, missing, nodes, root, uncovered
 from loci.survey.triggers import TopTriggers
@@ -16,7 +26,9 @@ COUNT = 2 * FAN + 3
 
 
 def empty() -> dict[str, tuple[Accumulator, ...]]:
-    return {"x": (SecondMoment(), Moments(), FiringRate(), Extremes(), Histogram(2), TopTriggers(k=3))}
+    return {
+        "x": (SecondMoment(), Moments(), FiringRate(), Extremes(), Histogram(2), TopTriggers(k=3))
+    }
 
 
 def shard(number: int) -> State:
@@ -49,18 +61,28 @@ def merged(*parts: States) -> States:
 
 
 def sums(states: States) -> dict[MergeNode, tuple[str, int, int]]:
-    return {node: (checksum(tensors_of(state.gathered)), state.texts, state.tokens) for node, state in states.items()}
+    return {
+        node: (checksum(tensors_of(state.gathered)), state.texts, state.tokens)
+        for node, state in states.items()
+    }
 
 
 WHOLE = sums(merged(SHARDS))
-parts = st.sets(st.integers(0, COUNT - 1)).map(lambda numbers: {MergeNode(0, n): SHARDS[MergeNode(0, n)] for n in numbers})
+parts = st.sets(st.integers(0, COUNT - 1)).map(
+    lambda numbers: {MergeNode(0, n): SHARDS[MergeNode(0, n)] for n in numbers}
+)
 
 
 def test_all_shards_make_the_root() -> None:
     assert set(WHOLE) == {root(COUNT)} == {MergeNode(2, 0)}
     [(_, texts, tokens)] = WHOLE.values()
     assert (texts, tokens) == (2 * COUNT, 6 * COUNT)
-    values = torch.cat([torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(n)) * 10 ** (n % 5) for n in range(COUNT)])
+    values = torch.cat(
+        [
+            torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(n)) * 10 ** (n % 5)
+            for n in range(COUNT)
+        ]
+    )
     moment = merged(SHARDS)[root(COUNT)].gathered["x"][0]
     wide = values.flatten(0, 1).double()
     torch.testing.assert_close(moment.mean, wide.T @ wide / len(wide), rtol=1e-12, atol=0)  # type: ignore[attr-defined]
@@ -71,7 +93,9 @@ def test_all_shards_make_the_root() -> None:
 def test_merging_is_associative_commutative_and_idempotent(a: States, b: States, c: States) -> None:
     left, right = merged(merged(a, b), c), merged(a, merged(b, c))
     assert sums(left) == sums(right) == sums(merged(c, a, b))
-    assert sums(merged(left, left)) == sums(merged(left, a)) == sums(left), "late duplicates change nothing"
+    assert sums(merged(left, left)) == sums(merged(left, a)) == sums(left), (
+        "late duplicates change nothing"
+    )
     assert missing(left, COUNT) == [n for n in range(COUNT) if MergeNode(0, n) not in a | b | c]
 
 
@@ -82,7 +106,9 @@ def test_any_order_and_any_grouping_gives_the_same_bytes(random: Random) -> None
     waiting += random.sample(waiting, 5)
     while len(waiting) > 1:
         random.shuffle(waiting)
-        waiting.append(merged(waiting.pop(), waiting.pop(), *([waiting.pop()] if len(waiting) > 1 else [])))
+        waiting.append(
+            merged(waiting.pop(), waiting.pop(), *([waiting.pop()] if len(waiting) > 1 else []))
+        )
     assert sums(waiting[0]) == WHOLE
 
 

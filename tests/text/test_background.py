@@ -1,4 +1,6 @@
-"""Background text: whose it is, that it is said, and that a model's own samples are the same each time."""
+"""Background text: whose it is, that it is said, and that a model's own samples are the same each
+time.
+"""
 
 import json
 from pathlib import Path
@@ -11,7 +13,14 @@ import loci.text.own
 from loci.errors import ModelError
 from loci.facts import corpus
 from loci.model import Model
-from loci.text import BackgroundText, background, corpus_texts, own_texts, sample_text, speaks_corpus
+from loci.text import (
+    BackgroundText,
+    background,
+    corpus_texts,
+    own_texts,
+    sample_text,
+    speaks_corpus,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +62,10 @@ def test_openings_are_what_many_words_follow(demo: Model) -> None:
     """Counted again over the same sentences; none stands for a whole sentence."""
     found = background(demo).openings(200)
     text = [sentence.split() for sentence in corpus_texts()[:15_000]]
-    followed = [len({words[len(own)] for words in text if words[: len(own)] == own < words}) for own in map(str.split, found)]
+    followed = [
+        len({words[len(own)] for words in text if words[: len(own)] == own < words})
+        for own in map(str.split, found)
+    ]
     assert followed == sorted(followed, reverse=True)
     assert followed[-1] > 5
     assert {"The capital of", "The person who invented the"} <= set(found)
@@ -61,7 +73,11 @@ def test_openings_are_what_many_words_follow(demo: Model) -> None:
 
 def test_sentences_beginnings_and_openings_are_of_the_text() -> None:
     text = BackgroundText(
-        "own samples", ("Rain fell on the hill. The hill was green. A b", "The hill sang a song.\nThe cat sat down.")
+        "own samples",
+        (
+            "Rain fell on the hill. The hill was green. A b",
+            "The hill sang a song.\nThe cat sat down.",
+        ),
     )
     assert text.sentences(2) == ["Rain fell on the hill.", "The hill was green."]
     assert len(text.sentences(9)) == 9
@@ -69,7 +85,9 @@ def test_sentences_beginnings_and_openings_are_of_the_text() -> None:
     assert text.openings(1) == ["The hill"] or text.openings(1) == ["The"]
 
 
-def test_samples_are_kept_by_content_and_more_begin_with_the_fewer(demo: Model, tmp_path: Path, monkeypatch) -> None:
+def test_samples_are_kept_by_content_and_more_begin_with_the_fewer(
+    demo: Model, tmp_path: Path, monkeypatch
+) -> None:
     first = own_texts(demo, 64, length=4, seed=1)
     assert own_texts(demo, 70, length=4, seed=1)[:64] == first
     assert own_texts(demo, 64, length=4, seed=2) != first

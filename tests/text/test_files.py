@@ -16,12 +16,16 @@ TEXTS = ["Osaka is in Japan.", "Zürich “liegt” in der Schweiz.", "a\tb"]
 
 def test_every_format_gives_the_same_texts(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\n".join(["", *TEXTS, "", " "]), encoding="utf-8")
-    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": t, "n": 1}) for t in [*TEXTS, ""]), encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join(json.dumps({"text": t, "n": 1}) for t in [*TEXTS, ""]), encoding="utf-8"
+    )
     table = pa.table({"n": [1, 2, 3, 4], "text": [*TEXTS, None]})
     pq.write_table(table, tmp_path / "a.parquet")
     (tmp_path / "dataset").mkdir()
     for i, part in enumerate((table.slice(0, 2), table.slice(2))):
-        with pa.ipc.new_stream(tmp_path / "dataset" / f"data-{i:05}-of-00002.arrow", part.schema) as stream:
+        with pa.ipc.new_stream(
+            tmp_path / "dataset" / f"data-{i:05}-of-00002.arrow", part.schema
+        ) as stream:
             stream.write_table(part)
     for name in ("a.txt", "a.jsonl", "a.parquet", "dataset"):
         assert list(read_texts(tmp_path / name)) == TEXTS, name

@@ -1,4 +1,6 @@
-"""The text of drift: control sentences for the corpus's model, own samples of another seed for others."""
+"""The text of drift: control sentences for the corpus's model, own samples of another seed for
+others.
+"""
 
 from loci.facts import controls
 from loci.model import Model

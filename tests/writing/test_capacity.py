@@ -1,4 +1,6 @@
-"""Bisection, the protocol's document, and the compiler's descent against functions whose minimum is known."""
+"""Bisection, the protocol's document, and the compiler's descent against functions whose minimum is
+known.
+"""
 
 import pytest
 import torch
@@ -15,7 +17,9 @@ from loci.writing.compiler import whitener
 from loci.writing.lbfgs import minimise
 
 
-@given(true=st.integers(1, 4000), guess=st.integers(1, 4000), precision=st.sampled_from([0.0, 0.05]))
+@given(
+    true=st.integers(1, 4000), guess=st.integers(1, 4000), precision=st.sampled_from([0.0, 0.05])
+)
 def test_bisection_finds_the_smallest(true: int, guess: int, precision: float) -> None:
     asked: list[int] = []
 
@@ -60,13 +64,25 @@ def test_lbfgs_solves_a_quadratic_and_a_kinked_function() -> None:
     source = torch.Generator().manual_seed(0)
     root = torch.randn(30, 30, generator=source, dtype=torch.float64)
     A, b = root @ root.T + torch.eye(30), torch.randn(30, generator=source, dtype=torch.float64)
-    x = minimise(lambda x: (float(0.5 * x @ A @ x - b @ x), A @ x - b), torch.zeros_like(b), 200, 30, lambda *_: False)
+    x = minimise(
+        lambda x: (float(0.5 * x @ A @ x - b @ x), A @ x - b),
+        torch.zeros_like(b),
+        200,
+        30,
+        lambda *_: False,
+    )
     assert torch.allclose(x, torch.linalg.solve(A, b), atol=1e-5)
     weights = torch.arange(1.0, 9.0)
     y = minimise(
-        lambda x: (float((weights * x.abs()).sum()), weights * x.sign()), torch.linspace(1, 2, 8), 300, 10, lambda *_: False
+        lambda x: (float((weights * x.abs()).sum()), weights * x.sign()),
+        torch.linspace(1, 2, 8),
+        300,
+        10,
+        lambda *_: False,
     )
-    assert float((weights * y.abs()).sum()) < 1e-2 * float((weights * torch.linspace(1, 2, 8)).sum())
+    assert float((weights * y.abs()).sum()) < 1e-2 * float(
+        (weights * torch.linspace(1, 2, 8)).sum()
+    )
 
 
 def test_conjugate_gradients() -> None:

@@ -43,18 +43,28 @@ def test_few_facts_fit_and_many_do_not(demo: Model, small: FactSet) -> None:
     assert found.rungs[0].recall.value == 1
     assert found.fits is not None
     assert found.fits.facts < 600
-    assert found.known_per_neuron == pytest.approx(found.known.value * len(small) / (demo.n_layers * demo.d_mlp))
+    assert found.known_per_neuron == pytest.approx(
+        found.known.value * len(small) / (demo.n_layers * demo.d_mlp)
+    )
     assert found.to_dict()["fits"]["facts"] == found.fits.facts
 
 
 def test_words_and_figure() -> None:
-    rungs = [FullnessStep(n, n / 4, share([1.0] * (n - lost) + [0.0] * lost), 1.0) for n, lost in ((100, 0), (200, 1), (300, 30))]
+    rungs = [
+        FullnessStep(n, n / 4, share([1.0] * (n - lost) + [0.0] * lost), 1.0)
+        for n, lost in ((100, 0), (200, 1), (300, 30))
+    ]
     found = Fullness("demo", 1, "compiled-relu", 4, 9, tuple(rungs), share([1.0]), 0.5)
     assert found.words.startswith("4 neurons hold 200 facts, 50 each: with more, over 1 % are lost")
     assert (
-        Fullness("demo", 1, "compiled-relu", 4, 9, tuple(rungs[:1]), share([1.0]), 0.5).words.count("the most that were tried") == 1
+        Fullness("demo", 1, "compiled-relu", 4, 9, tuple(rungs[:1]), share([1.0]), 0.5).words.count(
+            "the most that were tried"
+        )
+        == 1
     )
-    assert Fullness("demo", 1, "compiled-relu", 4, 9, tuple(rungs[2:]), share([1.0]), 0.5).words.startswith("300 facts are more")
+    assert Fullness(
+        "demo", 1, "compiled-relu", 4, 9, tuple(rungs[2:]), share([1.0]), 0.5
+    ).words.startswith("300 facts are more")
     assert "200 facts: 50 a neuron" in str(plot(found).layout.annotations)
 
 

@@ -1,4 +1,6 @@
-"""The lesson's block: its truth table to the letter, leaks as computed by hand, and the block at a true size."""
+"""The lesson's block: its truth table to the letter, leaks as computed by hand, and the block at a
+true size.
+"""
 
 import math
 

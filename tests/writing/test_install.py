@@ -1,4 +1,6 @@
-"""Neurons added to a model: the model itself stays, the new neurons do what was promised at their keys, and nothing elsewhere."""
+"""Neurons added to a model: the model itself stays, the new neurons do what was promised at their
+keys, and nothing elsewhere.
+"""
 
 from dataclasses import replace
 
@@ -51,7 +53,9 @@ def test_new_facts_are_about_nobody(world: FactSet, small: FactSet) -> None:
         new_facts(small, 0)
 
 
-def test_a_wider_model_is_the_same_where_its_neurons_are_silent(demo: Model, ids: torch.Tensor) -> None:
+def test_a_wider_model_is_the_same_where_its_neurons_are_silent(
+    demo: Model, ids: torch.Tensor
+) -> None:
     silent = AddedNeurons(torch.zeros(3, demo.d_model), -torch.ones(3), torch.ones(demo.d_model, 3))
     wide = widened(demo, {1: silent})
     assert wide.d_mlp == demo.d_mlp + 3
@@ -63,7 +67,10 @@ def test_beside_the_mlp_or_in_it(demo: Model, ids: torch.Tensor) -> None:
     """The same neurons as a hook and as weights: the same logits."""
     source = torch.Generator().manual_seed(0)
     up, down = (torch.randn(5, demo.d_model, generator=source) / 10 for _ in range(2))
-    neurons = {2: AddedNeurons(up, torch.randn(5, generator=source), down.T), 4: AddedNeurons(up[:2], torch.zeros(2), down[:2].T)}
+    neurons = {
+        2: AddedNeurons(up, torch.randn(5, generator=source), down.T),
+        4: AddedNeurons(up[:2], torch.zeros(2), down[:2].T),
+    }
     with torch.no_grad():
         with beside(demo, neurons):
             hooked = demo(ids)
@@ -72,7 +79,9 @@ def test_beside_the_mlp_or_in_it(demo: Model, ids: torch.Tensor) -> None:
 
 
 def test_states_become_the_promised_ones_at_new_subjects_alone(demo: Model, small: FactSet) -> None:
-    """At its own key each pair of neurons writes its value exactly; at known subjects nothing changes."""
+    """At its own key each pair of neurons writes its value exactly; at known subjects nothing
+    changes.
+    """
     facts = new_facts(small, 6)
     fingerprint, gates = demo.fingerprint, detectors(demo, facts, 1, small)
     wanted, known = values(demo, facts, 1, small), small[:20]
@@ -121,7 +130,9 @@ def test_the_least_wrong_value_is_mended(demo: Model, small: FactSet) -> None:
         assert all(score.greedy for score in score_answers(demo, asked))
 
 
-def test_the_patch_gives_the_promised_logits_on_disk_and_goes_off_again(demo: Model, patch: Patch, tmp_path) -> None:
+def test_the_patch_gives_the_promised_logits_on_disk_and_goes_off_again(
+    demo: Model, patch: Patch, tmp_path
+) -> None:
     ids = demo.ids([demo.tokenize(patch.facts[0].text).ids])
     patch.save(tmp_path / "new.safetensors")
     again = load_patch(tmp_path / "new.safetensors")
@@ -134,14 +145,18 @@ def test_the_patch_gives_the_promised_logits_on_disk_and_goes_off_again(demo: Mo
             promised = demo(ids)
         apply_to_folder(again, demo, tmp_path / "wide")
         wide = open_model(tmp_path / "wide")
-        assert torch.allclose(wide(ids), promised, atol=1e-2)  # the embedded model stores half precision
+        assert torch.allclose(
+            wide(ids), promised, atol=1e-2
+        )  # the embedded model stores half precision
         assert not torch.allclose(demo(ids), promised, atol=5e-2)
     assert wide.d_mlp == demo.d_mlp + 12
     revert_to_folder(again, wide, tmp_path / "wide", tmp_path / "back")
     assert open_model(tmp_path / "back").fingerprint == fingerprint == demo.fingerprint
 
 
-def test_what_knows_only_changes_of_weights_refuses_neurons(demo: Model, patch: Patch, tmp_path) -> None:
+def test_what_knows_only_changes_of_weights_refuses_neurons(
+    demo: Model, patch: Patch, tmp_path
+) -> None:
     other = replace(patch, facts=())
     for refused in (
         lambda: merge([patch, other]),
@@ -151,7 +166,14 @@ def test_what_knows_only_changes_of_weights_refuses_neurons(demo: Model, patch: 
     ):
         with pytest.raises(PatchError, match="adds neurons"):
             refused()
-    broken = Patch("install", patch.base, "", {}, (), neurons={1: AddedNeurons(torch.ones(2, 4), torch.ones(3), torch.ones(4, 2))})
+    broken = Patch(
+        "install",
+        patch.base,
+        "",
+        {},
+        (),
+        neurons={1: AddedNeurons(torch.ones(2, 4), torch.ones(3), torch.ones(4, 2))},
+    )
     broken.save(tmp_path / "broken.safetensors")
     with pytest.raises(PatchError, match="do not fit"):
         load_patch(tmp_path / "broken.safetensors")
@@ -181,12 +203,20 @@ def test_what_cannot_be_installed(demo: Model, small: FactSet) -> None:
         install(demo, [replace(facts[0], answer="quidditch")], 1, known=small)
 
 
-@pytest.mark.parametrize(("act", "error"), [("relu", 0.0), ("gelu", 0.17), ("gelu_new", 0.17), ("silu", 0.28)])
+@pytest.mark.parametrize(
+    ("act", "error"), [("relu", 0.0), ("gelu", 0.17), ("gelu_new", 0.17), ("silu", 0.28)]
+)
 def test_sharp_neurons_act_as_steps(act: str, error: float) -> None:
-    """Two neurons of each activation write fire · value, as near as the activation is to a ReLU at so many times its inputs."""
+    """Two neurons of each activation write fire · value, as near as the activation is to a ReLU at
+    so many times its inputs.
+    """
     source = torch.Generator().manual_seed(0)
-    rows, keys, written = (torch.randn(n, 6, generator=source, dtype=torch.float64) for n in (3, 200, 3))
-    gates = Detectors(rows, torch.zeros(3).double(), torch.ones(3).double(), 0, 1.0 if act == "relu" else SHARP)
+    rows, keys, written = (
+        torch.randn(n, 6, generator=source, dtype=torch.float64) for n in (3, 200, 3)
+    )
+    gates = Detectors(
+        rows, torch.zeros(3).double(), torch.ones(3).double(), 0, 1.0 if act == "relu" else SHARP
+    )
     found = gates.neurons(written).written(keys.float(), ACTIVATIONS[act])
     allowed = 2 * error / SHARP * written.abs().sum(0) + 1e-3
     assert ((found - gates.fire(keys) @ written).abs() <= allowed).all()
@@ -194,15 +224,23 @@ def test_sharp_neurons_act_as_steps(act: str, error: float) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["gpt2", "pythia", "llama"])
-def test_gelu_and_gated_models_take_new_facts(name: str, demo: Model, small: FactSet, tmp_path) -> None:
-    """At its key each new subject's state moves by its value, and plain transformers says of the saved model what the patch promised."""
+def test_gelu_and_gated_models_take_new_facts(
+    name: str, demo: Model, small: FactSet, tmp_path
+) -> None:
+    """At its key each new subject's state moves by its value, and plain transformers says of the
+    saved model what the patch promised.
+    """
     model, facts = make(name, demo), new_facts(small, 3)
     patch = installed(model, facts, 1, small)[0]
     ids = model.ids([model.tokenize(facts[0].text).ids])
     with patch.applied(model):
         promised = model(ids)
     apply_to_folder(patch, model, tmp_path / "wide")
-    assert torch.allclose(AutoModelForCausalLM.from_pretrained(tmp_path / "wide").eval()(ids).logits, promised, atol=1e-3)
+    assert torch.allclose(
+        AutoModelForCausalLM.from_pretrained(tmp_path / "wide").eval()(ids).logits,
+        promised,
+        atol=1e-3,
+    )
     gates, wanted = detectors(model, facts, 1, small), values(model, facts, 1, small)
     before = states_of(model, facts, 1)
     with beside(model, {1: gates.neurons(wanted)}):

@@ -24,10 +24,16 @@ def test_it_knows_its_facts_in_every_phrasing(made: PlantedModel) -> None:
     assert all(score.greedy for score in score_answers(made.model, asked))
 
 
-def test_silencing_the_planted_neurons_loses_the_fact_and_decoys_do_nothing(made: PlantedModel) -> None:
+def test_silencing_the_planted_neurons_loses_the_fact_and_decoys_do_nothing(
+    made: PlantedModel,
+) -> None:
     for index in (0, 7, 23):
         fact, place = made.facts[index], made.places[index]
-        others = [i for i in range(made.model.d_mlp) if i not in {n for p in made.places for n in p.neurons}]
+        others = [
+            i
+            for i in range(made.model.d_mlp)
+            if i not in {n for p in made.places for n in p.neurons}
+        ]
         assert not _answers(made.model, fact, place.layer, list(place.neurons))
         assert _answers(made.model, fact, place.layer, others)
         assert _answers(made.model, fact, 4, list(range(made.model.d_mlp)))
@@ -65,7 +71,12 @@ def test_scores() -> None:
 
     def right(model: Model, fact: Fact) -> Guess:
         place = places[fact]
-        return Guess(place.layer, last_token(model, fact), tuple((place.layer, n) for n in place.neurons), chosen=True)
+        return Guess(
+            place.layer,
+            last_token(model, fact),
+            tuple((place.layer, n) for n in place.neurons),
+            chosen=True,
+        )
 
     def half(model: Model, fact: Fact) -> Guess:
         return Guess(neurons=(*right(model, fact).neurons, (0, 0)), chosen=True)
@@ -73,8 +84,15 @@ def test_scores() -> None:
     def never(model: Model, fact: Fact) -> Guess:
         raise FactError("no idea")
 
-    first, second, third = score_locators(made, {"right": right, "half": half, "never": never}, count=6).rows
-    assert [first.layer.value, first.token.value, first.precision.value, first.recall.value] == [1, 1, 1, 1]
+    first, second, third = score_locators(
+        made, {"right": right, "half": half, "never": never}, count=6
+    ).rows
+    assert [first.layer.value, first.token.value, first.precision.value, first.recall.value] == [
+        1,
+        1,
+        1,
+        1,
+    ]
     assert (second.precision.value, second.recall.value, second.layer.n) == (0.5, 1, 0)
     assert third.gave_up == 6
     with pytest.raises(FactError, match="one fact at least"):

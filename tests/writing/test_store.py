@@ -1,4 +1,6 @@
-"""Every store: any feasible case at a comfortable budget is recalled, and what the report says is what the weights do."""
+"""Every store: any feasible case at a comfortable budget is recalled, and what the report says is
+what the weights do.
+"""
 
 import math
 
@@ -9,7 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loci.errors import WriteError
-from loci.writing import METHODS, MLP, FactTable, case, classes, compiled, load_mlp, load_table, save_mlp, store, stores, vectors
+from loci.writing import (
+    METHODS,
+    MLP,
+    FactTable,
+    case,
+    classes,
+    compiled,
+    load_mlp,
+    load_table,
+    save_mlp,
+    store,
+    stores,
+    vectors,
+)
 from loci.writing.mlp import ACTIVATIONS
 from loci.writing.storage import stored_bits
 
@@ -22,10 +37,17 @@ ROOMY = {
     "compiled-gelu": 1.0,
     "compiled-gated": 1.0,
 }
-"""Neurons a fact that are comfortable. Linear stores and the bilinear one that only adds are not here: no number of neurons makes them exact."""
+"""Neurons a fact that are comfortable. Linear stores and the bilinear one that only adds are not
+here: no number of neurons makes them exact.
+"""
 
 
-@given(method=st.sampled_from(sorted(ROOMY)), dim=st.integers(8, 20), facts=st.integers(4, 24), seed=st.integers(0, 10**6))
+@given(
+    method=st.sampled_from(sorted(ROOMY)),
+    dim=st.integers(8, 20),
+    facts=st.integers(4, 24),
+    seed=st.integers(0, 10**6),
+)
 @settings(max_examples=20)
 def test_comfortable_cases_are_recalled(method: str, dim: int, facts: int, seed: int) -> None:
     table = case(dim, facts, seed=seed)
@@ -48,7 +70,11 @@ def test_the_report_is_what_the_weights_do(method: str, seed: int, size: int) ->
         margins.append(scores[i, label] - max(scores[i, j] for j in range(12) if j != label))
     assert made.margin == pytest.approx(min(margins), rel=1e-3, abs=1e-3 * np.abs(scores).max())
     sure = 1e-4 * np.abs(scores).max()
-    assert {i for i, m in enumerate(margins) if m < -sure} <= set(made.lost) <= {i for i, m in enumerate(margins) if m < sure}
+    assert (
+        {i for i, m in enumerate(margins) if m < -sure}
+        <= set(made.lost)
+        <= {i for i, m in enumerate(margins) if m < sure}
+    )
     assert made.mlp.parameters == sum(t.numel() for t in made.mlp.tensors.values())
     assert made.recall == pytest.approx(1 - len(made.lost) / 12)
 
@@ -71,8 +97,13 @@ def test_jacobians_by_finite_differences() -> None:
     made = store(case(6, 12), 12, "compiled-gated")
     mlp = made.mlp.map(torch.Tensor.double)
     key, h = case(6, 12).keys[0].double(), 1e-6
-    columns = [(mlp((key + h * e)[None]) - mlp((key - h * e)[None]))[0] / (2 * h) for e in torch.eye(6).double()]
-    assert torch.allclose(mlp.jacobians(key[None])[0], torch.stack(columns, 1), rtol=1e-4, atol=1e-6)
+    columns = [
+        (mlp((key + h * e)[None]) - mlp((key - h * e)[None]))[0] / (2 * h)
+        for e in torch.eye(6).double()
+    ]
+    assert torch.allclose(
+        mlp.jacobians(key[None])[0], torch.stack(columns, 1), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_more_facts_than_fit_is_said() -> None:
@@ -153,8 +184,14 @@ def test_bad_tables() -> None:
         (lambda: classes(keys[:, :1], labels), "two dimensions"),
         (lambda: classes(keys, torch.tensor([0, 1, 2, 9]), 4), "9 at fact 3"),
         (lambda: classes(keys * torch.tensor([[1.0], [0], [1], [1]]), labels), "key 1 is zero"),
-        (lambda: classes(keys * torch.tensor([[1.0], [1], [torch.nan], [1]]), labels), "key 2 holds NaN"),
-        (lambda: classes(twice, torch.tensor([0, 1, 2, 3, 3])), r"different answers in facts \[0, 4\]"),
+        (
+            lambda: classes(keys * torch.tensor([[1.0], [1], [torch.nan], [1]]), labels),
+            "key 2 holds NaN",
+        ),
+        (
+            lambda: classes(twice, torch.tensor([0, 1, 2, 3, 3])),
+            r"different answers in facts \[0, 4\]",
+        ),
         (lambda: classes(keys, labels[:2]), "each key has one"),
         (lambda: classes(keys, torch.zeros(4, dtype=torch.long)), "two values"),
         (lambda: store(classes(keys, labels), 0), "one neuron"),

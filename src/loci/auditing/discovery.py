@@ -223,11 +223,13 @@ def _said(
     ]
     says: dict[str, str] = {}
     need = {
-        i: max(
-            len(model.tokenizer(answer, add_special_tokens=False)["input_ids"])
-            for answer in answers[prompts[i]]
+        i: (
+            max(
+                len(model.tokenizer(answer, add_special_tokens=False)["input_ids"])
+                for answer in answers[prompts[i]]
+            )
+            + SPARE
         )
-        + SPARE
         for i in open_
     }
     for batch in by_length(

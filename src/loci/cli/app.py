@@ -98,7 +98,12 @@ app.add_typer(dictionaries.app, name="dictionaries")
 
 @app.callback()
 def about(
-    version: Annotated[bool, typer.Option("--version", help="say the version, and stop", is_eager=True, callback=_version)] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="say the version, and stop", is_eager=True, callback=_version
+        ),
+    ] = False,
 ) -> None:
     """Find, read, write, edit and audit the facts that a language model keeps in its weights."""
 

@@ -15,11 +15,18 @@ from loci.errors import FactError
 @opens()
 def run(
     prompts: Annotated[
-        list[str] | None, typer.Argument(metavar="PROMPT", help="one prompt or several, each up to where the answer comes")
+        list[str] | None,
+        typer.Argument(
+            metavar="PROMPT", help="one prompt or several, each up to where the answer comes"
+        ),
     ] = None,
     facts: FACTS = None,
-    patch: Annotated[Path | None, typer.Option("--patch", help="a patch to put on the model meanwhile")] = None,
-    tokens: Annotated[int, whole("most tokens of a continuation", "--tokens", "-n", high=4096)] = 12,
+    patch: Annotated[
+        Path | None, typer.Option("--patch", help="a patch to put on the model meanwhile")
+    ] = None,
+    tokens: Annotated[
+        int, whole("most tokens of a continuation", "--tokens", "-n", high=4096)
+    ] = 12,
     top: Annotated[int, whole("how many next tokens to show", "--top", "-k", low=0)] = 5,
     shots: SHOTS = 0,
     chat: CHAT = False,
@@ -29,9 +36,11 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Ask a model a plain question: its greedy continuation, how sure it is, and what else it might have said.
+    """Ask a model a plain question: its greedy continuation, how sure it is, and what else it might
+    have said.
 
-    With a fact file its prompts are asked, and it is said how many of the old and of the new answers come.
+    With a fact file its prompts are asked, and it is said how many of the old and of the new
+    answers come.
 
     Examples:
 
@@ -51,13 +60,18 @@ def run(
     if not (prompts or facts):
         raise FactError("say a prompt, or --facts FILE")
     if prompts and shots:
-        raise FactError("--shots are other facts of a fact's relation: say --facts FILE, and no prompt")
+        raise FactError(
+            "--shots are other facts of a fact's relation: say --facts FILE, and no prompt"
+        )
     check_out(out)
     given = load_facts(facts) if facts is not None else []
     loaded = load_patch(patch) if patch is not None else None
     opened = opening.open()
     check_top(opened, top)
     frame = Frame(shots, chat, seed)
-    asked: list[str | Fact] = [*(frame.text(opened, prompt) for prompt in prompts or ()), *frame.facts(opened, given)]
+    asked: list[str | Fact] = [
+        *(frame.text(opened, prompt) for prompt in prompts or ()),
+        *frame.facts(opened, given),
+    ]
     found = ask(opened, asked, patch=loaded, tokens=tokens, top=top)
     finish(replace(found, shots=shots, chat=chat), out, json)

@@ -9,13 +9,28 @@ import typer
 
 from loci.cli.common import bar, check_out, console, emit, finish, note
 from loci.cli.opening import Opening, opens
-from loci.cli.options import BATCH_TOKENS, JSON, OUT, SEED, TEXT, TOKENS, WORKERS, NeuronKind, said, whole, words
+from loci.cli.options import (
+    BATCH_TOKENS,
+    JSON,
+    OUT,
+    SEED,
+    TEXT,
+    TOKENS,
+    WORKERS,
+    NeuronKind,
+    said,
+    whole,
+    words,
+)
 from loci.cli.options import layer as layer_option
 from loci.cli.terminal import plain
 from loci.cli.verbs import Verbs
 from loci.errors import FactError
 
-app = Verbs(help="The book of all neurons: build it, find neurons by words, show one, ask in SQL.", no_args_is_help=True)
+app = Verbs(
+    help="The book of all neurons: build it, find neurons by words, show one, ask in SQL.",
+    no_args_is_help=True,
+)
 OWN_TEXTS = 1000
 """Texts that a model samples for its atlas where none are given."""
 FOLDER = Annotated[Path, typer.Argument(help="an atlas")]
@@ -24,9 +39,13 @@ FOLDER = Annotated[Path, typer.Argument(help="an atlas")]
 @app.command("build")
 @opens()
 def build(
-    out: Annotated[Path, typer.Option("--out", "-o", help="a new folder, or one with a half-built atlas")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="a new folder, or one with a half-built atlas")
+    ],
     text: TEXT = None,
-    own: Annotated[int | None, whole("so many texts that the model samples itself, instead")] = None,
+    own: Annotated[
+        int | None, whole("so many texts that the model samples itself, instead")
+    ] = None,
     tokens: Annotated[int | None, whole("stop after about so many tokens", high=TOKENS)] = None,
     batch_tokens: Annotated[int, BATCH_TOKENS] = 4096,
     workers: WORKERS = None,
@@ -35,7 +54,8 @@ def build(
     seed: SEED = 0,
     json: JSON = False,
 ) -> None:
-    """Read all neurons of a model over a text, and write the tables. Stopped with Ctrl-C, it goes on where it was when called again.
+    """Read all neurons of a model over a text, and write the tables. Stopped with Ctrl-C, it goes
+    on where it was when called again.
 
     Examples:
 
@@ -64,7 +84,15 @@ def build(
         texts, source = (lambda: read_texts(text)), f"{text.name} ({text.stat().st_size:,} bytes)"
     with bar("reading neurons") as progress:
         build_atlas(
-            opened, texts, out, source=source, limit=tokens, budget=batch_tokens, workers=processes, text=read, progress=progress
+            opened,
+            texts,
+            out,
+            source=source,
+            limit=tokens,
+            budget=batch_tokens,
+            workers=processes,
+            text=read,
+            progress=progress,
         )
     finish(open_atlas(out), json=json)
 
@@ -73,7 +101,9 @@ def build(
 def find(
     folder: FOLDER,
     word: Annotated[str | None, said("a word", "WORD")] = None,
-    kind: Annotated[NeuronKind | None, typer.Option(help="instead of a word: neurons of a kind")] = None,
+    kind: Annotated[
+        NeuronKind | None, typer.Option(help="instead of a word: neurons of a kind")
+    ] = None,
     top: Annotated[int, whole("how many neurons of each kind")] = 20,
     layer: Annotated[int | None, layer_option("of this layer alone")] = None,
     cosine: Annotated[str, words("key·value cosine", kind="LOW:HIGH")] = "-1:1",
@@ -82,7 +112,8 @@ def find(
 ) -> None:
     """Neurons that promote a word, and neurons that fire at it; or neurons of a kind.
 
-    Erasers have a key·value cosine of at most -0.3; dead neurons are above 0 at no token of the text, always-on ones at every token.
+    Erasers have a key·value cosine of at most -0.3; dead neurons are above 0 at no token of the
+    text, always-on ones at every token.
 
     Examples:
 
@@ -102,14 +133,17 @@ def find(
     cosines, rates = _range("--cosine", cosine, -1, 1), _range("--rate", rate, 0, 1)
     atlas = open_atlas(folder)
     if layer is not None and layer >= atlas.provenance["layers"]:
-        raise FactError(f"--layer {layer}: the atlas has the layers 0 … {atlas.provenance['layers'] - 1}")
+        raise FactError(
+            f"--layer {layer}: the atlas has the layers 0 … {atlas.provenance['layers'] - 1}"
+        )
     ask = partial(atlas.kind, kind) if kind else partial(atlas.find, word or "")
     finish(ask(top=top, layer=layer, cosine=cosines, rate=rates), json=json)
 
 
 @app.command("summary")
 def summary(folder: FOLDER, json: JSON = False, out: OUT = None) -> None:
-    """All neurons at a glance: cosines against firing rates; dead, always-on and erasing neurons by layer.
+    """All neurons at a glance: cosines against firing rates; dead, always-on and erasing neurons by
+    layer.
 
     Example:
 
@@ -141,7 +175,9 @@ def show(
 
 
 @app.command("query")
-def query(folder: FOLDER, sql: Annotated[str, said("one SELECT", "SQL")], json: JSON = False) -> None:
+def query(
+    folder: FOLDER, sql: Annotated[str, said("one SELECT", "SQL")], json: JSON = False
+) -> None:
     """Ask in SQL (DuckDB), reading only: tables neurons, values, triggers, histograms, texts.
 
     Example:
@@ -165,7 +201,8 @@ def export(
     seed: SEED = 0,
     json: JSON = False,
 ) -> None:
-    """Write an atlas in Neuronpedia's form for uploads, 128 neurons a file; the texts of its triggers are in the atlas.
+    """Write an atlas in Neuronpedia's form for uploads, 128 neurons a file; the texts of its
+    triggers are in the atlas.
 
     Example:
 
@@ -177,12 +214,16 @@ def export(
         raise FactError("--model-id is empty")
     atlas = open_atlas(folder)
     if layer is not None and layer >= atlas.provenance["layers"]:
-        raise FactError(f"--layer {layer}: the atlas has the layers 0 … {atlas.provenance['layers'] - 1}")
+        raise FactError(
+            f"--layer {layer}: the atlas has the layers 0 … {atlas.provenance['layers'] - 1}"
+        )
     check_export(atlas, out)
     opened = opening.open()
     layers = None if layer is None else [layer]
     with bar("running triggers") as progress:
-        written = export_neuronpedia(atlas, opened, out, model_id=model_id, layers=layers, progress=progress)
+        written = export_neuronpedia(
+            atlas, opened, out, model_id=model_id, layers=layers, progress=progress
+        )
     if json:
         emit({"schema": "loci.atlas_export/1", "files": [str(path) for path in written]})
     else:
@@ -194,7 +235,9 @@ def _range(option: str, text: str, least: float, most: float) -> tuple[float, fl
     try:
         low, high = map(float, text.split(":"))
     except ValueError:
-        raise FactError(f"{option}: {text!r} is no range: expected LOW:HIGH, as in {least}:{most}") from None
+        raise FactError(
+            f"{option}: {text!r} is no range: expected LOW:HIGH, as in {least}:{most}"
+        ) from None
     if not least <= low <= high <= most:
         raise FactError(f"{option}: {text!r} holds nothing: expected {least} ≤ LOW ≤ HIGH ≤ {most}")
     return low, high

@@ -42,17 +42,30 @@ def show(json: JSON = False) -> None:
         console.print("nothing is kept: LOCI_CACHE is empty, or there is no home folder")
         return
     for kind in kinds:
-        console.print(plain(f"{kind['kind']:>8}  {kind['entries']:>6,}  {_size(kind['bytes']):>10}  {kind['what']}"))
-    console.print(plain(f"{'in all':>8}  {'':>6}  {_size(total):>10}  of {_size(most) if most else 'any size'}, in {folder}"))
+        console.print(
+            plain(
+                f"{kind['kind']:>8}  {kind['entries']:>6,}  {_size(kind['bytes']):>10} "
+                f" {kind['what']}"
+            )
+        )
+    console.print(
+        plain(
+            f"{'in all':>8}  {'':>6}  {_size(total):>10}  of {_size(most) if most else 'any size'},"
+            f" in {folder}"
+        )
+    )
 
 
 @app.command("clear")
 def clear(
     kind: Annotated[CacheKind | None, typer.Argument(help="this kind alone")] = None,
-    older: Annotated[float, number("what was not used for so many days", "--older-than", high=100_000)] = 0.0,
+    older: Annotated[
+        float, number("what was not used for so many days", "--older-than", high=100_000)
+    ] = 0.0,
     json: JSON = False,
 ) -> None:
-    """Remove what is kept, all of it or some. Nothing is lost but time: it is made again when it is needed.
+    """Remove what is kept, all of it or some. Nothing is lost but time: it is made again when it is
+    needed.
 
     Examples:
 
@@ -63,10 +76,19 @@ def clear(
     from loci.cache import entries, remove
 
     latest = time.time() - older * DAY
-    gone = remove(entry for entry in entries() if kind in (None, entry.kind) and entry.used <= latest)
+    gone = remove(
+        entry for entry in entries() if kind in (None, entry.kind) and entry.used <= latest
+    )
     freed = sum(entry.bytes for entry in gone)
     if json:
-        emit({"schema": "loci.cache_clear/1", "entries": len(gone), "bytes": freed, "paths": [str(entry.path) for entry in gone]})
+        emit(
+            {
+                "schema": "loci.cache_clear/1",
+                "entries": len(gone),
+                "bytes": freed,
+                "paths": [str(entry.path) for entry in gone],
+            }
+        )
     else:
         console.print(f"removed: {len(gone):,} entries, {_size(freed)}")
 

@@ -12,19 +12,36 @@ from loci.errors import ModelError
 
 def run(
     model: Annotated[
-        str | None, words("`demo`, a folder (its weights may be missing), or a hub id", "--model", "-m", kind="MODEL")
+        str | None,
+        words(
+            "`demo`, a folder (its weights may be missing), or a hub id",
+            "--model",
+            "-m",
+            kind="MODEL",
+        ),
     ] = None,
     config: Annotated[
-        str | None, words("a config.json, a published shape, or a model type of transformers", "--config", "-c", kind="CONFIG")
+        str | None,
+        words(
+            "a config.json, a published shape, or a model type of transformers",
+            "--config",
+            "-c",
+            kind="CONFIG",
+        ),
     ] = None,
-    layout: Annotated[Path | None, typer.Option(help="where the parts are, for an unknown family: JSON of loci.Layout")] = None,
+    layout: Annotated[
+        Path | None,
+        typer.Option(help="where the parts are, for an unknown family: JSON of loci.Layout"),
+    ] = None,
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="run the checkpoint's own code, which you trust")
+        bool,
+        typer.Option("--trust-remote-code", help="run the checkpoint's own code, which you trust"),
     ] = False,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Parameters by part, share of the MLPs, questions asked per layer, FLOPs per token, memory; no weights are read.
+    """Parameters by part, share of the MLPs, questions asked per layer, FLOPs per token, memory; no
+    weights are read.
 
     Published shapes: gpt3-125m, gpt3-350m, gpt3-760m, gpt3-2.7b, gpt3-6.7b, gpt3-175b.
 
@@ -49,5 +66,11 @@ def run(
     if config in PUBLISHED:
         found = published(config)
     else:
-        found = census(open_empty(model or config or "demo", layout=layout_from(layout), trust_remote_code=trust_remote_code))
+        found = census(
+            open_empty(
+                model or config or "demo",
+                layout=layout_from(layout),
+                trust_remote_code=trust_remote_code,
+            )
+        )
     finish(found, out, json)

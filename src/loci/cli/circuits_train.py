@@ -10,25 +10,39 @@ from loci.cli.options import JSON, OUT, SEED, TEXT, Optimizer, Phenomenon, numbe
 
 
 def train(
-    folder: Annotated[Path, typer.Option("--out", "-o", help="folder to save the model in, in Hugging Face form")],
+    folder: Annotated[
+        Path, typer.Option("--out", "-o", help="folder to save the model in, in Hugging Face form")
+    ],
     layers: Annotated[int, whole("layers of attention", "--layers", "-l", low=0, high=2)] = 2,
     heads: Annotated[int, whole("heads of a layer", high=10_000)] = 4,
-    d_head: Annotated[int, whole("dimensions of a head; the stream has heads · d_head", high=10_000)] = 16,
+    d_head: Annotated[
+        int, whole("dimensions of a head; the stream has heads · d_head", high=10_000)
+    ] = 16,
     mlp: Annotated[int, whole("neurons of a layer's MLP; 0: attention only", low=0)] = 0,
-    optimizer: Annotated[Optimizer, typer.Option(help="adam, or sgd: plain, without momentum")] = "adam",
-    rate: Annotated[float | None, number("learning rate, above 0; by default what suits the optimizer", high=1e3)] = None,
+    optimizer: Annotated[
+        Optimizer, typer.Option(help="adam, or sgd: plain, without momentum")
+    ] = "adam",
+    rate: Annotated[
+        float | None,
+        number("learning rate, above 0; by default what suits the optimizer", high=1e3),
+    ] = None,
     steps: Annotated[int, whole("steps of training")] = 1200,
     batch: Annotated[int, whole("windows of a step")] = 64,
     context: Annotated[int, whole("tokens of a window", low=2, high=100_000)] = 64,
     text: TEXT = None,
-    figure: Annotated[Path | None, typer.Option(help="write the course of training: .html, .png, .svg, .json or .parquet")] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="write the course of training: .html, .png, .svg, .json or .parquet"),
+    ] = None,
     seed: SEED = 0,
     json: JSON = False,
 ) -> None:
-    """Train an attention-only transformer (or one with a tiny MLP) on text made on the spot, or on your own, and save it.
+    """Train an attention-only transformer (or one with a tiny MLP) on text made on the spot, or on
+    your own, and save it.
 
-    Made text has names that come back and frames such as "keep … in mind". The model opens with every other verb (-m FOLDER) and with plain
-    transformers; training.json beside it has what was measured along the way. Ctrl-C saves what was learnt by then.
+    Made text has names that come back and frames such as "keep … in mind". The model opens with
+    every other verb (-m FOLDER) and with plain transformers; training.json beside it has what was
+    measured along the way. Ctrl-C saves what was learnt by then.
 
     Examples:
 
@@ -53,16 +67,22 @@ def train(
 
 def small(
     what: Annotated[Phenomenon, typer.Argument(help="what is shown")],
-    models: Annotated[Path | None, typer.Option(help="keep the models in this folder, and find them there again")] = None,
-    steps: Annotated[int | None, whole("steps of training; by default what the phenomenon needs")] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="keep the models in this folder, and find them there again")
+    ] = None,
+    steps: Annotated[
+        int | None, whole("steps of training; by default what the phenomenon needs")
+    ] = None,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """What small models show, each from nothing: train the models that it takes (minutes), then look.
+    """What small models show, each from nothing: train the models that it takes (minutes), then
+    look.
 
-    bigrams: a model of no layers is its text's table of bigrams · skips: skip-trigrams of one layer, and their bug · induction: two layers compose
-    · phase: in-context learning comes with prefix matching, in two layers only · sizes: heads of 1 to 64 dimensions · bases: coordinates
+    bigrams: a model of no layers is its text's table of bigrams · skips: skip-trigrams of one
+    layer, and their bug · induction: two layers compose · phase: in-context learning comes with
+    prefix matching, in two layers only · sizes: heads of 1 to 64 dimensions · bases: coordinates
     under Adam and plain SGD.
 
     Examples:

@@ -1,4 +1,6 @@
-"""What all verbs share: progress on stderr, one JSON document on stdout, results written, facts asked for."""
+"""What all verbs share: progress on stderr, one JSON document on stdout, results written, facts
+asked for.
+"""
 
 import json
 import sys
@@ -38,7 +40,9 @@ HALVES = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
 
 @contextmanager
 def status(text: str) -> Iterator[Callable[[str], None]]:
-    """A spinner on stderr while something runs; where stderr is no terminal, a line now and then. Yields what sets its text."""
+    """A spinner on stderr while something runs; where stderr is no terminal, a line now and then.
+    Yields what sets its text.
+    """
     screen = terminal(stderr=True)
     with during(text) as at:
         if quiet or not screen.is_terminal:
@@ -61,7 +65,12 @@ def bar(text: str) -> Iterator["Progress"]:
     from rich.progress import Progress as Bar
 
     screen, seen = terminal(stderr=True), [0, 0]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     shows = screen.is_terminal and not quiet
     with during(text), Bar(*columns, console=screen, transient=True, disable=not shows) as shown:
         task = shown.add_task(text, total=None)
@@ -70,7 +79,9 @@ def bar(text: str) -> Iterator["Progress"]:
             seen[0], seen[1] = seen[0] + done, total
             shown.update(task, advance=done, total=total)
 
-        with _lines(lambda: f"{text}: {seen[0]:,} of {seen[1]:,}" if seen[1] else text, silent=shows):
+        with _lines(
+            lambda: f"{text}: {seen[0]:,} of {seen[1]:,}" if seen[1] else text, silent=shows
+        ):
             yield progress
 
 
@@ -84,13 +95,16 @@ def during(text: str) -> Iterator[list[str]]:
 
 @contextmanager
 def _lines(text: Callable[[], str], silent: bool = False) -> Iterator[None]:
-    """For whoever reads stderr in a file: how far the block is, a line every `EVERY` seconds, none if it is done before."""
+    """For whoever reads stderr in a file: how far the block is, a line every `EVERY` seconds, none
+    if it is done before.
+    """
     ended, started = threading.Event(), time.monotonic()
 
     def tell() -> None:
         while not ended.wait(EVERY):
             with suppress(OSError, ValueError):
-                print(f"{clean(text())} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)  # noqa: T201
+                line = f"{clean(text())} ({time.monotonic() - started:.0f} s)"
+                print(line, file=sys.stderr, flush=True)  # noqa: T201
 
     teller = threading.Thread(target=tell, daemon=True)
     if not (silent or quiet):
@@ -120,7 +134,9 @@ def check_out(path: Path | None) -> None:
 
 
 def check_new(path: Path | None, *endings: str) -> None:
-    """Refuse before the work what else is written: a wrong ending, or a place that cannot be written; a folder without endings."""
+    """Refuse before the work what else is written: a wrong ending, or a place that cannot be
+    written; a folder without endings.
+    """
     if path is None:
         return
     from loci.errors import OutputError
@@ -174,7 +190,9 @@ def fact_from(
     *,
     warns: bool = True,
 ) -> "Fact":
-    """The fact that a prompt asks for, inside a frame, with `answer`, or else with the model's own, for which it is asked only then."""
+    """The fact that a prompt asks for, inside a frame, with `answer`, or else with the model's own,
+    for which it is asked only then.
+    """
     from loci.model import fact_from as given
     from loci.model import own_answer
 
@@ -189,16 +207,22 @@ def fact_from(
 
 
 def in_frame(model: "Model", fact: "Fact", frame: "Frame") -> "Fact":
-    """A fact inside a frame; shots are embedded facts that are asked in the same words, where it has no relation."""
+    """A fact inside a frame; shots are embedded facts that are asked in the same words, where it
+    has no relation.
+    """
     from loci.errors import FactError
     from loci.facts import known_facts
 
     pool = list(known_facts()) if frame.shots else []
     if frame.shots and fact.relation is None:
-        alike = next((one for one in pool if fact.prompt in (one.prompt, *one.paraphrases, *one.held_out)), None)
+        alike = next(
+            (one for one in pool if fact.prompt in (one.prompt, *one.paraphrases, *one.held_out)),
+            None,
+        )
         if alike is None:
             raise FactError(
-                f"shots are other facts of the relation of {fact.text!r}, which no known fact has: put them in a file, --facts"
+                f"shots are other facts of the relation of {fact.text!r}, which no known fact has:"
+                " put them in a file, --facts"
             )
         fact = replace(fact, relation=alike.relation)
     return frame.facts(model, [fact], pool)[0]
@@ -222,7 +246,9 @@ def warn(text: str | None) -> None:
 
 
 def filled(prompt: str, subject: str | None) -> str:
-    """A prompt with the subject in the place of its `{}`, or as it is where the subject stands in it."""
+    """A prompt with the subject in the place of its `{}`, or as it is where the subject stands in
+    it.
+    """
     from loci.errors import FactError
 
     if not prompt.strip():

@@ -11,16 +11,20 @@ from loci.cli.options import JSON, OUT, SEED, said, words
 def run(
     texts: Annotated[list[str], said('words or texts: "Michael Jordan"', "TEXTS")],
     concept: Annotated[
-        list[str] | None, words("a concept, by its word; said once for each", "--concept", "-c", kind="WORD")
+        list[str] | None,
+        words("a concept, by its word; said once for each", "--concept", "-c", kind="WORD"),
     ] = None,
-    point: Annotated[str, words("where vectors are read: embed, or as in resid_post.3", kind="POINT")] = "embed",
+    point: Annotated[
+        str, words("where vectors are read: embed, or as in resid_post.3", kind="POINT")
+    ] = "embed",
     *,
     opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """How much of Michael, of Jordan and of both an embedding or a residual vector has, beside as many random directions.
+    """How much of Michael, of Jordan and of both an embedding or a residual vector has, beside as
+    many random directions.
 
     Examples:
 

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 @opens()
 def run(
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for report.html and edit.safetensors")] = Path("loci-demo"),
-    prompt: Annotated[str, words("a known fact's prompt, with {} for the subject", "--prompt", "-p")] = "{} plays the sport of",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="folder for report.html and edit.safetensors")
+    ] = Path("loci-demo"),
+    prompt: Annotated[
+        str, words("a known fact's prompt, with {} for the subject", "--prompt", "-p")
+    ] = "{} plays the sport of",
     subject: Annotated[str, words("whose fact", "--subject", "-s")] = "Michael Jordan",
     answer: Annotated[str, words("what it shall become", "--answer", "-a")] = "baseball",
     edits: Annotated[int, whole("further edits to audit, beside this one")] = 20,
@@ -49,7 +53,11 @@ def run(
     world = known_facts()
     asked = Fact(subject, prompt, "?")
     known = world.same(asked)
-    fact = as_said(opened, known) if known is not None else fact_from(opened, asked.text, asked.subject)
+    fact = (
+        as_said(opened, known)
+        if known is not None
+        else fact_from(opened, asked.text, asked.subject)
+    )
     with status("starting") as shown:
         story = tell(opened, fact.to(answer), world, more=edits, seed=seed, stage=shown)
     story.patch.save(patch_file)
@@ -71,4 +79,7 @@ def _show(story: "Story", report: Path, patch_file: Path, started: float) -> Non
     show(story)
     if story.patch.report is not None:
         console.print(said_line(story.patch.report))
-    console.print(f"\nreport: [bold]{plain(report)}[/]   patch: {plain(patch_file)}   ({time.perf_counter() - started:.0f} s)")
+    console.print(
+        f"\nreport: [bold]{plain(report)}[/]   patch: {plain(patch_file)}  "
+        f" ({time.perf_counter() - started:.0f} s)"
+    )

@@ -26,14 +26,24 @@ from loci.cli.options import (
 )
 from loci.cli.verbs import Verbs
 
-app = Verbs(help="Sparse features: train, open, judge and browse dictionaries.", no_args_is_help=True)
+app = Verbs(
+    help="Sparse features: train, open, judge and browse dictionaries.", no_args_is_help=True
+)
 if TYPE_CHECKING:
     from loci.dictionaries.settings import DictionarySettings
     from loci.dictionaries.training import TrainingProgress
 
-DICTIONARY = Annotated[str, said("a dictionary's file or folder, or demo:mlp_out.3, demo:mlp_out.1", "DICTIONARY")]
-POINT = Annotated[str | None, words("where the input is read, as mlp_out.3; by default as the file says", "--point")]
-TARGET = Annotated[str | None, words("where a transcoder's output belongs; by default as the file says", "--target")]
+DICTIONARY = Annotated[
+    str, said("a dictionary's file or folder, or demo:mlp_out.3, demo:mlp_out.1", "DICTIONARY")
+]
+POINT = Annotated[
+    str | None,
+    words("where the input is read, as mlp_out.3; by default as the file says", "--point"),
+]
+TARGET = Annotated[
+    str | None,
+    words("where a transcoder's output belongs; by default as the file says", "--target"),
+]
 STEPS_ASKED = whole("steps of Adam", "--steps", high=10_000_000)
 SAVED = Annotated[Path | None, typer.Option("--save", help="write the dictionary as .safetensors")]
 
@@ -41,27 +51,45 @@ SAVED = Annotated[Path | None, typer.Option("--save", help="write the dictionary
 @app.command("train")
 @opens()
 def train(
-    point: Annotated[list[str], words("where activations are read, as mlp_out.3; say it again for more", "--point")],
-    transcoder: Annotated[bool, typer.Option("--transcoder", help="from mlp_in.L to mlp_out.L, where --point says either")] = False,
-    width: Annotated[float, number("features for each number of the input", "--width", low=0.01, high=4096)] = 8.0,
+    point: Annotated[
+        list[str],
+        words("where activations are read, as mlp_out.3; say it again for more", "--point"),
+    ],
+    transcoder: Annotated[
+        bool,
+        typer.Option("--transcoder", help="from mlp_in.L to mlp_out.L, where --point says either"),
+    ] = False,
+    width: Annotated[
+        float, number("features for each number of the input", "--width", low=0.01, high=4096)
+    ] = 8.0,
     k: Annotated[int, whole("features that are on at a token", "--k", "-k")] = 32,
     activation: Annotated[TrainedKind, typer.Option(help="which features stay on")] = "topk",
     steps: Annotated[int, STEPS_ASKED] = 1000,
     batch: Annotated[int, whole("tokens of a step")] = 2048,
-    lr: Annotated[float | None, number("largest step size; 2e-4 · √(2¹⁴ / features) by default", "--lr", low=1e-8, high=1)] = None,
+    lr: Annotated[
+        float | None,
+        number("largest step size; 2e-4 · √(2¹⁴ / features) by default", "--lr", low=1e-8, high=1),
+    ] = None,
     auxk: Annotated[float, share("weight of the loss that revives dead features")] = 1 / 32,
     text: TEXT = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="a file to go on from, .safetensors")] = None,
-    save: Annotated[Path | None, typer.Option("--save", help="write it as .safetensors; several into this folder")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="a file to go on from, .safetensors")
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", help="write it as .safetensors; several into this folder"),
+    ] = None,
     *,
     opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Train dictionaries on a model's activations: one pass of the model feeds all that are asked for.
+    """Train dictionaries on a model's activations: one pass of the model feeds all that are asked
+    for.
 
-    Text is the embedded corpus, unless --text says another; one text of fifty is held out, and what is said is measured there.
+    Text is the embedded corpus, unless --text says another; one text of fifty is held out, and what
+    is said is measured there.
 
     Examples:
 
@@ -82,7 +110,15 @@ def train(
     check_new(checkpoint if checkpoint is None or not checkpoint.exists() else None, ".safetensors")
     opened = opening.open()
     chosen = [
-        DictionarySettings(*_ends(name, transcoder), width=width, k=k, activation=activation, lr=lr, auxk=auxk, seed=seed)
+        DictionarySettings(
+            *_ends(name, transcoder),
+            width=width,
+            k=k,
+            activation=activation,
+            lr=lr,
+            auxk=auxk,
+            seed=seed,
+        )
         for name in point
     ]
     texts = None if text is None else texts_of(opened, text, 0)
@@ -92,7 +128,16 @@ def train(
             progress(1, at.steps)
             _say(at, chosen)
 
-        found = run(opened, chosen, texts, steps=steps, batch=batch, seed=seed, checkpoint=checkpoint, report=report)
+        found = run(
+            opened,
+            chosen,
+            texts,
+            steps=steps,
+            batch=batch,
+            seed=seed,
+            checkpoint=checkpoint,
+            report=report,
+        )
     for each in found:
         if save is not None:
             path = save / f"{each.settings.point}.safetensors" if several else save
@@ -104,14 +149,21 @@ def train(
 def _ends(point: str, transcoder: bool) -> tuple[str, str | None]:
     """Point and target: with --transcoder the two ends of the MLP whose layer is said."""
     stem, _, layer = point.partition(".")
-    return (f"mlp_in.{layer}", f"mlp_out.{layer}") if transcoder and stem in ("mlp_in", "mlp_out") else (point, None)
+    return (
+        (f"mlp_in.{layer}", f"mlp_out.{layer}")
+        if transcoder and stem in ("mlp_in", "mlp_out")
+        else (point, None)
+    )
 
 
 def _say(at: "TrainingProgress", chosen: "list[DictionarySettings]") -> None:
     """A line on stderr every tenth of the run."""
     if at.step % max(1, at.steps // 10) == 0:
         for i, each in enumerate(chosen):
-            note(f"step {at.step:,} of {at.steps:,}, {each.point}: FVU {at.fvu[i]:.3f}, L0 {at.l0[i]:.1f}, dead {at.dead[i]:,}")
+            note(
+                f"step {at.step:,} of {at.steps:,}, {each.point}: FVU {at.fvu[i]:.3f}, L0"
+                f" {at.l0[i]:.1f}, dead {at.dead[i]:,}"
+            )
 
 
 @app.command("show")
@@ -127,10 +179,12 @@ def show(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Open a dictionary of any known format with its model: what it is, whether it fits, and which conventions it follows.
+    """Open a dictionary of any known format with its model: what it is, whether it fits, and which
+    conventions it follows.
 
-    Formats: Loci, SAELens, sparsify, Gemma Scope, circuit-tracer, dictionary_learning, OpenAI. Where it is far from sense as the file
-    says, known variants are tried: input bias, transposed skip, norm gain, scale.
+    Formats: Loci, SAELens, sparsify, Gemma Scope, circuit-tracer, dictionary_learning, OpenAI.
+    Where it is far from sense as the file says, known variants are tried: input bias, transposed
+    skip, norm gain, scale.
 
     Examples:
 
@@ -147,7 +201,11 @@ def show(
     loaded = load_dictionary(dictionary, pickle=opening.pickle)
     opened = opening.open()
     texts = None if text is None else texts_of(opened, text, tokens)
-    finish(open_dictionary(opened, loaded, point=point, target=target, texts=texts, tokens=tokens), out, json)
+    finish(
+        open_dictionary(opened, loaded, point=point, target=target, texts=texts, tokens=tokens),
+        out,
+        json,
+    )
 
 
 @app.command("judge")
@@ -157,18 +215,24 @@ def judge(
     point: POINT = None,
     target: TARGET = None,
     text: TEXT = None,
-    tokens: Annotated[int, whole("tokens of the embedded text, where no file is given", "--tokens")] = 20_000,
+    tokens: Annotated[
+        int, whole("tokens of the embedded text, where no file is given", "--tokens")
+    ] = 20_000,
     facts: FACTS = None,
-    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="match features with what facts say")] = True,
+    labels: Annotated[
+        bool, typer.Option("--labels/--no-labels", help="match features with what facts say")
+    ] = True,
     *,
     opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Is a dictionary any good? Reconstruction, recovered loss, and features against facts as labels.
+    """Is a dictionary any good? Reconstruction, recovered loss, and features against facts as
+    labels.
 
-    Beside features stand neurons, random directions and principal components, and labels that were shuffled. --json has SAEBench's core keys.
+    Beside features stand neurons, random directions and principal components, and labels that were
+    shuffled. --json has SAEBench's core keys.
 
     Examples:
 
@@ -188,7 +252,9 @@ def judge(
     texts = None if text is None else texts_of(opened, text, tokens)
     fitting = open_dictionary(opened, loaded, point=point, target=target, texts=texts)
     with bar("judging") as progress:
-        found = run(opened, fitting, texts=texts, facts=asked, tokens=tokens, seed=seed, progress=progress)
+        found = run(
+            opened, fitting, texts=texts, facts=asked, tokens=tokens, seed=seed, progress=progress
+        )
     finish(found, out, json)
 
 
@@ -196,18 +262,23 @@ def judge(
 @opens()
 def read(
     dictionary: DICTIONARY,
-    feature: Annotated[int, typer.Argument(help="the feature's number", metavar="FEATURE", min=0, max=10_000_000)],
+    feature: Annotated[
+        int, typer.Argument(help="the feature's number", metavar="FEATURE", min=0, max=10_000_000)
+    ],
     point: POINT = None,
     target: TARGET = None,
     text: TEXT = None,
-    tokens: Annotated[int, whole("tokens of the embedded text, where no file is given", "--tokens")] = 20_000,
+    tokens: Annotated[
+        int, whole("tokens of the embedded text, where no file is given", "--tokens")
+    ] = 20_000,
     top: Annotated[int, whole("triggers and words listed", "--top", "-n", high=1000)] = 10,
     *,
     opening: Opening,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """One feature's card: where it is on, what it promotes, what lies near it, which neurons write and read it.
+    """One feature's card: where it is on, what it promotes, what lies near it, which neurons write
+    and read it.
 
     Examples:
 
@@ -224,7 +295,9 @@ def read(
     opened = opening.open()
     chosen = placed(loaded, opened, dictionary, point, target)
     with bar("reading features") as progress:
-        [card] = read_features(opened, chosen, [feature], texts_of(opened, text, tokens), top=top, progress=progress)
+        [card] = read_features(
+            opened, chosen, [feature], texts_of(opened, text, tokens), top=top, progress=progress
+        )
     finish(card, out, json)
 
 
@@ -236,19 +309,31 @@ def graph(
     against: AGAINST = None,
     transcoder: Annotated[
         list[str] | None,
-        words("a layer's transcoder, whose features are nodes instead of its neurons; say it again for more", "--transcoder"),
+        words(
+            "a layer's transcoder, whose features are nodes instead of its neurons; say it again"
+            " for more",
+            "--transcoder",
+        ),
     ] = None,
-    followed: Annotated[int, whole("units whose inputs are computed, the most influential first", "--followed", high=10_000)] = 128,
-    tested: Annotated[int, whole("neurons that are set to zero in the real model", "--tested", low=0, high=10_000)] = 24,
+    followed: Annotated[
+        int,
+        whole(
+            "units whose inputs are computed, the most influential first", "--followed", high=10_000
+        ),
+    ] = 128,
+    tested: Annotated[
+        int, whole("neurons that are set to zero in the real model", "--tested", low=0, high=10_000)
+    ] = 24,
     *,
     opening: Opening,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """How a prompt becomes its answer: a graph of exact linear effects over plain neurons, or over transcoders' features.
+    """How a prompt becomes its answer: a graph of exact linear effects over plain neurons, or over
+    transcoders' features.
 
-    Attention, norms and slopes are held. Everything that goes into a node sums to it; interventions in the real model say how far to
-    trust the graph.
+    Attention, norms and slopes are held. Everything that goes into a node sums to it; interventions
+    in the real model say how far to trust the graph.
 
     Examples:
 
@@ -270,11 +355,20 @@ def graph(
         each = placed(each, opened, path)
         layer = str(each.point).partition(".")[2]
         if not layer or not each.transcoder:
-            raise DictionaryError(f"{path}: a graph takes transcoders; this is an autoencoder of {each.point}")
+            raise DictionaryError(
+                f"{path}: a graph takes transcoders; this is an autoencoder of {each.point}"
+            )
         chosen[int(layer)] = each
     with bar("following units") as progress:
         found = attribution_graph(
-            opened, prompt, answer, against=against, transcoders=chosen, followed=followed, tested=tested, progress=progress
+            opened,
+            prompt,
+            answer,
+            against=against,
+            transcoders=chosen,
+            followed=followed,
+            tested=tested,
+            progress=progress,
         )
     finish(found, out, json)
 
@@ -283,10 +377,17 @@ def graph(
 def convert(
     dictionary: DICTIONARY,
     place: Annotated[
-        Path, typer.Argument(help="where to: a .safetensors file, or a new folder for other formats", metavar="PLACE")
+        Path,
+        typer.Argument(
+            help="where to: a .safetensors file, or a new folder for other formats", metavar="PLACE"
+        ),
     ],
-    format: Annotated[DictionaryFile, typer.Option("--format", help="whose form to write")] = "loci",
-    pickle: Annotated[bool, typer.Option("--pickle", help="read a pickle, which you trust")] = False,
+    format: Annotated[
+        DictionaryFile, typer.Option("--format", help="whose form to write")
+    ] = "loci",
+    pickle: Annotated[
+        bool, typer.Option("--pickle", help="read a pickle, which you trust")
+    ] = False,
     json: JSON = False,
 ) -> None:
     """Write a dictionary of any known format as Loci's, SAELens' or sparsify's.
@@ -303,7 +404,10 @@ def convert(
     found = load_dictionary(dictionary, pickle=pickle)
     save_dictionary(found, place, format=format)
     if json:
-        named = {name: getattr(found, name) for name in ("activation", "features", "d_in", "d_out", "k", "point", "target")}
+        named = {
+            name: getattr(found, name)
+            for name in ("activation", "features", "d_in", "d_out", "k", "point", "target")
+        }
         emit({"schema": "loci.dictionary-file/1", "file": str(place), "format": format, **named})
     else:
         written(place)

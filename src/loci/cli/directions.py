@@ -6,26 +6,59 @@ import typer
 
 from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
-from loci.cli.options import FACTS, JSON, OUT, SEED, check_layers, check_top, number, said, whole, words
+from loci.cli.options import (
+    FACTS,
+    JSON,
+    OUT,
+    SEED,
+    check_layers,
+    check_top,
+    number,
+    said,
+    whole,
+    words,
+)
 from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
 
 @opens()
 def run(
-    pairs: Annotated[list[str] | None, said('pairs of words or prompts: "woman,man" "queen,king"', "PAIRS")] = None,
+    pairs: Annotated[
+        list[str] | None, said('pairs of words or prompts: "woman,man" "queen,king"', "PAIRS")
+    ] = None,
     relation: Annotated[
-        str | None, words("instead of pairs: answer and subject of all facts of a relation", "--relation", "-r", kind="RELATION")
+        str | None,
+        words(
+            "instead of pairs: answer and subject of all facts of a relation",
+            "--relation",
+            "-r",
+            kind="RELATION",
+        ),
     ] = None,
     facts: FACTS = None,
-    point: Annotated[str, words("where the words are read: embed, or as in resid_post.3", kind="POINT")] = "embed",
-    prompt: Annotated[list[str] | None, words("steer this prompt with the direction; may be said again", "--prompt", "-p")] = None,
-    layer: Annotated[int | None, layer_option("add the direction after this layer, to steer", "--layer", "-l")] = None,
-    strength: Annotated[float, number("how many times the direction is added", low=-1e6, high=1e6)] = 1.0,
+    point: Annotated[
+        str, words("where the words are read: embed, or as in resid_post.3", kind="POINT")
+    ] = "embed",
+    prompt: Annotated[
+        list[str] | None,
+        words("steer this prompt with the direction; may be said again", "--prompt", "-p"),
+    ] = None,
+    layer: Annotated[
+        int | None, layer_option("add the direction after this layer, to steer", "--layer", "-l")
+    ] = None,
+    strength: Annotated[
+        float, number("how many times the direction is added", low=-1e6, high=1e6)
+    ] = 1.0,
     everywhere: Annotated[
-        bool, typer.Option("--everywhere", help="add it at all tokens of the prompt, not at the last alone")
+        bool,
+        typer.Option(
+            "--everywhere", help="add it at all tokens of the prompt, not at the last alone"
+        ),
     ] = False,
-    target: Annotated[list[str] | None, words("a word whose probability is shown", "--target", "-t", kind="WORD")] = None,
+    target: Annotated[
+        list[str] | None, words("a word whose probability is shown", "--target", "-t", kind="WORD")
+    ] = None,
     top: Annotated[int, whole("how many tokens to show")] = 10,
     *,
     opening: Opening,
@@ -33,8 +66,9 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """The direction a − b of pairs: do they agree, does it solve held-out analogies, what does it promote. With --layer and
-    --prompt: what adding it changes in the next token, beside random directions of equal norm.
+    """The direction a − b of pairs: do they agree, does it solve held-out analogies, what does it
+    promote. With --layer and --prompt: what adding it changes in the next token, beside random
+    directions of equal norm.
 
     Examples:
 
@@ -56,7 +90,13 @@ def run(
 
     if relation:
         world = load_facts(facts) if facts else known_facts()
-        chosen = list(dict.fromkeys((fact.answer, fact.subject) for fact in world.of(relation) if fact.answer != fact.subject))
+        chosen = list(
+            dict.fromkeys(
+                (fact.answer, fact.subject)
+                for fact in world.of(relation)
+                if fact.answer != fact.subject
+            )
+        )
     else:
         chosen = [_pair(text) for text in pairs or ()]
     opened = opening.open()
@@ -85,5 +125,7 @@ def run(
 def _pair(text: str) -> tuple[str, str]:
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != 2 or not all(parts):
-        raise FactError(f'{text!r} is no pair: expected two words with a comma between them, as in "woman,man"')
+        raise FactError(
+            f'{text!r} is no pair: expected two words with a comma between them, as in "woman,man"'
+        )
     return parts[0], parts[1]

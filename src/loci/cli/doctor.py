@@ -9,7 +9,8 @@ from loci.cli.options import JSON
 
 @opens()
 def run(*, opening: Opening, json: JSON = False) -> None:
-    """Prove on a model what Loci says of it: reads, patches, sums, weights, replay, padding, tokens, each with its measured error.
+    """Prove on a model what Loci says of it: reads, patches, sums, weights, replay, padding,
+    tokens, each with its measured error.
 
     Status 1 where a check fails.
 

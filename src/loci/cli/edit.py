@@ -8,7 +8,20 @@ import typer
 
 from loci.cli.common import bar, console, emit, fact_from, texts_of
 from loci.cli.opening import Opening, opens
-from loci.cli.options import CHAT, FACTS, JSON, SEED, SHOTS, TEXT, WORKERS, EditMethod, Removal, check_layers, number, words
+from loci.cli.options import (
+    CHAT,
+    FACTS,
+    JSON,
+    SEED,
+    SHOTS,
+    TEXT,
+    WORKERS,
+    EditMethod,
+    Removal,
+    check_layers,
+    number,
+    words,
+)
 from loci.cli.options import layer as layer_option
 from loci.cli.terminal import plain
 from loci.errors import FactError
@@ -25,28 +38,45 @@ FAILED = 3
 @opens()
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="the patch file to write")],
-    subject: Annotated[str | None, words("whose fact; with --prompt and --answer", "--subject", "-s")] = None,
-    prompt: Annotated[str | None, words("the prompt, with {} for the subject or with it", "--prompt", "-p")] = None,
+    subject: Annotated[
+        str | None, words("whose fact; with --prompt and --answer", "--subject", "-s")
+    ] = None,
+    prompt: Annotated[
+        str | None, words("the prompt, with {} for the subject or with it", "--prompt", "-p")
+    ] = None,
     answer: Annotated[str | None, words("the new answer", "--answer", "-a")] = None,
     facts: FACTS = None,
     remove: Annotated[
-        Removal | None, typer.Option(help="instead of new answers: unlearn the facts, to unknown or to the relation's prior")
+        Removal | None,
+        typer.Option(
+            help="instead of new answers: unlearn the facts, to unknown or to the relation's prior"
+        ),
     ] = None,
     method: Annotated[
         EditMethod | None,
         typer.Option(help="how; by default rome for one fact, joint for several"),
     ] = None,
     layer: Annotated[list[int] | None, layer_option("a layer to edit; may be repeated")] = None,
-    slack: Annotated[float | None, number("memit's and alphaedit's: how far targets may be missed to spare the text")] = None,
+    slack: Annotated[
+        float | None,
+        number("memit's and alphaedit's: how far targets may be missed to spare the text"),
+    ] = None,
     after: Annotated[
-        Path | None, typer.Option(help="an earlier patch: the new one holds its change too, and keeps its facts")
+        Path | None,
+        typer.Option(
+            help="an earlier patch: the new one holds its change too, and keeps its facts"
+        ),
     ] = None,
     text: TEXT = None,
     shots: SHOTS = 0,
     chat: CHAT = False,
     workers: WORKERS = None,
     allow_failed: Annotated[
-        bool, typer.Option("--allow-failed", help="status 0 also where the edited model does not give some of the new answers")
+        bool,
+        typer.Option(
+            "--allow-failed",
+            help="status 0 also where the edited model does not give some of the new answers",
+        ),
     ] = False,
     *,
     opening: Opening,
@@ -55,9 +85,10 @@ def run(
 ) -> None:
     """Give facts new answers: a patch file, made without touching the model.
 
-    One fact with --subject, --prompt and --answer, or many from a file with a column new_answer. The edited model is then asked again:
-    how many of the answers it gives, what it says instead of the others, and what else moved. The status is 3 where some failed; the
-    patch is written all the same.
+    One fact with --subject, --prompt and --answer, or many from a file with a column new_answer.
+    The edited model is then asked again: how many of the answers it gives, what it says instead of
+    the others, and what else moved. The status is 3 where some failed; the patch is written all the
+    same.
 
     Examples:
 
@@ -88,7 +119,11 @@ def run(
     check_layers(opened, *(layer or ()))
     frame = Frame(shots, chat, seed)
     frame.check(opened)
-    wishes = frame.facts(opened, given) if given else [_single(opened, subject, prompt, answer, remove, frame)]
+    wishes = (
+        frame.facts(opened, given)
+        if given
+        else [_single(opened, subject, prompt, answer, remove, frame)]
+    )
     earlier = load_patch(after) if after is not None else None
     stay = texts_of(opened, text, 0) if text is not None else None
     with bar("searching") as progress:
@@ -122,10 +157,13 @@ def _written(patch: "Patch", out: Path) -> str:
     file, report = plain(out), patch.report
     if report is not None and report.failed:
         return (
-            f"written: [bold]{file}[/], though {len(report.failed)} of its edits failed (status {FAILED}; --allow-failed gives 0)   "
-            f"look: loci audit --patch {file}"
+            f"written: [bold]{file}[/], though {len(report.failed)} of its edits failed (status"
+            f" {FAILED}; --allow-failed gives 0)   look: loci audit --patch {file}"
         )
-    return f"written: [bold]{file}[/]   next: loci audit --patch {file}   or: loci patch apply {file} -o FOLDER"
+    return (
+        f"written: [bold]{file}[/]   next: loci audit --patch {file}   or: loci patch apply {file}"
+        " -o FOLDER"
+    )
 
 
 def _from_file(path: Path, remove: str | None) -> "list[Fact]":
@@ -138,17 +176,26 @@ def _from_file(path: Path, remove: str | None) -> "list[Fact]":
 
 
 def _single(
-    model: "Model", subject: str | None, prompt: str | None, answer: str | None, remove: str | None, frame: "Frame"
+    model: "Model",
+    subject: str | None,
+    prompt: str | None,
+    answer: str | None,
+    remove: str | None,
+    frame: "Frame",
 ) -> "Fact":
     from loci.cli.common import in_frame
     from loci.editing import as_said, removed
     from loci.facts import Fact, known_facts
 
     if subject is None or prompt is None or (answer is None) == (remove is None):
-        raise FactError("an edit needs --subject, --prompt and --answer (or --remove), or --facts FILE")
+        raise FactError(
+            "an edit needs --subject, --prompt and --answer (or --remove), or --facts FILE"
+        )
     asked = fact_from(model, prompt, subject, warns=False)
     known = known_facts().same(asked)
     bare = known if known is not None else Fact(asked.subject, asked.prompt, asked.answer)
     framed = in_frame(model, bare, frame) if frame else bare
     fact = as_said(model, framed) if known is not None or frame else framed
-    return fact.to(answer) if answer is not None else removed(fact, known_facts(), cast(Any, remove))
+    return (
+        fact.to(answer) if answer is not None else removed(fact, known_facts(), cast(Any, remove))
+    )

@@ -14,17 +14,23 @@ from loci.cli.terminal import plain
 
 @opens()
 def run(
-    port: Annotated[int, whole("the first port to try on 127.0.0.1; 0: any", low=0, high=65_535)] = 8321,
+    port: Annotated[
+        int, whole("the first port to try on 127.0.0.1; 0: any", low=0, high=65_535)
+    ] = 8321,
     browser: Annotated[bool, typer.Option(help="open the page in a browser")] = True,
-    keep: Annotated[Path | None, typer.Option(help="a folder in which patches stay; without it they go at the end")] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="a folder in which patches stay; without it they go at the end"),
+    ] = None,
     *,
     opening: Opening,
     json: JSON = False,
 ) -> None:
-    """A local page in which a fact is seen, followed, changed and put back. It stops by Ctrl-C, or by its own button.
+    """A local page in which a fact is seen, followed, changed and put back. It stops by Ctrl-C, or
+    by its own button.
 
-    The page is for this machine alone: it listens on 127.0.0.1, and the address holds a token that nobody else knows. Nothing is
-    loaded from the network. The model's files are never written.
+    The page is for this machine alone: it listens on 127.0.0.1, and the address holds a token that
+    nobody else knows. Nothing is loaded from the network. The model's files are never written.
 
     Examples:
 
@@ -46,9 +52,20 @@ def run(
         for line in page.notes:
             note(line)
         if json:
-            emit({"schema": "loci.explorer/1", "url": page.url, "port": page.port, "model": opening.model})
+            emit(
+                {
+                    "schema": "loci.explorer/1",
+                    "url": page.url,
+                    "port": page.port,
+                    "model": opening.model,
+                }
+            )
         else:
-            console.print(f"exploring [bold]{plain(opening.model)}[/] at\n[bold]{page.url}[/]\nCtrl-C stops it", soft_wrap=True)
+            console.print(
+                f"exploring [bold]{plain(opening.model)}[/] at\n[bold]{page.url}[/]\nCtrl-C"
+                " stops it",
+                soft_wrap=True,
+            )
         if browser and not webbrowser.open(page.url):
             note("no browser opened: open the address yourself")
 

@@ -1,4 +1,6 @@
-"""loci facts: what the embedded model was taught, or what a file holds; discover: what of it a model knows."""
+"""loci facts: what the embedded model was taught, or what a file holds; discover: what of it a
+model knows.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +18,25 @@ from loci.errors import FactError
 def run(
     query: Annotated[
         str,
-        said("a fact file or a published set; or part of a subject, or an answer; all facts where it is left out", "QUERY"),
+        said(
+            "a fact file or a published set; or part of a subject, or an answer; all facts where it"
+            " is left out",
+            "QUERY",
+        ),
     ] = "",
-    relation: Annotated[str | None, words("only this relation", "--relation", "-r", kind="RELATION")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="write them as a fact file, .csv or .jsonl")] = None,
+    relation: Annotated[
+        str | None, words("only this relation", "--relation", "-r", kind="RELATION")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="write them as a fact file, .csv or .jsonl")
+    ] = None,
     json: JSON = False,
 ) -> None:
     """List the facts of the embedded model, or write them as a fact file to edit from.
 
-    With a file (.csv, .jsonl; CounterFact, zsRE, RippleEdits, KnowEdit, LRE and ParaRel as published, .json; or a folder of these): what it
-    holds. `loci facts discover` says which of them a model knows.
+    With a file (.csv, .jsonl; CounterFact, zsRE, RippleEdits, KnowEdit, LRE and ParaRel as
+    published, .json; or a folder of these): what it holds. `loci facts discover` says which of them
+    a model knows.
 
     Examples:
 
@@ -49,9 +60,17 @@ def run(
         found = replace(held, facts=held.facts.of(relation) if relation else held.facts)
     else:
         known = known_facts()
-        chosen = FactSet(f for f in known if (not relation or f.relation == relation) and (query in f.subject or query == f.answer))
+        chosen = FactSet(
+            f
+            for f in known
+            if (not relation or f.relation == relation)
+            and (query in f.subject or query == f.answer)
+        )
         if not chosen:
-            raise FactError(f"no fact with {query or relation!r}; relations: {', '.join(map(str, known.relations))}")
+            raise FactError(
+                f"no fact with {query or relation!r}; relations:"
+                f" {', '.join(map(str, known.relations))}"
+            )
         found = FactFile("demo", "the embedded model's facts", chosen, ())
     if out:
         save_facts(found.facts, out)
@@ -60,7 +79,10 @@ def run(
         finish(found, json=json)
         return
     for fact in found.facts[:200]:
-        console.print(f"[dim]{plain(fact.relation or ''):20}[/] {plain(fact.text)} [bold]{plain(fact.answer)}[/]")
+        console.print(
+            f"[dim]{plain(fact.relation or ''):20}[/] {plain(fact.text)}"
+            f" [bold]{plain(fact.answer)}[/]"
+        )
     if len(found.facts) > 200:
         console.print(f"[dim]… and {len(found.facts) - 200} more[/]")
 
@@ -68,23 +90,34 @@ def run(
 @opens()
 def discover(
     facts: FACTS = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="write the known ones as a fact file, .csv or .jsonl")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="write the known ones as a fact file, .csv or .jsonl"),
+    ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="write the counts of each relation: .html, .png, .svg, .json or .parquet")
+        Path | None,
+        typer.Option(
+            help="write the counts of each relation: .html, .png, .svg, .json or .parquet"
+        ),
     ] = None,
     shots: SHOTS = 0,
     chat: CHAT = False,
-    phrasings: Annotated[int | None, whole("of each fact at most so many phrasings; all by default", "--phrasings")] = None,
-    sample: Annotated[int | None, whole("of each relation at most so many facts, drawn by --seed", "--sample")] = None,
+    phrasings: Annotated[
+        int | None, whole("of each fact at most so many phrasings; all by default", "--phrasings")
+    ] = None,
+    sample: Annotated[
+        int | None, whole("of each relation at most so many facts, drawn by --seed", "--sample")
+    ] = None,
     *,
     opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
 ) -> None:
-    """Which facts of a file a model knows: its greedy continuation begins with the answer, in one phrasing at least.
+    """Which facts of a file a model knows: its greedy continuation begins with the answer, in one
+    phrasing at least.
 
-    They are written as a fact file that every other command takes, the phrasings that worked and no others. A fact file, a published set,
-    or a folder of them; the embedded facts by default.
+    They are written as a fact file that every other command takes, the phrasings that worked and no
+    others. A fact file, a published set, or a folder of them; the embedded facts by default.
 
     Examples:
 
@@ -104,9 +137,13 @@ def discover(
         asked = asked.sample_each(sample, seed)
     opened = opening.open()
     with bar("asking") as progress:
-        found = find(opened, asked, shots=shots, chat=chat, phrasings=phrasings, seed=seed, progress=progress)
+        found = find(
+            opened, asked, shots=shots, chat=chat, phrasings=phrasings, seed=seed, progress=progress
+        )
     if out and not found.facts:
-        raise FactError(f"{found.model!r} knows none of these {found.asked:,} facts: there is nothing to write")
+        raise FactError(
+            f"{found.model!r} knows none of these {found.asked:,} facts: there is nothing to write"
+        )
     if out:
         save_facts(found.facts, out)
         written(out)

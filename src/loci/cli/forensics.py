@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
 @opens("model", "dtype", "device_map", "pickle")
 def run(
-    base: Annotated[str, said("the checkpoint before: `demo`, a folder, or a hub id; or the only one", "BASE")],
-    edited: Annotated[str | None, said("the checkpoint after; without it, BASE is judged by itself", "EDITED")] = None,
+    base: Annotated[
+        str, said("the checkpoint before: `demo`, a folder, or a hub id; or the only one", "BASE")
+    ],
+    edited: Annotated[
+        str | None, said("the checkpoint after; without it, BASE is judged by itself", "EDITED")
+    ] = None,
     subjects: Annotated[
-        Path | None, typer.Option("--subjects", help="whom to ask about: a fact file, or a subject in each line")
+        Path | None,
+        typer.Option(
+            "--subjects", help="whom to ask about: a fact file, or a subject in each line"
+        ),
     ] = None,
     text: TEXT = None,
     answers: Annotated[bool, typer.Option(help="ask both models about those found")] = True,
@@ -30,10 +37,12 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Compare two checkpoints: which weights changed, in how many directions, and which subjects the change is about.
+    """Compare two checkpoints: which weights changed, in how many directions, and which subjects
+    the change is about.
 
-    Weights are compared as they lie on disk, one at a time. For the embedded model the known facts' subjects are asked about where
-    no file is given. With one checkpoint alone, its weights are compared with those of its other layers.
+    Weights are compared as they lie on disk, one at a time. For the embedded model the known facts'
+    subjects are asked about where no file is given. With one checkpoint alone, its weights are
+    compared with those of its other layers.
 
     Examples:
 
@@ -53,7 +62,9 @@ def run(
             finish(alone(_stored(opening, base), progress=progress), out, json)
         return
     if _place(base) == _place(edited):
-        raise ModelError(f"{base!r} and {edited!r} are the same checkpoint: give the base and the edited one")
+        raise ModelError(
+            f"{base!r} and {edited!r} are the same checkpoint: give the base and the edited one"
+        )
     known = candidates_of(known_facts()) if base == "demo" else []
     candidates = load_candidates(subjects) if subjects else known
     texts = list(read_texts(text)) if text else None

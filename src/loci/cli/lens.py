@@ -19,7 +19,8 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Logit lens and direct attribution: the words after each layer, and what every attention, MLP, head and neuron adds.
+    """Logit lens and direct attribution: the words after each layer, and what every attention, MLP,
+    head and neuron adds.
 
     Examples:
 

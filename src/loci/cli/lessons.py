@@ -21,17 +21,28 @@ EXTRA = "this needs marimo: pip install 'loci-lm[lessons]'"
 
 
 def run(
-    which: Annotated[str | None, typer.Argument(help="its number or its name; none: the list", metavar="WORD")] = None,
-    values: Annotated[list[str] | None, words("change a setting of the lesson, as in --set cosine=0.3", "--set")] = None,
-    browse: Annotated[bool, typer.Option("--open", help="open it in the browser, to change it (needs marimo)")] = False,
-    copy: Annotated[Path | None, typer.Option("--copy", help="write a copy of its file, to work in")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="run it, and write it as a page: .html")] = None,
+    which: Annotated[
+        str | None, typer.Argument(help="its number or its name; none: the list", metavar="WORD")
+    ] = None,
+    values: Annotated[
+        list[str] | None, words("change a setting of the lesson, as in --set cosine=0.3", "--set")
+    ] = None,
+    browse: Annotated[
+        bool, typer.Option("--open", help="open it in the browser, to change it (needs marimo)")
+    ] = False,
+    copy: Annotated[
+        Path | None, typer.Option("--copy", help="write a copy of its file, to work in")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="run it, and write it as a page: .html")
+    ] = None,
     json: JSON = False,
 ) -> None:
     """Nine lessons: what a fact in a model is, where it is, how to change it, how to tell.
 
-    A lesson runs in the terminal, in the browser (`--open`), or into a page (`--out`).
-    Exercises have a check and a hidden solution: copy a lesson, write the answers into the copy, and run that.
+    A lesson runs in the terminal, in the browser (`--open`), or into a page (`--out`). Exercises
+    have a check and a hidden solution: copy a lesson, write the answers into the copy, and run
+    that.
 
     Examples:
 
@@ -64,7 +75,10 @@ def run(
 
 def _listed(lessons: "tuple[Lesson, ...]", json: bool) -> None:
     if json:
-        listed = [{"number": e.number, "name": e.name, "title": e.title, "summary": e.summary} for e in lessons]
+        listed = [
+            {"number": e.number, "name": e.name, "title": e.title, "summary": e.summary}
+            for e in lessons
+        ]
         emit({"schema": "loci.lessons/1", "lessons": listed})
         return
     for entry in lessons:
@@ -138,7 +152,9 @@ def _shown(entry: "Lesson", values: dict[str, str], out: Path | None, json: bool
             file.write_text(page(ran), encoding="utf-8")
         note(f"written: {out}")
     if json:
-        exercises = [{"question": e.question, "right": e.right, "verdict": e.verdict} for e in ran.exercises]
+        exercises = [
+            {"question": e.question, "right": e.right, "verdict": e.verdict} for e in ran.exercises
+        ]
         settings = {name: choice.value for name, choice in ran.choices.items()}
         emit(
             {

@@ -33,4 +33,6 @@ def run(
         found = locate(opened, fact, seed=seed, progress=progress)
     finish(found, out, json)
     if not json:
-        console.print("\n[dim]more: loci trace, loci lens, loci neurons, loci routes on the same prompt[/]")
+        console.print(
+            "\n[dim]more: loci trace, loci lens, loci neurons, loci routes on the same prompt[/]"
+        )

@@ -14,9 +14,15 @@ def run(
     text: TEXT = None,
     tokens: Annotated[int, TOKENS_READ] = 50_000,
     neurons: Annotated[int, whole("neurons sampled in each layer")] = 128,
-    clusters: Annotated[int | None, whole("instead: so many clusters of values, by what they write", low=2)] = None,
-    layer: Annotated[int | None, layer_option("clusters of this layer's values alone", "--layer", "-l")] = None,
-    prompt: Annotated[str | None, words("instead: the largest sub-updates after a prompt", "--prompt", "-p")] = None,
+    clusters: Annotated[
+        int | None, whole("instead: so many clusters of values, by what they write", low=2)
+    ] = None,
+    layer: Annotated[
+        int | None, layer_option("clusters of this layer's values alone", "--layer", "-l")
+    ] = None,
+    prompt: Annotated[
+        str | None, words("instead: the largest sub-updates after a prompt", "--prompt", "-p")
+    ] = None,
     top: Annotated[int, whole("how many sub-updates of each layer")] = 5,
     *,
     opening: Opening,
@@ -24,10 +30,12 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """What fires the keys, whether values say what follows, and whether single memories decide, layer by layer.
+    """What fires the keys, whether values say what follows, and whether single memories decide,
+    layer by layer.
 
-    With --clusters: which neurons write similar things, beside Gaussian vectors of the same covariance. With --prompt: the neurons that
-    write most at its last token, by |coefficient| · ‖value‖.
+    With --clusters: which neurons write similar things, beside Gaussian vectors of the same
+    covariance. With --prompt: the neurons that write most at its last token, by |coefficient| ·
+    ‖value‖.
 
     Examples:
 

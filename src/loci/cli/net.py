@@ -32,7 +32,9 @@ class Escaped(Exception):
 
 
 class CtrlC:
-    """Raises KeyboardInterrupt, and remembers it: libraries that catch it, as lazy imports do, then say something else."""
+    """Raises KeyboardInterrupt, and remembers it: libraries that catch it, as lazy imports do, then
+    say something else.
+    """
 
     def __init__(self) -> None:
         self.pressed = self.over = False
@@ -44,14 +46,18 @@ class CtrlC:
 
     @contextmanager
     def watched(self, after: Any = signal.default_int_handler) -> Iterator[None]:
-        """Listen for as long as the block runs; where something else listens, or nothing should, leave it so."""
+        """Listen for as long as the block runs; where something else listens, or nothing should,
+        leave it so.
+        """
         mine = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if not mine or threading.current_thread() is not threading.main_thread():
             yield
             return
         hook = sys.unraisablehook
         signal.signal(signal.SIGINT, self)
-        sys.unraisablehook = lambda lost: again() if lost.exc_type is KeyboardInterrupt else hook(lost)
+        sys.unraisablehook = lambda lost: (
+            again() if lost.exc_type is KeyboardInterrupt else hook(lost)
+        )
         try:
             yield
         finally:
@@ -67,7 +73,9 @@ def again() -> None:
 def entry() -> NoReturn:
     """The command as a process: streams made safe first, then everything is imported."""
     ctrl_c = CtrlC()
-    with ctrl_c.watched(after=signal.SIG_IGN):  # once all is said, nothing interrupts the tidying up
+    with ctrl_c.watched(
+        after=signal.SIG_IGN
+    ):  # once all is said, nothing interrupts the tidying up
         status = _flushed(guarded(_whole, ctrl_c))
     sys.exit(status)
 
@@ -90,7 +98,9 @@ def _whole() -> Any:
 
 
 def run(app: Callable[..., Any]) -> None:
-    """Run the command line `sys.argv` in this process; ends in SystemExit where the status is not 0."""
+    """Run the command line `sys.argv` in this process; ends in SystemExit where the status is not
+    0.
+    """
     ctrl_c = CtrlC()
     with ctrl_c.watched():
         status = _flushed(guarded(lambda: app(prog_name="loci", standalone_mode=False), ctrl_c))
@@ -158,10 +168,17 @@ def words(error: BaseException) -> str:
     kind = type(error).__name__
     during = f"{doing[-1]}: " if doing else ""
     if isinstance(error, OSError) and error.strerror:
-        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
+        place = (
+            f"{os.fsdecode(error.filename)}: "
+            if isinstance(error.filename, (str, bytes, os.PathLike))
+            else ""
+        )
         return f"{place or during}{error.strerror}; {HINT}"
     if isinstance(error, MemoryError) or "OutOfMemory" in kind or "can't allocate memory" in what:
-        return f"{during}there is not enough memory; try less at once, or a smaller model ({kind}; {HINT})"
+        return (
+            f"{during}there is not enough memory; try less at once, or a smaller model ({kind};"
+            f" {HINT})"
+        )
     if isinstance(error, RecursionError):
         return f"{during}something is nested too deeply ({HINT})"
     if kind in ("LinAlgError", "_LinAlgError"):
@@ -184,11 +201,17 @@ def usage(error: Any) -> str:
 
 def on_stdout(error: OSError | ValueError) -> OSError:
     """The error, with where it was."""
-    return OSError(getattr(error, "errno", None) or 0, getattr(error, "strerror", None) or str(error), "standard output")
+    return OSError(
+        getattr(error, "errno", None) or 0,
+        getattr(error, "strerror", None) or str(error),
+        "standard output",
+    )
 
 
 def _flushed(status: int) -> int:
-    """The status, with what was printed really out; a stdout that takes nothing is left, so that the end is silent."""
+    """The status, with what was printed really out; a stdout that takes nothing is left, so that
+    the end is silent.
+    """
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

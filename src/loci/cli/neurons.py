@@ -17,18 +17,26 @@ def run(
     subject: SUBJECT = None,
     answer: ANSWER = None,
     baseline: Annotated[
-        Baseline, typer.Option(help="from where the gradients are integrated: zero, or the corrupted run")
+        Baseline,
+        typer.Option(help="from where the gradients are integrated: zero, or the corrupted run"),
     ] = "zero",
-    threshold: Annotated[float, share_option("a phrasing keeps neurons above this share of its largest score")] = 0.2,
-    share: Annotated[float, share_option("neurons count that this share of the phrasings keep")] = 0.5,
-    controls: Annotated[int, whole("random and equally active sets of neurons to compare with", high=10_000)] = 20,
+    threshold: Annotated[
+        float, share_option("a phrasing keeps neurons above this share of its largest score")
+    ] = 0.2,
+    share: Annotated[
+        float, share_option("neurons count that this share of the phrasings keep")
+    ] = 0.5,
+    controls: Annotated[
+        int, whole("random and equally active sets of neurons to compare with", high=10_000)
+    ] = 20,
     *,
     opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Knowledge neurons: what the phrasings of a fact share, and what silencing and doubling it does, against controls.
+    """Knowledge neurons: what the phrasings of a fact share, and what silencing and doubling it
+    does, against controls.
 
     A known fact brings its paraphrases; another prompt stands alone.
 
@@ -46,7 +54,13 @@ def run(
     asked = fact_from(opened, prompt, subject, answer=answer)
     known = known_facts().same(asked)
     fact = asked if known is None else replace(known, answer=asked.answer)
-    settings: dict[str, Any] = {"baseline": baseline, "threshold": threshold, "share": share, "controls": controls, "seed": seed}
+    settings: dict[str, Any] = {
+        "baseline": baseline,
+        "threshold": threshold,
+        "share": share,
+        "controls": controls,
+        "seed": seed,
+    }
     with bar("attributing") as progress:
         found = knowledge_neurons(opened, fact, **settings, progress=progress)
     finish(found, out, json)

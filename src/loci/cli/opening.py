@@ -23,29 +23,63 @@ PANEL = "Model"
 class Opening:
     """Which model, and how."""
 
-    model: Annotated[str, words("`demo`, a folder, or a hub id", "--model", "-m", kind="MODEL", rich_help_panel=PANEL)] = "demo"
+    model: Annotated[
+        str,
+        words(
+            "`demo`, a folder, or a hub id", "--model", "-m", kind="MODEL", rich_help_panel=PANEL
+        ),
+    ] = "demo"
     device: Annotated[
-        str, words("where to run: cpu, cuda, cuda:1, mps", kind="DEVICE", rich_help_panel=PANEL, callback=device_said)
+        str,
+        words(
+            "where to run: cpu, cuda, cuda:1, mps",
+            kind="DEVICE",
+            rich_help_panel=PANEL,
+            callback=device_said,
+        ),
     ] = "cpu"
-    dtype: Annotated[Dtype, typer.Option(help="what the weights are held in; auto: as stored", rich_help_panel=PANEL)] = "float32"
-    device_map: Annotated[DeviceMap | None, typer.Option(help="spread it over devices, memory and disk", rich_help_panel=PANEL)] = (
-        None
-    )
+    dtype: Annotated[
+        Dtype,
+        typer.Option(help="what the weights are held in; auto: as stored", rich_help_panel=PANEL),
+    ] = "float32"
+    device_map: Annotated[
+        DeviceMap | None,
+        typer.Option(help="spread it over devices, memory and disk", rich_help_panel=PANEL),
+    ] = None
     bos: Annotated[
         bool | None,
         typer.Option(
-            "--bos/--no-bos", help="a BOS before every text; by default where the tokenizer defines one", rich_help_panel=PANEL
+            "--bos/--no-bos",
+            help="a BOS before every text; by default where the tokenizer defines one",
+            rich_help_panel=PANEL,
         ),
     ] = None
-    join: Annotated[Join | None, typer.Option(help="what stands before an answer; found out by default", rich_help_panel=PANEL)] = (
-        None
-    )
-    layout: Annotated[
-        Path | None, typer.Option(help="where the parts are, for an unknown family: JSON of loci.Layout", rich_help_panel=PANEL)
+    join: Annotated[
+        Join | None,
+        typer.Option(
+            help="what stands before an answer; found out by default", rich_help_panel=PANEL
+        ),
     ] = None
-    pickle: Annotated[bool, typer.Option("--pickle", help="load pickled weights, which you trust", rich_help_panel=PANEL)] = False
+    layout: Annotated[
+        Path | None,
+        typer.Option(
+            help="where the parts are, for an unknown family: JSON of loci.Layout",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    pickle: Annotated[
+        bool,
+        typer.Option(
+            "--pickle", help="load pickled weights, which you trust", rich_help_panel=PANEL
+        ),
+    ] = False
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="run the checkpoint's own code, which you trust", rich_help_panel=PANEL)
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="run the checkpoint's own code, which you trust",
+            rich_help_panel=PANEL,
+        ),
     ] = False
 
     def open(self) -> "Model":
@@ -57,11 +91,19 @@ class Opening:
     @property
     def how(self) -> dict[str, Any]:
         """The arguments of `open_model` beside the model and its layout."""
-        plain = {name: getattr(self, name) for name in ("device", "dtype", "bos", "join", "pickle", "trust_remote_code")}
-        return {**plain, "device_map": {"": "disk"} if self.device_map == "disk" else self.device_map}
+        plain = {
+            name: getattr(self, name)
+            for name in ("device", "dtype", "bos", "join", "pickle", "trust_remote_code")
+        }
+        return {
+            **plain,
+            "device_map": {"": "disk"} if self.device_map == "disk" else self.device_map,
+        }
 
     def workers(self, count: int | None) -> "Workers | None":
-        """So many processes that open the same model; None where none are asked for. Raises `ModelError` for what they cannot."""
+        """So many processes that open the same model; None where none are asked for. Raises
+        `ModelError` for what they cannot.
+        """
         from loci.errors import ModelError
         from loci.survey.driver import check_count
         from loci.survey.gathering import Workers
@@ -73,19 +115,32 @@ class Opening:
         for name in ("device_map", "layout", "join"):
             if getattr(self, name) is not None:
                 raise ModelError(
-                    f"--workers with --{name.replace('_', '-')}: workers open the model without it; leave one of the two out"
+                    f"--workers with --{name.replace('_', '-')}: workers open the model without it;"
+                    " leave one of the two out"
                 )
-        return Workers(count, ModelSource(self.model, self.device, self.dtype, self.bos, self.pickle, self.trust_remote_code))
+        return Workers(
+            count,
+            ModelSource(
+                self.model, self.device, self.dtype, self.bos, self.pickle, self.trust_remote_code
+            ),
+        )
 
     def open_weights(self) -> "Weights":
         """The weights alone, read where they lie."""
         from loci.model import open_weights
 
-        return open_weights(self.model, dtype=self.dtype, layout=layout_from(self.layout), trust_remote_code=self.trust_remote_code)
+        return open_weights(
+            self.model,
+            dtype=self.dtype,
+            layout=layout_from(self.layout),
+            trust_remote_code=self.trust_remote_code,
+        )
 
 
 def opens(*without: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a verb the options of `Opening`, without some or with other defaults where they are said, in the place of its parameter `opening`."""
+    """Give a verb the options of `Opening`, without some or with other defaults where they are
+    said, in the place of its parameter `opening`.
+    """
 
     def with_options(verb: Callable[..., None]) -> Callable[..., None]:
         names = [field.name for field in fields(Opening) if field.name not in without]

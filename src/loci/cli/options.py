@@ -1,8 +1,10 @@
-"""The kinds of options, each with its range or its choices, which are checked before anything is opened.
+"""The kinds of options, each with its range or its choices, which are checked before anything is
+opened.
 
-`whole`, `number` and `share` make an option of a range; choices are `Literal`s, which `--help` lists; `words` is free text. Text that
-is no text, numbers that are not finite and names that fit no file system are refused for all commands at one place (`verbs`).
-What only the model knows (its layers, its vocabulary) is checked by `Opening` and `check_top`, right after opening.
+`whole`, `number` and `share` make an option of a range; choices are `Literal`s, which `--help`
+lists; `words` is free text. Text that is no text, numbers that are not finite and names that fit no
+file system are refused for all commands at one place (`verbs`). What only the model knows (its
+layers, its vocabulary) is checked by `Opening` and `check_top`, right after opening.
 """
 
 import re
@@ -57,7 +59,9 @@ def said(text: str, kind: str = "TEXT") -> Any:
 def device_said(name: str) -> str:
     """A device's name, where it is one that runs something."""
     if not re.fullmatch(r"(cpu|cuda|mps|xpu|hpu|npu|mlu|musa)(:\d{1,3})?", name):
-        raise typer.BadParameter(f"{name!r} is no device: expected cpu, cuda, cuda:1, mps or the like")
+        raise typer.BadParameter(
+            f"{name!r} is no device: expected cpu, cuda, cuda:1, mps or the like"
+        )
     return name
 
 
@@ -65,23 +69,58 @@ SEED = Annotated[int, whole("seed of everything random", "--seed", low=0, high=L
 JSON = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 PROMPT = Annotated[str, said("the prompt, up to where the answer comes", "PROMPT")]
 SUBJECT = Annotated[
-    str | None, words("whom the prompt is about; found by itself where one known subject stands in it", "--subject", "-s")
+    str | None,
+    words(
+        "whom the prompt is about; found by itself where one known subject stands in it",
+        "--subject",
+        "-s",
+    ),
 ]
 ANSWER = Annotated[str | None, words("the answer; the model's own by default", "--answer", "-a")]
-AGAINST = Annotated[str | None, words("another answer: the score is then the difference of the two", "--against")]
-RELATION = Annotated[str, said("a relation of the facts, whose answers are asked for", "RELATION")]
-FACTS = Annotated[Path | None, typer.Option("--facts", "-f", help="a fact file, .csv or .jsonl, or a published set, .json")]
-TEXT = Annotated[Path | None, typer.Option("--text", help="text to run on: .txt, .jsonl, .parquet or a dataset's folder")]
-OUT = Annotated[Path | None, typer.Option("--out", "-o", help="write the result: .html, .png, .svg, .json or .parquet")]
-KNOWN = Annotated[int | None, whole("average over so many of the embedded facts, drawn by --seed", "--known")]
-BATCH_TOKENS = whole("most tokens in a batch: bounds the memory", "--batch-tokens", high=10**9)
-TOKENS_READ = whole("tokens of the embedded text to look through, where no file is given", "--tokens", high=TOKENS)
-SHOTS = Annotated[
-    int, whole("so many other facts of the relation, with their answers, before each prompt", "--shots", low=0, high=MOST_SHOTS)
+AGAINST = Annotated[
+    str | None, words("another answer: the score is then the difference of the two", "--against")
 ]
-CHAT = Annotated[bool, typer.Option("--chat", help="prompts stand in the model's own chat template")]
+RELATION = Annotated[str, said("a relation of the facts, whose answers are asked for", "RELATION")]
+FACTS = Annotated[
+    Path | None,
+    typer.Option("--facts", "-f", help="a fact file, .csv or .jsonl, or a published set, .json"),
+]
+TEXT = Annotated[
+    Path | None,
+    typer.Option("--text", help="text to run on: .txt, .jsonl, .parquet or a dataset's folder"),
+]
+OUT = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="write the result: .html, .png, .svg, .json or .parquet"),
+]
+KNOWN = Annotated[
+    int | None, whole("average over so many of the embedded facts, drawn by --seed", "--known")
+]
+BATCH_TOKENS = whole("most tokens in a batch: bounds the memory", "--batch-tokens", high=10**9)
+TOKENS_READ = whole(
+    "tokens of the embedded text to look through, where no file is given", "--tokens", high=TOKENS
+)
+SHOTS = Annotated[
+    int,
+    whole(
+        "so many other facts of the relation, with their answers, before each prompt",
+        "--shots",
+        low=0,
+        high=MOST_SHOTS,
+    ),
+]
+CHAT = Annotated[
+    bool, typer.Option("--chat", help="prompts stand in the model's own chat template")
+]
 WORKERS = Annotated[
-    int | None, whole("processes that read the text, each with the model; here by default", "--workers", "-w", low=0, high=1024)
+    int | None,
+    whole(
+        "processes that read the text, each with the model; here by default",
+        "--workers",
+        "-w",
+        low=0,
+        high=1024,
+    ),
 ]
 STEPS = Annotated[int, whole("steps of training", "--steps", high=10_000_000)]
 TOP = whole("how many to show", "--top", "-n", high=MANY)
@@ -136,4 +175,6 @@ def check_layers(model: "Weights | Any", *layers: int | None, option: str = "--l
     """Raise `ModelError` for a layer that the model has not."""
     for chosen in layers:
         if chosen is not None and not 0 <= chosen < model.n_layers:
-            raise ModelError(f"{option} {chosen}: the model has the layers 0 … {model.n_layers - 1}")
+            raise ModelError(
+                f"{option} {chosen}: the model has the layers 0 … {model.n_layers - 1}"
+            )

@@ -18,7 +18,8 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Linear probes at the last subject token, layer by layer, on held-out subjects, beside shuffled answers.
+    """Linear probes at the last subject token, layer by layer, on held-out subjects, beside
+    shuffled answers.
 
     Examples:
 

@@ -15,7 +15,11 @@ def run(
     text: TEXT = None,
     tokens: Annotated[int, TOKENS_READ] = 100_000,
     weights_only: Annotated[
-        bool, typer.Option("--weights-only", help="read only its weights, from their files: no triggers, no model is built")
+        bool,
+        typer.Option(
+            "--weights-only",
+            help="read only its weights, from their files: no triggers, no model is built",
+        ),
     ] = False,
     top: Annotated[int, whole("how many tokens and triggers to show")] = 10,
     *,
@@ -24,7 +28,8 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """One MLP neuron: the contexts that fire it, the tokens its value promotes and suppresses, how often it fires.
+    """One MLP neuron: the contexts that fire it, the tokens its value promotes and suppresses, how
+    often it fires.
 
     Examples:
 

@@ -20,8 +20,9 @@ def run(
 ) -> None:
     """Share of facts whose answer the model's greedy continuation begins with.
 
-    Without a fact file: the embedded facts, in trained and in held-out phrasings. Of facts with a new_answer (corrections) that one is
-    scored, and it is said how many of the old and of the new answers the model gives.
+    Without a fact file: the embedded facts, in trained and in held-out phrasings. Of facts with a
+    new_answer (corrections) that one is scored, and it is said how many of the old and of the new
+    answers the model gives.
 
     Examples:
 

@@ -10,11 +10,15 @@ from loci.errors import FactError
 
 @opens()
 def run(
-    prompt: Annotated[str | None, said("one prompt alone, up to where the answer comes", "PROMPT")] = None,
+    prompt: Annotated[
+        str | None, said("one prompt alone, up to where the answer comes", "PROMPT")
+    ] = None,
     subject: SUBJECT = None,
     answer: ANSWER = None,
     facts: FACTS = None,
-    known: Annotated[int, whole("how many of the embedded facts, drawn by --seed, where no file is given")] = 50,
+    known: Annotated[
+        int, whole("how many of the embedded facts, drawn by --seed, where no file is given")
+    ] = 50,
     window: Annotated[int, whole("layers cut together")] = 1,
     *,
     opening: Opening,
@@ -22,7 +26,8 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """What recall needs: attention from the last token to the subject, MLPs at the subject, attention at the last token; by layer.
+    """What recall needs: attention from the last token to the subject, MLPs at the subject,
+    attention at the last token; by layer.
 
     Examples:
 

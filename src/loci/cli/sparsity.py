@@ -14,13 +14,20 @@ def run(
     text: TEXT = None,
     tokens: Annotated[int, TOKENS_READ] = 20_000,
     threshold: Annotated[
-        float | None, number("a neuron is active above this; by default 0 with ReLU, else 0.01 of the largest")
+        float | None,
+        number("a neuron is active above this; by default 0 with ReLU, else 0.01 of the largest"),
     ] = None,
     relative: Annotated[
         bool | None,
-        typer.Option("--relative/--absolute", help="the threshold is a share of the layer's largest at the token, or not"),
+        typer.Option(
+            "--relative/--absolute",
+            help="the threshold is a share of the layer's largest at the token, or not",
+        ),
     ] = None,
-    basis: Annotated[bool, typer.Option("--basis", help="kurtosis of each basis beside random rotations, instead")] = False,
+    basis: Annotated[
+        bool,
+        typer.Option("--basis", help="kurtosis of each basis beside random rotations, instead"),
+    ] = False,
     top: Annotated[int, whole("how many tokens to show")] = 10,
     *,
     opening: Opening,
@@ -28,7 +35,8 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Share of active neurons by layer and by token, whether skipping the others changes anything, and the FLOPs it saves.
+    """Share of active neurons by layer and by token, whether skipping the others changes anything,
+    and the FLOPs it saves.
 
     Examples:
 
@@ -50,5 +58,7 @@ def run(
         finish(found, out, json)
         return
     with bar("counting") as progress:
-        counted = sparsity(opened, chosen, threshold=threshold, relative=relative, top=top, progress=progress)
+        counted = sparsity(
+            opened, chosen, threshold=threshold, relative=relative, top=top, progress=progress
+        )
     finish(counted, out, json)

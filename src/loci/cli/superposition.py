@@ -11,21 +11,34 @@ from loci.cli.options import JSON, OUT, SEED, STEPS, Code, number, share, whole,
 from loci.cli.verbs import Verbs
 from loci.errors import SuperpositionError
 
-app = Verbs(help="How many directions fit into d dimensions, proved and shown, and what their sharing costs.", no_args_is_help=True)
+app = Verbs(
+    help=(
+        "How many directions fit into d dimensions, proved and shown, and what their sharing costs."
+    ),
+    no_args_is_help=True,
+)
 DIM = Annotated[int, whole("dimensions", "--dim", "-d")]
-DENSITY = Annotated[list[float] | None, share("probability that a feature is there; may be said again", "--density")]
+DENSITY = Annotated[
+    list[float] | None, share("probability that a feature is there; may be said again", "--density")
+]
 
 
 @app.command("bounds")
 def bounds(
     dim: DIM = 12288,
-    angle: Annotated[list[float] | None, number("degrees; may be said again", "--angle", "-a", high=180.0)] = None,
-    count: Annotated[float | None, number("instead: how far apart can so many be", "--count", "-n", low=2.0, high=1e300)] = None,
+    angle: Annotated[
+        list[float] | None, number("degrees; may be said again", "--angle", "-a", high=180.0)
+    ] = None,
+    count: Annotated[
+        float | None,
+        number("instead: how far apart can so many be", "--count", "-n", low=2.0, high=1e300),
+    ] = None,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """How many directions are pairwise at least an angle apart: what exists, what is impossible, and which rules of thumb are false.
-    Or, with --count: the largest angle known to be possible for so many, and the limit.
+    """How many directions are pairwise at least an angle apart: what exists, what is impossible,
+    and which rules of thumb are false. Or, with --count: the largest angle known to be possible for
+    so many, and the limit.
 
     Examples:
 
@@ -41,7 +54,9 @@ def bounds(
     check_out(out)
     if count is not None:
         if angle:
-            raise SuperpositionError("say an --angle to ask how many, or a --count to ask how far apart, not both")
+            raise SuperpositionError(
+                "say an --angle to ask how many, or a --count to ask how far apart, not both"
+            )
         finish(reach(dim, count), out, json)
     elif angle and len(angle) == 1:
         finish(at(dim, angle[0]), out, json)
@@ -53,19 +68,34 @@ def bounds(
 def pack(
     dim: DIM = 256,
     angle: Annotated[
-        float | None, number("lines at least so many degrees apart; default: the widest code", "--angle", "-a", high=90.0)
+        float | None,
+        number(
+            "lines at least so many degrees apart; default: the widest code",
+            "--angle",
+            "-a",
+            high=90.0,
+        ),
     ] = None,
     kind: Annotated[Code | None, typer.Option(help="one family")] = None,
-    count: Annotated[int | None, whole("instead of a code: push so many random directions apart", "--count", "-n", low=2)] = None,
-    one_sided: Annotated[bool, typer.Option("--one-sided", help="with --count: angles above 90° are welcome")] = False,
+    count: Annotated[
+        int | None,
+        whole("instead of a code: push so many random directions apart", "--count", "-n", low=2),
+    ] = None,
+    one_sided: Annotated[
+        bool, typer.Option("--one-sided", help="with --count: angles above 90° are welcome")
+    ] = False,
     steps: STEPS = 300,
     vectors: Annotated[Path | None, typer.Option(help="write the vectors: .safetensors")] = None,
-    index: Annotated[str | None, words("which vectors of a code to write: as in 0,7,75501567 or 0:1000", kind="NUMBERS")] = None,
+    index: Annotated[
+        str | None,
+        words("which vectors of a code to write: as in 0,7,75501567 or 0:1000", kind="NUMBERS"),
+    ] = None,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Directions that one can hold: an explicit code, made by index and verified, or a numerical packing beside its bound.
+    """Directions that one can hold: an explicit code, made by index and verified, or a numerical
+    packing beside its bound.
 
     Examples:
 
@@ -83,10 +113,13 @@ def pack(
     if count is not None:
         if kind or angle is not None:
             raise SuperpositionError(
-                "a numerical packing (--count) has no --kind and no --angle: it shows the angle that it reaches"
+                "a numerical packing (--count) has no --kind and no --angle: it shows the angle"
+                " that it reaches"
             )
         with bar("pushing apart") as progress:
-            packed = push(dim, count, lines=not one_sided, steps=steps, seed=seed, progress=progress)
+            packed = push(
+                dim, count, lines=not one_sided, steps=steps, seed=seed, progress=progress
+            )
         if vectors is not None:
             save_vectors(packed.vectors, vectors)
             written(vectors)
@@ -108,7 +141,8 @@ def video(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """The famous experiment (10,000 vectors in 100 dimensions) as it was shown, what its plot hid, and the honest one beside it.
+    """The famous experiment (10,000 vectors in 100 dimensions) as it was shown, what its plot hid,
+    and the honest one beside it.
 
     Examples:
 
@@ -131,13 +165,16 @@ def toy(
     density: DENSITY = None,
     importance: Annotated[float, number("feature i has this to the power i", high=1e3)] = 0.7,
     linear: Annotated[bool, typer.Option("--linear", help="no ReLU at the output")] = False,
-    runs: Annotated[int, whole("models of each density, of which the best is kept", high=10_000)] = 1,
+    runs: Annotated[
+        int, whole("models of each density, of which the best is kept", high=10_000)
+    ] = 1,
     steps: STEPS = 5000,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Toy models: which features are kept, and do they share dimensions, as features get sparser. Two dimensions show as arrows.
+    """Toy models: which features are kept, and do they share dimensions, as features get sparser.
+    Two dimensions show as arrows.
 
     Examples:
 
@@ -175,7 +212,8 @@ def geometry(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Dimensions per feature, and the plateaus of single features (1/2, 2/3, 3/4, 2/5, 3/8), as features get sparser.
+    """Dimensions per feature, and the plateaus of single features (1/2, 2/3, 3/4, 2/5, 3/8), as
+    features get sparser.
 
     Example:
 
@@ -195,7 +233,8 @@ def phase(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """The phase diagram of two features in one dimension: trained models against the closed form, 4/7 at equal importance.
+    """The phase diagram of two features in one dimension: trained models against the closed form,
+    4/7 at equal importance.
 
     Example:
 
@@ -217,7 +256,8 @@ def correlated(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Features that come together, or never together: do they get orthogonal, or opposite directions?
+    """Features that come together, or never together: do they get orthogonal, or opposite
+    directions?
 
     Example:
 
@@ -238,7 +278,8 @@ def computation(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Absolute values by fewer neurons than it takes exactly: how many are computed, and do neurons read one feature or many?
+    """Absolute values by fewer neurons than it takes exactly: how many are computed, and do neurons
+    read one feature or many?
 
     Example:
 
@@ -246,7 +287,9 @@ def computation(
     """
     from loci.studies.superposition import computation as train
 
-    _train("training", train, out, json, features, neurons, *_given(density), steps=steps, seed=seed)
+    _train(
+        "training", train, out, json, features, neurons, *_given(density), steps=steps, seed=seed
+    )
 
 
 @app.command("attack")
@@ -273,15 +316,20 @@ def attack(
 @app.command("interference")
 def interference(
     dim: DIM = 128,
-    features: Annotated[int, whole("features, all of which may be there", "--features", "-m")] = 512,
-    active: Annotated[list[int] | None, whole("how many are there at once; may be said again", "--active", "-k")] = None,
+    features: Annotated[
+        int, whole("features, all of which may be there", "--features", "-m")
+    ] = 512,
+    active: Annotated[
+        list[int] | None, whole("how many are there at once; may be said again", "--active", "-k")
+    ] = None,
     trials: Annotated[int, whole("random sets of features for each number")] = 300,
     steps: STEPS = 500,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """k of m features at once in d dimensions: how well are they read back, by dot products, top k and matching pursuit?
+    """k of m features at once in d dimensions: how well are they read back, by dot products, top k
+    and matching pursuit?
 
     Examples:
 
@@ -291,16 +339,35 @@ def interference(
     """
     from loci.studies.superposition import interference as measure
 
-    _train("measuring", measure, out, json, dim, features, *_given(active), trials=trials, steps=steps, seed=seed)
+    _train(
+        "measuring",
+        measure,
+        out,
+        json,
+        dim,
+        features,
+        *_given(active),
+        trials=trials,
+        steps=steps,
+        seed=seed,
+    )
 
 
 @app.command("weights")
 @opens()
 def weights(
-    centre: Annotated[bool, typer.Option("--centre", help="take the mean vector off first")] = False,
+    centre: Annotated[
+        bool, typer.Option("--centre", help="take the mean vector off first")
+    ] = False,
     sample: Annotated[int, whole("at most so many vectors of a space", low=2)] = 20_000,
     directions: Annotated[
-        Path | None, typer.Option(help="instead of a model: a .safetensors file; each matrix in it holds directions as rows")
+        Path | None,
+        typer.Option(
+            help=(
+                "instead of a model: a .safetensors file; each matrix in it holds directions as"
+                " rows"
+            )
+        ),
     ] = None,
     *,
     opening: Opening,
@@ -308,7 +375,8 @@ def weights(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Angles between a model's keys, values and embeddings against random directions and the bounds; effective rank; features a dimension.
+    """Angles between a model's keys, values and embeddings against random directions and the
+    bounds; effective rank; features a dimension.
 
     Examples:
 
@@ -324,9 +392,13 @@ def weights(
     opened: Any = None if directions else opening.open_weights()
     with bar("measuring") as progress:
         if directions:
-            found = file_angles(directions, centre=centre, sample=sample, seed=seed, progress=progress)
+            found = file_angles(
+                directions, centre=centre, sample=sample, seed=seed, progress=progress
+            )
         else:
-            found = weight_angles(opened, centre=centre, sample=sample, seed=seed, progress=progress)
+            found = weight_angles(
+                opened, centre=centre, sample=sample, seed=seed, progress=progress
+            )
     finish(found, out, json)
 
 
@@ -361,4 +433,6 @@ def indices_from(text: str, count: int) -> list[int]:
             return list(range(low, min(high, count)))
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise SuperpositionError(f"{text!r} are no numbers of vectors: expected 0,7,12 or 0:1000") from None
+        raise SuperpositionError(
+            f"{text!r} are no numbers of vectors: expected 0,7,12 or 0:1000"
+        ) from None

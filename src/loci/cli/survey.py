@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from loci.survey.jobs import ShardShare
     from loci.survey.plan import Plan
 
-app = Verbs(help="Statistics of a model over a long text: plan the pass, run it with many workers, merge.", no_args_is_help=True)
+app = Verbs(
+    help="Statistics of a model over a long text: plan the pass, run it with many workers, merge.",
+    no_args_is_help=True,
+)
 PLAN = Annotated[Path, typer.Argument(help="a plan, as `loci survey plan` writes it")]
-STATES = Annotated[Path | None, typer.Option("--states", help="folder of the states; beside the plan by default")]
+STATES = Annotated[
+    Path | None, typer.Option("--states", help="folder of the states; beside the plan by default")
+]
 
 
 @app.command("plan")
@@ -28,20 +33,33 @@ def plan_(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="the plan, .json")] = None,
     text: TEXT = None,
     keep: Annotated[
-        Kept, typer.Option(help="second moments of neurons (for edits), an atlas's statistics, or the stream's")
+        Kept,
+        typer.Option(
+            help="second moments of neurons (for edits), an atlas's statistics, or the stream's"
+        ),
     ] = "keys",
-    layers: Annotated[str | None, words("these layers alone, as 3,4,7-9", "--layers", kind="NUMBERS")] = None,
-    tokens: Annotated[int | None, whole("about so many tokens, in whole shards", high=TOKENS)] = None,
-    shard_tokens: Annotated[int, whole("about so many tokens a shard: what a killed worker loses at most", high=TOKENS)] = 65_536,
+    layers: Annotated[
+        str | None, words("these layers alone, as 3,4,7-9", "--layers", kind="NUMBERS")
+    ] = None,
+    tokens: Annotated[
+        int | None, whole("about so many tokens, in whole shards", high=TOKENS)
+    ] = None,
+    shard_tokens: Annotated[
+        int, whole("about so many tokens a shard: what a killed worker loses at most", high=TOKENS)
+    ] = 65_536,
     batch_tokens: Annotated[int, BATCH_TOKENS] = 4096,
-    threads: Annotated[int, whole("of each worker; with others, sums differ in the last bits", high=1024)] = 1,
+    threads: Annotated[
+        int, whole("of each worker; with others, sums differ in the last bits", high=1024)
+    ] = 1,
     *,
     opening: Opening,
     json: JSON = False,
 ) -> None:
-    """Cut a text into shards, and say what a pass over it costs: tokens, FLOPs, bytes, seconds. No weights are loaded.
+    """Cut a text into shards, and say what a pass over it costs: tokens, FLOPs, bytes, seconds. No
+    weights are loaded.
 
-    Seconds are those of one worker, at the rate of matrix products that is measured here for a moment.
+    Seconds are those of one worker, at the rate of matrix products that is measured here for a
+    moment.
 
     Examples:
 
@@ -56,7 +74,14 @@ def plan_(
     check_new(out, ".json")
     questions = {"keys": keys_question, "neurons": neurons_question, "stream": stream_question}
     with status("reading the text"):
-        opened = ModelSource(opening.model, opening.device, opening.dtype, opening.bos, opening.pickle, opening.trust_remote_code)
+        opened = ModelSource(
+            opening.model,
+            opening.device,
+            opening.dtype,
+            opening.bos,
+            opening.pickle,
+            opening.trust_remote_code,
+        )
         chosen = layers_from(layers, opened.open_weights().n_layers)
         made = make_plan(
             opened,
@@ -80,15 +105,28 @@ def plan_(
 @app.command("run")
 def run(
     plan: PLAN,
-    workers: Annotated[int, whole("processes, each with the model once", "--workers", "-w", low=0, high=1024)] = 1,
+    workers: Annotated[
+        int, whole("processes, each with the model once", "--workers", "-w", low=0, high=1024)
+    ] = 1,
     states: STATES = None,
-    ray: Annotated[str | None, words("workers are actors of Ray: local, HOST:PORT or ray://HOST:PORT", kind="ADDRESS")] = None,
-    share: Annotated[str | None, words("one of N jobs without a driver: R/N, or env (torchrun, Slurm)", kind="R/N")] = None,
-    script: Annotated[Job | None, typer.Option(help="print a job script for --workers jobs instead")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="the whole state, .safetensors")] = None,
+    ray: Annotated[
+        str | None,
+        words("workers are actors of Ray: local, HOST:PORT or ray://HOST:PORT", kind="ADDRESS"),
+    ] = None,
+    share: Annotated[
+        str | None,
+        words("one of N jobs without a driver: R/N, or env (torchrun, Slurm)", kind="R/N"),
+    ] = None,
+    script: Annotated[
+        Job | None, typer.Option(help="print a job script for --workers jobs instead")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="the whole state, .safetensors")
+    ] = None,
     json: JSON = False,
 ) -> None:
-    """Run what is missing of a plan. Stopped or killed at any moment, it goes on when called again, to the same bytes.
+    """Run what is missing of a plan. Stopped or killed at any moment, it goes on when called again,
+    to the same bytes.
 
     A text that the tokenizer or the model cannot take is set aside with its place and the reason.
 
@@ -114,7 +152,12 @@ def run(
         raise ModelError("say one of --ray, --share and --script")
     if script is not None:
         check_workers(read, workers, here=False)
-        typer.echo({"slurm": slurm_script, "torchrun": torchrun_script}[script](read, plan, folder, workers), nl=False)
+        typer.echo(
+            {"slurm": slurm_script, "torchrun": torchrun_script}[script](
+                read, plan, folder, workers
+            ),
+            nl=False,
+        )
         return
     if share is not None:
         _run_share(read, folder, share_from(share), json)
@@ -124,7 +167,8 @@ def run(
         pool = None if ray is None else RayPool(ray, read, plan, folder, workers)
         told = run_plan(read, plan, folder, workers, lambda told: say(_progress(read, told)), pool)
     note(
-        f"{told.tokens:,} tokens in {told.seconds:.1f} s ({told.rate:,.0f} a second); {told.deaths} workers died, {told.damaged} states were damaged"
+        f"{told.tokens:,} tokens in {told.seconds:.1f} s ({told.rate:,.0f} a second); {told.deaths}"
+        f" workers died, {told.damaged} states were damaged"
     )
     _finish(read, folder, out, json)
 
@@ -132,9 +176,13 @@ def run(
 @app.command("merge")
 def merge(
     plan: PLAN,
-    folders: Annotated[list[Path], typer.Argument(help="folders of states, from wherever they were made")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="folders of states, from wherever they were made")
+    ],
     states: STATES = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="the whole state, .safetensors")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="the whole state, .safetensors")
+    ] = None,
     json: JSON = False,
 ) -> None:
     """Join the states of a plan that lie in several folders, as after a run on several machines.
@@ -159,10 +207,23 @@ def _run_share(plan: "Plan", folder: Path, share: "ShardShare", json: bool) -> N
 
     with status("opening the model") as say:
         tokens = run_share(
-            plan, folder, share, lambda done, every, tokens: say(f"shard {done} of {every} of this job, {tokens:,} tokens")
+            plan,
+            folder,
+            share,
+            lambda done, every, tokens: say(
+                f"shard {done} of {every} of this job, {tokens:,} tokens"
+            ),
         )
     if json:
-        emit({"schema": "loci.survey_share/1", "plan": plan.id, "rank": share.rank, "world": share.world, "tokens": tokens})
+        emit(
+            {
+                "schema": "loci.survey_share/1",
+                "plan": plan.id,
+                "rank": share.rank,
+                "world": share.world,
+                "tokens": tokens,
+            }
+        )
     else:
         console.print(f"{tokens:,} tokens read; states: {plain(folder)}")
 
@@ -178,7 +239,8 @@ def _finish(plan: "Plan", folder: Path, out: Path | None, json: bool) -> None:
         emit(found)
         return
     console.print(
-        f"{found['tokens']:,} tokens of {found['texts']:,} texts through {plain(found['model'])}; states: {plain(folder)}"
+        f"{found['tokens']:,} tokens of {found['texts']:,} texts through {plain(found['model'])};"
+        f" states: {plain(folder)}"
     )
     for one in found["set_aside"][:20]:
         console.print(plain(f"set aside: {one['place']}: {one['reason']}"))
@@ -188,9 +250,16 @@ def _finish(plan: "Plan", folder: Path, out: Path | None, json: bool) -> None:
 
 def _progress(plan: "Plan", told: "Told") -> str:
     done = 1 - told.shards_left / len(plan.pieces)
-    left = told.shards_left / len(plan.pieces) * plan.tokens / told.rate if told.rate else plan.seconds
-    shares = " ".join(f"{100 * share / max(1, told.tokens):.0f} %" for _, share in sorted(told.shares.items()))
-    return f"{done:.0%} of {plan.tokens:,} tokens, {told.rate:,.0f} a second, {left:,.0f} s left; workers: {shares}"
+    left = (
+        told.shards_left / len(plan.pieces) * plan.tokens / told.rate if told.rate else plan.seconds
+    )
+    shares = " ".join(
+        f"{100 * share / max(1, told.tokens):.0f} %" for _, share in sorted(told.shares.items())
+    )
+    return (
+        f"{done:.0%} of {plan.tokens:,} tokens, {told.rate:,.0f} a second, {left:,.0f} s left;"
+        f" workers: {shares}"
+    )
 
 
 def _show_plan(plan: "Plan") -> None:
@@ -200,8 +269,14 @@ def _show_plan(plan: "Plan") -> None:
         ("FLOPs", f"{plan.flops:.2e}"),
         ("a state", _size(plan.state_bytes)),
         ("on disk at a time", _size(plan.disk_bytes)),
-        ("memory of a worker", f"{_size(plan.worker_bytes)}, of which {_size(plan.shared_bytes)} once a machine"),
-        ("time with one worker", f"{plan.seconds:,.0f} s" if plan.seconds < 3600 else f"{plan.seconds / 3600:,.1f} h"),
+        (
+            "memory of a worker",
+            f"{_size(plan.worker_bytes)}, of which {_size(plan.shared_bytes)} once a machine",
+        ),
+        (
+            "time with one worker",
+            f"{plan.seconds:,.0f} s" if plan.seconds < 3600 else f"{plan.seconds / 3600:,.1f} h",
+        ),
     ]
     for name, value in rows:
         console.print(plain(f"{name:>22}  {value}"))

@@ -16,6 +16,8 @@ def layers_from(text: str | None, n_layers: int) -> list[int]:
             raise ModelError(f"--layers {text!r}: expected numbers and ranges, as 3,4,7-9")
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last or last >= n_layers:
-            raise ModelError(f"--layers {part.strip()}: the model has the layers 0 … {n_layers - 1}")
+            raise ModelError(
+                f"--layers {part.strip()}: the model has the layers 0 … {n_layers - 1}"
+            )
         found |= set(range(first, last + 1))
     return sorted(found)

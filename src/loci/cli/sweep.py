@@ -11,7 +11,9 @@ from loci.errors import FactError
 @opens()
 def run(
     facts: FACTS = None,
-    edits: Annotated[int, whole("seeded counterfactuals of the embedded facts, where no file is given")] = 10,
+    edits: Annotated[
+        int, whole("seeded counterfactuals of the embedded facts, where no file is given")
+    ] = 10,
     *,
     opening: Opening,
     seed: SEED = 0,

@@ -1,7 +1,8 @@
 """What goes to a terminal: any encoding, any width, and no control character from outside.
 
-Names, cells, tokens and messages come from files and models. `clean` shows their control characters instead of sending
-them, `plain` also takes the meaning of rich's markup from them. Every string from outside passes one of the two.
+Names, cells, tokens and messages come from files and models. `clean` shows their control characters
+instead of sending them, `plain` also takes the meaning of rich's markup from them. Every string
+from outside passes one of the two.
 """
 
 import codecs
@@ -20,9 +21,15 @@ from loci.cli.tables import aligned, lines
 
 NARROW, USUAL, WIDE = 40, 80, 1000
 BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
-"""Characters that turn the direction of what follows; the marks U+200E and U+200F are left, as are joiners."""
+"""Characters that turn the direction of what follows; the marks U+200E and U+200F are left, as are
+joiners.
+"""
 HIDDEN = {*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *BIDI, *range(0xD800, 0xE000)}
-SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in HIDDEN} | {9: "\\t", 10: "\\n", 13: "\\r"}
+SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in HIDDEN} | {
+    9: "\\t",
+    10: "\\n",
+    13: "\\r",
+}
 LINES = {code: text for code, text in SHOWN.items() if code not in (9, 10)}
 PLAIN = str.maketrans(
     {
@@ -39,12 +46,16 @@ def clean(text: str) -> str:
 
 
 def plain(value: object) -> str:
-    """A value from outside, in rich's markup: nothing in it is markup, a control character or a new line."""
+    """A value from outside, in rich's markup: nothing in it is markup, a control character or a new
+    line.
+    """
     return escape(clean(str(value)))
 
 
 class Terminal(Console):
-    """A console that never sends a control character from outside, and prints what is no valid markup as it is."""
+    """A console that never sends a control character from outside, and prints what is no valid
+    markup as it is.
+    """
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # rich would end the process with status 1
@@ -81,7 +92,9 @@ def terminal(*, stderr: bool = False) -> Terminal:
 
 
 def prepare() -> None:
-    """Before anything is printed: widths that show something, and streams that take every character."""
+    """Before anything is printed: widths that show something, and streams that take every
+    character.
+    """
     columns = os.environ.get("COLUMNS", "")
     if columns.isdigit():
         width = int(columns[:9])
@@ -94,7 +107,12 @@ def prepare() -> None:
 
 def is_unicode() -> bool:
     """Whether stdout takes every character."""
-    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
+    return (
+        (getattr(sys.stdout, "encoding", None) or "utf-8")
+        .lower()
+        .replace("-", "")
+        .startswith("utf")
+    )
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:
@@ -102,7 +120,9 @@ def _replaced(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lost = error.object[error.start : error.end]
-    said = "".join(char.translate(PLAIN) if char.translate(PLAIN).isascii() else _escape(char) for char in lost)
+    said = "".join(
+        char.translate(PLAIN) if char.translate(PLAIN).isascii() else _escape(char) for char in lost
+    )
     return said, error.end
 
 

@@ -1,4 +1,6 @@
-"""What all commands have in common: their texts are text, their numbers numbers, their names fit a file system; --quiet."""
+"""What all commands have in common: their texts are text, their numbers numbers, their names fit a
+file system; --quiet.
+"""
 
 import inspect
 import math
@@ -21,7 +23,9 @@ QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="no progress and no n
 
 
 class Commands(TyperGroup):
-    """All commands. What typer would turn into a status of its own, or a panel of many lines, goes on to the net."""
+    """All commands. What typer would turn into a status of its own, or a panel of many lines, goes
+    on to the net.
+    """
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """A command of two words, as `facts discover`, goes before the one of its first word."""
@@ -95,8 +99,13 @@ def _with_quiet(verb: Callable[..., Any]) -> Callable[..., Any]:
         return verb(**given)
 
     signature = inspect.signature(verb)
-    parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()]
-    parameters.append(inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=QUIET))
+    parameters = [
+        parameter.replace(kind=parameter.KEYWORD_ONLY)
+        for parameter in signature.parameters.values()
+    ]
+    parameters.append(
+        inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=QUIET)
+    )
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run

@@ -28,24 +28,38 @@ from loci.errors import WriteError
 if TYPE_CHECKING:
     from loci.writing import FactTable
 
-app = Verbs(help="Facts put into an MLP without training, up to its capacity.", no_args_is_help=True)
+app = Verbs(
+    help="Facts put into an MLP without training, up to its capacity.", no_args_is_help=True
+)
 DIM = Annotated[int, whole("dimensions of keys and values", "--dim", "-d", high=100_000)]
 GEOMETRY = Annotated[Geometry, typer.Option(help="how keys lie")]
-METHOD = Annotated[list[StoreMethod] | None, typer.Option("--method", help="a method; may be said again")]
+METHOD = Annotated[
+    list[StoreMethod] | None, typer.Option("--method", help="a method; may be said again")
+]
 
 
 @app.command("gate")
 def gate(
     cosine: Annotated[
-        float, number("of two names' directions, where they are not perpendicular", "--cosine", "-c", low=-1.0, high=1.0)
+        float,
+        number(
+            "of two names' directions, where they are not perpendicular",
+            "--cosine",
+            "-c",
+            low=-1.0,
+            high=1.0,
+        ),
     ] = 0.1,
-    size: Annotated[BlockSize | None, typer.Option(help="a whole block of gates at a true size")] = None,
+    size: Annotated[
+        BlockSize | None, typer.Option(help="a whole block of gates at a true size")
+    ] = None,
     names: Annotated[int, whole("with --size: how many names to ask the block for")] = 128,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """The lesson's block to the letter: a neuron that knows who Michael Jordan is, and what can go wrong with it.
+    """The lesson's block to the letter: a neuron that knows who Michael Jordan is, and what can go
+    wrong with it.
 
     Examples:
 
@@ -74,15 +88,21 @@ def store(
     facts: Annotated[int, whole("how many random facts")] = 128,
     geometry: GEOMETRY = "isotropic",
     table: Annotated[
-        Path | None, typer.Option(help="your own facts, .safetensors: keys [N, d], and labels [N] or answers [N, d_out]")
+        Path | None,
+        typer.Option(
+            help="your own facts, .safetensors: keys [N, d], and labels [N] or answers [N, d_out]"
+        ),
     ] = None,
     method: METHOD = None,
-    save: Annotated[Path | None, typer.Option(help="write the best store's weights, .safetensors")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="write the best store's weights, .safetensors")
+    ] = None,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """Store the same facts by every method in so many neurons: recall, margins, robustness, bits per parameter, time.
+    """Store the same facts by every method in so many neurons: recall, margins, robustness, bits
+    per parameter, time.
 
     Examples:
 
@@ -96,7 +116,9 @@ def store(
     check_new(save, ".safetensors")
     facts_in = load_table(table) if table else case(dim, facts, geometry, seed)
     with bar("storing") as progress:
-        result = stores(facts_in, neurons, tuple(map(str, method or METHODS)), seed=seed, progress=progress)
+        result = stores(
+            facts_in, neurons, tuple(map(str, method or METHODS)), seed=seed, progress=progress
+        )
     if save is not None:
         save_mlp(result.best.mlp, save)
         written(save)
@@ -106,12 +128,19 @@ def store(
 @app.command("capacity")
 def capacity(
     dim: DIM = 32,
-    facts: Annotated[list[int] | None, whole("how many facts; may be said again, for a curve")] = None,
+    facts: Annotated[
+        list[int] | None, whole("how many facts; may be said again, for a curve")
+    ] = None,
     geometry: GEOMETRY = "isotropic",
     model: Annotated[
-        str | None, words("instead: keys are this model's at its known subjects", "--model", "-m", kind="MODEL")
+        str | None,
+        words(
+            "instead: keys are this model's at its known subjects", "--model", "-m", kind="MODEL"
+        ),
     ] = None,
-    layer: Annotated[int, layer_option("with --model: what enters this layer's MLP", "--layer", "-l")] = 0,
+    layer: Annotated[
+        int, layer_option("with --model: what enters this layer's MLP", "--layer", "-l")
+    ] = 0,
     method: METHOD = None,
     seed: SEED = 0,
     json: JSON = False,
@@ -141,19 +170,28 @@ def capacity(
 @app.command("planted")
 def planted(
     folder: Annotated[
-        Path | None, typer.Option("--save", help="write the model, its facts and their places to this folder")
+        Path | None,
+        typer.Option("--save", help="write the model, its facts and their places to this folder"),
     ] = None,
-    kind: Annotated[PlantedKind, typer.Option(help="a neuron a fact, or superposed: a compiled store")] = "one-per-fact",
-    gated: Annotated[bool, typer.Option("--gated", help="a Llama with SwiGLU, not a GPT-NeoX with ReLU")] = False,
+    kind: Annotated[
+        PlantedKind, typer.Option(help="a neuron a fact, or superposed: a compiled store")
+    ] = "one-per-fact",
+    gated: Annotated[
+        bool, typer.Option("--gated", help="a Llama with SwiGLU, not a GPT-NeoX with ReLU")
+    ] = False,
     subjects: Annotated[int, whole("names, with two facts each")] = 48,
     neurons: Annotated[int, whole("superposed: the neurons that a layer's facts share")] = 24,
-    score: Annotated[bool, typer.Option("--score", help="score Loci's methods of locating against the planted places")] = False,
+    score: Annotated[
+        bool,
+        typer.Option("--score", help="score Loci's methods of locating against the planted places"),
+    ] = False,
     count: Annotated[int, whole("with --score: how many facts to ask each method for")] = 20,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """A small transformer whose facts have known places, written and not trained; it opens like any model.
+    """A small transformer whose facts have known places, written and not trained; it opens like any
+    model.
 
     Examples:
 
@@ -186,7 +224,9 @@ def planted(
 @opens()
 def install(
     facts: FACTS = None,
-    count: Annotated[int, whole("without --facts: so many facts about people whom nobody knows")] = 200,
+    count: Annotated[
+        int, whole("without --facts: so many facts about people whom nobody knows")
+    ] = 200,
     layer: Annotated[int, layer_option("whose MLP gets the neurons", "--layer", "-l")] = 1,
     patch: Annotated[Path | None, typer.Option(help="write the patch, .safetensors")] = None,
     save: Annotated[Path | None, typer.Option(help="write the wider model to this folder")] = None,
@@ -234,16 +274,23 @@ def install(
 @opens()
 def fullness(
     layer: Annotated[int, layer_option("whose inputs are the keys", "--layer", "-l")] = 1,
-    neurons: Annotated[int, whole("how many of the MLP's neurons hold the facts", "--neurons", "-n")] = 16,
-    facts: Annotated[list[int] | None, whole("how many facts to write; may be said again, for a curve")] = None,
-    method: Annotated[StoreMethod, typer.Option(help="how they are stored")] = StoreMethod.compiled_relu,
+    neurons: Annotated[
+        int, whole("how many of the MLP's neurons hold the facts", "--neurons", "-n")
+    ] = 16,
+    facts: Annotated[
+        list[int] | None, whole("how many facts to write; may be said again, for a curve")
+    ] = None,
+    method: Annotated[
+        StoreMethod, typer.Option(help="how they are stored")
+    ] = StoreMethod.compiled_relu,
     *,
     opening: Opening,
     seed: SEED = 0,
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """How full is an MLP? Facts of the embedded model's kind, written into a few neurons until the first are lost; facts per neuron.
+    """How full is an MLP? Facts of the embedded model's kind, written into a few neurons until the
+    first are lost; facts per neuron.
 
     Examples:
 
@@ -257,11 +304,15 @@ def fullness(
     opened = opening.open()
     check_layers(opened, layer)
     with bar("writing") as progress:
-        result = measure(opened, layer, neurons, method=method.value, counts=facts, seed=seed, progress=progress)
+        result = measure(
+            opened, layer, neurons, method=method.value, counts=facts, seed=seed, progress=progress
+        )
     finish(result, out, json)
 
 
-def _case(dim: int, facts: int, geometry: str, model: str | None, layer: int, seed: int) -> "FactTable":
+def _case(
+    dim: int, facts: int, geometry: str, model: str | None, layer: int, seed: int
+) -> "FactTable":
     from loci.writing import case, subject_case
 
     if model is None:

@@ -1,1 +1,3 @@
-"""The embedded world: facts, phrasings, plain sentences, and the model trained on them. Data only; see `CARD.md`."""
+"""The embedded world: facts, phrasings, plain sentences, and the model trained on them. Data only;
+see `CARD.md`.
+"""

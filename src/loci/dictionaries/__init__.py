@@ -1,4 +1,5 @@
-"""Which sparser features lie underneath? Sparse autoencoders and transcoders: opened, trained, judged, browsed.
+"""Which sparser features lie underneath? Sparse autoencoders and transcoders: opened, trained,
+judged, browsed.
 
 dictionary = loci.dictionaries.load_dictionary("sae/layers.3.mlp")
 features = dictionary.encode(activations)

@@ -15,7 +15,9 @@ from loci.survey.accumulators import Rows
 
 
 class KeptRows:
-    """An accumulator that keeps every vector, and where it stood: memory is tokens · width · 4 bytes."""
+    """An accumulator that keeps every vector, and where it stood: memory is tokens · width · 4
+    bytes.
+    """
 
     def __init__(self) -> None:
         self._values: list[Tensor] = []
@@ -36,7 +38,9 @@ class KeptRows:
         return {"values": self.values, "places": self.places} if self._values else {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        self._values, self._places = ([state[name]] if name in state else [] for name in ("values", "places"))
+        self._values, self._places = (
+            [state[name]] if name in state else [] for name in ("values", "places")
+        )
 
     @property
     def values(self) -> Float[Tensor, "token width"]:
@@ -61,12 +65,17 @@ class PointRows:
 
 @torch.no_grad()
 def read_rows(
-    model: Model, texts: Iterable[str], points: Sequence[str], *, tokens: int | None = None, progress: Progress = silent
+    model: Model,
+    texts: Iterable[str],
+    points: Sequence[str],
+    *,
+    tokens: int | None = None,
+    progress: Progress = silent,
 ) -> PointRows:
     """The vectors of some points at every token of the texts, or at the first `tokens` of them.
 
-    What stands before a text (BOS) is left out. Raises `DictionaryError` where there is no text. Cost: one partial forward pass;
-    memory: tokens · Σ widths · 4 bytes.
+    What stands before a text (BOS) is left out. Raises `DictionaryError` where there is no text.
+    Cost: one partial forward pass; memory: tokens · Σ widths · 4 bytes.
     """
     chosen = [text for text in texts if text.strip()]
     if not chosen:

@@ -1,14 +1,18 @@
-"""How does a prompt become its answer? A graph of exact linear effects, over plain neurons or over a transcoder's features.
+"""How does a prompt become its answer? A graph of exact linear effects, over plain neurons or over
+a transcoder's features.
 
     graph = loci.dictionaries.attribution_graph(model, "Michael Jordan plays the sport of")
     graph.completeness, graph.interventions.correlation
 
-Attention patterns, norm scales and slopes are held as they are in the run, so that everything is linear. An edge s → t is what s adds to t:
-to a unit's activation, or to the score (the logit of the answer less the mean logit, or less another answer's). What goes into a node sums
-to it exactly: units, embeddings, errors, biases. Units are followed in order of their influence, so many of them; an edge from a unit
-that was not followed ends in that unit. Sources: Ameisen et al. 2025 (Circuit Tracing); neurons as nodes: arXiv 2601.22594.
+Attention patterns, norm scales and slopes are held as they are in the run, so that everything is
+linear. An edge s → t is what s adds to t: to a unit's activation, or to the score (the logit of the
+answer less the mean logit, or less another answer's). What goes into a node sums to it exactly:
+units, embeddings, errors, biases. Units are followed in order of their influence, so many of them;
+an edge from a unit that was not followed ends in that unit. Sources: Ameisen et al. 2025 (Circuit
+Tracing); neurons as nodes: arXiv 2601.22594.
 
-Cost: one run with its patterns, and one backward pass by hand through the held layers for each batch of followed units.
+Cost: one run with its patterns, and one backward pass by hand through the held layers for each
+batch of followed units.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,7 +63,9 @@ class GraphEdge(NamedTuple):
 
 
 class Interventions(NamedTuple):
-    """Units set to zero in the real model, one by one, nothing held: what the score loses, and what the graph says."""
+    """Units set to zero in the real model, one by one, nothing held: what the score loses, and what
+    the graph says.
+    """
 
     nodes: tuple[str, ...]
     predicted: tuple[float, ...]
@@ -90,7 +96,9 @@ class AttributionGraph(Result):
     total: float
     """The sum of all nodes' direct effects on it, and of biases."""
     worst: float
-    """The largest gap between a followed unit's activation and the sum of what goes into it, as a share of the largest activation."""
+    """The largest gap between a followed unit's activation and the sum of what goes into it, as a
+    share of the largest activation.
+    """
     followed: int
     interventions: Interventions
 
@@ -141,7 +149,8 @@ def attribution_graph(
 
     Args:
         answer: whose first token is scored; by default what the model says.
-        against: another answer: the score is then the difference of the two logits, else the logit less the mean of all.
+        against: another answer: the score is then the difference of the two logits, else the logit
+            less the mean of all.
         transcoders: by layer; layers without one have their neurons as nodes.
         followed: how many units' inputs are computed, the most influential first.
         tested: how many units are set to zero in the real model.
@@ -157,10 +166,17 @@ def attribution_graph(
     layers = _layers(model, ids, transcoders or {})
     tracer = GraphTracer(run, layers, row)
     tracer.follow(followed, BATCH, progress)
-    kinds: list[NodeKind] = ["feature" if layer in (transcoders or {}) else "neuron" for layer in range(model.n_layers)]
+    kinds: list[NodeKind] = [
+        "feature" if layer in (transcoders or {}) else "neuron" for layer in range(model.n_layers)
+    ]
     nodes = _nodes(tracer, kinds, float((run.logits[0, -1] * row).sum()))
-    score = float((run.final(run.last)[0, -1] + run.final.bias) @ (model.W_U.float().T @ row) + model.b_U.float() @ row)
-    neurons = sorted((node for node in nodes if node.kind == "neuron"), key=lambda node: -abs(node.effect))[:tested]
+    score = float(
+        (run.final(run.last)[0, -1] + run.final.bias) @ (model.W_U.float().T @ row)
+        + model.b_U.float() @ row
+    )
+    neurons = sorted(
+        (node for node in nodes if node.kind == "neuron"), key=lambda node: -abs(node.effect)
+    )[:tested]
     return AttributionGraph(
         model=model.name,
         prompt=prompt,
@@ -182,32 +198,57 @@ def _layers(model: Model, ids: Tensor, transcoders: Mapping[int, Dictionary]) ->
     stems += ["mlp_up"] * model.gated + ["resid_mid"] * (not model.layout.parallel)
     at = {name: tensor.float() for name, tensor in model.read(ids, *model.names(*stems)).items()}
     return [
-        feature_layer(model, layer, at, transcoders[layer]) if layer in transcoders else neuron_layer(model, layer, at)
+        (
+            feature_layer(model, layer, at, transcoders[layer])
+            if layer in transcoders
+            else neuron_layer(model, layer, at)
+        )
         for layer in range(model.n_layers)
     ]
 
 
 def _nodes(tracer: GraphTracer, kinds: Sequence[NodeKind], score: float) -> list[GraphNode]:
-    """The followed units that carry `KEPT_NODES` of all followed ones' influence, and what they and the score are made of."""
+    """The followed units that carry `KEPT_NODES` of all followed ones' influence, and what they and
+    the score are made of.
+    """
     influence = tracer.influence()
     units, embeddings, errors = tracer.effects()
     ranked = sorted(tracer.order, key=lambda unit: -float(influence[unit]))
-    limit, kept, seen = KEPT_NODES * sum(float(influence[unit]) for unit in ranked), list[Unit](), 0.0
+    limit, kept, seen = (
+        KEPT_NODES * sum(float(influence[unit]) for unit in ranked),
+        list[Unit](),
+        0.0,
+    )
     for unit in ranked:
         if seen >= limit:
             break
         kept.append(unit)
         seen += float(influence[unit])
     nodes = [
-        GraphNode(_name(unit, kinds), kinds[unit.layer], *unit, tracer.activation(unit), float(influence[unit]), float(units[unit]))
+        GraphNode(
+            _name(unit, kinds),
+            kinds[unit.layer],
+            *unit,
+            tracer.activation(unit),
+            float(influence[unit]),
+            float(units[unit]),
+        )
         for unit in kept
     ]
-    nodes += [GraphNode(f"E@{p}", "embedding", -1, p, 0, 1.0, 0.0, float(effect)) for p, effect in enumerate(embeddings)]
+    nodes += [
+        GraphNode(f"E@{p}", "embedding", -1, p, 0, 1.0, 0.0, float(effect))
+        for p, effect in enumerate(embeddings)
+    ]
     for layer, position in (errors != 0).nonzero().tolist():
         effect = float(errors[layer, position])
-        nodes.append(GraphNode(f"error.{layer}@{position}", "error", layer, position, 0, 1.0, 0.0, effect))
+        nodes.append(
+            GraphNode(f"error.{layer}@{position}", "error", layer, position, 0, 1.0, 0.0, effect)
+        )
     nodes.append(GraphNode("bias", "bias", -1, -1, 0, 1.0, 0.0, float(tracer.score_row.bias[0])))
-    return [*nodes, GraphNode("logit", "logit", len(kinds), tracer.positions - 1, 0, score, 1.0, score)]
+    return [
+        *nodes,
+        GraphNode("logit", "logit", len(kinds), tracer.positions - 1, 0, score, 1.0, score),
+    ]
 
 
 def _name(unit: Unit, kinds: Sequence[NodeKind]) -> str:
@@ -215,11 +256,19 @@ def _name(unit: Unit, kinds: Sequence[NodeKind]) -> str:
 
 
 def _edges(tracer: GraphTracer, nodes: Sequence[GraphNode]) -> list[GraphEdge]:
-    """Edges between the nodes that are kept, the largest |weight| first, `KEPT_EDGES` of each target's kept input."""
+    """Edges between the nodes that are kept, the largest |weight| first, `KEPT_EDGES` of each
+    target's kept input.
+    """
     found: list[GraphEdge] = []
     targets = [("logit", tracer.score_row)]
-    at = {(node.layer, node.position, node.unit): node.id for node in nodes if node.kind in ("neuron", "feature")}
-    targets += [(at[unit], row) for unit, row in zip(tracer.order, tracer.rows, strict=True) if unit in at]
+    at = {
+        (node.layer, node.position, node.unit): node.id
+        for node in nodes
+        if node.kind in ("neuron", "feature")
+    }
+    targets += [
+        (at[unit], row) for unit, row in zip(tracer.order, tracer.rows, strict=True) if unit in at
+    ]
     for target, row in targets:
         into: list[GraphEdge] = []
         for node in nodes:
@@ -245,7 +294,9 @@ def _edges(tracer: GraphTracer, nodes: Sequence[GraphNode]) -> list[GraphEdge]:
     return found
 
 
-def _interventions(model: Model, ids: Tensor, row: Tensor, nodes: Sequence[GraphNode]) -> Interventions:
+def _interventions(
+    model: Model, ids: Tensor, row: Tensor, nodes: Sequence[GraphNode]
+) -> Interventions:
     """Each neuron set to zero at its position, in the real model: what the score loses."""
     clean = float(model(ids, last=1)[0, -1].float() @ row)
     measured = []
@@ -258,4 +309,6 @@ def _interventions(model: Model, ids: Tensor, row: Tensor, nodes: Sequence[Graph
 
         with model.patched({f"mlp_act.{node.layer}": silence}):
             measured.append(clean - float(model(ids, last=1)[0, -1].float() @ row))
-    return Interventions(tuple(n.id for n in nodes), tuple(n.effect for n in nodes), tuple(measured))
+    return Interventions(
+        tuple(n.id for n in nodes), tuple(n.effect for n in nodes), tuple(measured)
+    )

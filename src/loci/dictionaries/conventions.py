@@ -1,8 +1,11 @@
-"""Which reading of a file fits the model: libraries disagree on conventions, so the likely ones are measured.
+"""Which reading of a file fits the model: libraries disagree on conventions, so the likely ones are
+measured.
 
-A file does not say whether its b_dec was subtracted from the input, whether a skip matrix is to be transposed, whether a transcoder reads
-before or after the norm's gain, and whether an input scale of √d / E‖x‖ or 1 / E‖x‖ was folded. Where the dictionary as the file says it is far
-from sense on the model's own activations, the others are tried, alone and in pairs; the one with the lowest FVU is taken, and it is said.
+A file does not say whether its b_dec was subtracted from the input, whether a skip matrix is to be
+transposed, whether a transcoder reads before or after the norm's gain, and whether an input scale
+of √d / E‖x‖ or 1 / E‖x‖ was folded. Where the dictionary as the file says it is far from sense on
+the model's own activations, the others are tried, alone and in pairs; the one with the lowest FVU
+is taken, and it is said.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,10 +51,27 @@ class OpenedDictionary(Result):
 
     def to_dict(self) -> dict[str, Any]:
         d = self.dictionary
-        plain = ("format", "model", "point", "target", "features", "d_in", "d_out", "activation", "k", "transcoder")
+        plain = (
+            "format",
+            "model",
+            "point",
+            "target",
+            "features",
+            "d_in",
+            "d_out",
+            "activation",
+            "k",
+            "transcoder",
+        )
         tried = [{"reading": name, "fvu": fvu, "l0": l0} for name, fvu, l0 in self.tried]
         said = {name: getattr(d, name) for name in plain} | {"notes": dict(d.notes)}
-        return {"schema": "loci.dictionary_opened/1", **said, "chosen": self.chosen, **self.fit.to_dict(), "tried": tried}
+        return {
+            "schema": "loci.dictionary_opened/1",
+            **said,
+            "chosen": self.chosen,
+            **self.fit.to_dict(),
+            "tried": tried,
+        }
 
 
 def open_dictionary(
@@ -75,7 +95,8 @@ def open_dictionary(
         texts: what is run; by default the embedded text.
         tokens: how many tokens are measured.
 
-    Raises `DictionaryError` for another width or another model, a point that is not said, and where no reading has an FVU below 1.
+    Raises `DictionaryError` for another width or another model, a point that is not said, and where
+    no reading has an FVU below 1.
     Cost: one partial pass over the tokens, and one encoding for each reading.
     """
     dictionary = path if isinstance(path, Dictionary) else load_dictionary(path, pickle=pickle)
@@ -93,37 +114,60 @@ def open_dictionary(
     name, best, found = min(tried, key=lambda each: each[2].fvu)
     if not found.fvu < 1:
         told = "; ".join(
-            f"{name}: FVU {f.fvu:.3g}, L0 {f.l0:.3g}" for name, _, f in sorted(tried, key=lambda each: each[2].fvu)[:3]
+            f"{name}: FVU {f.fvu:.3g}, L0 {f.l0:.3g}"
+            for name, _, f in sorted(tried, key=lambda each: each[2].fvu)[:3]
         )
-        raise DictionaryError(f"{where}: does not fit {model.name!r} at {dictionary.point} in any known reading ({told})")
+        raise DictionaryError(
+            f"{where}: does not fit {model.name!r} at {dictionary.point} in any known reading"
+            f" ({told})"
+        )
     best = replace(best, notes={**best.notes, **({"reading": name} if name != AS_SAID else {})})
     return OpenedDictionary(best, found, name, tuple((name, f.fvu, f.l0) for name, _, f in tried))
 
 
-def placed(dictionary: Dictionary, model: Model, where: str, point: str | None = None, target: str | None = None) -> Dictionary:
-    """The dictionary with its point and its target, if it belongs to the model. Raises `DictionaryError`."""
+def placed(
+    dictionary: Dictionary,
+    model: Model,
+    where: str,
+    point: str | None = None,
+    target: str | None = None,
+) -> Dictionary:
+    """The dictionary with its point and its target, if it belongs to the model. Raises
+    `DictionaryError`.
+    """
     if dictionary.fingerprint is not None and dictionary.fingerprint != model.fingerprint:
         raise DictionaryError(
-            f"{where}: trained on other weights than {model.name!r} has ({dictionary.model or 'a model without a name'}, "
-            f"{dictionary.fingerprint[:19]})"
+            f"{where}: trained on other weights than {model.name!r} has"
+            f" ({dictionary.model or 'a model without a name'}, {dictionary.fingerprint[:19]})"
         )
     point = point or dictionary.point
     if point is None:
-        raise DictionaryError(f"{where}: the file does not say where it belongs: say the point, as in --point mlp_out.3")
+        raise DictionaryError(
+            f"{where}: the file does not say where it belongs: say the point, as in --point"
+            " mlp_out.3"
+        )
     target = target or dictionary.target
     if not dictionary.transcoder:
         target = point
     if target is None:
-        raise DictionaryError(f"{where}: the file does not say where its output belongs: say the target, as in --target mlp_out.3")
+        raise DictionaryError(
+            f"{where}: the file does not say where its output belongs: say the target, as in"
+            " --target mlp_out.3"
+        )
     for name, width, at in (("takes", dictionary.d_in, point), ("gives", dictionary.d_out, target)):
         wide = width_of(model, at)
         if wide != width:
-            raise DictionaryError(f"{where}: the dictionary {name} {width} numbers, and {at} of {model.name!r} has {wide}")
+            raise DictionaryError(
+                f"{where}: the dictionary {name} {width} numbers, and {at} of {model.name!r} has"
+                f" {wide}"
+            )
     return replace(dictionary, point=point, target=target)
 
 
 def makes_sense(dictionary: Dictionary, found: Fit) -> bool:
-    """Whether nothing else need be tried: little is unexplained, and about as many features are on as the file says."""
+    """Whether nothing else need be tried: little is unexplained, and about as many features are on
+    as the file says.
+    """
     said = dictionary.notes.get("l0", dictionary.k)
     far = isinstance(said, (int, float)) and said > 0 and not said / 3 <= found.l0 <= 3 * said
     return found.fvu <= POOR and not far
@@ -131,7 +175,12 @@ def makes_sense(dictionary: Dictionary, found: Fit) -> bool:
 
 def readings(dictionary: Dictionary, model: Model, x: Tensor) -> Iterator[tuple[str, Dictionary]]:
     """The known variants, alone and combined: input bias, skip, norm gain, scale."""
-    groups = [_biases(dictionary), _skips(dictionary), _gains(dictionary, model), _scales(dictionary, x)]
+    groups = [
+        _biases(dictionary),
+        _skips(dictionary),
+        _gains(dictionary, model),
+        _scales(dictionary, x),
+    ]
     for choice in product(*([("", None), *group] for group in groups)):
         words = [name for name, _ in choice if name]
         if not words or len(words) > 2:
@@ -167,7 +216,12 @@ def _gains(d: Dictionary, model: Model) -> list[tuple[str, Any]]:
     gain, bias = norm.gain.float().cpu(), norm.bias.float().cpu()
     if not bool((gain.abs() > 1e-6).all()):
         return []
-    return [("input before the norm's gain", lambda d: with_input_shift(with_input_scale(d, 1 / gain), bias))]
+    return [
+        (
+            "input before the norm's gain",
+            lambda d: with_input_shift(with_input_scale(d, 1 / gain), bias),
+        )
+    ]
 
 
 def _scales(d: Dictionary, x: Tensor) -> list[tuple[str, Any]]:

@@ -3,9 +3,11 @@
     f = act(W_enc (x − b_in) + b_enc)                 features   [token, features]
     y = f W_dec + b_dec (+ skip x)                    output     [token, d_out]
 
-An autoencoder gives x back (y ≈ x); a transcoder gives what an MLP makes of x. Rows of W_enc say what a feature looks for, rows of W_dec
-what it writes. Whatever a library keeps apart (input scales, decoder norms in the ranking, norm gains) is folded into these tensors, so
-that two files that compute the same have the same form. Cost: 2 · features · d_in FLOPs a token, and 2 · L0 · d_out for the output.
+An autoencoder gives x back (y ≈ x); a transcoder gives what an MLP makes of x. Rows of W_enc say
+what a feature looks for, rows of W_dec what it writes. Whatever a library keeps apart (input
+scales, decoder norms in the ranking, norm gains) is folded into these tensors, so that two files
+that compute the same have the same form. Cost: 2 · features · d_in FLOPs a token, and 2 · L0 ·
+d_out for the output.
 """
 
 from collections.abc import Mapping
@@ -44,7 +46,9 @@ class Dictionary:
     """For `gated`: an open feature has the size relu(gain · W_enc (x − b_in) + b_gain)."""
     skip: Float[Tensor, "d_out d_in"] | None = None
     normalise: Normalisation = "none"
-    """What is done to each input first: (x − mean) / (std + ε), or √d_in · x / ‖x‖; an autoencoder's output is put back."""
+    """What is done to each input first: (x − mean) / (std + ε), or √d_in · x / ‖x‖; an
+    autoencoder's output is put back.
+    """
     transcoder: bool = False
     point: str | None = None
     """Where the input is read, as the file says or as was found."""
@@ -70,19 +74,27 @@ class Dictionary:
         return self.W_dec.shape[1]
 
     def pre(self, x: Float[Tensor, "*any d_in"]) -> Float[Tensor, "*any features"]:
-        """What the activation takes: W_enc (x − b_in) + b_enc, of a normalised x where the dictionary normalises."""
+        """What the activation takes: W_enc (x − b_in) + b_enc, of a normalised x where the
+        dictionary normalises.
+        """
         x, _, _ = self._normalised(x)
         return self._linear(x) + self.b_enc
 
     def encode(self, x: Float[Tensor, "*any d_in"]) -> Float[Tensor, "*any features"]:
         """The features of input vectors. Raises `DictionaryError` for another width."""
         if x.shape[-1] != self.d_in:
-            raise DictionaryError(f"the dictionary takes vectors of {self.d_in} numbers, not of {x.shape[-1]}")
+            raise DictionaryError(
+                f"the dictionary takes vectors of {self.d_in} numbers, not of {x.shape[-1]}"
+            )
         x, _, _ = self._normalised(x.float())
         return self._features(x)
 
-    def decode(self, f: Float[Tensor, "*any features"], x: Float[Tensor, "*any d_in"] | None = None) -> Tensor:
-        """The output of features. `x` is needed where there is a skip connection, or where the input is normalised and put back."""
+    def decode(
+        self, f: Float[Tensor, "*any features"], x: Float[Tensor, "*any d_in"] | None = None
+    ) -> Tensor:
+        """The output of features. `x` is needed where there is a skip connection, or where the
+        input is normalised and put back.
+        """
         return self._put_back(f @ self.W_dec, x)
 
     def __call__(self, x: Float[Tensor, "*any d_in"]) -> Float[Tensor, "*any d_out"]:
@@ -98,12 +110,23 @@ class Dictionary:
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def check(self, where: str) -> Self:
-        """The dictionary, if its parts fit together. Raises `DictionaryError`, one line that begins with `where`."""
-        if self.W_enc.ndim != 2 or self.W_dec.ndim != 2 or not self.W_enc.numel() or not self.W_dec.numel():
+        """The dictionary, if its parts fit together. Raises `DictionaryError`, one line that begins
+        with `where`.
+        """
+        if (
+            self.W_enc.ndim != 2
+            or self.W_dec.ndim != 2
+            or not self.W_enc.numel()
+            or not self.W_dec.numel()
+        ):
             shapes = f"{tuple(self.W_enc.shape)} and {tuple(self.W_dec.shape)}"
-            raise DictionaryError(f"{where}: encoder and decoder are matrices of features × width, not {shapes}")
+            raise DictionaryError(
+                f"{where}: encoder and decoder are matrices of features × width, not {shapes}"
+            )
         if self.activation not in get_args(ActivationKind):
-            raise DictionaryError(f"{where}: no activation {self.activation!r}: {', '.join(get_args(ActivationKind))}")
+            raise DictionaryError(
+                f"{where}: no activation {self.activation!r}: {', '.join(get_args(ActivationKind))}"
+            )
         n, d_in, d_out = self.features, self.d_in, self.d_out
         wanted = {
             "b_enc": (n,), "W_dec": (n, d_out), "b_dec": (d_out,), "b_in": (d_in,), "threshold": (n,), "gain": (n,),
@@ -112,12 +135,18 @@ class Dictionary:
         for name, tensor in self.tensors().items():
             if tuple(tensor.shape) != wanted.get(name, tuple(tensor.shape)):
                 shape = " × ".join(map(str, wanted[name]))
-                raise DictionaryError(f"{where}: {name} has the shape {tuple(tensor.shape)}, and {n:,} features need {shape}")
+                raise DictionaryError(
+                    f"{where}: {name} has the shape {tuple(tensor.shape)}, and {n:,} features need"
+                    f" {shape}"
+                )
             if not tensor.isfinite().all():
                 raise DictionaryError(f"{where}: {name} holds NaN or infinite numbers")
         self._check_activation(where)
         if not self.transcoder and d_in != d_out:
-            raise DictionaryError(f"{where}: an autoencoder gives back what it takes, and this one makes {d_out} of {d_in} numbers")
+            raise DictionaryError(
+                f"{where}: an autoencoder gives back what it takes, and this one makes {d_out} of"
+                f" {d_in} numbers"
+            )
         return self
 
     def _check_activation(self, where: str) -> None:
@@ -126,14 +155,20 @@ class Dictionary:
                 raise DictionaryError(f"{where}: {self.activation} needs k, and it says none")
             if not 1 <= self.k <= self.features:
                 raise DictionaryError(
-                    f"{where}: k = {self.k:,}, and there are {self.features:,} features: expected 1 … {self.features}"
+                    f"{where}: k = {self.k:,}, and there are {self.features:,} features: expected 1"
+                    f" … {self.features}"
                 )
             if self.activation == "groupmax" and self.features % self.k:
-                raise DictionaryError(f"{where}: groupmax splits {self.features:,} features into k = {self.k} groups of equal size")
+                raise DictionaryError(
+                    f"{where}: groupmax splits {self.features:,} features into k = {self.k} groups"
+                    " of equal size"
+                )
         if self.activation == "jumprelu" and self.threshold is None:
             raise DictionaryError(f"{where}: jumprelu needs a threshold, and there is none")
         if self.activation == "gated" and (self.gain is None or self.b_gain is None):
-            raise DictionaryError(f"{where}: a gated dictionary needs the gain and the bias of its magnitudes")
+            raise DictionaryError(
+                f"{where}: a gated dictionary needs the gain and the bias of its magnitudes"
+            )
 
     def _normalised(self, x: Tensor) -> tuple[Tensor, Tensor | float, Tensor | float]:
         """The input as the encoder takes it, and the shift and the scale that put an output back."""
@@ -168,8 +203,12 @@ class Dictionary:
 
     def _put_back(self, y: Tensor, x: Tensor | None) -> Tensor:
         y = y + self.b_dec
-        if x is None and (self.skip is not None or (self.normalise != "none" and not self.transcoder)):
-            raise DictionaryError("this dictionary's output needs its input too: decode(features, x)")
+        if x is None and (
+            self.skip is not None or (self.normalise != "none" and not self.transcoder)
+        ):
+            raise DictionaryError(
+                "this dictionary's output needs its input too: decode(features, x)"
+            )
         if x is None:
             return y
         x, shift, scale = self._normalised(x.float())
@@ -178,8 +217,12 @@ class Dictionary:
         return y if self.transcoder else y * scale + shift
 
 
-def keep_top(pre: Float[Tensor, "*any features"], k: int, *, absolute: bool = False) -> Float[Tensor, "*any features"]:
-    """The k largest of each vector, as they are where positive (with `absolute`, of either sign); the others 0."""
+def keep_top(
+    pre: Float[Tensor, "*any features"], k: int, *, absolute: bool = False
+) -> Float[Tensor, "*any features"]:
+    """The k largest of each vector, as they are where positive (with `absolute`, of either sign);
+    the others 0.
+    """
     found = (pre.abs() if absolute else pre).topk(k, dim=-1, sorted=False)
     values = pre.gather(-1, found.indices) if absolute else found.values.relu()
     return torch.zeros_like(pre).scatter(-1, found.indices, values)

@@ -1,12 +1,14 @@
 """Do features mean something that is known? Facts as labels: no language model is asked.
 
-Each fact's prompt is run, and features are read at the subject's last token and at the prompt's last token. What a token stands for is known:
+Each fact's prompt is run, and features are read at the subject's last token and at the prompt's
+last token. What a token stands for is known:
 
     relation R @ subject, @ end      the fact is of relation R
     answer A @ subject, @ end        the fact's answer is A
 
-Half of the facts choose each unit's label (largest AUC) and its threshold (largest F1); the other half, other subjects, are what AUC and F1 are
-said of. The control has the labels of the facts shuffled, and chooses as freely. AUC = P(a positive row is above a negative one), ties half.
+Half of the facts choose each unit's label (largest AUC) and its threshold (largest F1); the other
+half, other subjects, are what AUC and F1 are said of. The control has the labels of the facts
+shuffled, and chooses as freely. AUC = P(a positive row is above a negative one), ties half.
 """
 
 import random
@@ -64,29 +66,56 @@ class UnitLabels:
     """Each clean unit: its number, its label, held-out AUC and F1; the best first."""
 
     def to_dict(self) -> dict[str, Any]:
-        plain: dict[str, Any] = {"units": self.units, "n": self.labels, "auc": self.auc, "f1": self.f1}
-        plain |= {name: getattr(self, name).to_dict() for name in ("clean", "covered", "shuffled_clean", "shuffled_covered")}
-        plain["best"] = [{"unit": u, "label": label, "auc": auc, "f1": f1} for u, label, auc, f1 in self.best]
+        plain: dict[str, Any] = {
+            "units": self.units,
+            "n": self.labels,
+            "auc": self.auc,
+            "f1": self.f1,
+        }
+        plain |= {
+            name: getattr(self, name).to_dict()
+            for name in ("clean", "covered", "shuffled_clean", "shuffled_covered")
+        }
+        plain["best"] = [
+            {"unit": u, "label": label, "auc": auc, "f1": f1} for u, label, auc, f1 in self.best
+        ]
         return plain
 
 
 @torch.no_grad()
-def label_facts(model: Model, facts: Sequence[Fact], points: Sequence[str], *, seed: int = 0) -> LabelledFacts:
-    """Run the facts' prompts and read the points at the two positions. Raises `DictionaryError` where no label has facts enough."""
+def label_facts(
+    model: Model, facts: Sequence[Fact], points: Sequence[str], *, seed: int = 0
+) -> LabelledFacts:
+    """Run the facts' prompts and read the points at the two positions. Raises `DictionaryError`
+    where no label has facts enough.
+    """
     facts = [fact for fact in facts if fact.relation is not None]
     tokens = model.tokenize_all([fact.text for fact in facts], model.n_ctx)
-    ends = [token_span(t.offsets, fact.subject_span)[1] - 1 for t, fact in zip(tokens, facts, strict=True)]
-    found: dict[str, dict[str, dict[int, Tensor]]] = {p: {at: {} for at in POSITIONS} for p in points}
+    ends = [
+        token_span(t.offsets, fact.subject_span)[1] - 1
+        for t, fact in zip(tokens, facts, strict=True)
+    ]
+    found: dict[str, dict[str, dict[int, Tensor]]] = {
+        p: {at: {} for at in POSITIONS} for p in points
+    }
     for batch in by_length(tokens, len, 4096):
         reads = model.read(model.ids([tokens[i].ids for i in batch]), *points)
         for point in points:
             wide = reads[point].flatten(2).float().cpu()
             for row, i in enumerate(batch):
-                found[point]["subject"][i], found[point]["end"][i] = wide[row, ends[i]].clone(), wide[row, -1].clone()
-    values = {p: {at: torch.stack([rows[i] for i in range(len(facts))]) for at, rows in both.items()} for p, both in found.items()}
+                found[point]["subject"][i], found[point]["end"][i] = (
+                    wide[row, ends[i]].clone(),
+                    wide[row, -1].clone(),
+                )
+    values = {
+        p: {at: torch.stack([rows[i] for i in range(len(facts))]) for at, rows in both.items()}
+        for p, both in found.items()
+    }
     labels = _labels(facts)
     if not labels:
-        raise DictionaryError(f"no relation and no answer stands in {FEWEST} of these {len(facts)} facts: give more")
+        raise DictionaryError(
+            f"no relation and no answer stands in {FEWEST} of these {len(facts)} facts: give more"
+        )
     said = [(f"relation {fact.relation}", f"answer {fact.answer}") for fact in facts]
     marks = torch.tensor([[label in both for _, label in labels] for both in said])
     order = list(range(len(facts)))
@@ -98,13 +127,19 @@ def label_facts(model: Model, facts: Sequence[Fact], points: Sequence[str], *, s
 
 def _labels(facts: Sequence[Fact]) -> list[tuple[str, str]]:
     """Relations and answers of at least `FEWEST` facts and of at most half of them."""
-    counts = Counter(f"relation {fact.relation}" for fact in facts) + Counter(f"answer {fact.answer}" for fact in facts)
+    counts = Counter(f"relation {fact.relation}" for fact in facts) + Counter(
+        f"answer {fact.answer}" for fact in facts
+    )
     kept = sorted(label for label, count in counts.items() if FEWEST <= count <= len(facts) / 2)
     return [(at, label) for at in POSITIONS for label in kept]
 
 
-def score_units(known: LabelledFacts, units: dict[str, Float[Tensor, "fact unit"]], *, seed: int = 0) -> UnitLabels:
-    """Match units with labels. `units` are by position. Cost: a sort of each unit's values, and facts · units · labels FLOPs."""
+def score_units(
+    known: LabelledFacts, units: dict[str, Float[Tensor, "fact unit"]], *, seed: int = 0
+) -> UnitLabels:
+    """Match units with labels. `units` are by position. Cost: a sort of each unit's values, and
+    facts · units · labels FLOPs.
+    """
     clean, covered, found, varied = _matched(known, units, known.marks)
     order = torch.randperm(len(known.facts), generator=torch.Generator().manual_seed(seed))
     shuffled_clean, shuffled_covered, _, _ = _matched(known, units, known.marks[order])
@@ -132,10 +167,16 @@ Match = tuple[int, int, float, float]
 """A unit, its label, held-out AUC and F1."""
 
 
-def _matched(known: LabelledFacts, units: dict[str, Tensor], marks: Tensor) -> tuple[list[float], list[float], list[Match], int]:
+def _matched(
+    known: LabelledFacts, units: dict[str, Tensor], marks: Tensor
+) -> tuple[list[float], list[float], list[Match], int]:
     train, test = known.train, ~known.train
-    columns = {at: [i for i, (where, _) in enumerate(known.labels) if where == at] for at in POSITIONS}
-    aucs = torch.cat([auc_of(units[at][train], marks[train][:, columns[at]]) for at in POSITIONS], 1)
+    columns = {
+        at: [i for i, (where, _) in enumerate(known.labels) if where == at] for at in POSITIONS
+    }
+    aucs = torch.cat(
+        [auc_of(units[at][train], marks[train][:, columns[at]]) for at in POSITIONS], 1
+    )
     order = [i for at in POSITIONS for i in columns[at]]
     varies = torch.stack([units[at].std(0) > 0 for at in POSITIONS]).any(0)
     found: list[Match] = []
@@ -162,8 +203,12 @@ def _matched(known: LabelledFacts, units: dict[str, Tensor], marks: Tensor) -> t
     return clean, [float(f1 >= CLEAN) for f1 in clean_of_label.values()], found, len(found)
 
 
-def auc_of(values: Float[Tensor, "row unit"], marks: Bool[Tensor, "row label"]) -> Float[Tensor, "unit label"]:
-    """The area under the curve of each unit for each label, by mean ranks (Mann–Whitney); ½ where a label has no row or all."""
+def auc_of(
+    values: Float[Tensor, "row unit"], marks: Bool[Tensor, "row label"]
+) -> Float[Tensor, "unit label"]:
+    """The area under the curve of each unit for each label, by mean ranks (Mann–Whitney); ½ where a
+    label has no row or all.
+    """
     columns = values.T.contiguous()
     ordered = columns.sort(dim=1).values
     low, high = (torch.searchsorted(ordered, columns, right=right) for right in (False, True))
@@ -172,11 +217,15 @@ def auc_of(values: Float[Tensor, "row unit"], marks: Bool[Tensor, "row label"]) 
     positive = wide.sum(0)
     negative = len(wide) - positive
     above = ranks @ wide - positive * (positive + 1) / 2
-    return torch.where(positive * negative > 0, above / (positive * negative).clamp(min=1), 0.5).float()
+    return torch.where(
+        positive * negative > 0, above / (positive * negative).clamp(min=1), 0.5
+    ).float()
 
 
 def best_threshold(values: Float[Tensor, " row"], marks: Bool[Tensor, " row"]) -> float:
-    """The t for which `values > t` has the largest F1: the middle between two values, or below them all."""
+    """The t for which `values > t` has the largest F1: the middle between two values, or below them
+    all.
+    """
     ordered, order = values.sort(descending=True)
     hits = marks[order].cumsum(0).float()
     f1 = 2 * hits / (torch.arange(1, len(values) + 1) + marks.sum())

@@ -1,4 +1,5 @@
-"""Read one feature: where it is on, what it writes, what lies near it, and which neurons write it and read it.
+"""Read one feature: where it is on, what it writes, what lies near it, and which neurons write it
+and read it.
 
     triggers   where it is largest, over text           promotes   W_U · (γ ⊙ (d − d̄)), d: its decoder row, as for neurons
     writers    neurons before it whose value points along its encoder row      readers   later ones whose key points along its decoder row
@@ -49,13 +50,21 @@ class FeatureCard(Result):
     readers: Near
 
     def to_dict(self) -> dict[str, Any]:
-        words = {side: [{"token": t, "score": s} for t, s in getattr(self, side)] for side in ("promotes", "suppresses")}
-        near = {side: [{"name": n, "cosine": c} for n, c in getattr(self, side)] for side in ("nearest", "writers", "readers")}
+        words = {
+            side: [{"token": t, "score": s} for t, s in getattr(self, side)]
+            for side in ("promotes", "suppresses")
+        }
+        near = {
+            side: [{"name": n, "cosine": c} for n, c in getattr(self, side)]
+            for side in ("nearest", "writers", "readers")
+        }
         return {"schema": "loci.feature/1", **asdict(self), **words, **near}
 
 
 class EncodedTriggers:
-    """An accumulator over a dictionary's features: their triggers and rates, for those that are chosen."""
+    """An accumulator over a dictionary's features: their triggers and rates, for those that are
+    chosen.
+    """
 
     def __init__(self, dictionary: Dictionary, features: Sequence[int], top: int) -> None:
         self.dictionary, self.features = dictionary, list(features)
@@ -72,11 +81,19 @@ class EncodedTriggers:
 
     def state(self) -> dict[str, Tensor]:
         parts = {"triggers": self.triggers.state(), "rate": self.rate.state()}
-        return {f"{part}/{name}": tensor for part, states in parts.items() for name, tensor in states.items()}
+        return {
+            f"{part}/{name}": tensor
+            for part, states in parts.items()
+            for name, tensor in states.items()
+        }
 
     def restore(self, state: dict[str, Tensor]) -> None:
         for part, accumulator in (("triggers", self.triggers), ("rate", self.rate)):
-            own = {name.removeprefix(f"{part}/"): tensor for name, tensor in state.items() if name.startswith(f"{part}/")}
+            own = {
+                name.removeprefix(f"{part}/"): tensor
+                for name, tensor in state.items()
+                if name.startswith(f"{part}/")
+            }
             accumulator.restore(own)
 
 
@@ -90,24 +107,44 @@ def read_features(
     top: int = 10,
     progress: Progress = silent,
 ) -> list[FeatureCard]:
-    """Cards of some features, from one pass over the text; without texts, 20,000 tokens of the embedded text.
+    """Cards of some features, from one pass over the text; without texts, 20,000 tokens of the
+    embedded text.
 
-    Raises `DictionaryError` for a feature that is not there, and where the dictionary does not say its point.
+    Raises `DictionaryError` for a feature that is not there, and where the dictionary does not say
+    its point.
     """
     for feature in features:
         if not 0 <= feature < dictionary.features:
-            raise DictionaryError(f"there is no feature {feature}: expected 0 … {dictionary.features - 1:,}")
+            raise DictionaryError(
+                f"there is no feature {feature}: expected 0 … {dictionary.features - 1:,}"
+            )
     if dictionary.point is None:
-        raise DictionaryError("the dictionary does not say where it belongs: say the point, as in --point mlp_out.3")
-    chosen = [text for text in (sample_text(model, TOKENS) if texts is None else texts) if text.strip()]
+        raise DictionaryError(
+            "the dictionary does not say where it belongs: say the point, as in --point mlp_out.3"
+        )
+    chosen = [
+        text for text in (sample_text(model, TOKENS) if texts is None else texts) if text.strip()
+    ]
     gathered = EncodedTriggers(dictionary, features, top)
     seen = survey(model, chosen, {dictionary.point: [gathered]}, progress=progress).tokens
     tokens: dict[int, Any] = {}
     cards = []
     for column, feature in enumerate(features):
-        places = zip(gathered.triggers.values[:, column].tolist(), gathered.triggers.places[:, column].tolist(), strict=True)
-        rows = tuple(_trigger(model, chosen, text, at, value, tokens) for value, (text, at) in places if value > 0)
-        promotes, suppresses = promoted(model, dictionary.W_dec[feature], top) if _writes(model, dictionary) else ((), ())
+        places = zip(
+            gathered.triggers.values[:, column].tolist(),
+            gathered.triggers.places[:, column].tolist(),
+            strict=True,
+        )
+        rows = tuple(
+            _trigger(model, chosen, text, at, value, tokens)
+            for value, (text, at) in places
+            if value > 0
+        )
+        promotes, suppresses = (
+            promoted(model, dictionary.W_dec[feature], top)
+            if _writes(model, dictionary)
+            else ((), ())
+        )
         density = float(gathered.rate.rate[column])
         ends = _ends(model, dictionary, feature)
         cards.append(
@@ -127,7 +164,14 @@ def read_features(
     return cards
 
 
-def _trigger(model: Model, texts: Sequence[str], text: int, position: int, value: float, known: dict[int, Any]) -> Trigger:
+def _trigger(
+    model: Model,
+    texts: Sequence[str],
+    text: int,
+    position: int,
+    value: float,
+    known: dict[int, Any],
+) -> Trigger:
     if text not in known:
         known[text] = model.tokenize_all([texts[text]])[0]
     start, end = known[text].offsets[position]
@@ -152,18 +196,36 @@ def _nearest(dictionary: Dictionary, feature: int) -> Near:
     cosines = normalize(dictionary.W_dec, dim=1) @ normalize(dictionary.W_dec[feature], dim=0)
     cosines[feature] = -2
     best = cosines.topk(min(NEAR, dictionary.features - 1))
-    return tuple((f"F{i}", c) for i, c in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return tuple(
+        (f"F{i}", c) for i, c in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    )
 
 
 def _ends(model: Model, dictionary: Dictionary, feature: int) -> tuple[Near, Near]:
-    """Neurons before whose values, and neurons behind whose keys, lie nearest; none where weights cannot say."""
+    """Neurons before whose values, and neurons behind whose keys, lie nearest; none where weights
+    cannot say.
+    """
     stem, _, layer = (dictionary.point or "").partition(".")
-    if not layer or model.n_experts or dictionary.d_in != model.d_model or not _writes(model, dictionary):
+    if (
+        not layer
+        or model.n_experts
+        or dictionary.d_in != model.d_model
+        or not _writes(model, dictionary)
+    ):
         return (), ()
     at = int(layer)
-    before = range(at, at + 1) if stem in ("mlp_out", "mlp_raw") else range(at + (stem in ("resid_post",)))
-    encoder, decoder = normalize(dictionary.W_enc[feature], dim=0), normalize(dictionary.W_dec[feature], dim=0)
-    writers = [(f"L{i}N{{}}", normalize(model.W_down(i).float().T, dim=1) @ encoder) for i in before]
+    before = (
+        range(at, at + 1)
+        if stem in ("mlp_out", "mlp_raw")
+        else range(at + (stem in ("resid_post",)))
+    )
+    encoder, decoder = (
+        normalize(dictionary.W_enc[feature], dim=0),
+        normalize(dictionary.W_dec[feature], dim=0),
+    )
+    writers = [
+        (f"L{i}N{{}}", normalize(model.W_down(i).float().T, dim=1) @ encoder) for i in before
+    ]
     readers = []
     for i in range(at + 1, model.n_layers):
         gain = model.norm("mlp_norm", i).gain.float() if model.layout.mlp_norm else 1.0
@@ -175,6 +237,8 @@ def _best(scored: list[tuple[str, Tensor]]) -> Near:
     found = [
         (name.format(i), c)
         for name, cosines in scored
-        for c, i in zip(*(part.tolist() for part in cosines.topk(min(NEAR, len(cosines)))), strict=True)
+        for c, i in zip(
+            *(part.tolist() for part in cosines.topk(min(NEAR, len(cosines)))), strict=True
+        )
     ]
     return tuple(sorted(found, key=lambda each: -each[1])[:NEAR])

@@ -1,4 +1,5 @@
-"""Factors of an input or an output, folded into a dictionary's tensors: the new one computes the same of the scaled input.
+"""Factors of an input or an output, folded into a dictionary's tensors: the new one computes the
+same of the scaled input.
 
 (s ⊙ x) read by `d`  =  x read by `with_input_scale(d, s)`        s a number, or one for each coordinate (a norm's gain)
 """
@@ -22,14 +23,18 @@ def with_input_scale(dictionary: Dictionary, scale: Tensor | float) -> Dictionar
 def with_input_shift(dictionary: Dictionary, shift: Tensor) -> Dictionary:
     """The dictionary that makes of x what `dictionary` makes of x − shift."""
     b_in = shift if dictionary.b_in is None else dictionary.b_in + shift
-    b_dec = dictionary.b_dec if dictionary.skip is None else dictionary.b_dec - dictionary.skip @ shift
+    b_dec = (
+        dictionary.b_dec if dictionary.skip is None else dictionary.b_dec - dictionary.skip @ shift
+    )
     return replace(dictionary, b_in=b_in, b_dec=b_dec)
 
 
 def with_output_scale(dictionary: Dictionary, scale: float) -> Dictionary:
     """The dictionary whose output is `scale` times as large."""
     skip = None if dictionary.skip is None else dictionary.skip * scale
-    return replace(dictionary, W_dec=dictionary.W_dec * scale, b_dec=dictionary.b_dec * scale, skip=skip)
+    return replace(
+        dictionary, W_dec=dictionary.W_dec * scale, b_dec=dictionary.b_dec * scale, skip=skip
+    )
 
 
 def scaled(dictionary: Dictionary, scale: float) -> Dictionary:
@@ -38,7 +43,9 @@ def scaled(dictionary: Dictionary, scale: float) -> Dictionary:
 
 
 def ranked_by_norm(dictionary: Dictionary) -> Dictionary:
-    """Of a dictionary whose top-k ranks pre-activations times decoder norms: the same with unit decoder rows, ranked as they are."""
+    """Of a dictionary whose top-k ranks pre-activations times decoder norms: the same with unit
+    decoder rows, ranked as they are.
+    """
     norms = dictionary.W_dec.norm(dim=1).clamp(min=1e-30)
     return replace(
         dictionary,
@@ -50,12 +57,16 @@ def ranked_by_norm(dictionary: Dictionary) -> Dictionary:
 
 
 def without_input_bias(dictionary: Dictionary) -> Dictionary:
-    """The same dictionary with nothing subtracted from its input: W (x − b_in) + b = W x + (b − W b_in)."""
+    """The same dictionary with nothing subtracted from its input: W (x − b_in) + b = W x + (b − W
+    b_in).
+    """
     return with_input_bias(dictionary, None)
 
 
 def with_input_bias(dictionary: Dictionary, bias: Tensor | None) -> Dictionary:
-    """The same dictionary with another bias subtracted from its input, and the difference put into the encoder's biases."""
+    """The same dictionary with another bias subtracted from its input, and the difference put into
+    the encoder's biases.
+    """
     old = torch.zeros(dictionary.d_in) if dictionary.b_in is None else dictionary.b_in
     new = torch.zeros(dictionary.d_in) if bias is None else bias
     moved = dictionary.W_enc @ (new - old)

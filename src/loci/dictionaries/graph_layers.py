@@ -1,13 +1,16 @@
-"""The units of one layer in one run, as linear maps of the stream: what a graph's nodes are made of.
+"""The units of one layer in one run, as linear maps of the stream: what a graph's nodes are made
+of.
 
-A unit (neuron or feature) i at position p has the activation a. With slopes and norm scales held as they are in the run,
+A unit (neuron or feature) i at position p has the activation a. With slopes and norm scales held as
+they are in the run,
 
     a = r_i · x + c_i                 x: what the MLP reads, after its norm
     plain:  r = (a / pre) W_up[i]     c = (a / pre) b_up[i]
     gated:  r = ½ (act(g) / g · u W_gate[i] + act(g) W_up[i])         half of a product to each factor (RelP; Jafari et al. 2025)
     feature: r = W_enc[j], c = b_enc[j] where it is on
 
-and it writes a · W_down[:, i] (a · W_dec[j]). What is left of the layer's output is no unit: biases, a transcoder's skip and its error.
+and it writes a · W_down[:, i] (a · W_dec[j]). What is left of the layer's output is no unit:
+biases, a transcoder's skip and its error.
 """
 
 from dataclasses import dataclass
@@ -26,7 +29,11 @@ class NoNorm(FrozenNorm):
     """The identity in the place of a norm."""
 
     def __init__(self, like: Tensor) -> None:
-        self.centres, self.bias, self.weight = False, like.new_zeros(like.shape[-1]), like.new_ones(1)
+        self.centres, self.bias, self.weight = (
+            False,
+            like.new_zeros(like.shape[-1]),
+            like.new_ones(1),
+        )
 
 
 @dataclass(frozen=True)
@@ -50,22 +57,34 @@ class GraphLayer:
     W_second: Float[Tensor, "unit d_model"] | None = None
     skip: Float[Tensor, "d_model d_model"] | None = None
 
-    def reads(self, positions: Tensor, units: Tensor) -> tuple[Float[Tensor, "target d_model"], Float[Tensor, " target"]]:
-        """The covector of each target to the stream before the norm, and its constant: a = covector · stream + constant."""
+    def reads(
+        self, positions: Tensor, units: Tensor
+    ) -> tuple[Float[Tensor, "target d_model"], Float[Tensor, " target"]]:
+        """The covector of each target to the stream before the norm, and its constant: a = covector
+        · stream + constant.
+        """
         r = self.first[positions, units, None] * self.W_first[units]
         if self.second is not None and self.W_second is not None:
             r = r + self.second[positions, units, None] * self.W_second[units]
         constant = self.bias[positions, units] + r @ self.before.bias
         weight = self.before.weight
-        r = r * (weight[0, positions] if weight.ndim > 1 else weight)  # each position has a scale of its own
+        r = r * (
+            weight[0, positions] if weight.ndim > 1 else weight
+        )  # each position has a scale of its own
         return r - r.mean(-1, keepdim=True) if self.before.centres else r, constant
 
-    def effects(self, g: Float[Tensor, "target position d_model"]) -> Float[Tensor, "target position unit"]:
+    def effects(
+        self, g: Float[Tensor, "target position d_model"]
+    ) -> Float[Tensor, "target position unit"]:
         """What each unit adds to each target through this covector of the stream behind the layer."""
         return self.activations * (self.after.read(g) @ self.write.T)
 
-    def through_skip(self, g: Float[Tensor, "target position d_model"]) -> Float[Tensor, "target position d_model"]:
-        """The covector that the skip carries on to the stream before the layer; only where there is one."""
+    def through_skip(
+        self, g: Float[Tensor, "target position d_model"]
+    ) -> Float[Tensor, "target position d_model"]:
+        """The covector that the skip carries on to the stream before the layer; only where there is
+        one.
+        """
         assert self.skip is not None
         return self.before.read(self.after.read(g) @ self.skip)
 
@@ -73,7 +92,9 @@ class GraphLayer:
 def neuron_layer(model: Model, layer: int, at: dict[str, Tensor]) -> GraphLayer:
     """The neurons of a layer in a run whose points `at` hold (one row each, in float32)."""
     if model.n_experts:
-        raise DictionaryError(f"{model.name!r} has mixtures of experts: a graph over their neurons is not drawn")
+        raise DictionaryError(
+            f"{model.name!r} has mixtures of experts: a graph over their neurons is not drawn"
+        )
     act, pre = at[f"mlp_act.{layer}"][0], at[f"mlp_pre.{layer}"][0]
     after = _after(model, layer, at)
     W_down = model.W_down(layer).float()
@@ -104,19 +125,34 @@ def neuron_layer(model: Model, layer: int, at: dict[str, Tensor]) -> GraphLayer:
     )
 
 
-def feature_layer(model: Model, layer: int, at: dict[str, Tensor], transcoder: Dictionary) -> GraphLayer:
-    """The features of a transcoder from mlp_in to what the stream gains, with what it leaves unexplained as its error."""
-    if transcoder.point != f"mlp_in.{layer}" or transcoder.target not in (f"mlp_out.{layer}", f"mlp_raw.{layer}"):
+def feature_layer(
+    model: Model, layer: int, at: dict[str, Tensor], transcoder: Dictionary
+) -> GraphLayer:
+    """The features of a transcoder from mlp_in to what the stream gains, with what it leaves
+    unexplained as its error.
+    """
+    if transcoder.point != f"mlp_in.{layer}" or transcoder.target not in (
+        f"mlp_out.{layer}",
+        f"mlp_raw.{layer}",
+    ):
         raise DictionaryError(
-            f"a graph takes transcoders from mlp_in.{layer} to mlp_out.{layer}, not {transcoder.point} → {transcoder.target}"
+            f"a graph takes transcoders from mlp_in.{layer} to mlp_out.{layer}, not"
+            f" {transcoder.point} → {transcoder.target}"
         )
-    if transcoder.normalise != "none" or transcoder.activation == "gated" or transcoder.b_in is not None:
+    if (
+        transcoder.normalise != "none"
+        or transcoder.activation == "gated"
+        or transcoder.b_in is not None
+    ):
         raise DictionaryError(
-            "a graph takes transcoders that are linear where a feature is on: nothing subtracted, no norm, no gate"
+            "a graph takes transcoders that are linear where a feature is on: nothing subtracted,"
+            " no norm, no gate"
         )
     x, y = at[f"mlp_in.{layer}"][0], at[f"{transcoder.target}"][0]
     f = transcoder.encode(x)
-    f = torch.cat([torch.zeros_like(f[:1]), f[1:]]) if model.special else f  # at BOS dictionaries were not trained
+    f = (
+        torch.cat([torch.zeros_like(f[:1]), f[1:]]) if model.special else f
+    )  # at BOS dictionaries were not trained
     after = NoNorm(y) if transcoder.target.startswith("mlp_out") else _after(model, layer, at)
     on = (f != 0).float()
     made = f @ transcoder.W_dec + transcoder.b_dec
@@ -146,4 +182,9 @@ def _before(model: Model, layer: int, at: dict[str, Tensor]) -> FrozenNorm:
 
 
 def _after(model: Model, layer: int, at: dict[str, Tensor]) -> FrozenNorm:
-    return FrozenNorm(model, "mlp_post", layer, at.get(f"mlp_raw.{layer}", at[f"mlp_act.{layer}"].new_zeros(1, 1, model.d_model)))
+    return FrozenNorm(
+        model,
+        "mlp_post",
+        layer,
+        at.get(f"mlp_raw.{layer}", at[f"mlp_act.{layer}"].new_zeros(1, 1, model.d_model)),
+    )

@@ -1,9 +1,11 @@
-"""Covectors carried down a held run: what every source adds to a batch of targets, and which targets to take next.
+"""Covectors carried down a held run: what every source adds to a batch of targets, and which
+targets to take next.
 
     g at the stream behind a layer  →  units: a · (after.read(g) · W_down)      embeddings: g · x_0 at each position, at the bottom
                                     →  g + Σ_heads back(g) before the layer's attention
 
-Influence flows from the score: a target gives its own influence to its sources by their shares of Σ |edges|.
+Influence flows from the score: a target gives its own influence to its sources by their shares of Σ
+|edges|.
 """
 
 from collections.abc import Sequence
@@ -35,13 +37,17 @@ class Incoming(NamedTuple):
     bias: Float[Tensor, " target"]
 
     def sums(self) -> Float[Tensor, " target"]:
-        return self.units.sum((1, 2, 3)) + self.embeddings.sum(1) + self.errors.sum((1, 2)) + self.bias
+        return (
+            self.units.sum((1, 2, 3)) + self.embeddings.sum(1) + self.errors.sum((1, 2)) + self.bias
+        )
 
 
 class GraphTracer:
     """The graph of one run, as far as it was followed."""
 
-    def __init__(self, run: FrozenRun, layers: Sequence[GraphLayer], row: Float[Tensor, " d_vocab"]) -> None:
+    def __init__(
+        self, run: FrozenRun, layers: Sequence[GraphLayer], row: Float[Tensor, " d_vocab"]
+    ) -> None:
         self.run, self.layers, self.parallel = run, layers, run.model.layout.parallel
         self.width = max(layer.activations.shape[1] for layer in layers)
         self.positions = layers[0].activations.shape[0]
@@ -50,7 +56,9 @@ class GraphTracer:
         self.worst = 0.0
         final = run.asked(row)
         into = self._down(final, [], start=len(layers))
-        self.score_row = Incoming(into.units, into.embeddings, into.errors, into.bias + run.constant(row))
+        self.score_row = Incoming(
+            into.units, into.embeddings, into.errors, into.bias + run.constant(row)
+        )
         self.total = float(self.score_row.sums())
 
     def follow(self, count: int, batch: int, progress: Progress = silent) -> None:
@@ -60,7 +68,11 @@ class GraphTracer:
             taken = torch.tensor([self._flat(unit) for unit in self.order], dtype=torch.long)
             waiting[taken] = 0.0
             best = waiting.topk(min(batch, count - len(self.order), len(waiting)))
-            new = [self._unit(i) for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True) if value > 0]
+            new = [
+                self._unit(i)
+                for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+                if value > 0
+            ]
             if not new:
                 break
             self._add(new)
@@ -118,7 +130,9 @@ class GraphTracer:
         return found, constants
 
     def influence(self) -> Float[Tensor, "layer position unit"]:
-        """Of every unit on the score: 1 goes into the score, and each node hands its own on by shares of absolute edges."""
+        """Of every unit on the score: 1 goes into the score, and each node hands its own on by
+        shares of absolute edges.
+        """
         found = _shares(self.score_row)[0].clone()
         for i in self._from_the_top():
             unit = self.order[i]
@@ -127,10 +141,20 @@ class GraphTracer:
                 found += own * _shares(self.rows[i])[0]
         return found
 
-    def effects(self) -> tuple[Float[Tensor, "layer position unit"], Float[Tensor, " position"], Float[Tensor, "layer position"]]:
+    def effects(
+        self,
+    ) -> tuple[
+        Float[Tensor, "layer position unit"],
+        Float[Tensor, " position"],
+        Float[Tensor, "layer position"],
+    ]:
         """What each unit, embedding and error adds to the score on all ways through followed units."""
         score = self.score_row
-        units, embeddings, errors = score.units[0].clone(), score.embeddings[0].clone(), score.errors[0].clone()
+        units, embeddings, errors = (
+            score.units[0].clone(),
+            score.embeddings[0].clone(),
+            score.errors[0].clone(),
+        )
         for i in self._from_the_top():
             unit = self.order[i]
             size = self.activation(unit)

@@ -14,7 +14,9 @@ MODULES = (
     (r"blocks\.(\d+)\.ln2\.hook_normalized", "mlp_in.{}"),
     (r"blocks\.(\d+)\.hook_mlp_in", "resid_mid.{}"),
 )  # fmt: skip
-"""Module paths, as sparsify and Hugging Face say them, and TransformerLens' names that have no point of their own."""
+"""Module paths, as sparsify and Hugging Face say them, and TransformerLens' names that have no
+point of their own.
+"""
 FOLDERS = (
     (r"resid_post/layer_(\d+)", "resid_post.{}"),
     (r"mlp_out/layer_(\d+)", "mlp_out.{}"),
@@ -25,7 +27,9 @@ FOLDERS = (
 
 
 def point_of(name: str | None) -> str | None:
-    """`blocks.3.hook_mlp_out`, `layers.3.mlp` or `mlp_out.3` as a point of Loci; None where the name says none."""
+    """`blocks.3.hook_mlp_out`, `layers.3.mlp` or `mlp_out.3` as a point of Loci; None where the
+    name says none.
+    """
     if not name:
         return None
     stem, _, layer = name.partition(".")
@@ -44,7 +48,11 @@ def point_of(name: str | None) -> str | None:
 
 def point_of_folder(path: str) -> str | None:
     """The point that the folders of a path say, as Gemma Scope's do."""
-    found = [(match.start(), point.format(match[1])) for pattern, point in FOLDERS for match in re.finditer(pattern, path)]
+    found = [
+        (match.start(), point.format(match[1]))
+        for pattern, point in FOLDERS
+        for match in re.finditer(pattern, path)
+    ]
     return max(found)[1] if found else None
 
 

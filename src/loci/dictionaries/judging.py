@@ -1,9 +1,11 @@
-"""Is a dictionary any good? Reconstruction, what the model loses with it, and whether its features mean facts.
+"""Is a dictionary any good? Reconstruction, what the model loses with it, and whether its features
+mean facts.
 
     found = loci.dictionaries.judge(model, dictionary)
     found.fit.fvu, found.recovered.ce_recovered, found.labels["features"].clean
 
-Beside the features stand what costs nothing: the neurons of the same layer, random directions and principal components at the same place.
+Beside the features stand what costs nothing: the neurons of the same layer, random directions and
+principal components at the same place.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,13 @@ from torch.nn.functional import cosine_similarity
 from loci.dictionaries.activations import read_rows
 from loci.dictionaries.conventions import OpenedDictionary
 from loci.dictionaries.dictionary import Dictionary
-from loci.dictionaries.fact_labels import POSITIONS, LabelledFacts, UnitLabels, label_facts, score_units
+from loci.dictionaries.fact_labels import (
+    POSITIONS,
+    LabelledFacts,
+    UnitLabels,
+    label_facts,
+    score_units,
+)
 from loci.dictionaries.measures import Fit, fit
 from loci.dictionaries.splicing import Recovered, recovered
 from loci.facts import Fact, known_facts
@@ -84,7 +92,8 @@ def judge(
 
     Args:
         texts: what reconstruction and losses are measured on; by default the embedded text.
-        facts: what labels are made of; by default those of the embedded model. An empty list: no labels.
+        facts: what labels are made of; by default those of the embedded model. An empty list: no
+            labels.
         tokens: of the embedded text, where no texts are given.
         most_facts: at most so many facts, evenly spread.
 
@@ -103,12 +112,16 @@ def judge(
     return DictionaryJudgement(d, model.name, found, lost, labels, len(asked))
 
 
-def _labelled(model: Model, d: Dictionary, facts: Sequence[Fact], x: Tensor, seed: int) -> dict[str, UnitLabels]:
+def _labelled(
+    model: Model, d: Dictionary, facts: Sequence[Fact], x: Tensor, seed: int
+) -> dict[str, UnitLabels]:
     """Features, neurons, random directions and principal components against the same labels."""
     assert d.point is not None
     layer = d.point.partition(".")[2]
     neurons = f"mlp_act.{layer}" if layer and not model.n_experts else None
-    known = label_facts(model, facts, [d.point, *([neurons] if neurons and neurons != d.point else [])], seed=seed)
+    known = label_facts(
+        model, facts, [d.point, *([neurons] if neurons and neurons != d.point else [])], seed=seed
+    )
     bases = {"features": {at: d.encode(known.values[d.point][at]) for at in POSITIONS}}
     if neurons:
         bases["neurons"] = known.values[neurons]
@@ -116,7 +129,9 @@ def _labelled(model: Model, d: Dictionary, facts: Sequence[Fact], x: Tensor, see
     random = torch.randn(d.d_in, count, generator=torch.Generator().manual_seed(seed))
     bases["random directions"] = _projected(known, d.point, random)
     components = principal(x)
-    bases["principal components"] = _projected(known, d.point, torch.cat([components, -components], 1))
+    bases["principal components"] = _projected(
+        known, d.point, torch.cat([components, -components], 1)
+    )
     return {name: score_units(known, units, seed=seed) for name, units in bases.items()}
 
 
@@ -134,7 +149,11 @@ def saebench(d: Dictionary, found: Fit, lost: Recovered) -> dict[str, Any]:
     """The core numbers under SAEBench's names (0.6); ablation there is zero ablation."""
     density = found.density
     encoder_decoder = d.d_in == d.d_out
-    cosines = cosine_similarity(d.W_enc, d.W_dec, dim=1) if encoder_decoder else torch.full((d.features,), float("nan"))
+    cosines = (
+        cosine_similarity(d.W_enc, d.W_dec, dim=1)
+        if encoder_decoder
+        else torch.full((d.features,), float("nan"))
+    )
     nearest = {name: _nearest(getattr(d, name)) for name in ("W_enc", "W_dec")}
     return {
         "model_behavior_preservation": {
@@ -148,10 +167,17 @@ def saebench(d: Dictionary, found: Fit, lost: Recovered) -> dict[str, Any]:
             "ce_loss_with_sae": lost.ce_spliced,
             "ce_loss_without_sae": lost.ce,
         },
-        "reconstruction_quality": {"explained_variance": 1 - found.fvu, "mse": found.mse, "cossim": found.cosine},
+        "reconstruction_quality": {
+            "explained_variance": 1 - found.fvu,
+            "mse": found.mse,
+            "cossim": found.cosine,
+        },
         "shrinkage": {"l2_ratio": found.ratio},
         "sparsity": {"l0": found.l0, "l1": found.l1},
-        "token_stats": {"total_tokens_eval_reconstruction": lost.tokens, "total_tokens_eval_sparsity_variance": found.tokens},
+        "token_stats": {
+            "total_tokens_eval_reconstruction": lost.tokens,
+            "total_tokens_eval_sparsity_variance": found.tokens,
+        },
         "misc_metrics": {
             "freq_over_1_percent": float((density > 0.01).float().mean()),
             "freq_over_10_percent": float((density > 0.1).float().mean()),

@@ -1,9 +1,11 @@
-"""One dictionary in training: its parameters, a step on a batch, its state, and the canonical form it ends in.
+"""One dictionary in training: its parameters, a step on a batch, its state, and the canonical form
+it ends in.
 
     loss = ‖y − ŷ‖² / Var(y) + auxk · ‖(y − ŷ) − ê‖² / ‖y − ŷ‖²        ê: from dead features alone (AuxK; Gao et al. 2024, A.2)
 
-Inputs are scaled so that E‖x‖² = 1, and so are a transcoder's outputs; both are folded at the end. Decoder rows have length 1 and take no
-step along themselves. The encoder starts as the decoder; a transcoder's as the keys and values of the MLP that it explains.
+Inputs are scaled so that E‖x‖² = 1, and so are a transcoder's outputs; both are folded at the end.
+Decoder rows have length 1 and take no step along themselves. The encoder starts as the decoder; a
+transcoder's as the keys and values of the MLP that it explains.
 """
 
 import math
@@ -20,7 +22,9 @@ from loci.dictionaries.settings import DictionarySettings, schedule
 from loci.dictionaries.sparse_losses import LOSSES, StepLoss
 
 BETA = 0.99
-"""Of the running mean of a batch's smallest kept feature: the threshold with which batch top-k is used later."""
+"""Of the running mean of a batch's smallest kept feature: the threshold with which batch top-k is
+used later.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,17 @@ class Scales:
 
 
 class Learner:
-    """A dictionary in training. Its state is its tensors; `step` is deterministic in them and the batch."""
+    """A dictionary in training. Its state is its tensors; `step` is deterministic in them and the
+    batch.
+    """
 
-    def __init__(self, settings: DictionarySettings, scales: Scales, steps: int, start: Dictionary | None = None) -> None:
+    def __init__(
+        self,
+        settings: DictionarySettings,
+        scales: Scales,
+        steps: int,
+        start: Dictionary | None = None,
+    ) -> None:
         """`start` gives the directions of the first features, in plain (undivided) units."""
         self.settings, self.scales, self.steps = settings, scales, steps
         self.d_in, self.d_out = len(scales.mean_x), len(scales.mean_y)
@@ -54,7 +66,11 @@ class Learner:
         generator = torch.Generator().manual_seed(settings.seed)
         W_dec = torch.randn(self.features, self.d_out, generator=generator)
         W_dec /= W_dec.norm(dim=1, keepdim=True)
-        W_enc = W_dec.clone() if settings.target is None else torch.randn(self.features, self.d_in, generator=generator)
+        W_enc = (
+            W_dec.clone()
+            if settings.target is None
+            else torch.randn(self.features, self.d_in, generator=generator)
+        )
         if start is not None:
             n = min(self.features, start.features)
             W_enc[:n], W_dec[:n] = start.W_enc[:n] * scales.x, start.W_dec[:n] / scales.y
@@ -62,13 +78,22 @@ class Learner:
             W_enc /= W_enc.norm(dim=1, keepdim=True).clamp(min=1e-12)
         W_dec /= W_dec.norm(dim=1, keepdim=True).clamp(min=1e-12)
         n, zeros = self.features, torch.zeros(self.features)
-        self.parameters = {"W_enc": W_enc, "b_enc": zeros, "W_dec": W_dec, "b_dec": scales.mean_y.clone()}
+        self.parameters = {
+            "W_enc": W_enc,
+            "b_enc": zeros,
+            "W_dec": W_dec,
+            "b_dec": scales.mean_y.clone(),
+        }
         if settings.activation == "jumprelu":
             self.parameters["log_threshold"] = torch.full((n,), settings.bandwidth).log()
         if settings.activation == "gated":
             self.parameters |= {"r": torch.zeros(n), "b_gain": torch.zeros(n)}
-        self.parameters = {name: value.clone().requires_grad_() for name, value in self.parameters.items()}
-        self.optimiser = torch.optim.Adam(self.parameters.values(), lr=settings.rate(n), betas=(0.9, 0.999), fused=True)
+        self.parameters = {
+            name: value.clone().requires_grad_() for name, value in self.parameters.items()
+        }
+        self.optimiser = torch.optim.Adam(
+            self.parameters.values(), lr=settings.rate(n), betas=(0.9, 0.999), fused=True
+        )
         self.done = 0
         self.off = torch.zeros(n, dtype=torch.long)
         """Steps since each feature was last on."""
@@ -116,7 +141,9 @@ class Learner:
         self.done += 1
 
     def _auxiliary(self, x: Tensor, error: Tensor) -> Tensor:
-        """How much of the error the dead features leave: ‖e − ê‖² / ‖e‖², by the strongest of them, at most half as many as d_in."""
+        """How much of the error the dead features leave: ‖e − ê‖² / ‖e‖², by the strongest of them,
+        at most half as many as d_in.
+        """
         dead = self.dead.nonzero()[:, 0]
         k = min(len(dead), max(1, self.d_in // 2))
         W_enc, b_enc, W_dec = (self.parameters[name][dead] for name in ("W_enc", "b_enc", "W_dec"))
@@ -134,24 +161,39 @@ class Learner:
                 found[f"optimiser/{name}/{key}"] = moment
         progress = torch.tensor([self.done], dtype=torch.long)
         floats = torch.tensor([self.fvu, self.l0], dtype=torch.float64)
-        return {**found, "off": self.off, "threshold": self.threshold, "penalty": self.penalty, "done": progress, "floats": floats}
+        return {
+            **found,
+            "off": self.off,
+            "threshold": self.threshold,
+            "penalty": self.penalty,
+            "done": progress,
+            "floats": floats,
+        }
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from a state."""
         for name, value in self.parameters.items():
             value.data.copy_(state[f"parameter/{name}"])
             start = f"optimiser/{name}/"
-            moments = {key.removeprefix(start): tensor.clone() for key, tensor in state.items() if key.startswith(start)}
+            moments = {
+                key.removeprefix(start): tensor.clone()
+                for key, tensor in state.items()
+                if key.startswith(start)
+            }
             if moments:
                 self.optimiser.state[value] = moments
-        self.off, self.threshold, self.penalty = (state[name].clone() for name in ("off", "threshold", "penalty"))
+        self.off, self.threshold, self.penalty = (
+            state[name].clone() for name in ("off", "threshold", "penalty")
+        )
         self.done = int(state["done"])
         self.fvu, self.l0 = state["floats"].tolist()
 
     def dictionary(self, **about: Any) -> Dictionary:
         """The canonical form, in plain units: scales folded, nothing subtracted from the input."""
         kind = self.settings.activation
-        used: ActivationKind = "jumprelu" if kind in ("batchtopk", "matryoshka") else cast(ActivationKind, kind)
+        used: ActivationKind = (
+            "jumprelu" if kind in ("batchtopk", "matryoshka") else cast(ActivationKind, kind)
+        )
         p = {name: value.detach().clone() for name, value in self.parameters.items()}
         threshold = None
         if kind in ("batchtopk", "matryoshka"):
@@ -174,4 +216,6 @@ class Learner:
             target=self.settings.target,
             **about,
         )
-        return without_input_bias(with_output_scale(with_input_scale(scaled, 1 / self.scales.x), self.scales.y))
+        return without_input_bias(
+            with_output_scale(with_input_scale(scaled, 1 / self.scales.x), self.scales.y)
+        )

@@ -31,17 +31,23 @@ def load_dictionary(path: str | Path, *, pickle: bool = False) -> Dictionary:
     """A dictionary in canonical form.
 
     Args:
-        path: a file of tensors, the folder that holds it with its configuration, or `demo:mlp_out.3`, an embedded one.
+        path: a file of tensors, the folder that holds it with its configuration, or
+            `demo:mlp_out.3`, an embedded one.
         pickle: read `.pt` files, which you trust; they are unpickled as tensors alone.
 
     Returns: a `Dictionary`, checked: shapes fit, numbers are finite, k is within the width.
-    Raises `DictionaryError` for what is missing, broken, or of no known format. Cost: the file, in float32.
+    Raises `DictionaryError` for what is missing, broken, or of no known format. Cost: the file, in
+    float32.
     """
     path = embedded_path(str(path)) if str(path).startswith(PREFIX) else Path(path)
     file = _tensor_file(path) if is_folder(path) else path
     config = _config(file)
     tensors, said = read_tensors(file, pickle=pickle)
-    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    bad = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not tensor.isfinite().all()
+    ]
     if bad:
         raise DictionaryError(f"{named(path)}: {bad[0]} holds NaN or infinite numbers")
     beside = {"path": file.as_posix()}
@@ -62,7 +68,9 @@ def _read(read: Any, tensors: Any, said: dict[str, Any], where: str) -> Dictiona
         found: Dictionary = read(tensors, said, where)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else one_line(str(error))
-        raise DictionaryError(f"{where}: its configuration or a tensor is not as its format says ({what})") from None
+        raise DictionaryError(
+            f"{where}: its configuration or a tensor is not as its format says ({what})"
+        ) from None
     if found.k is not None and (not isinstance(found.k, int) or isinstance(found.k, bool)):
         raise DictionaryError(f"{where}: k: expected a whole number, found {found.k!r}")
     return found
@@ -73,16 +81,25 @@ def _tensor_file(folder: Path) -> Path:
     if found is not None:
         return found
     if any(is_there(folder / name) for name in SETS):
-        raise DictionaryError(f"{named(folder)}: a set of transcoders: name the file of one layer, or load_transcoders for all")
+        raise DictionaryError(
+            f"{named(folder)}: a set of transcoders: name the file of one layer, or"
+            " load_transcoders for all"
+        )
     below = sorted(path.parent.name for name in FILES for path in folder.glob(f"*/{name}"))
     if below:
-        raise DictionaryError(f"{named(folder)}: several dictionaries lie in it: name one of {', '.join(below[:8])}")
+        raise DictionaryError(
+            f"{named(folder)}: several dictionaries lie in it: name one of {', '.join(below[:8])}"
+        )
     if any(is_there(folder / name) for name in CONFIGS):
-        raise DictionaryError(f"{named(folder)}: a configuration without weights: expected one of {', '.join(FILES)}")
+        raise DictionaryError(
+            f"{named(folder)}: a configuration without weights: expected one of {', '.join(FILES)}"
+        )
     some = sorted(path for path in folder.glob("*") if path.suffix in ENDINGS)
     if len(some) == 1:
         return some[0]
-    raise DictionaryError(f"{named(folder)}: there is no dictionary in it: expected one of {', '.join(FILES)}")
+    raise DictionaryError(
+        f"{named(folder)}: there is no dictionary in it: expected one of {', '.join(FILES)}"
+    )
 
 
 def _config(file: Path) -> dict[str, Any]:
@@ -96,12 +113,16 @@ def _config(file: Path) -> dict[str, Any]:
     match = LAYER_FILE.fullmatch(file.name)
     if match is None:
         return {}
-    said = next((read_yaml(file.parent / name) for name in SETS if is_there(file.parent / name)), {})
+    said = next(
+        (read_yaml(file.parent / name) for name in SETS if is_there(file.parent / name)), {}
+    )
     return {**said, "layer": int(match[1])}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping of a YAML file, by the reader that makes plain values alone. Raises `DictionaryError`."""
+    """The mapping of a YAML file, by the reader that makes plain values alone. Raises
+    `DictionaryError`.
+    """
     yaml = import_module("yaml")
     try:
         found = yaml.safe_load(read_text(path, DictionaryError))
@@ -112,15 +133,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(name): value for name, value in found.items()}
 
 
-def save_dictionary(dictionary: Dictionary, path: str | Path, *, format: SavedFormat = "loci") -> None:
-    """Write a dictionary: a `.safetensors` file in Loci's form, or a folder as SAELens or sparsify read it.
+def save_dictionary(
+    dictionary: Dictionary, path: str | Path, *, format: SavedFormat = "loci"
+) -> None:
+    """Write a dictionary: a `.safetensors` file in Loci's form, or a folder as SAELens or sparsify
+    read it.
 
-    Raises `DictionaryError` for what a format cannot say, and `OutputError` where the place cannot be written.
+    Raises `DictionaryError` for what a format cannot say, and `OutputError` where the place cannot
+    be written.
     """
     path = Path(path)
     if format == "loci":
         if path.suffix != ".safetensors":
-            raise DictionaryError(f"{named(path)}: a dictionary is written as .safetensors; let the name end so")
+            raise DictionaryError(
+                f"{named(path)}: a dictionary is written as .safetensors; let the name end so"
+            )
         tensors, metadata = own.written(dictionary)
         with write_aside(path) as aside:
             save_file(_apart(tensors), aside, metadata=metadata)

@@ -1,4 +1,5 @@
-"""How well a dictionary gives back what it is given: sums over tokens that are divided once, at the end.
+"""How well a dictionary gives back what it is given: sums over tokens that are divided once, at the
+end.
 
 FVU = Σ_t ‖y_t − ŷ_t‖² / Σ_t ‖y_t − ȳ‖²         ȳ: mean of each dimension over all tokens; predicting ȳ gives 1
 """
@@ -42,8 +43,14 @@ class Fit:
 
 
 @torch.no_grad()
-def fit(dictionary: Dictionary, x: Float[Tensor, "token d_in"], y: Float[Tensor, "token d_out"] | None = None) -> Fit:
-    """The fit of a dictionary to inputs x and outputs y (x itself for an autoencoder). Cost: one encoding of each token."""
+def fit(
+    dictionary: Dictionary,
+    x: Float[Tensor, "token d_in"],
+    y: Float[Tensor, "token d_out"] | None = None,
+) -> Fit:
+    """The fit of a dictionary to inputs x and outputs y (x itself for an autoencoder). Cost: one
+    encoding of each token.
+    """
     y = x if y is None else y
     mean, n = y.double().mean(0), len(y)
     sums = dict.fromkeys(("error", "spread", "l0", "l1", "ratio", "cosine"), 0.0)

@@ -1,9 +1,11 @@
-"""Does a dictionary find features that are known? Synthetic superposition, and any model whose directions are known.
+"""Does a dictionary find features that are known? Synthetic superposition, and any model whose
+directions are known.
 
     x = Σ_i on_i · size_i · d_i        d_i: known unit directions, more of them than dimensions
 
-Every fourth feature is a child: it is on only where its parent is (hierarchy). Every other pair of the rest is correlated: where one
-is on, the other is on half of the time. What can go wrong has names:
+Every fourth feature is a child: it is on only where its parent is (hierarchy). Every other pair of
+the rest is correlated: where one is on, the other is on half of the time. What can go wrong has
+names:
 
     splitting    several dictionary features stand for one
     absorption   a parent's feature stays off where the child's is on, because the child's has taken its part (Chanin et al. 2024)
@@ -38,7 +40,9 @@ class SyntheticWorld:
     """(leader, follower): correlated, and neither implies the other."""
 
     @classmethod
-    def drawn(cls, features: int = 64, d: int = 32, on: float = 3.0, seed: int = 0) -> "SyntheticWorld":
+    def drawn(
+        cls, features: int = 64, d: int = 32, on: float = 3.0, seed: int = 0
+    ) -> "SyntheticWorld":
         """About `on` features are on at a token; rates fall as 1 / √rank."""
         generator = torch.Generator().manual_seed(seed)
         directions = torch.randn(features, d, generator=generator)
@@ -51,7 +55,9 @@ class SyntheticWorld:
             tuple((i + 2, i + 3) for i in groups),
         )
 
-    def sample(self, rows: int, seed: int = 0) -> tuple[Float[Tensor, "row d"], Bool[Tensor, "row feature"]]:
+    def sample(
+        self, rows: int, seed: int = 0
+    ) -> tuple[Float[Tensor, "row d"], Bool[Tensor, "row feature"]]:
         """Vectors, and which features are on in each."""
         generator = torch.Generator().manual_seed(seed)
         chance = torch.rand(rows, len(self.rates), generator=generator)
@@ -78,17 +84,25 @@ class Recovery(Result):
     split: float
     """Share of true features that two decoder rows or more have a cosine of `SPLIT` with."""
     absorbed: float
-    """P(parent's feature off | parent and child on) − P(off | parent on, child off), mean over pairs; NaN where there is no pair."""
+    """P(parent's feature off | parent and child on) − P(off | parent on, child off), mean over
+    pairs; NaN where there is no pair.
+    """
     hedged: float
-    """Cosine of a leader's decoder row with its follower's direction, beyond that of the true directions; mean over pairs."""
+    """Cosine of a leader's decoder row with its follower's direction, beyond that of the true
+    directions; mean over pairs.
+    """
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema": "loci.dictionary_recovery/1", **asdict(self)}
 
 
 @torch.no_grad()
-def recovery(dictionary: Dictionary, world: SyntheticWorld, rows: int = 10_000, seed: int = 1) -> Recovery:
-    """Compare a dictionary of the world's vectors with the world. Cost: one encoding of `rows` vectors, and a matching."""
+def recovery(
+    dictionary: Dictionary, world: SyntheticWorld, rows: int = 10_000, seed: int = 1
+) -> Recovery:
+    """Compare a dictionary of the world's vectors with the world. Cost: one encoding of `rows`
+    vectors, and a matching.
+    """
     decoder = dictionary.W_dec / dictionary.W_dec.norm(dim=1, keepdim=True).clamp(min=1e-12)
     cosines = world.directions @ decoder.T
     match = torch.from_numpy(assignment(-cosines.double().numpy()))
@@ -101,7 +115,10 @@ def recovery(dictionary: Dictionary, world: SyntheticWorld, rows: int = 10_000, 
         both, alone = on[:, parent] & on[:, child], on[:, parent] & ~on[:, child]
         if bool(both.any()) and bool(alone.any()):
             absorbed.append(float(off[both].float().mean() - off[alone].float().mean()))
-    hedged = [float(decoder[match[a]] @ world.directions[b] - world.directions[a] @ world.directions[b]) for a, b in world.pairs]
+    hedged = [
+        float(decoder[match[a]] @ world.directions[b] - world.directions[a] @ world.directions[b])
+        for a, b in world.pairs
+    ]
     return Recovery(
         features=len(cosines),
         best_cosine=float(cosines.max(1).values.mean()),
@@ -114,7 +131,8 @@ def recovery(dictionary: Dictionary, world: SyntheticWorld, rows: int = 10_000, 
 
 
 def assignment(cost: np.ndarray) -> np.ndarray:
-    """The column of each row so that the sum of costs is smallest, no column twice (Kuhn–Munkres with potentials).
+    """The column of each row so that the sum of costs is smallest, no column twice (Kuhn–Munkres
+    with potentials).
 
     Args: cost: [rows, columns], at least as many columns as rows. Cost: O(rows² · columns).
     """

@@ -2,8 +2,9 @@
 
     y = Σ_(j on) f_j W_dec[j] + b_dec        ∂L/∂f_j = g · W_dec[j]     for features that are on alone
 
-Cost of a batch of B tokens with n features on in all: one dense product for the encoder (2 · B · features · d FLOPs), and four of
-2 · n · d FLOPs, where dense ones would take 2 · B · features · d each. `torch.sparse` does them on a CPU.
+Cost of a batch of B tokens with n features on in all: one dense product for the encoder (2 · B ·
+features · d FLOPs), and four of 2 · n · d FLOPs, where dense ones would take 2 · B · features · d
+each. `torch.sparse` does them on a CPU.
 """
 
 import warnings
@@ -26,10 +27,14 @@ class Pattern(NamedTuple):
 
 def matrix(pattern: Pattern, values: Float[Tensor, " on"], width: int) -> Tensor:
     """The sparse matrix [row, width] with these entries."""
-    with warnings.catch_warnings():  # that sparse matrices are new, and that their indices are not checked
+    with (
+        warnings.catch_warnings()
+    ):  # that sparse matrices are new, and that their indices are not checked
         warnings.simplefilter("ignore", UserWarning)
         shape = (len(pattern.starts) - 1, width)
-        return torch.sparse_csr_tensor(pattern.starts, pattern.columns, values, shape, check_invariants=False)
+        return torch.sparse_csr_tensor(
+            pattern.starts, pattern.columns, values, shape, check_invariants=False
+        )
 
 
 def turned(sparse: Tensor) -> Tensor:
@@ -46,11 +51,13 @@ def top_each(pre: Float[Tensor, "row features"], k: int) -> tuple[Pattern, Float
     return Pattern(starts, found.indices.int().flatten()), found.values.flatten()
 
 
-def top_all(pre: Float[Tensor, "row features"], count: int, guess: float = 0.0) -> tuple[Pattern, Float[Tensor, " on"]]:
+def top_all(
+    pre: Float[Tensor, "row features"], count: int, guess: float = 0.0
+) -> tuple[Pattern, Float[Tensor, " on"]]:
     """The `count` largest positive entries of the whole batch; fewer where fewer are positive.
 
-    `guess` is a value that the smallest of them may lie near: entries above `GUESS` of it are looked at first, and all where they are
-    too few. The result does not depend on it.
+    `guess` is a value that the smallest of them may lie near: entries above `GUESS` of it are
+    looked at first, and all where they are too few. The result does not depend on it.
     """
     flat = pre.flatten()
     places = (flat > max(0.0, GUESS * guess)).nonzero()[:, 0]
@@ -67,7 +74,9 @@ def top_all(pre: Float[Tensor, "row features"], count: int, guess: float = 0.0) 
 
 
 class SparseDecoding(torch.autograd.Function):
-    """f W_dec + b_dec of features f = relu(values) at a pattern, with gradients to the values, the decoder and the bias."""
+    """f W_dec + b_dec of features f = relu(values) at a pattern, with gradients to the values, the
+    decoder and the bias.
+    """
 
     @classmethod
     def run(cls, *given: Any) -> Tensor:
@@ -90,7 +99,9 @@ class SparseDecoding(torch.autograd.Function):
 
 
 class SparseEncoding(torch.autograd.Function):
-    """The entries of x W_encᵀ + b_enc at a pattern, given as `values`; gradients reach the encoder through those entries alone."""
+    """The entries of x W_encᵀ + b_enc at a pattern, given as `values`; gradients reach the encoder
+    through those entries alone.
+    """
 
     @classmethod
     def run(cls, *given: Any) -> Tensor:
@@ -98,7 +109,9 @@ class SparseEncoding(torch.autograd.Function):
         return found
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, W_enc: Tensor, b_enc: Tensor, values: Tensor, pattern: Pattern) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, W_enc: Tensor, b_enc: Tensor, values: Tensor, pattern: Pattern
+    ) -> Tensor:
         ctx.save_for_backward(x, *pattern)
         ctx.features = len(W_enc)
         return values.clone()

@@ -1,4 +1,5 @@
-"""The forward pass of each kind of dictionary in training: its error, who was on, and what is added to the loss.
+"""The forward pass of each kind of dictionary in training: its error, who was on, and what is added
+to the loss.
 
 topk        the k largest of each token                                                   Gao et al. 2024
 batchtopk   the k · B largest of a batch; used with the mean of their smallest as threshold   Bussmann et al. 2024
@@ -15,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from loci.dictionaries.sparse_codes import Pattern, SparseDecoding, SparseEncoding, top_all, top_each
+from loci.dictionaries.sparse_codes import (
+    Pattern,
+    SparseDecoding,
+    SparseEncoding,
+    top_all,
+    top_each,
+)
 
 if TYPE_CHECKING:
     from loci.dictionaries.learners import Learner
@@ -44,27 +51,35 @@ def _encoded(learner: "Learner", x: Tensor, *, whole: bool) -> tuple[Pattern, Te
     p, k = learner.parameters, learner.settings.k
     with torch.no_grad():
         pre = torch.addmm(p["b_enc"], x, p["W_enc"].T)
-        pattern, kept = top_all(pre, k * len(x), float(learner.threshold)) if whole else top_each(pre, k)
+        pattern, kept = (
+            top_all(pre, k * len(x), float(learner.threshold)) if whole else top_each(pre, k)
+        )
     values = SparseEncoding.run(x, p["W_enc"], p["b_enc"], kept, pattern)
     return pattern, values
 
 
 def _topk(learner: "Learner", x: Tensor, y: Tensor) -> StepLoss:
     pattern, values = _encoded(learner, x, whole=False)
-    guess = SparseDecoding.run(values, learner.parameters["W_dec"], learner.parameters["b_dec"], pattern)
+    guess = SparseDecoding.run(
+        values, learner.parameters["W_dec"], learner.parameters["b_dec"], pattern
+    )
     positive = values.detach() > 0
     return StepLoss(y - guess, pattern.columns[positive].long(), int(positive.sum()))
 
 
 def _batchtopk(learner: "Learner", x: Tensor, y: Tensor) -> StepLoss:
     pattern, values = _encoded(learner, x, whole=True)
-    guess = SparseDecoding.run(values, learner.parameters["W_dec"], learner.parameters["b_dec"], pattern)
+    guess = SparseDecoding.run(
+        values, learner.parameters["W_dec"], learner.parameters["b_dec"], pattern
+    )
     smallest = values.detach().min() if len(values) else None
     return StepLoss(y - guess, pattern.columns.long(), len(values), smallest=smallest)
 
 
 def _matryoshka(learner: "Learner", x: Tensor, y: Tensor) -> StepLoss:
-    """The mean loss of all parts; what the whole leaves is the error, so the others' share is what is added."""
+    """The mean loss of all parts; what the whole leaves is the error, so the others' share is what
+    is added.
+    """
     pattern, values = _encoded(learner, x, whole=True)
     p, ends = learner.parameters, [max(1, round(part * learner.features)) for part in PARTS]
     rows = torch.repeat_interleave(torch.arange(len(x)), pattern.starts.diff().long())
@@ -88,7 +103,9 @@ def _dense(learner: "Learner", f: Tensor, y: Tensor, extra: Tensor | float) -> S
 def _relu(learner: "Learner", x: Tensor, y: Tensor) -> StepLoss:
     p = learner.parameters
     f = torch.addmm(p["b_enc"], x, p["W_enc"].T).relu()
-    return _dense(learner, f, y, float(learner.penalty) * f.sum(-1).mean() / learner.scales.variance**0.5)
+    return _dense(
+        learner, f, y, float(learner.penalty) * f.sum(-1).mean() / learner.scales.variance**0.5
+    )
 
 
 def _gated(learner: "Learner", x: Tensor, y: Tensor) -> StepLoss:
@@ -104,7 +121,9 @@ def _gated(learner: "Learner", x: Tensor, y: Tensor) -> StepLoss:
 
 
 class Jump(torch.autograd.Function):
-    """relu(pre) · [pre > θ], and [pre > θ]; θ's gradients come through a rectangle of width `bandwidth` around it."""
+    """relu(pre) · [pre > θ], and [pre > θ]; θ's gradients come through a rectangle of width
+    `bandwidth` around it.
+    """
 
     @classmethod
     def run(cls, *given: Any) -> tuple[Tensor, Tensor]:
@@ -112,7 +131,9 @@ class Jump(torch.autograd.Function):
         return found
 
     @staticmethod
-    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(pre, threshold)
         ctx.bandwidth = bandwidth
         on = (pre > threshold).to(pre.dtype)

@@ -3,8 +3,9 @@
     CE recovered = (CE_ablated − CE_spliced) / (CE_ablated − CE)        ablated: the same place holds 0, or its mean
     KL recovered = 1 − KL(clean ‖ spliced) / KL(clean ‖ ablated)
 
-The tokens before a text (BOS) are left as they are. The two ablations differ a lot, so the number goes with the name of its ablation;
-several dictionaries spliced at once are another, harder question than one.
+The tokens before a text (BOS) are left as they are. The two ablations differ a lot, so the number
+goes with the name of its ablation; several dictionaries spliced at once are another, harder
+question than one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,17 +40,28 @@ class Recovered:
 
     @property
     def ce_recovered(self) -> dict[str, float]:
-        """By the ablation: 1 where nothing is lost, 0 where it is as bad as the ablation; NaN where ablation does no harm."""
+        """By the ablation: 1 where nothing is lost, 0 where it is as bad as the ablation; NaN where
+        ablation does no harm.
+        """
         return {
-            name: _share(getattr(self, f"ce_{name}") - self.ce_spliced, getattr(self, f"ce_{name}") - self.ce) for name in ABLATIONS
+            name: _share(
+                getattr(self, f"ce_{name}") - self.ce_spliced, getattr(self, f"ce_{name}") - self.ce
+            )
+            for name in ABLATIONS
         }
 
     @property
     def kl_recovered(self) -> dict[str, float]:
-        return {name: 1 - _share(self.kl_spliced, getattr(self, f"kl_{name}")) for name in ABLATIONS}
+        return {
+            name: 1 - _share(self.kl_spliced, getattr(self, f"kl_{name}")) for name in ABLATIONS
+        }
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ce_recovered": self.ce_recovered, "kl_recovered": self.kl_recovered}
+        return {
+            **asdict(self),
+            "ce_recovered": self.ce_recovered,
+            "kl_recovered": self.kl_recovered,
+        }
 
 
 ABLATIONS = ("zero", "mean")
@@ -59,8 +71,12 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole > 0 else float("nan")
 
 
-def splice(model: Model, dictionaries: Sequence[Dictionary], before: int) -> AbstractContextManager[None]:
-    """Inside the block, the model runs on what the dictionaries give back, at all positions from `before` on."""
+def splice(
+    model: Model, dictionaries: Sequence[Dictionary], before: int
+) -> AbstractContextManager[None]:
+    """Inside the block, the model runs on what the dictionaries give back, at all positions from
+    `before` on.
+    """
     edits: dict[str, Edit] = {}
     for dictionary in dictionaries:
         edits |= _edits(dictionary, before)
@@ -93,7 +109,8 @@ def recovered(
     *,
     progress: Progress = silent,
 ) -> Recovered:
-    """Losses of the model as it is, with the dictionaries spliced in, and with their places ablated. `means` are by target.
+    """Losses of the model as it is, with the dictionaries spliced in, and with their places
+    ablated. `means` are by target.
 
     Cost: four forward passes over the texts. Raises `DictionaryError` where no text has two tokens.
     """
@@ -102,14 +119,20 @@ def recovered(
         raise DictionaryError("no text has two tokens: there is no next token to predict")
     before = model.special
     targets = [str(d.target or d.point) for d in dictionaries]
-    sums = dict.fromkeys(("ce", *(f"{m}_{v}" for m in ("ce", "kl") for v in ("spliced", *ABLATIONS))), 0.0)
+    sums = dict.fromkeys(
+        ("ce", *(f"{m}_{v}" for m in ("ce", "kl") for v in ("spliced", *ABLATIONS))), 0.0
+    )
     tokens, budget = 0, max(1, model.rows_at_once)
     for batch in by_length(cut, lambda window: len(window.ids), min(4096, budget)):
         ids = model.ids([cut[i].ids for i in batch])
         clean = model(ids).float().log_softmax(-1)[:, :-1]
         sums["ce"] += _ce(clean, ids)
         for name in ("spliced", *ABLATIONS):
-            with splice(model, dictionaries, before) if name == "spliced" else _ablated(model, targets, name, means, before):
+            with (
+                splice(model, dictionaries, before)
+                if name == "spliced"
+                else _ablated(model, targets, name, means, before)
+            ):
                 other = model(ids).float().log_softmax(-1)[:, :-1]
             sums[f"ce_{name}"] += _ce(other, ids)
             sums[f"kl_{name}"] += float((clean.exp() * (clean - other)).sum())
@@ -123,7 +146,11 @@ def _ablated(
 ) -> AbstractContextManager[None]:
     def ablate(target: str) -> Edit:
         def put(old: Tensor) -> Tensor:
-            new = torch.zeros_like(old) if kind == "zero" else means[target].to(old).reshape(old.shape[2:]).expand_as(old)
+            new = (
+                torch.zeros_like(old)
+                if kind == "zero"
+                else means[target].to(old).reshape(old.shape[2:]).expand_as(old)
+            )
             return torch.cat([old[:, :before], new[:, before:]], 1)
 
         return put

@@ -1,8 +1,10 @@
-"""One stream of activations for all dictionaries that are trained: batches of shuffled tokens, the same ones again for the same seed.
+"""One stream of activations for all dictionaries that are trained: batches of shuffled tokens, the
+same ones again for the same seed.
 
-Texts are taken in a seeded order and cut into pools that fit the memory. The model runs a pool once, its tokens are shuffled, and
-batches are drawn until it is used up; a text that fits one pool is run once, whatever the number of epochs. Which tokens stand in batch n
-depends on the texts, the seed and the pool's size alone, so a run that was stopped goes on with the same batches.
+Texts are taken in a seeded order and cut into pools that fit the memory. The model runs a pool
+once, its tokens are shuffled, and batches are drawn until it is used up; a text that fits one pool
+is run once, whatever the number of epochs. Which tokens stand in batch n depends on the texts, the
+seed and the pool's size alone, so a run that was stopped goes on with the same batches.
 """
 
 import random
@@ -39,8 +41,15 @@ class ActivationStream:
         pool_bytes: int = POOL,
         progress: Progress = silent,
     ) -> None:
-        """Cut the texts into pools. Raises `DictionaryError` where they hold fewer tokens than a batch and a tenth."""
-        self.model, self.points, self.batch, self.seed = model, tuple(dict.fromkeys(points)), batch, seed
+        """Cut the texts into pools. Raises `DictionaryError` where they hold fewer tokens than a
+        batch and a tenth.
+        """
+        self.model, self.points, self.batch, self.seed = (
+            model,
+            tuple(dict.fromkeys(points)),
+            batch,
+            seed,
+        )
         self._progress = progress
         ordered = [text for text in texts if text.strip()]
         if not ordered:
@@ -55,7 +64,8 @@ class ActivationStream:
         self._batches = [sum(counts_of) // batch for _, counts_of in self.pools]
         if not sum(self._batches):
             raise DictionaryError(
-                f"the text holds {self.tokens:,} tokens to train on, fewer than a batch of {batch:,}: give more text"
+                f"the text holds {self.tokens:,} tokens to train on, fewer than a batch of"
+                f" {batch:,}: give more text"
             )
         self._kept: tuple[int, PointRows] | None = None
 
@@ -72,7 +82,9 @@ class ActivationStream:
         return self._pool(0)
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
-        """Batches without end, from number `first` on. Those before it are skipped without running their pools."""
+        """Batches without end, from number `first` on. Those before it are skipped without running
+        their pools.
+        """
         number, epoch = 0, 0
         while True:
             for pool, count in enumerate(self._batches):
@@ -92,7 +104,10 @@ class ActivationStream:
         if self._kept is None or self._kept[0] != number:
             self._kept = None  # its memory is needed for the next
             texts, _ = self.pools[number]
-            self._kept = (number, read_rows(self.model, texts, self.points, progress=self._progress))
+            self._kept = (
+                number,
+                read_rows(self.model, texts, self.points, progress=self._progress),
+            )
         return self._kept[1]
 
 

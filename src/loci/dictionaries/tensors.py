@@ -22,9 +22,11 @@ State = dict[str, Tensor]
 
 
 def read_tensors(path: Path, *, pickle: bool = False) -> tuple[State, dict[str, Any]]:
-    """All tensors of a file, floating-point ones as float32, and what else it holds: metadata, or what a pickle keeps beside tensors.
+    """All tensors of a file, floating-point ones as float32, and what else it holds: metadata, or
+    what a pickle keeps beside tensors.
 
-    Raises `DictionaryError` for a file that is missing, broken or of another kind, and for a pickle that is not said to be trusted.
+    Raises `DictionaryError` for a file that is missing, broken or of another kind, and for a pickle
+    that is not said to be trusted.
     """
     if not is_there(path):
         raise DictionaryError(f"{named(path)}: there is no such file")
@@ -36,10 +38,15 @@ def read_tensors(path: Path, *, pickle: bool = False) -> tuple[State, dict[str, 
     elif path.suffix in ENDINGS:
         tensors, said = _unpickled(path, pickle)
     else:
-        raise DictionaryError(f"{named(path)}: the tensors of a dictionary end in {', '.join(ENDINGS)}")
+        raise DictionaryError(
+            f"{named(path)}: the tensors of a dictionary end in {', '.join(ENDINGS)}"
+        )
     if not tensors:
         raise DictionaryError(f"{named(path)}: there are no tensors in it")
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, said
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }, said
 
 
 def _safetensors(path: Path) -> tuple[State, dict[str, Any]]:
@@ -47,11 +54,17 @@ def _safetensors(path: Path) -> tuple[State, dict[str, Any]]:
         entries, _ = read_header(path)
         for name, entry in entries.items():
             if name != "__metadata__" and entry["dtype"] not in KINDS:
-                raise DictionaryError(f"{named(path)}: {name} is {entry['dtype']}, and a dictionary holds plain numbers")
+                raise DictionaryError(
+                    f"{named(path)}: {name} is {entry['dtype']}, and a dictionary holds plain"
+                    " numbers"
+                )
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, OSError, ModelError) as error:
-        raise DictionaryError(f"{named(path)}: not a whole safetensors file ({one_line(str(error))})") from None
+        raise DictionaryError(
+            f"{named(path)}: not a whole safetensors file ({one_line(str(error))})"
+        ) from None
 
 
 def _archive(path: Path) -> State:
@@ -59,35 +72,64 @@ def _archive(path: Path) -> State:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > LARGEST:
-            raise DictionaryError(f"{named(path)}: {size:,} bytes once unpacked, more than the {LARGEST:,} that are read")
+            raise DictionaryError(
+                f"{named(path)}: {size:,} bytes once unpacked, more than the {LARGEST:,} that are"
+                " read"
+            )
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise DictionaryError(f"{named(path)}: not a whole NumPy archive ({one_line(str(error))})") from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise DictionaryError(
+            f"{named(path)}: not a whole NumPy archive ({one_line(str(error))})"
+        ) from None
     odd = [name for name, array in found.items() if array.dtype.kind not in "fiub"]
     if odd:
-        raise DictionaryError(f"{named(path)}: {odd[0]} holds {found[odd[0]].dtype}, and a dictionary holds plain numbers")
+        raise DictionaryError(
+            f"{named(path)}: {odd[0]} holds {found[odd[0]].dtype}, and a dictionary holds plain"
+            " numbers"
+        )
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in found.items()}
 
 
 def _unpickled(path: Path, pickle: bool) -> tuple[State, dict[str, Any]]:
     if not pickle:
-        raise DictionaryError(f"{named(path)}: a pickle can run code; say --pickle (pickle=True) for a file that you trust")
+        raise DictionaryError(
+            f"{named(path)}: a pickle can run code; say --pickle (pickle=True) for a file that you"
+            " trust"
+        )
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch makes of a broken or a foreign pickle
-        raise DictionaryError(f"{named(path)}: cannot be unpickled as tensors alone ({one_line(str(error))})") from error
+        raise DictionaryError(
+            f"{named(path)}: cannot be unpickled as tensors alone ({one_line(str(error))})"
+        ) from error
     if not isinstance(found, Mapping):
-        raise DictionaryError(f"{named(path)}: expected tensors by name, found a {type(found).__name__}")
+        raise DictionaryError(
+            f"{named(path)}: expected tensors by name, found a {type(found).__name__}"
+        )
     tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    return tensors, {str(name): value for name, value in found.items() if not isinstance(value, Tensor)}
+    return tensors, {
+        str(name): value for name, value in found.items() if not isinstance(value, Tensor)
+    }
 
 
 def by_feature(matrix: Tensor, features: int, where: str, *, last: bool = False) -> Tensor:
-    """A matrix as features × width. Shapes decide; of a square one, `last` says whether the format keeps features last."""
+    """A matrix as features × width. Shapes decide; of a square one, `last` says whether the format
+    keeps features last.
+    """
     if matrix.ndim != 2 or features not in matrix.shape:
         shape = tuple(matrix.shape)
-        raise DictionaryError(f"{where}: a matrix of the shape {shape}, and its biases are of {features:,} features")
+        raise DictionaryError(
+            f"{where}: a matrix of the shape {shape}, and its biases are of {features:,} features"
+        )
     square = matrix.shape[0] == matrix.shape[1]
     turned = last if square else matrix.shape[0] != features
     return matrix.T.contiguous() if turned else matrix

@@ -4,8 +4,9 @@
     one.fvu, one.l0, one.dead, one.ce_recovered
     save_dictionary(one.dictionary, "mlp_out.3.safetensors")
 
-The model runs once over the text (once for each pool, where the text does not fit the memory); each batch of its tokens feeds every
-dictionary. With a checkpoint, a run that was stopped goes on to the same result. Cost of one dictionary: see `sparse_codes`.
+The model runs once over the text (once for each pool, where the text does not fit the memory); each
+batch of its tokens feeds every dictionary. With a checkpoint, a run that was stopped goes on to the
+same result. Cost of one dictionary: see `sparse_codes`.
 """
 
 import json
@@ -115,7 +116,10 @@ class TrainedDictionaries(Result):
     trained: tuple[TrainedDictionary, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema": "loci.dictionary_trainings/1", "trained": [each.to_dict() for each in self.trained]}
+        return {
+            "schema": "loci.dictionary_trainings/1",
+            "trained": [each.to_dict() for each in self.trained],
+        }
 
 
 def train(
@@ -134,17 +138,22 @@ def train(
     """Train one dictionary for each of the settings.
 
     Args:
-        texts: what the model runs on; by default the embedded text. One of fifty is held out, and measured on.
+        texts: what the model runs on; by default the embedded text. One of fifty is held out, and
+            measured on.
         steps, batch: steps of Adam, and tokens of each.
-        checkpoint: a file that is written every 200 steps; where it is there, the run goes on from it.
+        checkpoint: a file that is written every 200 steps; where it is there, the run goes on from
+            it.
         report: called after each step.
         progress: of the model's pass over the text.
 
-    Raises `DictionaryError` for settings that do not fit the model, for too little text, and for the checkpoint of another run.
+    Raises `DictionaryError` for settings that do not fit the model, for too little text, and for
+    the checkpoint of another run.
     """
     started = time.monotonic()
     if not settings:
-        raise DictionaryError("there is nothing to train: give the settings of one dictionary at least")
+        raise DictionaryError(
+            "there is nothing to train: give the settings of one dictionary at least"
+        )
     points = [name for each in settings for name in (each.point, each.target) if name]
     for each in settings:
         each.check(_width(model, each))
@@ -162,7 +171,10 @@ def train(
     first = saved.restore(learners)
     for step, rows in zip(range(first, steps), stream.batches(first), strict=False):
         for learner in learners:
-            learner.step(rows[learner.settings.point], rows[learner.settings.target or learner.settings.point])
+            learner.step(
+                rows[learner.settings.point],
+                rows[learner.settings.target or learner.settings.point],
+            )
         if report is not None:
             report(_progress(learners, step + 1, steps))
         if (step + 1) % EVERY == 0 or step + 1 == steps:
@@ -178,10 +190,14 @@ def _width(model: Model, settings: DictionarySettings) -> int:
 
 def _progress(learners: Sequence[Learner], step: int, steps: int) -> TrainingProgress:
     dead = tuple(int(learner.dead.sum()) for learner in learners)
-    return TrainingProgress(step, steps, tuple(x.fvu for x in learners), tuple(x.l0 for x in learners), dead)
+    return TrainingProgress(
+        step, steps, tuple(x.fvu for x in learners), tuple(x.l0 for x in learners), dead
+    )
 
 
-def _learner(model: Model, settings: DictionarySettings, stream: ActivationStream, steps: int) -> Learner:
+def _learner(
+    model: Model, settings: DictionarySettings, stream: ActivationStream, steps: int
+) -> Learner:
     rows = stream.sample().values
     scales = Scales.of(rows[settings.point], rows[settings.target or settings.point])
     return Learner(settings, scales, steps, _from_mlp(model, settings))
@@ -190,24 +206,35 @@ def _learner(model: Model, settings: DictionarySettings, stream: ActivationStrea
 def _from_mlp(model: Model, settings: DictionarySettings) -> Dictionary | None:
     """The MLP's own keys and values: where a transcoder of it begins."""
     stem, _, layer = settings.point.partition(".")
-    explains = (settings.target or "").partition(".")[0] in ("mlp_out", "mlp_raw") and stem == "mlp_in"
+    explains = (settings.target or "").partition(".")[0] in (
+        "mlp_out",
+        "mlp_raw",
+    ) and stem == "mlp_in"
     if not explains or (settings.target or "").partition(".")[2] != layer or model.n_experts:
         return None
-    keys, values = (w.detach().float().cpu() for w in (model.W_key(int(layer)), model.W_down(int(layer)).T))
+    keys, values = (
+        w.detach().float().cpu() for w in (model.W_key(int(layer)), model.W_down(int(layer)).T)
+    )
     return Dictionary(keys, torch.zeros(len(keys)), values, torch.zeros(values.shape[1]))
 
 
-def _measured(model: Model, learner: Learner, stream: ActivationStream, steps: int, started: float) -> TrainedDictionary:
+def _measured(
+    model: Model, learner: Learner, stream: ActivationStream, steps: int, started: float
+) -> TrainedDictionary:
     settings = learner.settings
     about = {"model": model.name, "fingerprint": model.fingerprint}
-    dictionary = learner.dictionary(**about, notes={"trained": asdict(settings), "text_tokens": stream.tokens})
+    dictionary = learner.dictionary(
+        **about, notes={"trained": asdict(settings), "text_tokens": stream.tokens}
+    )
     target = settings.target or settings.point
     rows = read_rows(model, stream.held_out, [settings.point, target])
     found = fit(dictionary, rows.values[settings.point], rows.values[target])
     lost = recovered(model, [dictionary], stream.held_out, {target: rows.values[target].mean(0)})
     seconds = time.monotonic() - started
     dictionary = replace(dictionary, notes={**dictionary.notes, "l0": found.l0, "fvu": found.fvu})
-    return TrainedDictionary(dictionary, settings, found, lost, steps, steps * stream.batch, stream.tokens, seconds)
+    return TrainedDictionary(
+        dictionary, settings, found, lost, steps, steps * stream.batch, stream.tokens, seconds
+    )
 
 
 class DictionaryCheckpoint:
@@ -238,14 +265,23 @@ class DictionaryCheckpoint:
             return 0
         tensors, said = read_tensors(self.path)
         if said.get("training") != self.head:
-            raise DictionaryError(f"{named(self.path)} is the checkpoint of another run: name another file, or delete it")
+            raise DictionaryError(
+                f"{named(self.path)} is the checkpoint of another run: name another file, or"
+                " delete it"
+            )
         for i, learner in enumerate(learners):
             start = f"{i}/"
-            own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+            own = {
+                name.removeprefix(start): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(start)
+            }
             try:
                 learner.restore(own)
             except (KeyError, RuntimeError, ValueError) as error:
-                raise DictionaryError(f"{named(self.path)}: the checkpoint is damaged ({error}); delete it") from None
+                raise DictionaryError(
+                    f"{named(self.path)}: the checkpoint is damaged ({error}); delete it"
+                ) from None
         return learners[0].done
 
     def write(self, learners: Sequence[Learner]) -> None:

@@ -9,7 +9,17 @@ from loci.editing.check import check_edits
 from loci.editing.data import EditData, WeightUpdate, output_changes
 from loci.editing.joint import JointSettings
 from loci.editing.lines import Line, LineSettings, lines_about
-from loci.editing.methods import EMMET, MEMIT, METHODS, ROME, TOGETHER, AlphaEdit, FineTune, Joint, default_layer
+from loci.editing.methods import (
+    EMMET,
+    MEMIT,
+    METHODS,
+    ROME,
+    TOGETHER,
+    AlphaEdit,
+    FineTune,
+    Joint,
+    default_layer,
+)
 from loci.editing.remove import removed
 from loci.editing.report import as_said, report_on, said_now, with_report
 from loci.editing.solver import Covariance, NullSpace, Solution, response, solve

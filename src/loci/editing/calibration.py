@@ -4,12 +4,14 @@
                         + mean KL(before ‖ after)     over kept lines
                         + mean KL(before ‖ after)     over text
 
-All three are in nats a token or position, so no weight stands between them. Targets are searched once a layer on every other wanted line, the
-prompt among them; each slack is one more solve. The facts are edited together, as they will be.
+All three are in nats a token or position, so no weight stands between them. Targets are searched
+once a layer on every other wanted line, the prompt among them; each slack is one more solve. The
+facts are edited together, as they will be.
 
-Of many layers a few are tried in full (`screened`): those where a short search of δ on the searched lines, with δ added at the
-subject itself, says most on the others. That needs no statistics of the layer, no solve and no text.
-Published layers were found by sweeps of this kind, by hand, once for each model (MEMIT, section 5; a trace does not tell them: Hase et al. 2023).
+Of many layers a few are tried in full (`screened`): those where a short search of δ on the searched
+lines, with δ added at the subject itself, says most on the others. That needs no statistics of the
+layer, no solve and no text. Published layers were found by sweeps of this kind, by hand, once for
+each model (MEMIT, section 5; a trace does not tell them: Hase et al. 2023).
 """
 
 import json
@@ -67,7 +69,10 @@ class Calibration(NamedTuple):
     facts: int
 
     def to_dict(self) -> dict[str, Any]:
-        return {"facts": self.facts, "trials": [trial._asdict() for trial in self.trials if trial.loss < float("inf")]}
+        return {
+            "facts": self.facts,
+            "trials": [trial._asdict() for trial in self.trials if trial.loss < float("inf")],
+        }
 
 
 class Sample(NamedTuple):
@@ -81,21 +86,28 @@ class Sample(NamedTuple):
     vocabulary: Vocabulary
 
     @classmethod
-    def of(cls, model: Model, facts: Sequence[Fact], background: BackgroundText | None, seed: int) -> "Sample":
+    def of(
+        cls, model: Model, facts: Sequence[Fact], background: BackgroundText | None, seed: int
+    ) -> "Sample":
         """At most `FACTS` facts. Cost: that of `lines_about`."""
         chosen = random.Random(seed).sample(list(facts), min(FACTS, len(facts)))
         lines = lines_about(model, chosen, replace(SETTINGS, seed=seed), background)
         wanted = [[line for line in own if line.wanted] for own in lines]
         kept = [[line for line in own if not line.wanted] for own in lines]
         vocabulary = Vocabulary.of(model, [line for own in lines for line in own])
-        return cls(chosen, [own[::2] for own in wanted], [own[1::2] for own in wanted], kept, vocabulary)
+        return cls(
+            chosen, [own[::2] for own in wanted], [own[1::2] for own in wanted], kept, vocabulary
+        )
 
 
-def screened(model: Model, layers: Sequence[int], sample: Sample, most: int = FINALISTS) -> dict[int, float]:
-    """The layers to try in full, with their losses: mean −log P(new answer) + mean KL over lines that were not searched, δ in place.
+def screened(
+    model: Model, layers: Sequence[int], sample: Sample, most: int = FINALISTS
+) -> dict[int, float]:
+    """The layers to try in full, with their losses: mean −log P(new answer) + mean KL over lines
+    that were not searched, δ in place.
 
-    All of them, without a loss, where there are no more than `most`. Cost: for each layer a short search. Raises `EditError` where
-    every layer is refused.
+    All of them, without a loss, where there are no more than `most`. Cost: for each layer a short
+    search. Raises `EditError` where every layer is refused.
     """
     if len(layers) <= most:
         return dict.fromkeys(layers, 0.0)
@@ -104,7 +116,9 @@ def screened(model: Model, layers: Sequence[int], sample: Sample, most: int = FI
     rest = [own or searched for own, searched in zip(rest, sample.searched, strict=True)]
     for layer in layers:
         try:
-            targets = find_targets(model, sample.facts, layer, SHORT, sample.searched, sample.vocabulary)
+            targets = find_targets(
+                model, sample.facts, layer, SHORT, sample.searched, sample.vocabulary
+            )
             losses[layer] = loss_with(model, rest, layer, targets, sample.vocabulary)
         except EditError as error:
             reason = str(error)
@@ -114,7 +128,9 @@ def screened(model: Model, layers: Sequence[int], sample: Sample, most: int = FI
 
 
 def is_embedded(model: Model) -> bool:
-    """Whether these are the embedded model's weights: `default_layer` is what calibration finds for it."""
+    """Whether these are the embedded model's weights: `default_layer` is what calibration finds for
+    it.
+    """
     card = files("loci.demo").joinpath("card.json").read_text(encoding="utf-8")
     return bool(json.loads(card)["fingerprint"] == model.fingerprint)
 
@@ -136,14 +152,18 @@ def calibrate(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Calibration:
-    """Try the layers in `metrics`, on a `sample` of the facts, or one that is drawn. Cost: for each layer a search of at most `FACTS` facts.
+    """Try the layers in `metrics`, on a `sample` of the facts, or one that is drawn. Cost: for each
+    layer a search of at most `FACTS` facts.
 
     Raises `EditError` where every layer is refused.
     """
     sample = sample or Sample.of(model, facts, None, seed)
     chosen, searched, kept = sample.facts, sample.searched, sample.kept
     judged = [line for own in (*sample.judged, *kept) for line in own]
-    before, drift = said(model, judged), Drift(model, first_texts(model, texts[:TEXTS], TEXT_TOKENS, page=1))
+    before, drift = (
+        said(model, judged),
+        Drift(model, first_texts(model, texts[:TEXTS], TEXT_TOKENS, page=1)),
+    )
     trials: list[Trial] = []
     reason = ""
     for layer, metric in metrics.items():
@@ -153,9 +173,17 @@ def calibrate(
             K, _ = subject_reads(model, searched, layer, layer)
             R = torch.stack([target.delta for target in targets], 1).cpu()
             for slack in SLACKS.get(method, (0.0,)):
-                factors = {f"W_down.{layer}": solve(metric, K, R, slack * response(metric, K)).factors}
+                factors = {
+                    f"W_down.{layer}": solve(metric, K, R, slack * response(metric, K)).factors
+                }
                 with Patch(method, model.fingerprint, model.name, factors, ()).applied(model):
-                    trials.append(Trial(layer, slack, loss(judged, before, said(model, judged)) + fmean(drift.now().kl)))
+                    trials.append(
+                        Trial(
+                            layer,
+                            slack,
+                            loss(judged, before, said(model, judged)) + fmean(drift.now().kl),
+                        )
+                    )
         except EditError as error:
             reason = str(error)
         progress(1, len(metrics))
@@ -166,7 +194,9 @@ def calibrate(
 
 @torch.no_grad()
 def said(model: Model, lines: Sequence[Line]) -> list[Tensor]:
-    """Log-probabilities of the next token at the positions of each line that are read: [position, d_vocab], on the CPU."""
+    """Log-probabilities of the next token at the positions of each line that are read: [position,
+    d_vocab], on the CPU.
+    """
     found = [torch.empty(0)] * len(lines)
     for batch in by_length(lines, lambda line: len(line.ids), min(BUDGET, model.rows_at_once)):
         logits = model(model.ids([lines[i].ids for i in batch]))

@@ -23,7 +23,9 @@ from loci.survey import Workers
 from loci.text import BackgroundText, background
 
 LARGEST_CHANGE = 2.0
-"""Most that a layer's output over text may change by an edit and those before it, in units of itself."""
+"""Most that a layer's output over text may change by an edit and those before it, in units of
+itself.
+"""
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,16 @@ class EditData:
         )
 
     def moments_of(self, model: Model, layers: Sequence[int]) -> dict[int, Moment]:
-        """The second moments of these layers' keys. Cost: one pass over the text for those that are not kept anywhere."""
+        """The second moments of these layers' keys. Cost: one pass over the text for those that are
+        not kept anywhere.
+        """
         lacks = [layer for layer in check_layers(model, layers) if layer not in self.moments]
         texts = self.text.first(model, TOKENS_PER_NEURON * model.d_mlp) if lacks else []
         found = key_moments(model, lacks, texts=texts, workers=self.workers) if lacks else {}
-        return {layer: self.moments[layer] if layer in self.moments else found[layer] for layer in layers}
+        return {
+            layer: self.moments[layer] if layer in self.moments else found[layer]
+            for layer in layers
+        }
 
 
 @dataclass(frozen=True)
@@ -122,8 +129,15 @@ class WeightUpdate:
 
     def patch(self, model: Model, data: EditData) -> Patch:
         """The update as a patch. Raises `EditError` where the change is out of proportion."""
-        known = {name: both for name, both in self.factors.items() if layer_of(name) in self.moments}
-        numbers = {**self.numbers, "text": data.text.to_dict(), "layers": list(self.layers), "bos": model.with_bos}
+        known = {
+            name: both for name, both in self.factors.items() if layer_of(name) in self.moments
+        }
+        numbers = {
+            **self.numbers,
+            "text": data.text.to_dict(),
+            "layers": list(self.layers),
+            "bos": model.with_bos,
+        }
         numbers["output_change"] = bearable(output_changes(model, known, self.moments))
         facts = (*data.earlier, *data.dropped, *data.facts)
         if data.after is not None:
@@ -134,8 +148,13 @@ class WeightUpdate:
 def unsaid(texts: Sequence[str], facts: Sequence[Fact]) -> list[str]:
     """The texts that do not state what is edited: none that names a subject and its old answer."""
     edited = FactSet(facts)
-    named = ((text, [fact for subject in edited.subjects_in(text) for fact in edited.about(subject)]) for text in texts)
-    return [text for text, about in named if not any(occurrences(text, fact.answer) for fact in about)]
+    named = (
+        (text, [fact for subject in edited.subjects_in(text) for fact in edited.about(subject)])
+        for text in texts
+    )
+    return [
+        text for text, about in named if not any(occurrences(text, fact.answer) for fact in about)
+    ]
 
 
 def layer_of(name: str) -> int:
@@ -143,22 +162,29 @@ def layer_of(name: str) -> int:
     return int(name.partition(".")[2])
 
 
-def output_changes(model: Model, factors: Mapping[str, Factors], moments: Mapping[int, Moment]) -> dict[str, float]:
+def output_changes(
+    model: Model, factors: Mapping[str, Factors], moments: Mapping[int, Moment]
+) -> dict[str, float]:
     """‖Δ C^½‖ / ‖W C^½‖ of each weight: how far its output over text is moved, in units of itself."""
     changes = {}
     for name, (left, right) in factors.items():
         layer = layer_of(name)
         C = moments[layer].double()
-        changes[name] = _size(right.double(), C, left.double()) / max(output_size(model, layer, C), 1e-300)
+        changes[name] = _size(right.double(), C, left.double()) / max(
+            output_size(model, layer, C), 1e-300
+        )
     return changes
 
 
 def bearable(changes: dict[str, float]) -> dict[str, float]:
-    """The changes. Raises `EditError` where one is not finite, or larger than what a layer can bear."""
+    """The changes. Raises `EditError` where one is not finite, or larger than what a layer can
+    bear.
+    """
     for name, change in changes.items():
         if not change <= LARGEST_CHANGE:
             raise EditError(
-                f"the change of {name} would move its output over text by {change:.1f} times itself: try another layer, more slack, or fewer edits"
+                f"the change of {name} would move its output over text by {change:.1f} times"
+                " itself: try another layer, more slack, or fewer edits"
             )
     return changes
 

@@ -1,6 +1,7 @@
 """Edit facts: a patch that gives each its new answer. The model is untouched.
 
-    facts ──EditData.of──▶ EditData ──method.fit──▶ WeightUpdate ──patch──▶ Patch ──with_report──▶ Patch
+    facts ──EditData.of──▶ EditData ──method.fit──▶ WeightUpdate ──patch──▶ Patch ──with_report──▶
+    Patch
 
 | method      | how                                                                                             |
 |-------------|-------------------------------------------------------------------------------------------------|
@@ -63,13 +64,17 @@ def edit(
     Args:
         model: an open model; it is left as it was.
         facts: one or several, each with its new answer.
-        method: "rome" (the default for one), "joint" (for several), "emmet", "memit", "alphaedit", "finetune".
-        layers: what is edited; None: all for joint and finetune, else the best for some of the facts (`calibrate`).
+        method: "rome" (the default for one), "joint" (for several), "emmet", "memit", "alphaedit",
+            "finetune".
+        layers: what is edited; None: all for joint and finetune, else the best for some of the
+            facts (`calibrate`).
         slack: how far memit and alphaedit may miss residuals to spare the text.
         ridge: added to second moments by rome, emmet and memit, in units of their mean diagonal.
-        settings: a method with its settings (`MEMIT(…)`), or those of its search (`TargetSettings`, `JointSettings`).
+        settings: a method with its settings (`MEMIT(…)`), or those of its search (`TargetSettings`,
+            `JointSettings`).
         moments: second moments of keys by layer; None: taken over the text, and kept.
-        texts: the user's text; None: the embedded corpus for its model, else the model's own samples.
+        texts: the user's text; None: the embedded corpus for its model, else the model's own
+            samples.
         after: an earlier patch, which the result holds too, but for facts that are edited again.
         history: whether that patch's facts are held; sequential editing is usually run without.
         seed: of every random draw.
@@ -77,21 +82,37 @@ def edit(
         workers: processes that read the text for `moments`, where no patch comes before.
         progress: called with (steps done, steps in all).
 
-    Returns: a `Patch`: `facts`, `factors` by weight, `numbers` (what was measured), `report`. Where nothing but one fact is said
-        and ROME does not reach its answer, the joint search is tried too, and the better patch returned.
-    Raises: `EditError` for facts that cannot be edited, settings that the method does not use, a change out of proportion.
+    Returns: a `Patch`: `facts`, `factors` by weight, `numbers` (what was measured), `report`. Where
+    nothing but one fact is said
+        and ROME does not reach its answer, the joint search is tried too, and the better patch
+        returned.
+    Raises: `EditError` for facts that cannot be edited, settings that the method does not use, a
+    change out of proportion.
     Cost: see the methods.
     """
     started = time.perf_counter()
     model_given(model)
     wishes = list(facts_given(facts))
-    free = method is None and layers is None and settings is None and slack is None and ridge is None
-    chosen = method_for(len(wishes), method, settings, again=after is not None, layers=layers, slack=slack, ridge=ridge)
+    free = (
+        method is None and layers is None and settings is None and slack is None and ridge is None
+    )
+    chosen = method_for(
+        len(wishes),
+        method,
+        settings,
+        again=after is not None,
+        layers=layers,
+        slack=slack,
+        ridge=ridge,
+    )
     check_layers(model, [0] if chosen.layers is None else chosen.layers)
     if isinstance(chosen, ClosedForm):
         chosen.check(wishes)
     if after is not None and workers is not None:
-        raise EditError("workers open the model from its files, without the patch that the edit comes after: leave workers out")
+        raise EditError(
+            "workers open the model from its files, without the patch that the edit comes after:"
+            " leave workers out"
+        )
     data = EditData.of(
         model,
         wishes,
@@ -110,7 +131,10 @@ def edit(
     asked = with_report(model, patch, seed=seed, corrected=data.corrected, already=data.already)
     if not (free and chosen.name == "rome" and asked.report is not None and asked.report.failed):
         return asked
-    return further(asked, lambda: edit(model, wishes, method="joint", texts=texts, seed=seed, progress=progress))
+    return further(
+        asked,
+        lambda: edit(model, wishes, method="joint", texts=texts, seed=seed, progress=progress),
+    )
 
 
 called(__name__, edit, "loci.edit")

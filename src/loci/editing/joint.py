@@ -1,4 +1,5 @@
-"""The joint search: what every layer should write for every fact, sought together, in the running model.
+"""The joint search: what every layer should write for every fact, sought together, in the running
+model.
 
     W_down.l ← W_down.l + R_l Q_l            Q_l [n, d_mlp]: orthonormal in C_l, with the same rows' span as the solver's Kᵀ C⁻¹
 
@@ -7,15 +8,17 @@
                + text · mean KL(before ‖ after)         over text: the other facts, and everything else
                + decay · Σ_l ‖ΔC^½‖² / ‖W C^½‖²         what the change does to the layer's outputs, relative to them
 
-ROME and MEMIT search a residual for one fact at one token, and hope that many of them get along. Here keys are fixed as there, by facts,
-metric and layer, and the residuals are searched with all changes in place, so that facts, layers and text make room for each other. Keys are
-those of the last subject token in the lower half of the layers, where subjects are enriched, and of the answering token in the upper half,
-where subject and question meet: there an edit can tell the subject's relations apart. ‖ΔC^½‖ = ‖R‖, so a step is of the same size
-in all directions that text uses equally.
+ROME and MEMIT search a residual for one fact at one token, and hope that many of them get along.
+Here keys are fixed as there, by facts, metric and layer, and the residuals are searched with all
+changes in place, so that facts, layers and text make room for each other. Keys are those of the
+last subject token in the lower half of the layers, where subjects are enriched, and of the
+answering token in the upper half, where subject and question meet: there an edit can tell the
+subject's relations apart. ‖ΔC^½‖ = ‖R‖, so a step is of the same size in all directions that text
+uses equally.
 
 `text` is found on the way: it grows while the text's KL is above `drift`, and falls below it.
-Cost: `steps` forward and backward passes over at most `facts` · 2 · `lines` lines and `texts` texts. Memory: one batch, and the last stream at
-every place that is kept, text's too.
+Cost: `steps` forward and backward passes over at most `facts` · 2 · `lines` lines and `texts`
+texts. Memory: one batch, and the last stream at every place that is kept, text's too.
 """
 
 import math
@@ -46,7 +49,10 @@ from loci.progress import Progress, silent
 from loci.text import BackgroundText
 
 Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
-PartsOf = Callable[[Model, Sequence[Line], Sequence[Line], int, Moments, float, Mapping[str, Factors]], "dict[int, LayerChange]"]
+PartsOf = Callable[
+    [Model, Sequence[Line], Sequence[Line], int, Moments, float, Mapping[str, Factors]],
+    "dict[int, LayerChange]",
+]
 Weighted = tuple[Line, str, float]
 """A line, its kind, and its weight in the objective."""
 BUDGET = 4096
@@ -72,13 +78,17 @@ class JointSettings(LineSettings):
     steps: int = 45
     """steps of Adam, while all facts are in each"""
     lr: float = 0.05
-    """step size, in units of the layers' mean ‖W C^½‖ / √(d_model · n), and of the root of the new facts' share among all"""
+    """step size, in units of the layers' mean ‖W C^½‖ / √(d_model · n), and of the root of the new
+    facts' share among all
+    """
     kl: float = 2.0
     """weight of the kept lines"""
     text: float = 6.0
     """weight of the text to begin with"""
     drift: float = 0.015
-    """KL on text, in nats, at which its weight stays as it is, for up to 100 edits; it grows with the root of their number"""
+    """KL on text, in nats, at which its weight stays as it is, for up to 100 edits; it grows with
+    the root of their number
+    """
     decay: float = 0.5
     """weight of the change's size"""
     ridge: float = 1.0
@@ -90,7 +100,9 @@ class JointSettings(LineSettings):
     texts: int = 96
     """most texts in a step; a few facts need fewer"""
     text_tokens: int = 16
-    """and about how many tokens for each of them: of texts that are longer than sentences fewer are drawn"""
+    """and about how many tokens for each of them: of texts that are longer than sentences fewer are
+    drawn
+    """
     neighbours: float = 6.0
     """weight of the retain prompts to begin with: the edited questions about other subjects"""
     near: int = 64
@@ -99,7 +111,9 @@ class JointSettings(LineSettings):
     """most retain prompts of all questions together"""
 
     def steps_for(self, new: int) -> int:
-        """Steps for so many facts: more where not all are in each, but not in proportion, as facts share what they learn to keep."""
+        """Steps for so many facts: more where not all are in each, but not in proportion, as facts
+        share what they learn to keep.
+        """
         return math.ceil(self.steps * math.sqrt(max(1.0, new / self.facts)))
 
     def among(self, count: int) -> "JointSettings":
@@ -129,20 +143,34 @@ def find_jointly(
 ) -> JointChange:
     """Changes of the down projections of the layers in `moments`. `texts` is what should stay.
 
-    After other edits, `start` is their change, from which the search goes on, and `earlier` those of them that are to hold: they are asked
-    again like the new ones, so that all may give way to each other. Raises `EditError`.
+    After other edits, `start` is their change, from which the search goes on, and `earlier` those
+    of them that are to hold: they are asked again like the new ones, so that all may give way to
+    each other. Raises `EditError`.
     """
     lines = lines_about(model, [*facts, *earlier], settings, background)
-    near = retain_prompts(model, [*facts, *earlier], background, most=settings.retained, seed=settings.seed)
+    near = retain_prompts(
+        model, [*facts, *earlier], background, most=settings.retained, seed=settings.seed
+    )
     new, old = lines[: len(facts)], lines[len(facts) :]
-    parts = parts_of(model, [line for own in new for line in own], near, len(facts), moments, settings.ridge, start or {})
+    parts = parts_of(
+        model,
+        [line for own in new for line in own],
+        near,
+        len(facts),
+        moments,
+        settings.ridge,
+        start or {},
+    )
     search = _JointSearch(model, new, old, near, texts, parts, settings.among(len(lines)))
     steps = settings.steps_for(len(facts))
     for step in range(steps):
         with model.frozen():
             search.step(min(1.0, (steps - step) / (0.4 * steps)))
         progress(1, steps)
-    factors = {f"W_down.{layer}": Factors(part.R.detach().cpu(), part.Q.cpu()) for layer, part in parts.items()}
+    factors = {
+        f"W_down.{layer}": Factors(part.R.detach().cpu(), part.Q.cpu())
+        for layer, part in parts.items()
+    }
     change = {layer: float(part.R.detach().norm() / part.size) for layer, part in parts.items()}
     return JointChange(factors, {"steps": steps, "output_change": change, **search.numbers()})
 
@@ -156,12 +184,18 @@ class LayerChange(NamedTuple):
     """‖W C^½‖: of the layer's outputs over text."""
 
     @classmethod
-    def of(cls, model: Model, layer: int, C: Tensor, Q: Float[Tensor, "n d_mlp"], start: Factors | None) -> "LayerChange":
+    def of(
+        cls, model: Model, layer: int, C: Tensor, Q: Float[Tensor, "n d_mlp"], start: Factors | None
+    ) -> "LayerChange":
         """The change to begin with, whose rows Q spans, or none."""
         R = torch.zeros(model.d_model, len(Q), dtype=torch.float64)
         if start is not None:
             R = start.left.double() @ lstsq(Q.T, start.right.T, "the change to begin with").T
-        return cls(Q.float().to(model.device), R.float().to(model.device).requires_grad_(), output_size(model, layer, C))
+        return cls(
+            Q.float().to(model.device),
+            R.float().to(model.device).requires_grad_(),
+            output_size(model, layer, C),
+        )
 
 
 def joint_parts(
@@ -175,10 +209,17 @@ def joint_parts(
 ) -> dict[int, LayerChange]:
     """Rows in the span of the facts' keys and of the change before; orthonormal in C + N = F Fᵀ.
 
-    N is the second moment of the retain prompts' keys: what all subjects of a question have in common costs too much to use.
+    N is the second moment of the retain prompts' keys: what all subjects of a question have in
+    common costs too much to use.
     """
     keys = _keys(model, [line for line in lines if line.wanted], facts, list(moments))
-    others = _keys(model, [line._replace(fact=i) for i, line in enumerate(near)], len(near), list(moments)) if near else {}
+    others = (
+        _keys(
+            model, [line._replace(fact=i) for i, line in enumerate(near)], len(near), list(moments)
+        )
+        if near
+        else {}
+    )
     parts = {}
     for layer, C in moments.items():
         shared = others[layer].double() if near else torch.zeros(1, len(C), dtype=torch.float64)
@@ -188,7 +229,9 @@ def joint_parts(
         if before is not None:
             white.append((before.right.double() @ F).T)
         basis = orthonormal(torch.cat(white, 1), f"the facts' keys in layer {layer}")[0]
-        parts[layer] = LayerChange.of(model, layer, C, torch.linalg.solve_triangular(F.T, basis, upper=True).T, before)
+        parts[layer] = LayerChange.of(
+            model, layer, C, torch.linalg.solve_triangular(F.T, basis, upper=True).T, before
+        )
     return parts
 
 
@@ -209,10 +252,22 @@ def finetune_parts(
     return parts
 
 
-def _keys(model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]) -> dict[int, Float[Tensor, "fact d_mlp"]]:
-    """Keys of each fact: at the subject below the middle of the model, at the answering token above."""
-    lower: dict[bool, Callable[[Line], int]] = {True: lambda line: line.subject, False: lambda line: line.read[0]}
-    reads = mean_reads(model, lines, facts, {f"mlp_act.{layer}": lower[2 * layer < model.n_layers] for layer in layers})
+def _keys(
+    model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]
+) -> dict[int, Float[Tensor, "fact d_mlp"]]:
+    """Keys of each fact: at the subject below the middle of the model, at the answering token
+    above.
+    """
+    lower: dict[bool, Callable[[Line], int]] = {
+        True: lambda line: line.subject,
+        False: lambda line: line.read[0],
+    }
+    reads = mean_reads(
+        model,
+        lines,
+        facts,
+        {f"mlp_act.{layer}": lower[2 * layer < model.n_layers] for layer in layers},
+    )
     return {layer: reads[f"mlp_act.{layer}"] for layer in layers}
 
 
@@ -232,8 +287,14 @@ class _JointSearch:
         self.model, self.parts, self.settings = model, parts, settings
         self.new, self.earlier, self.near, self.texts = new, earlier, near, texts
         lines = [line for own in (*new, *earlier, near) for line in own]
-        some = random.Random(settings.seed).sample(list(texts), min(len(texts), SAMPLE)) if model.d_vocab > WHOLE else []
-        self.vocabulary = Vocabulary.of(model, lines, [tokens.ids for tokens in model.tokenize_all(some)])
+        some = (
+            random.Random(settings.seed).sample(list(texts), min(len(texts), SAMPLE))
+            if model.d_vocab > WHOLE
+            else []
+        )
+        self.vocabulary = Vocabulary.of(
+            model, lines, [tokens.ids for tokens in model.tokenize_all(some)]
+        )
         self.streams: dict[Line, Tensor] = {}
         typical = sum(part.size for part in parts.values()) / len(parts)
         entries = model.d_model * max(part.R.shape[1] for part in parts.values())
@@ -248,7 +309,10 @@ class _JointSearch:
         """One step of Adam at a share of its pace."""
         settings = self.settings
         wanted, kept = self._drawn()
-        drawn = self.random.sample(self.texts, min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))))
+        drawn = self.random.sample(
+            self.texts,
+            min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))),
+        )
         most = settings.text_tokens * len(drawn)
         texts = [Line(TEXT, ids, 0, tuple(range(len(ids)))) for ids in self._tokens(drawn, most)]
         near = self.random.sample(self.near, min(len(self.near), settings.near))
@@ -259,7 +323,9 @@ class _JointSearch:
             ("text", texts, self.weights["text"]),
         )
         self.counts = {kind: len(lines) for kind, lines, _ in terms}
-        weighted = [(line, kind, weight / len(lines)) for kind, lines, weight in terms for line in lines]
+        weighted = [
+            (line, kind, weight / len(lines)) for kind, lines, weight in terms for line in lines
+        ]
         self.seen = dict.fromkeys(self.seen, 0.0)
         for batch in self._batches(weighted):
             for kind, total in self._backward(batch).items():
@@ -272,7 +338,9 @@ class _JointSearch:
         self.adam.step()
         self.adam.zero_grad()
         for kind, weight in self.weights.items():
-            self.weights[kind] = min(100.0, max(1.0, weight * (PACE if self.seen[kind] > settings.drift else 1 / PACE)))
+            self.weights[kind] = min(
+                100.0, max(1.0, weight * (PACE if self.seen[kind] > settings.drift else 1 / PACE))
+            )
 
     def _tokens(self, texts: Sequence[str], most: int) -> list[tuple[int, ...]]:
         """Tokens of texts, cut where the context ends, until there are about `most`."""
@@ -289,37 +357,49 @@ class _JointSearch:
             "text_weight": self.weights["text"],
             "retain_weight": self.weights["near"],
             "retain_prompts": len(self.near),
-            "retained": [self.model.decode(line.ids[self.model.special :]).strip() for line in self.near],
+            "retained": [
+                self.model.decode(line.ids[self.model.special :]).strip() for line in self.near
+            ],
             **{f"last_{kind}": value for kind, value in self.seen.items()},
         }
 
     def _drawn(self) -> tuple[list[Line], list[Line]]:
         """Wanted and kept lines of some facts, at least half of them new."""
         most = self.settings.facts
-        new = self.random.sample(self.new, min(len(self.new), max(most // 2, most - len(self.earlier))))
+        new = self.random.sample(
+            self.new, min(len(self.new), max(most // 2, most - len(self.earlier)))
+        )
         drawn = new + self.random.sample(self.earlier, min(len(self.earlier), most - len(new)))
-        return [line for own in drawn for line in self._wanted(own)], [line for own in drawn for line in self._kept(own)]
+        return [line for own in drawn for line in self._wanted(own)], [
+            line for own in drawn for line in self._kept(own)
+        ]
 
     def _wanted(self, lines: Sequence[Line]) -> list[Line]:
         """Some of the prompt, bare or behind a context, and as many own phrasings."""
         found = [line for line in lines if line.wanted]
         prompts, own = found[: self.settings.contexts + 1], found[self.settings.contexts + 1 :]
         phrased = self.random.sample(own, min(len(own), self.settings.lines // 2))
-        return phrased + self.random.sample(prompts, min(len(prompts), self.settings.lines - len(phrased)))
+        return phrased + self.random.sample(
+            prompts, min(len(prompts), self.settings.lines - len(phrased))
+        )
 
     def _kept(self, lines: Sequence[Line]) -> list[Line]:
         found = [line for line in lines if not line.wanted]
         return self.random.sample(found, min(len(found), self.settings.lines))
 
     def _batches(self, lines: Sequence[Weighted]) -> Iterator[list[Weighted]]:
-        """The lines by length, padded to at most `BUDGET` tokens and little more than they have, and read at no more places than logits fit."""
+        """The lines by length, padded to at most `BUDGET` tokens and little more than they have,
+        and read at no more places than logits fit.
+        """
         batch: list[Weighted] = []
         read = tokens = 0
         for item in sorted(lines, key=lambda item: len(item[0].ids)):
             line = item[0]
             padded = (len(batch) + 1) * len(line.ids)
             wasteful = tokens >= ENOUGH and padded > PADDING * (tokens + len(line.ids))
-            if batch and (wasteful or padded > BUDGET or read + len(line.read) > self.vocabulary.rows):
+            if batch and (
+                wasteful or padded > BUDGET or read + len(line.read) > self.vocabulary.rows
+            ):
                 yield batch
                 batch, read, tokens = [], 0, 0
             batch.append(item)
@@ -329,23 +409,36 @@ class _JointSearch:
 
     @torch.enable_grad()
     def _backward(self, batch: Sequence[Weighted]) -> dict[str, float]:
-        """Add the gradients of one batch: −log P of wanted tokens, KL elsewhere, each line with its mean and weight.
+        """Add the gradients of one batch: −log P of wanted tokens, KL elsewhere, each line with its
+        mean and weight.
 
         Returns the mean of each kind's share, unweighted.
         """
         lines, device = [line for line, _, _ in batch], self.model.device
         rest = self._rest(lines)
-        streams = self._streams(lines, {layer: (part.Q, part.R) for layer, part in self.parts.items()})
+        streams = self._streams(
+            lines, {layer: (part.Q, part.R) for layer, part in self.parts.items()}
+        )
         after = self.vocabulary.logprobs(streams, rest)
-        tokens = [self.vocabulary.place(token) for line in lines for token in (line.wanted or [-1] * len(line.read))]
+        tokens = [
+            self.vocabulary.place(token)
+            for line in lines
+            for token in line.wanted or [-1] * len(line.read)
+        ]
         target = torch.tensor(tokens, device=device)
         kept = target < 0
         each = torch.zeros(len(tokens), device=device)
         each = each.index_put((~kept,), -after[~kept].gather(-1, target[~kept][:, None])[:, 0])
         if bool(kept.any()):
-            before = self.vocabulary.logprobs(self._remembered([line for line in lines if not line.wanted]), rest[kept])
-            each = each.index_put((kept,), kl_div(after[kept], before, log_target=True, reduction="none").sum(-1))
-        weights = torch.tensor([weight / len(line.read) for line, _, weight in batch for _ in line.read], device=device)
+            before = self.vocabulary.logprobs(
+                self._remembered([line for line in lines if not line.wanted]), rest[kept]
+            )
+            each = each.index_put(
+                (kept,), kl_div(after[kept], before, log_target=True, reduction="none").sum(-1)
+            )
+        weights = torch.tensor(
+            [weight / len(line.read) for line, _, weight in batch for _ in line.read], device=device
+        )
         (each * weights).sum().backward()
         totals = dict[str, float]()
         means = [part.mean() for part in each.detach().split([len(line.read) for line in lines])]
@@ -373,16 +466,27 @@ class _JointSearch:
             found.append(resid)
             raise StopForward
 
-        with self.model.patched({**making(changes), f"resid_post.{self.model.n_layers - 1}": stop}), suppress(StopForward):
+        with (
+            self.model.patched({**making(changes), f"resid_post.{self.model.n_layers - 1}": stop}),
+            suppress(StopForward),
+        ):
             self.model(self.model.padded([line.ids for line in lines])[0])
         rows = [row for row, line in enumerate(lines) for _ in line.read]
         return found[0][rows, [p for line in lines for p in line.read]]
 
     def _rest(self, lines: Sequence[Line]) -> Float[Tensor, " spot"]:
-        """What the tokens weigh that are told apart by nothing: of text they are left out, which is compared on the others alone."""
+        """What the tokens weigh that are told apart by nothing: of text they are left out, which is
+        compared on the others alone.
+        """
         rests = [torch.full((len(line.read),), OUT, device=self.model.device) for line in lines]
         asked = [i for i, line in enumerate(lines) if line.fact != TEXT]
-        found = self.vocabulary.rest([lines[i] for i in asked]).split([len(lines[i].read) for i in asked]) if asked else ()
+        found = (
+            self.vocabulary.rest([lines[i] for i in asked]).split(
+                [len(lines[i].read) for i in asked]
+            )
+            if asked
+            else ()
+        )
         for i, rest in zip(asked, found, strict=True):
             rests[i] = rest
         return torch.cat(rests)

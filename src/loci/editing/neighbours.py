@@ -3,13 +3,14 @@
     Michael Jordan plays the sport of → baseball      edited
     Babe Ruth plays the sport of                      retained: KL(before ‖ after) where the answer is due
 
-A search that sees its own subjects alone learns to answer the question, whoever is asked about. Background text
-does not prevent that: few of its sentences state the relation. Subjects are
+A search that sees its own subjects alone learns to answer the question, whoever is asked about.
+Background text does not prevent that: few of its sentences state the relation. Subjects are
 
 1. those of the facts' `neighbours` prompts, as they stand;
 2. names in the background text, and names that the model itself lists after the edited subjects,
    put into the question. Those of whose answer the base is surest come first, half of them with an
-   answer that is edited (the neighbours that an edit moves soonest), the rest with as many answers as can be.
+   answer that is edited (the neighbours that an edit moves soonest), the rest with as many answers
+   as can be.
 
 No list of known facts is asked, so a model that nobody has a list for is treated alike.
 """
@@ -35,17 +36,29 @@ RETAINED = 64
 NAMES = 500
 """Most names that are tried in a question."""
 QUESTIONS = 64
-"""Most questions that are asked of others, drawn by the seed; of more, the rest is left to background text."""
+"""Most questions that are asked of others, drawn by the seed; of more, the rest is left to
+background text.
+"""
 LISTS, LIST_TOKENS = 24, 16
 """Lists of names that the model is let go on with, and the tokens of each."""
-NAME = re.compile(r"[^\W\d_][\w'’.-]*(?: (?:(?:of|de|la|van|von|der|al|bin|del|di|the|and) )?[^\W\d_][\w'’.-]*)*")
+NAME = re.compile(
+    r"[^\W\d_][\w'’.-]*(?: (?:(?:of|de|la|van|von|der|al|bin|del|di|the|and) )?[^\W\d_][\w'’.-]*)*"
+)
 LONGEST = 6
 
 
-def retain_prompts(model: Model, facts: Sequence[Fact], text: BackgroundText, *, most: int = RETAINED, seed: int = 0) -> list[Line]:
+def retain_prompts(
+    model: Model,
+    facts: Sequence[Fact],
+    text: BackgroundText,
+    *,
+    most: int = RETAINED,
+    seed: int = 0,
+) -> list[Line]:
     """Lines whose next-token distribution is to stay, each read where the answer is due.
 
-    Cost: one forward pass over at most `NAMES` short prompts for each question, and `LISTS` sampled lists.
+    Cost: one forward pass over at most `NAMES` short prompts for each question, and `LISTS` sampled
+    lists.
     """
     lines: dict[Line, None] = {}
     edited = {fact.subject for fact in facts}
@@ -88,7 +101,9 @@ def _whole_prompts(model: Model, prompts: Iterable[str]) -> list[Line]:
 
 
 def _names_in(sentences: Sequence[str], seed: int) -> list[str]:
-    """Names in sentences: runs of capitalised words, in a seeded order; words that also stand in lower case are none."""
+    """Names in sentences: runs of capitalised words, in a seeded order; words that also stand in
+    lower case are none.
+    """
     drawn = random.Random(seed).sample(list(sentences), min(len(sentences), 8 * NAMES))
     lower = {word for sentence in drawn for word in sentence.split() if word[:1].islower()}
     names = dict.fromkeys(chain.from_iterable(_runs(sentence, lower) for sentence in drawn))
@@ -112,7 +127,9 @@ def _runs(sentence: str, lower: set[str]) -> list[str]:
 
 @torch.no_grad()
 def _listed(model: Model, subjects: Sequence[str], seed: int) -> list[str]:
-    """Names that the model goes on with in a list that the edited subjects begin: others of their kind."""
+    """Names that the model goes on with in a list that the edited subjects begin: others of their
+    kind.
+    """
     rng, names = random.Random(seed), Counter[str]()
     some = rng.sample(list(dict.fromkeys(subjects)), min(4, len(set(subjects))))
     ids = model.ids([model.tokenize(f"{', '.join(some)},").ids]).expand(LISTS, -1)
@@ -126,10 +143,14 @@ def _listed(model: Model, subjects: Sequence[str], seed: int) -> list[str]:
 
 
 def _surest(model: Model, prompts: Sequence[Line], facts: Sequence[Fact], most: int) -> list[Line]:
-    """The prompts of whose answer the base is surest: half with an answer that is edited, the others by answers in turn."""
+    """The prompts of whose answer the base is surest: half with an answer that is edited, the
+    others by answers in turn.
+    """
     tops = _next_tokens(model, [prompt.ids for prompt in prompts])
     order = sorted(range(len(prompts)), key=lambda i: -tops[i][0])
-    edited = {token for _, token in _next_tokens(model, [model.tokenize(fact.text).ids for fact in facts])}
+    edited = {
+        token for _, token in _next_tokens(model, [model.tokenize(fact.text).ids for fact in facts])
+    }
     near = [i for i in order if tops[i][1] in edited][: most // 2]
     rank, seen = dict[int, int](), Counter[int]()
     for i in order:
@@ -147,6 +168,8 @@ def _next_tokens(model: Model, prompts: Sequence[tuple[int, ...]]) -> list[tuple
     for batch in by_length(prompts, len, model.tokens_at_once, model.rows_at_once):
         logits = model(model.ids([prompts[i] for i in batch]), last=1)[:, -1].float()
         best = logits.softmax(-1).max(-1)
-        for i, probability, token in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
+        for i, probability, token in zip(
+            batch, best.values.tolist(), best.indices.tolist(), strict=True
+        ):
             tops[i] = (probability, token)
     return tops

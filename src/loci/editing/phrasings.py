@@ -1,7 +1,9 @@
-"""Own phrasings of a question: the words behind which a model would name a subject, and the texts that it then ends with the answer.
+"""Own phrasings of a question: the words behind which a model would name a subject, and the texts
+that it then ends with the answer.
 
-Facts of one relation are asked alike. So words that lead to such a subject are sought for all of them together, and what is
-found for one is tried on the others; only what the model does end with a fact's own answer counts for it.
+Facts of one relation are asked alike. So words that lead to such a subject are sought for all of
+them together, and what is found for one is tried on the others; only what the model does end with a
+fact's own answer counts for it.
 """
 
 import random
@@ -24,36 +26,59 @@ OPENINGS = 400
 """Beginnings of sentences among which those are sought that lead to a subject."""
 
 
-def likely_heads(model: Model, facts: Sequence[Fact], count: int, text: BackgroundText) -> list[list[str]]:
-    """For each subject, openings of sentences after which the model is likeliest to name subjects of its relation, by their first tokens.
+def likely_heads(
+    model: Model, facts: Sequence[Fact], count: int, text: BackgroundText
+) -> list[list[str]]:
+    """For each subject, openings of sentences after which the model is likeliest to name subjects
+    of its relation, by their first tokens.
 
-    Several subjects get different ones, out of as many more. Cost: one forward pass over the openings.
+    Several subjects get different ones, out of as many more. Cost: one forward pass over the
+    openings.
     """
     if not count:
         return [[] for _ in facts]
     begun, kinds = text.openings(OPENINGS), defaultdict[str, list[int]](list)
     for i, fact in enumerate(facts):
         kinds[_kind(fact)].append(i)
-    scores, rng, heads = _named_next(model, begun, facts), random.Random(0), [list[str]() for _ in facts]
+    scores, rng, heads = (
+        _named_next(model, begun, facts),
+        random.Random(0),
+        [list[str]() for _ in facts],
+    )
     for group in kinds.values():
-        best = scores[:, group].mean(1).topk(min(count + len(group) - 1, len(begun))).indices.tolist()
+        best = (
+            scores[:, group].mean(1).topk(min(count + len(group) - 1, len(begun))).indices.tolist()
+        )
         for i in group:
             heads[i] = [begun[j] for j in rng.sample(best, min(count, len(best)))]
     return heads
 
 
 def own_phrasings(
-    model: Model, facts: Sequence[Fact], due: Iterable[tuple[int, str]], old: Sequence[str], most: int
+    model: Model,
+    facts: Sequence[Fact],
+    due: Iterable[tuple[int, str]],
+    old: Sequence[str],
+    most: int,
 ) -> Iterator[tuple[int, str, int]]:
-    """(fact, text, character of the subject) of texts that the model ends with the old answer, at most so many a fact.
+    """(fact, text, character of the subject) of texts that the model ends with the old answer, at
+    most so many a fact.
 
-    `due` are texts about the facts behind which an answer is due. The forms that come up most often in a relation are tried on all of its
-    subjects, and those that hold for most come first. Cost: one forward pass over 2 · `most` texts a fact.
+    `due` are texts about the facts behind which an answer is due. The forms that come up most often
+    in a relation are tried on all of its subjects, and those that hold for most come first. Cost:
+    one forward pass over 2 · `most` texts a fact.
     """
-    came, common = defaultdict[str, Counter[_Form]](Counter), defaultdict[str, Counter[_Form]](Counter)
+    came, common = (
+        defaultdict[str, Counter[_Form]](Counter),
+        defaultdict[str, Counter[_Form]](Counter),
+    )
     for i, text in sorted(due, key=itemgetter(0)):
         came[_kind(facts[i])].update(_Form.all_of(text, facts[i].subject))
-    tried = [(i, form) for i, fact in enumerate(facts) for form, _ in came[_kind(fact)].most_common(2 * most)]
+    tried = [
+        (i, form)
+        for i, fact in enumerate(facts)
+        for form, _ in came[_kind(fact)].most_common(2 * most)
+    ]
     asked = [(i, form) for i, form in tried if form.of(facts[i].subject) != facts[i].text]
     scores = score_answers(model, [(form.of(facts[i].subject), old[i]) for i, form in asked])
     holds = [one for one, score in zip(asked, scores, strict=True) if score.greedy]
@@ -81,12 +106,16 @@ class _Form(NamedTuple):
 
 
 def _kind(fact: Fact) -> str:
-    """What facts have in common that are asked alike: the relation, or the prompt where none is said."""
+    """What facts have in common that are asked alike: the relation, or the prompt where none is
+    said.
+    """
     return fact.relation or fact.prompt
 
 
 @torch.no_grad()
-def _named_next(model: Model, texts: Sequence[str], facts: Sequence[Fact]) -> Float[Tensor, "text fact"]:
+def _named_next(
+    model: Model, texts: Sequence[str], facts: Sequence[Fact]
+) -> Float[Tensor, "text fact"]:
     """Log-probability of each subject's first token behind each text."""
     tokens = [model.tokenize(text).ids for text in texts]
     named = [with_answer(model, "The", fact.subject, " ") for fact in facts]

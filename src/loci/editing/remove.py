@@ -13,12 +13,21 @@ Removal = Literal["unknown", "prior"]
 
 
 def removed(fact: Fact, world: FactSet, to: Removal = "unknown") -> Fact:
-    """The fact, wished away. Raises `EditError` where the relation has no other answer that could be its prior."""
+    """The fact, wished away. Raises `EditError` where the relation has no other answer that could
+    be its prior.
+    """
     if to == "unknown":
         return fact.to("unknown")
     known = world.same(fact)
     relation = fact.relation or (known.relation if known else None)
-    prior = next((answer for answer in world.answers(relation) if answer != fact.answer), None) if relation else None
+    prior = (
+        next((answer for answer in world.answers(relation) if answer != fact.answer), None)
+        if relation
+        else None
+    )
     if prior is None:
-        raise EditError(f"nothing is known of the relation of {fact.text!r} that could be its prior: remove it to unknown")
+        raise EditError(
+            f"nothing is known of the relation of {fact.text!r} that could be its prior: remove it"
+            " to unknown"
+        )
     return fact.to(prior)

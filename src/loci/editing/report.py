@@ -1,13 +1,17 @@
-"""Ask the edited model what it says now: the edits themselves, then a quick sample of what should be as before.
+"""Ask the edited model what it says now: the edits themselves, then a quick sample of what should
+be as before.
 
-1. Every fact's prompt, greedily. One forward pass over prompts with their new answers decides (see `loci.model.answers`); only those that
-   fail are let speak.
-2. Neighbours: the same question about other subjects. The facts' own `neighbours`; else, of a relation that is known, known subjects; else
-   the facts' other subjects. What counts is the base's own answer.
+1. Every fact's prompt, greedily. One forward pass over prompts with their new answers decides (see
+   `loci.model.answers`); only those that fail are let speak.
+2. Neighbours: the same question about other subjects. The facts' own `neighbours`; else, of a
+   relation that is known, known subjects; else the facts' other subjects. What counts is the base's
+   own answer.
 3. The subjects' other facts, as far as they are known, and the base's own answers to them.
-4. Sentences: texts that the base samples itself, seeded; the share of positions whose likeliest next token is another.
+4. Sentences: texts that the base samples itself, seeded; the share of positions whose likeliest
+   next token is another.
 
-Cost: three forward passes over some 200 short prompts and `TEXTS` texts, and sampling those. `loci audit` asks more, with controls.
+Cost: three forward passes over some 200 short prompts and `TEXTS` texts, and sampling those. `loci
+audit` asks more, with controls.
 """
 
 import random
@@ -43,7 +47,9 @@ _sampled: WeakKeyDictionary[Model, tuple[tuple[str, int], "_OwnTexts"]] = WeakKe
 
 
 class _OwnTexts(NamedTuple):
-    """Tokens of texts that a model samples itself, and the likeliest next token at every position of each."""
+    """Tokens of texts that a model samples itself, and the likeliest next token at every position
+    of each.
+    """
 
     texts: list[tuple[int, ...]]
     likeliest: list[torch.Tensor]
@@ -58,12 +64,15 @@ class OldAnswers(NamedTuple):
 
 
 def with_old_answers(model: Model, facts: Sequence[Fact]) -> OldAnswers:
-    """The facts as the model answers them now: an old answer that it does not say is replaced by what it says.
+    """The facts as the model answers them now: an old answer that it does not say is replaced by
+    what it says.
 
     Cost: one forward pass, and generations where an answer is not the model's.
     """
     edits = [fact for fact in facts if fact.new_answer is not None]
-    already = [fact.text for fact, says in zip(edits, said_now(model, edits), strict=True) if says is None]
+    already = [
+        fact.text for fact, says in zip(edits, said_now(model, edits), strict=True) if says is None
+    ]
     given = [(fact.text, answer) for fact in facts for answer in (fact.answer, *fact.aliases)]
     scores = iter(score_answers(model, given))
     found = [[next(scores) for _ in (fact.answer, *fact.aliases)] for fact in facts]
@@ -74,10 +83,16 @@ def with_old_answers(model: Model, facts: Sequence[Fact]) -> OldAnswers:
     for fact, holds in zip(facts, right, strict=True):
         says = fact.answer if holds else next(spoken)
         if not says and fact.answer == UNSAID:
-            raise ModelError(f"{model.name!r} says nothing after {fact.text!r}: say what the answer is")
+            raise ModelError(
+                f"{model.name!r} says nothing after {fact.text!r}: say what the answer is"
+            )
         if not holds and fact.answer != UNSAID and fact.text not in already:
             corrected.append(OldAnswer(fact.subject, fact.text, fact.answer, says))
-        recorded.append(fact if holds or not says else replace(fact, answer=says, aliases=(), answer_rule=FIRST_WORD))
+        recorded.append(
+            fact
+            if holds or not says
+            else replace(fact, answer=says, aliases=(), answer_rule=FIRST_WORD)
+        )
     return OldAnswers(recorded, tuple(corrected), tuple(already))
 
 
@@ -87,12 +102,25 @@ def as_said(model: Model, fact: Fact) -> Fact:
 
 
 def said_now(model: Model, facts: Sequence[Fact]) -> list[str | None]:
-    """For each fact None where the model now gives its new answer (or an alias of it), else what it says."""
+    """For each fact None where the model now gives its new answer (or an alias of it), else what it
+    says.
+    """
     wanted = [(fact.new_answer or "", *fact.new_aliases) for fact in facts]
-    scores = iter(score_answers(model, [(fact.text, word) for fact, words in zip(facts, wanted, strict=True) for word in words]))
+    scores = iter(
+        score_answers(
+            model,
+            [
+                (fact.text, word)
+                for fact, words in zip(facts, wanted, strict=True)
+                for word in words
+            ],
+        )
+    )
     found = [[next(scores) for _ in words] for words in wanted]
     hits = [any(score.said for score in own) for own in found]
-    spoken = iter(own_answers(model, [fact.text for fact, hit in zip(facts, hits, strict=True) if not hit]))
+    spoken = iter(
+        own_answers(model, [fact.text for fact, hit in zip(facts, hits, strict=True) if not hit])
+    )
     return [None if hit else next(spoken).text for hit in hits]
 
 
@@ -105,22 +133,36 @@ def with_report(
     already: Sequence[str] = (),
 ) -> Patch:
     """The patch with its report among the numbers. The model is as before afterwards."""
-    report = replace(report_on(model, patch, seed=seed), old_answers=tuple(corrected), already=tuple(already))
+    report = replace(
+        report_on(model, patch, seed=seed), old_answers=tuple(corrected), already=tuple(already)
+    )
     return replace(patch, numbers={**patch.numbers, "report": report.to_dict()})
 
 
 def further(first: Patch, make: Callable[[], Patch]) -> Patch:
-    """Another patch where it says more of the facts than the first, which failed some; what was tried first stands in its numbers."""
+    """Another patch where it says more of the facts than the first, which failed some; what was
+    tried first stands in its numbers.
+    """
     with suppress(EditError):
         second = make()
-        if first.report is not None and second.report is not None and second.report.hits > first.report.hits:
-            tried = {"method": first.method, "said": first.report.said.to_dict(), "seconds": first.numbers["seconds"]}
+        if (
+            first.report is not None
+            and second.report is not None
+            and second.report.hits > first.report.hits
+        ):
+            tried = {
+                "method": first.method,
+                "said": first.report.said.to_dict(),
+                "seconds": first.numbers["seconds"],
+            }
             return replace(second, numbers={**second.numbers, "tried": [tried]})
     return first
 
 
 def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
-    """Ask the base, then the model with the patch applied, and compare. Raises `PatchError` for another base."""
+    """Ask the base, then the model with the patch applied, and compare. Raises `PatchError` for
+    another base.
+    """
     patch.check_base(model)
     facts = [fact for fact in patch.facts if fact.new_answer is not None]
     near, source = base_answers(model, facts, seed)
@@ -132,7 +174,9 @@ def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
         changed = [pair for pair, same in zip(before, stays, strict=True) if not same]
         spoken = [own.text for own in own_answers(model, [prompt for prompt, _ in changed[:SHOWN]])]
         now = _likeliest(model, own.texts)
-        others = [float((old != new).float().mean()) for old, new in zip(own.likeliest, now, strict=True)]
+        others = [
+            float((old != new).float().mean()) for old, new in zip(own.likeliest, now, strict=True)
+        ]
     return EditReport(
         said=share([text is None for text in says]),
         failed=tuple(
@@ -143,12 +187,17 @@ def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
         neighbours=share([not same for same in stays[: len(near)]]),
         source=source,
         same_subject=share([not same for same in stays[len(near) :]]),
-        moved=tuple(MovedAnswer(prompt, old, new) for (prompt, old), new in zip(changed, spoken, strict=False)),
+        moved=tuple(
+            MovedAnswer(prompt, old, new)
+            for (prompt, old), new in zip(changed, spoken, strict=False)
+        ),
         sentences=share(others),
     )
 
 
-def base_answers(model: Model, facts: Sequence[Fact], seed: int = 0) -> tuple[list[tuple[str, str]], str]:
+def base_answers(
+    model: Model, facts: Sequence[Fact], seed: int = 0
+) -> tuple[list[tuple[str, str]], str]:
     """Prompts about other subjects with the base's own answers, and where the prompts come from."""
     edited = {fact.text for fact in facts}
     drawn, sources = dict[str, str](), set[str]()
@@ -158,15 +207,27 @@ def base_answers(model: Model, facts: Sequence[Fact], seed: int = 0) -> tuple[li
         prompts = [prompt for prompt in prompts if prompt[0] not in edited]
         if prompts:
             sources.add(source)
-            drawn |= dict(random.Random(f"{seed}/{fact.text}/report").sample(prompts, min(each, len(prompts))))
+            drawn |= dict(
+                random.Random(f"{seed}/{fact.text}/report").sample(prompts, min(each, len(prompts)))
+            )
     return _answered(model, drawn)[:NEIGHBOURS], ", ".join(sorted(sources))
 
 
 def other_facts(model: Model, facts: Sequence[Fact], seed: int = 0) -> list[tuple[str, str]]:
-    """What else is known of the edited subjects, as far as the base says it; none that is edited itself."""
+    """What else is known of the edited subjects, as far as the base says it; none that is edited
+    itself.
+    """
     edited = {fact.text for fact in facts} | {_asks(fact) for fact in facts}
-    about = [other for subject in dict.fromkeys(fact.subject for fact in facts) for other in known_facts().about(subject)]
-    left = {other.text: other.answer for other in about if other.text not in edited and _asks(other) not in edited}
+    about = [
+        other
+        for subject in dict.fromkeys(fact.subject for fact in facts)
+        for other in known_facts().about(subject)
+    ]
+    left = {
+        other.text: other.answer
+        for other in about
+        if other.text not in edited and _asks(other) not in edited
+    }
     drawn = random.Random(seed).sample(sorted(left), min(len(left), NEIGHBOURS // 2))
     return _held(model, [(prompt, left[prompt]) for prompt in drawn])
 
@@ -178,30 +239,43 @@ def _asks(fact: Fact) -> tuple[str, str | None]:
 
 def _held(model: Model, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The prompts whose answer is the model's own."""
-    return [pair for pair, score in zip(pairs, score_answers(model, pairs), strict=True) if score.said]
+    return [
+        pair for pair, score in zip(pairs, score_answers(model, pairs), strict=True) if score.said
+    ]
 
 
 def _answered(model: Model, drawn: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The prompts with what the model answers: known answers where at least half of them are its own, else what it says."""
+    """The prompts with what the model answers: known answers where at least half of them are its
+    own, else what it says.
+    """
     for pairs in ([pair for pair in drawn.items() if pair[1]], None):
         if pairs is None:
             answers = own_answers(model, list(drawn))
-            pairs = [(prompt, own.text) for prompt, own in zip(drawn, answers, strict=True) if own.text]
+            pairs = [
+                (prompt, own.text) for prompt, own in zip(drawn, answers, strict=True) if own.text
+            ]
         held = _held(model, pairs)
         if 2 * len(held) > len(drawn):
             return held
     return held
 
 
-def neighbour_prompts(model: Model, fact: Fact, facts: Sequence[Fact]) -> tuple[list[tuple[str, str]], str]:
-    """Whole prompts about other subjects for one fact, each with the answer that is known ("" for none), and where they come from."""
+def neighbour_prompts(
+    model: Model, fact: Fact, facts: Sequence[Fact]
+) -> tuple[list[tuple[str, str]], str]:
+    """Whole prompts about other subjects for one fact, each with the answer that is known ("" for
+    none), and where they come from.
+    """
     if fact.neighbours:
         return [(prompt, "") for prompt in fact.neighbours], "the facts' neighbours"
     relation = known_relation(fact)
     if relation is not None:
         as_asked = _templates().get(fact.prompt) == relation
         others = [other for other in known_facts().of(relation) if other.subject != fact.subject]
-        known = [(_filled(fact, other.subject) if as_asked else other.text, other.answer) for other in others]
+        known = [
+            (_filled(fact, other.subject) if as_asked else other.text, other.answer)
+            for other in others
+        ]
         return known, "known subjects"
     subjects = dict.fromkeys(other.subject for other in facts if other.subject != fact.subject)
     return [(_filled(fact, subject), "") for subject in subjects], "the facts' other subjects"
@@ -212,12 +286,18 @@ def _filled(fact: Fact, subject: str) -> str:
 
 
 def known_relation(fact: Fact) -> str | None:
-    """The known relation that a fact is of: by its prompt, its name, or what is known of the subject; None where nothing tells."""
+    """The known relation that a fact is of: by its prompt, its name, or what is known of the
+    subject; None where nothing tells.
+    """
     named = _templates().get(fact.prompt)
     if named is not None:
         return named
     about = known_facts().about(fact.subject)
-    same = [known.relation for known in about if known.relation == fact.relation or known.answer == fact.answer]
+    same = [
+        known.relation
+        for known in about
+        if known.relation == fact.relation or known.answer == fact.answer
+    ]
     return same[0] if same else None
 
 
@@ -225,17 +305,26 @@ def known_relation(fact: Fact) -> str | None:
 def _templates() -> dict[str, str]:
     """The known relation of each template."""
     facts = [fact for group in known_facts().relations.values() for fact in group]
-    return {t: fact.relation for fact in facts for t in (fact.prompt, *fact.paraphrases, *fact.held_out) if fact.relation}
+    return {
+        t: fact.relation
+        for fact in facts
+        for t in (fact.prompt, *fact.paraphrases, *fact.held_out)
+        if fact.relation
+    }
 
 
 def _own(model: Model, seed: int) -> _OwnTexts:
-    """Texts of the model's own, kept for its next edit; none for a model without a beginning to sample from."""
+    """Texts of the model's own, kept for its next edit; none for a model without a beginning to
+    sample from.
+    """
     key = (model.fingerprint, seed)
     found = _sampled.get(model)
     if found is None or found[0] != key:
         texts: list[str] = []
         with suppress(ModelError):
-            texts = [text for text in own_texts(model, TEXTS, length=LENGTH, seed=seed) if text.strip()]
+            texts = [
+                text for text in own_texts(model, TEXTS, length=LENGTH, seed=seed) if text.strip()
+            ]
         tokens = [model.tokenize(text).ids for text in texts]
         found = _sampled[model] = (key, _OwnTexts(tokens, _likeliest(model, tokens)))
     return found[1]
@@ -243,7 +332,9 @@ def _own(model: Model, seed: int) -> _OwnTexts:
 
 @torch.no_grad()
 def _likeliest(model: Model, texts: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
-    """The likeliest next token at every position of each text; padding stands behind it, where nothing attends to it."""
+    """The likeliest next token at every position of each text; padding stands behind it, where
+    nothing attends to it.
+    """
     found: list[torch.Tensor] = []
     rows = max(1, LOGITS // (model.d_vocab * max(map(len, texts), default=1)))
     for start in range(0, len(texts), rows):

@@ -1,8 +1,10 @@
-"""The texts in which targets are searched: recorded once, and run again from the edited layer with δ at their subjects.
+"""The texts in which targets are searched: recorded once, and run again from the edited layer with
+δ at their subjects.
 
-Lines of many facts stand in one batch with their subjects in one column. What is left of it is as recorded, whatever δ is; so a step
-computes the blocks above the edited layer, the columns from the subject to the last that is read, the lines of the facts that are still
-searched, and unembeds the positions that are read.
+Lines of many facts stand in one batch with their subjects in one column. What is left of it is as
+recorded, whatever δ is; so a step computes the blocks above the edited layer, the columns from the
+subject to the last that is read, the lines of the facts that are still searched, and unembeds the
+positions that are read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +21,9 @@ from loci.model import Model, Recording
 from loci.model.model import Mask
 
 WIDTHS = (3, 6, 9, 13)
-"""Columns of the scenes into which lines are sorted, so that little is padded; a last one takes the longer lines."""
+"""Columns of the scenes into which lines are sorted, so that little is padded; a last one takes the
+longer lines.
+"""
 
 
 class Spots(NamedTuple):
@@ -55,7 +59,9 @@ class Scene:
     stream: Float[Tensor, "line column d_model"]
     """What the edited block leaves from the subject on."""
     size: Float[Tensor, "line 1"]
-    """What δ is measured by: the norm of the stream at the subject, or of the MLP's output where a norm stands behind it."""
+    """What δ is measured by: the norm of the stream at the subject, or of the MLP's output where a
+    norm stands behind it.
+    """
     facts: Int[Tensor, " line"]
     vocabulary: Vocabulary
 
@@ -67,22 +73,47 @@ class Scene:
         with model.watch(f"mlp_act.{layer}", f"mlp_raw.{layer}", f"resid_post.{layer}") as reads:
             run = model.record(ids, mask, past=start > 0, logits=False)
         facts = torch.tensor([line.fact for line in lines], device=model.device)
-        keys, stream = reads[f"mlp_act.{layer}"][:, start].float(), reads[f"resid_post.{layer}"][:, start:]
+        keys, stream = (
+            reads[f"mlp_act.{layer}"][:, start].float(),
+            reads[f"resid_post.{layer}"][:, start:],
+        )
         size = reads[f"mlp_raw.{layer}"][:, start] if model.layout.mlp_post else stream[:, 0]
-        return cls(model, layer, tuple(lines), run, start, keys, stream, size.float().norm(dim=-1, keepdim=True), facts, vocabulary)
+        return cls(
+            model,
+            layer,
+            tuple(lines),
+            run,
+            start,
+            keys,
+            stream,
+            size.float().norm(dim=-1, keepdim=True),
+            facts,
+            vocabulary,
+        )
 
     def spots(self, rows: Sequence[int]) -> Spots:
         """Where some lines are read."""
         lines = [self.lines[row] for row in rows]
-        where = [(i, p - line.subject, line.fact) for i, line in enumerate(lines) for p in line.read]
-        tokens = [self.vocabulary.place(token) for line in lines for token in (line.wanted or [-1] * len(line.read))]
+        where = [
+            (i, p - line.subject, line.fact) for i, line in enumerate(lines) for p in line.read
+        ]
+        tokens = [
+            self.vocabulary.place(token)
+            for line in lines
+            for token in line.wanted or [-1] * len(line.read)
+        ]
         weights = [line.weight / len(line.read) for line in lines for _ in line.read]
         row, column, fact = torch.tensor(where, device=self.model.device).T
-        follow, weight = (torch.tensor(values, device=self.model.device) for values in (tokens, weights))
+        follow, weight = (
+            torch.tensor(values, device=self.model.device) for values in (tokens, weights)
+        )
         return Spots(row, column, fact, follow, weight, self.vocabulary.rest(lines))
 
-    def after(self, delta: Float[Tensor, "fact d_model"], rows: Sequence[int], at: Spots) -> Float[Tensor, "spot columns"]:
-        """Log-probabilities of the next token at the spots, with δ added to the MLP's output at each line's subject.
+    def after(
+        self, delta: Float[Tensor, "fact d_model"], rows: Sequence[int], at: Spots
+    ) -> Float[Tensor, "spot columns"]:
+        """Log-probabilities of the next token at the spots, with δ added to the MLP's output at
+        each line's subject.
 
         Only the lines `rows` are run; the spots count lines among them.
         """
@@ -91,8 +122,12 @@ class Scene:
             resid = self.run.step(layer, resid, self.start, rows)
         return self.vocabulary.logprobs(resid[at.lines, at.columns], at.rest)
 
-    def _changed(self, added: Float[Tensor, "row d_model"], rows: Sequence[int]) -> Float[Tensor, "row column d_model"]:
-        """The stream behind the edited block: with δ in it, or, where a norm stands behind the MLP, with the block run again."""
+    def _changed(
+        self, added: Float[Tensor, "row d_model"], rows: Sequence[int]
+    ) -> Float[Tensor, "row column d_model"]:
+        """The stream behind the edited block: with δ in it, or, where a norm stands behind the MLP,
+        with the block run again.
+        """
 
         def add(out: Tensor) -> Tensor:
             return torch.cat([out[:, :1] + added[:, None].to(out.dtype), out[:, 1:]], 1)
@@ -100,10 +135,17 @@ class Scene:
         if not self.model.layout.mlp_post:
             return add(self.stream[list(rows)])
         with self.model.patched({f"mlp_raw.{self.layer}": add}):
-            return self.run.step(self.layer, self.run.resid_pre(self.layer)[list(rows), self.start :], self.start, rows)
+            return self.run.step(
+                self.layer,
+                self.run.resid_pre(self.layer)[list(rows), self.start :],
+                self.start,
+                rows,
+            )
 
 
-def scenes(model: Model, layer: int, lines: Sequence[Line], vocabulary: Vocabulary) -> Iterator[Scene]:
+def scenes(
+    model: Model, layer: int, lines: Sequence[Line], vocabulary: Vocabulary
+) -> Iterator[Scene]:
     """The lines in scenes of about the same width, cut where nothing more is read."""
     groups: dict[int, list[Line]] = {}
     for line in lines:
@@ -115,7 +157,9 @@ def scenes(model: Model, layer: int, lines: Sequence[Line], vocabulary: Vocabula
 
 
 def _aligned(model: Model, lines: Sequence[Line], start: int) -> tuple[Tensor, Mask | None]:
-    """Ids with padding on both sides, so that all subjects end in the column `start`; the mask is None where nothing is padded."""
+    """Ids with padding on both sides, so that all subjects end in the column `start`; the mask is
+    None where nothing is padded.
+    """
     width = start + max(len(line.ids) - line.subject for line in lines)
     ids = torch.full((len(lines), width), model.pad)
     mask = torch.zeros_like(ids)

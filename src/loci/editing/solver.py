@@ -1,4 +1,5 @@
-"""One solver: the change of a weight that maps keys where they should go and moves everything else least.
+"""One solver: the change of a weight that maps keys where they should go and moves everything else
+least.
 
     Δ = R (Kᵀ M K + slack · 1)⁻¹ Kᵀ M        K [d_mlp, n] keys, R [d_model, n] residuals, M [d_mlp, d_mlp] what a move costs, inverted
 
@@ -10,12 +11,13 @@
 | AlphaEdit    | P, onto the null space of C   | L2    | many, by least squares   |
 | sequential   | any                           | any   | earlier ones too, R = 0  |
 
-C is the second moment of the layer's keys over text. With slack 0, Δ is the least change in ‖Δ C^½‖ among all with ΔK = R; else it
-minimises ‖ΔK − R‖² + slack · ‖Δ C^½‖². Earlier edits are keys whose residual is 0, so that many small edits end where one batch does,
-as long as each residual is measured on the weights as they are (recursive least squares).
-All in float64. C is made safe by a ridge, `ridge` × its mean diagonal. Cost: one Cholesky factorisation, d_mlp³/3, and one of n × n;
-with more keys than neurons the d_mlp × d_mlp form of the same (Woodbury).
-Sources: Meng et al. 2022 (ROME, appendix A; MEMIT, section 4.2), Gupta et al. 2024 (EMMET), Fang et al. 2025 (AlphaEdit).
+C is the second moment of the layer's keys over text. With slack 0, Δ is the least change in ‖Δ C^½‖
+among all with ΔK = R; else it minimises ‖ΔK − R‖² + slack · ‖Δ C^½‖². Earlier edits are keys whose
+residual is 0, so that many small edits end where one batch does, as long as each residual is
+measured on the weights as they are (recursive least squares). All in float64. C is made safe by a
+ridge, `ridge` × its mean diagonal. Cost: one Cholesky factorisation, d_mlp³/3, and one of n × n;
+with more keys than neurons the d_mlp × d_mlp form of the same (Woodbury). Sources: Meng et al. 2022
+(ROME, appendix A; MEMIT, section 4.2), Gupta et al. 2024 (EMMET), Fang et al. 2025 (AlphaEdit).
 """
 
 from dataclasses import dataclass
@@ -26,7 +28,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import EditError, MatrixError
-from loci.linalg import cholesky, condition_number, solve_positive, solve_square, svd, symmetric_eigen
+from loci.linalg import (
+    cholesky,
+    condition_number,
+    solve_positive,
+    solve_square,
+    svd,
+    symmetric_eigen,
+)
 from loci.patches import Factors
 
 LARGEST_CONDITION = 1e12
@@ -57,7 +66,9 @@ class Covariance:
         try:
             factor = cholesky(C + ridge * C.diagonal().mean() * torch.eye(len(C), dtype=C.dtype))
         except MatrixError:
-            raise EditError("the covariance is not positive definite: use more text, or a larger ridge") from None
+            raise EditError(
+                "the covariance is not positive definite: use more text, or a larger ridge"
+            ) from None
         return cls(C, factor)
 
     def inverse(self, K: Keys) -> Keys:
@@ -66,10 +77,11 @@ class Covariance:
 
 @dataclass(frozen=True)
 class NullSpace:
-    """No change at all but in the null space of C: the directions that together hold at most `share` of the text's keys' square. M = P.
+    """No change at all but in the null space of C: the directions that together hold at most
+    `share` of the text's keys' square. M = P.
 
-    The published cut is a fixed eigenvalue (0.02), which means something else in every model and layer; a share bounds what the text can
-    feel, by any change of a given size.
+    The published cut is a fixed eigenvalue (0.02), which means something else in every model and
+    layer; a share bounds what the text can feel, by any change of a given size.
     """
 
     basis: Float[Tensor, "d_mlp free"]
@@ -79,7 +91,10 @@ class NullSpace:
         values, vectors = symmetric_eigen(C, "the covariance")
         basis = vectors[:, values.clamp(min=0).cumsum(0) <= share * values.sum()]
         if not basis.shape[1]:
-            raise EditError(f"no direction holds less than {share} of the keys' square over text: a larger share is needed")
+            raise EditError(
+                f"no direction holds less than {share} of the keys' square over text: a larger"
+                " share is needed"
+            )
         return cls(basis)
 
     @property
@@ -101,25 +116,34 @@ class Solution(NamedTuple):
 
 
 def response(metric: Metric, K: Keys) -> float:
-    """Mean of kᵀ M k over the keys: what a slack is to be compared with. A lone key is hit to the share 1 / (1 + slack / kᵀ M k)."""
+    """Mean of kᵀ M k over the keys: what a slack is to be compared with. A lone key is hit to the
+    share 1 / (1 + slack / kᵀ M k).
+    """
     K = K.double()
     return float((K * metric.inverse(K)).sum(0).mean())
 
 
 def solve(metric: Metric, K: Keys, R: Float[Tensor, "d_model n"], slack: float = 0.0) -> Solution:
-    """Solve for Δ. Raises `EditError` where numbers are not finite, or the keys cannot be told apart."""
+    """Solve for Δ. Raises `EditError` where numbers are not finite, or the keys cannot be told
+    apart.
+    """
     K, R = K.double(), R.double()
     if not all(t.isfinite().all() for t in (K, R)):
         raise EditError("keys or targets hold NaN or infinite numbers")
     if not K.norm(dim=0).all():
-        raise EditError("a key is zero: no neuron fires at the subject in this layer; edit another layer")
+        raise EditError(
+            "a key is zero: no neuron fires at the subject in this layer; edit another layer"
+        )
     d_mlp, n = K.shape
     if slack == 0 and n > d_mlp:
         raise EditError(
-            f"{n} keys are more than the {d_mlp} neurons of the layer: they cannot all be hit; use memit, or more layers"
+            f"{n} keys are more than the {d_mlp} neurons of the layer: they cannot all be hit; use"
+            " memit, or more layers"
         )
     moved = metric.inverse(K)
-    left, right, condition = _by_edits(K, R, moved, slack) if n <= d_mlp else _by_neurons(K, R, moved, slack)
+    left, right, condition = (
+        _by_edits(K, R, moved, slack) if n <= d_mlp else _by_neurons(K, R, moved, slack)
+    )
     residual = float((left @ (right @ K) - R).norm() / R.norm().clamp(min=1e-300))
     return Solution(Factors(left.float(), right.float()), condition, residual)
 
@@ -129,7 +153,10 @@ def _by_edits(K: Tensor, R: Tensor, moved: Tensor, slack: float) -> tuple[Tensor
     system = K.T @ moved + slack * torch.eye(K.shape[1], dtype=K.dtype)
     condition = condition_number(system, "the keys' Gram matrix", symmetric=True)
     if not condition <= LARGEST_CONDITION:
-        raise EditError(f"two subjects have nearly the same key (condition {condition:.1e}): no change can tell them apart")
+        raise EditError(
+            f"two subjects have nearly the same key (condition {condition:.1e}): no change can tell"
+            " them apart"
+        )
     return solve_positive(system, R.T, "the keys' Gram matrix").T, moved.T, condition
 
 
@@ -138,7 +165,9 @@ def _by_neurons(K: Tensor, R: Tensor, moved: Tensor, slack: float) -> tuple[Tens
     system = moved @ K.T + slack * torch.eye(len(K), dtype=K.dtype)
     condition = condition_number(system, "the keys' system")
     if not condition <= LARGEST_CONDITION:
-        raise EditError(f"the keys cannot be told apart (condition {condition:.1e}): a larger slack is needed")
+        raise EditError(
+            f"the keys cannot be told apart (condition {condition:.1e}): a larger slack is needed"
+        )
     dense = solve_square(system, moved @ R.T, "the keys' system").T
     U, S, V = svd(dense, "the change")
     keep = S[0] * 1e-12 < S

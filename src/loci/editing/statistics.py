@@ -2,8 +2,9 @@
 
     C = E[k kᵀ]          k: the MLP's neurons at a token, [d_mlp]
 
-The published procedure runs 44 million tokens through each layer; a few times d_mlp tokens are enough (Gupta et al. 2025, FastMEMIT), all
-layers in one pass. What was computed once is kept in the user's cache under the content that it depends on: weights, layer, text, BOS.
+The published procedure runs 44 million tokens through each layer; a few times d_mlp tokens are
+enough (Gupta et al. 2025, FastMEMIT), all layers in one pass. What was computed once is kept in the
+user's cache under the content that it depends on: weights, layer, text, BOS.
 """
 
 import hashlib
@@ -40,12 +41,17 @@ def key_moments(
     workers: Workers | None = None,
     progress: Progress = silent,
 ) -> dict[int, Moment]:
-    """C of each layer, in float64, over `texts`, or `tokens` tokens of the embedded text (by default 20 for each neuron).
+    """C of each layer, in float64, over `texts`, or `tokens` tokens of the embedded text (by
+    default 20 for each neuron).
 
-    Cost: one pass up to the highest layer for those that are not in the cache, here or by `workers`. `LOCI_CACHE` names its folder; empty,
-    nothing is kept.
+    Cost: one pass up to the highest layer for those that are not in the cache, here or by
+    `workers`. `LOCI_CACHE` names its folder; empty, nothing is kept.
     """
-    text = list(texts) if texts is not None else sample_text(model, tokens or TOKENS_PER_NEURON * model.d_mlp)
+    text = (
+        list(texts)
+        if texts is not None
+        else sample_text(model, tokens or TOKENS_PER_NEURON * model.d_mlp)
+    )
     files = _files(model, layers, text)
     for folder in {path.parent for path in files.values()}:
         tidy(folder)
@@ -54,17 +60,29 @@ def key_moments(
     if missing and workers is not None:
         missing = _by_workers(model, list(missing), text, workers, progress)
     elif missing:
-        survey(model, text, {f"mlp_act.{layer}": [moment] for layer, moment in missing.items()}, progress=progress)
+        survey(
+            model,
+            text,
+            {f"mlp_act.{layer}": [moment] for layer, moment in missing.items()},
+            progress=progress,
+        )
     for layer, moment in missing.items():
         found[layer] = moment.mean
         _save(files.get(layer), moment.mean)
     return {layer: C for layer, C in found.items() if C is not None}
 
 
-def _by_workers(model: Model, layers: list[int], text: list[str], workers: Workers, progress: Progress) -> dict[int, SecondMoment]:
+def _by_workers(
+    model: Model, layers: list[int], text: list[str], workers: Workers, progress: Progress
+) -> dict[int, SecondMoment]:
     """The same pass by other processes; killed, it goes on where it was, if there is a cache."""
-    base, about = cache_folder(), f"{model.fingerprint} {layers} {model.with_bos} {model.dtype} {_hash(text)}"
-    kept = None if base is None else base / "surveys" / hashlib.sha256(about.encode()).hexdigest()[:32]
+    base, about = (
+        cache_folder(),
+        f"{model.fingerprint} {layers} {model.with_bos} {model.dtype} {_hash(text)}",
+    )
+    kept = (
+        None if base is None else base / "surveys" / hashlib.sha256(about.encode()).hexdigest()[:32]
+    )
     with nullcontext(kept) if kept is not None else TemporaryDirectory() as place:
         folder = Path(place)
         state, _ = gather(model, keys_question(layers), text, workers, folder, progress=progress)
@@ -88,8 +106,13 @@ def _files(model: Model, layers: Sequence[int], texts: Sequence[str]) -> dict[in
     if folder is None:
         return {}
     said = _hash(texts)
-    about = {layer: f"{model.fingerprint} {layer} {model.with_bos} {model.dtype} {said}" for layer in layers}
-    names = {layer: hashlib.sha256(words.encode()).hexdigest()[:32] for layer, words in about.items()}
+    about = {
+        layer: f"{model.fingerprint} {layer} {model.with_bos} {model.dtype} {said}"
+        for layer in layers
+    }
+    names = {
+        layer: hashlib.sha256(words.encode()).hexdigest()[:32] for layer, words in about.items()
+    }
     return {layer: folder / "moments" / f"{name}.safetensors" for layer, name in names.items()}
 
 

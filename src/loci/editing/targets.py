@@ -1,21 +1,25 @@
-"""What an MLP should say at the subject instead: the δ to add to its output so that the new answer follows.
+"""What an MLP should say at the subject instead: the δ to add to its output so that the new answer
+follows.
 
     min over δ   mean over the wanted lines of −log P(new answer) / tokens
                + kl · KL( before ‖ after )          mean over the kept lines, from the last subject token on
                + decay · ‖δ‖² / ‖x‖²                x: the residual stream there, behind the block
     subject to  ‖δ‖ ≤ clamp · ‖x‖
 
-δ is added at the last subject token, in every line. Many facts are searched at once, each with its own step, limit and stop: `Scene`
-says what a step computes, and a fact that is found leaves the batch. The prompts alone come first, as most of the way can be gone on them.
+δ is added at the last subject token, in every line. Many facts are searched at once, each with its
+own step, limit and stop: `Scene` says what a step computes, and a fact that is found leaves the
+batch. The prompts alone come first, as most of the way can be gone on them.
 
     δ ← δ − min( loss / ‖g‖, reach · ‖x‖ ) · g / ‖g‖          g = ∂ loss / ∂δ
 
-is Polyak's step (1969): as far down as would bring the loss to 0, were it linear. Adam, as published, moves every coordinate, needed or not,
-and ends with δ of twice the length, which disturb everything else.
-Source: Meng et al. 2022, section 3.1 and appendix. Differences: sizes are relative to the stream, as in MEMIT, since an MLP's
-own output may be small where the stream is not; the norm penalty is squared, so that it is smooth at 0; the published
-essence, the next token at the subject in "{subject} is a", does not keep the subject's other facts, as sampled texts do; and own
-phrasings of the question (`lines_about`) make δ hold in others than the user's.
+is Polyak's step (1969): as far down as would bring the loss to 0, were it linear. Adam, as
+published, moves every coordinate, needed or not, and ends with δ of twice the length, which disturb
+everything else.
+Source: Meng et al. 2022, section 3.1 and appendix. Differences: sizes are relative to the stream,
+as in MEMIT, since an MLP's own output may be small where the stream is not; the norm penalty is
+squared, so that it is smooth at 0; the published essence, the next token at the subject in
+"{subject} is a", does not keep the subject's other facts, as sampled texts do; and own phrasings of
+the question (`lines_about`) make δ hold in others than the user's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,7 +46,9 @@ SHRINK = 0.8
 
 @dataclass(frozen=True)
 class TargetSettings(LineSettings):
-    """How a target is searched. The defaults hold for models of any width: all limits are relative to the residual stream."""
+    """How a target is searched. The defaults hold for models of any width: all limits are relative
+    to the residual stream.
+    """
 
     contexts: int = 2
     essence: int = 8
@@ -62,13 +68,19 @@ class TargetSettings(LineSettings):
 
 
 LEAN = TargetSettings(contexts=1, own=2, essence=3, reach=0.5, clamp=0.75)
-"""For hundreds of facts: a third of the lines, longer steps, and shorter δ, as they have to get along."""
+"""For hundreds of facts: a third of the lines, longer steps, and shorter δ, as they have to get
+along.
+"""
 BARE = replace(LEAN, own=0, essence=0, stop=0.02)
-"""The prompts, bare and behind one context: nothing is sampled, and nothing is kept but what the metric keeps."""
+"""The prompts, bare and behind one context: nothing is sampled, and nothing is kept but what the
+metric keeps.
+"""
 
 
 class Target(NamedTuple):
-    """The key at the subject, averaged over the wanted lines, and the residual that the value should gain there."""
+    """The key at the subject, averaged over the wanted lines, and the residual that the value
+    should gain there.
+    """
 
     key: Float[Tensor, " d_mlp"]
     delta: Float[Tensor, " d_model"]
@@ -87,33 +99,56 @@ def find_targets(
     vocabulary: Vocabulary | None = None,
     progress: Progress = silent,
 ) -> list[Target]:
-    """Key and δ of each fact at one layer. Raises `EditError` where a fact has no new answer, or its search diverges."""
+    """Key and δ of each fact at one layer. Raises `EditError` where a fact has no new answer, or
+    its search diverges.
+    """
     settings = settings or TargetSettings()
     lines = lines_about(model, facts, settings) if lines is None else lines
     vocabulary = vocabulary or Vocabulary.of(model, [line for own in lines for line in own])
     found: list[Target] = []
     for chosen in _chunks(lines, vocabulary.rows):
         with model.frozen():
-            found += _TargetSearch(model, [facts[i] for i in chosen], [lines[i] for i in chosen], layer, settings, vocabulary).run()
+            found += _TargetSearch(
+                model,
+                [facts[i] for i in chosen],
+                [lines[i] for i in chosen],
+                layer,
+                settings,
+                vocabulary,
+            ).run()
         progress(len(chosen), len(facts))
     return found
 
 
 @torch.no_grad()
 def loss_with(
-    model: Model, lines: Sequence[Sequence[Line]], layer: int, targets: Sequence[Target], vocabulary: Vocabulary
+    model: Model,
+    lines: Sequence[Sequence[Line]],
+    layer: int,
+    targets: Sequence[Target],
+    vocabulary: Vocabulary,
 ) -> float:
-    """Mean −log P(new answer) over wanted lines + mean KL over kept lines, with the targets' δ in place. Cost: two forward passes."""
+    """Mean −log P(new answer) over wanted lines + mean KL over kept lines, with the targets' δ in
+    place. Cost: two forward passes.
+    """
     shares = [line for i, own in enumerate(lines) for line in _shares(i, own)]
     delta = torch.stack([target.delta for target in targets])
     with model.frozen():
-        parts = [part for scene in scenes(model, layer, shares, vocabulary) for part in _Part.of(scene, range(len(scene.lines)))]
-        nll, kl = (torch.stack(each).sum(0) for each in zip(*(part(delta) for part in parts), strict=True))
+        parts = [
+            part
+            for scene in scenes(model, layer, shares, vocabulary)
+            for part in _Part.of(scene, range(len(scene.lines)))
+        ]
+        nll, kl = (
+            torch.stack(each).sum(0) for each in zip(*(part(delta) for part in parts), strict=True)
+        )
     return float((nll + kl).mean())
 
 
 def _chunks(lines: Sequence[Sequence[Line]], most: int) -> Iterator[list[int]]:
-    """Facts whose lines fit one batch, and are read at `most` positions (one fact at least), in their order."""
+    """Facts whose lines fit one batch, and are read at `most` positions (one fact at least), in
+    their order.
+    """
     chunk: list[int] = []
     rows, width, read = 0, 0, 0
     for i, own in enumerate(lines):
@@ -142,16 +177,22 @@ class _TargetSearch:
     ) -> None:
         self.facts, self.settings = facts, settings
         self.tokens = [len(own[0].wanted) for own in lines]
-        self.prompts = {(i, next(line.ids for line in own if line.wanted)) for i, own in enumerate(lines)}
+        self.prompts = {
+            (i, next(line.ids for line in own if line.wanted)) for i, own in enumerate(lines)
+        }
         shares = [line for i, own in enumerate(lines) for line in _shares(i, own)]
         self.scenes = list(scenes(model, layer, shares, vocabulary))
         self.keys = _means(self.scenes, len(facts), [scene.keys for scene in self.scenes])
         self.scale = _means(self.scenes, len(facts), [scene.size for scene in self.scenes])
         self.delta = torch.zeros(len(facts), model.d_model, device=model.device)
-        self.loss, self.nll, self.steps, self.before = (torch.zeros(len(facts), device=model.device) for _ in range(4))
+        self.loss, self.nll, self.steps, self.before = (
+            torch.zeros(len(facts), device=model.device) for _ in range(4)
+        )
 
     def run(self) -> list[Target]:
-        """First on the prompts alone, which come near with a fraction of the lines; then on all lines from there."""
+        """First on the prompts alone, which come near with a fraction of the lines; then on all
+        lines from there.
+        """
         prompts = [part for scene in self.scenes for part in _Part.alone(scene, self.prompts)]
         self._search(prompts, self.settings.steps // 2)
         self.before = self.steps.clone()
@@ -170,14 +211,19 @@ class _TargetSearch:
         active = still = list(range(len(self.facts)))
         for step in range(steps + 1):
             delta = self.delta.requires_grad_()
-            nll, kl = (torch.stack(each).sum(0) for each in zip(*(part(delta) for part in parts), strict=True))
+            nll, kl = (
+                torch.stack(each).sum(0)
+                for each in zip(*(part(delta) for part in parts), strict=True)
+            )
             loss = nll + settings.kl * kl + settings.decay * (delta / self.scale).square().sum(-1)
             self._note(still, step, loss.detach(), nll.detach())
             still = [i for i in still if nll[i] >= settings.stop]
             if not still or step == steps:
                 break
             (grad,) = torch.autograd.grad(loss[still].sum(), delta)
-            self.delta = self._clamped(_stepped(delta.detach(), grad, loss.detach(), settings.reach * self.scale))
+            self.delta = self._clamped(
+                _stepped(delta.detach(), grad, loss.detach(), settings.reach * self.scale)
+            )
             if len(still) < SHRINK * len(active):
                 active, parts = still, [smaller for part in parts for smaller in part.among(still)]
         self.delta = self.delta.detach()
@@ -186,34 +232,55 @@ class _TargetSearch:
         for i in still:
             if not loss[i].isfinite():
                 fact = self.facts[i]
-                raise EditError(f"the search for {fact.text!r} → {fact.new_answer!r} diverged at step {step}")
-        self.loss[still], self.nll[still], self.steps[still] = loss[still], nll[still], self.before[still] + step
+                raise EditError(
+                    f"the search for {fact.text!r} → {fact.new_answer!r} diverged at step {step}"
+                )
+        self.loss[still], self.nll[still], self.steps[still] = (
+            loss[still],
+            nll[still],
+            self.before[still] + step,
+        )
 
     def _clamped(self, delta: Tensor) -> Tensor:
         longest = self.settings.clamp * self.scale
-        shrunk: Tensor = delta * (longest / delta.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
+        shrunk: Tensor = delta * (
+            longest / delta.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+        ).clamp(max=1.0)
         return shrunk
 
 
 def _shares(fact: int, lines: Sequence[Line]) -> Iterator[Line]:
     """The lines of one fact, with weights that sum to 1 for each kind."""
-    total = {kind: sum(line.weight for line in lines if bool(line.wanted) == kind) for kind in (True, False)}
+    total = {
+        kind: sum(line.weight for line in lines if bool(line.wanted) == kind)
+        for kind in (True, False)
+    }
     for line in lines:
         yield line._replace(fact=fact, weight=line.weight / total[bool(line.wanted)])
 
 
-def _means(found: Sequence[Scene], facts: int, values: Sequence[Float[Tensor, "line width"]]) -> Float[Tensor, "fact width"]:
+def _means(
+    found: Sequence[Scene], facts: int, values: Sequence[Float[Tensor, "line width"]]
+) -> Float[Tensor, "fact width"]:
     """What is read at the subject, averaged over the wanted lines of each fact."""
     sums = []
     for scene, read in zip(found, values, strict=True):
-        weights = torch.tensor([line.weight if line.wanted else 0.0 for line in scene.lines], device=scene.facts.device)
-        sums.append(torch.zeros(facts, read.shape[1], device=read.device).index_add(0, scene.facts, weights[:, None] * read))
+        weights = torch.tensor(
+            [line.weight if line.wanted else 0.0 for line in scene.lines], device=scene.facts.device
+        )
+        sums.append(
+            torch.zeros(facts, read.shape[1], device=read.device).index_add(
+                0, scene.facts, weights[:, None] * read
+            )
+        )
     return torch.stack(sums).sum(0)
 
 
 @dataclass
 class _Part:
-    """One scene's part of the objective: which of its lines are run, where they are read, what was said there."""
+    """One scene's part of the objective: which of its lines are run, where they are read, what was
+    said there.
+    """
 
     scene: Scene
     rows: list[int]
@@ -228,16 +295,24 @@ class _Part:
     @classmethod
     def alone(cls, scene: Scene, chosen: set[tuple[int, tuple[int, ...]]]) -> "list[_Part]":
         """Of some lines, by fact and ids; each counts as if there were no others."""
-        rows = [row for row, line in enumerate(scene.lines) if line.wanted and (line.fact, line.ids) in chosen]
+        rows = [
+            row
+            for row, line in enumerate(scene.lines)
+            if line.wanted and (line.fact, line.ids) in chosen
+        ]
         found = cls.of(scene, rows)
         for part in found:
-            weights = torch.tensor([scene.lines[row].weight for row in rows], device=part.spots.weights.device)
+            weights = torch.tensor(
+                [scene.lines[row].weight for row in rows], device=part.spots.weights.device
+            )
             part.spots = part.spots._replace(weights=part.spots.weights / weights[part.spots.lines])
         return found
 
     def among(self, facts: Sequence[int]) -> "list[_Part]":
         """The same for fewer facts."""
-        places = [place for place, row in enumerate(self.rows) if self.scene.lines[row].fact in set(facts)]
+        places = [
+            place for place, row in enumerate(self.rows) if self.scene.lines[row].fact in set(facts)
+        ]
         if not places:
             return []
         device = self.spots.lines.device
@@ -246,15 +321,28 @@ class _Part:
         moved[places] = torch.arange(len(places), device=device)
         spots = self.spots.chosen(stays)
         kept = self.before[stays[self.spots.tokens < 0].to(self.before.device)]
-        return [_Part(self.scene, [self.rows[place] for place in places], spots._replace(lines=moved[spots.lines]), kept)]
+        return [
+            _Part(
+                self.scene,
+                [self.rows[place] for place in places],
+                spots._replace(lines=moved[spots.lines]),
+                kept,
+            )
+        ]
 
-    def __call__(self, delta: Float[Tensor, "fact d_model"]) -> tuple[Float[Tensor, " fact"], Float[Tensor, " fact"]]:
-        """−log P(new answer) and KL(before ‖ after), weighted and summed by fact; 0 for facts that are not run."""
+    def __call__(
+        self, delta: Float[Tensor, "fact d_model"]
+    ) -> tuple[Float[Tensor, " fact"], Float[Tensor, " fact"]]:
+        """−log P(new answer) and KL(before ‖ after), weighted and summed by fact; 0 for facts that
+        are not run.
+        """
         after = self.scene.after(delta, self.rows, self.spots)
         kept = self.spots.tokens < 0
         said = after[~kept].gather(-1, self.spots.tokens[~kept][:, None])[:, 0]
         kl = kl_div(after[kept], self.before, log_target=True, reduction="none").sum(-1)
-        return _by_fact(-said, self.spots.chosen(~kept), len(delta)), _by_fact(kl, self.spots.chosen(kept), len(delta))
+        return _by_fact(-said, self.spots.chosen(~kept), len(delta)), _by_fact(
+            kl, self.spots.chosen(kept), len(delta)
+        )
 
 
 @torch.no_grad()
@@ -263,7 +351,9 @@ def _unchanged(scene: Scene, rows: Sequence[int]) -> Float[Tensor, "kept columns
     kept = [row for row in rows if not scene.lines[row].wanted]
     if not kept:
         return torch.empty(0, scene.vocabulary.columns, device=scene.stream.device)
-    nothing = torch.zeros(int(scene.facts.max()) + 1, scene.stream.shape[-1], device=scene.stream.device)
+    nothing = torch.zeros(
+        int(scene.facts.max()) + 1, scene.stream.shape[-1], device=scene.stream.device
+    )
     return scene.after(nothing, kept, scene.spots(kept))
 
 
@@ -271,7 +361,12 @@ def _by_fact(values: Float[Tensor, " spot"], at: Spots, facts: int) -> Float[Ten
     return torch.zeros(facts, device=values.device).index_add(0, at.facts, at.weights * values)
 
 
-def _stepped(x: Float[Tensor, "row width"], grad: Tensor, loss: Float[Tensor, " row"], longest: Float[Tensor, "row 1"]) -> Tensor:
+def _stepped(
+    x: Float[Tensor, "row width"],
+    grad: Tensor,
+    loss: Float[Tensor, " row"],
+    longest: Float[Tensor, "row 1"],
+) -> Tensor:
     """Polyak's step towards a loss of 0 in each row; none where there is no gradient."""
     slope: Tensor = grad.norm(dim=-1, keepdim=True).clamp(min=1e-12)
     return x - torch.minimum(loss[:, None] / slope, longest) * grad / slope
@@ -280,7 +375,9 @@ def _stepped(x: Float[Tensor, "row width"], grad: Tensor, loss: Float[Tensor, " 
 def subject_reads(
     model: Model, lines: Sequence[Sequence[Line]], layer: int, last: int
 ) -> tuple[Float[Tensor, "d_mlp fact"], Float[Tensor, "d_model fact"]]:
-    """Keys at `layer`, and the stream behind `last`, at the subject; each averaged over a fact's lines."""
+    """Keys at `layer`, and the stream behind `last`, at the subject; each averaged over a fact's
+    lines.
+    """
     flat = [line._replace(fact=i) for i, own in enumerate(lines) for line in own]
     points = (f"mlp_act.{layer}", f"resid_post.{last}")
     reads = mean_reads(model, flat, len(lines), dict.fromkeys(points, lambda line: line.subject))

@@ -2,10 +2,12 @@
 
     log P(t)  ≈  z_t − log( Σ_{v in S} exp z_v + ρ )        t in S,   ρ = Σ_{v not in S} exp z_v  of the model as it is
 
-S holds the answers' tokens, those that the model thinks likeliest at any position that is read, and those of the background text.
-What is left of the vocabulary is one more outcome whose mass ρ, not normalised, is the base's at that position. So the objective of a
-search costs d_model · |S| a position, where the whole unembedding of 262,144 tokens costs more than all blocks of a small model
-together. Of a vocabulary of at most `WHOLE` tokens S is all, and nothing is left out. An edit is judged on the whole vocabulary.
+S holds the answers' tokens, those that the model thinks likeliest at any position that is read, and
+those of the background text. What is left of the vocabulary is one more outcome whose mass ρ, not
+normalised, is the base's at that position. So the objective of a search costs d_model · |S| a
+position, where the whole unembedding of 262,144 tokens costs more than all blocks of a small model
+together. Of a vocabulary of at most `WHOLE` tokens S is all, and nothing is left out. An edit is
+judged on the whole vocabulary.
 """
 
 from collections import Counter
@@ -49,7 +51,9 @@ class Vocabulary:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: Model, lines: Sequence[Line], texts: Iterable[Sequence[int]] = ()) -> "Vocabulary":
+    def of(
+        cls, model: Model, lines: Sequence[Line], texts: Iterable[Sequence[int]] = ()
+    ) -> "Vocabulary":
         """S for some lines and texts. Cost: one forward pass over the lines, with all their logits."""
         if model.d_vocab <= WHOLE:
             return cls(model)
@@ -64,7 +68,11 @@ class Vocabulary:
             passed.append((batch, streams, torch.cat(total)))
         answers = {token for line in lines for token in line.wanted}
         chosen = sorted(answers | {token for token, _ in counts.most_common(MOST)})
-        found = cls(model, torch.tensor(chosen, device=model.device), {token: i for i, token in enumerate(chosen)})
+        found = cls(
+            model,
+            torch.tensor(chosen, device=model.device),
+            {token: i for i, token in enumerate(chosen)},
+        )
         for batch, streams, total_of in passed:
             found._note(batch, streams, total_of)
         return found
@@ -85,7 +93,9 @@ class Vocabulary:
         """How many positions' outcomes are made at once, as `Model.rows_at_once`."""
         return max(1, self.model.rows_at_once * self.model.d_vocab // self.columns)
 
-    def logprobs(self, streams: Float[Tensor, "spot d_model"], rest: Float[Tensor, " spot"]) -> Float[Tensor, "spot columns"]:
+    def logprobs(
+        self, streams: Float[Tensor, "spot d_model"], rest: Float[Tensor, " spot"]
+    ) -> Float[Tensor, "spot columns"]:
         """Log-probabilities of S and, last, of the rest; of the whole vocabulary where S is all."""
         if self.tokens is None:
             return self.model.unembed(streams).float().log_softmax(-1)
@@ -93,20 +103,28 @@ class Vocabulary:
 
     @torch.no_grad()
     def rest(self, lines: Sequence[Line]) -> Float[Tensor, " spot"]:
-        """log ρ of lines one after the other, found first for those that are new; nothing where S is all."""
+        """log ρ of lines one after the other, found first for those that are new; nothing where S
+        is all.
+        """
         if self.tokens is None:
             return torch.zeros(sum(len(line.read) for line in lines), device=self.model.device)
         new = {read: line for line in lines if (read := _read(line)) not in self.rests}
         for batch, streams in _streams(self.model, list(new.values())):
-            total = torch.cat([logits.logsumexp(-1) for _, logits in unembedded(self.model, streams)])
+            total = torch.cat(
+                [logits.logsumexp(-1) for _, logits in unembedded(self.model, streams)]
+            )
             self._note(batch, streams, total)
         return torch.cat([self.rests[_read(line)] for line in lines])
 
     def _note(self, lines: Sequence[Line], streams: Tensor, total: Tensor) -> None:
-        """ρ = exp(total) − Σ_S exp z, which rounding keeps from being smaller than a millionth of the whole."""
+        """ρ = exp(total) − Σ_S exp z, which rounding keeps from being smaller than a millionth of
+        the whole.
+        """
         inside = (self._scores(streams).logsumexp(-1) - total).clamp(max=0.0).exp()
         rest = total + (1 - inside).clamp(min=1e-6).log()
-        self.rests |= dict(zip(map(_read, lines), rest.split([len(line.read) for line in lines]), strict=True))
+        self.rests |= dict(
+            zip(map(_read, lines), rest.split([len(line.read) for line in lines]), strict=True)
+        )
 
     def _scores(self, streams: Float[Tensor, "spot d_model"]) -> Float[Tensor, "spot some"]:
         """z of the tokens in S."""
@@ -119,7 +137,9 @@ class Vocabulary:
         return self.model.capped(scores if bias is None else scores + bias[self.tokens]).float()
 
 
-def _streams(model: Model, lines: Sequence[Line]) -> Iterable[tuple[list[Line], Float[Tensor, "spot d_model"]]]:
+def _streams(
+    model: Model, lines: Sequence[Line]
+) -> Iterable[tuple[list[Line], Float[Tensor, "spot d_model"]]]:
     """The last residual stream where lines are read, batch by batch."""
     for batch in by_length(lines, lambda line: line.read[-1], model.tokens_at_once):
         some = [lines[i] for i in batch]  # of one length

@@ -32,9 +32,17 @@ from loci.explorer.shelf import Shelf
 from loci.explorer.verbs import VERBS
 from loci.version import VERSION
 
-KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "json": "application/json"}
+KINDS = {
+    "html": "text/html",
+    "js": "text/javascript",
+    "css": "text/css",
+    "svg": "image/svg+xml",
+    "json": "application/json",
+}
 BEAT, TURN = 0.1, 10.0
-"""Seconds between two looks at a job, and after which a stream ends so that other pages of the browser get a turn."""
+"""Seconds between two looks at a job, and after which a stream ends so that other pages of the
+browser get a turn.
+"""
 
 
 def static_files() -> dict[str, tuple[bytes, str]]:
@@ -85,8 +93,17 @@ class Api:
         from loci.facts import known_facts
 
         embedded = self.jobs.settings.model == "demo"
-        known = [[f.subject, f.prompt, f.answer, f.relation] for f in known_facts()] if embedded else []
-        return JSONResponse({"schema": "loci.explorer/1", "version": VERSION, "model": self.jobs.settings.model, "facts": known})
+        known = (
+            [[f.subject, f.prompt, f.answer, f.relation] for f in known_facts()] if embedded else []
+        )
+        return JSONResponse(
+            {
+                "schema": "loci.explorer/1",
+                "version": VERSION,
+                "model": self.jobs.settings.model,
+                "facts": known,
+            }
+        )
 
     async def ask(self, request: Request) -> Response:
         try:
@@ -136,7 +153,9 @@ class Api:
         return Response(found, media_type="application/json")
 
     async def patches(self, request: Request) -> Response:
-        return JSONResponse({"schema": "loci.patches/1", "patches": await asyncio.to_thread(self.shelf.listed)})
+        return JSONResponse(
+            {"schema": "loci.patches/1", "patches": await asyncio.to_thread(self.shelf.listed)}
+        )
 
     async def patch(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -144,10 +163,16 @@ class Api:
             content, kind = await asyncio.to_thread(self.shelf.file, name)
         except LociError as wrong:
             return error(404, str(wrong))
-        return Response(content, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
+        return Response(
+            content,
+            media_type=kind,
+            headers={"content-disposition": f'attachment; filename="{name}"'},
+        )
 
     async def schemas(self, request: Request) -> Response:
-        return JSONResponse({name: verb.arguments.model_json_schema() for name, verb in VERBS.items()})
+        return JSONResponse(
+            {name: verb.arguments.model_json_schema() for name, verb in VERBS.items()}
+        )
 
     async def end(self, request: Request) -> Response:
         asyncio.get_running_loop().call_later(0.2, self.stop)

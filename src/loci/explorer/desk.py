@@ -19,7 +19,9 @@ class Stopped(Exception):
 class Tell:
     """What a job says while it runs: how much is done, and parts of the result that are ready."""
 
-    def __init__(self, say: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]) -> None:
+    def __init__(
+        self, say: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]
+    ) -> None:
         self._say, self._cancelled, self._done = say, cancelled, 0
 
     def progress(self, done: int, total: int) -> None:
@@ -53,8 +55,8 @@ class Desk:
         wanted = self.expected
         if wanted is not None and model.fingerprint != wanted:
             raise ModelError(
-                f"the model that was given is not what {self.settings.model!r} is on disk (its weights were changed): "
-                "save it to a folder and explore that"
+                f"the model that was given is not what {self.settings.model!r} is on disk (its"
+                " weights were changed): save it to a folder and explore that"
             )
         return model
 
@@ -81,7 +83,9 @@ class Desk:
         return patch.id
 
     def patch(self, ids: Sequence[str]) -> Patch | None:
-        """The patches that are on, as one; where two ask the same, the last one wins. Raises `PatchError`."""
+        """The patches that are on, as one; where two ask the same, the last one wins. Raises
+        `PatchError`.
+        """
         key = tuple(dict.fromkeys(ids))
         if not key:
             return None

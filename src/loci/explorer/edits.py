@@ -40,10 +40,20 @@ def edit(desk: "Desk", args: takes.Edited, ids: Ids, tell: "Tell") -> dict[str, 
     model = desk.model
     asked = fact_from(model, args.prompt, args.subject, answer="?", how="say the subject")
     known = known_facts().same(asked)
-    fact = as_said(model, known) if known is not None else Fact(asked.subject, asked.prompt, asked.answer)
-    patch = make(model, fact.to(args.answer), method=args.method, seed=args.seed, progress=tell.progress)
+    fact = (
+        as_said(model, known)
+        if known is not None
+        else Fact(asked.subject, asked.prompt, asked.answer)
+    )
+    patch = make(
+        model, fact.to(args.answer), method=args.method, seed=args.seed, progress=tell.progress
+    )
     name = desk.keep(patch)
-    return {**edit_summary(patch, f"{name}.safetensors"), "id": name, "facts": [fact.to_dict() for fact in patch.facts]}
+    return {
+        **edit_summary(patch, f"{name}.safetensors"),
+        "id": name,
+        "facts": [fact.to_dict() for fact in patch.facts],
+    }
 
 
 def audit(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[str, Any]:
@@ -53,8 +63,12 @@ def audit(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[str
 
     patch = _one(desk, args.patch)
     if not patch.facts:
-        raise PatchError("an audit asks what a patch was made for: a neuron that is scaled was made for no fact")
-    return measure(desk.model, patch, known_facts(), controls=CHEAP, neighbours=10, seed=args.seed).to_dict()
+        raise PatchError(
+            "an audit asks what a patch was made for: a neuron that is scaled was made for no fact"
+        )
+    return measure(
+        desk.model, patch, known_facts(), controls=CHEAP, neighbours=10, seed=args.seed
+    ).to_dict()
 
 
 def merge(desk: "Desk", args: takes.Merged, ids: Ids, tell: "Tell") -> dict[str, Any]:
@@ -79,7 +93,9 @@ def adapter(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[s
 
 
 def folder(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    """The model with the patches that are on, as a folder of its own: what others would publish, and forensics would look at."""
+    """The model with the patches that are on, as a folder of its own: what others would publish,
+    and forensics would look at.
+    """
     from loci.patches import apply_to_folder
 
     patch = desk.patch(ids)

@@ -3,9 +3,12 @@
 Each request is looked at before anything else is done with it:
 
 1. Host is one of ours: a name that was made to point at 127.0.0.1 (DNS rebinding) is refused.
-2. Origin, where a browser names one, is ours; what changes state (POST) must name one, or come without a browser.
-3. The path has no `..`, in whatever spelling; files are looked up by name, never joined to a folder.
-4. The token of this run: once in the link, from then on in a cookie that scripts cannot read and other sites cannot send.
+2. Origin, where a browser names one, is ours; what changes state (POST) must name one, or come
+   without a browser.
+3. The path has no `..`, in whatever spelling; files are looked up by name, never joined to a
+   folder.
+4. The token of this run: once in the link, from then on in a cookie that scripts cannot read and
+   other sites cannot send.
 
 A refusal is one line of text, and one line of the log.
 """
@@ -26,15 +29,20 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-STALE = "This link is not of the explorer that runs now: open the address that `loci explore` printed last."
+STALE = (
+    "This link is not of the explorer that runs now: open the address that `loci explore` printed"
+    " last."
+)
 
 
 def policy(framed: bool) -> str:
-    """The Content-Security-Policy: nothing but our own files, no inline script or style, no frame but a notebook's where wanted."""
+    """The Content-Security-Policy: nothing but our own files, no inline script or style, no frame
+    but a notebook's where wanted.
+    """
     frames = "'self' http://localhost:* http://127.0.0.1:*" if framed else "'none'"
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-        f"base-uri 'none'; form-action 'none'; frame-ancestors {frames}"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
+        f" connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {frames}"
     )
 
 
@@ -57,10 +65,14 @@ class Guard:
             return
         if scope["type"] != "http":
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         refused = self._refused(scope, headers)
         if refused:
-            log.warning("refused: %s %s: %s", scope["method"], ascii(scope["path"])[1:-1][:200], refused[1])
+            log.warning(
+                "refused: %s %s: %s", scope["method"], ascii(scope["path"])[1:-1][:200], refused[1]
+            )
             await _say(send, *refused)
             return
         query = parse_qs(scope["query_string"].decode("latin-1"))
@@ -77,14 +89,24 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin != f"http://{host}":
             return 403, f"the origin {ascii(origin)[:80]} may not ask"
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") and scope["method"] != "GET":
+        if (
+            headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+            and scope["method"] != "GET"
+        ):
             return 403, "a request from another site"
         raw = unquote(unquote(scope.get("raw_path", b"").decode("latin-1") or scope["path"]))
         if ".." in raw.replace("\\", "/").split("/"):
             return 404, "there is no such place"
-        if int(length if (length := headers.get("content-length", "0")).isdecimal() else 0) > LARGEST:
+        if (
+            int(length if (length := headers.get("content-length", "0")).isdecimal() else 0)
+            > LARGEST
+        ):
             return 413, "the request is too long"
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("t") if scope["path"] == "/" else None
+        given = (
+            parse_qs(scope["query_string"].decode("latin-1")).get("t")
+            if scope["path"] == "/"
+            else None
+        )
         token = given[0] if given else _cookie(headers.get("cookie", ""), self.cookie)
         if not secrets.compare_digest(token.encode(), self.token.encode()):
             return 403, STALE

@@ -1,4 +1,6 @@
-"""Questions in, answers kept: by content, so that the same question is worked on once, whoever asks."""
+"""Questions in, answers kept: by content, so that the same question is worked on once, whoever
+asks.
+"""
 
 import hashlib
 import json
@@ -34,15 +36,27 @@ class Jobs:
         self._lock = threading.Lock()
 
     def ask(self, verb: Any, given: Any, patches: Any) -> tuple[Job, dict[str, Any]]:
-        """A job for a question, or the one that works on it already; and how to ask it elsewhere. Raises `UseError`, `Busy`."""
+        """A job for a question, or the one that works on it already; and how to ask it elsewhere.
+        Raises `UseError`, `Busy`.
+        """
         if verb not in VERBS:
             raise UseError(f"there is no verb {str(verb)[:40]!r}: {', '.join(VERBS)}")
         args, on = with_subject(parsed(VERBS[verb].arguments, given or {})), checked(patches or [])
         plain = args.model_dump(mode="json")
-        said = {"command": command(verb, args, on, self.settings), "python": python(verb, args, on, self.settings)}
+        said = {
+            "command": command(verb, args, on, self.settings),
+            "python": python(verb, args, on, self.settings),
+        }
         key = self.key(verb, plain, on)
         with self._lock:
-            same = next((job for job in self._jobs.values() if job.key == key and job.state not in ENDED and job.wanted), None)
+            same = next(
+                (
+                    job
+                    for job in self._jobs.values()
+                    if job.key == key and job.state not in ENDED and job.wanted
+                ),
+                None,
+            )
             if same is not None:
                 same.askers += 1
                 return same, said
@@ -64,11 +78,15 @@ class Jobs:
         return self.ask("about", {}, [])[0]
 
     def key(self, verb: str, args: dict[str, Any], patches: Sequence[str]) -> str:
-        """A name for the content of a question; of one that is asked anew each time, a name of its own."""
+        """A name for the content of a question; of one that is asked anew each time, a name of its
+        own.
+        """
         if not VERBS[verb].kept:
             return secrets.token_hex(16)
         opening = {name: str(value) for name, value in self.settings.opening.items()}
-        content = json.dumps([self.settings.model, opening, verb, args, list(patches)], sort_keys=True)
+        content = json.dumps(
+            [self.settings.model, opening, verb, args, list(patches)], sort_keys=True
+        )
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def job(self, name: str) -> Job | None:
@@ -108,13 +126,17 @@ class Jobs:
 
 
 def with_subject(args: Arguments) -> Arguments:
-    """An edit's subject, where it is not said and one known subject alone stands in the prompt. Raises `UseError` where it does not."""
+    """An edit's subject, where it is not said and one known subject alone stands in the prompt.
+    Raises `UseError` where it does not.
+    """
     if not isinstance(args, Edited) or args.subject is not None:
         return args
     found = known_facts().subjects_in(args.prompt)
     if len(found) != 1:
         raise UseError(
-            f"whom is it about? {'several known subjects stand' if found else 'no known subject stands'} in it: say the subject"
+            "whom is it about?"
+            f" {'several known subjects stand' if found else 'no known subject stands'} in it: say"
+            " the subject"
         )
     return args.model_copy(update={"subject": found[0]})
 

@@ -1,7 +1,8 @@
 """Two lanes of work, each a process of its own: a slow audit never blocks a trace.
 
-A lane does one job at a time, so a model is never asked twice at once. Jobs wait in a short queue; one more hears `Busy`. A job that
-is cancelled ends at its next step, or with its worker if it does not; a worker that dies is replaced for the next job.
+A lane does one job at a time, so a model is never asked twice at once. Jobs wait in a short queue;
+one more hears `Busy`. A job that is cancelled ends at its next step, or with its worker if it does
+not; a worker that dies is replaced for the next job.
 """
 
 import json
@@ -58,7 +59,10 @@ class Job:
 
     def told(self) -> dict[str, Any]:
         """What a page is told of it."""
-        about = {name: getattr(self, name) for name in ("id", "key", "verb", "state", "done", "total", "part", "error")}
+        about = {
+            name: getattr(self, name)
+            for name in ("id", "key", "verb", "state", "done", "total", "part", "error")
+        }
         return {"schema": "loci.job/1", **about}
 
 
@@ -112,7 +116,9 @@ class Lane:
 
     def _do(self, job: Job) -> None:
         process = self._started()
-        self._write({"id": job.id, "verb": job.verb, "args": job.args, "patches": list(job.patches)})
+        self._write(
+            {"id": job.id, "verb": job.verb, "args": job.args, "patches": list(job.patches)}
+        )
         if not job.wanted:
             self._write({"cancel": job.id})
         assert process.stdout is not None
@@ -122,7 +128,12 @@ class Lane:
                 return
         process.wait()
         if job.wanted and not self._closed:
-            job.change(state="failed", error="the worker ended before it was done; it may have run out of memory. Ask again")
+            job.change(
+                state="failed",
+                error=(
+                    "the worker ended before it was done; it may have run out of memory. Ask again"
+                ),
+            )
         else:
             job.change(state="cancelled")
 

@@ -1,4 +1,5 @@
-"""What only the page asks for: the lens at every token, a neuron on a text, how a neuron's activations are spread.
+"""What only the page asks for: the lens at every token, a neuron on a text, how a neuron's
+activations are spread.
 
 lens grid    softmax(unembed(resid_post.l[t]))      the likeliest words at layer l, token t, if the model stopped there
 firing       mlp_act.l[t, i]                        one neuron at every token of a text
@@ -28,7 +29,9 @@ LONGEST = 400
 
 @torch.no_grad()
 def lens_grid(model: Model, prompt: str, top: int = 5) -> dict[str, Any]:
-    """The likeliest words after every layer at every token; row 0 is before any layer. Cost: one run, and an unembedding a cell."""
+    """The likeliest words after every layer at every token; row 0 is before any layer. Cost: one
+    run, and an unembedding a cell.
+    """
     if not prompt.strip():
         raise FactError("the prompt is empty")
     tokens = model.tokenize(prompt)
@@ -47,7 +50,14 @@ def lens_grid(model: Model, prompt: str, top: int = 5) -> dict[str, Any]:
             ]
         rows.append(cells)
     labels = list(tokens.labels)[first:]
-    return {"schema": "loci.lens_grid/1", "model": model.name, "prompt": prompt, "first": first, "tokens": labels, "rows": rows}
+    return {
+        "schema": "loci.lens_grid/1",
+        "model": model.name,
+        "prompt": prompt,
+        "first": first,
+        "tokens": labels,
+        "rows": rows,
+    }
 
 
 def one_of(model: Model, name: str) -> tuple[int, int]:
@@ -65,23 +75,46 @@ def firing(model: Model, name: str, text: str) -> dict[str, Any]:
         raise FactError("the text is empty")
     layer, neuron = one_of(model, name)
     tokens = model.tokenize(text)
-    values = model.read(model.ids([tokens.ids]), f"mlp_act.{layer}")[f"mlp_act.{layer}"][0, :, neuron].float().tolist()
-    return {"schema": "loci.firing/1", "model": model.name, "name": name, "tokens": list(tokens.labels), "activations": values}
+    values = (
+        model.read(model.ids([tokens.ids]), f"mlp_act.{layer}")[f"mlp_act.{layer}"][0, :, neuron]
+        .float()
+        .tolist()
+    )
+    return {
+        "schema": "loci.firing/1",
+        "model": model.name,
+        "name": name,
+        "tokens": list(tokens.labels),
+        "activations": values,
+    }
 
 
 def histogram(model: Model, name: str, tokens: int, progress: Progress) -> dict[str, Any]:
-    """How a neuron's activations are spread over so many tokens of background text: the bins that are not empty."""
+    """How a neuron's activations are spread over so many tokens of background text: the bins that
+    are not empty.
+    """
     layer, neuron = one_of(model, name)
     spread = Histogram()
-    seen = survey(model, sample_text(model, tokens), {f"mlp_act.{layer}": [spread]}, progress=progress).tokens
+    seen = survey(
+        model, sample_text(model, tokens), {f"mlp_act.{layer}": [spread]}, progress=progress
+    ).tokens
     upper, counts = edges().tolist(), spread.counts[neuron].tolist()
     lower = [None, *upper[:-1]]
-    bins = [{"from": a, "to": b, "count": n} for a, b, n in zip(lower, upper, counts, strict=True) if n]
-    return {"schema": "loci.histogram/1", "model": model.name, "name": name, "tokens": seen, "bins": bins}
+    bins = [
+        {"from": a, "to": b, "count": n} for a, b, n in zip(lower, upper, counts, strict=True) if n
+    ]
+    return {
+        "schema": "loci.histogram/1",
+        "model": model.name,
+        "name": name,
+        "tokens": seen,
+        "bins": bins,
+    }
 
 
 def scaled(model: Model, name: str, factor: float) -> Patch:
-    """A patch that multiplies what a neuron writes: W_down[:, i] ← factor · W_down[:, i], by one rank.
+    """A patch that multiplies what a neuron writes: W_down[:, i] ← factor · W_down[:, i], by one
+    rank.
 
     For every input this is the same as multiplying its activation.
     """
@@ -91,14 +124,18 @@ def scaled(model: Model, name: str, factor: float) -> Patch:
     right = torch.zeros(1, model.d_mlp)
     right[0, neuron] = 1.0
     numbers = {"neuron": name, "factor": factor}
-    return Patch("scaled neuron", model.fingerprint, model.name, {weight: Factors(left, right)}, (), numbers)
+    return Patch(
+        "scaled neuron", model.fingerprint, model.name, {weight: Factors(left, right)}, (), numbers
+    )
 
 
 @torch.no_grad()
 def attention_top(model: Model, text: str, layer: int, most: int) -> dict[str, Any]:
-    """Attention of one layer, sparse: of each head and query the `most` largest entries, plain and times ‖W_O v‖.
+    """Attention of one layer, sparse: of each head and query the `most` largest entries, plain and
+    times ‖W_O v‖.
 
-    So a text of a thousand tokens stays small: heads × tokens × `most` numbers instead of heads × tokens².
+    So a text of a thousand tokens stays small: heads × tokens × `most` numbers instead of heads ×
+    tokens².
     """
     if layer >= model.n_layers:
         raise ModelError(f"layer {layer}: the model has the layers 0 … {model.n_layers - 1}")
@@ -107,13 +144,25 @@ def attention_top(model: Model, text: str, layer: int, most: int) -> dict[str, A
     for name, pattern in found.plain.items():
         best = pattern.topk(min(most, pattern.shape[1]))
         weighted = found.weighted[name].gather(1, best.indices)
-        heads[name] = {"keys": best.indices.tolist(), "plain": best.values.tolist(), "weighted": weighted.tolist()}
-    return {"schema": "loci.attention_top/1", "model": model.name, "text": text, "tokens": list(found.tokens), "heads": heads}
+        heads[name] = {
+            "keys": best.indices.tolist(),
+            "plain": best.values.tolist(),
+            "weighted": weighted.tolist(),
+        }
+    return {
+        "schema": "loci.attention_top/1",
+        "model": model.name,
+        "text": text,
+        "tokens": list(found.tokens),
+        "heads": heads,
+    }
 
 
 @torch.no_grad()
 def promoting(model: Model, word: str, top: int) -> dict[str, Any]:
-    """The neurons whose values promote a word's first token most, in all layers. Cost: one product with the values of each layer."""
+    """The neurons whose values promote a word's first token most, in all layers. Cost: one product
+    with the values of each layer.
+    """
     ids = model.tokenizer(f" {word.strip()}", add_special_tokens=False)["input_ids"]
     if not ids:
         raise FactError(f"the tokenizer makes no token of {word!r}")
@@ -124,8 +173,17 @@ def promoting(model: Model, word: str, top: int) -> dict[str, Any]:
     for layer in range(model.n_layers):
         scores = written(model, layer) @ row
         best = scores.topk(min(top, len(scores)))
-        found += [(s, layer, i) for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+        found += [
+            (s, layer, i) for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
     neurons = [
-        {"name": f"L{layer}N{i}", "layer": layer, "neuron": i, "score": s} for s, layer, i in sorted(found, reverse=True)[:top]
+        {"name": f"L{layer}N{i}", "layer": layer, "neuron": i, "score": s}
+        for s, layer, i in sorted(found, reverse=True)[:top]
     ]
-    return {"schema": "loci.promoting/1", "model": model.name, "word": word, "token": model.token_text(ids[0]), "neurons": neurons}
+    return {
+        "schema": "loci.promoting/1",
+        "model": model.name,
+        "word": word,
+        "token": model.token_text(ids[0]),
+        "neurons": neurons,
+    }

@@ -38,15 +38,32 @@ class Explorer:
         """What was found on the way, as that a port was taken."""
         self._socket = self._listening()
         self.port: int = self._socket.getsockname()[1]
-        self._temporary = None if settings.keep is not None else Path(tempfile.mkdtemp(prefix="loci-explorer-"))
+        self._temporary = (
+            None if settings.keep is not None else Path(tempfile.mkdtemp(prefix="loci-explorer-"))
+        )
         self.folder = settings.keep or self._temporary or Path()
         opening = {name: value for name, value in settings.opening.items() if value is not None}
-        setup = {"model": settings.model, "opening": opening, "folder": str(self.folder), "fingerprint": fingerprint}
+        setup = {
+            "model": settings.model,
+            "opening": opening,
+            "folder": str(self.folder),
+            "fingerprint": fingerprint,
+        }
         self.jobs = Jobs(settings, setup)
-        guard = Guard(Api(self.jobs, Shelf(self.folder), self.ask_to_stop).app(), self.token, framed=settings.framed)
+        guard = Guard(
+            Api(self.jobs, Shelf(self.folder), self.ask_to_stop).app(),
+            self.token,
+            framed=settings.framed,
+        )
         guard.port = self.port
         self.guard = guard
-        config = uvicorn.Config(guard, log_level="warning", access_log=False, timeout_graceful_shutdown=1, lifespan="off")
+        config = uvicorn.Config(
+            guard,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=1,
+            lifespan="off",
+        )
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
 
@@ -68,10 +85,14 @@ class Explorer:
                 continue
             one.listen(128)
             return one
-        raise OutputError(f"none of the ports {first} … {first + PORTS_TRIED - 1} is free: say another one")
+        raise OutputError(
+            f"none of the ports {first} … {first + PORTS_TRIED - 1} is free: say another one"
+        )
 
     def opened(self) -> "Explorer":
-        """Wait until a worker has opened the model. Raises `ModelError` where it cannot; the embedded one opens while the page stands."""
+        """Wait until a worker has opened the model. Raises `ModelError` where it cannot; the
+        embedded one opens while the page stands.
+        """
         job = self.jobs.warm()
         if self.settings.model != "demo":
             job.ended.wait()
@@ -116,13 +137,22 @@ class Explorer:
         return f"Explorer({self.settings.model!r}, {self.url})"
 
     def _repr_html_(self) -> str:
-        """An IFrame by the name that notebooks use for this machine, so that the cookie is of the same site."""
+        """An IFrame by the name that notebooks use for this machine, so that the cookie is of the
+        same site.
+        """
         url = escape(self.url.replace(LOOPBACK, "localhost"))
-        return f'<p><a href="{url}" target="_blank">{url}</a></p><iframe src="{url}" width="100%" height="760"></iframe>'
+        return (
+            f'<p><a href="{url}" target="_blank">{url}</a></p><iframe src="{url}" width="100%"'
+            ' height="760"></iframe>'
+        )
 
 
 def explore(
-    model: "Model | str | Path" = "demo", *, port: int = PORT, keep: str | Path | None = None, framed: bool = True
+    model: "Model | str | Path" = "demo",
+    *,
+    port: int = PORT,
+    keep: str | Path | None = None,
+    framed: bool = True,
 ) -> Explorer:
     """Open the explorer of a model in the background; in a notebook the answer shows itself.
 
@@ -131,14 +161,16 @@ def explore(
         page.stop()
 
     Args:
-        model: an open model, or what `loci.open` takes. Its weights are read anew by the explorer's workers.
+        model: an open model, or what `loci.open` takes. Its weights are read anew by the explorer's
+            workers.
         port: the first port that is tried; 0: any.
         keep: a folder in which patches stay; None: they go when the explorer stops.
         framed: whether notebooks of this machine may show it in a frame.
 
     Returns: `Explorer`: `url`, `stop()`.
     Raises: `UseError` for something else than a model, `OutputError` where no port is free.
-    Cost: nothing until a question is asked; then a process that opens the model, and another for slow work.
+    Cost: nothing until a question is asked; then a process that opens the model, and another for
+    slow work.
     """
     from loci.model import Model
 
@@ -148,7 +180,10 @@ def explore(
         opening = {"device": str(model.device), "dtype": model.dtype_name, "bos": model.bos}
         opening["join"] = {None: None, " ": "space", "": "nothing"}[model.join]
     elif not isinstance(model, (str, Path)):
-        raise UseError(f"the first argument is a model as loci.open gives it, or its name, not {type(model).__name__}")
+        raise UseError(
+            "the first argument is a model as loci.open gives it, or its name, not"
+            f" {type(model).__name__}"
+        )
     kept = Path(keep) if keep is not None else None
     page = Explorer(Settings(name, opening, port, kept, framed), fingerprint)
     try:

@@ -17,7 +17,9 @@ class Settings:
 
     model: str = "demo"
     opening: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of `open_model`, as JSON can say them; `layout` is the path of a layout file."""
+    """Further arguments of `open_model`, as JSON can say them; `layout` is the path of a layout
+    file.
+    """
     port: int = PORT
     """The first port that is tried; 0: any that is free."""
     keep: Path | None = None

@@ -1,4 +1,6 @@
-"""The patches of a run: files that a worker wrote whole, listed and handed out. No model is opened here."""
+"""The patches of a run: files that a worker wrote whole, listed and handed out. No model is opened
+here.
+"""
 
 import json
 import re

@@ -7,14 +7,24 @@ from typing import Any
 from loci.explorer import arguments as takes
 from loci.explorer.settings import Settings
 
-FLAGS = {"device": "--device", "dtype": "--dtype", "device_map": "--device-map", "join": "--join", "layout": "--layout"}
+FLAGS = {
+    "device": "--device",
+    "dtype": "--dtype",
+    "device_map": "--device-map",
+    "join": "--join",
+    "layout": "--layout",
+}
 SWITCHES = {"pickle": "--pickle", "trust_remote_code": "--trust-remote-code"}
 DEFAULTS = {"device": "cpu", "dtype": "float32", "pickle": False, "trust_remote_code": False}
 
 
 def _opened(settings: Settings) -> dict[str, Any]:
     """Arguments of the opening that are no defaults."""
-    return {name: value for name, value in settings.opening.items() if value is not None and value != DEFAULTS.get(name)}
+    return {
+        name: value
+        for name, value in settings.opening.items()
+        if value is not None and value != DEFAULTS.get(name)
+    }
 
 
 def _opening(settings: Settings) -> list[str]:
@@ -39,14 +49,37 @@ def _options(args: Any, defaults: type[takes.Arguments], **flags: str) -> list[s
 
 
 def _trace(args: takes.TraceArguments) -> list[str]:
-    names = {"subject": "--subject", "answer": "--answer", "samples": "--samples", "noise": "--noise"}
-    names |= {"corruption": "--corruption", "window": "--window", "severed": "--severed", "seed": "--seed"}
+    names = {
+        "subject": "--subject",
+        "answer": "--answer",
+        "samples": "--samples",
+        "noise": "--noise",
+    }
+    names |= {
+        "corruption": "--corruption",
+        "window": "--window",
+        "severed": "--severed",
+        "seed": "--seed",
+    }
     return ["trace", args.prompt, *_options(args, takes.TraceArguments, **names)]
 
 
 def _cell(args: takes.CellArguments) -> list[str]:
-    names = {"subject": "--subject", "answer": "--answer", "noise": "--noise", "corruption": "--corruption", "seed": "--seed"}
-    place = ["--neurons", str(args.layer), "--token", str(args.token), "--samples", str(args.samples)]
+    names = {
+        "subject": "--subject",
+        "answer": "--answer",
+        "noise": "--noise",
+        "corruption": "--corruption",
+        "seed": "--seed",
+    }
+    place = [
+        "--neurons",
+        str(args.layer),
+        "--token",
+        str(args.token),
+        "--samples",
+        str(args.samples),
+    ]
     return ["trace", args.prompt, *place, *_options(args, takes.CellArguments, **names)]
 
 
@@ -54,30 +87,66 @@ def _lens(args: takes.LadderArguments) -> list[str]:
     return [
         "lens",
         args.prompt,
-        *_options(args, takes.LadderArguments, subject="--subject", answer="--answer", against="--against", top="--top"),
+        *_options(
+            args,
+            takes.LadderArguments,
+            subject="--subject",
+            answer="--answer",
+            against="--against",
+            top="--top",
+        ),
     ]
 
 
 def _read(args: takes.Card) -> list[str]:
-    return ["read", args.neuron, "--tokens", str(args.tokens), *_options(args, takes.Card, top="--top")]
+    return [
+        "read",
+        args.neuron,
+        "--tokens",
+        str(args.tokens),
+        *_options(args, takes.Card, top="--top"),
+    ]
 
 
 def _edit(args: takes.Edited) -> list[str]:
     fact = ["--subject", args.subject or "", "--prompt", args.prompt, "--answer", args.answer]
-    return ["edit", *fact, *_options(args, takes.Edited, method="--method", seed="--seed"), "--out", "patch.safetensors"]
+    return [
+        "edit",
+        *fact,
+        *_options(args, takes.Edited, method="--method", seed="--seed"),
+        "--out",
+        "patch.safetensors",
+    ]
 
 
 def _audit(args: takes.OfPatch) -> list[str]:
-    return ["audit", "--patch", f"{args.patch}.safetensors", *_options(args, takes.OfPatch, seed="--seed")]
+    return [
+        "audit",
+        "--patch",
+        f"{args.patch}.safetensors",
+        *_options(args, takes.OfPatch, seed="--seed"),
+    ]
 
 
 def _attention(args: takes.PatternArguments) -> list[str]:
-    return ["circuits", "attention", args.text, *(word for head in args.heads for word in ("--head", head))]
+    return [
+        "circuits",
+        "attention",
+        args.text,
+        *(word for head in args.heads for word in ("--head", head)),
+    ]
 
 
 def _merge(args: takes.Merged) -> list[str]:
     keep = ["--keep", args.keep] if args.keep else []
-    return ["patch", "merge", *(f"{one}.safetensors" for one in args.patches), *keep, "--out", "merged.safetensors"]
+    return [
+        "patch",
+        "merge",
+        *(f"{one}.safetensors" for one in args.patches),
+        *keep,
+        "--out",
+        "merged.safetensors",
+    ]
 
 
 COMMANDS: dict[str, Callable[[Any], list[str]]] = {
@@ -91,7 +160,14 @@ COMMANDS: dict[str, Callable[[Any], list[str]]] = {
     "merge": _merge,
     "attention": _attention,
     "heads": lambda args: ["circuits", "heads"],
-    "bounds": lambda args: ["superposition", "bounds", "--dim", str(args.dim), "--angle", str(args.angle)],
+    "bounds": lambda args: [
+        "superposition",
+        "bounds",
+        "--dim",
+        str(args.dim),
+        "--angle",
+        str(args.angle),
+    ],
     "card": lambda args: ["read", args.neuron, "--weights-only", "--top", str(args.top)],
     "forensics": lambda args: [
         "forensics",
@@ -102,7 +178,15 @@ COMMANDS: dict[str, Callable[[Any], list[str]]] = {
     "atlas": lambda args: ["atlas", "build", "--tokens", str(args.tokens), "--out", "atlas"],
     "find": lambda args: ["atlas", "find", "atlas", args.word, "--top", str(args.top)],
     "sql": lambda args: ["atlas", "query", "atlas", args.sql],
-    "adapter": lambda args: ["patch", "export", f"{args.patch}.safetensors", "--format", "peft", "--out", f"{args.patch}.peft"],
+    "adapter": lambda args: [
+        "patch",
+        "export",
+        f"{args.patch}.safetensors",
+        "--format",
+        "peft",
+        "--out",
+        f"{args.patch}.peft",
+    ],
 }
 MODELLESS = ("merge", "forensics", "find", "sql", "bounds")
 """Commands that open no model by `-m`."""
@@ -111,8 +195,12 @@ WITHOUT = ("edit", "audit", "merge", "adapter", "forensics", "atlas", "find", "s
 
 
 def command(verb: str, args: Any, patches: Sequence[str], settings: Settings) -> str | None:
-    """The command that gives the same; None where there is none, as with patches on a verb that takes none."""
-    if verb not in COMMANDS or (patches and verb not in WITHOUT and (verb != "ask" or len(patches) > 1)):
+    """The command that gives the same; None where there is none, as with patches on a verb that
+    takes none.
+    """
+    if verb not in COMMANDS or (
+        patches and verb not in WITHOUT and (verb != "ask" or len(patches) > 1)
+    ):
         return None
     said = ["loci", *COMMANDS[verb](args)]
     if verb == "ask" and patches:
@@ -127,28 +215,46 @@ def _asked(args: takes.PromptArguments) -> str:
     if args.subject is not None and args.answer is not None:
         return f"loci.Fact.from_text({args.prompt!r}, {args.subject!r}, {args.answer!r})"
     if args.subject is not None or args.answer is not None:
-        return f"loci.model.fact_from(model, {args.prompt!r}, {args.subject!r}, answer={args.answer!r})"
+        return (
+            f"loci.model.fact_from(model, {args.prompt!r}, {args.subject!r},"
+            f" answer={args.answer!r})"
+        )
     return repr(args.prompt)
 
 
 def _keywords(args: Any, *names: str) -> str:
     kind = type(args)
-    return "".join(f", {name}={getattr(args, name)!r}" for name in names if getattr(args, name) != kind.model_fields[name].default)
+    return "".join(
+        f", {name}={getattr(args, name)!r}"
+        for name in names
+        if getattr(args, name) != kind.model_fields[name].default
+    )
 
 
 PYTHON: Mapping[str, Callable[[Any], str]] = {
     "ask": lambda a: f"loci.ask(model, {a.prompt!r}, tokens={a.tokens}, top={a.top})",
     "lens": lambda a: f"loci.lens(model, {a.prompt!r}{_keywords(a, 'answer', 'against', 'top')})",
-    "trace": lambda a: f"loci.trace(model, {_asked(a)}{_keywords(a, 'samples', 'noise', 'corruption', 'window', 'seed')})",
+    "trace": lambda a: (
+        "loci.trace(model,"
+        f" {_asked(a)}{_keywords(a, 'samples', 'noise', 'corruption', 'window', 'seed')})"
+    ),
     "neurons": lambda a: f"loci.neuron_attribution(model, {_asked(a)})",
     "trace_neurons": lambda a: (
-        f"loci.trace_neurons(model, {_asked(a)}, {a.layer}, {a.token}, samples={a.samples}{_keywords(a, 'noise', 'corruption', 'seed')})"
+        f"loci.trace_neurons(model, {_asked(a)}, {a.layer}, {a.token},"
+        f" samples={a.samples}{_keywords(a, 'noise', 'corruption', 'seed')})"
     ),
-    "read": lambda a: f"loci.read(model, {a.neuron!r}, loci.text.sample_text(model, {a.tokens}){_keywords(a, 'top')})",
+    "read": lambda a: (
+        f"loci.read(model, {a.neuron!r}, loci.text.sample_text(model,"
+        f" {a.tokens}){_keywords(a, 'top')})"
+    ),
     "edit": lambda a: (
-        f"loci.edit(model, loci.Fact.from_text({a.prompt!r}, {a.subject!r}, '?').to({a.answer!r}){_keywords(a, 'method', 'seed')})"
+        f"loci.edit(model, loci.Fact.from_text({a.prompt!r}, {a.subject!r},"
+        f" '?').to({a.answer!r}){_keywords(a, 'method', 'seed')})"
     ),
-    "audit": lambda a: f"loci.audit(model, loci.load_patch('{a.patch}.safetensors'), loci.known_facts(){_keywords(a, 'seed')})",
+    "audit": lambda a: (
+        f"loci.audit(model, loci.load_patch('{a.patch}.safetensors'),"
+        f" loci.known_facts(){_keywords(a, 'seed')})"
+    ),
     "merge": lambda a: (
         "loci.merge(["
         + ", ".join(f"loci.load_patch('{one}.safetensors')" for one in a.patches)
@@ -167,11 +273,17 @@ def python(verb: str, args: Any, patches: Sequence[str], settings: Settings) -> 
     """Lines of Python that give the same; None where the library has no such function."""
     if verb not in PYTHON:
         return None
-    opening = "".join(f", {name}={value!r}" for name, value in _opened(settings).items() if name != "layout")
+    opening = "".join(
+        f", {name}={value!r}" for name, value in _opened(settings).items() if name != "layout"
+    )
     lines = ["import loci", "", f"model = loci.open({settings.model!r}{opening})"]
     call = f"result = {PYTHON[verb](args)}"
     if not patches or verb in WITHOUT:
         return "\n".join([*lines, call, ""])
     loads = [f"loci.load_patch('{one}.safetensors')" for one in patches]
-    patch = loads[0] if len(loads) == 1 else f"loci.merge([{', '.join(loads)}], keep='last', model=model)"
+    patch = (
+        loads[0]
+        if len(loads) == 1
+        else f"loci.merge([{', '.join(loads)}], keep='last', model=model)"
+    )
     return "\n".join([*lines, f"patch = {patch}", "with patch.applied(model):", f"    {call}", ""])

@@ -1,4 +1,5 @@
-"""The verbs of the explorer: what each takes, which lane it runs in, how it is done, and how one would say it elsewhere.
+"""The verbs of the explorer: what each takes, which lane it runs in, how it is done, and how one
+would say it elsewhere.
 
 A verb's result is what the command line prints with `--json`, where it has such a command.
 """
@@ -54,15 +55,24 @@ def _about(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[st
 
 
 def _weights(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    """The fingerprint of all weights as they are at this moment, beside that of the base. Cost: one pass over them."""
+    """The fingerprint of all weights as they are at this moment, beside that of the base. Cost: one
+    pass over them.
+    """
     now = desk.model.fingerprint
-    return {"schema": "loci.explorer_weights/1", "fingerprint": now, "base": desk.fingerprint, "same": now == desk.fingerprint}
+    return {
+        "schema": "loci.explorer_weights/1",
+        "fingerprint": now,
+        "base": desk.fingerprint,
+        "same": now == desk.fingerprint,
+    }
 
 
 def _ask(desk: "Desk", args: takes.AskArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.auditing import ask
 
-    return ask(desk.model, args.prompt, patch=desk.patch(ids), tokens=args.tokens, top=args.top).to_dict()
+    return ask(
+        desk.model, args.prompt, patch=desk.patch(ids), tokens=args.tokens, top=args.top
+    ).to_dict()
 
 
 def _grid(desk: "Desk", args: takes.Grid, ids: Ids, tell: "Tell") -> dict[str, Any]:
@@ -95,7 +105,13 @@ def _trace(desk: "Desk", args: takes.TraceArguments, ids: Ids, tell: "Tell") -> 
         runs = prepare(model, _fact(model, args), how, args.window)
         asked, found = runs.asked, dict[str, Any]()
         for grids in runs.growing_grids(kinds):
-            told = Trace(**runs.about, tokens=asked.labels, subject_span=asked.subject, window=args.window, grids=grids)
+            told = Trace(
+                **runs.about,
+                tokens=asked.labels,
+                subject_span=asked.subject,
+                window=args.window,
+                grids=grids,
+            )
             found = told.to_dict()
             tell.part(found)
             tell.progress(1, len(asked.labels) - asked.subject[0])
@@ -106,15 +122,21 @@ def _cells(desk: "Desk", args: takes.PromptArguments, ids: Ids, tell: "Tell") ->
     from loci.locating import neuron_attribution
 
     with desk.patched(ids) as model:
-        return neuron_attribution(model, _fact(model, args), progress=tell.progress).to_dict(count=100)
+        return neuron_attribution(model, _fact(model, args), progress=tell.progress).to_dict(
+            count=100
+        )
 
 
-def _trace_neurons(desk: "Desk", args: takes.CellArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _trace_neurons(
+    desk: "Desk", args: takes.CellArguments, ids: Ids, tell: "Tell"
+) -> dict[str, Any]:
     from loci.locating import trace_neurons
 
     settings: dict[str, Any] = args.model_dump(include={"samples", "noise", "corruption", "seed"})
     with desk.patched(ids) as model:
-        return trace_neurons(model, _fact(model, args), args.layer, args.token, **settings).to_dict(count=50)
+        return trace_neurons(model, _fact(model, args), args.layer, args.token, **settings).to_dict(
+            count=50
+        )
 
 
 def _read(desk: "Desk", args: takes.Card, ids: Ids, tell: "Tell") -> dict[str, Any]:
@@ -147,7 +169,9 @@ def _promoting(desk: "Desk", args: takes.WordArguments, ids: Ids, tell: "Tell") 
         return promoting(model, args.word, args.top)
 
 
-def _attention(desk: "Desk", args: takes.PatternArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
+def _attention(
+    desk: "Desk", args: takes.PatternArguments, ids: Ids, tell: "Tell"
+) -> dict[str, Any]:
     from loci.circuits import patterns
 
     with desk.patched(ids) as model:
@@ -215,7 +239,14 @@ def _forensics(desk: "Desk", args: takes.Folders, ids: Ids, tell: "Tell") -> dic
         return alone(open_weights(args.base, dtype="auto"), progress=tell.progress).to_dict()
     candidates = candidates_of(known_facts()) if args.base == "demo" else []
     after, before = open_weights(args.edited, dtype="auto"), open_weights(args.base, dtype="auto")
-    found = forensics(lambda: open_model(args.base), after, candidates, stored=before, seed=args.seed, progress=tell.progress)
+    found = forensics(
+        lambda: open_model(args.base),
+        after,
+        candidates,
+        stored=before,
+        seed=args.seed,
+        progress=tell.progress,
+    )
     return found.to_dict()
 
 

@@ -1,7 +1,8 @@
 """A worker: a process that opens the model once and does one job after another.
 
-It is told jobs as lines of JSON on stdin, and answers with lines on stdout; what else is printed goes to stderr. A line with
-`cancel` stops the job that it names at its next step. When stdin ends, so does the worker, whatever it is doing.
+It is told jobs as lines of JSON on stdin, and answers with lines on stdout; what else is printed
+goes to stderr. A line with `cancel` stops the job that it names at its next step. When stdin ends,
+so does the worker, whatever it is doing.
 """
 
 import json
@@ -39,7 +40,9 @@ class Worker:
         from loci.explorer.desk import Desk
         from loci.explorer.settings import Settings
 
-        desk = Desk(Settings(self.setup["model"], self.setup["opening"]), Path(self.setup["folder"]))
+        desk = Desk(
+            Settings(self.setup["model"], self.setup["opening"]), Path(self.setup["folder"])
+        )
         desk.expected = self.setup.get("fingerprint")
         while True:
             job = self.jobs.get()
@@ -55,7 +58,9 @@ class Worker:
         os._exit(0)
 
     def say(self, job: str, message: dict[str, Any]) -> None:
-        self.out.write(json.dumps({"id": job, **message}, ensure_ascii=True, allow_nan=False) + "\n")
+        self.out.write(
+            json.dumps({"id": job, **message}, ensure_ascii=True, allow_nan=False) + "\n"
+        )
         self.out.flush()
 
     def done(self, desk: Any, job: dict[str, Any]) -> dict[str, Any]:
@@ -65,9 +70,13 @@ class Worker:
         from loci.result import jsonable
 
         verb, name = VERBS[job["verb"]], job["id"]
-        tell = Tell(lambda message: self.say(name, jsonable(message)), lambda: name in self.cancelled)
+        tell = Tell(
+            lambda message: self.say(name, jsonable(message)), lambda: name in self.cancelled
+        )
         try:
-            found = verb.run(desk, verb.arguments.model_validate(job["args"]), tuple(job["patches"]), tell)
+            found = verb.run(
+                desk, verb.arguments.model_validate(job["args"]), tuple(job["patches"]), tell
+            )
             return {"result": jsonable(found)}
         except Stopped:
             return {"cancelled": True}

@@ -1,4 +1,6 @@
-"""Facts that ask the same question of the same subject: edits that contradict each other, or are made twice."""
+"""Facts that ask the same question of the same subject: edits that contradict each other, or are
+made twice.
+"""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -18,12 +20,17 @@ class Conflict(NamedTuple):
         return self.first.new_answer == self.second.new_answer
 
     def __str__(self) -> str:
-        wanted = f"{self.first.new_answer!r}, twice" if self.same else f"{self.first.new_answer!r} and {self.second.new_answer!r}"
+        wanted = (
+            f"{self.first.new_answer!r}, twice"
+            if self.same
+            else f"{self.first.new_answer!r} and {self.second.new_answer!r}"
+        )
         return f"{self.first.text!r} → {wanted}"
 
 
 def conflicts(first: Iterable[Fact], second: Iterable[Fact] | None = None) -> list[Conflict]:
-    """Pairs of edits, one of each collection (or two of one), on the same subject and relation or with the same prompt.
+    """Pairs of edits, one of each collection (or two of one), on the same subject and relation or
+    with the same prompt.
 
     Facts without a new answer conflict with nothing. Cost: linear in the number of facts.
     """
@@ -33,10 +40,17 @@ def conflicts(first: Iterable[Fact], second: Iterable[Fact] | None = None) -> li
     for i, fact in enumerate(edits):
         for question in _questions(fact):
             by_question.setdefault(question, []).append(i)
-    pairs = {(i, j) for j, fact in enumerate(others) for question in _questions(fact) for i in by_question.get(question, ())}
+    pairs = {
+        (i, j)
+        for j, fact in enumerate(others)
+        for question in _questions(fact)
+        for i in by_question.get(question, ())
+    }
     return [Conflict(edits[i], others[j]) for i, j in sorted(pairs) if second is not None or i < j]
 
 
 def _questions(fact: Fact) -> list[tuple[str, ...]]:
-    """What two facts must share to ask the same: the whole prompt, or the subject and a relation that is said."""
+    """What two facts must share to ask the same: the whole prompt, or the subject and a relation
+    that is said.
+    """
     return [(fact.text,), *([(fact.subject, fact.relation)] if fact.relation else [])]

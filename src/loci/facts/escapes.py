@@ -1,4 +1,6 @@
-r"""Unicode that was escaped twice: the six characters "\u00e9" where "é" was meant, as published sets have it."""
+r"""Unicode that was escaped twice: the six characters "\u00e9" where "é" was meant, as published
+sets have it.
+"""
 
 import re
 from typing import Any
@@ -7,7 +9,9 @@ ESCAPE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 
 
 def repaired(value: Any) -> Any:
-    """A JSON value with the escapes in its texts undone; those that make no characters (half a pair) stay as they are."""
+    """A JSON value with the escapes in its texts undone; those that make no characters (half a
+    pair) stay as they are.
+    """
     if isinstance(value, str):
         return ESCAPE.sub(_character, value)
     if isinstance(value, dict):

@@ -18,22 +18,29 @@ from loci.validate import brief, check_text
 BLANK = "{}"
 REQUIRED = ("subject", "prompt", "answer")
 UNSAID = "?"
-"""The answer of a fact that was given with its new answer alone: what the model says, whatever that is."""
+"""The answer of a fact that was given with its new answer alone: what the model says, whatever that
+is.
+"""
 GIVEN, FIRST_WORD = "given", "first word"
-"""How a fact's answer was found: said by somebody, or the first word of what the model says (`loci.model.answer_rule`)."""
+"""How a fact's answer was found: said by somebody, or the first word of what the model says
+(`loci.model.answer_rule`).
+"""
 SINGLE = (*REQUIRED, "new_answer", "relation")
 LISTS = ("paraphrases", "neighbours", "held_out", "aliases", "new_aliases")
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact. `prompt` has one `{}` for the subject; the answer follows it, as the model joins them.
+    """One fact. `prompt` has one `{}` for the subject; the answer follows it, as the model joins
+    them.
 
-    `new_answer` is what an edit shall make of it. `paraphrases` are further templates (with `{}`) or whole prompts that ask the
-    same, `held_out` such prompts that the model never saw in training, `neighbours` whole prompts about other subjects whose
-    answers an edit must leave alone. `aliases` are other words for `answer`, `new_aliases` for `new_answer`; `questions` are what else
-    to ask once the edit is made. White space at the ends of every part is taken off, as one space joins prompt and answer; but a prompt
-    may begin or end with a line break, which a chat template means. Raises `FactError` where a part is missing.
+    `new_answer` is what an edit shall make of it. `paraphrases` are further templates (with `{}`)
+    or whole prompts that ask the same, `held_out` such prompts that the model never saw in
+    training, `neighbours` whole prompts about other subjects whose answers an edit must leave
+    alone. `aliases` are other words for `answer`, `new_aliases` for `new_answer`; `questions` are
+    what else to ask once the edit is made. White space at the ends of every part is taken off, as
+    one space joins prompt and answer; but a prompt may begin or end with a line break, which a chat
+    template means. Raises `FactError` where a part is missing.
     """
 
     subject: str
@@ -48,7 +55,9 @@ class Fact:
     new_aliases: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
     answer_rule: str = field(default=GIVEN, compare=False, repr=False)
-    """`GIVEN`, or `FIRST_WORD` where the answer is the model's own; it belongs to the asking, not to the fact, and no file keeps it."""
+    """`GIVEN`, or `FIRST_WORD` where the answer is the model's own; it belongs to the asking, not
+    to the fact, and no file keeps it.
+    """
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -57,12 +66,15 @@ class Fact:
         for name in REQUIRED:
             if not getattr(self, name).strip():
                 raise FactError(
-                    f"a fact needs a subject, a prompt and an answer: the {name} is empty (subject {self.subject!r}, prompt {self.prompt!r})"
+                    f"a fact needs a subject, a prompt and an answer: the {name} is empty (subject"
+                    f" {self.subject!r}, prompt {self.prompt!r})"
                 )
         if self.new_answer is not None and not self.new_answer.strip():
             raise FactError(f"the new answer of {self.text!r} is empty")
         if self.prompt.count(BLANK) != 1:
-            raise FactError(f"the prompt {self.prompt!r} needs exactly one {{}} where the subject stands")
+            raise FactError(
+                f"the prompt {self.prompt!r} needs exactly one {{}} where the subject stands"
+            )
 
     def _check_types(self) -> None:
         """Every text is text, and whole: no number, no null, no half a character."""
@@ -85,10 +97,14 @@ class Fact:
             question.check()
 
     @classmethod
-    def from_text(cls, text: str, subject: str, answer: str, occurrence: int | None = None) -> "Fact":
-        """A fact from a whole prompt: the place of the subject in `text` becomes the blank; a blank in it says where that is.
+    def from_text(
+        cls, text: str, subject: str, answer: str, occurrence: int | None = None
+    ) -> "Fact":
+        """A fact from a whole prompt: the place of the subject in `text` becomes the blank; a blank
+        in it says where that is.
 
-        Raises `FactError` where the subject stands nowhere in it, or more than once and neither a blank nor `occurrence` says which.
+        Raises `FactError` where the subject stands nowhere in it, or more than once and neither a
+        blank nor `occurrence` says which.
         """
         check_text(text, "the prompt", FactError)
         check_text(subject, "the subject", FactError)
@@ -129,19 +145,25 @@ class Fact:
         return replace(self, new_answer=new_answer, new_aliases=())
 
     def asked(self) -> list[str]:
-        """All other prompts that ask for the same answer: paraphrases, then those held out of training."""
+        """All other prompts that ask for the same answer: paraphrases, then those held out of
+        training.
+        """
         return [self.fill(template) for template in (*self.paraphrases, *self.held_out)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain fields, without the empty ones."""
-        plain: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
+        plain: dict[str, Any] = {
+            one.name: getattr(self, one.name) for one in fields(self) if one.compare
+        }
         plain |= {name: list(plain[name]) for name in LISTS}
         plain["questions"] = [question.to_dict() for question in self.questions]
         return {name: value for name, value in plain.items() if value}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Fact":
-        """The way back from `to_dict`; what it does not know is left out. Raises `FactError` where a field holds something else."""
+        """The way back from `to_dict`; what it does not know is left out. Raises `FactError` where
+        a field holds something else.
+        """
         wrong = [name for name in SINGLE if not isinstance(plain.get(name) or "", str)]
         wrong += [name for name in LISTS if not _texts(plain.get(name) or [])]
         if wrong:
@@ -153,7 +175,9 @@ class Fact:
         values |= {name: plain.get(name) or None for name in ("new_answer", "relation")}
         if not values["answer"] and values["new_answer"]:
             values["answer"] = UNSAID
-        values |= {name: tuple(item for item in plain.get(name) or () if item.strip()) for name in LISTS}
+        values |= {
+            name: tuple(item for item in plain.get(name) or () if item.strip()) for name in LISTS
+        }
         return cls(**values, questions=tuple(map(Question.from_dict, asked)))
 
 
@@ -181,7 +205,10 @@ class FactSet(Sequence[Fact]):
         return iter(self._facts)
 
     def __repr__(self) -> str:
-        return f"FactSet({len(self)} facts, {len(self.relations)} relations, {len(self._by_subject)} subjects)"
+        return (
+            f"FactSet({len(self)} facts, {len(self.relations)} relations, {len(self._by_subject)}"
+            " subjects)"
+        )
 
     @cached_property
     def _by_subject(self) -> dict[str, list[Fact]]:
@@ -199,9 +226,14 @@ class FactSet(Sequence[Fact]):
         return groups
 
     def of(self, relation: str) -> "FactSet":
-        """The facts of one relation. Raises `FactError`, with the relations there are, where it has none."""
+        """The facts of one relation. Raises `FactError`, with the relations there are, where it has
+        none.
+        """
         if relation not in self.relations:
-            raise FactError(f"there is no relation {relation!r}; relations: {', '.join(map(str, self.relations))}")
+            raise FactError(
+                f"there is no relation {relation!r}; relations:"
+                f" {', '.join(map(str, self.relations))}"
+            )
         return FactSet(self.relations[relation])
 
     @property
@@ -214,10 +246,16 @@ class FactSet(Sequence[Fact]):
 
     def others(self, fact: Fact) -> "FactSet":
         """What else is known of the fact's subject: its facts of other relations."""
-        return FactSet(f for f in self.about(fact.subject) if f.relation != fact.relation or f.prompt != fact.prompt)
+        return FactSet(
+            f
+            for f in self.about(fact.subject)
+            if f.relation != fact.relation or f.prompt != fact.prompt
+        )
 
     def neighbours(self, fact: Fact, count: int, seed: int = 0) -> "FactSet":
-        """`count` facts of the same relation about other subjects, drawn with a seed of the fact's own."""
+        """`count` facts of the same relation about other subjects, drawn with a seed of the fact's
+        own.
+        """
         pool = [f for f in self.relations.get(fact.relation, ()) if f.subject != fact.subject]
         return FactSet(random.Random(f"{seed}/{fact.text}").sample(pool, min(count, len(pool))))
 
@@ -239,14 +277,25 @@ class FactSet(Sequence[Fact]):
 
     def sample_each(self, count: int, seed: int = 0) -> "FactSet":
         """At most `count` facts of each relation without repetition, seeded."""
-        drawn = (random.Random(f"{seed}/{name}").sample(own, min(count, len(own))) for name, own in self.relations.items())
+        drawn = (
+            random.Random(f"{seed}/{name}").sample(own, min(count, len(own)))
+            for name, own in self.relations.items()
+        )
         return FactSet(fact for own in drawn for fact in own)
 
     def same(self, fact: Fact) -> Fact | None:
         """The fact of this set that asks the same prompt about the same subject, if there is one."""
-        return next((f for f in self._by_subject.get(fact.subject, ()) if f.text == fact.text), None)
+        return next(
+            (f for f in self._by_subject.get(fact.subject, ()) if f.text == fact.text), None
+        )
 
     def subjects_in(self, prompt: str) -> list[str]:
-        """Known subjects that stand in the prompt as whole words, without those inside a longer one."""
-        found = [s for s in self._by_subject if (s in prompt or not s.isascii()) and occurrences(prompt, s)]
+        """Known subjects that stand in the prompt as whole words, without those inside a longer
+        one.
+        """
+        found = [
+            s
+            for s in self._by_subject
+            if (s in prompt or not s.isascii()) and occurrences(prompt, s)
+        ]
         return [s for s in found if not any(s != other and s in other for other in found)]

@@ -2,9 +2,10 @@
 
     subject, prompt (with {}), answer      and optionally  new_answer, relation, paraphrases, neighbours, held_out, aliases, new_aliases
 
-and the published sets (`loci.facts.published`), JSON or JSONL. The last five columns hold several texts: a list in JSONL, separated by `|` in CSV.
-`questions` are in JSONL only: objects with prompt, answers and kind. Where there is a new answer, the old one may be left out: it is what
-the model says.
+and the published sets (`loci.facts.published`), JSON or JSONL. The last five columns hold several
+texts: a list in JSONL, separated by `|` in CSV. `questions` are in JSONL only: objects with prompt,
+answers and kind. Where there is a new answer, the old one may be left out: it is what the model
+says.
 """
 
 import csv
@@ -51,9 +52,15 @@ class FactFile(Result):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many of what: facts, subjects, relations, edits and those that conflict, prompts by their use, questions by their kind."""
-        lists = Counter({name: sum(len(getattr(fact, name)) for fact in self.facts) for name in LISTS})
-        asked = Counter(f"{question.kind} questions" for fact in self.facts for question in fact.questions)
+        """How many of what: facts, subjects, relations, edits and those that conflict, prompts by
+        their use, questions by their kind.
+        """
+        lists = Counter(
+            {name: sum(len(getattr(fact, name)) for fact in self.facts) for name in LISTS}
+        )
+        asked = Counter(
+            f"{question.kind} questions" for fact in self.facts for question in fact.questions
+        )
         return {
             "facts": len(self.facts),
             "subjects": len(self.facts.subjects),
@@ -67,17 +74,27 @@ class FactFile(Result):
 def load_facts(path: str | Path) -> FactSet:
     """Read a fact file, .csv or .jsonl, a published set, .json, or a folder of such sets.
 
-    Raises `FactError` with the line or the record of what is wrong; `read_facts` leaves out what cannot be used instead.
+    Raises `FactError` with the line or the record of what is wrong; `read_facts` leaves out what
+    cannot be used instead.
     """
     found = read_facts(path)
     if found.skipped:
-        more = f" (and {len(found.skipped) - 1} more of {len(found.skipped) + len(found.facts)})" if found.skipped[1:] else ""
-        raise FactError(f"{found.skipped[0]}{more}; `loci facts FILE -o GOOD.jsonl` writes those that can be used")
+        more = (
+            f" (and {len(found.skipped) - 1} more of {len(found.skipped) + len(found.facts)})"
+            if found.skipped[1:]
+            else ""
+        )
+        raise FactError(
+            f"{found.skipped[0]}{more}; `loci facts FILE -o GOOD.jsonl` writes those that can be"
+            " used"
+        )
     return found.facts
 
 
 def read_facts(path: str | Path) -> FactFile:
-    """Read what `load_facts` reads, and say of each record that cannot be used why. Raises `FactError` where none can."""
+    """Read what `load_facts` reads, and say of each record that cannot be used why. Raises
+    `FactError` where none can.
+    """
     path = Path(path)
     if is_folder(path):
         return _folder(path)
@@ -133,7 +150,9 @@ def _jsonl(text: str, path: Path) -> tuple[str, Iterator[Entry]]:
     form = form_of(repaired(rows[0][1])) if rows else None
     if form is not None and form.name != "Loci" and _missing(rows[0][1]):
         name, readers = recognise([repaired(row) for _, row in rows])
-        return f"{name}, JSONL", ((f"line {line}", read) for (line, _), read in zip(rows, readers, strict=True))
+        return f"{name}, JSONL", (
+            (f"line {line}", read) for (line, _), read in zip(rows, readers, strict=True)
+        )
     for line, row in rows:
         missing = _missing(row)
         if missing:
@@ -162,7 +181,12 @@ def _csv_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
         for row in table:
             if None in row or None in row.values():
                 raise FactError(f"{path}, line {table.line_num}: expected {len(names)} columns")
-            rows.append((table.line_num, {k: v.split("|") if k in LISTS and v else v for k, v in row.items()}))
+            rows.append(
+                (
+                    table.line_num,
+                    {k: v.split("|") if k in LISTS and v else v for k, v in row.items()},
+                )
+            )
     except csv.Error as error:
         line = table.reader.line_num if "end of data" not in str(error) else _opened(text)
         what = "a quote is opened and never closed" if "end of data" in str(error) else error
@@ -175,8 +199,13 @@ def _header(table: "csv.DictReader[str]", path: Path) -> list[str]:
     names = table.fieldnames = [name.strip() for name in table.fieldnames or ()]
     missing = _missing(names)
     if missing:
-        raise FactError(f"{path}, line 1: no column {', '.join(missing)} (found: {one_line(', '.join(names)) or 'none'})")
-    twice = [name for name, count in Counter(names).items() if count > 1 and name in (*SINGLE, *LISTS)]
+        raise FactError(
+            f"{path}, line 1: no column {', '.join(missing)} (found:"
+            f" {one_line(', '.join(names)) or 'none'})"
+        )
+    twice = [
+        name for name, count in Counter(names).items() if count > 1 and name in (*SINGLE, *LISTS)
+    ]
     if twice:
         raise FactError(f"{path}, line 1: two columns are called {twice[0]}")
     return names
@@ -189,7 +218,11 @@ def _opened(text: str) -> int:
 
 def _missing(names: Collection[str]) -> list[str]:
     """What a row needs and has not; with a new answer the old one may be left to the model."""
-    return [name for name in REQUIRED if name not in names and not (name == "answer" and "new_answer" in names)]
+    return [
+        name
+        for name in REQUIRED
+        if name not in names and not (name == "answer" and "new_answer" in names)
+    ]
 
 
 def _jsonl_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -207,13 +240,20 @@ def _jsonl_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
 def _to_csv(facts: Iterable[Fact], path: Path) -> str:
     out = io.StringIO()
     rows = [fact.to_dict() for fact in facts]
-    names = [name for name in (*SINGLE, *LISTS) if name in REQUIRED or any(name in row for row in rows)]
+    names = [
+        name for name in (*SINGLE, *LISTS) if name in REQUIRED or any(name in row for row in rows)
+    ]
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         if "questions" in row:
-            raise FactError(f"{path}: {row['subject']!r} has questions, which CSV has no room for: write .jsonl")
+            raise FactError(
+                f"{path}: {row['subject']!r} has questions, which CSV has no room for: write .jsonl"
+            )
         if any("|" in prompt for name in LISTS for prompt in row.get(name, ())):
-            raise FactError(f"{path}: a prompt of {row['subject']!r} holds a '|', which separates prompts in CSV: write .jsonl")
+            raise FactError(
+                f"{path}: a prompt of {row['subject']!r} holds a '|', which separates prompts in"
+                " CSV: write .jsonl"
+            )
         writer.writerow({k: "|".join(v) if k in LISTS else v for k, v in row.items()})
     return out.getvalue()

@@ -1,4 +1,6 @@
-"""What the embedded model was taught: its facts, its training text, and sentences kept apart as controls."""
+"""What the embedded model was taught: its facts, its training text, and sentences kept apart as
+controls.
+"""
 
 import csv
 import json
@@ -14,9 +16,14 @@ def _text(name: str) -> str:
 
 @cache
 def known_facts() -> FactSet:
-    """The facts of the embedded model: first phrasing as prompt, the others as paraphrases, a fifth with one held out."""
+    """The facts of the embedded model: first phrasing as prompt, the others as paraphrases, a fifth
+    with one held out.
+    """
     phrasings: dict[str, list[str]] = json.loads(_text("relations.json"))
-    return FactSet(_fact(row, phrasings[row["relation"]]) for row in csv.DictReader(_text("facts.csv").splitlines()))
+    return FactSet(
+        _fact(row, phrasings[row["relation"]])
+        for row in csv.DictReader(_text("facts.csv").splitlines())
+    )
 
 
 def _fact(row: dict[str, str], phrasings: list[str]) -> Fact:
@@ -32,11 +39,19 @@ def _fact(row: dict[str, str], phrasings: list[str]) -> Fact:
 
 
 def corpus() -> list[str]:
-    """The embedded model's training sentences: every fact in every phrasing but the held-out one, then the plain sentences."""
-    stated = [f"{fact.fill(template)} {fact.answer}." for fact in known_facts() for template in (fact.prompt, *fact.paraphrases)]
+    """The embedded model's training sentences: every fact in every phrasing but the held-out one,
+    then the plain sentences.
+    """
+    stated = [
+        f"{fact.fill(template)} {fact.answer}."
+        for fact in known_facts()
+        for template in (fact.prompt, *fact.paraphrases)
+    ]
     return stated + _text("plain.txt").splitlines()
 
 
 def controls() -> list[str]:
-    """Plain sentences that state no fact and were kept out of training: what an edit changes here is damage."""
+    """Plain sentences that state no fact and were kept out of training: what an edit changes here
+    is damage.
+    """
     return _text("controls.txt").splitlines()

@@ -2,9 +2,10 @@
 
     matches(said, answer)    the text begins with the answer, at a word boundary
 
-Both are normalised first: capitals, accents of Latin, Greek and Cyrillic letters, kinds of quotes, runs of white space; an opening
-quote or bracket, a leading article ("the", "a", "an") and a trailing "language" ("Turkish language" is given by "Turkish") are left out.
-The literature calls this exact-prefix match. The full match, token by token, is `AnswerScore.greedy`.
+Both are normalised first: capitals, accents of Latin, Greek and Cyrillic letters, kinds of quotes,
+runs of white space; an opening quote or bracket, a leading article ("the", "a", "an") and a
+trailing "language" ("Turkish language" is given by "Turkish") are left out. The literature calls
+this exact-prefix match. The full match, token by token, is `AnswerScore.greedy`.
 """
 
 import re
@@ -16,7 +17,9 @@ ARTICLES = ("the ", "an ", "a ")
 TRAILING = (" language",)
 """What a data base's label has behind a name and nobody says."""
 OPENING = " \"'([{<*_`«¿¡"
-QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "‹": "<", "–": "-", "‑": "-"})
+QUOTES = str.maketrans(
+    {"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "‹": "<", "–": "-", "‑": "-"}
+)
 FUNCTION_WORDS = frozenset(
     """a an the this that these those his her its their our my your some any no not each every another such same one
     of in on at to for from by with as into about between and or but nor so if than then when while because that
@@ -24,7 +27,9 @@ FUNCTION_WORDS = frozenset(
     he she it they we you i him them us who whom whose which what where how there here also very more most many
     le la les un une des du de et en der die das ein eine und el los las una y il lo gli e o os het een""".split()
 )
-"""Words that no fact has as its answer: articles, pronouns, prepositions, conjunctions and auxiliaries."""
+"""Words that no fact has as its answer: articles, pronouns, prepositions, conjunctions and
+auxiliaries.
+"""
 
 
 def normalised(text: str) -> str:
@@ -40,10 +45,15 @@ def matches(said: str, answer: str) -> bool:
     matches(" Turkish, which", "Turkish language")     # True
     matches(" Turkishness", "Turkish")                 # False
 
-    An answer that is an article itself (the letter "a") is not given by one: " a vowel" does not give it, " A and" does.
+    An answer that is an article itself (the letter "a") is not given by one: " a vowel" does not
+    give it, " A and" does.
     """
     text, wanted = normalised(said), normalised(answer)
-    if f"{wanted} " in ARTICLES and said.lstrip(OPENING)[: len(wanted) + 1] == f"{wanted} " and _without_article(text) != text:
+    if (
+        f"{wanted} " in ARTICLES
+        and said.lstrip(OPENING)[: len(wanted) + 1] == f"{wanted} "
+        and _without_article(text) != text
+    ):
         return False
     return _begins(text, wanted) or _begins(_without_article(text), _bare(wanted))
 
@@ -53,7 +63,11 @@ def spelling(said: str, answer: str) -> str | None:
 
     spelling(" the Turkish lira", "Turkish language")    # "the Turkish"
     """
-    ends = (end for end in range(1, len(said) + 1) if not within_word(said, end) and matches(said[:end], answer))
+    ends = (
+        end
+        for end in range(1, len(said) + 1)
+        if not within_word(said, end) and matches(said[:end], answer)
+    )
     end = next(ends, None) if matches(said, answer) else None
     return None if end is None else said[:end].strip()
 
@@ -92,14 +106,20 @@ def _begins(text: str, answer: str) -> bool:
 
 
 def is_function_word(word: str) -> bool:
-    """Whether a word is one of `FUNCTION_WORDS`: in small letters, or "The" and "This" at the start of a text, but not "He" or "No"."""
-    return word.casefold() in FUNCTION_WORDS and (word.islower() or (len(word) > 2 and word.istitle()))
+    """Whether a word is one of `FUNCTION_WORDS`: in small letters, or "The" and "This" at the start
+    of a text, but not "He" or "No".
+    """
+    return word.casefold() in FUNCTION_WORDS and (
+        word.islower() or (len(word) > 2 and word.istitle())
+    )
 
 
 def word_ends(text: str) -> list[int]:
-    """Where the words of a text's first clause end: at white space or punctuation, which inside a word or number ends nothing.
+    """Where the words of a text's first clause end: at white space or punctuation, which inside a
+    word or number ends nothing.
 
-    The words are those up to the first punctuation mark or line break. In scripts without spaces the clause is one word.
+    The words are those up to the first punctuation mark or line break. In scripts without spaces
+    the clause is one word.
     """
     ends, start = list[int](), len(text) - len(text.lstrip())
     for at in range(start, len(text)):
@@ -120,7 +140,9 @@ def _worded(text: str) -> bool:
 
 
 def _stops(text: str, at: int) -> bool:
-    """Whether a character ends a clause: punctuation, but in "3.14", "U.S", "O'Neill", "AC/DC" and "twenty-one"."""
+    """Whether a character ends a clause: punctuation, but in "3.14", "U.S", "O'Neill", "AC/DC" and
+    "twenty-one".
+    """
     kind = unicodedata.category(text[at])
     if not kind.startswith("P") or text[at] in "#@&%_*":
         return False
@@ -128,7 +150,9 @@ def _stops(text: str, at: int) -> bool:
     if not (before.isalnum() and following.isalnum()):
         return True
     if text[at] in ".,":
-        return not ((before.isdigit() and following.isdigit()) or (text[at] == "." and before.isupper()))
+        return not (
+            (before.isdigit() and following.isdigit()) or (text[at] == "." and before.isupper())
+        )
     return text[at] not in "-'’/·‑"
 
 

@@ -10,8 +10,9 @@
     CKnowEdit     prompt, target_old, target_new, portability, locality              Fang et al. 2024
     ParaRel       relation, prompts, facts                                           Elazar et al. 2021
 
-A set is recognised by its fields, not by its name. What it asks after an edit stays out of `paraphrases`, which a method may learn from:
-its rephrasings are `held_out`. Where no old answer is known (new facts), the fact has the answer that shall be learnt and no new one.
+A set is recognised by its fields, not by its name. What it asks after an edit stays out of
+`paraphrases`, which a method may learn from: its rephrasings are `held_out`. Where no old answer is
+known (new facts), the fact has the answer that shall be learnt and no new one.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,8 +43,13 @@ class PublishedFormat(NamedTuple):
 def counterfact(record: Record) -> Fact:
     asked = record["requested_rewrite"]
     new = asked["target_new"]["str"]
-    questions = [Question(prompt, (new,), "same-answer") for prompt in _listed(record.get("attribute_prompts"))]
-    questions += [Question(prompt, (), "generation") for prompt in _listed(record.get("generation_prompts"))]
+    questions = [
+        Question(prompt, (new,), "same-answer")
+        for prompt in _listed(record.get("attribute_prompts"))
+    ]
+    questions += [
+        Question(prompt, (), "generation") for prompt in _listed(record.get("generation_prompts"))
+    ]
     return _changed(
         asked["subject"],
         asked["prompt"],
@@ -51,13 +57,18 @@ def counterfact(record: Record) -> Fact:
         new,
         relation=asked.get("relation_id"),
         held_out=_listed(record.get("paraphrase_prompts")),
-        neighbours=tuple(n["prompt"] if isinstance(n, dict) else n for n in record.get("neighborhood_prompts") or ()),
+        neighbours=tuple(
+            n["prompt"] if isinstance(n, dict) else n
+            for n in record.get("neighborhood_prompts") or ()
+        ),
         questions=tuple(questions),
     )
 
 
 def zsre(record: Record) -> Fact:
-    """The true answer is the old one and `alt` the new, so that there is something to change; ROME teaches the true answer instead."""
+    """The true answer is the old one and `alt` the new, so that there is something to change; ROME
+    teaches the true answer instead.
+    """
     answers, ported = _listed(record["answers"]), record.get("portability") or {}
     return _changed(
         record["subject"],
@@ -67,7 +78,11 @@ def zsre(record: Record) -> Fact:
         held_out=_listed(record.get("rephrase")),
         neighbours=tuple(f"{text}?" for text in _listed(record.get("loc"))),
         aliases=answers[1:],
-        questions=(Question(ported["New Question"], (ported["New Answer"],), "two-hop"),) if ported else (),
+        questions=(
+            (Question(ported["New Question"], (ported["New Answer"],), "two-hop"),)
+            if ported
+            else ()
+        ),
     )
 
 
@@ -83,22 +98,48 @@ RIPPLES = {
 
 
 def ripple(record: Record) -> Fact:
-    """Each test's queries become questions. Any of its answers counts here (there: one of each target); its conditions are left out,
-    since an audit asks the base itself."""
+    """Each test's queries become questions. Any of its answers counts here (there: one of each
+    target); its conditions are left out, since an audit asks the base itself."""
     edit = record["edit"]
     before = edit.get("original_fact") or edit.get("previous_fact")
     sentences = [told["prompt"] for told in (edit, before) if told]
     subject, template, answers = subject_of(edit["relation"], sentences)
-    queries = [(kind, q) for name, kind in RIPPLES.items() for test in record.get(name, ()) for q in test["test_queries"]]
-    named = [q["answers"] for kind, q in queries if kind == "alias" and q.get("target_ids") == [edit.get("target_id")]]
+    queries = [
+        (kind, q)
+        for name, kind in RIPPLES.items()
+        for test in record.get(name, ())
+        for q in test["test_queries"]
+    ]
+    named = [
+        q["answers"]
+        for kind, q in queries
+        if kind == "alias" and q.get("target_ids") == [edit.get("target_id")]
+    ]
     others = tuple(a for a in _answers(named[0]) if a != answers[0]) if named else ()
-    relation, questions = edit["relation"], tuple(Question(q["prompt"], _answers(q["answers"]), kind) for kind, q in queries)
+    relation, questions = (
+        edit["relation"],
+        tuple(Question(q["prompt"], _answers(q["answers"]), kind) for kind, q in queries),
+    )
     if len(answers) == 1:
-        return Fact(subject, template, answers[0], relation=relation, aliases=others, questions=questions)
-    return _changed(subject, template, answers[1], answers[0], relation=relation, new_aliases=others, questions=questions)
+        return Fact(
+            subject, template, answers[0], relation=relation, aliases=others, questions=questions
+        )
+    return _changed(
+        subject,
+        template,
+        answers[1],
+        answers[0],
+        relation=relation,
+        new_aliases=others,
+        questions=questions,
+    )
 
 
-KNOWEDIT = {"Subject_Aliasing": "alias", "Logical_Generalization": "logical", "Reasoning": "two-hop"} | {
+KNOWEDIT = {
+    "Subject_Aliasing": "alias",
+    "Logical_Generalization": "logical",
+    "Reasoning": "two-hop",
+} | {
     "Relation_Specificity": "same-subject",
     "Forgetfulness": "kept",
 }
@@ -109,22 +150,40 @@ def knowedit(record: Record) -> Fact:
     old = _flat(record.get("ground_truth") or ())
     asked = {**(record.get("portability") or {}), **(record.get("locality") or {})}
     questions = tuple(
-        Question(q["prompt"], _flat(q["ground_truth"]), KNOWEDIT[name]) for name, found in asked.items() for q in found or ()
+        Question(q["prompt"], _flat(q["ground_truth"]), KNOWEDIT[name])
+        for name, found in asked.items()
+        for q in found or ()
     )
-    template, held_out = blanked(record["prompt"], subject), _listed(record.get("rephrase_prompt") or record.get("rephrase"))
+    template, held_out = (
+        blanked(record["prompt"], subject),
+        _listed(record.get("rephrase_prompt") or record.get("rephrase")),
+    )
     if not old:
         return Fact(subject, template, new, held_out=held_out, questions=questions)
-    return _changed(subject, template, old[0], new, aliases=old[1:], held_out=held_out, questions=questions)
+    return _changed(
+        subject, template, old[0], new, aliases=old[1:], held_out=held_out, questions=questions
+    )
 
 
 def wikibio(record: Record) -> Fact:
     """KnowEdit's form for sentences of a biography."""
-    return knowedit({**record, "subject": record["concept"], "prompt": record["text"], "target_new": record["labels"]})
+    return knowedit(
+        {
+            **record,
+            "subject": record["concept"],
+            "prompt": record["text"],
+            "target_new": record["labels"],
+        }
+    )
 
 
 def mquake(record: Record) -> list[Fact]:
-    """One record changes several facts; its questions of several hops follow from all of them, and are asked with the first."""
-    asked = Question("", _listed(record.get("new_answer")) + _listed(record.get("new_answer_alias")), "two-hop")
+    """One record changes several facts; its questions of several hops follow from all of them, and
+    are asked with the first.
+    """
+    asked = Question(
+        "", _listed(record.get("new_answer")) + _listed(record.get("new_answer_alias")), "two-hop"
+    )
     questions = tuple(asked._replace(prompt=prompt) for prompt in _listed(record.get("questions")))
     hops = {
         hop["answer"]: _listed(hop.get("answer_alias"))
@@ -155,23 +214,39 @@ def edited(record: Record) -> Fact | list[Fact]:
 
 
 def known(record: Record) -> Fact:
-    """A fact that GPT-2 XL was found to know: `prediction` is what it went on to write, `attribute` the answer in it."""
+    """A fact that GPT-2 XL was found to know: `prediction` is what it went on to write, `attribute`
+    the answer in it.
+    """
     return Fact(
-        record["subject"], blanked(record["template"], record["subject"]), record["attribute"], relation=record.get("relation_id")
+        record["subject"],
+        blanked(record["template"], record["subject"]),
+        record["attribute"],
+        relation=record.get("relation_id"),
     )
 
 
 def cknowedit(record: Record) -> Fact:
-    """Chinese questions without a subject: the whole question stands for it, as its authors take it."""
+    """Chinese questions without a subject: the whole question stands for it, as its authors take
+    it.
+    """
     subject = record.get("subject") or record["prompt"]
     asked = [("logical", record.get("portability")), ("unrelated", record.get("locality"))]
     questions = tuple(
-        Question(q["prompt"], _flat(q["answer"]), kind) for kind, found in asked for q in found or () if q.get("answer")
+        Question(q["prompt"], _flat(q["answer"]), kind)
+        for kind, found in asked
+        for q in found or ()
+        if q.get("answer")
     )
-    template, held_out, old = blanked(record["prompt"], subject), _listed(record.get("rephrase")), record.get("target_old")
+    template, held_out, old = (
+        blanked(record["prompt"], subject),
+        _listed(record.get("rephrase")),
+        record.get("target_old"),
+    )
     if not old:
         return Fact(subject, template, record["target_new"], held_out=held_out, questions=questions)
-    return _changed(subject, template, old, record["target_new"], held_out=held_out, questions=questions)
+    return _changed(
+        subject, template, old, record["target_new"], held_out=held_out, questions=questions
+    )
 
 
 FORMATS = (
@@ -192,7 +267,9 @@ def form_of(record: Record) -> PublishedFormat | None:
 
 
 def recognise(document: Any) -> tuple[str, Iterator[Reader]]:
-    """The name of a document's format, and its facts, each read when it is asked for. Raises `FactError` for what is none of them."""
+    """The name of a document's format, and its facts, each read when it is asked for. Raises
+    `FactError` for what is none of them.
+    """
     if isinstance(document, dict) and {"samples", "prompt_templates"} <= document.keys():
         return "LRE", _relation(document)
     if isinstance(document, dict) and {"facts", "prompts"} <= document.keys():
@@ -204,7 +281,9 @@ def recognise(document: Any) -> tuple[str, Iterator[Reader]]:
     if form is None:
         forms = "; ".join(f"{form.name}: {', '.join(form.fields)}" for form in FORMATS)
         names = one_line(", ".join(map(str, records[0]))) or "nothing in it"
-        raise FactError(f"a record with {names} is of no known set ({forms}; LRE: samples; ParaRel: facts)")
+        raise FactError(
+            f"a record with {names} is of no known set ({forms}; LRE: samples; ParaRel: facts)"
+        )
     name = "MQuAKE" if isinstance(records[0].get("requested_rewrite"), list) else form.name
     return name, (reader(form._replace(name=name), record) for record in records)
 
@@ -220,8 +299,12 @@ def reader(form: PublishedFormat, record: Any) -> Reader:
         except (KeyError, IndexError) as error:
             raise FactError(f"a record of {form.name} without {error}") from None
         except (TypeError, AttributeError, ValueError, RecursionError) as error:
-            why = f" ({error})" if isinstance(error, ValueError) else ""  # Python's words on types help nobody
-            raise FactError(f"a record of {form.name} with something else where text should be{why}") from None
+            why = (
+                f" ({error})" if isinstance(error, ValueError) else ""
+            )  # Python's words on types help nobody
+            raise FactError(
+                f"a record of {form.name} with something else where text should be{why}"
+            ) from None
         return found if isinstance(found, list) else [found]
 
     return read
@@ -231,14 +314,25 @@ def _relation(document: Record) -> Iterator[Reader]:
     """A relation of LRE: its templates once, its samples one by one."""
     templates, samples = document["prompt_templates"], document["samples"]
     zero_shot = document.get("prompt_templates_zs") or []
-    if not _templates(templates) or not isinstance(samples, list) or not (zero_shot == [] or _templates(zero_shot)):
-        raise FactError("a relation of LRE needs a list of samples and a list of templates, one at least")
+    if (
+        not _templates(templates)
+        or not isinstance(samples, list)
+        or not (zero_shot == [] or _templates(zero_shot))
+    ):
+        raise FactError(
+            "a relation of LRE needs a list of samples and a list of templates, one at least"
+        )
     first, *more = templates
     held_out = tuple(text for text in zero_shot if text not in templates)
 
     def read(sample: Record) -> Fact:
         return Fact(
-            sample["subject"], first, sample["object"], relation=document.get("name"), paraphrases=tuple(more), held_out=held_out
+            sample["subject"],
+            first,
+            sample["object"],
+            relation=document.get("name"),
+            paraphrases=tuple(more),
+            held_out=held_out,
         )
 
     return (reader(PublishedFormat("LRE", (), read), sample) for sample in samples)
@@ -248,14 +342,18 @@ def _pararel(document: Record) -> Iterator[Reader]:
     """A relation of ParaRel: its patterns once, its pairs of subject and object one by one."""
     prompts, pairs = document["prompts"], document["facts"]
     if not _templates(prompts) or not isinstance(pairs, list):
-        raise FactError("a relation of ParaRel needs a list of facts and a list of prompts, one at least")
+        raise FactError(
+            "a relation of ParaRel needs a list of facts and a list of prompts, one at least"
+        )
     first, *more = prompts
 
     def read(record: Record) -> Fact:
         pair = record["pair"]
         if not isinstance(pair, list) or len(pair) != 2:
             raise FactError(f"expected a pair of subject and object, found {brief(pair)}")
-        return Fact(pair[0], first, pair[1], relation=document.get("relation"), paraphrases=tuple(more))
+        return Fact(
+            pair[0], first, pair[1], relation=document.get("relation"), paraphrases=tuple(more)
+        )
 
     return (reader(PublishedFormat("ParaRel", (), read), {"pair": pair}) for pair in pairs)
 
@@ -265,11 +363,15 @@ def _templates(value: Any) -> bool:
 
 
 def blanked(prompt: str, subject: str) -> str:
-    """The prompt with a blank where the subject stands last: as whole words, in other capitals if need be. Raises `FactError`."""
+    """The prompt with a blank where the subject stands last: as whole words, in other capitals if
+    need be. Raises `FactError`.
+    """
     if prompt.count(BLANK) == 1:
         return prompt
     small = prompt.lower()
-    spans = occurrences(prompt, subject) or (occurrences(small, subject.lower()) if len(small) == len(prompt) else [])
+    spans = occurrences(prompt, subject) or (
+        occurrences(small, subject.lower()) if len(small) == len(prompt) else []
+    )
     start, end = spans[-1] if spans else find_span(prompt, subject)
     return f"{prompt[:start]}{BLANK}{prompt[end:]}"
 
@@ -280,7 +382,14 @@ def _changed(subject: str, prompt: str, answer: str, new: str | None, **more: An
 
 
 def _answers(answers: list[Record]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text for answer in answers for text in (answer["value"], *answer.get("aliases", ())) if text))
+    return tuple(
+        dict.fromkeys(
+            text
+            for answer in answers
+            for text in (answer["value"], *answer.get("aliases", ()))
+            if text
+        )
+    )
 
 
 def _listed(value: Any) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
-"""What else to ask about a fact: the questions by which an edit's consequences and its damage are seen."""
+"""What else to ask about a fact: the questions by which an edit's consequences and its damage are
+seen.
+"""
 
 from typing import Any, NamedTuple
 
@@ -41,14 +43,21 @@ class Question(NamedTuple):
 
     def check(self) -> None:
         """Raise `FactError` where a part is no text, or the kind none of `KINDS`."""
-        for name, value in (("prompt", self.prompt), ("kind", self.kind), *(("answer", answer) for answer in self.answers)):
+        for name, value in (
+            ("prompt", self.prompt),
+            ("kind", self.kind),
+            *(("answer", answer) for answer in self.answers),
+        ):
             if not isinstance(value, str):
                 raise FactError(f"a question's {name}: expected text, found {brief(value)}")
             if not value.strip():
                 raise FactError(f"a question's {name} is empty")
             check_text(value, f"a question's {name}", FactError)
         if self.kind not in KINDS:
-            raise FactError(f"the question {self.prompt!r} is of the kind {self.kind!r}; kinds: {', '.join(KINDS)}")
+            raise FactError(
+                f"the question {self.prompt!r} is of the kind {self.kind!r}; kinds:"
+                f" {', '.join(KINDS)}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return {"prompt": self.prompt, "answers": list(self.answers), "kind": self.kind}
@@ -57,12 +66,18 @@ class Question(NamedTuple):
     def from_dict(cls, plain: Any) -> "Question":
         """The way back from `to_dict`. Raises `FactError`."""
         if not isinstance(plain, dict):
-            raise FactError(f"a question is an object with prompt, answers and kind, not {brief(plain)}")
+            raise FactError(
+                f"a question is an object with prompt, answers and kind, not {brief(plain)}"
+            )
         prompt, answers, kind = plain.get("prompt"), plain.get("answers") or [], plain.get("kind")
         if not (isinstance(prompt, str) and prompt.strip()):
             raise FactError("a question has no prompt")
-        if not isinstance(answers, (list, tuple)) or not all(isinstance(answer, str) for answer in answers):
+        if not isinstance(answers, (list, tuple)) or not all(
+            isinstance(answer, str) for answer in answers
+        ):
             raise FactError(f"the question {prompt!r} has answers that are no text")
         if not isinstance(kind, str) or kind not in KINDS:
-            raise FactError(f"the question {prompt!r} is of the kind {brief(kind)}; kinds: {', '.join(KINDS)}")
+            raise FactError(
+                f"the question {prompt!r} is of the kind {brief(kind)}; kinds: {', '.join(KINDS)}"
+            )
         return cls(strip_prompt(prompt), stripped(tuple(answers), prompts=False), kind)

@@ -1,7 +1,8 @@
 """Where the subject stands in a sentence of RippleEdits, which says only its Wikidata id.
 
-The set's sentences are made from one template a relation: "The name of the mother of <subject> is <answer>." A relation's words are its name
-in small letters; the table has those that are said otherwise. Source: Cohen et al. 2024, appendix A.
+The set's sentences are made from one template a relation: "The name of the mother of <subject> is
+<answer>." A relation's words are its name in small letters; the table has those that are said
+otherwise. Source: Cohen et al. 2024, appendix A.
 """
 
 import re
@@ -36,16 +37,28 @@ IRREGULAR = {
 
 
 def subject_of(relation: str, sentences: list[str]) -> tuple[str, str, list[str]]:
-    """The subject, the template, and each sentence's answer. Raises `FactError` where no template of the relation fits them all.
+    """The subject, the template, and each sentence's answer. Raises `FactError` where no template
+    of the relation fits them all.
 
-    Where a sentence can be cut in several ways, the shortest subject that all sentences agree on is taken.
+    Where a sentence can be cut in several ways, the shortest subject that all sentences agree on is
+    taken.
     """
     words = relation.lower().replace("_", " ")
-    for template in [IRREGULAR[relation]] if relation in IRREGULAR else [form.format(words=words) for form in REGULAR]:
+    for template in (
+        [IRREGULAR[relation]]
+        if relation in IRREGULAR
+        else [form.format(words=words) for form in REGULAR]
+    ):
         before, after = template.split(BLANK)
         starts = [match.end() for match in re.finditer(re.escape(f"{after} "), sentences[0])]
         for stem in (sentences[0][:end] for end in starts):
             subject = stem[len(before) : -len(after) - 1]
-            if subject and all(text.startswith(stem) and text.startswith(before) for text in sentences):
-                return subject, template, [text[len(stem) :].removesuffix(".") for text in sentences]
+            if subject and all(
+                text.startswith(stem) and text.startswith(before) for text in sentences
+            ):
+                return (
+                    subject,
+                    template,
+                    [text[len(stem) :].removesuffix(".") for text in sentences],
+                )
     raise FactError(f"no subject can be found in {sentences[0]!r} by the relation {relation!r}")

@@ -1,4 +1,6 @@
-"""Where a word ends, in any script: some put spaces between words, some do not, and some marks belong to the letter before them."""
+"""Where a word ends, in any script: some put spaces between words, some do not, and some marks
+belong to the letter before them.
+"""
 
 import unicodedata
 from bisect import bisect_right
@@ -42,7 +44,9 @@ def hangul(character: str) -> bool:
 
 
 def attached(character: str) -> bool:
-    """Whether it is part of the character before it: accents, vowel signs, joined emoji and their tones, later parts of a syllable."""
+    """Whether it is part of the character before it: accents, vowel signs, joined emoji and their
+    tones, later parts of a syllable.
+    """
     code = ord(character)
     return (
         unicodedata.category(character).startswith("M")
@@ -68,7 +72,9 @@ def within_word(text: str, at: int) -> bool:
 
 
 def composed(text: str) -> tuple[str, dict[int, int]]:
-    """A text with its letters and accents as one character where there is one, and where each character's place was."""
+    """A text with its letters and accents as one character where there is one, and where each
+    character's place was.
+    """
     found: list[str] = []
     places, length, start = {0: 0}, 0, 0
     for end in range(1, len(text) + 1):

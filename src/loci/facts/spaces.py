@@ -1,7 +1,8 @@
 """White space at the ends of what comes from outside.
 
-A tokenizer makes another token of a word behind two spaces, or behind none. So the one space that joins a prompt and its answer is
-put by the model's side alone, and whatever a file or a shell left at the ends is taken off where a fact is made.
+A tokenizer makes another token of a word behind two spaces, or behind none. So the one space that
+joins a prompt and its answer is put by the model's side alone, and whatever a file or a shell left
+at the ends is taken off where a fact is made.
 """
 
 SPACES = " \t\u00a0\u3000"

@@ -14,8 +14,8 @@ LAYERS = [[0.0, "#c9d6ee"], [0.5, BLUE], [1.0, "#101c38"]]
 
 
 def atlas_figure(atlas: Atlas) -> go.Figure:
-    """Key·value cosine against firing rate, a point a neuron; beside it, by layer, how many are dead, always on or erasers, and how large
-    activations are."""
+    """Key·value cosine against firing rate, a point a neuron; beside it, by layer, how many are
+    dead, always on or erasers, and how large activations are."""
     figure = make_subplots(
         rows=2,
         cols=2,
@@ -57,19 +57,34 @@ def atlas_figure(atlas: Atlas) -> go.Figure:
         figure.add_trace(bar, row=1, col=2)
     for name, ink in QUANTILES.items():
         line = go.Scatter(
-            x=[row["layer"] for row in rows], y=[row[name] for row in rows], name=name, line={"color": ink}, mode="lines+markers"
+            x=[row["layer"] for row in rows],
+            y=[row[name] for row in rows],
+            name=name,
+            line={"color": ink},
+            mode="lines+markers",
         )
         figure.add_trace(line, row=2, col=2)
     figure.update_xaxes(title="cosine of key and value", gridcolor=GREY, col=1)
     figure.update_xaxes(dtick=max(1, len(rows) // 8), col=2)
     figure.update_xaxes(title="layer", row=2, col=2)
-    figure.update_yaxes(title="share of tokens at which it fires", type="log", tickvals=[*ticks, lowest], gridcolor=GREY, col=1)
+    figure.update_yaxes(
+        title="share of tokens at which it fires",
+        type="log",
+        tickvals=[*ticks, lowest],
+        gridcolor=GREY,
+        col=1,
+    )
     figure.update_yaxes(ticktext=[*(f"{100 * tick:g} %" for tick in ticks), "never"], col=1)
-    figure.update_yaxes(title="share of neurons", tickformat=".1%", rangemode="tozero", gridcolor=GREY, row=1, col=2)
+    figure.update_yaxes(
+        title="share of neurons", tickformat=".1%", rangemode="tozero", gridcolor=GREY, row=1, col=2
+    )
     figure.update_yaxes(title="activation", rangemode="tozero", gridcolor=GREY, row=2, col=2)
     figure.update_annotations(font={"size": 13, "color": MUTED})
     said = atlas.provenance
-    note = f"{said['layers'] * said['d_mlp']:,} neurons over {said['tokens']:,} tokens of {said['text']}"
+    note = (
+        f"{said['layers'] * said['d_mlp']:,} neurons over {said['tokens']:,} tokens of"
+        f" {said['text']}"
+    )
     return styled(figure, f"The atlas of {said['model']}", note, height=560).update_layout(
         margin={"t": 100}, legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.16}
     )

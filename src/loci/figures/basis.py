@@ -8,13 +8,17 @@ from loci.reading.privileged_basis import Bases, Basis
 
 
 def basis_figure(found: Bases) -> go.Figure:
-    """Median excess kurtosis of the coordinates with 95 % intervals: residual stream behind the embedding, and neurons."""
+    """Median excess kurtosis of the coordinates with 95 % intervals: residual stream behind the
+    embedding, and neurons.
+    """
     panels = {
         "residual stream (first: rows of W_E)": (*found.of("embedding"), *found.of("residual")),
         "neurons": found.of("neurons"),
     }
     panels = {title: rows for title, rows in panels.items() if rows}
-    figure = make_subplots(rows=1, cols=len(panels), subplot_titles=list(panels), horizontal_spacing=0.12)
+    figure = make_subplots(
+        rows=1, cols=len(panels), subplot_titles=list(panels), horizontal_spacing=0.12
+    )
     for col, rows in enumerate(panels.values(), start=1):
         _panel(figure, rows, col)
     figure.update_annotations(font_size=13)
@@ -23,7 +27,10 @@ def basis_figure(found: Bases) -> go.Figure:
     figure.update_yaxes(title="excess kurtosis", col=1)
     figure.update_xaxes(title="layer", type="category")
     left = f"; without neurons: {found.missing['neurons']}" if found.missing else ""
-    note = f"median over coordinates, 95 % intervals, {found.tokens:,} tokens of text; a Gaussian has 0{left}"
+    note = (
+        f"median over coordinates, 95 % intervals, {found.tokens:,} tokens of text; a Gaussian has"
+        f" 0{left}"
+    )
     styled(figure, f"How privileged is each basis of {found.model}?", note, height=440)
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.2})
 

@@ -1,4 +1,6 @@
-"""How many directions fit: what exists, what is impossible, what nobody knows; and the rules of thumb that are false."""
+"""How many directions fit: what exists, what is impossible, what nobody knows; and the rules of
+thumb that are false.
+"""
 
 import plotly.graph_objects as go
 
@@ -16,11 +18,17 @@ NAMES = {
 
 
 def bounds_figure(found: Bounds) -> go.Figure:
-    """One dimension, one angle: all values on one axis, those of rules of thumb coloured by what is proved of them."""
+    """One dimension, one angle: all values on one axis, those of rules of thumb coloured by what is
+    proved of them.
+    """
     rows = [
-        (name, getattr(found, field), BLUE if "Lev" not in name and "Welch" not in name else INK) for field, name in NAMES.items()
+        (name, getattr(found, field), BLUE if "Lev" not in name and "Welch" not in name else INK)
+        for field, name in NAMES.items()
     ]
-    rows += [(f"rule: {rule.name}, {rule.verdict}", rule.log10, INKS[rule.verdict]) for rule in found.rules]
+    rows += [
+        (f"rule: {rule.name}, {rule.verdict}", rule.log10, INKS[rule.verdict])
+        for rule in found.rules
+    ]
     names, values, inks = zip(*rows, strict=True)
     figure = go.Figure(
         go.Bar(
@@ -33,27 +41,53 @@ def bounds_figure(found: Bounds) -> go.Figure:
             cliponaxis=False,
         )
     )
-    figure.add_vrect(x0=found.proved_lines, x1=found.levenshtein_lines, fillcolor=GREY, opacity=0.35, line_width=0, layer="below")
+    figure.add_vrect(
+        x0=found.proved_lines,
+        x1=found.levenshtein_lines,
+        fillcolor=GREY,
+        opacity=0.35,
+        line_width=0,
+        layer="below",
+    )
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(title="log₁₀ of the number of lines", gridcolor=GREY, range=[0, 1.1 * max(values)])
+    figure.update_xaxes(
+        title="log₁₀ of the number of lines", gridcolor=GREY, range=[0, 1.1 * max(values)]
+    )
     title = f"Lines of R^{found.dim:,} that are pairwise at least {found.angle:g}° apart"
-    note = "grey band: between what exists and what is impossible; orange: rules of thumb above a proved bound"
+    note = (
+        "grey band: between what exists and what is impossible; orange: rules of thumb above a"
+        " proved bound"
+    )
     return styled(figure, title, note, height=160 + 34 * len(rows))
 
 
 def bounds_table_figure(found: BoundsTable) -> go.Figure:
-    """The same over angles: the region that exists, the one that is impossible, and the rule of thumb that crosses."""
+    """The same over angles: the region that exists, the one that is impossible, and the rule of
+    thumb that crosses.
+    """
     angles = [f"{row.angle:g}°" for row in found.rows]
     figure = go.Figure()
-    lines = {NAMES[field]: [getattr(row, field) for row in found.rows] for field in NAMES if field != "welch_lines"}
+    lines = {
+        NAMES[field]: [getattr(row, field) for row in found.rows]
+        for field in NAMES
+        if field != "welch_lines"
+    }
     lines["rule of thumb 10^(d F²/1500), F = 90° − θ: false where above the black line"] = [
         row.rules[-1].log10 for row in found.rows
     ]
     for (name, values), (ink, dash) in zip(
-        lines.items(), ((MUTED, "dot"), (BLUE, "solid"), (BLUE, "dash"), (INK, "solid"), (ORANGE, "dash")), strict=True
+        lines.items(),
+        ((MUTED, "dot"), (BLUE, "solid"), (BLUE, "dash"), (INK, "solid"), (ORANGE, "dash")),
+        strict=True,
     ):
         figure.add_trace(
-            go.Scatter(x=angles, y=values, name=name, mode="lines+markers", line={"color": ink, "dash": dash, "width": 2})
+            go.Scatter(
+                x=angles,
+                y=values,
+                name=name,
+                mode="lines+markers",
+                line={"color": ink, "dash": dash, "width": 2},
+            )
         )
     figure.update_yaxes(title="log₁₀ of the number of lines", type="log", dtick=1, gridcolor=GREY)
     figure.update_xaxes(title="pairwise at least so far apart", type="category")
@@ -68,7 +102,11 @@ def reach_figure(found: BestAngles) -> go.Figure:
     sides = {"lines": found.lines, "one-sided": found.one_sided}
     for name, ink in (("drawn", MUTED), ("possible", BLUE), ("limit", INK)):
         values = [getattr(side, name) for side in sides.values()]
-        label = {"drawn": "a random draw (median)", "possible": "known to be possible", "limit": "limit (Levenshtein)"}[name]
+        label = {
+            "drawn": "a random draw (median)",
+            "possible": "known to be possible",
+            "limit": "limit (Levenshtein)",
+        }[name]
         figure.add_trace(
             go.Scatter(
                 x=values,
@@ -81,7 +119,11 @@ def reach_figure(found: BestAngles) -> go.Figure:
             )
         )
     figure.update_yaxes(range=[-0.5, 1.6])
-    figure.update_xaxes(title="degrees between the nearest two", gridcolor=GREY, range=[min(found.lines.drawn, 85) - 5, 92])
+    figure.update_xaxes(
+        title="degrees between the nearest two",
+        gridcolor=GREY,
+        range=[min(found.lines.drawn, 85) - 5, 92],
+    )
     title = f"How far apart can 10^{found.log10_count:.3g} directions of R^{found.dim:,} be?"
     note = f"possible by: {found.lines.by} (lines), {found.one_sided.by} (one-sided)"
     styled(figure, title, note, height=320)
@@ -94,8 +136,16 @@ def built_figure(found: VerifiedCode) -> go.Figure:
     figure = go.Figure()
     for name, field, ink in (("promised", "promised", GREY), ("found", "found", BLUE)):
         values = [getattr(one, field) for one in found.verified]
-        figure.add_trace(go.Bar(x=names, y=values, name=name, marker={"color": ink}, texttemplate="%{y:.4g}"))
+        figure.add_trace(
+            go.Bar(x=names, y=values, name=name, marker={"color": ink}, texttemplate="%{y:.4g}")
+        )
     figure.update_yaxes(title="largest |cosine|", gridcolor=GREY, rangemode="tozero")
-    how = "; ".join(f"{one.dim:,}: {'all pairs' if one.complete else f'{one.looked_at:,} sampled'}" for one in found.verified)
-    title = f"{found.codes.count:,} lines of R^{found.codes.dim:,}, at least {found.codes.angle:.3f}° apart"
+    how = "; ".join(
+        f"{one.dim:,}: {'all pairs' if one.complete else f'{one.looked_at:,} sampled'}"
+        for one in found.verified
+    )
+    title = (
+        f"{found.codes.count:,} lines of R^{found.codes.dim:,}, at least {found.codes.angle:.3f}°"
+        " apart"
+    )
     return styled(figure, title, f"verified by Walsh transforms — {how}", height=400)

@@ -34,5 +34,8 @@ def census_figure(census: Census) -> go.Figure:
     ]
     figure = go.Figure(bars).update_layout(barmode="stack", showlegend=False, bargap=0.1)
     figure.update_xaxes(range=[0, 1], tickformat=".0%", tickfont={"color": MUTED})
-    note = f"{census.layers} layers of {census.questions:,} questions each · d_model {census.d_model:,}"
+    note = (
+        f"{census.layers} layers of {census.questions:,} questions each · d_model"
+        f" {census.d_model:,}"
+    )
     return styled(figure, f"{census.model}: {census.total:,} {census.unit}", note, height=210)

@@ -1,4 +1,6 @@
-"""Heads: their scores as grids, layer by head; as points in the plane of two scores; from token to token."""
+"""Heads: their scores as grids, layer by head; as points in the plane of two scores; from token to
+token.
+"""
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -28,7 +30,11 @@ def heads_figure(found: HeadScores) -> go.Figure:
     shown = [name for name in PANELS if name in found.scores]
     rows = -(-len(shown) // 4)
     figure = make_subplots(
-        rows=rows, cols=4, subplot_titles=[PANELS[name] for name in shown], horizontal_spacing=0.05, vertical_spacing=0.16
+        rows=rows,
+        cols=4,
+        subplot_titles=[PANELS[name] for name in shown],
+        horizontal_spacing=0.05,
+        vertical_spacing=0.16,
     )
     for i, name in enumerate(shown):
         figure.add_trace(_grid(found, name), row=i // 4 + 1, col=i % 4 + 1)
@@ -39,19 +45,26 @@ def heads_figure(found: HeadScores) -> go.Figure:
     figure.update_annotations(font_size=12)
     best = found.top("induction", 1)[0]
     note = (
-        f"{found.samples} × {found.length} random tokens, {found.repeats} times; the best at induction is {best.name}, "
-        f"{best.measured['induction']}"
+        f"{found.samples} × {found.length} random tokens, {found.repeats} times; the best at"
+        f" induction is {best.name}, {best.measured['induction']}"
     )
-    return styled(figure, f"What the heads of {found.model} do", note, height=170 + 240 * rows).update_layout(margin={"t": 110})
+    return styled(
+        figure, f"What the heads of {found.model} do", note, height=170 + 240 * rows
+    ).update_layout(margin={"t": 110})
 
 
 def _grid(found: HeadScores, name: str) -> go.Heatmap:
-    """One score of all heads: white at 0 (copying: at chance), darkest at the most extreme head or at 1."""
+    """One score of all heads: white at 0 (copying: at chance), darkest at the most extreme head or
+    at 1.
+    """
     grid = found.grid(name)
     flat = [value for row in grid for value in row]
     limit = max((abs(value) for value in flat), default=1.0) or 1.0
     signed = name in SIGNED
-    texts = [[f"L{layer}H{h}: {value:.3f}" for h, value in enumerate(row)] for layer, row in enumerate(grid)]
+    texts = [
+        [f"L{layer}H{h}: {value:.3f}" for h, value in enumerate(row)]
+        for layer, row in enumerate(grid)
+    ]
     for row in found.heads:
         if name in row.measured:
             estimate = row.measured[name]
@@ -70,7 +83,9 @@ def _grid(found: HeadScores, name: str) -> go.Heatmap:
 
 
 def scatter_figure(found: HeadScatter) -> go.Figure:
-    """A point a head; those that the colour lifts have their names, and those furthest into the corner."""
+    """A point a head; those that the colour lifts have their names, and those furthest into the
+    corner.
+    """
     rows = found.scores.heads
     sides = _named(found)
     figure = go.Figure(
@@ -82,7 +97,10 @@ def scatter_figure(found: HeadScatter) -> go.Figure:
             textposition=[sides.get(row.name, "top center") for row in rows],
             textfont={"size": 11, "color": INK},
             customdata=[[row.name, row.value(found.colour)] for row in rows],
-            hovertemplate=f"%{{customdata[0]}}<br>{found.x} %{{x:.2f}}, {found.y} %{{y:.2f}}<br>{found.colour} %{{customdata[1]:.3f}}<extra></extra>",
+            hovertemplate=(
+                f"%{{customdata[0]}}<br>{found.x} %{{x:.2f}}, {found.y}"
+                f" %{{y:.2f}}<br>{found.colour} %{{customdata[1]:.3f}}<extra></extra>"
+            ),
             marker={
                 "size": 12,
                 "color": [row.value(found.colour) for row in rows],
@@ -90,7 +108,10 @@ def scatter_figure(found: HeadScatter) -> go.Figure:
                 "cmin": 0,
                 "cmax": max([FLOOR, *(row.value(found.colour) for row in rows)]),
                 "line": {"color": MUTED, "width": 1},
-                "colorbar": {"title": {"text": found.colour.replace("_", " "), "side": "top"}, "thickness": 12},
+                "colorbar": {
+                    "title": {"text": found.colour.replace("_", " "), "side": "top"},
+                    "thickness": 12,
+                },
             },
         )
     )
@@ -107,10 +128,19 @@ def scatter_figure(found: HeadScatter) -> go.Figure:
 
 
 def _named(found: HeadScatter) -> dict[str, str]:
-    """The heads to name, and on which side: above and below in turn, so that neighbours' names do not meet."""
-    lifted = [row for row in found.scores.top(found.colour, NAMED) if row.value(found.colour) >= FLOOR]
-    corner = sorted(found.scores.heads, key=lambda row: -row.value(found.x) - row.value(found.y))[: NAMED - len(lifted)]
-    chosen = sorted({row.name: row.value(found.x) for row in (*lifted, *corner)}.items(), key=lambda item: item[1])
+    """The heads to name, and on which side: above and below in turn, so that neighbours' names do
+    not meet.
+    """
+    lifted = [
+        row for row in found.scores.top(found.colour, NAMED) if row.value(found.colour) >= FLOOR
+    ]
+    corner = sorted(found.scores.heads, key=lambda row: -row.value(found.x) - row.value(found.y))[
+        : NAMED - len(lifted)
+    ]
+    chosen = sorted(
+        {row.name: row.value(found.x) for row in (*lifted, *corner)}.items(),
+        key=lambda item: item[1],
+    )
     return {name: ("top center", "bottom center")[i % 2] for i, (name, _) in enumerate(chosen)}
 
 
@@ -130,8 +160,16 @@ def tokens_figure(found: TokenCircuit) -> go.Figure:
     )
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels)
     figure.update_xaxes(title="QK · OV, source … destination → out", gridcolor=GREY)
-    note = f"copies {found.copies.value:.1%} of {found.tokens:,} tokens best of all; Σλ/Σ|λ| of its full OV circuit {found.copying_positivity:+.2f}"
-    return styled(figure, f"{found.head} of {found.model}, from token to token", note, height=150 + 26 * len(rows))
+    note = (
+        f"copies {found.copies.value:.1%} of {found.tokens:,} tokens best of all; Σλ/Σ|λ| of its"
+        f" full OV circuit {found.copying_positivity:+.2f}"
+    )
+    return styled(
+        figure,
+        f"{found.head} of {found.model}, from token to token",
+        note,
+        height=150 + 26 * len(rows),
+    )
 
 
 def _visible(token: str) -> str:

@@ -1,4 +1,6 @@
-"""Composition: which later head builds on which earlier one, as a graph with a threshold; the links of one part."""
+"""Composition: which later head builds on which earlier one, as a graph with a threshold; the links
+of one part.
+"""
 
 from collections.abc import Sequence
 
@@ -36,20 +38,30 @@ def _counts(edges: Sequence[CompositionEdge]) -> list[int]:
     return [count for count in COUNTS if count <= len(edges)] or [len(edges)]
 
 
-def _graph(found: Composition, edges: list[CompositionEdge], counts: Sequence[int], shown: int) -> go.Figure:
+def _graph(
+    found: Composition, edges: list[CompositionEdge], counts: Sequence[int], shown: int
+) -> go.Figure:
     """The strongest pairs, so many at each step of the slider, which begins at the step `shown`."""
     kinds = [kind for kind in KINDS if kind in found.scores]
     figure = go.Figure(_nodes(found))
     for step, count in enumerate(counts):
         for kind in kinds:
-            figure.add_trace(_lines([e for e in edges[:count] if e.kind == kind], kind, step == shown))
-            figure.add_trace(_middles([e for e in edges[:count] if e.kind == kind], kind, found.null, step == shown))
+            figure.add_trace(
+                _lines([e for e in edges[:count] if e.kind == kind], kind, step == shown)
+            )
+            figure.add_trace(
+                _middles(
+                    [e for e in edges[:count] if e.kind == kind], kind, found.null, step == shown
+                )
+            )
     traces = 2 * len(kinds)
     steps = [
         {
             "method": "update",
             "label": f"{edges[count - 1].score - found.null:+.3f}",
-            "args": [{"visible": [True, *(i // traces == step for i in range(traces * len(counts)))]}],
+            "args": [
+                {"visible": [True, *(i // traces == step for i in range(traces * len(counts)))]}
+            ],
         }
         for step, count in enumerate(counts)
     ]
@@ -61,11 +73,16 @@ def _graph(found: Composition, edges: list[CompositionEdge], counts: Sequence[in
     figure.update_yaxes(title="layer", dtick=1, range=[-0.5, top + 0.4], gridcolor=GREY)
     columns = sorted({_place(name)[0] for name in found.writers})
     figure.update_xaxes(
-        title="head", showgrid=False, tickvals=columns, ticktext=["MLP" if at < 0 else f"{at:.0f}" for at in columns]
+        title="head",
+        showgrid=False,
+        tickvals=columns,
+        ticktext=["MLP" if at < 0 else f"{at:.0f}" for at in columns],
     )
     offset = "" if found.offset is None else f"; keys {found.offset} back"
     note = f"score of random pairs {found.null:.4f}; norms in the view “{found.view}”{offset}"
-    return styled(figure, f"Who builds on whom in {found.model}", note, height=640).update_layout(margin={"t": 120})
+    return styled(figure, f"Who builds on whom in {found.model}", note, height=640).update_layout(
+        margin={"t": 120}
+    )
 
 
 def _place(name: str) -> tuple[float, float]:
@@ -77,7 +94,9 @@ def _place(name: str) -> tuple[float, float]:
 
 
 def _nodes(found: Composition) -> go.Scatter:
-    names = list(dict.fromkeys([*found.writers, *(name for row in found.readers.values() for name in row)]))
+    names = list(
+        dict.fromkeys([*found.writers, *(name for row in found.readers.values() for name in row)])
+    )
     places = [_place(name) for name in names]
     return go.Scatter(
         x=[x for x, _ in places],
@@ -110,7 +129,11 @@ def _middles(edges: list[CompositionEdge], kind: Kind, null: float, visible: boo
         y=[0.5 * (a[1] + b[1]) for a, b in ends],
         mode="markers",
         marker={"size": 5, "color": INKS[kind]},
-        text=[f"{e.writer} → {e.reader} {READ[kind]}: {e.score:.4f}, {e.score / null:.2f} times chance" for e in edges],
+        text=[
+            f"{e.writer} → {e.reader} {READ[kind]}: {e.score:.4f}, {e.score / null:.2f} times"
+            " chance"
+            for e in edges
+        ],
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
         visible=visible,
@@ -122,7 +145,12 @@ def links_figure(found: VirtualWeights) -> go.Figure:
     sides = [(BEFORE[kind], links) for kind, links in found.before.items()]
     sides += [(AFTER[kind], links) for kind, links in found.after.items()]
     sides = [(title, links) for title, links in sides if links]
-    figure = make_subplots(rows=-(-len(sides) // 3), cols=3, subplot_titles=[title for title, _ in sides], vertical_spacing=0.12)
+    figure = make_subplots(
+        rows=-(-len(sides) // 3),
+        cols=3,
+        subplot_titles=[title for title, _ in sides],
+        vertical_spacing=0.12,
+    )
     for i, (_, links) in enumerate(sides):
         row, col = i // 3 + 1, i % 3 + 1
         bars = go.Bar(
@@ -134,9 +162,17 @@ def links_figure(found: VirtualWeights) -> go.Figure:
         )
         figure.add_trace(bars, row=row, col=col)
         for sign in (1, -1) if min(link.score for link in links) < 0 else (1,):
-            figure.add_vline(sign * found.null, line={"color": MUTED, "dash": "dot", "width": 1}, row=row, col=col)
+            figure.add_vline(
+                sign * found.null,
+                line={"color": MUTED, "dash": "dot", "width": 1},
+                row=row,
+                col=col,
+            )
     figure.update_annotations(font_size=12)
-    note = f"scores of virtual weights, chance {found.null:.3f} (dotted); between neurons the signed cosine"
+    note = (
+        f"scores of virtual weights, chance {found.null:.3f} (dotted); between neurons the signed"
+        " cosine"
+    )
     return styled(figure, f"{found.part} of {found.model}: what feeds it, what it feeds", note, height=140 + 280 * -(-len(sides) // 3)).update_layout(
         showlegend=False, margin={"t": 110}
     )  # fmt: skip

@@ -11,7 +11,9 @@ HEADS = 10
 
 
 def fact_figure(found: FactCircuit) -> go.Figure:
-    """Flows from the subject's writers through heads to the answer; beside them each head's direct part and loss; below, neurons."""
+    """Flows from the subject's writers through heads to the answer; beside them each head's direct
+    part and loss; below, neurons.
+    """
     figure = make_subplots(
         rows=2,
         cols=2,
@@ -29,7 +31,11 @@ def fact_figure(found: FactCircuit) -> go.Figure:
     figure.add_trace(_flow(found), row=1, col=1)
     heads = found.heads[:HEADS][::-1]
     for name, ink, values in (
-        ("score written, share of the largest", BLUE, [c.direct / abs(found.heads[0].direct or 1) for c in heads]),
+        (
+            "score written, share of the largest",
+            BLUE,
+            [c.direct / abs(found.heads[0].direct or 1) for c in heads],
+        ),
         ("P(answer) lost when cut", INK, [c.lost for c in heads]),
         ("attention to the subject", GREY, [c.attention for c in heads]),
     ):
@@ -41,7 +47,10 @@ def fact_figure(found: FactCircuit) -> go.Figure:
             x=labels,
             y=[role.total for role in found.neurons],
             marker_color=[BLUE if role.total > 0 else ORANGE for role in found.neurons],
-            customdata=[", ".join(f"{h} {x:+.2f}" for h, x in role.through.items()) for role in found.neurons],
+            customdata=[
+                ", ".join(f"{h} {x:+.2f}" for h, x in role.through.items())
+                for role in found.neurons
+            ],
             hovertemplate="%{x}: %{y:+.3f} in all<br>%{customdata}<extra></extra>",
             showlegend=False,
         ),
@@ -52,12 +61,15 @@ def fact_figure(found: FactCircuit) -> go.Figure:
     figure.update_yaxes(title="score", gridcolor=GREY, row=2, col=1)
     figure.update_annotations(font_size=12)
     note = (
-        f"P = {found.probability:.2f}, and {found.together:.0%} of it lost with the first {len(found.shown)} heads blind to the subject; blue adds to the answer's "
-        f"score {found.score:.1f}, orange takes from it"
+        f"P = {found.probability:.2f}, and {found.together:.0%} of it lost with the first"
+        f" {len(found.shown)} heads blind to the subject; blue adds to the answer's score"
+        f" {found.score:.1f}, orange takes from it"
     )
     title = f"{found.prompt} → {found.answer}"
     return styled(figure, title, note, height=760).update_layout(
-        barmode="group", legend={"orientation": "h", "y": 0.45, "x": 1, "xanchor": "right", "font": {"size": 11}}, margin={"t": 110}
+        barmode="group",
+        legend={"orientation": "h", "y": 0.45, "x": 1, "xanchor": "right", "font": {"size": 11}},
+        margin={"t": 110},
     )
 
 
@@ -67,11 +79,20 @@ def _flow(found: FactCircuit) -> go.Sankey:
     names = [*found.writers, *heads, answer]
     at = {name: i for i, name in enumerate(names)}
     direct = {carrier.head: carrier.direct for carrier in found.heads}
-    links = [(writer, head, score) for writer, row in found.writers.items() for head, score in row.items()]
+    links = [
+        (writer, head, score)
+        for writer, row in found.writers.items()
+        for head, score in row.items()
+    ]
     links += [(head, answer, direct[head]) for head in heads]
     return go.Sankey(
         arrangement="snap",
-        node={"label": names, "color": [GREY] * len(found.writers) + [INK] * len(heads) + [BLUE], "pad": 14, "thickness": 12},
+        node={
+            "label": names,
+            "color": [GREY] * len(found.writers) + [INK] * len(heads) + [BLUE],
+            "pad": 14,
+            "thickness": 12,
+        },
         link={
             "source": [at[a] for a, _, _ in links],
             "target": [at[b] for _, b, _ in links],
@@ -87,7 +108,10 @@ def extraction_figure(found: ExtractionHeads) -> go.Figure:
     """Heads by what they write for the answer, over many facts, and what is lost without them."""
     heads = found.heads[:HEADS][::-1]
     figure = make_subplots(
-        cols=2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=("share of P(answer) lost when cut", "score written")
+        cols=2,
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        subplot_titles=("share of P(answer) lost when cut", "score written"),
     )
     for col, field, ink in ((1, "lost", INK), (2, "direct", BLUE)):
         estimates = [getattr(head, field) for head in heads]
@@ -103,7 +127,10 @@ def extraction_figure(found: ExtractionHeads) -> go.Figure:
         figure.add_trace(points, row=1, col=col)
     figure.update_xaxes(gridcolor=GREY, rangemode="tozero")
     figure.update_annotations(font_size=12)
-    note = f"the last token blind to the subject in one head; the path subject → head → answer, with patterns held; each fact's first four heads cut at once lose {found.together.value:.0%}"
+    note = (
+        "the last token blind to the subject in one head; the path subject → head → answer, with"
+        f" patterns held; each fact's first four heads cut at once lose {found.together.value:.0%}"
+    )
     return styled(figure, f"Which heads of {found.model} carry subjects to answers, over {found.n} facts", note, height=150 + 28 * len(heads)).update_layout(
         margin={"t": 110}
     )  # fmt: skip

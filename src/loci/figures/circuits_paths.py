@@ -1,4 +1,6 @@
-"""Paths: a score by orders, the strongest single paths, losses by order, edges estimated and patched."""
+"""Paths: a score by orders, the strongest single paths, losses by order, edges estimated and
+patched.
+"""
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -6,13 +8,20 @@ from plotly.subplots import make_subplots
 from loci.circuits import EdgeAttribution, OrderLosses, PathExpansion
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, by_layer, styled
 
-STARTS = {"tokens": ("from tokens", BLUE), "mlps": ("from what MLPs wrote", ORANGE), "biases": ("from biases", GREY)}
+STARTS = {
+    "tokens": ("from tokens", BLUE),
+    "mlps": ("from what MLPs wrote", ORANGE),
+    "biases": ("from biases", GREY),
+}
 
 
 def paths_figure(found: PathExpansion) -> go.Figure:
     """Left the score by number of heads passed and by start, right single paths."""
     figure = make_subplots(
-        cols=2, column_widths=[0.36, 0.64], horizontal_spacing=0.22, subplot_titles=("by number of heads passed", "single paths")
+        cols=2,
+        column_widths=[0.36, 0.64],
+        horizontal_spacing=0.22,
+        subplot_titles=("by number of heads passed", "single paths"),
     )
     orders = [str(order.heads) for order in found.orders]
     for start, (name, ink) in STARTS.items():
@@ -39,20 +48,31 @@ def paths_figure(found: PathExpansion) -> go.Figure:
     figure.update_yaxes(tickfont={"size": 11}, row=1, col=2)
     figure.update_annotations(font_size=12)
     against = f" less “{found.against}”" if found.against else ""
-    note = f"“{found.prompt}” → “{found.answer}”{against}: {found.score:.2f}; constant {found.constant:+.2f}, further orders {found.remainder:+.2f}"
+    note = (
+        f"“{found.prompt}” → “{found.answer}”{against}: {found.score:.2f}; constant"
+        f" {found.constant:+.2f}, further orders {found.remainder:+.2f}"
+    )
     return styled(
-        figure, f"The score as a sum of paths, in {found.model}", note, height=max(420, 170 + 20 * len(rows))
+        figure,
+        f"The score as a sum of paths, in {found.model}",
+        note,
+        height=max(420, 170 + 20 * len(rows)),
     ).update_layout(margin={"t": 110})
 
 
 def losses_figure(found: OrderLosses) -> go.Figure:
     """The loss when only paths of at most n heads are left."""
-    line = by_layer(found.losses, list(range(len(found.losses))), "at most so many heads", INK, ".3f")
+    line = by_layer(
+        found.losses, list(range(len(found.losses))), "at most so many heads", INK, ".3f"
+    )
     figure = go.Figure(line)
     figure.update_xaxes(title="heads that a path may pass", dtick=1)
     figure.update_yaxes(title="loss, nats a token", gridcolor=GREY)
     kind = "all paths" if found.exact else "MLPs' outputs as they were"
-    note = f"{found.texts} texts, {found.tokens:,} tokens; patterns and norms held; {kind}; 95 % intervals"
+    note = (
+        f"{found.texts} texts, {found.tokens:,} tokens; patterns and norms held; {kind}; 95 %"
+        " intervals"
+    )
     return styled(figure, f"What each order of paths is worth in {found.model}", note, height=400)
 
 
@@ -68,7 +88,14 @@ def edges_figure(found: EdgeAttribution) -> go.Figure:
         figure.add_trace(
             go.Bar(x=values, y=names, orientation="h", name=label, marker_color=ink, hovertemplate=f"%{{y}}, {label}: %{{x:.3f}}<extra></extra>")
         )  # fmt: skip
-    figure.update_layout(barmode="group", legend={"orientation": "h", "y": -0.08, "traceorder": "reversed"})
-    figure.update_xaxes(title="change of the score", gridcolor=GREY, zeroline=True, zerolinecolor=GREY)
-    note = f"“{found.prompt}” ({found.clean:.2f}) told what “{found.corrupted}” ({found.corrupt:.2f}) says, one edge at a time"
+    figure.update_layout(
+        barmode="group", legend={"orientation": "h", "y": -0.08, "traceorder": "reversed"}
+    )
+    figure.update_xaxes(
+        title="change of the score", gridcolor=GREY, zeroline=True, zerolinecolor=GREY
+    )
+    note = (
+        f"“{found.prompt}” ({found.clean:.2f}) told what “{found.corrupted}” ({found.corrupt:.2f})"
+        " says, one edge at a time"
+    )
     return styled(figure, f"Edges in {found.model}", note, height=170 + 30 * len(rows))

@@ -27,14 +27,30 @@ def patterns_figure(found: AttentionPatterns) -> go.Figure:
     for i, name in enumerate(names):
         figure.add_trace(_pattern(found, name), row=i // columns + 1, col=i % columns + 1)
     labelled = len(names) <= LABELLED and len(found.tokens) <= WORDS
-    places, words = list(range(len(found.tokens))), [f"{token.strip() or '␣'} " for token in found.tokens]
-    figure.update_xaxes(tickvals=places, ticktext=words, tickangle=-60, showticklabels=labelled, constrain="domain")
-    figure.update_yaxes(tickvals=places, ticktext=words, showticklabels=labelled, autorange="reversed", constrain="domain")
+    places, words = (
+        list(range(len(found.tokens))),
+        [f"{token.strip() or '␣'} " for token in found.tokens],
+    )
+    figure.update_xaxes(
+        tickvals=places, ticktext=words, tickangle=-60, showticklabels=labelled, constrain="domain"
+    )
+    figure.update_yaxes(
+        tickvals=places,
+        ticktext=words,
+        showticklabels=labelled,
+        autorange="reversed",
+        constrain="domain",
+    )
     figure.update_layout(updatemenus=[_buttons(found)])
     figure.update_annotations(font_size=12)
     size = 420 if len(names) <= LABELLED else 150
-    note = "rows look at columns; value-weighted: times the length of what the source writes, so resting places grow pale"
-    return styled(figure, f"Attention in {found.model}", note, height=150 + size * rows).update_layout(margin={"t": 130})
+    note = (
+        "rows look at columns; value-weighted: times the length of what the source writes, so"
+        " resting places grow pale"
+    )
+    return styled(
+        figure, f"Attention in {found.model}", note, height=150 + size * rows
+    ).update_layout(margin={"t": 130})
 
 
 def _pattern(found: AttentionPatterns, name: str) -> go.Heatmap:
@@ -53,7 +69,11 @@ def _buttons(found: AttentionPatterns) -> dict[str, object]:
     """Plain against value-weighted, for all panels at once."""
     grids = {"plain": found.plain, "value-weighted": found.weighted}
     buttons = [
-        {"label": label, "method": "restyle", "args": [{"z": [grid.tolist() for grid in of.values()]}]}
+        {
+            "label": label,
+            "method": "restyle",
+            "args": [{"z": [grid.tolist() for grid in of.values()]}],
+        }
         for label, of in grids.items()
     ]
     return {"type": "buttons", "direction": "right", "buttons": buttons, "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "pad": {"b": 24}, "font": {"size": 11}}  # fmt: skip
@@ -62,7 +82,10 @@ def _buttons(found: AttentionPatterns) -> dict[str, object]:
 def induction_figure(found: Induction) -> go.Figure:
     """Loss by block, and the heads that match prefixes with the heads that make their keys."""
     figure = make_subplots(
-        cols=2, column_widths=[0.42, 0.58], horizontal_spacing=0.26, subplot_titles=("loss, nats a token", "prefix matching")
+        cols=2,
+        column_widths=[0.42, 0.58],
+        horizontal_spacing=0.26,
+        subplot_titles=("loss, nats a token", "prefix matching"),
     )
     blocks = ["first"] + [f"again, {k}" for k in range(1, len(found.losses))]
     figure.add_trace(
@@ -71,9 +94,18 @@ def induction_figure(found: Induction) -> go.Figure:
     )  # fmt: skip
     heads = found.heads[::-1]
     labels = [
-        head.head + (f"  keys: {', '.join(partner.head for partner in head.partners)}" if head.partners else "") for head in heads
+        head.head
+        + (
+            f"  keys: {', '.join(partner.head for partner in head.partners)}"
+            if head.partners
+            else ""
+        )
+        for head in heads
     ]
-    for name, ink, field in (("looks behind the same token", INK, "induction"), ("raises what it reads", ORANGE, "copying")):
+    for name, ink, field in (
+        ("looks behind the same token", INK, "induction"),
+        ("raises what it reads", ORANGE, "copying"),
+    ):
         estimates = [getattr(head, field) for head in heads]
         figure.add_trace(
             go.Scatter(
@@ -93,7 +125,10 @@ def induction_figure(found: Induction) -> go.Figure:
     figure.data[0].showlegend = False
     figure.update_annotations(font_size=12)
     what = f"“{found.text}”" if found.text else f"{found.samples} × {found.length} random tokens"
-    note = f"{what}, {found.repeats} times; {found.greedy.value:.0%} of repeated tokens are the likeliest; a repetition saves {found.fall:+.2f} nats a token"
+    note = (
+        f"{what}, {found.repeats} times; {found.greedy.value:.0%} of repeated tokens are the"
+        f" likeliest; a repetition saves {found.fall:+.2f} nats a token"
+    )
     return styled(figure, f"Induction in {found.model}", note, height=380).update_layout(
         legend={"orientation": "h", "y": -0.2, "x": 0.4}, margin={"t": 110}
     )

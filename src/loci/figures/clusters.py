@@ -10,7 +10,9 @@ NAMED = 24
 
 
 def clusters_figure(found: Clusters) -> go.Figure:
-    """The tightest clusters of two neurons or more: mean cosine to the centre, size, and the first tokens of the centre."""
+    """The tightest clusters of two neurons or more: mean cosine to the centre, size, and the first
+    tokens of the centre.
+    """
     rows = [cluster for cluster in found.clusters if cluster.size > 1][:NAMED]
     words = [", ".join(shown(token) for token, _ in cluster.promotes[:5]) for cluster in rows]
     figure = go.Figure(
@@ -23,10 +25,14 @@ def clusters_figure(found: Clusters) -> go.Figure:
             textposition="outside",
             textfont={"size": 11, "color": INK},
             customdata=[", ".join(cluster.nearest) for cluster in rows],
-            hovertemplate="mean cosine %{x:.2f}; nearest to the centre: %{customdata}<extra></extra>",
+            hovertemplate=(
+                "mean cosine %{x:.2f}; nearest to the centre: %{customdata}<extra></extra>"
+            ),
         )
     )
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=words, autorange="reversed", tickfont_size=11)
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))), ticktext=words, autorange="reversed", tickfont_size=11
+    )
     figure.update_xaxes(
         title="mean cosine of a value to its cluster's centre",
         range=[0, 0.12 + max((cluster.cosine for cluster in rows), default=1)],
@@ -34,7 +40,13 @@ def clusters_figure(found: Clusters) -> go.Figure:
     )
     layers = f"layer {found.layers[0]}" if len(found.layers) == 1 else f"{len(found.layers)} layers"
     note = (
-        f"{len(found.clusters)} clusters of {found.neurons:,} values ({layers}), the {len(rows)} tightest; silhouette {found.quality}, "
-        f"Gaussian vectors of the same covariance {found.control}"
+        f"{len(found.clusters)} clusters of {found.neurons:,} values ({layers}), the {len(rows)}"
+        f" tightest; silhouette {found.quality}, Gaussian vectors of the same covariance"
+        f" {found.control}"
     )
-    return styled(figure, f"Neurons of {found.model} that write similar things", note, height=150 + 22 * len(rows))
+    return styled(
+        figure,
+        f"Neurons of {found.model} that write similar things",
+        note,
+        height=150 + 22 * len(rows),
+    )

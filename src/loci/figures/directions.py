@@ -1,4 +1,6 @@
-"""Directions from pairs of words: how far they agree, which analogies they solve; what steering changes; concepts in texts."""
+"""Directions from pairs of words: how far they agree, which analogies they solve; what steering
+changes; concepts in texts.
+"""
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -15,7 +17,9 @@ NAMED = 24
 def directions_figure(found: Directions) -> go.Figure:
     """Cosines between the pairs' differences, and the analogies beside their controls."""
     titles = ("cosines between the differences", "held-out analogies solved")
-    figure = make_subplots(rows=1, cols=2, column_widths=[0.6, 0.4], horizontal_spacing=0.2, subplot_titles=titles)
+    figure = make_subplots(
+        rows=1, cols=2, column_widths=[0.6, 0.4], horizontal_spacing=0.2, subplot_titles=titles
+    )
     names = [f"{a} − {b}" for a, b in found.pairs]
     places = names if len(names) <= NAMED else list(range(len(names)))
     heat = go.Heatmap(
@@ -30,7 +34,11 @@ def directions_figure(found: Directions) -> go.Figure:
         hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",
     )
     figure.add_trace(heat, row=1, col=1)
-    shares = {"the others'<br>direction": found.analogy, "no<br>direction": found.without, "random<br>directions": found.random}
+    shares = {
+        "the others'<br>direction": found.analogy,
+        "no<br>direction": found.without,
+        "random<br>directions": found.random,
+    }
     figure.add_trace(_bars(shares, (BLUE, MUTED, GREY)), row=1, col=2)
     figure.update_yaxes(autorange="reversed", col=1)
     figure.update_yaxes(rangemode="tozero", tickformat=".0%", gridcolor=GREY, col=2)
@@ -38,27 +46,41 @@ def directions_figure(found: Directions) -> go.Figure:
     figure.update_annotations(font_size=13)
     title = f"Do {len(names)} pair{'s' * (len(names) > 1)} share one direction at {found.point}?"
     note = (
-        f"mean cosine {found.alignment}, with shuffled partners {found.shuffled}; the answer is one of {found.candidates} words; "
-        "95 % intervals"
+        f"mean cosine {found.alignment}, with shuffled partners {found.shuffled}; the answer is one"
+        f" of {found.candidates} words; 95 % intervals"
     )
-    return styled(figure, title, note, height=max(480, 180 + 14 * min(len(names), NAMED))).update_layout(margin={"t": 100})
+    return styled(
+        figure, title, note, height=max(480, 180 + 14 * min(len(names), NAMED))
+    ).update_layout(margin={"t": 100})
 
 
 def steered_figure(found: Steered) -> go.Figure:
-    """The first prompt's likeliest next tokens before and after, and what changes over all prompts beside random directions."""
+    """The first prompt's likeliest next tokens before and after, and what changes over all prompts
+    beside random directions.
+    """
     figure = make_subplots(rows=1, cols=2, column_widths=[0.55, 0.45], horizontal_spacing=0.16)
     before, after = dict(found.before[0]), dict(found.after[0])
     tokens = list(dict.fromkeys([*before, *after]))
     for name, row, ink in (("before", before, MUTED), ("after", after, BLUE)):
-        bars = go.Bar(x=[repr(token) for token in tokens], y=[row.get(token) for token in tokens], name=name, marker={"color": ink})
+        bars = go.Bar(
+            x=[repr(token) for token in tokens],
+            y=[row.get(token) for token in tokens],
+            name=name,
+            marker={"color": ink},
+        )
         figure.add_trace(bars, row=1, col=1)
-    figure.add_trace(_bars({"the direction": found.kl, "random directions": found.random_kl}, (ORANGE, GREY)), row=1, col=2)
+    figure.add_trace(
+        _bars({"the direction": found.kl, "random directions": found.random_kl}, (ORANGE, GREY)),
+        row=1,
+        col=2,
+    )
     figure.update_yaxes(title="P(next token)", range=[0, 1], gridcolor=GREY, col=1)
     figure.update_yaxes(title="KL(before ‖ after), nats", rangemode="tozero", gridcolor=GREY, col=2)
     where = "all tokens" if found.everywhere else "the last token"
     note = (
-        f"{found.strength:g} · direction at {where}, {found.relative.value:.2g} of the stream's norm; left: {found.prompts[0]!r}; "
-        f"right: {len(found.prompts)} prompt{'s' * (len(found.prompts) > 1)}, 95 % intervals"
+        f"{found.strength:g} · direction at {where}, {found.relative.value:.2g} of the stream's"
+        f" norm; left: {found.prompts[0]!r}; right: {len(found.prompts)}"
+        f" prompt{'s' * (len(found.prompts) > 1)}, 95 % intervals"
     )
     styled(figure, f"Steering after layer {found.layer}", note, height=440)
     return figure.update_layout(barmode="group", legend={"orientation": "h", "y": -0.3})
@@ -85,7 +107,10 @@ def concepts_figure(found: Concepts) -> go.Figure:
     )
     figure = go.Figure(heat)
     figure.update_yaxes(autorange="reversed")
-    note = "least squares on centred vectors; in brackets the share of the squared norm explained, and by as many random directions"
+    note = (
+        "least squares on centred vectors; in brackets the share of the squared norm explained, and"
+        " by as many random directions"
+    )
     return styled(figure, f"Concepts at {found.point}", note, height=140 + 32 * len(labels))
 
 

@@ -1,4 +1,6 @@
-"""`loci.plot(result)`: the figure that belongs to a result, by its type; and how a figure is written."""
+"""`loci.plot(result)`: the figure that belongs to a result, by its type; and how a figure is
+written.
+"""
 
 import json
 from collections.abc import Callable
@@ -81,7 +83,14 @@ from loci.figures.toys import (
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
 from loci.figures.updates import updates_figure
 from loci.figures.weights import weights_figure
-from loci.figures.writing import capacity_figure, curve_figure, fullness_figure, gate_figure, stores_figure, truth_figure
+from loci.figures.writing import (
+    capacity_figure,
+    curve_figure,
+    fullness_figure,
+    gate_figure,
+    stores_figure,
+    truth_figure,
+)
 from loci.files import write_aside
 from loci.locating import (
     Attribution,
@@ -149,7 +158,8 @@ def plot(result: object) -> go.Figure:
         if drawable(result):
             return tables_figure(as_text(result))
     raise UseError(
-        f"there is no figure for {type(result).__name__}; loci.plot takes what loci.trace, loci.audit and the other verbs give"
+        f"there is no figure for {type(result).__name__}; loci.plot takes what loci.trace,"
+        " loci.audit and the other verbs give"
     )
 
 
@@ -243,9 +253,11 @@ _draw(SmallBases, bases_figure)
 
 
 def save(result: Any, path: str | Path) -> None:
-    """Write a result by the ending of `path`: .json or .parquet its numbers; .html, .png or .svg its figure (.html needs no network).
+    """Write a result by the ending of `path`: .json or .parquet its numbers; .html, .png or .svg
+    its figure (.html needs no network).
 
-    .parquet is one long table (see `tables`) and needs the extra `tables`; .png and .svg need the extra `images` and a Chrome or Chromium on the machine.
+    .parquet is one long table (see `tables`) and needs the extra `tables`; .png and .svg need the
+    extra `images` and a Chrome or Chromium on the machine.
     """
     path = Path(path)
     check_ending(path)
@@ -255,7 +267,9 @@ def save(result: Any, path: str | Path) -> None:
         elif path.suffix == ".parquet":
             write_parquet(result.to_dict(), aside)
         elif path.suffix == ".html":
-            aside.write_text(plotly.io.to_html(plot(result), include_plotlyjs=True), encoding="utf-8")
+            aside.write_text(
+                plotly.io.to_html(plot(result), include_plotlyjs=True), encoding="utf-8"
+            )
         else:
             _save_image(plot(result), aside)
 
@@ -263,13 +277,17 @@ def save(result: Any, path: str | Path) -> None:
 def check_ending(path: Path) -> None:
     """Raise `OutputError` for an ending that says nothing, or whose library is not there."""
     if path.suffix not in (".json", ".parquet", ".html", *IMAGES):
-        raise OutputError(f"{path}: the ending says what is written: .json, .parquet, .html, .png or .svg")
+        raise OutputError(
+            f"{path}: the ending says what is written: .json, .parquet, .html, .png or .svg"
+        )
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         raise OutputError(f"{path}: .parquet needs loci-lm[tables]")
 
 
 def check_image(path: Path) -> None:
-    """Raise `OutputError` where `path` is an image and none can be made here: a small one is tried, once in a process (seconds)."""
+    """Raise `OutputError` where `path` is an image and none can be made here: a small one is tried,
+    once in a process (seconds).
+    """
     if path.suffix in IMAGES and (lacks := _no_image()):
         raise OutputError(f"{path}: {lacks}; .html needs neither")
 
@@ -287,9 +305,14 @@ def _no_image() -> str | None:
 def _lacks(error: Exception) -> str:
     """What an image needs, and why this one was not made."""
     if find_spec("kaleido") is None:
-        return "an image needs loci-lm[images] and Chrome or Chromium: pip install 'loci-lm[images]'"
+        return (
+            "an image needs loci-lm[images] and Chrome or Chromium: pip install 'loci-lm[images]'"
+        )
     why = " ".join(str(error).split()).partition(". ")[0][:160] or type(error).__name__
-    return f"an image needs Chrome or Chromium, and none answers ({why}): install one, as with plotly_get_chrome"
+    return (
+        f"an image needs Chrome or Chromium, and none answers ({why}): install one, as with"
+        " plotly_get_chrome"
+    )
 
 
 def _save_image(figure: go.Figure, path: Path) -> None:

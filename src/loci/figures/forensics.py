@@ -1,4 +1,6 @@
-"""Forensics: the spectrum of each change over the floor of rounding, and the candidates' scores; one checkpoint's layers beside each other."""
+"""Forensics: the spectrum of each change over the floor of rounding, and the candidates' scores;
+one checkpoint's layers beside each other.
+"""
 
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
@@ -12,14 +14,22 @@ INKS = [[0.0, "#1d4791"], [0.5, "#8fb0e2"], [1.0, "#d1662b"]]
 
 
 def forensics_figure(found: Forensics) -> go.Figure:
-    """Singular values by weight (the largest changes), and scores of all candidates, sorted, with the threshold."""
-    figure = make_subplots(cols=2, subplot_titles=("spectrum of the change", "candidates"), horizontal_spacing=0.12)
-    changes = sorted((c for c in found.weights if not c.rounding and len(c.shape) > 1), key=lambda c: -c.relative)[:SHOWN]
+    """Singular values by weight (the largest changes), and scores of all candidates, sorted, with
+    the threshold.
+    """
+    figure = make_subplots(
+        cols=2, subplot_titles=("spectrum of the change", "candidates"), horizontal_spacing=0.12
+    )
+    changes = sorted(
+        (c for c in found.weights if not c.rounding and len(c.shape) > 1), key=lambda c: -c.relative
+    )[:SHOWN]
     inks = sample_colorscale(INKS, [i / max(1, len(changes) - 1) for i in range(len(changes))])
     for change, ink in zip(changes, inks, strict=True):
         _spectrum(figure, change, ink)
     _scores(figure, found)
-    figure.update_yaxes(type="log", dtick=1, title="singular value", gridcolor=GREY, exponentformat="power", col=1)
+    figure.update_yaxes(
+        type="log", dtick=1, title="singular value", gridcolor=GREY, exponentformat="power", col=1
+    )
     figure.update_xaxes(title="direction", col=1)
     figure.update_yaxes(title="score", gridcolor=GREY, col=2)
     figure.update_xaxes(title="candidate, by score", col=2)
@@ -33,7 +43,11 @@ def forensics_figure(found: Forensics) -> go.Figure:
 def _spectrum(figure: go.Figure, change: WeightChange, ink: str) -> None:
     values = change.values[change.values > change.values[0] * 1e-9].tolist()
     line = go.Scatter(
-        x=list(range(1, len(values) + 1)), y=values, mode="lines", name=f"{change.name}, rank {change.rank}", line={"color": ink}
+        x=list(range(1, len(values) + 1)),
+        y=values,
+        mode="lines",
+        name=f"{change.name}, rank {change.rank}",
+        line={"color": ink},
     )
     figure.add_trace(line, row=1, col=1)
     if change.floor > 0:
@@ -49,7 +63,9 @@ def _scores(figure: go.Figure, found: Forensics) -> None:
         return
     ranked = sorted(found.subjects, key=lambda subject: -subject.score)
     for edited, name, ink in ((True, "found", ORANGE), (False, "others", MUTED)):
-        chosen = [(i, subject) for i, subject in enumerate(ranked, start=1) if subject.edited == edited]
+        chosen = [
+            (i, subject) for i, subject in enumerate(ranked, start=1) if subject.edited == edited
+        ]
         dots = go.Scatter(
             x=[i for i, _ in chosen],
             y=[subject.score for _, subject in chosen],
@@ -60,7 +76,9 @@ def _scores(figure: go.Figure, found: Forensics) -> None:
             hovertemplate="%{text}: %{y:.1f}<extra></extra>",
         )
         figure.add_trace(dots, row=1, col=2)
-    figure.add_hline(y=found.threshold, line={"color": INK, "dash": "dot", "width": 1}, row=1, col=2)
+    figure.add_hline(
+        y=found.threshold, line={"color": INK, "dash": "dot", "width": 1}, row=1, col=2
+    )
 
 
 def alone_figure(found: SingleCheckpoint) -> go.Figure:
@@ -71,7 +89,12 @@ def alone_figure(found: SingleCheckpoint) -> go.Figure:
     for column, measure in enumerate(measures, start=1):
         for stem, ink in zip(stems, (BLUE, GREY, MUTED), strict=False):
             row = sorted(
-                (w for w in found.weights if w.measure == measure and w.name.startswith(f"{stem}.")), key=lambda w: w.layer
+                (
+                    w
+                    for w in found.weights
+                    if w.measure == measure and w.name.startswith(f"{stem}.")
+                ),
+                key=lambda w: w.layer,
             )
             line = go.Scatter(
                 x=[weight.layer for weight in row],
@@ -81,7 +104,10 @@ def alone_figure(found: SingleCheckpoint) -> go.Figure:
                 legendgroup=stem,
                 showlegend=column == 1,
                 line={"color": ink},
-                marker={"color": [ORANGE if weight.z >= found.threshold else ink for weight in row], "size": 8},
+                marker={
+                    "color": [ORANGE if weight.z >= found.threshold else ink for weight in row],
+                    "size": 8,
+                },
                 text=[f"{weight.name}: z {weight.z:.1f}" for weight in row],
                 hovertemplate="%{text}<extra></extra>",
             )
@@ -90,9 +116,9 @@ def alone_figure(found: SingleCheckpoint) -> go.Figure:
     figure.update_yaxes(title="log", col=1)
     figure.update_xaxes(title="layer")
     figure.update_annotations(font_size=13)
-    return styled(figure, f"{found.model}, without its base", _wrapped(found.verdict), height=420).update_layout(
-        margin={"t": 120}, legend={"orientation": "h", "y": -0.2}
-    )
+    return styled(
+        figure, f"{found.model}, without its base", _wrapped(found.verdict), height=420
+    ).update_layout(margin={"t": 120}, legend={"orientation": "h", "y": -0.2})
 
 
 def _wrapped(text: str, width: int = 130) -> str:

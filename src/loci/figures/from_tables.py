@@ -1,4 +1,6 @@
-"""The figure of a result that declares tables and draws nothing itself: a bar for every number of the first table."""
+"""The figure of a result that declares tables and draws nothing itself: a bar for every number of
+the first table.
+"""
 
 import math
 
@@ -17,7 +19,9 @@ def drawable(result: object) -> bool:
 
 
 def tables_figure(result: Result) -> go.Figure:
-    """Bars with their intervals, of the first table that holds numbers; a group of bars a row. Raises `UseError` without one."""
+    """Bars with their intervals, of the first table that holds numbers; a group of bars a row.
+    Raises `UseError` without one.
+    """
     table = next((table for table in result.tables() if table.numeric()), None)
     if table is None:
         raise UseError(f"{type(result).__name__} has no table with numbers to draw")
@@ -28,7 +32,12 @@ def tables_figure(result: Result) -> go.Figure:
 
 def _bars(table: Table, at: int) -> go.Bar:
     cells = [row[at] for row in table.rows]
-    estimates = [cell if isinstance(cell, Estimate) else Estimate(value_of(cell), math.nan, math.nan, 1) for cell in cells]
+    estimates = [
+        cell if isinstance(cell, Estimate) else Estimate(value_of(cell), math.nan, math.nan, 1)
+        for cell in cells
+    ]
     names = [table.columns[0].told(row[0]) for row in table.rows]
     bars = go.Bar(x=names, y=[one.value for one in estimates], name=table.columns[at].heading)
-    return bars.update(error_y=intervals(estimates), hovertext=[table.columns[at].told(cell) for cell in cells])
+    return bars.update(
+        error_y=intervals(estimates), hovertext=[table.columns[at].told(cell) for cell in cells]
+    )

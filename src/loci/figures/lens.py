@@ -8,10 +8,18 @@ from loci.locating import Lens
 
 
 def lens_figure(lens: Lens) -> go.Figure:
-    """Above, the model's first word after each layer and the answer's probability; below, what attention and MLPs add to its score."""
+    """Above, the model's first word after each layer and the answer's probability; below, what
+    attention and MLPs add to its score.
+    """
     layers = [rung.layer for rung in lens.layers]
     against = f" − “{lens.against}”" if lens.against else ""
-    figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.45, 0.55], subplot_titles=["", ""])
+    figure = make_subplots(
+        rows=2,
+        shared_xaxes=True,
+        vertical_spacing=0.08,
+        row_heights=[0.45, 0.55],
+        subplot_titles=["", ""],
+    )
     line = go.Scatter(
         x=layers,
         y=[rung.prob for rung in lens.layers],
@@ -34,12 +42,18 @@ def lens_figure(lens: Lens) -> go.Figure:
             hovertemplate=f"{name} of layer %{{x}}: %{{y:+.2f}}<extra></extra>",
         )
         figure.add_trace(bars, row=2, col=1)
-    figure.update_yaxes(title="P(answer)", range=[0, 1.18], tickvals=[0, 0.5, 1], gridcolor=GREY, row=1, col=1)
-    figure.update_yaxes(title="added to the score", gridcolor=GREY, zeroline=True, zerolinecolor=GREY, row=2, col=1)
+    figure.update_yaxes(
+        title="P(answer)", range=[0, 1.18], tickvals=[0, 0.5, 1], gridcolor=GREY, row=1, col=1
+    )
+    figure.update_yaxes(
+        title="added to the score", gridcolor=GREY, zeroline=True, zerolinecolor=GREY, row=2, col=1
+    )
     figure.update_xaxes(title="layer", dtick=max(1, len(layers) // 12), row=2, col=1)
     title = f"“{lens.prompt} → {lens.answer}”{against}: layer by layer"
     note = (
-        f"score {lens.score:.2f} = embedding {lens.embedding:+.2f}, biases {lens.constant:+.2f}, and the bars; "
-        "words: what the model would say if it stopped there"
+        f"score {lens.score:.2f} = embedding {lens.embedding:+.2f}, biases {lens.constant:+.2f},"
+        " and the bars; words: what the model would say if it stopped there"
     )
-    return styled(figure, title, note, height=460).update_layout(legend={"orientation": "h", "y": -0.16})
+    return styled(figure, title, note, height=460).update_layout(
+        legend={"orientation": "h", "y": -0.16}
+    )

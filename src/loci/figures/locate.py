@@ -9,8 +9,14 @@ from loci.stats import spelt
 
 def located_figure(located: Located) -> go.Figure:
     """Each profile as a strip, scaled to its own largest entry; rows of one site stand together."""
-    rows = {f"{site}: {name}": profile for site, rows in located.profiles.items() for name, profile in rows.items()}
-    scaled = [[value / (max(map(abs, profile)) or 1.0) for value in profile] for profile in rows.values()]
+    rows = {
+        f"{site}: {name}": profile
+        for site, rows in located.profiles.items()
+        for name, profile in rows.items()
+    }
+    scaled = [
+        [value / (max(map(abs, profile)) or 1.0) for value in profile] for profile in rows.values()
+    ]
     heat = go.Heatmap(
         z=scaled,
         y=list(rows),
@@ -28,4 +34,9 @@ def located_figure(located: Located) -> go.Figure:
     figure.update_xaxes(title="layer", dtick=max(1, len(scaled[0]) // 12))
     agreement = ", ".join(f"{site} {spelt(rho, '.2f')}" for site, rho in located.agreement.items())
     note = f"smallest rank correlation over layers: {agreement}"
-    return styled(figure, f"“{located.prompt} → {located.answer}”: where several methods see it", note, height=330)
+    return styled(
+        figure,
+        f"“{located.prompt} → {located.answer}”: where several methods see it",
+        note,
+        height=330,
+    )

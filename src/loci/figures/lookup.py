@@ -1,4 +1,6 @@
-"""The fact-finding tests on one page: four questions, with what one neuron a fact would look like beside what is found."""
+"""The fact-finding tests on one page: four questions, with what one neuron a fact would look like
+beside what is found.
+"""
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -26,15 +28,21 @@ TITLES = {
 
 
 def lookup_figure(found: Lookup) -> go.Figure:
-    """Readability by condition, the single-step share by name, correlations of neurons' effects, and similarity by context."""
+    """Readability by condition, the single-step share by name, correlations of neurons' effects,
+    and similarity by context.
+    """
     titles = list(TITLES.values())
-    figure = make_subplots(rows=2, cols=2, subplot_titles=titles, vertical_spacing=0.16, horizontal_spacing=0.24)
+    figure = make_subplots(
+        rows=2, cols=2, subplot_titles=titles, vertical_spacing=0.16, horizontal_spacing=0.24
+    )
     for i, part in enumerate((found.two_tokens, found.single_step, found.effects, found.context)):
         if part:
             _panel(figure, part, found.probe, 1 + i // 2, 1 + i % 2)
     figure.update_annotations(font_size=13)
     beside = {"xanchor": "left", "yanchor": "top", "font": {"size": 11}, "bgcolor": "rgba(0,0,0,0)"}
-    figure.update_layout(legend={"x": 0.385, "y": 1.0, **beside}, legend2={"x": 1.0, "y": 0.4, **beside})
+    figure.update_layout(
+        legend={"x": 0.385, "y": 1.0, **beside}, legend2={"x": 1.0, "y": 0.4, **beside}
+    )
     title = f"Is {found.model} a look-up table? Fact finding on {found.relation}"
     note = "95 % intervals; dashed: what one neuron for each fact would show"
     styled(figure, title, note, height=820).update_layout(margin={"t": 110}, width=1180)
@@ -62,20 +70,36 @@ def _panel(figure: go.Figure, found: LookupPart, probe: Probe | None, row: int, 
 def _readable(figure: go.Figure, found: TwoTokens, probe: Probe | None, row: int, col: int) -> None:
     layers = ["start", *map(str, range(len(next(iter(found.accuracy.values()))) - 1))]
     for condition, estimates in found.accuracy.items():
-        figure.add_trace(by_layer(estimates, layers, condition, INKS[condition], ".1%"), row=row, col=col)
+        figure.add_trace(
+            by_layer(estimates, layers, condition, INKS[condition], ".1%"), row=row, col=col
+        )
     if probe:
-        figure.add_trace(by_layer(probe.shuffled, layers, "shuffled answers", GREY, ".1%"), row=row, col=col)
-    for name, estimate, ink in (("tokens summed", found.summed, MUTED), ("the commonest answer", found.commonest, GREY)):
+        figure.add_trace(
+            by_layer(probe.shuffled, layers, "shuffled answers", GREY, ".1%"), row=row, col=col
+        )
+    for name, estimate, ink in (
+        ("tokens summed", found.summed, MUTED),
+        ("the commonest answer", found.commonest, GREY),
+    ):
         figure.add_trace(
             go.Scatter(x=[layers[0], layers[-1]], y=[estimate.value] * 2, mode="lines", name=name, line={"color": ink, "dash": "dot", "width": 2}),
             row=row, col=col,
         )  # fmt: skip
-    figure.update_yaxes(title="held-out accuracy", tickformat=".0%", range=[0, 1.02], gridcolor=GREY, row=row, col=col)
+    figure.update_yaxes(
+        title="held-out accuracy",
+        tickformat=".0%",
+        range=[0, 1.02],
+        gridcolor=GREY,
+        row=row,
+        col=col,
+    )
     figure.update_xaxes(title="after layer", row=row, col=col)
 
 
 def _steps(figure: go.Figure, found: SingleStep, row: int, col: int) -> None:
-    """A point for each name: all MLPs' part of its excess, and the part that a single step explains."""
+    """A point for each name: all MLPs' part of its excess, and the part that a single step
+    explains.
+    """
     for name, parts, ink in (("all MLPs", found.mlp, GREY), ("single steps", found.step, BLUE)):
         figure.add_trace(
             go.Scatter(
@@ -93,10 +117,19 @@ def _steps(figure: go.Figure, found: SingleStep, row: int, col: int) -> None:
         )
     top = max(found.excess, default=1.0)
     figure.add_trace(
-        go.Scatter(x=[0, top], y=[0, top], mode="lines", line={"color": MUTED, "dash": "dash"}, showlegend=False), row=row, col=col
+        go.Scatter(
+            x=[0, top],
+            y=[0, top],
+            mode="lines",
+            line={"color": MUTED, "dash": "dash"},
+            showlegend=False,
+        ),
+        row=row,
+        col=col,
     )
     said = (
-        f"median share:<br><b style='color:{BLUE}'>single steps {found.share.value:.0%}</b><br>all MLPs {found.mlp_share.value:.0%}"
+        f"median share:<br><b style='color:{BLUE}'>single steps {found.share.value:.0%}</b><br>all"
+        f" MLPs {found.mlp_share.value:.0%}"
     )
     figure.add_annotation(
         text=said,
@@ -117,7 +150,9 @@ def _steps(figure: go.Figure, found: SingleStep, row: int, col: int) -> None:
 
 
 def _effects(figure: go.Figure, found: Effects, row: int, col: int) -> None:
-    for (pair, values), estimate, ink in zip(found.correlations.items(), found.means.values(), (INK, BLUE, MUTED), strict=True):
+    for (pair, values), estimate, ink in zip(
+        found.correlations.items(), found.means.values(), (INK, BLUE, MUTED), strict=True
+    ):
         label = pair.replace(", ", ",<br>")
         figure.add_trace(
             go.Box(y=list(values), x=[label] * len(values), boxpoints="all", pointpos=0, jitter=0.6, line={"width": 0}, fillcolor="rgba(0,0,0,0)", marker={"color": ink, "size": 5, "opacity": 0.45}, name=pair, showlegend=False, hovertemplate="%{y:.2f}<extra></extra>"),
@@ -128,7 +163,9 @@ def _effects(figure: go.Figure, found: Effects, row: int, col: int) -> None:
             row=row, col=col,
         )  # fmt: skip
     figure.add_hline(y=1.0, line={"color": MUTED, "dash": "dash"}, row=row, col=col)
-    figure.update_yaxes(title="correlation over neurons", range=[-0.6, 1.05], gridcolor=GREY, row=row, col=col)
+    figure.update_yaxes(
+        title="correlation over neurons", range=[-0.6, 1.05], gridcolor=GREY, row=row, col=col
+    )
 
 
 def _context(figure: go.Figure, found: LocalContext, row: int, col: int) -> None:

@@ -1,4 +1,6 @@
-"""MLPs as memories: what keys need of their prefix, whether values say what follows, whether single memories decide."""
+"""MLPs as memories: what keys need of their prefix, whether values say what follows, whether single
+memories decide.
+"""
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -15,14 +17,22 @@ def memories_figure(found: Memories) -> go.Figure:
         "value says what followed",
         "no single memory says it",
     )
-    figure = make_subplots(rows=2, cols=2, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=0.16)
+    figure = make_subplots(
+        rows=2, cols=2, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=0.16
+    )
     layers = list(range(len(found.active)))
     for (kind, row), ink in zip(found.dropped.items(), (MUTED, BLUE, ORANGE), strict=True):
         left = [e._replace(value=1 + e.value, low=1 + e.low, high=1 + e.high) for e in row]
         figure.add_trace(by_layer(left, layers, f"{kind} token dropped", ink, ".0%"), row=1, col=1)
     lean = by_layer(found.lean, layers, "last beyond first", INK, ".0%")
-    figure.add_trace(lean.update(marker={"size": 9, "color": [_ink(found, layer) for layer in layers]}), row=1, col=2)
-    figure.add_hline(found.mean_lean, line={"color": MUTED, "dash": "dot", "width": 1}, row=1, col=2)
+    figure.add_trace(
+        lean.update(marker={"size": 9, "color": [_ink(found, layer) for layer in layers]}),
+        row=1,
+        col=2,
+    )
+    figure.add_hline(
+        found.mean_lean, line={"color": MUTED, "dash": "dot", "width": 1}, row=1, col=2
+    )
     for row, name, ink, column in (
         (found.agreement, "the value's first token", BLUE, 1),
         (found.chance, "chance", GREY, 1),
@@ -35,7 +45,10 @@ def memories_figure(found: Memories) -> go.Figure:
     figure.update_xaxes(dtick=max(1, len(layers) // 8))
     figure.update_xaxes(title="layer", row=2)
     figure.update_annotations(font_size=13)
-    note = f"{found.neurons} neurons a layer, {found.tokens:,} tokens of text; 95 % intervals; orange: shallow, blue: semantic (above, below the layers' mean)"
+    note = (
+        f"{found.neurons} neurons a layer, {found.tokens:,} tokens of text; 95 % intervals; orange:"
+        " shallow, blue: semantic (above, below the layers' mean)"
+    )
     return styled(figure, f"Keys and values of {found.model}", note, height=700).update_layout(
         margin={"t": 100}, legend={"orientation": "h", "y": -0.1, "font": {"size": 11}}
     )

@@ -7,7 +7,10 @@ from loci.locating import KnowledgeNeurons, Neurons, NeuronTrace
 from loci.reading import NeuronCard
 from loci.stats import mean
 
-CHECK = {"corrupted": "restoring the MLPs one by one gives back", "zero": "silencing the MLPs one by one costs"}
+CHECK = {
+    "corrupted": "restoring the MLPs one by one gives back",
+    "zero": "silencing the MLPs one by one costs",
+}
 
 
 def neurons_figure(neurons: Neurons, count: int = 15) -> go.Figure:
@@ -16,44 +19,81 @@ def neurons_figure(neurons: Neurons, count: int = 15) -> go.Figure:
     total, expected = neurons.completeness
     title = f"Neurons behind “{neurons.prompt} → {neurons.answer}”"
     note = (
-        f"integrated gradients at the last subject token; all {neurons.scores.numel():,} neurons sum to {total:.2f}; "
-        f"{CHECK[neurons.baseline]}: {expected:.2f}"
+        f"integrated gradients at the last subject token; all {neurons.scores.numel():,} neurons"
+        f" sum to {total:.2f}; {CHECK[neurons.baseline]}: {expected:.2f}"
     )
-    return _bars({f"L{layer}N{neuron}": score for layer, neuron, score in top}, title, note, "attribution to P(answer)")
+    return _bars(
+        {f"L{layer}N{neuron}": score for layer, neuron, score in top},
+        title,
+        note,
+        "attribution to P(answer)",
+    )
 
 
 def neuron_trace_figure(found: NeuronTrace, count: int = 15) -> go.Figure:
     """The neurons of one block that bring most of the answer back, each restored alone."""
     title = f"Single neurons of layer {found.layer} behind “{found.prompt} → {found.answer}”"
     note = (
-        f"each restored alone at token {found.token}; they sum to {float(found.effects.sum()):.3f}, "
-        f"all together give back {found.together:.3f}"
+        f"each restored alone at token {found.token}; they sum to {float(found.effects.sum()):.3f},"
+        f" all together give back {found.together:.3f}"
     )
-    return _bars({f"L{found.layer}N{i}": effect for i, effect in found.top(count)}, title, note, "P(answer) given back")
+    return _bars(
+        {f"L{found.layer}N{i}": effect for i, effect in found.top(count)},
+        title,
+        note,
+        "P(answer) given back",
+    )
 
 
 def knowledge_figure(found: KnowledgeNeurons) -> go.Figure:
     """What silencing and doubling a fact's neurons does, beside controls with their intervals."""
     changes = {"suppressed": found.suppress, "amplified": found.amplify}
     figure = go.Figure()
-    for name, ink in (("these neurons", BLUE), ("random ones", GREY), ("equally active ones", ORANGE)):
+    for name, ink in (
+        ("these neurons", BLUE),
+        ("random ones", GREY),
+        ("equally active ones", ORANGE),
+    ):
         of = [
-            {"these neurons": mean([c.change]), "random ones": c.random, "equally active ones": c.active}[name]
+            {
+                "these neurons": mean([c.change]),
+                "random ones": c.random,
+                "equally active ones": c.active,
+            }[name]
             for c in changes.values()
         ]
         error = None if name == "these neurons" else intervals(of)
-        figure.add_trace(go.Bar(x=list(changes), y=[e.value for e in of], name=name, marker_color=ink, error_y=error))
-    figure.update_yaxes(title="change of P(answer)", gridcolor=GREY, zeroline=True, zerolinecolor=GREY)
-    title = f"{len(found.cells)} neurons shared by {found.phrasings} phrasings of “{found.prompt} → {found.answer}”"
+        figure.add_trace(
+            go.Bar(
+                x=list(changes), y=[e.value for e in of], name=name, marker_color=ink, error_y=error
+            )
+        )
+    figure.update_yaxes(
+        title="change of P(answer)", gridcolor=GREY, zeroline=True, zerolinecolor=GREY
+    )
+    title = (
+        f"{len(found.cells)} neurons shared by {found.phrasings} phrasings of “{found.prompt} →"
+        f" {found.answer}”"
+    )
     note = f"P(answer) {found.suppress.before:.2f}; controls with 95 % intervals"
-    return styled(figure, title, note, height=380).update_layout(legend={"orientation": "h", "y": -0.1})
+    return styled(figure, title, note, height=380).update_layout(
+        legend={"orientation": "h", "y": -0.1}
+    )
 
 
 def card_figure(card: NeuronCard) -> go.Figure:
     """What a neuron writes: the tokens that its value promotes and suppresses most."""
-    scores = {token.strip() or repr(token): score for token, score in (*card.promotes, *reversed(card.suppresses))}
+    scores = {
+        token.strip() or repr(token): score
+        for token, score in (*card.promotes, *reversed(card.suppresses))
+    }
     note = f"fires at {card.fires}; key · value cosine {card.cosine:+.2f}"
-    return _bars(scores, f"What neuron {card.name} writes", note, "added to a token's score, times the activation")
+    return _bars(
+        scores,
+        f"What neuron {card.name} writes",
+        note,
+        "added to a token's score, times the activation",
+    )
 
 
 def _bars(scores: dict[str, float], title: str, note: str, axis: str) -> go.Figure:

@@ -1,7 +1,8 @@
 """Strings of a result are text in a figure, and never markup.
 
-Plotly reads titles, labels and hovers as a small HTML: a subject `<a href=…>` would be a live link, `<b>` bold. So figures are drawn from
-a result in which every string is escaped; their own markup stands in the figures' code and stays markup.
+Plotly reads titles, labels and hovers as a small HTML: a subject `<a href=…>` would be a live link,
+`<b>` bold. So figures are drawn from a result in which every string is escaped; their own markup
+stands in the figures' code and stays markup.
 """
 
 import copy
@@ -11,7 +12,9 @@ from typing import Any
 
 
 def as_text(value: Any) -> Any:
-    """The value with all its strings escaped; what holds none that needs it is given back as it is. Results are not changed."""
+    """The value with all its strings escaped; what holds none that needs it is given back as it is.
+    Results are not changed.
+    """
     if isinstance(value, str):
         return escape(value, quote=False) if "<" in value or ">" in value or "&" in value else value
     if isinstance(value, dict):
@@ -30,7 +33,11 @@ def as_text(value: Any) -> Any:
 
 def _same(old: Any, new: Any) -> Any:
     """The old container, where nothing in it is new."""
-    pairs = zip(old.items(), new.items(), strict=False) if isinstance(old, dict) else zip(old, new, strict=False)
+    pairs = (
+        zip(old.items(), new.items(), strict=False)
+        if isinstance(old, dict)
+        else zip(old, new, strict=False)
+    )
     if isinstance(old, dict):
         return old if all(a[0] is b[0] and a[1] is b[1] for a, b in pairs) else new
     return old if all(a is b for a, b in pairs) else new

@@ -14,21 +14,40 @@ STEP = 0.5
 def packing_figure(found: Packing) -> go.Figure:
     """Angles of all pairs before and after, the nearest pair of each, and the limit."""
     figure = go.Figure()
-    for name, angles, ink in (("random draw", found.before, MUTED), ("pushed apart", found.after, BLUE)):
+    for name, angles, ink in (
+        ("random draw", found.before, MUTED),
+        ("pushed apart", found.after, BLUE),
+    ):
         figure.add_trace(_histogram(angles, name, ink))
     side = found.reach.lines if found.lines else found.reach.one_sided
-    for x, name, ink in ((found.drawn, "random", MUTED), (found.closest, "reached", BLUE), (side.limit, "limit", INK)):
+    for x, name, ink in (
+        (found.drawn, "random", MUTED),
+        (found.closest, "reached", BLUE),
+        (side.limit, "limit", INK),
+    ):
         _mark(figure, x, f"{name} {x:.1f}°", ink)
-    figure.update_xaxes(title="angle, degrees", range=[min(found.drawn, 60) - 5, 185 - min(found.drawn, 60)])
+    figure.update_xaxes(
+        title="angle, degrees", range=[min(found.drawn, 60) - 5, 185 - min(found.drawn, 60)]
+    )
     figure.update_yaxes(title="share of pairs in half a degree", gridcolor=GREY)
-    title = f"{found.after.vectors:,} {'lines' if found.lines else 'vectors'} in {found.after.dim} dimensions, pushed apart"
-    note = f"upright lines: the nearest pair of each; known to be possible: {side.possible:.2f}° ({side.by})"
+    title = (
+        f"{found.after.vectors:,} {'lines' if found.lines else 'vectors'} in {found.after.dim}"
+        " dimensions, pushed apart"
+    )
+    note = (
+        f"upright lines: the nearest pair of each; known to be possible: {side.possible:.2f}°"
+        f" ({side.by})"
+    )
     return styled(figure, title, note, height=420)
 
 
 def video_figure(found: VideoExperiment) -> go.Figure:
     """As it was shown, the same with its wings on a logarithmic axis, and the honest experiment."""
-    titles = ("as shown: the plot from 80° to 100°", "the same set, all angles", "pushed apart instead, all angles")
+    titles = (
+        "as shown: the plot from 80° to 100°",
+        "the same set, all angles",
+        "pushed apart instead, all angles",
+    )
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.09)
     figure.add_trace(_histogram(found.shown, "as shown", ORANGE), row=1, col=1)
     figure.add_trace(_histogram(found.shown, "as shown", ORANGE), row=1, col=2)
@@ -41,10 +60,15 @@ def video_figure(found: VideoExperiment) -> go.Figure:
     figure.update_yaxes(title="share of pairs in half a degree", gridcolor=GREY, col=1)
     figure.update_yaxes(gridcolor=GREY)
     figure.update_annotations(font_size=13)
-    title = f"{found.shown.vectors:,} vectors in {found.shown.dim} dimensions: {found.shown.share(89, 91):.1%} of pairs within 1° of 90° — and {found.near_parallel:.1%} nearly parallel"
+    title = (
+        f"{found.shown.vectors:,} vectors in {found.shown.dim} dimensions:"
+        f" {found.shown.share(89, 91):.1%} of pairs within 1° of 90° — and"
+        f" {found.near_parallel:.1%} nearly parallel"
+    )
     note = (
-        f"nearest pair: {found.shown.closest_line:.2f}° as shown, {found.drawn.closest_line:.1f}° drawn, {found.honest.closest:.1f}° pushed apart, "
-        f"{found.honest.reach.lines.limit:.2f}° the limit; all within 1° is possible for {found.most_within_1} lines at most"
+        f"nearest pair: {found.shown.closest_line:.2f}° as shown, {found.drawn.closest_line:.1f}°"
+        f" drawn, {found.honest.closest:.1f}° pushed apart, {found.honest.reach.lines.limit:.2f}°"
+        f" the limit; all within 1° is possible for {found.most_within_1} lines at most"
     )
     styled(figure, title, note, height=420)
     return figure.update_layout(showlegend=False, margin={"t": 110})
@@ -66,4 +90,8 @@ def _histogram(angles: Angles, name: str, ink: str) -> go.Scatter:
 
 
 def _mark(figure: go.Figure, x: float, text: str, ink: str) -> None:
-    figure.add_vline(x=x, line={"color": ink, "dash": "dot"}, annotation={"text": text, "font": {"color": ink}, "textangle": -90})
+    figure.add_vline(
+        x=x,
+        line={"color": ink, "dash": "dot"},
+        annotation={"text": text, "font": {"color": ink}, "textangle": -90},
+    )

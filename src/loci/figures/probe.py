@@ -23,5 +23,10 @@ def probe_figure(probe: Probe) -> go.Figure:
     figure.update_yaxes(range=[0, 1.05], tickformat=".0%", gridcolor=GREY)
     figure.update_xaxes(title="after layer")
     title = f"Reading {probe.relation or 'the answer'} off the subject's last token"
-    note = f"{probe.subjects} subjects, {len(probe.answers)} answers; {probe.folds} folds of held-out subjects, 95 % intervals"
-    return styled(figure, title, note, height=400).update_layout(legend={"orientation": "h", "y": -0.2})
+    note = (
+        f"{probe.subjects} subjects, {len(probe.answers)} answers; {probe.folds} folds of held-out"
+        " subjects, 95 % intervals"
+    )
+    return styled(figure, title, note, height=400).update_layout(
+        legend={"orientation": "h", "y": -0.2}
+    )

@@ -1,4 +1,6 @@
-"""What a model says to some prompts: how sure it is of its answers, or of one prompt its likeliest next tokens."""
+"""What a model says to some prompts: how sure it is of its answers, or of one prompt its likeliest
+next tokens.
+"""
 
 import plotly.graph_objects as go
 
@@ -25,6 +27,12 @@ def replies_figure(found: Replies) -> go.Figure:
         )
     )
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(range=[0, 1], title="probability of the answer that is said", gridcolor=GREY)
-    more = f"the first {SHOWN} of {len(found.replies):,} prompts" if len(found.replies) > SHOWN else f"{len(shown)} prompts"
+    figure.update_xaxes(
+        range=[0, 1], title="probability of the answer that is said", gridcolor=GREY
+    )
+    more = (
+        f"the first {SHOWN} of {len(found.replies):,} prompts"
+        if len(found.replies) > SHOWN
+        else f"{len(shown)} prompts"
+    )
     return styled(figure, f"What {found.model} says", more, height=150 + 30 * len(shown))

@@ -1,4 +1,6 @@
-"""Routes of recall: what is lost when attention's edges, MLPs or attentions are cut, layer by layer."""
+"""Routes of recall: what is lost when attention's edges, MLPs or attentions are cut, layer by
+layer.
+"""
 
 import plotly.graph_objects as go
 
@@ -33,8 +35,13 @@ def routes_figure(routes: Routes) -> go.Figure:
             )
         )
     figure.update_yaxes(title="P(answer) lost", tickformat=".0%", gridcolor=GREY)
-    figure.update_xaxes(title="layer", dtick=max(1, len(next(iter(routes.by_layer.values()))) // 12))
-    note = f"windows of {routes.window} layer{'s' * (routes.window > 1)}; 95 % bands; {routes.unknown} unknown facts left out"
-    return styled(figure, f"What recall needs, over {routes.n} facts", note, height=400).update_layout(
-        legend={"orientation": "h", "y": -0.2}
+    figure.update_xaxes(
+        title="layer", dtick=max(1, len(next(iter(routes.by_layer.values()))) // 12)
     )
+    note = (
+        f"windows of {routes.window} layer{'s' * (routes.window > 1)}; 95 % bands; {routes.unknown}"
+        " unknown facts left out"
+    )
+    return styled(
+        figure, f"What recall needs, over {routes.n} facts", note, height=400
+    ).update_layout(legend={"orientation": "h", "y": -0.2})

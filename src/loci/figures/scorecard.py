@@ -1,4 +1,6 @@
-"""A scorecard as dots with intervals, its controls beside it: what should be high, and how sure we are."""
+"""A scorecard as dots with intervals, its controls beside it: what should be high, and how sure we
+are.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -50,14 +52,17 @@ FAIR_INK, POOR_INK = "#b3862f", "#b3261e"
 
 
 def reading(name: str, value: float) -> str:
-    """A metric's value in words' company: a share in percent, the others as they are, nothing as a dash."""
+    """A metric's value in words' company: a share in percent, the others as they are, nothing as a
+    dash.
+    """
     if math.isnan(value):
         return "–"
     return PLAIN[name][1].format(value) if name in PLAIN else f"{value:.1%}"
 
 
 def scorecard_figure(card: Scorecard, *, table: bool = True) -> go.Figure:
-    """The shares of an audit with their 95 % intervals, the controls' as open marks in lanes below, and a table of what is no share.
+    """The shares of an audit with their 95 % intervals, the controls' as open marks in lanes below,
+    and a table of what is no share.
 
     A page has a table of its own, and leaves this one out.
     """
@@ -75,17 +80,27 @@ def scorecard_figure(card: Scorecard, *, table: bool = True) -> go.Figure:
     lanes = [(ROW / 2 - 12 + LANE * k) / row for k in range(len(card.controls))]
     figure.add_trace(_dots(rows, graded=True), row=1, col=1)
     for lane, (control, metrics) in zip(lanes, card.controls.items(), strict=True):
-        figure.add_trace(_marks(control, list(rows), [metrics.get(name) for name in names], lane), row=1, col=1)
+        figure.add_trace(
+            _marks(control, list(rows), [metrics.get(name) for name in names], lane), row=1, col=1
+        )
     if shown:
         figure.add_trace(_table(card, shown), row=2, col=1)
     _axes(figure, list(rows))
-    figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}, showlegend=bool(card.controls))
+    figure.update_layout(
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        showlegend=bool(card.controls),
+    )
     title = f"Audit of {card.edits} {card.method.upper()} edit{'s' * (card.edits != 1)}"
-    note = f"share of greedy full answers, with 95 % intervals{'; open marks: controls' * bool(card.controls)}"
+    note = (
+        "share of greedy full answers, with 95 %"
+        f" intervals{'; open marks: controls' * bool(card.controls)}"
+    )
     return styled(figure, title, note, height=190 + dots + below).update_layout(margin={"t": 110})
 
 
-def _marks(control: str, rows: Sequence[str], values: Sequence[Estimate | None], lane: float) -> go.Scatter:
+def _marks(
+    control: str, rows: Sequence[str], values: Sequence[Estimate | None], lane: float
+) -> go.Scatter:
     """A control's shares, so far below the edit's that neither covers the other."""
     symbol, ink = MARKS.get(control, OTHER_MARK)
     return go.Scatter(
@@ -101,8 +116,13 @@ def _marks(control: str, rows: Sequence[str], values: Sequence[Estimate | None],
 
 def _table(card: Scorecard, names: Sequence[str]) -> go.Table:
     """Drift, perplexity and fluency: the edit with its interval, then each control."""
-    columns = [[PLAIN[name][0] for name in names], [_with_interval(name, card.metrics[name]) for name in names]]
-    columns += [[reading(name, metrics[name].value) for name in names] for metrics in card.controls.values()]
+    columns = [
+        [PLAIN[name][0] for name in names],
+        [_with_interval(name, card.metrics[name]) for name in names],
+    ]
+    columns += [
+        [reading(name, metrics[name].value) for name in names] for metrics in card.controls.values()
+    ]
     look = {"align": "left", "line_color": GREY, "fill_color": PAPER, "height": 26}
     return go.Table(
         columnwidth=[3, 3, *([1.5] * len(card.controls))],
@@ -118,7 +138,11 @@ def _with_interval(name: str, estimate: Estimate) -> str:
 
 def recall_figure(recall: Recall) -> go.Figure:
     """Recall in all, and relation by relation."""
-    rows = {"trained phrasings": recall.trained, "held-out phrasings": recall.held_out, **recall.by_relation}
+    rows = {
+        "trained phrasings": recall.trained,
+        "held-out phrasings": recall.held_out,
+        **recall.by_relation,
+    }
     rows |= {"new answer said": recall.new, "old answer said": recall.old}
     rows = {name: estimate for name, estimate in rows.items() if estimate.n}
     figure = go.Figure(_dots(rows))
@@ -134,11 +158,19 @@ def recall_figure(recall: Recall) -> go.Figure:
 def discovery_figure(found: Discovery) -> go.Figure:
     """The share of known facts in all, and relation by relation."""
     shares = sorted(found.by_relation.items(), key=lambda item: -item[1].known / item[1].asked)
-    counts = {"all facts": (found.asked, found.known), **{name or "(no relation)": tuple(own) for name, own in shares}}
-    rows = {name: share([True] * known + [False] * (asked - known)) for name, (asked, known) in counts.items()}
+    counts = {
+        "all facts": (found.asked, found.known),
+        **{name or "(no relation)": tuple(own) for name, own in shares},
+    }
+    rows = {
+        name: share([True] * known + [False] * (asked - known))
+        for name, (asked, known) in counts.items()
+    }
     figure = go.Figure(_dots(rows))
     _axes(figure, list(rows))
-    around = f", behind {found.shots} shots" * bool(found.shots) + ", in its chat template" * found.chat
+    around = (
+        f", behind {found.shots} shots" * bool(found.shots) + ", in its chat template" * found.chat
+    )
     return styled(
         figure,
         f"{found.model} knows {found.known:,} of {found.asked:,} facts{around}",
@@ -169,4 +201,6 @@ def _dots(rows: Mapping[str, Estimate], *, graded: bool = False) -> go.Scatter:
 def _axes(figure: go.Figure, rows: Sequence[str]) -> None:
     figure.update_xaxes(range=[-0.04, 1.09], tickformat=".0%", gridcolor=GREY)
     folded = [row.replace(": ", ":<br>") for row in rows]
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=folded, range=[len(rows) - 0.35, -0.65])
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))), ticktext=folded, range=[len(rows) - 0.35, -0.65]
+    )

@@ -1,4 +1,6 @@
-"""Small models: bigrams, skip-trigrams and their bug, the corner of induction, and what changes over training."""
+"""Small models: bigrams, skip-trigrams and their bug, the corner of induction, and what changes
+over training.
+"""
 
 from collections.abc import Sequence
 
@@ -31,7 +33,9 @@ DASHES = ("solid", "dot", "dash", "dashdot")
 def bigrams_figure(found: BigramTable) -> go.Figure:
     """Two tables side by side; the root of P, so that small ones show."""
     titles = ("of the text, exact", "of the model")
-    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.03)
+    figure = make_subplots(
+        rows=1, cols=2, subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.03
+    )
     words = list(found.words)
     for col, table in enumerate((found.text, found.table), start=1):
         heat = go.Heatmap(
@@ -51,8 +55,13 @@ def bigrams_figure(found: BigramTable) -> go.Figure:
     figure.update_yaxes(title="word", col=1)
     figure.update_annotations(font_size=13)
     layers = "no layers" if not found.layers else f"{found.layers} layers, asked for one word"
-    note = f"shade: √P(next | word); loss {found.loss:.4f} nats on the text's pairs, of which {found.entropy:.4f} no table can do without"
-    return styled(figure, f"Bigrams: a model of {layers}", note, height=620).update_layout(margin={"t": 100})
+    note = (
+        f"shade: √P(next | word); loss {found.loss:.4f} nats on the text's pairs, of which"
+        f" {found.entropy:.4f} no table can do without"
+    )
+    return styled(figure, f"Bigrams: a model of {layers}", note, height=620).update_layout(
+        margin={"t": 100}
+    )
 
 
 def bug_figure(found: SkipTrigramBug) -> go.Figure:
@@ -70,17 +79,38 @@ def bug_figure(found: SkipTrigramBug) -> go.Figure:
     )
     limit = max(float(head.moves.abs().max()) for _, head in heads)
     for col, (_, head) in enumerate(heads, start=1):
-        heat = go.Heatmap(x=list(NOUNS), y=list(VERBS), z=head.moves.tolist(), zmin=-limit, zmax=limit, colorscale=DIVERGING)
-        heat.update(colorbar={"title": "logit", "thickness": 10, "len": 0.45, "y": 0.8}, showscale=col == 1)
-        figure.add_trace(heat.update(hovertemplate="%{y} … → %{x}: %{z:+.2f}<extra></extra>"), row=1, col=col)
-        figure.update_yaxes(autorange="reversed", showticklabels=col == 1, dtick=1, tickfont={"size": 9}, row=1, col=col)
+        heat = go.Heatmap(
+            x=list(NOUNS),
+            y=list(VERBS),
+            z=head.moves.tolist(),
+            zmin=-limit,
+            zmax=limit,
+            colorscale=DIVERGING,
+        )
+        heat.update(
+            colorbar={"title": "logit", "thickness": 10, "len": 0.45, "y": 0.8}, showscale=col == 1
+        )
+        figure.add_trace(
+            heat.update(hovertemplate="%{y} … → %{x}: %{z:+.2f}<extra></extra>"), row=1, col=col
+        )
+        figure.update_yaxes(
+            autorange="reversed",
+            showticklabels=col == 1,
+            dtick=1,
+            tickfont={"size": 9},
+            row=1,
+            col=col,
+        )
         figure.update_xaxes(dtick=1, tickangle=90, tickfont={"size": 9}, row=1, col=col)
     for kind, ink in (("right", BLUE), ("crossed", ORANGE), ("other", GREY)):
         figure.add_trace(_bars(found, kind, ink), row=2, col=1)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], gridcolor=GREY, row=2, col=1)
     figure.update_annotations(font_size=11)
     figure.update_layout(legend={"orientation": "h", "y": -0.08})
-    note = "right: keep … in → mind; crossed: keep … in → bay, which is what follows keep … at; other: mean of the ten other nouns; 95 % intervals"
+    note = (
+        "right: keep … in → mind; crossed: keep … in → bay, which is what follows keep … at; other:"
+        " mean of the ten other nouns; 95 % intervals"
+    )
     layers = found.models[0].layers
     title = f"Skip-trigrams and their bug, {layers} layer{'s' * (layers > 1)}"
     return styled(figure, title, note, height=640).update_layout(margin={"t": 120}, width=1100)
@@ -96,7 +126,9 @@ def _heads(model: SkipTrigrams) -> str:
 
 
 def _looks(head: SkipHead) -> str:
-    looks = ", ".join(f"{share:.2f} from {preposition}" for preposition, share in head.looks.items())
+    looks = ", ".join(
+        f"{share:.2f} from {preposition}" for preposition, share in head.looks.items()
+    )
     return f"looks {looks}<br>copies {head.copying.value:+.2f}"
 
 
@@ -104,13 +136,19 @@ def _bars(found: SkipTrigramBug, kind: str, ink: str) -> go.Bar:
     places = [(model, preposition) for model in found.models for preposition in model.chances]
     row = [model.chances[preposition][kind] for model, preposition in places]
     names = [f"{_heads(model)}: verb … {preposition}" for model, preposition in places]
-    bars = go.Bar(x=names, y=[e.value for e in row], name=kind, marker_color=ink, error_y=intervals(row))
+    bars = go.Bar(
+        x=names, y=[e.value for e in row], name=kind, marker_color=ink, error_y=intervals(row)
+    )
     return bars.update(hovertemplate=f"{kind}, %{{x}}: %{{y:.1%}}<extra></extra>")
 
 
 def corners_figure(found: TwoLayerInduction) -> go.Figure:
     """The corner, K-composition with each head of the first layer, and prefix matching without it."""
-    titles = ("Σλ/Σ|λ|: score against effect", "K-composition, times random", "prefix matching without the head")
+    titles = (
+        "Σλ/Σ|λ|: score against effect",
+        "K-composition, times random",
+        "prefix matching without the head",
+    )
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.09)
     figure.add_trace(
         go.Scatter(
@@ -134,22 +172,48 @@ def corners_figure(found: TwoLayerInduction) -> go.Figure:
         col=1,
     )
     lower = list(found.previous)
-    for ink, dash, head in zip(INKS, DASHES, sorted(found.heads, key=lambda h: -h.induction.value)[:4], strict=False):
+    for ink, dash, head in zip(
+        INKS, DASHES, sorted(found.heads, key=lambda h: -h.induction.value)[:4], strict=False
+    ):
         line = {"color": ink, "dash": dash, "width": 2}
         composed = [head.composition[name] for name in lower]
-        figure.add_trace(go.Scatter(x=lower, y=composed, mode="lines+markers", name=head.name, line=line), row=1, col=2)
+        figure.add_trace(
+            go.Scatter(x=lower, y=composed, mode="lines+markers", name=head.name, line=line),
+            row=1,
+            col=2,
+        )
         row = [head.silenced[name] for name in lower]
-        silenced = go.Scatter(x=lower, y=[e.value for e in row], error_y=intervals(row), mode="lines+markers", line=line)
+        silenced = go.Scatter(
+            x=lower,
+            y=[e.value for e in row],
+            error_y=intervals(row),
+            mode="lines+markers",
+            line=line,
+        )
         figure.add_trace(silenced.update(name=head.name, showlegend=False), row=1, col=3)
     figure.add_hline(y=1, line={"color": GREY, "dash": "dot"}, row=1, col=2)
-    figure.update_xaxes(range=[-1.1, 1.15], title="score, reading the previous-token head", row=1, col=1)
+    figure.update_xaxes(
+        range=[-1.1, 1.15], title="score, reading the previous-token head", row=1, col=1
+    )
     figure.update_yaxes(range=[-1.2, 1.15], title="effect", gridcolor=GREY, row=1, col=1)
-    figure.update_xaxes(title="head of the first layer", col=2).update_xaxes(title="head silenced", col=3)
-    figure.update_yaxes(rangemode="tozero", gridcolor=GREY, col=2).update_yaxes(range=[0, 1.02], gridcolor=GREY, col=3)
+    figure.update_xaxes(title="head of the first layer", col=2).update_xaxes(
+        title="head silenced", col=3
+    )
+    figure.update_yaxes(rangemode="tozero", gridcolor=GREY, col=2).update_yaxes(
+        range=[0, 1.02], gridcolor=GREY, col=3
+    )
     figure.update_annotations(font_size=13)
     teller = found.previous[found.carrier]
-    note = f"previous-token head: {found.carrier}, which looks one back with {teller.value:.2f}; lines: heads of the second layer; 95 % intervals"
-    styled(figure, "Induction: a head of the second layer reads a previous-token head", note, height=440)
+    note = (
+        f"previous-token head: {found.carrier}, which looks one back with {teller.value:.2f};"
+        " lines: heads of the second layer; 95 % intervals"
+    )
+    styled(
+        figure,
+        "Induction: a head of the second layer reads a previous-token head",
+        note,
+        height=440,
+    )
     return figure.update_layout(margin={"t": 100, "r": 90}, legend={"orientation": "h", "y": -0.22})
 
 
@@ -170,7 +234,10 @@ def history_figure(found: TrainingHistory) -> go.Figure:
     figure.update_xaxes(title="steps")
     figure.update_yaxes(gridcolor=GREY).update_yaxes(range=[0, 1.02], col=3)
     figure.update_annotations(font_size=13)
-    note = f"text: {', '.join(sorted({small.text for small in found.models}))}; 95 % intervals over held-out windows"
+    note = (
+        f"text: {', '.join(sorted({small.text for small in found.models}))}; 95 % intervals over"
+        " held-out windows"
+    )
     styled(figure, "What changes as small models learn", note, height=420)
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.22})
 
@@ -181,7 +248,11 @@ def small_figure(found: SmallModel) -> go.Figure:
 
 
 def _over(
-    marks: Sequence[TrainingCheckpoint], row: Sequence[Estimate | float], name: str, line: dict[str, object], legend: bool
+    marks: Sequence[TrainingCheckpoint],
+    row: Sequence[Estimate | float],
+    name: str,
+    line: dict[str, object],
+    legend: bool,
 ) -> go.Scatter:
     estimates = [value for value in row if isinstance(value, Estimate)]
     return go.Scatter(
@@ -223,40 +294,80 @@ def sizes_figure(found: HeadSizes) -> go.Figure:
     context = [m.last.in_context for m in found.models]
     lines = [
         (1, "late − early loss", BLUE, [e.value for e in context], intervals(context)),
-        (2, "loss, first time − again", MUTED, [e.value for e in found.saved], intervals(found.saved)),
+        (
+            2,
+            "loss, first time − again",
+            MUTED,
+            [e.value for e in found.saved],
+            intervals(found.saved),
+        ),
         (3, "prefix matching", ORANGE, [m.last.best_induction for m in found.models], None),
         (3, "previous token", INK, [m.last.best_previous for m in found.models], None),
     ]
     for kind, ink in (("right", BLUE), ("crossed", ORANGE)):
         lines.append(
-            (4, kind, ink, [sum(row[kind].value for row in s.chances.values()) / len(s.chances) for s in found.skips], None)
+            (
+                4,
+                kind,
+                ink,
+                [
+                    sum(row[kind].value for row in s.chances.values()) / len(s.chances)
+                    for s in found.skips
+                ],
+                None,
+            )
         )
     for col, name, ink, y, bars in lines:
         line = {"color": ink, "width": 2}
-        figure.add_trace(go.Scatter(x=x, y=y, error_y=bars, name=name, mode="lines+markers", line=line), row=1, col=col)
+        figure.add_trace(
+            go.Scatter(x=x, y=y, error_y=bars, name=name, mode="lines+markers", line=line),
+            row=1,
+            col=col,
+        )
     figure.update_xaxes(title="dimensions of a head", type="category").update_yaxes(gridcolor=GREY)
     figure.update_yaxes(range=[0, 1.02], col=3).update_yaxes(range=[0, 1.02], col=4)
     figure.update_annotations(font_size=13)
     first = found.models[0].recipe
-    note = f"{first.layers} layers, stream of {first.d_model}, {first.steps} steps each; parameters are the same; 95 % intervals"
+    note = (
+        f"{first.layers} layers, stream of {first.d_model}, {first.steps} steps each; parameters"
+        " are the same; 95 % intervals"
+    )
     styled(figure, "The same stream cut into smaller heads", note, height=420)
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.25})
 
 
 def bases_figure(found: OptimizerBases) -> go.Figure:
     """Kurtosis of coordinates over training, and the loss beside it."""
-    figure = make_subplots(rows=1, cols=2, subplot_titles=("excess kurtosis of coordinates", "loss, nats"), horizontal_spacing=0.1)
+    figure = make_subplots(
+        rows=1,
+        cols=2,
+        subplot_titles=("excess kurtosis of coordinates", "loss, nats"),
+        horizontal_spacing=0.1,
+    )
     for ink, small in zip(INKS, found.models, strict=False):
         steps = [c.step for c in small.checkpoints]
         name = {"adam": "Adam", "sgd": "plain SGD"}[small.recipe.optimizer]
-        for key, dash, label in (("kurtosis", "solid", name), ("rotated", "dot", f"{name}, rotated")):
+        for key, dash, label in (
+            ("kurtosis", "solid", name),
+            ("rotated", "dot", f"{name}, rotated"),
+        ):
             y = [privilege(c)[key] for c in small.checkpoints]
             line = {"color": ink, "dash": dash, "width": 2}
-            figure.add_trace(go.Scatter(x=steps, y=y, mode="lines", name=label, line=line), row=1, col=1)
-        loss = go.Scatter(x=steps, y=[c.loss.value for c in small.checkpoints], mode="lines", line={"color": ink, "width": 2})
+            figure.add_trace(
+                go.Scatter(x=steps, y=y, mode="lines", name=label, line=line), row=1, col=1
+            )
+        loss = go.Scatter(
+            x=steps,
+            y=[c.loss.value for c in small.checkpoints],
+            mode="lines",
+            line={"color": ink, "width": 2},
+        )
         figure.add_trace(loss.update(showlegend=False, name=name), row=1, col=2)
     figure.update_xaxes(title="steps").update_yaxes(gridcolor=GREY)
     figure.update_annotations(font_size=13)
-    note = "of the last residual stream, mean over coordinates; dotted: the same vectors in a random rotation"
+    note = (
+        "of the last residual stream, mean over coordinates; dotted: the same vectors in a random"
+        " rotation"
+    )
     styled(figure, "Do coordinates of the stream stand out?", note, height=420)
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.22})

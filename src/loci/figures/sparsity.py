@@ -8,9 +8,13 @@ from loci.reading.activation_sparsity import Sparsity
 
 
 def sparsity_figure(found: Sparsity) -> go.Figure:
-    """Share of active neurons by layer with the spread over tokens; and the tokens that need the most and the fewest."""
+    """Share of active neurons by layer with the spread over tokens; and the tokens that need the
+    most and the fewest.
+    """
     titles = ("by layer", "by token, over all layers")
-    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, column_widths=[0.6, 0.4], horizontal_spacing=0.16)
+    figure = make_subplots(
+        rows=1, cols=2, subplot_titles=titles, column_widths=[0.6, 0.4], horizontal_spacing=0.16
+    )
     layers = list(range(len(found.by_layer)))
     low, middle, high = found.spread.T.tolist()
     band = go.Scatter(
@@ -26,7 +30,9 @@ def sparsity_figure(found: Sparsity) -> go.Figure:
     )
     figure.add_trace(band, row=1, col=1)
     figure.add_trace(by_layer(found.by_layer, layers, "mean over texts", BLUE, ".1%"), row=1, col=1)
-    median = go.Scatter(x=layers, y=middle, mode="lines", name="median token", line={"color": MUTED, "dash": "dot"})
+    median = go.Scatter(
+        x=layers, y=middle, mode="lines", name="median token", line={"color": MUTED, "dash": "dot"}
+    )
     figure.add_trace(median, row=1, col=1)
     for named, ink in ((found.most, ORANGE), (found.fewest[::-1], INK)):
         figure.add_trace(
@@ -42,14 +48,22 @@ def sparsity_figure(found: Sparsity) -> go.Figure:
             row=1, col=2,
         )  # fmt: skip
     figure.update_annotations(font_size=13)
-    figure.update_yaxes(title="active neurons", tickformat=".0%", rangemode="tozero", gridcolor=GREY, col=1)
+    figure.update_yaxes(
+        title="active neurons", tickformat=".0%", rangemode="tozero", gridcolor=GREY, col=1
+    )
     figure.update_yaxes(autorange="reversed", dtick=1, tickfont_size=11, col=2)
     figure.update_xaxes(title="layer", dtick=max(1, len(layers) // 12), col=1)
-    figure.update_xaxes(title="active neurons", tickformat=".0%", rangemode="tozero", gridcolor=GREY, col=2)
-    kind = "exactly the same outputs" if found.exact else f"outputs off by up to {max(found.error):.1%}"
+    figure.update_xaxes(
+        title="active neurons", tickformat=".0%", rangemode="tozero", gridcolor=GREY, col=2
+    )
+    kind = (
+        "exactly the same outputs"
+        if found.exact
+        else f"outputs off by up to {max(found.error):.1%}"
+    )
     note = (
-        f"active: {found.rule}; {found.tokens:,} tokens, 95 % intervals; skipping the others saves {found.saved.value:.0%} "
-        f"of the MLPs' FLOPs, with {kind}"
+        f"active: {found.rule}; {found.tokens:,} tokens, 95 % intervals; skipping the others saves"
+        f" {found.saved.value:.0%} of the MLPs' FLOPs, with {kind}"
     )
     styled(
         figure,

@@ -1,10 +1,12 @@
-"""Any result as one long table: a row for every number or record of its document, with its place in it.
+"""Any result as one long table: a row for every number or record of its document, with its place in
+it.
 
     part        the field, as in "grids.mlp"
     i, j, k     where it stands in lists (what these count is as in the JSON: layer and token in a grid)
     value       the number, or its estimate with low, high and n; records have their own columns instead
 
-What is said once (schema, model, prompt, seed …) stands in the file's metadata under "loci", as JSON.
+What is said once (schema, model, prompt, seed …) stands in the file's metadata under "loci", as
+JSON.
 """
 
 import csv
@@ -23,14 +25,21 @@ Row = dict[str, Any]
 
 def rows(document: dict[str, Any]) -> list[Row]:
     """The rows of a result's document; single values at its top are left to the metadata."""
-    return [row for part, value in document.items() if isinstance(value, (list, dict)) for row in _rows(part, value, ())]
+    return [
+        row
+        for part, value in document.items()
+        if isinstance(value, (list, dict))
+        for row in _rows(part, value, ())
+    ]
 
 
 def _rows(part: str, value: Any, at: tuple[int, ...]) -> Iterator[Row]:
     here = {"part": part, **dict(zip(AXES, at, strict=False))}
     if isinstance(value, dict):
         whole = bool(at) or "value" in value
-        plain = {key: item for key, item in value.items() if whole and not isinstance(item, (dict, list))}
+        plain = {
+            key: item for key, item in value.items() if whole and not isinstance(item, (dict, list))
+        }
         if plain:
             yield {**here, **plain}
         for key in (key for key in value if key not in plain):
@@ -49,7 +58,9 @@ def _columns(found: list[Row]) -> list[str]:
 
 
 def write_table(document: dict[str, Any], path: Path) -> None:
-    """Write a document's table as .parquet or .csv, which has no metadata. Raises `OutputError` for another ending."""
+    """Write a document's table as .parquet or .csv, which has no metadata. Raises `OutputError` for
+    another ending.
+    """
     check_table(path)
     with write_aside(path) as aside:
         if path.suffix == ".parquet":
@@ -69,7 +80,8 @@ def check_table(path: Path) -> None:
 
 
 def frame(document: dict[str, Any]) -> Any:
-    """A document's table in memory: a pandas DataFrame (what is said once in `.attrs`) where pandas is installed, else an Arrow table.
+    """A document's table in memory: a pandas DataFrame (what is said once in `.attrs`) where pandas
+    is installed, else an Arrow table.
 
     Raises `OutputError` where neither is.
     """
@@ -77,7 +89,9 @@ def frame(document: dict[str, Any]) -> Any:
     try:
         pandas = import_module("pandas")
     except ImportError:
-        return _arrow(document, OutputError("a table in memory needs pandas, or loci-lm[tables]"))[0]
+        return _arrow(document, OutputError("a table in memory needs pandas, or loci-lm[tables]"))[
+            0
+        ]
     made = pandas.DataFrame(found, columns=_columns(found))
     made.attrs["loci"] = said_once(document)
     return made
@@ -102,8 +116,15 @@ def _arrow(document: dict[str, Any], missing: OutputError) -> tuple[Any, Any]:
         raise missing from None
     found = rows(document)
     columns = {name: [row.get(name) for row in found] for name in _columns(found)}
-    mixed = {name for name, values in columns.items() if len({type(v) for v in values if v is not None} - {int, float}) > 1}
+    mixed = {
+        name
+        for name, values in columns.items()
+        if len({type(v) for v in values if v is not None} - {int, float}) > 1
+    }
     table = arrow.table(
-        {name: [str(v) if name in mixed and v is not None else v for v in values] for name, values in columns.items()}
+        {
+            name: [str(v) if name in mixed and v is not None else v for v in values]
+            for name, values in columns.items()
+        }
     )
     return table.replace_schema_metadata({"loci": json.dumps(said_once(document))}), parquet

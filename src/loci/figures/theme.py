@@ -12,7 +12,13 @@ INK = "#1f2430"
 MUTED = "#8a90a0"
 PAPER = "#ffffff"
 BLUE, ORANGE, GREY = "#2f5fb3", "#d1662b", "#b8bdc9"
-DIVERGING = [[0.0, "#b4541c"], [0.25, "#eeb68f"], [0.5, "#ffffff"], [0.75, "#8fb0e2"], [1.0, "#1d4791"]]
+DIVERGING = [
+    [0.0, "#b4541c"],
+    [0.25, "#eeb68f"],
+    [0.5, "#ffffff"],
+    [0.75, "#8fb0e2"],
+    [1.0, "#1d4791"],
+]
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
 
 
@@ -31,7 +37,9 @@ def intervals(estimates: Sequence[Estimate]) -> dict[str, Any]:
     }
 
 
-def by_layer(estimates: Sequence[Estimate], layers: Sequence[Any], name: str, ink: str, form: str) -> go.Scatter:
+def by_layer(
+    estimates: Sequence[Estimate], layers: Sequence[Any], name: str, ink: str, form: str
+) -> go.Scatter:
     """A line over the layers with intervals; `form` is how a value reads."""
     return go.Scatter(
         x=list(layers),
@@ -47,7 +55,8 @@ def by_layer(estimates: Sequence[Estimate], layers: Sequence[Any], name: str, in
 def styled(figure: go.Figure, title: str, note: str = "", *, height: int) -> go.Figure:
     """The figure with the common look, a title, and a smaller line below it.
 
-    Both stand in `layout.meta` too: a page sets them as text, where they fold, and takes them out of the picture.
+    Both stand in `layout.meta` too: a page sets them as text, where they fold, and takes them out
+    of the picture.
     """
     figure.update_layout(
         meta={"title": title, "note": note},

@@ -21,7 +21,9 @@ SHOWN = 7
 
 
 def toy_figure(found: ToyModels) -> go.Figure:
-    """In two dimensions the features as arrows; else their lengths as bars, blue where alone and orange where they share."""
+    """In two dimensions the features as arrows; else their lengths as bars, blue where alone and
+    orange where they share.
+    """
     shown = _spread(len(found.densities))
     titles = [f"density {found.densities[i]:.3g}" for i in shown]
     figure = make_subplots(rows=1, cols=len(shown), subplot_titles=titles, horizontal_spacing=0.03)
@@ -44,7 +46,9 @@ def toy_figure(found: ToyModels) -> go.Figure:
                 hovertemplate="feature %{y}: length %{x:.2f}<extra></extra>",
                 showlegend=False,
             )
-            figure.add_trace(bars.update(marker_colorbar={"title": "sharing", "thickness": 10}), row=1, col=col)
+            figure.add_trace(
+                bars.update(marker_colorbar={"title": "sharing", "thickness": 10}), row=1, col=col
+            )
             figure.update_xaxes(range=[0, 1.4], row=1, col=col)
     if found.dims != 2:
         figure.update_yaxes(autorange="reversed")
@@ -52,8 +56,15 @@ def toy_figure(found: ToyModels) -> go.Figure:
         figure.update_yaxes(title="feature, most important first", showticklabels=True, col=1)
     figure.update_annotations(font_size=12)
     kept = ", ".join(str(found.represented[i]) for i in shown)
-    title = f"{found.features} features in {found.dims} dimensions, {'ReLU' if found.relu else 'linear'} output"
-    sharing = "" if found.dims == 2 else "; length 1: kept, 0: dropped; sharing: Σ (Ŵᵢ · Wⱼ)² over the others"
+    title = (
+        f"{found.features} features in {found.dims} dimensions,"
+        f" {'ReLU' if found.relu else 'linear'} output"
+    )
+    sharing = (
+        ""
+        if found.dims == 2
+        else "; length 1: kept, 0: dropped; sharing: Σ (Ŵᵢ · Wⱼ)² over the others"
+    )
     note = f"features longer than ½: {kept}{sharing}"
     return styled(figure, title, note, height=440).update_layout(margin={"t": 100})
 
@@ -74,23 +85,43 @@ def geometry_figure(found: FeatureGeometry) -> go.Figure:
     )
     figure.add_trace(
         go.Scatter(
-            x=x, y=found.toy.per_feature.tolist(), mode="lines+markers", line={"color": ORANGE, "width": 2}, name="D* = m / ‖W‖²"
+            x=x,
+            y=found.toy.per_feature.tolist(),
+            mode="lines+markers",
+            line={"color": ORANGE, "width": 2},
+            name="D* = m / ‖W‖²",
         )
     )
     for name, value in PLATEAUS.items():
         side = "bottom right" if name.startswith("3/8") else "top right"
         label = {"text": name, "font": {"size": 11}}
-        figure.add_hline(y=value, line={"color": GREY, "dash": "dot"}, annotation=label, annotation_position=side)
-    figure.update_xaxes(type="log", title="sparsity, 1 / density", tickvals=[1, 2, 3, 5, 10, 30, 100])
+        figure.add_hline(
+            y=value, line={"color": GREY, "dash": "dot"}, annotation=label, annotation_position=side
+        )
+    figure.update_xaxes(
+        type="log", title="sparsity, 1 / density", tickvals=[1, 2, 3, 5, 10, 30, 100]
+    )
     figure.update_yaxes(title="dimensions of a feature", range=[-0.03, 1.1])
-    title = f"{found.toy.features} equal features in {found.toy.dims} dimensions: what part of a dimension has each?"
+    title = (
+        f"{found.toy.features} equal features in {found.toy.dims} dimensions: what part of a"
+        " dimension has each?"
+    )
     note = "dotted: tight frames of few vectors, as d/N; features that are dropped lie at 0"
-    return styled(figure, title, note, height=480).update_layout(legend={"orientation": "h", "y": -0.18})
+    return styled(figure, title, note, height=480).update_layout(
+        legend={"orientation": "h", "y": -0.18}
+    )
 
 
 def phase_figure(found: PhaseDiagram) -> go.Figure:
     """What training came to, with the closed form's boundary."""
-    scale = [[0, BLUE], [1 / 3, BLUE], [1 / 3, "#8fb0e2"], [2 / 3, "#8fb0e2"], [2 / 3, "#eeb68f"], [1, "#eeb68f"]]
+    scale = [
+        [0, BLUE],
+        [1 / 3, BLUE],
+        [1 / 3, "#8fb0e2"],
+        [2 / 3, "#8fb0e2"],
+        [2 / 3, "#eeb68f"],
+        [1, "#eeb68f"],
+    ]
     kinds = found.found.double().where(found.found >= 0, torch.nan)
     heat = go.Heatmap(
         x=list(found.relative),
@@ -106,39 +137,75 @@ def phase_figure(found: PhaseDiagram) -> go.Figure:
     curve = torch.logspace(-1, 1, 101).tolist()
     curve = [r for r in curve if min(found.relative) <= r <= max(found.relative)]
     figure.add_trace(
-        go.Scatter(x=curve, y=[boundary(r) for r in curve], mode="lines", line={"color": INK, "width": 2.5}, showlegend=False)
+        go.Scatter(
+            x=curve,
+            y=[boundary(r) for r in curve],
+            mode="lines",
+            line={"color": INK, "width": 2.5},
+            showlegend=False,
+        )
     )
     figure.add_annotation(x=0, y=-0.243, text="4/7", showarrow=True, arrowhead=2, ax=0, ay=28)
-    figure.update_xaxes(type="log", title="importance of the second feature, relative", tickvals=[0.1, 0.3, 1, 3, 10])
+    figure.update_xaxes(
+        type="log",
+        title="importance of the second feature, relative",
+        tickvals=[0.1, 0.3, 1, 3, 10],
+    )
     figure.update_yaxes(type="log", title="density", tickvals=[0.01, 0.03, 0.1, 0.3, 1])
-    note = f"colours: the best of {found.runs} trained models; line: closed form; they agree in {found.agreement.value:.1%} of {found.agreement.n} cells"
+    note = (
+        f"colours: the best of {found.runs} trained models; line: closed form; they agree in"
+        f" {found.agreement.value:.1%} of {found.agreement.n} cells"
+    )
     return styled(figure, "Two features, one dimension: when do they share it?", note, height=480)
 
 
 def correlated_figure(found: CorrelatedFeatures) -> go.Figure:
     """The best model of each kind: partners have one colour."""
     titles = [f"{kind}: cos of partners {found.partners(kind).value:+.2f}" for kind in found.W]
-    figure = make_subplots(rows=1, cols=len(found.W), subplot_titles=titles, horizontal_spacing=0.05)
+    figure = make_subplots(
+        rows=1, cols=len(found.W), subplot_titles=titles, horizontal_spacing=0.05
+    )
     for col, W in enumerate(found.W.values(), start=1):
         if W.shape[1] == 2:
             _arrows(figure, W[0], col, pairs=True)
         else:
             figure.add_trace(
-                go.Heatmap(z=(W[0].T @ W[0]).tolist(), zmin=-1, zmax=1, colorscale=DIVERGING, showscale=col == 1), row=1, col=col
+                go.Heatmap(
+                    z=(W[0].T @ W[0]).tolist(),
+                    zmin=-1,
+                    zmax=1,
+                    colorscale=DIVERGING,
+                    showscale=col == 1,
+                ),
+                row=1,
+                col=col,
             )
     figure.update_annotations(font_size=13)
-    note = f"drawn: the model with the least loss; cosines: mean of all runs; density {found.density:g}"
-    return styled(figure, "Features that come together, or never do", note, height=400).update_layout(margin={"t": 100})
+    note = (
+        "drawn: the model with the least loss; cosines: mean of all runs; density"
+        f" {found.density:g}"
+    )
+    return styled(
+        figure, "Features that come together, or never do", note, height=400
+    ).update_layout(margin={"t": 100})
 
 
 def computation_figure(found: AbsoluteValueNetworks) -> go.Figure:
     """W_in of the densest and the sparsest network, and how neurons go from one feature to many."""
     ends = (0, len(found.densities) - 1)
     titles = [f"what neurons read, density {found.densities[i]:g}" for i in ends]
-    figure = make_subplots(rows=1, cols=3, subplot_titles=(*titles, "over densities"), horizontal_spacing=0.1)
+    figure = make_subplots(
+        rows=1, cols=3, subplot_titles=(*titles, "over densities"), horizontal_spacing=0.1
+    )
     for col, i in enumerate(ends, start=1):
         W = found.W_in[i]
-        heat = go.Heatmap(z=(W / W.abs().amax().clamp(min=1e-6)).tolist(), zmin=-1, zmax=1, colorscale=DIVERGING, showscale=False)
+        heat = go.Heatmap(
+            z=(W / W.abs().amax().clamp(min=1e-6)).tolist(),
+            zmin=-1,
+            zmax=1,
+            colorscale=DIVERGING,
+            showscale=False,
+        )
         figure.add_trace(heat, row=1, col=col)
         figure.update_xaxes(title="feature", row=1, col=col)
     figure.update_yaxes(title="neuron", col=1)
@@ -155,21 +222,38 @@ def computation_figure(found: AbsoluteValueNetworks) -> go.Figure:
         col=3,
     )
     part = [n / found.W_in.shape[2] for n in found.computed]
-    figure.add_trace(go.Scatter(x=list(found.densities), y=part, name="features computed", line={"color": ORANGE}), row=1, col=3)
+    figure.add_trace(
+        go.Scatter(
+            x=list(found.densities), y=part, name="features computed", line={"color": ORANGE}
+        ),
+        row=1,
+        col=3,
+    )
     figure.update_xaxes(type="log", dtick=1, autorange="reversed", title="density", row=1, col=3)
     figure.update_yaxes(tickformat=".0%", range=[-0.05, 1.08], gridcolor=GREY, row=1, col=3)
     figure.update_annotations(font_size=13)
     neurons, features = found.W_in.shape[1:]
-    note = "computed: error below half of what guessing the mean leaves; 95 % intervals over neurons"
-    styled(figure, f"|x| of {features} features by {neurons} neurons; exactly it takes {2 * features}", note, height=440)
+    note = (
+        "computed: error below half of what guessing the mean leaves; 95 % intervals over neurons"
+    )
+    styled(
+        figure,
+        f"|x| of {features} features by {neurons} neurons; exactly it takes {2 * features}",
+        note,
+        height=440,
+    )
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.2})
 
 
 def attack_figure(found: Vulnerability) -> go.Figure:
-    """Vulnerability over sparsity, beside what a linear model would have, and features per dimension."""
+    """Vulnerability over sparsity, beside what a linear model would have, and features per
+    dimension.
+    """
     x = [1 / p for p in found.toy.densities]
     base = found.vulnerability[0].value
-    scaled = [type(e)(e.value / base, e.low / base, e.high / base, e.n) for e in found.vulnerability]
+    scaled = [
+        type(e)(e.value / base, e.low / base, e.high / base, e.n) for e in found.vulnerability
+    ]
     rows = {
         "measured": (list(found.relative), ORANGE, intervals(scaled)),
         "linear: ‖WᵀW‖²": (list(found.expected), BLUE, None),
@@ -177,17 +261,31 @@ def attack_figure(found: Vulnerability) -> go.Figure:
     }
     figure = go.Figure()
     for name, (values, ink, bars) in rows.items():
-        figure.add_trace(go.Scatter(x=x, y=values, name=name, line={"color": ink, "width": 2}, mode="lines+markers", error_y=bars))
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=values,
+                name=name,
+                line={"color": ink, "width": 2},
+                mode="lines+markers",
+                error_y=bars,
+            )
+        )
     figure.update_xaxes(type="log", title="sparsity, 1 / density", tickvals=[1, 3, 10, 30, 100])
     figure.update_yaxes(title="times that of the densest model", rangemode="tozero", gridcolor=GREY)
-    note = "loss added by the worst of the 2 n small changes of the input, over their squared length; 95 % intervals over inputs"
+    note = (
+        "loss added by the worst of the 2 n small changes of the input, over their squared length;"
+        " 95 % intervals over inputs"
+    )
     styled(figure, "Sharing dimensions makes a model easy to attack", note, height=440)
     return figure.update_layout(legend={"orientation": "h", "y": -0.2})
 
 
 def _spread(count: int) -> list[int]:
     """At most seven of so many, the ends among them."""
-    return sorted({round(i * (count - 1) / max(1, min(SHOWN, count) - 1)) for i in range(min(SHOWN, count))})
+    return sorted(
+        {round(i * (count - 1) / max(1, min(SHOWN, count) - 1)) for i in range(min(SHOWN, count))}
+    )
 
 
 def _arrows(figure: go.Figure, W: Tensor, col: int, *, pairs: bool = False) -> None:
@@ -199,7 +297,9 @@ def _arrows(figure: go.Figure, W: Tensor, col: int, *, pairs: bool = False) -> N
             hovertemplate=f"feature {i}: %{{x:.2f}}, %{{y:.2f}}<extra></extra>",
         )  # fmt: skip
         figure.add_trace(line, row=1, col=col)
-    figure.update_xaxes(range=[-1.6, 1.6], showticklabels=False, showline=True, mirror=True, row=1, col=col)
+    figure.update_xaxes(
+        range=[-1.6, 1.6], showticklabels=False, showline=True, mirror=True, row=1, col=col
+    )
     figure.update_yaxes(
         range=[-1.6, 1.6],
         showticklabels=False,

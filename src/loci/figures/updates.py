@@ -9,15 +9,23 @@ SCALE = [[0.0, "#ffffff"], [1.0, "#5f8fd6"]]
 
 
 def updates_figure(found: SubUpdates) -> go.Figure:
-    """A column a layer, the largest first: the neuron, and the first token it writes; colour is the share of the layer's sum of sizes."""
+    """A column a layer, the largest first: the neuron, and the first token it writes; colour is the
+    share of the layer's sum of sizes.
+    """
     layers, ranks = range(len(found.layers)), range(max(map(len, found.layers)))
     cells = [[row[rank] for row in found.layers] for rank in ranks]
     heat = go.Heatmap(
         z=[[update.share for update in row] for row in cells],
         x=[str(layer) for layer in layers],
         y=[str(rank + 1) for rank in ranks],
-        text=[[f"{update.name.partition('N')[2]}<br>{shown(update.promotes[0])}" for update in row] for row in cells],
-        customdata=[[f"{update.name}: {', '.join(map(shown, update.promotes))}" for update in row] for row in cells],
+        text=[
+            [f"{update.name.partition('N')[2]}<br>{shown(update.promotes[0])}" for update in row]
+            for row in cells
+        ],
+        customdata=[
+            [f"{update.name}: {', '.join(map(shown, update.promotes))}" for update in row]
+            for row in cells
+        ],
         texttemplate="%{text}",
         textfont_size=11,
         colorscale=SCALE,
@@ -31,8 +39,13 @@ def updates_figure(found: SubUpdates) -> go.Figure:
     figure.update_yaxes(title="rank", autorange="reversed", dtick=1)
     figure.update_xaxes(title="layer", dtick=1)
     half = ", ".join(f"{count}" for count in found.half)
-    note = f"|coefficient| · ‖value‖, and the first token that coefficient · value promotes; half of the sum is held by {half} of {found.neurons:,} neurons"
-    return styled(figure, f"What is written after “{found.prompt}”", note, height=180 + 52 * len(ranks))
+    note = (
+        "|coefficient| · ‖value‖, and the first token that coefficient · value promotes; half of"
+        f" the sum is held by {half} of {found.neurons:,} neurons"
+    )
+    return styled(
+        figure, f"What is written after “{found.prompt}”", note, height=180 + 52 * len(ranks)
+    )
 
 
 def shown(token: str) -> str:

@@ -1,4 +1,6 @@
-"""Pictures of facts written: the gate step by step, stores side by side, bits per parameter over facts."""
+"""Pictures of facts written: the gate step by step, stores side by side, bits per parameter over
+facts.
+"""
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -18,7 +20,9 @@ MANY_BARS = (("many: recall", BLUE), ("many: largest leak", ORANGE))
 
 
 def gate_figure(gate: Gate) -> go.Figure:
-    """A panel a step: what the neuron takes and gives for each name; then recall and leaks of many gates."""
+    """A panel a step: what the neuron takes and gives for each name; then recall and leaks of many
+    gates.
+    """
     titles = [f"{step.title}, bias {step.bias:+.2f}" for step in gate.steps]
     titles.append(f"{gate.many[0].facts} facts, one neuron each, by dimensions and bias")
     rows = -(-len(titles) // 2)
@@ -34,10 +38,23 @@ def gate_figure(gate: Gate) -> go.Figure:
     for index, step in enumerate(gate.steps):
         row, col = divmod(index, 2)
         names = [case.name.replace(" ", "<br>") for case in step.cases]
-        values = zip(*((case.pre, case.neuron, case.writes["basketball"]) for case in step.cases), strict=True)
+        values = zip(
+            *((case.pre, case.neuron, case.writes["basketball"]) for case in step.cases),
+            strict=True,
+        )
         for (label, ink), bars in zip(GATE_BARS, values, strict=True):
-            figure.add_bar(x=names, y=bars, name=label, marker_color=ink, showlegend=index == 0, row=row + 1, col=col + 1)
-        figure.update_yaxes(range=[-1.4, 1.6], zeroline=True, zerolinecolor=GREY, dtick=1, row=row + 1, col=col + 1)
+            figure.add_bar(
+                x=names,
+                y=bars,
+                name=label,
+                marker_color=ink,
+                showlegend=index == 0,
+                row=row + 1,
+                col=col + 1,
+            )
+        figure.update_yaxes(
+            range=[-1.4, 1.6], zeroline=True, zerolinecolor=GREY, dtick=1, row=row + 1, col=col + 1
+        )
     names = [f"d = {many.dim}<br>bias {many.bias:+.2f}" for many in gate.many]
     both = ([many.recall.value for many in gate.many], [many.leaks for many in gate.many])
     for (label, ink), heights in zip(MANY_BARS, both, strict=True):
@@ -56,7 +73,9 @@ def gate_figure(gate: Gate) -> go.Figure:
     figure.update_yaxes(range=[0, 1.25], dtick=0.5, row=rows, col=1)
     figure.update_xaxes(tickangle=0, tickfont={"size": 12})
     figure.update_annotations(font_size=13)
-    figure.update_layout(barmode="group", legend={"orientation": "h", "y": -0.08, "yanchor": "top", "x": 0})
+    figure.update_layout(
+        barmode="group", legend={"orientation": "h", "y": -0.08, "yanchor": "top", "x": 0}
+    )
     styled(
         figure,
         "A neuron that knows Michael Jordan",
@@ -69,12 +88,29 @@ def gate_figure(gate: Gate) -> go.Figure:
 def stores_figure(found: StoredTables) -> go.Figure:
     """Recall of each method, at the keys and at keys with noise."""
     names = [store.method for store in found.stores]
-    figure = go.Figure(go.Bar(x=names, y=[store.recall for store in found.stores], name="the keys", marker_color=BLUE))
+    figure = go.Figure(
+        go.Bar(
+            x=names, y=[store.recall for store in found.stores], name="the keys", marker_color=BLUE
+        )
+    )
     for size, ink in zip(found.stores[0].noise, (ORANGE, "#e8a97f", GREY), strict=False):
-        figure.add_bar(x=names, y=[store.noise[size].value for store in found.stores], name=f"noise {size:g}", marker_color=ink)
+        figure.add_bar(
+            x=names,
+            y=[store.noise[size].value for store in found.stores],
+            name=f"noise {size:g}",
+            marker_color=ink,
+        )
     figure.update_yaxes(range=[0, 1.02], title="recall", gridcolor=GREY)
-    figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"})
-    return styled(figure, f"{found.stores[0].facts:,} facts in {found.neurons} neurons", found.best.words, height=420)
+    figure.update_layout(
+        barmode="group",
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+    )
+    return styled(
+        figure,
+        f"{found.stores[0].facts:,} facts in {found.neurons} neurons",
+        found.best.words,
+        height=420,
+    )
 
 
 def capacity_figure(found: Capacity) -> go.Figure:
@@ -86,16 +122,25 @@ def capacity_figure(found: Capacity) -> go.Figure:
             y=[row.method for row in rows],
             orientation="h",
             marker_color=[_ink(row.method) for row in rows],
-            text=[f"{row.bits_per_parameter:.2f} · {row.neurons:,} neurons · {row.seconds:.1f} s" for row in rows],
+            text=[
+                f"{row.bits_per_parameter:.2f} · {row.neurons:,} neurons · {row.seconds:.1f} s"
+                for row in rows
+            ],
             textposition="outside",
             cliponaxis=False,
         )
     )
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(
-        title="bits per parameter, all facts recalled", range=[0, 1.45 * max([1, *(r.bits_per_parameter for r in rows)])]
+        title="bits per parameter, all facts recalled",
+        range=[0, 1.45 * max([1, *(r.bits_per_parameter for r in rows)])],
     )
-    return styled(figure, f"{found.facts:,} facts in {found.dim} dimensions", _unmet(found), height=160 + 40 * len(rows))
+    return styled(
+        figure,
+        f"{found.facts:,} facts in {found.dim} dimensions",
+        _unmet(found),
+        height=160 + 40 * len(rows),
+    )
 
 
 def curve_figure(curve: CapacityCurve) -> go.Figure:
@@ -113,18 +158,32 @@ def curve_figure(curve: CapacityCurve) -> go.Figure:
                 y=[row.bits_per_parameter for _, row in kept],
                 name=method if len(dims) == 1 else f"{method}, d = {dim}",
                 mode="lines+markers",
-                line={"color": _line_ink(method, methods), "dash": BASELINE if method.startswith("adam") else "solid"},
+                line={
+                    "color": _line_ink(method, methods),
+                    "dash": BASELINE if method.startswith("adam") else "solid",
+                },
                 marker={"symbol": dims.index(dim)},
                 customdata=[row.neurons for _, row in kept],
                 hovertemplate="%{x} facts, %{customdata} neurons: %{y:.3f}<extra></extra>",
             )
-    figure.update_xaxes(type="log", title="facts", tickvals=sorted({case.facts for case in curve.cases}))
-    figure.update_yaxes(title="bits per parameter, all facts recalled", rangemode="tozero", gridcolor=GREY)
-    return styled(figure, "How many facts fit", "random permutations on a sphere; dotted: gradient descent", height=480)
+    figure.update_xaxes(
+        type="log", title="facts", tickvals=sorted({case.facts for case in curve.cases})
+    )
+    figure.update_yaxes(
+        title="bits per parameter, all facts recalled", rangemode="tozero", gridcolor=GREY
+    )
+    return styled(
+        figure,
+        "How many facts fit",
+        "random permutations on a sphere; dotted: gradient descent",
+        height=480,
+    )
 
 
 def truth_figure(truth: GroundTruth) -> go.Figure:
-    """A row a method: how often its layer and token are right, and its precision and recall of neurons."""
+    """A row a method: how often its layer and token are right, and its precision and recall of
+    neurons.
+    """
     figure = go.Figure()
     parts = (("layer", BLUE), ("token", "#8fb0e2"), ("precision", ORANGE), ("recall", "#eeb68f"))
     for part, ink in parts:
@@ -137,9 +196,16 @@ def truth_figure(truth: GroundTruth) -> go.Figure:
             marker_color=ink,
             orientation="h",
         )
-    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=[row.method for row in truth.rows])
+    figure.update_yaxes(
+        autorange="reversed",
+        categoryorder="array",
+        categoryarray=[row.method for row in truth.rows],
+    )
     figure.update_xaxes(range=[0, 1.02], title="right", tickformat=".0%", gridcolor=GREY)
-    figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"})
+    figure.update_layout(
+        barmode="group",
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+    )
     return styled(
         figure,
         f"Locating against the truth: {truth.model}, {truth.kind}",
@@ -164,12 +230,20 @@ def fullness_figure(found: Fullness) -> go.Figure:
     if found.fits is not None:
         label = f"{found.fits.facts:,} facts: {found.fits.per_neuron:.0f} a neuron"
         figure.add_vline(
-            x=found.fits.facts, line={"color": ORANGE, "dash": "dot"}, annotation_text=label, annotation_position="bottom left"
+            x=found.fits.facts,
+            line={"color": ORANGE, "dash": "dot"},
+            annotation_text=label,
+            annotation_position="bottom left",
         )
     lowest = min(rung.recall.low for rung in found.rungs)
     figure.update_xaxes(title=f"facts in {found.neurons} neurons", rangemode="tozero")
-    figure.update_yaxes(title="recall", tickformat=".0%", range=[min(0.85, lowest) - 0.02, 1.01], gridcolor=GREY)
-    note = f"{found.model}, layer {found.layer}, {found.answers} answers; the trained model answers {found.known_per_neuron:.2f} facts for each of its neurons"
+    figure.update_yaxes(
+        title="recall", tickformat=".0%", range=[min(0.85, lowest) - 0.02, 1.01], gridcolor=GREY
+    )
+    note = (
+        f"{found.model}, layer {found.layer}, {found.answers} answers; the trained model answers"
+        f" {found.known_per_neuron:.2f} facts for each of its neurons"
+    )
     return styled(figure, "How full is an MLP?", note, height=420)
 
 
@@ -186,5 +260,13 @@ def _ink(method: str) -> str:
 
 
 def _unmet(found: Capacity) -> str:
-    unmet = [f"{row.method} ({row.recall:.1%} with {row.neurons:,} neurons)" for row in found.rows if row.recall < 1]
-    return f"not reached: {', '.join(unmet)}" if unmet else "blue: Loci's compiler, orange: gradient descent, grey: closed forms"
+    unmet = [
+        f"{row.method} ({row.recall:.1%} with {row.neurons:,} neurons)"
+        for row in found.rows
+        if row.recall < 1
+    ]
+    return (
+        f"not reached: {', '.join(unmet)}"
+        if unmet
+        else "blue: Loci's compiler, orange: gradient descent, grey: closed forms"
+    )

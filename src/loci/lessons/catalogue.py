@@ -36,7 +36,9 @@ def read_lesson(path: Path) -> Lesson:
         raise LociError(f"{path}{line}: this is no Python: {error.args[0]}") from None
     title, _, rest = (ast.get_docstring(tree) or "").partition("\n")
     number = path.stem.partition("_")[0]
-    return Lesson(int(number) if number.isdigit() else 0, title.strip(), " ".join(rest.split()), path)
+    return Lesson(
+        int(number) if number.isdigit() else 0, title.strip(), " ".join(rest.split()), path
+    )
 
 
 LESSONS: tuple[Lesson, ...] = tuple(read_lesson(path) for path in sorted(FOLDER.glob("*.py")))

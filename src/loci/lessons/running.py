@@ -1,8 +1,8 @@
 """Run a lesson without marimo: cell by cell, from the top, in one namespace.
 
-A lesson's file has marimo's form: `with app.setup:`, then functions marked `@app.cell`. Their bodies
-run in the order of the file; the last expression of a body is what the cell shows. `mo` stands for
-what lessons use of marimo: `md`, and settings whose values can be given (`values`).
+A lesson's file has marimo's form: `with app.setup:`, then functions marked `@app.cell`. Their
+bodies run in the order of the file; the last expression of a body is what the cell shows. `mo`
+stands for what lessons use of marimo: `md`, and settings whose values can be given (`values`).
 """
 
 import ast
@@ -165,7 +165,9 @@ def _execute(body: list[ast.stmt], ran: Ran) -> Any:
 def _marimo() -> SimpleNamespace:
     """The part of marimo that lessons use."""
 
-    def slider(start: float, stop: float, step: float = 1, value: float | None = None, label: str = "") -> Choice:
+    def slider(
+        start: float, stop: float, step: float = 1, value: float | None = None, label: str = ""
+    ) -> Choice:
         return Choice(start if value is None else value, label, start, stop)
 
     def dropdown(options: list[str], value: str | None = None, label: str = "") -> Choice:

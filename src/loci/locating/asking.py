@@ -1,4 +1,5 @@
-"""A fact as the model is asked for it: the prompt with all of the answer but its last token fed in, and what P(answer) is then.
+"""A fact as the model is asked for it: the prompt with all of the answer but its last token fed in,
+and what P(answer) is then.
 
 P(answer) = Π_k P(token k of the answer | prompt, the tokens before it)
 """
@@ -33,13 +34,22 @@ def ask(model: Model, fact: Fact) -> Asked:
     """Tokenise a fact. Raises `ModelError` for an empty or too long prompt."""
     tokens, (start, end) = with_answer(model, fact.text, fact.answer)
     targets = torch.tensor(tokens.ids[start:end], device=model.device)
-    return Asked(model.ids([tokens.ids[: end - 1]]), tokens.labels[:start], tokens.span(fact.subject_span), targets)
+    return Asked(
+        model.ids([tokens.ids[: end - 1]]),
+        tokens.labels[:start],
+        tokens.span(fact.subject_span),
+        targets,
+    )
 
 
-def probability(logits: Float[Tensor, "*group sample position vocab"], targets: Tensor) -> Float[Tensor, " *group"]:
+def probability(
+    logits: Float[Tensor, "*group sample position vocab"], targets: Tensor
+) -> Float[Tensor, " *group"]:
     """P(answer) from the logits of a run over `Asked.ids`, averaged over the samples."""
     logits = logits[..., -len(targets) :, :].float()
-    picked = logits.gather(-1, targets.to(logits.device).expand(*logits.shape[:-2], -1)[..., None])[..., 0]
+    picked = logits.gather(-1, targets.to(logits.device).expand(*logits.shape[:-2], -1)[..., None])[
+        ..., 0
+    ]
     return (picked - logits.logsumexp(-1)).sum(-1).exp().mean(-1).cpu()
 
 
@@ -47,7 +57,9 @@ def probability(logits: Float[Tensor, "*group sample position vocab"], targets: 
 def probability_at(
     model: Model, streams: Float[Tensor, "*group sample position d_model"], targets: Tensor
 ) -> Float[Tensor, " *group"]:
-    """The same from what the last block leaves at the last positions, unembedded a few rows at a time."""
+    """The same from what the last block leaves at the last positions, unembedded a few rows at a
+    time.
+    """
     wanted = targets.to(streams.device).expand(streams.shape[:-1])
     found = [
         logits.gather(-1, wanted.flatten()[some, None])[:, 0] - logits.logsumexp(-1)
@@ -57,15 +69,28 @@ def probability_at(
 
 
 def known_of(model: Model, facts: Sequence[Fact]) -> list[Fact]:
-    """The facts whose answer is the model's own, each with the answer as the model spells it ("the Netherlands" for "Netherlands").
+    """The facts whose answer is the model's own, each with the answer as the model spells it ("the
+    Netherlands" for "Netherlands").
 
     Raises `FactError` where there are none.
     """
     scores = score_answers(model, [(fact.text, fact.answer) for fact in facts])
-    other = [fact for fact, score in zip(facts, scores, strict=True) if score.said and not score.greedy]
-    says = iter(complete(model, [fact.text for fact in other], max([score.tokens for score in scores], default=0) + SPARE))
+    other = [
+        fact for fact, score in zip(facts, scores, strict=True) if score.said and not score.greedy
+    ]
+    says = iter(
+        complete(
+            model,
+            [fact.text for fact in other],
+            max([score.tokens for score in scores], default=0) + SPARE,
+        )
+    )
     known = [
-        fact if score.greedy else replace(fact, answer=spelling(next(says), fact.answer) or fact.answer)
+        (
+            fact
+            if score.greedy
+            else replace(fact, answer=spelling(next(says), fact.answer) or fact.answer)
+        )
         for fact, score in zip(facts, scores, strict=True)
         if score.said
     ]

@@ -2,10 +2,12 @@
 
     effect (layer, token) ≈ (clean state − corrupted state) · ∂P(answer) / ∂state
 
-"gradient" takes the derivative in the corrupted run (attribution patching): one run forward and back for all cells. "integrated" takes its
-mean over `steps` runs whose subject embeddings lie on the line from corrupted to clean. Both are linear where tracing is exact, so
-they come with their rank correlation to exact tracing over the cells from the subject on: believe a ranking where that is near 1.
-Sources: Nanda 2023 (attribution patching); Hanna et al. 2024 (EAP-IG); Sundararajan et al. 2017.
+"gradient" takes the derivative in the corrupted run (attribution patching): one run forward and
+back for all cells. "integrated" takes its mean over `steps` runs whose subject embeddings lie on
+the line from corrupted to clean. Both are linear where tracing is exact, so they come with their
+rank correlation to exact tracing over the cells from the subject on: believe a ranking where that
+is near 1. Sources: Nanda 2023 (attribution patching); Hanna et al. 2024 (EAP-IG); Sundararajan et
+al. 2017.
 """
 
 from dataclasses import dataclass
@@ -43,18 +45,35 @@ class Attribution(Traced):
 
     @property
     def agreement(self) -> dict[str, float]:
-        """Rank correlation (Spearman) of estimate and exact effect, by kind, over the cells from the subject on."""
+        """Rank correlation (Spearman) of estimate and exact effect, by kind, over the cells from
+        the subject on.
+        """
         first = self.subject_span[0]
         return {
-            kind: rank_correlation(self.grids[kind][:, first:].flatten().tolist(), exact[:, first:].flatten().tolist())
+            kind: rank_correlation(
+                self.grids[kind][:, first:].flatten().tolist(), exact[:, first:].flatten().tolist()
+            )
             for kind, exact in self.exact.items()
         }
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("grids", "exact")}
-        grids = {side: {kind: grid.tolist() for kind, grid in getattr(self, side).items()} for side in ("grids", "exact")}
+        plain = {
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name not in ("grids", "exact")
+        }
+        grids = {
+            side: {kind: grid.tolist() for kind, grid in getattr(self, side).items()}
+            for side in ("grids", "exact")
+        }
         lists = {"tokens": list(self.tokens), "subject_span": list(self.subject_span)}
-        return {"schema": "loci.attribution/1", **plain, **lists, **grids, "agreement": self.agreement}
+        return {
+            "schema": "loci.attribution/1",
+            **plain,
+            **lists,
+            **grids,
+            "agreement": self.agreement,
+        }
 
 
 @torch.no_grad()
@@ -72,12 +91,17 @@ def attribute(
     budget: int = BATCH_TOKENS,
     progress: Progress = silent,
 ) -> Attribution:
-    """Estimate the effects of all states, MLPs and attentions; with `compare`, trace them exactly too.
+    """Estimate the effects of all states, MLPs and attentions; with `compare`, trace them exactly
+    too.
 
-    Cost: one run forward and back, or `steps` of them, and a trace where compared. Raises `FactError`, `ModelError`.
+    Cost: one run forward and back, or `steps` of them, and a trace where compared. Raises
+    `FactError`, `ModelError`.
     """
     if method not in METHODS or steps < 1:
-        raise FactError(f"attribution is by {' or '.join(METHODS)} with at least one step, not {method!r} with {steps}")
+        raise FactError(
+            f"attribution is by {' or '.join(METHODS)} with at least one step, not {method!r} with"
+            f" {steps}"
+        )
     fact = fact_given(model, fact)
     runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), 1, budget)
     alphas = [0.0] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
@@ -109,7 +133,9 @@ def _grid(runs: Runs, kind: Kind, slopes: dict[str, Tensor]) -> Float[Tensor, "l
 
 @torch.enable_grad()
 def _slopes(runs: Runs, alpha: float) -> dict[str, Float[Tensor, "draw position d_model"]]:
-    """∂P(answer) / ∂ every state, with the subject's embeddings at `alpha` of the way from corrupted to clean."""
+    """∂P(answer) / ∂ every state, with the subject's embeddings at `alpha` of the way from
+    corrupted to clean.
+    """
     nodes: dict[str, Tensor] = {}
 
     def node(name: str) -> Edit:
@@ -127,5 +153,7 @@ def _slopes(runs: Runs, alpha: float) -> dict[str, Float[Tensor, "draw position 
     names = runs.model.names(*POINT.values())
     with runs.model.patched({"embed": between, **{name: node(name) for name in names}}):
         logits = runs.model(runs.asked.ids.expand(runs.draws, -1), last=len(runs.asked.targets))
-    slopes = torch.autograd.grad(probability(logits, runs.asked.targets), [nodes[name] for name in names])
+    slopes = torch.autograd.grad(
+        probability(logits, runs.asked.targets), [nodes[name] for name in names]
+    )
     return dict(zip(names, slopes, strict=True))

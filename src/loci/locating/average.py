@@ -1,7 +1,8 @@
-"""Average traces over many facts, by the role of the token: which layers and which tokens matter on the whole.
+"""Average traces over many facts, by the role of the token: which layers and which tokens matter on
+the whole.
 
-Roles: first, middle and last subject token, first further token, further tokens, last token (Meng et al. 2022, figure 1).
-Facts that the model does not know are left out and counted.
+Roles: first, middle and last subject token, first further token, further tokens, last token (Meng
+et al. 2022, figure 1). Facts that the model does not know are left out and counted.
 """
 
 import json
@@ -49,7 +50,10 @@ class AverageTrace(Result):
         return torch.tensor([[cell.value for cell in row] for row in self.effects[kind]])
 
     def to_dict(self) -> dict[str, Any]:
-        cells = {kind: [[cell.to_dict() for cell in row] for row in rows] for kind, rows in self.effects.items()}
+        cells = {
+            kind: [[cell.to_dict() for cell in row] for row in rows]
+            for kind, rows in self.effects.items()
+        }
         plain = {
             "model": self.model,
             "bos": self.bos,
@@ -90,24 +94,40 @@ def average_trace(
     resume: str | Path | None = None,
     progress: Progress = silent,
 ) -> AverageTrace:
-    """Trace every fact that the model knows and average by role and layer, with bootstrap intervals over the facts.
+    """Trace every fact that the model knows and average by role and layer, with bootstrap intervals
+    over the facts.
 
-    With `resume`, every traced fact is a line of that file as soon as it is done, and what stands there already is not traced again.
-    Raises `FactError` where the model knows none of the facts, or the file belongs to another model or other settings.
+    With `resume`, every traced fact is a line of that file as soon as it is done, and what stands
+    there already is not traced again.
+    Raises `FactError` where the model knows none of the facts, or the file belongs to another model
+    or other settings.
     """
     facts = facts_given(facts)
     known = known_of(model, facts)
-    settings: dict[str, Any] = {"kinds": kinds, "samples": samples, "noise": noise, "corruption": corruption, "window": window}
+    settings: dict[str, Any] = {
+        "kinds": kinds,
+        "samples": samples,
+        "noise": noise,
+        "corruption": corruption,
+        "window": window,
+    }
     settings["seed"] = seed
     done = _Done(
-        None if resume is None else Path(resume), {"weights": model.fingerprint, "bos": model.with_bos, **settings}, model.n_layers
+        None if resume is None else Path(resume),
+        {"weights": model.fingerprint, "bos": model.with_bos, **settings},
+        model.n_layers,
     )
     cells: dict[tuple[Kind, int, str], list[float]] = {}
     for fact in known:
         found = done.get(fact)
         if found is None:
             one = trace(model, fact, **settings, budget=budget)
-            found = {kind: {role: one.grids[kind][:, at].mean(1).tolist() for role, at in roles(one).items()} for kind in kinds}
+            found = {
+                kind: {
+                    role: one.grids[kind][:, at].mean(1).tolist() for role, at in roles(one).items()
+                }
+                for kind in kinds
+            }
             done.add(fact, found)
         for kind in kinds:
             for role, effects in found[kind].items():
@@ -115,9 +135,15 @@ def average_trace(
                     cells.setdefault((kind, layer, role), []).append(effect)
         progress(1, len(known))
     averages: dict[str, list[list[Estimate]]] = {
-        kind: [[mean(cells.get((kind, layer, role), ())) for role in ROLES] for layer in range(model.n_layers)] for kind in kinds
+        kind: [
+            [mean(cells.get((kind, layer, role), ())) for role in ROLES]
+            for layer in range(model.n_layers)
+        ]
+        for kind in kinds
     }
-    return AverageTrace(model.name, model.with_bos, len(known), len(facts) - len(known), samples, averages)
+    return AverageTrace(
+        model.name, model.with_bos, len(known), len(facts) - len(known), samples, averages
+    )
 
 
 Effects = dict[str, dict[str, list[float]]]
@@ -133,7 +159,9 @@ class TracedFact(TypedDict):
 
 
 class _Done:
-    """Traced facts, a line of JSON each behind a line with the settings; a line that was cut off is traced again."""
+    """Traced facts, a line of JSON each behind a line with the settings; a line that was cut off is
+    traced again.
+    """
 
     def __init__(self, path: Path | None, settings: dict[str, Any], layers: int) -> None:
         self.path = path
@@ -144,22 +172,35 @@ class _Done:
         check_writable(path)
         lines = read_text(path, FactError, DATA).splitlines() if is_there(path) else []
         if lines and lines[0] != head:
-            raise FactError(f"{named(path)} holds traces of another model or with other settings: name another file")
+            raise FactError(
+                f"{named(path)} holds traces of another model or with other settings: name another"
+                " file"
+            )
         whole = [(number, line) for number, line in enumerate(lines[1:], start=2) if _whole(line)]
         for number, line in whole:
             where = f"{named(path)}, line {number}"
-            entry = typed(TracedFact, parse_json(line, where, FactError, infinite=True), where, FactError)
+            entry = typed(
+                TracedFact, parse_json(line, where, FactError, infinite=True), where, FactError
+            )
             _check_effects(entry["effects"], settings["kinds"], layers, where)
             self._found[entry["prompt"], entry["subject"], entry["answer"]] = entry["effects"]
         with write_aside(path) as aside:
-            aside.write_text("".join(f"{line}\n" for line in (head, *(line for _, line in whole))), encoding="utf-8")
+            aside.write_text(
+                "".join(f"{line}\n" for line in (head, *(line for _, line in whole))),
+                encoding="utf-8",
+            )
 
     def get(self, fact: Fact) -> Effects | None:
         return self._found.get((fact.text, fact.subject, fact.answer))
 
     def add(self, fact: Fact, effects: Effects) -> None:
         if self.path is not None:
-            entry: TracedFact = {"prompt": fact.text, "subject": fact.subject, "answer": fact.answer, "effects": effects}
+            entry: TracedFact = {
+                "prompt": fact.text,
+                "subject": fact.subject,
+                "answer": fact.answer,
+                "effects": effects,
+            }
             append_line(self.path, json.dumps(entry, ensure_ascii=False))
 
 
@@ -172,12 +213,17 @@ def _whole(line: str) -> bool:
 
 
 def _check_effects(effects: Effects, kinds: Sequence[str], layers: int, where: str) -> None:
-    """Raise `FactError` where there is not an effect for every kind, of known roles, with a number for each layer."""
+    """Raise `FactError` where there is not an effect for every kind, of known roles, with a number
+    for each layer.
+    """
     if set(effects) != set(kinds):
-        raise FactError(f"{where}: effects: expected {', '.join(kinds)}, found {brief(list(effects))}")
+        raise FactError(
+            f"{where}: effects: expected {', '.join(kinds)}, found {brief(list(effects))}"
+        )
     for kind, roles_ in effects.items():
         for role, values in roles_.items():
             if role not in ROLES or len(values) != layers:
                 raise FactError(
-                    f"{where}: effects.{kind}: expected {layers} numbers for a role, found {len(values)} of {brief(role)}"
+                    f"{where}: effects.{kind}: expected {layers} numbers for a role, found"
+                    f" {len(values)} of {brief(role)}"
                 )

@@ -1,19 +1,24 @@
-"""Causal tracing: where does a run with a corrupted subject recover the answer, when one state is put back?
+"""Causal tracing: where does a run with a corrupted subject recover the answer, when one state is
+put back?
 
-    indirect effect (layer, token) = P(answer | subject corrupted, that state clean) − P(answer | subject corrupted)
+    indirect effect (layer, token) = P(answer | subject corrupted, that state clean) − P(answer |
+    subject corrupted)
 
 1. Clean run: P(answer), and the state, MLP and attention output at every layer and token.
-2. Corrupted run: the subject's token embeddings are corrupted (see `corruption`). The same draws serve every cell of every grid, so
-   that all cells are compared with one baseline.
-3. For every kind, layer and token: the corrupted run is replayed from there with the clean state at that token.
-   For "mlp" and "attn" a window of layers can be restored together. "state-without-mlp" and "state-without-attn" restore the state
-   while the MLPs (the attention) of all later layers are held at their corrupted outputs at that token: what of the effect does not
-   pass through them (severed, in the source).
+2. Corrupted run: the subject's token embeddings are corrupted (see `corruption`). The same draws
+   serve every cell of every grid, so that all cells are compared with one baseline.
+3. For every kind, layer and token: the corrupted run is replayed from there with the clean state at
+   that token. For "mlp" and "attn" a window of layers can be restored together. "state-without-mlp"
+   and "state-without-attn" restore the state while the MLPs (the attention) of all later layers are
+   held at their corrupted outputs at that token: what of the effect does not pass through them
+   (severed, in the source).
 
-P is the probability of all tokens of the answer, fed one by one. What is exactly known is not computed (see `patched_runs`): before the subject
-nothing is corrupted, so effects there are 0; positions before the token are those of the corrupted run; a state, an MLP or an
-attention is put back into the stream above its layer. Cost for n tokens, L layers and S samples: S · L²/2 · n²/2 block passes of a position
-a kind, against S · L² · n² for full runs; memory is bounded by `budget` tokens a batch. Source: Meng et al. 2022 (ROME), section 2.
+P is the probability of all tokens of the answer, fed one by one. What is exactly known is not
+computed (see `patched_runs`): before the subject nothing is corrupted, so effects there are 0;
+positions before the token are those of the corrupted run; a state, an MLP or an attention is put
+back into the stream above its layer. Cost for n tokens, L layers and S samples: S · L²/2 · n²/2
+block passes of a position a kind, against S · L² · n² for full runs; memory is bounded by `budget`
+tokens a batch. Source: Meng et al. 2022 (ROME), section 2.
 """
 
 from dataclasses import dataclass
@@ -73,32 +78,45 @@ def trace(
     budget: int = BATCH_TOKENS,
     progress: Progress = silent,
 ) -> Trace:
-    """Trace one fact: where does the corrupted run recover the answer when one clean state is put back?
+    """Trace one fact: where does the corrupted run recover the answer when one clean state is put
+    back?
 
         grid = loci.trace(model, "Michael Jordan plays the sport of")
         grid.peak("mlp")                                # (layer, token, effect)
 
     Args:
-        fact: what is asked, or a prompt that names one known subject; the answer is then the model's own.
-        kinds: what is restored: "state", "mlp", "attn" (the default three), "state-without-mlp", "state-without-attn".
+        fact: what is asked, or a prompt that names one known subject; the answer is then the
+            model's own.
+        kinds: what is restored: "state", "mlp", "attn" (the default three), "state-without-mlp",
+            "state-without-attn".
         samples: draws of the corruption, which all cells share.
         noise: its strength, σ in standard deviations of the embedding.
         corruption: "noise", "subject-noise", "fixed", "gaussian", "mean" or "resample".
         window: layers restored together, for "mlp" and "attn".
         budget: most tokens in a batch; it bounds the memory and changes no number.
 
-    Returns: a `Trace`: `grids[kind]` [layer, token] of effects on P(answer), `clean` and `corrupted` P, `tokens`, `subject_span`, `peak`.
-    Raises `FactError` or `ModelError` for a prompt that cannot be traced. Cost: about a second for a fact of the embedded model.
+    Returns: a `Trace`: `grids[kind]` [layer, token] of effects on P(answer), `clean` and
+    `corrupted` P, `tokens`, `subject_span`, `peak`.
+    Raises `FactError` or `ModelError` for a prompt that cannot be traced. Cost: about a second for
+    a fact of the embedded model.
     """
     fact = fact_given(model, fact)
     runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), window, budget)
     grids = runs.grids(kinds, progress)
-    return Trace(**runs.about, tokens=runs.asked.labels, subject_span=runs.asked.subject, window=window, grids=grids)
+    return Trace(
+        **runs.about,
+        tokens=runs.asked.labels,
+        subject_span=runs.asked.subject,
+        window=window,
+        grids=grids,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronTrace(Traced):
-    """Indirect effects of single MLP neurons of one block at one token, beside that of the whole MLP there."""
+    """Indirect effects of single MLP neurons of one block at one token, beside that of the whole
+    MLP there.
+    """
 
     layer: int
     token: int
@@ -112,12 +130,16 @@ class NeuronTrace(Traced):
         return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
     def to_dict(self, count: int | None = None) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "effects"}
+        plain = {
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name != "effects"
+        }
         cells = self.top(len(self.effects) if count is None else count)
         return {
             "schema": "loci.neuron_trace/1",
             **plain,
-            "neurons": [{"layer": self.layer, "neuron": i, "effect": effect} for i, effect in cells],
+            "neurons": [
+                {"layer": self.layer, "neuron": i, "effect": effect} for i, effect in cells
+            ],
         }
 
 
@@ -134,9 +156,11 @@ def trace_neurons(
     seed: int = 0,
     budget: int = BATCH_TOKENS,
 ) -> NeuronTrace:
-    """Restore the MLP neurons of one layer one by one at one token: by default the subject's last, or any position of the prompt.
+    """Restore the MLP neurons of one layer one by one at one token: by default the subject's last,
+    or any position of the prompt.
 
-    Cost: d_mlp × samples replays from that layer. Raises `FactError` for a token that the prompt does not have.
+    Cost: d_mlp × samples replays from that layer. Raises `FactError` for a token that the prompt
+    does not have.
     """
     fact = fact_given(model, fact)
     runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), 1, budget)

@@ -1,9 +1,11 @@
-"""How local is what a layer makes of a token: the same token behind its last few tokens alone, against its whole context.
+"""How local is what a layer makes of a token: the same token behind its last few tokens alone,
+against its whole context.
 
     similarity (layer, k) = cos(x − x̄, x_k − x̄)      x behind the whole context, x_k behind BOS and k − 1 tokens, x̄ the layer's mean
 
-If early layers look names up, they need only the name: there similarity is high already for small k, and falls in later layers, which use
-the whole context. Source: Nanda et al. 2023 (Fact Finding), post 5: soft specialisation, no sharp border.
+If early layers look names up, they need only the name: there similarity is high already for small
+k, and falls in later layers, which use the whole context. Source: Nanda et al. 2023 (Fact Finding),
+post 5: soft specialisation, no sharp border.
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,9 @@ LENGTHS = (1, 2, 3, 5, 8)
 
 @dataclass(frozen=True)
 class LocalContext(Result):
-    """Mean-centred cosine with the whole context, by number of tokens kept: as the first block finds the stream, then after each layer."""
+    """Mean-centred cosine with the whole context, by number of tokens kept: as the first block
+    finds the stream, then after each layer.
+    """
 
     model: str
     bos: bool
@@ -34,24 +38,40 @@ class LocalContext(Result):
     similarity: dict[int, tuple[Estimate, ...]]
 
     def to_dict(self) -> dict[str, Any]:
-        rows = {str(k): [estimate.to_dict() for estimate in row] for k, row in self.similarity.items()}
-        return {"schema": "loci.local_context/1", "model": self.model, "bos": self.bos, "texts": self.texts, "similarity": rows}
+        rows = {
+            str(k): [estimate.to_dict() for estimate in row] for k, row in self.similarity.items()
+        }
+        return {
+            "schema": "loci.local_context/1",
+            "model": self.model,
+            "bos": self.bos,
+            "texts": self.texts,
+            "similarity": rows,
+        }
 
 
 @torch.no_grad()
 def local_context(
-    model: Model, texts: Sequence[str], *, lengths: Sequence[int] = LENGTHS, progress: Progress = silent
+    model: Model,
+    texts: Sequence[str],
+    *,
+    lengths: Sequence[int] = LENGTHS,
+    progress: Progress = silent,
 ) -> LocalContext:
-    """Compare the last token of texts with itself behind fewer tokens; texts that are not longer than the longest cut are left out.
+    """Compare the last token of texts with itself behind fewer tokens; texts that are not longer
+    than the longest cut are left out.
 
-    Cost: a run over the texts, and a short one for each length. Raises `FactError` for lengths below 1 and fewer than two texts.
+    Cost: a run over the texts, and a short one for each length. Raises `FactError` for lengths
+    below 1 and fewer than two texts.
     """
     if not lengths or min(lengths) < 1:
         raise FactError(f"a context has at least one token, not {min(lengths, default=0)}")
     tokens = [model.tokenize(text) for text in texts if text.strip()]
     long = [text for text in tokens if len(text) - text.special > max(lengths)]
     if len(long) < 2:
-        raise FactError(f"two texts of more than {max(lengths)} tokens are needed: there are {len(long)}")
+        raise FactError(
+            f"two texts of more than {max(lengths)} tokens are needed: there are {len(long)}"
+        )
     whole = states(model, [text.ids for text in long])
     centre = whole.mean(0)
     rows: dict[int, tuple[Estimate, ...]] = {}
@@ -62,5 +82,7 @@ def local_context(
     return LocalContext(model.name, model.with_bos, len(long), rows)
 
 
-def _cosine(a: Float[Tensor, "text layer d_model"], b: Float[Tensor, "text layer d_model"]) -> Float[Tensor, "text layer"]:
+def _cosine(
+    a: Float[Tensor, "text layer d_model"], b: Float[Tensor, "text layer d_model"]
+) -> Float[Tensor, "text layer"]:
     return torch.nn.functional.cosine_similarity(a, b, dim=-1)

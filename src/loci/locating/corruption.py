@@ -7,8 +7,9 @@
     mean            the mean embedding of the known subjects' tokens
     resample        the embeddings of another known subject with as many tokens, a new one for each sample
 
-One seed gives the same draws to every run, so that all grids are compared with one baseline. Noise takes a state where no text leads;
-resampling stays among states that occur (Zhang & Nanda 2024), and asks what tells these subjects apart.
+One seed gives the same draws to every run, so that all grids are compared with one baseline. Noise
+takes a state where no text leads; resampling stays among states that occur (Zhang & Nanda 2024),
+and asks what tells these subjects apart.
 Source of the noise kinds: Meng et al. 2022 (ROME), section 2 and code.
 """
 
@@ -47,7 +48,9 @@ class Corruption:
         if self.how not in HOWS:
             raise FactError(f"there is no corruption {self.how!r}: {', '.join(HOWS)}")
         if self.samples < 1 or self.strength <= 0:
-            raise FactError(f"tracing needs samples ≥ 1 and noise > 0, not {self.samples} and {self.strength}")
+            raise FactError(
+                f"tracing needs samples ≥ 1 and noise > 0, not {self.samples} and {self.strength}"
+            )
 
     @property
     def draws(self) -> int:
@@ -55,7 +58,9 @@ class Corruption:
         return 1 if self.how == "mean" else self.samples
 
     def edit(self, model: Model, fact: Fact, span: Span) -> Edit:
-        """An edit of the point `embed`: the tokens [start, end) of `span` are corrupted. Raises `FactError` where that cannot be."""
+        """An edit of the point `embed`: the tokens [start, end) of `span` are corrupted. Raises
+        `FactError` where that cannot be.
+        """
         if self.how in ("mean", "resample"):
             return put_at(self._others(model, fact, span), slice(None), slice(*span))
         return add_at(self._noise(model, span[1] - span[0]), slice(None), slice(*span))
@@ -67,12 +72,18 @@ class Corruption:
             return draws * self.strength
         if self.how == "gaussian":
             E = model.W_E.float().cpu()
-            mixed: Tensor = torch.randn(self.samples, tokens, len(E), generator=generator) @ (E - E.mean(0)) / (len(E) - 1) ** 0.5
+            mixed: Tensor = (
+                torch.randn(self.samples, tokens, len(E), generator=generator)
+                @ (E - E.mean(0))
+                / (len(E) - 1) ** 0.5
+            )
             return self.strength * model.embed_scale * mixed
         rows = model.W_E if self.how == "noise" else model.W_E[self._known_tokens(model)]
         return draws * (self.strength * model.embed_scale * float(rows.float().std()))
 
-    def _others(self, model: Model, fact: Fact, span: Span) -> Float[Tensor, "sample token d_model"]:
+    def _others(
+        self, model: Model, fact: Fact, span: Span
+    ) -> Float[Tensor, "sample token d_model"]:
         """Embeddings of other subjects in the place of this one."""
         width = span[1] - span[0]
         if self.how == "mean":
@@ -88,7 +99,10 @@ class Corruption:
             if len(found) == self.samples:
                 break
         if not found:
-            raise FactError(f"no known subject has {width} tokens as {fact.subject!r} has: give subjects, or corrupt otherwise")
+            raise FactError(
+                f"no known subject has {width} tokens as {fact.subject!r} has: give subjects, or"
+                " corrupt otherwise"
+            )
         rows = [found[i % len(found)] for i in range(self.samples)]
         return self._embeddings(model, torch.tensor(rows, device=model.device))
 
@@ -99,7 +113,13 @@ class Corruption:
         """Other subjects: those given, else of the fact's relation, else all."""
         if self.subjects:
             return list(self.subjects)
-        return list(dict.fromkeys(f.subject for f in known_facts() if fact.relation is None or f.relation == fact.relation))
+        return list(
+            dict.fromkeys(
+                f.subject
+                for f in known_facts()
+                if fact.relation is None or f.relation == fact.relation
+            )
+        )
 
     def _known_tokens(self, model: Model) -> Tensor:
         subjects = self.subjects or tuple(dict.fromkeys(f.subject for f in known_facts()))

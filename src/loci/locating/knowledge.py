@@ -1,12 +1,16 @@
-"""Knowledge neurons: which neurons a fact's attributions share across phrasings, and what silencing and doubling them does.
+"""Knowledge neurons: which neurons a fact's attributions share across phrasings, and what silencing
+and doubling them does.
 
-1. Attribute the answer to every MLP neuron at the last subject token, in each phrasing (`neurons`, integrated gradients).
-2. Keep a neuron in a phrasing where its score exceeds `threshold` times that phrasing's largest; keep it on the whole where `share` of
-   the phrasings keep it.
-3. Suppress (× 0) and amplify (× 2) the kept neurons at that token, in every phrasing, and see how P(answer) changes; beside it the same
-   with equally many random neurons of the same layers, and with those among the others that are about as active.
+1. Attribute the answer to every MLP neuron at the last subject token, in each phrasing (`neurons`,
+   integrated gradients).
+2. Keep a neuron in a phrasing where its score exceeds `threshold` times that phrasing's largest;
+   keep it on the whole where `share` of the phrasings keep it.
+3. Suppress (× 0) and amplify (× 2) the kept neurons at that token, in every phrasing, and see how
+   P(answer) changes; beside it the same with equally many random neurons of the same layers, and
+   with those among the others that are about as active.
 
-A change that the controls show too is no sign of knowledge. Source: Dai et al. 2022, sections 3 and 4; thresholds as there.
+A change that the controls show too is no sign of knowledge. Source: Dai et al. 2022, sections 3 and
+4; thresholds as there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +38,9 @@ FACTORS = {"suppress": 0.0, "amplify": 2.0}
 
 @dataclass(frozen=True)
 class Change:
-    """P(answer), averaged over the phrasings, with some neurons scaled; and the same change with other neurons in their place."""
+    """P(answer), averaged over the phrasings, with some neurons scaled; and the same change with
+    other neurons in their place.
+    """
 
     before: float
     after: float
@@ -84,20 +90,35 @@ class KnowledgeNeurons(Result):
         if not self.incomplete:
             return None
         return (
-            f"in {self.incomplete} of {self.phrasings} phrasings {self.steps} steps do not close the attributions to "
-            f"{self.tolerance:.0%} of their sum (the first sums to {self.completeness[0]:.3f} of {self.completeness[1]:.3f}): "
-            "which neurons are kept may be off"
+            f"in {self.incomplete} of {self.phrasings} phrasings {self.steps} steps do not close"
+            f" the attributions to {self.tolerance:.0%} of their sum (the first sums to"
+            f" {self.completeness[0]:.3f} of {self.completeness[1]:.3f}): which neurons are kept"
+            " may be off"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        plain = ("model", "bos", "prompt", "answer", "phrasings", "known", "baseline", "threshold", "share", "seed")
+        plain = (
+            "model",
+            "bos",
+            "prompt",
+            "answer",
+            "phrasings",
+            "known",
+            "baseline",
+            "threshold",
+            "share",
+            "seed",
+        )
         controls = {
-            which: {name: getattr(getattr(self, name), which).to_dict() for name in FACTORS} for which in ("random", "active")
+            which: {name: getattr(getattr(self, name), which).to_dict() for name in FACTORS}
+            for which in ("random", "active")
         }
         return {
             "schema": "loci.knowledge/1",
             **{name: getattr(self, name) for name in plain},
-            "neurons": [{"layer": layer, "neuron": i, "score": score} for layer, i, score in self.cells],
+            "neurons": [
+                {"layer": layer, "neuron": i, "score": score} for layer, i, score in self.cells
+            ],
             "completeness": dict(zip(("sum", "expected"), self.completeness, strict=True)),
             "steps": self.steps,
             "tolerance": self.tolerance,
@@ -121,10 +142,13 @@ def knowledge_neurons(
     seed: int = 0,
     progress: Progress = silent,
 ) -> KnowledgeNeurons:
-    """Find the neurons that the prompt and the paraphrases of a fact share, and test them against controls.
+    """Find the neurons that the prompt and the paraphrases of a fact share, and test them against
+    controls.
 
-    Steps are doubled, up to 16 times as many, until attributions sum to what they should within `tolerance`; else `warning` says so.
-    Cost: `steps` gradients from each layer for each phrasing, then one batch of 2 · (1 + 2 · `controls`) rows of each. Raises `FactError`.
+    Steps are doubled, up to 16 times as many, until attributions sum to what they should within
+    `tolerance`; else `warning` says so.
+    Cost: `steps` gradients from each layer for each phrasing, then one batch of 2 · (1 + 2 ·
+    `controls`) rows of each. Raises `FactError`.
     """
     fact = fact_given(model, fact)
     if not 0 < threshold < 1 or not 0 < share <= 1:
@@ -137,14 +161,31 @@ def knowledge_neurons(
     found = []
     for one in asked:
         found.append(
-            neuron_attribution(model, one, baseline=baseline, steps=steps, tolerance=tolerance, samples=samples, seed=seed)
+            neuron_attribution(
+                model,
+                one,
+                baseline=baseline,
+                steps=steps,
+                tolerance=tolerance,
+                samples=samples,
+                seed=seed,
+            )
         )
         progress(1, len(asked))
-    kept = torch.stack([each.scores > threshold * each.scores.max() for each in found]).float().mean(0) >= share
+    kept = (
+        torch.stack([each.scores > threshold * each.scores.max() for each in found]).float().mean(0)
+        >= share
+    )
     scores = torch.stack([each.scores for each in found]).mean(0)
-    cells = sorted(((int(i), int(j), float(scores[i, j])) for i, j in kept.nonzero().tolist()), key=lambda cell: -cell[2])
+    cells = sorted(
+        ((int(i), int(j), float(scores[i, j])) for i, j in kept.nonzero().tolist()),
+        key=lambda cell: -cell[2],
+    )
     if not cells:
-        raise FactError(f"the {len(asked)} phrasings share no neuron above {threshold} of the largest: lower threshold or share")
+        raise FactError(
+            f"the {len(asked)} phrasings share no neuron above {threshold} of the largest: lower"
+            " threshold or share"
+        )
     chosen = _by_layer([(layer, neuron) for layer, neuron, _ in cells])
     trial = _Trial(model, asked)
     draws = Random(seed)
@@ -166,7 +207,9 @@ def knowledge_neurons(
         prompt=fact.text,
         answer=fact.answer,
         phrasings=len(asked),
-        known=sum(score.said for score in score_answers(model, [(one.text, one.answer) for one in asked])),
+        known=sum(
+            score.said for score in score_answers(model, [(one.text, one.answer) for one in asked])
+        ),
         baseline=baseline,
         threshold=threshold,
         share=share,
@@ -197,28 +240,50 @@ class _Trial:
         points, sizes = model.names("mlp_act"), []
         for one in self.asked:
             reads = model.read(one.ids, *points)
-            sizes.append(torch.stack([reads[point][0, one.subject[1] - 1].abs().float().cpu() for point in points]))
+            sizes.append(
+                torch.stack(
+                    [reads[point][0, one.subject[1] - 1].abs().float().cpu() for point in points]
+                )
+            )
         self.sizes = torch.stack(sizes).mean(0)
 
     @torch.no_grad()
     def probabilities(self, trials: Sequence[tuple[Cells, float]]) -> list[float]:
-        """P(answer) with some neurons scaled by a factor, averaged over the phrasings, for each trial: a row each, in batches."""
+        """P(answer) with some neurons scaled by a factor, averaged over the phrasings, for each
+        trial: a row each, in batches.
+        """
         total = torch.zeros(len(trials))
         for one in self.asked:
-            step = max(1, min(self.model.tokens_at_once // one.ids.shape[1], self.model.rows_at_once // len(one.targets)))
-            found = [self._rows(one, trials[start : start + step]) for start in range(0, len(trials), step)]
+            step = max(
+                1,
+                min(
+                    self.model.tokens_at_once // one.ids.shape[1],
+                    self.model.rows_at_once // len(one.targets),
+                ),
+            )
+            found = [
+                self._rows(one, trials[start : start + step])
+                for start in range(0, len(trials), step)
+            ]
             total += torch.cat(found)
         return (total / len(self.asked)).tolist()
 
     def _rows(self, one: Asked, trials: Sequence[tuple[Cells, float]]) -> Tensor:
         """P(answer) of one phrasing in a batch of trials."""
-        token, layers = one.subject[1] - 1, sorted({layer for cells, _ in trials for layer in cells})
-        edits = {f"mlp_act.{layer}": _scale(token, self._factors(layer, trials)) for layer in layers}
+        token, layers = (
+            one.subject[1] - 1,
+            sorted({layer for cells, _ in trials for layer in cells}),
+        )
+        edits = {
+            f"mlp_act.{layer}": _scale(token, self._factors(layer, trials)) for layer in layers
+        }
         with self.model.patched(edits):
             logits = self.model(one.ids.expand(len(trials), -1), last=len(one.targets))
         return probability(logits[:, None], one.targets)
 
-    def _factors(self, layer: int, trials: Sequence[tuple[Cells, float]]) -> Float[Tensor, "row d_mlp"]:
+    def _factors(
+        self, layer: int, trials: Sequence[tuple[Cells, float]]
+    ) -> Float[Tensor, "row d_mlp"]:
         """By what each neuron of a layer is multiplied in each trial."""
         factors = torch.ones(len(trials), self.sizes.shape[1])
         for row, (cells, factor) in enumerate(trials):
@@ -227,10 +292,15 @@ class _Trial:
 
     def random(self, cells: Cells, draws: Random) -> Cells:
         """Equally many neurons of the same layers, none of those."""
-        return {layer: draws.sample(self._others(layer, some), len(some)) for layer, some in cells.items()}
+        return {
+            layer: draws.sample(self._others(layer, some), len(some))
+            for layer, some in cells.items()
+        }
 
     def active(self, cells: Cells, draws: Random) -> Cells:
-        """For each neuron one of the ten others of its layer whose activations are nearest to its own in size."""
+        """For each neuron one of the ten others of its layer whose activations are nearest to its
+        own in size.
+        """
         picked: dict[int, list[int]] = {}
         for layer, some in cells.items():
             free = self._others(layer, some)

@@ -3,10 +3,13 @@
     lens:        P_l = softmax(unembed(resid_post.l))                   the model's words, if it stopped after layer l
     attribution: score(answer) = Σ_components u · c + constant           u = γ ⊙ W_U[answer] / s, centred where the norm centres
 
-The final norm's scale s is held at the value that it has in this run; then the score is linear in what the components wrote, and the
-parts sum to it: start (embedding and positions), every attention and every MLP; attention again by head, an MLP by neuron. A norm
-behind a sub-layer is held likewise. Where logits are capped, the score is the one before the cap. `sum_error` is what the sum misses.
-Cost: one run. Sources: nostalgebraist 2020 (lens); Elhage et al. 2021 (attribution); Geva et al. 2022 (sub-updates).
+The final norm's scale s is held at the value that it has in this run; then the score is linear in
+what the components wrote, and the parts sum to it: start (embedding and positions), every attention
+and every MLP; attention again by head, an MLP by neuron. A norm behind a sub-layer is held
+likewise. Where logits are capped, the score is the one before the cap. `sum_error` is what the sum
+misses.
+Cost: one run. Sources: nostalgebraist 2020 (lens); Elhage et al. 2021 (attribution); Geva et al.
+2022 (sub-updates).
 """
 
 from dataclasses import dataclass
@@ -88,35 +91,63 @@ class Lens(Result):
     @property
     def contributions(self) -> dict[str, float]:
         """Everything that makes up the score."""
-        layers = {f"{kind}.{rung.layer}": getattr(rung, kind) for rung in self.layers for kind in ("attn", "mlp")}
+        layers = {
+            f"{kind}.{rung.layer}": getattr(rung, kind)
+            for rung in self.layers
+            for kind in ("attn", "mlp")
+        }
         return {"embedding": self.embedding, **layers, "constant": self.constant}
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("layers", "start")}
+        plain = {
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name not in ("layers", "start")
+        }
         layers = [
             {
                 "layer": rung.layer,
                 "top": [word._asdict() for word in rung.top],
                 "prob": rung.prob,
-                "contributions": {"attn": rung.attn, "mlp": rung.mlp, "heads": list(rung.heads)}
-                | {"neurons": [part._asdict() for part in rung.neurons], "updates": [update._asdict() for update in rung.updates]},
+                "contributions": (
+                    {"attn": rung.attn, "mlp": rung.mlp, "heads": list(rung.heads)}
+                    | {
+                        "neurons": [part._asdict() for part in rung.neurons],
+                        "updates": [update._asdict() for update in rung.updates],
+                    }
+                ),
             }
             for rung in self.layers
         ]
-        return {"schema": "loci.lens/1", **plain, "start": [word._asdict() for word in self.start], "layers": layers}
+        return {
+            "schema": "loci.lens/1",
+            **plain,
+            "start": [word._asdict() for word in self.start],
+            "layers": layers,
+        }
 
 
 @torch.no_grad()
-def lens(model: Model, prompt: str | Fact, answer: str | None = None, *, against: str | None = None, top: int = 5) -> Lens:
-    """What would the model say after each layer? Read the last position, and split the score of the answer's first token.
+def lens(
+    model: Model,
+    prompt: str | Fact,
+    answer: str | None = None,
+    *,
+    against: str | None = None,
+    top: int = 5,
+) -> Lens:
+    """What would the model say after each layer? Read the last position, and split the score of the
+    answer's first token.
 
         ladder = loci.lens(model, "Michael Jordan plays the sport of")
         [rung.prob for rung in ladder.layers]           # P(answer) after each layer
 
-    Args: a prompt or a fact, the answer (the model's own by default), `top` words of each layer. Returns: `Lens`: `layers` (`prob`,
-    `rank`, `top`, and what `attn`, `mlp`, heads and neurons add to the score), `score`, `constant`, `sum_error`. Cost: one run.
+    Args: a prompt or a fact, the answer (the model's own by default), `top` words of each layer.
+    Returns: `Lens`: `layers` (`prob`, `rank`, `top`, and what `attn`, `mlp`, heads and neurons add
+    to the score), `score`, `constant`, `sum_error`. Cost: one run.
 
-    With `against`, the score is that of the answer's token minus that of the other's. Raises `FactError` where both begin alike.
+    With `against`, the score is that of the answer's token minus that of the other's. Raises
+    `FactError` where both begin alike.
     """
     model_given(model)
     if isinstance(prompt, Fact):
@@ -127,14 +158,18 @@ def lens(model: Model, prompt: str | Fact, answer: str | None = None, *, against
         raise FactError(f"a lens shows at least one word of each layer, not {top}")
     tokens, (start, _) = with_answer(model, prompt, answer)
     target, row = tokens.ids[start], answer_row(model, prompt, answer, against)
-    stems = ["resid_pre", "resid_post", "attn_out", "attn_raw", "mlp_out", "mlp_raw", "z"] + ["mlp_act"] * model.has("mlp_act")
+    stems = ["resid_pre", "resid_post", "attn_out", "attn_raw", "mlp_out", "mlp_raw", "z"] + [
+        "mlp_act"
+    ] * model.has("mlp_act")
     with model.watch(*model.names(*stems)) as reads:
         finite(model(model.ids([tokens.ids[:start]]), last=1), model)
     at = {name: tensor[0, -1].float() for name, tensor in reads.items()}
     last, direction = at[f"resid_post.{model.n_layers - 1}"], model.W_U.float().T @ row
     final = FrozenNorm(model, "final_norm", None, last)
     read, constant = final.read(direction), float(final.bias @ direction + model.b_U.float() @ row)
-    score = float(row @ model.module("unembed")(model.module("final_norm")(last.to(model.dtype))).float())
+    score = float(
+        row @ model.module("unembed")(model.module("final_norm")(last.to(model.dtype))).float()
+    )
     rungs = tuple(_rung(model, at, layer, read, target, top) for layer in range(model.n_layers))
     embedding = float(read @ at["resid_pre.0"])
     total = embedding + constant + sum(rung.attn + rung.mlp for rung in rungs)
@@ -153,7 +188,9 @@ def lens(model: Model, prompt: str | Fact, answer: str | None = None, *, against
     )
 
 
-def _rung(model: Model, at: dict[str, Tensor], layer: int, read: Tensor, target: int, top: int) -> Rung:
+def _rung(
+    model: Model, at: dict[str, Tensor], layer: int, read: Tensor, target: int, top: int
+) -> Rung:
     resid, attn, mlp = (at[f"{stem}.{layer}"] for stem in ("resid_post", "attn_out", "mlp_out"))
     through_attn, through_mlp = read, read
     if model.layout.attn_post:
@@ -167,9 +204,15 @@ def _rung(model: Model, at: dict[str, Tensor], layer: int, read: Tensor, target:
         act, values = at[f"mlp_act.{layer}"], model.W_down(layer).float()
         scores, sizes = act * (through_mlp @ values), update_sizes(model, layer, act)
         some = min(top, len(scores))
-        best = [*scores.topk(some).indices.tolist(), *scores.topk(some, largest=False).indices.tolist()]
+        best = [
+            *scores.topk(some).indices.tolist(),
+            *scores.topk(some, largest=False).indices.tolist(),
+        ]
         parts = tuple(NeuronScore(f"L{layer}N{i}", float(scores[i])) for i in dict.fromkeys(best))
-        updates = tuple(Update(f"L{layer}N{i}", float(sizes[i]), float(scores[i])) for i in sizes.topk(some).indices.tolist())
+        updates = tuple(
+            Update(f"L{layer}N{i}", float(sizes[i]), float(scores[i]))
+            for i in sizes.topk(some).indices.tolist()
+        )
     said = _said(model, resid)
     return Rung(
         layer=layer,
@@ -190,4 +233,7 @@ def _said(model: Model, resid: Float[Tensor, " d_model"]) -> Float[Tensor, " d_v
 
 def _words(model: Model, said: Float[Tensor, " d_vocab"], top: int) -> tuple[Word, ...]:
     best = said.topk(top)
-    return tuple(Word(model.token_text(i), p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return tuple(
+        Word(model.token_text(i), p)
+        for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    )

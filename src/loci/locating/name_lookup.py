@@ -1,11 +1,13 @@
 """Is the model a look-up table of names? The fact-finding tests on one relation, together.
 
-1. From which layer on can the attribute be read, and how little of the model does that take (two_tokens)?
+1. From which layer on can the attribute be read, and how little of the model does that take
+   (two_tokens)?
 2. Is a name looked up in a single step, by neurons that are ANDs of its parts (single_step)?
 3. Do the same neurons serve all facts of a subject (effects)?
 4. How local is what the layers make of a token (context)?
 
-The gate of the lesson, one neuron a fact, predicts: readable at once, share 1, correlation 1. Source: Nanda et al. 2023 (Fact Finding).
+The gate of the lesson, one neuron a fact, predicts: readable at once, share 1, correlation 1.
+Source: Nanda et al. 2023 (Fact Finding).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +33,9 @@ PARTS = ("probe", "two_tokens", "single_step", "effects", "context")
 
 @dataclass(frozen=True, kw_only=True)
 class Lookup(Result):
-    """The results of the tests, each None where the model or the facts do not allow it, with the reason in `missing`."""
+    """The results of the tests, each None where the model or the facts do not allow it, with the
+    reason in `missing`.
+    """
 
     model: str
     bos: bool
@@ -46,41 +50,62 @@ class Lookup(Result):
     @property
     def words(self) -> str:
         """What the tests found, a sentence each."""
-        return "\n".join([*self._found(), *(f"Not asked ({name}): {reason}." for name, reason in self.missing.items())])
+        return "\n".join(
+            [
+                *self._found(),
+                *(f"Not asked ({name}): {reason}." for name, reason in self.missing.items()),
+            ]
+        )
 
     def _found(self) -> Iterator[str]:
         if self.two_tokens:
-            best = {condition: max(row[1:], key=lambda e: e.value) for condition, row in self.two_tokens.accuracy.items()}
+            best = {
+                condition: max(row[1:], key=lambda e: e.value)
+                for condition, row in self.two_tokens.accuracy.items()
+            }
             yield (
-                f"Held-out names are read at best to {best['whole prompt'].value:.0%}; the name alone to {best['subject alone'].value:.0%}, "
-                f"with attention below layer {self.two_tokens.heads_below} only to {best['attention by its mean'].value:.0%}, its last two "
-                f"tokens to {best['two tokens'].value:.0%}, the sum of its embeddings to {self.two_tokens.summed.value:.0%}; the commonest "
-                f"answer is right in {self.two_tokens.commonest.value:.0%}."
+                f"Held-out names are read at best to {best['whole prompt'].value:.0%}; the name"
+                f" alone to {best['subject alone'].value:.0%}, with attention below layer"
+                f" {self.two_tokens.heads_below} only to {best['attention by its mean'].value:.0%},"
+                f" its last two tokens to {best['two tokens'].value:.0%}, the sum of its embeddings"
+                f" to {self.two_tokens.summed.value:.0%}; the commonest answer is right in"
+                f" {self.two_tokens.commonest.value:.0%}."
             )
         if self.single_step:
             yield (
-                f"After layer {self.single_step.read_after}, MLPs write {self.single_step.mlp_share.value:.0%} (median of {self.single_step.share.n} "
-                f"names) of what a name says beyond its parts; ANDs of the parts in a single step explain "
-                f"{self.single_step.share.told('.0%')}. One neuron a fact would explain 100 %."
+                f"After layer {self.single_step.read_after}, MLPs write"
+                f" {self.single_step.mlp_share.value:.0%} (median of {self.single_step.share.n}"
+                " names) of what a name says beyond its parts; ANDs of the parts in a single step"
+                f" explain {self.single_step.share.told('.0%')}. One neuron a fact would explain"
+                " 100 %."
             )
         if self.effects:
             means = self.effects.means
             same, other, control = (means[pair] for pair in PAIRS)
             yield (
-                f"Single neurons' effects correlate by {same.value:.2f} between phrasings of one fact, by "
-                f"{other.told('.2f')} between two facts of one subject, by {control.value:.2f} between two subjects."
+                f"Single neurons' effects correlate by {same.value:.2f} between phrasings of one"
+                f" fact, by {other.told('.2f')} between two facts of one subject, by"
+                f" {control.value:.2f} between two subjects."
             )
         if self.context:
             row = self.context.similarity[max(self.context.similarity)]
             layers = [e.value for e in row[1:]]
             yield (
-                f"Behind {max(self.context.similarity)} tokens alone a token is {layers[0]:.2f} similar to itself behind its whole context after "
-                f"layer 0, and {layers[-1]:.2f} after the last."
+                f"Behind {max(self.context.similarity)} tokens alone a token is {layers[0]:.2f}"
+                f" similar to itself behind its whole context after layer 0, and {layers[-1]:.2f}"
+                " after the last."
             )
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {"model": self.model, "bos": self.bos, "relation": self.relation, "missing": self.missing}
-        parts = {part: result.to_dict() if (result := getattr(self, part)) else None for part in PARTS}
+        plain = {
+            "model": self.model,
+            "bos": self.bos,
+            "relation": self.relation,
+            "missing": self.missing,
+        }
+        parts = {
+            part: result.to_dict() if (result := getattr(self, part)) else None for part in PARTS
+        }
         return {"schema": "loci.lookup/1", **plain, **parts}
 
 
@@ -95,10 +120,11 @@ def lookup(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Lookup:
-    """Run all tests on one relation's facts; `texts` for the last one are the background text where none are given;
-    `neurons`: how many are ablated alone for every fact of the fourth.
+    """Run all tests on one relation's facts; `texts` for the last one are the background text where
+    none are given; `neurons`: how many are ablated alone for every fact of the fourth.
 
-    What cannot be asked of a model or of these facts is left out, with the reason. Raises `FactError` for an unknown relation.
+    What cannot be asked of a model or of these facts is left out, with the reason. Raises
+    `FactError` for an unknown relation.
     """
     model_given(model)
     facts = facts_given(facts)
@@ -108,7 +134,14 @@ def lookup(
         "probe": lambda: probe(model, asked, seed=seed),
         "two_tokens": lambda: two_tokens(model, asked, seed=seed),
         "single_step": lambda: single_step(model, asked, count=count, seed=seed),
-        "effects": lambda: effects(model, facts, [fact.subject for fact in asked], count=count // 2, neurons=neurons, seed=seed),
+        "effects": lambda: effects(
+            model,
+            facts,
+            [fact.subject for fact in asked],
+            count=count // 2,
+            neurons=neurons,
+            seed=seed,
+        ),
         "context": lambda: local_context(model, texts),
     }
     found: dict[str, Any] = {}

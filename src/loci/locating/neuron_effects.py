@@ -1,10 +1,13 @@
 """Do the same neurons serve all facts of a subject?
 
-    effect (neuron) = log P(answer) − log P(answer | the neuron at the subject's last token writes its mean over text)
+    effect (neuron) = log P(answer) − log P(answer | the neuron at the subject's last token writes
+    its mean over text)
 
-If one neuron stood for a subject, and all its facts hung on that neuron, the effects of all neurons would correlate between two facts of one
-subject. They are set between two bounds: between two phrasings of one fact (above), and between the same relation of two subjects (below).
-Source: Nanda et al. 2023 (Fact Finding), post 3, where those of nine facts about Michael Jordan hardly correlate.
+If one neuron stood for a subject, and all its facts hung on that neuron, the effects of all neurons
+would correlate between two facts of one subject. They are set between two bounds: between two
+phrasings of one fact (above), and between the same relation of two subjects (below).
+Source: Nanda et al. 2023 (Fact Finding), post 3, where those of nine facts about Michael Jordan
+hardly correlate.
 """
 
 from collections.abc import Sequence
@@ -26,7 +29,11 @@ from loci.result import Result
 from loci.stats import Estimate, correlation, mean
 from loci.survey import text_means
 
-PAIRS = ("same fact, another phrasing", "same subject, another fact", "another subject, same relation")
+PAIRS = (
+    "same fact, another phrasing",
+    "same subject, another fact",
+    "another subject, same relation",
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,16 @@ class Effects(Result):
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("model", "bos", "neurons", "seed")}
-        pairs = {pair: {**self.means[pair].to_dict(), "correlations": list(found)} for pair, found in self.correlations.items()}
-        return {"schema": "loci.effects/1", **plain, "subjects": list(self.subjects), "pairs": pairs}
+        pairs = {
+            pair: {**self.means[pair].to_dict(), "correlations": list(found)}
+            for pair, found in self.correlations.items()
+        }
+        return {
+            "schema": "loci.effects/1",
+            **plain,
+            "subjects": list(self.subjects),
+            "pairs": pairs,
+        }
 
 
 @torch.no_grad()
@@ -63,21 +78,29 @@ def effects(
     budget: int = BATCH_TOKENS,
     progress: Progress = silent,
 ) -> Effects:
-    """Ablate neurons one by one for every fact of the first `count` subjects with two facts and two phrasings that the model knows.
+    """Ablate neurons one by one for every fact of the first `count` subjects with two facts and two
+    phrasings that the model knows.
 
-    Cost: a replay from its layer on for each neuron, fact and phrasing. Raises `FactError` for fewer than two such subjects.
+    Cost: a replay from its layer on for each neuron, fact and phrasing. Raises `FactError` for
+    fewer than two such subjects.
     """
     known = _known(model, facts, subjects, count)
     if len(known) < 2:
         raise FactError(
-            f"single effects need two subjects with two known facts in two phrasings, and {model.name!r} knows {len(known)}"
+            "single effects need two subjects with two known facts in two phrasings, and"
+            f" {model.name!r} knows {len(known)}"
         )
     total = model.n_layers * model.d_mlp
-    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:neurons].sort().values
+    chosen = (
+        torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:neurons].sort().values
+    )
     means = text_means(model, *model.names("mlp_act"))
     vectors: dict[str, dict[tuple[str | None, int], Tensor]] = {}
     asked = [
-        (subject, fact.relation, i, one) for subject, pairs in known.items() for fact, both in pairs for i, one in enumerate(both)
+        (subject, fact.relation, i, one)
+        for subject, pairs in known.items()
+        for fact, both in pairs
+        for i, one in enumerate(both)
     ]
     for subject, relation, i, one in asked:
         vectors.setdefault(subject, {})[relation, i] = ablated(model, one, chosen, means, budget)
@@ -89,7 +112,11 @@ def effects(
         firsts = [relation for relation, i in mine if i == 0]
         found[PAIRS[0]] += [_r(mine[relation, 0], mine[relation, 1]) for relation in firsts]
         found[PAIRS[1]] += [_r(mine[a, 0], mine[b, 0]) for a, b in combinations(firsts, 2)]
-        found[PAIRS[2]] += [_r(mine[relation, 0], theirs[relation, 0]) for relation in firsts if (relation, 0) in theirs]
+        found[PAIRS[2]] += [
+            _r(mine[relation, 0], theirs[relation, 0])
+            for relation in firsts
+            if (relation, 0) in theirs
+        ]
     kept = {pair: tuple(r for r in rs if r == r) for pair, rs in found.items()}
     return Effects(model.name, model.with_bos, tuple(names), len(chosen), seed, kept)
 
@@ -97,19 +124,28 @@ def effects(
 def ablated(
     model: Model, fact: Fact, chosen: Tensor, means: dict[str, Tensor], budget: int = BATCH_TOKENS
 ) -> Float[Tensor, " neuron"]:
-    """log P(answer) lost by each neuron at the subject's last token writing its mean; neurons count through all layers."""
+    """log P(answer) lost by each neuron at the subject's last token writing its mean; neurons count
+    through all layers.
+    """
     run = recorded(model, ask(model, fact), budget)
     token = run.asked.subject[1] - 1
     found = []
     for layer in range(model.n_layers):
-        here = chosen[(chosen >= layer * model.d_mlp) & (chosen < (layer + 1) * model.d_mlp)] - layer * model.d_mlp
+        here = (
+            chosen[(chosen >= layer * model.d_mlp) & (chosen < (layer + 1) * model.d_mlp)]
+            - layer * model.d_mlp
+        )
         if len(here):
             left = run.neurons(layer, token, here, means[f"mlp_act.{layer}"])
-            found.append(torch.tensor(run.level).clamp(min=1e-30).log() - left.clamp(min=1e-30).log())
+            found.append(
+                torch.tensor(run.level).clamp(min=1e-30).log() - left.clamp(min=1e-30).log()
+            )
     return torch.cat(found)
 
 
-def _known(model: Model, facts: FactSet, subjects: Sequence[str], count: int) -> dict[str, list[tuple[Fact, tuple[Fact, Fact]]]]:
+def _known(
+    model: Model, facts: FactSet, subjects: Sequence[str], count: int
+) -> dict[str, list[tuple[Fact, tuple[Fact, Fact]]]]:
     """Subjects with at least two facts, each in two phrasings that the model answers."""
     found: dict[str, list[tuple[Fact, tuple[Fact, Fact]]]] = {}
     for subject in dict.fromkeys(subjects):

@@ -2,14 +2,18 @@
 
     Attr(layer, i) = (a_i − b_i) · ∫₀¹ ∂P(answer) / ∂x_i (b + α (a − b)) dα        a = clean neurons of one layer, b = a baseline
 
-Two baselines. "corrupted": b are the neurons of the run whose subject is noised, and P is that run's. A layer's attributions then sum
-to what restoring its MLP there gives back: they take the cell of the causal trace apart. "zero": b = 0 in the clean run, as in the
-knowledge-neuron literature; they sum to P − P(layer silenced there), which is nothing where other layers or tokens hold the answer too.
+Two baselines. "corrupted": b are the neurons of the run whose subject is noised, and P is that
+run's. A layer's attributions then sum to what restoring its MLP there gives back: they take the
+cell of the causal trace apart. "zero": b = 0 in the clean run, as in the knowledge-neuron
+literature; they sum to P − P(layer silenced there), which is nothing where other layers or tokens
+hold the answer too.
 
-The integral is a Gauss-Legendre sum of `steps` gradients, averaged over the noise draws: a handful of points do what hundreds of evenly
-spaced ones do, where P is smooth on the way. What it should sum to is known (`expected`), so steps
-are doubled in a layer until it does: until all layers together miss by at most `tolerance` of what all should sum to; where 16 × `steps`
-are not enough, `warning` says so. Cost: steps × samples replays with gradients from each layer, more where they do not close. Sources: Dai et al. 2022, section 3; Sundararajan et al. 2017.
+The integral is a Gauss-Legendre sum of `steps` gradients, averaged over the noise draws: a handful
+of points do what hundreds of evenly spaced ones do, where P is smooth on the way. What it should
+sum to is known (`expected`), so steps are doubled in a layer until it does: until all layers
+together miss by at most `tolerance` of what all should sum to; where 16 × `steps` are not enough,
+`warning` says so. Cost: steps × samples replays with gradients from each layer, more where they do
+not close. Sources: Dai et al. 2022, section 3; Sundararajan et al. 2017.
 """
 
 from dataclasses import dataclass
@@ -52,7 +56,9 @@ class Neurons(Result):
     baseline: Baseline
     scores: Float[Tensor, "layer neuron"]
     expected: Float[Tensor, " layer"]
-    """P(answer) with the layer's neurons clean, minus with them at the baseline: what its scores should sum to."""
+    """P(answer) with the layer's neurons clean, minus with them at the baseline: what its scores
+    should sum to.
+    """
     steps: int = 0
     """Gradients on the path of the layer that took most."""
     tolerance: float = TOLERANCE
@@ -61,7 +67,10 @@ class Neurons(Result):
         """The neurons with the largest scores: (layer, neuron, score)."""
         best = self.scores.flatten().topk(count)
         width = self.scores.shape[1]
-        return [(i // width, i % width, s) for i, s in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+        return [
+            (i // width, i % width, s)
+            for i, s in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
 
     @property
     def completeness(self) -> tuple[float, float]:
@@ -90,7 +99,9 @@ class Neurons(Result):
             "answer": self.answer,
             "token": self.token,
             "baseline": self.baseline,
-            "neurons": [{"layer": layer, "neuron": i, "score": score} for layer, i, score in self.top(count)],
+            "neurons": [
+                {"layer": layer, "neuron": i, "score": score} for layer, i, score in self.top(count)
+            ],
             "completeness": {"sum": total, "expected": expected},
             "steps": self.steps,
             "tolerance": self.tolerance,
@@ -111,7 +122,8 @@ def neuron_attribution(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Neurons:
-    """Attribute the answer to the neurons of every layer at the last subject token, by integrated gradients.
+    """Attribute the answer to the neurons of every layer at the last subject token, by integrated
+    gradients.
 
         cells = loci.neuron_attribution(model, fact)
         cells.top(10)                                   # [(layer, neuron, share of P(answer)), …]
@@ -119,18 +131,22 @@ def neuron_attribution(
     Args:
         fact: what is asked, or a prompt that names one known subject.
         baseline: where paths start: "corrupted" (the subject hidden by noise) or "zero".
-        steps: points on each path at first; up to 16 times as many where attributions do not add up.
+        steps: points on each path at first; up to 16 times as many where attributions do not add
+            up.
         tolerance: share of their sum by which they may miss it.
         samples, noise, seed: of the corruption, as in `trace`.
 
-    Returns: `Neurons`: `scores` [layer, neuron], `token`, `completeness` (what they sum to, and what they should), `top`,
-    `steps`, `warning`. Cost: `steps` runs forward and back a layer. Raises `FactError` for an unknown baseline or a tolerance of 0.
+    Returns: `Neurons`: `scores` [layer, neuron], `token`, `completeness` (what they sum to, and
+    what they should), `top`, `steps`, `warning`. Cost: `steps` runs forward and back a layer.
+    Raises `FactError` for an unknown baseline or a tolerance of 0.
     """
     fact = fact_given(model, fact)
     if baseline not in get_args(Baseline):
         raise FactError(f"there is no baseline {baseline!r}: {', '.join(get_args(Baseline))}")
     if steps < 1 or not tolerance > 0:
-        raise FactError(f"steps are 1 or more and a tolerance is above 0, not {steps} and {tolerance}")
+        raise FactError(
+            f"steps are 1 or more and a tolerance is above 0, not {steps} and {tolerance}"
+        )
     asked, points = ask(model, fact), model.names("mlp_act")
     token = asked.subject[1] - 1
     with model.watch(*points) as clean:
@@ -138,14 +154,23 @@ def neuron_attribution(
     start = {point: torch.zeros_like(clean[point][:, token]) for point in points}
     if baseline == "corrupted":
         with (
-            model.patched({"embed": Corruption("noise", noise, samples, seed).edit(model, fact, asked.subject)}),
+            model.patched(
+                {
+                    "embed": (
+                        Corruption("noise", noise, samples, seed).edit(model, fact, asked.subject)
+                    )
+                }
+            ),
             model.watch(*points) as corrupted,
         ):
             run = model.record(asked.ids.expand(samples, -1), past=True, last=len(asked.targets))
         start = {point: corrupted[point][:, token] for point in points}
     finite(run.logits, model)
 
-    paths = [_Path(run, layer, token, asked.targets, start[point], clean[point][:, token]) for layer, point in enumerate(points)]
+    paths = [
+        _Path(run, layer, token, asked.targets, start[point], clean[point][:, token])
+        for layer, point in enumerate(points)
+    ]
     expected = torch.tensor([path.difference() for path in paths])
     share = allowed(expected, tolerance) / max(1, len(paths))
     scores, most = [], steps
@@ -155,7 +180,16 @@ def neuron_attribution(
         most = max(most, taken)
         progress(1, model.n_layers)
     return Neurons(
-        model.name, model.with_bos, fact.text, fact.answer, token, baseline, torch.stack(scores), expected, most, tolerance
+        model.name,
+        model.with_bos,
+        fact.text,
+        fact.answer,
+        token,
+        baseline,
+        torch.stack(scores),
+        expected,
+        most,
+        tolerance,
     )
 
 
@@ -167,8 +201,9 @@ def allowed(expected: Float[Tensor, " layer"], tolerance: float) -> float:
 def unclosed(total: float, expected: float, steps: int, tolerance: float) -> str:
     """The warning where attributions do not add up."""
     return (
-        f"attributions sum to {total:.3f} where they should sum to {expected:.3f}: {steps} steps do not close them, layer by layer, "
-        f"to {tolerance:.0%}; read the order of the neurons, not their sizes"
+        f"attributions sum to {total:.3f} where they should sum to {expected:.3f}: {steps} steps do"
+        f" not close them, layer by layer, to {tolerance:.0%}; read the order of the neurons, not"
+        " their sizes"
     )
 
 
@@ -183,8 +218,12 @@ class _Path:
     start: Float[Tensor, "sample d_mlp"]
     end: Float[Tensor, "1 d_mlp"]
 
-    def closed(self, steps: int, expected: float, allowed: float) -> tuple[Float[Tensor, " d_mlp"], int]:
-        """Attributions whose sum is as expected, and the steps that it took; or those of the most steps."""
+    def closed(
+        self, steps: int, expected: float, allowed: float
+    ) -> tuple[Float[Tensor, " d_mlp"], int]:
+        """Attributions whose sum is as expected, and the steps that it took; or those of the most
+        steps.
+        """
         for doubling in range(DOUBLINGS + 1):
             found, taken = self.attributions(steps << doubling, steps), steps << doubling
             if abs(float(found.double().sum()) - expected) <= allowed:
@@ -192,7 +231,9 @@ class _Path:
         return found, taken
 
     def attributions(self, steps: int, batch: int) -> Float[Tensor, " d_mlp"]:
-        """(a − b) times the integral of the gradients, from so many points of the way, a batch of them at a time."""
+        """(a − b) times the integral of the gradients, from so many points of the way, a batch of
+        them at a time.
+        """
         nodes, weights = (torch.from_numpy(part).to(self.start) / 2 for part in leggauss(steps))
         total = torch.zeros_like(self.start)
         for some, weight in zip((nodes + 0.5).split(batch), weights.split(batch), strict=True):
@@ -207,14 +248,20 @@ class _Path:
         return float(high - low)
 
     def probabilities(self, neurons: Float[Tensor, "step sample d_mlp"]) -> Float[Tensor, " step"]:
-        """P(answer), averaged over the samples, with these neurons put in: the positions before theirs are as recorded."""
+        """P(answer), averaged over the samples, with these neurons put in: the positions before
+        theirs are as recorded.
+        """
         model, last = self.run.model, len(self.targets)
         rows = tuple(range(len(self.start))) * len(neurons)
         stream = self.run.resid_pre(self.layer)[:, self.token :].repeat(len(neurons), 1, 1)
-        with model.patched({f"mlp_act.{self.layer}": put_at(neurons.flatten(0, 1), slice(None), 0)}):
+        with model.patched(
+            {f"mlp_act.{self.layer}": put_at(neurons.flatten(0, 1), slice(None), 0)}
+        ):
             stream = self.run.step(self.layer, stream, self.token, rows)
         for layer in range(self.layer + 1, model.n_layers - 1):
             stream = self.run.step(layer, stream, self.token, rows)
         if self.layer < model.n_layers - 1:
             stream = self.run.finish(stream, self.token, last, rows)
-        return probability(model.unembed(stream[:, -last:]).unflatten(0, neurons.shape[:2]), self.targets)
+        return probability(
+            model.unembed(stream[:, -last:]).unflatten(0, neurons.shape[:2]), self.targets
+        )

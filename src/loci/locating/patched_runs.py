@@ -1,13 +1,14 @@
 """A recorded run with states exchanged at one token, carried on to P(answer): many of them at once.
 
-A cell is the run with another state at one layer and token. All cells of a token go up the blocks together, each from the layer that
-finds its state:
+A cell is the run with another state at one layer and token. All cells of a token go up the blocks
+together, each from the layer that finds its state:
 
     layer:      0     1     2     …     L−1    unembed          rows: cells × draws, positions from the token on
     cells:      ·     c₀    c₀c₁  …     c₀…    → P(answer)
 
-Positions before the token are as recorded (their keys and values are kept), and the last block is computed only where the answer is read.
-So a cell at layer l and token t costs (L − 2 − l) blocks at (n − t) positions, and a little of the last.
+Positions before the token are as recorded (their keys and values are kept), and the last block is
+computed only where the answer is read. So a cell at layer l and token t costs (L − 2 − l) blocks at
+(n − t) positions, and a little of the last.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ from loci.model.answers import finite
 from loci.model.hooks import put_at
 
 BATCH_TOKENS = 1536
-"""Enough for full speed, few enough that what a layer makes of them stays in a processor's cache."""
+"""Enough for full speed, few enough that what a layer makes of them stays in a processor's cache.
+"""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,16 @@ class PatchedRuns:
     def run_patched(self, cells: Sequence[Cell], token: int) -> Float[Tensor, " cell"]:
         """P(answer) of cells at one token, in batches within the budget."""
         found = torch.full((len(cells),), self.level)
-        live = [i for i, cell in enumerate(cells) if cell.entry < self.model.n_layers or self._read_at(token)]
+        live = [
+            i
+            for i, cell in enumerate(cells)
+            if cell.entry < self.model.n_layers or self._read_at(token)
+        ]
         live.sort(key=lambda i: cells[i].entry)
         batches = -(-len(live) // self._step(token))
-        for some in (live[i * len(live) // batches : (i + 1) * len(live) // batches] for i in range(batches)):
+        for some in (
+            live[i * len(live) // batches : (i + 1) * len(live) // batches] for i in range(batches)
+        ):
             found[some] = self._run_patched([cells[i] for i in some], token)
         return found
 
@@ -70,7 +78,10 @@ class PatchedRuns:
         stream, inside, last = self._entering(cells[:0], 0, token), 0, len(self.asked.targets)
         for layer in range(cells[0].entry, self.model.n_layers + 1):
             new = [cell for cell in cells[inside:] if cell.entry == layer]
-            stream, inside = torch.cat([stream, self._entering(new, layer, token)]), inside + len(new)
+            stream, inside = (
+                torch.cat([stream, self._entering(new, layer, token)]),
+                inside + len(new),
+            )
             if layer == self.model.n_layers:
                 stream = stream[:, -last:]
             elif layer == self.model.n_layers - 1 and not self._read_at(token):
@@ -81,8 +92,12 @@ class PatchedRuns:
                     stream = self.run.step(layer, stream, token, self._rows(inside))
         return probability_at(self.model, stream.unflatten(0, (-1, self.draws)), self.asked.targets)
 
-    def _entering(self, cells: Sequence[Cell], layer: int, token: int) -> Float[Tensor, "row position d_model"]:
-        """The stream from the token on, as this layer finds it, with each cell's state at the token."""
+    def _entering(
+        self, cells: Sequence[Cell], layer: int, token: int
+    ) -> Float[Tensor, "row position d_model"]:
+        """The stream from the token on, as this layer finds it, with each cell's state at the
+        token.
+        """
         below = self.top if layer == self.model.n_layers else self.run.resid_pre(layer)
         stream = below[:, token:].repeat(len(cells), 1, 1)
         if cells:
@@ -96,7 +111,9 @@ class PatchedRuns:
             holding = [i for i, cell in enumerate(cells) if name in cell.frozen_outputs]
             if holding:
                 rows = torch.tensor(holding)[:, None] * self.draws + torch.arange(self.draws)
-                found[name] = put_at(torch.cat([cells[i].frozen_outputs[name] for i in holding]), rows.flatten(), 0)
+                found[name] = put_at(
+                    torch.cat([cells[i].frozen_outputs[name] for i in holding]), rows.flatten(), 0
+                )
         return found
 
     def _read_at(self, token: int) -> bool:
@@ -114,15 +131,33 @@ class PatchedRuns:
     def neurons(
         self, layer: int, token: int, chosen: Int[Tensor, " neuron"], value: Float[Tensor, " d_mlp"]
     ) -> Float[Tensor, " neuron"]:
-        """P(answer) with one MLP neuron of a layer at its value at one token, for each of those chosen."""
+        """P(answer) with one MLP neuron of a layer at its value at one token, for each of those
+        chosen.
+        """
         batches = chosen.split(self._step(token))
-        return torch.cat([self.run_patched(self._with_neurons(layer, token, some, value), token) for some in batches])
+        return torch.cat(
+            [
+                self.run_patched(self._with_neurons(layer, token, some, value), token)
+                for some in batches
+            ]
+        )
 
-    def _with_neurons(self, layer: int, token: int, neurons: Int[Tensor, " neuron"], value: Float[Tensor, " d_mlp"]) -> list[Cell]:
+    def _with_neurons(
+        self,
+        layer: int,
+        token: int,
+        neurons: Int[Tensor, " neuron"],
+        value: Float[Tensor, " d_mlp"],
+    ) -> list[Cell]:
         """A cell for each of these neurons: the stream above the layer with that one at its value."""
-        rows, columns = torch.arange(len(neurons) * self.draws), neurons.repeat_interleave(self.draws)
+        rows, columns = (
+            torch.arange(len(neurons) * self.draws),
+            neurons.repeat_interleave(self.draws),
+        )
         stream = self.run.resid_pre(layer)[:, token:].repeat(len(neurons), 1, 1)
-        with self.model.patched({f"mlp_act.{layer}": put_at(value.to(self.model.device)[columns], rows, 0, columns)}):
+        with self.model.patched(
+            {f"mlp_act.{layer}": put_at(value.to(self.model.device)[columns], rows, 0, columns)}
+        ):
             states = self.run.step(layer, stream, token, self._rows(len(neurons)))[:, 0]
         return [Cell(layer + 1, state, {}) for state in states.split(self.draws)]
 
@@ -133,4 +168,6 @@ def recorded(model: Model, asked: Asked, budget: int = BATCH_TOKENS) -> PatchedR
     with model.watch(last) as reads:
         run = model.record(asked.ids, past=True, last=len(asked.targets))
     level = float(probability(finite(run.logits, model), asked.targets))
-    return PatchedRuns(model=model, asked=asked, run=run, top=reads[last], level=level, budget=budget)
+    return PatchedRuns(
+        model=model, asked=asked, run=run, top=reads[last], level=level, budget=budget
+    )

@@ -2,9 +2,10 @@
 
     W = argmin ‖X W − Y‖² + ridge · ‖W‖²,    answer = argmax of x W        X [subject, d_model] standardised, Y one-hot
 
-Subjects are held out in `folds`, so a probe is only asked about subjects that it never saw. Two controls stand beside it: always saying
-the commonest answer, and a probe trained on shuffled answers, which shows what so many dimensions fit by chance. A probe finds what can
-be read, not what the model uses. Sources: Nanda et al. 2023 (Fact Finding); Hewitt & Liang 2019 (controls).
+Subjects are held out in `folds`, so a probe is only asked about subjects that it never saw. Two
+controls stand beside it: always saying the commonest answer, and a probe trained on shuffled
+answers, which shows what so many dimensions fit by chance. A probe finds what can be read, not what
+the model uses. Sources: Nanda et al. 2023 (Fact Finding); Hewitt & Liang 2019 (controls).
 """
 
 from collections import Counter
@@ -31,7 +32,9 @@ FEWEST = 5
 
 @dataclass(frozen=True)
 class Probe(Result):
-    """Accuracy on held-out subjects after each layer (the first entry: embeddings alone), and of the controls."""
+    """Accuracy on held-out subjects after each layer (the first entry: embeddings alone), and of
+    the controls.
+    """
 
     model: str
     bos: bool
@@ -47,9 +50,21 @@ class Probe(Result):
     commonest: Estimate
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in ("model", "bos", "relation", "subjects", "left_out", "folds", "seed")}
-        lists = {name: [estimate.to_dict() for estimate in getattr(self, name)] for name in ("accuracy", "shuffled")}
-        return {"schema": "loci.probe/1", **plain, "answers": list(self.answers), **lists, "commonest": self.commonest.to_dict()}
+        plain = {
+            name: getattr(self, name)
+            for name in ("model", "bos", "relation", "subjects", "left_out", "folds", "seed")
+        }
+        lists = {
+            name: [estimate.to_dict() for estimate in getattr(self, name)]
+            for name in ("accuracy", "shuffled")
+        }
+        return {
+            "schema": "loci.probe/1",
+            **plain,
+            "answers": list(self.answers),
+            **lists,
+            "commonest": self.commonest.to_dict(),
+        }
 
 
 @dataclass(frozen=True)
@@ -80,47 +95,73 @@ class Subjects:
         labels: Int[Tensor, " subject"] | None = None,
         ridge: float = 1.0,
     ) -> Estimate:
-        """Of probes trained on the other subjects' states, on those held out: in the same states, or in others that are asked about."""
+        """Of probes trained on the other subjects' states, on those held out: in the same states,
+        or in others that are asked about.
+        """
         labels = self.labels if labels is None else labels
-        hits = [hit for part in self.parts for hit in _held_out(trained, labels, part, len(self.answers), ridge, asked)]
+        hits = [
+            hit
+            for part in self.parts
+            for hit in _held_out(trained, labels, part, len(self.answers), ridge, asked)
+        ]
         return share([float(hit) for hit in hits])
 
 
 def subjects_of(facts: Sequence[Fact], folds: int = 5, seed: int = 0) -> Subjects:
-    """One fact a subject, with answers that enough subjects have. Raises `FactError` where too few are left."""
+    """One fact a subject, with answers that enough subjects have. Raises `FactError` where too few
+    are left.
+    """
     one_each = list({fact.subject: fact for fact in facts}.values())
     counts = Counter(fact.answer for fact in one_each)
     kept = tuple(fact for fact in one_each if counts[fact.answer] >= FEWEST)
     answers = tuple(sorted({fact.answer for fact in kept}))
     if len(answers) < 2 or folds < 2:
         raise FactError(
-            f"a probe needs two folds, and two answers that {FEWEST} subjects have: there are {len(answers)} in {len(one_each)} subjects"
+            f"a probe needs two folds, and two answers that {FEWEST} subjects have: there are"
+            f" {len(answers)} in {len(one_each)} subjects"
         )
     if folds > len(kept):
         raise FactError(f"{len(kept)} subjects cannot be held out in {folds} folds")
     labels = torch.tensor([answers.index(fact.answer) for fact in kept])
     order = list(range(len(kept)))
     Random(seed).shuffle(order)
-    return Subjects(kept, answers, labels, tuple(torch.tensor(order[i::folds]) for i in range(folds)), len(one_each) - len(kept))
+    return Subjects(
+        kept,
+        answers,
+        labels,
+        tuple(torch.tensor(order[i::folds]) for i in range(folds)),
+        len(one_each) - len(kept),
+    )
 
 
 @torch.no_grad()
 def probe(
-    model: Model, facts: Fact | Sequence[Fact], *, folds: int = 5, ridge: float = 1.0, seed: int = 0, progress: Progress = silent
+    model: Model,
+    facts: Fact | Sequence[Fact],
+    *,
+    folds: int = 5,
+    ridge: float = 1.0,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Probe:
-    """From which layer on can the answers be read at the last subject token? Ridge regression on held-out subjects, by layer.
+    """From which layer on can the answers be read at the last subject token? Ridge regression on
+    held-out subjects, by layer.
 
         found = loci.probe(model, loci.known_facts().of("athlete_sport"))
         found.accuracy                                  # after the embeddings, after layer 0, …, each with its interval
 
-    Facts of one relation make sense together. Args: `folds` of subjects, `ridge` relative to the states' variance. Returns: `Probe`:
-    `accuracy`, `shuffled` (the same with answers shuffled), `commonest` (always the commonest answer), `left_out`.
+    Facts of one relation make sense together. Args: `folds` of subjects, `ridge` relative to the
+    states' variance. Returns: `Probe`: `accuracy`, `shuffled` (the same with answers shuffled),
+    `commonest` (always the commonest answer), `left_out`.
 
-    Cost: one run over the prompts, and 2 · folds small solves a layer. Raises `FactError` where there are too few subjects or answers.
+    Cost: one run over the prompts, and 2 · folds small solves a layer. Raises `FactError` where
+    there are too few subjects or answers.
     """
     model_given(model)
     task = subjects_of(facts_given(facts), folds, seed)
-    shuffled = task.labels[torch.tensor(Random(seed + 1).sample(range(len(task.facts)), len(task.facts)))]
+    shuffled = task.labels[
+        torch.tensor(Random(seed + 1).sample(range(len(task.facts)), len(task.facts)))
+    ]
     states = _states(model, task.facts)
     hits: list[Estimate] = []
     chance: list[Estimate] = []
@@ -144,13 +185,23 @@ def probe(
 
 
 def _states(model: Model, facts: Sequence[Fact]) -> Float[Tensor, "subject layer d_model"]:
-    """The residual stream at each prompt's last subject token: what comes after it makes no difference there."""
+    """The residual stream at each prompt's last subject token: what comes after it makes no
+    difference there.
+    """
     tokens = [model.tokenize(fact.text) for fact in facts]
-    return states(model, [text.ids[: text.span(fact.subject_span)[1]] for text, fact in zip(tokens, facts, strict=True)])
+    return states(
+        model,
+        [
+            text.ids[: text.span(fact.subject_span)[1]]
+            for text, fact in zip(tokens, facts, strict=True)
+        ],
+    )
 
 
 def states(model: Model, ids: Sequence[Sequence[int]]) -> Float[Tensor, "text layer d_model"]:
-    """The residual stream at each text's last token: as the first block finds it, then after each layer."""
+    """The residual stream at each text's last token: as the first block finds it, then after each
+    layer.
+    """
     points = ["resid_pre.0", *model.names("resid_post")]
     found = torch.empty(len(ids), len(points), model.d_model, dtype=torch.float64)
     for batch in by_length(ids, len, 8192):
@@ -161,7 +212,10 @@ def states(model: Model, ids: Sequence[Sequence[int]]) -> Float[Tensor, "text la
 
 
 def readout(
-    X: Float[Tensor, "subject d_model"], labels: Int[Tensor, " subject"], classes: int, ridge: float = 1.0
+    X: Float[Tensor, "subject d_model"],
+    labels: Int[Tensor, " subject"],
+    classes: int,
+    ridge: float = 1.0,
 ) -> tuple[Float[Tensor, "d_model answer"], Float[Tensor, " answer"]]:
     """The probe of these subjects as an affine map of the stream: scores = x W + b."""
     mean, scale = X.mean(0), X.std(0).clamp(min=1e-6)
@@ -188,7 +242,9 @@ def _held_out(
     ridge: float,
     asked: Float[Tensor, "subject d_model"] | None = None,
 ) -> list[bool]:
-    """Whether each held-out subject's answer is found by a probe of the others, in X or in what else is asked about."""
+    """Whether each held-out subject's answer is found by a probe of the others, in X or in what
+    else is asked about.
+    """
     train = others(part, len(X))
     W, b = readout(X[train], labels[train], classes, ridge)
     said: Tensor = ((X if asked is None else asked)[part] @ W + b).argmax(1)

@@ -1,10 +1,12 @@
-"""The cheap methods together on one prompt: where each sees the fact, layer by layer, and where they agree.
+"""The cheap methods together on one prompt: where each sees the fact, layer by layer, and where
+they agree.
 
     at the subject    estimated effect of the MLP there  ·  what is lost when it writes its mean
     at the last token estimated effect of attention there ·  what it adds to the answer's score ·  what is lost without the subject's edges
 
-Profiles of one site are compared by rank correlation over the layers. Agreement does not make an answer true; disagreement says that the
-question matters. Cost: a few runs forward and back, and two runs for each layer.
+Profiles of one site are compared by rank correlation over the layers. Agreement does not make an
+answer true; disagreement says that the question matters. Cost: a few runs forward and back, and two
+runs for each layer.
 """
 
 from dataclasses import dataclass
@@ -37,58 +39,91 @@ class Located(Result):
     tokens: tuple[str, ...]
     subject_span: Span
     readable: int | None
-    """First layer after which the answer is the likeliest word, and stays it; None where it never is."""
+    """First layer after which the answer is the likeliest word, and stays it; None where it never
+    is.
+    """
     profiles: dict[str, dict[str, list[float]]]
 
     @property
     def peaks(self) -> dict[str, dict[str, int]]:
         """The layer where each profile is largest."""
         return {
-            site: {name: max(range(len(p)), key=p.__getitem__) for name, p in rows.items()} for site, rows in self.profiles.items()
+            site: {name: max(range(len(p)), key=p.__getitem__) for name, p in rows.items()}
+            for site, rows in self.profiles.items()
         }
 
     @property
     def agreement(self) -> dict[str, float]:
         """The smallest rank correlation of two methods at a site."""
         return {
-            site: min(rank_correlation(a, b) for a, b in combinations(rows.values(), 2)) for site, rows in self.profiles.items()
+            site: min(rank_correlation(a, b) for a, b in combinations(rows.values(), 2))
+            for site, rows in self.profiles.items()
         }
 
     @property
     def words(self) -> str:
         """What agrees and what does not, in sentences."""
-        said = [] if self.known else [f"The model does not answer “{self.answer}” by itself, so take what follows with care."]
+        said = (
+            []
+            if self.known
+            else [
+                f"The model does not answer “{self.answer}” by itself, so take what follows with"
+                " care."
+            ]
+        )
         for site, peaks in self.peaks.items():
             layers = sorted(set(peaks.values()))
             rho = self.agreement[site]
             if len(layers) == 1:
                 said.append(
-                    f"{site[0].upper()}{site[1:]}: {'both' if len(peaks) == 2 else f'all {len(peaks)}'} methods point at layer {layers[0]} (rank correlation over layers at least {rho:.2f})."
+                    f"{site[0].upper()}{site[1:]}:"
+                    f" {'both' if len(peaks) == 2 else f'all {len(peaks)}'} methods point at layer"
+                    f" {layers[0]} (rank correlation over layers at least {rho:.2f})."
                 )
             else:
                 where = ", ".join(f"{name} at layer {layer}" for name, layer in peaks.items())
-                said.append(f"{site[0].upper()}{site[1:]}: the methods differ ({where}; smallest rank correlation {rho:.2f}).")
+                said.append(
+                    f"{site[0].upper()}{site[1:]}: the methods differ ({where}; smallest rank"
+                    f" correlation {rho:.2f})."
+                )
         said.append(
             "Read off the last token, the answer is never the likeliest word."
             if self.readable is None
-            else f"Read off the last token, the answer is the likeliest word from layer {self.readable} on."
+            else (
+                "Read off the last token, the answer is the likeliest word from layer"
+                f" {self.readable} on."
+            )
         )
         return " ".join(said)
 
     def to_dict(self) -> dict[str, Any]:
-        plain = ("model", "bos", "prompt", "subject", "answer", "known", "readable", "profiles", "peaks", "agreement", "words")
+        plain = (
+            "model",
+            "bos",
+            "prompt",
+            "subject",
+            "answer",
+            "known",
+            "readable",
+            "profiles",
+            "peaks",
+            "agreement",
+            "words",
+        )
         lists = {"tokens": list(self.tokens), "subject_span": list(self.subject_span)}
         return {"schema": "loci.locate/1", **{name: getattr(self, name) for name in plain}, **lists}
 
 
-def locate(model: Model, fact: Fact | str, *, seed: int = 0, progress: Progress = silent) -> Located:
+def locate(
+    model: Model, fact: Fact | str, *, seed: int = 0, progress: Progress = silent
+) -> Located:
     """The cheap methods together: estimate, read and cut; one prompt, all layers.
 
         print(loci.locate(model, "Michael Jordan plays the sport of").words)
 
-    Returns: `Located`: `profiles[site][method]` by layer, `peaks`, `agreement` (smallest rank correlation at a site), `readable` (first
-    layer after which the answer is the likeliest word), `words`. Cost: a few runs, and two a layer. Raises as `attribute`, `lens` and
-    `routes` do.
+    Returns: `Located`: `profiles[site][method]` by layer, `peaks`, `agreement` (smallest rank
+    correlation at a site), `readable` (first layer after which the answer is the likeliest word),
+    `words`. Cost: a few runs, and two a layer. Raises as `attribute`, `lens` and `routes` do.
     """
     fact = fact_given(model, fact)
     found = attribute(model, fact, compare=False, seed=seed)

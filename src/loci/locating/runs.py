@@ -1,4 +1,6 @@
-"""The clean and the corrupted run of a fact, and the corrupted run with clean states put back: what tracing is made of."""
+"""The clean and the corrupted run of a fact, and the corrupted run with clean states put back: what
+tracing is made of.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +55,9 @@ class Traced(Result):
 
 
 @torch.no_grad()
-def prepare(model: Model, fact: Fact, corruption: Corruption, window: int = 1, budget: int = BATCH_TOKENS) -> "Runs":
+def prepare(
+    model: Model, fact: Fact, corruption: Corruption, window: int = 1, budget: int = BATCH_TOKENS
+) -> "Runs":
     """The clean and the corrupted run of a fact, from which every cell is replayed."""
     if window < 1:
         raise FactError(f"tracing needs window ≥ 1, not {window}")
@@ -62,7 +66,9 @@ def prepare(model: Model, fact: Fact, corruption: Corruption, window: int = 1, b
         clean_run = model.record(asked.ids, last=len(asked.targets))
     hide = corruption.edit(model, fact, asked.subject)
     with model.patched({"embed": hide}), model.watch(*points) as corrupted_states:
-        run = model.record(asked.ids.expand(corruption.draws, -1), past=True, last=len(asked.targets))
+        run = model.record(
+            asked.ids.expand(corruption.draws, -1), past=True, last=len(asked.targets)
+        )
     return Runs(
         model=model,
         fact=fact,
@@ -121,14 +127,18 @@ class Runs(PatchedRuns):
         targets = self.asked.targets
         return bool((self.clean_run.logits[0, -len(targets) :].argmax(-1) == targets).all())
 
-    def grids(self, kinds: Sequence[Kind], progress: Progress = silent) -> dict[str, Float[Tensor, "layer token"]]:
+    def grids(
+        self, kinds: Sequence[Kind], progress: Progress = silent
+    ) -> dict[str, Float[Tensor, "layer token"]]:
         """Indirect effects by kind; before the subject nothing is corrupted, so they are 0 there."""
         length = len(self.asked.labels)
         for found in self.growing_grids(kinds):  # noqa: B007 the last one is whole
             progress(1, length - self.asked.subject[0])
         return found
 
-    def growing_grids(self, kinds: Sequence[Kind]) -> Iterator[dict[str, Float[Tensor, "layer token"]]]:
+    def growing_grids(
+        self, kinds: Sequence[Kind]
+    ) -> Iterator[dict[str, Float[Tensor, "layer token"]]]:
         """The same after each token, NaN at those to come."""
         first, length, n_layers = self.asked.subject[0], len(self.asked.labels), self.model.n_layers
         cells = [(kind, layer) for kind in kinds for layer in range(n_layers)]
@@ -143,11 +153,17 @@ class Runs(PatchedRuns):
         return self.run_patched([self._cell(kind, layer, token) for kind, layer in cells], token)
 
     def _cell(self, kind: Kind, layer: int, token: int) -> Cell:
-        """What to put back: a state or an output where it enters the stream, and what is held above it."""
+        """What to put back: a state or an output where it enters the stream, and what is held above
+        it.
+        """
         if kind in SEVERED:
             point = POINT[kind.removeprefix("state-without-")]
             above, held = range(layer + 1, self.model.n_layers), self.corrupted_states
-            return Cell(layer + 1, self._restored("state", layer, token), _at(token, held, point, above, self.draws))
+            return Cell(
+                layer + 1,
+                self._restored("state", layer, token),
+                _at(token, held, point, above, self.draws),
+            )
         window = around(layer, self.window if kind != "state" else 1, self.model.n_layers)
         held = _at(token, self.clean_states, POINT[kind], window[1:], self.draws)
         return Cell(window[0] + 1, self._restored(kind, window[0], token), held)
@@ -159,11 +175,17 @@ class Runs(PatchedRuns):
         post, mlp = (f"{point}.{layer}" for point in ("resid_post", "mlp_out"))
         if kind == "state":
             return self.clean_states[post][:, token].expand(self.draws, -1)
-        return self.corrupted_states[post][:, token] + self.clean_states[mlp][:, token] - self.corrupted_states[mlp][:, token]
+        return (
+            self.corrupted_states[post][:, token]
+            + self.clean_states[mlp][:, token]
+            - self.corrupted_states[mlp][:, token]
+        )
 
     @cached_property
     def _attended(self) -> list[Float[Tensor, "draw position d_model"]]:
-        """The streams above each layer from the subject on, with all its attention clean: at each token, as with that token's alone."""
+        """The streams above each layer from the subject on, with all its attention clean: at each
+        token, as with that token's alone.
+        """
         found, first = [], self.asked.subject[0]
         for layer in range(self.model.n_layers):
             name = f"attn_out.{layer}"
@@ -179,5 +201,10 @@ def around(layer: int, window: int, n_layers: int) -> range:
     return range(max(0, start), min(n_layers, start + window))
 
 
-def _at(token: int, states: dict[str, Tensor], point: str, layers: range, draws: int) -> dict[str, Tensor]:
-    return {f"{point}.{layer}": states[f"{point}.{layer}"][:, token].expand(draws, -1) for layer in layers}
+def _at(
+    token: int, states: dict[str, Tensor], point: str, layers: range, draws: int
+) -> dict[str, Tensor]:
+    return {
+        f"{point}.{layer}": states[f"{point}.{layer}"][:, token].expand(draws, -1)
+        for layer in layers
+    }

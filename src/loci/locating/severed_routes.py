@@ -1,12 +1,15 @@
-"""Attention against MLP: through which of them, and in which layers, a fact comes from the subject to the answer.
+"""Attention against MLP: through which of them, and in which layers, a fact comes from the subject
+to the answer.
 
 By windows of layers, the relative change of P(answer), 1 − P(cut) / P:
     edges    the last token may not attend to the subject's tokens (scores −∞)
     mlp      the MLPs' outputs at the subject's tokens are replaced by their mean over text
     attn     the attentions' outputs at the last token are replaced by their mean over text
-In sum, the same with all layers cut at once: what share of the recall needs the MLPs at the subject, and what share needs attention
-from the last token to the subject. A fact needs both, so the shares do not sum to 1. Intervals over facts; the model's own knowledge only.
-Mean ablation stays nearer to what occurs than zero, but is a choice: what an ablated layer would have passed on is gone too.
+In sum, the same with all layers cut at once: what share of the recall needs the MLPs at the
+subject, and what share needs attention from the last token to the subject. A fact needs both, so
+the shares do not sum to 1. Intervals over facts; the model's own knowledge only. Mean ablation
+stays nearer to what occurs than zero, but is a choice: what an ablated layer would have passed on
+is gone too.
 Source: Geva et al. 2023, sections 5 and 6 (attention knock-out).
 """
 
@@ -35,7 +38,9 @@ CUTS = ("edges", "mlp", "attn")
 
 @dataclass(frozen=True)
 class Routes(Result):
-    """Relative loss of P(answer) by kind of cut: by layer (the middle of its window), and with all layers cut."""
+    """Relative loss of P(answer) by kind of cut: by layer (the middle of its window), and with all
+    layers cut.
+    """
 
     model: str
     bos: bool
@@ -53,22 +58,29 @@ class Routes(Result):
             "n": self.n,
             "unknown": self.unknown,
             "window": self.window,
-            "by_layer": {cut: [estimate.to_dict() for estimate in row] for cut, row in self.by_layer.items()},
+            "by_layer": {
+                cut: [estimate.to_dict() for estimate in row] for cut, row in self.by_layer.items()
+            },
             "all_layers": {cut: estimate.to_dict() for cut, estimate in self.all_layers.items()},
         }
 
 
 @torch.no_grad()
-def routes(model: Model, facts: Fact | Sequence[Fact], *, window: int = 1, progress: Progress = silent) -> Routes:
-    """What does recall need? Cut every window of layers, and all layers, for each fact that the model knows; the others are counted.
+def routes(
+    model: Model, facts: Fact | Sequence[Fact], *, window: int = 1, progress: Progress = silent
+) -> Routes:
+    """What does recall need? Cut every window of layers, and all layers, for each fact that the
+    model knows; the others are counted.
 
         found = loci.routes(model, loci.known_facts().sample(20))
         found.by_layer["mlp"]                           # share of P(answer) lost, with intervals, layer by layer
 
-    What is cut: "edges" (attention from the last token to the subject), "mlp" (MLPs at the subject), "attn" (attention at the last
-    token). Returns: `Routes`: `by_layer[cut]`, `all_layers[cut]`, `n`, `unknown`.
+    What is cut: "edges" (attention from the last token to the subject), "mlp" (MLPs at the
+    subject), "attn" (attention at the last token). Returns: `Routes`: `by_layer[cut]`,
+    `all_layers[cut]`, `n`, `unknown`.
 
-    Cost: 3 · (layers + 1) rows of a batch for each fact. Raises `FactError` where it knows none, `ModelError` where attention cannot be cut.
+    Cost: 3 · (layers + 1) rows of a batch for each fact. Raises `FactError` where it knows none,
+    `ModelError` where attention cannot be cut.
     """
     if window < 1:
         raise FactError(f"a window has at least one layer, not {window}")
@@ -78,7 +90,10 @@ def routes(model: Model, facts: Fact | Sequence[Fact], *, window: int = 1, progr
     means = text_means(model, *model.names("mlp_out", "attn_out"))
     lost: dict[tuple[str, int | None], list[float]] = {}
     places: list[int | None] = [None, *range(model.n_layers)]
-    windows = [range(model.n_layers), *(around(layer, window, model.n_layers) for layer in range(model.n_layers))]
+    windows = [
+        range(model.n_layers),
+        *(around(layer, window, model.n_layers) for layer in range(model.n_layers)),
+    ]
     for fact in known:
         one = _Recall(model, fact, means)
         for cut in CUTS:
@@ -100,7 +115,10 @@ def routes(model: Model, facts: Fact | Sequence[Fact], *, window: int = 1, progr
 def losses(model: Model, fact: Fact) -> dict[str, list[float]]:
     """Of one fact, known or not: the relative loss of P(answer) by kind of cut, layer by layer."""
     one = _Recall(model, fact, text_means(model, *model.names("mlp_out", "attn_out")))
-    return {cut: one.lost(cut, [range(layer, layer + 1) for layer in range(model.n_layers)]) for cut in CUTS}
+    return {
+        cut: one.lost(cut, [range(layer, layer + 1) for layer in range(model.n_layers)])
+        for cut in CUTS
+    }
 
 
 class _Recall:
@@ -133,8 +151,13 @@ class _Recall:
         for layer in sorted({layer for window in windows for layer in window}):
             rows = torch.tensor([row for row, window in enumerate(windows) if layer in window])
             if cut == "edges":
-                edits[f"attn_scores.{layer}"] = hiding(rows, slice(None), slice(self.last, None), self.subject)
+                edits[f"attn_scores.{layer}"] = hiding(
+                    rows, slice(None), slice(self.last, None), self.subject
+                )
                 continue
-            name, where = f"{cut}_out.{layer}", self.subject if cut == "mlp" else slice(self.last, None)
+            name, where = (
+                f"{cut}_out.{layer}",
+                self.subject if cut == "mlp" else slice(self.last, None),
+            )
             edits[name] = put_at(self.means[name], rows, where)
         return edits

@@ -1,4 +1,5 @@
-"""Accessors: how a named tensor is read from what a module takes or returns, and how another is put in its place.
+"""Accessors: how a named tensor is read from what a module takes or returns, and how another is put
+in its place.
 
 put(whole, see(whole)) = whole
 """
@@ -13,7 +14,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Accessor:
-    """A pair of functions (a lens, in functional programming): `see` reads the part, `put` gives the whole with another part."""
+    """A pair of functions (a lens, in functional programming): `see` reads the part, `put` gives
+    the whole with another part.
+    """
 
     see: Callable[[Any], Tensor]
     put: Callable[[Any, Tensor], Any]
@@ -21,7 +24,8 @@ class Accessor:
     def then(self, inner: "Accessor") -> "Accessor":
         """The inner accessor, applied to what this one sees."""
         return Accessor(
-            lambda whole: inner.see(self.see(whole)), lambda whole, new: self.put(whole, inner.put(self.see(whole), new))
+            lambda whole: inner.see(self.see(whole)),
+            lambda whole, new: self.put(whole, inner.put(self.see(whole), new)),
         )
 
     def through(self, edit: Callable[[Tensor], Tensor | None], whole: Any) -> Any:
@@ -70,13 +74,17 @@ class Fused:
     grouped: bool
 
     def take(self, name: str, x: Tensor, dim: int) -> Tensor:
-        """[…, fused, …] → […, heads, d_head, …] of "q", "k" or "v"; a view wherever one is possible."""
+        """[…, fused, …] → […, heads, d_head, …] of "q", "k" or "v"; a view wherever one is
+        possible.
+        """
         dim %= x.ndim
         if not self.grouped:
             sizes = [self.n_heads, self.n_kv_heads, self.n_kv_heads]
             return _third(x.unflatten(dim, (sum(sizes), -1)), sizes, dim, name)
         group = self.n_heads // self.n_kv_heads
-        return _third(x.unflatten(dim, (self.n_kv_heads, group + 2, -1)), [group, 1, 1], dim + 1, name).flatten(dim, dim + 1)
+        return _third(
+            x.unflatten(dim, (self.n_kv_heads, group + 2, -1)), [group, 1, 1], dim + 1, name
+        ).flatten(dim, dim + 1)
 
     def accessor(self, name: str) -> Accessor:
         """As `take` on the last axis."""
@@ -94,7 +102,8 @@ def _third(x: Tensor, sizes: list[int], dim: int, name: str) -> Tensor:
 
 
 def routing() -> Accessor:
-    """A router's (logits, weights, experts) as one weight for each expert, 0 for those that are not asked.
+    """A router's (logits, weights, experts) as one weight for each expert, 0 for those that are not
+    asked.
 
     What is put keeps its largest weights, as many as experts are asked.
     """

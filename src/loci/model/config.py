@@ -1,7 +1,8 @@
 """A checkpoint's configuration before transformers sees it: an object whose sizes are sizes.
 
-transformers checks the types of a field where its family declares them; it builds ten thousand million layers if that is what the
-file says. Here the sizes that every decoder has are held to what a decoder can have, under all the names that families give them.
+transformers checks the types of a field where its family declares them; it builds ten thousand
+million layers if that is what the file says. Here the sizes that every decoder has are held to what
+a decoder can have, under all the names that families give them.
 """
 
 import math
@@ -18,7 +19,13 @@ from loci.model.stored import Stored, same_parameter
 from loci.validate import DOCUMENT, brief, named, read_json
 
 CONFIG = "config.json"
-OBJECTS = (CONFIG, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+OBJECTS = (
+    CONFIG,
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 """Files of a checkpoint that hold one JSON object, where they are there."""
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 HEADS = ("num_attention_heads", "n_head", "num_heads", "n_heads")
@@ -26,25 +33,55 @@ KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv")
 SIZES: dict[str, tuple[int, int]] = {
     **dict.fromkeys(LAYERS, (0, 1_000)),
     **dict.fromkeys((*HEADS, *KV_HEADS), (1, 100_000)),
-    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "head_dim", "word_embed_proj_dim"), (1, 10**6)),
-    **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim", "d_ff", "ffn_hidden_size"), (1, 10**7)),
+    **dict.fromkeys(
+        ("hidden_size", "n_embd", "d_model", "head_dim", "word_embed_proj_dim"), (1, 10**6)
+    ),
+    **dict.fromkeys(
+        ("intermediate_size", "n_inner", "ffn_dim", "d_ff", "ffn_hidden_size"), (1, 10**7)
+    ),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"), (1, 10**8)),
-    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok", "moe_topk"), (0, 100_000)),
+    **dict.fromkeys(
+        ("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok", "moe_topk"),
+        (0, 100_000),
+    ),
     "vocab_size": (1, 10**8),
 }
 """Least and most. Layers may be none: a model of embeddings alone."""
-OPTIONAL = {*KV_HEADS, "head_dim", "n_inner", "intermediate_size", "ffn_hidden_size", "max_seq_len", "word_embed_proj_dim"}
-OPTIONAL |= {"num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok", "moe_topk"}
+OPTIONAL = {
+    *KV_HEADS,
+    "head_dim",
+    "n_inner",
+    "intermediate_size",
+    "ffn_hidden_size",
+    "max_seq_len",
+    "word_embed_proj_dim",
+}
+OPTIONAL |= {
+    "num_experts",
+    "num_local_experts",
+    "n_routed_experts",
+    "num_experts_per_tok",
+    "moe_topk",
+}
 """Fields where null says: as the family has it."""
 BY_LAYER = {"intermediate_size", "num_key_value_heads", "head_dim"}
 """Fields that may be a list, a number for each layer."""
-TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "decoder_start_token_id")
+TOKENS = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "unk_token_id",
+    "sep_token_id",
+    "decoder_start_token_id",
+)
 EPSILONS = ("layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps", "norm_eps", "norm_epsilon")
 BLOCK = re.compile(r"^(.*?(?:^|\.)(?:h|layers|blocks|block))\.(\d+)\.")
 
 
 def check_config_files(folder: Path) -> dict[str, Any]:
-    """The configuration in a folder. Raises `ModelError` where it, or another object beside it, cannot be what it has to be."""
+    """The configuration in a folder. Raises `ModelError` where it, or another object beside it,
+    cannot be what it has to be.
+    """
     found: dict[str, Any] = {}
     for name in OBJECTS:
         path = folder / name
@@ -60,7 +97,9 @@ def check_config_files(folder: Path) -> dict[str, Any]:
 
 
 def check_config_document(document: Mapping[str, Any], where: str) -> None:
-    """Raise `ModelError` for a field that no decoder can have. Fields that are not known here are left to transformers."""
+    """Raise `ModelError` for a field that no decoder can have. Fields that are not known here are
+    left to transformers.
+    """
     kind = document.get("model_type")
     if kind is None and not isinstance(document.get("auto_map"), dict):
         raise ModelError(f"{where}: model_type is missing")
@@ -102,7 +141,13 @@ def _check_size(value: Any, least: int, most: int, where: str, name: str) -> Non
     values = value if isinstance(value, list) and value and name in BY_LAYER else [value]
     for one in values:
         whole = isinstance(one, int) and not isinstance(one, bool)
-        _expect(whole and least <= one <= most, where, name, f"an integer between {least:,} and {most:,}", one)
+        _expect(
+            whole and least <= one <= most,
+            where,
+            name,
+            f"an integer between {least:,} and {most:,}",
+            one,
+        )
 
 
 def _check_tokens(value: Any, where: str, name: str) -> None:
@@ -118,14 +163,26 @@ def _check_dtype(value: Any, where: str, name: str) -> None:
         fine = isinstance(found, torch.dtype) and found.is_floating_point
         _expect(fine, where, name, "a floating-point dtype of torch", value)
     else:
-        _expect(value is None or isinstance(value, (str, dict)), where, name, "the name of a dtype", value)
+        _expect(
+            value is None or isinstance(value, (str, dict)),
+            where,
+            name,
+            "the name of a dtype",
+            value,
+        )
 
 
 def _check_activation(value: Any, where: str, name: str) -> None:
     from transformers.activations import ACT2FN
 
     if value is not None:
-        _expect(isinstance(value, str) and value in ACT2FN, where, name, "a function that transformers knows", value)
+        _expect(
+            isinstance(value, str) and value in ACT2FN,
+            where,
+            name,
+            "a function that transformers knows",
+            value,
+        )
 
 
 def _check_heads(document: Mapping[str, Any], where: str) -> None:
@@ -147,15 +204,23 @@ def _expect(fine: bool, where: str, name: str, what: str, found: Any) -> None:
 
 
 def check_depth(config: Any, stored: Stored, where: str) -> None:
-    """Raise `ModelError` where the configuration asks for more layers than the files hold, before any is built."""
-    said = next((value for name in LAYERS if isinstance(value := getattr(config, name, None), int)), None)
+    """Raise `ModelError` where the configuration asks for more layers than the files hold, before
+    any is built.
+    """
+    said = next(
+        (value for name in LAYERS if isinstance(value := getattr(config, name, None), int)), None
+    )
     held = blocks_in(stored.tensors)
     if said is not None and held and said > max(held.values()):
-        raise ModelError(f"{where}: {CONFIG} says {said} layers, and the weights hold {max(held.values())}")
+        raise ModelError(
+            f"{where}: {CONFIG} says {said} layers, and the weights hold {max(held.values())}"
+        )
 
 
 def check_nothing_left(unexpected: Iterable[str], hf: nn.Module, where: str) -> None:
-    """Raise `ModelError` where the files hold more layers than the configuration says: a model cut short without a word."""
+    """Raise `ModelError` where the files hold more layers than the configuration says: a model cut
+    short without a word.
+    """
     here = blocks_in(name for name, _ in hf.named_parameters())
     for stack, count in blocks_in(unexpected).items():
         said = max((n for other, n in here.items() if same_parameter(other, stack)), default=0)
@@ -175,7 +240,13 @@ def blocks_in(names: Iterable[str]) -> dict[str, int]:
 def misfit(hf: nn.Module, stored: Stored) -> str | None:
     """The first parameter whose shape by the configuration is not that in the files, in words."""
     for name, parameter in hf.named_parameters():
-        tensor = next((t for stored_name, t in stored.tensors.items() if same_parameter(stored_name, name)), None)
+        tensor = next(
+            (t for stored_name, t in stored.tensors.items() if same_parameter(stored_name, name)),
+            None,
+        )
         if tensor is not None and tensor.shape != tuple(parameter.shape):
-            return f"{name} is {list(tensor.shape)} in the weights and {list(parameter.shape)} by {CONFIG}"
+            return (
+                f"{name} is {list(tensor.shape)} in the weights and {list(parameter.shape)} by"
+                f" {CONFIG}"
+            )
     return None

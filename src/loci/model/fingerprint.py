@@ -1,7 +1,8 @@
 """A name for the weights themselves: SHA-256 over every parameter's name, shape and values.
 
-Values are hashed as float32, so that a checkpoint in half precision and the same one widened on loading agree. Tied parameters
-count once. Cost: one pass over the weights, about a second a gigabyte.
+Values are hashed as float32, so that a checkpoint in half precision and the same one widened on
+loading agree. Tied parameters count once. Cost: one pass over the weights, about a second a
+gigabyte.
 """
 
 import hashlib

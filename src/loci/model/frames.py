@@ -3,8 +3,9 @@
     shots    N facts of the relation, one a line, in the prompt's own words, each with its answer: "France's capital is Paris⏎Peru's capital is"
     chat     the prompt as what a user says, in the model's own chat template; shots are then earlier exchanges
 
-A frame makes another fact of a fact: its prompts are longer, its subject, its answer and the rest are the same. So whatever takes facts
-works inside a frame, and the subject's positions are right there. Source: the protocol of Hernandez et al. 2024 (LRE).
+A frame makes another fact of a fact: its prompts are longer, its subject, its answer and the rest
+are the same. So whatever takes facts works inside a frame, and the subject's positions are right
+there. Source: the protocol of Hernandez et al. 2024 (LRE).
 """
 
 import random
@@ -40,14 +41,21 @@ class Frame:
         return asdict(self)
 
     def check(self, model: Model) -> None:
-        """Raise `ModelError` where the model has no chat template, or one that loses what the user says."""
+        """Raise `ModelError` where the model has no chat template, or one that loses what the user
+        says.
+        """
         if self.chat:
             turns(model, [], PROBE)
 
     def text(self, model: Model, prompt: str) -> str:
-        """One prompt inside this frame. Raises `FactError` for shots, which are facts of a relation."""
+        """One prompt inside this frame. Raises `FactError` for shots, which are facts of a
+        relation.
+        """
         if self.shots:
-            raise FactError(f"shots are other facts of a relation, and {prompt!r} is of none: put the facts in a file")
+            raise FactError(
+                f"shots are other facts of a relation, and {prompt!r} is of none: put the facts in"
+                " a file"
+            )
         return turns(model, [], prompt) if self.chat else prompt
 
     def facts(self, model: Model, facts: Iterable[Fact], pool: Iterable[Fact] = ()) -> FactSet:
@@ -59,21 +67,34 @@ class Frame:
             pool: further facts that shots may be drawn from, beside `facts`.
 
         Returns: the facts with longer prompts, in the same order.
-        Raises: `FactError` where a relation has too few other facts, `ModelError` where the model has no chat template.
+        Raises: `FactError` where a relation has too few other facts, `ModelError` where the model
+        has no chat template.
         """
         asked = list(facts)
         if not self:
             return FactSet(asked)
         self.check(model)
         relations = FactSet(dict.fromkeys([*asked, *pool])).relations
-        usable = {name: _usable(own) for name, own in relations.items() if name} if self.shots else {}
-        return FactSet(self._framed(model, fact, self._draw(fact, usable.get(fact.relation or ""))) for fact in asked)
+        usable = (
+            {name: _usable(own) for name, own in relations.items() if name} if self.shots else {}
+        )
+        return FactSet(
+            self._framed(model, fact, self._draw(fact, usable.get(fact.relation or "")))
+            for fact in asked
+        )
 
     def _draw(self, fact: Fact, relation: Sequence[Fact] | None) -> list[Fact]:
-        """The shots of one fact: facts of its relation about subjects that stand in none of its prompts, and that do not name its own."""
+        """The shots of one fact: facts of its relation about subjects that stand in none of its
+        prompts, and that do not name its own.
+        """
         if not self.shots:
             return []
-        prompts = [fact.text, *fact.asked(), *fact.neighbours, *(question.prompt for question in fact.questions)]
+        prompts = [
+            fact.text,
+            *fact.asked(),
+            *fact.neighbours,
+            *(question.prompt for question in fact.questions),
+        ]
         whole, drawn = "\n".join(prompts), list[Fact]()
         order = random.Random(f"{self.seed}/{fact.subject}/{fact.relation}")
         for one in order.sample(relation, len(relation)) if relation else ():
@@ -82,12 +103,22 @@ class Frame:
                 drawn.append(one)
             if len(drawn) == self.shots:
                 return drawn
-        where = f"its relation {fact.relation!r} has {len(drawn)}" if relation is not None else "it has no relation"
-        raise FactError(f"{fact.text!r}: {self.shots} shots are as many facts of its relation about others, and {where}")
+        where = (
+            f"its relation {fact.relation!r} has {len(drawn)}"
+            if relation is not None
+            else "it has no relation"
+        )
+        raise FactError(
+            f"{fact.text!r}: {self.shots} shots are as many facts of its relation about others, and"
+            f" {where}"
+        )
 
     def _framed(self, model: Model, fact: Fact, shots: Sequence[Fact]) -> Fact:
         def framed(template: str) -> str:
-            shown = [(one.fill(template if BLANK in template else one.prompt), one.answer) for one in shots]
+            shown = [
+                (one.fill(template if BLANK in template else one.prompt), one.answer)
+                for one in shots
+            ]
             return turns(model, shown, template) if self.chat else lines(shown, template)
 
         return replace(
@@ -96,7 +127,9 @@ class Frame:
             paraphrases=tuple(map(framed, fact.paraphrases)),
             held_out=tuple(map(framed, fact.held_out)),
             neighbours=tuple(map(framed, fact.neighbours)),
-            questions=tuple(question._replace(prompt=framed(question.prompt)) for question in fact.questions),
+            questions=tuple(
+                question._replace(prompt=framed(question.prompt)) for question in fact.questions
+            ),
         )
 
 
@@ -116,22 +149,35 @@ def lines(shots: Sequence[tuple[str, str]], prompt: str) -> str:
 
 
 def turns(model: Model, shots: Sequence[tuple[str, str]], prompt: str) -> str:
-    """A prompt in the model's chat template, up to where the model's turn begins; shots are earlier exchanges.
+    """A prompt in the model's chat template, up to where the model's turn begins; shots are earlier
+    exchanges.
 
-    What the tokenizer puts before every text is left out. Raises `ModelError` where there is no template, or it has no place for the prompt.
+    What the tokenizer puts before every text is left out. Raises `ModelError` where there is no
+    template, or it has no place for the prompt.
     """
     tokenizer: Any = model.tokenizer
     if not getattr(tokenizer, "chat_template", None):
-        raise ModelError(f"{model.name!r} has no chat template: leave chat (--chat) out; it is for models that were taught to chat")
-    said = [{"role": role, "content": text} for pair in shots for role, text in zip(("user", "assistant"), pair, strict=True)]
+        raise ModelError(
+            f"{model.name!r} has no chat template: leave chat (--chat) out; it is for models that"
+            " were taught to chat"
+        )
+    said = [
+        {"role": role, "content": text}
+        for pair in shots
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
     asked = [*said, {"role": "user", "content": prompt}]
     try:
         text = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
     except Exception as error:  # noqa: BLE001 a template is a program, and may raise anything
         raise ModelError(
-            f"the chat template of {model.name!r} fails: {str(error).splitlines()[0] if str(error) else error!r}"
+            f"the chat template of {model.name!r} fails:"
+            f" {str(error).splitlines()[0] if str(error) else error!r}"
         ) from None
     if text.count(prompt.strip()) < 1 or text.count(BLANK) != prompt.count(BLANK):
-        raise ModelError(f"the chat template of {model.name!r} does not keep what the user says: it gives {text!r:.200}")
+        raise ModelError(
+            f"the chat template of {model.name!r} does not keep what the user says: it gives"
+            f" {text!r:.200}"
+        )
     first = tokenizer.bos_token
     return text.removeprefix(first) if first and model.with_bos else text

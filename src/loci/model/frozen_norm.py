@@ -14,12 +14,15 @@ class FrozenNorm:
 
     Args:
         model: whose norm it is.
-        name: "attn_norm", "attn_post", "mlp_norm", "mlp_post" or "final_norm". A norm that the family lacks is the identity.
+        name: "attn_norm", "attn_post", "mlp_norm", "mlp_post" or "final_norm". A norm that the
+            family lacks is the identity.
         layer: the block; None for "final_norm".
         x: vectors at which the scale is taken, [*any, d_model].
     """
 
-    def __init__(self, model: Weights, name: str, layer: int | None, x: Float[Tensor, "*any d_model"]) -> None:
+    def __init__(
+        self, model: Weights, name: str, layer: int | None, x: Float[Tensor, "*any d_model"]
+    ) -> None:
         if not getattr(model.layout, name):
             self.centres, self.bias, self.weight = False, x.new_zeros(x.shape[-1]), x.new_ones(1)
             return
@@ -27,7 +30,9 @@ class FrozenNorm:
         self.centres, self.bias = norm.centres, norm.bias.float()
         out = model.module(name, layer)(x.to(model.dtype)).float() - self.bias
         linear = norm.gain.float() * self._centred(x)
-        scale = (linear * out).sum(-1, keepdim=True) / linear.square().sum(-1, keepdim=True).clamp(min=1e-30)
+        scale = (linear * out).sum(-1, keepdim=True) / linear.square().sum(-1, keepdim=True).clamp(
+            min=1e-30
+        )
         self.weight = norm.gain.float() * scale
 
     def __call__(self, v: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_model"]:

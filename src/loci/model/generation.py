@@ -1,10 +1,12 @@
-"""Text that a model goes on with: the likeliest token each time, or a sample; nothing else has a say.
+"""Text that a model goes on with: the likeliest token each time, or a sample; nothing else has a
+say.
 
     greedy   token ← argmax of the last logits
     sample   token ~ softmax of the last logits, or of the `likeliest` largest of them
 
-A checkpoint's own generation settings (repetition penalty, forbidden, forced or suppressed tokens, beams, temperature, stop strings)
-are neither used nor changed. Taken from them is only which tokens end a text.
+A checkpoint's own generation settings (repetition penalty, forbidden, forced or suppressed tokens,
+beams, temperature, stop strings) are neither used nor changed. Taken from them is only which tokens
+end a text.
 """
 
 import inspect
@@ -18,8 +20,15 @@ from loci.model.model import Ids, Model
 
 
 def end_tokens(model: Model) -> frozenset[int]:
-    """Tokens that end a text: those of the tokenizer, the configuration and the generation settings, one or a list in each."""
-    places = (model.tokenizer, model.config, model.hf.config, getattr(model.hf, "generation_config", None))
+    """Tokens that end a text: those of the tokenizer, the configuration and the generation
+    settings, one or a list in each.
+    """
+    places = (
+        model.tokenizer,
+        model.config,
+        model.hf.config,
+        getattr(model.hf, "generation_config", None),
+    )
     given = [token for place in places for token in _tokens(getattr(place, "eos_token_id", None))]
     return frozenset(token for token in given if 0 <= token < model.d_vocab)
 
@@ -35,7 +44,9 @@ def _tokens(given: Any) -> list[int]:
 Enough = Callable[[int, list[int]], bool]
 """Whether a row, by its number, needs no more than these tokens."""
 LARGE = 100_000
-"""Vocabularies from here on are drawn from by their cumulated probabilities: `multinomial` makes a random number for each token."""
+"""Vocabularies from here on are drawn from by their cumulated probabilities: `multinomial` makes a
+random number for each token.
+"""
 
 
 @torch.no_grad()
@@ -49,13 +60,24 @@ def generate(
     likeliest: int | None = None,
     enough: Enough | None = None,
 ) -> list[list[int]]:
-    """Up to `tokens` further tokens for each row of equally long prompts, without the prompt and without the token that ends a text.
+    """Up to `tokens` further tokens for each row of equally long prompts, without the prompt and
+    without the token that ends a text.
 
-    No text ends before it has `least` tokens; none becomes longer than the context, and one token at least is made. Samples use torch's
-    global generator, as it is seeded outside. Cost: a forward pass over the prompts, then one over a single position for each token;
-    only the last position is unembedded.
+    No text ends before it has `least` tokens; none becomes longer than the context, and one token
+    at least is made. Samples use torch's global generator, as it is seeded outside. Cost: a forward
+    pass over the prompts, then one over a single position for each token; only the last position is
+    unembedded.
     """
-    made = continuations(model, ids, tokens, least=least, sample=sample, likeliest=likeliest, enough=enough, weighed=False)
+    made = continuations(
+        model,
+        ids,
+        tokens,
+        least=least,
+        sample=sample,
+        likeliest=likeliest,
+        enough=enough,
+        weighed=False,
+    )
     return [row.ids for row in made]
 
 
@@ -79,7 +101,9 @@ def continuations(
     enough: Enough | None = None,
     weighed: bool = True,
 ) -> list[Made]:
-    """As `generate`, with the probability of each token where it is `weighed`. All ends where each row has ended, or `enough` says so of its tokens."""
+    """As `generate`, with the probability of each token where it is `weighed`. All ends where each
+    row has ended, or `enough` says so of its tokens.
+    """
     model.hf.eval()
     most = tokens if model.n_ctx is None else max(1, min(tokens, model.n_ctx - ids.shape[1] + 1))
     stops = end_tokens(model)
@@ -87,21 +111,31 @@ def continuations(
     made = torch.empty(len(ids), 0, dtype=torch.long, device=ids.device)
     probabilities = list[list[float]]()
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    keep = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.hf.forward).parameters else {}
+    keep = (
+        {"logits_to_keep": 1}
+        if "logits_to_keep" in inspect.signature(model.hf.forward).parameters
+        else {}
+    )
     asked, past = ids, None
     for step in range(most):
         mask = torch.ones(len(ids), ids.shape[1] + step, dtype=torch.long, device=ids.device)
-        out: Any = model.hf(input_ids=asked, attention_mask=mask, past_key_values=past, use_cache=True, **keep)
+        out: Any = model.hf(
+            input_ids=asked, attention_mask=mask, past_key_values=past, use_cache=True, **keep
+        )
         scores, past = out.logits[:, -1].float(), out.past_key_values
         if step < least:
             scores = scores.index_fill(1, ends, -torch.inf)
         chosen = _drawn(scores, likeliest) if sample else scores.argmax(-1)
         made, asked = torch.cat([made, chosen[:, None]], 1), chosen[:, None]
         if weighed:
-            probabilities.append((scores.gather(-1, asked)[:, 0] - scores.logsumexp(-1)).exp().tolist())
+            probabilities.append(
+                (scores.gather(-1, asked)[:, 0] - scores.logsumexp(-1)).exp().tolist()
+            )
         ended |= torch.isin(chosen, ends)
         if enough is not None:
-            ended |= torch.tensor([enough(i, row) for i, row in enumerate(made.tolist())], device=ids.device)
+            ended |= torch.tensor(
+                [enough(i, row) for i, row in enumerate(made.tolist())], device=ids.device
+            )
         if bool(ended.all()):
             break
     rows = [_until(row, stops) for row in made.tolist()]

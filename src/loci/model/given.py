@@ -1,4 +1,5 @@
-"""What a caller gives a verb, made into what it takes; what it cannot take is refused with the way to do it.
+"""What a caller gives a verb, made into what it takes; what it cannot take is refused with the way
+to do it.
 
     trace(model, "Michael Jordan plays the sport of")     a prompt: the subject is found among the known ones, the answer is the model's
     edit(model, fact.to("baseball"))                      one fact where several may be given
@@ -22,7 +23,9 @@ def model_given(value: Any) -> Model:
     if isinstance(value, Model):
         return value
     if isinstance(value, (str, os.PathLike)):
-        raise UseError(f"the first argument is a model, not its name: loci.open({str(value)!r}) gives one")
+        raise UseError(
+            f"the first argument is a model, not its name: loci.open({str(value)!r}) gives one"
+        )
     raise UseError(f"the first argument is a model as loci.open gives it, not {_named(value)}")
 
 
@@ -46,7 +49,10 @@ def facts_given(value: Fact | Iterable[Fact]) -> FactSet:
     if isinstance(value, Fact):
         return FactSet([value])
     if isinstance(value, (str, os.PathLike)):
-        raise UseError(f"expected loci.Fact or several, not {str(value)!r}: loci.load_facts reads a file of them")
+        raise UseError(
+            f"expected loci.Fact or several, not {str(value)!r}: loci.load_facts reads a file of"
+            " them"
+        )
     if not isinstance(value, Iterable):
         raise UseError(f"expected loci.Fact or several, not {_named(value)}")
     several = list(value)
@@ -58,7 +64,13 @@ def facts_given(value: Fact | Iterable[Fact]) -> FactSet:
 
 def texts_given(value: str | Iterable[str]) -> list[str]:
     """Texts from one text or several."""
-    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [value]
+    texts = (
+        [value]
+        if isinstance(value, str)
+        else list(value)
+        if isinstance(value, Iterable)
+        else [value]
+    )
     wrong = next((item for item in texts if not isinstance(item, str)), None)
     if wrong is not None:
         raise UseError(f"expected texts, not {_named(wrong)}")
@@ -76,17 +88,24 @@ def fact_from(
 ) -> Fact:
     """The fact that a prompt asks for, with `answer`, or else with the model's own.
 
-    Without a subject it is the only known one that stands in the prompt; `{}` says where it stands. Raises `FactError`, and says `how` to name it, where there is none.
+    Without a subject it is the only known one that stands in the prompt; `{}` says where it stands.
+    Raises `FactError`, and says `how` to name it, where there is none.
     """
     known = known_facts()
     if not text.strip():
         raise FactError("the prompt is empty")
     if subject is None and BLANK in text:
-        raise FactError(f"whom is {text!r} about? {{}} stands for a subject that is not said: {how}")
+        raise FactError(
+            f"whom is {text!r} about? {{}} stands for a subject that is not said: {how}"
+        )
     if subject is None:
         found = known.subjects_in(text)
         if len(found) != 1:
-            what = f"several known subjects stand in it ({', '.join(found)})" if found else "no known subject stands in it"
+            what = (
+                f"several known subjects stand in it ({', '.join(found)})"
+                if found
+                else "no known subject stands in it"
+            )
             raise FactError(f"whom is {text!r} about? {what}: {how}")
         subject = found[0]
     fact = Fact.from_text(text, subject, "?", occurrence)

@@ -1,8 +1,10 @@
-"""Prove on a user's own model what Loci says of it: every claim measured, with its error beside what is allowed.
+"""Prove on a user's own model what Loci says of it: every claim measured, with its error beside
+what is allowed.
 
-Exact claims (reading changes no bit, identity patches change nothing) allow 0; the others the rounding of the dtype, relative to the
-largest number compared. Runs that sum in another order allow what the model makes of such rounding. What a family does not have is said
-not to apply, and why; it is not counted as passed.
+Exact claims (reading changes no bit, identity patches change nothing) allow 0; the others the
+rounding of the dtype, relative to the largest number compared. Runs that sum in another order allow
+what the model makes of such rounding. What a family does not have is said not to apply, and why; it
+is not counted as passed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +20,15 @@ from torch import Tensor
 
 from loci.errors import LociError
 from loci.model.given import model_given
-from loci.model.invariants import INVARIANTS, applying, difference, errors, neurons_apart, not_finite, tolerance
+from loci.model.invariants import (
+    INVARIANTS,
+    applying,
+    difference,
+    errors,
+    neurons_apart,
+    not_finite,
+    tolerance,
+)
 from loci.model.model import Model
 from loci.model.points import ATTENTION, ONCE
 from loci.model.unembedding import last_streams
@@ -30,7 +40,12 @@ TEXTS = (
     "The Eiffel Tower stands in the city of Paris",
     "It is",
 )
-ODD = (*TEXTS, "Zürich, 東京 and a naïve café", "  two  spaces\tand a tab", "$1,234.50 — isn't it? 🙂")
+ODD = (
+    *TEXTS,
+    "Zürich, 東京 and a naïve café",
+    "  two  spaces\tand a tab",
+    "$1,234.50 — isn't it? 🙂",
+)
 
 ROUNDINGS = 3
 CARRIED = 40.0
@@ -39,7 +54,9 @@ CARRIED = 40.0
 
 @dataclass(frozen=True)
 class Check:
-    """One claim: passed where `error` ≤ `allowed`; `note` says what was measured, or why the claim does not apply."""
+    """One claim: passed where `error` ≤ `allowed`; `note` says what was measured, or why the claim
+    does not apply.
+    """
 
     name: str
     error: float | None
@@ -69,15 +86,22 @@ class Diagnosis(Result):
 
     def to_dict(self) -> dict[str, Any]:
         checks = [{**asdict(check), "passed": check.passed} for check in self.checks]
-        return {"schema": "loci.doctor/1", **asdict(self), "healthy": self.healthy, "checks": checks}
+        return {
+            "schema": "loci.doctor/1",
+            **asdict(self),
+            "healthy": self.healthy,
+            "checks": checks,
+        }
 
 
 def doctor(model: Model, *, progress: Progress = silent) -> Diagnosis:
-    """Is Loci right about this model? Every claim is measured on it: logits, patches, sums, weights, replay, padding, tokens.
+    """Is Loci right about this model? Every claim is measured on it: logits, patches, sums,
+    weights, replay, padding, tokens.
 
         loci.doctor(model).healthy
 
-    Returns: `Diagnosis`: `checks` (name, error, allowed, passed), `healthy`. Cost: a few short runs for each point and layer.
+    Returns: `Diagnosis`: `checks` (name, error, allowed, passed), `healthy`. Cost: a few short runs
+    for each point and layer.
     """
     patient = _Patient(model_given(model))
     found: list[Check] = []
@@ -95,7 +119,9 @@ def doctor(model: Model, *, progress: Progress = silent) -> Diagnosis:
 
 
 class _Patient:
-    """A model with a batch of equally long texts, and what it says to them when nothing is attached."""
+    """A model with a batch of equally long texts, and what it says to them when nothing is
+    attached.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -109,10 +135,12 @@ class _Patient:
 
     @cached_property
     def between_runs(self) -> float:
-        """What two runs may differ by that sum in another order: rounding, as far as this model carries it on.
+        """What two runs may differ by that sum in another order: rounding, as far as this model
+        carries it on.
 
         The stream, queries and keys are moved by ±ε of each entry in every layer; large weights
-        make saturated softmaxes and nearly equal logits of that. At most a twentieth of the largest.
+        make saturated softmaxes and nearly equal logits of that. At most a twentieth of the
+        largest.
         """
         model, worst, alone = self.model, 0.0, self.plain
         points = model.names("resid_pre", *(point for point in ("q", "k") if model.has(point)))
@@ -130,10 +158,13 @@ class _Patient:
         return max(self.allowed, min(CARRIED * worst, 0.05))
 
     def names(self, *, attention: bool) -> list[str]:
-        return self.model.names(*(stem for stem in self.model.points() if (stem in ATTENTION) == attention))
+        return self.model.names(
+            *(stem for stem in self.model.points() if (stem in ATTENTION) == attention)
+        )
 
     def groups(self, *, attention: bool) -> list[list[str]]:
-        """The points to be seen together: those of each layer, and each of the last layer, and those without layers, alone.
+        """The points to be seen together: those of each layer, and each of the last layer, and
+        those without layers, alone.
 
         One by one in all layers they would take a run each: hundreds.
         """
@@ -147,7 +178,12 @@ class _Patient:
 def _weights(patient: _Patient) -> Iterator[Check]:
     model = patient.model
     found = list(not_finite(model))
-    yield Check("weights are finite", float(len(found)), 0, f"NaN or infinity in {found[0]}" if found else "")
+    yield Check(
+        "weights are finite",
+        float(len(found)),
+        0,
+        f"NaN or infinity in {found[0]}" if found else "",
+    )
 
 
 @torch.no_grad()
@@ -156,7 +192,12 @@ def _reads(patient: _Patient) -> Iterator[Check]:
     before = model.fingerprint
     with model.watch(*names) as reads:
         logits = model(patient.ids)
-    yield Check("logits, all points read = plain Hugging Face", _absolute(logits, patient.plain), 0, f"{len(names)} points")
+    yield Check(
+        "logits, all points read = plain Hugging Face",
+        _absolute(logits, patient.plain),
+        0,
+        f"{len(names)} points",
+    )
     unread = sorted(set(names) - set(reads))
     yield Check("every point is passed by a run", float(len(unread)), 0, ", ".join(unread[:3]))
     early = 0.0
@@ -174,7 +215,12 @@ def _identity(patient: _Patient) -> Iterator[Check]:
     for attention in (False, True):
         names = patient.names(attention=attention)
         if not names:
-            yield Check("identity patches of the attention pattern", None, 0, model.why_not("attn_probs") or "")
+            yield Check(
+                "identity patches of the attention pattern",
+                None,
+                0,
+                model.why_not("attn_probs") or "",
+            )
             continue
         worst = 0.0
         with model.eager() if attention else nullcontext():
@@ -186,7 +232,10 @@ def _identity(patient: _Patient) -> Iterator[Check]:
                 else:
                     worst = max(worst, _absolute(last_streams(model, patient.ids), whole))
         yield Check(
-            f"identity patches of {'the attention pattern' if attention else 'all other points'}", worst, 0, f"{len(names)} places"
+            f"identity patches of {'the attention pattern' if attention else 'all other points'}",
+            worst,
+            0,
+            f"{len(names)} places",
         )
 
 
@@ -196,12 +245,22 @@ def _sums(patient: _Patient) -> Iterator[Check]:
     for name, error in errors(model, patient.ids, range(model.n_layers)):
         yield Check(name, error, patient.allowed, f"{model.n_layers} layers" if "=" in name else "")
     if model.has("mlp_pre"):
-        apart = max((neurons_apart(model, patient.ids, layer) for layer in range(model.n_layers)), default=0.0)
-        yield Check("mlp_act depends on mlp_pre neuron by neuron", apart, patient.allowed, f"{model.n_layers} layers")
+        apart = max(
+            (neurons_apart(model, patient.ids, layer) for layer in range(model.n_layers)),
+            default=0.0,
+        )
+        yield Check(
+            "mlp_act depends on mlp_pre neuron by neuron",
+            apart,
+            patient.allowed,
+            f"{model.n_layers} layers",
+        )
     for invariant in INVARIANTS:
         if invariant.name not in names:
             absent = next(point for point in invariant.points if not model.has(point))
-            yield Check(invariant.name, None, patient.allowed, f"no {absent}: {model.why_not(absent)}")
+            yield Check(
+                invariant.name, None, patient.allowed, f"no {absent}: {model.why_not(absent)}"
+            )
 
 
 @torch.no_grad()
@@ -213,7 +272,9 @@ def _pattern(patient: _Patient) -> Iterator[Check]:
         return
     with model.eager():
         yield Check(
-            "attention step by step = the model's own", difference(model(patient.ids), patient.plain), 10 * patient.between_runs
+            "attention step by step = the model's own",
+            difference(model(patient.ids), patient.plain),
+            10 * patient.between_runs,
         )
     sums = mixes = 0.0
     for layer in range(model.n_layers):
@@ -221,9 +282,16 @@ def _pattern(patient: _Patient) -> Iterator[Check]:
         probs, v, z = at[f"attn_probs.{layer}"], at[f"v.{layer}"], at[f"z.{layer}"]
         sums = max(sums, _absolute(probs.sum(-1), torch.ones_like(probs.sum(-1))))
         shared = v.repeat_interleave(model.n_heads // model.n_kv_heads, 2)
-        mixes = max(mixes, difference(einsum(probs.to(v), shared, "b h i j, b j h d -> b i h d"), z))
+        mixes = max(
+            mixes, difference(einsum(probs.to(v), shared, "b h i j, b j h d -> b i h d"), z)
+        )
     yield Check("attention patterns sum to 1", sums, patient.allowed)
-    yield Check("Σ attn_probs · v = z", mixes, patient.allowed, "each query head with its keys' and values' head")
+    yield Check(
+        "Σ attn_probs · v = z",
+        mixes,
+        patient.allowed,
+        "each query head with its keys' and values' head",
+    )
 
 
 @torch.no_grad()
@@ -236,7 +304,9 @@ def _folding(patient: _Patient) -> Iterator[Check]:
     rms = (z.square().mean(-1, keepdim=True) + model.norm_epsilon("final_norm")).sqrt()
     logits = resid / rms @ folded.weight.float().T + folded.bias.float()
     yield Check(
-        "W_U with the final norm folded in = logits", difference(model.capped(logits), patient.plain.float()), 50 * patient.allowed
+        "W_U with the final norm folded in = logits",
+        difference(model.capped(logits), patient.plain.float()),
+        50 * patient.allowed,
     )
 
 
@@ -248,7 +318,9 @@ def _replay(patient: _Patient) -> Iterator[Check]:
         difference(run.replay(layer, run.resid_pre(layer)), patient.plain) for layer in range(model.n_layers)
     ), patient.allowed)  # fmt: skip
     tripled = (
-        difference(run.replay(layer, run.resid_pre(layer).repeat(3, 1, 1)), patient.plain.repeat(3, 1, 1))
+        difference(
+            run.replay(layer, run.resid_pre(layer).repeat(3, 1, 1)), patient.plain.repeat(3, 1, 1)
+        )
         for layer in range(model.n_layers)
     )
     yield Check("replay in another batch size = full run", max(tripled), patient.between_runs)
@@ -262,7 +334,10 @@ def _padding(patient: _Patient) -> Iterator[Check]:
     for side in sides:
         ids, mask = model.padded(patient.rows, side)
         padded = model(ids, mask)
-        error = max(difference(row[real], alone) for row, real, alone in zip(padded, mask.bool(), single, strict=True))
+        error = max(
+            difference(row[real], alone)
+            for row, real, alone in zip(padded, mask.bool(), single, strict=True)
+        )
         yield Check(f"a batch padded on the {side} = its texts alone", error, patient.between_runs)
 
 
@@ -274,16 +349,29 @@ def _tokens(patient: _Patient) -> Iterator[Check]:
             wrong += _misplaced(model, text)
         except LociError as error:
             wrong.append(f"{text!r}: {error}")
-    yield Check("tokens know their characters", float(len(wrong)), 0, wrong[0] if wrong else f"{len(ODD)} texts")
+    yield Check(
+        "tokens know their characters",
+        float(len(wrong)),
+        0,
+        wrong[0] if wrong else f"{len(ODD)} texts",
+    )
 
 
 def _misplaced(model: Model, text: str) -> list[str]:
-    """What is wrong with the offsets of a text: characters in no token, tokens out of order, words that are not found again."""
+    """What is wrong with the offsets of a text: characters in no token, tokens out of order, words
+    that are not found again.
+    """
     tokens = model.tokenize(text)
     covered = {i for start, end in tokens.offsets for i in range(start, end)}
-    wrong = [f"{text!r}: {text[i]!r} is in no token" for i in range(len(text)) if not text[i].isspace() and i not in covered]
+    wrong = [
+        f"{text!r}: {text[i]!r} is in no token"
+        for i in range(len(text))
+        if not text[i].isspace() and i not in covered
+    ]
     real = [span for span in tokens.offsets if span[1] > span[0]]
-    if any(a[0] > b[0] or a[1] > b[1] for a, b in pairwise(real)) or max(b for _, b in real) > len(text):
+    if any(a[0] > b[0] or a[1] > b[1] for a, b in pairwise(real)) or max(b for _, b in real) > len(
+        text
+    ):
         wrong.append(f"{text!r}: tokens out of order")
     words = [(start, start + len(word)) for word, start in _words(text)]
     for start, end in words:

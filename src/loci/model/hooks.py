@@ -44,7 +44,9 @@ def add_at(value: Tensor, *where: Any) -> Edit:
 
 
 def hiding(*where: Any) -> Edit:
-    """Attention scores as they are, but for places [row, head, query, key] that the softmax does not see."""
+    """Attention scores as they are, but for places [row, head, query, key] that the softmax does
+    not see.
+    """
 
     def hide(scores: Tensor) -> Tensor:
         scores = scores.clone()
@@ -54,8 +56,12 @@ def hiding(*where: Any) -> Edit:
     return hide
 
 
-def adding(source: str, target: str, functions: Mapping[int, Callable[[Tensor], Tensor]]) -> dict[str, Edit]:
-    """Points that add a function of what stands at `source` to what stands at `target`, later in the same layer."""
+def adding(
+    source: str, target: str, functions: Mapping[int, Callable[[Tensor], Tensor]]
+) -> dict[str, Edit]:
+    """Points that add a function of what stands at `source` to what stands at `target`, later in
+    the same layer.
+    """
     found: dict[int, Tensor] = {}
 
     def keep(layer: int, x: Tensor) -> None:
@@ -81,10 +87,14 @@ class HookSite(NamedTuple):
 
 
 def attach(place: HookSite, edit: Edit) -> RemovableHandle:
-    """Call `edit` with the tensor at a place; a tensor that it returns takes the place of the old one."""
+    """Call `edit` with the tensor at a place; a tensor that it returns takes the place of the old
+    one.
+    """
     module, side, accessor = place
     if side == "in":
-        return module.register_forward_pre_hook(lambda _, args, kwargs: _edit_input(accessor, edit, args, kwargs), with_kwargs=True)
+        return module.register_forward_pre_hook(
+            lambda _, args, kwargs: _edit_input(accessor, edit, args, kwargs), with_kwargs=True
+        )
     return module.register_forward_hook(lambda _, args, output: accessor.through(edit, output))
 
 
@@ -110,9 +120,11 @@ SOFTMAX = (torch.softmax, torch.nn.functional.softmax, Tensor.softmax)
 
 
 class Softmaxes(TorchFunctionMode):
-    """Edits of what the softmax inside an attention module takes ("attn_scores") and gives ("attn_probs").
+    """Edits of what the softmax inside an attention module takes ("attn_scores") and gives
+    ("attn_probs").
 
-    No family has a module there. Attention must be computed step by step ("eager") for its softmax to be seen.
+    No family has a module there. Attention must be computed step by step ("eager") for its softmax
+    to be seen.
     """
 
     def __init__(self, attentions: Mapping[nn.Module, Mapping[str, Sequence[Edit]]]) -> None:
@@ -136,7 +148,13 @@ class Softmaxes(TorchFunctionMode):
     def _leave(self, *_: Any) -> None:
         self._inside.clear()
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         if not self._inside or func not in SOFTMAX:
             return func(*args, **kwargs)

@@ -1,4 +1,5 @@
-"""What must be equal if a layout is right, each side computed apart: asked in one short run on opening, and by the doctor.
+"""What must be equal if a layout is right, each side computed apart: asked in one short run on
+opening, and by the doctor.
 
     resid_pre + attn_out = resid_mid            (parallel blocks: the MLP's norm reads resid_pre)
     resid_pre + attn_out + mlp_out = resid_post
@@ -10,9 +11,11 @@
     mlp_act[i] depends on mlp_pre[i] alone      Σ_j attn_probs[i, j] v[j] = z[i]
     cap(W_U · final_norm(resid_post) + b_U) = logits
 
-A row of the table that matches by structure alone is not believed: parallel blocks, norms before, within or behind the sub-layers,
-scaled residuals and scaled logits, two attention patterns in one head all fail one of these. Opening asks it of the first block, in a run over four tokens that skips the others, so that
-it costs no more for a deep model than for a shallow one; the doctor asks it of all blocks.
+A row of the table that matches by structure alone is not believed: parallel blocks, norms before,
+within or behind the sub-layers, scaled residuals and scaled logits, two attention patterns in one
+head all fail one of these. Opening asks it of the first block, in a run over four tokens that skips
+the others, so that it costs no more for a deep model than for a shallow one; the doctor asks it of
+all blocks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +38,16 @@ if TYPE_CHECKING:
     from loci.model.model import Model
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
-UNFIT = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError, ArithmeticError, ModelError)
+UNFIT = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    ArithmeticError,
+    ModelError,
+)
 """What a run raises where parts do not fit each other."""
 Reads = Mapping[str, Tensor]
 Sides = tuple[Tensor, Tensor]
@@ -43,7 +55,9 @@ Sides = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Invariant:
-    """Two tensors at one layer that must agree; `points` are what is read for it. It does not apply where one of them is absent."""
+    """Two tensors at one layer that must agree; `points` are what is read for it. It does not apply
+    where one of them is absent.
+    """
 
     name: str
     points: tuple[str, ...]
@@ -70,15 +84,26 @@ def _norm(name: str, takes: str, gives: str) -> Callable[["Model", int, Reads], 
 
 def _heads(name: str) -> Callable[["Model", int, Reads], Sides]:
     def sides(model: "Model", layer: int, at: Reads) -> Sides:
-        W = model.W_Q(layer) if name == "q" else getattr(model, f"W_{name.upper()}")(layer, expand=False)
-        b = model.b_Q(layer) if name == "q" else getattr(model, f"b_{name.upper()}")(layer, expand=False)
+        W = (
+            model.W_Q(layer)
+            if name == "q"
+            else getattr(model, f"W_{name.upper()}")(layer, expand=False)
+        )
+        b = (
+            model.b_Q(layer)
+            if name == "q"
+            else getattr(model, f"b_{name.upper()}")(layer, expand=False)
+        )
         return einsum(W, at["attn_in"], "h d m, b p m -> b p h d") + b, at[name]
 
     return sides
 
 
 def _output(model: "Model", layer: int, at: Reads) -> Sides:
-    return einsum(model.W_O(layer), at["z"], "h m d, b p h d -> b p m") + model.b_O(layer), at["attn_raw"]
+    return (
+        einsum(model.W_O(layer), at["z"], "h m d, b p h d -> b p m") + model.b_O(layer),
+        at["attn_raw"],
+    )
 
 
 def _keys(model: "Model", layer: int, at: Reads) -> Sides:
@@ -105,11 +130,31 @@ def _mixture(model: "Model", layer: int, at: Reads) -> Sides:
 
 INVARIANTS = (
     Invariant("resid_pre + attn_out = resid_mid", ("resid_pre", "attn_out", "resid_mid"), _middle),
-    Invariant("resid_pre + attn_out + mlp_out = resid_post", ("resid_pre", "attn_out", "mlp_out", "resid_post"), _stream),
-    Invariant("attn_norm(resid_pre) = attn_in", ("resid_pre", "attn_in"), _norm("attn_norm", "resid_pre", "attn_in")),
-    Invariant("mlp_norm(resid_mid) = mlp_in", ("resid_mid", "mlp_in"), _norm("mlp_norm", "resid_mid", "mlp_in")),
-    Invariant("attn_post(attn_raw) = attn_out", ("attn_raw", "attn_out"), _norm("attn_post", "attn_raw", "attn_out")),
-    Invariant("mlp_post(mlp_raw) = mlp_out", ("mlp_raw", "mlp_out"), _norm("mlp_post", "mlp_raw", "mlp_out")),
+    Invariant(
+        "resid_pre + attn_out + mlp_out = resid_post",
+        ("resid_pre", "attn_out", "mlp_out", "resid_post"),
+        _stream,
+    ),
+    Invariant(
+        "attn_norm(resid_pre) = attn_in",
+        ("resid_pre", "attn_in"),
+        _norm("attn_norm", "resid_pre", "attn_in"),
+    ),
+    Invariant(
+        "mlp_norm(resid_mid) = mlp_in",
+        ("resid_mid", "mlp_in"),
+        _norm("mlp_norm", "resid_mid", "mlp_in"),
+    ),
+    Invariant(
+        "attn_post(attn_raw) = attn_out",
+        ("attn_raw", "attn_out"),
+        _norm("attn_post", "attn_raw", "attn_out"),
+    ),
+    Invariant(
+        "mlp_post(mlp_raw) = mlp_out",
+        ("mlp_raw", "mlp_out"),
+        _norm("mlp_post", "mlp_raw", "mlp_out"),
+    ),
     Invariant("W_Q · attn_in + b_Q = q", ("attn_in", "q"), _heads("q")),
     Invariant("W_K · attn_in + b_K = k", ("attn_in", "k"), _heads("k")),
     Invariant("W_V · attn_in + b_V = v", ("attn_in", "v"), _heads("v")),
@@ -120,9 +165,15 @@ INVARIANTS = (
     Invariant("Σ router · expert(mlp_in) = mlp_raw", ("mlp_in", "router", "mlp_raw"), _mixture),
 )
 PARALLEL = Invariant(
-    "the MLP's norm reads resid_pre", ("resid_pre", "mlp_norm"), lambda model, layer, at: (at["resid_pre"], at["mlp_norm"])
+    "the MLP's norm reads resid_pre",
+    ("resid_pre", "mlp_norm"),
+    lambda model, layer, at: (at["resid_pre"], at["mlp_norm"]),
 )
-PARALLEL_NORM = Invariant("mlp_norm(resid_pre) = mlp_in", ("resid_pre", "mlp_in"), _norm("mlp_norm", "resid_mid", "mlp_in"))
+PARALLEL_NORM = Invariant(
+    "mlp_norm(resid_pre) = mlp_in",
+    ("resid_pre", "mlp_in"),
+    _norm("mlp_norm", "resid_mid", "mlp_in"),
+)
 
 
 def applying(model: "Model") -> list[Invariant]:
@@ -132,43 +183,66 @@ def applying(model: "Model") -> list[Invariant]:
 
 @torch.no_grad()
 def errors(model: "Model", ids: Tensor, layers: Sequence[int]) -> Iterator[tuple[str, float]]:
-    """Each invariant with its largest error over the layers, relative to the largest entry; at last from residual stream to logits."""
+    """Each invariant with its largest error over the layers, relative to the largest entry; at last
+    from residual stream to logits.
+    """
     invariants = applying(model) if layers else []
     last = f"resid_post.{model.n_layers - 1}" if model.n_layers else "embedded"
     if model.layout.parallel and layers:
         invariants += [PARALLEL, PARALLEL_NORM]
-    names = {f"{point}.{layer}" for invariant in invariants for point in invariant.points for layer in layers}
-    names = {name for name in names if not name.startswith("mlp_norm.")} | ({last} if model.n_layers else set())
+    names = {
+        f"{point}.{layer}"
+        for invariant in invariants
+        for point in invariant.points
+        for layer in layers
+    }
+    names = {name for name in names if not name.startswith("mlp_norm.")} | (
+        {last} if model.n_layers else set()
+    )
     with model.watch(*sorted(names)) as reads, _further(model, layers, reads):
         logits = model(ids)
     for invariant in invariants:
-        of_layer = ({point: reads[f"{point}.{layer}"] for point in invariant.points} for layer in layers)
+        of_layer = (
+            {point: reads[f"{point}.{layer}"] for point in invariant.points} for layer in layers
+        )
         yield (
             invariant.name,
-            max(difference(*invariant.sides(model, layer, at)) for layer, at in zip(layers, of_layer, strict=True)),
+            max(
+                difference(*invariant.sides(model, layer, at))
+                for layer, at in zip(layers, of_layer, strict=True)
+            ),
         )
     normed: Tensor = model.module("final_norm")(reads[last])
     yield "final_norm(resid_post) is what is unembedded", difference(normed, reads["unembedded"])
     yield "logits are as unembedded, or capped", difference(model.capped(reads["scores"]), logits)
 
 
-def _further(model: "Model", layers: Sequence[int], reads: dict[str, Tensor]) -> AbstractContextManager[None]:
-    """Read also what is no point: what the unembedding takes and gives; in parallel blocks, what the MLP's norm takes; without
-    blocks, what the final norm takes.
+def _further(
+    model: "Model", layers: Sequence[int], reads: dict[str, Tensor]
+) -> AbstractContextManager[None]:
+    """Read also what is no point: what the unembedding takes and gives; in parallel blocks, what
+    the MLP's norm takes; without blocks, what the final norm takes.
     """
     unembed = model.module("unembed")
-    places = {"unembedded": HookSite(unembed, "in", FIRST), "scores": HookSite(unembed, "out", FIRST)}
+    places = {
+        "unembedded": HookSite(unembed, "in", FIRST),
+        "scores": HookSite(unembed, "out", FIRST),
+    }
     if not model.n_layers:
         places["embedded"] = HookSite(model.module("final_norm"), "in", FIRST)
     if model.layout.parallel:
-        places |= {f"mlp_norm.{layer}": HookSite(model.module("mlp_norm", layer), "in", FIRST) for layer in layers}
+        places |= {
+            f"mlp_norm.{layer}": HookSite(model.module("mlp_norm", layer), "in", FIRST)
+            for layer in layers
+        }
     return attached([(place, partial(reads.__setitem__, name)) for name, place in places.items()])
 
 
 @torch.no_grad()
 def neurons_apart(model: "Model", ids: Tensor, layer: int) -> float:
-    """How much half of a layer's neurons change, relative to the largest, where what the other half answers to its keys is doubled:
-    not at all, unless something stands between keys and values that mixes them, as a norm does. Cost: two runs.
+    """How much half of a layer's neurons change, relative to the largest, where what the other half
+    answers to its keys is doubled: not at all, unless something stands between keys and values that
+    mixes them, as a norm does. Cost: two runs.
     """
     half = model.d_mlp // 2
     keep = torch.ones(model.d_mlp, device=ids.device, dtype=model.dtype)
@@ -181,8 +255,9 @@ def neurons_apart(model: "Model", ids: Tensor, layer: int) -> float:
 
 @torch.no_grad()
 def mixing(model: "Model", ids: Tensor, layer: int) -> float:
-    """How far Σ attn_probs · v is from z, relative to the largest entry, with attention step by step. 0 where that computes something
-    else than the model itself, so that there is no pattern to be seen. Cost: two runs.
+    """How far Σ attn_probs · v is from z, relative to the largest entry, with attention step by
+    step. 0 where that computes something else than the model itself, so that there is no pattern to
+    be seen. Cost: two runs.
     """
     usual = model.read(ids, f"z.{layer}")[f"z.{layer}"]
     reads: dict[str, Tensor] = {}
@@ -205,7 +280,9 @@ def difference(found: Tensor, expected: Tensor) -> float:
 
 @torch.no_grad()
 def hold(model: "Model") -> str | None:
-    """None if the model's parts, as the layout names them, make up the model; else the reason why not, in one line."""
+    """None if the model's parts, as the layout names them, make up the model; else the reason why
+    not, in one line.
+    """
     ids = torch.arange(4, device=model.device)[None] % model.d_vocab
     try:
         with _shortened(model):
@@ -215,24 +292,32 @@ def hold(model: "Model") -> str | None:
             if model.n_layers and max(found.values()) <= tolerance(model):
                 found["Σ attn_probs · v = z"] = mixing(model, ids, 0)
     except UNFIT as error:
-        return _refusal(model, f"its parts do not fit each other ({' '.join(str(error).split())[:100]})")
+        return _refusal(
+            model, f"its parts do not fit each other ({' '.join(str(error).split())[:100]})"
+        )
     if float("inf") in found.values():
         return f"{type(model.hf).__name__} gives numbers that are not finite: {broken(model)}"
-    wrong = [f"does not hold {name} (off by {error:.1%})" for name, error in found.items() if error > tolerance(model)]
+    wrong = [
+        f"does not hold {name} (off by {error:.1%})"
+        for name, error in found.items()
+        if error > tolerance(model)
+    ]
     return _refusal(model, wrong[0]) if wrong else None
 
 
 def _refusal(model: "Model", what: str) -> str:
     return (
-        f"{type(model.hf).__name__} looks like {model.layout.family!r}, but {what}: this family is not supported yet. "
-        f"Pass layout=loci.Layout(...) if you know where its parts are; what opens without: {openable()}"
+        f"{type(model.hf).__name__} looks like {model.layout.family!r}, but {what}: this family is"
+        " not supported yet. Pass layout=loci.Layout(...) if you know where its parts are; what"
+        f" opens without: {openable()}"
     )
 
 
 @contextmanager
 def _shortened(model: "Model") -> Iterator[None]:
-    """Inside the block, all blocks but the first hand on the residual stream as they find it, in the form in which the first does,
-    and the unembedding knows its first tokens alone: what is skipped is neither computed nor read.
+    """Inside the block, all blocks but the first hand on the residual stream as they find it, in
+    the form in which the first does, and the unembedding knows its first tokens alone: what is
+    skipped is neither computed nor read.
     """
     form: list[Any] = [None]
     unembed = model.module("unembed")
@@ -242,17 +327,25 @@ def _shortened(model: "Model") -> Iterator[None]:
 
     with ExitStack() as stack:
         for first in model.blocks[:1]:
-            stack.callback(first.register_forward_hook(lambda _, args, output: form.__setitem__(0, output)).remove)
+            stack.callback(
+                first.register_forward_hook(
+                    lambda _, args, output: form.__setitem__(0, output)
+                ).remove
+            )
         for block in model.blocks[1:]:
             stack.enter_context(_forward(block, hand_on))
         if not next(unembed.parameters()).is_meta:
-            stack.enter_context(_forward(unembed, lambda x: linear(x, model.W_U[:64], model.b_U[:64])))
+            stack.enter_context(
+                _forward(unembed, lambda x: linear(x, model.W_U[:64], model.b_U[:64]))
+            )
         yield
 
 
 @contextmanager
 def _forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Another forward inside the block; after it the module's own, or the one that accelerate had put in its place."""
+    """Another forward inside the block; after it the module's own, or the one that accelerate had
+    put in its place.
+    """
     before = module.__dict__.get("forward")
     module.__dict__["forward"] = forward
     try:
@@ -270,11 +363,15 @@ def tolerance(model: "Model") -> float:
 
 def not_finite(model: "Model") -> Iterator[str]:
     """Names of the weights in memory that hold NaN or infinity."""
-    return (name for name, p in model.hf.named_parameters() if not p.is_meta and not p.isfinite().all())
+    return (
+        name for name, p in model.hf.named_parameters() if not p.is_meta and not p.isfinite().all()
+    )
 
 
 def broken(model: "Model") -> str:
-    """Why a model's numbers are not finite: which weight holds NaN or infinity, if one does. Reads all weights."""
+    """Why a model's numbers are not finite: which weight holds NaN or infinity, if one does. Reads
+    all weights.
+    """
     for name in not_finite(model):
         return f"its weight {name} holds NaN or infinity, so the checkpoint is broken"
     return f"{str(model.dtype).removeprefix('torch.')} may be too narrow for it"

@@ -1,13 +1,17 @@
-"""How an answer joins its prompt: behind a space, or behind nothing, as behind Chinese, a bracket, or a chat template's line break.
+"""How an answer joins its prompt: behind a space, or behind nothing, as behind Chinese, a bracket,
+or a chat template's line break.
 
-What is said on opening (`join="space"` or `"nothing"`) holds for all prompts. Else it is found out, prompt by prompt:
+What is said on opening (`join="space"` or `"nothing"`) holds for all prompts. Else it is found out,
+prompt by prompt:
 
-1. by writing: nothing, behind white space, a script without spaces, an opening bracket or quote, a currency sign or a special token;
-   a space elsewhere;
-2. unless the model itself says otherwise: its likeliest next token is the answer's first token written the other way, or nine
-   tenths of what it would go on with (of its ten likeliest tokens, those that begin a word) is written the other way.
+1. by writing: nothing, behind white space, a script without spaces, an opening bracket or quote, a
+   currency sign or a special token; a space elsewhere;
+2. unless the model itself says otherwise: its likeliest next token is the answer's first token
+   written the other way, or nine tenths of what it would go on with (of its ten likeliest tokens,
+   those that begin a word) is written the other way.
 
-The tokens of the prompt are those of the prompt alone, whatever follows: so what is scored and taught is what the model would go on with.
+The tokens of the prompt are those of the prompt alone, whatever follows: so what is scored and
+taught is what the model would go on with.
 """
 
 import unicodedata
@@ -31,13 +35,17 @@ PAIRED = '"`*'
 """Signs that open and close: an odd number of them is still open."""
 LIKELIEST = 10
 CLEAR, HEARD = 0.9, 0.2
-"""Of the probability of tokens that begin a word, the share that overrules the writing; and how much of all there must be."""
+"""Of the probability of tokens that begin a word, the share that overrules the writing; and how
+much of all there must be.
+"""
 STARTS = ("\n", ".", ":", "。", "a")
 """Texts behind which a text is tokenised as in the middle of another."""
 
 
 class Split(NamedTuple):
-    """A prompt with its answer, and which of the tokens are the answer; those before are the prompt's."""
+    """A prompt with its answer, and which of the tokens are the answer; those before are the
+    prompt's.
+    """
 
     tokens: Tokens
     answer: Span
@@ -58,13 +66,19 @@ def by_writing(prompt: str, specials: Sequence[str] = ()) -> str:
     if end in PAIRED:
         return NOTHING if prompt.count(end) % 2 else SPACE
     if end == "'":
-        return SPACE if before and not before.isspace() and unicodedata.category(before) not in ("Ps", "Pi") else NOTHING
+        return (
+            SPACE
+            if before and not before.isspace() and unicodedata.category(before) not in ("Ps", "Pi")
+            else NOTHING
+        )
     return NOTHING if end == "-" and before.isalnum() else SPACE
 
 
 @torch.no_grad()
 def joins(model: Model, prompts: Sequence[str], answers: Sequence[str] | None = None) -> list[str]:
-    """What stands between each prompt and its answer. Cost: a forward pass over the prompts, unless the model was opened with a join."""
+    """What stands between each prompt and its answer. Cost: a forward pass over the prompts, unless
+    the model was opened with a join.
+    """
     if model.join is not None:
         return [model.join] * len(prompts)
     distinct = list(dict.fromkeys(prompts))
@@ -77,13 +91,18 @@ def joins(model: Model, prompts: Sequence[str], answers: Sequence[str] | None = 
                 logits[distinct[i]] = next_of(row)
     bases = dict(zip(distinct, tokens, strict=True))
     wanted: Sequence[str | None] = [None] * len(prompts) if answers is None else answers
-    return [heard(model, bases[prompt], answer, logits[prompt]) for prompt, answer in zip(prompts, wanted, strict=True)]
+    return [
+        heard(model, bases[prompt], answer, logits[prompt])
+        for prompt, answer in zip(prompts, wanted, strict=True)
+    ]
 
 
 def next_of(logits: Float[Tensor, " d_vocab"]) -> dict[int, float]:
     """The likeliest next tokens with their probabilities, the likeliest first."""
     best = logits.topk(min(LIKELIEST, len(logits)))
-    return dict(zip(best.indices.tolist(), (best.values - logits.logsumexp(-1)).exp().tolist(), strict=True))
+    return dict(
+        zip(best.indices.tolist(), (best.values - logits.logsumexp(-1)).exp().tolist(), strict=True)
+    )
 
 
 def heard(model: Model, base: Tokens, answer: str | None, following: Mapping[int, float]) -> str:
@@ -106,21 +125,29 @@ def heard(model: Model, base: Tokens, answer: str | None, following: Mapping[int
 
 def written_join(model: Model, prompt: str) -> str:
     """What was said on opening, or the join as people write it."""
-    return by_writing(prompt, model.tokenizer.all_special_tokens) if model.join is None else model.join
+    return (
+        by_writing(prompt, model.tokenizer.all_special_tokens) if model.join is None else model.join
+    )
 
 
 def leads(model: Model, token: int) -> str | None:
-    """What a token begins with behind another one: a space, or at once a letter or digit. None where neither: it begins no word."""
+    """What a token begins with behind another one: a space, or at once a letter or digit. None
+    where neither: it begins no word.
+    """
     if token not in model.leads:
         before = model.tokenize("a").ids[-1:]
         text = model.decode([*before, token]).removeprefix(model.decode(before))
-        begins = SPACE if text.startswith(" ") and (text[1:2].isalnum() or not text.strip()) else None
+        begins = (
+            SPACE if text.startswith(" ") and (text[1:2].isalnum() or not text.strip()) else None
+        )
         model.leads[token] = NOTHING if text[:1].isalnum() else begins
     return model.leads[token]
 
 
 def split(model: Model, base: Tokens, answer: str, join: str) -> Split:
-    """The tokens of a prompt, then those of its answer. Raises `FactError` for no answer, `ModelError` where both are too long."""
+    """The tokens of a prompt, then those of its answer. Raises `FactError` for no answer,
+    `ModelError` where both are too long.
+    """
     if not answer.strip():
         raise FactError("the answer is empty")
     added = join + answer.strip()
@@ -128,10 +155,23 @@ def split(model: Model, base: Tokens, answer: str, join: str) -> Split:
     if whole.ids[: len(base)] != base.ids or len(whole) == len(base):
         ids, offsets = _continued(model.tokenizer, added)
         shifted = [(a + len(base.text), b + len(base.text)) for a, b in offsets]
-        names = {len(base) + i: str(model.tokenizer.convert_ids_to_tokens(ids[i])) for i, (a, b) in enumerate(offsets) if a == b}
-        whole = Tokens(base.text + added, (*base.ids, *ids), (*base.offsets, *shifted), {**base.names, **names}, base.special)
+        names = {
+            len(base) + i: str(model.tokenizer.convert_ids_to_tokens(ids[i]))
+            for i, (a, b) in enumerate(offsets)
+            if a == b
+        }
+        whole = Tokens(
+            base.text + added,
+            (*base.ids, *ids),
+            (*base.offsets, *shifted),
+            {**base.names, **names},
+            base.special,
+        )
     if model.n_ctx is not None and len(whole) > model.n_ctx:
-        raise ModelError(f"the prompt and its answer have {len(whole)} tokens; this model's context is {model.n_ctx}")
+        raise ModelError(
+            f"the prompt and its answer have {len(whole)} tokens; this model's context is"
+            f" {model.n_ctx}"
+        )
     return Split(whole, (len(base), len(whole)))
 
 
@@ -141,7 +181,11 @@ def _continued(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:
         alone = tokenizer(start, add_special_tokens=False)["input_ids"]
         both = tokenizer(start + text, add_special_tokens=False, return_offsets_mapping=True)
         ids, offsets = both["input_ids"][len(alone) :], both["offset_mapping"][len(alone) :]
-        if both["input_ids"][: len(alone)] == alone and ids and all(a >= len(start) or a == b for a, b in offsets):
+        if (
+            both["input_ids"][: len(alone)] == alone
+            and ids
+            and all(a >= len(start) or a == b for a, b in offsets)
+        ):
             return ids, [(max(0, a - len(start)), max(0, b - len(start))) for a, b in offsets]
     found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     return found["input_ids"], found["offset_mapping"]
@@ -150,11 +194,16 @@ def _continued(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:
 def with_answers(model: Model, pairs: Sequence[tuple[str, str]]) -> list[Split]:
     """Tokens of each prompt with its answer, joined as `joins` finds."""
     found = joins(model, [prompt for prompt, _ in pairs], [answer for _, answer in pairs])
-    return [with_answer(model, prompt, answer, join) for (prompt, answer), join in zip(pairs, found, strict=True)]
+    return [
+        with_answer(model, prompt, answer, join)
+        for (prompt, answer), join in zip(pairs, found, strict=True)
+    ]
 
 
 def with_answer(model: Model, prompt: str, answer: str, join: str | None = None) -> Split:
-    """Tokens of a prompt with its answer, behind `join`, or as `joins` finds. Raises `FactError` for no answer."""
+    """Tokens of a prompt with its answer, behind `join`, or as `joins` finds. Raises `FactError`
+    for no answer.
+    """
     if join is None:
         (join,) = joins(model, [prompt], [answer])
     return split(model, model.tokenize(prompt), answer, join)

@@ -1,7 +1,8 @@
 """Where the parts of a decoder are, family by family: one table, matched by structure.
 
-A new family is a new row. Nothing in Loci asks for a model's name. A row that matches is not believed yet: `invariants` (in this
-room) runs the model once and compares; of several rows that match, the first that adds up is taken.
+A new family is a new row. Nothing in Loci asks for a model's name. A row that matches is not
+believed yet: `invariants` (in this room) runs the model once and compares; of several rows that
+match, the first that adds up is taken.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,8 @@ from loci.validate import brief, named, read_json
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Paths of modules: the first four from the causal LM, the others from a block; empty where a family has no such part.
+    """Paths of modules: the first four from the causal LM, the others from a block; empty where a
+    family has no such part.
 
     Where q, k and v (or gate and up) have one path, one projection holds them all.
     """
@@ -42,17 +44,22 @@ class Layout:
     mlp_norm: str = ""
     up: str = ""
     gate: str = ""
-    """The projection that goes through the non-linearity in a gated MLP: down(act(gate x) · up x)."""
+    """The projection that goes through the non-linearity in a gated MLP: down(act(gate x) · up x).
+    """
     down: str = ""
     mlp_post: str = ""
     """Norm behind the MLP."""
     router: str = ""
     experts: str = ""
-    """A mixture of experts: `gate_up_proj` [expert, 2·d_mlp, d_model] and `down_proj` [expert, d_model, d_mlp]."""
+    """A mixture of experts: `gate_up_proj` [expert, 2·d_mlp, d_model] and `down_proj` [expert,
+    d_model, d_mlp].
+    """
     parallel: bool = False
     """Attention and MLP read the same residual stream: there is no stream between them."""
     grouped: bool = False
-    """A fused q, k, v holds them head group by head group (q … q, k, v), not first all q, then all k, then all v."""
+    """A fused q, k, v holds them head group by head group (q … q, k, v), not first all q, then all
+    k, then all v.
+    """
     flat: tuple[str, ...] = ()
     """Parts that see all rows of a batch as one list of tokens."""
     adds_in_place: bool = False
@@ -166,7 +173,9 @@ LAYOUTS = (
         parallel=True,
     ),
     NEOX,
-    replace(NEOX, family="neox-sequential", models="GPT-NeoX without parallel residual", parallel=False),
+    replace(
+        NEOX, family="neox-sequential", models="GPT-NeoX without parallel residual", parallel=False
+    ),
     Layout(
         family="opt",
         models="OPT, but 350m",
@@ -206,7 +215,13 @@ LAYOUTS = (
     ),
     replace(GEMMA2, family="olmo2", models="OLMo 2", attn_norm="", mlp_norm=""),
     replace(LLAMA, family="vaultgemma", models="VaultGemma", mlp_norm="pre_feedforward_layernorm"),
-    replace(LLAMA, family="llama-parallel", models="StableLM with parallel residual", mlp_norm="input_layernorm", parallel=True),
+    replace(
+        LLAMA,
+        family="llama-parallel",
+        models="StableLM with parallel residual",
+        mlp_norm="input_layernorm",
+        parallel=True,
+    ),
     replace(
         LLAMA,
         family="phi",
@@ -244,21 +259,33 @@ LAYOUTS = (
 
 
 def read_layout(path: str | Path) -> Layout:
-    """A layout from a JSON object with its fields. Raises `ModelError` for a field that is missing, unknown or of another type."""
+    """A layout from a JSON object with its fields. Raises `ModelError` for a field that is missing,
+    unknown or of another type.
+    """
     said = read_json(path, ModelError)
     where = named(path)
     if not isinstance(said, dict):
-        raise ModelError(f"{where}: expected an object with the fields of loci.Layout, found {brief(said)}")
+        raise ModelError(
+            f"{where}: expected an object with the fields of loci.Layout, found {brief(said)}"
+        )
     known = {field.name: field for field in fields(Layout)}
     for name, value in said.items():
         if name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0)[0]
             raise ModelError(f"{where}: {name}: no field of loci.Layout; the nearest is {near}")
-        kind = "true or false" if known[name].type is bool else "text" if known[name].type is str else "a list of texts"
+        kind = (
+            "true or false"
+            if known[name].type is bool
+            else "text"
+            if known[name].type is str
+            else "a list of texts"
+        )
         texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
         if not (texts if kind == "a list of texts" else isinstance(value, known[name].type)):  # type: ignore[arg-type]
             raise ModelError(f"{where}: {name}: expected {kind}, found {brief(value)}")
-    missing = [name for name, field in known.items() if field.default is MISSING and name not in said]
+    missing = [
+        name for name, field in known.items() if field.default is MISSING and name not in said
+    ]
     if missing:
         raise ModelError(f"{where}: {missing[0]} is missing; the fields are those of loci.Layout")
     return Layout(**{**said, "flat": tuple(said.get("flat", ()))})
@@ -280,14 +307,20 @@ def candidates(hf: nn.Module, layouts: Sequence[Layout] = LAYOUTS) -> list[Layou
     lacking = {layout: missing_parts(hf, layout) for layout in layouts}
     fitting = [layout for layout in layouts if not lacking[layout]]
     if fitting:
-        return sorted(fitting, key=lambda layout: -sum(bool(getattr(layout, name)) for name in PARTS))
-    found_in = {layout: [name for name in PARTS if getattr(layout, name) and name not in lacking[layout]] for layout in layouts}
+        return sorted(
+            fitting, key=lambda layout: -sum(bool(getattr(layout, name)) for name in PARTS)
+        )
+    found_in = {
+        layout: [name for name in PARTS if getattr(layout, name) and name not in lacking[layout]]
+        for layout in layouts
+    }
     nearest = max(layouts, key=lambda layout: len(found_in[layout]))
     raise ModelError(
-        f"{type(hf).__name__}: no known layout fits; nearest is {nearest.family}, which lacks "
-        f"{', '.join(f'{name} ({getattr(nearest, name)})' for name in lacking[nearest])} and has {', '.join(found_in[nearest]) or 'nothing'} "
-        f"(known: {', '.join(layout.family for layout in layouts)}). Pass layout=loci.Layout(...) to say where its parts are; "
-        f"what opens without: {openable()}"
+        f"{type(hf).__name__}: no known layout fits; nearest is {nearest.family}, which lacks"
+        f" {', '.join(f'{name} ({getattr(nearest, name)})' for name in lacking[nearest])} and has"
+        f" {', '.join(found_in[nearest]) or 'nothing'} (known:"
+        f" {', '.join(layout.family for layout in layouts)}). Pass layout=loci.Layout(...) to say"
+        f" where its parts are; what opens without: {openable()}"
     )
 
 
@@ -297,13 +330,17 @@ def openable() -> str:
 
 
 def missing_parts(hf: nn.Module, layout: Layout) -> list[str]:
-    """The parts of a layout that this module does not have; every block is looked at, and a model of no layers has no block to lack one."""
+    """The parts of a layout that this module does not have; every block is looked at, and a model
+    of no layers has no block to lack one.
+    """
     lacking = [name for name in MODEL_PARTS if part(hf, getattr(layout, name)) is None]
     blocks = part(hf, layout.blocks)
     paths = {name: getattr(layout, name) for name in BLOCK_PARTS if getattr(layout, name)}
     if not isinstance(blocks, nn.ModuleList):
         return lacking + list(paths)
-    return lacking + [name for name, path in paths.items() if any(part(block, path) is None for block in blocks)]
+    return lacking + [
+        name for name, path in paths.items() if any(part(block, path) is None for block in blocks)
+    ]
 
 
 def part(module: nn.Module, path: str) -> nn.Module | None:

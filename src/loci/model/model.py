@@ -1,4 +1,5 @@
-"""A transformer whose parts have names: the Hugging Face module, wrapped in place, never copied or changed.
+"""A transformer whose parts have names: the Hugging Face module, wrapped in place, never copied or
+changed.
 
     model = loci.open("demo")
     with model.watch("mlp_act.3") as reads, model.patched({"mlp_out.1": lambda out: out * 0}):
@@ -39,7 +40,9 @@ Mask = Int[Tensor, "batch position"]
 
 
 class Model(Weights):
-    """A causal language model of Hugging Face with named points, weights as views, and runs that replay."""
+    """A causal language model of Hugging Face with named points, weights as views, and runs that
+    replay.
+    """
 
     def __init__(
         self,
@@ -51,8 +54,9 @@ class Model(Weights):
         bos: bool | None = None,
         join: Literal["space", "nothing"] | None = None,
     ) -> None:
-        """Wrap a module. Without a `layout`, the first row of the table that fits and adds up; without `bos`, BOS by `tokenize`'s rule;
-        without `join`, answers join their prompts as `loci.model.joins` finds.
+        """Wrap a module. Without a `layout`, the first row of the table that fits and adds up;
+        without `bos`, BOS by `tokenize`'s rule; without `join`, answers join their prompts as
+        `loci.model.joins` finds.
         """
         if join not in JOINS:
             raise ModelError(f"an answer joins its prompt by 'space' or 'nothing', not {join!r}")
@@ -73,13 +77,17 @@ class Model(Weights):
     def __repr__(self) -> str:
         experts = f" in each of {self.n_experts} experts" if self.n_experts else ""
         return (
-            f"Model({self.name!r}, {self.family}, {self.n_layers} layers × {self.d_model}, {self.d_mlp} neurons a layer{experts})"
+            f"Model({self.name!r}, {self.family}, {self.n_layers} layers × {self.d_model},"
+            f" {self.d_mlp} neurons a layer{experts})"
         )
 
-    # text ------------------------------------------------------------------------------------------------------------
+    # text
+    # ------------------------------------------------------------------------------------------------------------
 
     def tokenize(self, text: str) -> Tokens:
-        """Tokens with their characters, behind one BOS. Raises `ModelError` if empty or longer than the context."""
+        """Tokens with their characters, behind one BOS. Raises `ModelError` if empty or longer than
+        the context.
+        """
         return tokenize(self.tokenizer, text, self.n_ctx, self.bos, self.rows)
 
     def tokenize_all(self, texts: Sequence[str], limit: int | None = None) -> list[Tokens]:
@@ -112,8 +120,12 @@ class Model(Weights):
         """A batch of equally long token lists on the model's device."""
         return torch.tensor(tokens, dtype=torch.long, device=self.device)
 
-    def padded(self, tokens: Sequence[Sequence[int]], side: Literal["left", "right"] = "right") -> tuple[Ids, Mask]:
-        """A batch of token lists of any length, and its mask: 1 where a token is, 0 where padding is."""
+    def padded(
+        self, tokens: Sequence[Sequence[int]], side: Literal["left", "right"] = "right"
+    ) -> tuple[Ids, Mask]:
+        """A batch of token lists of any length, and its mask: 1 where a token is, 0 where padding
+        is.
+        """
         width = max(map(len, tokens))
         pad = self.pad
 
@@ -131,17 +143,23 @@ class Model(Weights):
 
     @property
     def tokens_at_once(self) -> int:
-        """How many tokens are run at once: at most 8,192, and what one block makes of them within 8 · `BYTES` in float32."""
+        """How many tokens are run at once: at most 8,192, and what one block makes of them within 8
+        · `BYTES` in float32.
+        """
         block = 2 * self.d_model + (3 * self.d_mlp if self.n_layers else 0)
         return max(128, min(8192, 2 * BYTES // block))
 
-    # runs ------------------------------------------------------------------------------------------------------------
+    # runs
+    # ------------------------------------------------------------------------------------------------------------
 
-    def __call__(self, ids: Ids | str | Sequence[str], mask: Mask | None = None, *, last: int | None = None) -> Logits:
-        """Logits of a batch, or of its `last` positions alone, with gradients if they are enabled. Where a `mask` says padding, logits
-        mean nothing.
+    def __call__(
+        self, ids: Ids | str | Sequence[str], mask: Mask | None = None, *, last: int | None = None
+    ) -> Logits:
+        """Logits of a batch, or of its `last` positions alone, with gradients if they are enabled.
+        Where a `mask` says padding, logits mean nothing.
 
-        A text, or several of any length (padded on the right), may stand for the batch. Raises `UseError` for anything else.
+        A text, or several of any length (padded on the right), may stand for the batch. Raises
+        `UseError` for anything else.
         """
         if not isinstance(ids, Tensor):
             ids, mask = self._batch_of(ids, mask)
@@ -158,8 +176,15 @@ class Model(Weights):
     def _batch_of(self, given: Any, mask: Mask | None) -> tuple[Ids, Mask | None]:
         """Token ids, and a mask where they need one, from what is no tensor."""
         texts = [given] if isinstance(given, str) else given
-        if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
-            raise UseError(f"a model runs on texts, or on token ids [batch, position] as model.ids gives them, not {given!r:.60}")
+        if (
+            not isinstance(texts, Sequence)
+            or not texts
+            or not all(isinstance(text, str) for text in texts)
+        ):
+            raise UseError(
+                "a model runs on texts, or on token ids [batch, position] as model.ids gives them,"
+                f" not {given!r:.60}"
+            )
         rows = [self.tokenize(text).ids for text in texts]
         if len({len(row) for row in rows}) == 1:
             return self.ids(rows), mask
@@ -184,8 +209,12 @@ class Model(Weights):
         return reads
 
     @torch.no_grad()
-    def visit(self, ids: Ids, visits: Mapping[str, Callable[[Tensor], None]], mask: Mask | None = None) -> None:
-        """Call a function with the tensor at each point as the run passes it; nothing is kept, and the run stops above the last."""
+    def visit(
+        self, ids: Ids, visits: Mapping[str, Callable[[Tensor], None]], mask: Mask | None = None
+    ) -> None:
+        """Call a function with the tensor at each point as the run passes it; nothing is kept, and
+        the run stops above the last.
+        """
         missing = set(visits)
 
         def call(name: str, tensor: Tensor) -> None:
@@ -199,23 +228,29 @@ class Model(Weights):
 
     @contextmanager
     def watch(self, *points: str) -> Iterator[dict[str, Tensor]]:
-        """Inside the block, every run leaves the tensors of these points in the dictionary (attached to the graph, not copied)."""
+        """Inside the block, every run leaves the tensors of these points in the dictionary
+        (attached to the graph, not copied).
+        """
         reads: dict[str, Tensor] = {}
         with self.patched({name: partial(reads.__setitem__, name) for name in points}):
             yield reads
 
     @contextmanager
     def patched(self, edits: Mapping[str, Edit]) -> Iterator[None]:
-        """Inside the block, each point's tensor passes through its function; a tensor that it returns replaces the old one.
+        """Inside the block, each point's tensor passes through its function; a tensor that it
+        returns replaces the old one.
 
-        `attn_scores` and `attn_probs` make attention run step by step inside the block; its numbers may differ in the last bits.
+        `attn_scores` and `attn_probs` make attention run step by step inside the block; its numbers
+        may differ in the last bits.
         """
         softmaxes: dict[nn.Module, dict[str, list[Edit]]] = {}
         places: list[tuple[HookSite, Edit]] = []
         for name, edit in edits.items():
             point, layer = self._point(name)
             if point.name in ATTENTION:
-                softmaxes.setdefault(self.module("attn", layer), {}).setdefault(point.name, []).append(edit)
+                softmaxes.setdefault(self.module("attn", layer), {}).setdefault(
+                    point.name, []
+                ).append(edit)
             else:
                 places += self._rows_of(point, layer)
                 places.append((self.place(name), edit))
@@ -228,7 +263,9 @@ class Model(Weights):
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Inside the block no weight takes gradients, so that a backward pass to the stream costs no more than the forward pass."""
+        """Inside the block no weight takes gradients, so that a backward pass to the stream costs
+        no more than the forward pass.
+        """
         taking = [parameter for parameter in self.hf.parameters() if parameter.requires_grad]
         for parameter in taking:
             parameter.requires_grad_(False)
@@ -248,7 +285,8 @@ class Model(Weights):
         finally:
             self.config._attn_implementation = before
 
-    # points ----------------------------------------------------------------------------------------------------------
+    # points
+    # ----------------------------------------------------------------------------------------------------------
 
     def points(self) -> list[str]:
         """The points that this model has: names that come once, and stems that take a layer."""
@@ -256,7 +294,11 @@ class Model(Weights):
 
     def names(self, *stems: str) -> list[str]:
         """Points by their stems, at every layer; `embed` and `final` as they are."""
-        return [name for stem in stems for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(self.n_layers)])]
+        return [
+            name
+            for stem in stems
+            for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(self.n_layers)])
+        ]
 
     def place(self, name: str) -> HookSite:
         """The module at which a point lives, the side, and the accessor."""
@@ -269,7 +311,8 @@ class Model(Weights):
         absent = self._absent(point)
         if absent:
             raise ModelError(
-                f"{self.name!r} ({self.layout.family}) has no point {point.name!r}: {absent} (it has {', '.join(self.points())})"
+                f"{self.name!r} ({self.layout.family}) has no point {point.name!r}: {absent} (it"
+                f" has {', '.join(self.points())})"
             )
         return point, layer
 
@@ -287,7 +330,9 @@ class Model(Weights):
 
     @cached_property
     def _eager_differs(self) -> str | None:
-        """A reason not to trust attention step by step: transformers computes something else there for some families (Falcon's ALiBi)."""
+        """A reason not to trust attention step by step: transformers computes something else there
+        for some families (Falcon's ALiBi).
+        """
         ids = torch.arange(8, device=self.device)[None] % self.d_vocab
         with torch.no_grad():
             usual = self(ids)
@@ -297,11 +342,18 @@ class Model(Weights):
             return None
         if not usual.isfinite().all():
             return f"its logits are not finite: {broken(self)}"
-        return f"attention step by step, where it could be seen, gives other logits here than the model's own (off by {error:.1%})"
+        return (
+            "attention step by step, where it could be seen, gives other logits here than the"
+            f" model's own (off by {error:.1%})"
+        )
 
     def _lacks(self, point: Point) -> str | None:
         why = lacks(self.layout, point)
-        return why.replace("mixtures of experts", f"mixtures of {self.n_experts} experts") if why and self.n_experts else why
+        return (
+            why.replace("mixtures of experts", f"mixtures of {self.n_experts} experts")
+            if why and self.n_experts
+            else why
+        )
 
     def _part_of(self, point: Point) -> str:
         return next(part for part in point.parts if part == "block" or getattr(self.layout, part))
@@ -314,7 +366,9 @@ class Model(Weights):
         if point.name in ("q", "k", "v"):
             fused = self.fused()
             return accessor.then(
-                fused.accessor(point.name) if fused else heads(self.n_heads if point.name == "q" else self.n_kv_heads)
+                fused.accessor(point.name)
+                if fused
+                else heads(self.n_heads if point.name == "q" else self.n_kv_heads)
             )
         if point.name == "z":
             return accessor.then(heads(self.n_heads))
@@ -328,27 +382,44 @@ class Model(Weights):
         """What notes a run's batch size, for the parts that see all rows as one list."""
         if layer is None or self._part_of(point) not in self.layout.flat:
             return []
-        return [(HookSite(self.blocks[layer], "in", FIRST), lambda resid: self._rows.__setitem__(layer, len(resid)))]
+        return [
+            (
+                HookSite(self.blocks[layer], "in", FIRST),
+                lambda resid: self._rows.__setitem__(layer, len(resid)),
+            )
+        ]
 
-    # from the end, from the middle -----------------------------------------------------------------------------------
+    # from the end, from the middle
+    # -----------------------------------------------------------------------------------
 
     def unembed(self, resid: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_vocab"]:
-        """Final norm and unembedding of residual vectors: what the model would say if it stopped here (the logit lens)."""
+        """Final norm and unembedding of residual vectors: what the model would say if it stopped
+        here (the logit lens).
+        """
         scores: Tensor = self.module("unembed")(self.module("final_norm")(resid))
         return self.capped(scores)
 
     def record(
-        self, ids: Ids, mask: Mask | None = None, *, past: bool = False, logits: bool = True, last: int | None = None
+        self,
+        ids: Ids,
+        mask: Mask | None = None,
+        *,
+        past: bool = False,
+        logits: bool = True,
+        last: int | None = None,
     ) -> Recording:
-        """Run once without gradients, keeping what each block was called with; with `past`, keys and values too.
+        """Run once without gradients, keeping what each block was called with; with `past`, keys
+        and values too.
 
-        With `last`, the recording's logits are those of the last positions alone. Without `logits` the run stops behind the last block,
-        and there are none.
+        With `last`, the recording's logits are those of the last positions alone. Without `logits`
+        the run stops behind the last block, and there are none.
         """
         calls: list[Call] = []
         pasts: list[KVCache] = []
 
-        def keep(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        def keep(
+            block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
             call = Call.of(block, args, kwargs)
             calls.append(call)
             if not past:
@@ -361,15 +432,21 @@ class Model(Weights):
                 stack.callback(block.register_forward_pre_hook(keep, with_kwargs=True).remove)
             with torch.no_grad():
                 found = self(ids, mask, last=last) if logits else self._without_logits(ids, mask)
-        return Recording(self, tuple(calls), found, mask is not None and not bool(mask.all()), tuple(pasts))
+        return Recording(
+            self, tuple(calls), found, mask is not None and not bool(mask.all()), tuple(pasts)
+        )
 
     def _without_logits(self, ids: Ids, mask: Mask | None) -> Logits:
         self.visit(ids, {f"resid_post.{self.n_layers - 1}": lambda _: None}, mask)
         return torch.empty(*ids.shape, 0, device=self.device)
 
 
-def by_length(items: Sequence[T], length: Callable[[T], int], budget: int, most: int | None = None) -> Iterator[list[int]]:
-    """Batches of indices of equally long items, at most `budget` tokens each (one item at least), and at most `most` items."""
+def by_length(
+    items: Sequence[T], length: Callable[[T], int], budget: int, most: int | None = None
+) -> Iterator[list[int]]:
+    """Batches of indices of equally long items, at most `budget` tokens each (one item at least),
+    and at most `most` items.
+    """
     groups: dict[int, list[int]] = {}
     for index, item in enumerate(items):
         groups.setdefault(length(item), []).append(index)

@@ -28,7 +28,9 @@ def parse_head(name: str, weights: Weights) -> tuple[int, int]:
     layer, head = int(match[1]), int(match[2])
     check_layer(weights, layer)
     if head >= weights.n_heads:
-        raise ModelError(f"there is no head {head}: {weights.name!r} has 0 … {weights.n_heads - 1} in each layer")
+        raise ModelError(
+            f"there is no head {head}: {weights.name!r} has 0 … {weights.n_heads - 1} in each layer"
+        )
     return layer, head
 
 
@@ -43,8 +45,15 @@ def parse_neuron(name: str, weights: Weights) -> tuple[int, int, int | None]:
     """
     match = NEURON.fullmatch(name.strip())
     if match is None:
-        raise ModelError(f"{name!r} names no neuron: expected a form like L1N37, or L1E2N37 of expert 2 in a mixture")
-    layer, neuron, expert = int(match[1]), int(match[3]), None if match[2] is None else int(match[2])
+        raise ModelError(
+            f"{name!r} names no neuron: expected a form like L1N37, or L1E2N37 of expert 2 in a"
+            " mixture"
+        )
+    layer, neuron, expert = (
+        int(match[1]),
+        int(match[3]),
+        None if match[2] is None else int(match[2]),
+    )
     if (expert is None) == bool(weights.n_experts):
         what = (
             f"mixtures of {weights.n_experts} experts, so name one, as in L{layer}E0N{neuron}"
@@ -52,7 +61,14 @@ def parse_neuron(name: str, weights: Weights) -> tuple[int, int, int | None]:
             else "no mixtures"
         )
         raise ModelError(f"{name}: the MLPs of {weights.name!r} are {what}")
-    if layer >= weights.n_layers or neuron >= weights.d_mlp or (expert or 0) >= max(1, weights.n_experts):
+    if (
+        layer >= weights.n_layers
+        or neuron >= weights.d_mlp
+        or (expert or 0) >= max(1, weights.n_experts)
+    ):
         last = f"E{weights.n_experts - 1}" if weights.n_experts else ""
-        raise ModelError(f"{name}: this model has L0{last and 'E0'}N0 … L{weights.n_layers - 1}{last}N{weights.d_mlp - 1}")
+        raise ModelError(
+            f"{name}: this model has L0{last and 'E0'}N0 …"
+            f" L{weights.n_layers - 1}{last}N{weights.d_mlp - 1}"
+        )
     return layer, neuron, expert

@@ -3,8 +3,9 @@
     MLP = layers · 2 · d_mlp · d_model          (3 · where gated, times the experts)
     FLOPs of one token ≈ 2 · (matrices it passes)    + 4 · layers · heads · d_head · context for attending
 
-For a model, every parameter is counted, tied ones once. For a published shape, whose biases and norms were never released, the
-matrices are counted, with embedding and unembedding apart, and `mlp` shows what the MLPs' biases would add.
+For a model, every parameter is counted, tied ones once. For a published shape, whose biases and
+norms were never released, the matrices are counted, with embedding and unembedding apart, and `mlp`
+shows what the MLPs' biases would add.
 """
 
 from dataclasses import dataclass
@@ -16,13 +17,25 @@ from loci.errors import ModelError
 from loci.model.weights import Weights
 from loci.result import Result
 
-PARTS = ("embedding", "positions", "attention", "mlp", "mlp_weights", "router", "norms", "unembedding", "other")
+PARTS = (
+    "embedding",
+    "positions",
+    "attention",
+    "mlp",
+    "mlp_weights",
+    "router",
+    "norms",
+    "unembedding",
+    "other",
+)
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
 
 
 @dataclass(frozen=True)
 class Census(Result):
-    """Parameters by part. `mlp_weights` are the matrices among those of `mlp`; all the other parts exclude each other."""
+    """Parameters by part. `mlp_weights` are the matrices among those of `mlp`; all the other parts
+    exclude each other.
+    """
 
     model: str
     family: str
@@ -46,7 +59,11 @@ class Census(Result):
     def exclusive(self) -> dict[str, int]:
         """The parts that are there and make up the total."""
         mlp = self.parts["mlp_weights"] if self.counts == "matrices" else self.parts["mlp"]
-        return {name: count for name, count in (self.parts | {"mlp": mlp, "mlp_weights": 0}).items() if count}
+        return {
+            name: count
+            for name, count in (self.parts | {"mlp": mlp, "mlp_weights": 0}).items()
+            if count
+        }
 
     @property
     def unit(self) -> str:
@@ -67,7 +84,10 @@ class Census(Result):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of one layer's matrices, [out, in], heads and experts first; and of the embeddings."""
         experts = (self.experts,) if self.experts else ()
-        head, kv = (self.heads, self.d_head, self.d_model), (self.kv_heads, self.d_head, self.d_model)
+        head, kv = (
+            (self.heads, self.d_head, self.d_model),
+            (self.kv_heads, self.d_head, self.d_model),
+        )
         gate = {"W_gate": (*experts, self.d_mlp, self.d_model)} if self.gated else {}
         return {
             "W_E": (self.vocabulary, self.d_model),
@@ -83,11 +103,16 @@ class Census(Result):
 
     @property
     def flops_per_token(self) -> dict[str, int]:
-        """Forward pass of one token: through the matrices, and attending over a full context (0 where that is not said)."""
+        """Forward pass of one token: through the matrices, and attending over a full context (0
+        where that is not said).
+        """
         mlp = self.layers * (3 if self.gated else 2) * self.questions * self.d_model
         attention = self.layers * self.d_model * self.d_head * 2 * (self.heads + self.kv_heads)
         matrices = mlp + attention + self.parts["router"] + self.vocabulary * self.d_model
-        return {"matrices": 2 * matrices, "attending": 4 * self.layers * self.heads * self.d_head * (self.context or 0)}
+        return {
+            "matrices": 2 * matrices,
+            "attending": 4 * self.layers * self.heads * self.d_head * (self.context or 0),
+        }
 
     @property
     def memory(self) -> dict[str, int]:
@@ -96,17 +121,27 @@ class Census(Result):
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        derived = {name: getattr(self, name) for name in ("mlp_share", "questions", "flops_per_token", "memory")}
-        return {"schema": "loci.census/1", **plain, **derived, "shapes": {n: list(s) for n, s in self.shapes.items()}}
+        derived = {
+            name: getattr(self, name)
+            for name in ("mlp_share", "questions", "flops_per_token", "memory")
+        }
+        return {
+            "schema": "loci.census/1",
+            **plain,
+            **derived,
+            "shapes": {n: list(s) for n, s in self.shapes.items()},
+        }
 
 
 def census(weights: Weights | str) -> Census:
-    """How much of a model is MLP? Its parameters by part: loaded, offloaded, or an empty one made from its configuration.
+    """How much of a model is MLP? Its parameters by part: loaded, offloaded, or an empty one made
+    from its configuration.
 
         loci.census(model).mlp_share
         loci.census("gpt3-175b").questions              # a published shape, by its name
 
-    Returns: `Census`: `parts`, `total`, `shapes`, `flops_per_token`, `memory`. No value is read. Raises `ModelError` for an unknown name.
+    Returns: `Census`: `parts`, `total`, `shapes`, `flops_per_token`, `memory`. No value is read.
+    Raises `ModelError` for an unknown name.
     """
     if isinstance(weights, str):
         return published(weights)
@@ -134,22 +169,41 @@ def census(weights: Weights | str) -> Census:
         vocabulary=weights.d_vocab,
         context=weights.n_ctx,
         experts=weights.n_experts,
-        experts_asked=int(getattr(weights.config, "num_experts_per_tok", 1)) if weights.n_experts else 0,
+        experts_asked=(
+            int(getattr(weights.config, "num_experts_per_tok", 1)) if weights.n_experts else 0
+        ),
         gated=weights.gated,
         tied=weights.tied,
     )
 
 
 def _owners(weights: Weights) -> dict[str, str]:
-    """Path of a module → the part that its parameters belong to; the longest path that fits a parameter decides."""
+    """Path of a module → the part that its parameters belong to; the longest path that fits a
+    parameter decides.
+    """
     names = {module: name for name, module in weights.hf.named_modules()}
     layout = weights.layout
-    owners = {names[weights.module("unembed")]: "unembedding", names[weights.module("embed")]: "embedding"}
+    owners = {
+        names[weights.module("unembed")]: "unembedding",
+        names[weights.module("embed")]: "embedding",
+    }
     owners[names[weights.module("final_norm")]] = "norms"
-    roles = {"attn": "attention", "mlp": "mlp", "up": "mlp", "gate": "mlp", "down": "mlp", "experts": "mlp", "router": "router"}
+    roles = {
+        "attn": "attention",
+        "mlp": "mlp",
+        "up": "mlp",
+        "gate": "mlp",
+        "down": "mlp",
+        "experts": "mlp",
+        "router": "router",
+    }
     roles |= dict.fromkeys(("attn_norm", "attn_post", "mlp_norm", "mlp_post"), "norms")
     for layer in range(weights.n_layers):
-        owners |= {names[weights.module(role, layer)]: part for role, part in roles.items() if getattr(layout, role)}
+        owners |= {
+            names[weights.module(role, layer)]: part
+            for role, part in roles.items()
+            if getattr(layout, role)
+        }
     return owners
 
 
@@ -160,7 +214,9 @@ def _prefixes(name: str) -> list[str]:
 
 
 def _is_norm(hf: nn.Module, name: str) -> bool:
-    """Whether a parameter's module has vectors alone: the norms of queries and keys have no part of their own in a layout."""
+    """Whether a parameter's module has vectors alone: the norms of queries and keys have no part of
+    their own in a layout.
+    """
     owner = hf.get_submodule(name.rpartition(".")[0])
     return all(parameter.ndim == 1 for parameter in owner.parameters())
 

@@ -1,10 +1,12 @@
-"""The points of a transformer where a tensor can be read or replaced: one table; names, docs and aliases derive from it.
+"""The points of a transformer where a tensor can be read or replaced: one table; names, docs and
+aliases derive from it.
 
 block:  x ─┬─ attn_norm ─ q k v ─ z ─ o ─ (post) ─▶ (+) ─┬─ mlp_norm ─ up ─ act ─ down ─ (post) ─▶ (+) ──▶
      resid_pre  attn_in      attn_raw  attn_out      resid_mid  mlp_in  mlp_pre  mlp_act mlp_raw mlp_out  resid_post
 
-`*_raw` is what a sub-layer computes, `*_out` what the residual stream gains from it. They differ where a norm stands behind the
-sub-layer, and resid_pre + attn_out + mlp_out = resid_post holds everywhere.
+`*_raw` is what a sub-layer computes, `*_out` what the residual stream gains from it. They differ
+where a norm stands behind the sub-layer, and resid_pre + attn_out + mlp_out = resid_post holds
+everywhere.
 """
 
 import difflib
@@ -18,7 +20,9 @@ from loci.model.layouts import Layout
 
 @dataclass(frozen=True)
 class Point:
-    """A named tensor: the input or output of the first of `parts` that a `Layout` has, at one layer or (embed, final) once."""
+    """A named tensor: the input or output of the first of `parts` that a `Layout` has, at one layer
+    or (embed, final) once.
+    """
 
     name: str
     parts: tuple[str, ...]
@@ -29,7 +33,11 @@ class Point:
     nnterp: str = ""
 
 
-RESIDUAL, HEADS, NEURONS = "batch position d_model", "batch position {} d_head", "batch position d_mlp"
+RESIDUAL, HEADS, NEURONS = (
+    "batch position d_model",
+    "batch position {} d_head",
+    "batch position d_mlp",
+)
 
 POINTS = (
     Point("embed", ("embed",), "out", RESIDUAL, "token embedding, scaled where the family scales it, before positions are added", ("hook_embed",), "token_embeddings"),
@@ -75,7 +83,8 @@ def lacks(layout: Layout, point: Point) -> str | None:
 
 
 def parse_point(name: str, n_layers: int) -> tuple[Point, int | None]:
-    """`mlp_act.3` → (its row, 3); `embed` → (its row, None). TransformerLens and nnterp names are understood.
+    """`mlp_act.3` → (its row, 3); `embed` → (its row, None). TransformerLens and nnterp names are
+    understood.
 
     Raises `ModelError` for an unknown name (with the nearest one) or a layer out of range.
     """
@@ -84,7 +93,9 @@ def parse_point(name: str, n_layers: int) -> tuple[Point, int | None]:
     point = BY_NAME.get(stem)
     if point is None:
         near = difflib.get_close_matches(name, [*BY_NAME, *_aliases(n_layers)], n=1, cutoff=0)
-        raise ModelError(f"there is no point {name!r}; the nearest is {near[0]!r} (points: {', '.join(BY_NAME)})")
+        raise ModelError(
+            f"there is no point {name!r}; the nearest is {near[0]!r} (points: {', '.join(BY_NAME)})"
+        )
     if stem in ONCE:
         if layer:
             raise ModelError(f"the point {stem!r} has no layers")
@@ -101,5 +112,9 @@ def _aliases(n_layers: int) -> dict[str, str]:
     for point in POINTS:
         for layer in [None] if point.name in ONCE else range(n_layers):
             ours = point.name if layer is None else f"{point.name}.{layer}"
-            names |= {alias.format(layer): ours for alias in (*point.transformer_lens, point.nnterp) if alias}
+            names |= {
+                alias.format(layer): ours
+                for alias in (*point.transformer_lens, point.nnterp)
+                if alias
+            }
     return names

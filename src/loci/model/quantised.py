@@ -1,7 +1,8 @@
-"""Weights that are no plain numbers: quantised, packed, complex. They are refused on opening, as every read of them would be wrong.
+"""Weights that are no plain numbers: quantised, packed, complex. They are refused on opening, as
+every read of them would be wrong.
 
-What says so: `quantization_config` in the configuration; else the dtypes of the files, where a matrix is stored in other numbers than
-floating point of 16 bits or more.
+What says so: `quantization_config` in the configuration; else the dtypes of the files, where a
+matrix is stored in other numbers than floating point of 16 bits or more.
 """
 
 from typing import Any
@@ -21,10 +22,25 @@ METHODS = {
     "mxfp4": "MXFP4",
     "torchao": "torchao",
 }
-"""What `quant_method` in a configuration means, for people; others are named as they name themselves."""
-PACKED = (".weight", ".qweight", ".qzeros", "_packed", "_blocks", ".SCB", ".absmax", ".quant_map", "weight_scale_inv")
+"""What `quant_method` in a configuration means, for people; others are named as they name
+themselves.
+"""
+PACKED = (
+    ".weight",
+    ".qweight",
+    ".qzeros",
+    "_packed",
+    "_blocks",
+    ".SCB",
+    ".absmax",
+    ".quant_map",
+    "weight_scale_inv",
+)
 """Ends of the names of matrices and of what belongs to quantised ones."""
-ADVICE = "Loci reads and changes plain floating-point weights: open the model that it was quantised from, or save it dequantised (bfloat16) first"
+ADVICE = (
+    "Loci reads and changes plain floating-point weights: open the model that it was quantised"
+    " from, or save it dequantised (bfloat16) first"
+)
 
 
 def check_config_plain(config: Any, source: str) -> None:
@@ -39,20 +55,28 @@ def check_config_plain(config: Any, source: str) -> None:
 def _method(said: Any) -> str:
     plain = said if isinstance(said, dict) else getattr(said, "__dict__", {})
     method = plain.get("quant_method")
-    method = getattr(method, "value", method) or ("bitsandbytes" if any("load_in_" in key for key in plain) else "method not named")
-    bits = plain.get("bits") or (4 if plain.get("load_in_4bit") else 8 if plain.get("load_in_8bit") else None)
+    method = getattr(method, "value", method) or (
+        "bitsandbytes" if any("load_in_" in key for key in plain) else "method not named"
+    )
+    bits = plain.get("bits") or (
+        4 if plain.get("load_in_4bit") else 8 if plain.get("load_in_8bit") else None
+    )
     return f"{METHODS.get(str(method), str(method))}{f', {bits} bit' if bits else ''}"
 
 
 def check_stored_plain(found: Stored, source: str) -> None:
-    """Raise `ModelError` where a matrix of a checkpoint is stored in other numbers than floating point. Reads the headers alone."""
+    """Raise `ModelError` where a matrix of a checkpoint is stored in other numbers than floating
+    point. Reads the headers alone.
+    """
     for name, tensor in found.tensors.items():
         if tensor.dtype not in FLOATS and name.endswith(PACKED):
             raise ModelError(_odd(source, name, tensor.word))
 
 
 def check_parameters_plain(found: Stored, hf: nn.Module, source: str) -> None:
-    """Raise `ModelError` where any parameter of the opened model is stored so; other tensors may be anything (masks, positions)."""
+    """Raise `ModelError` where any parameter of the opened model is stored so; other tensors may be
+    anything (masks, positions).
+    """
     odd = [tensor for tensor in found.tensors.values() if tensor.dtype not in FLOATS]
     for tensor in odd:
         if any(same_parameter(tensor.name, name) for name, _ in hf.named_parameters()):
@@ -61,5 +85,8 @@ def check_parameters_plain(found: Stored, hf: nn.Module, source: str) -> None:
 
 def _odd(source: str, name: str, word: str) -> str:
     if word.startswith("complex"):
-        return f"{source!r}: {name} is stored in {word}, and weights are real numbers: not a checkpoint of this kind of model"
+        return (
+            f"{source!r}: {name} is stored in {word}, and weights are real numbers: not a"
+            " checkpoint of this kind of model"
+        )
     return f"{source!r}: {name} is stored in {word}: quantised weights, or none at all; {ADVICE}"

@@ -1,4 +1,6 @@
-"""What stands at points of the model at one position of each text: keys at subjects, states where an answer is due."""
+"""What stands at points of the model at one position of each text: keys at subjects, states where
+an answer is due.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,21 +17,34 @@ BUDGET = 8192
 def read_at(
     model: Model, texts: Sequence[Sequence[int]], places: Mapping[str, Sequence[int]]
 ) -> Iterator[tuple[list[int], dict[str, Float[Tensor, "row width"]]]]:
-    """For each batch its texts' numbers, and what each point holds there at the position that `places` says for the text, on the CPU.
+    """For each batch its texts' numbers, and what each point holds there at the position that
+    `places` says for the text, on the CPU.
 
     Texts are lists of tokens. Cost: one partial forward pass; nothing is kept from batch to batch.
     """
     for batch in by_length(texts, len, BUDGET):
         reads = model.read(model.ids([texts[i] for i in batch]), *places)
-        yield batch, {point: read[range(len(batch)), [places[point][i] for i in batch]].cpu() for point, read in reads.items()}
+        yield (
+            batch,
+            {
+                point: read[range(len(batch)), [places[point][i] for i in batch]].cpu()
+                for point, read in reads.items()
+            },
+        )
 
 
-def at_subjects(model: Model, facts: Sequence[Fact], *points: str) -> dict[str, Float[Tensor, "fact width"]]:
-    """What stands at the last token of each fact's subject, in its own prompt. Cost: one partial forward pass of every prompt."""
+def at_subjects(
+    model: Model, facts: Sequence[Fact], *points: str
+) -> dict[str, Float[Tensor, "fact width"]]:
+    """What stands at the last token of each fact's subject, in its own prompt. Cost: one partial
+    forward pass of every prompt.
+    """
     tokens = [model.tokenize(fact.text) for fact in facts]
     ends = [own.span(fact.subject_span)[1] - 1 for own, fact in zip(tokens, facts, strict=True)]
     found: dict[str, Tensor] = {}
     for batch, reads in read_at(model, [own.ids for own in tokens], dict.fromkeys(points, ends)):
         for point, rows in reads.items():
-            found.setdefault(point, torch.empty(len(facts), rows.shape[1], dtype=rows.dtype))[batch] = rows
+            found.setdefault(point, torch.empty(len(facts), rows.shape[1], dtype=rows.dtype))[
+                batch
+            ] = rows
     return found

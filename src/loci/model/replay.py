@@ -1,11 +1,13 @@
-"""A run that can be continued from any layer and position: the blocks are called again with what they were called with, but the stream.
+"""A run that can be continued from any layer and position: the blocks are called again with what
+they were called with, but the stream.
 
     record(ids, past=True)     clean or corrupted run; keys and values are kept
     replay(layer, resid)       the blocks from `layer` on, all positions
     step(layer, resid, start)  one block, the positions from `start` on: those before are as recorded, which is exact in a causal model
     finish(resid, start, last) the last block, at the last positions alone
 
-Masks, rotary embeddings and windows come along with the arguments, whatever the family. Nothing is remembered between replays.
+Masks, rotary embeddings and windows come along with the arguments, whatever the family. Nothing is
+remembered between replays.
 """
 
 import inspect
@@ -36,7 +38,9 @@ SHORT = 16
 
 @dataclass
 class KVCache:
-    """Keys and values of the positions before those that are run, in the place of a cache; afterwards, of all of them."""
+    """Keys and values of the positions before those that are run, in the place of a cache;
+    afterwards, of all of them.
+    """
 
     keys: Float[Tensor, "row head position d_head"] | None = None
     values: Float[Tensor, "row head position d_head"] | None = None
@@ -77,16 +81,20 @@ class Call:
         return cls(named.pop(next(iter(signature.parameters))), named)
 
     def asked(self, start: int, rows: "ReplayedRows | None") -> dict[str, Any]:
-        """The rest, for the positions from `start` on and the masks and positions of the chosen rows."""
+        """The rest, for the positions from `start` on and the masks and positions of the chosen
+        rows.
+        """
         rest = self.rest if rows is None else rows.of(self.rest)
         if not start:
             return dict(rest)
-        cut = {name: _from(rest.get(name), start, dim) for name, dim in QUERIES.items() if name in rest}
+        cut = {
+            name: _from(rest.get(name), start, dim) for name, dim in QUERIES.items() if name in rest
+        }
         length = self.resid.shape[1]
         if cut.get("attention_mask") is None and length - start > 1:
-            cut["attention_mask"] = torch.ones(length - start, length, dtype=torch.bool, device=self.resid.device).tril(start)[
-                None, None
-            ]
+            cut["attention_mask"] = torch.ones(
+                length - start, length, dtype=torch.bool, device=self.resid.device
+            ).tril(start)[None, None]
         return {**rest, **cut}
 
 
@@ -94,7 +102,9 @@ def _from(value: Any, start: int, dim: int) -> Any:
     """The entries from a position on."""
     if isinstance(value, tuple):
         return tuple(_from(item, start, dim) for item in value)
-    return value.narrow(dim, start, value.shape[dim] - start) if isinstance(value, Tensor) else value
+    return (
+        value.narrow(dim, start, value.shape[dim] - start) if isinstance(value, Tensor) else value
+    )
 
 
 @dataclass(frozen=True)
@@ -106,8 +116,14 @@ class ReplayedRows:
     n_heads: int
 
     def of(self, value: Any) -> Any:
-        """Tensors with an entry for each row, or for each head of each row (ALiBi), cut to the chosen rows, wherever they stand."""
-        if isinstance(value, Tensor) and value.ndim > 1 and len(value) == self.recorded * self.n_heads:
+        """Tensors with an entry for each row, or for each head of each row (ALiBi), cut to the
+        chosen rows, wherever they stand.
+        """
+        if (
+            isinstance(value, Tensor)
+            and value.ndim > 1
+            and len(value) == self.recorded * self.n_heads
+        ):
             return self._cut(value.unflatten(0, (self.recorded, self.n_heads))).flatten(0, 1)
         if isinstance(value, Tensor):
             return self._cut(value) if value.ndim > 1 and len(value) == self.recorded else value
@@ -124,7 +140,9 @@ class ReplayedRows:
 
 @dataclass(frozen=True)
 class Recording:
-    """A run that can be continued from any layer with another residual stream, in another batch size, with gradients."""
+    """A run that can be continued from any layer with another residual stream, in another batch
+    size, with gradients.
+    """
 
     model: "Model"
     calls: tuple[Call, ...]
@@ -143,15 +161,19 @@ class Recording:
         last: int | None = None,
         rows: Sequence[int] | None = None,
     ) -> Float[Tensor, "batch position d_vocab"]:
-        """Logits when block `layer` finds `resid`; only the `last` positions are unembedded where that is said.
+        """Logits when block `layer` finds `resid`; only the `last` positions are unembedded where
+        that is said.
 
-        Batch size may differ from the recording's: unpadded rows are all alike, and of a padded recording `rows` says which of its
-        rows each row of `resid` continues. Hooks of `watch` and `patched` act as in a full run.
-        Cost: the blocks from `layer` on, and the unembedding of `last` positions. Raises `ModelError`.
+        Batch size may differ from the recording's: unpadded rows are all alike, and of a padded
+        recording `rows` says which of its rows each row of `resid` continues. Hooks of `watch` and
+        `patched` act as in a full run.
+        Cost: the blocks from `layer` on, and the unembedding of `last` positions. Raises
+        `ModelError`.
         """
         if not 0 <= layer <= len(self.calls):
             raise ModelError(
-                f"there is no layer {layer} to replay from: expected 0 … {len(self.calls)}, the last for unembedding alone"
+                f"there is no layer {layer} to replay from: expected 0 … {len(self.calls)}, the"
+                " last for unembedding alone"
             )
         self.model.hf.eval()
         for at in range(layer, len(self.calls)):
@@ -159,19 +181,34 @@ class Recording:
         return self.model.unembed(resid if last is None else resid[:, -last:])
 
     def step(
-        self, layer: int, resid: Float[Tensor, "batch position d_model"], start: int = 0, rows: Sequence[int] | None = None
+        self,
+        layer: int,
+        resid: Float[Tensor, "batch position d_model"],
+        start: int = 0,
+        rows: Sequence[int] | None = None,
     ) -> Float[Tensor, "batch position d_model"]:
-        """What block `layer` leaves when it finds `resid` at the positions from `start` on, and those before are as recorded.
+        """What block `layer` leaves when it finds `resid` at the positions from `start` on, and
+        those before are as recorded.
 
-        Hooks see the positions from `start` on. `rows` says which recorded row each row continues, where they differ.
-        Raises `ModelError` for a start in a recording that is padded or has kept no keys and values.
+        Hooks see the positions from `start` on. `rows` says which recorded row each row continues,
+        where they differ.
+        Raises `ModelError` for a start in a recording that is padded or has kept no keys and
+        values.
         """
-        return self._call(layer, resid, start, rows, self._past(layer, start, rows) if start else None)
+        return self._call(
+            layer, resid, start, rows, self._past(layer, start, rows) if start else None
+        )
 
     def finish(
-        self, resid: Float[Tensor, "batch position d_model"], start: int, last: int, rows: Sequence[int] | None = None
+        self,
+        resid: Float[Tensor, "batch position d_model"],
+        start: int,
+        last: int,
+        rows: Sequence[int] | None = None,
     ) -> Float[Tensor, "batch last d_model"]:
-        """What the last block leaves at the `last` positions when it finds `resid` from `start` on: elsewhere it only makes keys and values."""
+        """What the last block leaves at the `last` positions when it finds `resid` from `start` on:
+        elsewhere it only makes keys and values.
+        """
         layer, skipped = len(self.calls) - 1, resid.shape[1] - last
         past = self._past(layer, start, rows)
         if skipped:
@@ -181,7 +218,14 @@ class Recording:
             past = past.before(start + skipped, None)
         return self._call(layer, resid[:, skipped:], start + skipped, rows, past)
 
-    def _call(self, layer: int, resid: Tensor, start: int, rows: Sequence[int] | None, past: KVCache | None) -> Tensor:
+    def _call(
+        self,
+        layer: int,
+        resid: Tensor,
+        start: int,
+        rows: Sequence[int] | None,
+        past: KVCache | None,
+    ) -> Tensor:
         block, call = self.model.blocks[layer], self.calls[layer]
         rest = call.asked(start, self._rows(len(resid), rows))
         if past is None:
@@ -194,7 +238,9 @@ class Recording:
 
     def _past(self, layer: int, start: int, rows: Sequence[int] | None) -> KVCache:
         if not self.pasts:
-            raise ModelError("only a run recorded with past=True can be continued from a later position")
+            raise ModelError(
+                "only a run recorded with past=True can be continued from a later position"
+            )
         return self.pasts[layer].before(start, rows)
 
     def _rows(self, count: int, rows: Sequence[int] | None) -> ReplayedRows | None:
@@ -203,15 +249,22 @@ class Recording:
         if rows is None and count == recorded:
             return None
         if rows is None and self.padded:
-            raise ModelError(f"{count} rows cannot continue {recorded} padded ones: say which, as in rows=[0, 0, 1]")
+            raise ModelError(
+                f"{count} rows cannot continue {recorded} padded ones: say which, as in rows=[0,"
+                " 0, 1]"
+            )
         chosen = (0,) * count if rows is None else tuple(rows)
         if len(chosen) != count or not all(0 <= row < recorded for row in chosen):
-            raise ModelError(f"rows must name one of 0 … {recorded - 1} for each of the {count} rows")
+            raise ModelError(
+                f"rows must name one of 0 … {recorded - 1} for each of the {count} rows"
+            )
         return ReplayedRows(recorded, chosen if self.padded else (0,) * count, self.model.n_heads)
 
 
 def short_attention(device: torch.device, positions: int) -> AbstractContextManager[None]:
-    """Attention as plain products where sequences are short: there, on a CPU, the blockwise kernel takes two to four times as long."""
+    """Attention as plain products where sequences are short: there, on a CPU, the blockwise kernel
+    takes two to four times as long.
+    """
     plain = device.type == "cpu" and positions <= SHORT
     manager: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
     return manager
@@ -223,5 +276,7 @@ def cache_name(forward: Callable[..., Any]) -> str:
     known = inspect.signature(forward).parameters
     found = next((name for name in CACHES if name in known), None)
     if found is None:
-        raise ModelError(f"{forward.__qualname__} takes no cache: it cannot be continued from a later position")
+        raise ModelError(
+            f"{forward.__qualname__} takes no cache: it cannot be continued from a later position"
+        )
     return found

@@ -1,8 +1,10 @@
-"""What lies in a checkpoint's folder: its tensors by name, each with its dtype, its shape and its bytes' place; no value is read.
+"""What lies in a checkpoint's folder: its tensors by name, each with its dtype, its shape and its
+bytes' place; no value is read.
 
     a safetensors file:  8 bytes: length n of the header    n bytes: JSON {name: {dtype, shape, data_offsets}}    data
 
-Pickled weights are looked at only where they are trusted, by torch's restricted unpickler and without their values.
+Pickled weights are looked at only where they are trusted, by torch's restricted unpickler and
+without their values.
 """
 
 import json
@@ -32,7 +34,9 @@ HEADER_LIMIT = 100_000_000
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of a file: where its bytes are, [start, stop) from the file's beginning (0, 0 in a pickle)."""
+    """One tensor of a file: where its bytes are, [start, stop) from the file's beginning (0, 0 in a
+    pickle).
+    """
 
     name: str
     file: Path
@@ -50,7 +54,9 @@ class StoredTensor:
     def read(self) -> Tensor:
         """Its values. Cost: its bytes. Raises `ModelError` where they are no plain numbers."""
         if self.dtype not in FLOATS:
-            raise ModelError(f"{self.file}: {self.name} holds {self.word} numbers, not floating point")
+            raise ModelError(
+                f"{self.file}: {self.name} holds {self.word} numbers, not floating point"
+            )
         return tensor_from(self.read_bytes(), FLOATS[self.dtype], self.shape)
 
     def read_bytes(self) -> bytearray:
@@ -74,13 +80,19 @@ class Stored:
         return all(file.suffix == ".safetensors" for file in self.files)
 
     def find(self, parameter: str, values: Tensor | None = None) -> StoredTensor | None:
-        """The tensor that a model's parameter came from: the one with most of its name that holds the same numbers.
+        """The tensor that a model's parameter came from: the one with most of its name that holds
+        the same numbers.
 
-        Names differ by what stands before them (`transformer.h.0…`, `h.0…`), so the end of the name leads, and the numbers decide:
-        `values` are the parameter's own, in the dtype in which the model holds them. None where no tensor has them.
+        Names differ by what stands before them (`transformer.h.0…`, `h.0…`), so the end of the name
+        leads, and the numbers decide: `values` are the parameter's own, in the dtype in which the
+        model holds them. None where no tensor has them.
         """
         shape = None if values is None else tuple(values.shape)
-        likely = [(common_end(name, parameter), name) for name, t in self.tensors.items() if shape in (None, t.shape)]
+        likely = [
+            (common_end(name, parameter), name)
+            for name, t in self.tensors.items()
+            if shape in (None, t.shape)
+        ]
         for length, name in sorted(likely, key=lambda each: (-each[0], each[1])):
             if length == 0:
                 break
@@ -89,13 +101,17 @@ class Stored:
         return None
 
     def _holds(self, tensor: StoredTensor, values: Tensor) -> bool:
-        return tensor.dtype in FLOATS and torch.equal(tensor.read().to(values.dtype), values.detach().cpu())
+        return tensor.dtype in FLOATS and torch.equal(
+            tensor.read().to(values.dtype), values.detach().cpu()
+        )
 
 
 def common_end(name: str, other: str) -> int:
     """How many words two dotted names have in common at their ends."""
     pairs = zip(reversed(name.split(".")), reversed(other.split(".")), strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(name.count("."), other.count(".")) + 1)
+    return next(
+        (i for i, (a, b) in enumerate(pairs) if a != b), min(name.count("."), other.count(".")) + 1
+    )
 
 
 def same_parameter(name: str, parameter: str) -> bool:
@@ -131,14 +147,18 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def stored(folder: Path, *, pickle: bool = False) -> Stored | None:
-    """What the folder stores; None where there is nothing that transformers would load. Raises `ModelError` for broken files."""
+    """What the folder stores; None where there is nothing that transformers would load. Raises
+    `ModelError` for broken files.
+    """
     for single, listed in (SAFE, *([PICKLED] if pickle else [])):
         index = None if (folder / single).is_file() else folder / listed
         if index is not None and not index.is_file():
             continue
         files = [folder / single] if index is None else _shards(index)
         read = _pickled if single == PICKLED[0] else _safe
-        return Stored(folder, tuple(files), index, {t.name: t for file in files for t in read(file)})
+        return Stored(
+            folder, tuple(files), index, {t.name: t for file in files for t in read(file)}
+        )
     return None
 
 
@@ -158,9 +178,13 @@ def _safe(path: Path) -> Iterator[StoredTensor]:
             continue
         try:
             start, stop = (begin + int(offset) for offset in entry["data_offsets"])
-            tensor = StoredTensor(name, path, str(entry["dtype"]), tuple(map(int, entry["shape"])), start, stop)
+            tensor = StoredTensor(
+                name, path, str(entry["dtype"]), tuple(map(int, entry["shape"])), start, stop
+            )
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: the entry of {name!r} is broken ({type(error).__name__}: {error})") from None
+            raise ModelError(
+                f"{path}: the entry of {name!r} is broken ({type(error).__name__}: {error})"
+            ) from None
         if not begin <= start <= stop <= size:
             raise ModelError(f"{path}: not a whole safetensors file ({name!r} lies outside it)")
         yield tensor
@@ -173,4 +197,6 @@ def _pickled(path: Path) -> Iterator[StoredTensor]:
         if isinstance(tensor, Tensor):
             word = str(tensor.dtype).removeprefix("torch.")
             known = {word: code for code, word in WORDS.items()}
-            yield StoredTensor(str(name), path, codes.get(tensor.dtype, known.get(word, word)), tuple(tensor.shape))
+            yield StoredTensor(
+                str(name), path, codes.get(tensor.dtype, known.get(word, word)), tuple(tensor.shape)
+            )

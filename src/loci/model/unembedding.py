@@ -1,9 +1,11 @@
-"""Logits of what is read, and of nothing else: a row of them is as wide as the vocabulary, and a batch has thousands of positions.
+"""Logits of what is read, and of nothing else: a row of them is as wide as the vocabulary, and a
+batch has thousands of positions.
 
     streams = last_streams(model, ids)               # [row, position, d_model], what the final norm finds
     for some, logits in unembedded(model, streams):  # a few rows at a time, within `BYTES`
 
-At a vocabulary of 262,144 the logits of 8,192 tokens are 8.6 GB; those of the positions where an answer is due are a few rows.
+At a vocabulary of 262,144 the logits of 8,192 tokens are 8.6 GB; those of the positions where an
+answer is due are a few rows.
 """
 
 from collections.abc import Iterator
@@ -20,7 +22,9 @@ from loci.model.invariants import broken
 from loci.model.model import Ids, Logits, Mask, Model
 
 
-def last_streams(model: Model, ids: Ids, mask: Mask | None = None) -> Float[Tensor, "row position d_model"]:
+def last_streams(
+    model: Model, ids: Ids, mask: Mask | None = None
+) -> Float[Tensor, "row position d_model"]:
     """The residual stream as the final norm finds it. Cost: one run, without the unembedding."""
     found: list[Tensor] = []
 
@@ -28,12 +32,17 @@ def last_streams(model: Model, ids: Ids, mask: Mask | None = None) -> Float[Tens
         found.append(stream)
         raise StopForward
 
-    with attached([(HookSite(model.module("final_norm"), "in", FIRST), stop)]), suppress(StopForward):
+    with (
+        attached([(HookSite(model.module("final_norm"), "in", FIRST), stop)]),
+        suppress(StopForward),
+    ):
         model(ids, mask)
     return found[0]
 
 
-def unembedded(model: Model, streams: Float[Tensor, "row d_model"]) -> Iterator[tuple[slice, Float[Tensor, "some d_vocab"]]]:
+def unembedded(
+    model: Model, streams: Float[Tensor, "row d_model"]
+) -> Iterator[tuple[slice, Float[Tensor, "some d_vocab"]]]:
     """Logits in float32, a few rows at a time. Raises `ModelError` where they are not finite."""
     for start in range(0, len(streams), model.rows_at_once):
         some = slice(start, start + model.rows_at_once)
@@ -48,7 +57,9 @@ def likeliest(model: Model, ids: Ids) -> Int[Tensor, "row position"]:
 
 
 def finite(logits: Logits, model: Model) -> Logits:
-    """The logits, or a `ModelError` where they hold NaN or infinity: nothing that is computed from those means anything."""
+    """The logits, or a `ModelError` where they hold NaN or infinity: nothing that is computed from
+    those means anything.
+    """
     if (
         not logits.sum().isfinite() and not logits.isfinite().all()
     ):  # the sum is one pass without a copy, and NaN and infinity stay in it

@@ -1,10 +1,12 @@
-"""The weights of a transformer under the field's names: views of the real parameters, or single tensors read where they lie.
+"""The weights of a transformer under the field's names: views of the real parameters, or single
+tensors read where they lie.
 
 Every matrix stands as [out, in], whatever way the module keeps it, and acts on column vectors:
 
     q = W_Q x      head h writes W_O[h] z[h]      neuron i fires by W_key[i] · x and writes W_down[:, i]
 
-Nothing is copied or changed on opening. Folded weights are computed on demand, and say so by their type.
+Nothing is copied or changed on opening. Folded weights are computed on demand, and say so by their
+type.
 """
 
 from collections.abc import Iterable, Sequence
@@ -41,7 +43,9 @@ class Norm(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """A weight with the norm before it taken in, computed, not a view: W norm(x) + b = weight · x / rms(z) + bias."""
+    """A weight with the norm before it taken in, computed, not a view: W norm(x) + b = weight · x /
+    rms(z) + bias.
+    """
 
     weight: Float[Tensor, "*heads out d_model"]
     bias: Float[Tensor, "*heads out"]
@@ -60,10 +64,13 @@ class Weights:
         self.blocks: Sequence[nn.Module] = list(self.module("blocks").children())
         self.tied = self.module("embed").weight is self.module("unembed").weight
         """Whether embedding and unembedding are one parameter."""
-        self.parameter_names = [name for name, _ in hf.named_parameters()]  # kept, as offloading unties what is tied
+        self.parameter_names = [
+            name for name, _ in hf.named_parameters()
+        ]  # kept, as offloading unties what is tied
         """Full names of all parameters; those that are tied have one."""
 
-    # sizes -----------------------------------------------------------------------------------------------------------
+    # sizes
+    # -----------------------------------------------------------------------------------------------------------
 
     @property
     def config(self) -> Any:
@@ -117,7 +124,9 @@ class Weights:
 
     @property
     def family(self) -> str:
-        """What the configuration calls the kind of model; what the layout says, where it is the user's own or the configuration says nothing."""
+        """What the configuration calls the kind of model; what the layout says, where it is the
+        user's own or the configuration says nothing.
+        """
         own = None if self.layout not in LAYOUTS else getattr(self.config, "model_type", None)
         return str(own or self.layout.family)
 
@@ -136,7 +145,8 @@ class Weights:
         """Logits from what the unembedding gives: the same, or c · tanh(scores / c)."""
         return scores if self.softcap is None else (scores / self.softcap).tanh() * self.softcap
 
-    # tokens ----------------------------------------------------------------------------------------------------------
+    # tokens
+    # ----------------------------------------------------------------------------------------------------------
 
     def decode(self, ids: Iterable[int]) -> str:
         return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
@@ -145,10 +155,13 @@ class Weights:
         """One token as it reads, its leading space included where the tokenizer keeps it."""
         return self.decode([token])
 
-    # parts -----------------------------------------------------------------------------------------------------------
+    # parts
+    # -----------------------------------------------------------------------------------------------------------
 
     def module(self, name: str, layer: int | None = None) -> nn.Module:
-        """A part of the layout: of the model, or of the block at `layer`. "key" is the gate where there is one, else up."""
+        """A part of the layout: of the model, or of the block at `layer`. "key" is the gate where
+        there is one, else up.
+        """
         if layer is not None and not 0 <= layer < self.n_layers:
             has = f"has 0 … {self.n_layers - 1}" if self.n_layers else "has no layers"
             raise ModelError(f"there is no layer {layer}: {self.name!r} {has}")
@@ -159,13 +172,18 @@ class Weights:
         path = getattr(self.layout, name)
         found = part(self.hf if layer is None else self.blocks[layer], path) if path else None
         if found is None:
-            raise ModelError(f"{self.name!r} ({self.layout.family}) has no part {name!r}{self._experts_note()}")
+            raise ModelError(
+                f"{self.name!r} ({self.layout.family}) has no part {name!r}{self._experts_note()}"
+            )
         return found
 
     def _experts_note(self) -> str:
         if not self.layout.experts:
             return ""
-        return f": its MLPs are mixtures of {self.n_experts} experts, so single neurons have no meaning without an expert"
+        return (
+            f": its MLPs are mixtures of {self.n_experts} experts, so single neurons have no"
+            " meaning without an expert"
+        )
 
     def _shape(self, name: str, layer: int | None = None) -> tuple[int, int]:
         """[out, in] of a projection, without its values."""
@@ -182,7 +200,9 @@ class Weights:
         return found
 
     def tensor(self, module: nn.Module, name: str = "weight") -> Tensor:
-        """A parameter; where accelerate keeps it on disk or in other memory, what it keeps there, and nothing else."""
+        """A parameter; where accelerate keeps it on disk or in other memory, what it keeps there,
+        and nothing else.
+        """
         tensor = getattr(module, name)
         assert isinstance(tensor, Tensor)
         if tensor.is_meta:
@@ -210,7 +230,8 @@ class Weights:
         weight = self.tensor(module)
         return torch.zeros(self._shape(name, layer)[0], dtype=weight.dtype, device=weight.device)
 
-    # embedding and unembedding ---------------------------------------------------------------------------------------
+    # embedding and unembedding
+    # ---------------------------------------------------------------------------------------
 
     @property
     def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
@@ -220,7 +241,9 @@ class Weights:
     @property
     @torch.no_grad()
     def embed_scale(self) -> float:
-        """By what the family multiplies embeddings on their way into the residual stream: asked of the module."""
+        """By what the family multiplies embeddings on their way into the residual stream: asked of
+        the module.
+        """
         embed, first = self.module("embed"), torch.zeros(1, dtype=torch.long, device=self.device)
         row = self.W_E[:1].to(self.device)
         return float((embed(first) * row).sum() / row.square().sum().clamp(min=1e-30))
@@ -234,13 +257,16 @@ class Weights:
     def b_U(self) -> Float[Tensor, " d_vocab"]:
         return self.bias("unembed")
 
-    # attention -------------------------------------------------------------------------------------------------------
+    # attention
+    # -------------------------------------------------------------------------------------------------------
 
     def W_Q(self, layer: int) -> Float[Tensor, "n_heads d_head d_model"]:
         return self._heads("q", self.matrix("q", layer))
 
     def W_K(self, layer: int, *, expand: bool = True) -> Float[Tensor, "heads d_head d_model"]:
-        """Keys, one a query head: shared ones repeated (a copy then, as no view can do that), or with `expand=False` once each."""
+        """Keys, one a query head: shared ones repeated (a copy then, as no view can do that), or
+        with `expand=False` once each.
+        """
         return self._shared(self._heads("k", self.matrix("k", layer)), expand)
 
     def W_V(self, layer: int, *, expand: bool = True) -> Float[Tensor, "heads d_head d_model"]:
@@ -267,7 +293,9 @@ class Weights:
     def fused(self) -> Fused | None:
         """How q, k and v share one projection; None where each has its own."""
         layout = self.layout
-        return Fused(self.n_heads, self.n_kv_heads, layout.grouped) if layout.q == layout.k else None
+        return (
+            Fused(self.n_heads, self.n_kv_heads, layout.grouped) if layout.q == layout.k else None
+        )
 
     def _heads(self, name: str, rows: Tensor) -> Tensor:
         """Rows of a projection by head: [heads, d_head, …]."""
@@ -278,7 +306,8 @@ class Weights:
         times = self.n_heads // self.n_kv_heads
         return per_kv.repeat_interleave(times, 0) if expand and times > 1 else per_kv
 
-    # MLP -------------------------------------------------------------------------------------------------------------
+    # MLP
+    # -------------------------------------------------------------------------------------------------------------
 
     def W_up(self, layer: int, expert: int | None = None) -> Float[Tensor, "d_mlp d_model"]:
         """Up projection: row i is what neuron i looks for (in a gated MLP: what scales it)."""
@@ -289,7 +318,9 @@ class Weights:
         return self._mlp("gate", layer, expert)
 
     def W_key(self, layer: int, expert: int | None = None) -> Float[Tensor, "d_mlp d_model"]:
-        """Keys: row i decides whether neuron i fires. The gate's rows in a gated MLP, the up projection's elsewhere."""
+        """Keys: row i decides whether neuron i fires. The gate's rows in a gated MLP, the up
+        projection's elsewhere.
+        """
         return self._mlp("gate" if self.gated else "up", layer, expert)
 
     def W_down(self, layer: int, expert: int | None = None) -> Float[Tensor, "d_model d_mlp"]:
@@ -303,7 +334,9 @@ class Weights:
         return self._half("gate", self.bias("gate", layer))
 
     def b_key(self, layer: int) -> Float[Tensor, " d_mlp"]:
-        """Biases of the keys, minus the neurons' thresholds; zeros where the family has none, as in mixtures."""
+        """Biases of the keys, minus the neurons' thresholds; zeros where the family has none, as in
+        mixtures.
+        """
         if self.n_experts:
             return torch.zeros(self.d_mlp, dtype=self.dtype)
         return self.b_gate(layer) if self.gated else self.b_up(layer)
@@ -318,13 +351,16 @@ class Weights:
             return self._half(name, self.matrix(name, layer))
         if expert is None:
             raise ModelError(
-                f"layer {layer} is a mixture of {self.n_experts} experts: say which, as in W_{name}({layer}, expert=0)"
+                f"layer {layer} is a mixture of {self.n_experts} experts: say which, as in"
+                f" W_{name}({layer}, expert=0)"
             )
         if not 0 <= expert < self.n_experts:
             raise ModelError(f"there is no expert {expert}: expected 0 … {self.n_experts - 1}")
         if name == "down":
             return self.tensor(self.module("experts", layer), "down_proj")[expert]
-        return self.tensor(self.module("experts", layer), "gate_up_proj")[expert].chunk(2)[name == "up"]
+        return self.tensor(self.module("experts", layer), "gate_up_proj")[expert].chunk(2)[
+            name == "up"
+        ]
 
     def _half(self, name: str, rows: Tensor) -> Tensor:
         """The rows of one of two projections that share a module, gate first; all rows elsewhere."""
@@ -332,23 +368,38 @@ class Weights:
         return rows.chunk(2)[name == "up"] if fused else rows
 
     def weight(self, name: str) -> Float[Tensor, "out in"]:
-        """A weight that a patch may change, by its name: `W_up.3`, `W_gate.3` or `W_down.3`. A view: what is written to it, the model has."""
+        """A weight that a patch may change, by its name: `W_up.3`, `W_gate.3` or `W_down.3`. A
+        view: what is written to it, the model has.
+        """
         stem, _, layer = name.partition(".")
-        if stem not in ("W_up", "W_gate", "W_down") or not layer.isdecimal() or int(layer) >= self.n_layers:
-            raise ModelError(f"there is no weight {name!r}: expected W_up.L, W_gate.L or W_down.L, with L below {self.n_layers}")
+        if (
+            stem not in ("W_up", "W_gate", "W_down")
+            or not layer.isdecimal()
+            or int(layer) >= self.n_layers
+        ):
+            raise ModelError(
+                f"there is no weight {name!r}: expected W_up.L, W_gate.L or W_down.L, with L below"
+                f" {self.n_layers}"
+            )
         if next(self.module(stem[2:], int(layer)).parameters()).is_meta:
-            raise ModelError(f"{name} is offloaded, so nothing can be written to it: open the model without device_map")
+            raise ModelError(
+                f"{name} is offloaded, so nothing can be written to it: open the model without"
+                " device_map"
+            )
         view: Tensor = getattr(self, stem)(int(layer))
         return view
 
-    # norms -----------------------------------------------------------------------------------------------------------
+    # norms
+    # -----------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def norm(self, name: str, layer: int | None = None) -> Norm:
-        """Gain, bias and centring of a norm: "final_norm", or "attn_norm", "mlp_norm", "attn_post", "mlp_post" at a layer.
+        """Gain, bias and centring of a norm: "final_norm", or "attn_norm", "mlp_norm", "attn_post",
+        "mlp_post" at a layer.
 
-        Asked of the norm itself, as families keep γ in different ways (as it is, minus one, or not at all): with large x of ±1,
-        γ = (norm(x) − norm(−x)) / 2, divided by what a norm without gain would give; β = norm(0).
+        Asked of the norm itself, as families keep γ in different ways (as it is, minus one, or not
+        at all): with large x of ±1, γ = (norm(x) − norm(−x)) / 2, divided by what a norm without
+        gain would give; β = norm(0).
         """
         module = self.module(name, layer)
         x = torch.full((self.d_model,), 64.0, device=self.device, dtype=self.dtype)
@@ -356,11 +407,16 @@ class Weights:
         plain = module(x)
         centres = torch.allclose(module(x + 64), plain, atol=1e-2 * float(plain.abs().max()))
         z = x - x.mean() if centres else x
-        return Norm((plain - module(-x)) / (2 * z / z.square().mean().sqrt()), module(torch.zeros_like(x)), centres)
+        return Norm(
+            (plain - module(-x)) / (2 * z / z.square().mean().sqrt()),
+            module(torch.zeros_like(x)),
+            centres,
+        )
 
     @torch.no_grad()
     def norm_epsilon(self, name: str, layer: int | None = None) -> float:
-        """ε of a norm gain ⊙ z / √(mean z² + ε) + bias, asked of the norm itself: 0 where it has none.
+        """ε of a norm gain ⊙ z / √(mean z² + ε) + bias, asked of the norm itself: 0 where it has
+        none.
 
         With z of ±s, s so small that ε counts, (norm(z) − norm(−z)) / 2 = gain ⊙ z / √(s² + ε).
         Found as exactly as the model's dtype rounds. For streams that are small beside √ε.
@@ -377,10 +433,11 @@ class Weights:
         return max(0.0, 1 / scale**2 - float(z.square().mean())) if scale else 0.0
 
     def folded(self, name: str) -> Folded:
-        """W_Q.L, W_K.L, W_V.L, W_up.L, W_gate.L or W_U with the norm before it folded in: gain, centring and bias. New tensors.
+        """W_Q.L, W_K.L, W_V.L, W_up.L, W_gate.L or W_U with the norm before it folded in: gain,
+        centring and bias. New tensors.
 
-        Its input is x / √(mean z² + ε), with z as in `Norm` and ε as in `norm_epsilon`; centring is in the weight. Without a norm
-        before it, the weight as it is.
+        Its input is x / √(mean z² + ε), with z as in `Norm` and ε as in `norm_epsilon`; centring is
+        in the weight. Without a norm before it, the weight as it is.
         """
         stem, _, number = name.partition(".")
         before = {
@@ -388,9 +445,14 @@ class Weights:
             **dict.fromkeys(("W_Q", "W_K", "W_V"), "attn_norm"),
             **dict.fromkeys(("W_up", "W_gate"), "mlp_norm"),
         }
-        if stem not in before or (stem == "W_U") == number.isdecimal() or (number and int(number) >= self.n_layers):
+        if (
+            stem not in before
+            or (stem == "W_U") == number.isdecimal()
+            or (number and int(number) >= self.n_layers)
+        ):
             raise ModelError(
-                f"there is no weight {name!r} with a norm before it: expected W_U, or {', '.join(f'{n}.L' for n in before if n != 'W_U')}"
+                f"there is no weight {name!r} with a norm before it: expected W_U, or"
+                f" {', '.join(f'{n}.L' for n in before if n != 'W_U')}"
             )
         layer = int(number) if number else None
         weight = getattr(self, stem) if layer is None else getattr(self, stem)(layer)
@@ -399,9 +461,12 @@ class Weights:
             return Folded(weight.clone(), bias.clone())
         gain, shift, centres = self.norm(before[stem], layer)
         folded = weight * gain
-        return Folded(folded - folded.mean(-1, keepdim=True) if centres else folded, bias + weight @ shift)
+        return Folded(
+            folded - folded.mean(-1, keepdim=True) if centres else folded, bias + weight @ shift
+        )
 
-    # whole -----------------------------------------------------------------------------------------------------------
+    # whole
+    # -----------------------------------------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:

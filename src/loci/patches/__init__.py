@@ -1,4 +1,6 @@
-"""The edit as a value: made, shown, saved, applied, reverted, merged, compared, compressed, exported."""
+"""The edit as a value: made, shown, saved, applied, reverted, merged, compared, compressed,
+exported.
+"""
 
 from loci.deprecated import renamed
 from loci.patches.compression import compress
@@ -10,7 +12,14 @@ from loci.patches.gguf_files import AppliedGguf, apply_to_gguf, revert_gguf, und
 from loci.patches.gguf_lora import check_new_modelfile, export_gguf_lora, write_modelfile
 from loci.patches.interaction import Interaction, strongest
 from loci.patches.merging import merge
-from loci.patches.neurons import AddedNeurons, activation, beside, check_takes, takes_neurons, widened
+from loci.patches.neurons import (
+    AddedNeurons,
+    activation,
+    beside,
+    check_takes,
+    takes_neurons,
+    widened,
+)
 from loci.patches.patch import UNDO, Patch, applied, short
 from loci.patches.reader import load_patch
 from loci.patches.report import EditReport, FailedFact, MovedAnswer, OldAnswer

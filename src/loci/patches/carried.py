@@ -1,8 +1,9 @@
 """What of a checkpoint's folder goes along into an edited one: every file, byte for byte.
 
-Weights of the base in other forms (`pytorch_model.bin` beside safetensors, GGUF, Mistral's consolidated files) would be taken for the
-edited model's by whoever loads those, so they are kept apart, in `loci-undo.files`, from which a revert brings them back. Left out are hidden
-folders (version control, caches) and folders that are models of their own.
+Weights of the base in other forms (`pytorch_model.bin` beside safetensors, GGUF, Mistral's
+consolidated files) would be taken for the edited model's by whoever loads those, so they are kept
+apart, in `loci-undo.files`, from which a revert brings them back. Left out are hidden folders
+(version control, caches) and folders that are models of their own.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ from loci.model.stored import Stored
 from loci.patches.patch import UNDO
 
 KEPT = "loci-undo.files"
-"""The folder of an edited folder that keeps files of the base which the edited model must not have."""
+"""The folder of an edited folder that keeps files of the base which the edited model must not have.
+"""
 CHUNK = 2**22
 WEIGHTS = re.compile(
     r"((pytorch_model|tf_model|flax_model|rust_model|consolidated|model)[^/]*\.(bin|pt|pth|ckpt|h5|msgpack|ot|onnx|safetensors)(\.index\.json)?"
@@ -38,9 +40,11 @@ class Files:
 
 
 def files_of(folder: Path, loaded: Iterable[Path], avoid: Path, *, strict: bool = True) -> Files:
-    """A folder's files. `loaded` are those that the weights are read from, `avoid` is where the new folder will be.
+    """A folder's files. `loaded` are those that the weights are read from, `avoid` is where the new
+    folder will be.
 
-    Raises `PatchError` for what is no file (a broken link, a pipe), or with `strict=False` passes it over.
+    Raises `PatchError` for what is no file (a broken link, a pipe), or with `strict=False` passes
+    it over.
     """
     own = {str(path.relative_to(folder)) for path in loaded}
     carried: dict[str, Path] = {}
@@ -51,7 +55,12 @@ def files_of(folder: Path, loaded: Iterable[Path], avoid: Path, *, strict: bool 
         here = Path(place)
         for name in [*folders]:
             path = here / name
-            if path.resolve() in seen or name.startswith(".") or name == "__pycache__" or _is_model(path):
+            if (
+                path.resolve() in seen
+                or name.startswith(".")
+                or name == "__pycache__"
+                or _is_model(path)
+            ):
                 folders.remove(name)
                 if path.resolve() != avoid.resolve() and not name.startswith(PREFIX):
                     left_out.append(f"{path.relative_to(folder)}/")
@@ -62,14 +71,19 @@ def files_of(folder: Path, loaded: Iterable[Path], avoid: Path, *, strict: bool 
             if not path.is_file() and not strict:
                 continue
             if not path.is_file():
-                raise PatchError(f"{path}: no regular file and no link to one, so it cannot be carried over: take it away first")
+                raise PatchError(
+                    f"{path}: no regular file and no link to one, so it cannot be carried over:"
+                    " take it away first"
+                )
             stale = relative not in own and WEIGHTS.fullmatch(name) is not None
             (kept if stale or relative.split("/")[0] in (UNDO, KEPT) else carried)[relative] = path
     return Files(carried, kept, tuple(sorted(left_out)))
 
 
 def _is_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and any(WEIGHTS.fullmatch(entry.name) for entry in folder.iterdir())
+    return (folder / "config.json").is_file() and any(
+        WEIGHTS.fullmatch(entry.name) for entry in folder.iterdir()
+    )
 
 
 def copy_hashed(source: Path, target: Path) -> str:

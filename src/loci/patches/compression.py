@@ -1,4 +1,6 @@
-"""A patch of smaller rank: the nearest one, by the singular values of its factors; no dense product is formed."""
+"""A patch of smaller rank: the nearest one, by the singular values of its factors; no dense product
+is formed.
+"""
 
 from typing import Any
 
@@ -7,7 +9,9 @@ from loci.patches.patch import Patch, lineage
 
 
 def compress(patch: Patch, rank: int) -> Patch:
-    """The patch with every change cut to `rank`. `numbers["error"]`: ‖Δ − Δ'‖ / ‖Δ‖ by weight, of what is written (float32)."""
+    """The patch with every change cut to `rank`. `numbers["error"]`: ‖Δ − Δ'‖ / ‖Δ‖ by weight, of
+    what is written (float32).
+    """
     patch.check_factors_only("compressed")
     factors = {name: truncated(f, rank) for name, f in patch.factors.items()}
     numbers: dict[str, Any] = {

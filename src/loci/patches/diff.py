@@ -4,7 +4,8 @@
 
     σ > maxᵢ (Σⱼ sᵢⱼ²)^½ + maxⱼ (Σᵢ sᵢⱼ²)^½        s = u |W'| / √12: error of rounding to the dtype, u its spacing at 1
 
-(the norm of a random matrix with such entries: Bandeira and van Handel 2016). Checkpoints are read a parameter at a time.
+(the norm of a random matrix with such entries: Bandeira and van Handel 2016). Checkpoints are read
+a parameter at a time.
 """
 
 from collections.abc import Iterator
@@ -50,7 +51,9 @@ class Difference(Result):
     first: str
     second: str
     same_base: bool
-    """Of two patches: whether they were made on the same weights. Of two checkpoints: whether all their tensors are equal."""
+    """Of two patches: whether they were made on the same weights. Of two checkpoints: whether all
+    their tensors are equal.
+    """
     changes: tuple[WeightDifference, ...]
     facts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Of two patches: the edits that only the first makes, and those that only the second does."""
@@ -78,20 +81,30 @@ def diff_patches(first: Patch, second: Patch) -> Difference:
     for name in sorted(first.factors.keys() | second.factors.keys()):
         a, b = (patch.factors.get(name) for patch in (first, second))
         if a and b and a.shape != b.shape:
-            raise PatchError(f"{name} is {a.shape} in the first patch and {b.shape} in the second: not of one architecture")
+            raise PatchError(
+                f"{name} is {a.shape} in the first patch and {b.shape} in the second: not of one"
+                " architecture"
+            )
         found = _between(name, a or _nothing(b), b or _nothing(a))
         if found.rank:
             changes.append(found)
-    said = [{f"{fact.text} → {fact.new_answer}": None for fact in patch.facts} for patch in (first, second)]
+    said = [
+        {f"{fact.text} → {fact.new_answer}": None for fact in patch.facts}
+        for patch in (first, second)
+    ]
     only = tuple(tuple(text for text in said[i] if text not in said[1 - i]) for i in (0, 1))
-    return Difference(first.id, second.id, first.base == second.base, tuple(changes), (only[0], only[1]))
+    return Difference(
+        first.id, second.id, first.base == second.base, tuple(changes), (only[0], only[1])
+    )
 
 
 def _between(name: str, a: Factors, b: Factors) -> WeightDifference:
     both = Factors(torch.cat([b.left, -a.left], 1), torch.cat([b.right, a.right]))
     S = both.singular_values
     norm = float(S.norm())
-    return WeightDifference(name, norm, distance(a, b), int((1e-6 * max(a.norm, b.norm) < S).sum()), cosine(a, b))
+    return WeightDifference(
+        name, norm, distance(a, b), int((1e-6 * max(a.norm, b.norm) < S).sum()), cosine(a, b)
+    )
 
 
 def _nothing(like: Factors | None) -> Factors:
@@ -105,19 +118,32 @@ def diff_models(base: Weights, edited: Weights, *, progress: Progress = silent) 
     for name, before, after in pairs(base, edited, progress):
         delta = after.double() - before.double()
         norm = float(delta.norm())
-        changes.append(WeightDifference(name, norm, norm / (float(before.double().norm()) or 1.0), _rank(delta, after), None))
+        changes.append(
+            WeightDifference(
+                name, norm, norm / (float(before.double().norm()) or 1.0), _rank(delta, after), None
+            )
+        )
     other = extras_of(base, edited)
-    return Difference(base.name, edited.name, not changes and not other.tensors, tuple(changes), extras=other)
+    return Difference(
+        base.name, edited.name, not changes and not other.tensors, tuple(changes), extras=other
+    )
 
 
 def patch_between(
-    base: Weights, edited: Weights, *, rank: int | None = None, partial: bool = False, progress: Progress = silent
+    base: Weights,
+    edited: Weights,
+    *,
+    rank: int | None = None,
+    partial: bool = False,
+    progress: Progress = silent,
 ) -> Patch:
     """The patch that makes `edited` of `base`, by truncated singular value decompositions.
 
-    `rank` None: for each weight as many singular values as stand out of rounding. `numbers["error"]` is ‖ΔW − LR‖ / ‖ΔW‖ by weight.
-    Raises `PatchError` where nothing differs, where what differs is no weight that a patch can hold (with `partial` that is left out,
-    and listed in `numbers["left_out"]`), and where a weight holds NaN. Cost: an eigendecomposition of the smaller side a weight.
+    `rank` None: for each weight as many singular values as stand out of rounding.
+    `numbers["error"]` is ‖ΔW − LR‖ / ‖ΔW‖ by weight.
+    Raises `PatchError` where nothing differs, where what differs is no weight that a patch can hold
+    (with `partial` that is left out, and listed in `numbers["left_out"]`), and where a weight holds
+    NaN. Cost: an eigendecomposition of the smaller side a weight.
     """
     if rank is not None and rank < 1:
         raise PatchError(f"a rank is 1 or more, not {rank}")
@@ -132,25 +158,44 @@ def patch_between(
     if left_out and not partial:
         more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
         raise PatchError(
-            f"a patch holds MLP weights alone, and here {', '.join(left_out[:3])}{more} differ too: say partial=True (--partial) to leave "
-            "them out"
+            f"a patch holds MLP weights alone, and here {', '.join(left_out[:3])}{more} differ too:"
+            " say partial=True (--partial) to leave them out"
         )
     if not factors:
-        raise PatchError(f"{base.name!r} and {edited.name!r} have the same MLP weights: there is nothing to make a patch of")
-    numbers = {"edited": edited.fingerprint, "edited_name": edited.name, "error": errors, "left_out": left_out}
+        raise PatchError(
+            f"{base.name!r} and {edited.name!r} have the same MLP weights: there is nothing to make"
+            " a patch of"
+        )
+    numbers = {
+        "edited": edited.fingerprint,
+        "edited_name": edited.name,
+        "error": errors,
+        "left_out": left_out,
+    }
     return Patch("diff", base.fingerprint, base.name, factors, (), numbers)
 
 
-def pairs(base: Weights, edited: Weights, progress: Progress = silent) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Name, weight before and weight after, [out, in] or as they are, of all that differ. Raises `PatchError`."""
+def pairs(
+    base: Weights, edited: Weights, progress: Progress = silent
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, weight before and weight after, [out, in] or as they are, of all that differ. Raises
+    `PatchError`.
+    """
     before, after = named_parameters(base), named_parameters(edited)
-    if before.keys() != after.keys() or any(before[name].shape != after[name].shape for name in before):
-        raise PatchError(f"{base.name!r} and {edited.name!r} are not of one architecture: their weights have other names or shapes")
+    if before.keys() != after.keys() or any(
+        before[name].shape != after[name].shape for name in before
+    ):
+        raise PatchError(
+            f"{base.name!r} and {edited.name!r} are not of one architecture: their weights have"
+            " other names or shapes"
+        )
     for name, entry in before.items():
         a, b = entry.read(), after[name].read()
         progress(1, len(before))
         if not (a.isfinite().all() and b.isfinite().all()):
-            raise PatchError(f"{name} holds NaN or infinite numbers in {base.name!r} or {edited.name!r}")
+            raise PatchError(
+                f"{name} holds NaN or infinite numbers in {base.name!r} or {edited.name!r}"
+            )
         if not torch.equal(a.double(), b.double()):
             yield name, a, b
 

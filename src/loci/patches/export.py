@@ -22,12 +22,15 @@ PREFIX = "base_model.model"
 """What PEFT puts before a module's path."""
 
 
-def export_peft(patch: Patch, model: Weights, folder: str | Path, *, base: str | None = None) -> str:
-    """Write a LoRA adapter to a new folder. `PeftModel.from_pretrained(base, folder)` gives the logits of the edited model, to rounding.
+def export_peft(
+    patch: Patch, model: Weights, folder: str | Path, *, base: str | None = None
+) -> str:
+    """Write a LoRA adapter to a new folder. `PeftModel.from_pretrained(base, folder)` gives the
+    logits of the edited model, to rounding.
 
-    The adapter names its base as transformers finds it: a hub id as it is, with its revision, and a folder (the embedded model's too) by
-    its full path; or `base`, where the adapter will be used elsewhere. Returns that name. Raises `PatchError` unless `model` is the
-    patch's base.
+    The adapter names its base as transformers finds it: a hub id as it is, with its revision, and a
+    folder (the embedded model's too) by its full path; or `base`, where the adapter will be used
+    elsewhere. Returns that name. Raises `PatchError` unless `model` is the patch's base.
     """
     patch.check_factors_only("exported")
     patch.check_base(model)
@@ -39,8 +42,12 @@ def export_peft(patch: Patch, model: Weights, folder: str | Path, *, base: str |
         tensors[f"{PREFIX}.{place.module}.lora_B.weight"] = factors.left.contiguous()
     with write_aside(folder, folder=True) as aside:
         aside.mkdir()
-        (aside / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt", "patch": patch.id}))
-        (aside / "adapter_config.json").write_text(json.dumps(_config(whole, name, revision), indent=2), encoding="utf-8")
+        (aside / "adapter_model.safetensors").write_bytes(
+            save(tensors, metadata={"format": "pt", "patch": patch.id})
+        )
+        (aside / "adapter_config.json").write_text(
+            json.dumps(_config(whole, name, revision), indent=2), encoding="utf-8"
+        )
         (aside / "README.md").write_text(_readme(patch, name), encoding="utf-8")
     return name
 
@@ -94,14 +101,18 @@ def _config(whole: dict[WeightRows, Factors], base: str, revision: str | None) -
 
 
 def export_delta(patch: Patch, model: Weights, path: str | Path) -> None:
-    """Write the dense changes, float32, as safetensors: add each to the parameter of its name. Raises `PatchError` as `export_peft`."""
+    """Write the dense changes, float32, as safetensors: add each to the parameter of its name.
+    Raises `PatchError` as `export_peft`.
+    """
     patch.check_factors_only("exported")
     patch.check_base(model)
     tensors = {}
     for place, factors in _by_module(patch, model).items():
         delta = rounded(factors.delta, torch.float32, f"the change of {place.parameter}")
         tensors[place.parameter] = (delta.T if place.transposed else delta).contiguous()
-    header = json.dumps({"schema": SCHEMA, "patch": patch.id, "base": patch.base, "base_name": patch.base_name})
+    header = json.dumps(
+        {"schema": SCHEMA, "patch": patch.id, "base": patch.base, "base_name": patch.base_name}
+    )
     with write_aside(path) as aside:
         aside.write_bytes(save(tensors, metadata={"format": "pt", "loci": header}))
 
@@ -116,6 +127,8 @@ def _by_module(patch: Patch, model: Weights) -> dict[WeightRows, Factors]:
             rounded(factor, torch.float32, f"{name}.{side}")
         places.setdefault(place.module, []).append((place, factors))
     return {
-        parts[0][0]: joined([Factors(place.spread(f.left.float()), f.right.float()) for place, f in parts])
+        parts[0][0]: joined(
+            [Factors(place.spread(f.left.float()), f.right.float()) for place, f in parts]
+        )
         for parts in places.values()
     }

@@ -1,6 +1,8 @@
-"""What two checkpoints have beside the parameters that are compared: tensors that no model class knows, and files.
+"""What two checkpoints have beside the parameters that are compared: tensors that no model class
+knows, and files.
 
-A value head, a mask, a generation setting or a template may be on one side alone, or differ, where every weight is equal.
+A value head, a mask, a generation setting or a template may be on one side alone, or differ, where
+every weight is equal.
 """
 
 import filecmp
@@ -42,7 +44,10 @@ class Extras:
 
     def to_dict(self) -> dict[str, Any]:
         plain: dict[str, dict[str, Sequence[str]]] = asdict(self)
-        return {kind: {side: list(names) for side, names in sides.items()} for kind, sides in plain.items()}
+        return {
+            kind: {side: list(names) for side, names in sides.items()}
+            for kind, sides in plain.items()
+        }
 
     def lines(self, first: str, second: str) -> list[str]:
         """One for each kind and side, with the first names."""
@@ -60,7 +65,8 @@ class Extras:
 
 
 def extras_of(first: Weights, second: Weights) -> Extras:
-    """Compare two checkpoints beside their parameters; nothing is said of models that were not opened from files.
+    """Compare two checkpoints beside their parameters; nothing is said of models that were not
+    opened from files.
 
     Cost: one reading of the files, weights apart, and of the tensors that are no parameters.
     """
@@ -80,10 +86,16 @@ def _stored(weights: Weights) -> Stored | None:
 
 
 def _extra(weights: Weights, found: Stored) -> dict[str, StoredTensor]:
-    """Tensors that transformers does not know, and those of other numbers than weights (masks, positions), which it may pass over."""
+    """Tensors that transformers does not know, and those of other numbers than weights (masks,
+    positions), which it may pass over.
+    """
     unknown = set(weights.source.unknown) if weights.source else set()
     odd = [name for name, tensor in found.tensors.items() if tensor.dtype not in FLOATS]
-    return {name: found.tensors[name] for name in dict.fromkeys([*unknown, *odd]) if name in found.tensors}
+    return {
+        name: found.tensors[name]
+        for name in dict.fromkeys([*unknown, *odd])
+        if name in found.tensors
+    }
 
 
 def _content(tensor: StoredTensor) -> tuple[object, ...]:
@@ -95,7 +107,11 @@ def _files(found: Stored) -> dict[str, Path]:
     files = files_of(found.folder, weights_in(found), found.folder, strict=False)
     weights = {path.relative_to(found.folder).as_posix() for path in weights_in(found)}
     both = {**files.carried, **files.kept}
-    return {name: path for name, path in both.items() if name not in weights and not name.startswith(f"{KEPT}/")}
+    return {
+        name: path
+        for name, path in both.items()
+        if name not in weights and not name.startswith(f"{KEPT}/")
+    }
 
 
 def _sides(one: Mapping[str, Any], other: Mapping[str, Any], equal: Callable[[str], bool]) -> Sides:

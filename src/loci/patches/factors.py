@@ -54,7 +54,10 @@ class Factors(NamedTuple):
 
     def inner(self, other: "Factors") -> float:
         """⟨Δ, Δ'⟩, the sum of the products of their entries."""
-        lefts, rights = self.left.double().T @ other.left.double(), self.right.double() @ other.right.double().T
+        lefts, rights = (
+            self.left.double().T @ other.left.double(),
+            self.right.double() @ other.right.double().T,
+        )
         return float((lefts * rights).sum())
 
 
@@ -105,12 +108,15 @@ def check_shape(name: str, shape: Iterable[int], factors: Factors) -> None:
 
 
 def rounded(exact: Tensor, dtype: torch.dtype, what: str) -> Tensor:
-    """Numbers in the dtype that they will be kept in. Raises `PatchError` where that cannot hold them; `what` begins the message."""
+    """Numbers in the dtype that they will be kept in. Raises `PatchError` where that cannot hold
+    them; `what` begins the message.
+    """
     result = exact.to(dtype)
     if not result.isfinite().all():
         largest = float(exact.abs().nan_to_num(nan=math.inf).max())
         raise PatchError(
-            f"{what} holds {largest:.3g}, and {str(dtype).removeprefix('torch.')} ends at {torch.finfo(dtype).max:.3g}: nothing was "
-            "changed; the patch is broken, or made for a wider dtype"
+            f"{what} holds {largest:.3g}, and {str(dtype).removeprefix('torch.')} ends at"
+            f" {torch.finfo(dtype).max:.3g}: nothing was changed; the patch is broken, or made for"
+            " a wider dtype"
         )
     return result

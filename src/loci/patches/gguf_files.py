@@ -1,10 +1,12 @@
-"""Patches in the files that llama.cpp and Ollama run: a new GGUF file with the edit in its weights, and the way back, bit for bit.
+"""Patches in the files that llama.cpp and Ollama run: a new GGUF file with the edit in its weights,
+and the way back, bit for bit.
 
     W' = round(W + Δ)       W dequantised from the file, Δ = left · right, the sum in float64, rounded once to the type that is written
 
-Untouched tensors and all metadata are the base's, byte for byte. The undo file beside the new one keeps the bytes that the edited
-tensors had. What was written is read back before it gets its name: with the original bytes thought back in their places its SHA-256
-is the base's, and the facts are asked with the weights as they were written, in that precision.
+Untouched tensors and all metadata are the base's, byte for byte. The undo file beside the new one
+keeps the bytes that the edited tensors had. What was written is read back before it gets its name:
+with the original bytes thought back in their places its SHA-256 is the base's, and the facts are
+asked with the weights as they were written, in that precision.
 """
 
 import hashlib
@@ -25,7 +27,17 @@ from loci.errors import OutputError, PatchError
 from loci.files import write_aside
 from loci.model import Model, score_answers
 from loci.model.gguf import Header, read_header
-from loci.model.gguf.rewriting import TYPES, WRITTEN, Replaced, encoded, matrix, padded, pieces, tensor_of, with_padding
+from loci.model.gguf.rewriting import (
+    TYPES,
+    WRITTEN,
+    Replaced,
+    encoded,
+    matrix,
+    padded,
+    pieces,
+    tensor_of,
+    with_padding,
+)
 from loci.patches.factors import check_shape
 from loci.patches.patch import Patch, short
 from loci.patches.places import place_of
@@ -91,17 +103,27 @@ def written_type(name: str) -> str:
     """The ggml type of that name, in any case. Raises `PatchError` for one that cannot be written."""
     kind = name.upper()
     if kind not in WRITTEN:
-        why = "K-quants and the like are written by llama-quantize alone" if kind in TYPES or "_K" in kind else "no such type"
-        raise PatchError(f"edited tensors cannot be written as {name} ({why}): {', '.join(WRITTEN)} can")
+        why = (
+            "K-quants and the like are written by llama-quantize alone"
+            if kind in TYPES or "_K" in kind
+            else "no such type"
+        )
+        raise PatchError(
+            f"edited tensors cannot be written as {name} ({why}): {', '.join(WRITTEN)} can"
+        )
     return kind
 
 
-def apply_to_gguf(patch: Patch, model: Model, source: str | Path, path: str | Path, *, stored_as: str = "F16") -> AppliedGguf:
+def apply_to_gguf(
+    patch: Patch, model: Model, source: str | Path, path: str | Path, *, stored_as: str = "F16"
+) -> AppliedGguf:
     """Write a GGUF file with the patch in its weights, an undo file beside it, and read it back.
 
-    `model` is the model as opened from the GGUF file `source`; it is as before afterwards. `stored_as`: the type of edited tensors.
-    Raises `PatchError` on another base than the patch's, for added neurons, for a type that cannot be written and for a file of several
-    parts; `OutputError` where it cannot be written, or does not read back as meant. Nothing is left then.
+    `model` is the model as opened from the GGUF file `source`; it is as before afterwards.
+    `stored_as`: the type of edited tensors.
+    Raises `PatchError` on another base than the patch's, for added neurons, for a type that cannot
+    be written and for a file of several parts; `OutputError` where it cannot be written, or does
+    not read back as meant. Nothing is left then.
     Cost: three readings and one writing of the file, and one forward pass over the facts.
     """
     kind = written_type(stored_as)
@@ -109,13 +131,17 @@ def apply_to_gguf(patch: Patch, model: Model, source: str | Path, path: str | Pa
     patch.check_base(model)
     source, path = Path(source), Path(path)
     if path.exists() and path.samefile(source):
-        raise PatchError(f"{named(path)} is the base itself, which stays as it is: name another file")
+        raise PatchError(
+            f"{named(path)} is the base itself, which stays as it is: name another file"
+        )
     header = read_header(source)
     changes = _changes(patch, model, header, kind)
     _check_room(path, header, changes)
     base_sha = _sha(pieces(header, {}))
     with write_aside(path) as aside, write_aside(undo_of(path)) as aside_undo:
-        edited_sha = _write(aside, pieces(header, {name: change.new for name, change in changes.items()}))
+        edited_sha = _write(
+            aside, pieces(header, {name: change.new for name, change in changes.items()})
+        )
         said: GgufUndo = {
             "schema": SCHEMA,
             "base": patch.base,
@@ -123,13 +149,23 @@ def apply_to_gguf(patch: Patch, model: Model, source: str | Path, path: str | Pa
             "edited_sha256": edited_sha,
             "types": {name: change.old.type for name, change in changes.items()},
         }
-        originals = {f"{ORIGINAL}{name}": _tensor(change.old.data) for name, change in changes.items()}
-        aside_undo.write_bytes(save(originals, metadata={"patch": patch.id, "loci": json.dumps(said, sort_keys=True)}))
+        originals = {
+            f"{ORIGINAL}{name}": _tensor(change.old.data) for name, change in changes.items()
+        }
+        aside_undo.write_bytes(
+            save(originals, metadata={"patch": patch.id, "loci": json.dumps(said, sort_keys=True)})
+        )
         written = read_header(aside)
         back = pieces(written, {name: change.old for name, change in changes.items()})
         if _sha(pieces(written, {})) != edited_sha or _sha(back) != base_sha:
-            raise OutputError(f"on reading it back, {named(path)} is not what was to be written: nothing is left of it; try again")
-        weights = {change.weight: matrix(tensor_of(written, change.parameter), written) for change in changes.values()}
+            raise OutputError(
+                f"on reading it back, {named(path)} is not what was to be written: nothing is left"
+                " of it; try again"
+            )
+        weights = {
+            change.weight: matrix(tensor_of(written, change.parameter), written)
+            for change in changes.values()
+        }
         answers = _answers(patch, model, weights)
     return AppliedGguf(
         kind,
@@ -170,12 +206,15 @@ def _changes(patch: Patch, model: Model, header: Header, kind: str) -> dict[str,
         check_shape(name, values.shape, factors)
         if not torch.equal(values, model.weight(name).float().cpu()):
             raise PatchError(
-                f"{header.path}: {tensor.name} does not hold the numbers of {name} that the model has: open this file as it is"
+                f"{header.path}: {tensor.name} does not hold the numbers of {name} that the model"
+                " has: open this file as it is"
             )
         exact = values.double() + factors.delta.cpu()
         data = padded(encoded(exact, kind, f"{name} with the change added"), header)
         old = Replaced(tensor.type, with_padding(tensor, header))
-        changes[tensor.name] = _Change(name, parameter, exact, factors.norm, old, Replaced(kind, data))
+        changes[tensor.name] = _Change(
+            name, parameter, exact, factors.norm, old, Replaced(kind, data)
+        )
     return changes
 
 
@@ -185,13 +224,22 @@ def _check_room(path: Path, header: Header, changes: Mapping[str, _Change]) -> N
     place = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
     free = shutil.disk_usage(place).free if place else size
     if free < size:
-        raise OutputError(f"{named(path)}: cannot be written (it takes {size / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free)")
+        raise OutputError(
+            f"{named(path)}: cannot be written (it takes {size / 1e6:,.0f} MB, and"
+            f" {free / 1e6:,.0f} MB are free)"
+        )
 
 
 def _answers(patch: Patch, model: Model, weights: Mapping[str, Tensor]) -> list[tuple[str, bool]]:
-    """For each fact of the patch its prompt, and whether the model with these weights gives its new answer (or an alias)."""
+    """For each fact of the patch its prompt, and whether the model with these weights gives its new
+    answer (or an alias).
+    """
     facts = [fact for fact in patch.facts if fact.new_answer is not None]
-    asked = [(i, word) for i, fact in enumerate(facts) for word in (fact.new_answer or "", *fact.new_aliases)]
+    asked = [
+        (i, word)
+        for i, fact in enumerate(facts)
+        for word in (fact.new_answer or "", *fact.new_aliases)
+    ]
     parameters = {}
     for name, values in weights.items():
         place = place_of(model, name)
@@ -205,24 +253,37 @@ def _answers(patch: Patch, model: Model, weights: Mapping[str, Tensor]) -> list[
 def revert_gguf(patch: Patch, edited: str | Path, path: str | Path) -> None:
     """Take a patch off an edited GGUF file: the base, bit for bit, as a new file.
 
-    Raises `PatchError` where the undo file is missing or of another patch, and where the edited file was changed since; nothing is
-    written then. Cost: two readings of the file and one writing.
+    Raises `PatchError` where the undo file is missing or of another patch, and where the edited
+    file was changed since; nothing is written then. Cost: two readings of the file and one writing.
     """
     edited, path = Path(edited), Path(path)
     said, patch_id, originals = _read_undo(edited)
     if patch_id != patch.id:
-        raise PatchError(f"{named(edited)} has the patch {patch_id}, not {patch.id}: name the file of that one")
+        raise PatchError(
+            f"{named(edited)} has the patch {patch_id}, not {patch.id}: name the file of that one"
+        )
     if said["base"] != patch.base:
-        raise PatchError(f"{undo_of(edited)}: undo data for the base {short(said['base'])}; the patch has {short(patch.base)}")
+        raise PatchError(
+            f"{undo_of(edited)}: undo data for the base {short(said['base'])}; the patch has"
+            f" {short(patch.base)}"
+        )
     if path.exists() and path.samefile(edited):
-        raise PatchError(f"{named(path)} is the edited file itself, which stays as it is: name another file")
+        raise PatchError(
+            f"{named(path)} is the edited file itself, which stays as it is: name another file"
+        )
     header = read_header(edited)
     if _sha(pieces(header, {})) != said["edited_sha256"]:
-        raise PatchError(f"{named(edited)} was changed since the patch was applied: it cannot be taken off bit for bit")
+        raise PatchError(
+            f"{named(edited)} was changed since the patch was applied: it cannot be taken off bit"
+            " for bit"
+        )
     replaced = {name: Replaced(said["types"][name], data) for name, data in originals.items()}
     with write_aside(path) as aside:
         if _write(aside, pieces(header, replaced)) != said["base_sha256"]:
-            raise PatchError(f"taking the patch off {named(edited)} does not give its base: {undo_of(edited)} is damaged")
+            raise PatchError(
+                f"taking the patch off {named(edited)} does not give its base: {undo_of(edited)} is"
+                " damaged"
+            )
 
 
 def _read_undo(edited: Path) -> tuple[GgufUndo, str, dict[str, bytes]]:
@@ -231,13 +292,23 @@ def _read_undo(edited: Path) -> tuple[GgufUndo, str, dict[str, bytes]]:
     place = undo_of(edited)
     if not place.is_file():
         raise PatchError(
-            f"{named(edited)}: there is no {place.name} beside it, which keeps the original bytes: nothing can be taken off"
+            f"{named(edited)}: there is no {place.name} beside it, which keeps the original bytes:"
+            " nothing can be taken off"
         )
     tensors, header = read_tensors(place, "undo file", raw=True)
-    said = typed(GgufUndo, parse_json(header or "", f"{named(place)}: header", PatchError), f"{named(place)}: header", PatchError)
+    said = typed(
+        GgufUndo,
+        parse_json(header or "", f"{named(place)}: header", PatchError),
+        f"{named(place)}: header",
+        PatchError,
+    )
     if said["schema"] != SCHEMA:
-        raise PatchError(f"{named(place)}: undo data of schema {said['schema']!r}; this version reads {SCHEMA!r}")
-    originals = {name.removeprefix(ORIGINAL): tensor.numpy().tobytes() for name, tensor in tensors.items()}
+        raise PatchError(
+            f"{named(place)}: undo data of schema {said['schema']!r}; this version reads {SCHEMA!r}"
+        )
+    originals = {
+        name.removeprefix(ORIGINAL): tensor.numpy().tobytes() for name, tensor in tensors.items()
+    }
     if originals.keys() != said["types"].keys() or not set(said["types"].values()) <= set(TYPES):
         raise PatchError(f"{named(place)}: its header and its tensors do not fit")
     with safe_open(place, framework="pt") as file:

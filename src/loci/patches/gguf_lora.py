@@ -1,8 +1,10 @@
-"""A patch as a LoRA adapter in GGUF, which llama.cpp (`--lora`) and Ollama (`ADAPTER`) put on the base as they run it.
+"""A patch as a LoRA adapter in GGUF, which llama.cpp (`--lora`) and Ollama (`ADAPTER`) put on the
+base as they run it.
 
     W x + (α / r) B A x        blk.N.ffn_down.weight.lora_a = A [r, in],  blk.N.ffn_down.weight.lora_b = B [out, r]
 
-A = R and B = L of the patch; where changes differ in rank, α is the largest and B is scaled by r / α, so that every product is L R.
+A = R and B = L of the patch; where changes differ in rank, α is the largest and B is scaled by r /
+α, so that every product is L R.
 Source: llama.cpp, `convert_lora_to_gguf.py` and `llama_adapter_lora_init`.
 """
 
@@ -22,15 +24,18 @@ MODELFILE = "Modelfile"
 def export_gguf_lora(patch: Patch, model: Weights, path: str | Path) -> str:
     """Write the adapter. Returns its architecture, as llama.cpp calls it.
 
-    `model`: the patch's base, as a GGUF file, a folder or a hub id. Raises `PatchError` unless it is the base, for added neurons and
-    for an architecture that GGUF files are not opened of; `OutputError` where it cannot be written.
+    `model`: the patch's base, as a GGUF file, a folder or a hub id. Raises `PatchError` unless it
+    is the base, for added neurons and for an architecture that GGUF files are not opened of;
+    `OutputError` where it cannot be written.
     """
     patch.check_factors_only("exported")
     patch.check_base(model)
     try:
         import gguf
     except ImportError:
-        raise PatchError("writing a GGUF adapter needs the gguf package: pip install 'loci-lm[gguf]'") from None
+        raise PatchError(
+            "writing a GGUF adapter needs the gguf package: pip install 'loci-lm[gguf]'"
+        ) from None
     architecture = architecture_of(str(getattr(model.hf.config, "model_type", "")))
     largest = max(factors.rank for factors in patch.factors.values())
     with write_aside(path) as aside:
@@ -45,7 +50,10 @@ def export_gguf_lora(patch: Patch, model: Weights, path: str | Path) -> str:
                 place = place_of(model, name)
                 check_shape(name, (place.stop - place.start, place.shape[1]), factors)
                 if (place.start, place.stop) != (0, place.shape[0]):
-                    raise PatchError(f"{name} shares its module with another weight in {architecture}: export it for PEFT")
+                    raise PatchError(
+                        f"{name} shares its module with another weight in {architecture}: export it"
+                        " for PEFT"
+                    )
                 tensor = gguf_name(architecture, place.parameter)
                 scaled = factors.left.double() * (factors.rank / largest)
                 writer.add_tensor(f"{tensor}.lora_a", factors.right.float().contiguous().numpy())
@@ -62,13 +70,17 @@ def check_new_modelfile(folder: str | Path) -> None:
     """Raise `OutputError` where a folder has a Modelfile, which is not replaced."""
     place = Path(folder) / MODELFILE
     if place.exists():
-        raise OutputError(f"{place}: there is a file of this name, which is not replaced: move it away")
+        raise OutputError(
+            f"{place}: there is a file of this name, which is not replaced: move it away"
+        )
 
 
 def write_modelfile(folder: str | Path, base: str, adapter: str | Path | None = None) -> Path:
-    """A Modelfile for `ollama create` in a folder: the base, and the adapter where there is one. Returns its path.
+    """A Modelfile for `ollama create` in a folder: the base, and the adapter where there is one.
+    Returns its path.
 
-    `base`: a GGUF file or the name of a model that Ollama has. Raises `OutputError` where a Modelfile is there already.
+    `base`: a GGUF file or the name of a model that Ollama has. Raises `OutputError` where a
+    Modelfile is there already.
     """
     check_new_modelfile(folder)
     place = Path(folder) / MODELFILE

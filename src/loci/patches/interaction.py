@@ -1,4 +1,5 @@
-"""How far patches that are merged disturb each other, in one line: what was measured, and what was not.
+"""How far patches that are merged disturb each other, in one line: what was measured, and what was
+not.
 
 response    ‖Δᵢ Kⱼ‖ / ‖Δⱼ Kⱼ‖: what one patch adds at the subjects of another, beside what that one does there. Needs the base
 cosine      of two changes as vectors. It says nothing of what they do at each other's subjects: 0.1 % may go with 120 %
@@ -34,11 +35,13 @@ class Interaction(NamedTuple):
         """In words."""
         if not self.measured:
             return (
-                f"how far they disturb each other is not measured: the cosine of their changes is {self.value:.1%} at most ({self.weight}), "
-                "which says nothing of each other's subjects; -m BASE measures it"
+                "how far they disturb each other is not measured: the cosine of their changes is"
+                f" {self.value:.1%} at most ({self.weight}), which says nothing of each other's"
+                " subjects; -m BASE measures it"
             )
         return (
-            f"strongest interaction: {self.value:.1%} in {self.weight} (of its own change one patch adds at the other's subjects)"
+            f"strongest interaction: {self.value:.1%} in {self.weight} (of its own change one patch"
+            " adds at the other's subjects)"
         )
 
     @property
@@ -47,16 +50,23 @@ class Interaction(NamedTuple):
         if not self.warns:
             return None
         return (
-            f"one patch adds {self.value:.0%} of the other's own change at its subjects (limit {RESPONSE_LIMIT:.0%}): "
-            "edits may fail; make them together, in one loci edit"
+            f"one patch adds {self.value:.0%} of the other's own change at its subjects (limit"
+            f" {RESPONSE_LIMIT:.0%}): edits may fail; make them together, in one loci edit"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        return {**self._asdict(), "measured": self.measured, "limit": RESPONSE_LIMIT, "warning": self.warning}
+        return {
+            **self._asdict(),
+            "measured": self.measured,
+            "limit": RESPONSE_LIMIT,
+            "warning": self.warning,
+        }
 
 
 def strongest(interaction: Matrices) -> Interaction | None:
-    """Weight, measure and value of the largest interaction between two different patches; None without one."""
+    """Weight, measure and value of the largest interaction between two different patches; None
+    without one.
+    """
     found = [
         Interaction(name, measure, abs(value))
         for name, measures in interaction.items()

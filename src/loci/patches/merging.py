@@ -1,14 +1,17 @@
 """Several patches of one base as one: Δ = Σ Δᵢ, with what speaks against it found first.
 
-Two edits of the same question cannot both hold, so they are refused until somebody says which wins. The losing fact is taken out of its
-patch: the whole patch where it has no other, else its key k alone,
+Two edits of the same question cannot both hold, so they are refused until somebody says which wins.
+The losing fact is taken out of its patch: the whole patch where it has no other, else its key k
+alone,
 
     Δ' = L (I − P) R    with P R k = R k of the losing facts and P R k' = 0 for all others of the patch
 
-so that Δ'k = 0 and Δ'k' = Δk'. Keys come from the model; without it, a patch with other facts cannot lose one.
+so that Δ'k = 0 and Δ'k' = Δk'. Keys come from the model; without it, a patch with other facts
+cannot lose one.
 
-Even without conflicts patches disturb each other: ‖Δᵢ Kⱼ‖ / ‖Δⱼ Kⱼ‖ is how much change i adds at the keys of patch j, relative to what j does
-there (`interaction.py`). Where there is no model to ask for keys, the cosine of the changes is all that can be said.
+Even without conflicts patches disturb each other: ‖Δᵢ Kⱼ‖ / ‖Δⱼ Kⱼ‖ is how much change i adds at
+the keys of patch j, relative to what j does there (`interaction.py`). Where there is no model to
+ask for keys, the cosine of the changes is all that can be said.
 """
 
 from collections.abc import Sequence
@@ -31,18 +34,29 @@ SAME = 1e-6
 """Singular values of R K below this share of the largest: keys that a patch cannot tell apart."""
 
 
-def merge(patches: Sequence[Patch], *, keep: Keep | None = None, model: Model | None = None) -> Patch:
-    """One patch that does what all do. `keep` says whose edit wins where two ask the same; `model`, the base, is asked for keys.
+def merge(
+    patches: Sequence[Patch], *, keep: Keep | None = None, model: Model | None = None
+) -> Patch:
+    """One patch that does what all do. `keep` says whose edit wins where two ask the same; `model`,
+    the base, is asked for keys.
 
-    Raises `PatchError` where bases differ, where edits conflict and `keep` is not said, and where a losing fact cannot be taken out.
-    `numbers` of the result: parents, dropped, and interaction by weight, [i][j] as above.
+    Raises `PatchError` where bases differ, where edits conflict and `keep` is not said, and where a
+    losing fact cannot be taken out. `numbers` of the result: parents, dropped, and interaction by
+    weight, [i][j] as above.
     """
     _check(patches, model)
-    found = [(i, j, c) for j in range(len(patches)) for i in range(j) for c in conflicts(patches[i].facts, patches[j].facts)]
+    found = [
+        (i, j, c)
+        for j in range(len(patches))
+        for i in range(j)
+        for c in conflicts(patches[i].facts, patches[j].facts)
+    ]
     if found and keep is None:
         raise PatchError(_listed(found))
     lose = {(j, c.second) if keep == "first" else (i, c.first) for i, j, c in found}
-    losers = [[fact for fact in patch.facts if (i, fact) in lose] for i, patch in enumerate(patches)]
+    losers = [
+        [fact for fact in patch.facts if (i, fact) in lose] for i, patch in enumerate(patches)
+    ]
     kept = [_without(patch, lost, model) for patch, lost in zip(patches, losers, strict=True)]
     parts = [patch for patch in kept if patch.factors]
     names = sorted({name for patch in parts for name in patch.factors})
@@ -51,7 +65,10 @@ def merge(patches: Sequence[Patch], *, keep: Keep | None = None, model: Model | 
         "dropped": [fact.to_dict() for lost in losers for fact in lost],
         "interaction": {name: _interaction(name, kept, model) for name in names},
     }
-    factors = {name: joined([patch.factors[name] for patch in parts if name in patch.factors]) for name in names}
+    factors = {
+        name: joined([patch.factors[name] for patch in parts if name in patch.factors])
+        for name in names
+    }
     facts = tuple(fact for patch in kept for fact in patch.facts)
     return Patch("merge", patches[0].base, patches[0].base_name, factors, facts, numbers)
 
@@ -64,13 +81,15 @@ def _check(patches: Sequence[Patch], model: Model | None) -> None:
     for patch in patches[1:]:
         if patch.base != patches[0].base:
             raise PatchError(
-                f"patches of different bases do not merge: {patches[0].id} was made on {patches[0].base_name!r} "
-                f"{short(patches[0].base)}, {patch.id} on {patch.base_name!r} {short(patch.base)}"
+                f"patches of different bases do not merge: {patches[0].id} was made on"
+                f" {patches[0].base_name!r} {short(patches[0].base)}, {patch.id} on"
+                f" {patch.base_name!r} {short(patch.base)}"
             )
         for name in patch.factors.keys() & patches[0].factors.keys():
             if patch.factors[name].shape != patches[0].factors[name].shape:
                 raise PatchError(
-                    f"{name} is {patches[0].factors[name].shape} in one patch and {patch.factors[name].shape} in another"
+                    f"{name} is {patches[0].factors[name].shape} in one patch and"
+                    f" {patch.factors[name].shape} in another"
                 )
     twice = [patch.id for i, patch in enumerate(patches) if patch.id in {p.id for p in patches[:i]}]
     if twice:
@@ -82,11 +101,16 @@ def _check(patches: Sequence[Patch], model: Model | None) -> None:
 def _listed(found: list[tuple[int, int, Conflict]]) -> str:
     shown = "; ".join(f"{conflict} (patches {i + 1} and {j + 1})" for i, j, conflict in found[:5])
     more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
-    return f"{len(found)} edit{'s' * (len(found) > 1)} ask the same: {shown}{more}. Say which wins: keep='first' or 'last' (--keep)"
+    return (
+        f"{len(found)} edit{'s' * (len(found) > 1)} ask the same: {shown}{more}. Say which wins:"
+        " keep='first' or 'last' (--keep)"
+    )
 
 
 def _without(patch: Patch, lost: Sequence[Fact], model: Model | None) -> Patch:
-    """The patch without some of its facts. Raises `PatchError` where it has others and there is no model to ask for keys."""
+    """The patch without some of its facts. Raises `PatchError` where it has others and there is no
+    model to ask for keys.
+    """
     if not lost:
         return patch
     rest = tuple(fact for fact in patch.facts if fact not in lost)
@@ -94,16 +118,21 @@ def _without(patch: Patch, lost: Sequence[Fact], model: Model | None) -> Patch:
         return Patch(patch.method, patch.base, patch.base_name, {}, (), patch.numbers)
     if model is None:
         raise PatchError(
-            f"{len(lost)} of the {len(patch.facts)} facts of patch {patch.id} lose: to take them out and leave the others, "
-            "the base is needed (--model)"
+            f"{len(lost)} of the {len(patch.facts)} facts of patch {patch.id} lose: to take them"
+            " out and leave the others, the base is needed (--model)"
         )
     keys = keys_of(model, [*lost, *rest], list(patch.factors))
-    factors = {name: silenced(f, keys[name][:, : len(lost)], keys[name][:, len(lost) :]) for name, f in patch.factors.items()}
+    factors = {
+        name: silenced(f, keys[name][:, : len(lost)], keys[name][:, len(lost) :])
+        for name, f in patch.factors.items()
+    }
     return Patch(patch.method, patch.base, patch.base_name, factors, rest, patch.numbers)
 
 
 def silenced(factors: Factors, lost: Float[Tensor, "in n"], kept: Float[Tensor, "in m"]) -> Factors:
-    """A change that is nothing at the keys `lost` and as it was at `kept`. Raises `PatchError` where it cannot tell them apart."""
+    """A change that is nothing at the keys `lost` and as it was at `kept`. Raises `PatchError`
+    where it cannot tell them apart.
+    """
     lefts, rights = factors.left.double(), factors.right.double()
     A = rights @ torch.cat([lost, kept], 1).double()
     inverse = pseudo_inverse(A, SAME, "what the patch does at its keys")
@@ -113,18 +142,27 @@ def silenced(factors: Factors, lost: Float[Tensor, "in n"], kept: Float[Tensor, 
     wanted = torch.cat([torch.zeros_like(A[:, :n]), A[:, n:]], 1)
     error = (left @ A - lefts @ wanted).norm(dim=0)
     if bool((error > 1e-3 * reach.max()).any()):
-        raise PatchError("the facts that lose share their keys with facts that stay: this patch cannot do one without the other")
+        raise PatchError(
+            "the facts that lose share their keys with facts that stay: this patch cannot do one"
+            " without the other"
+        )
     return Factors(left.float(), factors.right)
 
 
-def _interaction(name: str, patches: Sequence[Patch], model: Model | None) -> dict[str, list[list[float]]]:
-    """Matrices over the patches, [i][j]: cosine of the changes, and with a model how change i answers to the keys of patch j."""
+def _interaction(
+    name: str, patches: Sequence[Patch], model: Model | None
+) -> dict[str, list[list[float]]]:
+    """Matrices over the patches, [i][j]: cosine of the changes, and with a model how change i
+    answers to the keys of patch j.
+    """
     changes = [patch.factors.get(name) for patch in patches]
     found = {"cosine": [[cosine(a, b) if a and b else 0.0 for b in changes] for a in changes]}
     if model is None:
         return found
     keys = [keys_of(model, patch.facts, [name])[name] if patch.facts else None for patch in patches]
-    found["response"] = [[_response(a, b, K) for b, K in zip(changes, keys, strict=True)] for a in changes]
+    found["response"] = [
+        [_response(a, b, K) for b, K in zip(changes, keys, strict=True)] for a in changes
+    ]
     return found
 
 

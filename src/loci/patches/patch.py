@@ -1,9 +1,11 @@
-"""An edit is a value: low-rank changes of named weights, the facts they are for, and the base they were made on.
+"""An edit is a value: low-rank changes of named weights, the facts they are for, and the base they
+were made on.
 
     W ← W + left · right        left [out, r], right [r, in]
 
-and, where a method adds any, neurons beside an MLP (`neurons`). A patch is a safetensors file with a JSON header. It changes a model only inside `with patch.applied(model)`, after which every bit
-is back, or on disk by `apply_to_folder`. On another base than its own it is refused.
+and, where a method adds any, neurons beside an MLP (`neurons`). A patch is a safetensors file with
+a JSON header. It changes a model only inside `with patch.applied(model)`, after which every bit is
+back, or on disk by `apply_to_folder`. On another base than its own it is refused.
 """
 
 import hashlib
@@ -31,10 +33,14 @@ from loci.patches.report import EditReport
 
 SCHEMA = "loci.patch/1"
 UNDO = "loci-undo.safetensors"
-"""The file of an edited folder that keeps the original bits of what was changed, and which patch it was."""
+"""The file of an edited folder that keeps the original bits of what was changed, and which patch it
+was.
+"""
 
 _on: WeakKeyDictionary[Model, list[str]] = WeakKeyDictionary()
-"""Patches that are on a model now, from the first to the last: for messages alone, the fingerprint decides."""
+"""Patches that are on a model now, from the first to the last: for messages alone, the fingerprint
+decides.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,37 +76,51 @@ class Patch:
 
     @property
     def parents(self) -> list[dict[str, Any]]:
-        """What the patch was made from, where that was patches: id, method, numbers, and theirs in turn."""
+        """What the patch was made from, where that was patches: id, method, numbers, and theirs in
+        turn.
+        """
         found: list[dict[str, Any]] = self.numbers.get("parents", [])
         return found
 
     @property
     def report(self) -> EditReport | None:
-        """What the edit did when its prompts were asked again; None where that is not known, as of a merged patch."""
+        """What the edit did when its prompts were asked again; None where that is not known, as of
+        a merged patch.
+        """
         plain = self.numbers.get("report")
         return EditReport.from_dict(plain) if plain is not None else None
 
     def check_base(self, model: Weights) -> None:
-        """Raise `PatchError` unless the model's weights are those that the patch was made on; say so where it has the patch already."""
+        """Raise `PatchError` unless the model's weights are those that the patch was made on; say
+        so where it has the patch already.
+        """
         found = model.fingerprint
         if found == self.base:
             return
-        made = f"the patch was made on {self.base_name!r} with weights {short(self.base)}; {model.name!r} has {short(found)}: "
+        made = (
+            f"the patch was made on {self.base_name!r} with weights {short(self.base)};"
+            f" {model.name!r} has {short(found)}: "
+        )
         on = patches_on(model)
         if self.id in on:
             raise PatchError(f"{made}it has this patch already")
         raise PatchError(f"{made}not the same base{f' (it has the patch {on[-1]})' if on else ''}")
 
     def check_factors_only(self, done: str) -> None:
-        """Raise `PatchError` where the patch adds neurons, which what is to be done with it knows nothing of."""
+        """Raise `PatchError` where the patch adds neurons, which what is to be done with it knows
+        nothing of.
+        """
         if self.neurons:
             raise PatchError(
-                f"patch {self.id} adds neurons, and only changes of weights that are there can be {done}: apply it instead"
+                f"patch {self.id} adds neurons, and only changes of weights that are there can be"
+                f" {done}: apply it instead"
             )
 
     @contextmanager
     def applied(self, model: Model) -> Iterator[Model]:
-        """The model with the patch in its weights, inside the block; after it every bit is as before, whatever happened."""
+        """The model with the patch in its weights, inside the block; after it every bit is as
+        before, whatever happened.
+        """
         self.check_base(model)
         before = {name: model.weight(name).clone() for name in self.factors}
         on = _on.setdefault(model, [])
@@ -116,7 +136,8 @@ class Patch:
 
     @torch.no_grad()
     def add_to(self, model: Model, sign: int = 1) -> None:
-        """Add the changes to the model's weights, in place: summed in float64, rounded once to the weight's dtype.
+        """Add the changes to the model's weights, in place: summed in float64, rounded once to the
+        weight's dtype.
 
         Raises `PatchError` where a change does not fit, or a sum is not finite in that dtype.
         """
@@ -124,7 +145,13 @@ class Patch:
             weight = model.weight(name)
             check_shape(name, weight.shape, factors)
             exact = weight.double() + sign * factors.delta.to(weight.device)
-            weight.copy_(rounded(exact, weight.dtype, f"{name} with the change {'added' if sign > 0 else 'taken off'}"))
+            weight.copy_(
+                rounded(
+                    exact,
+                    weight.dtype,
+                    f"{name} with the change {'added' if sign > 0 else 'taken off'}",
+                )
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the patch, aside first: an interrupted write leaves no broken file."""
@@ -132,14 +159,25 @@ class Patch:
             **self.factors,
             **{f"neurons.{layer}": part for layer, part in self.neurons.items()},
         }
-        tensors = {f"{name}.{side}": t.contiguous() for name, part in parts.items() for side, t in part._asdict().items()}
+        tensors = {
+            f"{name}.{side}": t.contiguous()
+            for name, part in parts.items()
+            for side, t in part._asdict().items()
+        }
         with write_aside(path) as aside:
             aside.write_bytes(save(tensors, metadata={"loci": self._header()}))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the numbers in the factors."""
-        changes = {name: {"rank": f.rank, "shape": list(f.shape), "norm": f.norm} for name, f in self.factors.items()}
-        added = {"neurons": {str(layer): part.size for layer, part in self.neurons.items()}} if self.neurons else {}
+        changes = {
+            name: {"rank": f.rank, "shape": list(f.shape), "norm": f.norm}
+            for name, f in self.factors.items()
+        }
+        added = (
+            {"neurons": {str(layer): part.size for layer, part in self.neurons.items()}}
+            if self.neurons
+            else {}
+        )
         most = strongest(self.numbers.get("interaction", {}))
         merged = {"strongest_interaction": most.to_dict()} if most is not None else {}
         return {**json.loads(self._header()), "id": self.id, "weights": changes, **added, **merged}
@@ -172,7 +210,10 @@ def patches_on(model: Weights) -> list[str]:
 
 def lineage(*patches: Patch) -> list[dict[str, Any]]:
     """What a patch that is made from others keeps of them, for its numbers."""
-    return [{"id": patch.id, "method": patch.method, "numbers": dict(patch.numbers)} for patch in patches]
+    return [
+        {"id": patch.id, "method": patch.method, "numbers": dict(patch.numbers)}
+        for patch in patches
+    ]
 
 
 def short(fingerprint: str) -> str:

@@ -47,7 +47,11 @@ class ComparableWeight:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self._parameter().shape) if self.place is None else (self.place.stop - self.place.start, self.place.shape[1])
+        return (
+            tuple(self._parameter().shape)
+            if self.place is None
+            else (self.place.stop - self.place.start, self.place.shape[1])
+        )
 
     def read(self) -> Tensor:
         """Its values on the CPU, [out, in] for a named weight."""
@@ -68,7 +72,9 @@ def patchable(name: str) -> bool:
 
 
 def place_of(weights: Weights, name: str) -> WeightRows:
-    """Where `W_up.3`, `W_gate.3` or `W_down.3` lies. Raises `ModelError` where the model has no such weight."""
+    """Where `W_up.3`, `W_gate.3` or `W_down.3` lies. Raises `ModelError` where the model has no
+    such weight.
+    """
     stem, _, layer = name.partition(".")
     module = weights.module(PARTS[stem], int(layer))
     stored = module.weight
@@ -78,15 +84,32 @@ def place_of(weights: Weights, name: str) -> WeightRows:
     if stem == "W_down" or not weights.layout.gate or weights.layout.gate != weights.layout.up:
         return WeightRows(_path(weights, module), 0, out, (out, into), transposed)
     half = out // 2
-    return WeightRows(_path(weights, module), *((0, half) if stem == "W_gate" else (half, out)), (out, into), transposed)
+    return WeightRows(
+        _path(weights, module),
+        *((0, half) if stem == "W_gate" else (half, out)),
+        (out, into),
+        transposed,
+    )
 
 
 def named_parameters(weights: Weights) -> dict[str, ComparableWeight]:
-    """All parameters of a checkpoint: a patch's names where a patch can hold them, their own elsewhere. What is tied counts once."""
-    stems = () if weights.n_experts else [stem for stem in PARTS if stem != "W_gate" or weights.layout.gate]
-    named = {f"{stem}.{layer}": place_of(weights, f"{stem}.{layer}") for layer in range(weights.n_layers) for stem in stems}
+    """All parameters of a checkpoint: a patch's names where a patch can hold them, their own
+    elsewhere. What is tied counts once.
+    """
+    stems = (
+        ()
+        if weights.n_experts
+        else [stem for stem in PARTS if stem != "W_gate" or weights.layout.gate]
+    )
+    named = {
+        f"{stem}.{layer}": place_of(weights, f"{stem}.{layer}")
+        for layer in range(weights.n_layers)
+        for stem in stems
+    }
     taken = {place.parameter for place in named.values()}
-    entries = {name: ComparableWeight(weights, place.parameter, place) for name, place in named.items()}
+    entries = {
+        name: ComparableWeight(weights, place.parameter, place) for name, place in named.items()
+    }
     rest = [name for name, _ in weights.hf.named_parameters() if name not in taken]
     twice = _listed_twice(weights, rest)
     return entries | {name: ComparableWeight(weights, name, None) for name in rest if name != twice}
@@ -94,7 +117,9 @@ def named_parameters(weights: Weights) -> dict[str, ComparableWeight]:
 
 def _listed_twice(weights: Weights, names: list[str]) -> str | None:
     """The unembedding's name where it is the embedding and both are listed, as offloading does."""
-    embed, unembed = (f"{_path(weights, weights.module(part))}.weight" for part in ("embed", "unembed"))
+    embed, unembed = (
+        f"{_path(weights, weights.module(part))}.weight" for part in ("embed", "unembed")
+    )
     return unembed if weights.tied and embed in names else None
 
 

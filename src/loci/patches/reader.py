@@ -1,8 +1,9 @@
 """The one reader of patch files: nothing gets past it that a verb could not use.
 
-Factors may be float64, float32, float16 or bfloat16; the narrow ones are widened to float32, exactly. Refused, each in one line that
-names the file and the field: other dtypes, rank 0, shapes that do not fit, numbers that are not finite, tensors that no patch has,
-unknown schemas, wrong types in the header.
+Factors may be float64, float32, float16 or bfloat16; the narrow ones are widened to float32,
+exactly. Refused, each in one line that names the file and the field: other dtypes, rank 0, shapes
+that do not fit, numbers that are not finite, tensors that no patch has, unknown schemas, wrong
+types in the header.
 """
 
 import re
@@ -66,11 +67,18 @@ def load_patch(path: str | Path) -> Patch:
     tensors, header = read_tensors(path, "patch")
     if header is None:
         raise PatchError(f"{named(path)}: a safetensors file, but no patch of Loci")
-    return _patch(parse_json(header, f"{named(path)}: header", PatchError, infinite=True), tensors, named(path))
+    return _patch(
+        parse_json(header, f"{named(path)}: header", PatchError, infinite=True),
+        tensors,
+        named(path),
+    )
 
 
-def read_tensors(path: Path, kind: str, *, raw: bool = False) -> tuple[dict[str, Tensor], str | None]:
-    """The tensors of a safetensors file of floating-point numbers (`raw`: of bytes), and what its metadata say under `loci`.
+def read_tensors(
+    path: Path, kind: str, *, raw: bool = False
+) -> tuple[dict[str, Tensor], str | None]:
+    """The tensors of a safetensors file of floating-point numbers (`raw`: of bytes), and what its
+    metadata say under `loci`.
 
     The dtypes are looked at before any value. Raises `PatchError`.
     """
@@ -85,11 +93,15 @@ def read_tensors(path: Path, kind: str, *, raw: bool = False) -> tuple[dict[str,
             }
             for name, code in odd.items():
                 holds = "bytes" if raw else "float32, float64, float16 or bfloat16 numbers"
-                raise PatchError(f"{named(path)}: {name} is {WORDS.get(code, code)}, and a {kind} holds {holds}")
+                raise PatchError(
+                    f"{named(path)}: {name} is {WORDS.get(code, code)}, and a {kind} holds {holds}"
+                )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ModelError) as error:
-        raise PatchError(f"{named(path)}: not a whole safetensors file ({_reason(error)}); it may be truncated") from None
+        raise PatchError(
+            f"{named(path)}: not a whole safetensors file ({_reason(error)}); it may be truncated"
+        ) from None
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise PatchError(f"{named(path)}: {name} holds NaN or infinite numbers")
@@ -115,7 +127,9 @@ def _reason(error: Exception) -> str:
 def _patch(document: Any, tensors: dict[str, Tensor], where: str) -> Patch:
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
-        raise PatchError(f"{where}: a patch of schema {brief(schema)}; this version reads {SCHEMA!r}")
+        raise PatchError(
+            f"{where}: a patch of schema {brief(schema)}; this version reads {SCHEMA!r}"
+        )
     header = typed(PatchHeader, document, f"{where}: broken header", PatchError)
     numbers = typed(Numbers, header["numbers"], f"{where}: broken header: numbers", PatchError)
     facts = _facts(header["facts"], f"{where}: broken header: facts")
@@ -123,7 +137,15 @@ def _patch(document: Any, tensors: dict[str, Tensor], where: str) -> Patch:
         if dropped.new_answer is None:
             raise PatchError(f"{where}: broken header: numbers.dropped: a fact without new_answer")
     factors, neurons = _parts(tensors, where)
-    patch = Patch(header["method"], header["base"], header["base_name"], factors, facts, header["numbers"], neurons)
+    patch = Patch(
+        header["method"],
+        header["base"],
+        header["base_name"],
+        factors,
+        facts,
+        header["numbers"],
+        neurons,
+    )
     try:
         _ = patch.report
     except PatchError as error:
@@ -141,7 +163,9 @@ def _facts(plain: list[dict[str, Any]], where: str) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _parts(tensors: dict[str, Tensor], where: str) -> tuple[dict[str, Factors], dict[int, AddedNeurons]]:
+def _parts(
+    tensors: dict[str, Tensor], where: str
+) -> tuple[dict[str, Factors], dict[int, AddedNeurons]]:
     """Factors by weight and neurons by layer; each tensor is one side of one of them."""
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -149,7 +173,9 @@ def _parts(tensors: dict[str, Tensor], where: str) -> tuple[dict[str, Factors], 
         match = PART.fullmatch(part)
         if match is None or side not in _sides(match[1]):
             raise PatchError(f"{where}: {brief(name)} is no part of a patch, as W_down.3.left is")
-        groups.setdefault(part, {})[side] = tensor if tensor.dtype == torch.float64 else tensor.float()
+        groups.setdefault(part, {})[side] = (
+            tensor if tensor.dtype == torch.float64 else tensor.float()
+        )
     factors, neurons = {}, {}
     for part, sides in sorted(groups.items()):
         stem, _, layer = part.partition(".")
@@ -172,10 +198,13 @@ def _sides(stem: str) -> tuple[str, ...]:
 def _checked(factors: Factors, name: str, where: str) -> Factors:
     left, right = factors
     if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
-        raise PatchError(f"{where}: the factors of {name} do not fit: {tuple(left.shape)} · {tuple(right.shape)}")
+        raise PatchError(
+            f"{where}: the factors of {name} do not fit: {tuple(left.shape)} · {tuple(right.shape)}"
+        )
     if not (left.numel() and right.numel()):
         raise PatchError(
-            f"{where}: the factors of {name} are empty ({tuple(left.shape)} · {tuple(right.shape)}): a rank is 1 or more"
+            f"{where}: the factors of {name} are empty ({tuple(left.shape)} ·"
+            f" {tuple(right.shape)}): a rank is 1 or more"
         )
     return factors
 

@@ -70,25 +70,41 @@ class EditReport:
     @property
     def harmful(self) -> bool:
         """Whether more moved than one of the limits allows."""
-        limits = ((self.neighbours, NEIGHBOUR_LIMIT), (self.same_subject, NEIGHBOUR_LIMIT), (self.sentences, SENTENCE_LIMIT))
+        limits = (
+            (self.neighbours, NEIGHBOUR_LIMIT),
+            (self.same_subject, NEIGHBOUR_LIMIT),
+            (self.sentences, SENTENCE_LIMIT),
+        )
         return any(estimate.n and estimate.value > limit for estimate, limit in limits)
 
     @property
     def warnings(self) -> list[str]:
         """One line for each limit that is passed, and for what was not as the facts say."""
         found = []
-        for asked, what in ((self.neighbours, "prompts about other subjects"), (self.same_subject, "other facts of the subjects")):
+        for asked, what in (
+            (self.neighbours, "prompts about other subjects"),
+            (self.same_subject, "other facts of the subjects"),
+        ):
             if asked.n and asked.value > NEIGHBOUR_LIMIT:
-                found.append(f"{round(asked.value * asked.n)} of {asked.n} {what} get another answer (limit {NEIGHBOUR_LIMIT:.0%})")
+                found.append(
+                    f"{round(asked.value * asked.n)} of {asked.n} {what} get another answer (limit"
+                    f" {NEIGHBOUR_LIMIT:.0%})"
+                )
         if self.sentences.n and self.sentences.value > SENTENCE_LIMIT:
             found.append(
-                f"{self.sentences.value:.1%} of the likeliest next tokens over {self.sentences.n} texts of the model's own "
-                f"are others (limit {SENTENCE_LIMIT:.0%})"
+                f"{self.sentences.value:.1%} of the likeliest next tokens over {self.sentences.n}"
+                f" texts of the model's own are others (limit {SENTENCE_LIMIT:.0%})"
             )
         if self.already:
-            found.append(f"{len(self.already)} of the new answers were the model's before: {_some(self.already)}")
+            found.append(
+                f"{len(self.already)} of the new answers were the model's before:"
+                f" {_some(self.already)}"
+            )
         if self.old_answers:
-            told = [f"{old.prompt!r} is {old.says!r} to the model, not {old.given!r}" for old in self.old_answers]
+            told = [
+                f"{old.prompt!r} is {old.says!r} to the model, not {old.given!r}"
+                for old in self.old_answers
+            ]
             found.append(f"{len(told)} old answers are not what the model said: {_some(told)}")
         return found
 
@@ -129,11 +145,16 @@ class EditReport:
                 tuple(map(str, plain["already"])),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PatchError(f"its report is none of Loci's ({type(error).__name__}: {error})") from None
+            raise PatchError(
+                f"its report is none of Loci's ({type(error).__name__}: {error})"
+            ) from None
 
 
 def _estimate(plain: Mapping[str, Any]) -> Estimate:
-    value, low, high = (float("nan") if plain[name] is None else float(plain[name]) for name in ("value", "low", "high"))
+    value, low, high = (
+        float("nan") if plain[name] is None else float(plain[name])
+        for name in ("value", "low", "high")
+    )
     n = int(plain["n"])
     if n < 0 or not (n == 0 or 0 <= value <= 1):
         raise ValueError(f"{value} of {n} is no share")

@@ -1,4 +1,6 @@
-"""A patch taken off a folder: by its undo data, file by file; or, of older folders and without such data, by sums and the fingerprint."""
+"""A patch taken off a folder: by its undo data, file by file; or, of older folders and without such
+data, by sums and the fingerprint.
+"""
 
 from pathlib import Path
 
@@ -8,7 +10,15 @@ from loci.errors import PatchError
 from loci.files import write_aside
 from loci.model import Model, Weights
 from loci.model.stored import FLOATS, Stored, bytes_of, stored
-from loci.patches.carried import KEPT, WEIGHTS, copy_hashed, file_hash, files_of, overwrite, weights_in
+from loci.patches.carried import (
+    KEPT,
+    WEIGHTS,
+    copy_hashed,
+    file_hash,
+    files_of,
+    overwrite,
+    weights_in,
+)
 from loci.patches.factors import check_shape, rounded
 from loci.patches.neurons import narrowed
 from loci.patches.patch import UNDO, Patch, short
@@ -18,14 +28,18 @@ from loci.patches.undo import Undo, UndoHeader
 
 
 def put_back(patch: Patch, undo: Undo, header: UndoHeader, place: Path, folder: Path) -> list[str]:
-    """Write the base to a new folder, by the undo data. The names of files that are not the base's any more, weights apart.
+    """Write the base to a new folder, by the undo data. The names of files that are not the base's
+    any more, weights apart.
 
-    Raises `PatchError` where it was another base, and where the weights do not come out bit for bit.
+    Raises `PatchError` where it was another base, and where the weights do not come out bit for
+    bit.
     """
     if header["base"] != patch.base:
         raise _not_the_base(place, header["base"], patch, f" (it has the patch {undo.patch})")
     if undo.patch != patch.id:
-        raise PatchError(f"{str(place)!r} has the patch {undo.patch}, not {patch.id}: name the file of that one")
+        raise PatchError(
+            f"{str(place)!r} has the patch {undo.patch}, not {patch.id}: name the file of that one"
+        )
     files = _sources(header, place, folder)
     found = stored(place)
     inside = _checked_places(undo, found, place)
@@ -36,36 +50,55 @@ def put_back(patch: Patch, undo: Undo, header: UndoHeader, place: Path, folder: 
             for start, data in inside.get(path, ()):
                 overwrite(aside / name, start, data)
         changed = [name for name, sha in header["files"].items() if sha != file_hash(aside / name)]
-        weights = {path.relative_to(place).as_posix() for path in (weights_in(found) if found else [])}
+        weights = {
+            path.relative_to(place).as_posix() for path in (weights_in(found) if found else [])
+        }
         wrong = [name for name in changed if name in weights or WEIGHTS.fullmatch(Path(name).name)]
         if wrong:
             raise PatchError(
-                f"taking the patch off {str(place)!r} does not give its base: {wrong[0]} was changed since, or is not of the model that this "
-                "patch was applied to"
+                f"taking the patch off {str(place)!r} does not give its base: {wrong[0]} was"
+                " changed since, or is not of the model that this patch was applied to"
             )
     return changed
 
 
 def _sources(header: UndoHeader, place: Path, folder: Path) -> dict[str, Path]:
-    """The base's files by name, with where they lie, and what was added to the folder since. Raises `PatchError` for missing weights."""
+    """The base's files by name, with where they lie, and what was added to the folder since. Raises
+    `PatchError` for missing weights.
+    """
     kept = {name: place / KEPT / name for name in header["kept"]}
     mine = dict(files_of(place, place.glob("*.safetensors*"), folder).carried)
     for name in header["written"]:
         mine.pop(name, None)
-    missing = [name for name in header["files"] if name not in mine and not kept.get(name, Path()).is_file()]
+    missing = [
+        name
+        for name in header["files"]
+        if name not in mine and not kept.get(name, Path()).is_file()
+    ]
     if missing:
-        raise PatchError(f"{str(place)!r} has lost {missing[0]}, which the base has: it cannot be restored")
+        raise PatchError(
+            f"{str(place)!r} has lost {missing[0]}, which the base has: it cannot be restored"
+        )
     return mine | kept
 
 
-def _checked_places(undo: Undo, found: Stored | None, place: Path) -> dict[Path, list[tuple[int, bytes]]]:
-    """Where the original bytes go, by file. Raises `PatchError` where the folder has no such tensors."""
+def _checked_places(
+    undo: Undo, found: Stored | None, place: Path
+) -> dict[Path, list[tuple[int, bytes]]]:
+    """Where the original bytes go, by file. Raises `PatchError` where the folder has no such
+    tensors.
+    """
     inside: dict[Path, list[tuple[int, bytes]]] = {}
     for name, original in undo.originals.items():
         tensor = found.tensors.get(name) if found else None
-        if tensor is None or FLOATS.get(tensor.dtype) != original.dtype or tensor.shape != tuple(original.shape):
+        if (
+            tensor is None
+            or FLOATS.get(tensor.dtype) != original.dtype
+            or tensor.shape != tuple(original.shape)
+        ):
             raise PatchError(
-                f"{place / UNDO}: {name} does not fit the weights beside it: they are of another model, or were saved again"
+                f"{place / UNDO}: {name} does not fit the weights beside it: they are of another"
+                " model, or were saved again"
             )
         inside.setdefault(tensor.file, []).append((tensor.start, bytes_of(original)))
     return inside
@@ -73,14 +106,15 @@ def _checked_places(undo: Undo, found: Stored | None, place: Path) -> dict[Path,
 
 def _not_the_base(place: Path, found: str, patch: Patch, more: str) -> PatchError:
     return PatchError(
-        f"taking the patch off {str(place)!r} gives weights {short(found)}, its base has {short(patch.base)}: "
-        f"not the model that this patch was applied to{more}"
+        f"taking the patch off {str(place)!r} gives weights {short(found)}, its base has"
+        f" {short(patch.base)}: not the model that this patch was applied to{more}"
     )
 
 
 @torch.no_grad()
 def taken_off(patch: Patch, edited: Weights, undo: Undo | None, place: Path, folder: Path) -> None:
-    """Write the base to a new folder without a record of its files: original weights where they are known, else sums.
+    """Write the base to a new folder without a record of its files: original weights where they are
+    known, else sums.
 
     Raises `PatchError` unless the result has the base's fingerprint.
     """
@@ -90,7 +124,10 @@ def taken_off(patch: Patch, edited: Weights, undo: Undo | None, place: Path, fol
         return
     found = stored(place)
     if found is None:
-        raise PatchError(f"{str(place)!r} is no folder with safetensors weights: there is nothing to take the patch off")
+        raise PatchError(
+            f"{str(place)!r} is no folder with safetensors weights: there is nothing to take the"
+            " patch off"
+        )
     new = _weights_back(patch, edited, undo, found)
     with write_aside(folder, folder=True) as aside:
         aside.mkdir()
@@ -104,8 +141,12 @@ def taken_off(patch: Patch, edited: Weights, undo: Undo | None, place: Path, fol
             raise _not_the_base(place, result, patch, more)
 
 
-def _weights_back(patch: Patch, edited: Weights, undo: Undo | None, found: Stored) -> dict[str, bytes]:
-    """New bytes of stored tensors: with original values in the places of named weights, or with the changes subtracted."""
+def _weights_back(
+    patch: Patch, edited: Weights, undo: Undo | None, found: Stored
+) -> dict[str, bytes]:
+    """New bytes of stored tensors: with original values in the places of named weights, or with the
+    changes subtracted.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for name in undo.originals if undo else patch.factors:
         if not patchable(name):
@@ -114,28 +155,41 @@ def _weights_back(patch: Patch, edited: Weights, undo: Undo | None, found: Store
         home = found.find(place.parameter, edited.parameter(place.parameter))
         if home is None:
             raise PatchError(
-                f"no tensor in {found.folder} holds the numbers of {place.parameter}: the folder was changed meanwhile"
+                f"no tensor in {found.folder} holds the numbers of {place.parameter}: the folder"
+                " was changed meanwhile"
             )
         whole = tensors.setdefault(home.name, home.read())
         rows = (whole.T if place.transposed else whole)[place.start : place.stop]
         if undo:
             if undo.originals[name].shape != rows.shape:
                 raise PatchError(
-                    f"{found.folder / UNDO}: {name} is {tuple(undo.originals[name].shape)}, and in the model {tuple(rows.shape)}"
+                    f"{found.folder / UNDO}: {name} is {tuple(undo.originals[name].shape)}, and in"
+                    f" the model {tuple(rows.shape)}"
                 )
             rows.copy_(undo.originals[name])
         else:
             check_shape(name, rows.shape, patch.factors[name])
-            rows.copy_(rounded(rows.double() - patch.factors[name].delta, rows.dtype, f"{name} with the change taken off"))
+            rows.copy_(
+                rounded(
+                    rows.double() - patch.factors[name].delta,
+                    rows.dtype,
+                    f"{name} with the change taken off",
+                )
+            )
     return {name: bytes_of(tensor) for name, tensor in tensors.items()}
 
 
-def _cut(patch: Patch, edited: Weights, undo: Undo | None, place: Path, folder: Path, more: str) -> None:
+def _cut(
+    patch: Patch, edited: Weights, undo: Undo | None, place: Path, folder: Path, more: str
+) -> None:
     """The base without its added neurons, in a copy that transformers saves."""
     from loci.patches.folders import save_model
 
     if not isinstance(edited, Model):
-        raise PatchError(f"{str(place)!r} has added neurons and no record of its base: open it as a model, not as weights")
+        raise PatchError(
+            f"{str(place)!r} has added neurons and no record of its base: open it as a model, not"
+            " as weights"
+        )
     size = max(part.size for part in patch.neurons.values())
     cut = narrowed(edited, size, patch.base) if size < edited.d_mlp else edited
     for name, original in (undo.originals if undo else {}).items():

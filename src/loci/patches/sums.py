@@ -1,4 +1,5 @@
-"""A patch's sums as a checkpoint will hold them: W' = round(W + Δ), in the dtype, the orientation and the tensor that W is stored in.
+"""A patch's sums as a checkpoint will hold them: W' = round(W + Δ), in the dtype, the orientation
+and the tensor that W is stored in.
 
 ε = ‖W' − (W + Δ)‖ / ‖Δ‖        what rounding to the stored dtype takes from the change, or adds to it
 """
@@ -32,8 +33,9 @@ class Rewritten:
 def sums(patch: Patch, model: Weights, base: Stored) -> list[Rewritten]:
     """Every stored tensor that the patch changes, with its new values.
 
-    Raises `PatchError` where a change does not fit, where a sum is not finite in the stored dtype, and where a weight is not stored
-    as the model holds it. Cost: the tensors that change, twice, and one of them in float64.
+    Raises `PatchError` where a change does not fit, where a sum is not finite in the stored dtype,
+    and where a weight is not stored as the model holds it. Cost: the tensors that change, twice,
+    and one of them in float64.
     """
     parts: dict[str, list[tuple[str, WeightRows, Factors]]] = {}
     for name, factors in patch.factors.items():
@@ -44,12 +46,15 @@ def sums(patch: Patch, model: Weights, base: Stored) -> list[Rewritten]:
 
 
 @torch.no_grad()
-def _rewritten(base: Stored, model: Weights, parameter: str, changes: list[tuple[str, WeightRows, Factors]]) -> Rewritten:
+def _rewritten(
+    base: Stored, model: Weights, parameter: str, changes: list[tuple[str, WeightRows, Factors]]
+) -> Rewritten:
     found = base.find(parameter, model.parameter(parameter))
     if found is None:
         raise PatchError(
-            f"{changes[0][0]}: no tensor in {base.folder} holds the numbers of {parameter} as the model has them, so the change cannot "
-            "be written there: save the model with save_pretrained first, and open that"
+            f"{changes[0][0]}: no tensor in {base.folder} holds the numbers of {parameter} as the"
+            " model has them, so the change cannot be written there: save the model with"
+            " save_pretrained first, and open that"
         )
     before = found.read()
     after, rounding = before.clone(), {}

@@ -1,4 +1,5 @@
-"""The way back: what an edited folder keeps of its base, in `loci-undo.safetensors` and in the folder `loci-undo.files`.
+"""The way back: what an edited folder keeps of its base, in `loci-undo.safetensors` and in the
+folder `loci-undo.files`.
 
     original/NAME        a stored tensor as it was: dtype, shape and bits
     metadata.patch       id of the patch that is on the model
@@ -31,7 +32,9 @@ SHA256 = 64
 
 def _inside(text: str) -> bool:
     path = PurePosixPath(text)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in text
+    return (
+        bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in text
+    )
 
 
 Name = Annotated[str, Predicate(_inside)]
@@ -75,11 +78,15 @@ def write_undo(
         "written": sorted(written),
     }
     tensors = {f"{ORIGINAL}{name}": tensor.contiguous() for name, tensor in originals.items()}
-    (folder / UNDO).write_bytes(save(tensors, metadata={"patch": patch.id, "loci": json.dumps(header, sort_keys=True)}))
+    (folder / UNDO).write_bytes(
+        save(tensors, metadata={"patch": patch.id, "loci": json.dumps(header, sort_keys=True)})
+    )
 
 
 def read_undo(folder: Path) -> Undo | None:
-    """The undo data of a folder; None where there are none. Raises `PatchError` where they are broken."""
+    """The undo data of a folder; None where there are none. Raises `PatchError` where they are
+    broken.
+    """
     path = folder / UNDO
     if not path.exists():
         return None
@@ -92,8 +99,12 @@ def read_undo(folder: Path) -> Undo | None:
     document = parse_json(said, f"{where}: header", PatchError)
     header = typed(UndoHeader, document, f"{where}: header", PatchError)
     if header["schema"] != SCHEMA:
-        raise PatchError(f"{where}: undo data of schema {header['schema']!r}; this version reads {SCHEMA!r}")
+        raise PatchError(
+            f"{where}: undo data of schema {header['schema']!r}; this version reads {SCHEMA!r}"
+        )
     strange = [name for name in tensors if not name.startswith(ORIGINAL)]
     if strange:
         raise PatchError(f"{where}: {strange[0]!r} is no part of undo data")
-    return Undo(patch, {name.removeprefix(ORIGINAL): tensor for name, tensor in tensors.items()}, header)
+    return Undo(
+        patch, {name.removeprefix(ORIGINAL): tensor for name, tensor in tensors.items()}, header
+    )

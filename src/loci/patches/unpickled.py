@@ -1,4 +1,6 @@
-"""Pickled weights, which their owner trusts, as safetensors: every tensor under its own name, in its dtype, one file for each file."""
+"""Pickled weights, which their owner trusts, as safetensors: every tensor under its own name, in
+its dtype, one file for each file.
+"""
 
 import json
 from pathlib import Path
@@ -12,16 +14,28 @@ from loci.model.stored import SAFE, Stored
 
 
 def write_unpickled(pickled: Stored, folder: Path) -> None:
-    """Write a checkpoint's pickled weights into a folder. Tensors that share memory are written each for itself. Cost: one file in memory."""
-    names = {file: _safe_name(file) for file in pickled.files} if pickled.index else {pickled.files[0]: SAFE[0]}
+    """Write a checkpoint's pickled weights into a folder. Tensors that share memory are written
+    each for itself. Cost: one file in memory.
+    """
+    names = (
+        {file: _safe_name(file) for file in pickled.files}
+        if pickled.index
+        else {pickled.files[0]: SAFE[0]}
+    )
     where: dict[str, str] = {}
     for file, name in names.items():
-        tensors = {key: tensor.clone().contiguous() for key, tensor in _state(file).items() if isinstance(tensor, Tensor)}
+        tensors = {
+            key: tensor.clone().contiguous()
+            for key, tensor in _state(file).items()
+            if isinstance(tensor, Tensor)
+        }
         save_file(tensors, folder / name, metadata={"format": "pt"})
         where |= dict.fromkeys(tensors, name)
     if pickled.index:
         index = json.loads(pickled.index.read_text(encoding="utf-8"))
-        (folder / SAFE[1]).write_text(json.dumps({**index, "weight_map": where}, indent=2), encoding="utf-8")
+        (folder / SAFE[1]).write_text(
+            json.dumps({**index, "weight_map": where}, indent=2), encoding="utf-8"
+        )
 
 
 def _safe_name(file: Path) -> str:

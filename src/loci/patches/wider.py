@@ -1,4 +1,6 @@
-"""An edited checkpoint whose MLPs have neurons more: the weight files written again, wider where the model is; the base's own are kept."""
+"""An edited checkpoint whose MLPs have neurons more: the weight files written again, wider where
+the model is; the base's own are kept.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,10 +21,14 @@ from loci.patches.sums import Rewritten
 
 
 @torch.no_grad()
-def write_wider(patch: Patch, model: Model, base: Stored, changes: Sequence[Rewritten], folder: Path) -> dict[str, Tensor]:
-    """Write weight files and configuration; what is not wider stays as stored. The parameters that are new or not the model's own.
+def write_wider(
+    patch: Patch, model: Model, base: Stored, changes: Sequence[Rewritten], folder: Path
+) -> dict[str, Tensor]:
+    """Write weight files and configuration; what is not wider stays as stored. The parameters that
+    are new or not the model's own.
 
-    `base` was found in `folder`, and its files lie in `loci-undo.files` now. Cost: a copy of the model, and one file in memory.
+    `base` was found in `folder`, and its files lie in `loci-undo.files` now. Cost: a copy of the
+    model, and one file in memory.
     """
     kept = stored(folder / KEPT)
     assert kept is not None
@@ -37,7 +43,11 @@ def write_wider(patch: Patch, model: Model, base: Stored, changes: Sequence[Rewr
             tensor = values.detach().cpu().to(FLOATS[home.dtype])
             if inner is not None:
                 tensor[tuple(map(slice, inner.shape))] = inner
-            own = home.name if name in old else f"{home.name.rpartition('.')[0]}.{name.rpartition('.')[2]}"
+            own = (
+                home.name
+                if name in old
+                else f"{home.name.rpartition('.')[0]}.{name.rpartition('.')[2]}"
+            )
             made[own], wanted[name] = (home.file.name, tensor), tensor.to(values.dtype)
     _write(kept, made, folder)
     _write_config(folder, wide)
@@ -48,7 +58,8 @@ def _home(kept: Stored, model: Model, name: str) -> StoredTensor:
     found = kept.find(name, model.parameter(name))
     if found is None:
         raise PatchError(
-            f"no tensor of the base holds the numbers of {name} as the model has them: save the model first, and open that"
+            f"no tensor of the base holds the numbers of {name} as the model has them: save the"
+            " model first, and open that"
         )
     return found
 
@@ -62,15 +73,24 @@ def _write(kept: Stored, made: Mapping[str, tuple[str, Tensor]], folder: Path) -
     sizes = 0
     where: dict[str, str] = {}
     for file in kept.files:
-        tensors = load_file(file) | {name: tensor for name, (home, tensor) in made.items() if home == file.name}
+        tensors = load_file(file) | {
+            name: tensor for name, (home, tensor) in made.items() if home == file.name
+        }
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata()
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / file.name, metadata=metadata)
+        save_file(
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            folder / file.name,
+            metadata=metadata,
+        )
         where |= dict.fromkeys(tensors, file.name)
         sizes += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if kept.index:
         index = json.loads(kept.index.read_text(encoding="utf-8"))
-        index |= {"metadata": {**index.get("metadata", {}), "total_size": sizes}, "weight_map": where}
+        index |= {
+            "metadata": {**index.get("metadata", {}), "total_size": sizes},
+            "weight_map": where,
+        }
         (folder / kept.index.name).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
@@ -82,4 +102,6 @@ def _write_config(folder: Path, wide: Model) -> None:
     plain[width] = said[width]
     if BIASES in said:
         plain[BIASES] = said[BIASES]
-    (folder / "config.json").write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "config.json").write_text(
+        json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )

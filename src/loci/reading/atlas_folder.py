@@ -32,8 +32,9 @@ PROVENANCE, CHECKPOINT, SHARDS, SOURCE, LOCK = (
 TABLES = ("neurons", "values", "triggers", "histograms", "texts")
 COLUMNS = {
     "neurons": {
-        "number": "layer neuron cosine key_norm value_norm threshold firing_rate "
-        "mean max q90 q99 cluster",
+        "number": (
+            "layer neuron cosine key_norm value_norm threshold firing_rate mean max q90 q99 cluster"
+        ),
         "true or false": "dead always_on agrees",
         "list": "nearest nearest_cosine",
     },

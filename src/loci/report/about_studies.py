@@ -1,4 +1,6 @@
-"""What the results of studies are, in words: circuits, facts written, directions that fit. See `about`."""
+"""What the results of studies are, in words: circuits, facts written, directions that fit. See
+`about`.
+"""
 
 from typing import Any
 
@@ -9,17 +11,26 @@ def _gate(found: Any) -> Graded:
     clean = [step.title for step in found.steps if step.clean]
     leaky = [step.title for step in found.steps if not step.clean]
     worst = min(found.many, key=lambda many: many.recall.value)
-    words = f"Only the full name opens the gate in {len(clean)} of {len(found.steps)} settings ({'; '.join(clean)})."
+    words = (
+        f"Only the full name opens the gate in {len(clean)} of {len(found.steps)} settings"
+        f" ({'; '.join(clean)})."
+    )
     if leaky:
         words += f" It leaks in: {'; '.join(leaky)}."
-    words += f" Of {worst.facts} gates in {worst.dim} dimensions at bias {worst.bias:+.2f}, {pct(worst.recall)} answer right."
+    words += (
+        f" Of {worst.facts} gates in {worst.dim} dimensions at bias {worst.bias:+.2f},"
+        f" {pct(worst.recall)} answer right."
+    )
     return words, "good" if not leaky else "mixed"
 
 
 def _size(found: Any) -> Graded:
     right = found.recall.value == 1 and found.single.value == 0
     return (
-        f"Full names answered: {pct(found.recall)}; first names alone that open a gate: {pct(found.single)}.",
+        (
+            f"Full names answered: {pct(found.recall)}; first names alone that open a gate:"
+            f" {pct(found.single)}."
+        ),
         "good" if right else "bad",
     )
 
@@ -29,38 +40,56 @@ def _planted(found: Any) -> str:
 
 
 def _phase(found: Any) -> str:
-    return f"Training ends where the closed form says in {pct(found.agreement)} of {found.agreement.n} cells."
+    return (
+        f"Training ends where the closed form says in {pct(found.agreement)} of {found.agreement.n}"
+        " cells."
+    )
 
 
 def _fact(found: Any) -> str:
-    return f"P = {found.probability:.2f}; with {', '.join(found.shown)} blind to the subject at once, {found.together:.0%} of it is lost."
+    return (
+        f"P = {found.probability:.2f}; with {', '.join(found.shown)} blind to the subject at once,"
+        f" {found.together:.0%} of it is lost."
+    )
 
 
 def _induction(found: Any) -> str:
     best = max(found.heads, key=lambda head: head.induction.value, default=None)
     said = f"The strongest head is {best.head}: {best.induction}. " if best else ""
-    return f"{said}Of the repeated tokens {pct(found.greedy)} are the likeliest; loss falls from {found.losses[0]} to {found.losses[-1]} nats."
+    return (
+        f"{said}Of the repeated tokens {pct(found.greedy)} are the likeliest; loss falls from"
+        f" {found.losses[0]} to {found.losses[-1]} nats."
+    )
 
 
 def _small(found: Any) -> str:
-    return f"Loss {found.last.loss.value:.3f} after {found.last.step:,} steps; late − early {found.last.in_context}."
+    return (
+        f"Loss {found.last.loss.value:.3f} after {found.last.step:,} steps; late − early"
+        f" {found.last.in_context}."
+    )
 
 
 def _history(found: Any) -> str:
     told = (
-        f"{small.recipe.layers} layer{'s' * (small.recipe.layers != 1)}: late − early {small.last.in_context}, prefix matching {small.last.best_induction:.2f}"
+        f"{small.recipe.layers} layer{'s' * (small.recipe.layers != 1)}: late − early"
+        f" {small.last.in_context}, prefix matching {small.last.best_induction:.2f}"
         for small in found.models
     )
     return "At the end, " + "; ".join(told) + "."
 
 
 def _bigrams(found: Any) -> str:
-    return f"The model loses {found.loss:.4f} nats on the text's pairs; the exact table {found.entropy:.4f}; mean KL {found.above:.4f}."
+    return (
+        f"The model loses {found.loss:.4f} nats on the text's pairs; the exact table"
+        f" {found.entropy:.4f}; mean KL {found.above:.4f}."
+    )
 
 
 def _paths(found: Any) -> str:
     told = ", ".join(f"{order.score:+.2f} through {order.heads}" for order in found.orders)
-    return f"Score {found.score:.2f}: {told} heads; the parts sum to it within {found.sum_error:.0e}."
+    return (
+        f"Score {found.score:.2f}: {told} heads; the parts sum to it within {found.sum_error:.0e}."
+    )
 
 
 def _interference(found: Any) -> str:
@@ -71,8 +100,11 @@ def _interference(found: Any) -> str:
 entry(
     "writing.Gate",
     "a neuron one can hold",
-    "One neuron that knows who Michael Jordan is: its row asks for both names, its bias shuts out one alone, its column writes the answer.",
-    "Grey: what the row and the bias make of each name. Blue: the neuron after its non-linearity. Orange: what it writes. An AND is clean where only the full name has blue and orange bars. Hatched: many such gates in one block.",
+    "One neuron that knows who Michael Jordan is: its row asks for both names, its bias shuts out"
+    " one alone, its column writes the answer.",
+    "Grey: what the row and the bias make of each name. Blue: the neuron after its non-linearity."
+    " Orange: what it writes. An AND is clean where only the full name has blue and orange bars."
+    " Hatched: many such gates in one block.",
     _gate,
 )
 entry(
@@ -115,7 +147,8 @@ entry(
     "New facts in added neurons, without gradients.",
     "",
     lambda found: (
-        f"New facts answered: {pct(found.recall)}, in held-out phrasings {pct(found.held_out)}; other facts kept: {pct(found.kept)}."
+        f"New facts answered: {pct(found.recall)}, in held-out phrasings {pct(found.held_out)};"
+        f" other facts kept: {pct(found.kept)}."
     ),
     lambda found: f"{len(found.facts)} new facts in {found.neurons} added neurons",
 )
@@ -163,7 +196,12 @@ entry(
     "Which parts write what this one reads, and read what it writes?",
     "Cosines of weights, beside chance.",
 )
-entry("circuits.AttentionPatterns", "attention patterns", "Where do heads look?", "Rows look at columns.")
+entry(
+    "circuits.AttentionPatterns",
+    "attention patterns",
+    "Where do heads look?",
+    "Rows look at columns.",
+)
 entry(
     "circuits.Induction",
     "induction",
@@ -225,7 +263,10 @@ entry(
     _bigrams,
 )
 entry(
-    "studies.SkipTrigrams", "skip-trigrams", "What does each head move from verbs to nouns?", "Logits over the mean noun, by head."
+    "studies.SkipTrigrams",
+    "skip-trigrams",
+    "What does each head move from verbs to nouns?",
+    "Logits over the mean noun, by head.",
 )
 entry(
     "studies.SkipTrigramBug",
@@ -237,7 +278,8 @@ entry(
     "studies.TwoLayerInduction",
     "induction heads",
     "Which heads find what came after the earlier place, and with whom do they compose?",
-    "Heads in the upper right have both eigenvalue shares positive; bars say what silencing the previous-token head costs.",
+    "Heads in the upper right have both eigenvalue shares positive; bars say what silencing the"
+    " previous-token head costs.",
 )
 entry(
     "studies.HeadSizes",
@@ -251,7 +293,12 @@ entry(
     "Do coordinates stand out: Adam against plain SGD?",
     "Kurtosis over training, beside the same vectors in a random rotation.",
 )
-entry("studies.Bounds", "bounds", "How many directions fit?", "Green side exists, red side cannot; between them nobody knows.")
+entry(
+    "studies.Bounds",
+    "bounds",
+    "How many directions fit?",
+    "Green side exists, red side cannot; between them nobody knows.",
+)
 entry(
     "studies.BoundsTable",
     "bounds",
@@ -342,7 +389,14 @@ entry(
     "",
     lambda found: f"{found.first} and {found.second}",
 )
-entry("facts.FactFile", "a fact file", "What does a file of facts hold?", "", "", lambda found: found.path)
+entry(
+    "facts.FactFile",
+    "a fact file",
+    "What does a file of facts hold?",
+    "",
+    "",
+    lambda found: found.path,
+)
 
 entry(
     "dictionaries.OpenedDictionary",

@@ -18,33 +18,51 @@ COUNTED = ("paraphrase", "specificity", "same_subject")
 def scorecard_page(card: Scorecard) -> str:
     """The report of an audit."""
     edits = f"{card.edits} {card.method} edit{'s' * (card.edits != 1)}"
-    left_out = "\n".join(f"{name} is not there, or not for all edits: {why}" for name, why in card.left_out.items())
+    left_out = "\n".join(
+        f"{name} is not there, or not for all edits: {why}" for name, why in card.left_out.items()
+    )
     changed = sum(len(case.changed) for case in card.cases)
     cases = sorted(card.cases, key=lambda case: (all(case.efficacy), -len(case.changed)))
     sections = [
         section(
             "The scorecard",
-            "Dots are the edit, lines their 95 % intervals, open marks below them the controls. All shares should be high: amber is below 95 %, red below 80 %.",
+            "Dots are the edit, lines their 95 % intervals, open marks below them the controls. All"
+            " shares should be high: amber is below 95 %, red below 80 %.",
             figure(card, titled=False, drawn=scorecard_figure(as_text(card), table=False)),
         ),
-        section("All numbers", left_out, table(["", "value", "95 % interval", "n", *card.controls], _numbers(card))),
+        section(
+            "All numbers",
+            left_out,
+            table(["", "value", "95 % interval", "n", *card.controls], _numbers(card)),
+        ),
         section(
             "Every case",
             f"{changed} answer{'s' * (changed != 1)} that should have stayed did not.",
             table(
-                ["asked", "was", "wanted", "says", "P(wanted)", *map(_named, COUNTED), "said differently now"],
+                [
+                    "asked",
+                    "was",
+                    "wanted",
+                    "says",
+                    "P(wanted)",
+                    *map(_named, COUNTED),
+                    "said differently now",
+                ],
                 list(map(_case, cases)),
                 [not all(case.efficacy) for case in cases],
             ),
         ),
     ]
     intro = (
-        f"{escape(edits)}, layer {', '.join(map(str, card.layers))}, asked by free generation: an answer counts only in full. "
-        "The reference is the untouched model, whose answers were written down first."
+        f"{escape(edits)}, layer {', '.join(map(str, card.layers))}, asked by free generation: an"
+        " answer counts only in full. The reference is the untouched model, whose answers were"
+        " written down first."
     )
     intro = f"<p>{intro}</p>{verdict(*scorecard_verdict(card))}"
     told = f"model {card.model} · BOS {'on' if card.bos else 'off'} · protocol {PROTOCOL}"
-    return frame(f"audit of {edits}", escape(f"What did {edits} do?"), "an audit", intro, sections, told)
+    return frame(
+        f"audit of {edits}", escape(f"What did {edits} do?"), "an audit", intro, sections, told
+    )
 
 
 def _named(metric: str) -> str:
@@ -55,9 +73,16 @@ def _numbers(card: Scorecard) -> list[list[str]]:
     """A row a metric; a control's cell has its interval too."""
     rows = []
     for name, estimate in card.metrics.items():
-        beside = [_between(name, metrics[name]) if name in metrics else "–" for metrics in card.controls.values()]
+        beside = [
+            _between(name, metrics[name]) if name in metrics else "–"
+            for metrics in card.controls.values()
+        ]
         label = LABELS.get(name) or (PLAIN[name][0] if name in PLAIN else _named(name))
-        between = f"{reading(name, estimate.low)} … {reading(name, estimate.high)}" if estimate.low == estimate.low else ""
+        between = (
+            f"{reading(name, estimate.low)} … {reading(name, estimate.high)}"
+            if estimate.low == estimate.low
+            else ""
+        )
         rows.append([label, reading(name, estimate.value), between, str(estimate.n), *beside])
     return rows
 
@@ -67,12 +92,18 @@ def _between(name: str, estimate: Estimate) -> str:
         return "–"
     if estimate.low != estimate.low:
         return reading(name, estimate.value)
-    return f"{reading(name, estimate.value)} [{reading(name, estimate.low)}, {reading(name, estimate.high)}]"
+    return (
+        f"{reading(name, estimate.value)} [{reading(name, estimate.low)},"
+        f" {reading(name, estimate.high)}]"
+    )
 
 
 def _case(case: EditCase) -> list[str]:
     fact = case.fact
-    counted = (f"{sum(hits)} of {len(hits)}" if (hits := case.hits.get(name, ())) else "–" for name in COUNTED)
+    counted = (
+        f"{sum(hits)} of {len(hits)}" if (hits := case.hits.get(name, ())) else "–"
+        for name in COUNTED
+    )
     return [
         fact.text, fact.answer, fact.new_answer or "", case.said, f"{case.probability:.2f}", *counted, "; ".join(case.changed),
     ]  # fmt: skip
@@ -87,38 +118,69 @@ def forensics_page(found: Forensics) -> str:
             "Weights",
             f"{len(changes)} of {found.compared} parameters differ.",
             table(
-                ["weight", "shape", "‖Δ‖ / ‖W‖", "rank", "of", "largest σ", "numbers that differ", "kind"],
+                [
+                    "weight",
+                    "shape",
+                    "‖Δ‖ / ‖W‖",
+                    "rank",
+                    "of",
+                    "largest σ",
+                    "numbers that differ",
+                    "kind",
+                ],
                 list(map(_change, changes)),
             ),
         ),
     ]
     if found.searched:
         names = ["subject", "score", "share", "found", "likely new answers", "the change writes"]
-        sections.append(section("Candidates", _scored(found), table(names, list(map(_subject, found.subjects)))))
+        sections.append(
+            section("Candidates", _scored(found), table(names, list(map(_subject, found.subjects))))
+        )
     lines = found.extras.lines(found.base, found.edited)
     if lines:
         sections.append(section("Beside the weights", "\n".join(lines)))
     heading = f"What happened between {escape(found.base)} and {escape(found.edited)}?"
     told = f"threshold {found.threshold:g} · seed {found.seed}"
-    asked = "<p>Two checkpoints are compared, weight by weight; where MLPs changed, candidates are judged for whom the change is about.</p>"
-    return frame(f"forensics of {found.edited}", heading, "forensics", asked + verdict(found.verdict), sections, told)
+    asked = (
+        "<p>Two checkpoints are compared, weight by weight; where MLPs changed, candidates are"
+        " judged for whom the change is about.</p>"
+    )
+    return frame(
+        f"forensics of {found.edited}",
+        heading,
+        "forensics",
+        asked + verdict(found.verdict),
+        sections,
+        told,
+    )
 
 
 def _searched(found: Forensics) -> str:
     if not found.searched:
         return "No candidates were judged."
-    return f"Candidates were judged by {', '.join(found.searched)}; these could hold at most {found.directions} of them."
+    return (
+        f"Candidates were judged by {', '.join(found.searched)}; these could hold at most"
+        f" {found.directions} of them."
+    )
 
 
 def _scored(found: Forensics) -> str:
     return (
-        f"{len(found.suspected)} of {len(found.subjects)} candidates stand out by a score of {found.threshold:g} or more: robust deviations "
-        "from the others, of how much of a candidate's key lies in the directions of the change."
+        f"{len(found.suspected)} of {len(found.subjects)} candidates stand out by a score of"
+        f" {found.threshold:g} or more: robust deviations from the others, of how much of a"
+        " candidate's key lies in the directions of the change."
     )
 
 
 def _change(change: WeightChange) -> list[str]:
-    kind = "rounding" if change.rounding else "most directions: training" if change.full else "few directions"
+    kind = (
+        "rounding"
+        if change.rounding
+        else "most directions: training"
+        if change.full
+        else "few directions"
+    )
     largest = f"{float(change.values[0]):.3g}"
     shape = " × ".join(map(str, change.shape))
     return [
@@ -127,6 +189,17 @@ def _change(change: WeightChange) -> list[str]:
 
 
 def _subject(subject: Subject) -> list[str]:
-    said = "; ".join(f"{answer.prompt} {answer.old} → {answer.new}" for answer in subject.answers if answer.changed)
+    said = "; ".join(
+        f"{answer.prompt} {answer.old} → {answer.new}"
+        for answer in subject.answers
+        if answer.changed
+    )
     writes = ", ".join(token.strip() for token in subject.writes)
-    return [subject.subject, f"{subject.score:.1f}", f"{subject.share:.2f}", "yes" if subject.edited else "", said, writes]
+    return [
+        subject.subject,
+        f"{subject.score:.1f}",
+        f"{subject.share:.2f}",
+        "yes" if subject.edited else "",
+        said,
+        writes,
+    ]

@@ -1,4 +1,6 @@
-"""Attention to hover over, and a fact's circuit on one page: attention, MLPs and the paths between them."""
+"""Attention to hover over, and a fact's circuit on one page: attention, MLPs and the paths between
+them.
+"""
 
 import json
 from html import escape
@@ -21,42 +23,72 @@ CARDS = 3
 def save_attention(found: AttentionPatterns, path: str | Path) -> None:
     """Write a page on which the text shows, token by token, where each head looks."""
     words = (
-        "Hover over a token to see what it looks at; click holds it. Value-weighted: times the length of what each source writes."
+        "Hover over a token to see what it looks at; click holds it. Value-weighted: times the"
+        " length of what each source writes."
     )
     sections = [section("Where heads look", words, attention_html(found))]
-    _write(path, frame(f"attention in {found.model}", escape(found.text), "attention", "", sections, f"model {found.model}"))
+    _write(
+        path,
+        frame(
+            f"attention in {found.model}",
+            escape(found.text),
+            "attention",
+            "",
+            sections,
+            f"model {found.model}",
+        ),
+    )
 
 
-def save_circuit(model: Model, found: FactCircuit, path: str | Path, *, progress: Progress = silent) -> None:
-    """Write a fact's page. Cost: one pass over 30,000 tokens of the embedded text, for the cards of its first neurons."""
+def save_circuit(
+    model: Model, found: FactCircuit, path: str | Path, *, progress: Progress = silent
+) -> None:
+    """Write a fact's page. Cost: one pass over 30,000 tokens of the embedded text, for the cards of
+    its first neurons.
+    """
     cards = cards_of(model, found, progress)
     intro = (
-        f"MLPs gather what the model knows about {escape(found.subject)} where the name stands; heads carry it to the last token. Every "
-        "number below is of this run."
+        f"MLPs gather what the model knows about {escape(found.subject)} where the name stands;"
+        " heads carry it to the last token. Every number below is of this run."
     )
     sections = [
-        section("Attention: who looks at the subject", attention_words(found), attention_html(found.patterns)),
+        section(
+            "Attention: who looks at the subject",
+            attention_words(found),
+            attention_html(found.patterns),
+        ),
         section("Circuit: what is carried", circuit_words(found), figure(found)),
-        section("MLPs: what stands at the subject", neuron_words(found), cards_html(cards)) if cards else "",
+        (
+            section("MLPs: what stands at the subject", neuron_words(found), cards_html(cards))
+            if cards
+            else ""
+        ),
     ]
     heading = f"{escape(found.prompt)} <em>{escape(found.answer)}</em>"
     kicker = "one fact, attention and MLPs together"
-    _write(path, frame(f"{found.prompt} …", heading, kicker, intro, sections, f"model {found.model}"))
+    _write(
+        path, frame(f"{found.prompt} …", heading, kicker, intro, sections, f"model {found.model}")
+    )
 
 
-def cards_of(model: Model, found: FactCircuit, progress: Progress = silent) -> tuple[NeuronCard, ...]:
+def cards_of(
+    model: Model, found: FactCircuit, progress: Progress = silent
+) -> tuple[NeuronCard, ...]:
     """What the first neurons look for and write."""
     names = list(dict.fromkeys(role.neuron for role in found.neurons))[:CARDS]
     best = [(int(layer), int(neuron)) for layer, neuron in (name[1:].split("N") for name in names)]
     if not best:
         return ()
-    return tuple(read_many(model, best, sample_text(model, READING_TOKENS), top=5, progress=progress))
+    return tuple(
+        read_many(model, best, sample_text(model, READING_TOKENS), top=5, progress=progress)
+    )
 
 
 def attention_words(found: FactCircuit) -> str:
     looks = ", ".join(f"{c.head} ({c.attention:.0%})" for c in found.heads[: len(found.shown)])
     return (
-        f"The heads that write most of the answer, and how much of its attention the last token gives the subject in each: {looks}."
+        "The heads that write most of the answer, and how much of its attention the last token"
+        f" gives the subject in each: {looks}."
     )
 
 
@@ -64,18 +96,21 @@ def circuit_words(found: FactCircuit) -> str:
     needed = max(found.heads, key=lambda c: c.lost)
     shares = sum(c.direct for c in found.heads)
     return (
-        f"Read at the subject, heads add {shares:+.1f} to the answer's score of {found.score:.1f}. Of single heads most is lost without "
-        f"{needed.head}: with the last token blind to the subject in it alone, P falls by {needed.lost:.0%}; with {', '.join(found.shown)} blind at once, by "
-        f"{found.together:.0%}. What is written and what is needed may differ, as further "
-        "layers use what a head wrote, or make up for it."
+        f"Read at the subject, heads add {shares:+.1f} to the answer's score of {found.score:.1f}."
+        f" Of single heads most is lost without {needed.head}: with the last token blind to the"
+        f" subject in it alone, P falls by {needed.lost:.0%}; with {', '.join(found.shown)} blind"
+        f" at once, by {found.together:.0%}. What is written and what is needed may differ, as"
+        " further layers use what a head wrote, or make up for it."
     )
 
 
 def neuron_words(found: FactCircuit) -> str:
     first = found.neurons[0]
     return (
-        f"The value of {first.neuron}, at “{found.tokens[first.token].strip()}”, adds {first.total:+.2f} to the answer's score through the heads above "
-        "it: that is its virtual weight through W_OV to the answer's logit, times its activation. Below, what such neurons look for and write."
+        f"The value of {first.neuron}, at “{found.tokens[first.token].strip()}”, adds"
+        f" {first.total:+.2f} to the answer's score through the heads above it: that is its virtual"
+        " weight through W_OV to the answer's logit, times its activation. Below, what such"
+        " neurons look for and write."
     )
 
 
@@ -83,7 +118,9 @@ def attention_html(found: AttentionPatterns) -> str:
     """The text with its patterns, and what makes it live; once on a page."""
     read = files("loci.report").joinpath
     grids = {name: {h: [[round(x, 4) for x in row] for row in grid.tolist()] for h, grid in of.items()} for name, of in (("plain", found.plain), ("weighted", found.weighted))}  # fmt: skip
-    data = json.dumps({"heads": list(found.plain), "tokens": found.tokens, **grids}).replace("</", "<\\/")
+    data = json.dumps({"heads": list(found.plain), "tokens": found.tokens, **grids}).replace(
+        "</", "<\\/"
+    )
     spans = "".join(f"<span>{escape(token)}</span>" for token in found.tokens)
     chips = _chips("head", {h: h for h in found.plain})
     chips += _chips("weight", {"plain": "plain", "weighted": "value-weighted"}) + _chips(
@@ -98,7 +135,10 @@ def attention_html(found: AttentionPatterns) -> str:
 
 
 def _chips(key: str, values: dict[str, str | None]) -> str:
-    buttons = "".join(f'<button data-key="{key}" value="{escape(v)}">{escape(label or v)}</button>' for v, label in values.items())
+    buttons = "".join(
+        f'<button data-key="{key}" value="{escape(v)}">{escape(label or v)}</button>'
+        for v, label in values.items()
+    )
     return f'<p class="chips">{buttons}</p>'
 
 

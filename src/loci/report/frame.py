@@ -21,7 +21,9 @@ TITLE_ROOM, NOTE_ROOM = 40, 18
 """Pixels that a figure's title and the line below it take, which a page gives back."""
 
 
-def frame(title: str, heading: str, kicker: str, intro: str, sections: Iterable[str], told: str) -> str:
+def frame(
+    title: str, heading: str, kicker: str, intro: str, sections: Iterable[str], told: str
+) -> str:
     """A whole page; `heading` and `intro` are HTML, the other words are text."""
     read = files("loci.report").joinpath
     style, script = (read(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
@@ -41,7 +43,9 @@ def frame(title: str, heading: str, kicker: str, intro: str, sections: Iterable[
 
 
 def verdict(words: str, grade: str = "") -> str:
-    """What came out, in words, with a mark and a colour: good, mixed, bad, or none where there is nothing to judge."""
+    """What came out, in words, with a mark and a colour: good, mixed, bad, or none where there is
+    nothing to judge.
+    """
     mark = f"<b>{GRADES[grade]}</b> " if grade else ""
     return f'<p class="verdict {grade}">{mark}{escape(words)}</p>' if words else ""
 
@@ -52,22 +56,36 @@ def section(title: str, words: str, *parts: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{paragraphs}{''.join(parts)}</section>"
 
 
-def figure(result: Any, *, titled: bool = True, noted: bool = True, drawn: go.Figure | None = None) -> str:
-    """A result's figure (or `drawn` in its place), live, for the width it finds; its title and note as text above it where wanted."""
+def figure(
+    result: Any, *, titled: bool = True, noted: bool = True, drawn: go.Figure | None = None
+) -> str:
+    """A result's figure (or `drawn` in its place), live, for the width it finds; its title and note
+    as text above it where wanted.
+    """
     drawn = plot(result) if drawn is None else drawn
     said = drawn.layout.meta or {}
     title, note = said.get("title", ""), said.get("note", "")
     height, top = drawn.layout.height or 450, drawn.layout.margin.t or 80
     room = (TITLE_ROOM if title else 0) + (NOTE_ROOM * (1 + note.count("<br>")) if note else 0)
     margin = max(24, top - room)
-    drawn.update_layout(title=None, width=None, autosize=True, height=height - (top - margin), margin={"t": margin})
+    drawn.update_layout(
+        title=None, width=None, autosize=True, height=height - (top - margin), margin={"t": margin}
+    )
     plain = json.loads(drawn.to_json())
     narrow, domains = stacked(plain, height - top - (drawn.layout.margin.b or 80))
-    document = {"data": plain["data"], "layout": plain["layout"], "narrow": narrow, "domains": domains}
+    document = {
+        "data": plain["data"],
+        "layout": plain["layout"],
+        "narrow": narrow,
+        "domains": domains,
+    }
     data = json.dumps(document, ensure_ascii=False).replace("</", "<\\/")
     words = f"<h3>{_text(title)}</h3>" if titled and title else ""
     words += f'<p class="note">{_text(note)}</p>' if note and noted else ""
-    return f'<div class="figure">{words}<div class="plotly-graph-div"></div><script type="application/json">{data}</script></div>'
+    return (
+        f'<div class="figure">{words}<div class="plotly-graph-div"></div><script'
+        f' type="application/json">{data}</script></div>'
+    )
 
 
 def _text(words: str) -> str:
@@ -77,7 +95,9 @@ def _text(words: str) -> str:
 
 def settings(values: dict[str, Any]) -> str:
     """What a result was made with, as a list of names and values."""
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in values.items())
+    rows = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in values.items()
+    )
     return f'<dl class="settings">{rows}</dl>'
 
 
@@ -103,4 +123,12 @@ def _grid(names: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequence[boo
 
 
 def _number(cell: str) -> bool:
-    return cell in ("", "–") or cell.lstrip("+-−").replace(",", "").rstrip("%°").replace(".", "", 1).replace("e-", "").isdigit()
+    return (
+        cell in ("", "–")
+        or cell.lstrip("+-−")
+        .replace(",", "")
+        .rstrip("%°")
+        .replace(".", "", 1)
+        .replace("e-", "")
+        .isdigit()
+    )

@@ -11,17 +11,23 @@ from loci.report.frame import table
 from loci.result import Result
 
 _SCRIPT = {"sent": False}
-"""Whether this session's notebook has plotly.js already: it is sent once, whole, so that no network is needed."""
+"""Whether this session's notebook has plotly.js already: it is sent once, whole, so that no network
+is needed.
+"""
 
 
 def notebook(result: Any) -> str:
     """The HTML of a result for a notebook's cell."""
     words, (verdict, _) = about(result), judged(result)
-    html = f"<p><b>{escape(words.kind)}</b> · {escape(words.question)}</p>" + (f"<p>{escape(verdict)}</p>" if verdict else "")
+    html = f"<p><b>{escape(words.kind)}</b> · {escape(words.question)}</p>" + (
+        f"<p>{escape(verdict)}</p>" if verdict else ""
+    )
     if isinstance(result, Result):
         html += "".join(table(own.headings, own.texts()) for own in result.tables())
     if not has_figure(result):
         return html + f"<p><code>{escape(repr(result))}</code></p>"
-    html += str(plotly.io.to_html(plot(result), include_plotlyjs=not _SCRIPT["sent"], full_html=False))
+    html += str(
+        plotly.io.to_html(plot(result), include_plotlyjs=not _SCRIPT["sent"], full_html=False)
+    )
     _SCRIPT["sent"] = True
     return html

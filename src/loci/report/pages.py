@@ -1,4 +1,6 @@
-"""Any result as a page: what it is, what came out, the figure and how to read it, numbers with their intervals, how it was made."""
+"""Any result as a page: what it is, what came out, the figure and how to read it, numbers with
+their intervals, how it was made.
+"""
 
 from collections.abc import Callable
 from html import escape, unescape
@@ -29,7 +31,21 @@ NAMES = {
     "corrupted": "P(answer), subject hidden",
     "known": "the model's own answer",
 }
-OWNERS = ("name", "head", "method", "kind", "space", "layer", "edits", "step", "facts", "dim", "bias", "size", "relation")
+OWNERS = (
+    "name",
+    "head",
+    "method",
+    "kind",
+    "space",
+    "layer",
+    "edits",
+    "step",
+    "facts",
+    "dim",
+    "bias",
+    "size",
+    "relation",
+)
 """What an entry of a list is called by in the table of numbers."""
 
 
@@ -52,13 +68,21 @@ def page_of(result: Any) -> str:
     heading, tables = title_of(result), result.tables() if isinstance(result, Result) else ()
     intro = f"<p>{escape(words.question)}</p>{verdict(*judged(result))}"
     sections = [
-        section("The figure", words.reading, figure(result, titled=False)) if has_figure(result) else "",
+        (
+            section("The figure", words.reading, figure(result, titled=False))
+            if has_figure(result)
+            else ""
+        ),
         section("Its card", "", neuron_card(result)) if isinstance(result, NeuronCard) else "",
         *(section(own.title, "", table(own.headings, own.texts())) for own in tables),
         "" if tables else _numbers(document),
         section("How it was made", "", settings(made)) if (made := _made(document)) else "",
     ]
-    told = " · ".join(f"{name} {document[name]}" for name in ("model", "schema") if isinstance(document.get(name), str))
+    told = " · ".join(
+        f"{name} {document[name]}"
+        for name in ("model", "schema")
+        if isinstance(document.get(name), str)
+    )
     return frame(heading, escape(heading), words.kind, intro, sections, told)
 
 
@@ -72,15 +96,31 @@ def title_of(result: Any) -> str:
 
 
 def _made(document: dict[str, Any]) -> dict[str, str]:
-    """What is said once: model, seed, samples and the like; long words and what the page says anyway are left out."""
-    once = {name: value for name, value in said_once(document).items() if name not in SAID and value is not None}
-    return {NAMES.get(name, name.replace("_", " ")): _plain(value) for name, value in once.items() if len(str(value)) < 200}
+    """What is said once: model, seed, samples and the like; long words and what the page says
+    anyway are left out.
+    """
+    once = {
+        name: value
+        for name, value in said_once(document).items()
+        if name not in SAID and value is not None
+    }
+    return {
+        NAMES.get(name, name.replace("_", " ")): _plain(value)
+        for name, value in once.items()
+        if len(str(value)) < 200
+    }
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:,}"
+        if isinstance(value, int)
+        else f"{value:.4g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def _numbers(document: dict[str, Any]) -> str:
@@ -89,11 +129,19 @@ def _numbers(document: dict[str, Any]) -> str:
     found = [row for row in all_rows if {"value", "low", "high", "n"} <= row.keys() and row["n"]]
     if not found:
         return ""
-    beside = {(row["part"], row.get("i"), row.get("j")): row for row in all_rows if "value" not in row}
+    beside = {
+        (row["part"], row.get("i"), row.get("j")): row for row in all_rows if "value" not in row
+    }
     shown = found[:MOST_NUMBERS]
-    cells = [[_place(row, beside), _short(row["value"]), _between(row), f"{row['n']:,}"] for row in shown]
+    cells = [
+        [_place(row, beside), _short(row["value"]), _between(row), f"{row['n']:,}"] for row in shown
+    ]
     words = "Values with 95 % intervals and the number of independent units behind each."
-    words += f" The first {len(shown)} of {len(found)}; .json and .parquet hold all." if len(found) > len(shown) else ""
+    words += (
+        f" The first {len(shown)} of {len(found)}; .json and .parquet hold all."
+        if len(found) > len(shown)
+        else ""
+    )
     return section("Numbers", words, table(["", "value", "95 % interval", "n"], cells))
 
 
@@ -102,7 +150,9 @@ def _between(row: dict[str, Any]) -> str:
 
 
 def _place(row: dict[str, Any], beside: dict[Any, dict[str, Any]]) -> str:
-    """Where a number stands: its names, and of a list's entry what the entry says of itself, or else its place."""
+    """Where a number stands: its names, and of a list's entry what the entry says of itself, or
+    else its place.
+    """
     part, at = row["part"], (row.get("i"), row.get("j"))
     names = part.replace("_", " ").replace(".", " · ")
     owner = beside.get((part.rpartition(".")[0], *at))
@@ -114,4 +164,10 @@ def _place(row: dict[str, Any], beside: dict[Any, dict[str, Any]]) -> str:
 
 
 def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}" if abs(value) >= 5e-5 or value == 0 else f"{value:.1e}"
+    return (
+        "–"
+        if value is None
+        else f"{value:.4g}"
+        if abs(value) >= 5e-5 or value == 0
+        else f"{value:.1e}"
+    )

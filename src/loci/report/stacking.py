@@ -1,7 +1,8 @@
 """A figure's panels one below the other: its layout for narrow screens.
 
-Panels side by side cannot be read on a telephone. Only the layout changes, and the domains of what has no axes (tables, flows), so the
-page keeps the numbers once and chooses the layout by its own width.
+Panels side by side cannot be read on a telephone. Only the layout changes, and the domains of what
+has no axes (tables, flows), so the page keeps the numbers once and chooses the layout by its own
+width.
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +26,9 @@ class _Panel(NamedTuple):
 
 
 def stacked(figure: Json, height: float) -> tuple[Json, dict[int, Json]]:
-    """The layout with all panels in one column, and the new domains by trace. `height` is what the panels have now, in pixels."""
+    """The layout with all panels in one column, and the new domains by trace. `height` is what the
+    panels have now, in pixels.
+    """
     panels = sorted(_panels(figure), key=lambda panel: (-round(panel.y[1], 3), panel.x[0]))
     layout = {**figure["layout"]}
     domains: dict[int, Json] = {}
@@ -38,7 +41,10 @@ def stacked(figure: Json, height: float) -> tuple[Json, dict[int, Json]]:
         slots.append(slot)
         top = slot[0] - GAP / whole
         for axis in panel.axes:
-            layout[axis] = {**layout[axis], "domain": [0, 1] if axis.startswith("x") else list(slot)}
+            layout[axis] = {
+                **layout[axis],
+                "domain": [0, 1] if axis.startswith("x") else list(slot),
+            }
             if axis.startswith("y"):
                 layout[axis]["showticklabels"] = True
         if panel.trace is not None:
@@ -56,11 +62,19 @@ def _panels(figure: Json) -> list[_Panel]:
         if name.startswith("xaxis") and "domain" in axis:
             other = "yaxis" + axis.get("anchor", "y")[1:]
             partner = layout.get(other, {})
-            found.append(_Panel(tuple(axis["domain"]), tuple(partner.get("domain", (0, 1))), (name, other), None))
+            found.append(
+                _Panel(
+                    tuple(axis["domain"]), tuple(partner.get("domain", (0, 1))), (name, other), None
+                )
+            )
     for index, trace in enumerate(figure["data"]):
         if "domain" in trace:
-            found.append(_Panel(tuple(trace["domain"]["x"]), tuple(trace["domain"]["y"]), (), index))
-    return found or [_Panel((0, 1), (0, 1), tuple(name for name in ("xaxis", "yaxis") if name in layout), None)]
+            found.append(
+                _Panel(tuple(trace["domain"]["x"]), tuple(trace["domain"]["y"]), (), index)
+            )
+    return found or [
+        _Panel((0, 1), (0, 1), tuple(name for name in ("xaxis", "yaxis") if name in layout), None)
+    ]
 
 
 def _moved(note: Json, panels: list[_Panel], slots: list[tuple[float, float]]) -> Json:
@@ -69,7 +83,9 @@ def _moved(note: Json, panels: list[_Panel], slots: list[tuple[float, float]]) -
         return note
     near = min(
         range(len(panels)),
-        key=lambda i: abs(note.get("y", 0) - panels[i].y[1]) + abs(note.get("x", 0) - sum(panels[i].x) / 2),
+        key=lambda i: (
+            abs(note.get("y", 0) - panels[i].y[1]) + abs(note.get("x", 0) - sum(panels[i].x) / 2)
+        ),
     )
     return {**note, "x": 0, "xanchor": "left", "align": "left", "y": slots[near][1]}
 
@@ -78,7 +94,11 @@ def _below(figure: Json, layout: Json) -> float:
     """Room for a legend under the panels: two names a row."""
     if layout.get("showlegend") is False:
         return 0
-    named = {trace.get("name") for trace in figure["data"] if trace.get("showlegend", True) and trace.get("name")}
+    named = {
+        trace.get("name")
+        for trace in figure["data"]
+        if trace.get("showlegend", True) and trace.get("name")
+    }
     return LEGEND_ROW * -(-len(named) // 2) if len(named) > 1 or layout.get("showlegend") else 0
 
 

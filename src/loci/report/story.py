@@ -74,8 +74,18 @@ def edit_summary(patch: Patch, path: str | None = None) -> dict[str, Any]:
     }
 
 
-def tell(model: Model, fact: Fact, world: FactSet, *, more: int = 20, seed: int = 0, stage: Stage = lambda _: None) -> Story:
-    """Take `fact` (with a new answer) the whole way, and `more` seeded edits through the audit. `stage` hears of each step."""
+def tell(
+    model: Model,
+    fact: Fact,
+    world: FactSet,
+    *,
+    more: int = 20,
+    seed: int = 0,
+    stage: Stage = lambda _: None,
+) -> Story:
+    """Take `fact` (with a new answer) the whole way, and `more` seeded edits through the audit.
+    `stage` hears of each step.
+    """
     started = time.perf_counter()
     before = model.fingerprint
     stage("tracing where the answer comes from")

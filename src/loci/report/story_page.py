@@ -23,20 +23,32 @@ def page(story: Story) -> str:
     old, new = escape(fact.answer), escape(fact.new_answer or "")
     sections = [
         section("Where is it?", trace_words(story.trace), figure(story.trace)),
-        section("Which neurons hold it?", neuron_words(story), figure(story.neurons), cards_html(story.cards)),
+        section(
+            "Which neurons hold it?",
+            neuron_words(story),
+            figure(story.neurons),
+            cards_html(story.cards),
+        ),
         section("Change it", edit_words(story), figure(story.ladder)),
-        section("What else did that touch?", audit_words(story), figure(story.audit), _changed(story.audit), figure(story.more)),
+        section(
+            "What else did that touch?",
+            audit_words(story),
+            figure(story.audit),
+            _changed(story.audit),
+            figure(story.more),
+        ),
         section("Undo it", undo_words(story)),
     ]
     return frame(
         f"{fact.text} …",
         f"{escape(fact.text)} <s>{old}</s> <em>{new}</em>",
         "one fact, held in the hand",
-        f"A trained transformer says <b>{old}</b>. This page shows where it keeps that, which neurons hold it, how one small change of "
-        f"one weight matrix makes it say <b>{new}</b>, what else that change touched, and that undoing it restores every bit.",
+        f"A trained transformer says <b>{old}</b>. This page shows where it keeps that, which"
+        f" neurons hold it, how one small change of one weight matrix makes it say <b>{new}</b>,"
+        " what else that change touched, and that undoing it restores every bit.",
         sections,
-        f"model {story.model} · weights {short(story.fingerprint)} · patch {story.patch.id} · {story.seconds:.0f} s · "
-        "every figure above was measured in this run",
+        f"model {story.model} · weights {short(story.fingerprint)} · patch {story.patch.id} ·"
+        f" {story.seconds:.0f} s · every figure above was measured in this run",
     )
 
 
@@ -72,5 +84,12 @@ def _visible(token: str) -> str:
 def _changed(card: Scorecard) -> str:
     changed = [line for case in card.cases for line in case.changed]
     if not changed:
-        return '<p class="good">None of the neighbour prompts and none of the subject\'s other facts changed.</p>'
-    return "<p>What is said differently now:</p><ul>" + "".join(f"<li>{escape(line)}</li>" for line in changed) + "</ul>"
+        return (
+            '<p class="good">None of the neighbour prompts and none of the subject\'s other facts'
+            " changed.</p>"
+        )
+    return (
+        "<p>What is said differently now:</p><ul>"
+        + "".join(f"<li>{escape(line)}</li>" for line in changed)
+        + "</ul>"
+    )

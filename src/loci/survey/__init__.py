@@ -1,12 +1,29 @@
-"""One pass over text, many accumulators that merge: here (`survey`), or in shards by any number of workers (`plan`, `driver`)."""
+"""One pass over text, many accumulators that merge: here (`survey`), or in shards by any number of
+workers (`plan`, `driver`).
+"""
 
 from loci.deprecated import renamed
-from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Histogram, Moments, Rows, SecondMoment, rotation
+from loci.survey.accumulators import (
+    Accumulator,
+    Extremes,
+    FiringRate,
+    Histogram,
+    Moments,
+    Rows,
+    SecondMoment,
+    rotation,
+)
 from loci.survey.driver import run_plan
 from loci.survey.gathering import Gathered, Workers, gather
 from loci.survey.outcomes import merge_states, outcome
 from loci.survey.plan import ModelSource, Plan, make_plan
-from loci.survey.question import Kind, SurveyQuestion, keys_question, neurons_question, stream_question
+from loci.survey.question import (
+    Kind,
+    SurveyQuestion,
+    keys_question,
+    neurons_question,
+    stream_question,
+)
 from loci.survey.states import Gathering, State
 from loci.survey.text_pass import Surveyed, TextDigest, Window, merge, survey, text_means, windows
 from loci.survey.triggers import TopTriggers

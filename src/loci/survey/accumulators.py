@@ -1,8 +1,9 @@
 """What a pass over text can gather at one point of the model, batch by batch.
 
-Every accumulator has `update(values, rows)`, `merge(other)`, `state()` and `restore(state)`. Two shards merged equal one pass over both, in
-either order; a state restored goes on as if nothing had been. `values` are [row, position, width], `rows` say which text each row is
-of and at which of its tokens it begins. Sums are float64 from batch to batch, and stay where the values are.
+Every accumulator has `update(values, rows)`, `merge(other)`, `state()` and `restore(state)`. Two
+shards merged equal one pass over both, in either order; a state restored goes on as if nothing had
+been. `values` are [row, position, width], `rows` say which text each row is of and at which of its
+tokens it begins. Sums are float64 from batch to batch, and stay where the values are.
 """
 
 from typing import NamedTuple, Protocol, Self
@@ -50,7 +51,10 @@ class _Sums:
         self._add(other.count, **{name: tensor.clone() for name, tensor in other._sums.items()})
 
     def state(self) -> State:
-        return {"count": torch.tensor(self.count), **{name: tensor.cpu().contiguous() for name, tensor in self._sums.items()}}
+        return {
+            "count": torch.tensor(self.count),
+            **{name: tensor.cpu().contiguous() for name, tensor in self._sums.items()},
+        }
 
     def restore(self, state: State) -> None:
         self.count = int(state["count"])
@@ -100,15 +104,19 @@ TILE = 128
 def rotation(width: int, columns: int, seed: int = 0) -> Float[Tensor, "width columns"]:
     """The first columns of a random rotation: orthonormal, and no direction likelier than another."""
     generator = torch.Generator().manual_seed(seed)
-    Q, R = orthonormal(torch.randn(width, min(width, columns), generator=generator, dtype=torch.float64))
+    Q, R = orthonormal(
+        torch.randn(width, min(width, columns), generator=generator, dtype=torch.float64)
+    )
     turned: Tensor = Q * R.diagonal().sign()  # without the signs QR prefers some rotations
     return turned
 
 
 class Moments:
-    """Mean, variance and excess kurtosis of each coordinate, or of x · turn where a `turn` is given: [width].
+    """Mean, variance and excess kurtosis of each coordinate, or of x · turn where a `turn` is
+    given: [width].
 
-    Central moments of batches are joined by the formulas of Pébay 2008, which do not cancel as sums of raw powers do where a mean is large.
+    Central moments of batches are joined by the formulas of Pébay 2008, which do not cancel as sums
+    of raw powers do where a mean is large.
     """
 
     def __init__(self, turn: Float[Tensor, "width columns"] | None = None) -> None:
@@ -127,7 +135,9 @@ class Moments:
         for some in x.split(TILE if x.device.type == "cpu" else len(x)):
             away = some - center
             square = away * away
-            sums += torch.stack([square.sum(0), away.mul_(square).sum(0), square.mul_(square).sum(0)])
+            sums += torch.stack(
+                [square.sum(0), away.mul_(square).sum(0), square.mul_(square).sum(0)]
+            )
         self._join(len(x), center.double(), sums)
 
     def merge(self, other: Self) -> None:
@@ -141,7 +151,10 @@ class Moments:
         mean, old = self._mean.to(center.device), self._sums.to(center.device)
         a, n, δ = self.count, self.count + b, center - mean
         (a2, a3, a4), (b2, b3, b4) = old, sums
-        fourth = δ**4 * a * b * (a * a - a * b + b * b) / n**3 + 6 * δ**2 * (a * a * b2 + b * b * a2) / n**2
+        fourth = (
+            δ**4 * a * b * (a * a - a * b + b * b) / n**3
+            + 6 * δ**2 * (a * a * b2 + b * b * a2) / n**2
+        )
         self._sums = torch.stack(
             [
                 a2 + b2 + δ**2 * a * b / n,
@@ -154,11 +167,19 @@ class Moments:
     def state(self) -> State:
         if self._mean is None:
             return {}
-        return {"count": torch.tensor(self.count), "mean": self._mean.cpu(), "sums": self._sums.cpu()}
+        return {
+            "count": torch.tensor(self.count),
+            "mean": self._mean.cpu(),
+            "sums": self._sums.cpu(),
+        }
 
     def restore(self, state: State) -> None:
         if state:
-            self.count, self._mean, self._sums = int(state["count"]), state["mean"].clone(), state["sums"].clone()
+            self.count, self._mean, self._sums = (
+                int(state["count"]),
+                state["mean"].clone(),
+                state["sums"].clone(),
+            )
 
     @property
     def mean(self) -> Float[Tensor, " width"]:
@@ -174,7 +195,11 @@ class Moments:
     def kurtosis(self) -> Float[Tensor, " width"]:
         """E[(x − x̄)⁴] / Var² − 3: 0 for a Gaussian; NaN where nothing varies beyond rounding."""
         fourth = self._sums[2].cpu() / self.count
-        return torch.where(self.variance > 1e-12 * self.mean.square(), fourth / self.variance.square() - 3, torch.nan)
+        return torch.where(
+            self.variance > 1e-12 * self.mean.square(),
+            fourth / self.variance.square() - 3,
+            torch.nan,
+        )
 
 
 class Extremes:
@@ -197,7 +222,11 @@ class Extremes:
             self._keep(other._low, other._high)
 
     def state(self) -> State:
-        return {} if self._low is None or self._high is None else {"low": self._low.cpu(), "high": self._high.cpu()}
+        return (
+            {}
+            if self._low is None or self._high is None
+            else {"low": self._low.cpu(), "high": self._high.cpu()}
+        )
 
     def restore(self, state: State) -> None:
         self._low, self._high = state.get("low"), state.get("high")
@@ -218,9 +247,11 @@ BINS = 2 * OCTAVES * PARTS + 1
 
 
 class Histogram(_Sums):
-    """Counts of each coordinate in bins whose edges are a fifth to a quarter apart, of every `every`-th text: [width, bin].
+    """Counts of each coordinate in bins whose edges are a fifth to a quarter apart, of every
+    `every`-th text: [width, bin].
 
-    Bins are read off the bits of a float, so that no search is needed, and are the same in every pass, so that shards merge exactly.
+    Bins are read off the bits of a float, so that no search is needed, and are the same in every
+    pass, so that shards merge exactly.
     """
 
     def __init__(self, every: int = 1) -> None:
@@ -232,7 +263,9 @@ class Histogram(_Sums):
         if not len(chosen):
             return
         offsets = BINS * torch.arange(chosen.shape[1], device=chosen.device)
-        counts = torch.bincount((bins(chosen) + offsets).flatten(), minlength=BINS * chosen.shape[1])
+        counts = torch.bincount(
+            (bins(chosen) + offsets).flatten(), minlength=BINS * chosen.shape[1]
+        )
         self._add(len(chosen), counts=counts.unflatten(0, (-1, BINS)))
 
     @property
@@ -246,7 +279,9 @@ class Histogram(_Sums):
 
 
 def bins(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:
-    """The bin of each value: the middle one is for what is smaller than 2⁻¹⁰, larger sizes follow on both sides."""
+    """The bin of each value: the middle one is for what is smaller than 2⁻¹⁰, larger sizes follow
+    on both sides.
+    """
     bits = values.abs().view(torch.int32)
     size = (bits >> 21) - (LOWEST << 2) + 1
     size = size.clamp(0, OCTAVES * PARTS)
@@ -256,6 +291,11 @@ def bins(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:
 def edges() -> Float[Tensor, " bin"]:
     """The upper edge of each bin, away from −∞."""
     sizes = torch.tensor(
-        [2.0 ** (octave - 10) * (1 + part / PARTS) for octave in range(OCTAVES) for part in range(PARTS)] + [2.0**6]
+        [
+            2.0 ** (octave - 10) * (1 + part / PARTS)
+            for octave in range(OCTAVES)
+            for part in range(PARTS)
+        ]
+        + [2.0**6]
     )
     return torch.cat([-sizes[:-1].flip(0), sizes[:1], sizes[1:]])

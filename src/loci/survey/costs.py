@@ -1,10 +1,11 @@
-"""What a pass will cost, before any weight is loaded: FLOPs, bytes, seconds at the rate that this machine shows.
+"""What a pass will cost, before any weight is loaded: FLOPs, bytes, seconds at the rate that this
+machine shows.
 
     FLOPs of a token ≈ 2 · matrices of the blocks it passes + 4 · layers · heads · d_head · positions / 2 + the updates
     worker's bytes   = weights + 2 states (one is written or joined) + a batch's activations + the libraries
 
-Seconds are FLOPs by the rate of matrix products of the model's own shapes, measured here for a moment; the rest of a pass
-(norms, attention's softmax, tokenising) is in `SHARE`.
+Seconds are FLOPs by the rate of matrix products of the model's own shapes, measured here for a
+moment; the rest of a pass (norms, attention's softmax, tokenising) is in `SHARE`.
 """
 
 import time
@@ -35,7 +36,9 @@ class Costs(NamedTuple):
     state_bytes: int
     worker_bytes: int
     shared_bytes: int
-    """Of these, weights that lie in the file as they are held: mapped into memory, once for all workers of a machine."""
+    """Of these, weights that lie in the file as they are held: mapped into memory, once for all
+    workers of a machine.
+    """
     disk_bytes: int
     """Of the states that are there at a time: those that are joined go."""
     seconds: float
@@ -43,20 +46,32 @@ class Costs(NamedTuple):
 
 
 def costs(
-    weights: Weights, question: SurveyQuestion, tokens: int, shards: int, batch_tokens: int, threads: int, device: str
+    weights: Weights,
+    question: SurveyQuestion,
+    tokens: int,
+    shards: int,
+    batch_tokens: int,
+    threads: int,
+    device: str,
 ) -> Costs:
-    """What a pass over `tokens` tokens in `shards` shards costs. Measures the machine for a fraction of a second."""
+    """What a pass over `tokens` tokens in `shards` shards costs. Measures the machine for a
+    fraction of a second.
+    """
     state = question.state_bytes(weights)
     forward, update = forward_flops(weights, question.depth(weights)), question.flops(weights)
     size = weights.dtype.itemsize
     widest = max(weights.d_model, 3 * weights.d_mlp if weights.n_layers else 0)
     activations = batch_tokens * (4 * weights.d_model + widest) * max(size, 4)
-    worker = LIBRARIES + sum(p.numel() for p in weights.hf.parameters()) * size + 2 * state + activations
+    worker = (
+        LIBRARIES + sum(p.numel() for p in weights.hf.parameters()) * size + 2 * state + activations
+    )
     count = min(shards, FAN * root(shards).level) + 1
     dtype = weights.dtype if weights.dtype in (torch.float32, torch.float64) else torch.float32
     wide = any(kind.name == "SecondMoment" for kinds in question.points.values() for kind in kinds)
     slow = update / rate(weights.d_mlp, weights.d_mlp, torch.float64, threads) if wide else 0.0
-    seconds = tokens * (forward / (SHARE * rate(weights.d_model, weights.d_mlp, dtype, threads)) + slow)
+    seconds = tokens * (
+        forward / (SHARE * rate(weights.d_model, weights.d_mlp, dtype, threads)) + slow
+    )
     shared = mapped_bytes(weights) if device == "cpu" else 0
     return Costs(tokens * (forward + update), state, worker, shared, count * state, seconds)
 
@@ -66,7 +81,9 @@ def mapped_bytes(weights: Weights) -> int:
     found = stored(weights.source.folder) if weights.source is not None else None
     if found is None or not found.safe:
         return 0
-    alike = [tensor for tensor in found.tensors.values() if FLOATS.get(tensor.dtype) == weights.dtype]
+    alike = [
+        tensor for tensor in found.tensors.values() if FLOATS.get(tensor.dtype) == weights.dtype
+    ]
     return sum(tensor.stop - tensor.start for tensor in alike)
 
 
@@ -85,7 +102,10 @@ def rate(d_in: int, d_out: int, dtype: torch.dtype, threads: int) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        x, W = torch.ones(512, min(d_in, 4096), dtype=dtype), torch.ones(min(d_in, 4096), min(d_out, 4096), dtype=dtype)
+        x, W = (
+            torch.ones(512, min(d_in, 4096), dtype=dtype),
+            torch.ones(min(d_in, 4096), min(d_out, 4096), dtype=dtype),
+        )
         return max(_timed(x, W) for _ in range(ROUNDS))
     finally:
         torch.set_num_threads(before)
@@ -100,7 +120,9 @@ def _timed(x: torch.Tensor, W: torch.Tensor) -> float:
 
 
 def free_bytes() -> int | None:
-    """Memory that this machine can give, within the limit of its control group; None where it does not say."""
+    """Memory that this machine can give, within the limit of its control group; None where it does
+    not say.
+    """
     found = []
     with suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()

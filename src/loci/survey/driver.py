@@ -1,10 +1,14 @@
-"""A plan run by workers, as processes of this machine: who does which task, and what happens when one of them dies.
+"""A plan run by workers, as processes of this machine: who does which task, and what happens when
+one of them dies.
 
-A task is a node of the plan's tree. Shards are handed out in order, at most `IN_FLIGHT` to a worker, so that it never waits; a node is
-handed out once all below it are there. What a dead worker had is handed out again, and a new worker takes its place; a task that took
-`DEATHS` workers with it ends the run. Towards the end an idle worker takes the oldest task of another: whoever is second changes nothing.
+A task is a node of the plan's tree. Shards are handed out in order, at most `IN_FLIGHT` to a
+worker, so that it never waits; a node is handed out once all below it are there. What a dead worker
+had is handed out again, and a new worker takes its place; a task that took `DEATHS` workers with it
+ends the run. Towards the end an idle worker takes the oldest task of another: whoever is second
+changes nothing.
 
-The driver holds no tensor, and nothing that is not in the folder: killed and started again, it goes on with what is missing.
+The driver holds no tensor, and nothing that is not in the folder: killed and started again, it goes
+on with what is missing.
 """
 
 import time
@@ -83,11 +87,18 @@ class Pool(Protocol[W]):
 
 
 def run_plan(
-    plan: Plan, plan_file: Path, folder: Path, workers: int, tell: Tell = lambda told: None, pool: Pool[Any] | None = None
+    plan: Plan,
+    plan_file: Path,
+    folder: Path,
+    workers: int,
+    tell: Tell = lambda told: None,
+    pool: Pool[Any] | None = None,
 ) -> Told:
-    """Run what is missing with so many workers: processes, or what another `pool` has. The root's state is in the folder then.
+    """Run what is missing with so many workers: processes, or what another `pool` has. The root's
+    state is in the folder then.
 
-    Raises `ModelError` for no workers, for more than there are shards, where their memory is not there, and where a task cannot be done.
+    Raises `ModelError` for no workers, for more than there are shards, where their memory is not
+    there, and where a task cannot be done.
     """
     check_workers(plan, workers, here=pool is None)
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,13 +115,16 @@ def check_workers(plan: Plan, workers: int, *, here: bool = True) -> None:
     """Raise `ModelError` for a number of workers that cannot be; `here`: on this machine."""
     check_count(workers)
     if workers > len(plan.pieces):
-        raise ModelError(f"{workers} workers for {len(plan.pieces)} shards: say fewer workers, or plan with fewer --shard-tokens")
+        raise ModelError(
+            f"{workers} workers for {len(plan.pieces)} shards: say fewer workers, or plan with"
+            " fewer --shard-tokens"
+        )
     free = free_bytes() if here else None
     needed = workers * (plan.worker_bytes - plan.shared_bytes) + plan.shared_bytes
     if free is not None and needed > free:
         raise ModelError(
-            f"{workers} workers need {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: say fewer workers, "
-            "fewer layers, or smaller --batch-tokens"
+            f"{workers} workers need {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free:"
+            " say fewer workers, fewer layers, or smaller --batch-tokens"
         )
 
 
@@ -167,7 +181,9 @@ class _Run:
         self.number += 1
 
     def _to_do(self) -> list[MergeNode]:
-        """Tasks that can be done now and that nobody has: joins first, as they free what is below them."""
+        """Tasks that can be done now and that nobody has: joins first, as they free what is below
+        them.
+        """
         taken = {node for worker in self.workers.values() for node, _ in worker.tasks}
         found: list[MergeNode] = []
         open_nodes = [self.root]
@@ -219,11 +235,15 @@ class _Run:
         worker.tasks = [task for task in worker.tasks if task[0] != node]
         if "damaged" in said:
             self.there = done(self.plan, self.folder)
-            self.told.damaged += node not in self.there  # else another has joined it, and taken away what is below
+            self.told.damaged += (
+                node not in self.there
+            )  # else another has joined it, and taken away what is below
             return
         if not node.level and node not in self.there:
             self.told.tokens += said["tokens"]
-            self.told.shares[worker.number] = self.told.shares.get(worker.number, 0) + said["tokens"]
+            self.told.shares[worker.number] = (
+                self.told.shares.get(worker.number, 0) + said["tokens"]
+            )
         self.durations.append(said["seconds"])
         self.there.add(node)
 

@@ -1,10 +1,12 @@
-"""A question about a text, asked of workers: plan, run and outcome in one call, for whoever has a model open already.
+"""A question about a text, asked of workers: plan, run and outcome in one call, for whoever has a
+model open already.
 
     workers = Workers(2, ModelSource("gpt2"))
     state, texts = gather(model, question, Path("wiki.jsonl"), workers, folder)
 
-The states lie in `folder` until they are taken away; killed, the same call goes on. The sums are those of the plan, whatever the number
-of workers; those of a pass without workers differ from them by the order of additions alone.
+The states lie in `folder` until they are taken away; killed, the same call goes on. The sums are
+those of the plan, whatever the number of workers; those of a pass without workers differ from them
+by the order of additions alone.
 """
 
 import json
@@ -54,15 +56,22 @@ def gather(
     batch_tokens: int = 4096,
     progress: Progress = silent,
 ) -> Gathered:
-    """What workers accumulate of a text: a file, the embedded one (None), or texts, which are written to the folder.
+    """What workers accumulate of a text: a file, the embedded one (None), or texts, which are
+    written to the folder.
 
-    Raises `ModelError` where the workers' model is not this one, as when a patch is applied to it, for no workers, and as `run_plan` does.
+    Raises `ModelError` where the workers' model is not this one, as when a patch is applied to it,
+    for no workers, and as `run_plan` does.
     """
     check_count(workers.processes)
     with made_folder(folder):
         source = _written(text, folder) if text is not None and not isinstance(text, Path) else text
         plan = make_plan(
-            workers.opening, question, source, limit=limit, shard_tokens=workers.shard_tokens, batch_tokens=batch_tokens
+            workers.opening,
+            question,
+            source,
+            limit=limit,
+            shard_tokens=workers.shard_tokens,
+            batch_tokens=batch_tokens,
         )
         plan = replace(plan, weights=model.fingerprint)
         plan.write(folder / PLAN)
@@ -88,5 +97,7 @@ def _written(texts: Sequence[str], folder: Path) -> Path:
         raise ModelError("there is no text to survey")
     path = folder / TEXT
     with write_aside(path) as aside:
-        aside.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+        aside.write_text(
+            "".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8"
+        )
     return path

@@ -1,9 +1,11 @@
-"""A plan's shards shared out without a driver: each job takes every N-th, as an array of Slurm or the ranks of torchrun do.
+"""A plan's shards shared out without a driver: each job takes every N-th, as an array of Slurm or
+the ranks of torchrun do.
 
     loci survey run pass.json --share 3/64        loci survey run pass.json --share env
 
-A share is fixed by its number, so that a job that is started again goes on with its own. Jobs know nothing of each other; what one could
-not do is missing, and the plan run once more without a share does it and joins the states.
+A share is fixed by its number, so that a job that is started again goes on with its own. Jobs know
+nothing of each other; what one could not do is missing, and the plan run once more without a share
+does it and joins the states.
 """
 
 import os
@@ -21,12 +23,18 @@ from loci.survey.text_pass import Surveyed
 from loci.survey.tree import MergeNode, nodes
 from loci.survey.worker import opened
 
-RANKS = (("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"), ("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+RANKS = (
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"),
+    ("RANK", "WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+)
 """What Slurm's arrays, torchrun, and Slurm's steps call a job's number and the number of jobs."""
 
 
 class ShardShare(NamedTuple):
-    """Job `rank` of `world`, counted from 0; `local`: among those of its machine, which says its GPU."""
+    """Job `rank` of `world`, counted from 0; `local`: among those of its machine, which says its
+    GPU.
+    """
 
     rank: int
     world: int
@@ -37,9 +45,14 @@ def share_from(text: str, environment: Mapping[str, str] | None = None) -> Shard
     """R/N, or what the environment says where it is "env". Raises `ModelError`."""
     said = os.environ if environment is None else environment
     if text == "env":
-        found = next(((said[rank], said[world]) for rank, world in RANKS if rank in said and world in said), None)
+        found = next(
+            ((said[rank], said[world]) for rank, world in RANKS if rank in said and world in said),
+            None,
+        )
         if found is None:
-            raise ModelError("--share env: neither torchrun nor Slurm has set a rank: say it, as in --share 3/64")
+            raise ModelError(
+                "--share env: neither torchrun nor Slurm has set a rank: say it, as in --share 3/64"
+            )
         text = "/".join(found)
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if match is None or not int(match[1]) < int(match[2]):
@@ -50,11 +63,16 @@ def share_from(text: str, environment: Mapping[str, str] | None = None) -> Shard
 
 
 def run_share(
-    plan: Plan, folder: Path, share: ShardShare, tell: Callable[[int, int, int], None] = lambda done, all, tokens: None
+    plan: Plan,
+    folder: Path,
+    share: ShardShare,
+    tell: Callable[[int, int, int], None] = lambda done, all, tokens: None,
 ) -> int:
-    """Run a job's share of the shards that are missing, here; then join what is whole. Returns: the tokens that were read.
+    """Run a job's share of the shards that are missing, here; then join what is whole. Returns: the
+    tokens that were read.
 
-    `tell` is called with shards done, shards of this share, tokens read. Raises `ModelError` as a worker does.
+    `tell` is called with shards done, shards of this share, tokens read. Raises `ModelError` as a
+    worker does.
     """
     folder.mkdir(parents=True, exist_ok=True)
     count, there = len(plan.pieces), done(plan, folder)
@@ -73,7 +91,9 @@ def run_share(
 
 
 def _join(plan: Plan, node: MergeNode, folder: Path) -> None:
-    """Join what is below a node, where all is there; what is damaged is left to the run that ends the plan."""
+    """Join what is below a node, where all is there; what is damaged is left to the run that ends
+    the plan.
+    """
     there = done(plan, folder)
     if node not in there and all(child in there for child in node.children(len(plan.pieces))):
         try:
@@ -88,11 +108,9 @@ def slurm_script(plan: Plan, plan_file: Path, folder: Path, workers: int) -> str
     gpu = "#SBATCH --gpus=1\n" if plan.opening.device.startswith("cuda") else ""
     run = _command(plan_file, folder)
     return (
-        "#!/bin/bash\n"
-        f"#SBATCH --job-name=loci-survey\n#SBATCH --array=0-{workers - 1}\n#SBATCH --cpus-per-task={plan.threads}\n"
-        f"#SBATCH --mem={memory}M\n{gpu}#SBATCH --requeue\n"
-        f"# Then, once: {run}\n"
-        f"srun {run} --share $SLURM_ARRAY_TASK_ID/{workers}\n"
+        f"#!/bin/bash\n#SBATCH --job-name=loci-survey\n#SBATCH --array=0-{workers - 1}\n#SBATCH"
+        f" --cpus-per-task={plan.threads}\n#SBATCH --mem={memory}M\n{gpu}#SBATCH --requeue\n# Then,"
+        f" once: {run}\nsrun {run} --share $SLURM_ARRAY_TASK_ID/{workers}\n"
     )
 
 
@@ -100,12 +118,14 @@ def torchrun_script(plan: Plan, plan_file: Path, folder: Path, workers: int) -> 
     """The ranks of one machine, or of several with the same command on each (NODES, HEAD)."""
     run = _command(plan_file, folder)
     return (
-        "#!/bin/bash\n"
-        f"# On every machine, with NODES and HEAD set; then, once: {run}\n"
-        f"torchrun --nnodes=${{NODES:-1}} --nproc-per-node={workers} --rdzv-backend=c10d --rdzv-endpoint=${{HEAD:-localhost}}:29500 "
-        f"--max-restarts=3 --no-python {run} --share env\n"
+        f"#!/bin/bash\n# On every machine, with NODES and HEAD set; then, once: {run}\ntorchrun"
+        f" --nnodes=${{NODES:-1}} --nproc-per-node={workers} --rdzv-backend=c10d"
+        f" --rdzv-endpoint=${{HEAD:-localhost}}:29500 --max-restarts=3 --no-python {run} --share"
+        " env\n"
     )
 
 
 def _command(plan_file: Path, folder: Path) -> str:
-    return shlex.join(["loci", "survey", "run", str(plan_file.absolute()), "--states", str(folder.absolute())])
+    return shlex.join(
+        ["loci", "survey", "run", str(plan_file.absolute()), "--states", str(folder.absolute())]
+    )

@@ -16,12 +16,16 @@ SCHEMA = "loci.survey/1"
 
 
 def summary(plan: Plan, state: State) -> dict[str, Any]:
-    """The state in one JSON document: what was read and set aside, and a checksum of each accumulator."""
+    """The state in one JSON document: what was read and set aside, and a checksum of each
+    accumulator.
+    """
     points = {
         point: {type(one).__name__: checksum(one.state()) for one in accumulators}
         for point, accumulators in sorted(state.gathered.items())
     }
-    aside = [{"text": one.text, "place": one.place, "reason": one.reason} for one in state.set_aside]
+    aside = [
+        {"text": one.text, "place": one.place, "reason": one.reason} for one in state.set_aside
+    ]
     return {
         "schema": SCHEMA,
         "plan": plan.id,
@@ -41,26 +45,33 @@ def outcome(plan: Plan, folder: Path) -> State:
     if not is_there(state_path(plan, top, folder)):
         gone = missing(dict.fromkeys(done(plan, folder)), len(plan.pieces))
         raise ModelError(
-            f"{named(folder)}: {len(gone)} of {len(plan.pieces)} shards are missing: run the plan again, and it goes on"
+            f"{named(folder)}: {len(gone)} of {len(plan.pieces)} shards are missing: run the plan"
+            " again, and it goes on"
         )
     return load(plan, top, [folder])
 
 
 def merge_states(plan: Plan, folders: Sequence[Path], out: Path) -> State:
-    """Join the states of some folders, from wherever they were made; what they cover together is written to `out`.
+    """Join the states of some folders, from wherever they were made; what they cover together is
+    written to `out`.
 
-    Raises `ModelError` for states of another model, question or text, and where shards are missing after all.
+    Raises `ModelError` for states of another model, question or text, and where shards are missing
+    after all.
     """
     for folder in folders:
         check_states(plan, folder)
     places = [out, *folders]
     there = {node for folder in places for node in done(plan, folder)}
-    joined({node: node for node in there}, len(plan.pieces), lambda children: _joined(plan, children, places))
+    joined(
+        {node: node for node in there},
+        len(plan.pieces),
+        lambda children: _joined(plan, children, places),
+    )
     gone = missing(dict.fromkeys(there), len(plan.pieces))
     if gone:
         raise ModelError(
-            f"{len(gone)} of {len(plan.pieces)} shards are in none of the folders (the first is shard {gone[0]}): run the plan "
-            "into one of them, and it goes on"
+            f"{len(gone)} of {len(plan.pieces)} shards are in none of the folders (the first is"
+            f" shard {gone[0]}): run the plan into one of them, and it goes on"
         )
     top = root(len(plan.pieces))
     if not is_there(state_path(plan, top, out)):
@@ -71,7 +82,9 @@ def merge_states(plan: Plan, folders: Sequence[Path], out: Path) -> State:
 def _joined(plan: Plan, children: list[MergeNode], places: Sequence[Path]) -> MergeNode:
     """Write the state of the node above, and take away what was joined before it in the same way."""
     node = children[0].above()
-    write_state(state_path(plan, node, places[0]), join(plan, node, places), plan.ids[node], plan.head)
+    write_state(
+        state_path(plan, node, places[0]), join(plan, node, places), plan.ids[node], plan.head
+    )
     for child in children:
         state_path(plan, child, places[0]).unlink(missing_ok=True)
     return node
@@ -98,7 +111,10 @@ def _stranger(plan: Plan, path: Path) -> str:
             return f"the state of another {kind} than the plan's"
     differs = next((name for name in plan.head if head.get(name) != plan.head[name]), None)
     if differs is not None:
-        return f"a state with {differs} {brief(head.get(differs))}, where the plan has {plan.head[differs]!r}"
+        return (
+            f"a state with {differs} {brief(head.get(differs))}, where the plan has"
+            f" {plan.head[differs]!r}"
+        )
     return "the state of another text than the plan's"
 
 

@@ -1,4 +1,5 @@
-"""A long pass as a value: which texts by content, through which model, accumulating what; cut into shards before any is run.
+"""A long pass as a value: which texts by content, through which model, accumulating what; cut into
+shards before any is run.
 
     plan = make_plan(ModelSource("demo"), question, text=Path("wiki.jsonl"))     # weights are hashed where they lie, none is loaded
     plan.write("pass.json")        Plan.read("pass.json")
@@ -6,7 +7,8 @@
     id of a shard   hash of (checkpoint, how it is opened, question, batches, the shard's text and its place)
     id of a node    hash of the ids that it joins          the root's id is the plan's
 
-So the name of a state says everything that its numbers depend on. The number of workers is not among it.
+So the name of a state says everything that its numbers depend on. The number of workers is not
+among it.
 """
 
 import hashlib
@@ -33,7 +35,9 @@ from loci.version import VERSION
 SCHEMA = "loci.survey_plan/1"
 SHARD_TOKENS = 65_536
 A_TOKEN = 4
-"""Characters of a token where texts are cut: the same for all models and texts, so that a text that has grown has the same shards."""
+"""Characters of a token where texts are cut: the same for all models and texts, so that a text that
+has grown has the same shards.
+"""
 SAMPLE = 2**20
 """Characters that are tokenised to learn how many a token has."""
 
@@ -144,9 +148,19 @@ class Plan:
     @cached_property
     def head(self) -> dict[str, Any]:
         """What the numbers depend on beside the text."""
-        how = {name: value for name, value in asdict(self.opening).items() if name in ("device", "dtype", "bos")}
+        how = {
+            name: value
+            for name, value in asdict(self.opening).items()
+            if name in ("device", "dtype", "bos")
+        }
         batches = {"batch_tokens": self.batch_tokens, "threads": self.threads}
-        return {"format": FORMAT, "checkpoint": self.checkpoint, "question": self.question.document(), **how, **batches}
+        return {
+            "format": FORMAT,
+            "checkpoint": self.checkpoint,
+            "question": self.question.document(),
+            **how,
+            **batches,
+        }
 
     @property
     def source(self) -> Path | None:
@@ -164,7 +178,11 @@ class Plan:
     @classmethod
     def _plain(cls) -> list[str]:
         """The fields that a document holds as they are."""
-        return [name for name in cls.__dataclass_fields__ if name not in ("opening", "question", "pieces")]
+        return [
+            name
+            for name in cls.__dataclass_fields__
+            if name not in ("opening", "question", "pieces")
+        ]
 
     def write(self, path: str | Path) -> None:
         """Raises `OutputError`."""
@@ -179,22 +197,33 @@ class Plan:
             raise ModelError(f"{where}: no plan of a survey: make one with `loci survey plan`")
         if document.get("loci") != VERSION:
             raise ModelError(
-                f"{where}: the plan of Loci {document.get('loci')}, this is {VERSION}: make a new plan, or install that version"
+                f"{where}: the plan of Loci {document.get('loci')}, this is {VERSION}: make a new"
+                " plan, or install that version"
             )
         found = typed(PlanDocument, document, where, ModelError)
         pieces = tuple(_piece(piece, where) for piece in found["pieces"])
         if not pieces or found["shards"] != len(pieces):
-            raise ModelError(f"{where}: pieces: expected {found['shards']} of them, found {len(pieces)}")
+            raise ModelError(
+                f"{where}: pieces: expected {found['shards']} of them, found {len(pieces)}"
+            )
         plain: dict[str, Any] = {name: found[name] for name in cls._plain()}  # type: ignore[literal-required]
         return cls(
-            opening=ModelSource(**found["opening"]), question=SurveyQuestion.read(found["question"], where), pieces=pieces, **plain
+            opening=ModelSource(**found["opening"]),
+            question=SurveyQuestion.read(found["question"], where),
+            pieces=pieces,
+            **plain,
         )
 
 
 def _piece(said: list[Any], where: str) -> Piece:
     kinds = (int, int, int, int, int, str)
-    if len(said) != len(kinds) or not all(type(value) is kind for value, kind in zip(said, kinds, strict=True)):
-        raise ModelError(f"{where}: pieces: expected [start, stop, first, texts, characters, digest], found {said!r:.60}")
+    if len(said) != len(kinds) or not all(
+        type(value) is kind for value, kind in zip(said, kinds, strict=True)
+    ):
+        raise ModelError(
+            f"{where}: pieces: expected [start, stop, first, texts, characters, digest], found"
+            f" {said!r:.60}"
+        )
     return Piece(*said)
 
 
@@ -220,7 +249,8 @@ def make_plan(
         threads: of each worker.
 
     Raises: `ModelError` where there is no text, no such model, or no such point.
-    Cost: the text is read once, the weights' files are hashed (about a second a gigabyte), a sample is tokenised.
+    Cost: the text is read once, the weights' files are hashed (about a second a gigabyte), a sample
+    is tokenised.
     """
     from loci.survey.costs import costs
 
@@ -231,7 +261,9 @@ def make_plan(
         weights_point(weights, point)
     path = None if text is None else Path(text).absolute()
     ratio = characters_a_token(weights, path)
-    pieces = tuple(cut(path, A_TOKEN * shard_tokens, None if limit is None else round(limit * ratio)))
+    pieces = tuple(
+        cut(path, A_TOKEN * shard_tokens, None if limit is None else round(limit * ratio))
+    )
     tokens = round(sum(piece.characters for piece in pieces) / ratio)
     return Plan(
         opening=opening,
@@ -242,7 +274,9 @@ def make_plan(
         threads=threads,
         pieces=pieces,
         tokens=tokens,
-        **costs(weights, question, tokens, len(pieces), batch_tokens, threads, opening.device)._asdict(),
+        **costs(
+            weights, question, tokens, len(pieces), batch_tokens, threads, opening.device
+        )._asdict(),
     )
 
 
@@ -271,16 +305,22 @@ def characters_a_token(weights: Weights, path: Path | None) -> float:
 
 
 def checkpoint_hash(model: str) -> str:
-    """A hash of the files that make a model: configuration, weights, tokenizer. Raises `ModelError`."""
+    """A hash of the files that make a model: configuration, weights, tokenizer. Raises
+    `ModelError`.
+    """
     folder = folder_of(model)
     if folder is None:
         raise ModelError(f"{model!r}: its files are not on this machine")
     kinds = (".safetensors", ".json", ".bin", ".model", ".txt", ".py")
     found = hashlib.sha256()
     try:
-        for path in sorted(path for path in folder.iterdir() if path.suffix in kinds and path.is_file()):
+        for path in sorted(
+            path for path in folder.iterdir() if path.suffix in kinds and path.is_file()
+        ):
             with path.open("rb") as file:
-                found.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+                found.update(
+                    f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+                )
     except OSError as error:
         raise ModelError(f"{model!r}: cannot be read ({error.strerror})") from None
     return f"sha256:{found.hexdigest()}"

@@ -40,7 +40,9 @@ class Process:
     def give(self, node: MergeNode) -> None:
         assert self.process.stdin is not None
         self.tasks.append((node, time.monotonic()))
-        with suppress(BrokenPipeError):  # it is dead: its output ends too, and its tasks are handed out again then
+        with suppress(
+            BrokenPipeError
+        ):  # it is dead: its output ends too, and its tasks are handed out again then
             self.process.stdin.write(json.dumps(node).encode() + b"\n")
             self.process.stdin.flush()
 

@@ -2,7 +2,8 @@
 
     SurveyQuestion({"mlp_act.3": (Kind("SecondMoment"),)})        ↔        {"mlp_act.3": [["SecondMoment", {}]]}
 
-The accumulators themselves hold tensors; a question holds their names and settings. Its states are sized before any run.
+The accumulators themselves hold tensors; a question holds their names and settings. Its states are
+sized before any run.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +13,15 @@ from typing import Any
 from loci.errors import ModelError
 from loci.model.points import NEURONS, RESIDUAL, parse_point
 from loci.model.weights import Weights
-from loci.survey.accumulators import BINS, Accumulator, Extremes, FiringRate, Histogram, Moments, SecondMoment
+from loci.survey.accumulators import (
+    BINS,
+    Accumulator,
+    Extremes,
+    FiringRate,
+    Histogram,
+    Moments,
+    SecondMoment,
+)
 from loci.survey.triggers import TopTriggers
 from loci.validate import brief
 
@@ -34,14 +43,34 @@ class _QuestionRow:
 
 
 KINDS: dict[str, _QuestionRow] = {
-    "SecondMoment": _QuestionRow(SecondMoment, {}, lambda width: FLOAT * width * width + COUNT, lambda width: 2 * width * width),
-    "FiringRate": _QuestionRow(
-        FiringRate, {"threshold": float}, lambda width, threshold=0.0: FLOAT * width + COUNT, lambda width: 3 * width
+    "SecondMoment": _QuestionRow(
+        SecondMoment,
+        {},
+        lambda width: FLOAT * width * width + COUNT,
+        lambda width: 2 * width * width,
     ),
-    "Moments": _QuestionRow(Moments, {}, lambda width: 4 * FLOAT * width + COUNT, lambda width: 8 * width),
+    "FiringRate": _QuestionRow(
+        FiringRate,
+        {"threshold": float},
+        lambda width, threshold=0.0: FLOAT * width + COUNT,
+        lambda width: 3 * width,
+    ),
+    "Moments": _QuestionRow(
+        Moments, {}, lambda width: 4 * FLOAT * width + COUNT, lambda width: 8 * width
+    ),
     "Extremes": _QuestionRow(Extremes, {}, lambda width: 8 * width, lambda width: 2 * width),
-    "Histogram": _QuestionRow(Histogram, {"every": int}, lambda width, every=1: 8 * BINS * width + COUNT, lambda width: 8 * width),
-    "TopTriggers": _QuestionRow(TopTriggers, {"k": int}, lambda width, k=10: (8 + 4 + 8) * k * width, lambda width: 2 * width),
+    "Histogram": _QuestionRow(
+        Histogram,
+        {"every": int},
+        lambda width, every=1: 8 * BINS * width + COUNT,
+        lambda width: 8 * width,
+    ),
+    "TopTriggers": _QuestionRow(
+        TopTriggers,
+        {"k": int},
+        lambda width, k=10: (8 + 4 + 8) * k * width,
+        lambda width: 2 * width,
+    ),
 }
 
 
@@ -71,11 +100,19 @@ class SurveyQuestion:
 
     def state_bytes(self, model: Weights) -> int:
         """Of one state, exactly, but for the file's header."""
-        return sum(kind.state_bytes(width(model, point)) for point, kinds in self.points.items() for kind in kinds)
+        return sum(
+            kind.state_bytes(width(model, point))
+            for point, kinds in self.points.items()
+            for kind in kinds
+        )
 
     def flops(self, model: Weights) -> int:
         """Of the updates with one token, about."""
-        return sum(KINDS[kind.name].flops(width(model, point)) for point, kinds in self.points.items() for kind in kinds)
+        return sum(
+            KINDS[kind.name].flops(width(model, point))
+            for point, kinds in self.points.items()
+            for kind in kinds
+        )
 
     def depth(self, model: Weights) -> int:
         """Blocks that a run passes before it stops."""
@@ -87,19 +124,31 @@ class SurveyQuestion:
         return max(last, default=0)
 
     def document(self) -> dict[str, Any]:
-        return {point: [[kind.name, dict(kind.settings)] for kind in kinds] for point, kinds in sorted(self.points.items())}
+        return {
+            point: [[kind.name, dict(kind.settings)] for kind in kinds]
+            for point, kinds in sorted(self.points.items())
+        }
 
     @classmethod
     def read(cls, document: object, where: object) -> "SurveyQuestion":
         """The way back from `document`. Raises `ModelError` for what is no question."""
         if not isinstance(document, dict) or not document:
-            raise ModelError(f"{where}: question: expected accumulators by point, found {brief(document)}")
-        return cls({point: tuple(_kind(kind, where) for kind in _listed(kinds, where)) for point, kinds in document.items()})
+            raise ModelError(
+                f"{where}: question: expected accumulators by point, found {brief(document)}"
+            )
+        return cls(
+            {
+                point: tuple(_kind(kind, where) for kind in _listed(kinds, where))
+                for point, kinds in document.items()
+            }
+        )
 
 
 def _listed(kinds: object, where: object) -> list[Any]:
     if not isinstance(kinds, list) or not kinds:
-        raise ModelError(f"{where}: question: expected a list of accumulators, found {brief(kinds)}")
+        raise ModelError(
+            f"{where}: question: expected a list of accumulators, found {brief(kinds)}"
+        )
     return kinds
 
 
@@ -107,13 +156,19 @@ def _kind(said: object, where: object) -> Kind:
     match said:
         case [str(name), dict(settings)] if name in KINDS:
             takes = KINDS[name].settings
-            if all(key in takes and type(value) in (int, takes[key]) for key, value in settings.items()):
+            if all(
+                key in takes and type(value) in (int, takes[key]) for key, value in settings.items()
+            ):
                 return Kind(name, settings)
-    raise ModelError(f"{where}: question: expected [one of {', '.join(KINDS)}, settings], found {brief(said)}")
+    raise ModelError(
+        f"{where}: question: expected [one of {', '.join(KINDS)}, settings], found {brief(said)}"
+    )
 
 
 def width(model: Weights, point: str) -> int:
-    """How many coordinates a point has. Raises `ModelError` for a point that is not one vector a token."""
+    """How many coordinates a point has. Raises `ModelError` for a point that is not one vector a
+    token.
+    """
     shape = parse_point(point, model.n_layers)[0].shape
     if shape not in (NEURONS, RESIDUAL):
         raise ModelError(f"{point}: a survey reads points of one vector a token, not {shape}")
@@ -132,7 +187,9 @@ def stream_question(layers: Iterable[int]) -> SurveyQuestion:
 
 
 def neurons_question(layers: Iterable[int], *, every: int = 8, k: int = 8) -> SurveyQuestion:
-    """What an atlas keeps of each neuron; histograms of every `every`-th text, the `k` largest places."""
+    """What an atlas keeps of each neuron; histograms of every `every`-th text, the `k` largest
+    places.
+    """
     kinds = (
         Kind("FiringRate"),
         Kind("Moments"),

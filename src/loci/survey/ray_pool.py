@@ -2,9 +2,10 @@
 
     pool = RayPool("local", plan, plan_file, folder, workers)       pool = RayPool("ray://head:10001", …)
 
-An actor opens the model once. Between driver and actors go numbers of tasks and short answers; states go to the folder, nothing goes
-through Ray's object store, and no code is sent: every node has the same version of Loci, which the plan checks. Ray's own retries are
-off, as the driver's do the same for every kind of worker.
+An actor opens the model once. Between driver and actors go numbers of tasks and short answers;
+states go to the folder, nothing goes through Ray's object store, and no code is sent: every node
+has the same version of Loci, which the plan checks. Ray's own retries are off, as the driver's do
+the same for every kind of worker.
 """
 
 import os
@@ -71,10 +72,16 @@ class RayWorker:
 class RayPool:
     """Actors of a cluster."""
 
-    def __init__(self, address: str, plan: Plan, plan_file: Path, folder: Path, workers: int) -> None:
+    def __init__(
+        self, address: str, plan: Plan, plan_file: Path, folder: Path, workers: int
+    ) -> None:
         """Connect. Raises `ModelError` where Ray is not installed, or where nobody answers."""
         self.ray = connected(address, workers * plan.threads)
-        resources = {"num_gpus": 1} if plan.opening.device.startswith("cuda") else {"num_cpus": plan.threads}
+        resources = (
+            {"num_gpus": 1}
+            if plan.opening.device.startswith("cuda")
+            else {"num_cpus": plan.threads}
+        )
         self.make = self.ray.remote(max_restarts=0, **resources)(Actor)
         self.given = (str(plan_file.absolute()), str(folder.absolute()))
         self.living: list[RayWorker] = []
@@ -111,12 +118,18 @@ class RayPool:
 
 
 def connected(address: str, cores: int) -> Any:
-    """Ray, connected to a cluster, or to one on this machine that ends with this process. Raises `ModelError`."""
+    """Ray, connected to a cluster, or to one on this machine that ends with this process. Raises
+    `ModelError`.
+    """
     try:
         ray: Any = import_module("ray")
     except ImportError:
         raise ModelError("--ray needs Ray: pip install 'loci-lm[ray]'") from None
-    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "ignore_reinit_error": True}
+    quiet: dict[str, Any] = {
+        "logging_level": "ERROR",
+        "log_to_driver": False,
+        "ignore_reinit_error": True,
+    }
     if address == LOCAL:
         ray.init(address=LOCAL, num_cpus=cores, include_dashboard=False, **quiet)
         return ray
@@ -124,16 +137,22 @@ def connected(address: str, cores: int) -> Any:
     try:
         ray.init(address=address, **quiet)
     except Exception as error:  # noqa: BLE001  whatever it makes of a stranger's answer
-        raise ModelError(f"--ray {address}: no cluster of Ray there ({one_line(str(error))})") from None
+        raise ModelError(
+            f"--ray {address}: no cluster of Ray there ({one_line(str(error))})"
+        ) from None
     return ray
 
 
 def check_answers(address: str) -> None:
-    """Raise `ModelError` where nobody answers at HOST:PORT or ray://HOST:PORT, in seconds and not in minutes."""
+    """Raise `ModelError` where nobody answers at HOST:PORT or ray://HOST:PORT, in seconds and not
+    in minutes.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
         raise ModelError(f"--ray {address!r}: expected local, HOST:PORT or ray://HOST:PORT")
     try:
         socket.create_connection((host, int(port)), ANSWERS_WITHIN).close()
     except OSError as error:
-        raise ModelError(f"--ray {address}: nobody answers there ({error.strerror or error})") from None
+        raise ModelError(
+            f"--ray {address}: nobody answers there ({error.strerror or error})"
+        ) from None

@@ -1,9 +1,11 @@
-"""One task of a plan: a shard run through the model, or states joined; its state in a folder, once it is whole.
+"""One task of a plan: a shard run through the model, or states joined; its state in a folder, once
+it is whole.
 
     folder/<id>.safetensors        for every node of the plan's tree (`tree`) that is done
 
-A text that the tokenizer or the model cannot take is set aside with its place and the reason, and the shard is run without it.
-What is set aside does not depend on who runs the shard, so neither does the state.
+A text that the tokenizer or the model cannot take is set aside with its place and the reason, and
+the shard is run without it. What is set aside does not depend on who runs the shard, so neither
+does the state.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,16 @@ from loci.errors import LociError, ModelError
 from loci.model import Model
 from loci.survey.plan import Plan
 from loci.survey.question import SurveyQuestion
-from loci.survey.states import DamagedState, SetAside, State, add, read_head, read_state, tensors_of, write_state
+from loci.survey.states import (
+    DamagedState,
+    SetAside,
+    State,
+    add,
+    read_head,
+    read_state,
+    tensors_of,
+    write_state,
+)
 from loci.survey.text_pass import Surveyed, pages, run_windows, windows
 from loci.survey.tree import MergeNode
 from loci.text.ranges import Given, read_range
@@ -38,7 +49,8 @@ def done(plan: Plan, folder: Path) -> set[MergeNode]:
 
 
 def run_task(plan: Plan, node: MergeNode, folder: Path, model: Model | None) -> Surveyed:
-    """Make a node's state: of a shard by a pass, else of its children's states, which go then. What is there already stays.
+    """Make a node's state: of a shard by a pass, else of its children's states, which go then. What
+    is there already stays.
 
     Raises `DamagedState` where a child is damaged: it is removed, and is missing then.
     """
@@ -74,7 +86,8 @@ def join(plan: Plan, node: MergeNode, folders: Sequence[Path]) -> State:
 def load(plan: Plan, node: MergeNode, folders: Sequence[Path]) -> State:
     """A node's state, from the first folder that has it.
 
-    Raises `DamagedState` where it is damaged or nowhere; what is damaged in the first folder is removed, so that it is made again.
+    Raises `DamagedState` where it is damaged or nowhere; what is damaged in the first folder is
+    removed, so that it is made again.
     """
     paths = [state_path(plan, node, folder) for folder in folders]
     path = next(filter(is_there, paths), paths[0])
@@ -90,7 +103,9 @@ def run_shard(model: Model, question: SurveyQuestion, texts: Numbered, budget: i
 
     Raises `ModelError` where the model takes none of them, as then it is not the texts.
     """
-    aside = [SetAside(number, one.place, one.fault) for number, one in texts if one.fault is not None]
+    aside = [
+        SetAside(number, one.place, one.fault) for number, one in texts if one.fault is not None
+    ]
     good = [(number, one) for number, one in texts if one.fault is None]
     state = _gathered(model, question, good, budget)
     if state is None:
@@ -103,12 +118,16 @@ def run_shard(model: Model, question: SurveyQuestion, texts: Numbered, budget: i
         good = [(number, one) for number, one in good if number not in bad]
         state = _gathered(model, question, good, budget)
         if state is None:
-            raise ModelError(f"the texts from {texts[0][1].place} on fail together, though each passes alone")
+            raise ModelError(
+                f"the texts from {texts[0][1].place} on fail together, though each passes alone"
+            )
     return State(state.gathered, len(texts), state.tokens, tuple(aside))
 
 
 def _gathered(model: Model, question: SurveyQuestion, texts: Numbered, budget: int) -> State | None:
-    """The accumulators after a pass over the texts; None where a text fails, or where a sum is not finite."""
+    """The accumulators after a pass over the texts; None where a text fails, or where a sum is not
+    finite.
+    """
     gathered, tokens = question.accumulators(), 0
     try:
         for page in pages((number, one.text) for number, one in texts):
@@ -117,17 +136,27 @@ def _gathered(model: Model, question: SurveyQuestion, texts: Numbered, budget: i
         raise
     except Exception:  # noqa: BLE001  whatever a tokenizer or a model makes of a text; `_faulty` says which and why
         return None
-    finite = all(tensor.isfinite().all() for tensor in tensors_of(gathered).values() if tensor.is_floating_point())
+    finite = all(
+        tensor.isfinite().all()
+        for tensor in tensors_of(gathered).values()
+        if tensor.is_floating_point()
+    )
     return State(gathered, len(texts), tokens) if finite else None
 
 
 def _faulty(model: Model, question: SurveyQuestion, texts: Numbered, budget: int) -> list[SetAside]:
-    """The texts that fail, found by halves: for p of n texts about p · log n passes over shares of them."""
+    """The texts that fail, found by halves: for p of n texts about p · log n passes over shares of
+    them.
+    """
     if len(texts) > 1:
         half = len(texts) // 2
-        parts = [part for part in (texts[:half], texts[half:]) if _gathered(model, question, part, budget) is None]
+        parts = [
+            part
+            for part in (texts[:half], texts[half:])
+            if _gathered(model, question, part, budget) is None
+        ]
         return [fault for part in parts for fault in _faulty(model, question, part, budget)]
-    (number, one) = texts[0]
+    number, one = texts[0]
     gathered = question.accumulators()
     try:
         run_windows(model, windows(model, [(number, one.text)]), gathered, budget)

@@ -1,10 +1,12 @@
-"""A state on disk: the accumulators of some shards in one safetensors file, named by what it is the state of.
+"""A state on disk: the accumulators of some shards in one safetensors file, named by what it is the
+state of.
 
     <id>.safetensors        tensors POINT/i/NAME        metadata "loci": {format, id, head, texts, tokens, set_aside, sum}
 
-The id is a hash of all that the numbers depend on, so that a file that is there is right, and one that is not is missing. It is written
-aside and renamed, and holds a checksum of its tensors: what is damaged is found on reading. Nothing is pickled. Metadata is one entry,
-as safetensors writes several in any order: the same state is the same bytes.
+The id is a hash of all that the numbers depend on, so that a file that is there is right, and one
+that is not is missing. It is written aside and renamed, and holds a checksum of its tensors: what
+is damaged is found on reading. Nothing is pickled. Metadata is one entry, as safetensors writes
+several in any order: the same state is the same bytes.
 """
 
 import hashlib
@@ -70,7 +72,12 @@ def add(one: State, other: State) -> State:
     for point, accumulators in one.gathered.items():
         for mine, theirs in zip(accumulators, other.gathered[point], strict=True):
             mine.merge(theirs)
-    return State(one.gathered, one.texts + other.texts, one.tokens + other.tokens, one.set_aside + other.set_aside)
+    return State(
+        one.gathered,
+        one.texts + other.texts,
+        one.tokens + other.tokens,
+        one.set_aside + other.set_aside,
+    )
 
 
 def tensors_of(gathering: Gathering) -> dict[str, Tensor]:
@@ -88,16 +95,33 @@ def restore(gathering: Gathering, tensors: Mapping[str, Tensor]) -> None:
     for point, many in gathering.items():
         for i, accumulator in enumerate(many):
             start = f"{point}/{i}/"
-            accumulator.restore({name.removeprefix(start): state for name, state in tensors.items() if name.startswith(start)})
+            accumulator.restore(
+                {
+                    name.removeprefix(start): state
+                    for name, state in tensors.items()
+                    if name.startswith(start)
+                }
+            )
 
 
 def write_state(path: Path, state: State, id: str, head: Mapping[str, Any]) -> None:
     """Write aside and rename. Raises `OutputError`."""
     tensors = tensors_of(state.gathered)
     aside = [[one.text, one.place, one.reason] for one in state.set_aside]
-    said = {"format": FORMAT, "id": id, "head": head, "texts": state.texts, "tokens": state.tokens, "set_aside": aside}
+    said = {
+        "format": FORMAT,
+        "id": id,
+        "head": head,
+        "texts": state.texts,
+        "tokens": state.tokens,
+        "set_aside": aside,
+    }
     with write_aside(path) as new:
-        save(new, tensors, {KEY: json.dumps({**said, "sum": checksum(tensors, said)}, sort_keys=True)})
+        save(
+            new,
+            tensors,
+            {KEY: json.dumps({**said, "sum": checksum(tensors, said)}, sort_keys=True)},
+        )
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> None:
@@ -109,33 +133,48 @@ def save(path: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> 
 
 
 def read_state(path: Path, gathered: Gathering, id: str | None = None) -> State:
-    """The state in a file, into empty accumulators. Raises `DamagedState`, also where its id is not the one that is expected."""
+    """The state in a file, into empty accumulators. Raises `DamagedState`, also where its id is not
+    the one that is expected.
+    """
     said = read_head(path)
     if id not in (None, said["id"]):
         raise DamagedState(f"{named(path)}: the state of something else")
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        whole = said["sum"] == checksum(tensors, {name: value for name, value in said.items() if name != "sum"})
+        whole = said["sum"] == checksum(
+            tensors, {name: value for name, value in said.items() if name != "sum"}
+        )
     except (OSError, SafetensorError, KeyError) as error:
-        raise DamagedState(f"{named(path)}: the state is damaged ({one_line(str(error))})") from None
+        raise DamagedState(
+            f"{named(path)}: the state is damaged ({one_line(str(error))})"
+        ) from None
     if not whole:
         raise DamagedState(f"{named(path)}: the state is damaged (its checksum differs)")
     restore(gathered, tensors)
-    return State(gathered, said["texts"], said["tokens"], tuple(SetAside(*one) for one in said["set_aside"]))
+    return State(
+        gathered, said["texts"], said["tokens"], tuple(SetAside(*one) for one in said["set_aside"])
+    )
 
 
 def read_head(path: Path) -> StateHeader:
-    """What a file says it is the state of; its tensors are not read. Raises `DamagedState`, and `ModelError` for another format."""
+    """What a file says it is the state of; its tensors are not read. Raises `DamagedState`, and
+    `ModelError` for another format.
+    """
     try:
         with safe_open(path, "pt") as file:
             said = json.loads((file.metadata() or {})[KEY])
         if said["format"].partition("/")[0] != FORMAT.partition("/")[0]:
             raise ValueError("another kind of file")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise DamagedState(f"{named(path)}: no whole state of a survey ({one_line(str(error))})") from None
+        raise DamagedState(
+            f"{named(path)}: no whole state of a survey ({one_line(str(error))})"
+        ) from None
     if said["format"] != FORMAT:
-        raise ModelError(f"{named(path)}: a state in the format {brief(said['format'])}; this version of Loci reads {FORMAT}")
+        raise ModelError(
+            f"{named(path)}: a state in the format {brief(said['format'])}; this version of Loci"
+            f" reads {FORMAT}"
+        )
     return typed(StateHeader, said, named(path), DamagedState)
 
 
@@ -144,5 +183,7 @@ def checksum(tensors: Mapping[str, Tensor], said: Mapping[str, Any] | None = Non
     found = hashlib.sha256(json.dumps(said, sort_keys=True).encode() if said else b"")
     for name in sorted(tensors):
         found.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
-        found.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        found.update(
+            tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        )
     return found.hexdigest()

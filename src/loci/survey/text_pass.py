@@ -2,12 +2,15 @@
 
     survey(model, texts, {"mlp_act.3": [Moments(), TopTriggers()]}, checkpoint="pass.safetensors")
 
-Texts are streamed: a page of them is tokenised at a time, cut into windows that fit the context, and run in batches of equal length, up to the
-last point that is asked for; what stands before a text (BOS) is left out, since every text has the same there. Nothing of a batch is
-kept but what the accumulators make of it, so memory does not grow with the text. Cost: one partial forward and the updates.
+Texts are streamed: a page of them is tokenised at a time, cut into windows that fit the context,
+and run in batches of equal length, up to the last point that is asked for; what stands before a
+text (BOS) is left out, since every text has the same there. Nothing of a batch is kept but what the
+accumulators make of it, so memory does not grow with the text. Cost: one partial forward and the
+updates.
 
-With a checkpoint the state is written every so many pages, and a pass that was stopped goes on from there to the same result.
-Shards of a text, with `first` the number of their first text, merge to the same result as one pass (`merge`).
+With a checkpoint the state is written every so many pages, and a pass that was stopped goes on from
+there to the same result. Shards of a text, with `first` the number of their first text, merge to
+the same result as one pass (`merge`).
 """
 
 import hashlib
@@ -93,10 +96,13 @@ def survey(
     digest: TextDigest | None = None,
     progress: Progress = silent,
 ) -> Surveyed:
-    """Feed the accumulators of each point with the activations of all texts, or of the first `limit` tokens' worth of pages.
+    """Feed the accumulators of each point with the activations of all texts, or of the first
+    `limit` tokens' worth of pages.
 
-    Texts are numbered from `first`, empty ones too. Batches hold at most `budget` tokens. `digest` takes up the texts that were read.
-    Raises `ModelError` where there is no text, and for a checkpoint of another model, another text, another limit or other accumulators.
+    Texts are numbered from `first`, empty ones too. Batches hold at most `budget` tokens. `digest`
+    takes up the texts that were read.
+    Raises `ModelError` where there is no text, and for a checkpoint of another model, another text,
+    another limit or other accumulators.
     """
     saved = _Checkpoint(checkpoint, model, gathering, first, limit)
     digest = digest or TextDigest()
@@ -123,8 +129,12 @@ def survey(
     return seen
 
 
-def text_means(model: Model, *points: str, tokens: int = 4000) -> dict[str, Float[Tensor, " width"]]:
-    """Mean of each point over the embedded text: what stands in the place of a part that is taken away."""
+def text_means(
+    model: Model, *points: str, tokens: int = 4000
+) -> dict[str, Float[Tensor, " width"]]:
+    """Mean of each point over the embedded text: what stands in the place of a part that is taken
+    away.
+    """
     if not points:
         return {}
     moments = {point: [Moments()] for point in points}
@@ -167,7 +177,9 @@ def windows(model: Model, page: Sequence[tuple[int, str]]) -> list[Window]:
     read = [(number, text) for number, text in page if text.strip()]
     context = model.n_ctx or WINDOW
     found = []
-    for (number, _), tokens in zip(read, model.tokenize_all([text for _, text in read]), strict=True):
+    for (number, _), tokens in zip(
+        read, model.tokenize_all([text for _, text in read]), strict=True
+    ):
         before = tokens.ids[: tokens.special]
         step = min(WINDOW, context - len(before))
         for start in range(len(before), len(tokens), step):
@@ -182,7 +194,10 @@ def run_windows(model: Model, page: Sequence[Window], gathering: Gathering, budg
     tokens = 0
     for batch in by_length(page, lambda window: len(window.ids), budget):
         chosen = [page[i] for i in batch]
-        rows = Rows(torch.tensor([window.text for window in chosen]), torch.tensor([window.start for window in chosen]))
+        rows = Rows(
+            torch.tensor([window.text for window in chosen]),
+            torch.tensor([window.start for window in chosen]),
+        )
 
         def feed(point: str, values: Tensor, rows: Rows = rows) -> None:
             values = values[:, skip:].contiguous()
@@ -197,18 +212,34 @@ def run_windows(model: Model, page: Sequence[Window], gathering: Gathering, budg
 
 
 class _Checkpoint:
-    """The accumulators' states in one safetensors file, with whose they are, how far the pass has come, and a hash of the texts so far."""
+    """The accumulators' states in one safetensors file, with whose they are, how far the pass has
+    come, and a hash of the texts so far.
+    """
 
     def __init__(
-        self, path: str | Path | None, model: Model, gathering: Gathering, first: int = 0, limit: int | None = None
+        self,
+        path: str | Path | None,
+        model: Model,
+        gathering: Gathering,
+        first: int = 0,
+        limit: int | None = None,
     ) -> None:
         self.path = None if path is None else Path(path)
         self.gathering = gathering
         if self.path is None:
             return
         check_writable(self.path)
-        kinds = {point: [type(accumulator).__name__ for accumulator in many] for point, many in gathering.items()}
-        head = {"weights": model.fingerprint, "bos": model.with_bos, "gathering": kinds, "first": first, "limit": limit}
+        kinds = {
+            point: [type(accumulator).__name__ for accumulator in many]
+            for point, many in gathering.items()
+        }
+        head = {
+            "weights": model.fingerprint,
+            "bos": model.with_bos,
+            "gathering": kinds,
+            "first": first,
+            "limit": limit,
+        }
         self.head = json.dumps(head, sort_keys=True)
 
     def restore(self, source: Iterator[str], digest: TextDigest) -> Surveyed:
@@ -217,14 +248,19 @@ class _Checkpoint:
             return Surveyed(0, 0)
         said, states = self._read()
         if said.get("head") != self.head:
-            raise ModelError(f"{self.path} is the checkpoint of another model or of other statistics: name another file")
+            raise ModelError(
+                f"{self.path} is the checkpoint of another model or of other statistics: name"
+                " another file"
+            )
         seen = Surveyed(int(said["texts"]), int(said["tokens"]))
         count = 0
         for text in islice(source, seen.texts):
             digest.update(text)
             count += 1
         if count < seen.texts or digest.hexdigest() != said["read"]:
-            raise ModelError(f"{self.path} is the checkpoint of another text: name another file, or delete it")
+            raise ModelError(
+                f"{self.path} is the checkpoint of another text: name another file, or delete it"
+            )
         restore(self.gathering, states)
         return seen
 
@@ -234,10 +270,17 @@ class _Checkpoint:
             with safe_open(self.path, "pt") as file:
                 said = dict(file.metadata() or {})
                 states = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            whole = all(said[name].isdecimal() for name in ("texts", "tokens")) and said["sum"] == checksum(states)
+            whole = all(said[name].isdecimal() for name in ("texts", "tokens")) and said[
+                "sum"
+            ] == checksum(states)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            words = one_line(str(error)) if not isinstance(error, KeyError) else f"{error} is missing"
-            raise ModelError(f"{self.path}: this is no checkpoint of a survey ({words}); name another file, or delete it") from None
+            words = (
+                one_line(str(error)) if not isinstance(error, KeyError) else f"{error} is missing"
+            )
+            raise ModelError(
+                f"{self.path}: this is no checkpoint of a survey ({words}); name another file, or"
+                " delete it"
+            ) from None
         if not whole:
             raise ModelError(f"{self.path}: the checkpoint is damaged; delete it")
         return said, states
@@ -246,6 +289,11 @@ class _Checkpoint:
         if self.path is None:
             return
         states = tensors_of(self.gathering)
-        said = {"head": self.head, "texts": str(seen.texts), "tokens": str(seen.tokens), "read": digest.hexdigest()}
+        said = {
+            "head": self.head,
+            "texts": str(seen.texts),
+            "tokens": str(seen.tokens),
+            "read": digest.hexdigest(),
+        }
         with write_aside(self.path) as aside:
             save(aside, states, {**said, "sum": checksum(states)})

@@ -4,9 +4,10 @@
     level 1           0        1         2           each joins up to `FAN` below it, from the left
     level 2                    0
 
-Sums of floats depend on their order in the last bits. Here the order is that of the tree, whatever order the states come in and
-whoever joins them; so a merge is associative, commutative and idempotent to the bit: a set of states becomes the largest nodes
-that it covers, and what a node above covers already is left out.
+Sums of floats depend on their order in the last bits. Here the order is that of the tree, whatever
+order the states come in and whoever joins them; so a merge is associative, commutative and
+idempotent to the bit: a set of states becomes the largest nodes that it covers, and what a node
+above covers already is left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -58,10 +59,13 @@ def nodes(count: int) -> Iterator[MergeNode]:
         yield from (MergeNode(level, i) for i in range(_nodes_at(level, count)))
 
 
-def joined(states: Mapping[MergeNode, T], count: int, join: Callable[[list[T]], T]) -> dict[MergeNode, T]:
+def joined(
+    states: Mapping[MergeNode, T], count: int, join: Callable[[list[T]], T]
+) -> dict[MergeNode, T]:
     """The fewest nodes that the states cover, each joined from its children in their order.
 
-    Args: states: by node, of a tree of `count` shards; `join`: makes a parent's state of its children's, and changes none of them.
+    Args: states: by node, of a tree of `count` shards; `join`: makes a parent's state of its
+    children's, and changes none of them.
     """
     found = uncovered(states, count)
     for node in nodes(count):
@@ -82,7 +86,11 @@ def uncovered(states: Mapping[MergeNode, T], count: int) -> dict[MergeNode, T]:
                 return True
         return False
 
-    return {node: states[node] for node in sorted(states, key=lambda n: (n.shards(count).start, n.level)) if not covered(node)}
+    return {
+        node: states[node]
+        for node in sorted(states, key=lambda n: (n.shards(count).start, n.level))
+        if not covered(node)
+    }
 
 
 def missing(states: Mapping[MergeNode, T], count: int) -> list[int]:

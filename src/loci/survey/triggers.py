@@ -10,9 +10,11 @@ from loci.survey.accumulators import Rows, State, Values
 
 
 class TopTriggers:
-    """For each chosen neuron (all by default) the `k` places where it is largest, the largest first; ties go to the earlier place.
+    """For each chosen neuron (all by default) the `k` places where it is largest, the largest
+    first; ties go to the earlier place.
 
-    A row counts once for a neuron: only its best position is kept, so that `k` different contexts come out.
+    A row counts once for a neuron: only its best position is kept, so that `k` different contexts
+    come out.
     """
 
     def __init__(self, neurons: list[int] | None = None, k: int = 10) -> None:
@@ -38,12 +40,20 @@ class TopTriggers:
             return torch.arange(keys.shape[1], device=keys.device)
         return (keys.amax(0) > self._keys[:, -1].to(keys.device)).nonzero()[:, 0]
 
-    def _keep(self, columns: Int[Tensor, " some"], keys: Tensor, values: Tensor, places: Tensor) -> None:
+    def _keep(
+        self, columns: Int[Tensor, " some"], keys: Tensor, values: Tensor, places: Tensor
+    ) -> None:
         """Keep the best of what is there and of [row, some] new ones in these columns."""
         found = [tensor.T for tensor in (keys, values, places)]
-        kept = [tensor.to(keys.device) for tensor in (self._keys, self._values, self._places) if tensor is not None]
+        kept = [
+            tensor.to(keys.device)
+            for tensor in (self._keys, self._values, self._places)
+            if tensor is not None
+        ]
         if kept:
-            found = [torch.cat([old[columns], new], 1) for old, new in zip(kept, found, strict=True)]
+            found = [
+                torch.cat([old[columns], new], 1) for old, new in zip(kept, found, strict=True)
+            ]
         top = found[0].topk(min(self.k, found[0].shape[1]), dim=1).indices
         found = [tensor.gather(1, top) for tensor in found]
         if kept and len(columns) < len(kept[0]):
@@ -58,10 +68,18 @@ class TopTriggers:
     def state(self) -> State:
         if self._keys is None or self._values is None or self._places is None:
             return {}
-        return {"keys": self._keys.cpu(), "values": self._values.cpu(), "places": self._places.cpu()}
+        return {
+            "keys": self._keys.cpu(),
+            "values": self._values.cpu(),
+            "places": self._places.cpu(),
+        }
 
     def restore(self, state: State) -> None:
-        self._keys, self._values, self._places = state.get("keys"), state.get("values"), state.get("places")
+        self._keys, self._values, self._places = (
+            state.get("keys"),
+            state.get("values"),
+            state.get("places"),
+        )
 
     @property
     def values(self) -> Float[Tensor, "k width"]:

@@ -4,8 +4,8 @@
     in     [level, index]                     a node to make; at the end of its input it ends
     out    {"ready": pid}     {"node": [level, index], "texts", "tokens", "seconds"}     {"damaged": …}     {"error": …}
 
-It learns nothing from the driver but numbers, and gives nothing back but these lines: states go to the folder. Without a driver it ends
-with the task that it is at. Killed, it leaves no half state.
+It learns nothing from the driver but numbers, and gives nothing back but these lines: states go to
+the folder. Without a driver it ends with the task that it is at. Killed, it leaves no half state.
 """
 
 import json
@@ -37,7 +37,10 @@ def main(plan_file: str, folder: str, number: str = "0") -> int:
         model = opened(plan, int(number))
         print(json.dumps({"ready": os.getpid()}), file=out)
         for line in sys.stdin:
-            print(json.dumps(answer(plan, MergeNode(*json.loads(line)), Path(folder), model)), file=out)
+            print(
+                json.dumps(answer(plan, MergeNode(*json.loads(line)), Path(folder), model)),
+                file=out,
+            )
     except BrokenPipeError:
         return 0  # the driver is gone
     except LociError as error:
@@ -47,20 +50,25 @@ def main(plan_file: str, folder: str, number: str = "0") -> int:
 
 
 def opened(plan: Plan, number: int = 0) -> Model:
-    """The plan's model, with the plan's number of threads; on "cuda", worker `number` takes the GPUs in turn.
+    """The plan's model, with the plan's number of threads; on "cuda", worker `number` takes the
+    GPUs in turn.
 
     Raises `ModelError` where its files, or its weights, are not those of the plan.
     """
     torch.set_num_threads(plan.threads)
     opening = plan.opening
     if checkpoint_hash(opening.model) != plan.checkpoint:
-        raise ModelError(f"{opening.model!r} is not the model that the plan was made for: its files differ; make a new plan")
+        raise ModelError(
+            f"{opening.model!r} is not the model that the plan was made for: its files differ; make"
+            " a new plan"
+        )
     if opening.device == "cuda" and torch.cuda.device_count():
         opening = replace(opening, device=f"cuda:{number % torch.cuda.device_count()}")
     model = opening.open()
     if plan.weights is not None and model.fingerprint != plan.weights:
         raise ModelError(
-            f"{opening.model!r} as workers open it is not the model that is open here, as where a patch is applied to it"
+            f"{opening.model!r} as workers open it is not the model that is open here, as where a"
+            " patch is applied to it"
         )
     return model
 
@@ -72,7 +80,12 @@ def answer(plan: Plan, node: MergeNode, folder: Path, model: Model) -> dict[str,
         seen = run_task(plan, node, folder, model)
     except DamagedState as error:
         return {"damaged": str(error), "node": list(node)}
-    return {"node": list(node), "texts": seen.texts, "tokens": seen.tokens, "seconds": time.monotonic() - started}
+    return {
+        "node": list(node),
+        "texts": seen.texts,
+        "tokens": seen.tokens,
+        "seconds": time.monotonic() - started,
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Background text: what a model reads and says when nothing in particular is asked, as a value that says its source.
+"""Background text: what a model reads and says when nothing in particular is asked, as a value that
+says its source.
 
     "given"             the user's own text (`--text`)
     "embedded corpus"   for the embedded model, and for models made of it
@@ -65,7 +66,9 @@ class BackgroundText:
         return [self.split[i % len(self.split)] for i in range(count)]
 
     def beginnings(self, count: int, seed: int = 0) -> list[str]:
-        """`count` different beginnings of sentences, of one to six words: what may stand before a subject."""
+        """`count` different beginnings of sentences, of one to six words: what may stand before a
+        subject.
+        """
         rng, chosen = random.Random(seed), dict[str, None]()
         for sentence in self.split:
             if len(chosen) >= count:
@@ -84,7 +87,9 @@ class BackgroundText:
         return {opening: len(words) for opening, words in following.items()}
 
     def openings(self, count: int) -> list[str]:
-        """The beginnings of sentences that the most different words follow: what may stand before a name."""
+        """The beginnings of sentences that the most different words follow: what may stand before a
+        name.
+        """
         return nlargest(count, self._followed, key=lambda opening: self._followed[opening])
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,7 +99,9 @@ class BackgroundText:
 
 
 def first_texts(model: Model, texts: Sequence[str], tokens: int, page: int = PAGE) -> list[str]:
-    """As many of the texts, from the first on, as hold `tokens` tokens; a `page` of them is tokenised at once."""
+    """As many of the texts, from the first on, as hold `tokens` tokens; a `page` of them is
+    tokenised at once.
+    """
     count = 0
     for start in range(0, len(texts), page):
         for i, own in enumerate(model.tokenize_all(texts[start : start + page], model.n_ctx)):
@@ -112,11 +119,13 @@ def background(
     seed: int = 0,
     progress: Progress = silent,
 ) -> BackgroundText:
-    """The background text of a model: the user's `texts`, the embedded corpus where the model speaks it, else own samples.
+    """The background text of a model: the user's `texts`, the embedded corpus where the model
+    speaks it, else own samples.
 
     Args:
         texts: the user's own text, which is taken as it is.
-        tokens: about how many tokens of own samples are wanted, at most `OWN_TOKENS`; the corpus is handed out whole.
+        tokens: about how many tokens of own samples are wanted, at most `OWN_TOKENS`; the corpus is
+            handed out whole.
         seed: of own samples.
 
     Raises `ModelError` for empty text. Cost: sampling, once; it is kept in the cache.
@@ -149,7 +158,9 @@ def held_out_sentences(model: Model, count: int) -> list[str]:
 
 
 def _fitting(model: Model, texts: list[str]) -> list[str]:
-    """The texts that leave half of the context free: what is sampled may be spelt with other, more tokens."""
+    """The texts that leave half of the context free: what is sampled may be spelt with other, more
+    tokens.
+    """
     if model.n_ctx is None or not texts:
         return texts
     lengths = map(len, model.tokenize_all(texts))

@@ -2,8 +2,9 @@
 
     mean NLL over corpus sentences < SPOKEN nats a token        and the embedded model's vocabulary
 
-The embedded model and what is made of it (an edited copy, a patched or fine-tuned one) speak the corpus.
-Another model does not, even where it shares the tokenizer, so its background text is not taken from here.
+The embedded model and what is made of it (an edited copy, a patched or fine-tuned one) speak the
+corpus. Another model does not, even where it shares the tokenizer, so its background text is not
+taken from here.
 """
 
 import json
@@ -55,5 +56,7 @@ def _shares_vocabulary(model: Model) -> bool:
 
 @cache
 def _embedded_words() -> frozenset[str]:
-    document = json.loads(files("loci.demo").joinpath("model/tokenizer.json").read_text(encoding="utf-8"))
+    document = json.loads(
+        files("loci.demo").joinpath("model/tokenizer.json").read_text(encoding="utf-8")
+    )
     return frozenset(document["model"]["vocab"])

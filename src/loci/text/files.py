@@ -1,6 +1,7 @@
 """Text files, streamed one text at a time.
 
-.txt has a text in each line, .jsonl a "text" in each line, .parquet and datasets on disk a column "text".
+.txt has a text in each line, .jsonl a "text" in each line, .parquet and datasets on disk a column
+"text".
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from loci.errors import ModelError
-from loci.validate import begins, brief, files_below, is_folder, is_there, named, one_line, parse_json
+from loci.validate import (
+    begins,
+    brief,
+    files_below,
+    is_folder,
+    is_there,
+    named,
+    one_line,
+    parse_json,
+)
 
 COLUMN = "text"
 
@@ -18,7 +28,8 @@ COLUMN = "text"
 def read_texts(path: str | Path) -> Iterator[str]:
     """The texts of a file or of a dataset's folder, one after the other; empty ones are left out.
 
-    Memory: one row group at most. Raises `ModelError` for a file that cannot be read, has no texts, or a line without one.
+    Memory: one row group at most. Raises `ModelError` for a file that cannot be read, has no texts,
+    or a line without one.
     """
     path = Path(path)
     readers = {".txt": _lines, ".jsonl": _json_lines, ".parquet": _parquet}
@@ -26,10 +37,15 @@ def read_texts(path: str | Path) -> Iterator[str]:
         raise ModelError(f"{named(path)}: there is no such file")
     folder = is_folder(path)
     if not folder and path.suffix not in readers:
-        raise ModelError(f"{named(path)}: text ends in {', '.join(readers)}, or is a folder with .arrow or .parquet files")
+        raise ModelError(
+            f"{named(path)}: text ends in {', '.join(readers)}, or is a folder with .arrow or"
+            " .parquet files"
+        )
     if not folder:
         begins(path, b"", ModelError)
-    texts = (text for text in (_folder(path) if folder else readers[path.suffix](path)) if text.strip())
+    texts = (
+        text for text in (_folder(path) if folder else readers[path.suffix](path)) if text.strip()
+    )
     first = next(texts, None)
     if first is None:
         raise ModelError(f"{path}: there is no text in it")
@@ -65,7 +81,11 @@ def _folder(path: Path) -> Iterator[str]:
     """A dataset on disk: its shards in order of their names."""
     ipc = _arrow("pyarrow.ipc")
     for shard in files_below(path, (".arrow", ".parquet"), ModelError):
-        yield from _parquet(shard) if shard.suffix == ".parquet" else _column(shard, lambda shard=shard: ipc.open_stream(shard))
+        yield from (
+            _parquet(shard)
+            if shard.suffix == ".parquet"
+            else _column(shard, lambda shard=shard: ipc.open_stream(shard))
+        )
 
 
 def _column(path: Path, batches: Any) -> Iterator[str]:
@@ -73,12 +93,17 @@ def _column(path: Path, batches: Any) -> Iterator[str]:
         for batch in batches():
             for text in batch.column(COLUMN).to_pylist():
                 if text is not None and not isinstance(text, str):
-                    raise ModelError(f'{named(path)}: the column "{COLUMN}" holds {brief(text)} where text should be')
+                    raise ModelError(
+                        f'{named(path)}: the column "{COLUMN}" holds {brief(text)} where text'
+                        " should be"
+                    )
                 yield text or ""
     except ModelError:
         raise
     except Exception as error:  # whatever pyarrow makes of a broken file
-        raise ModelError(f'{named(path)}: no column "{COLUMN}" can be read from it ({one_line(str(error))})') from error
+        raise ModelError(
+            f'{named(path)}: no column "{COLUMN}" can be read from it ({one_line(str(error))})'
+        ) from error
 
 
 def _arrow(module: str) -> Any:

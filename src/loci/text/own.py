@@ -1,8 +1,8 @@
 """Text that a model samples itself: what it takes text to be, where there is none.
 
-Batch i of `ROWS` texts is drawn with the seed (seed, i), so that more texts begin with the whole batches of fewer. A model
-without a BOS begins with `OPENERS` in turn. What was sampled is kept in the user's cache by content:
-weights, seed, length.
+Batch i of `ROWS` texts is drawn with the seed (seed, i), so that more texts begin with the whole
+batches of fewer. A model without a BOS begins with `OPENERS` in turn. What was sampled is kept in
+the user's cache by content: weights, seed, length.
 """
 
 import hashlib
@@ -23,7 +23,9 @@ from loci.validate import parse_json
 ROWS = 64
 OPENERS = ("The", "A", "In", "It", "He", "She", "I", "This")
 KEPT = 64
-"""From so many texts on they are kept in the cache: fewer are sampled sooner than a model is hashed."""
+"""From so many texts on they are kept in the cache: fewer are sampled sooner than a model is
+hashed.
+"""
 
 
 def own_texts(
@@ -60,7 +62,10 @@ def _sampled(model: Model, batch: int, rows: int, length: int, seed: int) -> lis
         torch.manual_seed(seed * 1_000_003 + batch)
         made = generate(model, ids, length, sample=True)
     opened = [() if model.with_bos else begin[row % len(begin)] for row in range(rows)]
-    return [str(model.tokenizer.decode([*first, *row], skip_special_tokens=True)) for first, row in zip(opened, made, strict=True)]
+    return [
+        str(model.tokenizer.decode([*first, *row], skip_special_tokens=True))
+        for first, row in zip(opened, made, strict=True)
+    ]
 
 
 def _beginning(model: Model) -> list[tuple[int, ...]]:

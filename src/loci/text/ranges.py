@@ -3,9 +3,10 @@
     for piece in cut("wiki.jsonl", 262_144): ...       # the text from one end to the other, once
     texts = read_range("wiki.jsonl", piece)            # that range alone; .txt and .jsonl: no byte before it is read
 
-A piece names a range of bytes of a .txt or .jsonl file, ending at a line, or a range of numbers of the texts elsewhere; how many
-texts stand before it; and a hash of what it holds. Texts are the same, and in the same order, as `read_texts` gives them; but
-a line that is no text stands here in its place with its fault, as a text of a long pass should not end it.
+A piece names a range of bytes of a .txt or .jsonl file, ending at a line, or a range of numbers of
+the texts elsewhere; how many texts stand before it; and a hash of what it holds. Texts are the
+same, and in the same order, as `read_texts` gives them; but a line that is no text stands here in
+its place with its fault, as a text of a long pass should not end it.
 """
 
 import hashlib
@@ -44,9 +45,11 @@ class Given(NamedTuple):
 
 
 def cut(path: Path | None, size: int, limit: int | None = None) -> Iterator[Piece]:
-    """The text of a file, or the embedded one, in pieces of about `size` characters; no more once `limit` of them are reached.
+    """The text of a file, or the embedded one, in pieces of about `size` characters; no more once
+    `limit` of them are reached.
 
-    Cost: the text is read once, a piece at a time. Raises `ModelError` as `read_texts` does, but for single lines that are no text.
+    Cost: the text is read once, a piece at a time. Raises `ModelError` as `read_texts` does, but
+    for single lines that are no text.
     """
     first = reached = 0
     for start, stop, given, digest in _blocks(path, size):
@@ -57,7 +60,9 @@ def cut(path: Path | None, size: int, limit: int | None = None) -> Iterator[Piec
         if limit is not None and reached >= limit:
             break
     if not first:
-        raise ModelError(f"{'the embedded text' if path is None else named(path)}: there is no text in it")
+        raise ModelError(
+            f"{'the embedded text' if path is None else named(path)}: there is no text in it"
+        )
 
 
 def read_range(path: Path | None, piece: Piece) -> list[Given]:
@@ -75,7 +80,10 @@ def read_range(path: Path | None, piece: Piece) -> list[Given]:
         texts = _READER.read(path, piece.start, piece.stop)
         given, digest = _numbered(texts, piece.start, where), _digest_of(texts)
     if digest != piece.digest:
-        raise ModelError(f"{where}: the text has changed since the plan was made (texts {piece.first:,} and on): make a new plan")
+        raise ModelError(
+            f"{where}: the text has changed since the plan was made (texts {piece.first:,} and on):"
+            " make a new plan"
+        )
     return given
 
 
@@ -113,7 +121,9 @@ def _stream(path: Path | None) -> Iterator[str]:
 
 
 class _RangeReader:
-    """Reads ranges of texts that can only be streamed. Ranges in their order cost one pass over the source."""
+    """Reads ranges of texts that can only be streamed. Ranges in their order cost one pass over the
+    source.
+    """
 
     def __init__(self) -> None:
         self._at: tuple[Path | None, int] | None = None
@@ -146,7 +156,11 @@ def _lines(path: Path, data: bytes, start: int) -> list[Given]:
     for number, line in enumerate(lines, start=1):
         line = line.rstrip("\n")
         if line.strip():
-            place = f"{named(path)}, line {number} behind byte {start:,}" if start else f"{named(path)}, line {number}"
+            place = (
+                f"{named(path)}, line {number} behind byte {start:,}"
+                if start
+                else f"{named(path)}, line {number}"
+            )
             one = _json(line, place) if path.suffix == ".jsonl" else Given(line, place)
             if any(0xDC80 <= ord(char) <= 0xDCFF for char in one.text):
                 one = Given("", place, "not UTF-8")
@@ -161,7 +175,11 @@ def _json(line: str, place: str) -> Given:
     except ModelError as error:
         return Given("", place, str(error).removeprefix(f"{place}: "))
     text = row.get(COLUMN) if isinstance(row, dict) else None
-    return Given(text, place) if isinstance(text, str) else Given("", place, f'expected an object with a "{COLUMN}"')
+    return (
+        Given(text, place)
+        if isinstance(text, str)
+        else Given("", place, f'expected an object with a "{COLUMN}"')
+    )
 
 
 def _digest(data: bytes) -> str:

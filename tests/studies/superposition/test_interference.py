@@ -8,7 +8,14 @@ import torch
 
 from loci.errors import SuperpositionError
 from loci.studies.superposition import interference
-from loci.studies.superposition.decoding import DECODERS, error_rate, largest_for_all, supports, threshold, trial
+from loci.studies.superposition.decoding import (
+    DECODERS,
+    error_rate,
+    largest_for_all,
+    supports,
+    threshold,
+    trial,
+)
 from loci.studies.superposition.interference_curves import dimensions_needed, features_of
 from loci.studies.superposition.packing import drawn
 
@@ -43,7 +50,10 @@ def test_supports_are_sets() -> None:
 
 def test_pursuit_solves_what_thresholds_cannot() -> None:
     F = drawn(64, 128)
-    hits = {name: float(trial(F, 8, 60, name, torch.Generator().manual_seed(0))[0].double().mean()) for name in DECODERS}
+    hits = {
+        name: float(trial(F, 8, 60, name, torch.Generator().manual_seed(0))[0].double().mean())
+        for name in DECODERS
+    }
     assert hits["threshold"] < 0.2 and hits["pursuit"] > 0.9
 
 
@@ -66,7 +76,9 @@ def test_mean_square_cosine_from_the_smaller_matrix() -> None:
 def test_directions_of_each_kind() -> None:
     explicit = features_of("explicit", 64, 300)
     gram = explicit @ explicit.T - torch.eye(300)
-    assert float(gram.abs().max()) == pytest.approx(1 / 8, abs=1e-6), "the widest code that has so many"
+    assert float(gram.abs().max()) == pytest.approx(1 / 8, abs=1e-6), (
+        "the widest code that has so many"
+    )
     learned = features_of("learned", 16, 32, steps=50)
     assert torch.allclose(learned.norm(dim=1), torch.ones(32), atol=1e-5)
 

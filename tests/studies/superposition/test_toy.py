@@ -23,8 +23,18 @@ def test_dimensionality_of_known_shapes() -> None:
     tetrahedron = torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]).T
     assert torch.allclose(dimensionality(tetrahedron), torch.full((4,), 3 / 4))
     antiprism = torch.cat([polygon(4), polygon(4) @ torch.eye(4)], 1)
-    turn = torch.tensor([[math.cos(math.pi / 4), -math.sin(math.pi / 4)], [math.sin(math.pi / 4), math.cos(math.pi / 4)]])
-    antiprism = torch.cat([torch.cat([polygon(4), turn @ polygon(4)], 1), torch.tensor([[0.5**0.5] * 4 + [-(0.5**0.5)] * 4])])
+    turn = torch.tensor(
+        [
+            [math.cos(math.pi / 4), -math.sin(math.pi / 4)],
+            [math.sin(math.pi / 4), math.cos(math.pi / 4)],
+        ]
+    )
+    antiprism = torch.cat(
+        [
+            torch.cat([polygon(4), turn @ polygon(4)], 1),
+            torch.tensor([[0.5**0.5] * 4 + [-(0.5**0.5)] * 4]),
+        ]
+    )
     assert torch.allclose(dimensionality(antiprism), torch.full((8,), 3 / 8), atol=1e-6)
     pair = torch.tensor([[1.0, -1.0, 0.0], [0.0, 0.0, 1.0]])
     assert dimensionality(pair).tolist() == pytest.approx([0.5, 0.5, 1])
@@ -81,7 +91,9 @@ def test_closed_form_is_the_expected_loss() -> None:
     for (w, b), expected in zip(solutions, closed_form(s, r)[:, 0].tolist(), strict=True):
         W, bias = torch.tensor([w]), torch.tensor(b)
         drawn = (importance * (x - rebuilt(W, bias, x, True)).square()).sum(-1).mean()
-        exact = (chance[:, 0] * (importance * (points - rebuilt(W, bias, points, True)).square()).sum(-1)).sum()
+        exact = (
+            chance[:, 0] * (importance * (points - rebuilt(W, bias, points, True)).square()).sum(-1)
+        ).sum()
         assert float(drawn) == pytest.approx(expected, rel=0.02)
         assert float(exact) == pytest.approx(expected, rel=0.02)
 
@@ -98,7 +110,14 @@ def test_geometry_names_plateaus() -> None:
     found = geometry(12, 4, (1.0, 0.02), steps=500, batch=128)
     assert found.toy.per_feature[0] > found.toy.per_feature[1]
     near = found.to_dict()["plateaus"]
-    assert set(near) == {"1 alone", "3/4 tetrahedron", "2/3 triangle", "1/2 pair", "2/5 pentagon", "3/8 antiprism"}
+    assert set(near) == {
+        "1 alone",
+        "3/4 tetrahedron",
+        "2/3 triangle",
+        "1/2 pair",
+        "2/5 pentagon",
+        "3/8 antiprism",
+    }
 
 
 def test_partners_that_come_together_are_orthogonal() -> None:

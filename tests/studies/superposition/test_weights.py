@@ -1,4 +1,6 @@
-"""Directions in weights: ranks and capacities against plain definitions, on matrices whose values are known."""
+"""Directions in weights: ranks and capacities against plain definitions, on matrices whose values
+are known.
+"""
 
 from pathlib import Path
 
@@ -18,7 +20,9 @@ def test_orthonormal_and_repeated_directions() -> None:
     assert one.capacity == pytest.approx(16) and one.per_dimension == pytest.approx(1)
     assert one.angles.closest_line == pytest.approx(90) and one.limit == 90
     four = space("copies", torch.eye(16).repeat(4, 1))
-    assert four.per_dimension == pytest.approx(4) and four.angles.closest == pytest.approx(0, abs=1e-3)
+    assert four.per_dimension == pytest.approx(4) and four.angles.closest == pytest.approx(
+        0, abs=1e-3
+    )
 
 
 def test_against_plain_definitions() -> None:
@@ -32,7 +36,9 @@ def test_against_plain_definitions() -> None:
     p = torch.linalg.svdvals(x.double())
     q = p / p.sum()
     assert found.effective_rank == pytest.approx(float((-(q * q.log()).sum()).exp()), rel=1e-5)
-    assert found.participation == pytest.approx(float(p.square().sum() ** 2 / p.pow(4).sum()), rel=1e-5)
+    assert found.participation == pytest.approx(
+        float(p.square().sum() ** 2 / p.pow(4).sum()), rel=1e-5
+    )
     assert abs(space("x", x, centre=True).mean_cosine) < found.mean_cosine / 3
 
 
@@ -45,12 +51,20 @@ def test_zeros_are_left_out_and_samples_drawn() -> None:
 
 def test_every_space_of_a_model(tiny: Model) -> None:
     found = weight_angles(tiny)
-    assert [(s.name, s.layer) for s in found.spaces[:4]] == [("keys", 0), ("keys", 1), ("keys", 2), ("values", 0)]
+    assert [(s.name, s.layer) for s in found.spaces[:4]] == [
+        ("keys", 0),
+        ("keys", 1),
+        ("keys", 2),
+        ("values", 0),
+    ]
     assert found.of("embeddings")[0].total == tiny.d_vocab
     assert not found.of("unembeddings"), "tied"
     again = space("values", tiny.W_down(1).T)
     assert found.of("values")[1].angles.closest_line == again.angles.closest_line
-    assert all(s.angles.closest_line <= s.limit + 1e-6 and s.capacity <= s.angles.dim + 1e-3 for s in found.spaces)
+    assert all(
+        s.angles.closest_line <= s.limit + 1e-6 and s.capacity <= s.angles.dim + 1e-3
+        for s in found.spaces
+    )
     assert found.to_dict()["schema"] == "loci.superposition_weights/1"
 
 
@@ -69,7 +83,9 @@ def test_files(tmp_path: Path) -> None:
             file_angles(tmp_path / f"{name}.safetensors")
 
 
-@pytest.mark.parametrize("x", [torch.ones(5), torch.ones(5, 1), torch.zeros(5, 3), torch.full((5, 3), torch.nan)])
+@pytest.mark.parametrize(
+    "x", [torch.ones(5), torch.ones(5, 1), torch.zeros(5, 3), torch.full((5, 3), torch.nan)]
+)
 def test_no_directions(x: torch.Tensor) -> None:
     with pytest.raises(SuperpositionError):
         space("x", x)

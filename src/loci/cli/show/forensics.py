@@ -12,7 +12,9 @@ SHOWN = 20
 
 @show.register
 def show_forensics(found: Forensics) -> None:
-    console.print(f"[bold]{escape(found.base)} → {escape(found.edited)}[/]\n{escape(found.verdict)}\n")
+    console.print(
+        f"[bold]{escape(found.base)} → {escape(found.edited)}[/]\n{escape(found.verdict)}\n"
+    )
     _weights(found)
     if found.searched:
         _subjects(found)
@@ -25,19 +27,45 @@ def show_alone(found: SingleCheckpoint) -> None:
     console.print(f"[bold]{escape(found.model)}[/], without its base\n{escape(found.verdict)}\n")
     table = Table("weight", "measure", "z", box=None, header_style="dim")
     for weight in found.weights[:8]:
-        table.add_row(escape(weight.name), weight.measure, f"{weight.z:.1f}", style="bold" if weight.z >= found.threshold else "")
+        table.add_row(
+            escape(weight.name),
+            weight.measure,
+            f"{weight.z:.1f}",
+            style="bold" if weight.z >= found.threshold else "",
+        )
     console.print(table)
-    console.print(f"[dim]z: above the line through the other layers, in their spread; from {found.threshold:g} it stands out[/]")
+    console.print(
+        "[dim]z: above the line through the other layers, in their spread; from"
+        f" {found.threshold:g} it stands out[/]"
+    )
 
 
 def _weights(found: Forensics) -> None:
-    changes = sorted((change for change in found.weights if not change.rounding), key=lambda change: -change.relative)
+    changes = sorted(
+        (change for change in found.weights if not change.rounding),
+        key=lambda change: -change.relative,
+    )
     if not changes:
         return
-    table = Table("weight", "‖Δ‖ / ‖W‖", "rank", "of", "largest σ", "dominant turned", box=None, header_style="dim")
+    table = Table(
+        "weight",
+        "‖Δ‖ / ‖W‖",
+        "rank",
+        "of",
+        "largest σ",
+        "dominant turned",
+        box=None,
+        header_style="dim",
+    )
     for change in changes[:SHOWN]:
         turned = f"{max(change.drift.left, change.drift.right):.0f}°" if change.drift else ""
-        sizes = (f"{change.relative:.3g}", str(change.rank), str(len(change.values)), f"{float(change.values[0]):.3g}", turned)
+        sizes = (
+            f"{change.relative:.3g}",
+            str(change.rank),
+            str(len(change.values)),
+            f"{float(change.values[0]):.3g}",
+            turned,
+        )
         table.add_row(escape(change.name), *sizes)
     console.print(table)
     if len(changes) > SHOWN:
@@ -49,7 +77,8 @@ def _subjects(found: Forensics) -> None:
     for subject in found.suspected[:SHOWN]:
         answer = next((answer for answer in subject.answers if answer.changed), None)
         said = (
-            f"{escape(answer.prompt)} [strike]{escape(answer.old)}[/] → [bold]{escape(answer.new)}[/]"
+            f"{escape(answer.prompt)} [strike]{escape(answer.old)}[/] →"
+            f" [bold]{escape(answer.new)}[/]"
             if answer
             else "[dim]as before[/]"
         )
@@ -61,4 +90,6 @@ def _subjects(found: Forensics) -> None:
         console.print(f"[dim]… and {len(found.suspected) - SHOWN} more (--json has all)[/]")
     rest = [subject.score for subject in found.subjects if not subject.edited]
     if rest:
-        console.print(f"[dim]score: from {found.threshold:g} it counts; the others reach {max(rest):.1f}[/]")
+        console.print(
+            f"[dim]score: from {found.threshold:g} it counts; the others reach {max(rest):.1f}[/]"
+        )

@@ -35,7 +35,8 @@ def show_trace(trace: Trace) -> None:
 @show.register
 def show_attribution(found: Attribution) -> None:
     console.print(
-        f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/], effects estimated by {found.method} gradients\n"
+        f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/], effects"
+        f" estimated by {found.method} gradients\n"
     )
     grid(found)
     for kind, rho in found.agreement.items():
@@ -44,7 +45,10 @@ def show_attribution(found: Attribution) -> None:
 
 @show.register
 def show_average(average: AverageTrace) -> None:
-    console.print(f"[bold]Average indirect effect over {average.n} facts[/] ({average.unknown} unknown to the model, left out)\n")
+    console.print(
+        f"[bold]Average indirect effect over {average.n} facts[/] ({average.unknown} unknown to the"
+        " model, left out)\n"
+    )
     for kind, rows in average.effects.items():
         limit = max(cell.value for row in rows for cell in row if cell.n) or 1.0
         told = {
@@ -53,7 +57,12 @@ def show_average(average: AverageTrace) -> None:
             if rows[0][i].n
         }
         console.print(by_layer(kind, told))
-        best, layer, role = max((row[i], layer, role) for layer, row in enumerate(rows) for i, role in enumerate(ROLES) if row[i].n)
+        best, layer, role = max(
+            (row[i], layer, role)
+            for layer, row in enumerate(rows)
+            for i, role in enumerate(ROLES)
+            if row[i].n
+        )
         console.print(f"[dim]largest: {best.told('.3f')} at layer {layer}, {role} token[/]\n")
     console.print("[dim]hundredths of P(answer) given back, by layer[/]")
 
@@ -62,7 +71,10 @@ def show_average(average: AverageTrace) -> None:
 def show_located(found: Located) -> None:
     console.print(f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/]\n")
     for site, rows in found.profiles.items():
-        told = {name: [shade(value / (max(map(abs, profile)) or 1.0), 1.0) for value in profile] for name, profile in rows.items()}
+        told = {
+            name: [shade(value / (max(map(abs, profile)) or 1.0), 1.0) for value in profile]
+            for name, profile in rows.items()
+        }
         console.print(by_layer(site, told))
         console.print()
     console.print(escape(found.words))
@@ -73,7 +85,10 @@ def show_located(found: Located) -> None:
 def show_lookup(found: Lookup) -> None:
     console.print(f"[bold]Fact finding on {escape(found.relation)}[/], {escape(found.model)}\n")
     if found.two_tokens:
-        told = {name: [shade(e.value, 1.0) for e in estimates] for name, estimates in found.two_tokens.accuracy.items()}
+        told = {
+            name: [shade(e.value, 1.0) for e in estimates]
+            for name, estimates in found.two_tokens.accuracy.items()
+        }
         console.print(by_layer("held-out accuracy after", told, "start"))
         console.print()
     console.print(escape(found.words))
@@ -82,25 +97,52 @@ def show_lookup(found: Lookup) -> None:
 @show.register
 def show_probe(found: Probe) -> None:
     console.print(
-        f"[bold]{escape(found.relation or 'answers')}[/] at the last subject token: {found.subjects} subjects, {len(found.answers)} answers\n"
+        f"[bold]{escape(found.relation or 'answers')}[/] at the last subject token:"
+        f" {found.subjects} subjects, {len(found.answers)} answers\n"
     )
-    table = Table("after layer", "held-out accuracy", "95 % interval", "shuffled answers", box=None, header_style="dim")
+    table = Table(
+        "after layer",
+        "held-out accuracy",
+        "95 % interval",
+        "shuffled answers",
+        box=None,
+        header_style="dim",
+    )
     names = ("embeddings", *map(str, range(len(found.accuracy) - 1)))
     for name, hit, chance in zip(names, found.accuracy, found.shuffled, strict=True):
-        table.add_row(name, spelt(hit.value, ".1%"), hit.interval(".1%"), spelt(chance.value, ".1%"))
+        table.add_row(
+            name, spelt(hit.value, ".1%"), hit.interval(".1%"), spelt(chance.value, ".1%")
+        )
     console.print(table)
-    left = f"; {found.left_out} subjects left out, whose answers are too rare" if found.left_out else ""
+    left = (
+        f"; {found.left_out} subjects left out, whose answers are too rare"
+        if found.left_out
+        else ""
+    )
     console.print(f"\n[dim]the commonest answer alone: {found.commonest.value:.1%}{left}[/]")
 
 
 @show.register
 def show_routes(found: Routes) -> None:
-    console.print(f"[bold]P(answer) lost by cutting, over {found.n} facts[/] ({found.unknown} unknown, left out)\n")
-    names = {"edges": "last token → subject", "mlp": "MLPs at the subject", "attn": "attention at the last token"}
-    told = {name: [shade(estimate.value, 1.0) for estimate in found.by_layer[cut]] for cut, name in names.items()}
+    console.print(
+        f"[bold]P(answer) lost by cutting, over {found.n} facts[/] ({found.unknown} unknown, left"
+        " out)\n"
+    )
+    names = {
+        "edges": "last token → subject",
+        "mlp": "MLPs at the subject",
+        "attn": "attention at the last token",
+    }
+    told = {
+        name: [shade(estimate.value, 1.0) for estimate in found.by_layer[cut]]
+        for cut, name in names.items()
+    }
     whole = {name: _whole(found.all_layers[cut]) for cut, name in names.items()}
     console.print(by_layer("", told, last=whole))
-    console.print("\n[dim]hundredths of P(answer), by layer; a fact needs both routes, so the shares do not sum to 1[/]")
+    console.print(
+        "\n[dim]hundredths of P(answer), by layer; a fact needs both routes, so the shares do not"
+        " sum to 1[/]"
+    )
 
 
 def _whole(total: Estimate) -> str:
@@ -109,21 +151,37 @@ def _whole(total: Estimate) -> str:
 
 @show.register
 def show_knowledge(found: KnowledgeNeurons) -> None:
-    console.print(f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/]: {len(found.cells)} shared neurons\n")
+    console.print(
+        f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/]:"
+        f" {len(found.cells)} shared neurons\n"
+    )
     for layer, neuron, score in found.cells[:15]:
         console.print(f"  L{layer}N{neuron:<6} {score:+.4f}")
-    table = Table("", "P(answer)", "changed by", "random neurons", "as active ones", box=None, header_style="dim")
+    table = Table(
+        "",
+        "P(answer)",
+        "changed by",
+        "random neurons",
+        "as active ones",
+        box=None,
+        header_style="dim",
+    )
     for name in FACTORS:
         change: Change = getattr(found, name)
         table.add_row(
-            name, f"{change.before:.3f} → {change.after:.3f}", f"{change.change:+.3f}", str(change.random), str(change.active)
+            name,
+            f"{change.before:.3f} → {change.after:.3f}",
+            f"{change.change:+.3f}",
+            str(change.random),
+            str(change.active),
         )
     console.print()
     console.print(table)
     total, expected = found.completeness
     console.print(
-        f"\n[dim]{found.known} of {found.phrasings} phrasings known; attributions of the first sum to {total:.3f}, as they should to "
-        f"{expected:.3f} ({found.steps} steps); controls: mean change with 95 % interval[/]"
+        f"\n[dim]{found.known} of {found.phrasings} phrasings known; attributions of the first sum"
+        f" to {total:.3f}, as they should to {expected:.3f} ({found.steps} steps); controls: mean"
+        " change with 95 % interval[/]"
     )
     if found.warning:
         console.print(f"[bold]warning[/] {escape(found.warning)}")
@@ -132,7 +190,8 @@ def show_knowledge(found: KnowledgeNeurons) -> None:
 @show.register
 def show_neuron_trace(found: NeuronTrace) -> None:
     console.print(
-        f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/], layer {found.layer}, token {found.token}\n"
+        f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/], layer"
+        f" {found.layer}, token {found.token}\n"
     )
     table = Table("neuron", "effect", box=None, header_style="dim")
     for i, effect in found.top(15):
@@ -140,31 +199,49 @@ def show_neuron_trace(found: NeuronTrace) -> None:
     console.print(table)
     single = float(found.effects.sum())
     console.print(
-        f"\n[dim]P(answer) {found.clean:.3f} clean, {found.corrupted:.3f} corrupted; all {len(found.effects)} neurons together give back "
-        f"{found.together:+.4f}, one by one they sum to {single:+.4f}[/]"
+        f"\n[dim]P(answer) {found.clean:.3f} clean, {found.corrupted:.3f} corrupted; all"
+        f" {len(found.effects)} neurons together give back {found.together:+.4f}, one by one they"
+        f" sum to {single:+.4f}[/]"
     )
 
 
 @show.register
 def show_lens(lens: Lens) -> None:
     console.print(
-        f"[bold]{escape(lens.prompt)}[/] → [bold #2f7fd6]{escape(lens.answer)}[/]{f' against {escape(lens.against)}' if lens.against else ''}\n"
+        f"[bold]{escape(lens.prompt)}[/] → [bold"
+        f" #2f7fd6]{escape(lens.answer)}[/]{f' against {escape(lens.against)}' if lens.against else ''}\n"
     )
     table = Table(
-        "layer", "P(answer)", "attention", "MLP", "what it would say", "dominant sub-updates", box=None, header_style="dim"
+        "layer",
+        "P(answer)",
+        "attention",
+        "MLP",
+        "what it would say",
+        "dominant sub-updates",
+        box=None,
+        header_style="dim",
     )
-    table.add_row("–", "", "", f"{lens.embedding:+.2f}", escape(_said(lens.start)), "[dim]embedding[/]")
+    table.add_row(
+        "–", "", "", f"{lens.embedding:+.2f}", escape(_said(lens.start)), "[dim]embedding[/]"
+    )
     for rung in lens.layers:
         updates = ", ".join(f"{update.name} {update.score:+.2f}" for update in rung.updates[:3])
         table.add_row(
-            str(rung.layer), f"{rung.prob:.3f}", f"{rung.attn:+.2f}", f"{rung.mlp:+.2f}", escape(_said(rung.top)), updates
+            str(rung.layer),
+            f"{rung.prob:.3f}",
+            f"{rung.attn:+.2f}",
+            f"{rung.mlp:+.2f}",
+            escape(_said(rung.top)),
+            updates,
         )
     console.print(table)
     console.print(
-        f"\n[dim]columns attention, MLP: what they add to the score {lens.score:.2f} (biases {lens.constant:+.2f}); "
-        f"all parts sum to it within {lens.sum_error:.0e}[/]"
+        f"\n[dim]columns attention, MLP: what they add to the score {lens.score:.2f} (biases"
+        f" {lens.constant:+.2f}); all parts sum to it within {lens.sum_error:.0e}[/]"
     )
 
 
 def _said(words: tuple[Word, ...]) -> str:
-    return ", ".join(f"{word.token.strip() or repr(word.token)} {word.prob:.2f}" for word in words[:3])
+    return ", ".join(
+        f"{word.token.strip() or repr(word.token)} {word.prob:.2f}" for word in words[:3]
+    )

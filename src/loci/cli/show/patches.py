@@ -15,7 +15,8 @@ from loci.patches import Difference, Patch, short, strongest
 def show_patch(patch: Patch) -> None:
     document = patch.to_dict()
     console.print(
-        f"[bold]patch {escape(patch.id)}[/] · {escape(patch.method)} · {len(patch.facts)} fact{'s' * (len(patch.facts) != 1)}"
+        f"[bold]patch {escape(patch.id)}[/] · {escape(patch.method)} · {len(patch.facts)}"
+        f" fact{'s' * (len(patch.facts) != 1)}"
     )
     console.print(f"base   {escape(patch.base_name)} {short(patch.base)}")
     for parent in patch.parents:
@@ -24,7 +25,8 @@ def show_patch(patch: Patch) -> None:
     for name, weight in document["weights"].items():
         error = f", relative error {errors[name]:.2g}" if name in errors else ""
         console.print(
-            f"change {escape(name)} {weight['shape'][0]} × {weight['shape'][1]}, rank {weight['rank']}, norm {weight['norm']:.3g}{error}"
+            f"change {escape(name)} {weight['shape'][0]} × {weight['shape'][1]}, rank"
+            f" {weight['rank']}, norm {weight['norm']:.3g}{error}"
         )
     for layer, part in patch.neurons.items():
         console.print(f"add    {part.size} neurons to the MLP of layer {layer}")
@@ -45,9 +47,14 @@ def _notes(patch: Patch) -> None:
         if most.warning:
             console.print(f"[bold]warning[/] {most.warning}")
     for fact in patch.numbers.get("dropped", [])[:20]:
-        console.print(f"lost   {escape(fact['prompt'].replace('{}', fact['subject'], 1))} → {escape(fact['new_answer'])}")
+        console.print(
+            f"lost   {escape(fact['prompt'].replace('{}', fact['subject'], 1))} →"
+            f" {escape(fact['new_answer'])}"
+        )
     if patch.numbers.get("left_out"):
-        console.print(f"not in it, though it differs: {escape(', '.join(patch.numbers['left_out']))}")
+        console.print(
+            f"not in it, though it differs: {escape(', '.join(patch.numbers['left_out']))}"
+        )
 
 
 @show.register
@@ -57,10 +64,24 @@ def show_difference(found: Difference) -> None:
     if not found.changes:
         console.print("no weight differs")
     else:
-        table = Table("weight", "norm", "relative", "rank", *(["cosine"] if patches else []), box=None, header_style="dim")
+        table = Table(
+            "weight",
+            "norm",
+            "relative",
+            "rank",
+            *(["cosine"] if patches else []),
+            box=None,
+            header_style="dim",
+        )
         for change in found.changes[:50]:
             more = [f"{change.cosine:.3f}"] if change.cosine is not None else []
-            table.add_row(escape(change.name), f"{change.norm:.4g}", f"{change.share:.2%}", str(change.rank), *more)
+            table.add_row(
+                escape(change.name),
+                f"{change.norm:.4g}",
+                f"{change.share:.2%}",
+                str(change.rank),
+                *more,
+            )
         console.print(table)
         if len(found.changes) > 50:
             console.print(f"[dim]… and {len(found.changes) - 50} more[/]")
@@ -84,4 +105,7 @@ def show_facts(found: FactFile) -> None:
         console.print(f"[dim]… and {len(found.skipped) - 5} more left out[/]")
     for fact in found.facts[:10]:
         new = f" → [bold]{escape(fact.new_answer)}[/]" if fact.new_answer else ""
-        console.print(f"[dim]{escape(fact.relation or ''):20}[/] {escape(fact.text)} [bold]{escape(fact.answer)}[/]{new}")
+        console.print(
+            f"[dim]{escape(fact.relation or ''):20}[/] {escape(fact.text)}"
+            f" [bold]{escape(fact.answer)}[/]{new}"
+        )

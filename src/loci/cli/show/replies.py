@@ -21,33 +21,61 @@ def show_replies(found: Replies) -> None:
             _one(reply)
     for name, estimate in (("new", found.new), ("old", found.old)):
         if estimate.n:
-            console.print(f"[bold]{_count(estimate)} {name} answers are said[/] [dim](95 % interval {_interval(estimate)})[/]")
+            console.print(
+                f"[bold]{_count(estimate)} {name} answers are said[/] [dim](95 % interval"
+                f" {_interval(estimate)})[/]"
+            )
 
 
 def _one(reply: Reply) -> None:
-    console.print(f"{plain(reply.prompt)} [bold]{plain(reply.answer) or '(nothing)'}[/]   P = {reply.probability:.3f}")
+    console.print(
+        f"{plain(reply.prompt)} [bold]{plain(reply.answer) or '(nothing)'}[/]   P ="
+        f" {reply.probability:.3f}"
+    )
     if reply.says.strip(" .\n") != reply.answer:
         console.print(f"  [dim]goes on as[/] {plain(reply.says.strip())}")
     if reply.next:
-        console.print("  [dim]next[/] " + "   ".join(f"{plain(token.strip() or repr(token))} {p:.3f}" for token, p in reply.next))
+        console.print(
+            "  [dim]next[/] "
+            + "   ".join(
+                f"{plain(token.strip() or repr(token))} {p:.3f}" for token, p in reply.next
+            )
+        )
     if reply.warning:
-        console.print(f"  [dim]note: {plain(reply.warning.partition(': say')[0].partition('; say')[0])}[/]")
-    wanted = [(name, answer) for name, answer in (("new", reply.new), ("old", reply.old)) if answer is not None]
+        console.print(
+            f"  [dim]note: {plain(reply.warning.partition(': say')[0].partition('; say')[0])}[/]"
+        )
+    wanted = [
+        (name, answer)
+        for name, answer in (("new", reply.new), ("old", reply.old))
+        if answer is not None
+    ]
     if wanted:
-        console.print("  " + "   ".join(f"[dim]{name} answer[/] {_wanted(answer)}" for name, answer in wanted))
+        console.print(
+            "  " + "   ".join(f"[dim]{name} answer[/] {_wanted(answer)}" for name, answer in wanted)
+        )
 
 
 def _table(found: Replies) -> Table:
     table = Table("prompt", "answer", "P", "new answer", "old answer", box=None, header_style="dim")
     for reply in found.replies:
-        table.add_row(plain(reply.prompt), plain(reply.answer), f"{reply.probability:.3f}", _wanted(reply.new), _wanted(reply.old))
+        table.add_row(
+            plain(reply.prompt),
+            plain(reply.answer),
+            f"{reply.probability:.3f}",
+            _wanted(reply.new),
+            _wanted(reply.old),
+        )
     return table
 
 
 def _wanted(wanted: AskedAnswer | None) -> str:
     if wanted is None:
         return ""
-    return f"{'[bold]said[/]' if wanted.said else 'not said'} {plain(wanted.answer)} {wanted.probability:.3f}"
+    return (
+        f"{'[bold]said[/]' if wanted.said else 'not said'} {plain(wanted.answer)}"
+        f" {wanted.probability:.3f}"
+    )
 
 
 def _count(estimate: Estimate) -> str:

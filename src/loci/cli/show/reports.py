@@ -8,7 +8,10 @@ FAILED = 10
 """Most failed facts that are listed."""
 MOVED = 3
 """Most answers that are shown among those that moved."""
-JOINT = "--method joint searches all layers at once, and reaches what a solver at one layer misses or disturbs"
+JOINT = (
+    "--method joint searches all layers at once, and reaches what a solver at one layer misses or"
+    " disturbs"
+)
 ADVICE = {
     "joint": "fewer facts at once, more of them with --after, or a shorter answer",
     "merge": "make these edits together, in one loci edit, instead of merging them",
@@ -24,7 +27,8 @@ def show_report(patch: Patch) -> None:
     console.print(said_line(report))
     for fact in report.failed[:FAILED]:
         console.print(
-            f"[bold]failed[/] {plain(fact.prompt)} → {plain(fact.wanted)}: the model says [bold]{plain(fact.says) or '(nothing)'}[/]"
+            f"[bold]failed[/] {plain(fact.prompt)} → {plain(fact.wanted)}: the model says"
+            f" [bold]{plain(fact.says) or '(nothing)'}[/]"
         )
     if len(report.failed) > FAILED:
         console.print(f"       [dim]… and {len(report.failed) - FAILED} more[/]")
@@ -54,10 +58,19 @@ def moved_line(report: EditReport) -> str:
     near, text = report.neighbours, report.sentences
     parts = []
     if near.n:
-        parts.append(f"{round(near.value * near.n)} of {near.n} prompts about other subjects [dim]({plain(report.source)})[/]")
+        parts.append(
+            f"{round(near.value * near.n)} of {near.n} prompts about other subjects"
+            f" [dim]({plain(report.source)})[/]"
+        )
     if report.same_subject.n:
         own = report.same_subject
-        parts.append(f"{round(own.value * own.n)} of {own.n} other facts of the subject{'s' * (report.said.n != 1)}")
+        parts.append(
+            f"{round(own.value * own.n)} of {own.n} other facts of the"
+            f" subject{'s' * (report.said.n != 1)}"
+        )
     if text.n:
         parts.append(f"{text.value:.1%} of the next tokens of {text.n} texts of the model's own")
-    return f"moved  {', '.join(parts) or 'not known: there is nobody else to ask about, and no text of its own'}"
+    return (
+        "moved "
+        f" {', '.join(parts) or 'not known: there is nobody else to ask about, and no text of its own'}"
+    )

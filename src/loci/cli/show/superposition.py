@@ -43,11 +43,24 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 @show.register
 def show_bounds(found: Bounds) -> None:
-    console.print(f"[bold]Directions of R^{found.dim:,}, pairwise at least {found.angle:g}° apart[/], log₁₀ of their number\n")
+    console.print(
+        f"[bold]Directions of R^{found.dim:,}, pairwise at least {found.angle:g}° apart[/], log₁₀"
+        " of their number\n"
+    )
     rows = (
-        ("a random draw, none removed", found.drawn_one_sided, found.drawn_lines, "with probability ½ no pair is nearer"),
+        (
+            "a random draw, none removed",
+            found.drawn_one_sided,
+            found.drawn_lines,
+            "with probability ½ no pair is nearer",
+        ),
         ("… the nearer of bad pairs removed", found.mended_one_sided, found.mended_lines, "exists"),
-        ("Gilbert–Varshamov", found.gilbert_varshamov_one_sided, found.gilbert_varshamov_lines, "exists"),
+        (
+            "Gilbert–Varshamov",
+            found.gilbert_varshamov_one_sided,
+            found.gilbert_varshamov_lines,
+            "exists",
+        ),
         (
             "explicit code",
             None,
@@ -60,19 +73,36 @@ def show_bounds(found: Bounds) -> None:
     )
     _table(
         ("", "angle ≥ θ", "lines: θ … 180° − θ", ""),
-        [(name, "" if one is None else f"{one:.3f}", f"{both:.3f}", f"[dim]{what}[/]") for name, one, both, what in rows],
+        [
+            (name, "" if one is None else f"{one:.3f}", f"{both:.3f}", f"[dim]{what}[/]")
+            for name, one, both, what in rows
+        ],
     )
     console.print()
-    _table(("rule of thumb", "log₁₀", ""), [(rule.name, f"{rule.log10:.3f}", VERDICTS[rule.verdict]) for rule in found.rules])
+    _table(
+        ("rule of thumb", "log₁₀", ""),
+        [(rule.name, f"{rule.log10:.3f}", VERDICTS[rule.verdict]) for rule in found.rules],
+    )
     console.print(
-        f"\n[dim]Kabatiansky–Levenshtein gives {found.kabatiansky_levenshtein_asymptotic:.3f}; it holds as d → ∞ and is no bound here[/]"
+        f"\n[dim]Kabatiansky–Levenshtein gives {found.kabatiansky_levenshtein_asymptotic:.3f}; it"
+        " holds as d → ∞ and is no bound here[/]"
     )
 
 
 @show.register
 def show_bounds_table(found: BoundsTable) -> None:
-    console.print(f"[bold]Lines of R^{found.dim:,}[/], log₁₀ of their number (one-sided in brackets)\n")
-    columns = ("angle", "random draw", "Gilbert–Varshamov", "explicit code", "Levenshtein", "Welch", "10^(d F²/1500)")
+    console.print(
+        f"[bold]Lines of R^{found.dim:,}[/], log₁₀ of their number (one-sided in brackets)\n"
+    )
+    columns = (
+        "angle",
+        "random draw",
+        "Gilbert–Varshamov",
+        "explicit code",
+        "Levenshtein",
+        "Welch",
+        "10^(d F²/1500)",
+    )
     rows = []
     for row in found.rows:
         rule = row.rules[-1]
@@ -87,42 +117,66 @@ def show_bounds_table(found: BoundsTable) -> None:
         rows.append((f"{row.angle:g}°", *cells))
     _table(columns, rows)
     console.print(
-        "\n[dim]exist: random draw (nothing removed), Gilbert–Varshamov, explicit; impossible above Levenshtein, Welch; ✗ false[/]"
+        "\n[dim]exist: random draw (nothing removed), Gilbert–Varshamov, explicit; impossible above"
+        " Levenshtein, Welch; ✗ false[/]"
     )
 
 
 @show.register
 def show_reach(found: BestAngles) -> None:
-    console.print(f"[bold]10^{found.log10_count:.4g} directions of R^{found.dim:,}[/], degrees between the nearest two\n")
+    console.print(
+        f"[bold]10^{found.log10_count:.4g} directions of R^{found.dim:,}[/], degrees between the"
+        " nearest two\n"
+    )
     rows = [
         (name, f"{side.drawn:.3f}", f"{side.possible:.3f}", side.by, f"{side.limit:.3f}")
         for name, side in (("lines", found.lines), ("one-sided", found.one_sided))
     ]
-    _table(("", "a random draw (median)", "known to be possible", "by", "limit (Levenshtein)"), rows)
+    _table(
+        ("", "a random draw (median)", "known to be possible", "by", "limit (Levenshtein)"), rows
+    )
 
 
 @show.register
 def show_built(found: VerifiedCode) -> None:
     own = found.codes
     console.print(
-        f"[bold]{own.count:,} lines of R^{own.dim:,}[/], at least {own.angle:.4f}° apart (|cosine| ≤ {own.coherence:g})\n"
+        f"[bold]{own.count:,} lines of R^{own.dim:,}[/], at least {own.angle:.4f}° apart (|cosine|"
+        f" ≤ {own.coherence:g})\n"
     )
     rows = []
     for one in found.verified:
         how = (
-            "all pairs" if one.complete else f"{one.looked_at:,} of {one.classes:,} classes of pairs sampled; the rest by its rank"
+            "all pairs"
+            if one.complete
+            else (
+                f"{one.looked_at:,} of {one.classes:,} classes of pairs sampled; the rest by its"
+                " rank"
+            )
         )
-        rows.append((one.kind, f"{one.dim:,}", f"{one.lines:,}", f"{one.promised:g}", f"{one.found:g}", how))
+        rows.append(
+            (one.kind, f"{one.dim:,}", f"{one.lines:,}", f"{one.promised:g}", f"{one.found:g}", how)
+        )
     _table(("code", "dimensions", "lines", "|cosine| promised", "found", "verified"), rows)
-    met = ": met, so no set of lines is larger" if abs(found.limit - math.log10(own.count)) < 1e-9 else ""
-    console.print(f"\nlog₁₀: {math.log10(own.count):.4f}; Levenshtein's bound at this angle {found.limit:.4f}{met}")
+    met = (
+        ": met, so no set of lines is larger"
+        if abs(found.limit - math.log10(own.count)) < 1e-9
+        else ""
+    )
+    console.print(
+        f"\nlog₁₀: {math.log10(own.count):.4f}; Levenshtein's bound at this angle"
+        f" {found.limit:.4f}{met}"
+    )
 
 
 @show.register
 def show_packing(found: Packing) -> None:
     side = found.reach.lines if found.lines else found.reach.one_sided
     kind = "lines" if found.lines else "vectors"
-    console.print(f"[bold]{found.after.vectors:,} {kind} in {found.after.dim:,} dimensions[/], degrees between the nearest two\n")
+    console.print(
+        f"[bold]{found.after.vectors:,} {kind} in {found.after.dim:,} dimensions[/], degrees"
+        " between the nearest two\n"
+    )
     rows = [
         ("random draw", f"{found.drawn:.2f}"),
         (f"after {found.steps} steps", f"[bold]{found.closest:.2f}[/]"),
@@ -144,23 +198,39 @@ def show_video(found: VideoExperiment) -> None:
             f"{a.closest_line:.2f}",
             f"{a.median_nearest:.2f}",
         )
-        for name, a in (("random draw", found.drawn), ("as shown", found.shown), ("pushed apart", found.honest.after))
+        for name, a in (
+            ("random draw", found.drawn),
+            ("as shown", found.shown),
+            ("pushed apart", found.honest.after),
+        )
     ]
-    _table(("", "89° … 91°", "outside 80° … 100°", "|cos| > 0.9", "nearest pair", "median nearest"), rows)
+    _table(
+        ("", "89° … 91°", "outside 80° … 100°", "|cos| > 0.9", "nearest pair", "median nearest"),
+        rows,
+    )
     console.print(
-        f"\n{found.twins:.0%} of the vectors as shown have a twin at |cosine| above 0.999. All pairs within 1° of 90° is possible for "
-        f"{found.most_within_1:,} lines at most; so many have a pair nearer than {found.honest.reach.lines.limit:.2f}°"
+        f"\n{found.twins:.0%} of the vectors as shown have a twin at |cosine| above 0.999. All"
+        f" pairs within 1° of 90° is possible for {found.most_within_1:,} lines at most; so many"
+        f" have a pair nearer than {found.honest.reach.lines.limit:.2f}°"
     )
 
 
 @show.register
 def show_toy(found: ToyModels) -> None:
-    console.print(f"[bold]{found.features} features in {found.dims} dimensions[/], {'ReLU' if found.relu else 'linear'} output\n")
+    console.print(
+        f"[bold]{found.features} features in {found.dims} dimensions[/],"
+        f" {'ReLU' if found.relu else 'linear'} output\n"
+    )
     alone = ((found.superposition < 0.1) & (found.norms > 0.5)).sum(1).tolist()
     rows = [
         (f"{p:.3g}", f"{loss:.4g}", str(kept), str(own), f"{per:.3f}")
         for p, loss, kept, own, per in zip(
-            found.densities, found.loss.tolist(), found.represented, alone, found.per_feature.tolist(), strict=True
+            found.densities,
+            found.loss.tolist(),
+            found.represented,
+            alone,
+            found.per_feature.tolist(),
+            strict=True,
         )
     ]
     _table(("density", "loss", "features kept", "of them alone", "dimensions a feature"), rows)
@@ -169,7 +239,10 @@ def show_toy(found: ToyModels) -> None:
 @show.register
 def show_geometry(found: FeatureGeometry) -> None:
     own = found.toy
-    console.print(f"[bold]{own.features} equal features in {own.dims} dimensions[/]: share of features near each plateau\n")
+    console.print(
+        f"[bold]{own.features} equal features in {own.dims} dimensions[/]: share of features near"
+        " each plateau\n"
+    )
     near = {name: found.near(value) for name, value in PLATEAUS.items()}
     rows = [
         (f"{p:.3g}", f"{own.per_feature[i]:.3f}", *(f"{row[i].value:.0%}" for row in near.values()))
@@ -181,24 +254,34 @@ def show_geometry(found: FeatureGeometry) -> None:
 @show.register
 def show_phase(found: PhaseDiagram) -> None:
     console.print(
-        f"Training ends where the closed form says in [bold]{spelt(found.agreement.value, '.1%')}[/] of {found.agreement.n} cells "
-        f"[{found.agreement.interval('.1%')}], "
-        f"best of {found.runs} runs; its loss is lower by {found.gain:.1%} at most.\n"
-        "Closed form: the pair is kept for s < 4r/(2 + 5r) and s < 4/(5 + 2r), at r = 1 for s < 4/7."
+        "Training ends where the closed form says in"
+        f" [bold]{spelt(found.agreement.value, '.1%')}[/] of {found.agreement.n} cells"
+        f" [{found.agreement.interval('.1%')}], best of {found.runs} runs; its loss is lower by"
+        f" {found.gain:.1%} at most.\nClosed form: the pair is kept for s < 4r/(2 + 5r) and s <"
+        " 4/(5 + 2r), at r = 1 for s < 4/7."
     )
 
 
 @show.register
 def show_correlated(found: CorrelatedFeatures) -> None:
-    rows = [(kind, str(found.partners(kind)), str(found.others(kind)), f"{found.loss[kind][0]:.4g}") for kind in found.W]
+    rows = [
+        (kind, str(found.partners(kind)), str(found.others(kind)), f"{found.loss[kind][0]:.4g}")
+        for kind in found.W
+    ]
     _table(("features of a pair come", "cosine of partners", "of others", "least loss"), rows)
 
 
 @show.register
 def show_computation(found: AbsoluteValueNetworks) -> None:
     neurons, features = found.W_in.shape[1:]
-    console.print(f"[bold]|x| of {features} features by {neurons} neurons[/]; exactly it takes {2 * features}\n")
-    rows = [(f"{p:g}", str(n), str(alone)) for p, n, alone in zip(found.densities, found.computed, found.alone, strict=True)]
+    console.print(
+        f"[bold]|x| of {features} features by {neurons} neurons[/]; exactly it takes"
+        f" {2 * features}\n"
+    )
+    rows = [
+        (f"{p:g}", str(n), str(alone))
+        for p, n, alone in zip(found.densities, found.computed, found.alone, strict=True)
+    ]
     _table(("density", "features computed", "share of neurons that read one feature"), rows)
 
 
@@ -207,30 +290,50 @@ def show_attack(found: Vulnerability) -> None:
     rows = [
         (f"{p:.3g}", f"{1 / per:.2f}", f"{times:.2f}", f"{linear:.2f}")
         for p, per, times, linear in zip(
-            found.toy.densities, found.toy.per_feature.tolist(), found.relative, found.expected, strict=True
+            found.toy.densities,
+            found.toy.per_feature.tolist(),
+            found.relative,
+            found.expected,
+            strict=True,
         )
     ]
-    _table(("density", "features a dimension", "vulnerability, times the densest", "linear: ‖WᵀW‖²"), rows)
+    _table(
+        ("density", "features a dimension", "vulnerability, times the densest", "linear: ‖WᵀW‖²"),
+        rows,
+    )
 
 
 @show.register
 def show_interference(found: Interference) -> None:
-    console.print(f"[bold]{found.features} features in {found.dim} dimensions[/]: share of random sets of k read back whole\n")
+    console.print(
+        f"[bold]{found.features} features in {found.dim} dimensions[/]: share of random sets of k"
+        " read back whole\n"
+    )
     rows = [
-        (curve.kind, name, *(f"{e.value:.0%}" for e in row), f"k ≤ {curve.for_all}" if name == "threshold" else "")
+        (
+            curve.kind,
+            name,
+            *(f"{e.value:.0%}" for e in row),
+            f"k ≤ {curve.for_all}" if name == "threshold" else "",
+        )
         for curve in found.curves
         for name, row in curve.whole.items()
     ]
     _table(("directions", "decoder", *(f"k={k}" for k in found.active), "every set"), rows)
     console.print()
     needed = found.needed
-    rows = [(name, *map(str, dims), f"k^{needed.power(name):.2f}") for name, dims in needed.dims.items()]
+    rows = [
+        (name, *map(str, dims), f"k^{needed.power(name):.2f}") for name, dims in needed.dims.items()
+    ]
     _table(("dimensions needed (random)", *(f"k={k}" for k in needed.active), "grows as"), rows)
 
 
 @show.register
 def show_weights(found: WeightAngles) -> None:
-    console.print(f"[bold]{escape(found.model)}[/]{', centred' if found.centred else ''}: degrees to the nearest other, as lines\n")
+    console.print(
+        f"[bold]{escape(found.model)}[/]{', centred' if found.centred else ''}: degrees to the"
+        " nearest other, as lines\n"
+    )
     rows = [
         (
             escape(s.name if s.layer is None else f"{s.name} {s.layer}"),

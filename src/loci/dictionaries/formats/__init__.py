@@ -1,10 +1,20 @@
-"""The formats of other libraries, recognised by the names of their tensors, each turned into the canonical form."""
+"""The formats of other libraries, recognised by the names of their tensors, each turned into the
+canonical form.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from loci.dictionaries.dictionary import Dictionary
-from loci.dictionaries.formats import circuit_tracer, dictionary_learning, gemma_scope, openai, own, saelens, sparsify
+from loci.dictionaries.formats import (
+    circuit_tracer,
+    dictionary_learning,
+    gemma_scope,
+    openai,
+    own,
+    saelens,
+    sparsify,
+)
 from loci.dictionaries.tensors import State
 
 

@@ -1,4 +1,5 @@
-"""dictionary_learning: `config.json` and `ae.pt`, a pickle. Which class it was, the names of the tensors tell.
+"""dictionary_learning: `config.json` and `ae.pt`, a pickle. Which class it was, the names of the
+tensors tell.
 
     AutoEncoder      encoder.weight [M, d]  encoder.bias  decoder.weight [d, M]  bias             relu(W (x − bias) + b)
     AutoEncoderNew   the same with decoder.bias                                                   nothing is subtracted
@@ -7,7 +8,8 @@
     JumpRelu         W_enc [d, M]  W_dec [M, d]  b_enc  b_dec  threshold                          nothing is subtracted
     Matryoshka       the same, and k, group_sizes, active_groups                                  b_dec is subtracted
 
-Top-k dictionaries are used with their threshold where one was learnt (threshold ≥ 0), else with the k largest.
+Top-k dictionaries are used with their threshold where one was learnt (threshold ≥ 0), else with the
+k largest.
 """
 
 from collections.abc import Mapping
@@ -25,8 +27,12 @@ SPLIT = {"encoder.weight", "decoder.weight"}
 def fits(names: set[str], said: Mapping[str, Any]) -> bool:
     if {"latent_bias", "pre_bias"} & names:
         return False
-    whole = {"W_enc", "W_dec", "b_enc", "b_dec", "threshold"} <= names and ("trainer" in said or "group_sizes" in names)
-    return whole or (names >= SPLIT and bool({"bias", "decoder.bias", "decoder_bias", "b_dec"} & names))
+    whole = {"W_enc", "W_dec", "b_enc", "b_dec", "threshold"} <= names and (
+        "trainer" in said or "group_sizes" in names
+    )
+    return whole or (
+        names >= SPLIT and bool({"bias", "decoder.bias", "decoder_bias", "b_dec"} & names)
+    )
 
 
 def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
@@ -35,16 +41,24 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
     trainer = trainer if isinstance(trainer, Mapping) else {}
     split, gated = set(tensors) >= SPLIT, "gate_bias" in tensors
     b_enc = tensors["gate_bias" if gated else "encoder.bias" if split else "b_enc"]
-    b_dec = next(tensors[name] for name in ("bias", "decoder.bias", "decoder_bias", "b_dec") if name in tensors)
+    b_dec = next(
+        tensors[name]
+        for name in ("bias", "decoder.bias", "decoder_bias", "b_dec")
+        if name in tensors
+    )
     plain = "decoder.bias" in tensors or (not split and "k" not in tensors)
     activation, threshold, k = _activation(tensors, len(b_enc), gated)
     point = point_of(str(trainer["submodule_name"])) if "submodule_name" in trainer else None
     if point is None and isinstance(trainer.get("layer"), int):
         point = f"resid_post.{trainer['layer']}"
     return Dictionary(
-        W_enc=by_feature(tensors["encoder.weight" if split else "W_enc"], len(b_enc), where, last=not split),
+        W_enc=by_feature(
+            tensors["encoder.weight" if split else "W_enc"], len(b_enc), where, last=not split
+        ),
         b_enc=b_enc,
-        W_dec=by_feature(tensors["decoder.weight" if split else "W_dec"], len(b_enc), where, last=split),
+        W_dec=by_feature(
+            tensors["decoder.weight" if split else "W_dec"], len(b_enc), where, last=split
+        ),
         b_dec=b_dec,
         activation=activation,
         b_in=None if plain else b_dec.clone(),
@@ -59,7 +73,9 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
     )
 
 
-def _activation(tensors: State, features: int, gated: bool) -> tuple[ActivationKind, Tensor | None, int | None]:
+def _activation(
+    tensors: State, features: int, gated: bool
+) -> tuple[ActivationKind, Tensor | None, int | None]:
     threshold = tensors.get("threshold")
     if gated:
         return "gated", None, None

@@ -2,8 +2,8 @@
 
     W_enc or w_enc [d, M]   W_dec or w_dec [M, d]   b_enc   b_dec   threshold   affine_skip_connection [d, d], y += x @ A
 
-Libraries disagree on whether A is transposed, and on whether a transcoder reads its input before or after the norm's gain: opening with
-a model tries each and says which fits.
+Libraries disagree on whether A is transposed, and on whether a transcoder reads its input before or
+after the norm's gain: opening with a model tries each and says which fits.
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,14 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
     by_name = {name.lower(): tensor for name, tensor in tensors.items()}
     skip = by_name.get("affine_skip_connection")
     hooks = [point_of(str(said[name])) for name in said if "hook_point" in name]
-    point = next((hook for hook in hooks if hook), None) or point_of_folder(str(said.get("path", "")))
-    transcoder = "transcoder" in str(said.get("type", "")) or skip is not None or "transcoder" in str(said.get("path", ""))
+    point = next((hook for hook in hooks if hook), None) or point_of_folder(
+        str(said.get("path", ""))
+    )
+    transcoder = (
+        "transcoder" in str(said.get("type", ""))
+        or skip is not None
+        or "transcoder" in str(said.get("path", ""))
+    )
     features = len(by_name["b_enc"])
     return Dictionary(
         W_enc=by_feature(by_name["w_enc"], features, where, last=True),

@@ -2,7 +2,8 @@
 
     encoder.weight [M, d]   latent_bias   pre_bias   decoder.weight [d, M]   activation "TopK" or "ReLU", activation_state_dict {k}
 
-With TopK the input is layer-normed first, by the unbiased standard deviation + 1e-5, and the output is put back.
+With TopK the input is layer-normed first, by the unbiased standard deviation + 1e-5, and the output
+is put back.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,6 @@
-"""Loci's own form: one safetensors file with the canonical tensors by their names, and the rest as JSON in its metadata."""
+"""Loci's own form: one safetensors file with the canonical tensors by their names, and the rest as
+JSON in its metadata.
+"""
 
 import json
 from collections.abc import Mapping
@@ -36,17 +38,28 @@ def fits(names: set[str], said: Mapping[str, Any]) -> bool:
 
 
 def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
-    """The dictionary that was written. Raises `DictionaryError` for another schema, and for tensors that are not its own."""
+    """The dictionary that was written. Raises `DictionaryError` for another schema, and for tensors
+    that are not its own.
+    """
     document = parse_json(str(said["loci"]), f"{where}: header", DictionaryError)
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
-        raise DictionaryError(f"{where}: a file of schema {brief(schema)}; this version reads {SCHEMA!r}")
+        raise DictionaryError(
+            f"{where}: a file of schema {brief(schema)}; this version reads {SCHEMA!r}"
+        )
     header = typed(DictionaryHeader, document, f"{where}: broken header", DictionaryError)
-    wrong = [name for name in NEEDED if name not in tensors] + [name for name in tensors if name not in TENSORS]
+    wrong = [name for name in NEEDED if name not in tensors] + [
+        name for name in tensors if name not in TENSORS
+    ]
     if wrong:
-        raise DictionaryError(f"{where}: {brief(wrong[0])} {'is missing' if wrong[0] in NEEDED else 'is no part of a dictionary'}")
+        raise DictionaryError(
+            f"{where}: {brief(wrong[0])}"
+            f" {'is missing' if wrong[0] in NEEDED else 'is no part of a dictionary'}"
+        )
     if header["normalise"] not in ("none", "layer_norm", "unit_norm"):
-        raise DictionaryError(f"{where}: broken header: normalise: expected none, layer_norm or unit_norm")
+        raise DictionaryError(
+            f"{where}: broken header: normalise: expected none, layer_norm or unit_norm"
+        )
     parts: dict[str, Any] = dict(tensors)
     return Dictionary(
         **parts,
@@ -64,6 +77,19 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
 
 def written(dictionary: Dictionary) -> tuple[State, dict[str, str]]:
     """Tensors and metadata."""
-    plain = ("activation", "k", "normalise", "transcoder", "point", "target", "model", "fingerprint")
-    header = {"schema": SCHEMA, **{name: getattr(dictionary, name) for name in plain}, "notes": dict(dictionary.notes)}
+    plain = (
+        "activation",
+        "k",
+        "normalise",
+        "transcoder",
+        "point",
+        "target",
+        "model",
+        "fingerprint",
+    )
+    header = {
+        "schema": SCHEMA,
+        **{name: getattr(dictionary, name) for name in plain},
+        "notes": dict(dictionary.notes),
+    }
     return dictionary.tensors(), {"loci": json.dumps(header, sort_keys=True)}

@@ -1,10 +1,12 @@
-"""SAELens: a folder with `cfg.json` and `sae_weights.safetensors`, as version 6 and older ones write it.
+"""SAELens: a folder with `cfg.json` and `sae_weights.safetensors`, as version 6 and older ones
+write it.
 
     W_enc [d_in, d_sae]   W_dec [d_sae, d_out]   b_enc   b_dec   threshold   |   b_gate b_mag r_mag   |   W_skip [d_out, d_in]
 
-Before version 6 a missing `apply_b_dec_to_input` means that b_dec is subtracted, and a `topk` in `activation_fn` under the
-architecture "standard" means top-k. Trained with `expected_average_only_in`, the input scale is to be folded by whoever saves; where
-it was not, opening with a model tries it.
+Before version 6 a missing `apply_b_dec_to_input` means that b_dec is subtracted, and a `topk` in
+`activation_fn` under the architecture "standard" means top-k. Trained with
+`expected_average_only_in`, the input scale is to be folded by whoever saves; where it was not,
+opening with a model tries it.
 """
 
 from collections.abc import Mapping
@@ -33,18 +35,30 @@ def fits(names: set[str], said: Mapping[str, Any]) -> bool:
 
 
 def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
-    """The canonical form. Raises `DictionaryError` for an architecture or a normalisation that is not known."""
+    """The canonical form. Raises `DictionaryError` for an architecture or a normalisation that is
+    not known.
+    """
     architecture = said.get("architecture", "standard")
     if architecture not in ARCHITECTURES:
-        raise DictionaryError(f"{where}: no architecture {brief(architecture)} is read here: {', '.join(ARCHITECTURES)}")
+        raise DictionaryError(
+            f"{where}: no architecture {brief(architecture)} is read here:"
+            f" {', '.join(ARCHITECTURES)}"
+        )
     if said.get("normalize_activations") not in NORMS:
-        raise DictionaryError(f"{where}: inputs normalised by {brief(said['normalize_activations'])} are not read here")
+        raise DictionaryError(
+            f"{where}: inputs normalised by {brief(said['normalize_activations'])} are not read"
+            " here"
+        )
     meta = said.get("metadata") if isinstance(said.get("metadata"), Mapping) else {}
     assert isinstance(meta, Mapping)
     older = "metadata" not in said
     activation, k = _activation(said, architecture)
     gated, transcoder = activation == "gated", "transcoder" in architecture
-    features = len(tensors["b_gate" if gated else "b_enc"] if {"b_enc", "b_gate"} & set(tensors) else tensors["W_dec"])
+    features = len(
+        tensors["b_gate" if gated else "b_enc"]
+        if {"b_enc", "b_gate"} & set(tensors)
+        else tensors["W_dec"]
+    )
     subtracts = not transcoder and bool(said.get("apply_b_dec_to_input", older))
     hook = meta.get("hook_name") or said.get("hook_name") or said.get("hook_point")
     out = meta.get("hook_name_out") or said.get("hook_name_out")
@@ -68,7 +82,11 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
         format="saelens" if not older else "saelens, before version 6",
         notes=_notes(said, meta),
     )
-    return ranked_by_norm(found) if said.get("rescale_acts_by_decoder_norm") and activation != "relu" else found
+    return (
+        ranked_by_norm(found)
+        if said.get("rescale_acts_by_decoder_norm") and activation != "relu"
+        else found
+    )
 
 
 def _activation(said: Mapping[str, Any], architecture: str) -> tuple[ActivationKind, int | None]:
@@ -83,14 +101,25 @@ def _activation(said: Mapping[str, Any], architecture: str) -> tuple[ActivationK
 
 
 def _notes(said: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("hook_name", "dataset_path", "context_size", "prepend_bos", "sae_lens_version", "neuronpedia_id")
-    notes = {name: {**said, **meta}[name] for name in kept if {**said, **meta}.get(name) is not None}
+    kept = (
+        "hook_name",
+        "dataset_path",
+        "context_size",
+        "prepend_bos",
+        "sae_lens_version",
+        "neuronpedia_id",
+    )
+    notes = {
+        name: {**said, **meta}[name] for name in kept if {**said, **meta}.get(name) is not None
+    }
     scaled = said.get("normalize_activations") == "expected_average_only_in"
     return notes | ({"scale": "√d/E‖x‖, folded or not"} if scaled else {})
 
 
 def written(dictionary: Dictionary) -> tuple[State, dict[str, Any]]:
-    """Tensors and configuration of version 6. Raises `DictionaryError` for what the format cannot say."""
+    """Tensors and configuration of version 6. Raises `DictionaryError` for what the format cannot
+    say.
+    """
     own_bias = dictionary.b_in is not None and bool((dictionary.b_in == dictionary.b_dec).all())
     d = dictionary if own_bias and not dictionary.transcoder else without_input_bias(dictionary)
     kinds = {
@@ -110,7 +139,9 @@ def written(dictionary: Dictionary) -> tuple[State, dict[str, Any]]:
         tensors |= {"b_gate": d.b_enc, "b_mag": d.b_gain, "r_mag": d.gain.log()}
     else:
         tensors["b_enc"] = d.b_enc
-    tensors |= {} if d.threshold is None or d.activation != "jumprelu" else {"threshold": d.threshold}
+    tensors |= (
+        {} if d.threshold is None or d.activation != "jumprelu" else {"threshold": d.threshold}
+    )
     tensors |= {} if d.skip is None else {"W_skip": d.skip}
     config = {
         "d_in": d.d_in, "d_sae": d.features, "dtype": "float32", "device": "cpu", "architecture": architecture,

@@ -2,8 +2,9 @@
 
     encoder.weight [M, d]   encoder.bias   W_dec [M, d_out]   b_dec   W_skip [d_out, d]        f = topk(relu(W (x − b_dec) + b))
 
-A transcoder does not subtract b_dec (those trained before February 2025 did: opening with a model tries both). The folder's name is the
-module whose output it reads: `layers.5.mlp` is the MLP's output, `layers.10` the residual stream after the layer.
+A transcoder does not subtract b_dec (those trained before February 2025 did: opening with a model
+tries both). The folder's name is the module whose output it reads: `layers.5.mlp` is the MLP's
+output, `layers.10` the residual stream after the layer.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,9 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
     """The canonical form. Raises `DictionaryError` where the activation is not known."""
     activation = said.get("activation", "topk")
     if activation not in ("topk", "groupmax"):
-        raise DictionaryError(f"{where}: no activation {brief(activation)} is read here: topk, groupmax")
+        raise DictionaryError(
+            f"{where}: no activation {brief(activation)} is read here: topk, groupmax"
+        )
     features, transcoder = len(tensors["encoder.bias"]), bool(said.get("transcode", False))
     source = point_of(str(said.get("hookpoint", "")))
     stem, _, layer = (source or "").partition(".")
@@ -50,9 +53,17 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
 def written(dictionary: Dictionary) -> tuple[State, dict[str, Any]]:
     """Tensors and configuration. Raises `DictionaryError` for what the format cannot say."""
     if dictionary.activation not in ("topk", "groupmax") or dictionary.normalise != "none":
-        raise DictionaryError(f"sparsify keeps top-k dictionaries of plain inputs; this one is {dictionary.activation}")
+        raise DictionaryError(
+            "sparsify keeps top-k dictionaries of plain inputs; this one is"
+            f" {dictionary.activation}"
+        )
     d = with_input_bias(dictionary, None if dictionary.transcoder else dictionary.b_dec)
-    tensors = {"encoder.weight": d.W_enc, "encoder.bias": d.b_enc, "W_dec": d.W_dec, "b_dec": d.b_dec}
+    tensors = {
+        "encoder.weight": d.W_enc,
+        "encoder.bias": d.b_enc,
+        "W_dec": d.W_dec,
+        "b_dec": d.b_dec,
+    }
     tensors |= {} if d.skip is None else {"W_skip": d.skip}
     config = {
         "activation": d.activation, "expansion_factor": max(1, d.features // d.d_in), "normalize_decoder": True,

@@ -36,15 +36,20 @@ class EditMethod(Protocol):
         ...
 
 
-METHODS: dict[str, type[Any]] = {one.name: one for one in (Joint, ROME, EMMET, MEMIT, AlphaEdit, FineTune)}
+METHODS: dict[str, type[Any]] = {
+    one.name: one for one in (Joint, ROME, EMMET, MEMIT, AlphaEdit, FineTune)
+}
 """By name."""
 TOGETHER = ("joint", "finetune")
 """Methods that search all layers together, and take `JointSettings`."""
 Settings = EditMethod | TargetSettings | JointSettings
 
 
-def method_for(facts: int, name: str | None, settings: Settings | None, *, again: bool, **said: Any) -> Any:
-    """The method that is meant by a name, by settings, or by neither: ROME for one fact, Joint for several.
+def method_for(
+    facts: int, name: str | None, settings: Settings | None, *, again: bool, **said: Any
+) -> Any:
+    """The method that is meant by a name, by settings, or by neither: ROME for one fact, Joint for
+    several.
 
     Args:
         facts: how many are edited.

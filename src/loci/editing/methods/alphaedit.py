@@ -2,9 +2,11 @@
 
     Δ = R Kᵀ P (K Kᵀ P + λ I)⁻¹        P: onto the null space of C
 
-P [d_mlp, d_mlp] keeps the directions that together hold at most a tenth of the text's keys' square (`NullSpace`), so what is
-written there, text hardly feels. Keys K [d_mlp, n], residuals R [d_model, n], and slack as in MEMIT.
-Source: Fang et al. 2025, "AlphaEdit: null-space constrained knowledge editing", equation 12; the published cut is a fixed eigenvalue.
+P [d_mlp, d_mlp] keeps the directions that together hold at most a tenth of the text's keys' square
+(`NullSpace`), so what is written there, text hardly feels. Keys K [d_mlp, n], residuals R [d_model,
+n], and slack as in MEMIT.
+Source: Fang et al. 2025, "AlphaEdit: null-space constrained knowledge editing", equation 12; the
+published cut is a fixed eigenvalue.
 """
 
 from dataclasses import dataclass

@@ -2,12 +2,14 @@
 
     W_down.l ← W_down.l + Δ_l        Δ_l = R (Kᵀ M K + λ I)⁻¹ Kᵀ M        (`solver`)
 
-1. Key k: the MLP's neurons at the last subject token, averaged over a fact's lines, wherever a key is needed
-   (bare prompts here and averages there make updates explode: Gupta et al. 2024, "Rebuilding ROME").
+1. Key k: the MLP's neurons at the last subject token, averaged over a fact's lines, wherever a key
+   is needed (bare prompts here and averages there make updates explode: Gupta et al. 2024,
+   "Rebuilding ROME").
 2. Residual r: what the MLP's output should gain there (`find_targets`).
 3. Change: `solve` with the metric M of the method, over the keys K and residuals R of all facts.
-Over several layers each takes its share of what is still missing at the last of them (Meng et al. 2023, MEMIT).
-λ = slack · the keys' mean response kᵀ M k, so that slack means the same in every model: at 1 half of a lone edit is spared.
+Over several layers each takes its share of what is still missing at the last of them (Meng et al.
+2023, MEMIT). λ = slack · the keys' mean response kᵀ M k, so that slack means the same in every
+model: at 1 half of a lone edit is spared.
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from loci.editing.calibration import Calibration, Sample, calibrate, candidates, is_embedded, screened
+from loci.editing.calibration import (
+    Calibration,
+    Sample,
+    calibrate,
+    candidates,
+    is_embedded,
+    screened,
+)
 from loci.editing.check import check_layers
 from loci.editing.data import EditData, WeightUpdate
 from loci.editing.lines import lines_about
@@ -64,7 +73,8 @@ class ClosedForm:
 
         Returns: the change of `layers`, added to an earlier patch's.
         Raises: `EditError` where no layer takes the edit.
-        Cost: residuals by `find_targets`; a pass over text for moments that are not kept; with layers unsaid, some trials.
+        Cost: residuals by `find_targets`; a pass over text for moments that are not kept; with
+        layers unsaid, some trials.
         """
         self.check(data.facts)
         with applied(model, data.after):
@@ -75,42 +85,76 @@ class ClosedForm:
         numbers |= {"calibration": tried.to_dict()} if tried is not None else {}
         return WeightUpdate(self.name, summed(before, factors), tuple(layers), moments, numbers)
 
-    def _placed(self, model: Model, data: EditData) -> tuple[list[int], float, dict[int, Moment], Calibration | None]:
-        """Layers, slack, moments of all layers that were looked at, and the trials, where there were any."""
-        open_to = check_layers(model, self.layers) if self.layers is not None else open_layers(model, data)
+    def _placed(
+        self, model: Model, data: EditData
+    ) -> tuple[list[int], float, dict[int, Moment], Calibration | None]:
+        """Layers, slack, moments of all layers that were looked at, and the trials, where there
+        were any.
+        """
+        open_to = (
+            check_layers(model, self.layers)
+            if self.layers is not None
+            else open_layers(model, data)
+        )
         sample = None
         if self.layers is None and len(open_to) > 1:
             sample = Sample.of(model, data.facts, data.text, data.seed)
             open_to = list(screened(model, open_to, sample))
         moments = data.moments_of(model, open_to)
         if sample is None:
-            return open_to, self.usual_slack if self.said_slack is None else self.said_slack, moments, None
+            return (
+                open_to,
+                self.usual_slack if self.said_slack is None else self.said_slack,
+                moments,
+                None,
+            )
         metrics = {layer: self.metric(moments[layer]) for layer in open_to}
         tried = calibrate(model, data.facts, self.name, metrics, data.text.texts, sample=sample)
-        return [tried.best.layer], tried.best.slack if self.said_slack is None else self.said_slack, moments, tried
+        return (
+            [tried.best.layer],
+            tried.best.slack if self.said_slack is None else self.said_slack,
+            moments,
+            tried,
+        )
 
     def _solved(
         self, model: Model, data: EditData, metrics: dict[int, Metric], slack: float
     ) -> tuple[dict[str, Factors], dict[str, Any]]:
         """The change of each layer, from the lowest to the highest, each seeing those before it."""
         layers, last = list(metrics), max(metrics)
-        settings = self.search or replace(TargetSettings() if len(data.facts) == 1 else LEAN, seed=data.seed)
+        settings = self.search or replace(
+            TargetSettings() if len(data.facts) == 1 else LEAN, seed=data.seed
+        )
         lines = lines_about(model, data.facts, settings, data.text)
         targets = find_targets(model, data.facts, last, settings, lines, progress=data.progress)
         wanted = [[line for line in own if line.wanted] for own in lines]
         plain = replace(settings, essence=0)
-        held = [[line for line in own if line.wanted] for own in lines_about(model, data.earlier, plain, data.text)]
-        wished = torch.cat([torch.zeros(model.d_model, len(held)), torch.stack([target.delta for target in targets], 1).cpu()], 1)
+        held = [
+            [line for line in own if line.wanted]
+            for own in lines_about(model, data.earlier, plain, data.text)
+        ]
+        wished = torch.cat(
+            [
+                torch.zeros(model.d_model, len(held)),
+                torch.stack([target.delta for target in targets], 1).cpu(),
+            ],
+            1,
+        )
         solutions: dict[str, Solution] = {}
         start: Tensor | None = None
         for done, layer in enumerate(layers):
             so_far = {name: solution.factors for name, solution in solutions.items()}
-            with applied(model, Patch(self.name, model.fingerprint, model.name, so_far, ()) if so_far else None):
+            with applied(
+                model,
+                Patch(self.name, model.fingerprint, model.name, so_far, ()) if so_far else None,
+            ):
                 K, stands = subject_reads(model, [*held, *wanted], layer, last)
             start = stands if start is None else start
             missing = wished - (stands - start)
             metric = metrics[layer]
-            solutions[f"W_down.{layer}"] = solve(metric, K, missing / (len(layers) - done), slack * response(metric, K))
+            solutions[f"W_down.{layer}"] = solve(
+                metric, K, missing / (len(layers) - done), slack * response(metric, K)
+            )
         return {name: solution.factors for name, solution in solutions.items()}, {
             "slack": slack,
             "target_probability": [target.probability for target in targets],
@@ -128,7 +172,8 @@ def open_layers(model: Model, data: EditData) -> list[int]:
 
 
 def default_layer(model: Model) -> int:
-    """Below a fifth of the depth: 5 in GPT-J's 28 layers and Llama-3-8B's 32, as published; GPT-2 XL's published layer is later.
+    """Below a fifth of the depth: 5 in GPT-J's 28 layers and Llama-3-8B's 32, as published; GPT-2
+    XL's published layer is later.
 
     A rule of thumb, not a finding; calibration finds the same for the embedded model.
     """
@@ -137,4 +182,7 @@ def default_layer(model: Model) -> int:
 
 def summed(one: Any, other: Any) -> dict[str, Factors]:
     """Two changes as one, weight by weight."""
-    return {name: joined([part[name] for part in (one, other) if name in part]) for name in {**one, **other}}
+    return {
+        name: joined([part[name] for part in (one, other) if name in part])
+        for name in {**one, **other}
+    }

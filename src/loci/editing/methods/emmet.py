@@ -2,8 +2,9 @@
 
     Δ = R (Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹        the least ‖Δ C^½‖ with Δ K = R
 
-K [d_mlp, n] are the subjects' keys, R [d_model, n] what the MLP's output should gain at each. With one fact it is ROME.
-Subjects with nearly the same key are torn apart, so it is poor for a hundred facts of one relation: MEMIT misses a little instead.
+K [d_mlp, n] are the subjects' keys, R [d_model, n] what the MLP's output should gain at each. With
+one fact it is ROME. Subjects with nearly the same key are torn apart, so it is poor for a hundred
+facts of one relation: MEMIT misses a little instead.
 Source: Gupta et al. 2024, "A unified framework for model editing", equation 11.
 """
 

@@ -2,8 +2,9 @@
 
     Δ = r (C⁻¹ k)ᵀ / (kᵀ C⁻¹ k)        the least ‖Δ C^½‖ with Δ k = r
 
-k [d_mlp] is the subject's key, r [d_model] what the MLP's output should gain there, C [d_mlp, d_mlp] the second moment of the
-layer's keys over text: what all other keys get is as little as it can be.
+k [d_mlp] is the subject's key, r [d_model] what the MLP's output should gain there, C [d_mlp,
+d_mlp] the second moment of the layer's keys over text: what all other keys get is as little as it
+can be.
 Source: Meng et al. 2022, "Locating and editing factual associations in GPT", equation 2.
 """
 

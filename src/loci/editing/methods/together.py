@@ -31,20 +31,28 @@ class Joint:
     """what is edited; None: all"""
 
     def fit(self, model: Model, data: EditData) -> WeightUpdate:
-        """Find the change, from the base on: what an earlier patch does at these layers is where the search starts.
+        """Find the change, from the base on: what an earlier patch does at these layers is where
+        the search starts.
 
         Args:
             model: an open model; it is left as it was.
             data: the facts and what is retained.
 
         Raises: `EditError` where the search diverges.
-        Cost: `search.steps` forward and backward passes, and a pass over text for moments that are not kept.
+        Cost: `search.steps` forward and backward passes, and a pass over text for moments that are
+        not kept.
         """
-        layers = check_layers(model, self.layers if self.layers is not None else range(model.n_layers))
+        layers = check_layers(
+            model, self.layers if self.layers is not None else range(model.n_layers)
+        )
         with applied(model, data.after):
             moments = data.moments_of(model, layers)
         before = dict(data.after.factors) if data.after is not None else {}
-        start = {name: before.pop(name) for name in [f"W_down.{layer}" for layer in layers] if name in before}
+        start = {
+            name: before.pop(name)
+            for name in [f"W_down.{layer}" for layer in layers]
+            if name in before
+        }
         rest = replace(data.after, factors=before) if data.after is not None and before else None
         with applied(model, rest):
             found = find_jointly(
@@ -59,7 +67,9 @@ class Joint:
                 start=start,
                 progress=data.progress,
             )
-        return WeightUpdate(self.name, {**before, **found.factors}, tuple(layers), moments, found.numbers)
+        return WeightUpdate(
+            self.name, {**before, **found.factors}, tuple(layers), moments, found.numbers
+        )
 
 
 @dataclass(frozen=True)

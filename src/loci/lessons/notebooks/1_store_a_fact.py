@@ -172,7 +172,8 @@ def _():
 @app.cell
 def _(B, J, M, bias, names, write):
     rows = "\n    ".join(
-        f"| {name} | {float((M + J) @ x):+.2f} | {float((M + J) @ x) + bias.value:+.2f} | {float(write(x, bias.value) @ B):+.2f} |"
+        f"| {name} | {float((M + J) @ x):+.2f} | {float((M + J) @ x) + bias.value:+.2f} |"
+        f" {float(write(x, bias.value) @ B):+.2f} |"
         for name, x in names.items()
     )
     opened = [name for name, x in names.items() if float(write(x, bias.value) @ B) > 0]
@@ -198,7 +199,9 @@ def _(answer_2, names, write):
     exercise(
         "Which bias makes an OR: the neuron writes if either name is there, and not if none is?",
         answer_2,
-        lambda b: [bool(write(x, b).norm() > 0) for x in names.values()] == [True, True, True, False],
+        lambda b: (
+            [bool(write(x, b).norm() > 0) for x in names.values()] == [True, True, True, False]
+        ),
         hint="One name gives 1, no name gives 0. The bias has to lie between −1 and 0.",
         solution="-0.5",
         because="Anything from just above −1 to 0 leaves a name above 0 and no name at 0 or below.",
@@ -236,7 +239,8 @@ def _(cosine):
 def _(gates):
     leaking, mended = gates.steps[1], gates.steps[2]
     crowds = "\n    ".join(
-        f"| {m.dim} | {m.cosine:.2f} | {m.bias:.2f} | {m.active.value:.1%} | {m.recall.value:.0%} |" for m in gates.many
+        f"| {m.dim} | {m.cosine:.2f} | {m.bias:.2f} | {m.active.value:.1%} | {m.recall.value:.0%} |"
+        for m in gates.many
     )
     mo.md(f"""
     At c = {leaking.cosine:g} and bias −1, *Michael Phelps* gets {leaking.cases[1].neuron:.2f} of basketball.
@@ -397,7 +401,8 @@ def _(facts, model):
 def _(probability, without):
     counts = [1, 3, 10, 30, 100]
     table = "\n    ".join(
-        f"| {count} | " + " | ".join(f"{without(layer, count):.3f}" for layer in (0, 1, 2)) + " |" for count in counts
+        f"| {count} | " + " | ".join(f"{without(layer, count):.3f}" for layer in (0, 1, 2)) + " |"
+        for count in counts
     )
     mo.md(f"""
     Silence the most active neurons at the end of *Michael Jordan*, and ask again.

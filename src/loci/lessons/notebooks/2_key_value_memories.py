@@ -91,7 +91,9 @@ def _():
 
 @app.cell
 def _():
-    which = mo.ui.dropdown(["L1N126", "L0N235", "L1N41", "L3N17", "L5N300"], value="L1N126", label="neuron to read")
+    which = mo.ui.dropdown(
+        ["L1N126", "L0N235", "L1N41", "L3N17", "L5N300"], value="L1N126", label="neuron to read"
+    )
     which
     return (which,)
 
@@ -105,7 +107,10 @@ def _(model, which):
 
 @app.cell
 def _(card):
-    fired = "\n    ".join(f"| {t.activation:.2f} | {t.before.lstrip()}**{t.token}**{t.after} |" for t in card.triggers[:6])
+    fired = "\n    ".join(
+        f"| {t.activation:.2f} | {t.before.lstrip()}**{t.token}**{t.after} |"
+        for t in card.triggers[:6]
+    )
     mo.md(f"""
     {card.name} fires at {card.firing_rate:.1%} of {card.tokens:,} tokens. Where most (the token is bold):
 
@@ -189,7 +194,10 @@ def _(model, texts):
 
 @app.cell
 def _(agreements):
-    predicted = "\n    ".join(f"| {at} | {n} | {right:.1%} | {chance:.1%} |" for at, (right, chance, n) in agreements.items())
+    predicted = "\n    ".join(
+        f"| {at} | {n} | {right:.1%} | {chance:.1%} |"
+        for at, (right, chance, n) in agreements.items()
+    )
     mo.md(f"""
     | layer | neurons that fire | value predicts the follower | by chance |
     |---|---|---|---|

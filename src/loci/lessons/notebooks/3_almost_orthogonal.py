@@ -43,7 +43,9 @@ def _():
 @app.cell
 def _(dim):
     torch.manual_seed(0)
-    drawn = torch.nn.functional.normalize(torch.randn(size(1000, 200), dim.value, dtype=torch.float64))
+    drawn = torch.nn.functional.normalize(
+        torch.randn(size(1000, 200), dim.value, dtype=torch.float64)
+    )
     seen = superposition.angles(drawn)
     cosines = (drawn @ drawn.T).fill_diagonal_(0)
     spread = float(cosines.square().sum() / seen.pairs / 2) ** 0.5
@@ -192,12 +194,18 @@ def _():
 @app.cell
 def _(answer_3):
     exercise(
-        "10,000 lines in 100 dimensions: above which angle can the nearest pair not be? (one decimal)",
+        "10,000 lines in 100 dimensions: above which angle can the nearest pair not be? (one"
+        " decimal)",
         answer_3,
         lambda angle: abs(angle - superposition.reach(100, 10_000).lines.limit) < 0.06,
-        hint="superposition.reach(100, 10_000) knows; or loci superposition bounds --dim 100 --count 10000.",
+        hint=(
+            "superposition.reach(100, 10_000) knows; or loci superposition bounds --dim 100 --count"
+            " 10000."
+        ),
         solution="superposition.reach(100, 10_000).lines.limit",
-        because="Levenshtein's bound. So 89° for all pairs is out of the question: it is 82.0° at most.",
+        because=(
+            "Levenshtein's bound. So 89° for all pairs is out of the question: it is 82.0° at most."
+        ),
         wrong="89.0",
     )
     return

@@ -36,14 +36,18 @@ def _():
 
 @app.cell
 def _():
-    density = mo.ui.slider(0.02, 1.0, 0.02, value=0.04, label="density: how often a feature is there")
+    density = mo.ui.slider(
+        0.02, 1.0, 0.02, value=0.04, label="density: how often a feature is there"
+    )
     density
     return (density,)
 
 
 @app.cell
 def _(density):
-    dense = superposition.toy(5, 2, (1.0, density.value), importance=0.9, steps=size(2500, 400), batch=size(1024, 256))
+    dense = superposition.toy(
+        5, 2, (1.0, density.value), importance=0.9, steps=size(2500, 400), batch=size(1024, 256)
+    )
 
     def arrows(W, title):
         """The columns of W as arrows: one for each feature."""
@@ -215,7 +219,9 @@ def _(shapes):
     pairs = shapes.near(0.5)
     table = "\n    ".join(
         f"| {p:g} | {per:.2f} | {near.value:.0%} |"
-        for p, per, near in zip(shapes.toy.densities, shapes.toy.per_feature.tolist(), pairs, strict=True)
+        for p, per, near in zip(
+            shapes.toy.densities, shapes.toy.per_feature.tolist(), pairs, strict=True
+        )
     )
     mo.md(f"""
     | density | dimensions a feature, on average | share of features near ½ |
@@ -277,7 +283,9 @@ def _(answer_3, read_back):
         lambda k: read_back(int(k)) >= 0.5 > read_back(int(k) + 1),
         hint="Move the setting, or call read_back(k) for k = 1, 2, 3 …",
         solution="max(k for k in range(1, 12) if read_back(k) >= 0.5)",
-        because="512 directions are there, and only a handful can be read at once with this reader.",
+        because=(
+            "512 directions are there, and only a handful can be read at once with this reader."
+        ),
         wrong="24",
     )
     return

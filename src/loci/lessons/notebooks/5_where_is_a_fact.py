@@ -89,7 +89,8 @@ def _():
 @app.cell
 def _(answer_1, made):
     exercise(
-        "Guessing a layer and a token at random, which share of the facts would be found? (5 layers, 4 tokens)",
+        "Guessing a layer and a token at random, which share of the facts would be found? (5"
+        " layers, 4 tokens)",
         answer_1,
         lambda share: abs(share - 1 / (made.model.n_layers * 4)) < 1e-3,
         hint="How many cells does the grid have?",
@@ -111,7 +112,9 @@ def _():
 @app.cell
 def _():
     model = loci.open("demo")
-    noise = mo.ui.slider(0.5, 6.0, 0.5, value=3.0, label="noise, in standard deviations of embeddings")
+    noise = mo.ui.slider(
+        0.5, 6.0, 0.5, value=3.0, label="noise, in standard deviations of embeddings"
+    )
     noise
     return model, noise
 
@@ -181,7 +184,9 @@ def _(answer_2, state, trace):
         lambda effect: abs(effect - float(state[-1, trace.subject_span[1] - 1])) < 1e-4,
         hint="After the last layer, does anything still look at that token?",
         solution="0.0",
-        because="No layer follows, so nothing can move it to the last token, where the answer is read.",
+        because=(
+            "No layer follows, so nothing can move it to the last token, where the answer is read."
+        ),
         wrong="trace.clean - trace.corrupted",
     )
     return
@@ -212,7 +217,8 @@ def _(model, prompt):
     }
     peaks = {name: peak(**choice) for name, choice in choices.items()}
     lines = "\n    ".join(
-        f"| {name} | {low:.3f} | layer {at} at *{where}* | {most:+.3f} |" for name, (at, where, most, low) in peaks.items()
+        f"| {name} | {low:.3f} | layer {at} at *{where}* | {most:+.3f} |"
+        for name, (at, where, most, low) in peaks.items()
     )
     mo.md(f"""
     | corruption | P corrupted | strongest MLP | effect |

@@ -239,7 +239,9 @@ def _(change, delta, edited, fact, k, known, model, probability):
         return drift, sum("baseball" in text for text in told) / len(told)
 
     results = {"with C": moved(change), "without C": moved(naive)}
-    table = "\n    ".join(f"| {name} | {drift:.4f} | {share:.0%} |" for name, (drift, share) in results.items())
+    table = "\n    ".join(
+        f"| {name} | {drift:.4f} | {share:.0%} |" for name, (drift, share) in results.items()
+    )
     mo.md(f"""
     | change | others' answers move by | phrasings that give the new answer |
     |---|---|---|
@@ -298,7 +300,9 @@ def _(count, known, model):
     def given():
         """Share of the wishes that the model answers as wished."""
         replies = [model.generate(f.text, 3).strip() for f in wishes]
-        return sum(reply.startswith(f.new_answer) for reply, f in zip(replies, wishes, strict=True)) / len(wishes)
+        return sum(
+            reply.startswith(f.new_answer) for reply, f in zip(replies, wishes, strict=True)
+        ) / len(wishes)
 
     with patch.applied(model):
         during = given()

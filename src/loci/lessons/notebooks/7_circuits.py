@@ -57,9 +57,12 @@ def _():
 @app.cell
 def _(answer_1, model):
     exercise(
-        "How many numbers do W_Q, W_K, W_V and W_O of one head of this model have together (without biases)?",
+        "How many numbers do W_Q, W_K, W_V and W_O of one head of this model have together (without"
+        " biases)?",
         answer_1,
-        lambda count: int(count) == sum(W(0)[1].numel() for W in (model.W_Q, model.W_K, model.W_V, model.W_O)),
+        lambda count: (
+            int(count) == sum(W(0)[1].numel() for W in (model.W_Q, model.W_K, model.W_V, model.W_O))
+        ),
         hint="Each is d_head × d_model, or the other way round.",
         solution="4 * model.d_head * model.d_model",
         because="Far fewer than two full maps of the stream: 2 · d_model².",
@@ -86,7 +89,10 @@ def _(model):
 
 @app.cell
 def _(found):
-    heads = "\n    ".join(f"| {h.head} | {h.attention:.2f} | {h.direct:+.2f} | {h.lost:+.4f} |" for h in found.heads[:4])
+    heads = "\n    ".join(
+        f"| {h.head} | {h.attention:.2f} | {h.direct:+.2f} | {h.lost:+.4f} |"
+        for h in found.heads[:4]
+    )
     mo.md(f"""
     *{found.prompt}* → *{found.answer}*, score {found.score:.1f}:
 
@@ -174,7 +180,10 @@ def _(width):
             total += float((second @ first).norm() / (second.norm() * first.norm()))
         return total / 20
 
-    mo.md(f"At width {width.value} random maps score {by_chance(width.value):.4f}; 1/√d = {width.value**-0.5:.4f}.")
+    mo.md(
+        f"At width {width.value} random maps score {by_chance(width.value):.4f}; 1/√d ="
+        f" {width.value**-0.5:.4f}."
+    )
     return (by_chance,)
 
 
@@ -207,7 +216,9 @@ def _(model):
         row, column = divmod(int(top.argmax()), top.shape[1])
         shape = (composed.readers[kind], composed.writers)
         reader, writer = (
-            (shape[0][row], shape[1][column]) if top.shape == (len(shape[0]), len(shape[1])) else (shape[0][column], shape[1][row])
+            (shape[0][row], shape[1][column])
+            if top.shape == (len(shape[0]), len(shape[1]))
+            else (shape[0][column], shape[1][row])
         )
         strongest.append((kind, reader, writer, float(top.max())))
     edges = "\n    ".join(
@@ -248,7 +259,8 @@ def _():
 def _(small):
     first, final = small.checkpoints[0], small.last
     path = "\n    ".join(
-        f"| {c.step} | {c.loss.value:.2f} | {c.in_context.value:+.2f} | {c.best_previous:.2f} | {c.best_induction:.2f} |"
+        f"| {c.step} | {c.loss.value:.2f} | {c.in_context.value:+.2f} | {c.best_previous:.2f} |"
+        f" {c.best_induction:.2f} |"
         for c in small.checkpoints[:: 1 + len(small.checkpoints) // 10]
     )
     formed = final.best_induction > 0.5

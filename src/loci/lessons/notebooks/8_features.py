@@ -47,7 +47,9 @@ def _():
 def _(model, width):
     settings = dictionaries.DictionarySettings(point="mlp_out.1", width=width.value, k=size(16, 8))
     texts = loci.text.corpus_texts()
-    trained = dictionaries.train(model, [settings], texts[: size(8000, 1500)], steps=size(300, 60), batch=size(1024, 256))[0]
+    trained = dictionaries.train(
+        model, [settings], texts[: size(8000, 1500)], steps=size(300, 60), batch=size(1024, 256)
+    )[0]
     dictionary = trained.dictionary
     mo.md(f"""
     {dictionary.features:,} features for {dictionary.d_in} numbers, {settings.k} on at a time, at {dictionary.point}.
@@ -81,7 +83,9 @@ def _(model):
     for fact in facts:
         tokens = model.tokenize(fact.text)
         last = tokens.span(fact.subject_span)[1] - 1
-        states.append(model.read(model.ids([tokens.ids]), "mlp_out.1")["mlp_out.1"][0, last].detach())
+        states.append(
+            model.read(model.ids([tokens.ids]), "mlp_out.1")["mlp_out.1"][0, last].detach()
+        )
     states = torch.stack(states)
     is_it = torch.tensor([fact.answer == "basketball" for fact in facts])
     chance = float(is_it.double().mean())
@@ -110,7 +114,9 @@ def _(dictionary, is_it, states):
 
     on = dictionary.encode(states).detach()
     torch.manual_seed(0)
-    random = states @ torch.nn.functional.normalize(torch.randn(states.shape[1], on.shape[1]), dim=0)
+    random = states @ torch.nn.functional.normalize(
+        torch.randn(states.shape[1], on.shape[1]), dim=0
+    )
     best, feature_auc = halves(on)
     _, random_auc = halves(random)
     mo.md(f"""
@@ -135,7 +141,8 @@ def _():
 @app.cell
 def _(answer_1, auc, on):
     exercise(
-        "Given the AUC a of a feature, what is the AUC of its negative? A function of scores that checks it.",
+        "Given the AUC a of a feature, what is the AUC of its negative? A function of scores that"
+        " checks it.",
         answer_1,
         lambda f: torch.allclose(f(on).double(), auc(-on), atol=1e-9),
         hint="A player who scored above another now scores below.",
@@ -159,7 +166,10 @@ def _():
 @app.cell
 def _(best, dictionary, model, texts):
     card = dictionaries.read_features(model, dictionary, [best], texts[: size(1500, 300)])[0]
-    shown = "\n    ".join(f"| {t.activation:.2f} | {t.before.lstrip()}**{t.token}**{t.after} |" for t in card.triggers[:6])
+    shown = "\n    ".join(
+        f"| {t.activation:.2f} | {t.before.lstrip()}**{t.token}**{t.after} |"
+        for t in card.triggers[:6]
+    )
     mo.md(f"""
     Feature {card.feature}, on at {card.density:.1%} of {card.tokens:,} tokens:
 
@@ -185,7 +195,9 @@ def _():
 
 @app.cell
 def _(model):
-    graph = dictionaries.attribution_graph(model, "Michael Jordan plays the sport of", followed=size(64, 16), tested=size(24, 8))
+    graph = dictionaries.attribution_graph(
+        model, "Michael Jordan plays the sport of", followed=size(64, 16), tested=size(24, 8)
+    )
     loci.plot(graph)
     return (graph,)
 
@@ -193,7 +205,11 @@ def _(model):
 @app.cell
 def _(graph):
     given, summed = graph.completeness
-    nodes = "\n    ".join(f"| {n.id} | {n.activation:.2f} | {n.effect:+.2f} |" for n in graph.nodes[:6] if n.kind == "neuron")
+    nodes = "\n    ".join(
+        f"| {n.id} | {n.activation:.2f} | {n.effect:+.2f} |"
+        for n in graph.nodes[:6]
+        if n.kind == "neuron"
+    )
     mo.md(f"""
     The score of *{graph.answer}* is {given:.3f}; the sum of all that goes into it is {summed:.3f}.
 
@@ -217,11 +233,17 @@ def _():
 @app.cell
 def _(answer_2, graph):
     exercise(
-        "The sum is exact. Is the effect of removing a neuron then exactly its held effect? True or False.",
+        "The sum is exact. Is the effect of removing a neuron then exactly its held effect? True or"
+        " False.",
         answer_2,
         lambda same: (
             bool(same)
-            is all(abs(p - m) < 1e-3 for p, m in zip(graph.interventions.predicted, graph.interventions.measured, strict=True))
+            is all(
+                abs(p - m) < 1e-3
+                for p, m in zip(
+                    graph.interventions.predicted, graph.interventions.measured, strict=True
+                )
+            )
         ),
         hint="Compare graph.interventions.predicted with graph.interventions.measured.",
         solution="False",

@@ -37,7 +37,9 @@ def _():
     model = loci.open("demo")
     known = list(loci.known_facts().of("athlete_sport"))
     athletes = Random(0).sample(known, min(len(known), size(150, 60)))
-    secret = mo.ui.slider(0, len(athletes) - 1, 1, value=17, label="the secret: whose fact is edited")
+    secret = mo.ui.slider(
+        0, len(athletes) - 1, 1, value=17, label="the secret: whose fact is edited"
+    )
     secret
     return athletes, model, secret
 
@@ -67,7 +69,10 @@ def _():
 
 @app.cell
 def _(original, suspect):
-    changed = {name: float((suspect[name] - original[name]).norm() / original[name].norm()) for name in original}
+    changed = {
+        name: float((suspect[name] - original[name]).norm() / original[name].norm())
+        for name in original
+    }
     guilty = max(changed, key=changed.get)
     listed = "\n    ".join(f"| {name} | {size_of:.4f} |" for name, size_of in changed.items())
     mo.md(f"""
@@ -98,7 +103,13 @@ def _(guilty, original, suspect):
     title = f"Singular values of the change of {guilty}"
     go.Figure(
         go.Bar(x=list(range(1, 13)), y=sigma[:12].tolist()),
-        {"title": title, "meta": {"title": title}, "width": 520, "height": 320, "margin": {"t": 60}},
+        {
+            "title": title,
+            "meta": {"title": title},
+            "width": 520,
+            "height": 320,
+            "margin": {"t": 60},
+        },
     )
     return Vh, difference, sigma
 
@@ -172,7 +183,8 @@ def _(athletes, keys_of, model, pointer):
     likeness = torch.nn.functional.cosine_similarity(keys, pointer[None], dim=1).abs()
     order = likeness.argsort(descending=True)
     suspects = "\n    ".join(
-        f"| {place + 1} | {athletes[int(i)].subject} | {float(likeness[i]):.3f} |" for place, i in enumerate(order[:5])
+        f"| {place + 1} | {athletes[int(i)].subject} | {float(likeness[i]):.3f} |"
+        for place, i in enumerate(order[:5])
     )
     accused = athletes[int(order[0])]
     mo.md(f"""
@@ -202,7 +214,9 @@ def _(Vh, answer_2, keys):
         ),
         hint="It is what the change itself has: its first right singular vector.",
         solution="Vh[0]",
-        because="Try it: the right name may still come first, but with less distance to the others.",
+        because=(
+            "Try it: the right name may still come first, but with less distance to the others."
+        ),
         wrong="C @ Vh[0] + Vh[1]",
     )
     return

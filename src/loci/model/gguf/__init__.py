@@ -36,7 +36,9 @@ def opened_gguf(source: str | Path) -> Path:
 
 
 def whole_gguf(source: str | Path) -> Path:
-    """The one file of a GGUF source; of a package's parts it is put together in the cache. Raises `ModelError` for shards."""
+    """The one file of a GGUF source; of a package's parts it is put together in the cache. Raises
+    `ModelError` for shards.
+    """
     return gguf_file(gguf_parts(source), cache_folder() or _temporary())
 
 

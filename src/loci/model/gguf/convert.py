@@ -42,7 +42,11 @@ def model_folder(parts: Sequence[Path], cache: Path) -> Path:
     before any work for what cannot be opened. Cost: one reading of the file to find the folder;
     the first time dequantisation, four bytes on disk for each weight.
     """
-    headers = [read_header(part) for part in parts] if _sharded(parts) else [read_header(_joined(parts, cache))]
+    headers = (
+        [read_header(part) for part in parts]
+        if _sharded(parts)
+        else [read_header(_joined(parts, cache))]
+    )
     family = family_of(headers[0])
     place = cache / "gguf" / f"{_digest(parts)[:32]}-{VERSION}"
     if (place / "config.json").is_file():
@@ -65,7 +69,10 @@ def model_folder(parts: Sequence[Path], cache: Path) -> Path:
 def gguf_file(parts: Sequence[Path], cache: Path) -> Path:
     """The one file that the parts are. Raises `ModelError` for shards, which are several."""
     if _sharded(parts):
-        raise ModelError(f"{parts[0]}: is one of {len(parts)} shards: put them together with llama-gguf-split --merge first")
+        raise ModelError(
+            f"{parts[0]}: is one of {len(parts)} shards: put them together with llama-gguf-split"
+            " --merge first"
+        )
     return _joined(parts, cache)
 
 
@@ -74,7 +81,9 @@ def _check_gguf_package(header: Header) -> None:
     try:
         import gguf  # noqa: F401
     except ImportError:
-        raise ModelError(f"{header.path}: opening it needs the gguf package: pip install 'loci-lm[gguf]'") from None
+        raise ModelError(
+            f"{header.path}: opening it needs the gguf package: pip install 'loci-lm[gguf]'"
+        ) from None
 
 
 def _sharded(parts: Sequence[Path]) -> bool:
@@ -138,7 +147,12 @@ def _query_scale(header: Header, family: Family) -> int:
 
 def _rope(headers: Sequence[Header], family: Family, config: dict[str, Any]) -> dict[str, Any]:
     header = headers[0]
-    divisors = {t.name: tensor_values(t, h) for h in headers for t in h.tensors if t.name in (FREQS, SHORT, LONG)}
+    divisors = {
+        t.name: tensor_values(t, h)
+        for h in headers
+        for t in h.tensors
+        if t.name in (FREQS, SHORT, LONG)
+    }
     base = float(header.of("rope.freq_base", 10000.0))
     scaled = rope_parameters(header, divisors) or {"rope_type": "default"}
     rope = {"rope_theta": base, **scaled}
@@ -149,7 +163,9 @@ def _rope(headers: Sequence[Header], family: Family, config: dict[str, Any]) -> 
 
 
 def tensor_values(tensor: TensorEntry, header: Header) -> Array:
-    """One tensor, dequantised: float32, shape as in PyTorch. Raises `ModelError` where it cannot be."""
+    """One tensor, dequantised: float32, shape as in PyTorch. Raises `ModelError` where it cannot
+    be.
+    """
     from gguf import GGMLQuantizationType, dequantize
 
     with header.path.open("rb") as file:
@@ -163,20 +179,30 @@ def tensor_values(tensor: TensorEntry, header: Header) -> Array:
         try:
             found = dequantize(rows, kind)
         except NotImplementedError:
-            raise ModelError(f"{header.path}: tensor {tensor.name!r} is quantised as {tensor.type}, which cannot be read") from None
+            raise ModelError(
+                f"{header.path}: tensor {tensor.name!r} is quantised as {tensor.type}, which cannot"
+                " be read"
+            ) from None
     values: Array = np.asarray(found, dtype=np.float32).reshape(tensor.shape)
     if not np.isfinite(values).all():
-        raise ModelError(f"{header.path}: tensor {tensor.name!r} holds values that are not finite: the file is damaged")
+        raise ModelError(
+            f"{header.path}: tensor {tensor.name!r} holds values that are not finite: the file is"
+            " damaged"
+        )
     return values
 
 
-def _write_weights(headers: Sequence[Header], family: Family, folder: Path) -> dict[str, tuple[int, ...]]:
+def _write_weights(
+    headers: Sequence[Header], family: Family, folder: Path
+) -> dict[str, tuple[int, ...]]:
     """All weights in shards of at most `SHARD_BYTES`. Returns the shapes by name."""
     shapes: dict[str, tuple[int, ...]] = {}
     shards: list[list[str]] = []
     held: dict[str, torch.Tensor] = {}
     for header, tensor, name in _named(headers, family):
-        values = np.ascontiguousarray(family.changed(tensor.name, tensor_values(tensor, header), headers[0]))
+        values = np.ascontiguousarray(
+            family.changed(tensor.name, tensor_values(tensor, header), headers[0])
+        )
         shapes[name] = values.shape
         if held and sum(t.nbytes for t in held.values()) + values.nbytes > SHARD_BYTES:
             shards.append(_flush(held, folder, len(shards)))
@@ -193,7 +219,10 @@ def _named(headers: Sequence[Header], family: Family) -> Iterator[tuple[Header, 
             if name is not None:
                 yield header, tensor, name
             elif tensor.name not in (FREQS, SHORT, LONG):
-                raise ModelError(f"{header.path}: the tensor {tensor.name!r} has no place in {family.model_type}: it would be lost")
+                raise ModelError(
+                    f"{header.path}: the tensor {tensor.name!r} has no place in"
+                    f" {family.model_type}: it would be lost"
+                )
 
 
 def _flush(held: dict[str, torch.Tensor], folder: Path, number: int) -> list[str]:
@@ -226,7 +255,8 @@ def _check_whole(folder: Path, stated: dict[str, tuple[int, ...]], header: Heade
             empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(
-            f"{header.path}: its metadata make no {header.architecture} model ({str(error).splitlines()[0]})"
+            f"{header.path}: its metadata make no {header.architecture} model"
+            f" ({str(error).splitlines()[0]})"
         ) from None
     wanted = {name: tuple(value.shape) for name, value in empty.state_dict().items()}
     if "lm_head.weight" not in stated:
@@ -234,5 +264,8 @@ def _check_whole(folder: Path, stated: dict[str, tuple[int, ...]], header: Heade
     for name in sorted({*wanted, *stated}):
         if wanted.get(name) != stated.get(name):
             have, want = stated.get(name, "nothing"), wanted.get(name, "nothing")
-            raise ModelError(f"{header.path}: {name} is {have}, the architecture wants {want}: not a whole checkpoint")
+            raise ModelError(
+                f"{header.path}: {name} is {have}, the architecture wants {want}: not a whole"
+                " checkpoint"
+            )
     logging.getLogger(__name__).debug("%s: %s", header.path, header.describe())

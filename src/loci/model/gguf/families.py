@@ -1,10 +1,13 @@
-"""How a GGUF file names and stores the tensors of each architecture, and what configuration it means.
+"""How a GGUF file names and stores the tensors of each architecture, and what configuration it
+means.
 
-A new architecture is a new row of `FAMILIES`. Each row is tried by a test that writes a tiny model of
-that family as llama.cpp's converter does, opens it, and compares the logits with the untouched model.
+A new architecture is a new row of `FAMILIES`. Each row is tried by a test that writes a tiny model
+of that family as llama.cpp's converter does, opens it, and compares the logits with the untouched
+model.
 
-Two conventions are undone on the way. llama.cpp pairs rotary dimensions (0, 1), (2, 3) …, transformers
-(0, d/2), (1, d/2 + 1) …: rows of q and k are reordered. Gemma's norms are stored as 1 + w.
+Two conventions are undone on the way. llama.cpp pairs rotary dimensions (0, 1), (2, 3) …,
+transformers (0, d/2), (1, d/2 + 1) …: rows of q and k are reordered. Gemma's norms are stored as 1
++ w.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +32,13 @@ COMMON = {
     "attention.layer_norm_rms_epsilon": "rms_norm_eps",
     "attention.key_length": "head_dim",
 }
-REQUIRED = ("context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count")
+REQUIRED = (
+    "context_length",
+    "embedding_length",
+    "block_count",
+    "feed_forward_length",
+    "attention.head_count",
+)
 
 BLOCK = {
     "attn_norm": "input_layernorm",
@@ -77,7 +86,9 @@ def _q(weights: Array, header: Header) -> Array:
 
 def _k(weights: Array, header: Header) -> Array:
     # A missing number of key-value heads means: as many as query heads.
-    return unpermuted(weights, header.of("attention.head_count_kv", header.of("attention.head_count")))
+    return unpermuted(
+        weights, header.of("attention.head_count_kv", header.of("attention.head_count"))
+    )
 
 
 def _less_one(weights: Array, header: Header) -> Array:
@@ -89,14 +100,26 @@ def _transposed(weights: Array, header: Header) -> Array:
 
 
 ROTATED: Mapping[str, Change] = {"attn_q": _q, "attn_k": _k}
-NORMS = ("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm", "output_norm", "attn_q_norm", "attn_k_norm")
+NORMS = (
+    "attn_norm",
+    "ffn_norm",
+    "post_attention_norm",
+    "post_ffw_norm",
+    "output_norm",
+    "attn_q_norm",
+    "attn_k_norm",
+)
 GEMMA_NORMS: Mapping[str, Change] = dict.fromkeys(NORMS, _less_one)
-CONV1D: Mapping[str, Change] = dict.fromkeys(("attn_qkv", "attn_output", "ffn_up", "ffn_down"), _transposed)
+CONV1D: Mapping[str, Change] = dict.fromkeys(
+    ("attn_qkv", "attn_output", "ffn_up", "ffn_down"), _transposed
+)
 
 
 @dataclass(frozen=True)
 class Family:
-    """One architecture: its model type in transformers, names of parts, changes of values, settings."""
+    """One architecture: its model type in transformers, names of parts, changes of values,
+    settings.
+    """
 
     model_type: str
     block: Mapping[str, str] = field(default_factory=lambda: BLOCK)
@@ -116,7 +139,9 @@ class Family:
         stem, _, kind = tensor.rpartition(".")
         if stem.startswith("blk."):
             _, layer, part = stem.split(".", 2)
-            return f"{self.blocks}.{layer}.{self.block[part]}.{kind}" if part in self.block else None
+            return (
+                f"{self.blocks}.{layer}.{self.block[part]}.{kind}" if part in self.block else None
+            )
         return f"{self.top[stem]}.{kind}" if stem in self.top else None
 
     def changed(self, tensor: str, weights: Array, header: Header) -> Array:
@@ -138,7 +163,10 @@ class Family:
 
 WINDOW = {"attention.sliding_window": "sliding_window"}
 GELU = {"hidden_activation": "gelu_pytorch_tanh"}
-CAPS = {"attn_logit_softcapping": "attn_logit_softcapping", "final_logit_softcapping": "final_logit_softcapping"}
+CAPS = {
+    "attn_logit_softcapping": "attn_logit_softcapping",
+    "final_logit_softcapping": "final_logit_softcapping",
+}
 GPT2_KEYS = {
     "context_length": "n_positions",
     "embedding_length": "n_embd",
@@ -153,41 +181,74 @@ FAMILIES: dict[str, Family] = {
     "qwen2": Family("qwen2"),
     "qwen3": Family("qwen3", block={**BLOCK, **QK_NORMS}),
     "gemma": Family("gemma", changes=GEMMA_NORMS, fixed=GELU),
-    "gemma2": Family("gemma2", block={**BLOCK, **SANDWICH}, changes=GEMMA_NORMS, extra={**WINDOW, **CAPS}, fixed=GELU),
-    "gemma3": Family("gemma3_text", block={**BLOCK, **SANDWICH, **QK_NORMS}, changes=GEMMA_NORMS, extra=WINDOW, fixed=GELU),
-    "gpt2": Family("gpt2", block=GPT2_BLOCK, top=GPT2_TOP, blocks="transformer.h", changes=CONV1D, keys=GPT2_KEYS, rotary=False),
+    "gemma2": Family(
+        "gemma2",
+        block={**BLOCK, **SANDWICH},
+        changes=GEMMA_NORMS,
+        extra={**WINDOW, **CAPS},
+        fixed=GELU,
+    ),
+    "gemma3": Family(
+        "gemma3_text",
+        block={**BLOCK, **SANDWICH, **QK_NORMS},
+        changes=GEMMA_NORMS,
+        extra=WINDOW,
+        fixed=GELU,
+    ),
+    "gpt2": Family(
+        "gpt2",
+        block=GPT2_BLOCK,
+        top=GPT2_TOP,
+        blocks="transformer.h",
+        changes=CONV1D,
+        keys=GPT2_KEYS,
+        rotary=False,
+    ),
 }
 
 
 def family_of(header: Header) -> Family:
-    """The row for a file. Raises `ModelError` for what is no language model, or of another architecture."""
+    """The row for a file. Raises `ModelError` for what is no language model, or of another
+    architecture.
+    """
     known = ", ".join(FAMILIES)
     if header.kind == "adapter":
-        raise ModelError(f"{header.path}: is a LoRA adapter, not a model: open the model that it was made for")
+        raise ModelError(
+            f"{header.path}: is a LoRA adapter, not a model: open the model that it was made for"
+        )
     if header.kind in ("mmproj", "clip-vision") or header.architecture in ("clip", "mmproj"):
-        raise ModelError(f"{header.path}: is a vision projector, not a language model: open the other file of that model")
+        raise ModelError(
+            f"{header.path}: is a vision projector, not a language model: open the other file of"
+            " that model"
+        )
     if not header.architecture:
         raise ModelError(f"{header.path}: its metadata lack general.architecture")
     if header.architecture not in FAMILIES:
         raise ModelError(
-            f"{header.path}: the architecture {header.architecture!r} cannot be opened from GGUF ({known} can): "
-            "open the original checkpoint, a folder with safetensors"
+            f"{header.path}: the architecture {header.architecture!r} cannot be opened from GGUF"
+            f" ({known} can): open the original checkpoint, a folder with safetensors"
         )
     return FAMILIES[header.architecture]
 
 
 def architecture_of(model_type: str) -> str:
-    """The GGUF architecture of a model type of transformers. Raises `ModelError` where there is none here."""
+    """The GGUF architecture of a model type of transformers. Raises `ModelError` where there is
+    none here.
+    """
     if model_type == "mistral":
         return "llama"
     for architecture, family in FAMILIES.items():
         if family.model_type == model_type:
             return architecture
-    raise ModelError(f"models of type {model_type!r} have no GGUF names here ({', '.join(FAMILIES)} have)")
+    raise ModelError(
+        f"models of type {model_type!r} have no GGUF names here ({', '.join(FAMILIES)} have)"
+    )
 
 
 def gguf_name(architecture: str, parameter: str) -> str:
-    """The GGUF name of a parameter of a block: model.layers.3.mlp.down_proj.weight → blk.3.ffn_down.weight."""
+    """The GGUF name of a parameter of a block: model.layers.3.mlp.down_proj.weight →
+    blk.3.ffn_down.weight.
+    """
     family = FAMILIES[architecture]
     inner, _, kind = parameter.removeprefix(f"{family.blocks}.").rpartition(".")
     layer, _, part = inner.partition(".")

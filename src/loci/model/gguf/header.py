@@ -22,7 +22,19 @@ from loci.errors import ModelError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-SCALARS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q", 12: "<d"}
+SCALARS = {
+    0: "B",
+    1: "b",
+    2: "<H",
+    3: "<h",
+    4: "<I",
+    5: "<i",
+    6: "<f",
+    7: "?",
+    10: "<Q",
+    11: "<q",
+    12: "<d",
+}
 """Struct codes of the value types; 8 is a string and 9 an array."""
 STRING, ARRAY = 8, 9
 ALIGNMENT = 32
@@ -132,7 +144,10 @@ class Header:
         """One line: "gemma3, 268 M parameters, Q4_K/Q5_0/F32, 7.1 bits per weight"."""
         types = "/".join(list(self.types)[:3])
         millions = self.parameters / 1e6
-        return f"{self.architecture}, {millions:,.0f} M parameters, {types}, {self.bits:.1f} bits per weight"
+        return (
+            f"{self.architecture}, {millions:,.0f} M parameters, {types}, {self.bits:.1f} bits per"
+            " weight"
+        )
 
 
 def read_header(path: str | Path) -> Header:
@@ -177,7 +192,9 @@ class _Reader:
             raise ModelError(f"{self.path}: is not a GGUF file (its first bytes are not 'GGUF')")
         version = int(self.number("<I"))
         if version not in VERSIONS:
-            raise ModelError(f"{self.path}: GGUF version {version} cannot be read, only 2 and 3 little-endian")
+            raise ModelError(
+                f"{self.path}: GGUF version {version} cannot be read, only 2 and 3 little-endian"
+            )
         n_tensors, n_keys = int(self.number("<Q")), int(self.number("<Q"))
         self.bounded(n_keys, 12, "metadata keys")
         self.bounded(n_tensors, 24, "tensors")
@@ -188,20 +205,26 @@ class _Reader:
         rows = [self.row() for _ in range(n_tensors)]
         alignment = self.alignment(metadata)
         base = -(-self.at // alignment) * alignment
-        return Header(self.path, version, metadata, self.placed(rows, base), len(self.data), base, alignment)
+        return Header(
+            self.path, version, metadata, self.placed(rows, base), len(self.data), base, alignment
+        )
 
     def row(self) -> "_Row":
         """Name, shape as in PyTorch, ggml type, offset behind the header."""
         name, rank = self.text(), int(self.number("<I"))
         if not 0 < rank <= LARGEST_RANK:
-            raise ModelError(f"{self.path}: tensor {name!r} has {rank} dimensions, expected 1 to {LARGEST_RANK}")
+            raise ModelError(
+                f"{self.path}: tensor {name!r} has {rank} dimensions, expected 1 to {LARGEST_RANK}"
+            )
         shape = tuple(int(self.number("<Q")) for _ in range(rank))
         return _Row(name, shape[::-1], self.at, int(self.number("<I")), int(self.number("<Q")))
 
     def alignment(self, metadata: dict[str, Any]) -> int:
         alignment = metadata.get("general.alignment", ALIGNMENT)
         if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
-            raise ModelError(f"{self.path}: general.alignment is {alignment!r}, expected a small positive number")
+            raise ModelError(
+                f"{self.path}: general.alignment is {alignment!r}, expected a small positive number"
+            )
         return alignment
 
     def placed(self, rows: list["_Row"], base: int) -> tuple[TensorEntry, ...]:
@@ -209,15 +232,21 @@ class _Reader:
         found = []
         for name, shape, stated, kind, offset in rows:
             if kind not in BLOCKS:
-                raise ModelError(f"{self.path}: tensor {name!r} has the unknown quantisation type {kind}")
+                raise ModelError(
+                    f"{self.path}: tensor {name!r} has the unknown quantisation type {kind}"
+                )
             label, values, size = BLOCKS[kind]
             if shape[-1] % values:
-                raise ModelError(f"{self.path}: tensor {name!r} of type {label} has rows of {shape[-1]}, not of whole blocks")
+                raise ModelError(
+                    f"{self.path}: tensor {name!r} of type {label} has rows of {shape[-1]}, not of"
+                    " whole blocks"
+                )
             length = prod(shape) // values * size
             if base + offset + length > len(self.data):
                 raise ModelError(
-                    f"{self.path}: is truncated: tensor {name!r} ends at byte {base + offset + length:,}, "
-                    f"the file at {len(self.data):,}; download it again"
+                    f"{self.path}: is truncated: tensor {name!r} ends at byte"
+                    f" {base + offset + length:,}, the file at {len(self.data):,}; download it"
+                    " again"
                 )
             found.append(TensorEntry(name, shape, label, base + offset, length, stated))
         return tuple(found)
@@ -229,7 +258,9 @@ class _Reader:
             of, count = int(self.number("<I")), int(self.number("<Q"))
             return self.array(of, count)
         if kind not in SCALARS:
-            raise ModelError(f"{self.path}: metadata of the unknown type {kind} at byte {self.at:,}")
+            raise ModelError(
+                f"{self.path}: metadata of the unknown type {kind} at byte {self.at:,}"
+            )
         return self.number(SCALARS[kind])
 
     def array(self, of: int, count: int) -> tuple[Any, ...]:
@@ -254,11 +285,17 @@ class _Reader:
 
     def take(self, count: int) -> bytes:
         if self.at + count > len(self.data):
-            raise ModelError(f"{self.path}: is truncated: the header goes on behind byte {len(self.data):,}; download it again")
+            raise ModelError(
+                f"{self.path}: is truncated: the header goes on behind byte {len(self.data):,};"
+                " download it again"
+            )
         self.at += count
         return self.data[self.at - count : self.at]
 
     def bounded(self, count: int, least: int, what: str) -> None:
         """Refuse a length that the rest of the file cannot hold."""
         if count * least > len(self.data) - self.at:
-            raise ModelError(f"{self.path}: is truncated or damaged: it announces {count:,} {what} at byte {self.at:,}")
+            raise ModelError(
+                f"{self.path}: is truncated or damaged: it announces {count:,} {what} at byte"
+                f" {self.at:,}"
+            )

@@ -1,10 +1,11 @@
-"""A GGUF file with other values of some tensors; everything else, metadata and padding too, byte for byte.
+"""A GGUF file with other values of some tensors; everything else, metadata and padding too, byte
+for byte.
 
     header:   as it was, but for type and offset in the rows of the tensor table, which are of fixed width
     data:     each tensor's bytes with the padding behind them, in the order of the file
 
-A tensor may be stored as another type than it was, so what lies behind it moves. ggml expects the data without holes: each tensor
-begins where the one before it ends, rounded up to the alignment.
+A tensor may be stored as another type than it was, so what lies behind it moves. ggml expects the
+data without holes: each tensor begins where the one before it ends, rounded up to the alignment.
 """
 
 import struct
@@ -37,24 +38,35 @@ class Replaced(NamedTuple):
 def encoded(values: Float[Tensor, "out in"], kind: str, what: str) -> bytes:
     """Values as a GGUF type stores them, each rounded to the nearest that it has.
 
-    `kind`: one of `WRITTEN`. Q8_0 keeps blocks of 32: a scale in float16, the largest magnitude divided by 127, and integers.
+    `kind`: one of `WRITTEN`. Q8_0 keeps blocks of 32: a scale in float16, the largest magnitude
+    divided by 127, and integers.
     Raises `ModelError` where the type cannot hold them; `what` begins the message.
     """
     import gguf
 
     exact = values.detach().cpu()
     if exact.shape[-1] % TYPES[kind][1]:
-        raise ModelError(f"{what}: rows of {exact.shape[-1]} are not whole blocks of {kind}: write F16 or BF16")
+        raise ModelError(
+            f"{what}: rows of {exact.shape[-1]} are not whole blocks of {kind}: write F16 or BF16"
+        )
     if kind == "Q8_0":
-        found: bytes = gguf.quantize(exact.float().numpy(), gguf.GGMLQuantizationType.Q8_0).tobytes()
-        read = torch.from_numpy(np.frombuffer(found, np.uint8).reshape(-1, 34)[:, :2].copy().view(np.float16))
+        found: bytes = gguf.quantize(
+            exact.float().numpy(), gguf.GGMLQuantizationType.Q8_0
+        ).tobytes()
+        read = torch.from_numpy(
+            np.frombuffer(found, np.uint8).reshape(-1, 34)[:, :2].copy().view(np.float16)
+        )
         finite = bool(read.isfinite().all())
     else:
-        stored = exact.to({"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[kind])
+        stored = exact.to(
+            {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[kind]
+        )
         finite = bool(stored.isfinite().all())
         found = stored.contiguous().view(torch.uint8).numpy().tobytes()
     if not finite:
-        raise ModelError(f"{what} holds {float(exact.abs().max()):.3g}, more than {kind} can: write BF16 or F32")
+        raise ModelError(
+            f"{what} holds {float(exact.abs().max()):.3g}, more than {kind} can: write BF16 or F32"
+        )
     return found
 
 
@@ -79,7 +91,9 @@ def matrix(tensor: TensorEntry, header: Header) -> Float[Tensor, "out in"]:
 
 def with_padding(tensor: TensorEntry, header: Header) -> bytes:
     """A tensor's bytes and those behind them, up to the next tensor or the end of the file."""
-    stop = min((other.start for other in header.tensors if other.start > tensor.start), default=header.size)
+    stop = min(
+        (other.start for other in header.tensors if other.start > tensor.start), default=header.size
+    )
     with header.path.open("rb") as file:
         file.seek(tensor.start)
         return file.read(stop - tensor.start)

@@ -1,9 +1,10 @@
-"""Rotary embeddings of a GGUF file, restored: what the file says, as transformers' `rope_parameters`.
+"""Rotary embeddings of a GGUF file, restored: what the file says, as transformers'
+`rope_parameters`.
 
-A GGUF stores scaled rotary frequencies in one of two ways. Metadata name a scaling (`rope.scaling.type`
-with its factor). Tensors list a divisor for each frequency: θ_i ← θ_i / f_i (`rope_freqs` for Llama 3,
-`rope_factors_short` and `_long` for Phi-3). The loader of transformers reads neither; the model would
-run, and be wrong. Llama 3's divisors come from
+A GGUF stores scaled rotary frequencies in one of two ways. Metadata name a scaling
+(`rope.scaling.type` with its factor). Tensors list a divisor for each frequency: θ_i ← θ_i / f_i
+(`rope_freqs` for Llama 3, `rope_factors_short` and `_long` for Phi-3). The loader of transformers
+reads neither; the model would run, and be wrong. Llama 3's divisors come from
 
     f_i = 1                                    wavelength λ_i < L / high
     f_i = factor                               λ_i > L / low
@@ -44,22 +45,37 @@ def rope_parameters(header: Header, divisors: dict[str, np.ndarray]) -> dict[str
         return {"rope_type": "linear", "factor": _factor(header)}
     if kind == "yarn":
         return _yarn(header)
-    raise ModelError(f"{header.path}: its rotary scaling {kind!r} cannot be restored: convert a checkpoint in safetensors")
+    raise ModelError(
+        f"{header.path}: its rotary scaling {kind!r} cannot be restored: convert a checkpoint in"
+        " safetensors"
+    )
 
 
 def _factor(header: Header) -> float:
     factor = header.of("rope.scaling.factor", header.of("rope.scale_linear", 1.0))
     if not isinstance(factor, (int, float)) or not math.isfinite(factor) or factor <= 0:
-        raise ModelError(f"{header.path}: rope.scaling.factor is {factor!r}, expected a positive number")
+        raise ModelError(
+            f"{header.path}: rope.scaling.factor is {factor!r}, expected a positive number"
+        )
     return float(factor)
 
 
 def _yarn(header: Header) -> dict[str, Any]:
     original = header.of("rope.scaling.original_context_length")
     if not isinstance(original, int) or original < 1:
-        raise ModelError(f"{header.path}: yarn scaling without rope.scaling.original_context_length")
-    found = {"rope_type": "yarn", "factor": _factor(header), "original_max_position_embeddings": original}
-    for key, name in (("attn_factor", "attention_factor"), ("yarn_beta_fast", "beta_fast"), ("yarn_beta_slow", "beta_slow")):
+        raise ModelError(
+            f"{header.path}: yarn scaling without rope.scaling.original_context_length"
+        )
+    found = {
+        "rope_type": "yarn",
+        "factor": _factor(header),
+        "original_max_position_embeddings": original,
+    }
+    for key, name in (
+        ("attn_factor", "attention_factor"),
+        ("yarn_beta_fast", "beta_fast"),
+        ("yarn_beta_slow", "beta_slow"),
+    ):
         value = header.of(f"rope.scaling.{key}")
         if value is not None:
             found[name] = float(value)
@@ -93,10 +109,15 @@ def _llama3(header: Header, divisors: np.ndarray) -> dict[str, Any]:
                 "high_freq_factor": HIGH,
                 "original_max_position_embeddings": original,
             }
-    raise ModelError(f"{header.path}: its rotary divisors ({FREQS}) fit no known scaling: convert a checkpoint in safetensors")
+    raise ModelError(
+        f"{header.path}: its rotary divisors ({FREQS}) fit no known scaling: convert a checkpoint"
+        " in safetensors"
+    )
 
 
-def llama3_divisors(base: float, dim: int, factor: float, original: int, low: float = LOW, high: float = HIGH) -> np.ndarray:
+def llama3_divisors(
+    base: float, dim: int, factor: float, original: int, low: float = LOW, high: float = HIGH
+) -> np.ndarray:
     """f_i of the formula above, [dim / 2]."""
     wavelength = 2 * np.pi * base ** (np.arange(0, dim, 2) / dim)
     share = np.clip((original / wavelength - low) / (high - low), 0, 1)

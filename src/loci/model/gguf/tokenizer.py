@@ -1,8 +1,9 @@
 """The tokenizer that a GGUF file describes, saved as files that transformers loads.
 
-transformers builds it from the metadata, but splits text by GPT-2's rule wherever it does not know the
-name of the file's rule (`tokenizer.ggml.pre`). Here unknown names are refused, and those that it does
-not know but that are known are put in: the rule decides which merges can apply, and thereby the tokens.
+transformers builds it from the metadata, but splits text by GPT-2's rule wherever it does not know
+the name of the file's rule (`tokenizer.ggml.pre`). Here unknown names are refused, and those that
+it does not know but that are known are put in: the rule decides which merges can apply, and thereby
+the tokens.
 """
 
 import json
@@ -30,14 +31,24 @@ def save_tokenizer(header: Header, folder: Path) -> None:
     if model is None or "tokenizer.ggml.tokens" not in header.metadata:
         raise ModelError(f"{header.path}: has no tokenizer: it cannot read text")
     if model == "gpt2" and rule not in _known_rules():
-        raise ModelError(f"{header.path}: splits text by the rule {rule!r}, which is not known: open the original checkpoint")
+        raise ModelError(
+            f"{header.path}: splits text by the rule {rule!r}, which is not known: open the"
+            " original checkpoint"
+        )
     try:
-        tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(header.path.parent, gguf_file=header.path.name)
+        tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(
+            header.path.parent, gguf_file=header.path.name
+        )
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ModelError(f"{header.path}: its tokenizer cannot be built ({str(error).splitlines()[0]})") from None
+        raise ModelError(
+            f"{header.path}: its tokenizer cannot be built ({str(error).splitlines()[0]})"
+        ) from None
     if model == "gpt2" and rule in DIGITS_FIRST:
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+            ]
         )
     tokenizer.save_pretrained(folder)
     _settle_special_tokens(header, folder)

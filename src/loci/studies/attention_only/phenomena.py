@@ -73,8 +73,8 @@ def phenomenon(
     shown = PHENOMENA[name]
     recipes = [replace(recipe, seed=seed, steps=steps or recipe.steps) for recipe in shown.recipes]
     with (
-        TemporaryDirectory(prefix="loci-") if folder is None else nullcontext(str(folder)) as place
-    ):
+        TemporaryDirectory(prefix="loci-") if folder is None else nullcontext(str(folder))
+    ) as place:
         return shown.look(tuple(grown(recipes, Path(place), progress)))
 
 
