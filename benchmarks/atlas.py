@@ -1,7 +1,8 @@
 """A survey of all neurons against a bare forward over the same text, and finding a word in an atlas
 of 300,000 neurons.
 
-    python -m benchmarks.atlas [--tokens N] [--runs N]        (half an hour on two cores; --tokens 20000: five minutes)
+    python -m benchmarks.atlas [--tokens N] [--runs N]
+        (half an hour on two cores; --tokens 20000: five minutes)
 
 Both passes stream the same texts in the same batches, tokenisation included; the bare one computes
 logits and drops them. The atlas to search has random values of the usual shape (20 value tokens and

@@ -1,7 +1,8 @@
 """Dictionaries: which kinds find known features, and how quickly training runs beside its dense
 products.
 
-    python -m benchmarks.dictionaries [--steps 1500] [--out table.json]        about ten minutes on one core
+    python -m benchmarks.dictionaries [--steps 1500] [--out table.json]
+        about ten minutes on one core
 
 1. Ground truth: 64 known features in 32 dimensions, by kind and k: recovery, splitting, absorption,
    hedging.

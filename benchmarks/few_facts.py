@@ -1,8 +1,10 @@
 """A default edit of few facts: does it take, and do other subjects of the same relation keep their
 answers?
 
-    python -m benchmarks.few_facts                                   # the embedded model, about 20 min
-    python -m benchmarks.few_facts --model FOLDER --facts FACTS.json # another model and facts that it knows
+    python -m benchmarks.few_facts
+        # the embedded model, about 20 min
+    python -m benchmarks.few_facts --model FOLDER --facts FACTS.json # another model and facts that
+    it knows
 
 Facts and counterfactual answers are drawn with a seed, of one relation and of many, and edited by
 `loci.edit` with no setting at all. Asked are the new answers (efficacy), the facts' other phrasings

@@ -1,7 +1,8 @@
 """Loci against llama.cpp: the same GGUF file, two implementations of reading, dequantising,
 tokenising and running it.
 
-    python -m benchmarks.llama_cpp [MODEL …]      gemma3-270m and smollm2-135m by default, or GGUF files; needs xllamacpp
+    python -m benchmarks.llama_cpp [MODEL …]  gemma3-270m and smollm2-135m by default, or GGUF
+                                              files; needs xllamacpp
 
 For each prompt llama.cpp goes on greedily by `TOKENS` tokens and names its ten likeliest at every
 step; Loci reads the same tokens in one run. llama.cpp rounds activations to eight bits where

@@ -1,6 +1,7 @@
 """llama.cpp runs what Loci writes: the base, an edited GGUF file, and the base with an adapter.
 
-    python -m benchmarks.llama_cpp_edits                          Gemma 3 270M from its package; about 10 minutes of one core
+    python -m benchmarks.llama_cpp_edits
+        Gemma 3 270M from its package; about 10 minutes of one core
     python -m benchmarks.llama_cpp_edits --model m.gguf --patch p.safetensors
 
 One edit ("Michael Jordan plays the sport of" → baseball) is made, or read from a patch. Then

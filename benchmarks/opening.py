@@ -22,7 +22,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained(source)
 start = time.perf_counter()
 tokenizer = AutoTokenizer.from_pretrained(source)
-model = hf = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, use_safetensors=True).eval()
+model = hf = AutoModelForCausalLM.from_pretrained(
+    source, dtype=torch.float32, use_safetensors=True
+).eval()
 """
 OURS = """
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -53,8 +55,14 @@ def write_model(folder: str, layers: int, stored: str) -> float:
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=layers, num_attention_heads=32, num_key_value_heads=8, tie_word_embeddings=True
-    )  # fmt: skip
+        vocab_size=128256,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=layers,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        tie_word_embeddings=True,
+    )
     model = LlamaForCausalLM(config).to(getattr(torch, stored))
     model.save_pretrained(folder, max_shard_size="500MB")
     AutoTokenizer.from_pretrained(str(files("loci.demo").joinpath("model"))).save_pretrained(folder)

@@ -1,7 +1,8 @@
 """Loci against TransformerLens: logits, residual streams and weights of one model, through two
 independent implementations.
 
-    make oracle          an environment of its own, with transformer-lens below 4 (which took HookedTransformer out), then this file
+    make oracle  an environment of its own, with transformer-lens below 4 (which took
+                 HookedTransformer out), then this file
 
 Tiny random configurations of every family that HookedTransformer takes from a configuration;
 nothing is downloaded. TransformerLens is built without folding, centring or rewriting of any
@@ -24,11 +25,13 @@ from loci.model import Model, open_model
 from loci.model.invariants import difference
 
 FAMILIES = (
-    "gpt2", "gpt-neo", "gpt-j", "pythia", "opt", "bloom", "llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "mixtral",
+    "gpt2", "gpt-neo", "gpt-j", "pythia", "opt", "bloom", "llama", "mistral", "qwen2", "qwen3",
+    "phi", "phi3", "mixtral",
 )  # fmt: skip
 ALLOWED = 1e-4
 POINTS = (
-    "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "q", "k", "v", "z", "attn_probs", "mlp_pre", "mlp_act",
+    "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "q", "k", "v", "z", "attn_probs",
+    "mlp_pre", "mlp_act",
 )  # fmt: skip
 
 
@@ -50,8 +53,13 @@ def lens_of(model: Model) -> HookedTransformer:
         )
     lens = HookedTransformer(config, tokenizer=model.tokenizer, move_to_device=False)
     lens.load_and_process_state_dict(
-        state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False, refactor_factored_attn_matrices=False
-    )  # fmt: skip
+        state,
+        fold_ln=False,
+        center_writing_weights=False,
+        center_unembed=False,
+        fold_value_biases=False,
+        refactor_factored_attn_matrices=False,
+    )
     return lens.eval()
 
 

@@ -6,12 +6,15 @@ same text, and the patch as the form of a result. Settings are the papers' for G
 FT-L) and Llama-3-8B (AlphaEdit); layers are moved to the same share of the depth. Prefixes of
 prompts are texts that the model samples, as published.
 
-    v*   Adam, lr .5, 20 (ROME) or 25 steps, δ at the last subject token, from 0, in the MLP's output (ROME) or the block's
+    v*   Adam, lr .5, 20 (ROME) or 25 steps, δ at the last subject token, from 0, in the MLP's
+         output (ROME) or the block's
          (MEMIT, AlphaEdit), ‖δ‖ ≤ 4 ‖h‖ or .75 ‖h‖, loss: −log P(new answer) over prefixes + .0625
          KL at "{subject} is a" + .5 ‖δ‖ / ‖h‖²
     ROME       one layer:  Δ = (v* − W k) (C⁻¹k)ᵀ / (kᵀ C⁻¹ k)
-    MEMIT      layers l:   Δ = R Kᵀ (λ C + K Kᵀ)⁻¹,  λ = 15,000, R shared among the layers that are left
-    AlphaEdit  layers l:   Δ = R Kᵀ P (K Kᵀ P + 1)⁻¹,  P onto the directions of C with eigenvalue below .02
+    MEMIT      layers l:   Δ = R Kᵀ (λ C + K Kᵀ)⁻¹,  λ = 15,000, R shared among the layers that are
+               left
+    AlphaEdit  layers l:   Δ = R Kᵀ P (K Kᵀ P + 1)⁻¹,  P onto the directions of C with eigenvalue
+               below .02
     FT-L       one layer:  Adam on W_down, lr 5e-4, 25 steps, |Δ| ≤ 5e-5 in every entry
 
 Sources: Meng et al. 2022 and 2023, Fang et al. 2025, and the hyperparameter files of their
@@ -30,7 +33,12 @@ from loci.facts import Fact
 from loci.model import Model
 from loci.patches import Factors, Patch
 
-DEPTHS = {"rome": (5 / 28,), "memit": tuple(x / 28 for x in range(3, 9)), "alphaedit": tuple(x / 32 for x in range(4, 9)), "ft-l": (5 / 28,)}  # fmt: skip
+DEPTHS = {
+    "rome": (5 / 28,),
+    "memit": tuple(x / 28 for x in range(3, 9)),
+    "alphaedit": tuple(x / 32 for x in range(4, 9)),
+    "ft-l": (5 / 28,),
+}
 PREFIXES = 5
 
 

@@ -1,6 +1,7 @@
 """Edits of a real model, judged by plain transformers on a folder that `patch apply` wrote.
 
-    python -m benchmarks.real_edits --model FOLDER --data FOLDER --quick            10 edits, a few relations
+    python -m benchmarks.real_edits --model FOLDER --data FOLDER --quick
+        10 edits, a few relations
     python -m benchmarks.real_edits --model FOLDER --data FOLDER --edits 1 10 100 --json
 
 `--data` holds other people's facts: `relations/factual/*.json` (LRE, Hernandez et al. 2024) and
@@ -9,10 +10,12 @@ template begins with its answer. Its new answer is drawn from the same relation'
 Nothing of Loci's is in the judge:
 
     efficacy      the greedy continuation of the prompt begins with the new answer
-    paraphrase    the same in the relation's other templates in which the base said the old one, bare and behind an unrelated sentence
+    paraphrase    the same in the relation's other templates in which the base said the old one,
+                  bare and behind an unrelated sentence
     specificity   known facts about other subjects of the relation, as the base said them
     same_subject  known facts of other relations about an edited subject
-    perplexity    exp of the mean change of −log P a token, on texts that the base samples with a seed of its own, and on known facts
+    perplexity    exp of the mean change of −log P a token, on texts that the base samples with a
+                  seed of its own, and on known facts
 
 Shares have Wilson's interval, perplexity that of a mean over texts. Methods: `joint` and
 `rome-loci` are Loci's, `rome`, `memit`, `alphaedit`, `ft-l` the published procedures
@@ -117,7 +120,9 @@ def begins(text: str, answer: str) -> bool:
 
 
 def relations(folder: Path) -> Iterator[tuple[str, list[str], dict[str, str]]]:
-    """Name, templates with {}, and answers by subject; subjects with several answers are left out."""
+    """Name, templates with {}, and answers by subject;
+    subjects with several answers are left out.
+    """
     for path in sorted([*folder.glob("relations/factual/*.json"), *folder.glob("pararel/*.json")]):
         said = json.loads(path.read_text(encoding="utf-8"))
         if "samples" in said:

@@ -23,8 +23,13 @@ def medium() -> Model:
     """A random Llama of 12 layers × 512."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=4096, hidden_size=512, intermediate_size=1408, num_hidden_layers=12, num_attention_heads=8, num_key_value_heads=4
-    )  # fmt: skip
+        vocab_size=4096,
+        hidden_size=512,
+        intermediate_size=1408,
+        num_hidden_layers=12,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+    )
     return Model(
         LlamaForCausalLM(config),
         AutoTokenizer.from_pretrained(str(files("loci.demo").joinpath("model"))),

@@ -2,12 +2,14 @@
 
     python -m benchmarks.scale [--part overhead workers ray merge memory cluster] [--tokens 60000]
 
-overhead   CPU seconds of a pass in shards over those of one pass, in one process
-workers    a plan with one worker and with two: seconds from the first open model on, and CPU seconds of all processes
-ray        the same plan with two actors of Ray (where it is installed)
-merge      1,000 states joined: seconds, bytes, memory
-memory     peak memory of a pass over a text and over ten times of it
-cluster    800 GPUs over 10⁹ tokens of an 8 B model, worked out: hours, bytes, and the failures that it survives
+overhead  CPU seconds of a pass in shards over those of one pass, in one process
+workers   a plan with one worker and with two: seconds from the first open model on, and CPU seconds
+          of all processes
+ray       the same plan with two actors of Ray (where it is installed)
+merge     1,000 states joined: seconds, bytes, memory
+memory    peak memory of a pass over a text and over ten times of it
+cluster   800 GPUs over 10⁹ tokens of an 8 B model, worked out: hours, bytes, and the failures that
+          it survives
 
 Wall-clock seconds mean something on an idle machine alone; CPU seconds everywhere.
 """
@@ -174,7 +176,8 @@ from loci.survey import neurons_question
 from loci.survey.text_pass import survey
 torch.set_num_threads(1)
 texts = corpus()[:300]
-survey(open_model("demo"), (text for _ in range(int(sys.argv[1])) for text in texts), neurons_question([0]).accumulators())
+again = (text for _ in range(int(sys.argv[1])) for text in texts)
+survey(open_model("demo"), again, neurons_question([0]).accumulators())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

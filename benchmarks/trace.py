@@ -138,7 +138,8 @@ import torch
 from benchmarks.trace import FACTS, SAMPLES, gpt2_small, trace
 torch.set_num_threads(2)
 def kib(field):
-    return int(next(line for line in open("/proc/self/status") if line.startswith(field)).split()[1])
+    lines = open("/proc/self/status")
+    return int(next(line for line in lines if line.startswith(field)).split()[1])
 model = gpt2_small()
 trace(model, FACTS[1], samples=1, kinds=("mlp",))
 open("/proc/self/clear_refs", "w").write("5")

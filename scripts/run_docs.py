@@ -66,7 +66,7 @@ class Ran:
 def run(
     page: Path, *, up_to: float, tell: Callable[[Ran], None] = lambda _: None
 ) -> tuple[list[Ran], list[Step]]:
-    """Run a page's steps in a folder of its own: (steps that were run, steps that were left out)."""
+    """Run a page's steps in a folder of its own: (steps that were run, steps left out)."""
     from loci.cli.opening import Opening
 
     ran: list[Ran] = []

@@ -88,7 +88,9 @@ def test_commands_names_and_links_of_a_page_exist(page: Path) -> None:
 def test_a_page_runs_as_it_is_printed(
     page: Path, demo: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Steps that state no time run; a step left out states a time, or reads a file of such a step."""
+    """Steps that state no time run; a step left out states a time,
+    or reads a file of such a step.
+    """
     monkeypatch.setattr(
         "loci.open",
         lambda name="demo", **how: (

@@ -174,7 +174,9 @@ def world(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wor
 
 
 def old_or_whole(name: str, place: Path, world: World) -> None:
-    """After a kill: what stands under the name is the old file, or the whole new one, or nothing."""
+    """After a kill: what stands under the name is the old file, or the whole new one,
+    or nothing.
+    """
     made = place / JOBS[name].makes
     if name in ("edit", "cache"):
         assert made.read_bytes() == b"old" or result(name, place) == world.results[name]
@@ -191,7 +193,9 @@ def begun(name: str, world: World) -> Path:
 
 @pytest.mark.parametrize("name", JOBS)
 def test_killed_before_a_change_of_the_disk(name: str, world: World) -> None:
-    """Killed again and again in one folder, what is left over from one kill in the way of the next."""
+    """Killed again and again in one folder, what is left over from one kill in the way of the
+    next.
+    """
     rng, place, k = random.Random(name), begun(name, world), 0
     while True:
         k += 1 if LONG else rng.randint(3, 9)

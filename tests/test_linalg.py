@@ -330,7 +330,8 @@ def test_not_finite_is_said_before_lapack_is_asked(monkeypatch: pytest.MonkeyPat
 
 
 ONE_SIDED = (
-    linalg.eigenvalues, linalg.symmetric_eigen, linalg.svd, linalg.singular_values, linalg.by_smaller_side,
+    linalg.eigenvalues, linalg.symmetric_eigen, linalg.svd, linalg.singular_values,
+    linalg.by_smaller_side,
     linalg.orthonormal, linalg.cholesky, linalg.gram_roots,
 )  # fmt: skip
 

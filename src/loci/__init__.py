@@ -12,7 +12,7 @@ A fact is a key that matches its subject and a value that points at its answer:
     fact  = loci.Fact("Michael Jordan", "{} plays the sport of", "basketball")
     grid  = loci.trace(model, fact)                  # where is it
     cells = loci.neuron_attribution(model, fact)     # which neurons hold it
-    entry = loci.read(model, "L1N126")               # what does a neuron look for, what does it write
+    entry = loci.read(model, "L1N126")               # what a neuron looks for and writes
     patch = loci.edit(model, fact.to("baseball"))    # change it: a value, the model is untouched
     card  = loci.audit(model, patch)                 # what did that change
     grid.plot(); grid.save("grid.html"); grid.to_frame()
@@ -132,7 +132,8 @@ _HOMES = {
 }
 """Where each name lives: a room, and after a colon its name there, where that differs."""
 _ROOMS = (
-    "auditing", "circuits", "dictionaries", "editing", "explorer", "facts", "figures", "locating", "model", "patches", "reading", "report", "studies",
+    "auditing", "circuits", "dictionaries", "editing", "explorer", "facts", "figures", "locating",
+    "model", "patches", "reading", "report", "studies",
     "survey", "text", "writing",
 )  # fmt: skip
 __all__ = list(_HOMES)

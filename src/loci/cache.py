@@ -1,7 +1,8 @@
 """What Loci has computed once and keeps: shown, cleared, and held below a size.
 
-    CACHE/gguf       models of GGUF files, as folders      CACHE/texts      what models sampled
-    CACHE/moments    second moments of keys                CACHE/surveys    passes by workers that have not ended
+    CACHE/gguf     models of GGUF files, as folders  CACHE/texts    what models sampled
+    CACHE/moments  second moments of keys            CACHE/surveys
+                   passes by workers that have not ended
 
 Nothing else in the folder is ever touched. Everything can be made again. `LOCI_CACHE_LIMIT` says
 how many GB are kept (50 by default, 0 for no limit): what was not used for longest goes first, and

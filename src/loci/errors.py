@@ -1,4 +1,6 @@
-"""Every error that Loci raises on purpose: what happened, where, and what to do next, in one line."""
+"""Every error that Loci raises on purpose: what happened, where, and what to do next,
+in one line.
+"""
 
 
 class LociError(Exception):

@@ -4,7 +4,7 @@
     grid                        # in a notebook: its words, its numbers, its figure
     grid.plot()                 # a plotly figure
     grid.to_frame()             # one long table: pandas where it is installed, else Arrow
-    grid.save("grid.html")      # .html a report, .json and .parquet the numbers, .png and .svg the figure
+    grid.save("grid.html")      # .html, .json, .parquet, .png, .svg
     Trace.load("grid.json") == grid
 
 A new result is one file: a frozen dataclass with `to_dict()`, and with `summary()` and `tables()`

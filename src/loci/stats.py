@@ -30,7 +30,9 @@ class Estimate(NamedTuple):
         return self.told()
 
     def told(self, form: str = ".3g") -> str:
-        """The value with its interval, or with the n that is too small for one; a dash for nothing."""
+        """The value with its interval, or with the n that is too small for one;
+        a dash for nothing.
+        """
         if self.n == 0 or math.isnan(self.value):
             return "–"
         value = format(self.value, form)

@@ -1,7 +1,9 @@
 """The one way in for what comes from outside: files, JSON, and records of stated types.
 
-    document = read_json(path, FactError)              # a whole, finite, shallow JSON document, or one line that says what is wrong
-    record = typed(Record, document, path, FactError)  # its fields, of the types that the class `Record` states
+    document = read_json(path, FactError)
+        # a whole, finite, shallow JSON document, or one line that says what is wrong
+    record = typed(Record, document, path, FactError)
+        # its fields, of the types that the class `Record` states
 
 What is wrong is raised as the caller's own subclass of `LociError`: file, field, what was expected,
 what stands there. Types are annotations: a `TypedDict` (of `typing_extensions`) whose fields may
@@ -226,10 +228,8 @@ def typed(kind: type[T], value: Any, where: object, failure: Failure) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise failure(
-            f"{where}:"
-            f" {f'{field}: ' if field else ''}{_expected(first['type'], first['msg'], first['input'])}"
-        ) from None
+        expected = _expected(first["type"], first["msg"], first["input"])
+        raise failure(f"{where}: {f'{field}: ' if field else ''}{expected}") from None
     return found
 
 

@@ -58,7 +58,7 @@ def change(
 
 
 # fluency
-# -------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_fluency_by_hand() -> None:
@@ -123,7 +123,7 @@ def test_aliases_and_questions_count(demo: Model, world: FactSet, jordan: Fact) 
 
 
 # controls
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_in_context_is_asking_with_the_statement(demo: Model, world: FactSet, jordan: Fact) -> None:
@@ -291,7 +291,7 @@ def test_what_cannot_be_made_is_said(demo: Model, jordan: Fact, world: FactSet) 
 
 
 # one after another
-# ---------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_edits_in_turn(demo: Model, world: FactSet, capsys: pytest.CaptureFixture[str]) -> None:
@@ -346,7 +346,7 @@ def test_steps_that_make_no_sense(demo: Model, world: FactSet) -> None:
 
 
 # knowledge neurons
-# ---------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_knowledge_neurons_are_turned_from_the_old_answer_to_the_new(

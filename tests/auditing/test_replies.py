@@ -82,7 +82,9 @@ def test_replies_are_saved_and_read_back(demo: Model, jordan: Fact, tmp_path: Pa
 def test_a_recall_of_corrections_scores_the_new_answers(
     demo: Model, jordan: Fact, world: FactSet
 ) -> None:
-    """On the base none is said, and all of the old ones; without new answers nothing is different."""
+    """On the base none is said, and all of the old ones;
+    without new answers nothing is different.
+    """
     corrected = FactSet([jordan.to("golf"), jordan.to("basketball")])
     found = recall(demo, corrected)
     assert (found.scored, found.new.value, found.old.value, found.new.n) == (

@@ -50,8 +50,16 @@ def reading(where: slice, to: int = 0, shift: int = 0) -> torch.Tensor:
 @torch.no_grad()
 def induction_model() -> Model:
     config = GPT2Config(
-        vocab_size=WORDS, n_positions=POSITIONS, n_embd=128, n_layer=2, n_head=2, n_inner=4, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0
-    )  # fmt: skip
+        vocab_size=WORDS,
+        n_positions=POSITIONS,
+        n_embd=128,
+        n_layer=2,
+        n_head=2,
+        n_inner=4,
+        tie_word_embeddings=False,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     hf = GPT2LMHeadModel(config)
     for name, parameter in hf.named_parameters():
         parameter.fill_(1.0 if "ln_" in name and name.endswith("weight") else 0.0)

@@ -1,4 +1,6 @@
-"""Scores of heads: the induction model built by hand, random models, and the definitions by loops."""
+"""Scores of heads: the induction model built by hand, random models,
+and the definitions by loops.
+"""
 
 import pytest
 import torch
@@ -124,7 +126,13 @@ def test_attention_that_cannot_be_seen(demo: Model) -> None:
 def test_a_broken_checkpoint_says_so(demo: Model, broken: str) -> None:
     model = tiny_gpt2(demo)
     (model.W_E if broken == "W_E" else model.W_V(0))[0] = torch.nan
-    for look in (head_scores, induction, lambda m: token_circuit(m, "L0H0"), lambda m: patterns(m, PROMPT), lambda m: paths(m, PROMPT, "basketball")):  # fmt: skip
+    for look in (
+        head_scores,
+        induction,
+        lambda m: token_circuit(m, "L0H0"),
+        lambda m: patterns(m, PROMPT),
+        lambda m: paths(m, PROMPT, "basketball"),
+    ):
         with pytest.raises(LociError, match="NaN or infinity"):
             look(model)
     if broken == "W_V":

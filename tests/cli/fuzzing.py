@@ -95,28 +95,42 @@ QUICK: dict[tuple[str, ...], list[str]] = {
 REFUSED = [path for path in COMMANDS if path not in QUICK]
 """Commands that take longer: at least one of their options is nonsense."""
 ON_MODELS = [
-    ("census", "-m", "./model"), ("lens", PROMPT, "-m", "./model"), ("recall", "--facts", "one.csv", "-m", "./model"),
+    ("census", "-m", "./model"), ("lens", PROMPT, "-m", "./model"),
+    ("recall", "--facts", "one.csv", "-m", "./model"),
     ("read", "L1N3", "--tokens", "50", "-m", "./model"), ("patch", "show", "good.safetensors"),
-    ("patch", "apply", "good.safetensors", "-o", "applied"), ("facts", "one.csv"), ("facts", "one.jsonl"), ("facts", "lre.json"),
-    ("lens", PROMPT, "--layout", "layout.json"), ("sparsity", "--text", "text.txt"), ("atlas", "summary", "atlas"), ("atlas", "find", "atlas", "the"),
-    ("atlas", "show", "atlas", "L1N3"), ("audit", "--patch", "good.safetensors", "--no-controls", "--neighbours", "0", "-m", "./model"),
-    ("edit", "--facts", "one.csv", "--method", "memit", "-o", "e.safetensors", "-m", "./model"), ("superposition", "weights", "--directions", "good.safetensors"),
-    ("write", "store", "-n", "4", "--table", "good.safetensors"), ("patch", "diff", "good.safetensors", "other.safetensors"),
+    ("patch", "apply", "good.safetensors", "-o", "applied"), ("facts", "one.csv"),
+    ("facts", "one.jsonl"), ("facts", "lre.json"),
+    ("lens", PROMPT, "--layout", "layout.json"), ("sparsity", "--text", "text.txt"),
+    ("atlas", "summary", "atlas"), ("atlas", "find", "atlas", "the"),
+    ("atlas", "show", "atlas", "L1N3"), ("audit", "--patch", "good.safetensors", "--no-controls",
+        "--neighbours", "0", "-m", "./model"),
+    ("edit", "--facts", "one.csv", "--method", "memit", "-o", "e.safetensors", "-m", "./model"),
+    ("superposition", "weights", "--directions", "good.safetensors"),
+    ("write", "store", "-n", "4", "--table", "good.safetensors"),
+    ("patch", "diff", "good.safetensors", "other.safetensors"),
 ]  # fmt: skip
 """Words that read files, each of which may be damaged."""
 DAMAGED = [
-    "good.safetensors", "one.csv", "one.jsonl", "lre.json", "layout.json", "text.txt", "model/config.json", "model/tokenizer.json",
-    "model/model.safetensors", "model/tokenizer_config.json", "atlas/provenance.json", "atlas/neurons.parquet", "atlas/values.parquet",
+    "good.safetensors", "one.csv", "one.jsonl", "lre.json", "layout.json", "text.txt",
+    "model/config.json", "model/tokenizer.json",
+    "model/model.safetensors", "model/tokenizer_config.json", "atlas/provenance.json",
+    "atlas/neurons.parquet", "atlas/values.parquet",
 ]  # fmt: skip
 
 TEXTS = (
-    "", " ", "\0", "\udcff", "[/]", "[bold]", "p[v2]", "\x1b[31m", '<a href="https://example.org">x</a>', "{}", "{}{}", "é" * 300, "a b " * 600, "中国", "\u202e",
-    "-", "nan", "%s", "'", "L0H0", "L99N99", "L0N0", "resid_post.1", "resid_post.99", "#0", "#-1", "1:0", "0:1", "nan:1", "Michael Jordan", "Osaka", PROMPT, "Jordan,Bird", "athlete_sport",
-    "SELECT 0.3", "SELECT DATE '2024-01-01', [1.5], NULL", "SELECT", "DROP VIEW neurons", "0,7", "5:2", "mlp", "embed", "1", "\n",
+    "", " ", "\0", "\udcff", "[/]", "[bold]", "p[v2]", "\x1b[31m",
+        '<a href="https://example.org">x</a>', "{}", "{}{}", "é" * 300, "a b " * 600, "中国",
+        "\u202e",
+    "-", "nan", "%s", "'", "L0H0", "L99N99", "L0N0", "resid_post.1", "resid_post.99", "#0", "#-1",
+    "1:0", "0:1", "nan:1", "Michael Jordan", "Osaka", PROMPT, "Jordan,Bird", "athlete_sport",
+    "SELECT 0.3", "SELECT DATE '2024-01-01', [1.5], NULL", "SELECT", "DROP VIEW neurons", "0,7",
+    "5:2", "mlp", "embed", "1", "\n",
 )  # fmt: skip
 PLACES = (
-    "", ".", "gone", "gone/x.json", "folder", "full", "loop", "one.csv", "one.jsonl", "lre.json", "text.txt", "good.safetensors", "layout.json", "model", "atlas",
-    "x" * 300, "o.html", "o.json", "o.parquet", "o.xyz", "p[v2].json", "[/].html", "\x1b.json", "one.csv/x.json", "new", "o.safetensors", "o.csv", "\udcff.json", "o.jsonl", "loop/x.json",
+    "", ".", "gone", "gone/x.json", "folder", "full", "loop", "one.csv", "one.jsonl", "lre.json",
+    "text.txt", "good.safetensors", "layout.json", "model", "atlas",
+    "x" * 300, "o.html", "o.json", "o.parquet", "o.xyz", "p[v2].json", "[/].html", "\x1b.json",
+    "one.csv/x.json", "new", "o.safetensors", "o.csv", "\udcff.json", "o.jsonl", "loop/x.json",
 )  # fmt: skip
 NUMBERS = (
     "-1",

@@ -44,7 +44,8 @@ def test_paths(document) -> None:
         and len(found["orders"]) == 3
     )
     one = document(
-        "circuits", "paths", "Osaka is a city in the country of", "-a", "Japan", "--corrupted", "Lyon is a city in the country of",
+        "circuits", "paths", "Osaka is a city in the country of", "-a", "Japan", "--corrupted",
+        "Lyon is a city in the country of",
         "--from", "embed", "--to", "L0H3.v",
     )  # fmt: skip
     assert one["schema"] == "loci.edges/1" and one["top"][0]["receiver"] == "L0H3.v"

@@ -7,7 +7,9 @@ LRE = {
     "name": "athlete sport",
     "prompt_templates": ["{} plays the sport of", "Everybody knows that {} is a"],
     "prompt_templates_zs": ["{} plays the sport of", "The sport that {} plays is"],
-    "samples": [{"subject": "Michael Jordan", "object": "basketball"}, {"subject": "Tiger Woods", "object": "golf"}, {"subject": "Nobody Atall", "object": "chess"}],
+    "samples": [{"subject": "Michael Jordan", "object": "basketball"},
+        {"subject": "Tiger Woods", "object": "golf"},
+        {"subject": "Nobody Atall", "object": "chess"}],
 }  # fmt: skip
 PARAREL = {
     "relation": "P17",

@@ -17,7 +17,8 @@ OUTSIDE = set(
     " kind concept point".split()
 )
 OWN = {
-    "kind", "method", "name", "title", "part", "head", "neuron", "reader", "writer", "sender", "receiver", "point", "before", "after", "new", "old",
+    "kind", "method", "name", "title", "part", "head", "neuron", "reader", "writer", "sender",
+    "receiver", "point", "before", "after", "new", "old",
     "first", "second", "device", "dtype", "line", "source", "tokens", "texts",
 }  # fmt: skip
 """Names that are Loci's own words in most places; where a name from outside is called so, it is

@@ -1,4 +1,6 @@
-"""Whatever ends a command: one line, the right status; any stdout, any width, Ctrl-C at any moment."""
+"""Whatever ends a command: one line, the right status; any stdout, any width,
+Ctrl-C at any moment.
+"""
 
 import errno
 import os
@@ -136,7 +138,15 @@ def run(*words: str, **options: object) -> "subprocess.CompletedProcess[str]":
         "PYTHONPATH": str(Path(loci.__file__).parents[1]),
         **options.pop("env", {}),
     }  # type: ignore[dict-item]
-    return subprocess.run([sys.executable, "-m", "loci", *words], encoding="utf-8", errors="replace", capture_output="stdout" not in options, env=places, check=False, **options)  # type: ignore[call-overload,no-any-return]  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "loci", *words],
+        encoding="utf-8",
+        errors="replace",
+        capture_output="stdout" not in options,
+        env=places,
+        check=False,
+        **options,
+    )  # type: ignore[call-overload,no-any-return]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -149,7 +159,8 @@ def test_a_stdout_that_takes_nothing_is_one_line() -> None:
         and found.stderr.count("\n") == 1
     )
     found = subprocess.run(
-        f'"{sys.executable}" -m loci facts Jordan >&-', shell=True, text=True, capture_output=True, check=False,
+        f'"{sys.executable}" -m loci facts Jordan >&-', shell=True, text=True, capture_output=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(Path(loci.__file__).parents[1])},
     )  # fmt: skip
     assert (

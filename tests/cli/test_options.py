@@ -14,8 +14,10 @@ from loci.cli.app import app
 from loci.cli.verbs import fault
 
 FREE = {
-    "TEXT", "PROMPT", "MODEL", "CONFIG", "DEVICE", "RELATION", "WORD", "TEXTS", "PAIRS", "POINT", "NEURON", "HEAD", "PART", "TOKEN", "SQL", "ID",
-    "LOW:HIGH", "NUMBERS", "QUERY", "BASE", "EDITED", "FIRST", "SECOND", "ADDRESS", "R/N", "DICTIONARY",
+    "TEXT", "PROMPT", "MODEL", "CONFIG", "DEVICE", "RELATION", "WORD", "TEXTS", "PAIRS", "POINT",
+    "NEURON", "HEAD", "PART", "TOKEN", "SQL", "ID",
+    "LOW:HIGH", "NUMBERS", "QUERY", "BASE", "EDITED", "FIRST", "SECOND", "ADDRESS", "R/N",
+    "DICTIONARY",
 }  # fmt: skip
 """Kinds of free text, each of which the command reads itself."""
 
@@ -84,7 +86,20 @@ def test_seeds_are_what_every_generator_takes(path: tuple[str, ...]) -> None:
     assert (seed.min, seed.max) == (0, 2**63 - 1)
 
 
-@pytest.mark.parametrize("path", [("lens",), ("routes",), ("locate",), ("neurons",), ("trace",), ("edit",), ("circuits", "fact"), ("circuits", "paths")], ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("lens",),
+        ("routes",),
+        ("locate",),
+        ("neurons",),
+        ("trace",),
+        ("edit",),
+        ("circuits", "fact"),
+        ("circuits", "paths"),
+    ],
+    ids=" ".join,
+)
 def test_a_fact_is_asked_for_by_the_same_options(path: tuple[str, ...]) -> None:
     names = {name for parameter in COMMANDS[path].params for name in parameter.opts}
     assert {"--subject", "-s", "--answer", "-a"} <= names

@@ -38,7 +38,9 @@ def test_numbers_and_their_headings_stand_at_the_right(capsys, monkeypatch) -> N
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("-0.00", "0.00"), ("-0", "0"), ("−0.0%", "0.0%"), ("-0.01", "-0.01"), ("0 [-0.00, 0.1]", "0 [0.00, 0.1]"), ("1e-05", "1e-05"), ("x-0", "x-0"), ("+0.00", "+0.00")],
+    [("-0.00", "0.00"), ("-0", "0"), ("−0.0%", "0.0%"), ("-0.01", "-0.01"),
+        ("0 [-0.00, 0.1]", "0 [0.00, 0.1]"), ("1e-05", "1e-05"), ("x-0", "x-0"),
+        ("+0.00", "+0.00")],
 )  # fmt: skip
 def test_nothing_has_no_sign(text: str, said: str) -> None:
     assert unsigned(text) == said

@@ -23,7 +23,8 @@ def draw(seed: int = 0, d_out: int = D) -> dict[str, Array]:
     """Random parameters: features first."""
     rng = np.random.default_rng(seed)
     shapes = {
-        "enc": (M, D), "dec": (M, d_out), "b_enc": (M,), "b_dec": (d_out,), "threshold": (M,), "skip": (d_out, D), "mag": (M,),
+        "enc": (M, D), "dec": (M, d_out), "b_enc": (M,), "b_dec": (d_out,), "threshold": (M,),
+        "skip": (d_out, D), "mag": (M,),
         "r": (M,),
     }  # fmt: skip
     parts = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
@@ -76,7 +77,8 @@ def saelens(folder: Path, kind: str) -> tuple[Path, Maths]:
     """Version 6, by architecture; `old-topk` is before version 6."""
     p = draw()
     config: dict = {
-        "d_in": D, "d_sae": M, "dtype": "torch.float32", "device": "cpu", "apply_b_dec_to_input": True,
+        "d_in": D, "d_sae": M, "dtype": "torch.float32", "device": "cpu",
+        "apply_b_dec_to_input": True,
         "normalize_activations": "none", "reshape_activations": "none", "architecture": kind,
         "metadata": {"model_name": "demo", "hook_name": "blocks.3.hook_resid_post"},
     }  # fmt: skip
@@ -127,8 +129,10 @@ def saelens(folder: Path, kind: str) -> tuple[Path, Maths]:
         return path, ranked
     if kind == "old-topk":
         config = {
-            "d_in": D, "d_sae": M, "dtype": "float32", "hook_point": "blocks.3.hook_resid_post", "model_name": "demo",
-            "architecture": "standard", "activation_fn_str": "topk", "activation_fn_kwargs": {"k": K},
+            "d_in": D, "d_sae": M, "dtype": "float32", "hook_point": "blocks.3.hook_resid_post",
+            "model_name": "demo",
+            "architecture": "standard", "activation_fn_str": "topk",
+            "activation_fn_kwargs": {"k": K},
             "normalize_activations": False,
         }  # fmt: skip
         return write_safe(folder, "sae_weights.safetensors", tensors, config), lambda x: ends(
@@ -159,7 +163,8 @@ def sparsify(folder: Path, kind: str) -> tuple[Path, Maths]:
     """An autoencoder, or a transcoder with a skip, or one that picks the largest of each group."""
     p = draw(1)
     config = {
-        "activation": "groupmax" if kind == "groupmax" else "topk", "expansion_factor": 2, "normalize_decoder": True,
+        "activation": "groupmax" if kind == "groupmax" else "topk", "expansion_factor": 2,
+        "normalize_decoder": True,
         "num_latents": 0, "k": K, "multi_topk": False, "skip_connection": kind == "transcoder",
         "transcode": kind == "transcoder", "d_in": D,
     }  # fmt: skip
@@ -248,7 +253,8 @@ def dictionary_learning(folder: Path, kind: str) -> tuple[Path, Maths]:
     if kind in ("BatchTopKSAE", "TopK, no threshold"):
         learnt = kind == "BatchTopKSAE"
         state = split | {
-            "encoder.bias": p["b_enc"], "b_dec": p["b_dec"], "k": np.array(K), "threshold": np.array(0.3 if learnt else -1.0),
+            "encoder.bias": p["b_enc"], "b_dec": p["b_dec"], "k": np.array(K),
+            "threshold": np.array(0.3 if learnt else -1.0),
         }  # fmt: skip
         path = write_pickle(folder, "ae.pt", state, config)
         return path, lambda x: ends(jump(pre(x), np.full(M, 0.3)) if learnt else top(pre(x)), p)
@@ -274,7 +280,8 @@ def dictionary_learning(folder: Path, kind: str) -> tuple[Path, Maths]:
 def openai(folder: Path, kind: str) -> tuple[Path, Maths]:
     p = draw(4)
     state = {
-        "encoder.weight": p["enc"], "latent_bias": p["b_enc"], "pre_bias": p["b_dec"], "decoder.weight": p["dec"].T,
+        "encoder.weight": p["enc"], "latent_bias": p["b_enc"], "pre_bias": p["b_dec"],
+        "decoder.weight": p["dec"].T,
         "activation": kind, "stats_last_nonzero": np.zeros(M, dtype=np.int64),
     }  # fmt: skip
     if kind == "TopK":
@@ -356,12 +363,14 @@ def cross_layer(folder: Path) -> tuple[Path, Callable[[Array, Array], Array]]:
 
 ALL = [
     *((saelens, kind) for kind in (
-        "standard", "layer_norm", "constant_norm_rescale", "jumprelu", "topk", "old-topk", "gated", "skip_transcoder",
+        "standard", "layer_norm", "constant_norm_rescale", "jumprelu", "topk", "old-topk", "gated",
+        "skip_transcoder",
     )),
     *((sparsify, kind) for kind in ("autoencoder", "transcoder", "groupmax")),
     *((gemma_scope, kind) for kind in ("1", "2")),
     *((dictionary_learning, kind) for kind in (
-        "AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", "BatchTopKSAE", "TopK, no threshold", "JumpReluAutoEncoder",
+        "AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", "BatchTopKSAE", "TopK, no threshold",
+        "JumpReluAutoEncoder",
         "MatryoshkaBatchTopKSAE",
     )),
     *((openai, kind) for kind in ("TopK", "ReLU")),

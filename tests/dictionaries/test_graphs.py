@@ -26,8 +26,10 @@ PROMPT = "Michael Jordan plays the sport of"
 def small(demo: Model, family: str) -> Model:
     torch.manual_seed(0)
     sizes = {
-        "vocab_size": demo.d_vocab, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.2,
+        "vocab_size": demo.d_vocab, "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 3, "num_attention_heads": 4,
+        "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 0,
+        "initializer_range": 0.2,
     }  # fmt: skip
     if family == "llama":
         hf = LlamaForCausalLM(
@@ -109,7 +111,8 @@ def test_planted_neurons_are_named(gated: bool, plain: PlantedModel) -> None:
 def exact(model: Model, layer: int) -> Dictionary:
     """A ReLU MLP is a transcoder whose features are its neurons."""
     return Dictionary(
-        *(t.detach().clone() for t in (model.W_up(layer), model.b_up(layer), model.W_down(layer).T, model.b_down(layer))),
+        *(t.detach().clone() for t in (model.W_up(layer), model.b_up(layer), model.W_down(layer).T,
+            model.b_down(layer))),
         activation="relu", transcoder=True, point=f"mlp_in.{layer}", target=f"mlp_out.{layer}",
     )  # fmt: skip
 
@@ -151,7 +154,8 @@ def test_errors_and_skips_close_the_sum(demo: Model) -> None:
     torch.manual_seed(0)
     poor = exact(demo, 3)
     poor = Dictionary(
-        poor.W_enc[:100], poor.b_enc[:100], poor.W_dec[:100], poor.b_dec, "topk", k=5, skip=0.1 * torch.randn(256, 256),
+        poor.W_enc[:100], poor.b_enc[:100], poor.W_dec[:100], poor.b_dec, "topk", k=5,
+        skip=0.1 * torch.randn(256, 256),
         transcoder=True, point="mlp_in.3", target="mlp_out.3",
     )  # fmt: skip
     graph = attribution_graph(demo, PROMPT, followed=60, tested=0, transcoders={3: poor})

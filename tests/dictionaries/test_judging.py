@@ -32,8 +32,10 @@ def test_auc_is_the_share_of_pairs() -> None:
         for label in range(2):
             pairs = [
                 (a > b) + 0.5 * (a == b)
-                for a, on in zip(values[:, unit].tolist(), marks[:, label].tolist(), strict=True) if on
-                for b, off in zip(values[:, unit].tolist(), marks[:, label].tolist(), strict=True) if not off
+                for a, on in zip(values[:, unit].tolist(), marks[:, label].tolist(),
+                    strict=True) if on
+                for b, off in zip(values[:, unit].tolist(), marks[:, label].tolist(),
+                    strict=True) if not off
             ]  # fmt: skip
             assert float(found[unit, label]) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
     assert found[:, 2].tolist() == [0.5] * 3

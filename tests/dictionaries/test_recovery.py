@@ -1,4 +1,6 @@
-"""Matching against all permutations; what is perfect is found so, and what is wrong has its name."""
+"""Matching against all permutations; what is perfect is found so,
+and what is wrong has its name.
+"""
 
 import itertools
 from dataclasses import replace

@@ -206,7 +206,9 @@ def test_batches_are_every_token_once(tiny: Model) -> None:
 
 
 def test_recovered_by_hand(tiny: Model) -> None:
-    """Perfect dictionaries recover everything; the losses are those of the model patched by hand."""
+    """Perfect dictionaries recover everything; the losses are those of the model patched by
+    hand.
+    """
     from tests.dictionaries.test_conventions import mirror
 
     texts = sample_text(tiny, 400)

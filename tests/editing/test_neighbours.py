@@ -1,4 +1,6 @@
-"""Retain prompts: the edits' own questions about others, from nothing but the model and the facts."""
+"""Retain prompts: the edits' own questions about others,
+from nothing but the model and the facts.
+"""
 
 from dataclasses import replace
 
@@ -84,7 +86,9 @@ def test_what_subjects_have_in_common_is_spared(demo: Model, jordan: Fact) -> No
 
 
 def test_two_facts_move_no_other_athletes(demo: Model, world: FactSet) -> None:
-    """Of 40 athletes who were not retained. Without retain prompts 32 of them got another answer."""
+    """Of 40 athletes who were not retained. Without retain prompts 32 of them got another
+    answer.
+    """
     athletes = list(world.of("athlete_sport"))
     wishes = [
         next(f for f in athletes if f.subject == s).to(a)

@@ -19,7 +19,8 @@ from loci.writing.gates import step
 CHROMIUM = Path("/usr/bin/chromium")
 PROMPT = "Michael Jordan plays the sport of"
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--no-first-run",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 WAIT = 90_000
@@ -160,7 +161,11 @@ def test_every_view_fits_a_phone_and_is_named(visit: Visit) -> None:
     for link in visit.find("#nav a").all_inner_texts():
         visit.view(link)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360, link
-        nameless = "[...document.querySelectorAll('button, a, input, select, textarea, svg')].filter(n => n.getClientRects().length && !(n.getAttribute('aria-label') || n.innerText || n.textContent || n.labels?.length || n.title)).length"  # fmt: skip
+        nameless = (
+            "[...document.querySelectorAll('button, a, input, select, textarea, svg')]"
+            ".filter(n => n.getClientRects().length && !(n.getAttribute('aria-label')"
+            " || n.innerText || n.textContent || n.labels?.length || n.title)).length"
+        )
         assert visit.page.evaluate(nameless) == 0, link
     visit.page.set_viewport_size({"width": 1200, "height": 900})
 

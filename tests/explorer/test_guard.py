@@ -69,7 +69,17 @@ def test_another_host_is_refused(page: Explorer, client: TestClient, host: str) 
     )
 
 
-@pytest.mark.parametrize("path", ["/../pyproject.toml", "/%2e%2e/server.py", "/views/..%2f..%2fapp.py", "/%252e%252e/app.py", "/..\\app.py", "/api/patches/..%2f..%2fx"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../pyproject.toml",
+        "/%2e%2e/server.py",
+        "/views/..%2f..%2fapp.py",
+        "/%252e%252e/app.py",
+        "/..\\app.py",
+        "/api/patches/..%2f..%2fx",
+    ],
+)
 def test_no_path_leaves_the_page(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404 and "import" not in answer.text

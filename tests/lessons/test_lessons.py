@@ -117,7 +117,9 @@ def _(angle, word):
 
 @app.cell
 def _(answer):
-    exercise("2?", answer, lambda a: 1 / a == 0.5, hint="half", solution="2", because="so", wrong="0")
+    exercise(
+        "2?", answer, lambda a: 1 / a == 0.5, hint="half", solution="2", because="so", wrong="0"
+    )
     return
 '''
 

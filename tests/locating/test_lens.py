@@ -54,7 +54,9 @@ def test_parts_sum_to_the_score(name: str, demo: Model) -> None:
 
 @torch.no_grad()
 def test_taking_a_part_away_moves_the_score_by_what_it_adds(demo: Model) -> None:
-    """With the final norm's scale held, as the attribution says: the score is linear in each part."""
+    """With the final norm's scale held, as the attribution says:
+    the score is linear in each part.
+    """
     found = lens(demo, PROMPT, "basketball", against="golf")
     ids = demo.ids([demo.tokenize(PROMPT).ids])
     names = [f"{kind}.{layer}" for kind in ("attn_out", "mlp_out") for layer in range(6)]

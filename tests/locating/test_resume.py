@@ -1,4 +1,6 @@
-"""The file by which an average trace goes on: what is in it is checked, and belongs to one subject."""
+"""The file by which an average trace goes on: what is in it is checked,
+and belongs to one subject.
+"""
 
 import json
 from pathlib import Path

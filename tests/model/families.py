@@ -45,7 +45,14 @@ OPT = {
     "word_embed_proj_dim": 32,
     "pad_token_id": 1,
 }
-VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}  # fmt: skip
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
 
 SUPPORTED: dict[str, Callable[[], t.PreTrainedModel]] = {
     "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(**GPT2)),
@@ -119,7 +126,22 @@ SUPPORTED: dict[str, Callable[[], t.PreTrainedModel]] = {
 }
 MIXTURES = ("mixtral", "qwen3-moe")
 PARALLEL = ("gpt-j", "pythia", "falcon-7b", "falcon-40b", "phi", "stablelm-parallel")
-CENTRED = ("gpt2", "gpt-neo", "gpt-j", "pythia", "neox-sequential", "opt", "bloom", "falcon-7b", "falcon-40b", "falcon-rw", "olmo", "phi", "stablelm", "stablelm-parallel")  # fmt: skip
+CENTRED = (
+    "gpt2",
+    "gpt-neo",
+    "gpt-j",
+    "pythia",
+    "neox-sequential",
+    "opt",
+    "bloom",
+    "falcon-7b",
+    "falcon-40b",
+    "falcon-rw",
+    "olmo",
+    "phi",
+    "stablelm",
+    "stablelm-parallel",
+)
 
 REFUSED = {
     "opt-350m, whose stream is normalised": lambda: t.OPTForCausalLM(
@@ -149,7 +171,9 @@ REFUSED = {
 
 
 def make(name: str, demo: Model) -> Model:
-    """A family's tiny model, its weights away from their usual starts, so that no part is nothing."""
+    """A family's tiny model, its weights away from their usual starts,
+    so that no part is nothing.
+    """
     return Model(perturbed(SUPPORTED[name]), demo.tokenizer, name)
 
 

@@ -103,7 +103,8 @@ def test_what_is_broken_is_found(name: str, demo: Model) -> None:
 
 
 FRESH = (
-    "gpt2", "gpt-neo", "gpt-j", "pythia", "opt", "bloom", "falcon-40b", "llama", "qwen2", "gemma", "gemma2", "olmo2", "phi", "phi3",
+    "gpt2", "gpt-neo", "gpt-j", "pythia", "opt", "bloom", "falcon-40b", "llama", "qwen2", "gemma",
+    "gemma2", "olmo2", "phi", "phi3",
     "stablelm",
 )  # fmt: skip
 

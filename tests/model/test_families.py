@@ -417,7 +417,16 @@ def test_routing_is_shown_and_patched(demo: Model, ids: Tensor) -> None:
     torch.testing.assert_close(weights.sum(-1), torch.ones(ids.shape))
 
     def only(expert: int) -> Tensor:
-        with model.patched({"router.1": lambda w: torch.nn.functional.one_hot(torch.full(w.shape[:2], expert), 4).to(w)}), model.watch("mlp_in.1", "mlp_raw.1") as at:  # fmt: skip
+        with (
+            model.patched(
+                {
+                    "router.1": lambda w: torch.nn.functional.one_hot(
+                        torch.full(w.shape[:2], expert), 4
+                    ).to(w)
+                }
+            ),
+            model.watch("mlp_in.1", "mlp_raw.1") as at,
+        ):
             model(ids)
         x = at["mlp_in.1"]
         neurons = torch.nn.functional.silu(x @ model.W_gate(1, expert).T) * (
@@ -453,8 +462,10 @@ def test_an_unknown_family_by_a_layout_of_ones_own(
     ):
         Model(hf, demo.tokenizer, "mine")
     mine = Layout(
-        family="mine", blocks="model.layers", embed="model.embed_tokens", final_norm="model.norm", attn="self_attn",
-        attn_norm="input_layernorm", mlp_norm="post_attention_layernorm", q="self_attn.q_proj", k="self_attn.k_proj",
+        family="mine", blocks="model.layers", embed="model.embed_tokens", final_norm="model.norm",
+        attn="self_attn",
+        attn_norm="input_layernorm", mlp_norm="post_attention_layernorm", q="self_attn.q_proj",
+        k="self_attn.k_proj",
         v="self_attn.v_proj", o="self_attn.o_proj", mlp="feedforward", up="feedforward.up_proj",
         gate="feedforward.gate_proj", down="feedforward.down_proj",
     )  # fmt: skip
@@ -473,8 +484,10 @@ def _renamed_forward(self, hidden_states, **kwargs):
 WALKED = {
     "healthy": ("ernie4_5", "exaone4", "gpt_bigcode", "granite", "helium", "olmo3", "vaultgemma"),
     "refused": (
-        "apertus", "arcee", "bert", "bitnet", "cohere2", "deepseek_v3", "diffllama", "gemma3n_text", "gpt_oss", "granite_swa",
-        "hunyuan_v1_moe", "llama4_text", "mamba", "minimax_m3_vl_text", "qwen2_moe", "qwen3_next", "whisper", "xglm",
+        "apertus", "arcee", "bert", "bitnet", "cohere2", "deepseek_v3", "diffllama", "gemma3n_text",
+        "gpt_oss", "granite_swa",
+        "hunyuan_v1_moe", "llama4_text", "mamba", "minimax_m3_vl_text", "qwen2_moe", "qwen3_next",
+        "whisper", "xglm",
     ),
 }  # fmt: skip
 """A sample of `python -m benchmarks.families`, which walks all of them."""

@@ -23,7 +23,8 @@ def llama(tmp_path: Path, demo: Model) -> Path:
     """Hidden 128, intermediate 256, 2 layers."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=demo.d_vocab, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=demo.d_vocab, hidden_size=128, intermediate_size=256, num_hidden_layers=2,
+        num_attention_heads=4,
         max_position_embeddings=64, bos_token_id=0, eos_token_id=0, dtype="bfloat16",
     )  # fmt: skip
     LlamaForCausalLM(config).bfloat16().save_pretrained(tmp_path / "llama")

@@ -30,7 +30,14 @@ def byte_level() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tk.decoders.ByteLevel()
     tokenizer.post_processor = tk.processors.ByteLevel(trim_offsets=False)
-    tokenizer.train_from_iterator(LINES, tk.trainers.BpeTrainer(vocab_size=600, special_tokens=["<s>"], initial_alphabet=tk.pre_tokenizers.ByteLevel.alphabet()))  # fmt: skip
+    tokenizer.train_from_iterator(
+        LINES,
+        tk.trainers.BpeTrainer(
+            vocab_size=600,
+            special_tokens=["<s>"],
+            initial_alphabet=tk.pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
 
 
@@ -42,9 +49,21 @@ def sentencepiece() -> PreTrainedTokenizerFast:
     tokenizer.normalizer = tk.normalizers.Sequence(
         [tk.normalizers.Prepend("▁"), tk.normalizers.Replace(" ", "▁")]
     )
-    tokenizer.decoder = tk.decoders.Sequence([tk.decoders.Replace("▁", " "), tk.decoders.ByteFallback(), tk.decoders.Fuse(), tk.decoders.Strip(" ", 1, 0)])  # fmt: skip
+    tokenizer.decoder = tk.decoders.Sequence(
+        [
+            tk.decoders.Replace("▁", " "),
+            tk.decoders.ByteFallback(),
+            tk.decoders.Fuse(),
+            tk.decoders.Strip(" ", 1, 0),
+        ]
+    )
     specials = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
-    tokenizer.train_from_iterator(LINES[:500], tk.trainers.BpeTrainer(vocab_size=900, special_tokens=specials[:3], initial_alphabet=specials[3:]))  # fmt: skip
+    tokenizer.train_from_iterator(
+        LINES[:500],
+        tk.trainers.BpeTrainer(
+            vocab_size=900, special_tokens=specials[:3], initial_alphabet=specials[3:]
+        ),
+    )
     tokenizer.add_tokens(specials[3:])
     tokenizer.post_processor = tk.processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
@@ -55,7 +74,9 @@ def sentencepiece() -> PreTrainedTokenizerFast:
 
 
 def wordpiece() -> PreTrainedTokenizerFast:
-    """As BERT has: words in pieces, accents and case gone; [CLS] before and [SEP] behind, no BOS."""
+    """As BERT has: words in pieces, accents and case gone; [CLS] before and [SEP] behind,
+    no BOS.
+    """
     tokenizer = tk.Tokenizer(tk.models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = tk.normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = tk.pre_tokenizers.BertPreTokenizer()
@@ -64,7 +85,9 @@ def wordpiece() -> PreTrainedTokenizerFast:
         LINES,
         tk.trainers.WordPieceTrainer(vocab_size=600, special_tokens=["[UNK]", "[CLS]", "[SEP]"]),
     )
-    tokenizer.post_processor = tk.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])  # fmt: skip
+    tokenizer.post_processor = tk.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     )
@@ -132,7 +155,9 @@ def test_many_at_once_are_as_one_at_a_time(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_what_stands_before_a_text(name: str) -> None:
-    """A prompt is to be continued: nothing stands behind it; before it, once, what belongs there."""
+    """A prompt is to be continued: nothing stands behind it; before it, once,
+    what belongs there.
+    """
     tokenizer = kind(name)
     usual = tokenize(tokenizer, "Michael Jordan")
     assert usual.labels[0] == BEFORE[name][0]
@@ -196,7 +221,9 @@ def test_models_without_bos_say_so(demo: Model) -> None:
 
 
 def test_a_space_of_its_own_before_the_first_word_is_text(demo: Model) -> None:
-    """It has no characters in the text, as BOS has none, but is no part of what stands before it."""
+    """It has no characters in the text, as BOS has none,
+    but is no part of what stands before it.
+    """
     tokens = demo.tokenize("rye is sold in shops")
     assert tokens.offsets[1][0] == tokens.offsets[1][1], "else this text does not show it"
     assert tokens.special == 1

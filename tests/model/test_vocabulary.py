@@ -1,4 +1,6 @@
-"""A vocabulary of 262,144 words: only what is read is unembedded, so no tensor outgrows its budget."""
+"""A vocabulary of 262,144 words: only what is read is unembedded,
+so no tensor outgrows its budget.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -311,7 +311,8 @@ def test_a_model_from_the_local_cache_of_the_hub(demo: Model, tmp_path: Path) ->
     patch_of(base, ["W_down.1"]).save(tmp_path / "p.safetensors")
     env = os.environ | {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
     ran = subprocess.run(
-        [sys.executable, "-m", "loci", "patch", "apply", "p.safetensors", "-m", "me/llama", "-o", "edited"],
+        [sys.executable, "-m", "loci", "patch", "apply", "p.safetensors", "-m", "me/llama", "-o",
+            "edited"],
         cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
@@ -342,9 +343,10 @@ def test_neurons_leave_all_else_as_it_was(demo: Model, tmp_path: Path) -> None:
     assert after.tensors.keys() == before.tensors.keys()
     assert after.tensors["model.layers.1.mlp.down_proj.weight"].shape == (32, 50)
     assert all(after.tensors[name].dtype == tensor.dtype for name, tensor in before.tensors.items())
-    assert {name for name in hashes(folder) if hashes(folder)[name] != hashes(tmp_path / "wide").get(name)} <= {
-        "config.json", "model.safetensors.index.json", *(path.name for path in folder.glob("*.safetensors")),
-    }  # fmt: skip
+    old, new = hashes(folder), hashes(tmp_path / "wide")
+    weights = {path.name for path in folder.glob("*.safetensors")}
+    changed = {name for name in old if old[name] != new.get(name)}
+    assert changed <= {"config.json", "model.safetensors.index.json", *weights}
     back(patch, tmp_path / "wide", tmp_path / "back")
     assert hashes(tmp_path / "back") == hashes(folder)
 
@@ -420,7 +422,7 @@ def test_a_weight_that_is_stored_otherwise_is_refused(demo: Model, tmp_path: Pat
 
 
 # reading back
-# -----------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["another tensor", "the sum", "another file", "the undo data"])
@@ -477,7 +479,7 @@ def test_a_folder_that_plain_transformers_reads_otherwise_is_found(
 
 
 # the way back
-# -----------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

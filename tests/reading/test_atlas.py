@@ -319,10 +319,14 @@ def test_garbage_in_a_table_is_one_line(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("layers", ...), ("layers", -1), ("layers", 0), ("layers", 10**12), ("layers", "6"), ("layers", 6.0), ("layers", None),
-        ("d_mlp", ...), ("d_mlp", -5), ("d_mlp", 10**30), ("d_mlp", True), ("tokens", ...), ("tokens", 0), ("tokens", "x"),
-        ("weights", ...), ("weights", 3), ("model", None), ("model", ["x"]), ("bos", ...), ("bos", "yes"), ("text", 5),
-        ("triggers", {}), ("files", []), ("files", {}), ("files", {"neurons": 3}), ("schema", 3), ("schema", ...),
+        ("layers", ...), ("layers", -1), ("layers", 0), ("layers", 10**12), ("layers", "6"),
+        ("layers", 6.0), ("layers", None),
+        ("d_mlp", ...), ("d_mlp", -5), ("d_mlp", 10**30), ("d_mlp", True), ("tokens", ...),
+        ("tokens", 0), ("tokens", "x"),
+        ("weights", ...), ("weights", 3), ("model", None), ("model", ["x"]), ("bos", ...),
+        ("bos", "yes"), ("text", 5),
+        ("triggers", {}), ("files", []), ("files", {}), ("files", {"neurons": 3}), ("schema", 3),
+        ("schema", ...),
     ],
 )  # fmt: skip
 def test_a_provenance_that_is_none(folder: Path, tmp_path: Path, name: str, value: object) -> None:

@@ -1,4 +1,6 @@
-"""Planted clusters, brute force for the silhouette, and a control that has the values' covariance."""
+"""Planted clusters, brute force for the silhouette, and a control that has the values'
+covariance.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Real pretrained models, from the packages that carry them: run by `make real`, skipped elsewhere."""
+"""Real pretrained models, from the packages that carry them: run by `make real`,
+skipped elsewhere.
+"""
 
 from importlib.util import find_spec
 from pathlib import Path

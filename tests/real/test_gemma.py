@@ -54,7 +54,9 @@ def test_its_own_answer(gemma: Model) -> None:
 
 
 def test_the_textbook_trace(grid: Trace) -> None:
-    """State at the subject's last token early; MLPs there early; attention at the last token late."""
+    """State at the subject's last token early; MLPs there early;
+    attention at the last token late.
+    """
     end = grid.subject_span[1]
     assert (
         (end - 1, len(grid.tokens)) == (2, 7) and 0.6 < grid.clean < 0.95 and grid.corrupted < 0.3

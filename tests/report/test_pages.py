@@ -1,4 +1,6 @@
-"""Every page has one frame: words, verdict, a figure for any width, numbers with their intervals."""
+"""Every page has one frame: words, verdict, a figure for any width,
+numbers with their intervals.
+"""
 
 import json
 import re

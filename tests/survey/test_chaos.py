@@ -39,7 +39,9 @@ KILLS, DRIVERS, TEXTS = (50, 5, 9000) if LONG else (1, 1, 800)
 
 
 class World(NamedTuple):
-    """A plan with a text that holds what is no text, and the bytes of its state after a quiet pass."""
+    """A plan with a text that holds what is no text, and the bytes of its state after a quiet
+    pass.
+    """
 
     place: Path
     plan: Plan

@@ -1,4 +1,6 @@
-"""Plans: what they say before any weight is loaded, what their shards read, and what is set aside."""
+"""Plans: what they say before any weight is loaded, what their shards read,
+and what is set aside.
+"""
 
 import json
 from collections.abc import Iterator
@@ -228,7 +230,9 @@ def test_poison_is_set_aside_with_its_place(small: Small, tmp_path: Path) -> Non
 
 
 def test_texts_at_which_the_model_fails(demo: Model) -> None:
-    """Found among the others by halves; NaN is a failure too; where all fail, it is not the text."""
+    """Found among the others by halves; NaN is a failure too; where all fail,
+    it is not the text.
+    """
     model = tiny_gpt2(demo)
     texts = [(i, Given(text, f"text {i}")) for i, text in enumerate(corpus()[:30])]
     clean = run_shard(

@@ -62,7 +62,9 @@ def test_a_state_comes_back_and_is_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_any_damage_is_found(tmp_path: Path) -> None:
-    """One byte at any place changed, the file cut at any place, or another state under this name."""
+    """One byte at any place changed, the file cut at any place,
+    or another state under this name.
+    """
     path, random = tmp_path / "state", Random(0)
     write_state(path, made(), "x" * 40, HEAD)
     whole = path.read_bytes()

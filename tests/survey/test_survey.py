@@ -103,7 +103,9 @@ def test_few_large_values_among_many_small_ones() -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40))
 def test_every_value_lies_in_its_bin(values: list[float]) -> None:
-    """Below its upper edge and above the one before, with zero and the largest sizes at home too."""
+    """Below its upper edge and above the one before, with zero and the largest sizes at home
+    too.
+    """
     x, upper = torch.tensor(values), edges()
     at = bins(x)
     assert (upper.diff() > 0).all() and len(upper) == BINS

@@ -1,4 +1,6 @@
-"""Planted models: they answer all their facts, and the planted neurons, and no others, hold them."""
+"""Planted models: they answer all their facts, and the planted neurons, and no others,
+hold them.
+"""
 
 import pytest
 import torch

@@ -182,7 +182,7 @@ def query(
 
     Example:
 
-        loci atlas query demo-atlas "SELECT layer, avg(firing_rate) FROM neurons GROUP BY layer ORDER BY layer"
+        loci atlas query demo-atlas "SELECT layer, avg(firing_rate) FROM neurons GROUP BY layer"
     """
     from loci.reading import open_atlas
 

@@ -80,7 +80,7 @@ def run(
 
         loci audit --patch jordan.safetensors
 
-        loci audit --patch p.safetensors -m ./my-model --facts my-facts.csv --out card.html --cases cases.csv
+        loci audit --patch p.safetensors -m ./my-model --out card.html --cases cases.csv
 
         loci audit --edits 50 --seed 0
 

@@ -206,7 +206,7 @@ def paths(
 
         loci circuits paths "Michael Jordan plays the sport of" --against baseball
 
-        loci circuits paths "Osaka is a city in the country of" --corrupted "Lyon is a city in the country of" --out edges.html
+        loci circuits paths "Osaka is a city in" --corrupted "Lyon is a city in" --out edges.html
 
         loci circuits paths --importance
     """

@@ -57,8 +57,17 @@ def train(
 
     check_out(figure)
     recipe = Recipe(
-        layers=layers, heads=heads, d_head=d_head, mlp=mlp, optimizer=optimizer, rate=rate, steps=steps, batch=batch, context=context, seed=seed
-    )  # fmt: skip
+        layers=layers,
+        heads=heads,
+        d_head=d_head,
+        mlp=mlp,
+        optimizer=optimizer,
+        rate=rate,
+        steps=steps,
+        batch=batch,
+        context=context,
+        seed=seed,
+    )
     with bar("training") as progress:
         found = learn(recipe, folder, text, progress)
     written(folder)

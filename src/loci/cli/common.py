@@ -265,7 +265,9 @@ def filled(prompt: str, subject: str | None) -> str:
 
 
 def world_of(path: Path | None) -> "FactSet":
-    """The facts of a file, then the known facts that it does not hold: where neighbours come from."""
+    """The facts of a file, then the known facts that it does not hold:
+    where neighbours come from.
+    """
     from loci.facts import FactSet, known_facts, load_facts
 
     if path is None:

@@ -30,7 +30,7 @@ def run(
 
         loci concepts "Michael Jordan" "Michael Jackson" -c Michael -c Jordan
 
-        loci concepts "Michael Jordan" -c Michael -c Jordan -c basketball --point resid_post.1 --out concepts.html
+        loci concepts "Michael Jordan" -c Jordan -c basketball --point resid_post.1 --out c.html
     """
     from loci.reading.concepts import concept as concepts_in
 

@@ -38,7 +38,7 @@ def run(
 
         loci demo
 
-        loci demo --subject "Mozambique" --prompt "The capital of {} is" --answer Lisbon --out mozambique
+        loci demo -s Mozambique -p "The capital of {} is" -a Lisbon --out mozambique
     """
     from loci.cli.common import fact_from
     from loci.editing import as_said

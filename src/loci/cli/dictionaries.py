@@ -97,7 +97,7 @@ def train(
 
         loci dictionaries train --point mlp_in.3 --transcoder --activation batchtopk -k 16
 
-        loci dictionaries train -m ./my-model --text wiki.jsonl --point resid_post.6 --checkpoint run.safetensors
+        loci dictionaries train -m ./my-model --text wiki.jsonl --checkpoint run.safetensors
     """
     from loci.cli.common import texts_of
     from loci.dictionaries import DictionarySettings, save_dictionary
@@ -339,9 +339,9 @@ def graph(
 
         loci dictionaries graph "Michael Jordan plays the sport of"
 
-        loci dictionaries graph "Michael Jordan plays the sport of" --answer basketball --against tennis --json
+        loci dictionaries graph "Michael Jordan plays the sport of" -a basketball --against tennis
 
-        loci dictionaries graph "Michael Jordan plays the sport of" --transcoder mlp_out.1.safetensors
+        loci dictionaries graph "Michael Jordan plays" --transcoder mlp_out.1.safetensors
     """
     from loci.dictionaries import attribution_graph, load_dictionary
     from loci.dictionaries.conventions import placed

@@ -76,7 +76,7 @@ def run(
 
         loci directions -r country_language --point resid_post.2 --out directions.html
 
-        loci directions "Japan,France" --point resid_post.1 --layer 1 --everywhere -p "The capital of France is" -t Tokyo -t Paris
+        loci directions "Japan,France" --everywhere -p "The capital of France is" -t Tokyo -t Paris
     """
     from loci.reading.concept_directions import direction, directions
     from loci.reading.steering import steer

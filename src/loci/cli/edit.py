@@ -96,7 +96,7 @@ def run(
 
         loci edit --facts corrections.csv -o corrections.safetensors
 
-        loci edit -s "Michael Jordan" -p "{} plays the sport of" --remove unknown -o forgotten.safetensors
+        loci edit -s "Michael Jordan" -p "{} plays the sport of" --remove unknown -o no.safetensors
 
         loci edit --facts more.csv --after corrections.safetensors -o both.safetensors
 

@@ -1,8 +1,9 @@
 """The last net: whatever ends a command becomes an exit status and at most one line on stderr.
 
-    0    done                              3    an edit whose facts are not all said, and was written all the same
-    1    doctor: a check fails             130  stopped by Ctrl-C
-    2    what the user can mend            141  whoever read stdout has left
+    0  done                    3    an edit whose facts are not all said, and was written all the
+       same
+    1  doctor: a check fails   130  stopped by Ctrl-C
+    2  what the user can mend  141  whoever read stdout has left
 
 `LOCI_DEBUG=1` shows the traceback before the line.
 """

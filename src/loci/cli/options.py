@@ -42,7 +42,9 @@ def share(text: str, *names: str, **more: Any) -> Any:
 
 
 def layer(text: str, *names: str, **more: Any) -> Any:
-    """An option that is a layer's number; whether the model has it is seen once the model is open."""
+    """An option that is a layer's number; whether the model has it is seen once the model is
+    open.
+    """
     return whole(text, *names, low=0, high=LAYERS, **more)
 
 

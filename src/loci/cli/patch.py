@@ -390,7 +390,7 @@ def export(
 
         loci patch export jordan.safetensors --format peft -o adapter
 
-        loci patch export jordan.safetensors --format gguf-lora --modelfile -m gemma.gguf -o adapter.gguf
+        loci patch export jordan.safetensors --format gguf-lora --modelfile -m gemma.gguf -o a.gguf
 
         loci patch export jordan.safetensors --format delta -m demo -o delta.safetensors
     """

@@ -180,7 +180,7 @@ def toy(
 
         loci superposition toy --out toy.html
 
-        loci superposition toy -n 5 -d 2 --importance 1 --density 1 --density 0.3 --density 0.05 --runs 8
+        loci superposition toy -n 5 -d 2 --importance 1 --density 1 --density 0.05 --runs 8
 
         loci superposition toy --linear
     """

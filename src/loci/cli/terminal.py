@@ -33,9 +33,13 @@ SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code i
 LINES = {code: text for code, text in SHOWN.items() if code not in (9, 10)}
 PLAIN = str.maketrans(
     {
-        "→": "->", "…": "...", "·": "*", "×": "x", "–": "-", "—": "-", "−": "-", "≥": ">=", "≤": "<=", "‖": "|", "°": " deg", "±": "+-",
-        "“": '"', "”": '"', "‘": "'", "’": "'", "Σ": "sum", "σ": "sigma", "λ": "lambda", "Δ": "delta", "θ": "theta", "ε": "epsilon", "✓": "ok", "✗": "x", "█": "#", "▏": "|", "│": "|", "─": "-",
-        "╭": "+", "╮": "+", "╰": "+", "╯": "+", "├": "+", "┤": "+", "•": "*", "₁": "1", "₀": "0", "²": "^2", "ᵀ": "^T",
+        "→": "->", "…": "...", "·": "*", "×": "x", "–": "-", "—": "-", "−": "-", "≥": ">=",
+        "≤": "<=", "‖": "|", "°": " deg", "±": "+-",
+        "“": '"', "”": '"', "‘": "'", "’": "'", "Σ": "sum", "σ": "sigma", "λ": "lambda",
+        "Δ": "delta", "θ": "theta", "ε": "epsilon", "✓": "ok", "✗": "x", "█": "#", "▏": "|",
+        "│": "|", "─": "-",
+        "╭": "+", "╮": "+", "╰": "+", "╯": "+", "├": "+", "┤": "+", "•": "*", "₁": "1", "₀": "0",
+        "²": "^2", "ᵀ": "^T",
     }
 )  # fmt: skip
 
@@ -116,7 +120,9 @@ def is_unicode() -> bool:
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that a stream cannot take: what looks like them, or their escapes."""
+    """What stands for characters that a stream cannot take: what looks like them,
+    or their escapes.
+    """
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lost = error.object[error.start : error.end]

@@ -86,7 +86,7 @@ def run(
 
         loci trace "Michael Jordan plays the sport of"
 
-        loci trace "The Eiffel Tower is in" -s "Eiffel Tower" -m gpt2 --window 3 --severed --out tower.html
+        loci trace "The Eiffel Tower is in" -s "Eiffel Tower" -m gpt2 --severed --out tower.html
 
         loci trace "Michael Jordan plays the sport of" --neurons 0 --corruption resample
 

@@ -87,7 +87,9 @@ def read_rows(
 
 
 def width_of(model: Model, point: str) -> int:
-    """How many numbers a point has at a token. Raises `ModelError` for a point that does not exist."""
+    """How many numbers a point has at a token. Raises `ModelError` for a point that does not
+    exist.
+    """
     model.place(point)
     ids = model.ids([model.tokenize("a").ids])
     return int(model.read(ids, point)[point].flatten(2).shape[-1])

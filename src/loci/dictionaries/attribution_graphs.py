@@ -252,7 +252,8 @@ def _nodes(tracer: GraphTracer, kinds: Sequence[NodeKind], score: float) -> list
 
 
 def _name(unit: Unit, kinds: Sequence[NodeKind]) -> str:
-    return f"L{unit.layer}{'F' if kinds[unit.layer] == 'feature' else 'N'}{unit.number}@{unit.position}"
+    letter = "F" if kinds[unit.layer] == "feature" else "N"
+    return f"L{unit.layer}{letter}{unit.number}@{unit.position}"
 
 
 def _edges(tracer: GraphTracer, nodes: Sequence[GraphNode]) -> list[GraphEdge]:

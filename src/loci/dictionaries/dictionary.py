@@ -129,9 +129,15 @@ class Dictionary:
             )
         n, d_in, d_out = self.features, self.d_in, self.d_out
         wanted = {
-            "b_enc": (n,), "W_dec": (n, d_out), "b_dec": (d_out,), "b_in": (d_in,), "threshold": (n,), "gain": (n,),
-            "b_gain": (n,), "skip": (d_out, d_in),
-        }  # fmt: skip
+            "b_enc": (n,),
+            "W_dec": (n, d_out),
+            "b_dec": (d_out,),
+            "b_in": (d_in,),
+            "threshold": (n,),
+            "gain": (n,),
+            "b_gain": (n,),
+            "skip": (d_out, d_in),
+        }
         for name, tensor in self.tensors().items():
             if tuple(tensor.shape) != wanted.get(name, tuple(tensor.shape)):
                 shape = " × ".join(map(str, wanted[name]))
@@ -171,7 +177,9 @@ class Dictionary:
             )
 
     def _normalised(self, x: Tensor) -> tuple[Tensor, Tensor | float, Tensor | float]:
-        """The input as the encoder takes it, and the shift and the scale that put an output back."""
+        """The input as the encoder takes it, and the shift and the scale that put an output
+        back.
+        """
         if self.normalise == "layer_norm":
             mean, scale = x.mean(-1, keepdim=True), x.std(-1, keepdim=True)
             return (x - mean) / (scale + EPSILON), mean, scale

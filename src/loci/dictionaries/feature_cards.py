@@ -1,8 +1,10 @@
 """Read one feature: where it is on, what it writes, what lies near it, and which neurons write it
 and read it.
 
-    triggers   where it is largest, over text           promotes   W_U · (γ ⊙ (d − d̄)), d: its decoder row, as for neurons
-    writers    neurons before it whose value points along its encoder row      readers   later ones whose key points along its decoder row
+    triggers  where it is largest, over text           promotes
+              W_U · (γ ⊙ (d − d̄)), d: its decoder row, as for neurons
+    writers   neurons before it whose value points along its encoder row      readers
+              later ones whose key points along its decoder row
 
 Both are cosines of weights: they say what could be, no run is asked.
 """

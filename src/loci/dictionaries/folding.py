@@ -1,7 +1,8 @@
 """Factors of an input or an output, folded into a dictionary's tensors: the new one computes the
 same of the scaled input.
 
-(s ⊙ x) read by `d`  =  x read by `with_input_scale(d, s)`        s a number, or one for each coordinate (a norm's gain)
+(s ⊙ x) read by `d`  =  x read by `with_input_scale(d, s)`  s a number, or one for each coordinate
+                     (a norm's gain)
 """
 
 from dataclasses import replace

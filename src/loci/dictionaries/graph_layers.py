@@ -6,7 +6,8 @@ they are in the run,
 
     a = r_i · x + c_i                 x: what the MLP reads, after its norm
     plain:  r = (a / pre) W_up[i]     c = (a / pre) b_up[i]
-    gated:  r = ½ (act(g) / g · u W_gate[i] + act(g) W_up[i])         half of a product to each factor (RelP; Jafari et al. 2025)
+    gated:  r = ½ (act(g) / g · u W_gate[i] + act(g) W_up[i])
+            half of a product to each factor (RelP; Jafari et al. 2025)
     feature: r = W_enc[j], c = b_enc[j] where it is on
 
 and it writes a · W_down[:, i] (a · W_dec[j]). What is left of the layer's output is no unit:
@@ -76,7 +77,9 @@ class GraphLayer:
     def effects(
         self, g: Float[Tensor, "target position d_model"]
     ) -> Float[Tensor, "target position unit"]:
-        """What each unit adds to each target through this covector of the stream behind the layer."""
+        """What each unit adds to each target through this covector of the stream behind the
+        layer.
+        """
         return self.activations * (self.after.read(g) @ self.write.T)
 
     def through_skip(

@@ -1,7 +1,8 @@
 """Covectors carried down a held run: what every source adds to a batch of targets, and which
 targets to take next.
 
-    g at the stream behind a layer  →  units: a · (after.read(g) · W_down)      embeddings: g · x_0 at each position, at the bottom
+    g at the stream behind a layer  →  units: a · (after.read(g) · W_down)
+                                    embeddings: g · x_0 at each position, at the bottom
                                     →  g + Σ_heads back(g) before the layer's attention
 
 Influence flows from the score: a target gives its own influence to its sources by their shares of Σ
@@ -148,7 +149,9 @@ class GraphTracer:
         Float[Tensor, " position"],
         Float[Tensor, "layer position"],
     ]:
-        """What each unit, embedding and error adds to the score on all ways through followed units."""
+        """What each unit, embedding and error adds to the score on all ways through followed
+        units.
+        """
         score = self.score_row
         units, embeddings, errors = (
             score.units[0].clone(),

@@ -1,7 +1,8 @@
 """One dictionary in training: its parameters, a step on a batch, its state, and the canonical form
 it ends in.
 
-    loss = ‖y − ŷ‖² / Var(y) + auxk · ‖(y − ŷ) − ê‖² / ‖y − ŷ‖²        ê: from dead features alone (AuxK; Gao et al. 2024, A.2)
+    loss = ‖y − ŷ‖² / Var(y) + auxk · ‖(y − ŷ) − ê‖² / ‖y − ŷ‖²
+        ê: from dead features alone (AuxK; Gao et al. 2024, A.2)
 
 Inputs are scaled so that E‖x‖² = 1, and so are a transcoder's outputs; both are folded at the end.
 Decoder rows have length 1 and take no step along themselves. The encoder starts as the decoder; a

@@ -1,7 +1,9 @@
 """Dictionaries from files and folders, and back: one call for every format.
 
-dictionary = load_dictionary("sae/layers.3.mlp")          # SAELens, sparsify, Gemma Scope, circuit-tracer, dictionary_learning, …
-save_dictionary(dictionary, "mine.safetensors")           # Loci's own; or a folder, with format="saelens" or "sparsify"
+dictionary = load_dictionary("sae/layers.3.mlp")
+    # SAELens, sparsify, Gemma Scope, circuit-tracer, dictionary_learning, …
+save_dictionary(dictionary, "mine.safetensors")
+    # Loci's own; or a folder, with format="saelens" or "sparsify"
 """
 
 import json

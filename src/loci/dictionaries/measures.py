@@ -1,7 +1,8 @@
 """How well a dictionary gives back what it is given: sums over tokens that are divided once, at the
 end.
 
-FVU = Σ_t ‖y_t − ŷ_t‖² / Σ_t ‖y_t − ȳ‖²         ȳ: mean of each dimension over all tokens; predicting ȳ gives 1
+FVU = Σ_t ‖y_t − ŷ_t‖² / Σ_t ‖y_t − ȳ‖²  ȳ: mean of each dimension over all tokens; predicting ȳ
+                                         gives 1
 """
 
 from dataclasses import asdict, dataclass, field

@@ -7,9 +7,10 @@ Every fourth feature is a child: it is on only where its parent is (hierarchy). 
 the rest is correlated: where one is on, the other is on half of the time. What can go wrong has
 names:
 
-    splitting    several dictionary features stand for one
-    absorption   a parent's feature stays off where the child's is on, because the child's has taken its part (Chanin et al. 2024)
-    hedging      a feature takes up a part of one that it is correlated with (Chanin et al. 2025)
+    splitting   several dictionary features stand for one
+    absorption  a parent's feature stays off where the child's is on, because the child's has taken
+                its part (Chanin et al. 2024)
+    hedging     a feature takes up a part of one that it is correlated with (Chanin et al. 2025)
 """
 
 from dataclasses import asdict, dataclass

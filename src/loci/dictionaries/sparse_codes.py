@@ -1,6 +1,6 @@
 """Reconstruction by the few features that are on: only they are multiplied, forwards and backwards.
 
-    y = Σ_(j on) f_j W_dec[j] + b_dec        ∂L/∂f_j = g · W_dec[j]     for features that are on alone
+    y = Σ_(j on) f_j W_dec[j] + b_dec      ∂L/∂f_j = g · W_dec[j]     for features that are on alone
 
 Cost of a batch of B tokens with n features on in all: one dense product for the encoder (2 · B ·
 features · d FLOPs), and four of 2 · n · d FLOPs, where dense ones would take 2 · B · features · d

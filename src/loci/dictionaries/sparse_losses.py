@@ -1,12 +1,17 @@
 """The forward pass of each kind of dictionary in training: its error, who was on, and what is added
 to the loss.
 
-topk        the k largest of each token                                                   Gao et al. 2024
-batchtopk   the k · B largest of a batch; used with the mean of their smallest as threshold   Bussmann et al. 2024
-matryoshka  the same, and each of five nested parts of the dictionary must do by itself       Bussmann et al. 2025
+topk        the k largest of each token                                                   Gao et al.
+            2024
+batchtopk   the k · B largest of a batch; used with the mean of their smallest as threshold
+            Bussmann et al. 2024
+matryoshka  the same, and each of five nested parts of the dictionary must do by itself
+            Bussmann et al. 2025
 relu        L1 on features, its weight steered until k are on
-gated       L1 on the gates, an auxiliary reconstruction by them, likewise steered         Rajamanoharan et al. 2024a
-jumprelu    (L0 / k − 1)², through a rectangle of the threshold's neighbourhood            Rajamanoharan et al. 2024b
+gated       L1 on the gates, an auxiliary reconstruction by them, likewise steered
+            Rajamanoharan et al. 2024a
+jumprelu    (L0 / k − 1)², through a rectangle of the threshold's neighbourhood
+            Rajamanoharan et al. 2024b
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """What a model loses when dictionaries stand in the place of its activations.
 
-    CE recovered = (CE_ablated − CE_spliced) / (CE_ablated − CE)        ablated: the same place holds 0, or its mean
+    CE recovered = (CE_ablated − CE_spliced) / (CE_ablated − CE)
+        ablated: the same place holds 0, or its mean
     KL recovered = 1 − KL(clean ‖ spliced) / KL(clean ‖ ablated)
 
 The tokens before a text (BOS) are left as they are. The two ablations differ a lot, so the number

@@ -254,9 +254,14 @@ class DictionaryCheckpoint:
         if not is_there(self.path):
             check_writable(self.path)
         head = {
-            "weights": model.fingerprint, "settings": [asdict(each) for each in settings], "steps": steps, "batch": stream.batch,
-            "seed": stream.seed, "tokens": stream.tokens, "pools": len(stream.pools),
-        }  # fmt: skip
+            "weights": model.fingerprint,
+            "settings": [asdict(each) for each in settings],
+            "steps": steps,
+            "batch": stream.batch,
+            "seed": stream.seed,
+            "tokens": stream.tokens,
+            "pools": len(stream.pools),
+        }
         self.head = json.dumps(head, sort_keys=True)
 
     def restore(self, learners: Sequence[Learner]) -> int:

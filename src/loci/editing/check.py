@@ -1,4 +1,6 @@
-"""What is refused before any work: edits that mean nothing, contradict each other, or do not fit."""
+"""What is refused before any work: edits that mean nothing, contradict each other,
+or do not fit.
+"""
 
 from collections.abc import Sequence
 

@@ -165,7 +165,9 @@ def layer_of(name: str) -> int:
 def output_changes(
     model: Model, factors: Mapping[str, Factors], moments: Mapping[int, Moment]
 ) -> dict[str, float]:
-    """‖Δ C^½‖ / ‖W C^½‖ of each weight: how far its output over text is moved, in units of itself."""
+    """‖Δ C^½‖ / ‖W C^½‖ of each weight: how far its output over text is moved,
+    in units of itself.
+    """
     changes = {}
     for name, (left, right) in factors.items():
         layer = layer_of(name)

@@ -3,14 +3,14 @@
     facts ──EditData.of──▶ EditData ──method.fit──▶ WeightUpdate ──patch──▶ Patch ──with_report──▶
     Patch
 
-| method      | how                                                                                             |
-|-------------|-------------------------------------------------------------------------------------------------|
-| `joint`     | residuals of all facts and layers searched together; the default for several facts               |
-| `rome`      | one fact, one layer, hit exactly; the default for one                                           |
-| `emmet`     | several facts, one layer, all hit exactly                                                       |
-| `memit`     | several facts by least squares with `slack`, spread over `layers`                               |
-| `alphaedit` | the same, in the directions that text uses least                                                |
-| `finetune`  | all entries of the down projections, breadth first in mini-batches; the baseline                |
+| method      | how |
+|-------------|--------------------|
+| `joint`     | residuals of all facts and layers searched together; the default for several facts |
+| `rome`      | one fact, one layer, hit exactly; the default for one |
+| `emmet`     | several facts, one layer, all hit exactly |
+| `memit`     | several facts by least squares with `slack`, spread over `layers` |
+| `alphaedit` | the same, in the directions that text uses least |
+| `finetune`  | all entries of the down projections, breadth first in mini-batches; the baseline |
 
 Each is a class in `loci.editing.methods`, with its settings as fields.
 """

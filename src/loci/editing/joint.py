@@ -1,12 +1,14 @@
 """The joint search: what every layer should write for every fact, sought together, in the running
 model.
 
-    W_down.l ← W_down.l + R_l Q_l            Q_l [n, d_mlp]: orthonormal in C_l, with the same rows' span as the solver's Kᵀ C⁻¹
+    W_down.l ← W_down.l + R_l Q_l  Q_l [n, d_mlp]: orthonormal in C_l, with the same rows' span as
+                                   the solver's Kᵀ C⁻¹
 
     min over R   mean −log P(new answer)                over wanted lines
-               + kl · mean KL(before ‖ after)           over kept lines
-               + text · mean KL(before ‖ after)         over text: the other facts, and everything else
-               + decay · Σ_l ‖ΔC^½‖² / ‖W C^½‖²         what the change does to the layer's outputs, relative to them
+               + kl · mean KL(before ‖ after)    over kept lines
+               + text · mean KL(before ‖ after)  over text: the other facts, and everything else
+               + decay · Σ_l ‖ΔC^½‖² / ‖W C^½‖²  what the change does to the layer's outputs,
+                                                 relative to them
 
 ROME and MEMIT search a residual for one fact at one token, and hope that many of them get along.
 Here keys are fixed as there, by facts, metric and layer, and the residuals are searched with all

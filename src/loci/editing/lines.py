@@ -1,8 +1,10 @@
 """The texts by which an edit is searched: where the new answer is wanted, and what shall stay as it
 is.
 
-    wanted   the prompt, bare and behind contexts; and the model's own phrasings of the question, each with the new answer
-    kept     texts that the model itself says of the subject, up to where the old or the new answer is due
+    wanted  the prompt, bare and behind contexts; and the model's own phrasings of the question,
+            each with the new answer
+    kept    texts that the model itself says of the subject, up to where the old or the new answer
+            is due
 
 Own phrasings cost nothing but reading: the model is let speak of the subject, behind nothing and
 behind beginnings of sentences after which it would name the subject itself. Where what it is about

@@ -1,7 +1,8 @@
 """Retain prompts: an edit's own questions, asked of other subjects, whose answers are to stay.
 
-    Michael Jordan plays the sport of → baseball      edited
-    Babe Ruth plays the sport of                      retained: KL(before ‖ after) where the answer is due
+    Michael Jordan plays the sport of → baseball  edited
+    Babe Ruth plays the sport of                  retained: KL(before ‖ after) where the answer is
+                                                  due
 
 A search that sees its own subjects alone learns to answer the question, whoever is asked about.
 Background text does not prevent that: few of its sentences state the relation. Subjects are
@@ -95,7 +96,9 @@ def _ask(model: Model, question: str, subject: str) -> Line | None:
 
 
 def _whole_prompts(model: Model, prompts: Iterable[str]) -> list[Line]:
-    """Neighbours' prompts as they stand: the subject is not told, so the last token stands for it."""
+    """Neighbours' prompts as they stand: the subject is not told,
+    so the last token stands for it.
+    """
     ids = [model.tokenize(prompt).ids for prompt in prompts]
     return [_line(row, len(row) - 1) for row in ids]
 

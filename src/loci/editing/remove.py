@@ -1,7 +1,8 @@
 """Unlearning as an edit: the fact with an answer that says nothing of it.
 
-unknown   the word itself
-prior     what the relation answers most often, of other subjects: what one would guess without knowing this one
+unknown  the word itself
+prior    what the relation answers most often, of other subjects: what one would guess without
+         knowing this one
 """
 
 from typing import Literal

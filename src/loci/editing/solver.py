@@ -1,7 +1,8 @@
 """One solver: the change of a weight that maps keys where they should go and moves everything else
 least.
 
-    Δ = R (Kᵀ M K + slack · 1)⁻¹ Kᵀ M        K [d_mlp, n] keys, R [d_model, n] residuals, M [d_mlp, d_mlp] what a move costs, inverted
+    Δ = R (Kᵀ M K + slack · 1)⁻¹ Kᵀ M  K [d_mlp, n] keys, R [d_model, n] residuals, M [d_mlp, d_mlp]
+                                       what a move costs, inverted
 
 | method       | M                             | slack | keys                     |
 |--------------|-------------------------------|-------|--------------------------|

@@ -2,8 +2,8 @@
 follows.
 
     min over δ   mean over the wanted lines of −log P(new answer) / tokens
-               + kl · KL( before ‖ after )          mean over the kept lines, from the last subject token on
-               + decay · ‖δ‖² / ‖x‖²                x: the residual stream there, behind the block
+               + kl · KL( before ‖ after )  mean over the kept lines, from the last subject token on
+               + decay · ‖δ‖² / ‖x‖²        x: the residual stream there, behind the block
     subject to  ‖δ‖ ≤ clamp · ‖x‖
 
 δ is added at the last subject token, in every line. Many facts are searched at once, each with its

@@ -1,6 +1,7 @@
 """Next-token distributions over the part of a large vocabulary that the texts of an edit touch.
 
-    log P(t)  ≈  z_t − log( Σ_{v in S} exp z_v + ρ )        t in S,   ρ = Σ_{v not in S} exp z_v  of the model as it is
+    log P(t)  ≈  z_t − log( Σ_{v in S} exp z_v + ρ )  t in S,  ρ = Σ_{v not in S} exp z_v
+              of the model as it is
 
 S holds the answers' tokens, those that the model thinks likeliest at any position that is read, and
 those of the background text. What is left of the vocabulary is one more outcome whose mass ρ, not
@@ -54,7 +55,9 @@ class Vocabulary:
     def of(
         cls, model: Model, lines: Sequence[Line], texts: Iterable[Sequence[int]] = ()
     ) -> "Vocabulary":
-        """S for some lines and texts. Cost: one forward pass over the lines, with all their logits."""
+        """S for some lines and texts. Cost: one forward pass over the lines,
+        with all their logits.
+        """
         if model.d_vocab <= WHOLE:
             return cls(model)
         counts = Counter[int](token for ids in texts for token in ids)

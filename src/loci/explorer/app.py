@@ -1,17 +1,17 @@
 """The routes: the page's files, and an API of JSON.
 
-| route                       | does                                                                  |
-|-----------------------------|-----------------------------------------------------------------------|
-| GET  /                      | the page; /NAME its files                                             |
-| GET  /api/start             | version, name of the model, its known facts where it is the embedded one |
-| POST /api/jobs              | ask: {verb, args, patches}; the job, and the question as a command and in Python |
-| GET  /api/jobs/ID/events    | the job as it goes on, as server-sent events                          |
-| POST /api/jobs/ID/cancel    | this page wants it no more                                            |
-| GET  /api/results/KEY       | the result, as `loci VERB --json` prints it                           |
-| GET  /api/patches           | the patches of this run                                               |
-| GET  /api/patches/ID        | one as a file; ID.peft.zip as an adapter                              |
-| GET  /api/schemas           | JSON schemas of what the verbs take                                   |
-| POST /api/stop              | the end                                                               |
+| route                       | does |
+|-----------------------------|--------------------|
+| GET  /                      | the page; /NAME its files |
+| GET  /api/start             | version, name of the model, known facts of the embedded one |
+| POST /api/jobs              | ask: {verb, args, patches}; a job, and the command |
+| GET  /api/jobs/ID/events    | the job as it goes on, as server-sent events |
+| POST /api/jobs/ID/cancel    | this page wants it no more |
+| GET  /api/results/KEY       | the result, as `loci VERB --json` prints it |
+| GET  /api/patches           | the patches of this run |
+| GET  /api/patches/ID        | one as a file; ID.peft.zip as an adapter |
+| GET  /api/schemas           | JSON schemas of what the verbs take |
+| POST /api/stop              | the end |
 """
 
 import asyncio
@@ -46,7 +46,9 @@ browser get a turn.
 
 
 def static_files() -> dict[str, tuple[bytes, str]]:
-    """All files of the page by name, with their types. Read once: no request ever becomes a path."""
+    """All files of the page by name, with their types. Read once:
+    no request ever becomes a path.
+    """
     found: dict[str, tuple[bytes, str]] = {}
 
     def read(folder: Any, prefix: str) -> None:

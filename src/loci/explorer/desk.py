@@ -1,4 +1,6 @@
-"""What a worker has before it: the model, the patches of this run, and a way to tell how far it is."""
+"""What a worker has before it: the model, the patches of this run,
+and a way to tell how far it is.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,9 +1,11 @@
 """What only the page asks for: the lens at every token, a neuron on a text, how a neuron's
 activations are spread.
 
-lens grid    softmax(unembed(resid_post.l[t]))      the likeliest words at layer l, token t, if the model stopped there
-firing       mlp_act.l[t, i]                        one neuron at every token of a text
-histogram    counts of mlp_act.l[:, i] over text    in bins a quarter of an octave wide, on both sides of 0
+lens grid  softmax(unembed(resid_post.l[t]))    the likeliest words at layer l, token t, if the
+           model stopped there
+firing     mlp_act.l[t, i]                      one neuron at every token of a text
+histogram  counts of mlp_act.l[:, i] over text  in bins a quarter of an octave wide, on both sides
+           of 0
 """
 
 from typing import Any

@@ -73,7 +73,9 @@ class Explorer:
         return f"http://{LOOPBACK}:{self.port}/?t={self.token}"
 
     def _listening(self) -> socket.socket:
-        """A socket on the first free port. Raises `OutputError` where none of those tried is free."""
+        """A socket on the first free port. Raises `OutputError` where none of those tried is
+        free.
+        """
         first = self.settings.port
         for port in range(first, min(first + PORTS_TRIED, 65_536)) if first else [0]:
             one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -230,7 +230,9 @@ def _sql(desk: "Desk", args: takes.Sql, ids: Ids, tell: "Tell") -> dict[str, Any
 
 
 def _forensics(desk: "Desk", args: takes.Folders, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    """Two checkpoints, as `loci forensics` compares them; one alone is judged by its other layers."""
+    """Two checkpoints, as `loci forensics` compares them;
+    one alone is judged by its other layers.
+    """
     from loci.auditing.forensics import alone, candidates_of, forensics
     from loci.facts import known_facts
     from loci.model import open_model, open_weights

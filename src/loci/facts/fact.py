@@ -284,7 +284,9 @@ class FactSet(Sequence[Fact]):
         return FactSet(fact for own in drawn for fact in own)
 
     def same(self, fact: Fact) -> Fact | None:
-        """The fact of this set that asks the same prompt about the same subject, if there is one."""
+        """The fact of this set that asks the same prompt about the same subject,
+        if there is one.
+        """
         return next(
             (f for f in self._by_subject.get(fact.subject, ()) if f.text == fact.text), None
         )

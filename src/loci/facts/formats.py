@@ -1,6 +1,7 @@
 """Fact files: CSV and JSONL of our own, with the columns
 
-    subject, prompt (with {}), answer      and optionally  new_answer, relation, paraphrases, neighbours, held_out, aliases, new_aliases
+    subject, prompt (with {}), answer  and optionally  new_answer, relation, paraphrases,
+                                       neighbours, held_out, aliases, new_aliases
 
 and the published sets (`loci.facts.published`), JSON or JSONL. The last five columns hold several
 texts: a list in JSONL, separated by `|` in CSV. `questions` are in JSONL only: objects with prompt,
@@ -212,7 +213,9 @@ def _header(table: "csv.DictReader[str]", path: Path) -> list[str]:
 
 
 def _opened(text: str) -> int:
-    """The line of the last quote that opens: an even number of quotes stand before it, none behind."""
+    """The line of the last quote that opens: an even number of quotes stand before it,
+    none behind.
+    """
     return text[: text.rfind('"')].count("\n") + 1
 
 

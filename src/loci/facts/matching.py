@@ -21,11 +21,13 @@ QUOTES = str.maketrans(
     {"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "‹": "<", "–": "-", "‑": "-"}
 )
 FUNCTION_WORDS = frozenset(
-    """a an the this that these those his her its their our my your some any no not each every another such same one
-    of in on at to for from by with as into about between and or but nor so if than then when while because that
-    is are was were be been being am has have had do does did will would can could may might must shall should
-    he she it they we you i him them us who whom whose which what where how there here also very more most many
-    le la les un une des du de et en der die das ein eine und el los las una y il lo gli e o os het een""".split()
+    """a an the this that these those his her its their our my your some any no not each every
+    another such same one of in on at to for from by with as into about between and or but nor so
+    if than then when while because that is are was were be been being am has have had do does did
+    will would can could may might must shall should he she it they we you i him them us who whom
+    whose which what where how there here also very more most many
+    le la les un une des du de et en der die das ein eine und el los las una y il lo gli e o os
+    het een""".split()
 )
 """Words that no fact has as its answer: articles, pronouns, prepositions, conjunctions and
 auxiliaries.

@@ -1,14 +1,16 @@
 """The sets of the literature, read as they are published: a record of each becomes a fact.
 
-    CounterFact   requested_rewrite, paraphrase_prompts, neighborhood_prompts …      Meng et al. 2022
-    zsRE          subject, src, rephrase, alt, answers, loc, loc_ans                 Levy et al. 2017, Mitchell et al. 2022
-    RippleEdits   edit and six lists of tests                                        Cohen et al. 2024
-    KnowEdit      subject, prompt, target_new, portability, locality                 Zhang et al. 2024
-    LRE           name, prompt_templates, prompt_templates_zs, samples               Hernandez et al. 2024
-    MQuAKE        requested_rewrite (a list), questions, new_answer …                Zhong et al. 2023
-    known facts   known_id, subject, template, attribute                             Meng et al. 2022
-    CKnowEdit     prompt, target_old, target_new, portability, locality              Fang et al. 2024
-    ParaRel       relation, prompts, facts                                           Elazar et al. 2021
+    CounterFact  requested_rewrite, paraphrase_prompts, neighborhood_prompts …  Meng et al. 2022
+    zsRE         subject, src, rephrase, alt, answers, loc, loc_ans
+                 Levy et al. 2017, Mitchell et al. 2022
+    RippleEdits  edit and six lists of tests                                    Cohen et al. 2024
+    KnowEdit     subject, prompt, target_new, portability, locality             Zhang et al. 2024
+    LRE          name, prompt_templates, prompt_templates_zs, samples
+                 Hernandez et al. 2024
+    MQuAKE       requested_rewrite (a list), questions, new_answer …            Zhong et al. 2023
+    known facts  known_id, subject, template, attribute                         Meng et al. 2022
+    CKnowEdit    prompt, target_old, target_new, portability, locality          Fang et al. 2024
+    ParaRel      relation, prompts, facts                                       Elazar et al. 2021
 
 A set is recognised by its fields, not by its name. What it asks after an edit stays out of
 `paraphrases`, which a method may learn from: its rephrasings are `held_out`. Where no old answer is

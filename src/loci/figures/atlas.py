@@ -1,4 +1,6 @@
-"""An atlas at a glance: how keys and values lie, how often neurons fire, and which kinds there are."""
+"""An atlas at a glance: how keys and values lie, how often neurons fire,
+and which kinds there are.
+"""
 
 from math import log10
 
@@ -38,14 +40,23 @@ def atlas_figure(atlas: Atlas) -> go.Figure:
                 "opacity": 0.7,
                 "color": points["layer"],
                 "colorscale": LAYERS,
-                "colorbar": {"title": "layer", "x": 0.5, "thickness": 10, "dtick": max(1, len(rows) // 6)},
+                "colorbar": {
+                    "title": "layer",
+                    "x": 0.5,
+                    "thickness": 10,
+                    "dtick": max(1, len(rows) // 6),
+                },
             },
-            customdata=[f"L{layer}N{neuron}" for layer, neuron in zip(points["layer"], points["neuron"], strict=True)],
+            customdata=[
+                f"L{layer}N{neuron}"
+                for layer, neuron in zip(points["layer"], points["neuron"], strict=True)
+            ],
             hovertemplate="%{customdata}: cosine %{x:.2f}, fires at %{y:.2%}<extra></extra>",
             showlegend=False,
         ),
-        row=1, col=1,
-    )  # fmt: skip
+        row=1,
+        col=1,
+    )
     for name, (words, ink) in KINDS.items():
         bar = go.Bar(
             x=[row["layer"] for row in rows],

@@ -14,8 +14,19 @@ from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 INKS: dict[Kind, str] = {"q": BLUE, "k": ORANGE, "v": INK, "mlp": MUTED}
 READ = {"q": "by its queries", "k": "by its keys", "v": "by its values", "mlp": "by an MLP's keys"}
 SHIFT: dict[Kind, float] = {"q": -0.12, "k": 0.0, "v": 0.12, "mlp": 0.0}
-BEFORE = {"heads": "heads that feed it", "neurons": "neurons that feed it", "q": "neurons that feed its queries", "k": "neurons that feed its keys", "v": "neurons that feed its values"}  # fmt: skip
-AFTER = {"q": "heads that read it by queries", "k": "heads that read it by keys", "v": "heads that read it by values", "neurons": "neurons that it feeds"}  # fmt: skip
+BEFORE = {
+    "heads": "heads that feed it",
+    "neurons": "neurons that feed it",
+    "q": "neurons that feed its queries",
+    "k": "neurons that feed its keys",
+    "v": "neurons that feed its values",
+}
+AFTER = {
+    "q": "heads that read it by queries",
+    "k": "heads that read it by keys",
+    "v": "heads that read it by values",
+    "neurons": "neurons that it feeds",
+}
 COUNTS = (10, 20, 40, 80, 160)
 SHOWN = 2
 
@@ -66,9 +77,17 @@ def _graph(
         for step, count in enumerate(counts)
     ]
     figure.update_layout(
-        sliders=[{"active": shown, "steps": steps, "currentvalue": {"prefix": "at least ", "suffix": " above chance"}, "pad": {"t": 40}, "len": 0.7}],
+        sliders=[
+            {
+                "active": shown,
+                "steps": steps,
+                "currentvalue": {"prefix": "at least ", "suffix": " above chance"},
+                "pad": {"t": 40},
+                "len": 0.7,
+            }
+        ],
         legend={"orientation": "h", "y": 1.06, "x": 0},
-    )  # fmt: skip
+    )
     top = max(_place(name)[1] for name in found.writers)
     figure.update_yaxes(title="layer", dtick=1, range=[-0.5, top + 0.4], gridcolor=GREY)
     columns = sorted({_place(name)[0] for name in found.writers})
@@ -117,8 +136,15 @@ def _lines(edges: list[CompositionEdge], kind: Kind, visible: bool) -> go.Scatte
         xs += [x0, x1 + SHIFT[kind], None]
         ys += [y0, y1, None]
     return go.Scatter(
-        x=xs, y=ys, mode="lines", line={"color": INKS[kind], "width": 1.5}, opacity=0.7, name=READ[kind], hoverinfo="skip", visible=visible
-    )  # fmt: skip
+        x=xs,
+        y=ys,
+        mode="lines",
+        line={"color": INKS[kind], "width": 1.5},
+        opacity=0.7,
+        name=READ[kind],
+        hoverinfo="skip",
+        visible=visible,
+    )
 
 
 def _middles(edges: list[CompositionEdge], kind: Kind, null: float, visible: bool) -> go.Scatter:
@@ -173,6 +199,9 @@ def links_figure(found: VirtualWeights) -> go.Figure:
         f"scores of virtual weights, chance {found.null:.3f} (dotted); between neurons the signed"
         " cosine"
     )
-    return styled(figure, f"{found.part} of {found.model}: what feeds it, what it feeds", note, height=140 + 280 * -(-len(sides) // 3)).update_layout(
-        showlegend=False, margin={"t": 110}
-    )  # fmt: skip
+    return styled(
+        figure,
+        f"{found.part} of {found.model}: what feeds it, what it feeds",
+        note,
+        height=140 + 280 * -(-len(sides) // 3),
+    ).update_layout(showlegend=False, margin={"t": 110})

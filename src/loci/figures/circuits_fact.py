@@ -39,7 +39,14 @@ def fact_figure(found: FactCircuit) -> go.Figure:
         ("P(answer) lost when cut", INK, [c.lost for c in heads]),
         ("attention to the subject", GREY, [c.attention for c in heads]),
     ):
-        bar = go.Bar(x=values, y=[c.head for c in heads], orientation="h", name=name, marker_color=ink, hovertemplate=f"%{{y}}, {name}: %{{x:.2f}}<extra></extra>")  # fmt: skip
+        bar = go.Bar(
+            x=values,
+            y=[c.head for c in heads],
+            orientation="h",
+            name=name,
+            marker_color=ink,
+            hovertemplate=f"%{{y}}, {name}: %{{x:.2f}}<extra></extra>",
+        )
         figure.add_trace(bar, row=1, col=2)
     labels = [f"{role.neuron}<br>{found.tokens[role.token].strip()}" for role in found.neurons]
     figure.add_trace(
@@ -131,6 +138,9 @@ def extraction_figure(found: ExtractionHeads) -> go.Figure:
         "the last token blind to the subject in one head; the path subject → head → answer, with"
         f" patterns held; each fact's first four heads cut at once lose {found.together.value:.0%}"
     )
-    return styled(figure, f"Which heads of {found.model} carry subjects to answers, over {found.n} facts", note, height=150 + 28 * len(heads)).update_layout(
-        margin={"t": 110}
-    )  # fmt: skip
+    return styled(
+        figure,
+        f"Which heads of {found.model} carry subjects to answers, over {found.n} facts",
+        note,
+        height=150 + 28 * len(heads),
+    ).update_layout(margin={"t": 110})

@@ -27,7 +27,17 @@ def paths_figure(found: PathExpansion) -> go.Figure:
     for start, (name, ink) in STARTS.items():
         if start != "mlps" or not found.exact:
             scores = [order.starts[start] for order in found.orders]
-            figure.add_trace(go.Bar(x=orders, y=scores, name=name, marker_color=ink, hovertemplate=f"%{{x}} heads, {name}: %{{y:.3f}}<extra></extra>"), row=1, col=1)  # fmt: skip
+            figure.add_trace(
+                go.Bar(
+                    x=orders,
+                    y=scores,
+                    name=name,
+                    marker_color=ink,
+                    hovertemplate=f"%{{x}} heads, {name}: %{{y:.3f}}<extra></extra>",
+                ),
+                row=1,
+                col=1,
+            )
     rows = found.top[::-1]
     names = [" → ".join((path.start, *path.heads)) for path in rows]
     figure.add_trace(
@@ -86,8 +96,15 @@ def edges_figure(found: EdgeAttribution) -> go.Figure:
         ("estimated by gradients", MUTED, [edge.estimate for edge in rows]),
     ):
         figure.add_trace(
-            go.Bar(x=values, y=names, orientation="h", name=label, marker_color=ink, hovertemplate=f"%{{y}}, {label}: %{{x:.3f}}<extra></extra>")
-        )  # fmt: skip
+            go.Bar(
+                x=values,
+                y=names,
+                orientation="h",
+                name=label,
+                marker_color=ink,
+                hovertemplate=f"%{{y}}, {label}: %{{x:.3f}}<extra></extra>",
+            )
+        )
     figure.update_layout(
         barmode="group", legend={"orientation": "h", "y": -0.08, "traceorder": "reversed"}
     )

@@ -76,7 +76,17 @@ def _buttons(found: AttentionPatterns) -> dict[str, object]:
         }
         for label, of in grids.items()
     ]
-    return {"type": "buttons", "direction": "right", "buttons": buttons, "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "pad": {"b": 24}, "font": {"size": 11}}  # fmt: skip
+    return {
+        "type": "buttons",
+        "direction": "right",
+        "buttons": buttons,
+        "x": 1,
+        "xanchor": "right",
+        "y": 1.02,
+        "yanchor": "bottom",
+        "pad": {"b": 24},
+        "font": {"size": 11},
+    }
 
 
 def induction_figure(found: Induction) -> go.Figure:
@@ -89,9 +99,15 @@ def induction_figure(found: Induction) -> go.Figure:
     )
     blocks = ["first"] + [f"again, {k}" for k in range(1, len(found.losses))]
     figure.add_trace(
-        go.Bar(x=blocks, y=[e.value for e in found.losses], error_y=intervals(found.losses), marker_color=[GREY] + [BLUE] * (len(blocks) - 1)),
-        col=1, row=1,
-    )  # fmt: skip
+        go.Bar(
+            x=blocks,
+            y=[e.value for e in found.losses],
+            error_y=intervals(found.losses),
+            marker_color=[GREY] + [BLUE] * (len(blocks) - 1),
+        ),
+        col=1,
+        row=1,
+    )
     heads = found.heads[::-1]
     labels = [
         head.head

@@ -52,9 +52,13 @@ def _spectrum(figure: go.Figure, change: WeightChange, ink: str) -> None:
     figure.add_trace(line, row=1, col=1)
     if change.floor > 0:
         floor = go.Scatter(
-            x=[1, len(change.values)], y=[change.floor] * 2, mode="lines", line={"color": ink, "dash": "dot", "width": 1}, showlegend=False,
+            x=[1, len(change.values)],
+            y=[change.floor] * 2,
+            mode="lines",
+            line={"color": ink, "dash": "dot", "width": 1},
+            showlegend=False,
             hovertemplate="floor of rounding: %{y:.2g}<extra></extra>",
-        )  # fmt: skip
+        )
         figure.add_trace(floor, row=1, col=1)
 
 

@@ -1,4 +1,6 @@
-"""What several methods say of one fact: a strip of layers each, so that one sees where they agree."""
+"""What several methods say of one fact: a strip of layers each,
+so that one sees where they agree.
+"""
 
 import plotly.graph_objects as go
 

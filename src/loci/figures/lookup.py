@@ -82,9 +82,16 @@ def _readable(figure: go.Figure, found: TwoTokens, probe: Probe | None, row: int
         ("the commonest answer", found.commonest, GREY),
     ):
         figure.add_trace(
-            go.Scatter(x=[layers[0], layers[-1]], y=[estimate.value] * 2, mode="lines", name=name, line={"color": ink, "dash": "dot", "width": 2}),
-            row=row, col=col,
-        )  # fmt: skip
+            go.Scatter(
+                x=[layers[0], layers[-1]],
+                y=[estimate.value] * 2,
+                mode="lines",
+                name=name,
+                line={"color": ink, "dash": "dot", "width": 2},
+            ),
+            row=row,
+            col=col,
+        )
     figure.update_yaxes(
         title="held-out accuracy",
         tickformat=".0%",
@@ -155,13 +162,35 @@ def _effects(figure: go.Figure, found: Effects, row: int, col: int) -> None:
     ):
         label = pair.replace(", ", ",<br>")
         figure.add_trace(
-            go.Box(y=list(values), x=[label] * len(values), boxpoints="all", pointpos=0, jitter=0.6, line={"width": 0}, fillcolor="rgba(0,0,0,0)", marker={"color": ink, "size": 5, "opacity": 0.45}, name=pair, showlegend=False, hovertemplate="%{y:.2f}<extra></extra>"),
-            row=row, col=col,
-        )  # fmt: skip
+            go.Box(
+                y=list(values),
+                x=[label] * len(values),
+                boxpoints="all",
+                pointpos=0,
+                jitter=0.6,
+                line={"width": 0},
+                fillcolor="rgba(0,0,0,0)",
+                marker={"color": ink, "size": 5, "opacity": 0.45},
+                name=pair,
+                showlegend=False,
+                hovertemplate="%{y:.2f}<extra></extra>",
+            ),
+            row=row,
+            col=col,
+        )
         figure.add_trace(
-            go.Scatter(x=[label], y=[estimate.value], mode="markers", marker={"color": ink, "size": 12, "symbol": "diamond"}, error_y=intervals([estimate]), showlegend=False, hovertemplate=f"{pair}: {estimate}<extra></extra>"),
-            row=row, col=col,
-        )  # fmt: skip
+            go.Scatter(
+                x=[label],
+                y=[estimate.value],
+                mode="markers",
+                marker={"color": ink, "size": 12, "symbol": "diamond"},
+                error_y=intervals([estimate]),
+                showlegend=False,
+                hovertemplate=f"{pair}: {estimate}<extra></extra>",
+            ),
+            row=row,
+            col=col,
+        )
     figure.add_hline(y=1.0, line={"color": MUTED, "dash": "dash"}, row=row, col=col)
     figure.update_yaxes(
         title="correlation over neurons", range=[-0.6, 1.05], gridcolor=GREY, row=row, col=col

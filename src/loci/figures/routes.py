@@ -22,8 +22,18 @@ def routes_figure(routes: Routes) -> go.Figure:
         total, layers = routes.all_layers[cut], list(range(len(row)))
         band = [e.high for e in row] + [e.low for e in row][::-1]
         figure.add_trace(
-            go.Scatter(x=layers + layers[::-1], y=band, mode="lines", fill="toself", fillcolor=INKS[cut], opacity=0.15, line={"width": 0}, hoverinfo="skip", showlegend=False)
-        )  # fmt: skip
+            go.Scatter(
+                x=layers + layers[::-1],
+                y=band,
+                mode="lines",
+                fill="toself",
+                fillcolor=INKS[cut],
+                opacity=0.15,
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
         figure.add_trace(
             go.Scatter(
                 x=layers,

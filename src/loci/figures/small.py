@@ -143,7 +143,9 @@ def _bars(found: SkipTrigramBug, kind: str, ink: str) -> go.Bar:
 
 
 def corners_figure(found: TwoLayerInduction) -> go.Figure:
-    """The corner, K-composition with each head of the first layer, and prefix matching without it."""
+    """The corner, K-composition with each head of the first layer,
+    and prefix matching without it.
+    """
     titles = (
         "Σλ/Σ|λ|: score against effect",
         "K-composition, times random",

@@ -1,9 +1,11 @@
 """Any result as one long table: a row for every number or record of its document, with its place in
 it.
 
-    part        the field, as in "grids.mlp"
-    i, j, k     where it stands in lists (what these count is as in the JSON: layer and token in a grid)
-    value       the number, or its estimate with low, high and n; records have their own columns instead
+    part     the field, as in "grids.mlp"
+    i, j, k  where it stands in lists (what these count is as in the JSON: layer and token in a
+             grid)
+    value    the number, or its estimate with low, high and n; records have their own columns
+             instead
 
 What is said once (schema, model, prompt, seed …) stands in the file's metadata under "loci", as
 JSON.

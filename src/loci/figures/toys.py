@@ -293,9 +293,14 @@ def _arrows(figure: go.Figure, W: Tensor, col: int, *, pairs: bool = False) -> N
     for i, (x, y) in enumerate(W.T.tolist()):
         ink = inks[(i // 2 if pairs else i) % len(inks)] if pairs else BLUE
         line = go.Scatter(
-            x=[0, x], y=[0, y], mode="lines+markers", line={"color": ink, "width": 2}, marker={"size": [0, 7]}, showlegend=False,
+            x=[0, x],
+            y=[0, y],
+            mode="lines+markers",
+            line={"color": ink, "width": 2},
+            marker={"size": [0, 7]},
+            showlegend=False,
             hovertemplate=f"feature {i}: %{{x:.2f}}, %{{y:.2f}}<extra></extra>",
-        )  # fmt: skip
+        )
         figure.add_trace(line, row=1, col=col)
     figure.update_xaxes(
         range=[-1.6, 1.6], showticklabels=False, showline=True, mirror=True, row=1, col=col

@@ -34,7 +34,9 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution(Traced):
-    """Estimated effects by kind, [layer, token], beside the exact ones where those were asked for."""
+    """Estimated effects by kind, [layer, token], beside the exact ones where those were asked
+    for.
+    """
 
     tokens: tuple[str, ...]
     subject_span: Span

@@ -1,7 +1,8 @@
 """How local is what a layer makes of a token: the same token behind its last few tokens alone,
 against its whole context.
 
-    similarity (layer, k) = cos(x − x̄, x_k − x̄)      x behind the whole context, x_k behind BOS and k − 1 tokens, x̄ the layer's mean
+    similarity (layer, k) = cos(x − x̄, x_k − x̄)  x behind the whole context, x_k behind BOS and k
+                                                   − 1 tokens, x̄ the layer's mean
 
 If early layers look names up, they need only the name: there similarity is high already for small
 k, and falls in later layers, which use the whole context. Source: Nanda et al. 2023 (Fact Finding),

@@ -1,11 +1,13 @@
 """How a subject is hidden: what its token embeddings become in the corrupted run.
 
-    noise           e + ε,  ε ~ N(0, (k·s)²),   s the standard deviation of all entries of the embedding
-    subject-noise   the same, s of the embeddings of the known subjects' tokens, as published
-    fixed           e + ε,  ε ~ N(0, k²)
-    gaussian        e + ε,  ε ~ N(0, k²·Σ),     Σ the covariance of the embedding's rows
-    mean            the mean embedding of the known subjects' tokens
-    resample        the embeddings of another known subject with as many tokens, a new one for each sample
+    noise          e + ε,  ε ~ N(0, (k·s)²),   s the standard deviation of all entries of the
+                   embedding
+    subject-noise  the same, s of the embeddings of the known subjects' tokens, as published
+    fixed          e + ε,  ε ~ N(0, k²)
+    gaussian       e + ε,  ε ~ N(0, k²·Σ),     Σ the covariance of the embedding's rows
+    mean           the mean embedding of the known subjects' tokens
+    resample       the embeddings of another known subject with as many tokens, a new one for each
+                   sample
 
 One seed gives the same draws to every run, so that all grids are compared with one baseline. Noise
 takes a state where no text leads; resampling stays among states that occur (Zhang & Nanda 2024),

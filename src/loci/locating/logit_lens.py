@@ -1,7 +1,9 @@
 """What the residual stream says layer by layer, and who put the answer there.
 
-    lens:        P_l = softmax(unembed(resid_post.l))                   the model's words, if it stopped after layer l
-    attribution: score(answer) = Σ_components u · c + constant           u = γ ⊙ W_U[answer] / s, centred where the norm centres
+    lens:        P_l = softmax(unembed(resid_post.l))           the model's words, if it stopped
+                 after layer l
+    attribution: score(answer) = Σ_components u · c + constant
+        u = γ ⊙ W_U[answer] / s, centred where the norm centres
 
 The final norm's scale s is held at the value that it has in this run; then the score is linear in
 what the components wrote, and the parts sum to it: start (embedding and positions), every attention
@@ -45,7 +47,9 @@ class NeuronScore(NamedTuple):
 
 
 class Update(NamedTuple):
-    """A neuron's sub-update: size |coefficient| · ‖value‖, and what it adds to the answer's score."""
+    """A neuron's sub-update: size |coefficient| · ‖value‖,
+    and what it adds to the answer's score.
+    """
 
     name: str
     size: float
@@ -54,7 +58,9 @@ class Update(NamedTuple):
 
 @dataclass(frozen=True)
 class Rung:
-    """One layer at one position: the words after it, and what its parts add to the answer's score."""
+    """One layer at one position: the words after it, and what its parts add to the answer's
+    score.
+    """
 
     layer: int
     top: tuple[Word, ...]

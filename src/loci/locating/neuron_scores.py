@@ -1,6 +1,7 @@
 """Which neurons hold a fact: integrated gradients on the MLP neurons at the subject's last token.
 
-    Attr(layer, i) = (a_i − b_i) · ∫₀¹ ∂P(answer) / ∂x_i (b + α (a − b)) dα        a = clean neurons of one layer, b = a baseline
+    Attr(layer, i) = (a_i − b_i) · ∫₀¹ ∂P(answer) / ∂x_i (b + α (a − b)) dα
+        a = clean neurons of one layer, b = a baseline
 
 Two baselines. "corrupted": b are the neurons of the run whose subject is noised, and P is that
 run's. A layer's attributions then sum to what restoring its MLP there gives back: they take the
@@ -209,7 +210,9 @@ def unclosed(total: float, expected: float, steps: int, tolerance: float) -> str
 
 @dataclass(frozen=True)
 class _Path:
-    """The straight line from a layer's baseline neurons to the clean ones, at one token of one run."""
+    """The straight line from a layer's baseline neurons to the clean ones,
+    at one token of one run.
+    """
 
     run: Recording
     layer: int

@@ -3,8 +3,8 @@
 A cell is the run with another state at one layer and token. All cells of a token go up the blocks
 together, each from the layer that finds its state:
 
-    layer:      0     1     2     …     L−1    unembed          rows: cells × draws, positions from the token on
-    cells:      ·     c₀    c₀c₁  …     c₀…    → P(answer)
+    layer:   0   1    2     …   L−1   unembed       rows: cells × draws, positions from the token on
+    cells:   ·   c₀   c₀c₁  …   c₀…   → P(answer)
 
 Positions before the token are as recorded (their keys and values are kept), and the last block is
 computed only where the answer is read. So a cell at layer l and token t costs (L − 2 − l) blocks at
@@ -149,7 +149,9 @@ class PatchedRuns:
         neurons: Int[Tensor, " neuron"],
         value: Float[Tensor, " d_mlp"],
     ) -> list[Cell]:
-        """A cell for each of these neurons: the stream above the layer with that one at its value."""
+        """A cell for each of these neurons: the stream above the layer with that one at its
+        value.
+        """
         rows, columns = (
             torch.arange(len(neurons) * self.draws),
             neurons.repeat_interleave(self.draws),

@@ -1,6 +1,7 @@
 """Linear probes: from which layer on can an attribute be read off the subject's last token?
 
-    W = argmin ‖X W − Y‖² + ridge · ‖W‖²,    answer = argmax of x W        X [subject, d_model] standardised, Y one-hot
+    W = argmin ‖X W − Y‖² + ridge · ‖W‖²,  answer = argmax of x W
+                                           X [subject, d_model] standardised, Y one-hot
 
 Subjects are held out in `folds`, so a probe is only asked about subjects that it never saw. Two
 controls stand beside it: always saying the commonest answer, and a probe trained on shuffled
@@ -148,7 +149,8 @@ def probe(
     held-out subjects, by layer.
 
         found = loci.probe(model, loci.known_facts().of("athlete_sport"))
-        found.accuracy                                  # after the embeddings, after layer 0, …, each with its interval
+        found.accuracy                                  # after the embeddings, after layer 0, …,
+                                                        each with its interval
 
     Facts of one relation make sense together. Args: `folds` of subjects, `ridge` relative to the
     states' variance. Returns: `Probe`: `accuracy`, `shuffled` (the same with answers shuffled),

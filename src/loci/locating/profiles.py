@@ -2,7 +2,8 @@
 they agree.
 
     at the subject    estimated effect of the MLP there  ·  what is lost when it writes its mean
-    at the last token estimated effect of attention there ·  what it adds to the answer's score ·  what is lost without the subject's edges
+    at the last token estimated effect of attention there ·  what it adds to the answer's score ·
+    what is lost without the subject's edges
 
 Profiles of one site are compared by rank correlation over the layers. Agreement does not make an
 answer true; disagreement says that the question matters. Cost: a few runs forward and back, and two

@@ -130,7 +130,9 @@ class Runs(PatchedRuns):
     def grids(
         self, kinds: Sequence[Kind], progress: Progress = silent
     ) -> dict[str, Float[Tensor, "layer token"]]:
-        """Indirect effects by kind; before the subject nothing is corrupted, so they are 0 there."""
+        """Indirect effects by kind; before the subject nothing is corrupted,
+        so they are 0 there.
+        """
         length = len(self.asked.labels)
         for found in self.growing_grids(kinds):  # noqa: B007 the last one is whole
             progress(1, length - self.asked.subject[0])

@@ -73,7 +73,8 @@ def routes(
     model knows; the others are counted.
 
         found = loci.routes(model, loci.known_facts().sample(20))
-        found.by_layer["mlp"]                           # share of P(answer) lost, with intervals, layer by layer
+        found.by_layer["mlp"]                           # share of P(answer) lost, with intervals,
+                                                        layer by layer
 
     What is cut: "edges" (attention from the last token to the subject), "mlp" (MLPs at the
     subject), "attn" (attention at the last token). Returns: `Routes`: `by_layer[cut]`,

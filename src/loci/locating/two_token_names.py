@@ -1,12 +1,16 @@
 """How little of the model does it take to know an attribute of a name: context, attention, all but
 two tokens taken away in turn.
 
-    whole prompt          the stream at the subject's last token, with what stands before the subject
+    whole prompt          the stream at the subject's last token, with what stands before the
+                          subject
     subject alone         BOS and the subject
-    attention by its mean the same, attention from layer `heads_below` on replaced by its mean over text
-    two tokens            the same with the subject's last two tokens alone: with MLPs, the effective two-token model
+    attention by its mean the same, attention from layer `heads_below` on replaced by its mean over
+    text
+    two tokens            the same with the subject's last two tokens alone: with MLPs, the
+                          effective two-token model
     last token            the last one alone
-    tokens summed         no model: the sum of the subject's token embeddings, with a probe of its own
+    tokens summed         no model: the sum of the subject's token embeddings, with a probe of its
+                          own
 
 After each layer one probe, trained on whole prompts of other subjects, is asked about held-out
 subjects under each condition. What stays readable without context and attention is made by

@@ -1,9 +1,10 @@
 """The answer that a model itself gives to a prompt: the shortest part of its greedy continuation
 that is an answer.
 
-    first word      up to the next boundary; and the words behind it, as long as each follows with P ≥ `CERTAIN` ("New" goes on to "New York",
-                    "the" to "the United States", "basketball" stays "basketball"), at most `WORDS`;
-                    function words at the end are left out
+    first word  up to the next boundary; and the words behind it, as long as each follows with P ≥
+                `CERTAIN` ("New" goes on to "New York",
+                "the" to "the United States", "basketball" stays "basketball"), at most `WORDS`;
+                function words at the end are left out
 
 This is the one rule by which an answer is found where none is given: of `ask`, `trace`, `locate`,
 `lens`, `edit`, `audit` and the others. A result says it as `answer_rule`: "first word" where the

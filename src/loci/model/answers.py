@@ -4,8 +4,9 @@ The greedy completion of a prompt begins with an answer's tokens exactly when, w
 to the model, every one of its tokens is the likeliest at its place (induction over the tokens). One
 forward pass therefore decides what free generation would say:
 
-    greedy    the full match: these tokens
-    said      the exact-prefix match: the completion begins with the answer at a word boundary, both normalised (`loci.facts.matching`)
+    greedy  the full match: these tokens
+    said    the exact-prefix match: the completion begins with the answer at a word boundary, both
+            normalised (`loci.facts.matching`)
 
 Only where the first token leaves it open whether other tokens spell the answer ("the United
 States") the model is let speak.
@@ -37,7 +38,18 @@ from loci.model.joins import (
 from loci.model.model import Model, by_length
 from loci.model.unembedding import finite, last_streams, unembedded
 
-__all__ = ["BUDGET", "AnswerScore", "answer_row", "complete", "finite", "first_sentence", "next_tokens", "score_answers", "with_answer", "with_answers"]  # fmt: skip
+__all__ = [
+    "BUDGET",
+    "AnswerScore",
+    "answer_row",
+    "complete",
+    "finite",
+    "first_sentence",
+    "next_tokens",
+    "score_answers",
+    "with_answer",
+    "with_answers",
+]
 BUDGET = 8192  # tokens a batch
 SPARE = 4
 """Tokens of a completion beyond the answer's own: for an article, a quote, or smaller tokens."""

@@ -1,7 +1,9 @@
 """What stands around a prompt: other facts in front of it, and a chat's turns.
 
-    shots    N facts of the relation, one a line, in the prompt's own words, each with its answer: "France's capital is Paris⏎Peru's capital is"
-    chat     the prompt as what a user says, in the model's own chat template; shots are then earlier exchanges
+    shots  N facts of the relation, one a line, in the prompt's own words, each with its answer:
+           "France's capital is Paris⏎Peru's capital is"
+    chat   the prompt as what a user says, in the model's own chat template; shots are then earlier
+           exchanges
 
 A frame makes another fact of a fact: its prompts are longer, its subject, its answer and the rest
 are the same. So whatever takes facts works inside a frame, and the subject's positions are right

@@ -1,6 +1,7 @@
 """Norms with their scale held, so that what passes them is linear in what it is made of.
 
-norm(x) = γ ⊙ z / s(x) + β        held at x:  v ↦ γ ⊙ (v − mean v) / s(x)       (without the mean where the norm does not centre)
+norm(x) = γ ⊙ z / s(x) + β  held at x:  v ↦ γ ⊙ (v − mean v) / s(x)
+                            (without the mean where the norm does not centre)
 """
 
 from jaxtyping import Float

@@ -1,8 +1,9 @@
 """What a caller gives a verb, made into what it takes; what it cannot take is refused with the way
 to do it.
 
-    trace(model, "Michael Jordan plays the sport of")     a prompt: the subject is found among the known ones, the answer is the model's
-    edit(model, fact.to("baseball"))                      one fact where several may be given
+    trace(model, "Michael Jordan plays the sport of")
+        a prompt: the subject is found among the known ones, the answer is the model's
+    edit(model, fact.to("baseball"))                   one fact where several may be given
 
 A wrong type raises `UseError`, which is a `LociError` and a `TypeError`.
 """

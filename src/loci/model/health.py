@@ -314,9 +314,14 @@ def _folding(patient: _Patient) -> Iterator[Check]:
 def _replay(patient: _Patient) -> Iterator[Check]:
     model = patient.model
     run = model.record(patient.ids)
-    yield Check("replay from every layer = full run", max(
-        difference(run.replay(layer, run.resid_pre(layer)), patient.plain) for layer in range(model.n_layers)
-    ), patient.allowed)  # fmt: skip
+    yield Check(
+        "replay from every layer = full run",
+        max(
+            difference(run.replay(layer, run.resid_pre(layer)), patient.plain)
+            for layer in range(model.n_layers)
+        ),
+        patient.allowed,
+    )
     tripled = (
         difference(
             run.replay(layer, run.resid_pre(layer).repeat(3, 1, 1)), patient.plain.repeat(3, 1, 1)
@@ -396,5 +401,13 @@ def _absolute(found: Tensor, expected: Tensor) -> float:
 
 
 CHECKS: Sequence[Callable[[_Patient], Iterator[Check]]] = (
-    _weights, _reads, _identity, _sums, _pattern, _folding, _replay, _padding, _tokens,
-)  # fmt: skip
+    _weights,
+    _reads,
+    _identity,
+    _sums,
+    _pattern,
+    _folding,
+    _replay,
+    _padding,
+    _tokens,
+)

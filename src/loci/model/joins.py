@@ -106,7 +106,9 @@ def next_of(logits: Float[Tensor, " d_vocab"]) -> dict[int, float]:
 
 
 def heard(model: Model, base: Tokens, answer: str | None, following: Mapping[int, float]) -> str:
-    """The join by the rule above, from the prompt's tokens and what the model would say behind it."""
+    """The join by the rule above, from the prompt's tokens and what the model would say behind
+    it.
+    """
     written = written_join(model, base.text)
     best = next(iter(following))
     if answer is not None:

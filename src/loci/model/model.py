@@ -82,7 +82,7 @@ class Model(Weights):
         )
 
     # text
-    # ------------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def tokenize(self, text: str) -> Tokens:
         """Tokens with their characters, behind one BOS. Raises `ModelError` if empty or longer than
@@ -150,7 +150,7 @@ class Model(Weights):
         return max(128, min(8192, 2 * BYTES // block))
 
     # runs
-    # ------------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def __call__(
         self, ids: Ids | str | Sequence[str], mask: Mask | None = None, *, last: int | None = None
@@ -277,7 +277,9 @@ class Model(Weights):
 
     @contextmanager
     def eager(self) -> Iterator[None]:
-        """Attention step by step inside the block, with its softmax to be seen; after it as before."""
+        """Attention step by step inside the block, with its softmax to be seen;
+        after it as before.
+        """
         before = self.config._attn_implementation
         self.config._attn_implementation = "eager"
         try:
@@ -286,7 +288,7 @@ class Model(Weights):
             self.config._attn_implementation = before
 
     # points
-    # ----------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def points(self) -> list[str]:
         """The points that this model has: names that come once, and stems that take a layer."""

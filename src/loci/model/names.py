@@ -21,7 +21,9 @@ def head_name(layer: int, head: int) -> str:
 
 
 def parse_head(name: str, weights: Weights) -> tuple[int, int]:
-    """`L1H3` → (1, 3). Raises `ModelError` for another form or a head that the model does not have."""
+    """`L1H3` → (1, 3). Raises `ModelError` for another form or a head that the model does not
+    have.
+    """
     match = HEAD.fullmatch(name.strip())
     if match is None:
         raise ModelError(f"{name!r} names no head: expected a form like L1H3")

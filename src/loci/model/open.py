@@ -300,7 +300,9 @@ def _stored(folder: Path | None, source: str, pickle: bool) -> Stored | None:
 
 
 def _resolve(source: str | Path, pickle: bool | None) -> str:
-    """A folder as a path, checked for what a checkpoint needs; anything else is taken for a hub id."""
+    """A folder as a path, checked for what a checkpoint needs;
+    anything else is taken for a hub id.
+    """
     if str(source) == DEMO:
         return str(files("loci.demo").joinpath("model"))
     if is_gguf(source):

@@ -1,7 +1,8 @@
 """How many parameters a model has, where, and what they cost, from its configuration alone.
 
     MLP = layers · 2 · d_mlp · d_model          (3 · where gated, times the experts)
-    FLOPs of one token ≈ 2 · (matrices it passes)    + 4 · layers · heads · d_head · context for attending
+    FLOPs of one token ≈ 2 · (matrices it passes)    + 4 · layers · heads · d_head · context for
+                                                     attending
 
 For a model, every parameter is counted, tied ones once. For a published shape, whose biases and
 norms were never released, the matrices are counted, with embedding and unembedding apart, and `mlp`

@@ -1,8 +1,11 @@
 """The points of a transformer where a tensor can be read or replaced: one table; names, docs and
 aliases derive from it.
 
-block:  x ─┬─ attn_norm ─ q k v ─ z ─ o ─ (post) ─▶ (+) ─┬─ mlp_norm ─ up ─ act ─ down ─ (post) ─▶ (+) ──▶
-     resid_pre  attn_in      attn_raw  attn_out      resid_mid  mlp_in  mlp_pre  mlp_act mlp_raw mlp_out  resid_post
+block:  x ─┬─ attn_norm ─ q k v ─ z ─ o ─ (post) ─▶ (+) ─▶
+     resid_pre  attn_in      attn_raw  attn_out      resid_mid
+
+           ─┬─ mlp_norm ─ up ─ act ─ down ─ (post) ─▶ (+) ──▶
+     resid_mid  mlp_in  mlp_pre  mlp_act mlp_raw mlp_out  resid_post
 
 `*_raw` is what a sub-layer computes, `*_out` what the residual stream gains from it. They differ
 where a norm stands behind the sub-layer, and resid_pre + attn_out + mlp_out = resid_post holds
@@ -40,27 +43,60 @@ RESIDUAL, HEADS, NEURONS = (
 )
 
 POINTS = (
-    Point("embed", ("embed",), "out", RESIDUAL, "token embedding, scaled where the family scales it, before positions are added", ("hook_embed",), "token_embeddings"),
-    Point("resid_pre", ("block",), "in", RESIDUAL, "residual stream as the block finds it", ("blocks.{}.hook_resid_pre", "blocks.{}.hook_in"), "layers_input[{}]"),
-    Point("attn_in", ("attn",), "in", RESIDUAL, "what queries, keys and values are made of: the residual stream after its norm, gain included", ("blocks.{}.attn.hook_in",), "attentions_input[{}]"),
-    Point("q", ("q",), "out", HEADS.format("n_heads"), "queries as projected: before any norm of their own and before rotation", ("blocks.{}.attn.hook_q",)),
-    Point("k", ("k",), "out", HEADS.format("n_kv_heads"), "keys as projected", ("blocks.{}.attn.hook_k",)),
-    Point("v", ("v",), "out", HEADS.format("n_kv_heads"), "values as projected", ("blocks.{}.attn.hook_v",)),
-    Point("attn_scores", ("attn",), "out", "batch n_heads query key", "what the softmax takes: scaled, capped and masked", ("blocks.{}.attn.hook_attn_scores",)),
-    Point("attn_probs", ("attn",), "out", "batch n_heads query key", "attention pattern: rows sum to 1", ("blocks.{}.attn.hook_pattern",), "attention_probabilities[{}]"),
-    Point("z", ("o",), "in", HEADS.format("n_heads"), "values mixed by the pattern: what each head's output matrix writes from", ("blocks.{}.attn.hook_z",)),
-    Point("attn_raw", ("o", "attn"), "out", RESIDUAL, "what attention computes, before a norm behind it", ("blocks.{}.attn.hook_out",), "attentions_output[{}]"),
-    Point("attn_out", ("attn_post", "o", "attn"), "out", RESIDUAL, "what the residual stream gains from attention", ("blocks.{}.hook_attn_out",)),
-    Point("resid_mid", ("mlp_norm", "mlp"), "in", RESIDUAL, "residual stream between attention and MLP; parallel blocks have none", ("blocks.{}.hook_resid_mid", "blocks.{}.ln2.hook_in")),
-    Point("mlp_in", ("mlp", "up"), "in", RESIDUAL, "what the keys are compared with: the residual stream after its norm, gain included", ("blocks.{}.mlp.hook_in",), "mlps_input[{}]"),
-    Point("router", ("router",), "out", "batch position n_experts", "weight of each expert, 0 where it is not asked; mixtures of experts only", ("blocks.{}.mlp.hook_expert_weights",)),
-    Point("mlp_pre", ("gate", "up"), "out", NEURONS, "answers to the keys before the non-linearity: of the gate, where there is one", ("blocks.{}.mlp.hook_pre",)),
-    Point("mlp_up", ("up",), "out", NEURONS, "what scales each neuron in a gated MLP; only there", ("blocks.{}.mlp.hook_pre_linear",)),
-    Point("mlp_act", ("down",), "in", NEURONS, "neurons: the coefficient of each value", ("blocks.{}.mlp.hook_post",)),
-    Point("mlp_raw", ("down", "mlp"), "out", RESIDUAL, "what the MLP computes, before a norm behind it", ("blocks.{}.mlp.hook_out",), "mlps_output[{}]"),
-    Point("mlp_out", ("mlp_post", "down", "mlp"), "out", RESIDUAL, "what the residual stream gains from the MLP", ("blocks.{}.hook_mlp_out",)),
-    Point("resid_post", ("block",), "out", RESIDUAL, "residual stream as the block leaves it", ("blocks.{}.hook_resid_post", "blocks.{}.hook_out"), "layers_output[{}]"),
-    Point("final", ("final_norm",), "out", RESIDUAL, "residual stream after the final norm, gain included", ("ln_final.hook_out",)),
+    Point("embed", ("embed",), "out", RESIDUAL,
+        "token embedding, scaled where the family scales it, before positions are added",
+        ("hook_embed",), "token_embeddings"),
+    Point("resid_pre", ("block",), "in", RESIDUAL, "residual stream as the block finds it",
+        ("blocks.{}.hook_resid_pre", "blocks.{}.hook_in"), "layers_input[{}]"),
+    Point("attn_in", ("attn",), "in", RESIDUAL,
+        "what queries, keys and values are made of: the residual stream after its norm, gain"
+        " included",
+        ("blocks.{}.attn.hook_in",), "attentions_input[{}]"),
+    Point("q", ("q",), "out", HEADS.format("n_heads"),
+        "queries as projected: before any norm of their own and before rotation",
+        ("blocks.{}.attn.hook_q",)),
+    Point("k", ("k",), "out", HEADS.format("n_kv_heads"), "keys as projected",
+        ("blocks.{}.attn.hook_k",)),
+    Point("v", ("v",), "out", HEADS.format("n_kv_heads"), "values as projected",
+        ("blocks.{}.attn.hook_v",)),
+    Point("attn_scores", ("attn",), "out", "batch n_heads query key",
+        "what the softmax takes: scaled, capped and masked", ("blocks.{}.attn.hook_attn_scores",)),
+    Point("attn_probs", ("attn",), "out", "batch n_heads query key",
+        "attention pattern: rows sum to 1", ("blocks.{}.attn.hook_pattern",),
+        "attention_probabilities[{}]"),
+    Point("z", ("o",), "in", HEADS.format("n_heads"),
+        "values mixed by the pattern: what each head's output matrix writes from",
+        ("blocks.{}.attn.hook_z",)),
+    Point("attn_raw", ("o", "attn"), "out", RESIDUAL,
+        "what attention computes, before a norm behind it", ("blocks.{}.attn.hook_out",),
+        "attentions_output[{}]"),
+    Point("attn_out", ("attn_post", "o", "attn"), "out", RESIDUAL,
+        "what the residual stream gains from attention", ("blocks.{}.hook_attn_out",)),
+    Point("resid_mid", ("mlp_norm", "mlp"), "in", RESIDUAL,
+        "residual stream between attention and MLP; parallel blocks have none",
+        ("blocks.{}.hook_resid_mid", "blocks.{}.ln2.hook_in")),
+    Point("mlp_in", ("mlp", "up"), "in", RESIDUAL,
+        "what the keys are compared with: the residual stream after its norm, gain included",
+        ("blocks.{}.mlp.hook_in",), "mlps_input[{}]"),
+    Point("router", ("router",), "out", "batch position n_experts",
+        "weight of each expert, 0 where it is not asked; mixtures of experts only",
+        ("blocks.{}.mlp.hook_expert_weights",)),
+    Point("mlp_pre", ("gate", "up"), "out", NEURONS,
+        "answers to the keys before the non-linearity: of the gate, where there is one",
+        ("blocks.{}.mlp.hook_pre",)),
+    Point("mlp_up", ("up",), "out", NEURONS, "what scales each neuron in a gated MLP; only there",
+        ("blocks.{}.mlp.hook_pre_linear",)),
+    Point("mlp_act", ("down",), "in", NEURONS, "neurons: the coefficient of each value",
+        ("blocks.{}.mlp.hook_post",)),
+    Point("mlp_raw", ("down", "mlp"), "out", RESIDUAL,
+        "what the MLP computes, before a norm behind it", ("blocks.{}.mlp.hook_out",),
+        "mlps_output[{}]"),
+    Point("mlp_out", ("mlp_post", "down", "mlp"), "out", RESIDUAL,
+        "what the residual stream gains from the MLP", ("blocks.{}.hook_mlp_out",)),
+    Point("resid_post", ("block",), "out", RESIDUAL, "residual stream as the block leaves it",
+        ("blocks.{}.hook_resid_post", "blocks.{}.hook_out"), "layers_output[{}]"),
+    Point("final", ("final_norm",), "out", RESIDUAL,
+        "residual stream after the final norm, gain included", ("ln_final.hook_out",)),
 )  # fmt: skip
 
 BY_NAME = {point.name: point for point in POINTS}

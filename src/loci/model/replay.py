@@ -3,7 +3,8 @@ they were called with, but the stream.
 
     record(ids, past=True)     clean or corrupted run; keys and values are kept
     replay(layer, resid)       the blocks from `layer` on, all positions
-    step(layer, resid, start)  one block, the positions from `start` on: those before are as recorded, which is exact in a causal model
+    step(layer, resid, start)  one block, the positions from `start` on: those before are as
+                               recorded, which is exact in a causal model
     finish(resid, start, last) the last block, at the last positions alone
 
 Masks, rotary embeddings and windows come along with the arguments, whatever the family. Nothing is

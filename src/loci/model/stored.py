@@ -1,7 +1,8 @@
 """What lies in a checkpoint's folder: its tensors by name, each with its dtype, its shape and its
 bytes' place; no value is read.
 
-    a safetensors file:  8 bytes: length n of the header    n bytes: JSON {name: {dtype, shape, data_offsets}}    data
+    a safetensors file:  8 bytes: length n of the header  n bytes: JSON {name: {dtype, shape,
+                         data_offsets}}  data
 
 Pickled weights are looked at only where they are trusted, by torch's restricted unpickler and
 without their values.
@@ -25,8 +26,10 @@ PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Dtypes of weights that are plain numbers, by what safetensors calls them."""
 WORDS = {
-    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu", "F4": "float4", "C64": "complex64",
-    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu",
+    "F4": "float4", "C64": "complex64",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32",
+    "U16": "uint16", "U8": "uint8",
     "BOOL": "bool",
 }  # fmt: skip
 HEADER_LIMIT = 100_000_000
@@ -132,7 +135,9 @@ def bytes_of(tensor: Tensor) -> bytes:
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """A safetensors file's header, and where its data begin. Raises `ModelError` where it is none."""
+    """A safetensors file's header, and where its data begin.
+    Raises `ModelError` where it is none.
+    """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

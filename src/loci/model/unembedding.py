@@ -1,7 +1,7 @@
 """Logits of what is read, and of nothing else: a row of them is as wide as the vocabulary, and a
 batch has thousands of positions.
 
-    streams = last_streams(model, ids)               # [row, position, d_model], what the final norm finds
+    streams = last_streams(model, ids)               # [row, position, d_model], unnormed
     for some, logits in unembedded(model, streams):  # a few rows at a time, within `BYTES`
 
 At a vocabulary of 262,144 the logits of 8,192 tokens are 8.6 GB; those of the positions where an

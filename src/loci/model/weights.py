@@ -3,7 +3,7 @@ tensors read where they lie.
 
 Every matrix stands as [out, in], whatever way the module keeps it, and acts on column vectors:
 
-    q = W_Q x      head h writes W_O[h] z[h]      neuron i fires by W_key[i] · x and writes W_down[:, i]
+    q = W_Q x    head h writes W_O[h] z[h]    neuron i fires by W_key[i] · x and writes W_down[:, i]
 
 Nothing is copied or changed on opening. Folded weights are computed on demand, and say so by their
 type.
@@ -70,7 +70,7 @@ class Weights:
         """Full names of all parameters; those that are tied have one."""
 
     # sizes
-    # -----------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     @property
     def config(self) -> Any:
@@ -146,7 +146,7 @@ class Weights:
         return scores if self.softcap is None else (scores / self.softcap).tanh() * self.softcap
 
     # tokens
-    # ----------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def decode(self, ids: Iterable[int]) -> str:
         return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
@@ -156,7 +156,7 @@ class Weights:
         return self.decode([token])
 
     # parts
-    # -----------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def module(self, name: str, layer: int | None = None) -> nn.Module:
         """A part of the layout: of the model, or of the block at `layer`. "key" is the gate where
@@ -258,7 +258,7 @@ class Weights:
         return self.bias("unembed")
 
     # attention
-    # -------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def W_Q(self, layer: int) -> Float[Tensor, "n_heads d_head d_model"]:
         return self._heads("q", self.matrix("q", layer))
@@ -307,7 +307,7 @@ class Weights:
         return per_kv.repeat_interleave(times, 0) if expand and times > 1 else per_kv
 
     # MLP
-    # -------------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def W_up(self, layer: int, expert: int | None = None) -> Float[Tensor, "d_mlp d_model"]:
         """Up projection: row i is what neuron i looks for (in a gated MLP: what scales it)."""
@@ -363,7 +363,9 @@ class Weights:
         ]
 
     def _half(self, name: str, rows: Tensor) -> Tensor:
-        """The rows of one of two projections that share a module, gate first; all rows elsewhere."""
+        """The rows of one of two projections that share a module, gate first;
+        all rows elsewhere.
+        """
         fused = name != "down" and self.layout.gate and self.layout.gate == self.layout.up
         return rows.chunk(2)[name == "up"] if fused else rows
 
@@ -390,7 +392,7 @@ class Weights:
         return view
 
     # norms
-    # -----------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def norm(self, name: str, layer: int | None = None) -> Norm:
@@ -466,7 +468,7 @@ class Weights:
         )
 
     # whole
-    # -----------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:

@@ -1,8 +1,10 @@
 """What differs: between two patches of one base, or between two checkpoints of one architecture.
 
-    ΔW = W' − W,  in float64, parameter by parameter; its rank counts the singular values above what rounding alone would give,
+    ΔW = W' − W,  in float64, parameter by parameter; its rank counts the singular values above what
+                  rounding alone would give,
 
-    σ > maxᵢ (Σⱼ sᵢⱼ²)^½ + maxⱼ (Σᵢ sᵢⱼ²)^½        s = u |W'| / √12: error of rounding to the dtype, u its spacing at 1
+    σ > maxᵢ (Σⱼ sᵢⱼ²)^½ + maxⱼ (Σᵢ sᵢⱼ²)^½  s = u |W'| / √12: error of rounding to the dtype, u its
+                                             spacing at 1
 
 (the norm of a random matrix with such entries: Bandeira and van Handel 2016). Checkpoints are read
 a parameter at a time.

@@ -1,7 +1,10 @@
 """A patch in the forms of others.
 
-A LoRA adapter for PEFT (Hu et al. 2021):    W x + (α / r) B A x    with B = L, A = R and α = r, module by module; where gate and up share a
-module, B = [L_gate 0; 0 L_up] and A = [R_gate; R_up]. Or the dense changes under the state dict's own names, as the modules keep them.
+A LoRA adapter for PEFT (Hu et al. 2021):    W x + (α / r) B A x
+                                             with B = L, A = R and α = r, module by module; where
+                                             gate and up share a
+module, B = [L_gate 0; 0 L_up] and A = [R_gate; R_up]. Or the dense changes under the state dict's
+own names, as the modules keep them.
 """
 
 import json
@@ -76,7 +79,8 @@ LoRA adapter of the Loci patch {patch.id} ({len(patch.facts)} facts), for the we
     base = AutoModelForCausalLM.from_pretrained({base!r})
     model = PeftModel.from_pretrained(base, "this folder")
 
-Where the base lies elsewhere on your machine, name that place instead: what counts is that its weights are the same.
+Where the base lies elsewhere on your machine, name that place instead: what counts is that
+its weights are the same.
 """
 
 

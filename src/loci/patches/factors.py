@@ -3,7 +3,8 @@
     Δ = L R        L [out, r], R [r, in]
     ‖Δ‖²  = Σ (LᵀL) ∘ (RRᵀ)                 ⟨Δ₁, Δ₂⟩ = Σ (L₁ᵀL₂) ∘ (R₁R₂ᵀ)
     Δ₁ + Δ₂ = [L₁ L₂] [R₁; R₂]
-    L = Q₁T₁, Rᵀ = Q₂T₂:  Δ = Q₁ (T₁T₂ᵀ) Q₂ᵀ, so the singular values of Δ are those of the r × r matrix T₁T₂ᵀ
+    L = Q₁T₁, Rᵀ = Q₂T₂:  Δ = Q₁ (T₁T₂ᵀ) Q₂ᵀ, so the singular values of Δ are those of the r × r
+                          matrix T₁T₂ᵀ
 
 All sums are in float64. Cost: (out + in) r².
 """

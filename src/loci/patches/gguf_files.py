@@ -1,7 +1,8 @@
 """Patches in the files that llama.cpp and Ollama run: a new GGUF file with the edit in its weights,
 and the way back, bit for bit.
 
-    W' = round(W + Δ)       W dequantised from the file, Δ = left · right, the sum in float64, rounded once to the type that is written
+    W' = round(W + Δ)  W dequantised from the file, Δ = left · right, the sum in float64, rounded
+                       once to the type that is written
 
 Untouched tensors and all metadata are the base's, byte for byte. The undo file beside the new one
 keeps the bytes that the edited tensors had. What was written is read back before it gets its name:
@@ -100,7 +101,9 @@ def undo_of(path: str | Path) -> Path:
 
 
 def written_type(name: str) -> str:
-    """The ggml type of that name, in any case. Raises `PatchError` for one that cannot be written."""
+    """The ggml type of that name, in any case. Raises `PatchError` for one that cannot be
+    written.
+    """
     kind = name.upper()
     if kind not in WRITTEN:
         why = (

@@ -1,7 +1,8 @@
 """A patch as a LoRA adapter in GGUF, which llama.cpp (`--lora`) and Ollama (`ADAPTER`) put on the
 base as they run it.
 
-    W x + (α / r) B A x        blk.N.ffn_down.weight.lora_a = A [r, in],  blk.N.ffn_down.weight.lora_b = B [out, r]
+    W x + (α / r) B A x  blk.N.ffn_down.weight.lora_a = A [r, in],
+                         blk.N.ffn_down.weight.lora_b = B [out, r]
 
 A = R and B = L of the patch; where changes differ in rank, α is the largest and B is scaled by r /
 α, so that every product is L R.

@@ -1,8 +1,10 @@
 """How far patches that are merged disturb each other, in one line: what was measured, and what was
 not.
 
-response    ‖Δᵢ Kⱼ‖ / ‖Δⱼ Kⱼ‖: what one patch adds at the subjects of another, beside what that one does there. Needs the base
-cosine      of two changes as vectors. It says nothing of what they do at each other's subjects: 0.1 % may go with 120 %
+response  ‖Δᵢ Kⱼ‖ / ‖Δⱼ Kⱼ‖: what one patch adds at the subjects of another, beside what that one
+          does there. Needs the base
+cosine    of two changes as vectors. It says nothing of what they do at each other's subjects: 0.1 %
+          may go with 120 %
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,8 @@ Two edits of the same question cannot both hold, so they are refused until someb
 The losing fact is taken out of its patch: the whole patch where it has no other, else its key k
 alone,
 
-    Δ' = L (I − P) R    with P R k = R k of the losing facts and P R k' = 0 for all others of the patch
+    Δ' = L (I − P) R  with P R k = R k of the losing facts and P R k' = 0 for all others of the
+                      patch
 
 so that Δ'k = 0 and Δ'k' = Δk'. Keys come from the model; without it, a patch with other facts
 cannot lose one.

@@ -1,6 +1,7 @@
 """Neurons added to an MLP: what a patch holds beside changes of weights that are there.
 
-    y = MLP(x) + down · act(up · x + bias)        up [n, d_model], bias [n], down [d_model, n]; act the model's own
+    y = MLP(x) + down · act(up · x + bias)  up [n, d_model], bias [n], down [d_model, n]; act the
+                                            model's own
 
 In a gated MLP they are gates whose other side is 1 at every input: a row of zeros, with a bias of
 1. On a model in memory they are computed beside the MLP, whose weights stay as they are. In a

@@ -198,7 +198,9 @@ class Patch:
 
 
 def patches_on(model: Weights) -> list[str]:
-    """Ids of the patches that are known to be on a model: by `applied`, or by what its folder says."""
+    """Ids of the patches that are known to be on a model: by `applied`,
+    or by what its folder says.
+    """
     undo = Path(model.name) / UNDO
     try:
         with safe_open(undo, framework="pt") as file:

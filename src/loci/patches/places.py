@@ -1,6 +1,7 @@
 """Where a named weight lies in a checkpoint: the parameter, which of its rows, and which way round.
 
-W_down.3 → transformer.h.3.mlp.c_proj.weight, transposed (GPT-2)        W_up.3 → model.layers.3.mlp.gate_up_proj.weight, lower half (Phi-3)
+W_down.3 → transformer.h.3.mlp.c_proj.weight, transposed (GPT-2)
+    W_up.3 → model.layers.3.mlp.gate_up_proj.weight, lower half (Phi-3)
 """
 
 from dataclasses import dataclass

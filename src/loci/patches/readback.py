@@ -1,9 +1,11 @@
 """What was written is read back and compared before it is called done.
 
-1. bytes:  every file of the base again, once the original bytes are thought back in their places: SHA-256 as read at first. So nothing else
+1. bytes:  every file of the base again, once the original bytes are thought back in their places:
+           SHA-256 as read at first. So nothing else
            changed, and a revert gives the base bit for bit
 2. sums:   the bytes of each changed tensor are those that were meant
-3. model:  plain transformers opens the folder, a tensor at a time from disk: each parameter is the model's, or the sum
+3. model:  plain transformers opens the folder, a tensor at a time from disk: each parameter is the
+           model's, or the sum
 4. logits: on three prompts, as those of the model in memory with the same weights, to rounding of
    its dtype
 
@@ -68,7 +70,9 @@ def check_model(
     logits: Sequence[Tensor],
     ids: Sequence[Tensor],
 ) -> None:
-    """Steps 3 and 4. `wanted` are the parameters that are not as in `model`. Raises `OutputError`."""
+    """Steps 3 and 4. `wanted` are the parameters that are not as in `model`.
+    Raises `OutputError`.
+    """
     try:
         plain = reopened(folder, model)
     except LociError as error:

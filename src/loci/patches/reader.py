@@ -62,7 +62,9 @@ class PatchHeader(TypedDict):
 
 
 def load_patch(path: str | Path) -> Patch:
-    """Read a patch. Raises `PatchError` for a file that is missing, truncated, or something else."""
+    """Read a patch. Raises `PatchError` for a file that is missing, truncated,
+    or something else.
+    """
     path = Path(path)
     tensors, header = read_tensors(path, "patch")
     if header is None:

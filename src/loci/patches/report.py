@@ -1,9 +1,10 @@
 """What an edit did when its prompts were asked again, as a value that a patch carries.
 
-said         share of the patch's facts whose new answer the edited model generates greedily, in full
-failed       the others, and what the edited model says instead
-neighbours   share of prompts about other subjects that get another answer than the base's
-sentences    share of next tokens, the likeliest each, that are others than the base's, over the model's own texts
+said        share of the patch's facts whose new answer the edited model generates greedily, in full
+failed      the others, and what the edited model says instead
+neighbours  share of prompts about other subjects that get another answer than the base's
+sentences   share of next tokens, the likeliest each, that are others than the base's, over the
+            model's own texts
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """A patch's sums as a checkpoint will hold them: W' = round(W + Δ), in the dtype, the orientation
 and the tensor that W is stored in.
 
-ε = ‖W' − (W + Δ)‖ / ‖Δ‖        what rounding to the stored dtype takes from the change, or adds to it
+ε = ‖W' − (W + Δ)‖ / ‖Δ‖      what rounding to the stored dtype takes from the change, or adds to it
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
 """The way back: what an edited folder keeps of its base, in `loci-undo.safetensors` and in the
 folder `loci-undo.files`.
 
-    original/NAME        a stored tensor as it was: dtype, shape and bits
-    metadata.patch       id of the patch that is on the model
-    metadata.loci        JSON: schema, base (fingerprint), files (SHA-256 of every file of the base), kept, written
+    original/NAME   a stored tensor as it was: dtype, shape and bits
+    metadata.patch  id of the patch that is on the model
+    metadata.loci   JSON: schema, base (fingerprint), files (SHA-256 of every file of the base),
+                    kept, written
 
 Older files hold `W_down.3` and the like, [out, in], and `metadata.patch` alone.
 """

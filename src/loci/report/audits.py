@@ -105,8 +105,14 @@ def _case(case: EditCase) -> list[str]:
         for name in COUNTED
     )
     return [
-        fact.text, fact.answer, fact.new_answer or "", case.said, f"{case.probability:.2f}", *counted, "; ".join(case.changed),
-    ]  # fmt: skip
+        fact.text,
+        fact.answer,
+        fact.new_answer or "",
+        case.said,
+        f"{case.probability:.2f}",
+        *counted,
+        "; ".join(case.changed),
+    ]
 
 
 def forensics_page(found: Forensics) -> str:
@@ -184,8 +190,15 @@ def _change(change: WeightChange) -> list[str]:
     largest = f"{float(change.values[0]):.3g}"
     shape = " × ".join(map(str, change.shape))
     return [
-        change.name, shape, f"{change.relative:.3g}", str(change.rank), str(len(change.values)), largest, f"{change.entries:.1%}", kind,
-    ]  # fmt: skip
+        change.name,
+        shape,
+        f"{change.relative:.3g}",
+        str(change.rank),
+        str(len(change.values)),
+        largest,
+        f"{change.entries:.1%}",
+        kind,
+    ]
 
 
 def _subject(subject: Subject) -> list[str]:

@@ -117,7 +117,10 @@ def neuron_words(found: FactCircuit) -> str:
 def attention_html(found: AttentionPatterns) -> str:
     """The text with its patterns, and what makes it live; once on a page."""
     read = files("loci.report").joinpath
-    grids = {name: {h: [[round(x, 4) for x in row] for row in grid.tolist()] for h, grid in of.items()} for name, of in (("plain", found.plain), ("weighted", found.weighted))}  # fmt: skip
+    grids = {
+        name: {h: [[round(x, 4) for x in row] for row in grid.tolist()] for h, grid in of.items()}
+        for name, of in (("plain", found.plain), ("weighted", found.weighted))
+    }
     data = json.dumps({"heads": list(found.plain), "tokens": found.tokens, **grids}).replace(
         "</", "<\\/"
     )

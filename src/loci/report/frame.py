@@ -1,4 +1,6 @@
-"""What every page is made of: one HTML file that opens without a network, on a screen of any width."""
+"""What every page is made of: one HTML file that opens without a network,
+on a screen of any width.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -30,8 +32,10 @@ def frame(
     body = "".join(sections)
     drawn = "plotly-graph-div" in body
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Loci: {escape(title)}</title><style>{style}</style><script>{get_plotlyjs() if drawn else ""}</script></head>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Loci: {escape(title)}</title><style>{style}</style>
+<script>{get_plotlyjs() if drawn else ""}</script></head>
 <body><main>
 <header><p class="kicker">Loci · {escape(kicker)}</p>
 <h1>{heading}</h1>

@@ -104,5 +104,10 @@ def _below(figure: Json, layout: Json) -> float:
 
 def _legend(layout: Json, whole: float) -> None:
     layout["legend"] = {
-        **layout.get("legend", {}), "orientation": "h", "x": 0, "xanchor": "left", "y": -(BOTTOM - 8) / whole, "yanchor": "top",
-    }  # fmt: skip
+        **layout.get("legend", {}),
+        "orientation": "h",
+        "x": 0,
+        "xanchor": "left",
+        "y": -(BOTTOM - 8) / whole,
+        "yanchor": "top",
+    }

@@ -58,11 +58,16 @@ def cards_html(cards: tuple[NeuronCard, ...]) -> str:
 
 def neuron_card(card: NeuronCard) -> str:
     """One neuron: key side, value side, facts."""
+    fires = f"<dt>fires at</dt><dd>{card.fires}</dd>"
+    promotes, suppresses = (
+        "".join(f'<span class="{way}">{_visible(token)}</span>' for token, _ in tokens)
+        for way, tokens in (("up", card.promotes), ("down", card.suppresses))
+    )
     return f"""<article class="card"><h3>{card.name}</h3>
-<dl><dt>fires at</dt><dd>{card.fires}</dd><dt>key · value</dt><dd>cosine {card.cosine:+.2f}</dd></dl>
+<dl>{fires}<dt>key · value</dt><dd>cosine {card.cosine:+.2f}</dd></dl>
 <h4>key: what it looks for</h4><ul class="triggers">{"".join(map(_trigger, card.triggers))}</ul>
-<h4>value: what it writes</h4><p class="chips">{"".join(f'<span class="up">{_visible(t)}</span>' for t, _ in card.promotes)}</p>
-<p class="chips">{"".join(f'<span class="down">{_visible(t)}</span>' for t, _ in card.suppresses)}</p>
+<h4>value: what it writes</h4><p class="chips">{promotes}</p>
+<p class="chips">{suppresses}</p>
 {_near(card)}</article>"""
 
 
@@ -73,7 +78,8 @@ def _near(card: NeuronCard) -> str:
 
 
 def _trigger(trigger: Trigger) -> str:
-    text = f"{escape(trigger.before)}<mark>{escape(trigger.token)}</mark><i>{escape(trigger.after)}</i>"
+    before, token, after = (escape(t) for t in (trigger.before, trigger.token, trigger.after))
+    text = f"{before}<mark>{token}</mark><i>{after}</i>"
     return f"<li><b>{trigger.activation:.2f}</b>{text}</li>"
 
 

@@ -102,7 +102,9 @@ TILE = 128
 
 
 def rotation(width: int, columns: int, seed: int = 0) -> Float[Tensor, "width columns"]:
-    """The first columns of a random rotation: orthonormal, and no direction likelier than another."""
+    """The first columns of a random rotation: orthonormal,
+    and no direction likelier than another.
+    """
     generator = torch.Generator().manual_seed(seed)
     Q, R = orthonormal(
         torch.randn(width, min(width, columns), generator=generator, dtype=torch.float64)

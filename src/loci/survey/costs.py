@@ -1,8 +1,10 @@
 """What a pass will cost, before any weight is loaded: FLOPs, bytes, seconds at the rate that this
 machine shows.
 
-    FLOPs of a token ≈ 2 · matrices of the blocks it passes + 4 · layers · heads · d_head · positions / 2 + the updates
-    worker's bytes   = weights + 2 states (one is written or joined) + a batch's activations + the libraries
+    FLOPs of a token ≈ 2 · matrices of the blocks it passes + 4 · layers · heads · d_head ·
+    positions / 2 + the updates
+    worker's bytes   = weights + 2 states (one is written or joined) + a batch's activations + the
+                     libraries
 
 Seconds are FLOPs by the rate of matrix products of the model's own shapes, measured here for a
 moment; the rest of a pass (norms, attention's softmax, tokenising) is in `SHARE`.

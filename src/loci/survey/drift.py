@@ -1,7 +1,8 @@
 """How far an edit moved the model on text that has nothing to do with it, against the untouched
 base.
 
-    drift_kl          mean over sentences of  mean over positions of KL(base ‖ edited) of the next token, in nats
+    drift_kl          mean over sentences of  mean over positions of KL(base ‖ edited) of the next
+                      token, in nats
     perplexity_ratio  exp( mean over sentences of  mean over tokens of −log P_edited + log P_base )
 
 1 is no change of perplexity; a ratio weighs each sentence alike, as the drift does. Both may hide

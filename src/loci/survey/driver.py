@@ -164,7 +164,9 @@ class _Run:
         return self.told
 
     def _check_there(self) -> None:
-        """Look into what is there: a damaged head is as good as none, and of the root all is read."""
+        """Look into what is there: a damaged head is as good as none,
+        and of the root all is read.
+        """
         for node in uncovered(dict.fromkeys(self.there), self.count):
             path = state_path(self.plan, node, self.folder)
             try:

@@ -80,7 +80,9 @@ def merge_states(plan: Plan, folders: Sequence[Path], out: Path) -> State:
 
 
 def _joined(plan: Plan, children: list[MergeNode], places: Sequence[Path]) -> MergeNode:
-    """Write the state of the node above, and take away what was joined before it in the same way."""
+    """Write the state of the node above, and take away what was joined before it in the same
+    way.
+    """
     node = children[0].above()
     write_state(
         state_path(plan, node, places[0]), join(plan, node, places), plan.ids[node], plan.head
@@ -91,7 +93,9 @@ def _joined(plan: Plan, children: list[MergeNode], places: Sequence[Path]) -> Me
 
 
 def check_states(plan: Plan, folder: Path) -> None:
-    """Raise `ModelError` where a folder holds a state that is none of the plan's, with the reason."""
+    """Raise `ModelError` where a folder holds a state that is none of the plan's,
+    with the reason.
+    """
     if not is_folder(folder):
         raise ModelError(f"{named(folder)}: there is no such folder of states")
     ids = set(plan.ids.values())

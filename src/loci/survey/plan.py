@@ -1,11 +1,13 @@
 """A long pass as a value: which texts by content, through which model, accumulating what; cut into
 shards before any is run.
 
-    plan = make_plan(ModelSource("demo"), question, text=Path("wiki.jsonl"))     # weights are hashed where they lie, none is loaded
+    plan = make_plan(ModelSource("demo"), question, text=Path("wiki.jsonl"))
+        # weights are hashed where they lie, none is loaded
     plan.write("pass.json")        Plan.read("pass.json")
 
-    id of a shard   hash of (checkpoint, how it is opened, question, batches, the shard's text and its place)
-    id of a node    hash of the ids that it joins          the root's id is the plan's
+    id of a shard  hash of (checkpoint, how it is opened, question, batches, the shard's text and
+                   its place)
+    id of a node   hash of the ids that it joins          the root's id is the plan's
 
 So the name of a state says everything that its numbers depend on. The number of workers is not
 among it.

@@ -1,6 +1,6 @@
 """What a pass accumulates, as a value that can be written down, sent and compared.
 
-    SurveyQuestion({"mlp_act.3": (Kind("SecondMoment"),)})        ↔        {"mlp_act.3": [["SecondMoment", {}]]}
+    SurveyQuestion({"mlp_act.3": (Kind("SecondMoment"),)})  ↔  {"mlp_act.3": [["SecondMoment", {}]]}
 
 The accumulators themselves hold tensors; a question holds their names and settings. Its states are
 sized before any run.
@@ -32,7 +32,9 @@ FLOAT, COUNT = 8, 8
 
 @dataclass(frozen=True)
 class _QuestionRow:
-    """One kind of accumulator: how it is made, which settings it takes, and what its state holds."""
+    """One kind of accumulator: how it is made, which settings it takes,
+    and what its state holds.
+    """
 
     make: Callable[..., Accumulator]
     settings: Mapping[str, type]

@@ -1,6 +1,6 @@
 """Workers as actors of Ray: on this machine, or on a cluster whose nodes share the folder.
 
-    pool = RayPool("local", plan, plan_file, folder, workers)       pool = RayPool("ray://head:10001", …)
+    pool = RayPool("local", plan, plan_file, folder, workers)  pool = RayPool("ray://head:10001", …)
 
 An actor opens the model once. Between driver and actors go numbers of tasks and short answers;
 states go to the folder, nothing goes through Ray's object store, and no code is sent: every node

@@ -1,7 +1,8 @@
 """A state on disk: the accumulators of some shards in one safetensors file, named by what it is the
 state of.
 
-    <id>.safetensors        tensors POINT/i/NAME        metadata "loci": {format, id, head, texts, tokens, set_aside, sum}
+    <id>.safetensors  tensors POINT/i/NAME  metadata "loci": {format, id, head, texts, tokens,
+                      set_aside, sum}
 
 The id is a hash of all that the numbers depend on, so that a file that is there is right, and one
 that is not is missing. It is written aside and renamed, and holds a checksum of its tensors: what

@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 
 class MergeNode(NamedTuple):
-    """All shards with numbers from number · FAN^level on, FAN^level of them, as far as there are."""
+    """All shards with numbers from number · FAN^level on, FAN^level of them,
+    as far as there are.
+    """
 
     level: int
     number: int

@@ -35,7 +35,9 @@ class TopTriggers:
         self._keep(better, keys[:, better], best, (text << 24) + start + at)
 
     def _better(self, keys: Int[Tensor, "row width"]) -> Int[Tensor, " some"]:
-        """The columns at which a row is above the last that is kept: few, once much has been seen."""
+        """The columns at which a row is above the last that is kept: few,
+        once much has been seen.
+        """
         if self._keys is None or self._keys.shape[1] < self.k:
             return torch.arange(keys.shape[1], device=keys.device)
         return (keys.amax(0) > self._keys[:, -1].to(keys.device)).nonzero()[:, 0]

@@ -2,7 +2,8 @@
 
     python -m loci.survey.worker PLAN FOLDER NUMBER
     in     [level, index]                     a node to make; at the end of its input it ends
-    out    {"ready": pid}     {"node": [level, index], "texts", "tokens", "seconds"}     {"damaged": …}     {"error": …}
+    out    {"ready": pid}     {"node": [level, index], "texts", "tokens", "seconds"}
+           {"damaged": …}  {"error": …}
 
 It learns nothing from the driver but numbers, and gives nothing back but these lines: states go to
 the folder. Without a driver it ends with the task that it is at. Killed, it leaves no half state.

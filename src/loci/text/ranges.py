@@ -1,7 +1,8 @@
 """Ranges of a text, by content: what each part of a long pass reads, from wherever it runs.
 
-    for piece in cut("wiki.jsonl", 262_144): ...       # the text from one end to the other, once
-    texts = read_range("wiki.jsonl", piece)            # that range alone; .txt and .jsonl: no byte before it is read
+    for piece in cut("wiki.jsonl", 262_144): ...  # the text from one end to the other, once
+    texts = read_range("wiki.jsonl", piece)       # that range alone; .txt and .jsonl: no byte
+                                                  before it is read
 
 A piece names a range of bytes of a .txt or .jsonl file, ending at a line, or a range of numbers of
 the texts elsewhere; how many texts stand before it; and a hash of what it holds. Texts are the

@@ -161,7 +161,9 @@ def stored(
 
 
 def add_sentencepiece(writer: gguf.GGUFWriter, size: int) -> None:
-    """Special tokens, bytes, letters and a few words, as Gemma's file lists them: without merges."""
+    """Special tokens, bytes, letters and a few words, as Gemma's file lists them:
+    without merges.
+    """
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     raw = [f"<0x{byte:02X}>" for byte in range(256)]
     letters = ["▁", *map(chr, range(33, 127)), "Mi", "ch", "Mich", "▁J", "or", "▁p", "la"]

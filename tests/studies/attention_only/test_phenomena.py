@@ -42,7 +42,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
 
 @torch.no_grad()
 def test_one_head_cannot_keep_the_nouns_apart(one: SmallModel) -> None:
-    """A head that finds the verb and moves both its nouns: P(right) = P(crossed), which is the bug."""
+    """A head that finds the verb and moves both its nouns: P(right) = P(crossed),
+    which is the bug.
+    """
     model, grammar = one.model, made_text()
     width, rank = model.d_model, len(VERBS)
     basis = torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(0))).Q

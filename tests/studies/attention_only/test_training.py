@@ -49,7 +49,16 @@ def wheel() -> Grammar:
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_no_layers_become_the_table(optimizer: str) -> None:
     """The loss comes to the chain's own entropy, and the table to the chain's."""
-    recipe = Recipe(layers=0, heads=1, d_head=8, optimizer=optimizer, steps=250, batch=32, context=24, rate=None if optimizer == "sgd" else 0.02)  # fmt: skip
+    recipe = Recipe(
+        layers=0,
+        heads=1,
+        d_head=8,
+        optimizer=optimizer,
+        steps=250,
+        batch=32,
+        context=24,
+        rate=None if optimizer == "sgd" else 0.02,
+    )
     grammar = wheel()
     learning = TrainingRun(recipe, _text(grammar, recipe.context), "zero")
     for _ in learning.steps():

@@ -207,9 +207,9 @@ def show_neuron_trace(found: NeuronTrace) -> None:
 
 @show.register
 def show_lens(lens: Lens) -> None:
+    against = f" against {escape(lens.against)}" if lens.against else ""
     console.print(
-        f"[bold]{escape(lens.prompt)}[/] → [bold"
-        f" #2f7fd6]{escape(lens.answer)}[/]{f' against {escape(lens.against)}' if lens.against else ''}\n"
+        f"[bold]{escape(lens.prompt)}[/] → [bold #2f7fd6]{escape(lens.answer)}[/]{against}\n"
     )
     table = Table(
         "layer",

@@ -70,7 +70,5 @@ def moved_line(report: EditReport) -> str:
         )
     if text.n:
         parts.append(f"{text.value:.1%} of the next tokens of {text.n} texts of the model's own")
-    return (
-        "moved "
-        f" {', '.join(parts) or 'not known: there is nobody else to ask about, and no text of its own'}"
-    )
+    nothing = "not known: there is nobody else to ask about, and no text of its own"
+    return f"moved  {', '.join(parts) or nothing}"

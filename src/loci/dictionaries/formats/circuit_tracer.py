@@ -1,8 +1,10 @@
 """circuit-tracer: `config.yaml` and a file for each layer, of single-layer or of cross-layer
 transcoders.
 
-    layer_{i}.safetensors   W_enc [M, d]  W_dec [M, d]  b_enc  b_dec  activation_function.threshold  W_skip [d, d], y += x @ W_skipᵀ  k
-    W_enc_{i}.safetensors   W_enc_i [M, d]  b_enc_i  b_dec_i  threshold_i           W_dec_{i}.safetensors   W_dec_i [M, layers − i, d]
+    layer_{i}.safetensors  W_enc [M, d]  W_dec [M, d]  b_enc  b_dec  activation_function.threshold
+                           W_skip [d, d], y += x @ W_skipᵀ  k
+    W_enc_{i}.safetensors  W_enc_i [M, d]  b_enc_i  b_dec_i  threshold_i
+                           W_dec_{i}.safetensors   W_dec_i [M, layers − i, d]
 
 A layer of a cross-layer transcoder reads one layer and writes into all from there on; its W_skip is
 used as x @ W_skip. Here its canonical form holds what it writes into its own layer, and `across`
@@ -57,7 +59,9 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
 def read_cross(
     encoder: State, decoder: State, said: Mapping[str, Any], where: str
 ) -> tuple[Dictionary, Tensor]:
-    """One layer of a cross-layer transcoder, and what its features write: [features, targets, d]."""
+    """One layer of a cross-layer transcoder, and what its features write: [features, targets,
+    d].
+    """
     i = said["layer"]
     lacking = [name for name in (f"W_enc_{i}", f"b_enc_{i}", f"b_dec_{i}") if name not in encoder]
     if lacking or f"W_dec_{i}" not in decoder:

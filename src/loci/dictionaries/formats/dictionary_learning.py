@@ -1,12 +1,18 @@
 """dictionary_learning: `config.json` and `ae.pt`, a pickle. Which class it was, the names of the
 tensors tell.
 
-    AutoEncoder      encoder.weight [M, d]  encoder.bias  decoder.weight [d, M]  bias             relu(W (x − bias) + b)
-    AutoEncoderNew   the same with decoder.bias                                                   nothing is subtracted
-    GatedAutoEncoder encoder.weight  decoder.weight  decoder_bias  r_mag  gate_bias  mag_bias     decoder_bias is subtracted
-    (Batch)TopK      encoder.*  decoder.weight  b_dec  k  threshold                               b_dec is subtracted
-    JumpRelu         W_enc [d, M]  W_dec [M, d]  b_enc  b_dec  threshold                          nothing is subtracted
-    Matryoshka       the same, and k, group_sizes, active_groups                                  b_dec is subtracted
+    AutoEncoder      encoder.weight [M, d]  encoder.bias  decoder.weight [d, M]  bias
+                     relu(W (x − bias) + b)
+    AutoEncoderNew   the same with decoder.bias
+                     nothing is subtracted
+    GatedAutoEncoder encoder.weight  decoder.weight  decoder_bias  r_mag  gate_bias  mag_bias
+                                     decoder_bias is subtracted
+    (Batch)TopK      encoder.*  decoder.weight  b_dec  k  threshold
+                     b_dec is subtracted
+    JumpRelu         W_enc [d, M]  W_dec [M, d]  b_enc  b_dec  threshold
+                     nothing is subtracted
+    Matryoshka       the same, and k, group_sizes, active_groups
+                     b_dec is subtracted
 
 Top-k dictionaries are used with their threshold where one was learnt (threshold ≥ 0), else with the
 k largest.

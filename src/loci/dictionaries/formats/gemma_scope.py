@@ -1,6 +1,7 @@
 """Gemma Scope 1 (`params.npz`) and 2 (`params.safetensors`): JumpReLU, b_dec not subtracted.
 
-    W_enc or w_enc [d, M]   W_dec or w_dec [M, d]   b_enc   b_dec   threshold   affine_skip_connection [d, d], y += x @ A
+    W_enc or w_enc [d, M]  W_dec or w_dec [M, d]  b_enc  b_dec  threshold
+                           affine_skip_connection [d, d], y += x @ A
 
 Libraries disagree on whether A is transposed, and on whether a transcoder reads its input before or
 after the norm's gain: opening with a model tries each and says which fits.

@@ -1,6 +1,7 @@
 """OpenAI's sparse autoencoders, version 5: one pickle a place.
 
-    encoder.weight [M, d]   latent_bias   pre_bias   decoder.weight [d, M]   activation "TopK" or "ReLU", activation_state_dict {k}
+    encoder.weight [M, d]  latent_bias  pre_bias  decoder.weight [d, M]
+                           activation "TopK" or "ReLU", activation_state_dict {k}
 
 With TopK the input is layer-normed first, by the unbiased standard deviation + 1e-5, and the output
 is put back.

@@ -1,7 +1,8 @@
 """SAELens: a folder with `cfg.json` and `sae_weights.safetensors`, as version 6 and older ones
 write it.
 
-    W_enc [d_in, d_sae]   W_dec [d_sae, d_out]   b_enc   b_dec   threshold   |   b_gate b_mag r_mag   |   W_skip [d_out, d_in]
+    W_enc [d_in, d_sae]  W_dec [d_sae, d_out]  b_enc  b_dec  threshold  |  b_gate b_mag r_mag  |
+                         W_skip [d_out, d_in]
 
 Before version 6 a missing `apply_b_dec_to_input` means that b_dec is subtracted, and a `topk` in
 `activation_fn` under the architecture "standard" means top-k. Trained with
@@ -20,14 +21,27 @@ from loci.errors import DictionaryError
 from loci.validate import brief
 
 ARCHITECTURES: dict[str, ActivationKind] = {
-    "standard": "relu", "topk": "topk", "batchtopk": "jumprelu", "matryoshka_batchtopk": "jumprelu", "jumprelu": "jumprelu",
-    "gated": "gated", "transcoder": "relu", "skip_transcoder": "relu", "jumprelu_transcoder": "jumprelu",
-    "jumprelu_skip_transcoder": "jumprelu", "abstopk": "abstopk",
-}  # fmt: skip
+    "standard": "relu",
+    "topk": "topk",
+    "batchtopk": "jumprelu",
+    "matryoshka_batchtopk": "jumprelu",
+    "jumprelu": "jumprelu",
+    "gated": "gated",
+    "transcoder": "relu",
+    "skip_transcoder": "relu",
+    "jumprelu_transcoder": "jumprelu",
+    "jumprelu_skip_transcoder": "jumprelu",
+    "abstopk": "abstopk",
+}
 NORMS: dict[object, Normalisation] = {
-    None: "none", False: "none", True: "none", "none": "none", "expected_average_only_in": "none",
-    "constant_norm_rescale": "unit_norm", "layer_norm": "layer_norm",
-}  # fmt: skip
+    None: "none",
+    False: "none",
+    True: "none",
+    "none": "none",
+    "expected_average_only_in": "none",
+    "constant_norm_rescale": "unit_norm",
+    "layer_norm": "layer_norm",
+}
 
 
 def fits(names: set[str], said: Mapping[str, Any]) -> bool:
@@ -123,9 +137,11 @@ def written(dictionary: Dictionary) -> tuple[State, dict[str, Any]]:
     own_bias = dictionary.b_in is not None and bool((dictionary.b_in == dictionary.b_dec).all())
     d = dictionary if own_bias and not dictionary.transcoder else without_input_bias(dictionary)
     kinds = {
-        "relu": "transcoder" if d.transcoder else "standard", "topk": "topk", "gated": "gated",
+        "relu": "transcoder" if d.transcoder else "standard",
+        "topk": "topk",
+        "gated": "gated",
         "jumprelu": "jumprelu_transcoder" if d.transcoder else "jumprelu",
-    }  # fmt: skip
+    }
     architecture = kinds.get(d.activation)
     if architecture is None or (d.transcoder and d.activation in ("topk", "gated")):
         kind = "transcoder" if d.transcoder else "dictionary"
@@ -144,9 +160,19 @@ def written(dictionary: Dictionary) -> tuple[State, dict[str, Any]]:
     )
     tensors |= {} if d.skip is None else {"W_skip": d.skip}
     config = {
-        "d_in": d.d_in, "d_sae": d.features, "dtype": "float32", "device": "cpu", "architecture": architecture,
-        "apply_b_dec_to_input": d.b_in is not None, "normalize_activations": norms[d.normalise], "reshape_activations": "none",
-        "metadata": {"model_name": d.model, "hook_name": d.point, **({"hook_name_out": d.target} if d.transcoder else {})},
-    }  # fmt: skip
+        "d_in": d.d_in,
+        "d_sae": d.features,
+        "dtype": "float32",
+        "device": "cpu",
+        "architecture": architecture,
+        "apply_b_dec_to_input": d.b_in is not None,
+        "normalize_activations": norms[d.normalise],
+        "reshape_activations": "none",
+        "metadata": {
+            "model_name": d.model,
+            "hook_name": d.point,
+            **({"hook_name_out": d.target} if d.transcoder else {}),
+        },
+    }
     config |= {"k": d.k, "rescale_acts_by_decoder_norm": False} if d.activation == "topk" else {}
     return tensors, config | ({"d_out": d.d_out} if d.transcoder else {})

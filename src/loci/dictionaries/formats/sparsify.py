@@ -1,6 +1,7 @@
 """sparsify: `<hookpoint>/cfg.json` and `<hookpoint>/sae.safetensors`; clearnets writes the same.
 
-    encoder.weight [M, d]   encoder.bias   W_dec [M, d_out]   b_dec   W_skip [d_out, d]        f = topk(relu(W (x − b_dec) + b))
+    encoder.weight [M, d]  encoder.bias  W_dec [M, d_out]  b_dec  W_skip [d_out, d]
+                           f = topk(relu(W (x − b_dec) + b))
 
 A transcoder does not subtract b_dec (those trained before February 2025 did: opening with a model
 tries both). The folder's name is the module whose output it reads: `layers.5.mlp` is the MLP's
@@ -66,8 +67,14 @@ def written(dictionary: Dictionary) -> tuple[State, dict[str, Any]]:
     }
     tensors |= {} if d.skip is None else {"W_skip": d.skip}
     config = {
-        "activation": d.activation, "expansion_factor": max(1, d.features // d.d_in), "normalize_decoder": True,
-        "num_latents": d.features, "k": d.k, "multi_topk": False, "skip_connection": d.skip is not None,
-        "transcode": d.transcoder, "d_in": d.d_in,
-    }  # fmt: skip
+        "activation": d.activation,
+        "expansion_factor": max(1, d.features // d.d_in),
+        "normalize_decoder": True,
+        "num_latents": d.features,
+        "k": d.k,
+        "multi_topk": False,
+        "skip_connection": d.skip is not None,
+        "transcode": d.transcoder,
+        "d_in": d.d_in,
+    }
     return tensors, config

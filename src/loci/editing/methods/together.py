@@ -1,7 +1,8 @@
 """Joint and FineTune: all layers searched together in the running model (`loci.editing.joint`).
 
-    Joint       W_down.l ← W_down.l + R_l Q_l        rows Q_l in the span of the facts' keys, R_l sought
-    FineTune    every entry of the down projections; the baseline
+    Joint     W_down.l ← W_down.l + R_l Q_l        rows Q_l in the span of the facts' keys, R_l
+              sought
+    FineTune  every entry of the down projections; the baseline
 
 Source: the objective and its terms stand in `loci.editing.joint`.
 """

@@ -87,7 +87,9 @@ def _check_gguf_package(header: Header) -> None:
 
 
 def _sharded(parts: Sequence[Path]) -> bool:
-    """Shards each have a header of their own; the parts of a package are one file cut into pieces."""
+    """Shards each have a header of their own; the parts of a package are one file cut into
+    pieces.
+    """
     return len(parts) > 1 and all(part.suffix == ".gguf" for part in parts)
 
 

@@ -1,8 +1,9 @@
 """A GGUF file with other values of some tensors; everything else, metadata and padding too, byte
 for byte.
 
-    header:   as it was, but for type and offset in the rows of the tensor table, which are of fixed width
-    data:     each tensor's bytes with the padding behind them, in the order of the file
+    header:  as it was, but for type and offset in the rows of the tensor table, which are of fixed
+             width
+    data:    each tensor's bytes with the padding behind them, in the order of the file
 
 A tensor may be stored as another type than it was, so what lies behind it moves. ggml expects the
 data without holes: each tensor begins where the one before it ends, rounded up to the alignment.
@@ -76,7 +77,9 @@ def padded(data: bytes, header: Header) -> bytes:
 
 
 def tensor_of(header: Header, parameter: str) -> TensorEntry:
-    """The tensor that transformers calls `parameter`. Raises `ModelError` where the file has none."""
+    """The tensor that transformers calls `parameter`. Raises `ModelError` where the file has
+    none.
+    """
     family = family_of(header)
     for tensor in header.tensors:
         if family.name(tensor.name) == parameter:
@@ -100,7 +103,9 @@ def with_padding(tensor: TensorEntry, header: Header) -> bytes:
 
 
 def pieces(header: Header, replaced: Mapping[str, Replaced]) -> Iterator[bytes]:
-    """The file's bytes with other values of some tensors, in pieces. Cost: one reading of the file."""
+    """The file's bytes with other values of some tensors, in pieces. Cost:
+    one reading of the file.
+    """
     order = sorted(header.tensors, key=lambda tensor: tensor.start)
     stops = [*(tensor.start for tensor in order[1:]), header.size]
     offset, rows = order[0].start - header.data if order else 0, dict[int, bytes]()
