@@ -5,7 +5,7 @@ import pytest
 from loci.editing import TargetSettings, lines_about
 from loci.editing.phrasings import likely_heads, own_phrasings
 from loci.facts import Fact, FactSet
-from loci.model import Model, score_answers
+from loci.model import Model, OwnAnswer, score_answers
 from loci.model.answers import AnswerScore
 from loci.text import background
 
@@ -42,6 +42,40 @@ def test_lines_ask_in_own_words_and_keep_what_is_said(demo: Model, jordan: Fact)
         assert not any(
             demo.token_text(token).strip() in ("basketball", "baseball") for token in said
         )
+
+
+SAYS = (  # continuation, own answer, old answer, stop
+    (" basketball for the NBA. He", "basketball", "basketball", ""),
+    (" basketball. He", "basketball", "basketball", "."),
+    (" the sport of Basketball.", "the sport", "the sport", ""),
+    (" Basketball\nHe", "Basketball", "Basketball", ""),
+    (" basket ball", "basket", "basket ball", ""),
+    (" hoops. He", "hoops", "hoops", "."),
+    ("", "", "basketball", ""),
+)
+
+
+def test_the_old_answer_is_no_more_than_an_answer(
+    demo: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a pretrained model says behind its answer belongs neither to the old answer nor to the
+    new.
+    """
+    fact = Fact("Michael Jordan", "{} plays the sport of", "basketball", aliases=("basket ball",))
+    old: list[str] = []
+    monkeypatch.setattr(
+        "loci.editing.lines.own_answers",
+        lambda model, prompts: [OwnAnswer(own, says, 1.0) for says, own, *_ in SAYS],
+    )
+    monkeypatch.setattr(
+        "loci.editing.lines.own_phrasings",
+        lambda model, facts, due, answers, most: old.extend(answers) or (),
+    )
+    settings = TargetSettings(contexts=0, essence=0)
+    lines = lines_about(demo, [fact.to("baseball")] * len(SAYS), settings)
+    assert old == [case[2] for case in SAYS]
+    wanted = [demo.decode(own[0].wanted).strip() for own in lines]
+    assert wanted == [f"baseball{case[3]}" for case in SAYS]
 
 
 def test_what_is_asked_of_one_subject_is_tried_on_all_of_its_relation(

@@ -24,9 +24,10 @@ from torch import Tensor
 from loci.editing.phrasings import likely_heads, own_phrasings
 from loci.errors import EditError
 from loci.facts import Fact
+from loci.facts.matching import spelling
 from loci.facts.scripts import unspaced
-from loci.model import Model, by_length, complete, first_sentence, read_at
-from loci.model.answers import BUDGET, with_answer
+from loci.model import Model, OwnAnswer, by_length, own_answers, read_at
+from loci.model.answers import BUDGET, SENTENCE_END, with_answer
 from loci.model.generation import generate
 from loci.model.joins import joins
 from loci.model.unembedding import likeliest
@@ -79,9 +80,12 @@ def lines_about(
         if fact.new_answer is None:
             raise EditError(f"no new answer for {fact.text!r}: say fact.to(…)")
     text = text or background(model)
-    said = [reply.strip() for reply in complete(model, [fact.text for fact in facts], 12)]
-    old = [first_sentence(reply) or fact.answer for reply, fact in zip(said, facts, strict=True)]
-    new = [f"{fact.new_answer}{_stop(reply)}" for reply, fact in zip(said, facts, strict=True)]
+    said = own_answers(model, [fact.text for fact in facts])
+    old = [_old(fact, own) for fact, own in zip(facts, said, strict=True)]
+    new = [
+        f"{fact.new_answer}{_stop(own.says, answer)}"
+        for fact, own, answer in zip(facts, said, old, strict=True)
+    ]
     heads, spaces = _heads(settings, text), joins(model, [fact.text for fact in facts], old)
     found = [
         [
@@ -110,11 +114,20 @@ def lines_about(
     return found
 
 
-def _stop(said: str) -> str:
-    """The full stop behind the model's own answer, if it puts one: the new answer should end there
+def _old(fact: Fact, own: OwnAnswer) -> str:
+    """What the model answers now: the fact's answer as it spells it, or else its own, by the one
+    rule for that (`loci.model.answer_rule`).
+    """
+    spelt = (spelling(own.says, answer) for answer in (fact.answer, *fact.aliases))
+    return next(filter(None, spelt), own.text or fact.answer)
+
+
+def _stop(says: str, answer: str) -> str:
+    """The full stop that the model puts at once behind its answer: the new answer should end there
     too ("10", not "108").
     """
-    return said[len(first_sentence(said)) :][:1].strip()
+    behind = says.strip().removeprefix(answer)[:1]
+    return behind.strip() if SENTENCE_END.match(behind) else ""
 
 
 def _heads(settings: LineSettings, text: BackgroundText) -> list[str]:
