@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loci.cli.common import status
+from loci.cli.common import note, status
 from loci.cli.options import DeviceMap, Dtype, Join, device_said, words
 
 if TYPE_CHECKING:
@@ -85,20 +85,29 @@ class Opening:
     def open(self) -> "Model":
         from loci.model import open_model
 
+        how = self.how
+        if self.device_map is None and self.device == "cpu" and self._larger_than_memory():
+            how["device_map"] = "disk"
+            note(
+                f"{self.model} is larger than the free memory: its weights stay in their files"
+                " (--device-map disk), and each is read when it is used"
+            )
         with status(f"opening {self.model}"):
-            return open_model(self.model, layout=layout_from(self.layout), **self.how)
+            return open_model(self.model, layout=layout_from(self.layout), **how)
+
+    def _larger_than_memory(self) -> bool:
+        """Whether the weights, held in the precision asked for, do not fit into what is free."""
+        from loci.model.open import held_bytes
+        from loci.survey.costs import free_bytes
+
+        free, needed = free_bytes(), held_bytes(self.model, self.dtype)
+        return free is not None and needed is not None and needed > free
 
     @property
     def how(self) -> dict[str, Any]:
         """The arguments of `open_model` beside the model and its layout."""
-        plain = {
-            name: getattr(self, name)
-            for name in ("device", "dtype", "bos", "join", "pickle", "trust_remote_code")
-        }
-        return {
-            **plain,
-            "device_map": {"": "disk"} if self.device_map == "disk" else self.device_map,
-        }
+        names = ("device", "dtype", "device_map", "bos", "join", "pickle", "trust_remote_code")
+        return {name: getattr(self, name) for name in names}
 
     def workers(self, count: int | None) -> "Workers | None":
         """So many processes that open the same model; None where none are asked for. Raises

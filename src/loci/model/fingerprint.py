@@ -6,16 +6,17 @@ gigabyte.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 
-def fingerprint(parameters: Iterable[tuple[str, Tensor]]) -> str:
-    """`sha256:…` of named parameters, independent of their order."""
+def fingerprint(names: Iterable[str], read: Callable[[str], Tensor]) -> str:
+    """`sha256:…` of named parameters, read one at a time, in whatever order they are named."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(parameters, key=lambda item: item[0]):
+    for name in sorted(names):
+        tensor = read(name)
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor_bytes(tensor))
     return f"sha256:{digest.hexdigest()}"

@@ -4,12 +4,13 @@
 
 import difflib
 import logging
+import math
 import os
 import shutil
 import socket
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +27,7 @@ from loci.errors import LociError, ModelError
 from loci.model.config import check_config_files, check_depth, check_nothing_left, misfit
 from loci.model.gguf import is_gguf, opened_gguf
 from loci.model.layouts import Layout, candidates
+from loci.model.mapped import Mapping, map_weights
 from loci.model.model import Model
 from loci.model.parameter_counts import PUBLISHED
 from loci.model.quantised import check_config_plain, check_parameters_plain, check_stored_plain
@@ -71,30 +73,61 @@ def open_model(
     ollama:NAME[:TAG], or a hub id.
 
     `dtype` is what the weights are held in ("auto": as stored). `device_map` ("auto", or places by
-    module) spreads them over devices, memory and disk through accelerate, in the place of `device`.
+    module) spreads them over devices, memory and disk through accelerate, in the place of `device`;
+    "disk", on the CPU, leaves them in their files, for models larger than memory (see
+    `loci.model.mapped`).
     `bos`: see `loci.model.tokens`, `join`: see `loci.model.joins`. `layout`: where the parts are,
     for a family that Loci does not know. Pickled weights are loaded only with `pickle` (by torch's
     restricted unpickler), the checkpoint's own code is run only with `trust_remote_code`. Weights
     are never changed. Raises `ModelError`.
     """
+    where = _device(device)
+    mapped = device_map == "disk" and where.type == "cpu"
+    aside = tempfile.mkdtemp(prefix="loci-") if mapped and offload_folder is None else None
     place: dict[str, Any] = (
-        {"device_map": device_map, "offload_folder": offload_folder}
+        {
+            "device_map": {"": "disk"} if device_map == "disk" else device_map,
+            "offload_folder": aside or offload_folder,
+        }
         if device_map is not None
         else {}
     )
-    where = _device(device)
-    with _loading(source, pickle, trust_remote_code) as (path, kwargs):
+    with (
+        _kept_while_used(aside) as keep,
+        _loading(source, pickle, trust_remote_code) as (path, kwargs),
+    ):
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
         hf, place_of_it = _load(
             path, dtype, kwargs | place | {"use_safetensors": None if pickle else True}
         )
+        keep(hf)
+        if mapped:
+            map_weights(hf, Path(aside or str(offload_folder)))
     model = Model(
         hf if place else nn.Module.to(hf, where), tokenizer, str(source), layout, bos=bos, join=join
     )
     model.source = place_of_it
+    if mapped:
+        model.mapping = Mapping(hf, model.blocks)
     return model
+
+
+@contextmanager
+def _kept_while_used(folder: str | None) -> Iterator[Callable[[nn.Module], None]]:
+    """A temporary folder that goes with the module that is opened from it, or with the error."""
+
+    def keep(hf: nn.Module) -> None:
+        if folder is not None:
+            weakref.finalize(hf, shutil.rmtree, folder, ignore_errors=True)
+
+    try:
+        yield keep
+    except BaseException:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def open_weights(
@@ -112,25 +145,19 @@ def open_weights(
     put together first, in a temporary folder. Raises `ModelError`.
     """
     aside = tempfile.mkdtemp(prefix="loci-")
-    try:
-        with _loading(source, False, trust_remote_code) as (path, kwargs):
-            from transformers import AutoTokenizer
+    disk = {"device_map": {"": "disk"}, "offload_folder": aside, "use_safetensors": True}
+    with (
+        _kept_while_used(aside) as keep,
+        _loading(source, False, trust_remote_code) as (
+            path,
+            kwargs,
+        ),
+    ):
+        from transformers import AutoTokenizer
 
-            tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
-            hf, place = _load(
-                path,
-                dtype,
-                kwargs
-                | {
-                    "device_map": {"": "disk"},
-                    "offload_folder": aside,
-                    "use_safetensors": True,
-                },
-            )
-    except BaseException:
-        shutil.rmtree(aside)
-        raise
-    weakref.finalize(hf, shutil.rmtree, aside)
+        tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
+        hf, place = _load(path, dtype, kwargs | disk)
+        keep(hf)
     weights = Weights(hf, str(source), layout or candidates(hf)[0], tokenizer)
     weights.source = place
     return weights
@@ -290,6 +317,29 @@ def folder_of(source: str | Path, revision: str | None = None) -> Path | None:
     except HFValidationError:
         return None
     return Path(found).parent if isinstance(found, str) else None
+
+
+def held_bytes(source: str | Path, dtype: str) -> int | None:
+    """Bytes of a model's weights as they would be held, by its files' headers; None where there are
+    none to look at.
+    """
+    wanted = _dtype(dtype)
+    try:
+        folder = None if is_gguf(source) else folder_of(source)
+        found = stored(folder) if folder else None
+    except ModelError:
+        return None
+    if found is None:
+        return None
+    sizes = (
+        (
+            math.prod(tensor.shape),
+            wanted if isinstance(wanted, torch.dtype) else FLOATS[tensor.dtype],
+        )
+        for tensor in found.tensors.values()
+        if tensor.dtype in FLOATS
+    )
+    return sum(count * kind.itemsize for count, kind in sizes)
 
 
 def _stored(folder: Path | None, source: str, pickle: bool) -> Stored | None:

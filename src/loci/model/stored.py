@@ -160,7 +160,7 @@ def stored(folder: Path, *, pickle: bool = False) -> Stored | None:
         if index is not None and not index.is_file():
             continue
         files = [folder / single] if index is None else _shards(index)
-        read = _pickled if single == PICKLED[0] else _safe
+        read = _pickled if single == PICKLED[0] else tensors_in
         return Stored(
             folder, tuple(files), index, {t.name: t for file in files for t in read(file)}
         )
@@ -175,7 +175,8 @@ def _shards(index: Path) -> list[Path]:
         raise ModelError(f"{index}: no index of shards ({type(error).__name__}: {error})") from None
 
 
-def _safe(path: Path) -> Iterator[StoredTensor]:
+def tensors_in(path: Path) -> Iterator[StoredTensor]:
+    """The tensors of a safetensors file. Raises `ModelError`."""
     header, begin = read_header(path)
     size = path.stat().st_size
     for name, entry in header.items():

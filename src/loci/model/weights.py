@@ -21,6 +21,7 @@ from loci.errors import ModelError
 from loci.model.accessors import Fused
 from loci.model.fingerprint import fingerprint
 from loci.model.layouts import LAYOUTS, Layout, part
+from loci.model.mapped import Mapping
 
 
 class Source(NamedTuple):
@@ -61,6 +62,8 @@ class Weights:
         self.layout = layout
         self.source: Source | None = None
         """Its files, where it was opened from some."""
+        self.mapping: Mapping | None = None
+        """Of weights that are let go after each use: see `loci.model.mapped`."""
         self.blocks: Sequence[nn.Module] = list(self.module("blocks").children())
         self.tied = self.module("embed").weight is self.module("unembed").weight
         """Whether embedding and unembedding are one parameter."""
@@ -209,6 +212,8 @@ class Weights:
             hook: Any = module._hf_hook
             kept: Tensor = hook.weights_map[name]
             return kept
+        if self.mapping is not None:
+            self.mapping.handed(tensor)
         return tensor.detach()
 
     def parameter(self, name: str) -> Tensor:
@@ -489,7 +494,7 @@ class Weights:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all weights as they are now; see `loci.model.fingerprint`."""
-        return fingerprint((name, self.parameter(name)) for name in self.parameter_names)
+        return fingerprint(self.parameter_names, self.parameter)
 
 
 def is_conv1d(module: nn.Module) -> bool:
