@@ -111,17 +111,14 @@ def map_weights(hf: nn.Module, aside: Path) -> None:
     """
     from accelerate.hooks import remove_hook_from_submodules
 
-    places = [
-        (module, leaf, parameter, module._hf_hook.weights_map)
-        for module in hf.modules()
-        for leaf, parameter in module.named_parameters(recurse=False)
-        if parameter.is_meta
-    ]
     files = _Files(aside / "converted.bin")
-    wanted = [
-        (module, leaf, files.place(weights.dataset.index[weights.prefix + leaf], parameter.dtype))
-        for module, leaf, parameter, weights in places
-    ]
+    wanted = []
+    for module in hf.modules():
+        for leaf, parameter in module.named_parameters(recurse=False):
+            if parameter.is_meta:
+                hook: Any = module._hf_hook
+                entry = hook.weights_map.dataset.index[hook.weights_map.prefix + leaf]
+                wanted.append((module, leaf, files.place(entry, parameter.dtype)))
     remove_hook_from_submodules(hf)
     made: dict[StoredTensor, nn.Parameter] = {}
     for module, leaf, place in wanted:
