@@ -85,6 +85,8 @@ oracle:
 	.venv-oracle/bin/python -m benchmarks.oracle
 	TQDM_DISABLE=1 .venv-oracle/bin/python -m benchmarks.trace --runs 1
 	TQDM_DISABLE=1 .venv-oracle/bin/python -m benchmarks.composition
+	PIP_CONSTRAINT=constraints.txt .venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dictionary-oracle]"
+	.venv-oracle/bin/python -m benchmarks.oracle_dictionaries
 	PIP_CONSTRAINT=constraints.txt .venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -e ".[llama-cpp]"
 	.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check $(SMOLLM)
 	.venv-oracle/bin/python -m benchmarks.llama_cpp

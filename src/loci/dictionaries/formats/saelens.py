@@ -139,11 +139,12 @@ def written(dictionary: Dictionary) -> tuple[State, dict[str, Any]]:
     kinds = {
         "relu": "transcoder" if d.transcoder else "standard",
         "topk": "topk",
+        "abstopk": "abstopk",
         "gated": "gated",
         "jumprelu": "jumprelu_transcoder" if d.transcoder else "jumprelu",
     }
     architecture = kinds.get(d.activation)
-    if architecture is None or (d.transcoder and d.activation in ("topk", "gated")):
+    if architecture is None or (d.transcoder and d.activation not in ("relu", "jumprelu")):
         kind = "transcoder" if d.transcoder else "dictionary"
         raise DictionaryError(f"SAELens has no form for a {d.activation} {kind}")
     if d.skip is not None:
@@ -174,5 +175,6 @@ def written(dictionary: Dictionary) -> tuple[State, dict[str, Any]]:
             **({"hook_name_out": d.target} if d.transcoder else {}),
         },
     }
-    config |= {"k": d.k, "rescale_acts_by_decoder_norm": False} if d.activation == "topk" else {}
+    ranked = d.activation in ("topk", "abstopk")
+    config |= {"k": d.k, "rescale_acts_by_decoder_norm": False} if ranked else {}
     return tensors, config | ({"d_out": d.d_out} if d.transcoder else {})
