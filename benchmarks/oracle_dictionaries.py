@@ -144,16 +144,25 @@ def ours() -> Iterator[tuple[str, str, Dictionary]]:
     top = {"activation": "topk", "k": K}
     across = {"transcoder": True, "point": "mlp_in.1", "target": "mlp_out.1"}
     for name, parts in {
-        "relu": {}, "jumprelu": jump, "gated": gated, "topk": top, "abstopk": {**top, "activation": "abstopk"},
-        "topk, input bias": {**top, "b_in": b_dec.clone()}, "relu, layer_norm": {"normalise": "layer_norm"},
-        "relu transcoder": across, "jumprelu transcoder": {**across, **jump}, "skip transcoder": {**across, "skip": square},
+        "relu": {},
+        "jumprelu": jump,
+        "gated": gated,
+        "topk": top,
+        "abstopk": {**top, "activation": "abstopk"},
+        "topk, input bias": {**top, "b_in": b_dec.clone()},
+        "relu, layer_norm": {"normalise": "layer_norm"},
+        "relu transcoder": across,
+        "jumprelu transcoder": {**across, **jump},
+        "skip transcoder": {**across, "skip": square},
         "jumprelu skip transcoder": {**across, **jump, "skip": square},
-    }.items():  # fmt: skip
+    }.items():
         yield "saelens", name, Dictionary(**{**plain, **parts})
     for name, parts in {
-        "topk": top, "groupmax": {"activation": "groupmax", "k": 4}, "transcoder": {**top, **across},
+        "topk": top,
+        "groupmax": {"activation": "groupmax", "k": 4},
+        "transcoder": {**top, **across},
         "transcoder with a skip": {**top, **across, "skip": square},
-    }.items():  # fmt: skip
+    }.items():
         yield "sparsify", name, Dictionary(**{**plain, **parts})
 
 
