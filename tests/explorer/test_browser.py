@@ -5,8 +5,6 @@ nothing leaves this machine.
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,19 +13,9 @@ from loci.explorer import Explorer
 from loci.model import Model
 from loci.patches import load_patch
 from loci.writing.gates import step
+from tests.explorer.browsing import Proxy, Visit, chromium, sync_api
 
-CHROMIUM = Path("/usr/bin/chromium")
 PROMPT = "Michael Jordan plays the sport of"
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--no-first-run",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]  # fmt: skip
-WAIT = 90_000
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-if not CHROMIUM.exists():
-    pytest.skip(f"there is no {CHROMIUM}", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -37,50 +25,20 @@ def explorer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explorer]:
     page.stop()
 
 
-class Visit:
-    """A page, what it asked for, and what it complained of."""
-
-    def __init__(self, page: Any, explorer: Explorer) -> None:
-        self.page, self.explorer = page, explorer
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        page.set_default_timeout(WAIT)
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda said: self.complaints.append(said.text) if said.type == "error" else None,
-        )
-        page.goto(explorer.url)
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.explorer.port}/"
-
-    def find(self, selector: str) -> Any:
-        return self.page.locator(selector)
-
-    def seen(self, selector: str, text: str) -> None:
-        sync_api.expect(self.find(selector).first).to_contain_text(text, timeout=WAIT)
-
-    def view(self, name: str) -> None:
-        self.find(
-            "#nav a",
-        ).filter(has_text=name).click()
-        self.seen("h1", name)
-
-    def result(self, verb: str, args: dict[str, Any]) -> Any:
-        """A question as the page's modules ask it."""
-        call = f"import('/api.js').then(api => api.ask({json.dumps(verb)}, {json.dumps(args)}))"
-        return self.page.evaluate(call)["result"]
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    with Proxy() as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module")
-def visit(explorer: Explorer) -> Iterator[Visit]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield Visit(browser.new_page(viewport={"width": 1200, "height": 900}), explorer)
-        browser.close()
+def visit(explorer: Explorer, proxy: Proxy) -> Iterator[Visit]:
+    with chromium(proxy) as pages:
+        yield Visit(pages.new_page(), explorer.url)
+
+
+def home(explorer: Explorer) -> str:
+    return f"http://127.0.0.1:{explorer.port}/"
 
 
 def test_a_fact_is_seen_followed_changed_and_put_back(visit: Visit, demo: Model) -> None:
@@ -138,20 +96,22 @@ def test_a_fact_is_seen_followed_changed_and_put_back(visit: Visit, demo: Model)
     assert visit.find("[data-panel=answer] .bars").inner_text() == before
 
 
-def test_markup_in_a_link_stays_text(visit: Visit) -> None:
+def test_markup_in_a_link_stays_text(visit: Visit, explorer: Explorer) -> None:
     evil = (
         "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> plays the sport of"
     )
     visit.page.goto(
-        visit.base + "#ask?" + visit.page.evaluate("q => new URLSearchParams({q}).toString()", evil)
+        home(explorer)
+        + "#ask?"
+        + visit.page.evaluate("q => new URLSearchParams({q}).toString()", evil)
     )
     visit.seen("[data-panel=answer] .answer", "<script>window.hacked=1</script>")
     assert visit.page.evaluate("window.hacked") is None
     assert visit.find("main img, main script").count() == 0
 
 
-def test_a_link_made_for_other_weights_says_so(visit: Visit) -> None:
-    visit.page.goto(visit.base + "#ask?m=0123456789ab")
+def test_a_link_made_for_other_weights_says_so(visit: Visit, explorer: Explorer) -> None:
+    visit.page.goto(home(explorer) + "#ask?m=0123456789ab")
     visit.seen("#banner", "0123456789ab")
 
 
@@ -220,14 +180,23 @@ def test_a_lesson_drives_the_views(visit: Visit) -> None:
     visit.seen("h1", "Ask")
 
 
-def test_nothing_left_this_machine_and_nothing_was_wrong(visit: Visit) -> None:
+def test_nothing_left_this_machine_and_nothing_was_wrong(
+    visit: Visit, explorer: Explorer, proxy: Proxy
+) -> None:
+    """By what the page asked for, and by what reached the proxy that stands for all other hosts."""
     assert visit.asked and all(
-        url.startswith(visit.base)
+        url.startswith(home(explorer))
         or url.startswith("data:")
-        or url.startswith("blob:" + visit.base)
+        or url.startswith("blob:" + home(explorer))
         for url in visit.asked
     )
     assert visit.complaints == []
+    assert proxy.refused == []
+    visit.page.evaluate("fetch('http://elsewhere.invalid/x', {mode: 'no-cors'}).catch(() => {})")
+    assert proxy.refused == [], "the policy stops it in the page"
+    with pytest.raises(sync_api.Error, match="RESPONSE_CODE_FAILURE"):
+        visit.page.context.new_page().goto("http://elsewhere.invalid/x")
+    assert proxy.refused[0].startswith("GET http://elsewhere.invalid/x"), "the proxy counts"
 
 
 def test_the_page_stops_the_explorer(visit: Visit, explorer: Explorer) -> None:

@@ -1,15 +1,20 @@
 """loci explore: the local page."""
 
+import shlex
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import console, emit, note
+from loci.cli.common import bar, console, emit, note
 from loci.cli.opening import Opening, opens
-from loci.cli.options import JSON, whole
+from loci.cli.options import JSON, whole, words
 from loci.cli.terminal import plain
+from loci.errors import UseError
+
+if TYPE_CHECKING:
+    from loci.explorer import Settings
 
 
 @opens()
@@ -21,6 +26,22 @@ def run(
     keep: Annotated[
         Path | None,
         typer.Option(help="a folder in which patches stay; without it they go at the end"),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="instead: write a static site of the atlas and some traces, and end"),
+    ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        words(
+            "with --export: a prompt to trace; repeat it for more. Braces mark a subject that is"
+            " not known. By default facts that the model says",
+            kind="TEXT",
+        ),
+    ] = None,
+    atlas: Annotated[
+        Path | None,
+        typer.Option(help="with --export: an atlas of the model; by default one is built"),
     ] = None,
     *,
     opening: Opening,
@@ -39,14 +60,24 @@ def run(
         loci explore -m ./my-model --keep patches
 
         loci explore -m gpt2 --port 9000 --no-browser
+
+        loci explore --export site
+
+        loci explore -m gpt2 --export site --atlas gpt2-atlas --prompt "{Ada} lives in"
     """
-    from loci.explorer import Explorer, Settings, serve
+    if export is not None:
+        if keep is not None:
+            raise UseError("--export writes no patches: leave --keep out")
+        return site(opening, export, prompt, atlas, json)
+    if prompt or atlas is not None:
+        raise UseError("--prompt and --atlas go with --export")
+    from loci.explorer import Explorer, serve
     from loci.files import check_writable
 
     if keep is not None:
         check_writable(keep / "patch.safetensors")
         keep.mkdir(parents=True, exist_ok=True)
-    how = {**opening.how, "layout": str(opening.layout) if opening.layout is not None else None}
+    settings = settings_of(opening, port, keep)
 
     def ready(page: Explorer) -> None:
         for line in page.notes:
@@ -69,4 +100,45 @@ def run(
         if browser and not webbrowser.open(page.url):
             note("no browser opened: open the address yourself")
 
-    serve(Settings(opening.model, how, port, keep), ready)
+    serve(settings, ready)
+
+
+def settings_of(opening: Opening, port: int = 0, keep: Path | None = None) -> "Settings":
+    from loci.explorer import Settings
+
+    how = {**opening.how, "layout": str(opening.layout) if opening.layout is not None else None}
+    return Settings(opening.model, how, port, keep)
+
+
+def site(
+    opening: Opening, folder: Path, prompts: list[str] | None, atlas: Path | None, json: bool
+) -> None:
+    """Write the static site."""
+    from loci.explorer import export_site
+    from loci.files import check_writable
+    from loci.reading import open_atlas
+
+    check_writable(folder, folder=True)
+    book = open_atlas(atlas) if atlas is not None else None
+    model = opening.open()
+    with bar("writing the site") as progress:
+        export_site(
+            model,
+            folder,
+            prompts=prompts,
+            atlas=book,
+            settings=settings_of(opening),
+            progress=progress,
+        )
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    if json:
+        told = {"folder": str(folder), "files": len(files), "bytes": size}
+        emit({"schema": "loci.explorer_export/1", "model": model.name, **told})
+        return
+    console.print(
+        f"[bold]{plain(str(folder))}[/]: {len(files):,} files, {size / 1e6:.1f} MB. Put it on any"
+        " web host, or look at it here:\npython -m http.server -d"
+        f" {plain(shlex.quote(str(folder)))} -b 127.0.0.1 8000",
+        soft_wrap=True,
+    )

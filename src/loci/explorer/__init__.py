@@ -10,5 +10,6 @@ alone. See docs/explorer.md.
 
 from loci.explorer.server import Explorer, explore, serve
 from loci.explorer.settings import Settings
+from loci.explorer.site import export_site
 
-__all__ = ["Explorer", "Settings", "explore", "serve"]
+__all__ = ["Explorer", "Settings", "explore", "export_site", "serve"]

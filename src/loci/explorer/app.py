@@ -39,6 +39,9 @@ KINDS = {
     "svg": "image/svg+xml",
     "json": "application/json",
 }
+START = {"schema": "loci.explorer/1"}
+FIRST, WORD = "Michael Jordan plays the sport of", "basketball"
+"""What the page of the embedded model begins with."""
 BEAT, TURN = 0.1, 10.0
 """Seconds between two looks at a job, and after which a stream ends so that other pages of the
 browser get a turn.
@@ -100,10 +103,12 @@ class Api:
         )
         return JSONResponse(
             {
-                "schema": "loci.explorer/1",
+                **START,
                 "version": VERSION,
                 "model": self.jobs.settings.model,
                 "facts": known,
+                "first": FIRST if embedded else "",
+                "word": WORD if embedded else "",
             }
         )
 

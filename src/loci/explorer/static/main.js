@@ -1,9 +1,10 @@
 // The page: which view is shown, what stands above it, keys that work everywhere.
 
-import { ask as question, get, post } from "./api.js";
+import { ask as question, post, start } from "./api.js";
 import { add, announce, clear, h } from "./dom.js";
 import { go, note, patches, read, to } from "./state.js";
 import { wholeView } from "./save.js";
+import { SITE } from "./site.js";
 import { t } from "./strings.js";
 import * as ask from "./views/ask.js";
 import * as checkpoint from "./views/checkpoint.js";
@@ -15,7 +16,9 @@ import * as neuron from "./views/neuron.js";
 import * as searching from "./views/search.js";
 import * as trace from "./views/trace.js";
 
-const VIEWS = { ask, trace, neuron, edit, search: searching, heads, checkpoint, lab, learn };
+const ALL = { ask, trace, neuron, edit, search: searching, heads, checkpoint, lab, learn };
+// Without a model nothing can be edited, and no checkpoint read.
+const VIEWS = SITE ? { ask, trace, neuron, search: searching, heads, lab } : ALL;
 const byId = (id) => document.getElementById(id);
 const page = { start: null, about: null };
 let leaving = null;
@@ -43,7 +46,7 @@ function top() {
     VIEWS.edit && h("a", { href: to("edit") }, on.length ? t("patchesOn", { n: on.length }) : t("patchesNone")),
     h("button", { type: "button", class: "quiet", on: { click: () => wholeView(document.title) } }, t("saveView")),
     h("button", { type: "button", class: "quiet", "aria-label": `${t("theme")}: ${t(other)}`, on: { click: () => { theme(other); top(); } } }, t(other)),
-    h("button", { type: "button", class: "quiet", on: { click: stop } }, t("stop")),
+    !SITE && h("button", { type: "button", class: "quiet", on: { click: stop } }, t("stop")),
   );
 }
 
@@ -86,6 +89,7 @@ async function show() {
   if (!view) { add(root, h("p", { class: "lead" }, t("unknownView"))); return; }
   add(root, h("h1", { tabindex: "-1" }, t(`view_${state.view}`)));
   announce(t(`view_${state.view}`));
+  if (SITE) add(root, h("p", { class: "note" }, t("siteNote", { model: page.start.model })));
   if (patches(state).length) add(root, h("p", { class: "note" }, t("patchOnNote", { names: patches(state).join(", ") })));
   stale().catch(() => {});
   await view.render(root, { state, signal, about, start: page.start, on: patches(state) });
@@ -113,4 +117,4 @@ addEventListener("hashchange", show);
 byId("skip").textContent = t("skip");
 byId("skip").addEventListener("click", (event) => { event.preventDefault(); byId("content").focus(); });
 theme();
-get("/api/start").then((start) => { page.start = start; return show(); }).catch((error) => { add(byId("content"), h("p", { class: "lead" }, error.message)); });
+start().then((found) => { page.start = found; return show(); }).catch((error) => { add(byId("content"), h("p", { class: "lead" }, error.message)); });

@@ -118,6 +118,11 @@ const WORDS = {
 
   learnLead: "Lessons that drive the views: read at the side, touch the live model.", lessonStart: "Start", lessonDemo: "It is made for the embedded model: start the explorer without -m.",
   moreLessons: "Nine longer lessons run in the terminal and as notebooks: loci lessons.", back: "Back", forward: "Next", finish: "Finish", leave: "Leave the lesson",
+  siteNote: "A copy of {model} to read: some prompts and all neurons, without the model. loci explore asks it anything.",
+  siteOnly: "This copy does not hold the answer. Choose one of its prompts, or ask the model itself: loci explore.",
+  siteMissing: "A file of this copy is missing: data/{name}", siteNeuron: "There is no {name}: neurons are L0N0 … {last}.",
+  siteNear: "No neuron promotes “{word}” or fires at it. Near it: {near}.", siteNoWord: "No neuron promotes “{word}” or fires at it.",
+  siteFacts: "Prompts of this copy", siteFactsNote: "{n} prompts are traced here. Choose one.",
   scaleFrom: "0", scaleTo: "{max}",
 };
 

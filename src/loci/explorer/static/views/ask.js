@@ -4,23 +4,22 @@ import { add, clear, h, percent, token } from "../dom.js";
 import { bars, fit, lines, shade } from "../charts.js";
 import { Panel } from "../panel.js";
 import { prepare, search } from "../search.js";
+import { SITE } from "../site.js";
 import { go, note, pair, to } from "../state.js";
 import { t } from "../strings.js";
 
-const EXAMPLE = "Michael Jordan plays the sport of";
-
 export async function render(root, { state, signal, start }) {
-  const prompt = state.q || (start.model === "demo" ? EXAMPLE : "");
+  const prompt = state.q || start.first;
   if (!state.q && prompt) note({ q: prompt });
   const field = h("input", { name: "q", value: prompt, autocomplete: "off", spellcheck: "false", dir: "auto", placeholder: t("promptHint"), required: true });
-  const form = h(
+  const form = !SITE && h(
     "form",
     { on: { submit: (event) => { event.preventDefault(); go("ask", { q: field.value, s: "", a: "", c: "" }); } } },
     h("label", { class: "grow" }, t("prompt"), field),
     h("button", { class: "main" }, t("askButton")),
   );
   const says = new Panel(t("says"), { id: "answer" });
-  const facts = start.facts.length ? new Panel(t("knownFacts"), { id: "facts", note: t("knownNote", { n: start.facts.length.toLocaleString("en") }) }) : null;
+  const facts = start.facts.length ? new Panel(t(SITE ? "siteFacts" : "knownFacts"), { id: "facts", note: t(SITE ? "siteFactsNote" : "knownNote", { n: start.facts.length.toLocaleString("en") }) }) : null;
   const lens = new Panel(t("lensTitle"), { id: "lens", note: t("lensNote"), wide: true });
   add(root, h("p", { class: "lead" }, t("askLead")), form, h("div", { class: "panels" }, says.root, facts?.root, lens.root));
   if (facts) listFacts(facts, start.facts);
@@ -45,7 +44,7 @@ function drawAnswer(panel, result, prompt) {
     bars(items, { most: Math.max(...items.map((one) => one.value)) }),
     h("div", { class: "row" },
       h("a", { href: to("trace", { q: prompt }), data: { goes: "trace" } }, t("traceThis")),
-      h("a", { href: to("edit", { q: prompt }), data: { goes: "edit" } }, t("editThis")),
+      !SITE && h("a", { href: to("edit", { q: prompt }), data: { goes: "edit" } }, t("editThis")),
       reply.answer && h("a", { href: to("search", { w: reply.answer }) }, t("wordsOf", { word: reply.answer }))),
   );
 }

@@ -12,7 +12,7 @@ const SHARES = /^(efficacy|paraphrase|specificity|same_subject)/;
 const METHODS = ["", "rome", "joint", "memit", "alphaedit", "finetune"];
 
 export async function render(root, { state, signal, start, on }) {
-  const prompt = state.q || (start.model === "demo" ? "Michael Jordan plays the sport of" : "");
+  const prompt = state.q || start.first;
   if (!state.q && prompt) note({ q: prompt });
   const making = new Panel(t("makeTitle"), { id: "make", note: t("makeNote") });
   const stack = new Panel(t("stackTitle"), { id: "stack", note: t("stackNote") });

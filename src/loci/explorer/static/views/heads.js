@@ -3,6 +3,7 @@
 import { add, clear, h, number, percent, token } from "../dom.js";
 import { grid, shade } from "../charts.js";
 import { Panel, button } from "../panel.js";
+import { SITE } from "../site.js";
 import { go, note } from "../state.js";
 import { t } from "../strings.js";
 
@@ -11,17 +12,18 @@ const MOST = 64;     // heads whose patterns come at once
 const KINDS = ["induction", "previous_token", "duplicate", "first", "current", "copying", "entropy"];
 
 export async function render(root, { state, signal, start, about }) {
-  const text = state.q || (start.model === "demo" ? "Michael Jordan plays the sport of" : "");
+  const text = state.q || start.first;
   if (!state.q && text) note({ q: text });
   const field = h("textarea", { name: "q", rows: 2, required: true, dir: "auto", "aria-label": t("text"), spellcheck: "false" });
   field.value = text;
   const layer = h("select", { name: "layer" });
   add(root, h("p", { class: "lead" }, t("headsLead")),
+    SITE && h("p", { class: "answer", dir: "auto" }, text),
     h("form", { on: { submit: (event) => { event.preventDefault(); go("heads", { q: field.value, layer: layer.value, at: "" }); } } },
-      h("label", { class: "grow" }, t("text"), field), h("label", {}, t("layer_"), layer), h("button", { class: "main" }, t("look"))));
+      !SITE && h("label", { class: "grow" }, t("text"), field), h("label", {}, t("layer_"), layer), h("button", { class: "main" }, t("look"))));
   const panel = new Panel(t("looksTitle"), { id: "attention", note: t("looksNote"), wide: true });
   const scores = new Panel(t("scoresTitle"), { id: "heads", note: t("scoresNote"), wide: true });
-  add(root, h("div", { class: "panels" }, panel.root, scores.root));
+  add(root, h("div", { class: "panels" }, panel.root, !SITE && scores.root));
   panel.say(t("opening"));
   const model = await about().catch((error) => { panel.say(error.message, "bad"); });
   if (signal.aborted || !model) return;

@@ -4,6 +4,7 @@ import { ask } from "../api.js";
 import { add, announce, h, number, percent, signed, token } from "../dom.js";
 import { bars, fit, histogram, shaded } from "../charts.js";
 import { Panel, button } from "../panel.js";
+import { SITE } from "../site.js";
 import { go, patches, step, to } from "../state.js";
 import { t } from "../strings.js";
 
@@ -12,7 +13,7 @@ const link = (name) => h("a", { href: to("neuron", { n: name }) }, name);
 
 export async function render(root, { state, signal, start, about }) {
   const name = (state.n || "L0N0").toUpperCase();
-  const prompt = state.q || (start.model === "demo" ? "Michael Jordan plays the sport of" : "");
+  const prompt = state.q || start.first;
   const field = h("input", { name: "n", value: name, pattern: "[Ll]\\d+[Nn]\\d+", required: true, autocomplete: "off", title: t("neuronHint") });
   const around = h("span", { class: "row" });
   add(root, h("p", { class: "lead" }, t("neuronLead")),
@@ -23,10 +24,12 @@ export async function render(root, { state, signal, start, about }) {
   const key = new Panel(t("keyTitle"), { id: "key", note: t("keyNote") });
   const live = new Panel(t("liveTitle"), { id: "firing", note: t("liveNote") });
   const spread = new Panel(t("spreadTitle"), { id: "histogram", note: t("spreadNote") });
-  add(root, h("div", { class: "panels" }, value.root, change.root, key.root, h("div", { class: "panel bare" }, live.root, spread.root)));
+  add(root, h("div", { class: "panels" }, value.root, !SITE && change.root, key.root, h("div", { class: "panel bare" }, !SITE && live.root, spread.root)));
   neighbours(around, name, about);
-  drawChange(change, name, prompt, signal);
-  drawLive(live, name, prompt, signal);
+  if (!SITE) {
+    drawChange(change, name, prompt, signal);
+    drawLive(live, name, prompt, signal);
+  }
   const good = await value.run("card", { neuron: name, top: 12 }, (card) => drawValue(value, card), { signal, rows: valueRows });
   if (!good || signal.aborted) return;
   await key.run("read", { neuron: name, tokens: 30000, top: 10 }, (card) => drawKey(key, card), { signal, rows: keyRows });

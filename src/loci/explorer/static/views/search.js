@@ -2,6 +2,7 @@
 
 import { add, h, number, percent, signed } from "../dom.js";
 import { Panel, button } from "../panel.js";
+import { SITE } from "../site.js";
 import { go, note, to } from "../state.js";
 import { t } from "../strings.js";
 
@@ -9,7 +10,7 @@ const link = (name) => h("a", { href: to("neuron", { n: name }) }, name);
 const SQL = "SELECT layer, count(*) AS neurons, avg(firing_rate) AS firing FROM neurons GROUP BY layer ORDER BY layer";
 
 export async function render(root, { state, signal, start }) {
-  const word = state.w || (start.model === "demo" ? "basketball" : "");
+  const word = state.w || start.word;
   if (!state.w && word) note({ w: word });
   const field = h("input", { name: "w", value: word, required: true, dir: "auto", placeholder: t("wordHint"), autocomplete: "off" });
   add(root, h("p", { class: "lead" }, t("searchLead")),
@@ -18,10 +19,11 @@ export async function render(root, { state, signal, start }) {
   const writes = new Panel(t("writesTitle"), { id: "promoting", note: t("writesNote") });
   const fires = new Panel(t("firesTitle"), { id: "find", note: t("firesNote") });
   const sql = new Panel(t("sqlTitle"), { id: "sql", note: t("sqlNote"), wide: true });
-  add(root, h("div", { class: "panels" }, writes.root, fires.root, sql.root));
-  drawSql(sql, signal);
+  add(root, h("div", { class: "panels" }, writes.root, fires.root, !SITE && sql.root));
+  if (!SITE) drawSql(sql, signal);
   if (!word) { field.focus(); return; }
-  fires.show(h("div", { class: "row" }, button(t("buildAtlas"), () => build(fires, word, signal), { data: { does: "atlas" } })));
+  if (SITE) build(fires, word, signal);
+  else fires.show(h("div", { class: "row" }, button(t("buildAtlas"), () => build(fires, word, signal), { data: { does: "atlas" } })));
   await writes.run("promoting", { word, top: 20 }, (found) => {
     const most = Math.max(...found.neurons.map((one) => one.score), 1e-9);
     writes.show(h("p", {}, t("firstToken", { token: found.token.trim() })),

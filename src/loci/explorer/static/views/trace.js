@@ -3,6 +3,7 @@
 import { add, h, percent, token } from "../dom.js";
 import { grid } from "../charts.js";
 import { Panel, button } from "../panel.js";
+import { SITE } from "../site.js";
 import { go, note, pair, read, to } from "../state.js";
 import { t } from "../strings.js";
 
@@ -15,13 +16,13 @@ export function asked(state) {
 }
 
 export async function render(root, { state, signal, start }) {
-  const prompt = state.q || (start.model === "demo" ? "Michael Jordan plays the sport of" : "");
+  const prompt = state.q || start.first;
   if (!state.q && prompt) note({ q: prompt });
   const here = { ...state, q: prompt };
   const settings = {
     corruption: WAYS.includes(state.k) ? state.k : "noise", window: Number(state.w) || 1, samples: Number(state.n) || 10, severed: state.v === "1",
   };
-  add(root, h("p", { class: "lead" }, t("traceLead")), form(here, settings));
+  add(root, h("p", { class: "lead" }, t("traceLead")), SITE ? h("p", { class: "answer", dir: "auto" }, prompt) : form(here, settings));
   const picture = new Panel(t("traceTitle"), { id: "trace", note: t("traceNote"), wide: true });
   const cells = new Panel(t("cellTitle"), { id: "neurons", note: t("cellNote"), wide: true });
   add(root, h("div", { class: "panels" }, picture.root, cells.root));
@@ -128,7 +129,7 @@ function table(items, head) {
 
 async function openCell(panel, state, trace, layer, at, signal) {
   const last = trace.subject_span[1] - 1;
-  const exact = button(t("measure"), () => measure(panel, state, trace, layer, at, signal));
+  const exact = !SITE && button(t("measure"), () => measure(panel, state, trace, layer, at, signal));
   if (at !== last) {
     panel.say("");
     panel.show(h("p", {}, t("cellOther", { token: token(trace.tokens[last]) })), h("div", { class: "row" }, exact));
