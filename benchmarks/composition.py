@@ -26,7 +26,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from loci.circuits import Composition, compose, layer_heads
 from loci.model import Weights
-from loci.model.layouts import GPT2
+from loci.model.families import GPT2
 
 try:
     from transformer_lens import FactoredMatrix

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformer, loading_from_pretrained
 
 from loci.model import Model, open_model
-from loci.model.invariants import difference
+from loci.model.rounding import difference
 
 FAMILIES = (
     "gpt2", "gpt-neo", "gpt-j", "pythia", "opt", "bloom", "llama", "mistral", "qwen2", "qwen3",

@@ -15,12 +15,12 @@ backward stable: the result is exact for a matrix that differs by a small multip
 Sources: Golub & Van Loan, Matrix Computations, 5.5, 7.5, 8.3; Kublanovskaya 1966 (null spaces).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import MatrixError
@@ -61,26 +61,15 @@ def scale_of(matrix: Tensor) -> float:
     return 2.0 ** max(-1021, min(1022, int(np.frexp(largest)[1])))
 
 
-def eigenvalues(matrix: Float[Tensor, "n n"], what: str = "a matrix") -> Complex[Tensor, " n"]:
-    """λ(A) of any square matrix, in no order; those of its null space are exactly 0.
-
-    Triangular matrices (a Jordan block is one), permutations and symmetric matrices are read off or
-    solved as such, whatever the multiplicities. Raises `MatrixError`. Cost: one SVD and O(n³).
-    """
-    A = _square(matrix, what)
-    scale = scale_of(A)
-    return scale * _spectrum(A / scale, what, 0.0)
-
-
 def symmetric_eigen(matrix: Float[Tensor, "n n"], what: str = "a symmetric matrix") -> Eigen:
     """A = V diag(λ) Vᵀ of the symmetric part of A, λ ascending. Raises `MatrixError`."""
-    A = _square(matrix, what)
+    A = square_matrix(matrix, what)
     A = (A + A.T) / 2
     if not len(A):
         return Eigen(A.new_zeros(0), A)
 
     def turned() -> Eigen:
-        Q = _rotation(len(A), A)
+        Q = random_rotation(len(A), A)
         values, vectors = torch.linalg.eigh(Q.T @ A @ Q)
         return Eigen(values, Q @ vectors)
 
@@ -89,7 +78,9 @@ def symmetric_eigen(matrix: Float[Tensor, "n n"], what: str = "a symmetric matri
             *(torch.from_numpy(x).to(A.device) for x in np.linalg.eigh(A.detach().cpu().numpy()))
         )
 
-    return _first((lambda: Eigen(*torch.linalg.eigh(A)), turned, by_numpy), A, what, "eigenvalues")
+    return first_finite(
+        (lambda: Eigen(*torch.linalg.eigh(A)), turned, by_numpy), A, what, "eigenvalues"
+    )
 
 
 def svd(matrix: Float[Tensor, "*batch m n"], what: str = "a matrix") -> SVD:
@@ -104,7 +95,7 @@ def svd(matrix: Float[Tensor, "*batch m n"], what: str = "a matrix") -> SVD:
         return SVD(Vh.mT, S, U.mT)
 
     def turned() -> SVD:
-        Q = _rotation(A.shape[-2], A)
+        Q = random_rotation(A.shape[-2], A)
         U, S, Vh = torch.linalg.svd(Q @ A, full_matrices=False)
         return SVD(Q.T @ U, S, Vh)
 
@@ -112,7 +103,7 @@ def svd(matrix: Float[Tensor, "*batch m n"], what: str = "a matrix") -> SVD:
         found = np.linalg.svd(A.detach().cpu().numpy(), full_matrices=False)
         return SVD(*(torch.from_numpy(x).to(A.device) for x in found))
 
-    return _first((plain, transposed, turned, by_numpy), A, what, "singular values")
+    return first_finite((plain, transposed, turned, by_numpy), A, what, "singular values")
 
 
 def singular_values(
@@ -122,7 +113,7 @@ def singular_values(
     """σ(A), largest first. Raises `MatrixError`."""
     A = finite(matrix, what)
     attempts = (lambda: (torch.linalg.svdvals(A),), lambda: (svd(A, what).S,))
-    values: Tensor = _first(attempts, A, what, "singular values")[0]
+    values: Tensor = first_finite(attempts, A, what, "singular values")[0]
     return values
 
 
@@ -176,7 +167,7 @@ def orthonormal(
 def cholesky(matrix: Float[Tensor, "n n"], what: str = "a matrix") -> Float[Tensor, "n n"]:
     """Lower L with A = L Lᵀ. Raises `MatrixError` where A is not positive definite."""
     factor: Tensor
-    factor, failed = torch.linalg.cholesky_ex(_square(matrix, what))
+    factor, failed = torch.linalg.cholesky_ex(square_matrix(matrix, what))
     if int(failed):
         raise MatrixError(f"{what} {_shape(matrix)} is not positive definite")
     return factor
@@ -210,7 +201,9 @@ def solve_square(
 ) -> Float[Tensor, "n k"]:
     """A⁻¹ B. Raises `MatrixError` where A is singular."""
     solved: Tensor
-    solved, failed = torch.linalg.solve_ex(_square(A, what), finite(B, f"the right side of {what}"))
+    solved, failed = torch.linalg.solve_ex(
+        square_matrix(A, what), finite(B, f"the right side of {what}")
+    )
     if int(failed) or not bool(solved.isfinite().all()):
         raise MatrixError(f"{what} {_shape(A)} is singular: it has no one solution")
     return solved
@@ -222,14 +215,14 @@ def solve_positive(
     what: str = "a system",
 ) -> Float[Tensor, "n k"]:
     """A⁻¹ B of a symmetric positive A by Cholesky; A⁺ B where rounding makes A singular."""
-    A, B = _square(A, what), finite(B, f"the right side of {what}")
+    A, B = square_matrix(A, what), finite(B, f"the right side of {what}")
     factor, failed = torch.linalg.cholesky_ex(A)
     if not int(failed):
         solved: Tensor = torch.cholesky_solve(B if B.ndim > 1 else B[:, None], factor)
         if bool(solved.isfinite().all()):
             return solved if B.ndim > 1 else solved[:, 0]
     values, vectors = symmetric_eigen(A, what)
-    kept = values > _limit(A) * values.abs().max() if len(A) else values > 0
+    kept = values > rounding_limit(A) * values.abs().max() if len(A) else values > 0
     V = vectors[:, kept]
     return (V / values[kept]) @ (V.T @ B)
 
@@ -241,7 +234,7 @@ def pseudo_inverse(
 ) -> Float[Tensor, "n m"]:
     """A⁺ without the singular values below `rtol` · σ₁, by default 8 max(m, n) · ε · σ₁."""
     U, S, Vh = svd(matrix, what)
-    limit = _limit(matrix) if rtol is None else rtol
+    limit = rounding_limit(matrix) if rtol is None else rtol
     kept = limit * S[..., :1] < S
     inverse = torch.where(kept, 1 / torch.where(kept, S, 1.0), 0.0)
     return (Vh.mT * inverse[..., None, :]) @ U.mT
@@ -261,17 +254,17 @@ def lstsq(
         return A.new_zeros((*A.shape[:-2], A.shape[-1], B.shape[-1]))
 
     def divided() -> tuple[Tensor]:
-        return (torch.linalg.lstsq(A, B, rcond=_limit(A), driver="gelsd").solution,)
+        return (torch.linalg.lstsq(A, B, rcond=rounding_limit(A), driver="gelsd").solution,)
 
     def by_svd() -> tuple[Tensor]:
         return (pseudo_inverse(A, what=what) @ B,)
 
     attempts = (divided, by_svd) if A.device.type == "cpu" else (by_svd,)
-    solved: Tensor = _first(attempts, A, what, "least squares")[0]
+    solved: Tensor = first_finite(attempts, A, what, "least squares")[0]
     return solved
 
 
-def _first(attempts: tuple[Callable[[], T], ...], A: Tensor, what: str, asked: str) -> T:
+def first_finite(attempts: tuple[Callable[[], T], ...], A: Tensor, what: str, asked: str) -> T:
     """What the first attempt gives that ends in finite numbers."""
     for attempt in attempts:
         try:
@@ -286,12 +279,12 @@ def _first(attempts: tuple[Callable[[], T], ...], A: Tensor, what: str, asked: s
     )
 
 
-def _limit(A: Tensor) -> float:
+def rounding_limit(A: Tensor) -> float:
     """Singular values up to this share of the largest are rounding."""
     return 8 * max(A.shape[-2:]) * EPS
 
 
-def _square(matrix: Tensor, what: str) -> Tensor:
+def square_matrix(matrix: Tensor, what: str) -> Tensor:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise MatrixError(f"{what} {_shape(matrix)} is not square")
     return finite(matrix, what)
@@ -301,104 +294,9 @@ def _shape(matrix: Tensor) -> str:
     return "[" + " × ".join(map(str, matrix.shape)) + "]"
 
 
-def _rotation(size: int, like: Tensor, seed: int = 0) -> Float[Tensor, "n n"]:
+def random_rotation(size: int, like: Tensor, seed: int = 0) -> Float[Tensor, "n n"]:
     """A random rotation: it hides every structure that an iteration may stumble over."""
     source = torch.Generator().manual_seed(seed)
     drawn = torch.randn(size, size, generator=source, dtype=torch.float64)
     Q: Tensor = torch.linalg.qr(drawn).Q
     return Q.to(like.device)
-
-
-def _components(A: Float[Tensor, "n n"]) -> Iterator[Int[Tensor, " rows"]]:
-    """Diagonal blocks of A in block triangular form: strongly connected components of its graph."""
-    if not len(A):
-        return
-    if bool((A != 0).all()):
-        yield torch.arange(len(A), device=A.device)
-        return
-    reach = ((A != 0) | torch.eye(len(A), dtype=torch.bool, device=A.device)).float()
-    for _ in range(max(1, (len(A) - 1).bit_length())):
-        reach = (reach @ reach > 0).float()
-    mutual: Bool[Tensor, "n n"] = (reach * reach.T) > 0
-    first = mutual.float().argmax(1)  # of equal values the first
-    for component in first.unique():
-        yield (first == component).nonzero()[:, 0]
-
-
-def _spectrum(A: Float[Tensor, "n n"], what: str, floor: float) -> Complex[Tensor, " n"]:
-    """Eigenvalues block by block; singular values up to `floor` are rounding."""
-    parts = [_irreducible(A[rows][:, rows], what, floor) for rows in _components(A)]
-    return torch.cat([torch.zeros(0, dtype=torch.complex128, device=A.device), *parts])
-
-
-def _irreducible(A: Float[Tensor, "n n"], what: str, floor: float) -> Complex[Tensor, " n"]:
-    """Eigenvalues of a block that no permutation makes smaller.
-
-    Of A = U S Vᵀ those that are not 0 are those of S VᵀU, without the rows in which S is 0. As this
-    is asked again of what is left, chains of null vectors (nilpotent parts) go one by one.
-    """
-    n = len(A)
-    if n == 1:
-        return A[0].to(torch.complex128)
-    rounding = n * EPS * A.abs().max()
-    if bool(((A - A.T).abs() <= rounding).all()):
-        return symmetric_eigen(A, what).values.to(torch.complex128)
-    if bool(((A + A.T).abs() <= rounding).all()):
-        return _skew(A, what)
-    if bool(((A != 0).sum(1) == 1).all()):
-        return _cycle(A.sum(1))
-    U, S, Vh = svd(A, what)
-    floor = max(floor, 8 * _limit(A) * float(S[0]))  # each product before it rounds, too
-    rank = int((floor < S).sum())
-    if rank < n:
-        rest = _spectrum((S[:rank, None] * Vh[:rank]) @ U[:, :rank], what, floor)
-        return torch.cat([rest, rest.new_zeros(n - rank)])
-    return _general(A, what)
-
-
-def _cycle(weights: Float[Tensor, " n"]) -> Complex[Tensor, " n"]:
-    """The n-th roots of the product of the weights: of a permutation with one cycle and weights."""
-    n, negative = len(weights), bool((weights < 0).sum() % 2)
-    size = weights.abs().log().mean().exp()
-    turns = torch.arange(n, device=weights.device, dtype=torch.float64)
-    angles = (2 * turns + negative) * (torch.pi / n)
-    return torch.polar(size.expand(n).contiguous(), angles)
-
-
-def _skew(A: Float[Tensor, "n n"], what: str) -> Complex[Tensor, " n"]:
-    """Pairs ±iσ, and 0 for an odd one out: AᵀA = −A² has each σ² twice."""
-    sizes = singular_values((A - A.T) / 2, what)
-    signs = torch.ones_like(sizes)
-    signs[1::2] = -1
-    pairs = sizes.clone()
-    pairs[1::2] = pairs[0 : 2 * (len(pairs) // 2) : 2]
-    if len(pairs) % 2:
-        pairs[-1] = 0
-    return torch.complex(torch.zeros_like(pairs), pairs * signs)
-
-
-def _general(A: Float[Tensor, "n n"], what: str) -> Complex[Tensor, " n"]:
-    """By QR iterations on A or a matrix of the same spectrum; believed where Σλ is the trace."""
-    allowed = 10 * len(A) ** 2 * EPS * float(A.norm())
-
-    def checked(values: Tensor) -> tuple[Tensor]:
-        if not abs(complex(values.sum()) - float(A.trace())) <= allowed:
-            raise np.linalg.LinAlgError("the eigenvalues do not sum to the trace")
-        return (values,)
-
-    def turned(seed: int) -> tuple[Tensor]:
-        Q = _rotation(len(A), A, seed)
-        return checked(torch.linalg.eigvals(Q.T @ A @ Q))
-
-    def by_numpy() -> tuple[Tensor]:
-        values = np.linalg.eigvals(A.detach().cpu().numpy()).astype(complex)
-        return checked(torch.from_numpy(values).to(A.device))
-
-    attempts = (
-        lambda: checked(torch.linalg.eigvals(A)),
-        lambda: checked(torch.linalg.eigvals(A.T)),
-        lambda: turned(0),
-        by_numpy,
-        lambda: turned(1),
-    )
-    return _first(attempts, A, what, "eigenvalues")[0]

@@ -81,7 +81,7 @@ def light(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         Opening, "open_weights", lambda self: weights if self == Opening() else real(self)
     )
-    monkeypatch.setattr("loci.model.open._hub_reachable", lambda: False)
+    monkeypatch.setattr("loci.model.open.hub_reachable", lambda: False)
 
 
 @pytest.mark.usefixtures("light")

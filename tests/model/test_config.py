@@ -10,7 +10,8 @@ import pytest
 import loci
 from loci.errors import LociError, ModelError
 from loci.model import census, open_empty, open_model, open_weights
-from loci.model.layouts import GPT2, read_layout
+from loci.model.families import GPT2
+from loci.model.layouts import read_layout
 
 DEMO = Path(loci.__file__).parent / "demo" / "model"
 

@@ -17,9 +17,9 @@ from loci.errors import ModelError
 from loci.facts import Fact
 from loci.locating import neuron_attribution, trace
 from loci.model import LAYOUTS, Layout, Model
+from loci.model.families import openable
 from loci.model.invariants import PARALLEL as READS_PRE
 from loci.model.invariants import applying, errors
-from loci.model.layouts import openable
 from loci.model.points import ATTENTION, ONCE
 from loci.reading import read
 from tests.model.every_family import judged, tiny

@@ -16,7 +16,7 @@ from loci.editing.targets import find_targets
 from loci.facts import Fact, FactSet
 from loci.locating import lens, trace
 from loci.model import Model, complete
-from loci.model.model import BYTES
+from loci.model.tokenised import BYTES
 from loci.survey.drift import Drift
 
 WORDS = 262_144

@@ -19,13 +19,14 @@ from loci.errors import FactError
 from loci.facts import Fact
 from loci.facts.fact import BLANK
 from loci.facts.matching import matches, may_match, spelling
-from loci.facts.published import blanked
+from loci.facts.published_records import blanked
 from loci.facts.spans import occurrences
 from loci.model.answers import SPARE
 from loci.model.frames import Frame
 from loci.model.generation import Enough, generate
 from loci.model.given import facts_given, model_given
-from loci.model.model import Model, by_length
+from loci.model.model import Model
+from loci.model.tokenised import by_length
 from loci.model.unembedding import last_streams, unembedded
 from loci.progress import Progress, silent
 from loci.result import Result

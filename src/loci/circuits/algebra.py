@@ -18,8 +18,8 @@ from typing import Self, overload
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from loci.linalg import eigenvalues
 from loci.patches.factors import Factors
+from loci.spectra import eigenvalues
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from loci.errors import CircuitError
 from loci.model import Model
-from loci.model.invariants import broken
 from loci.model.names import head_name, parse_head
+from loci.model.rounding import broken
 from loci.result import Result
 
 MOST = 64

@@ -56,8 +56,9 @@ def run(
         loci census -m ./my-model --json
     """
     from loci.cli.opening import layout_from
-    from loci.model.open import check_config, open_empty
+    from loci.model.open import open_empty
     from loci.model.parameter_counts import PUBLISHED, census, published
+    from loci.model.sources import check_config
 
     if model is not None and config is not None:
         raise ModelError("say either --model or --config")

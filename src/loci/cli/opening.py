@@ -97,7 +97,7 @@ class Opening:
 
     def _larger_than_memory(self) -> bool:
         """Whether the weights, held in the precision asked for, do not fit into what is free."""
-        from loci.model.open import held_bytes
+        from loci.model.sources import held_bytes
         from loci.survey.costs import free_bytes
 
         free, needed = free_bytes(), held_bytes(self.model, self.dtype)

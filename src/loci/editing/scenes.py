@@ -18,7 +18,7 @@ from torch import Tensor
 from loci.editing.lines import Line
 from loci.editing.vocabulary import Vocabulary
 from loci.model import Model, Recording
-from loci.model.model import Mask
+from loci.model.tokenised import Mask
 
 WIDTHS = (3, 6, 9, 13)
 """Columns of the scenes into which lines are sorted, so that little is padded; a last one takes the

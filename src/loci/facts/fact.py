@@ -3,16 +3,14 @@
 Fact("Michael Jordan", "{} plays the sport of", "basketball")
 """
 
-import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
 from loci.errors import FactError
 from loci.facts.question import Question
 from loci.facts.spaces import strip_prompt, stripped
-from loci.facts.spans import find_span, occurrences
+from loci.facts.spans import find_span
 from loci.validate import brief, check_text
 
 BLANK = "{}"
@@ -183,121 +181,3 @@ class Fact:
 
 def _texts(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
-
-
-class FactSet(Sequence[Fact]):
-    """An ordered, immutable collection of facts that knows who is whose neighbour."""
-
-    def __init__(self, facts: Iterable[Fact]) -> None:
-        self._facts = tuple(facts)
-
-    @overload
-    def __getitem__(self, index: int) -> Fact: ...
-    @overload
-    def __getitem__(self, index: slice) -> "FactSet": ...
-    def __getitem__(self, index: int | slice) -> "Fact | FactSet":
-        return FactSet(self._facts[index]) if isinstance(index, slice) else self._facts[index]
-
-    def __len__(self) -> int:
-        return len(self._facts)
-
-    def __iter__(self) -> Iterator[Fact]:
-        return iter(self._facts)
-
-    def __repr__(self) -> str:
-        return (
-            f"FactSet({len(self)} facts, {len(self.relations)} relations, {len(self._by_subject)}"
-            " subjects)"
-        )
-
-    @cached_property
-    def _by_subject(self) -> dict[str, list[Fact]]:
-        groups: dict[str, list[Fact]] = {}
-        for fact in self:
-            groups.setdefault(fact.subject, []).append(fact)
-        return groups
-
-    @cached_property
-    def relations(self) -> dict[str | None, list[Fact]]:
-        """Facts by relation, in order of first appearance."""
-        groups: dict[str | None, list[Fact]] = {}
-        for fact in self:
-            groups.setdefault(fact.relation, []).append(fact)
-        return groups
-
-    def of(self, relation: str) -> "FactSet":
-        """The facts of one relation. Raises `FactError`, with the relations there are, where it has
-        none.
-        """
-        if relation not in self.relations:
-            raise FactError(
-                f"there is no relation {relation!r}; relations:"
-                f" {', '.join(map(str, self.relations))}"
-            )
-        return FactSet(self.relations[relation])
-
-    @property
-    def subjects(self) -> list[str]:
-        return list(self._by_subject)
-
-    def about(self, subject: str) -> "FactSet":
-        """All facts of one subject."""
-        return FactSet(self._by_subject.get(subject, ()))
-
-    def others(self, fact: Fact) -> "FactSet":
-        """What else is known of the fact's subject: its facts of other relations."""
-        return FactSet(
-            f
-            for f in self.about(fact.subject)
-            if f.relation != fact.relation or f.prompt != fact.prompt
-        )
-
-    def neighbours(self, fact: Fact, count: int, seed: int = 0) -> "FactSet":
-        """`count` facts of the same relation about other subjects, drawn with a seed of the fact's
-        own.
-        """
-        pool = [f for f in self.relations.get(fact.relation, ()) if f.subject != fact.subject]
-        return FactSet(random.Random(f"{seed}/{fact.text}").sample(pool, min(count, len(pool))))
-
-    def without(self, facts: Iterable[Fact]) -> "FactSet":
-        """The facts that ask none of the same prompts."""
-        texts = {fact.text for fact in facts}
-        return FactSet(fact for fact in self if fact.text not in texts)
-
-    def answers(self, relation: str | None) -> list[str]:
-        """The different answers of a relation, most frequent first."""
-        counts: dict[str, int] = {}
-        for fact in self.relations.get(relation, ()):
-            counts[fact.answer] = counts.get(fact.answer, 0) + 1
-        return sorted(counts, key=lambda answer: (-counts[answer], answer))
-
-    def sample(self, count: int, seed: int = 0) -> "FactSet":
-        """`count` facts without repetition, seeded."""
-        return FactSet(random.Random(seed).sample(self._facts, min(count, len(self))))
-
-    def sample_each(self, count: int, seed: int = 0) -> "FactSet":
-        """At most `count` facts of each relation without repetition, seeded."""
-        drawn = (
-            random.Random(f"{seed}/{name}").sample(own, min(count, len(own)))
-            for name, own in self.relations.items()
-        )
-        return FactSet(fact for own in drawn for fact in own)
-
-    def same(self, fact: Fact) -> Fact | None:
-        """The fact of this set that asks the same prompt about the same subject,
-        if there is one.
-        """
-        return next(
-            (f for f in self._by_subject.get(fact.subject, ()) if f.text == fact.text), None
-        )
-
-    def subjects_in(self, prompt: str) -> list[str]:
-        """Known subjects that stand in the prompt as whole words, without those inside a longer
-        one.
-        """
-        found = [
-            s
-            for s in self._by_subject
-            if (s in prompt or not s.isascii()) and occurrences(prompt, s)
-        ]
-        return [s for s in found if not any(s != other and s in other for other in found)]

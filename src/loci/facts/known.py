@@ -7,7 +7,8 @@ import json
 from functools import cache
 from importlib.resources import files
 
-from loci.facts.fact import Fact, FactSet
+from loci.facts.fact import Fact
+from loci.facts.fact_set import FactSet
 
 
 def _text(name: str) -> str:

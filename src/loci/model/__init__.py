@@ -3,19 +3,25 @@
 from loci.deprecated import renamed
 from loci.model.answer_rule import OwnAnswer, answer_of, own_answer, own_answers
 from loci.model.answers import AnswerScore, complete, first_sentence, next_tokens, score_answers
+from loci.model.families import LAYOUTS
 from loci.model.frames import Frame
 from loci.model.given import fact_from, fact_given, facts_given, model_given, texts_given
-from loci.model.health import Check, Diagnosis, doctor
+from loci.model.health import Diagnosis, doctor
+from loci.model.health_run import Check
 from loci.model.hooks import Edit
-from loci.model.layouts import LAYOUTS, Layout
-from loci.model.model import Logits, Model, by_length
-from loci.model.open import DEMO, folder_of, open_empty, open_model, open_weights, quiet
+from loci.model.layouts import Layout
+from loci.model.model import Model
+from loci.model.modules import Source, is_conv1d
+from loci.model.open import open_empty, open_model, open_weights
 from loci.model.parameter_counts import Census, census, published
 from loci.model.points import POINTS, Point
 from loci.model.reads import at_subjects, read_at
 from loci.model.replay import Recording, short_attention
+from loci.model.silence import quiet
+from loci.model.sources import DEMO, folder_of
+from loci.model.tokenised import Logits, by_length
 from loci.model.tokens import Tokens
-from loci.model.weights import Folded, Norm, Source, Weights, is_conv1d
+from loci.model.weights import Folded, Norm, Weights
 
 __getattr__ = renamed(__name__, {"examine": "doctor"})
 __all__ = [

@@ -23,7 +23,7 @@ from loci.errors import ModelError
 from loci.facts.fact import FIRST_WORD
 from loci.facts.matching import is_function_word, word_ends
 from loci.model.generation import Made, continuations
-from loci.model.model import by_length
+from loci.model.tokenised import by_length
 
 if TYPE_CHECKING:
     from loci.model.model import Model

@@ -35,7 +35,8 @@ from loci.model.joins import (
     with_answers,
     written_join,
 )
-from loci.model.model import Model, by_length
+from loci.model.model import Model
+from loci.model.tokenised import by_length
 from loci.model.unembedding import finite, last_streams, unembedded
 
 __all__ = [

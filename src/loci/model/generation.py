@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from loci.model.model import Ids, Model
+from loci.model.model import Model
+from loci.model.tokenised import Ids
 
 
 def end_tokens(model: Model) -> frozenset[int]:

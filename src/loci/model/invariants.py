@@ -19,25 +19,23 @@ all blocks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from einops import einsum
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch import Tensor
 
 from loci.errors import ModelError
 from loci.model.accessors import FIRST
 from loci.model.hooks import HookSite, Softmaxes, attached
-from loci.model.layouts import openable
+from loci.model.rounding import difference, tolerance
 
 if TYPE_CHECKING:
     from loci.model.model import Model
 
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 UNFIT = (
     RuntimeError,
     ValueError,
@@ -269,109 +267,3 @@ def mixing(model: "Model", ids: Tensor, layer: int) -> float:
         return 0.0
     shared = v.repeat_interleave(model.n_heads // model.n_kv_heads, 2)
     return difference(einsum(reads["attn_probs"].to(v), shared, "b h i j, b j h d -> b i h d"), z)
-
-
-def difference(found: Tensor, expected: Tensor) -> float:
-    """max |found − expected| / max |expected|; infinite where either is not finite."""
-    scale = float(expected.abs().max()) or 1.0
-    error = float((found - expected).abs().max()) / scale
-    return error if error == error else float("inf")
-
-
-@torch.no_grad()
-def hold(model: "Model") -> str | None:
-    """None if the model's parts, as the layout names them, make up the model; else the reason why
-    not, in one line.
-    """
-    ids = torch.arange(4, device=model.device)[None] % model.d_vocab
-    try:
-        with _shortened(model):
-            found = dict(errors(model, ids, range(min(1, model.n_layers))))
-            if model.n_layers and model.has("mlp_pre"):
-                found["mlp_act depends on mlp_pre neuron by neuron"] = neurons_apart(model, ids, 0)
-            if model.n_layers and max(found.values()) <= tolerance(model):
-                found["Σ attn_probs · v = z"] = mixing(model, ids, 0)
-    except UNFIT as error:
-        return _refusal(
-            model, f"its parts do not fit each other ({' '.join(str(error).split())[:100]})"
-        )
-    if float("inf") in found.values():
-        return f"{type(model.hf).__name__} gives numbers that are not finite: {broken(model)}"
-    wrong = [
-        f"does not hold {name} (off by {error:.1%})"
-        for name, error in found.items()
-        if error > tolerance(model)
-    ]
-    return _refusal(model, wrong[0]) if wrong else None
-
-
-def _refusal(model: "Model", what: str) -> str:
-    return (
-        f"{type(model.hf).__name__} looks like {model.layout.family!r}, but {what}: this family is"
-        " not supported yet. Pass layout=loci.Layout(...) if you know where its parts are; what"
-        f" opens without: {openable()}"
-    )
-
-
-@contextmanager
-def _shortened(model: "Model") -> Iterator[None]:
-    """Inside the block, all blocks but the first hand on the residual stream as they find it, in
-    the form in which the first does, and the unembedding knows its first tokens alone: what is
-    skipped is neither computed nor read.
-    """
-    form: list[Any] = [None]
-    unembed = model.module("unembed")
-
-    def hand_on(*args: Any, **kwargs: Any) -> Any:
-        return FIRST.put(form[0], args[0] if args else kwargs["hidden_states"])
-
-    with ExitStack() as stack:
-        for first in model.blocks[:1]:
-            stack.callback(
-                first.register_forward_hook(
-                    lambda _, args, output: form.__setitem__(0, output)
-                ).remove
-            )
-        for block in model.blocks[1:]:
-            stack.enter_context(_forward(block, hand_on))
-        if not next(unembed.parameters()).is_meta:
-            stack.enter_context(
-                _forward(unembed, lambda x: linear(x, model.W_U[:64], model.b_U[:64]))
-            )
-        yield
-
-
-@contextmanager
-def _forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Another forward inside the block; after it the module's own, or the one that accelerate had
-    put in its place.
-    """
-    before = module.__dict__.get("forward")
-    module.__dict__["forward"] = forward
-    try:
-        yield
-    finally:
-        module.__dict__.pop("forward")
-        if before is not None:
-            module.__dict__["forward"] = before
-
-
-def tolerance(model: "Model") -> float:
-    """Relative error that the rounding of the model's dtype explains."""
-    return TOLERANCE.get(model.dtype, 1e-2)
-
-
-def not_finite(model: "Model") -> Iterator[str]:
-    """Names of the weights in memory that hold NaN or infinity."""
-    return (
-        name for name, p in model.hf.named_parameters() if not p.is_meta and not p.isfinite().all()
-    )
-
-
-def broken(model: "Model") -> str:
-    """Why a model's numbers are not finite: which weight holds NaN or infinity, if one does. Reads
-    all weights.
-    """
-    for name in not_finite(model):
-        return f"its weight {name} holds NaN or infinity, so the checkpoint is broken"
-    return f"{str(model.dtype).removeprefix('torch.')} may be too narrow for it"

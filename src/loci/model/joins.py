@@ -25,7 +25,8 @@ from torch import Tensor
 from loci.errors import FactError, ModelError
 from loci.facts import Span
 from loci.facts.scripts import hangul, unspaced
-from loci.model.model import Model, by_length
+from loci.model.model import Model
+from loci.model.tokenised import by_length
 from loci.model.tokens import Tokens
 from loci.model.unembedding import last_streams, unembedded
 

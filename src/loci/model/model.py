@@ -13,33 +13,28 @@ Batches hold texts of equal length (`by_length`), or of any length with a mask (
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cached_property, partial
-from typing import Any, Literal, TypeVar
+from functools import partial
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from loci.errors import ModelError, UseError
-from loci.model.accessors import COPY, FIRST, Accessor, flat, half, heads, routing
+from loci.model.families import candidates
 from loci.model.hooks import Edit, HookSite, Softmaxes, StopForward, attached
-from loci.model.invariants import broken, difference, hold, tolerance
-from loci.model.layouts import Layout, candidates
-from loci.model.points import ATTENTION, BY_NAME, ONCE, POINTS, Point, lacks, parse_point
+from loci.model.layout_check import hold
+from loci.model.layouts import Layout
+from loci.model.pointed import PointedModel
+from loci.model.points import ATTENTION
 from loci.model.replay import Call, KVCache, Recording, cache_name
-from loci.model.tokens import Tokens, check_tokenizer, tokenize, tokenize_all
-from loci.model.weights import Weights
+from loci.model.tokenised import Ids, Logits, Mask
+from loci.model.tokens import check_tokenizer
 
-T = TypeVar("T")
-BYTES = 2**27
-"""Of logits that are made at once."""
 JOINS: dict[str | None, str | None] = {None: None, "space": " ", "nothing": ""}
-Logits = Float[Tensor, "batch position d_vocab"]
-Ids = Int[Tensor, "batch position"]
-Mask = Int[Tensor, "batch position"]
 
 
-class Model(Weights):
+class Model(PointedModel):
     """A causal language model of Hugging Face with named points, weights as views, and runs that
     replay.
     """
@@ -80,74 +75,6 @@ class Model(Weights):
             f"Model({self.name!r}, {self.family}, {self.n_layers} layers × {self.d_model},"
             f" {self.d_mlp} neurons a layer{experts})"
         )
-
-    # text
-    # ----------------------------------------------------------------------------------------------
-
-    def tokenize(self, text: str) -> Tokens:
-        """Tokens with their characters, behind one BOS. Raises `ModelError` if empty or longer than
-        the context.
-        """
-        return tokenize(self.tokenizer, text, self.n_ctx, self.bos, self.rows)
-
-    def tokenize_all(self, texts: Sequence[str], limit: int | None = None) -> list[Tokens]:
-        """The same of many texts at once, of at most `limit` tokens each, or of any number."""
-        return tokenize_all(self.tokenizer, texts, limit, self.bos, self.rows)
-
-    @cached_property
-    def rows(self) -> int:
-        """How many of the tokenizer's tokens the model knows."""
-        return min(self._shape("embed")[0], self.d_vocab)
-
-    @property
-    def pad(self) -> int:
-        """A token to pad with; under a mask it makes no difference which."""
-        token = self.tokenizer.pad_token_id
-        return token if token is not None and token < self.rows else 0
-
-    @property
-    def with_bos(self) -> bool:
-        """Whether a BOS stands before every text: recorded with every result."""
-        first = self.tokenizer.bos_token_id
-        return first is not None and self.tokenize("a").ids[0] == first
-
-    @property
-    def special(self) -> int:
-        """How many tokens stand before every text."""
-        return self.tokenize("a").special
-
-    def ids(self, tokens: Sequence[Sequence[int]]) -> Ids:
-        """A batch of equally long token lists on the model's device."""
-        return torch.tensor(tokens, dtype=torch.long, device=self.device)
-
-    def padded(
-        self, tokens: Sequence[Sequence[int]], side: Literal["left", "right"] = "right"
-    ) -> tuple[Ids, Mask]:
-        """A batch of token lists of any length, and its mask: 1 where a token is, 0 where padding
-        is.
-        """
-        width = max(map(len, tokens))
-        pad = self.pad
-
-        def fill(row: Sequence[int], value: int) -> list[int]:
-            rest = [value] * (width - len(row))
-            return [*rest, *row] if side == "left" else [*row, *rest]
-
-        mask = [fill([1] * len(row), 0) for row in tokens]
-        return self.ids([fill(row, pad) for row in tokens]), self.ids(mask)
-
-    @property
-    def rows_at_once(self) -> int:
-        """How many rows of logits are made at once: within `BYTES` in float32."""
-        return max(1, BYTES // (4 * self.d_vocab))
-
-    @property
-    def tokens_at_once(self) -> int:
-        """How many tokens are run at once: at most 8,192, and what one block makes of them within 8
-        · `BYTES` in float32.
-        """
-        block = 2 * self.d_model + (3 * self.d_mlp if self.n_layers else 0)
-        return max(128, min(8192, 2 * BYTES // block))
 
     # runs
     # ----------------------------------------------------------------------------------------------
@@ -275,122 +202,6 @@ class Model(Weights):
             for parameter in taking:
                 parameter.requires_grad_(True)
 
-    @contextmanager
-    def eager(self) -> Iterator[None]:
-        """Attention step by step inside the block, with its softmax to be seen;
-        after it as before.
-        """
-        before = self.config._attn_implementation
-        self.config._attn_implementation = "eager"
-        try:
-            yield
-        finally:
-            self.config._attn_implementation = before
-
-    # points
-    # ----------------------------------------------------------------------------------------------
-
-    def points(self) -> list[str]:
-        """The points that this model has: names that come once, and stems that take a layer."""
-        return [point.name for point in POINTS if self._absent(point) is None]
-
-    def names(self, *stems: str) -> list[str]:
-        """Points by their stems, at every layer; `embed` and `final` as they are."""
-        return [
-            name
-            for stem in stems
-            for name in ([stem] if stem in ONCE else [f"{stem}.{i}" for i in range(self.n_layers)])
-        ]
-
-    def place(self, name: str) -> HookSite:
-        """The module at which a point lives, the side, and the accessor."""
-        point, layer = self._point(name)
-        part = self._part_of(point)
-        return HookSite(self.module(part, layer), point.side, self._accessor(point, part, layer))
-
-    def _point(self, name: str) -> tuple[Point, int | None]:
-        point, layer = parse_point(name, self.n_layers)
-        absent = self._absent(point)
-        if absent:
-            raise ModelError(
-                f"{self.name!r} ({self.layout.family}) has no point {point.name!r}: {absent} (it"
-                f" has {', '.join(self.points())})"
-            )
-        return point, layer
-
-    def has(self, name: str) -> bool:
-        """Whether this family has the part at which a point lies."""
-        return self._lacks(BY_NAME[name]) is None
-
-    def why_not(self, name: str) -> str | None:
-        """Why this model has no such point; None where it has."""
-        return self._absent(BY_NAME[name])
-
-    def _absent(self, point: Point) -> str | None:
-        """Why this model has no such point, or None where it has."""
-        return self._eager_differs if point.name in ATTENTION else self._lacks(point)
-
-    @cached_property
-    def _eager_differs(self) -> str | None:
-        """A reason not to trust attention step by step: transformers computes something else there
-        for some families (Falcon's ALiBi).
-        """
-        ids = torch.arange(8, device=self.device)[None] % self.d_vocab
-        with torch.no_grad():
-            usual = self(ids)
-            with self.eager():
-                error = difference(self(ids), usual)
-        if error <= 10 * tolerance(self):
-            return None
-        if not usual.isfinite().all():
-            return f"its logits are not finite: {broken(self)}"
-        return (
-            "attention step by step, where it could be seen, gives other logits here than the"
-            f" model's own (off by {error:.1%})"
-        )
-
-    def _lacks(self, point: Point) -> str | None:
-        why = lacks(self.layout, point)
-        return (
-            why.replace("mixtures of experts", f"mixtures of {self.n_experts} experts")
-            if why and self.n_experts
-            else why
-        )
-
-    def _part_of(self, point: Point) -> str:
-        return next(part for part in point.parts if part == "block" or getattr(self.layout, part))
-
-    def _accessor(self, point: Point, part: str, layer: int | None) -> Accessor:
-        layout = self.layout
-        accessor = routing() if part == "router" else FIRST
-        if part in layout.flat:
-            accessor = accessor.then(flat(lambda: self._rows[layer or 0]))
-        if point.name in ("q", "k", "v"):
-            fused = self.fused()
-            return accessor.then(
-                fused.accessor(point.name)
-                if fused
-                else heads(self.n_heads if point.name == "q" else self.n_kv_heads)
-            )
-        if point.name == "z":
-            return accessor.then(heads(self.n_heads))
-        if part in ("gate", "up") and point.side == "out" and layout.gate == layout.up:
-            return accessor.then(half(0 if part == "gate" else 1))
-        if part == "down" and point.side == "out" and layout.adds_in_place:
-            return accessor.then(COPY)
-        return accessor
-
-    def _rows_of(self, point: Point, layer: int | None) -> list[tuple[HookSite, Edit]]:
-        """What notes a run's batch size, for the parts that see all rows as one list."""
-        if layer is None or self._part_of(point) not in self.layout.flat:
-            return []
-        return [
-            (
-                HookSite(self.blocks[layer], "in", FIRST),
-                lambda resid: self._rows.__setitem__(layer, len(resid)),
-            )
-        ]
-
     # from the end, from the middle
     # -----------------------------------------------------------------------------------
 
@@ -441,17 +252,3 @@ class Model(Weights):
     def _without_logits(self, ids: Ids, mask: Mask | None) -> Logits:
         self.visit(ids, {f"resid_post.{self.n_layers - 1}": lambda _: None}, mask)
         return torch.empty(*ids.shape, 0, device=self.device)
-
-
-def by_length(
-    items: Sequence[T], length: Callable[[T], int], budget: int, most: int | None = None
-) -> Iterator[list[int]]:
-    """Batches of indices of equally long items, at most `budget` tokens each (one item at least),
-    and at most `most` items.
-    """
-    groups: dict[int, list[int]] = {}
-    for index, item in enumerate(items):
-        groups.setdefault(length(item), []).append(index)
-    for size, indices in sorted(groups.items()):
-        step = min(max(1, budget // max(1, size)), most or len(indices))
-        yield from (indices[i : i + step] for i in range(0, len(indices), step))

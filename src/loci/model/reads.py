@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.facts import Fact
-from loci.model.model import Model, by_length
+from loci.model.model import Model
+from loci.model.tokenised import by_length
 
 BUDGET = 8192
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from loci.errors import ModelError
 from loci.model.accessors import FIRST
 from loci.model.hooks import HookSite, StopForward, attached
-from loci.model.invariants import broken
-from loci.model.model import Ids, Logits, Mask, Model
+from loci.model.model import Model
+from loci.model.rounding import broken
+from loci.model.tokenised import Ids, Logits, Mask
 
 
 def last_streams(

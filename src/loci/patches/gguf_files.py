@@ -10,19 +10,16 @@ with the original bytes thought back in their places its SHA-256 is the base's, 
 asked with the weights as they were written, in that precision.
 """
 
-import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Predicate
 from safetensors.torch import save
 from torch import Tensor
-from typing_extensions import TypedDict
 
 from loci.errors import OutputError, PatchError
 from loci.files import write_aside
@@ -40,29 +37,13 @@ from loci.model.gguf.rewriting import (
     with_padding,
 )
 from loci.patches.factors import check_shape
-from loci.patches.patch import Patch, short
+from loci.patches.gguf_undo import SCHEMA, GgufUndo, file_hash, undo_of, write_file
+from loci.patches.patch import Patch
 from loci.patches.places import place_of
 from loci.patches.readback import holding
-from loci.patches.reader import FINGERPRINT, read_tensors
-from loci.patches.undo import ORIGINAL, SHA256
+from loci.patches.undo import ORIGINAL
 from loci.stats import Estimate, share
-from loci.validate import named, parse_json, typed
-
-SCHEMA = "loci.gguf_undo/1"
-SUFFIX = ".loci-undo.safetensors"
-"""What the undo file's name adds to that of the edited file."""
-Sha = Annotated[str, Predicate(lambda text: len(text) == SHA256)]
-
-
-class GgufUndo(TypedDict):
-    """What an undo file says beside the original bytes."""
-
-    schema: str
-    base: Annotated[str, Predicate(lambda text: FINGERPRINT.fullmatch(text) is not None)]
-    base_sha256: Sha
-    edited_sha256: Sha
-    types: dict[str, str]
-    """ggml type of each edited tensor, as it was."""
+from loci.validate import named
 
 
 @dataclass(frozen=True)
@@ -92,12 +73,6 @@ class AppliedGguf:
             "undo": str(self.undo),
             "bytes": self.bytes,
         }
-
-
-def undo_of(path: str | Path) -> Path:
-    """Where the undo file of an edited GGUF file lies."""
-    path = Path(path)
-    return path.with_name(f"{path.name}{SUFFIX}")
 
 
 def written_type(name: str) -> str:
@@ -140,9 +115,9 @@ def apply_to_gguf(
     header = read_header(source)
     changes = _changes(patch, model, header, kind)
     _check_room(path, header, changes)
-    base_sha = _sha(pieces(header, {}))
+    base_sha = file_hash(pieces(header, {}))
     with write_aside(path) as aside, write_aside(undo_of(path)) as aside_undo:
-        edited_sha = _write(
+        edited_sha = write_file(
             aside, pieces(header, {name: change.new for name, change in changes.items()})
         )
         said: GgufUndo = {
@@ -160,7 +135,7 @@ def apply_to_gguf(
         )
         written = read_header(aside)
         back = pieces(written, {name: change.old for name, change in changes.items()})
-        if _sha(pieces(written, {})) != edited_sha or _sha(back) != base_sha:
+        if file_hash(pieces(written, {})) != edited_sha or file_hash(back) != base_sha:
             raise OutputError(
                 f"on reading it back, {named(path)} is not what was to be written: nothing is left"
                 " of it; try again"
@@ -253,87 +228,5 @@ def _answers(patch: Patch, model: Model, weights: Mapping[str, Tensor]) -> list[
     return [(fact.text, i in given) for i, fact in enumerate(facts)]
 
 
-def revert_gguf(patch: Patch, edited: str | Path, path: str | Path) -> None:
-    """Take a patch off an edited GGUF file: the base, bit for bit, as a new file.
-
-    Raises `PatchError` where the undo file is missing or of another patch, and where the edited
-    file was changed since; nothing is written then. Cost: two readings of the file and one writing.
-    """
-    edited, path = Path(edited), Path(path)
-    said, patch_id, originals = _read_undo(edited)
-    if patch_id != patch.id:
-        raise PatchError(
-            f"{named(edited)} has the patch {patch_id}, not {patch.id}: name the file of that one"
-        )
-    if said["base"] != patch.base:
-        raise PatchError(
-            f"{undo_of(edited)}: undo data for the base {short(said['base'])}; the patch has"
-            f" {short(patch.base)}"
-        )
-    if path.exists() and path.samefile(edited):
-        raise PatchError(
-            f"{named(path)} is the edited file itself, which stays as it is: name another file"
-        )
-    header = read_header(edited)
-    if _sha(pieces(header, {})) != said["edited_sha256"]:
-        raise PatchError(
-            f"{named(edited)} was changed since the patch was applied: it cannot be taken off bit"
-            " for bit"
-        )
-    replaced = {name: Replaced(said["types"][name], data) for name, data in originals.items()}
-    with write_aside(path) as aside:
-        if _write(aside, pieces(header, replaced)) != said["base_sha256"]:
-            raise PatchError(
-                f"taking the patch off {named(edited)} does not give its base: {undo_of(edited)} is"
-                " damaged"
-            )
-
-
-def _read_undo(edited: Path) -> tuple[GgufUndo, str, dict[str, bytes]]:
-    from safetensors import safe_open
-
-    place = undo_of(edited)
-    if not place.is_file():
-        raise PatchError(
-            f"{named(edited)}: there is no {place.name} beside it, which keeps the original bytes:"
-            " nothing can be taken off"
-        )
-    tensors, header = read_tensors(place, "undo file", raw=True)
-    said = typed(
-        GgufUndo,
-        parse_json(header or "", f"{named(place)}: header", PatchError),
-        f"{named(place)}: header",
-        PatchError,
-    )
-    if said["schema"] != SCHEMA:
-        raise PatchError(
-            f"{named(place)}: undo data of schema {said['schema']!r}; this version reads {SCHEMA!r}"
-        )
-    originals = {
-        name.removeprefix(ORIGINAL): tensor.numpy().tobytes() for name, tensor in tensors.items()
-    }
-    if originals.keys() != said["types"].keys() or not set(said["types"].values()) <= set(TYPES):
-        raise PatchError(f"{named(place)}: its header and its tensors do not fit")
-    with safe_open(place, framework="pt") as file:
-        return said, (file.metadata() or {}).get("patch", ""), originals
-
-
 def _tensor(data: bytes) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)
-
-
-def _sha(blocks: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for block in blocks:
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _write(path: Path, blocks: Iterable[bytes]) -> str:
-    """Write the bytes; their SHA-256."""
-    digest = hashlib.sha256()
-    with path.open("wb") as file:
-        for block in blocks:
-            digest.update(block)
-            file.write(block)
-    return digest.hexdigest()

@@ -8,7 +8,7 @@ from loci.auditing.questions import EditCase
 from loci.auditing.scorecards import PROTOCOL
 from loci.figures.outside import as_text
 from loci.figures.scorecard import LABELS, PLAIN, reading, scorecard_figure
-from loci.report.about import scorecard_verdict
+from loci.report.about_auditing import scorecard_verdict
 from loci.report.frame import figure, frame, section, table, verdict
 from loci.stats import Estimate
 

@@ -14,7 +14,13 @@ from loci.figures import save as save_figure
 from loci.figures.tables import rows, said_once
 from loci.files import write_aside
 from loci.reading import NeuronCard
-from loci.report import about_studies as _studies  # noqa: F401  (its entries)
+from loci.report import (  # noqa: F401  (their entries)
+    about_auditing,
+    about_circuits,
+    about_locating,
+    about_models,
+    about_studies,
+)
 from loci.report.about import about, judged
 from loci.report.audits import forensics_page, scorecard_page
 from loci.report.frame import figure, frame, section, settings, table, verdict

@@ -25,7 +25,8 @@ from typing_extensions import TypedDict
 from loci.errors import ModelError
 from loci.files import write_aside
 from loci.model import Model
-from loci.model.open import folder_of, open_model, open_weights
+from loci.model.open import open_model, open_weights
+from loci.model.sources import folder_of
 from loci.model.weights import Weights
 from loci.survey.question import SurveyQuestion
 from loci.survey.states import FORMAT

@@ -21,7 +21,7 @@ from loci.errors import WriteError
 from loci.facts import FactSet
 from loci.linalg import orthonormal
 from loci.model import Model
-from loci.model.layouts import LAYOUTS
+from loci.model.families import LAYOUTS
 from loci.writing.compiler import compiled
 from loci.writing.gates import gates
 from loci.writing.mlp import MLP

@@ -14,7 +14,8 @@ from pathlib import Path
 from loci.files import cache_folder
 from loci.model.gguf.convert import gguf_file, model_folder
 from loci.model.gguf.families import architecture_of, gguf_name
-from loci.model.gguf.header import Header, read_header
+from loci.model.gguf.header import Header
+from loci.model.gguf.header_reader import read_header
 from loci.model.gguf.sources import NAMED, gguf_parts, is_gguf
 
 __all__ = [

@@ -22,7 +22,8 @@ from loci.cache import mark_used, trim
 from loci.errors import ModelError
 from loci.files import write_aside
 from loci.model.gguf.families import Array, Family, family_of
-from loci.model.gguf.header import Header, TensorEntry, read_header
+from loci.model.gguf.header import Header, TensorEntry
+from loci.model.gguf.header_reader import read_header
 from loci.model.gguf.rope import FREQS, LONG, SHORT, rope_parameters
 from loci.model.gguf.tokenizer import save_tokenizer
 
