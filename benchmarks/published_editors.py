@@ -2,9 +2,9 @@
 procedures, for comparison alone.
 
 Nothing of Loci's editors is used but the second moments C = E[k kᵀ], which all methods take of the
-same text, and the patch as the form of a result. Settings are the papers' for GPT-J (ROME, MEMIT,
-FT-L) and Llama-3-8B (AlphaEdit); layers are moved to the same share of the depth. Prefixes of
-prompts are texts that the model samples, as published.
+same text, and the patch as the form of a result. Settings are the papers' for GPT-J; layers are
+moved to the same share of the depth. Prefixes of prompts are texts that the model samples, as
+published. MEMIT and AlphaEdit have the same targets there, which are searched once for both.
 
     v*   Adam, lr .5, 20 (ROME) or 25 steps, δ at the last subject token, from 0, in the MLP's
          output (ROME) or the block's
@@ -13,7 +13,7 @@ prompts are texts that the model samples, as published.
     ROME       one layer:  Δ = (v* − W k) (C⁻¹k)ᵀ / (kᵀ C⁻¹ k)
     MEMIT      layers l:   Δ = R Kᵀ (λ C + K Kᵀ)⁻¹,  λ = 15,000, R shared among the layers that are
                left
-    AlphaEdit  layers l:   Δ = R Kᵀ P (K Kᵀ P + 1)⁻¹,  P onto the directions of C with eigenvalue
+    AlphaEdit  layers l:   Δ = R Kᵀ P (K Kᵀ P + 10)⁻¹,  P onto the directions of C with eigenvalue
                below .02
     FT-L       one layer:  Adam on W_down, lr 5e-4, 25 steps, |Δ| ≤ 5e-5 in every entry
 
@@ -36,7 +36,7 @@ from loci.patches import Factors, Patch
 DEPTHS = {
     "rome": (5 / 28,),
     "memit": tuple(x / 28 for x in range(3, 9)),
-    "alphaedit": tuple(x / 32 for x in range(4, 9)),
+    "alphaedit": tuple(x / 28 for x in range(3, 9)),
     "ft-l": (5 / 28,),
 }
 PREFIXES = 5
@@ -163,9 +163,15 @@ def reads(
     return torch.stack(keys, 1).double(), torch.stack(streams, 1).double()
 
 
-def published(model: Model, facts: Sequence[Fact], method: str, prefixes: Sequence[str]) -> Patch:
+def published(
+    model: Model,
+    facts: Sequence[Fact],
+    method: str,
+    prefixes: Sequence[str],
+    targets: dict[int, list[Tensor]] | None = None,
+) -> Patch:
     """A patch by one of the published procedures. Several facts of ROME are edited one after the
-    other.
+    other. `targets` keeps δ by layer, for MEMIT and AlphaEdit of the same facts.
     """
     layers = layers_of(model, method)
     with model.frozen():
@@ -174,7 +180,9 @@ def published(model: Model, facts: Sequence[Fact], method: str, prefixes: Sequen
         elif method == "rome":
             factors = rome(model, facts, layers[0], prefixes)
         else:
-            factors = spread(model, facts, layers, method, prefixes)
+            factors = spread(
+                model, facts, layers, method, prefixes, {} if targets is None else targets
+            )
     return Patch(method, model.fingerprint, model.name, factors, tuple(facts), {"layers": layers})
 
 
@@ -201,17 +209,23 @@ def rome(
 
 
 def spread(
-    model: Model, facts: Sequence[Fact], layers: Sequence[int], method: str, prefixes: Sequence[str]
+    model: Model,
+    facts: Sequence[Fact],
+    layers: Sequence[int],
+    method: str,
+    prefixes: Sequence[str],
+    targets: dict[int, list[Tensor]],
 ) -> dict[str, Factors]:
     """MEMIT and AlphaEdit: targets at the last layer, met a share at a time."""
     moments = key_moments(model, layers)
     prompts = [prompts_of(model, fact, prefixes) for fact in facts]
     last, found = layers[-1], dict[str, Factors]()
-    deltas = [
-        value_for(model, f, p, last, block=True, steps=25, clamp=0.75)
-        for f, p in zip(facts, prompts, strict=True)
-    ]
-    wished = torch.stack(deltas, 1).double() + reads(model, prompts, last, last)[1]
+    if last not in targets:
+        targets[last] = [
+            value_for(model, f, p, last, block=True, steps=25, clamp=0.75)
+            for f, p in zip(facts, prompts, strict=True)
+        ]
+    wished = torch.stack(targets[last], 1).double() + reads(model, prompts, last, last)[1]
     before = {layer: model.weight(f"W_down.{layer}").clone() for layer in layers}
     for done, layer in enumerate(layers):
         K, stands = reads(model, prompts, layer, last)
@@ -223,7 +237,7 @@ def spread(
         else:
             values, vectors = torch.linalg.eigh(C)
             P = vectors[:, values < 0.02] @ vectors[:, values < 0.02].T
-            right = torch.linalg.solve(P @ K @ K.T + torch.eye(len(C), dtype=C.dtype), P @ K).T
+            right = torch.linalg.solve(P @ K @ K.T + 10 * torch.eye(len(C), dtype=C.dtype), P @ K).T
         found[f"W_down.{layer}"] = Factors(R.float(), right.float())
         with torch.no_grad():
             model.weight(f"W_down.{layer}").add_((R @ right).float())

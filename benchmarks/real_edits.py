@@ -9,7 +9,8 @@
 template begins with its answer. Its new answer is drawn from the same relation's known answers.
 Nothing of Loci's is in the judge:
 
-    efficacy      the greedy continuation of the prompt begins with the new answer
+    efficacy      the greedy continuation of the prompt begins with the new answer,
+                  and a word ends there
     paraphrase    the same in the relation's other templates in which the base said the old one,
                   bare and behind an unrelated sentence
     specificity   known facts about other subjects of the relation, as the base said them
@@ -34,7 +35,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -49,35 +50,60 @@ from loci.text import background
 METHODS = ("none", "in-context", "joint", "rome-loci", "rome", "memit", "alphaedit", "ft-l")
 PUBLISHED = ("rome", "memit", "alphaedit", "ft-l")
 UNRELATED = "The weather was fine that day, and the market was full of people. "
-SUBJECTS, NEAR, TOKENS, SAMPLES = 16, 8, 6, 24
+SUBJECTS, NEAR, SAMPLES, FIRST, OTHERS = 24, 8, 16, 4, 2
+
+
+T = TypeVar("T")
 
 
 class Judge:
-    """A folder in plain transformers."""
+    """A model in plain transformers."""
 
-    def __init__(self, folder: Path, tokenizer: Path) -> None:
-        self.hf = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer, padding_side="left")
+    def __init__(self, hf: Any, tokenizer: Any) -> None:
+        self.hf, self.tokenizer = hf, tokenizer
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
 
+    @classmethod
+    def of(cls, folder: Path, tokenizer: Path) -> "Judge":
+        return cls(
+            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(),
+            AutoTokenizer.from_pretrained(tokenizer),
+        )
+
     @torch.no_grad()
-    def says(self, prompts: Sequence[str]) -> dict[str, str]:
-        """Greedy continuations."""
-        found = {}
-        for some in batches(sorted(set(prompts), key=len), 32):
-            asked = self.tokenizer(some, return_tensors="pt", padding=True)
-            made = self.hf.generate(
-                **asked,
-                max_new_tokens=TOKENS,
-                do_sample=False,
-                pad_token_id=self.tokenizer.pad_token_id,
+    def gives(self, asked: Sequence[tuple[str, str]], prefix: str = "") -> list[bool]:
+        """Whether the greedy continuation of each prompt begins with the answer, at a word's end.
+
+        Greedy decoding gives the answer if and only if each of its tokens is the likeliest where it
+        stands, so all are read in one pass. Pairs are asked once.
+        """
+        rows = {}
+        for prompt, answer in dict.fromkeys(asked):
+            text = prefix + prompt.rstrip()
+            before = self.tokenizer(text).input_ids
+            whole = self.tokenizer(f"{text} {answer.strip()}").input_ids
+            same = next(
+                (i for i, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b),
+                len(before),
             )
-            texts = self.tokenizer.batch_decode(
-                made[:, asked.input_ids.shape[1] :], skip_special_tokens=True
+            rows[prompt, answer] = whole, len(whole) - same
+        order = sorted(rows, key=lambda pair: (rows[pair][1], len(rows[pair][0])))
+        found: dict[tuple[str, str], bool] = {}
+        for some in batches(order, 32):
+            ids = self.tokenizer.pad(
+                {"input_ids": [rows[pair][0] for pair in some]},
+                padding_side="left",
+                return_tensors="pt",
             )
-            found |= dict(zip(some, texts, strict=True))
-        return found
+            most = max(rows[pair][1] for pair in some)
+            places = (ids["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+            best = self.hf(**ids, position_ids=places, logits_to_keep=most + 1).logits.argmax(-1)
+            for pair, row in zip(some, best.tolist(), strict=True):
+                whole, count = rows[pair]
+                behind = self.tokenizer.decode(row[-1:])
+                found[pair] = row[-count - 1 : -1] == whole[-count:] and not behind[:1].isalnum()
+        return [found[pair] for pair in asked]
 
     @torch.no_grad()
     def surprise(self, texts: Sequence[str]) -> list[float]:
@@ -96,7 +122,7 @@ class Judge:
         made = self.hf.generate(
             begin,
             attention_mask=torch.ones_like(begin),
-            max_new_tokens=32,
+            max_new_tokens=24,
             do_sample=True,
             top_k=0,
             pad_token_id=self.tokenizer.pad_token_id,
@@ -108,15 +134,9 @@ class Judge:
         ]
 
 
-def batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
+def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
     for start in range(0, len(items), size):
         yield list(items[start : start + size])
-
-
-def begins(text: str, answer: str) -> bool:
-    """Whether a continuation begins with an answer, at a word's end."""
-    said, wanted = text.strip().casefold(), answer.strip().casefold()
-    return said.startswith(wanted) and not said[len(wanted) : len(wanted) + 1].isalnum()
 
 
 def relations(folder: Path) -> Iterator[tuple[str, list[str], dict[str, str]]]:
@@ -165,7 +185,8 @@ class Task:
 
 def known_facts(judge: Judge, data: Path, edits: int, seed: int, most: int) -> list[Known]:
     """Facts of relations in a seeded order, until there are enough for the edits and their
-    neighbours.
+    neighbours. Relations of which the base says nothing about the first few subjects are passed
+    over.
     """
     rng, found = random.Random(seed), list[Known]()
     chosen = list(relations(data))
@@ -173,29 +194,61 @@ def known_facts(judge: Judge, data: Path, edits: int, seed: int, most: int) -> l
     used = 0
     for name, templates, answers in chosen:
         some = rng.sample(sorted(answers), min(len(answers), most))
-        says = judge.says([t.replace("{}", subject) for t in templates for subject in some])
-        own = []
-        for subject in some:
-            held = tuple(
-                t for t in templates if begins(says[t.replace("{}", subject)], answers[subject])
-            )
-            if held:
-                own.append(Known(name, subject, answers[subject], held))
+        own = _held(judge, name, templates[:FIRST], some[:FIRST], answers)
+        if own:
+            own = _held(judge, name, templates, some, answers)
         if len(own) > 3 and len({fact.answer for fact in own}) > 1:
-            found, used = [*found, *own], used + len(own) // 2
+            found, used = [*found, *own], used + of_relation(own, edits)
         if used >= edits:
             break
     return found
 
 
-def task_of(judge: Judge, known: Sequence[Known], edits: int, seed: int) -> Task:
+def of_relation(known: Sequence[Known], edits: int) -> int:
+    """How many facts of a relation are edited: half at most, and a quarter of all edits."""
+    return min(len(known) // 2, max(1, edits // 4))
+
+
+def _held(
+    judge: Judge,
+    name: str,
+    templates: Sequence[str],
+    subjects: Sequence[str],
+    answers: Mapping[str, str],
+) -> list[Known]:
+    """What the base knows of some subjects."""
+    pairs = [(subject, template) for subject in subjects for template in templates]
+    gives = judge.gives([(t.replace("{}", subject), answers[subject]) for subject, t in pairs])
+    held = defaultdict[str, list[str]](list)
+    for (subject, template), given in zip(pairs, gives, strict=True):
+        if given:
+            held[subject].append(template)
+    return [Known(name, subject, answers[subject], tuple(own)) for subject, own in held.items()]
+
+
+def others_of(judge: Judge, data: Path, known: Sequence[Known]) -> list[Known]:
+    """What the base knows about the same subjects by other relations."""
+    found, own = list[Known](), {(fact.relation, fact.subject) for fact in known}
+    subjects = {fact.subject for fact in known}
+    for name, templates, answers in relations(data):
+        shared = sorted(s for s in subjects & set(answers) if (name, s) not in own)
+        found += _held(judge, name, templates[:OTHERS], shared, answers) if shared else []
+    return found
+
+
+def task_of(judge: Judge, data: Path, known: Sequence[Known], edits: int, seed: int) -> Task:
     rng = random.Random(seed + 1)
     by_relation = defaultdict(list)
     for fact in known:
         by_relation[fact.relation].append(fact)
-    pool = [fact for own in by_relation.values() for fact in rng.sample(own, len(own) // 2)]
+    pool = [f for own in by_relation.values() for f in rng.sample(own, of_relation(own, edits))]
     chosen = rng.sample(pool, min(edits, len(pool)))
     edited = {(fact.relation, fact.subject) for fact in chosen}
+    elsewhere = [
+        f
+        for f in [*known, *others_of(judge, data, chosen)]
+        if (f.relation, f.subject) not in edited
+    ]
     facts, asked = list[Fact](), defaultdict[str, list[tuple[str, str]]](list)
     for fact in chosen:
         new = rng.choice(
@@ -215,22 +268,19 @@ def task_of(judge: Judge, known: Sequence[Known], edits: int, seed: int) -> Task
             if (other.relation, other.subject) not in edited
         ]
         for other in rng.sample(near, min(len(near), NEAR)):
-            asked["specificity"].append((other.prompts()[0], other.answer))
-        same = [
-            other
-            for other in known
-            if other.subject == fact.subject and (other.relation, other.subject) not in edited
-        ]
-        asked["same_subject"] += [(other.prompts()[0], other.answer) for other in same]
-    says = judge.says([prompt for prompt, _ in asked["paraphrase"]])
+            asked["specificity"] += [(prompt, other.answer) for prompt in other.prompts()[:2]]
+        for other in elsewhere:
+            if other.subject == fact.subject and other.answer != fact.answer:
+                asked["same_subject"] += [(prompt, other.answer) for prompt in other.prompts()]
     old = {
         UNRELATED * behind + p: f.answer
         for f in chosen
         for p in f.prompts()[1:]
         for behind in (0, 1)
     }
+    gives = judge.gives([(prompt, old[prompt]) for prompt, _ in asked["paraphrase"]])
     asked["paraphrase"] = [
-        (prompt, new) for prompt, new in asked["paraphrase"] if begins(says[prompt], old[prompt])
+        pair for pair, given in zip(asked["paraphrase"], gives, strict=True) if given
     ]
     spare = [
         f"{f.prompts()[0]} {f.answer}." for f in known if (f.relation, f.subject) not in edited
@@ -245,11 +295,10 @@ def row(
     judge: Judge, task: Task, before: Sequence[float], seconds: float, prefix: str = ""
 ) -> dict[str, Any]:
     """The figures of one method."""
-    says = judge.says([prefix + prompt for pairs in task.asked.values() for prompt, _ in pairs])
+    pairs = [pair for pairs in task.asked.values() for pair in pairs]
+    gives = dict(zip(pairs, judge.gives(pairs, prefix), strict=True))
     shares = {
-        metric: share(
-            [begins(says[prefix + prompt], answer) for prompt, answer in task.asked.get(metric, [])]
-        )
+        metric: share([gives[pair] for pair in task.asked.get(metric, [])])
         for metric in ("efficacy", "paraphrase", "specificity", "same_subject")
     }
     gained = [now - then for now, then in zip(judge.surprise(task.texts), before, strict=True)]
@@ -279,7 +328,7 @@ def patch_by(
 def rows_for(
     source: Path, task: Task, methods: Sequence[str], seed: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    base = Judge(source, source)
+    base = Judge.of(source, source)
     before = base.surprise(task.texts)
     said = "".join(f"{fact.text} {fact.new_answer}. " for fact in task.facts)
     for method in methods:
@@ -290,7 +339,7 @@ def rows_for(
             with tempfile.TemporaryDirectory() as folder:
                 apply_to_folder(patch, model, Path(folder) / "edited")
                 del model
-                yield method, row(Judge(Path(folder) / "edited", source), task, before, seconds)
+                yield method, row(Judge.of(Path(folder) / "edited", source), task, before, seconds)
 
 
 def line(method: str, found: Mapping[str, Any]) -> str:
@@ -324,11 +373,11 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(words)
     for edits in [10] if given.quick else given.edits:
-        base = Judge(given.model, given.model)
+        base = Judge.of(given.model, given.model)
         known = known_facts(
             base, given.data, edits, given.seed, SUBJECTS // 2 if given.quick else SUBJECTS
         )
-        task = task_of(base, known, edits, given.seed)
+        task = task_of(base, given.data, known, edits, given.seed)
         del base
         rows = {}
         for method, found in rows_for(given.model, task, given.methods, given.seed):

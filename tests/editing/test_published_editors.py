@@ -3,7 +3,7 @@
 import pytest
 import torch
 from benchmarks.published_editors import layers_of, published
-from benchmarks.real_edits import begins, relations
+from benchmarks.real_edits import Judge, relations
 
 from loci.facts import Fact
 from loci.model import Model, score_answers
@@ -32,9 +32,19 @@ def test_fine_tuning_stays_within_its_bound(demo: Model) -> None:
     assert 0 < float(change.delta.abs().max()) <= 5e-5 * 1.001
 
 
-def test_a_continuation_begins_with_an_answer_at_a_words_end() -> None:
-    assert begins(" Baseball, since", "baseball") and begins(" New York City", "new york")
-    assert not begins(" baseballs", "baseball") and not begins(" the baseball", "baseball")
+@torch.no_grad()
+def test_the_judge_says_what_greedy_generation_says(demo: Model) -> None:
+    judge = Judge(demo.hf, demo.tokenizer)
+    asked = [
+        (f"{subject} plays the sport of", answer)
+        for subject in ("Michael Jordan", "Serena Williams")
+        for answer in ("basketball", "tennis", "basket", "golf")
+    ]
+    for (prompt, answer), given in zip(asked, judge.gives(asked), strict=True):
+        made = demo.hf.generate(demo.ids([demo.tokenize(prompt).ids]), max_new_tokens=4)
+        said = demo.tokenizer.decode(made[0], skip_special_tokens=True).partition(" sport of ")[2]
+        assert given == (said.split(".")[0].strip() == answer), (said, answer)
+    assert judge.gives(asked)[0]
 
 
 def test_subjects_with_several_answers_are_left_out(tmp_path) -> None:

@@ -34,8 +34,10 @@ from loci.text import BackgroundText
 
 RETAINED = 64
 """Most prompts that are retained for a question."""
-NAMES = 500
-"""Most names that are tried in a question."""
+NAMES, TRIED, FEWEST = 500, 1_500, 48
+"""Most names that are tried in a question; prompts that are tried in all; and names for each
+question, where they are many.
+"""
 QUESTIONS = 64
 """Most questions that are asked of others, drawn by the seed; of more, the rest is left to
 background text.
@@ -58,8 +60,8 @@ def retain_prompts(
 ) -> list[Line]:
     """Lines whose next-token distribution is to stay, each read where the answer is due.
 
-    Cost: one forward pass over at most `NAMES` short prompts for each question, and `LISTS` sampled
-    lists.
+    Cost: one forward pass over at most `TRIED` short prompts, or `FEWEST` for each question, and
+    `LISTS` sampled lists.
     """
     lines: dict[Line, None] = {}
     edited = {fact.subject for fact in facts}
@@ -69,12 +71,13 @@ def retain_prompts(
     names = _names_in(text.split, seed) if questions else []
     chosen = random.Random(seed).sample(sorted(questions), min(len(questions), QUESTIONS))
     each = max(8, most // max(1, len(chosen)))
+    tried = min(NAMES, max(FEWEST, TRIED // max(1, len(chosen))))
     for question in chosen:
         asked = questions[question]
         given = [prompt for fact in asked for prompt in fact.neighbours]
         lines |= dict.fromkeys(_whole_prompts(model, given))
         listed = _listed(model, [fact.subject for fact in asked], seed) if len(chosen) <= 8 else []
-        subjects = [name for name in dict.fromkeys([*listed, *names]) if name not in edited][:NAMES]
+        subjects = [name for name in dict.fromkeys([*listed, *names]) if name not in edited][:tried]
         prompts = [ask for ask in (_ask(model, question, name) for name in subjects) if ask]
         lines |= dict.fromkeys(_surest(model, prompts, asked, each))
     return list(lines)
