@@ -88,7 +88,7 @@ def test_a_model_that_workers_cannot_open(demo: Model, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no text"):
         gather(demo, keys_question([0]), ["", " "], Workers(1, ModelSource()), tmp_path / "new")
     assert not (tmp_path / "new").exists(), "nothing is left where nothing was done"
-    with pytest.raises(ModelError, match="--workers with --device-map"):
+    with pytest.raises(ModelError, match="--device-map auto: workers"):
         CliOpening(device_map="auto").workers(1)
     assert CliOpening(device_map="auto").workers(None) is None
     fact = Fact("Michael Jordan", "{} plays the sport of", "baseball")

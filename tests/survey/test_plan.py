@@ -17,8 +17,9 @@ from tests.conftest import tiny_gpt2
 
 from loci.errors import ModelError, OutputError
 from loci.facts import corpus
-from loci.model import Model
+from loci.model import Model, open_empty
 from loci.patches import save_model
+from loci.survey.costs import costs
 from loci.survey.outcomes import merge_states, outcome, summary
 from loci.survey.plan import ModelSource, Plan, make_plan
 from loci.survey.question import Kind, SurveyQuestion, keys_question, neurons_question
@@ -26,6 +27,7 @@ from loci.survey.shards import done, run_shard, run_task, state_path
 from loci.survey.states import DamagedState, State, checksum, tensors_of
 from loci.survey.text_pass import survey
 from loci.survey.tree import MergeNode, nodes, root
+from loci.survey.worker import opened
 from loci.text import read_texts
 from loci.text.ranges import Given, cut, read_range
 
@@ -376,3 +378,26 @@ def test_states_of_others_are_refused(small: Small, tmp_path: Path) -> None:
         ModelError, match=f"{len(plan.pieces)} of {len(plan.pieces)} shards are missing"
     ):
         outcome(plan, tmp_path / "out")
+
+
+def test_weights_that_stay_in_their_files(small: Small, tmp_path: Path) -> None:
+    """Another memory, the same plan and the same bytes."""
+    opening = ModelSource(str(small.root / "model"), device_map="disk")
+    plan = make_plan(opening, small.plan.question, small.text, shard_tokens=SHARD_TOKENS)
+    plan.write(tmp_path / "plan.json")
+    model = opened(Plan.read(tmp_path / "plan.json"))
+    assert model.mapping is not None and plan.id == small.plan.id
+    node = MergeNode(0, 1)
+    for name, each in (("memory", small.model), ("files", model)):
+        run_task(plan, node, tmp_path / name, each)
+    states = [state_path(plan, node, tmp_path / name).read_bytes() for name in ("memory", "files")]
+    assert states[0] == states[1]
+    shape = open_empty("gpt2")
+    held, light = (
+        costs(shape, small.plan.question, 10, 1, 10, 1, "cpu", stays=stays)
+        for stays in (False, True)
+    )
+    blocks = sum(p.numel() for block in shape.blocks for p in block.parameters())
+    streams = 4 * 10 * shape.d_model
+    assert held.worker_bytes - light.worker_bytes == pytest.approx(4 * blocks * 11 / 12, rel=0.05)
+    assert light.worker_bytes > 4 * blocks / 12 + streams

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -13,9 +14,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.model.families import make
 
 from loci.errors import ModelError
-from loci.model import Model
+from loci.model import Model, open_model
 from loci.survey import (
     Extremes,
     FiringRate,
@@ -24,10 +26,12 @@ from loci.survey import (
     Rows,
     SecondMoment,
     TopTriggers,
+    layer_major,
     merge,
     survey,
 )
 from loci.survey.accumulators import BINS, bins, edges
+from loci.survey.states import tensors_of
 from loci.survey.text_pass import CHARACTERS, PAGE, pages
 from loci.text import read_texts, sample_text
 
@@ -328,3 +332,34 @@ def test_what_is_no_file_of_text(tmp_path: Path) -> None:
 def test_no_text(tiny: Model) -> None:
     with pytest.raises(ModelError, match="no text"):
         survey(tiny, ["", " "], {"mlp_act.0": [FiringRate()]})
+
+
+@pytest.mark.parametrize("family", ["gemma3", "mixtral"])
+def test_layer_by_layer_gives_the_same_bytes(
+    family: str, demo: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights in their files, each block over many batches before the next; streams cut into
+    several blocks of batches."""
+    made = make(family, demo)
+    made.hf.save_pretrained(tmp_path)
+    demo.tokenizer.save_pretrained(tmp_path)
+    plain, by_layer = open_model(tmp_path), open_model(tmp_path, device_map="disk")
+    monkeypatch.setattr(layer_major, "STREAMS", 60 * 4 * plain.d_model)
+    texts = [*TEXTS, "", *sample_text(demo, 80)]
+    top = plain.n_layers - 1
+    points = ["embed", "resid_pre.0", f"resid_pre.{top}", f"mlp_in.{top}", "resid_post.0"]
+    points += [f"mlp_act.{top}"] if plain.has("mlp_act") else []
+    found, switches = [], []
+    for model in (plain, by_layer):
+        gathering = {point: [SecondMoment(), TopTriggers()] for point in points}
+        runs = []
+        for layer in range(model.n_layers):
+            attention = model.module("attn", layer)
+            attention.register_forward_hook(lambda *_, runs=runs, layer=layer: runs.append(layer))
+        seen = survey(model, texts, gathering, budget=40)
+        switches.append(sum(one != next for one, next in pairwise(runs)))
+        found.append((seen, tensors_of(gathering)))
+    assert found[0][0] == found[1][0]
+    assert plain.n_layers < switches[1] < switches[0], "many batches a layer, in several blocks"
+    for name, tensor in found[0][1].items():
+        assert torch.equal(tensor, found[1][1][name]), name

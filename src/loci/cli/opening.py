@@ -14,7 +14,7 @@ from loci.cli.options import DeviceMap, Dtype, Join, device_said, words
 
 if TYPE_CHECKING:
     from loci.model import Layout, Model, Weights
-    from loci.survey import Workers
+    from loci.survey import ModelSource, Workers
 
 PANEL = "Model"
 
@@ -116,23 +116,30 @@ class Opening:
         from loci.errors import ModelError
         from loci.survey.driver import check_count
         from loci.survey.gathering import Workers
-        from loci.survey.plan import ModelSource
 
         if count is None:
             return None
         check_count(count)
-        for name in ("device_map", "layout", "join"):
+        for name in ("layout", "join"):
             if getattr(self, name) is not None:
                 raise ModelError(
-                    f"--workers with --{name.replace('_', '-')}: workers open the model without it;"
-                    " leave one of the two out"
+                    f"--workers with --{name}: workers open the model without it; leave one of the"
+                    " two out"
                 )
-        return Workers(
-            count,
-            ModelSource(
-                self.model, self.device, self.dtype, self.bos, self.pickle, self.trust_remote_code
-            ),
-        )
+        return Workers(count, self.as_source())
+
+    def as_source(self) -> "ModelSource":
+        """The same for workers. Raises `ModelError` for what they cannot."""
+        from loci.errors import ModelError
+        from loci.survey.plan import ModelSource
+
+        if self.device_map not in (None, "disk"):
+            raise ModelError(
+                f"--device-map {self.device_map}: workers have the model each on one device, or in"
+                " its files (--device-map disk)"
+            )
+        names = [field.name for field in fields(ModelSource)]
+        return ModelSource(**{name: getattr(self, name) for name in names})
 
     def open_weights(self) -> "Weights":
         """The weights alone, read where they lie."""

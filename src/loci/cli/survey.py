@@ -28,7 +28,7 @@ STATES = Annotated[
 
 
 @app.command("plan")
-@opens("device_map", "join", "layout")
+@opens("join", "layout")
 def plan_(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="the plan, .json")] = None,
     text: TEXT = None,
@@ -68,20 +68,13 @@ def plan_(
         loci survey plan -m ./llama --text wiki.jsonl --layers 4-8 -o pass.json
     """
     from loci.cli.survey_words import layers_from
-    from loci.survey.plan import ModelSource, make_plan
+    from loci.survey.plan import make_plan
     from loci.survey.question import keys_question, neurons_question, stream_question
 
     check_new(out, ".json")
     questions = {"keys": keys_question, "neurons": neurons_question, "stream": stream_question}
     with status("reading the text"):
-        opened = ModelSource(
-            opening.model,
-            opening.device,
-            opening.dtype,
-            opening.bos,
-            opening.pickle,
-            opening.trust_remote_code,
-        )
+        opened = opening.as_source()
         chosen = layers_from(layers, opened.open_weights().n_layers)
         made = make_plan(
             opened,

@@ -72,16 +72,16 @@ def _shortened(model: "Model") -> Iterator[None]:
                 ).remove
             )
         for block in model.blocks[1:]:
-            stack.enter_context(_forward(block, hand_on))
+            stack.enter_context(forward_as(block, hand_on))
         if not next(unembed.parameters()).is_meta:
             stack.enter_context(
-                _forward(unembed, lambda x: linear(x, model.W_U[:64], model.b_U[:64]))
+                forward_as(unembed, lambda x: linear(x, model.W_U[:64], model.b_U[:64]))
             )
         yield
 
 
 @contextmanager
-def _forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def forward_as(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Another forward inside the block; after it the module's own, or the one that accelerate had
     put in its place.
     """

@@ -16,7 +16,8 @@ import ctypes
 import mmap
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,23 @@ class Mapping:
         inside = {module for block in blocks for module in block.modules()}
         rest = [module for module in hf.modules() if module not in inside and module._parameters]
         above = [[block] for block in blocks[1:]] + [rest]
-        for block, later in zip(blocks, above, strict=bool(blocks)):
-            block.register_forward_hook(_Leaving([block], later), always_call=True)
-        for module in rest:
-            module.register_forward_hook(_Leaving([module], []), always_call=True)
+        self._hooks = {
+            block: _Leaving(block, later)
+            for block, later in zip(blocks, above, strict=bool(blocks))
+        } | {module: _Leaving(module, []) for module in rest}
+        for module, hook in self._hooks.items():
+            module.register_forward_hook(hook, always_call=True)
+
+    @contextmanager
+    def holding(self, block: nn.Module) -> Iterator[None]:
+        """Inside the block, this module's weights stay in memory between its runs."""
+        hook = self._hooks[block]
+        hook.held = True
+        try:
+            yield
+        finally:
+            hook.held = False
+            hook.let_go()
 
     def handed(self, tensor: Tensor) -> None:
         """Note that a weight was asked for by name; let go of those from before it."""
@@ -60,16 +74,21 @@ class _Leaving:
     above it, what they have used again.
     """
 
-    def __init__(self, own: Sequence[nn.Module], above: Sequence[nn.Module]) -> None:
-        self.own = [parameter for module in own for parameter in module.parameters()]
+    def __init__(self, own: nn.Module, above: Sequence[nn.Module]) -> None:
+        self.held = False
+        self.own = list(own.parameters())
         self.above = [parameter for module in above for parameter in module.parameters()]
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        for parameter in self.own:
-            let_go(parameter)
+        if not self.held:
+            self.let_go()
         first = output[0] if isinstance(output, tuple) and output else output
         if self.above and isinstance(first, Tensor) and first.requires_grad:
             first.register_hook(self._back)
+
+    def let_go(self) -> None:
+        for parameter in self.own:
+            let_go(parameter)
 
     def _back(self, gradient: Tensor) -> None:
         for parameter in self.above:

@@ -20,6 +20,7 @@ import torch
 from loci.model.parameter_counts import census
 from loci.model.stored import FLOATS, stored
 from loci.model.weights import Weights
+from loci.survey.layer_major import STREAMS
 from loci.survey.question import SurveyQuestion
 from loci.survey.text_pass import WINDOW
 from loci.survey.tree import FAN, root
@@ -55,18 +56,21 @@ def costs(
     batch_tokens: int,
     threads: int,
     device: str,
+    *,
+    stays: bool = False,
 ) -> Costs:
-    """What a pass over `tokens` tokens in `shards` shards costs. Measures the machine for a
-    fraction of a second.
+    """What a pass over `tokens` tokens in `shards` shards costs; `stays`: the weights in their
+    files. Measures the machine for a fraction of a second.
     """
     state = question.state_bytes(weights)
     forward, update = forward_flops(weights, question.depth(weights)), question.flops(weights)
     size = weights.dtype.itemsize
     widest = max(weights.d_model, 3 * weights.d_mlp if weights.n_layers else 0)
     activations = batch_tokens * (4 * weights.d_model + widest) * max(size, 4)
-    worker = (
-        LIBRARIES + sum(p.numel() for p in weights.hf.parameters()) * size + 2 * state + activations
-    )
+    held = parts_bytes(weights) if stays else sum(p.numel() for p in weights.hf.parameters()) * size
+    worker = LIBRARIES + held + 2 * state + activations
+    if stays:
+        worker += min(STREAMS, tokens // shards * weights.d_model * size)
     count = min(shards, FAN * root(shards).level) + 1
     dtype = weights.dtype if weights.dtype in (torch.float32, torch.float64) else torch.float32
     wide = any(kind.name == "SecondMoment" for kinds in question.points.values() for kind in kinds)
@@ -74,8 +78,18 @@ def costs(
     seconds = tokens * (
         forward / (SHARE * rate(weights.d_model, weights.d_mlp, dtype, threads)) + slow
     )
-    shared = mapped_bytes(weights) if device == "cpu" else 0
+    shared = mapped_bytes(weights) if device == "cpu" and not stays else 0
     return Costs(tokens * (forward + update), state, worker, shared, count * state, seconds)
+
+
+def parts_bytes(weights: Weights) -> int:
+    """Of the largest block, embedding and unembedding: what is in memory of weights that stay in
+    their files.
+    """
+    size = weights.dtype.itemsize
+    blocks = [sum(p.numel() for p in block.parameters()) for block in weights.blocks]
+    ends = (1 if weights.tied else 2) * weights.d_vocab * weights.d_model
+    return size * (max(blocks, default=0) + ends)
 
 
 def mapped_bytes(weights: Weights) -> int:

@@ -54,6 +54,7 @@ class OpeningDocument(TypedDict):
     bos: bool | None
     pickle: bool
     trust_remote_code: bool
+    device_map: str | None
 
 
 class PlanDocument(TypedDict):
@@ -89,12 +90,15 @@ class ModelSource:
     bos: bool | None = None
     pickle: bool = False
     trust_remote_code: bool = False
+    device_map: str | None = None
+    """ "disk" for weights that stay in their files; the numbers are the same."""
 
     def open(self) -> Model:
         return open_model(
             self.model,
             device=self.device,
             dtype=self.dtype,
+            device_map=self.device_map,
             bos=self.bos,
             pickle=self.pickle,
             trust_remote_code=self.trust_remote_code,
@@ -278,7 +282,14 @@ def make_plan(
         pieces=pieces,
         tokens=tokens,
         **costs(
-            weights, question, tokens, len(pieces), batch_tokens, threads, opening.device
+            weights,
+            question,
+            tokens,
+            len(pieces),
+            batch_tokens,
+            threads,
+            opening.device,
+            stays=opening.device_map == "disk",
         )._asdict(),
     )
 

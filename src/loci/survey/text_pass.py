@@ -33,6 +33,7 @@ from loci.model import Model, by_length, short_attention
 from loci.model.tokens import Tokens
 from loci.progress import Progress, silent
 from loci.survey.accumulators import Moments, Rows
+from loci.survey.layer_major import by_layer, visit_by_layer
 from loci.survey.states import Gathering, checksum, restore, save, tensors_of
 from loci.text import sample_text
 from loci.validate import is_there, one_line
@@ -191,24 +192,30 @@ def windows(model: Model, page: Sequence[tuple[int, str]]) -> list[Window]:
 def run_windows(model: Model, page: Sequence[Window], gathering: Gathering, budget: int) -> int:
     """One page: the number of its tokens."""
     skip = model.special
-    tokens = 0
-    for batch in by_length(page, lambda window: len(window.ids), budget):
-        chosen = [page[i] for i in batch]
+    chosen = [
+        [page[i] for i in batch]
+        for batch in by_length(page, lambda window: len(window.ids), budget)
+    ]
+    ids = [model.ids([window.ids for window in batch]) for batch in chosen]
+
+    def feed(point: str, number: int, values: Tensor) -> None:
+        batch = chosen[number]
         rows = Rows(
-            torch.tensor([window.text for window in chosen]),
-            torch.tensor([window.start for window in chosen]),
+            torch.tensor([window.text for window in batch]),
+            torch.tensor([window.start for window in batch]),
         )
+        values = values[:, skip:].contiguous()
+        for accumulator in gathering[point]:
+            accumulator.update(values, rows)
 
-        def feed(point: str, values: Tensor, rows: Rows = rows) -> None:
-            values = values[:, skip:].contiguous()
-            for accumulator in gathering[point]:
-                accumulator.update(values, rows)
-
-        ids = model.ids([window.ids for window in chosen])
-        with short_attention(ids.device, ids.shape[1]):
-            model.visit(ids, {point: partial(feed, point) for point in gathering})
-        tokens += sum(len(window.ids) - skip for window in chosen)
-    return tokens
+    visits = {point: partial(feed, point) for point in gathering}
+    if by_layer(model, list(gathering)):
+        visit_by_layer(model, ids, visits)
+    else:
+        for number, batch in enumerate(ids):
+            with short_attention(batch.device, batch.shape[1]):
+                model.visit(batch, {p: partial(visit, number) for p, visit in visits.items()})
+    return sum(len(window.ids) - skip for window in page)
 
 
 class _Checkpoint:
