@@ -2,7 +2,7 @@
 once for many batches, and not once for each.
 
     plain         for each batch: for each block        reads batches × weights
-    layer-major   for each block: for each batch        reads weights, and keeps batches × tokens × d_model
+    layer-major   for each block: for each batch        reads weights once, and keeps the streams
 
 The residual streams of the batches are in memory meanwhile, at most `STREAMS` bytes of them. Every
 block sees each batch as in a plain run, in the same order, so the numbers are the same to the bit.
