@@ -44,7 +44,7 @@ def visit_by_layer(model: Model, batches: Sequence[Tensor], visits: Mapping[str,
     """
     size = model.d_model * model.dtype.itemsize
     for chosen in _blocks(batches, max(1, STREAMS // size)):
-        _Pass(model, batches, chosen, visits).run()
+        _LayerMajorPass(model, batches, chosen, visits).run()
 
 
 def _blocks(batches: Sequence[Tensor], most: int) -> Iterator[list[int]]:
@@ -61,7 +61,7 @@ def _blocks(batches: Sequence[Tensor], most: int) -> Iterator[list[int]]:
         yield block
 
 
-class _Pass:
+class _LayerMajorPass:
     """Some batches, between two blocks."""
 
     def __init__(
