@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -11,8 +13,11 @@ from loci.facts import Fact, FactSet
 from loci.figures import Ladder, plot, save
 from loci.figures.dispatch import _no_image, check_image
 from loci.figures.outside import as_text
-from loci.locating import average_trace, lookup, neuron_attribution, trace
+from loci.locating import AverageTrace, average_trace, lookup, neuron_attribution, trace
+from loci.locating.average import ROLES
+from loci.locating.logit_lens import Word
 from loci.model import Model
+from loci.stats import Estimate
 
 
 def test_trace_figure_shows_the_numbers(demo: Model, jordan: Fact) -> None:
@@ -52,6 +57,37 @@ def test_every_result_has_its_figure(demo: Model, world: FactSet, jordan: Fact) 
         assert loci.plot(result).data
     with pytest.raises(TypeError, match="no figure for int"):
         plot(3)
+
+
+def test_an_average_is_drawn_with_the_bands_of_its_intervals() -> None:
+    """Of the subject's last and the prompt's last token, below the grids."""
+    cell = [Estimate(0.1 * i, 0.1 * i - 0.05, 0.1 * i + 0.05, 9) for i in range(len(ROLES))]
+    found = AverageTrace("m", False, 9, 0, 1, {"state": [cell] * 80, "mlp": [cell] * 80})
+    figure = plot(found)
+    bands = [one for one in figure.data if one.type == "scatter" and one.fill == "toself"]
+    assert len(bands) == 4 and {one.yaxis for one in bands} == {"y3", "y4"}
+    for band, role in zip(bands, ("last subject", "last") * 2, strict=True):
+        middle = 0.1 * ROLES.index(role)
+        assert sorted(set(band.y)) == pytest.approx([middle - 0.05, middle + 0.05])
+    heat = [one for one in figure.data if one.type == "heatmap"]
+    assert [one.xgap for one in heat] == [0, 0], "gaps between 80 layers would be all one sees"
+
+
+@pytest.mark.parametrize("layers", [18, 80])
+def test_words_of_a_lens_do_not_stand_over_each_other(demo: Model, layers: int) -> None:
+    """A word that stays is written once, and a long one is cut."""
+    found = loci.lens(demo, "Michael Jordan plays the sport of", "basketball")
+    words = ("staphylococcus", "bar", "bar", "basketball")
+    rungs = tuple(
+        replace(found.layers[0], layer=i, top=(Word(words[i % 4], 0.5),)) for i in range(layers)
+    )
+    figure = plot(replace(found, layers=rungs))
+    shown = [(i, word) for i, word in enumerate(figure.data[0].text) if word]
+    places = [i for i, _ in shown]
+    assert shown[0] == (0, "staphyloc…") and "bar" in dict(shown).values()
+    assert len(shown) <= 18 and all(word != "bar" or i % 4 == 1 for i, word in shown)
+    assert all(b - a >= layers / 18 for a, b in pairwise(places))
+    assert list(figure.data[0].customdata[:4]) == list(words)
 
 
 def test_saved_files(demo: Model, jordan: Fact, tmp_path: Path) -> None:

@@ -5,6 +5,10 @@ from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 from loci.locating import Lens
+from loci.locating.logit_lens import Rung
+
+WORDS, LETTERS = 18, 10
+"""So many words fit side by side, each of so many letters."""
 
 
 def lens_figure(lens: Lens) -> go.Figure:
@@ -25,12 +29,13 @@ def lens_figure(lens: Lens) -> go.Figure:
         y=[rung.prob for rung in lens.layers],
         mode="lines+markers+text",
         line={"color": INK, "width": 2},
-        text=[rung.top[0].token.strip() or repr(rung.top[0].token) for rung in lens.layers],
+        text=_words(lens),
+        customdata=[_word(rung) for rung in lens.layers],
         textposition="top center",
         textfont={"size": 11, "color": MUTED},
         cliponaxis=False,
         showlegend=False,
-        hovertemplate="after layer %{x}: P = %{y:.3f}, first word %{text}<extra></extra>",
+        hovertemplate="after layer %{x}: P = %{y:.3f}, first word %{customdata}<extra></extra>",
     )
     figure.add_trace(line, row=1, col=1)
     for kind, name, ink in (("attn", "attention", ORANGE), ("mlp", "MLP", BLUE)):
@@ -57,3 +62,20 @@ def lens_figure(lens: Lens) -> go.Figure:
     return styled(figure, title, note, height=460).update_layout(
         legend={"orientation": "h", "y": -0.16}
     )
+
+
+def _word(rung: Rung) -> str:
+    """The likeliest word after a layer."""
+    return rung.top[0].token.strip() or repr(rung.top[0].token)
+
+
+def _words(lens: Lens) -> list[str]:
+    """What stands at each layer: its word where that is another than before, and none where the one
+    before is too near to be read.
+    """
+    said, apart = [_word(rung) for rung in lens.layers], len(lens.layers) / WORDS
+    shown, last = [""] * len(said), -apart
+    for i, word in enumerate(said):
+        if (i == 0 or word != said[i - 1]) and i - last >= apart:
+            shown[i], last = word if len(word) <= LETTERS else f"{word[: LETTERS - 1]}…", i
+    return shown

@@ -53,5 +53,5 @@ def routes_figure(routes: Routes) -> go.Figure:
         " unknown facts left out"
     )
     return styled(
-        figure, f"What recall needs, over {routes.n} facts", note, height=400
+        figure, f"What recall needs, over {routes.n} fact{'s' * (routes.n != 1)}", note, height=400
     ).update_layout(legend={"orientation": "h", "y": -0.2})

@@ -34,9 +34,10 @@ def show_trace(trace: Trace) -> None:
 
 @show.register
 def show_attribution(found: Attribution) -> None:
+    how = "gradients" if found.method == "gradient" else f"{found.method} gradients"
     console.print(
         f"[bold]{escape(found.prompt)}[/] → [bold #2f7fd6]{escape(found.answer)}[/], effects"
-        f" estimated by {found.method} gradients\n"
+        f" estimated by {how}\n"
     )
     grid(found)
     for kind, rho in found.agreement.items():
@@ -125,7 +126,7 @@ def show_probe(found: Probe) -> None:
 @show.register
 def show_routes(found: Routes) -> None:
     console.print(
-        f"[bold]P(answer) lost by cutting, over {found.n} facts[/] ({found.unknown} unknown, left"
+        f"[bold]P(answer) lost by cutting, over {found.n} fact{'s' * (found.n != 1)}[/] ({found.unknown} unknown, left"
         " out)\n"
     )
     names = {
@@ -221,17 +222,20 @@ def show_lens(lens: Lens) -> None:
         box=None,
         header_style="dim",
     )
+    shown = 3 if console.width > 100 else 2
     table.add_row(
-        "–", "", "", f"{lens.embedding:+.2f}", escape(_said(lens.start)), "[dim]embedding[/]"
+        "–", "", "", f"{lens.embedding:+.2f}", escape(_said(lens.start, shown)), "[dim]embedding[/]"
     )
     for rung in lens.layers:
-        updates = ", ".join(f"{update.name} {update.score:+.2f}" for update in rung.updates[:3])
+        updates = ", ".join(
+            f"{update.name} {update.score:+.2f}" for update in rung.updates[: 2 * shown - 3]
+        )
         table.add_row(
             str(rung.layer),
             f"{rung.prob:.3f}",
             f"{rung.attn:+.2f}",
             f"{rung.mlp:+.2f}",
-            escape(_said(rung.top)),
+            escape(_said(rung.top, shown)),
             updates,
         )
     console.print(table)
@@ -241,7 +245,7 @@ def show_lens(lens: Lens) -> None:
     )
 
 
-def _said(words: tuple[Word, ...]) -> str:
+def _said(words: tuple[Word, ...], count: int) -> str:
     return ", ".join(
-        f"{word.token.strip() or repr(word.token)} {word.prob:.2f}" for word in words[:3]
+        f"{word.token.strip() or repr(word.token)} {word.prob:.2f}" for word in words[:count]
     )

@@ -4,7 +4,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loci.cli.common import console
-from loci.cli.show.base import cell, estimate_row, show
+from loci.cli.show.base import cell, estimate_row, narrow, show
 from loci.cli.terminal import plain
 from loci.patches import short
 from loci.reading import (
@@ -347,7 +347,7 @@ def show_sparsity(found: Sparsity) -> None:
     console.print(
         f"[bold]Active neurons[/]: {found.rule}; {found.tokens:,} tokens of {found.texts:,} texts\n"
     )
-    table = Table(
+    table = narrow(
         "layer",
         "active",
         "95 % interval",
@@ -355,8 +355,6 @@ def show_sparsity(found: Sparsity) -> None:
         "exactly 0",
         "error of skipping",
         "of rounding",
-        box=None,
-        header_style="dim",
     )
     for layer, (on, none) in enumerate(zip(found.by_layer, found.zeros, strict=True)):
         low, _, high = found.spread[layer].tolist()
@@ -365,7 +363,7 @@ def show_sparsity(found: Sparsity) -> None:
             str(layer),
             spelt(on.value, ".1%"),
             on.interval(".1%"),
-            f"{low:.1%} … {high:.1%}",
+            f"{low:.0%} … {high:.0%}",
             f"{none.value:.1%}",
             *errors,
         )
