@@ -126,8 +126,8 @@ def show_probe(found: Probe) -> None:
 @show.register
 def show_routes(found: Routes) -> None:
     console.print(
-        f"[bold]P(answer) lost by cutting, over {found.n} fact{'s' * (found.n != 1)}[/] ({found.unknown} unknown, left"
-        " out)\n"
+        f"[bold]P(answer) lost by cutting, over {found.n} fact{'s' * (found.n != 1)}[/]"
+        f" ({found.unknown} unknown, left out)\n"
     )
     names = {
         "edges": "last token → subject",
