@@ -4,7 +4,10 @@ procedures, for comparison alone.
 Nothing of Loci's editors is used but the second moments C = E[k kᵀ], which all methods take of the
 same text, and the patch as the form of a result. Settings are the papers' for GPT-J; layers are
 moved to the same share of the depth. Prefixes of prompts are texts that the model samples, as
-published. MEMIT and AlphaEdit have the same targets there, which are searched once for both.
+published. MEMIT and AlphaEdit have the same targets there, which are searched once for both. Where
+a norm stands behind the MLP (Gemma), W_down does not write into the stream, and what they spread
+over layers would be lost in the norms: δ is then sought in the MLP's own output, with ROME's limit,
+and written at the last of the layers.
 
     v*   Adam, lr .5, 20 (ROME) or 25 steps, δ at the last subject token, from 0, in the MLP's
          output (ROME) or the block's
@@ -52,10 +55,13 @@ class Prompt(NamedTuple):
 
 
 def layers_of(model: Model, method: str) -> list[int]:
-    """The published layers at the same share of the depth."""
-    return sorted(
+    """The published layers at the same share of the depth; the last of them alone where a norm
+    stands behind the MLP.
+    """
+    layers = sorted(
         {min(model.n_layers - 1, round(share * model.n_layers)) for share in DEPTHS[method]}
     )
+    return layers[-1:] if model.layout.mlp_post else layers
 
 
 def prompt_of(model: Model, text: str, subject: str, answer: str) -> Prompt:
@@ -219,10 +225,10 @@ def spread(
     """MEMIT and AlphaEdit: targets at the last layer, met a share at a time."""
     moments = key_moments(model, layers)
     prompts = [prompts_of(model, fact, prefixes) for fact in facts]
-    last, found = layers[-1], dict[str, Factors]()
+    last, found, inside = layers[-1], dict[str, Factors](), model.layout.mlp_post
     if last not in targets:
         targets[last] = [
-            value_for(model, f, p, last, block=True, steps=25, clamp=0.75)
+            value_for(model, f, p, last, block=not inside, steps=25, clamp=4.0 if inside else 0.75)
             for f, p in zip(facts, prompts, strict=True)
         ]
     wished = torch.stack(targets[last], 1).double() + reads(model, prompts, last, last)[1]

@@ -18,9 +18,10 @@ Nothing of Loci's is in the judge:
     perplexity    exp of the mean change of −log P a token, on texts that the base samples with a
                   seed of its own, and on known facts
 
-Shares have Wilson's interval, perplexity that of a mean over texts. Methods: `joint` and
-`rome-loci` are Loci's, `rome`, `memit`, `alphaedit`, `ft-l` the published procedures
-(`published_editors`), `in-context` says all edits in front of every prompt, `none` is the base.
+Shares have Wilson's interval, perplexity that of a mean over texts. Methods: `joint`,
+`joint-short` (`SHORT`) and `rome-loci` are Loci's, `rome`, `memit`, `alphaedit`, `ft-l` the
+published procedures (`published_editors`), `in-context` says all edits in front of every prompt,
+`none` is the base. Seconds are of the processor.
 """
 
 import argparse
@@ -31,8 +32,9 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, TypeVar
@@ -40,6 +42,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from loci.editing import JointSettings
 from loci.editing.edit import edit
 from loci.facts import Fact
 from loci.model import open_model
@@ -47,13 +50,27 @@ from loci.patches import Patch, apply_to_folder
 from loci.stats import Estimate, share
 from loci.text import background
 
-METHODS = ("none", "in-context", "joint", "rome-loci", "rome", "memit", "alphaedit", "ft-l")
+METHODS = (
+    "none",
+    "in-context",
+    "joint",
+    "joint-short",
+    "rome-loci",
+    "rome",
+    "memit",
+    "alphaedit",
+    "ft-l",
+)
+SHORT = JointSettings(steps=20, lr=0.1, texts=8, near=24, own=4, essence=6, retained=96)
+"""About a fifth of the work of the default."""
 PUBLISHED = ("rome", "memit", "alphaedit", "ft-l")
 UNRELATED = "The weather was fine that day, and the market was full of people. "
 SUBJECTS, NEAR, SAMPLES, FIRST, OTHERS = 24, 8, 16, 4, 2
 
 
 T = TypeVar("T")
+Targets = dict[int, list[torch.Tensor]]
+"""δ by layer, which MEMIT and AlphaEdit share: the second of them takes no time for it."""
 
 
 class Judge:
@@ -311,7 +328,7 @@ def row(
 
 
 def patch_by(
-    method: str, source: Path, facts: Sequence[Fact], seed: int
+    method: str, source: Path, facts: Sequence[Fact], seed: int, targets: Targets
 ) -> tuple[Patch, float, Any]:
     """A patch, the processor time that it took, and the model it is for."""
     from benchmarks.published_editors import PREFIXES, published
@@ -319,7 +336,10 @@ def patch_by(
     model = open_model(str(source))
     started = time.process_time()
     if method in PUBLISHED:
-        made = published(model, facts, method, background(model).beginnings(PREFIXES, seed))
+        prefixes = background(model).beginnings(PREFIXES, seed)
+        made = published(model, facts, method, prefixes, targets)
+    elif method == "joint-short":
+        made = edit(model, facts, settings=replace(SHORT, seed=seed), seed=seed, report=False)
     else:
         made = edit(model, facts, method=method.removesuffix("-loci"), seed=seed, report=False)
     return made, time.process_time() - started, model
@@ -331,15 +351,28 @@ def rows_for(
     base = Judge.of(source, source)
     before = base.surprise(task.texts)
     said = "".join(f"{fact.text} {fact.new_answer}. " for fact in task.facts)
+    targets: Targets = {}
     for method in methods:
         if method in ("none", "in-context"):
             yield method, row(base, task, before, 0.0, said if method == "in-context" else "")
         elif method != "rome-loci" or len(task.facts) == 1:
-            patch, seconds, model = patch_by(method, source, task.facts, seed)
+            patch, seconds, model = patch_by(method, source, task.facts, seed, targets)
             with tempfile.TemporaryDirectory() as folder:
                 apply_to_folder(patch, model, Path(folder) / "edited")
                 del model
                 yield method, row(Judge.of(Path(folder) / "edited", source), task, before, seconds)
+
+
+def kept_in(file: Path | None, find: Callable[[], list[Known]]) -> list[Known]:
+    """Known facts of a file, which is written if it is not there."""
+    if file is not None and file.exists():
+        rows = [json.loads(row) for row in file.read_text(encoding="utf-8").splitlines()]
+        return [Known(**row | {"templates": tuple(row["templates"])}) for row in rows]
+    found = find()
+    if file is not None:
+        rows = [json.dumps(asdict(fact), ensure_ascii=False) for fact in found]
+        file.write_text("\n".join(rows), encoding="utf-8")
+    return found
 
 
 def line(method: str, found: Mapping[str, Any]) -> str:
@@ -364,7 +397,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=Path, required=True, help="a folder with relations/ and pararel/"
     )
-    parser.add_argument("--edits", type=int, nargs="+", default=[1, 10, 100])
+    parser.add_argument(
+        "--edits", type=int, nargs="+", help="numbers of edits: 1 10 100, or with --quick 10"
+    )
+    parser.add_argument("--known", type=Path, help="a file in which known facts are kept")
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="10 edits, fewer subjects a relation")
@@ -372,10 +408,11 @@ def main(words: Sequence[str] | None = None) -> int:
         "--json", action="store_true", help="one document a number of edits, on stdout"
     )
     given = parser.parse_args(words)
-    for edits in [10] if given.quick else given.edits:
+    for edits in given.edits or ([10] if given.quick else [1, 10, 100]):
         base = Judge.of(given.model, given.model)
-        known = known_facts(
-            base, given.data, edits, given.seed, SUBJECTS // 2 if given.quick else SUBJECTS
+        most = SUBJECTS // 2 if given.quick else SUBJECTS
+        known = kept_in(
+            given.known, partial(known_facts, base, given.data, edits, given.seed, most)
         )
         task = task_of(base, given.data, known, edits, given.seed)
         del base

@@ -11,7 +11,8 @@ from loci.editing import JointSettings, TargetSettings, key_moments
 from loci.editing.edit import edit
 from loci.editing.joint import joint_parts
 from loci.editing.lines import LineSettings, lines_about
-from loci.editing.neighbours import _names_in, retain_prompts
+from loci.editing.methods import ROME
+from loci.editing.neighbours import _names_in, near_moments, retain_prompts
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model, score_answers
@@ -83,6 +84,29 @@ def test_what_subjects_have_in_common_is_spared(demo: Model, jordan: Fact) -> No
         Q = joint_parts(demo, lines, retained, 1, moments, 1.0, {})[5].Q
         shares.append(response(Q, others) / response(Q, own))
     assert shares[1] < 0.5 * shares[0]
+
+
+@torch.no_grad()
+def test_rome_misses_the_keys_of_others(demo: Model, jordan: Fact) -> None:
+    """What it writes at other subjects, in units of what it writes at its own. The key of its own
+    is hit all the same: one row, r (k' M k) = r.
+    """
+    wish = jordan.to("golf")
+    small = TargetSettings(contexts=1, essence=2, own=0, steps=3)
+    near = retain_prompts(demo, [wish], background(demo), most=16)
+    keys = torch.stack(
+        [demo.read(demo.ids([o.ids]), "mlp_act.0")["mlp_act.0"][0, o.subject] for o in near]
+    )
+    N = near_moments(demo, near, [0])[0]
+    assert torch.allclose(N.float(), keys.T @ keys / len(keys), rtol=1e-3, atol=1e-5)
+    sizes = []
+    for most in (0, 16):
+        method = ROME(search=small, layers=(0,), near=most)
+        patch = edit(demo, wish, settings=method, report=False)
+        assert len(patch.numbers.get("retained", ())) == (len(near) if most else 0)
+        left, right = patch.factors["W_down.0"]
+        sizes.append(float((keys @ right.T).norm() * left.norm()))
+    assert sizes[1] < 0.7 * sizes[0]
 
 
 def test_two_facts_move_no_other_athletes(demo: Model, world: FactSet) -> None:

@@ -30,6 +30,7 @@ from loci.facts import Fact
 from loci.model import Model
 from loci.model.given import facts_given, model_given
 from loci.patches import Patch
+from loci.patches.report import NEIGHBOUR_LIMIT
 from loci.progress import Progress, silent
 from loci.survey import Workers
 
@@ -83,9 +84,9 @@ def edit(
         progress: called with (steps done, steps in all).
 
     Returns: a `Patch`: `facts`, `factors` by weight, `numbers` (what was measured), `report`. Where
-    nothing but one fact is said
-        and ROME does not reach its answer, the joint search is tried too, and the better patch
-        returned.
+        nothing but one fact is said, and ROME does not reach its answer or moves more than 5 % of
+        the neighbours that the report asks, the joint search is tried too, and the better patch
+        returned (`EditReport.worth`), with the other in `numbers["tried"]`.
     Raises: `EditError` for facts that cannot be edited, settings that the method does not use, a
     change out of proportion.
     Cost: see the methods.
@@ -129,7 +130,10 @@ def edit(
     if not report:
         return patch
     asked = with_report(model, patch, seed=seed, corrected=data.corrected, already=data.already)
-    if not (free and chosen.name == "rome" and asked.report is not None and asked.report.failed):
+    report_of = asked.report
+    if not (free and chosen.name == "rome" and report_of is not None):
+        return asked
+    if not report_of.failed and report_of.neighbours.value <= NEIGHBOUR_LIMIT:
         return asked
     return further(
         asked,

@@ -37,7 +37,7 @@ from torch.nn.functional import kl_div
 
 from loci.editing.changes import Changes, making
 from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
-from loci.editing.neighbours import retain_prompts
+from loci.editing.neighbours import asked, retain_prompts
 from loci.editing.solver import Covariance
 from loci.editing.statistics import output_size
 from loci.editing.vocabulary import WHOLE, Vocabulary
@@ -359,9 +359,7 @@ class _JointSearch:
             "text_weight": self.weights["text"],
             "retain_weight": self.weights["near"],
             "retain_prompts": len(self.near),
-            "retained": [
-                self.model.decode(line.ids[self.model.special :]).strip() for line in self.near
-            ],
+            "retained": asked(self.model, self.near),
             **{f"last_{kind}": value for kind, value in self.seen.items()},
         }
 

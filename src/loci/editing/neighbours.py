@@ -23,8 +23,10 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from loci.editing.lines import Line
+from loci.editing.lines import Line, mean_reads
 from loci.errors import LociError
 from loci.facts import Fact
 from loci.facts.fact import BLANK
@@ -81,6 +83,24 @@ def retain_prompts(
         prompts = [ask for ask in (_ask(model, question, name) for name in subjects) if ask]
         lines |= dict.fromkeys(_surest(model, prompts, asked, each))
     return list(lines)
+
+
+def asked(model: Model, lines: Sequence[Line]) -> list[str]:
+    """The prompts as texts, for a patch to name."""
+    return [model.decode(line.ids[model.special :]).strip() for line in lines]
+
+
+def near_moments(
+    model: Model, lines: Sequence[Line], layers: Sequence[int]
+) -> dict[int, Float[Tensor, "d_mlp d_mlp"]]:
+    """Mean k kᵀ of the lines' keys at the subject's last token, by layer, float64. Cost: one
+    forward pass.
+    """
+    places = {f"mlp_act.{layer}": (lambda line: line.subject) for layer in layers}
+    each = [line._replace(fact=i) for i, line in enumerate(lines)]
+    keys = mean_reads(model, each, len(each), places)
+    doubles = {layer: keys[f"mlp_act.{layer}"].double() for layer in layers}
+    return {layer: K.T @ K / len(K) for layer, K in doubles.items()}
 
 
 def _line(ids: tuple[int, ...], subject: int) -> Line:

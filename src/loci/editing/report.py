@@ -4,8 +4,8 @@ be as before.
 1. Every fact's prompt, greedily. One forward pass over prompts with their new answers decides (see
    `loci.model.answers`); only those that fail are let speak.
 2. Neighbours: the same question about other subjects. The facts' own `neighbours`; else, of a
-   relation that is known, known subjects; else the facts' other subjects. What counts is the base's
-   own answer.
+   relation that is known, known subjects; else the facts' other subjects; else the edit's own
+   retain prompts. What counts is the base's own answer.
 3. The subjects' other facts, as far as they are known, and the base's own answers to them.
 4. Sentences: texts that the base samples itself, seeded; the share of positions whose likeliest
    next token is another.
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -140,23 +140,28 @@ def with_report(
 
 
 def further(first: Patch, make: Callable[[], Patch]) -> Patch:
-    """Another patch where it says more of the facts than the first, which failed some; what was
-    tried first stands in its numbers.
+    """Another patch beside the first, which failed a fact or moved others: the one of more `worth`,
+    with the other in its numbers.
     """
     with suppress(EditError):
         second = make()
-        if (
-            first.report is not None
-            and second.report is not None
-            and second.report.hits > first.report.hits
-        ):
-            tried = {
-                "method": first.method,
-                "said": first.report.said.to_dict(),
-                "seconds": first.numbers["seconds"],
-            }
-            return replace(second, numbers={**second.numbers, "tried": [tried]})
+        if first.report is not None and second.report is not None:
+            better, other = (
+                (second, first) if second.report.worth > first.report.worth else (first, second)
+            )
+            return replace(better, numbers={**better.numbers, "tried": [_tried(other)]})
     return first
+
+
+def _tried(patch: Patch) -> dict[str, Any]:
+    """What is kept of a patch that was not taken."""
+    assert patch.report is not None
+    return {
+        "method": patch.method,
+        "said": patch.report.said.to_dict(),
+        "moved": patch.report.neighbours.to_dict(),
+        "seconds": patch.numbers["seconds"],
+    }
 
 
 def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
@@ -166,6 +171,9 @@ def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
     patch.check_base(model)
     facts = [fact for fact in patch.facts if fact.new_answer is not None]
     near, source = base_answers(model, facts, seed)
+    if not near:
+        retained = list(patch.numbers.get("retained", ()))[:EACH]
+        near, source = _answered(model, dict.fromkeys(retained, "")), "the edit's retain prompts"
     before = [*near, *other_facts(model, facts, seed)]
     own = _own(model, seed)
     with patch.applied(model):

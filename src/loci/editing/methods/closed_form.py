@@ -12,7 +12,7 @@ Over several layers each takes its share of what is still missing at the last of
 model: at 1 half of a lone edit is spared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -29,7 +29,8 @@ from loci.editing.calibration import (
 )
 from loci.editing.check import check_layers
 from loci.editing.data import EditData, WeightUpdate
-from loci.editing.lines import lines_about
+from loci.editing.lines import Line, lines_about
+from loci.editing.neighbours import asked, near_moments
 from loci.editing.solver import Metric, Solution, response, solve
 from loci.editing.statistics import Moment
 from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
@@ -64,6 +65,19 @@ class ClosedForm:
     def check(self, facts: Sequence[Fact]) -> None:
         """Raise `EditError` for facts that the method does not take."""
 
+    def spared(self, model: Model, data: EditData) -> list[Line]:
+        """Retain prompts whose keys the change is to miss beside text's; by default none."""
+        return []
+
+    def _metrics(
+        self, model: Model, moments: Mapping[int, Moment], near: Sequence[Line]
+    ) -> dict[int, Metric]:
+        """M of each layer, from C, or from C + N, N of the retain prompts' keys."""
+        if not near:
+            return {layer: self.metric(C) for layer, C in moments.items()}
+        others = near_moments(model, near, list(moments))
+        return {layer: self.metric(C.double() + others[layer]) for layer, C in moments.items()}
+
     def fit(self, model: Model, data: EditData) -> WeightUpdate:
         """Find the change.
 
@@ -78,15 +92,17 @@ class ClosedForm:
         """
         self.check(data.facts)
         with applied(model, data.after):
-            layers, slack, moments, tried = self._placed(model, data)
-            metrics = {layer: self.metric(moments[layer]) for layer in layers}
+            near = self.spared(model, data)
+            layers, slack, moments, tried = self._placed(model, data, near)
+            metrics = self._metrics(model, {layer: moments[layer] for layer in layers}, near)
             factors, numbers = self._solved(model, data, metrics, slack)
+            numbers |= {"retained": asked(model, near)} if near else {}
         before = data.after.factors if data.after is not None else {}
         numbers |= {"calibration": tried.to_dict()} if tried is not None else {}
         return WeightUpdate(self.name, summed(before, factors), tuple(layers), moments, numbers)
 
     def _placed(
-        self, model: Model, data: EditData
+        self, model: Model, data: EditData, near: Sequence[Line]
     ) -> tuple[list[int], float, dict[int, Moment], Calibration | None]:
         """Layers, slack, moments of all layers that were looked at, and the trials, where there
         were any.
@@ -108,7 +124,7 @@ class ClosedForm:
                 moments,
                 None,
             )
-        metrics = {layer: self.metric(moments[layer]) for layer in open_to}
+        metrics = self._metrics(model, {layer: moments[layer] for layer in open_to}, near)
         tried = calibrate(model, data.facts, self.name, metrics, data.text.texts, sample=sample)
         return (
             [tried.best.layer],

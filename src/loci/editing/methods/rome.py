@@ -1,10 +1,12 @@
 """ROME: one fact, one layer, hit exactly.
 
-    Δ = r (C⁻¹ k)ᵀ / (kᵀ C⁻¹ k)        the least ‖Δ C^½‖ with Δ k = r
+    Δ = r (M k)ᵀ / (kᵀ M k)        M = (C + N)⁻¹, the least ‖Δ M^−½‖ with Δ k = r
 
 k [d_mlp] is the subject's key, r [d_model] what the MLP's output should gain there, C [d_mlp,
 d_mlp] the second moment of the layer's keys over text: what all other keys get is as little as it
-can be.
+can be. N is that of the keys of other subjects in the edit's question, at the subject
+(`retain_prompts`): text seldom names those, so C alone does not spare them. With `near` 0 it is as
+published.
 Source: Meng et al. 2022, "Locating and editing factual associations in GPT", equation 2.
 """
 
@@ -12,9 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from loci.editing.data import EditData
+from loci.editing.lines import Line
 from loci.editing.methods.emmet import EMMET
+from loci.editing.neighbours import retain_prompts
 from loci.errors import EditError
 from loci.facts import Fact
+from loci.model import Model
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,14 @@ class ROME(EMMET):
     """Rank-one model editing, which is EMMET of one fact; the default for one."""
 
     name: ClassVar[str] = "rome"
+
+    near: int = 64
+    """most retain prompts whose keys the change is to miss; 0: none, as published"""
+
+    def spared(self, model: Model, data: EditData) -> list[Line]:
+        if not self.near:
+            return []
+        return retain_prompts(model, data.facts, data.text, most=self.near, seed=data.seed)
 
     def check(self, facts: Sequence[Fact]) -> None:
         if len(facts) > 1:
