@@ -17,7 +17,8 @@ from loci.facts import Fact, corpus
 from loci.model import Model
 from loci.patches import Patch, save_model
 from loci.reading import build_atlas
-from loci.survey import ModelSource, Workers, gather, keys_question, make_plan
+from loci.survey import ModelSource, Plan, Workers, gather, gathering, keys_question, make_plan
+from loci.survey.processes import Processes
 from loci.survey.worker import opened
 
 
@@ -75,6 +76,26 @@ def test_an_atlas(demo: Model, tmp_path: Path) -> None:
         ]
         assert rows[0] == rows[1], table
     assert not (tmp_path / "there" / "shards").exists()
+
+
+def test_workers_of_ray(demo: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same pass by another pool, with the address that was said; the processes stand in for
+    its actors, which have tests of their own.
+    """
+    asked = []
+
+    def pool(address: str, plan: Plan, file: Path, folder: Path, count: int) -> Processes:
+        asked.append((address, count))
+        return Processes(file, folder)
+
+    monkeypatch.setattr(gathering, "RayPool", pool)
+    monkeypatch.setenv("LOCI_CACHE", "")
+    texts = corpus()[:40]
+    here = key_moments(demo, [0], texts=texts)
+    workers = CliOpening().workers(None, "head:10001")
+    there = key_moments(demo, [0], texts=texts, workers=workers)
+    torch.testing.assert_close(there[0], here[0], rtol=1e-4, atol=1e-6)
+    assert asked == [("head:10001", 1)]
 
 
 def test_a_model_that_workers_cannot_open(demo: Model, tmp_path: Path) -> None:

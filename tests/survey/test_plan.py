@@ -3,10 +3,13 @@ and what is set aside.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +23,8 @@ from loci.facts import corpus
 from loci.model import Model, open_empty
 from loci.patches import save_model
 from loci.survey.costs import costs
+from loci.survey.driver import Told
+from loci.survey.metrics import served
 from loci.survey.outcomes import merge_states, outcome, summary
 from loci.survey.plan import ModelSource, Plan, make_plan
 from loci.survey.question import Kind, SurveyQuestion, keys_question, neurons_question
@@ -401,3 +406,38 @@ def test_weights_that_stay_in_their_files(small: Small, tmp_path: Path) -> None:
     streams = 4 * 10 * shape.d_model
     assert held.worker_bytes - light.worker_bytes == pytest.approx(4 * blocks * 11 / 12, rel=0.05)
     assert light.worker_bytes > 4 * blocks / 12 + streams
+
+
+def test_planned_seconds_are_about_those_of_the_pass(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In CPU seconds, which do not depend on what else the machine does."""
+    monkeypatch.setattr("time.perf_counter", time.process_time)
+    opening, text = ModelSource(str(small.root / "model")), small.text
+    plan = make_plan(opening, small.plan.question, text, limit=4000, shard_tokens=4000)
+    run_task(plan, MergeNode(0, 0), tmp_path / "warm", small.model)
+    started = time.process_time()
+    run_task(plan, MergeNode(0, 0), tmp_path / "timed", small.model)
+    took = time.process_time() - started
+    assert took / 5 < plan.seconds / len(plan.pieces) < 5 * took
+
+
+def test_metrics_of_a_run(small: Small) -> None:
+    told = Told(tokens=600, seconds=2.0, shards_left=5, shares={0: 200, 1: 400}, deaths=1)
+    with served(small.plan, 0) as at:
+        at.tell(told)
+        with urlopen(f"http://127.0.0.1:{at.port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(f"http://127.0.0.1:{at.port}/")
+        with pytest.raises(ModelError, match="--metrics-port"), served(small.plan, at.port):
+            pass
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert float(values["loci_survey_tokens_per_second"]) == 300
+    assert values['loci_survey_worker_tokens_total{worker="1"}'] == "400"
+    left = small.plan.tokens * 5 / len(small.plan.pieces) / 300
+    assert float(values["loci_survey_seconds_left"]) == pytest.approx(left)
+    assert lines[:2] == [
+        "# HELP loci_survey_tokens_total tokens read in this run",
+        "# TYPE loci_survey_tokens_total counter",
+    ]

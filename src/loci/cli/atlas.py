@@ -13,6 +13,7 @@ from loci.cli.options import (
     BATCH_TOKENS,
     JSON,
     OUT,
+    RAY,
     SEED,
     TEXT,
     TOKENS,
@@ -49,6 +50,7 @@ def build(
     tokens: Annotated[int | None, whole("stop after about so many tokens", high=TOKENS)] = None,
     batch_tokens: Annotated[int, BATCH_TOKENS] = 4096,
     workers: WORKERS = None,
+    ray: RAY = None,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -69,7 +71,7 @@ def build(
     from loci.reading import build_atlas, open_atlas
     from loci.text import own_texts, read_texts, speaks_corpus
 
-    processes = opening.workers(workers)
+    processes = opening.workers(workers, ray)
     opened = opening.open()
     texts: Callable[[], Iterable[str]] = corpus
     source, read = "the embedded text", cast("Path | list[str] | None", text)

@@ -12,6 +12,7 @@ from loci.cli.options import (
     CHAT,
     FACTS,
     JSON,
+    RAY,
     SEED,
     SHOTS,
     TEXT,
@@ -71,6 +72,7 @@ def run(
     shots: SHOTS = 0,
     chat: CHAT = False,
     workers: WORKERS = None,
+    ray: RAY = None,
     allow_failed: Annotated[
         bool,
         typer.Option(
@@ -114,7 +116,7 @@ def run(
         raise FactError(f"--remove takes 'unknown' or 'prior', not {remove!r}")
     given = _from_file(facts, remove) if facts is not None else []
     check_writable(out)
-    processes = opening.workers(workers)
+    processes = opening.workers(workers, ray)
     opened = opening.open()
     check_layers(opened, *(layer or ()))
     frame = Frame(shots, chat, seed)

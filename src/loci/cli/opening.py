@@ -109,16 +109,17 @@ class Opening:
         names = ("device", "dtype", "device_map", "bos", "join", "pickle", "trust_remote_code")
         return {name: getattr(self, name) for name in names}
 
-    def workers(self, count: int | None) -> "Workers | None":
-        """So many processes that open the same model; None where none are asked for. Raises
-        `ModelError` for what they cannot.
+    def workers(self, count: int | None, ray: str | None = None) -> "Workers | None":
+        """So many processes, or actors of Ray, that open the same model; None where none are asked
+        for. Raises `ModelError` for what they cannot.
         """
         from loci.errors import ModelError
         from loci.survey.driver import check_count
         from loci.survey.gathering import Workers
 
-        if count is None:
+        if count is None and ray is None:
             return None
+        count = 1 if count is None else count
         check_count(count)
         for name in ("layout", "join"):
             if getattr(self, name) is not None:
@@ -126,7 +127,7 @@ class Opening:
                     f"--workers with --{name}: workers open the model without it; leave one of the"
                     " two out"
                 )
-        return Workers(count, self.as_source())
+        return Workers(count, self.as_source(), ray=ray)
 
     def as_source(self) -> "ModelSource":
         """The same for workers. Raises `ModelError` for what they cannot."""

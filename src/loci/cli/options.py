@@ -124,6 +124,10 @@ WORKERS = Annotated[
         high=1024,
     ),
 ]
+RAY = Annotated[
+    str | None,
+    words("workers are actors of Ray: local, HOST:PORT or ray://HOST:PORT", kind="ADDRESS"),
+]
 STEPS = Annotated[int, whole("steps of training", "--steps", high=10_000_000)]
 TOP = whole("how many to show", "--top", "-n", high=MANY)
 

@@ -1,5 +1,6 @@
 """loci survey: statistics of a model over a long text, in parts that any number of workers run."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from loci.cli.common import check_new, console, emit, note, status, written
 from loci.cli.opening import Opening, opens
-from loci.cli.options import BATCH_TOKENS, JSON, TEXT, TOKENS, Job, Kept, whole, words
+from loci.cli.options import BATCH_TOKENS, JSON, RAY, TEXT, TOKENS, Job, Kept, whole, words
 from loci.cli.terminal import plain
 from loci.cli.verbs import Verbs
 from loci.errors import ModelError
@@ -102,16 +103,17 @@ def run(
         int, whole("processes, each with the model once", "--workers", "-w", low=0, high=1024)
     ] = 1,
     states: STATES = None,
-    ray: Annotated[
-        str | None,
-        words("workers are actors of Ray: local, HOST:PORT or ray://HOST:PORT", kind="ADDRESS"),
-    ] = None,
+    ray: RAY = None,
     share: Annotated[
         str | None,
         words("one of N jobs without a driver: R/N, or env (torchrun, Slurm)", kind="R/N"),
     ] = None,
     script: Annotated[
         Job | None, typer.Option(help="print a job script for --workers jobs instead")
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        whole("progress as Prometheus' text at this port of 127.0.0.1", low=0, high=65_535),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="the whole state, .safetensors")
@@ -135,6 +137,7 @@ def run(
     """
     from loci.survey.driver import check_workers, run_plan
     from loci.survey.jobs import share_from, slurm_script, torchrun_script
+    from loci.survey.metrics import served
     from loci.survey.plan import Plan
     from loci.survey.ray_pool import RayPool
 
@@ -155,10 +158,19 @@ def run(
     if share is not None:
         _run_share(read, folder, share_from(share), json)
         return
-    with status("starting workers") as say:
+    with (
+        served(read, metrics_port) if metrics_port is not None else nullcontext() as measure,
+        status("starting workers") as say,
+    ):
         check_workers(read, workers, here=ray is None)
         pool = None if ray is None else RayPool(ray, read, plan, folder, workers)
-        told = run_plan(read, plan, folder, workers, lambda told: say(_progress(read, told)), pool)
+
+        def tell(told: "Told") -> None:
+            say(_progress(read, told))
+            if measure is not None:
+                measure.tell(told)
+
+        told = run_plan(read, plan, folder, workers, tell, pool)
     note(
         f"{told.tokens:,} tokens in {told.seconds:.1f} s ({told.rate:,.0f} a second); {told.deaths}"
         f" workers died, {told.damaged} states were damaged"
@@ -242,16 +254,15 @@ def _finish(plan: "Plan", folder: Path, out: Path | None, json: bool) -> None:
 
 
 def _progress(plan: "Plan", told: "Told") -> str:
+    from loci.survey.metrics import seconds_left
+
     done = 1 - told.shards_left / len(plan.pieces)
-    left = (
-        told.shards_left / len(plan.pieces) * plan.tokens / told.rate if told.rate else plan.seconds
-    )
     shares = " ".join(
         f"{100 * share / max(1, told.tokens):.0f} %" for _, share in sorted(told.shares.items())
     )
     return (
-        f"{done:.0%} of {plan.tokens:,} tokens, {told.rate:,.0f} a second, {left:,.0f} s left;"
-        f" workers: {shares}"
+        f"{done:.0%} of {plan.tokens:,} tokens, {told.rate:,.0f} a second,"
+        f" {seconds_left(plan, told):,.0f} s left; workers: {shares}"
     )
 
 

@@ -7,11 +7,14 @@ machine shows.
                      libraries
 
 Seconds are FLOPs by the rate of matrix products of the model's own shapes, measured here for a
-moment; the rest of a pass (norms, attention's softmax, tokenising) is in `SHARE`.
+moment, and those of the accumulators, which are fed with random activations; the rest of a pass
+(norms, attention's softmax, tokenising) is in `SHARE`.
 """
 
 import time
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +23,9 @@ import torch
 from loci.model.parameter_counts import census
 from loci.model.stored import FLOATS, stored
 from loci.model.weights import Weights
+from loci.survey.accumulators import Rows
 from loci.survey.layer_major import STREAMS
-from loci.survey.question import SurveyQuestion
+from loci.survey.question import KINDS, Kind, SurveyQuestion, width
 from loci.survey.text_pass import WINDOW
 from loci.survey.tree import FAN, root
 
@@ -30,6 +34,10 @@ SHARE = 0.5
 LIBRARIES = 450 * 2**20
 """Of a process that has imported torch and transformers."""
 ROUNDS = 3
+BATCH = 512
+"""Tokens that are fed to an accumulator at a time where it is measured."""
+MEASURED = 1024
+"""Coordinates up to which it is measured at its own width."""
 
 
 class Costs(NamedTuple):
@@ -73,13 +81,39 @@ def costs(
         worker += min(STREAMS, tokens // shards * weights.d_model * size)
     count = min(shards, FAN * root(shards).level) + 1
     dtype = weights.dtype if weights.dtype in (torch.float32, torch.float64) else torch.float32
-    wide = any(kind.name == "SecondMoment" for kinds in question.points.values() for kind in kinds)
-    slow = update / rate(weights.d_mlp, weights.d_mlp, torch.float64, threads) if wide else 0.0
-    seconds = tokens * (
-        forward / (SHARE * rate(weights.d_model, weights.d_mlp, dtype, threads)) + slow
-    )
+    reading = forward / (SHARE * rate(weights.d_model, weights.d_mlp, dtype, threads))
+    seconds = tokens * (reading + update_seconds(weights, question, threads))
     shared = mapped_bytes(weights) if device == "cpu" and not stays else 0
     return Costs(tokens * (forward + update), state, worker, shared, count * state, seconds)
+
+
+def update_seconds(weights: Weights, question: SurveyQuestion, threads: int) -> float:
+    """That the accumulators take for a token: each is fed here with random activations, of at most
+    `MEASURED` coordinates, and scaled by its FLOPs beyond.
+    """
+    wanted = Counter(
+        (kind.name, tuple(kind.settings.items()), width(weights, point))
+        for point, kinds in question.points.items()
+        for kind in kinds
+    )
+    with _threads(threads):
+        return sum(
+            times * _update_seconds(Kind(name, dict(settings)), coordinates)
+            for (name, settings, coordinates), times in wanted.items()
+        )
+
+
+def _update_seconds(kind: Kind, coordinates: int) -> float:
+    measured = min(coordinates, MEASURED)
+    values = torch.randn(BATCH, measured, generator=torch.Generator().manual_seed(0))
+    accumulator, best = kind.make(), float("inf")
+    for number in range(1 + ROUNDS):
+        rows = Rows(torch.tensor([number]), torch.ones(1, dtype=torch.long))
+        started = time.perf_counter()
+        accumulator.update(values[None], rows)
+        best = min(best, time.perf_counter() - started) if number else best
+    flops = KINDS[kind.name].flops
+    return best / BATCH * flops(coordinates) / flops(measured)
 
 
 def parts_bytes(weights: Weights) -> int:
@@ -115,14 +149,18 @@ def forward_flops(weights: Weights, depth: int) -> int:
 
 def rate(d_in: int, d_out: int, dtype: torch.dtype, threads: int) -> float:
     """FLOPs a second of x W with 512 tokens, the best of some: [512, d_in] · [d_in, d_out]."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        x, W = (
-            torch.ones(512, min(d_in, 4096), dtype=dtype),
-            torch.ones(min(d_in, 4096), min(d_out, 4096), dtype=dtype),
-        )
+    with _threads(threads):
+        x = torch.ones(512, min(d_in, 4096), dtype=dtype)
+        W = torch.ones(min(d_in, 4096), min(d_out, 4096), dtype=dtype)
         return max(_timed(x, W) for _ in range(ROUNDS))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
     finally:
         torch.set_num_threads(before)
 

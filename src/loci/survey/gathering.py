@@ -23,6 +23,7 @@ from loci.survey.driver import Told, check_count, run_plan
 from loci.survey.outcomes import outcome
 from loci.survey.plan import SHARD_TOKENS, ModelSource, Plan, make_plan
 from loci.survey.question import SurveyQuestion
+from loci.survey.ray_pool import RayPool
 from loci.survey.states import State
 from loci.text.ranges import Given, read_range
 
@@ -35,6 +36,8 @@ class Workers(NamedTuple):
     processes: int
     opening: ModelSource
     shard_tokens: int = SHARD_TOKENS
+    ray: str | None = None
+    """An address of Ray, or "local": its actors instead; they share the folder of the states."""
 
 
 class Gathered(NamedTuple):
@@ -82,7 +85,13 @@ def gather(
             progress(left - told.shards_left, len(plan.pieces))
             left = told.shards_left
 
-        run_plan(plan, folder / PLAN, folder / STATES, min(workers.processes, left), tell)
+        count = min(workers.processes, left)
+        pool = (
+            None
+            if workers.ray is None
+            else RayPool(workers.ray, plan, folder / PLAN, folder / STATES, count)
+        )
+        run_plan(plan, folder / PLAN, folder / STATES, count, tell, pool)
         return Gathered(outcome(plan, folder / STATES), lambda: _all(plan))
 
 
