@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from loci.auditing import audit, audit_singles, counterfactuals, recall
+from loci.auditing import CHEAP, Scorecard, audit, audit_singles, counterfactuals, recall
 from loci.auditing.method_audits import layers_of
 from loci.auditing.questions import ask
 from loci.editing import TargetSettings, default_layer, key_moments
@@ -37,7 +37,10 @@ def test_a_patch_that_breaks_everything(demo: Model, world: FactSet, jordan: Fac
     patch = Patch(
         "noise", demo.fingerprint, demo.name, {"W_down.1": noise}, (jordan.to("baseball"),), {}
     )
-    card = audit(demo, patch, world)
+    grown: list[Scorecard] = []
+    card = audit(demo, patch, world, growing=grown.append)
+    assert [len(part.controls) + len(part.left_out) for part in grown] == list(range(len(CHEAP)))
+    assert all(part.metrics == card.metrics for part in grown), "the edit's own come first"
     assert card.metrics["specificity"].value < 0.5
     assert card.metrics["drift_kl"].value > 0.5
     assert card.metrics["perplexity_ratio"].low > 1.5

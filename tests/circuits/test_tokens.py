@@ -5,7 +5,7 @@ the built model.
 import pytest
 import torch
 
-from loci.circuits import embed, head, induction, patterns, token_circuit, unembed
+from loci.circuits import embed, head, induction, patterns, token_circuit, token_pair, unembed
 from loci.circuits.token_circuits import token_id
 from loci.errors import CircuitError, ModelError
 from loci.model import Model
@@ -40,6 +40,11 @@ def test_blocks_are_the_whole_circuits(demo: Model, name: str) -> None:
         )
         assert source.raises[0].token == model.token_text(int(raised.indices[0]))
         assert source.rank == int((OV[:, token] > OV[token, token]).sum())
+    pair = token_pair(model, "L0H1", "#77", "#5", top=5)
+    assert pair.qk == pytest.approx(float(QK[5, 77]), abs=1e-3)
+    assert abs(pair.rank - int((QK[5] > QK[5, 77]).sum())) <= 2, "ties may fall either way"
+    assert pair.own == pytest.approx(float(OV[77, 77]), abs=1e-3, rel=1e-3)
+    assert [word.token for word in pair.raises] == [w.token for w in found.sources[0].raises]
     usable = [t for t in range(model.d_vocab) if t not in model.tokenizer.all_special_ids]
     strongest = (QK[:, usable].clamp(min=0).amax(0) * OV[:, usable].clamp(min=0).amax(0)).topk(5)
     assert found.trigrams[0].strength == pytest.approx(float(strongest.values[0]), rel=1e-3)

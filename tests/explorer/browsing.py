@@ -20,7 +20,9 @@ FLAGS = [
     "--disable-features=AutofillServerCommunication,OptimizationHints,MediaRouter,Translate",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
-WAIT = 60_000
+WAIT = 150_000
+AXE = Path(__file__).with_name("axe") / "axe.min.js"
+"""axe-core 4.14.1, MPL-2.0, as npm has it."""
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 if not CHROMIUM.exists():
@@ -105,6 +107,26 @@ class Visit:
     def view(self, name: str) -> None:
         self.find("#nav a").filter(has_text=name).click()
         self.seen("h1", name)
+
+    def rest(self) -> None:
+        """Wait until nothing is worked on any more."""
+        busy = self.find(".status:not([hidden]) progress")
+        while True:
+            sync_api.expect(busy).to_have_count(0, timeout=WAIT)
+            self.page.wait_for_timeout(300)  # the next panel says so after 120 ms
+            if not busy.count():
+                return
+
+    def violations(self) -> list[str]:
+        """What axe-core finds serious or critical, a line a rule with the first place of it."""
+        if not self.page.evaluate("typeof axe === 'object'"):
+            self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = self.page.evaluate(
+            "axe.run(document, {resultTypes: ['violations'], iframes: false})"
+            ".then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
+            ".map(v => `${v.id}: ${v.nodes[0].html.slice(0, 160)} ${v.nodes[0].failureSummary}`))"
+        )
+        return list(found)
 
     def result(self, verb: str, args: dict[str, Any]) -> Any:
         """A question as the page's modules ask it."""

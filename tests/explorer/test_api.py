@@ -3,6 +3,7 @@ wait, or hear that it is busy.
 """
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from starlette.testclient import TestClient
 
 from loci.errors import OutputError
 from loci.explorer import Explorer, Settings
-from loci.explorer.lanes import Job, Lane
+from loci.explorer.lanes import Busy, Job, Lane
 from loci.explorer.settings import PORTS_TRIED
 
 PROMPT = "Michael Jordan plays the sport of"
@@ -78,6 +79,31 @@ def test_many_pages_asking_the_same_share_a_job_and_too_many_hear_busy(
     assert "busy" in next(answer for answer in others if answer.status_code == 503).json()["error"]
     slow = client.post("/api/jobs", json={"verb": "heads"})
     assert slow.status_code == 202  # the slow lane is another
+
+
+def test_fifty_at_once_get_a_job_or_hear_busy(page: Explorer, held: threading.Event) -> None:
+    """From threads that start together; a question that is asked twice is in one job."""
+    start = threading.Barrier(50)
+
+    def ask(i: int) -> str:
+        start.wait()
+        try:
+            return page.jobs.ask("ask", {"prompt": f"question {i % 25}"}, [])[0].id
+        except Busy:
+            return "busy"
+
+    with ThreadPoolExecutor(50) as pool:
+        heard = list(pool.map(ask, range(50)))
+    jobs = set(heard) - {"busy"}
+    assert "busy" in heard and 1 <= len(jobs) <= 3, "one runs, one or two wait (queued=1)"
+    held.set()
+    assert all(page.jobs._jobs[name].ended.wait(20) for name in jobs)
+
+
+def test_in_a_notebook_it_shows_itself(page: Explorer) -> None:
+    shown = page._repr_html_()
+    assert f'<iframe src="http://localhost:{page.port}/?t={page.token}"' in shown
+    assert "<script" not in shown
 
 
 def test_a_result_is_kept_by_its_content(client: TestClient, held: threading.Event) -> None:

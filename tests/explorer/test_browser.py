@@ -15,6 +15,17 @@ from loci.patches import load_patch
 from loci.writing.gates import step
 from tests.explorer.browsing import Proxy, Visit, chromium, sync_api
 
+NAMELESS = (
+    "[...document.querySelectorAll('button, a, input, select, textarea, svg')].filter(n =>"
+    " n.getClientRects().length && !(n.getAttribute('aria-label') || n.innerText || n.textContent"
+    " || n.labels?.length || n.title)).length"
+)
+MENUS = (
+    "Object.fromEntries([...document.querySelectorAll('.panel[data-panel]')].filter(one =>"
+    " one.querySelector('.tools .menu')).map(one => [one.dataset.panel, {drawn:"
+    " !!one.querySelector('.body svg.figure'), said:"
+    " [...one.querySelectorAll('.menu button')].map(each => each.innerText || each.textContent)}]))"
+)
 PROMPT = "Michael Jordan plays the sport of"
 
 
@@ -115,19 +126,31 @@ def test_a_link_made_for_other_weights_says_so(visit: Visit, explorer: Explorer)
     visit.seen("#banner", "0123456789ab")
 
 
-def test_every_view_fits_a_phone_and_is_named(visit: Visit) -> None:
-    """No view is wider than the screen, and what can be used has a name for ears."""
-    visit.page.set_viewport_size({"width": 360, "height": 800})
+@pytest.mark.parametrize(("theme", "width"), [("light", 1200), ("dark", 360)])
+def test_every_view_can_be_used_by_all(
+    visit: Visit, explorer: Explorer, theme: str, width: int
+) -> None:
+    """No view is wider than the screen, what can be used has a name for ears, and axe-core finds
+    nothing serious.
+    """
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    visit.page.evaluate("theme => localStorage.setItem('loci-theme', theme)", theme)
+    visit.page.goto(home(explorer) + f"?{theme}#learn")
+    visit.seen("h1", "Learn")
+    found: dict[str, list[str]] = {}
     for link in visit.find("#nav a").all_inner_texts():
         visit.view(link)
-        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360, link
-        nameless = (
-            "[...document.querySelectorAll('button, a, input, select, textarea, svg')]"
-            ".filter(n => n.getClientRects().length && !(n.getAttribute('aria-label')"
-            " || n.innerText || n.textContent || n.labels?.length || n.title)).length"
-        )
-        assert visit.page.evaluate(nameless) == 0, link
+        visit.rest()
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, link
+        assert visit.page.evaluate(NAMELESS) == 0, link
+        for panel, given in visit.page.evaluate(MENUS).items():
+            assert {"JSON", "CSV"} <= set(given["said"]), (link, panel)
+            assert ({"SVG", "PNG"} <= set(given["said"])) == given["drawn"], (link, panel)
+        found |= {link: wrong} if (wrong := visit.violations()) else {}
     visit.page.set_viewport_size({"width": 1200, "height": 900})
+    assert found == {}
+    visit.page.evaluate("document.querySelector('main').append(document.createElement('input'))")
+    assert [line.split(":")[0] for line in visit.violations()] == ["label"], "it does look"
 
 
 def test_the_gate_of_the_page_is_that_of_the_library(visit: Visit) -> None:
@@ -178,6 +201,17 @@ def test_a_lesson_drives_the_views(visit: Visit) -> None:
     visit.page.go_back()
     visit.seen("#lesson", "1 / 12")
     visit.seen("h1", "Ask")
+
+
+def test_a_view_is_one_file_without_scripts(visit: Visit) -> None:
+    visit.view("Trace")
+    visit.seen("[data-panel=trace] .readout", "Choose a cell")
+    with visit.page.expect_download() as taken:
+        visit.find("#top button").filter(has_text="Save view").click()
+    page = taken.value.path().read_text(encoding="utf-8")
+    assert "<svg" in page and "63.1% to win back" in page and "--paper:" in page
+    assert "<script" not in page
+    assert "//" not in page.replace("http://www.w3.org/", "").replace("/*", "").split("</style>")[1]
 
 
 def test_nothing_left_this_machine_and_nothing_was_wrong(

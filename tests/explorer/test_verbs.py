@@ -3,6 +3,7 @@ before after each.
 """
 
 import json
+import random
 import shlex
 import zipfile
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 
 import loci
-from loci.errors import PatchError
+from loci.errors import DictionaryError, PatchError, UseError
 from loci.explorer import Settings
 from loci.explorer.arguments import parsed
 from loci.explorer.desk import Desk, Stopped, Tell
 from loci.explorer.spoken import command, python
 from loci.explorer.verbs import VERBS
+from loci.facts import known_facts
 from loci.model import Model
 from loci.result import jsonable
 from tests.cli.conftest import document, opened_once
@@ -54,6 +56,10 @@ def _loci(call: Any) -> Any:
         ("lens", {"prompt": PROMPT, "against": "baseball", "top": 2}),
         ("read", {"neuron": "L0N21", "tokens": 500, "top": 3}),
         ("attention", {"text": PROMPT, "heads": ["L0H1"]}),
+        ("fact_circuit", {"prompt": PROMPT, "answer": "tennis"}),
+        ("feature", {"layer": 3, "feature": 1, "tokens": 300, "top": 3}),
+        ("graph", {"prompt": PROMPT, "features": True, "tested": 1}),
+        ("toy", {"features": 3, "steps": 20, "relu": False}),
     ],
 )
 def test_the_json_is_that_of_the_command_and_of_python(
@@ -147,6 +153,61 @@ def test_bounds_and_cards_are_those_of_the_library(desk: Desk, demo: Model) -> N
     )
     card = jsonable(loci.reading.read_weights(demo, "L1N126", top=4).to_dict())
     assert done(desk, "card", {"neuron": "L1N126", "top": 4}) == json.loads(json.dumps(card))
+
+
+def test_labels_are_judged_on_facts_that_were_not_chosen_on(desk: Desk, demo: Model) -> None:
+    """Precision and recall counted again, prompt by prompt."""
+    found = done(desk, "labels", {"neuron": "L1N126", "facts": 300, "top": 3})
+    label = found["labels"][0]
+    facts = random.Random(0).sample(list(known_facts()), 300)
+    order = list(range(300))
+    random.Random(0).shuffle(order)
+    said, true = [], []
+    for fact in (facts[i] for i in order[150:]):
+        tokens = demo.tokenize(fact.text)
+        at = tokens.span(fact.subject_span)[1] - 1 if label["at"] == "subject" else -1
+        act = demo.read(demo.ids([tokens.ids]), "mlp_act.1")["mlp_act.1"][0, at, 126]
+        said.append(float(act) > label["threshold"])
+        true.append(label["label"] in (f"relation {fact.relation}", f"answer {fact.answer}"))
+    hits = sum(a and b for a, b in zip(said, true, strict=True))
+    assert label["precision"]["n"] == sum(said) and label["recall"]["n"] == sum(true)
+    assert label["precision"]["value"] == pytest.approx(hits / sum(said))
+    assert label["recall"]["value"] == pytest.approx(hits / sum(true))
+
+
+def test_composition_is_listed_from_the_strongest(desk: Desk, demo: Model) -> None:
+    found = done(desk, "compose", {"most": 5})
+    whole = loci.circuits.compose(demo)
+    assert found["pairs"] == len(whole.edges(-1.0)) > 5 == len(found["edges"])
+    best = max(float(scores.nan_to_num(-1).max()) for scores in whole.scores.values())
+    assert found["edges"][0]["score"] == pytest.approx(best, rel=1e-5)
+
+
+def test_a_word_is_taken_as_one_token(desk: Desk, demo: Model) -> None:
+    found = done(desk, "pair", {"head": "L0H1", "source": "basketball", "destination": "of"})
+    assert found["source"] == " basketball"
+    assert found["own"] == pytest.approx(
+        loci.circuits.token_pair(demo, "L0H1", " basketball", " of").own, rel=1e-4
+    )
+
+
+def test_the_lab_shows_models_while_they_learn_and_whether_a_method_is_right(desk: Desk) -> None:
+    parts: list[dict[str, Any]] = []
+    tell = Tell(lambda said: parts.append(said["part"]) if "part" in said else None, lambda: False)
+    VERBS["toy"].run(desk, parsed(VERBS["toy"].arguments, {"steps": 60}), (), tell)
+    assert [part["step"] for part in parts] == list(range(1, 61))
+    assert parts[0]["W"] != parts[-1]["W"]
+    asked = {"subjects": 3, "fact": 1}
+    good = done(desk, "planted", {**asked, "method": "neurons: corrupted"})
+    assert good["guess"]["layer"] == good["place"]["layer"]
+    assert good["guess"]["neurons"][0] == [good["place"]["layer"], *good["place"]["neurons"]]
+    with pytest.raises(UseError, match="no method 'x': trace: state"):
+        done(desk, "planted", {**asked, "method": "x"})
+
+
+def test_a_dictionary_that_is_not_loaded_is_said(desk: Desk) -> None:
+    with pytest.raises(DictionaryError, match=r"mlp_out\.3"):
+        done(desk, "feature", {"layer": 2, "feature": 0})
 
 
 def test_an_adapter_and_a_folder_are_made_of_a_patch(desk: Desk, demo: Model) -> None:

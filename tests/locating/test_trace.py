@@ -19,7 +19,7 @@ def plain_trace(
     model: Model, fact: Fact, kind: Kind, samples: int, seed: int, window: int
 ) -> torch.Tensor:
     """One hooked full forward per cell, as the published code does: nothing batched over cells,
-    nothing replayed.
+    nothing replayed. The effects [layer, token, draw].
     """
     tokens = model.tokenize(f"{fact.text} {fact.answer}")
     length = len(model.tokenize(fact.text))
@@ -31,13 +31,13 @@ def plain_trace(
         model(ids)
     noise = Corruption("noise", 3.0, samples, seed).edit(model, fact, subject)
 
-    def p() -> float:
+    def p() -> torch.Tensor:
         logprobs = model(ids.expand(samples, -1))[:, length - 1 :].log_softmax(-1)
-        return float(sum(logprobs[:, k, token] for k, token in enumerate(answer)).exp().mean())
+        return torch.stack([logprobs[:, k, token] for k, token in enumerate(answer)]).sum(0).exp()
 
     with model.patched({"embed": noise}):
         low = p()
-    grid = torch.zeros(model.n_layers, length)
+    grid = torch.zeros(model.n_layers, length, samples)
     for layer in range(model.n_layers):
         start = layer - window // 2 if kind != "state" else layer
         stop = start + window if kind != "state" else layer + 1
@@ -62,17 +62,19 @@ def plain_trace(
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_to_the_plain_loop(tiny: Model, kind: Kind, window: int) -> None:
     found = trace(tiny, FACT, kinds=(kind,), samples=3, seed=4, window=window, budget=60)
-    torch.testing.assert_close(
-        found.grids[kind], plain_trace(tiny, FACT, kind, 3, 4, window), atol=1e-6, rtol=0
-    )
+    drawn = plain_trace(tiny, FACT, kind, 3, 4, window)
+    torch.testing.assert_close(found.grids[kind], drawn.mean(-1), atol=1e-6, rtol=0)
+    error = (drawn - drawn.mean(-1, keepdim=True)).square().sum(-1).div(3 * 2).sqrt()
+    torch.testing.assert_close(found.errors[kind], error, atol=1e-6, rtol=0)
 
 
 @torch.no_grad()
 def test_equal_to_the_plain_loop_on_the_embedded_model(demo: Model) -> None:
     found = trace(demo, FACT, kinds=("mlp",), samples=2)
     torch.testing.assert_close(
-        found.grids["mlp"], plain_trace(demo, FACT, "mlp", 2, 0, 1), atol=1e-5, rtol=0
+        found.grids["mlp"], plain_trace(demo, FACT, "mlp", 2, 0, 1).mean(-1), atol=1e-5, rtol=0
     )
+    assert found.to_dict()["errors"]["mlp"][0][-1] == float(found.errors["mlp"][0, -1])
 
 
 def test_restoring_everything_is_the_clean_run_and_nothing_the_corrupted(demo: Model) -> None:

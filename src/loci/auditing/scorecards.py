@@ -113,6 +113,7 @@ def audit(
     neighbours: int = NEIGHBOURS,
     seed: int = 0,
     samples: int = SAMPLES,
+    growing: Callable[[Scorecard], None] | None = None,
 ) -> Scorecard:
     """Measure a patch: efficacy, paraphrase, specificity, fluency and drift, with controls.
 
@@ -132,6 +133,7 @@ def audit(
         neighbours: other subjects of the relation asked about each edit.
         seed: seed of every random draw.
         samples: control sentences on which drift is measured.
+        growing: called with the card as it is after the edit, and after each control.
 
     Returns: `Scorecard`: `metrics`, the same for each of `controls`, `cases` (the answer to each
         prompt), `left_out` (controls that could not be made, and why).
@@ -150,7 +152,8 @@ def audit(
     evaluation = Evaluation.of(
         model, asked, world, base_drift(model, samples), neighbours=neighbours, seed=seed
     )
-    return evaluate(model, [(evaluation, patch)], controls, settings or ControlSettings(seed))
+    pair, settings = (evaluation, patch), settings or ControlSettings(seed)
+    return evaluate(model, [pair], controls, settings, growing)
 
 
 def _known_better(fact: Fact, world: FactSet) -> Fact:
@@ -216,43 +219,59 @@ def evaluate(
     pairs: Iterable[tuple[Evaluation, Patch]],
     controls: Sequence[str],
     settings: ControlSettings,
+    growing: Callable[[Scorecard], None] | None = None,
 ) -> Scorecard:
-    """The scorecard of patches, each with its own examination.
+    """The scorecard of patches, each with its own examination; `growing` hears of it on the way.
 
     Raises `EditError` for a control that there is not.
     """
     for name in controls:
         if name not in CONTROLS:
             raise EditError(f"there is no control {name!r}; controls: {', '.join(CONTROLS)}")
-    results: dict[str, list[EvalResult]] = {name: [] for name in (EDITED, *controls)}
-    base: list[float] = []
-    left_out: dict[str, str] = {}
-    layers: set[int] = set()
-    method = ""
+    found = _Found({name: [] for name in (EDITED, *controls)})
     for evaluation, patch in pairs:
-        results[EDITED].append(evaluation.run(patch))
-        base += evaluation.fluency
-        layers.update(patch.layers)
-        method = patch.method
+        found.add(EDITED, evaluation.run(patch))
+        found.base += evaluation.fluency
+        found.layers.update(patch.layers)
+        found.method = patch.method
         for name in controls:
+            if growing is not None:
+                growing(found.card(model))
             try:
                 state = CONTROLS[name](model, patch, evaluation.world, settings)
-                results[name].append(evaluation.run(*state))
+                found.add(name, evaluation.run(*state))
             except (EditError, PatchError) as error:
-                left_out[name] = str(error)
-    scored = {name: measures(runs, base) for name, runs in results.items() if runs}
-    cases = tuple(case for result in results[EDITED] for case in result.cases)
-    return Scorecard(
-        model.name,
-        model.with_bos,
-        method,
-        len(cases),
-        tuple(sorted(layers)),
-        scored.pop(EDITED, {}),
-        cases,
-        scored,
-        left_out,
-    )
+                found.left_out[name] = str(error)
+    return found.card(model)
+
+
+@dataclass
+class _Found:
+    """What an audit has found so far."""
+
+    results: dict[str, list[EvalResult]]
+    base: list[float] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    layers: set[int] = field(default_factory=set)
+    method: str = ""
+
+    def add(self, name: str, result: EvalResult) -> None:
+        self.results[name].append(result)
+
+    def card(self, model: Model) -> Scorecard:
+        scored = {name: measures(runs, self.base) for name, runs in self.results.items() if runs}
+        cases = tuple(case for result in self.results[EDITED] for case in result.cases)
+        return Scorecard(
+            model.name,
+            model.with_bos,
+            self.method,
+            len(cases),
+            tuple(sorted(self.layers)),
+            scored.pop(EDITED, {}),
+            cases,
+            scored,
+            dict(self.left_out),
+        )
 
 
 def measures(results: Sequence[EvalResult], base_fluency: Sequence[float]) -> Metrics:

@@ -34,7 +34,14 @@ from loci.circuits.scores import (
     head_scores,
     weighed_scores,
 )
-from loci.circuits.token_circuits import SkipTrigram, TokenCircuit, TokenSource, token_circuit
+from loci.circuits.token_circuits import (
+    SkipTrigram,
+    TokenCircuit,
+    TokenPair,
+    TokenSource,
+    token_circuit,
+    token_pair,
+)
 from loci.circuits.virtual_weights import (
     NeuronPair,
     VirtualWeight,
@@ -104,6 +111,7 @@ __all__ = [
     "RepeatedTokens",
     "SkipTrigram",
     "TokenCircuit",
+    "TokenPair",
     "TokenSource",
     "ValueRole",
     "VectorSpace",
@@ -132,6 +140,7 @@ __all__ = [
     "repeated_tokens",
     "scores_on",
     "token_circuit",
+    "token_pair",
     "unembed",
     "weighed_scores",
 ]

@@ -82,6 +82,14 @@ class NameArguments(Arguments):
     top: Annotated[int, Field(ge=1, le=100)] = 10
 
 
+class Labelled(Arguments):
+    """A neuron, beside the relations and answers of so many known facts."""
+
+    neuron: Neuron
+    facts: Annotated[int, Field(ge=20, le=10_000)] = 2_000
+    top: Annotated[int, Field(ge=1, le=50)] = 6
+
+
 class Fires(Arguments):
     """A neuron's activation at each token of a text."""
 
@@ -142,6 +150,58 @@ class Sparse(Arguments):
     text: Words
     layer: Annotated[int, Field(ge=0, le=9_999)]
     most: Annotated[int, Field(ge=1, le=64)] = 12
+
+
+class Strongest(Arguments):
+    """So many of the pairs of heads that compose most."""
+
+    most: Annotated[int, Field(ge=1, le=2_000)] = 200
+
+
+class PairArguments(Arguments):
+    """A head between a word that is looked at and one that looks."""
+
+    head: Head
+    source: Short
+    destination: Short
+
+
+class Toy(Arguments):
+    """A toy model of superposition, trained from nothing."""
+
+    features: Annotated[int, Field(ge=2, le=40)] = 5
+    dims: Annotated[int, Field(ge=1, le=10)] = 2
+    density: Annotated[float, Field(gt=0, le=1)] = 0.1
+    importance: Annotated[float, Field(gt=0, le=1)] = 0.9
+    relu: bool = True
+    steps: Annotated[int, Field(ge=10, le=20_000)] = 2_000
+    seed: Seed = 0
+
+
+class PlantedArguments(Arguments):
+    """A model whose facts have known places, and one of its facts."""
+
+    kind: Literal["one-per-fact", "superposed"] = "one-per-fact"
+    method: Short = "trace: MLP"
+    fact: Annotated[int, Field(ge=0, le=10_000)] = 0
+    subjects: Annotated[int, Field(ge=2, le=48)] = 12
+    seed: Seed = 0
+
+
+class FeatureArguments(Arguments):
+    """A feature of one of the dictionaries that come with the embedded model."""
+
+    layer: Annotated[int, Field(ge=0, le=9_999)]
+    feature: Annotated[int, Field(ge=0, le=10**7)]
+    tokens: Annotated[int, Field(ge=100, le=10**6)] = 5_000
+    top: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+class GraphArguments(Arguments):
+    prompt: Words
+    answer: Short | None = None
+    features: bool = False
+    tested: Annotated[int, Field(ge=0, le=1_000)] = 24
 
 
 class Angle(Arguments):

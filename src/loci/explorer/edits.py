@@ -57,7 +57,7 @@ def edit(desk: "Desk", args: takes.Edited, ids: Ids, tell: "Tell") -> dict[str, 
 
 
 def audit(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    from loci.auditing import CHEAP
+    from loci.auditing import CHEAP, Scorecard
     from loci.auditing import audit as measure
     from loci.facts import known_facts
 
@@ -66,8 +66,20 @@ def audit(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[str
         raise PatchError(
             "an audit asks what a patch was made for: a neuron that is scaled was made for no fact"
         )
+
+    def growing(card: Scorecard) -> None:
+        """The edit, and each control, as soon as it is measured."""
+        tell.part(card.to_dict())
+        tell.progress(1, 1 + len(CHEAP))
+
     return measure(
-        desk.model, patch, known_facts(), controls=CHEAP, neighbours=10, seed=args.seed
+        desk.model,
+        patch,
+        known_facts(),
+        controls=CHEAP,
+        neighbours=10,
+        seed=args.seed,
+        growing=growing,
     ).to_dict()
 
 

@@ -160,6 +160,46 @@ COMMANDS: dict[str, Callable[[Any], list[str]]] = {
     "merge": _merge,
     "attention": _attention,
     "heads": lambda args: ["circuits", "heads"],
+    "fact_circuit": lambda args: [
+        "circuits",
+        "fact",
+        args.prompt,
+        *_options(args, takes.PromptArguments, subject="--subject", answer="--answer"),
+    ],
+    "compose": lambda args: ["circuits", "compose"],
+    "feature": lambda args: [
+        "dictionaries",
+        "read",
+        f"demo:mlp_out.{args.layer}",
+        str(args.feature),
+        "--tokens",
+        str(args.tokens),
+        *_options(args, takes.FeatureArguments, top="--top"),
+    ],
+    "graph": lambda args: [
+        "dictionaries",
+        "graph",
+        args.prompt,
+        *(["--transcoder", "demo:mlp_out.1"] if args.features else []),
+        *_options(args, takes.GraphArguments, answer="--answer", tested="--tested"),
+    ],
+    "toy": lambda args: [
+        "superposition",
+        "toy",
+        "--features",
+        str(args.features),
+        "--dim",
+        str(args.dims),
+        "--density",
+        str(args.density),
+        "--importance",
+        str(args.importance),
+        "--steps",
+        str(args.steps),
+        "--seed",
+        str(args.seed),
+        *([] if args.relu else ["--linear"]),
+    ],
     "bounds": lambda args: [
         "superposition",
         "bounds",
@@ -188,9 +228,9 @@ COMMANDS: dict[str, Callable[[Any], list[str]]] = {
         f"{args.patch}.peft",
     ],
 }
-MODELLESS = ("merge", "forensics", "find", "sql", "bounds")
+MODELLESS = ("merge", "forensics", "find", "sql", "bounds", "toy")
 """Commands that open no model by `-m`."""
-WITHOUT = ("edit", "audit", "merge", "adapter", "forensics", "atlas", "find", "sql", "bounds")
+WITHOUT = (*MODELLESS, "edit", "audit", "adapter", "atlas", "planted")
 """Verbs that are about the base, whatever is on."""
 
 
@@ -220,6 +260,12 @@ def _asked(args: takes.PromptArguments) -> str:
             f" answer={args.answer!r})"
         )
     return repr(args.prompt)
+
+
+def _fact(args: takes.PromptArguments) -> str:
+    """A fact itself, where a prompt will not do."""
+    said = _asked(args)
+    return said if said.startswith("loci.") else f"loci.model.fact_from(model, {said})"
 
 
 def _keywords(args: Any, *names: str) -> str:
@@ -263,6 +309,33 @@ PYTHON: Mapping[str, Callable[[Any], str]] = {
     "attention": lambda a: f"loci.circuits.patterns(model, {a.text!r}, {list(a.heads)!r})",
     "heads": lambda a: "loci.circuits.head_scores(model)",
     "card": lambda a: f"loci.reading.read_weights(model, {a.neuron!r}, top={a.top})",
+    "fact_circuit": lambda a: f"loci.circuits.fact_circuit(model, {_fact(a)})",
+    "compose": lambda a: "loci.circuits.compose(model)",
+    "pair": lambda a: (
+        f"loci.circuits.token_pair(model, {a.head!r}, {' ' + a.source.strip()!r},"
+        f" {' ' + a.destination.strip()!r})"
+    ),
+    "feature": lambda a: (
+        f"loci.dictionaries.read_features(model, loci.dictionaries.load_dictionary("
+        f"'demo:mlp_out.{a.layer}'), [{a.feature}], loci.text.sample_text(model,"
+        f" {a.tokens}){_keywords(a, 'top')})[0]"
+    ),
+    "graph": lambda a: (
+        f"loci.dictionaries.attribution_graph(model, {a.prompt!r}{_keywords(a, 'answer', 'tested')}"
+        + (
+            ", transcoders={1: loci.dictionaries.load_dictionary('demo:mlp_out.1')})"
+            if a.features
+            else ")"
+        )
+    ),
+    "toy": lambda a: (
+        f"loci.studies.superposition.toy({a.features}, {a.dims}, [{a.density}],"
+        f" importance={a.importance}, relu={a.relu}, steps={a.steps}, seed={a.seed})"
+    ),
+    "planted": lambda a: (
+        f"loci.auditing.score_locators(loci.writing.planted({a.kind!r}, subjects={a.subjects},"
+        f" neurons={a.subjects}, seed={a.seed}))"
+    ),
     "bounds": lambda a: f"loci.studies.superposition.bounds({a.dim}, {a.angle})",
     "find": lambda a: f"loci.open_atlas('atlas').find({a.word!r}, top={a.top})",
     "sql": lambda a: f"loci.open_atlas('atlas').query({a.sql!r})",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from loci.explorer import arguments as takes
-from loci.explorer import edits
+from loci.explorer import circuit_verbs, edits, worlds
 
 if TYPE_CHECKING:
     from loci.explorer.desk import Desk, Tell
@@ -104,13 +104,14 @@ def _trace(desk: "Desk", args: takes.TraceArguments, ids: Ids, tell: "Tell") -> 
         how = Corruption(args.corruption, args.noise, args.samples, args.seed)
         runs = prepare(model, _fact(model, args), how, args.window)
         asked, found = runs.asked, dict[str, Any]()
-        for grids in runs.growing_grids(kinds):
+        for grown in runs.growing(kinds):
             told = Trace(
                 **runs.about,
                 tokens=asked.labels,
                 subject_span=asked.subject,
                 window=args.window,
-                grids=grids,
+                grids=grown.effects,
+                errors=grown.errors,
             )
             found = told.to_dict()
             tell.part(found)
@@ -153,6 +154,13 @@ def _histogram(desk: "Desk", args: takes.Card, ids: Ids, tell: "Tell") -> dict[s
 
     with desk.patched(ids) as model:
         return histogram(model, args.neuron, args.tokens, tell.progress)
+
+
+def _labels(desk: "Desk", args: takes.Labelled, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    from loci.explorer.labels import neuron_labels
+
+    with desk.patched(ids) as model:
+        return neuron_labels(model, args.neuron, args.facts, args.top)
 
 
 def _firing(desk: "Desk", args: takes.Fires, ids: Ids, tell: "Tell") -> dict[str, Any]:
@@ -278,6 +286,14 @@ VERBS: dict[str, Verb] = {
     "attention": Verb(takes.PatternArguments, _attention),
     "attention_top": Verb(takes.Sparse, _attention_top),
     "bounds": Verb(takes.Angle, _bounds),
+    "labels": Verb(takes.Labelled, _labels),
+    "compose": Verb(takes.Strongest, circuit_verbs.compose, "slow"),
+    "fact_circuit": Verb(takes.PromptArguments, circuit_verbs.fact_circuit),
+    "pair": Verb(takes.PairArguments, circuit_verbs.pair),
+    "feature": Verb(takes.FeatureArguments, circuit_verbs.feature),
+    "graph": Verb(takes.GraphArguments, circuit_verbs.graph, "slow"),
+    "toy": Verb(takes.Toy, worlds.toy),
+    "planted": Verb(takes.PlantedArguments, worlds.planted),
     "folder": Verb(takes.Nothing, edits.folder, "slow"),
     "heads": Verb(takes.Nothing, _heads, "slow"),
 }

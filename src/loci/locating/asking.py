@@ -46,17 +46,24 @@ def probability(
     logits: Float[Tensor, "*group sample position vocab"], targets: Tensor
 ) -> Float[Tensor, " *group"]:
     """P(answer) from the logits of a run over `Asked.ids`, averaged over the samples."""
+    return drawn_probability(logits, targets).mean(-1)
+
+
+def drawn_probability(
+    logits: Float[Tensor, "*group sample position vocab"], targets: Tensor
+) -> Float[Tensor, "*group sample"]:
+    """The same of every sample."""
     logits = logits[..., -len(targets) :, :].float()
     picked = logits.gather(-1, targets.to(logits.device).expand(*logits.shape[:-2], -1)[..., None])[
         ..., 0
     ]
-    return (picked - logits.logsumexp(-1)).sum(-1).exp().mean(-1).cpu()
+    return (picked - logits.logsumexp(-1)).sum(-1).exp().cpu()
 
 
 @torch.no_grad()
-def probability_at(
+def drawn_probability_at(
     model: Model, streams: Float[Tensor, "*group sample position d_model"], targets: Tensor
-) -> Float[Tensor, " *group"]:
+) -> Float[Tensor, "*group sample"]:
     """The same from what the last block leaves at the last positions, unembedded a few rows at a
     time.
     """
@@ -65,7 +72,7 @@ def probability_at(
         logits.gather(-1, wanted.flatten()[some, None])[:, 0] - logits.logsumexp(-1)
         for some, logits in unembedded(model, streams.flatten(0, -2))
     ]
-    return torch.cat(found).view(streams.shape[:-1]).sum(-1).exp().mean(-1).cpu()
+    return torch.cat(found).view(streams.shape[:-1]).sum(-1).exp().cpu()
 
 
 def known_of(model: Model, facts: Sequence[Fact]) -> list[Fact]:

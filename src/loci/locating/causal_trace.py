@@ -21,7 +21,7 @@ block passes of a position a kind, against S · L² · n² for full runs; memory
 tokens a batch. Source: Meng et al. 2022 (ROME), section 2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -46,6 +46,10 @@ class Trace(Traced):
     subject_span: Span
     window: int
     grids: dict[str, Float[Tensor, "layer token"]]
+    errors: dict[str, Float[Tensor, "layer token"]] = field(default_factory=dict)
+    """Standard errors of the effects: s / √n over the draws of the corruption, each beside its own
+    corrupted run; NaN for one draw. None in what earlier versions wrote.
+    """
 
     def peak(self, kind: Kind) -> tuple[int, int, float]:
         """(layer, token, effect) of the largest cell."""
@@ -54,13 +58,19 @@ class Trace(Traced):
         return layer, token, float(grid[layer, token])
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "grids"}
+        tensors = ("grids", "errors")
+        plain = {
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in tensors
+        }
         lists = {"tokens": list(self.tokens), "subject_span": list(self.subject_span)}
         return {
             "schema": "loci.trace/1",
             **plain,
             **lists,
-            "grids": {kind: grid.tolist() for kind, grid in self.grids.items()},
+            **{
+                name: {kind: grid.tolist() for kind, grid in getattr(self, name).items()}
+                for name in tensors
+            },
         }
 
 
@@ -95,20 +105,21 @@ def trace(
         window: layers restored together, for "mlp" and "attn".
         budget: most tokens in a batch; it bounds the memory and changes no number.
 
-    Returns: a `Trace`: `grids[kind]` [layer, token] of effects on P(answer), `clean` and
-    `corrupted` P, `tokens`, `subject_span`, `peak`.
+    Returns: a `Trace`: `grids[kind]` [layer, token] of effects on P(answer), their standard
+    `errors` over the draws, `clean` and `corrupted` P, `tokens`, `subject_span`, `peak`.
     Raises `FactError` or `ModelError` for a prompt that cannot be traced. Cost: about a second for
     a fact of the embedded model.
     """
     fact = fact_given(model, fact)
     runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), window, budget)
-    grids = runs.grids(kinds, progress)
+    found = runs.measured(kinds, progress)
     return Trace(
         **runs.about,
         tokens=runs.asked.labels,
         subject_span=runs.asked.subject,
         window=window,
-        grids=grids,
+        grids=found.effects,
+        errors=found.errors,
     )
 
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from loci.locating.asking import Asked, probability, probability_at
+from loci.locating.asking import Asked, drawn_probability, drawn_probability_at
 from loci.model import Edit, Model, Recording
 from loci.model.answers import finite
 from loci.model.hooks import put_at
@@ -48,9 +48,14 @@ class PatchedRuns:
     run: Recording
     top: Float[Tensor, "draw position d_model"]
     """What the last block leaves."""
-    level: float
+    levels: Float[Tensor, " draw"]
     """P(answer) of the run as it is."""
     budget: int = BATCH_TOKENS
+
+    @property
+    def level(self) -> float:
+        """P(answer) of the run, averaged over the draws."""
+        return float(self.levels.mean())
 
     @property
     def draws(self) -> int:
@@ -58,8 +63,12 @@ class PatchedRuns:
         return len(self.top)
 
     def run_patched(self, cells: Sequence[Cell], token: int) -> Float[Tensor, " cell"]:
-        """P(answer) of cells at one token, in batches within the budget."""
-        found = torch.full((len(cells),), self.level)
+        """P(answer) of cells at one token, averaged over the draws."""
+        return self.run_draws(cells, token).mean(-1)
+
+    def run_draws(self, cells: Sequence[Cell], token: int) -> Float[Tensor, "cell draw"]:
+        """The same of every draw, in batches within the budget."""
+        found = self.levels.repeat(len(cells), 1)
         live = [
             i
             for i, cell in enumerate(cells)
@@ -73,7 +82,7 @@ class PatchedRuns:
             found[some] = self._run_patched([cells[i] for i in some], token)
         return found
 
-    def _run_patched(self, cells: Sequence[Cell], token: int) -> Float[Tensor, " cell"]:
+    def _run_patched(self, cells: Sequence[Cell], token: int) -> Float[Tensor, "cell draw"]:
         """One batch of cells, in the order of their entry."""
         stream, inside, last = self._entering(cells[:0], 0, token), 0, len(self.asked.targets)
         for layer in range(cells[0].entry, self.model.n_layers + 1):
@@ -90,7 +99,9 @@ class PatchedRuns:
             else:
                 with self.model.patched(self._holding(cells[:inside], layer)):
                     stream = self.run.step(layer, stream, token, self._rows(inside))
-        return probability_at(self.model, stream.unflatten(0, (-1, self.draws)), self.asked.targets)
+        return drawn_probability_at(
+            self.model, stream.unflatten(0, (-1, self.draws)), self.asked.targets
+        )
 
     def _entering(
         self, cells: Sequence[Cell], layer: int, token: int
@@ -169,7 +180,7 @@ def recorded(model: Model, asked: Asked, budget: int = BATCH_TOKENS) -> PatchedR
     last = f"resid_post.{model.n_layers - 1}"
     with model.watch(last) as reads:
         run = model.record(asked.ids, past=True, last=len(asked.targets))
-    level = float(probability(finite(run.logits, model), asked.targets))
+    levels = drawn_probability(finite(run.logits, model), asked.targets)
     return PatchedRuns(
-        model=model, asked=asked, run=run, top=reads[last], level=level, budget=budget
+        model=model, asked=asked, run=run, top=reads[last], levels=levels, budget=budget
     )

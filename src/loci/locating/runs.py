@@ -5,7 +5,7 @@ tracing is made of.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.facts.fact import GIVEN
-from loci.locating.asking import ask, probability
+from loci.locating.asking import ask, drawn_probability, probability
 from loci.locating.corruption import Corruption, How
 from loci.locating.patched_runs import BATCH_TOKENS, Cell, PatchedRuns
 from loci.model import Edit, Model, Recording
@@ -78,7 +78,7 @@ def prepare(
         clean_run=clean_run,
         run=run,
         top=corrupted_states[f"resid_post.{model.n_layers - 1}"],
-        level=float(probability(finite(run.logits, model), asked.targets)),
+        levels=drawn_probability(finite(run.logits, model), asked.targets),
         budget=budget,
         clean_states=clean_states,
         corrupted_states=corrupted_states,
@@ -130,29 +130,39 @@ class Runs(PatchedRuns):
     def grids(
         self, kinds: Sequence[Kind], progress: Progress = silent
     ) -> dict[str, Float[Tensor, "layer token"]]:
-        """Indirect effects by kind; before the subject nothing is corrupted,
-        so they are 0 there.
-        """
+        """Indirect effects by kind, 0 before the subject, where nothing is corrupted."""
+        return self.measured(kinds, progress).effects
+
+    def measured(self, kinds: Sequence[Kind], progress: Progress = silent) -> "Measured":
+        """The same, with standard errors over the draws."""
         length = len(self.asked.labels)
-        for found in self.growing_grids(kinds):  # noqa: B007 the last one is whole
+        for found in self.growing(kinds):  # noqa: B007 the last one is whole
             progress(1, length - self.asked.subject[0])
         return found
 
-    def growing_grids(
-        self, kinds: Sequence[Kind]
-    ) -> Iterator[dict[str, Float[Tensor, "layer token"]]]:
+    def growing(self, kinds: Sequence[Kind]) -> Iterator["Measured"]:
         """The same after each token, NaN at those to come."""
         first, length, n_layers = self.asked.subject[0], len(self.asked.labels), self.model.n_layers
         cells = [(kind, layer) for kind in kinds for layer in range(n_layers)]
         effects = torch.full((len(cells), length), torch.nan)
         effects[:, :first] = 0
+        errors = effects.clone()
         for token in range(first, length):
-            effects[:, token] = self.column(cells, token) - self.level
-            yield {kind: effects[i * n_layers : (i + 1) * n_layers] for i, kind in enumerate(kinds)}
+            drawn = self._drawn(cells, token)
+            effects[:, token] = drawn.mean(-1) - self.level
+            errors[:, token] = standard_error(drawn - self.levels)
+            rows = {kind: slice(i * n_layers, (i + 1) * n_layers) for i, kind in enumerate(kinds)}
+            yield Measured(
+                {kind: effects[some] for kind, some in rows.items()},
+                {kind: errors[some] for kind, some in rows.items()},
+            )
 
     def column(self, cells: Sequence[tuple[Kind, int]], token: int) -> Float[Tensor, " cell"]:
         """P(answer) with each of these states put back at this token."""
-        return self.run_patched([self._cell(kind, layer, token) for kind, layer in cells], token)
+        return self._drawn(cells, token).mean(-1)
+
+    def _drawn(self, cells: Sequence[tuple[Kind, int]], token: int) -> Float[Tensor, "cell draw"]:
+        return self.run_draws([self._cell(kind, layer, token) for kind, layer in cells], token)
 
     def _cell(self, kind: Kind, layer: int, token: int) -> Cell:
         """What to put back: a state or an output where it enters the stream, and what is held above
@@ -195,6 +205,19 @@ class Runs(PatchedRuns):
             with self.model.patched({name: instead(clean)}):
                 found.append(self.run.step(layer, self.run.resid_pre(layer)[:, first:], first))
         return found
+
+
+class Measured(NamedTuple):
+    """Grids by kind."""
+
+    effects: dict[str, Float[Tensor, "layer token"]]
+    errors: dict[str, Float[Tensor, "layer token"]]
+
+
+def standard_error(drawn: Float[Tensor, "cell draw"]) -> Float[Tensor, " cell"]:
+    """s / √n of each cell's draws; NaN for one draw, of which nothing is known."""
+    n = drawn.shape[-1]
+    return drawn.std(-1) / n**0.5 if n > 1 else torch.full(drawn.shape[:-1], torch.nan)
 
 
 def around(layer: int, window: int, n_layers: int) -> range:

@@ -9,6 +9,7 @@ import { t } from "./strings.js";
 import * as ask from "./views/ask.js";
 import * as checkpoint from "./views/checkpoint.js";
 import * as edit from "./views/edit.js";
+import * as features from "./views/features.js";
 import * as heads from "./views/heads.js";
 import * as lab from "./views/lab.js";
 import * as learn from "./views/learn.js";
@@ -16,7 +17,7 @@ import * as neuron from "./views/neuron.js";
 import * as searching from "./views/search.js";
 import * as trace from "./views/trace.js";
 
-const ALL = { ask, trace, neuron, edit, search: searching, heads, checkpoint, lab, learn };
+const ALL = { ask, trace, neuron, edit, search: searching, heads, features, checkpoint, lab, learn };
 // Without a model nothing can be edited, and no checkpoint read.
 const VIEWS = SITE ? { ask, trace, neuron, search: searching, heads, lab } : ALL;
 const byId = (id) => document.getElementById(id);
@@ -104,8 +105,8 @@ function keys(event) {
     return;
   }
   if (event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const name = Object.keys(VIEWS)[Number(event.key) - 1];
-  if (name && event.key !== " ") go(name);
+  const name = /^\d$/.test(event.key) && Object.keys(VIEWS)[(Number(event.key) + 9) % 10];
+  if (name) go(name);
   if (event.key === "/") { byId("content").querySelector("input")?.focus(); event.preventDefault(); }
 }
 

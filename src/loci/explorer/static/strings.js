@@ -16,7 +16,7 @@ const WORDS = {
   cancel: "Cancel", cancelled: "Cancelled.", waiting: "Waiting for its turn …", opening: "Working …", working: "{share} done",
   views: "Views",
   view_ask: "Ask", view_trace: "Trace", view_neuron: "Neuron", view_edit: "Edit", view_search: "Search",
-  view_checkpoint: "Checkpoint", view_heads: "Heads", view_lab: "Lab", view_learn: "Learn",
+  view_checkpoint: "Checkpoint", view_heads: "Heads", view_features: "Features", view_lab: "Lab", view_learn: "Learn",
   unknownView: "There is no view of this name.",
 
   prompt: "Prompt", promptHint: "a sentence, up to where the answer comes",
@@ -46,7 +46,7 @@ const WORDS = {
   "kind_state-without-mlp": "stream, later MLPs severed", "kind_state-without-attn": "stream, later attention severed",
   traceSum: "P(“{answer}”) is {clean}, and {corrupted} once “{subject}” is hidden: {lost} to win back.",
   traceUnknown: "The model itself would answer something else.",
-  traceCell: "{kind}, {layer}, at “{token}”: {effect} of P(answer) comes back, from {corrupted} to {level}. n = {n} draws of the corruption.",
+  traceCell: "{kind}, {layer}, at “{token}”: {effect} of P(answer) comes back, from {corrupted} to {level}{interval}. n = {n} draws of the corruption.", traceInterval: " (95 %: {low} … {high})",
   traceOpen: "Choose a cell, or move over it.",
   layers: "layer",
   cellTitle: "Neurons of this MLP", cellNote: "Attribution by integrated gradients from the run with the hidden subject, at the subject's last token: what each neuron gives back. They sum to what the whole MLP does there.",
@@ -118,6 +118,28 @@ const WORDS = {
 
   learnLead: "Lessons that drive the views: read at the side, touch the live model.", lessonStart: "Start", lessonDemo: "It is made for the embedded model: start the explorer without -m.",
   moreLessons: "Nine longer lessons run in the terminal and as notebooks: loci lessons.", back: "Back", forward: "Next", finish: "Finish", leave: "Leave the lesson",
+  labelsTitle: "What it stands for", labelsNote: "Relations and answers of known facts that its activation says best, by a threshold. Precision: of the facts that it says, those that have the label. Recall: of those with the label, the ones it says.",
+  label: "Label", precision: "Precision", recall: "Recall", at_subject: "the subject’s end", at_end: "the prompt’s end", labelsOf: "Labels and thresholds are chosen on one half of {n} facts and judged on the other, with 95 % intervals.",
+
+  factTitle: "A fact’s circuit", factNote: "Which heads carry the answer from the subject to the last token, and which neurons at the subject feed them.", factFind: "Find the circuit of this prompt",
+  factSays: "P(“{answer}”) = {p}. Blind to the subject in {heads}, {lost} of it is lost.", head: "Head", attention: "looks at subject", direct: "adds to score", lost: "P lost without", factNeurons: "Neurons at the subject, through these heads",
+  pairTitle: "A head between two words", pairNote: "By its weights alone: how much the one word is looked at (QK), and what it then makes likelier (OV).", source: "Looked at", destination: "Looks",
+  pairQk: "“{destination}” looks at “{source}” with a score of {qk}; {rank} tokens it would rather look at.", pairRaises: "Where it looks at “{source}”, it raises", pairOwn: "The word itself: {own}.",
+  composeTitle: "Composition of heads", composeNote: "How much of what one head writes a later one reads, beside what random pairs score: as queries, keys or values.", composeFind: "Score all pairs", composeAbove: "At least so far above chance:",
+  composeShown: "{n} of {all} pairs; chance is {null}.", composePicture: "{n} pairs of heads, layers from left to right", compose_q: "queries", compose_k: "keys", compose_v: "values",
+
+  featuresLead: "A dictionary takes activations apart into features. Each is read like a neuron; a graph shows which units lead to an answer.",
+  featureTitle: "A feature", featureNote: "Where it is on, what its direction writes, and which neurons lie nearest.", dictionary: "Dictionary", feature: "Feature", autoencoder: "autoencoder", transcoder: "transcoder",
+  featureOn: "On at {share} of {n} tokens", featureNear: "Nearest features", featureWriters: "Neurons that write it", featureReaders: "Neurons that read it", featuresNone: "No dictionary of this model is loaded; those of the embedded model come with it.",
+  graphTitle: "Attribution graph", graphNote: "With attention, norms and slopes held, effects are linear and sum up. Blue adds to the answer, orange takes away.", graphFeatures: "features in layer 1 (transcoder)", graphDraw: "Draw the graph",
+  graphSum: "All effects on “{answer}” sum to {sum} (should be {expected}). Neurons set to zero in the real model agree with a correlation of {r} (n = {n}).", graphPicture: "{n} nodes, tokens from left to right, layers from below",
+  unit: "Unit", behind: "At", graphEffect: "Adds", graphInfluence: "Influence",
+
+  toyTitle: "A toy model of superposition", toyNote: "More features than dimensions, x → ReLU(WᵀWx + b), trained while you look. The rarer features are, the more of them share the dimensions.",
+  features: "Features", dims: "Dimensions", density: "Density", importance: "Importance", steps: "Steps", train: "Train", toyPicture: "{n} directions, the first two dimensions", toyStep: "Step {step}: loss {loss}; {kept} of {n} features have a direction longer than ½, in {dims} dimensions.", featureN: "feature {n}",
+  plantedTitle: "Does a method find the true place?", plantedNote: "A model whose facts were written into known neurons. A method of locating is asked where one of them is.", plantedMake: "Make the model and ask", plantedKind: "Facts lie", onePerFact: "one in a neuron", superposed: "superposed", plantedFact: "Fact", plantedAsk: "Ask",
+  truePlace: "True place", methodSays: "The method says", right: "right", wrong: "wrong", saysNothing: "says nothing", token_: "Token", neurons_: "Neurons", plantedHits: "{hits} of {n} true neurons are among its first {n}.",
+
   siteNote: "A copy of {model} to read: some prompts and all neurons, without the model. loci explore asks it anything.",
   siteOnly: "This copy does not hold the answer. Choose one of its prompts, or ask the model itself: loci explore.",
   siteMissing: "A file of this copy is missing: data/{name}", siteNeuron: "There is no {name}: neurons are L0N0 … {last}.",

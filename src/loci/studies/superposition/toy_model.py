@@ -28,6 +28,8 @@ from loci.progress import Progress, silent
 from loci.result import Result
 
 Draw = Callable[[int, torch.Generator], Float[Tensor, "instance batch feature"]]
+SHOWN = 60
+"""Looks at a model while it learns."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def toy(
     batch: int = 1024,
     seed: int = 0,
     progress: Progress = silent,
+    growing: "Callable[[int, ToyModels], None] | None" = None,
 ) -> ToyModels:
     """Train toy models x → ReLU(WᵀWx + b) at several densities; the best run of each is kept.
 
@@ -136,6 +139,8 @@ def toy(
         batch: inputs a step.
         seed: seed of every random draw.
         progress: called with (steps done, steps in all).
+        growing: called some sixty times while they learn, with the steps done and the models as
+            they are then (all runs; the loss is that of the last batch).
 
     Returns: `ToyModels`: W [density, dims, features], b, losses.
     Raises: `SuperpositionError` for sizes that make no model.
@@ -151,6 +156,11 @@ def toy(
         )
     weights = importance ** torch.arange(features, dtype=torch.float)
     rates = torch.tensor([p for p in densities for _ in range(runs)])
+
+    def seen(step: int, W: Tensor, b: Tensor, loss: Tensor) -> None:
+        if growing is not None:
+            growing(step, ToyModels(tuple(rates.tolist()), weights, relu, W, b, loss, seed))
+
     W, b, loss = train(
         uniform(rates, features),
         len(rates),
@@ -162,6 +172,7 @@ def toy(
         batch=batch,
         seed=seed,
         progress=progress,
+        seen=seen if growing is not None else None,
     )
     best = loss.view(-1, runs).argmin(1) + torch.arange(len(densities)) * runs
     return ToyModels(tuple(densities), weights, relu, W[best], b[best], loss[best], seed)
@@ -205,8 +216,11 @@ def train(
     lr: float = 3e-3,
     seed: int = 0,
     progress: Progress = silent,
+    seen: Callable[[int, Tensor, Tensor, Tensor], None] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """W, b and loss of all instances; the loss is on draws that were not trained on."""
+    """W, b and loss of all instances; the loss is on draws that were not trained on. `seen` is
+    shown the step, W, b and the batch's loss some `SHOWN` times.
+    """
     generator = torch.Generator().manual_seed(seed)
     W = (
         torch.randn(instances, dims, features, generator=generator) * (2 / (dims + features)) ** 0.5
@@ -222,8 +236,11 @@ def train(
             1.0, 2 * (1 - step / steps)
         )  # constant, then down to 0
         optimizer.zero_grad()
-        losses(draw(batch, generator)).sum().backward()
+        loss = losses(draw(batch, generator))
+        loss.sum().backward()
         optimizer.step()
+        if seen is not None and step % max(1, steps // SHOWN) == 0:
+            seen(step + 1, W.detach().clone(), b.detach()[:, 0].clone(), loss.detach())
         progress(1, steps)
     with torch.no_grad():
         held_out = torch.stack([losses(draw(batch, generator)) for _ in range(10)]).mean(0)

@@ -155,7 +155,7 @@ async function audit(panel, patch, signal) {
   const rows = (card) => [["control", "metric", "value", "low", "high", "n"], ...[["edit", card.metrics], ...Object.entries(card.controls)].flatMap(([name, metrics]) =>
     Object.entries(metrics).map(([metric, one]) => [name, metric, one.value, one.low, one.high, one.n]))];
   panel.root.scrollIntoView({ block: "nearest" });
-  await panel.run("audit", { patch: patch.id }, (card) => {
+  const draw = (card) => {
     const names = Object.keys(card.metrics);
     const columns = [[t("thisEdit"), card.metrics], ...Object.entries(card.controls)];
     panel.show(
@@ -166,6 +166,7 @@ async function audit(panel, patch, signal) {
           h("td", {}, estimate(metrics[name], SHARES.test(name) ? percent : number)))))))),
       Object.entries(card.left_out).map(([name, why]) => h("p", { class: "note" }, `${name}: ${why}`)),
     );
-  }, { signal, on: [], rows });
+  };
+  await panel.run("audit", { patch: patch.id }, draw, { signal, on: [], rows, part: draw });
 }
 

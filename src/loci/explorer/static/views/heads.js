@@ -6,6 +6,7 @@ import { Panel, button } from "../panel.js";
 import { SITE } from "../site.js";
 import { go, note } from "../state.js";
 import { t } from "../strings.js";
+import * as circuits from "./circuits.js";
 
 const SHORT = 200;   // characters of a text whose patterns come whole
 const MOST = 64;     // heads whose patterns come at once
@@ -23,7 +24,7 @@ export async function render(root, { state, signal, start, about }) {
       !SITE && h("label", { class: "grow" }, t("text"), field), h("label", {}, t("layer_"), layer), h("button", { class: "main" }, t("look"))));
   const panel = new Panel(t("looksTitle"), { id: "attention", note: t("looksNote"), wide: true });
   const scores = new Panel(t("scoresTitle"), { id: "heads", note: t("scoresNote"), wide: true });
-  add(root, h("div", { class: "panels" }, panel.root, !SITE && scores.root));
+  add(root, h("div", { class: "panels" }, panel.root, !SITE && [scores.root, circuits.panels({ ...state, q: text }, signal)]));
   panel.say(t("opening"));
   const model = await about().catch((error) => { panel.say(error.message, "bad"); });
   if (signal.aborted || !model) return;
@@ -35,12 +36,14 @@ export async function render(root, { state, signal, start, about }) {
   const chosen = layer.value;
   const ready = (found) => drawPatterns(panel, found, state);
   if (text.length > SHORT || !all) {
-    await panel.run("attention_top", { text, layer: Number(chosen || 0), most: 12 }, (found) => ready(sparse(found)), { signal });
+    await panel.run("attention_top", { text, layer: Number(chosen || 0), most: 12 }, (found) => ready(sparse(found)), { signal, rows: (found) => entries(sparse(found)) });
   } else {
     const heads = chosen === "" ? [] : Array.from({ length: model.heads }, (_, i) => `L${chosen}H${i}`);
-    await panel.run("attention", { text, heads }, (found) => ready(whole(found)), { signal });
+    await panel.run("attention", { text, heads }, (found) => ready(whole(found)), { signal, rows: (found) => entries(whole(found)) });
   }
 }
+
+const entries = (found) => [["head", "query", "key", "plain", "weighted"], ...Object.entries(found.heads).flatMap(([name, rows]) => rows.flatMap((row, q) => row.map((entry) => [name, q, ...entry])))];
 
 // Both forms as one: heads by name, each with rows of [key, plain, weighted].
 const whole = (found) => ({

@@ -5,7 +5,9 @@ import { fit, histogram, lines } from "../charts.js";
 import { ACTS, angles, truthTable } from "../gate.js";
 import { Panel } from "../panel.js";
 import { note } from "../state.js";
+import { SITE } from "../site.js";
 import { t } from "../strings.js";
+import * as worlds from "./worlds.js";
 
 const LABELS = { relu: "ReLU", gelu: "GELU" };
 
@@ -21,7 +23,7 @@ export async function render(root, { state, signal }) {
   const gate = new Panel(t("gateTitle"), { id: "gate", note: t("gateNote") });
   const spread = new Panel(t("anglesTitle"), { id: "angles", note: t("anglesNote") });
   const count = new Panel(t("countTitle"), { id: "bounds", note: t("countNote"), wide: true });
-  add(root, h("div", { class: "panels" }, gate.root, spread.root, count.root));
+  add(root, h("div", { class: "panels" }, gate.root, spread.root, !SITE && worlds.panels(state, signal), count.root));
   drawGate(gate, state);
   drawAngles(spread, state);
   await drawCount(count, state, signal);
@@ -88,7 +90,7 @@ async function drawCount(panel, state, signal) {
         h("tbody", {}, ROWS.filter((name) => name in all).map((name) => h("tr", {}, h("td", {}, t(`bound_${name}`)), h("td", { class: "n" }, power(all[name])))))),
         h("h3", {}, t("rules")),
         h("table", {}, h("tbody", {}, found.rules.map((rule) => h("tr", {}, h("td", {}, rule.name), h("td", { class: "n" }, power(rule.log10)), h("td", {}, rule.verdict))))));
-    }, { signal, on: [] });
+    }, { signal, on: [], rows: (found) => [["what", "log10"], ...Object.entries({ ...found.log10, ...found.more_log10 }), ...found.rules.map((rule) => [rule.name, rule.log10])] });
   };
   const later = () => { clearTimeout(waiting); waiting = setTimeout(draw, 250); };
   panel.show(

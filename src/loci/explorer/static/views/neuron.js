@@ -24,7 +24,8 @@ export async function render(root, { state, signal, start, about }) {
   const key = new Panel(t("keyTitle"), { id: "key", note: t("keyNote") });
   const live = new Panel(t("liveTitle"), { id: "firing", note: t("liveNote") });
   const spread = new Panel(t("spreadTitle"), { id: "histogram", note: t("spreadNote") });
-  add(root, h("div", { class: "panels" }, value.root, !SITE && change.root, key.root, h("div", { class: "panel bare" }, !SITE && live.root, spread.root)));
+  const labels = new Panel(t("labelsTitle"), { id: "labels", note: t("labelsNote") });
+  add(root, h("div", { class: "panels" }, value.root, !SITE && change.root, key.root, h("div", { class: "panel bare" }, !SITE && live.root, spread.root, !SITE && labels.root)));
   neighbours(around, name, about);
   if (!SITE) {
     drawChange(change, name, prompt, signal);
@@ -36,6 +37,18 @@ export async function render(root, { state, signal, start, about }) {
   await spread.run("histogram", { neuron: name, tokens: 30000 }, (found) => {
     spread.show(histogram(found.bins, { title: t("spreadOf", { n: found.tokens.toLocaleString("en") }), x: t("activation"), width: fit(spread, 520) }));
   }, { signal, rows: (found) => [["from", "to", "count"], ...found.bins.map((bin) => [bin.from, bin.to, bin.count])] });
+  if (!SITE && !signal.aborted) await labels.run("labels", { neuron: name }, (found) => drawLabels(labels, found), { signal, rows: labelRows });
+}
+
+const labelRows = (found) => [["label", "at", "threshold", "precision", "n_said", "recall", "n_labelled"], ...found.labels.map((one) => [one.label, one.at, one.threshold, one.precision.value, one.precision.n, one.recall.value, one.recall.n])];
+const within = (one) => [h("b", {}, percent(one.value, 0)), " ", h("span", { class: "between" }, `${percent(one.low, 0)} … ${percent(one.high, 0)}, n\u00a0=\u00a0${one.n}`)];
+
+// Chosen on one half of the facts, judged on the other.
+function drawLabels(panel, found) {
+  panel.show(h("div", { class: "scroll" }, h("table", {},
+    h("thead", {}, h("tr", {}, [t("label"), t("precision"), t("recall")].map((name) => h("th", {}, name)))),
+    h("tbody", {}, found.labels.map((one) => h("tr", {}, h("td", {}, `${one.label.replace("_", " → ")} @ ${t(`at_${one.at}`)}`), h("td", {}, within(one.precision)), h("td", {}, within(one.recall))))))),
+    h("p", { class: "note" }, t("labelsOf", { n: found.facts.toLocaleString("en") })));
 }
 
 async function neighbours(root, name, about) {

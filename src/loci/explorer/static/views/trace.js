@@ -11,6 +11,13 @@ const WAYS = ["noise", "subject-noise", "fixed", "gaussian", "mean", "resample"]
 const LONG = 80;
 const SCALE = Array.from({ length: 10 }, (_, i) => i);
 
+// The quantile 0.975 of Student's t: tabulated to 10 degrees of freedom, from there by the first terms of its expansion.
+const T = [NaN, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
+export function student(df) {
+  const z = 1.959964;
+  return T[df] ?? z + (z ** 3 + z) / (4 * df) + (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * df * df);
+}
+
 export function asked(state) {
   return { prompt: state.q, ...(state.s ? { subject: state.s } : {}), ...(state.a ? { answer: state.a } : {}) };
 }
@@ -64,9 +71,9 @@ function form(state, settings) {
 }
 
 function rows(result) {
-  const table = [["kind", "layer", "position", "token", "effect"]];
+  const table = [["kind", "layer", "position", "token", "effect", "standard_error", "draws"]];
   for (const [kind, layers] of Object.entries(result.grids))
-    layers.forEach((values, layer) => values.forEach((value, i) => table.push([kind, layer, i, result.tokens[i], value])));
+    layers.forEach((values, layer) => values.forEach((value, i) => table.push([kind, layer, i, result.tokens[i], value, result.errors[kind]?.[layer]?.[i], result.samples])));
   return table;
 }
 
@@ -80,9 +87,11 @@ function draw(panel, result, chosen, choose) {
   const readout = h("p", { class: "readout", role: "status" }, t("traceOpen"));
   const words = (kind, layer, i) => {
     const effect = result.grids[kind][layer][i];
+    const margin = student(result.samples - 1) * (result.errors[kind]?.[layer]?.[i] ?? NaN);
     return t("traceCell", {
       kind: t(`kind_${kind}`), layer: t("layer", { n: layer }), token: token(result.tokens[i]), effect: percent(effect),
       corrupted: percent(result.corrupted), level: percent(result.corrupted + (effect || 0)), n: result.samples,
+      interval: Number.isFinite(margin) ? t("traceInterval", { low: percent(effect - margin), high: percent(effect + margin) }) : "",
     });
   };
   const [layer, at] = pair(chosen) || [];
@@ -158,5 +167,5 @@ async function measure(panel, state, trace, layer, at, signal) {
       table(items, t("effect")),
       h("p", { class: "note" }, t("measureSum", { together: percent(result.together) })),
     );
-  }, { signal });
+  }, { signal, rows: (result) => [["layer", "neuron", "effect"], ...result.neurons.map((one) => [layer, one.neuron, one.effect])] });
 }

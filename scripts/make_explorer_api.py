@@ -1,0 +1,76 @@
+"""Write docs/explorer_api.md: every question that the explorer's page can ask, from the verbs.
+
+python scripts/make_explorer_api.py
+"""
+
+from pathlib import Path
+from typing import Any
+
+from loci.explorer.arguments import Arguments
+from loci.explorer.spoken import COMMANDS, PYTHON
+from loci.explorer.verbs import VERBS
+
+PAGE = Path(__file__).parents[1] / "docs" / "explorer_api.md"
+INTRO = """<!-- Written by scripts/make_explorer_api.py from the verbs; do not edit, run it again. -->
+
+# The explorer's API
+
+The [explorer](explorer.md)'s page asks its server in JSON. A question is a verb, its arguments and
+the patches that are on:
+
+```text
+POST /api/jobs              {"verb": "ask", "args": {"prompt": "…"}, "patches": []}
+GET  /api/jobs/ID/events    the job as it goes on: state, done, total, part, error (server-sent events)
+GET  /api/results/KEY       the result, with a `schema` that names it
+POST /api/jobs/ID/cancel    this page wants it no more
+GET  /api/schemas           what is below, as JSON schemas
+```
+
+A result is the document that the command of the same line prints with `--json`, where there is one.
+Verbs of the slow lane never hold up those of the quick one. The token of the address is needed for each request.
+
+| verb | takes | lane | as a command | in Python |
+|---|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return INTRO + "".join(
+        f"| `{name}` | {takes(verb.arguments)} | {verb.lane} | {'yes' if name in COMMANDS else ''}"
+        f" | {'yes' if name in PYTHON else ''} |\n"
+        for name, verb in VERBS.items()
+    )
+
+
+def takes(arguments: type[Arguments]) -> str:
+    """Arguments with their types, bounds and defaults."""
+    schema = arguments.model_json_schema()
+    needed, said = schema.get("required", []), []
+    for name, about in schema.get("properties", {}).items():
+        default = "" if name in needed else f" = {spoken(about.get('default'))}"
+        said.append(f"`{name}`{default} {kind(about)}")
+    return "; ".join(said)
+
+
+def spoken(value: Any) -> str:
+    return (
+        "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
+
+
+def kind(about: dict[str, Any]) -> str:
+    """A type in words."""
+    if "anyOf" in about:
+        about = next(one for one in about["anyOf"] if one.get("type") != "null")
+    if "enum" in about:
+        return "(" + ", ".join(about["enum"]) + ")"
+    low = about.get("minimum", about.get("exclusiveMinimum"))
+    high = about.get("maximum", about.get("exclusiveMaximum"))
+    bounds = f" {low} … {high}" if low is not None and high is not None else ""
+    return f"({about.get('type', 'any')}{bounds})"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"written: {PAGE}")

@@ -1,0 +1,64 @@
+"""What a neuron stands for, in words that are known: the relations and answers of known facts.
+
+said      the neuron's activation at the subject's last token, or at the prompt's, is above t
+t         where the F1 is largest, on one half of the facts
+precision share of the facts that are said to have the label and have it      recall share of
+          those with the label that are said to have it, both on the other half
+"""
+
+import random
+from typing import Any
+
+from loci.dictionaries.fact_labels import auc_of, best_threshold, f1_of, label_facts
+from loci.errors import FactError
+from loci.explorer.measures import one_of
+from loci.facts import known_facts
+from loci.model import Model
+from loci.stats import share
+
+TRIED = 30
+"""Labels, by the area under the curve, for which a threshold is looked for."""
+
+
+def neuron_labels(model: Model, name: str, facts: int, top: int, seed: int = 0) -> dict[str, Any]:
+    """The labels that a neuron's activation says best. Cost: a run over so many prompts.
+
+    Raises `FactError` where no label has facts enough.
+    """
+    layer, neuron = one_of(model, name)
+    chosen = random.Random(seed).sample(list(known_facts()), min(facts, len(known_facts())))
+    point = f"mlp_act.{layer}"
+    known = label_facts(model, chosen, [point], seed=seed)
+    train, test = known.train, ~known.train
+    found = []
+    for at in known.values[point]:
+        values = known.values[point][at][:, neuron]
+        mine = [i for i, (where, _) in enumerate(known.labels) if where == at]
+        aucs = auc_of(values[train][:, None], known.marks[train][:, mine])[0]
+        for k in aucs.topk(min(TRIED, len(mine))).indices.tolist():
+            mark = known.marks[:, mine[k]]
+            threshold = best_threshold(values[train], mark[train])
+            said, true = values[test] > threshold, mark[test]
+            if not bool(said.any()) or not bool(true.any()):
+                continue
+            found.append(
+                {
+                    "label": known.labels[mine[k]][1],
+                    "at": at,
+                    "threshold": threshold,
+                    "f1_chosen": f1_of(values[train] > threshold, mark[train]),
+                    "f1": f1_of(said, true),
+                    "precision": share(true[said].tolist()).to_dict(),
+                    "recall": share(said[true].tolist()).to_dict(),
+                }
+            )
+    if not found:
+        raise FactError(f"{name}: no label can be judged on these facts")
+    found.sort(key=lambda one: -one["f1_chosen"])
+    return {
+        "schema": "loci.neuron_labels/1",
+        "model": model.name,
+        "name": name,
+        "facts": len(chosen),
+        "labels": found[:top],
+    }
