@@ -129,15 +129,20 @@ def test_features_that_are_neurons_make_the_same_graph(
     demo: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loci.dictionaries.attribution_graphs.KEPT_NODES", 2.0)
-    neurons = attribution_graph(demo, PROMPT, followed=40, tested=0)
+    neurons = attribution_graph(demo, PROMPT, followed=40, tested=8)
     features = attribution_graph(
         demo,
         PROMPT,
         followed=40,
-        tested=0,
+        tested=8,
         transcoders={layer: exact(demo, layer) for layer in (2, 4)},
     )
     assert {node.kind for node in features.nodes} >= {"feature", "neuron", "embedding", "logit"}
+    taken = features.interventions  # a feature that is a neuron is taken out as the neuron is
+    zeroed = dict(zip(neurons.interventions.nodes, neurons.interventions.measured, strict=True))
+    assert any("F" in name for name in taken.nodes)
+    for name, lost in zip(taken.nodes, taken.measured, strict=True):
+        assert zeroed.get(name.replace("F", "N"), lost) == pytest.approx(lost, abs=1e-3)
     assert features.total == pytest.approx(features.score, abs=1e-3)
     for layer in (2, 4):
         one, two = by_unit(neurons, layer), by_unit(features, layer)

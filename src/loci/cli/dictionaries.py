@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from loci.dictionaries.training import TrainingProgress
 
 DICTIONARY = Annotated[
-    str, said("a dictionary's file or folder, or demo:mlp_out.3, demo:mlp_out.1", "DICTIONARY")
+    str, said("a dictionary's file or folder, or demo:mlp_out.3, .1 or .0", "DICTIONARY")
 ]
 POINT = Annotated[
     str | None,
@@ -45,6 +45,8 @@ TARGET = Annotated[
     words("where a transcoder's output belongs; by default as the file says", "--target"),
 ]
 STEPS_ASKED = whole("steps of Adam", "--steps", high=10_000_000)
+OWN_TEXTS = 8000
+"""Of about 60 tokens each: 1,000 steps take each token four times."""
 SAVED = Annotated[Path | None, typer.Option("--save", help="write the dictionary as .safetensors")]
 
 
@@ -72,6 +74,9 @@ def train(
     ] = None,
     auxk: Annotated[float, share("weight of the loss that revives dead features")] = 1 / 32,
     text: TEXT = None,
+    own: Annotated[
+        int | None, whole("so many texts that the model samples itself, instead", "--own")
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="a file to go on from, .safetensors")
     ] = None,
@@ -88,8 +93,8 @@ def train(
     """Train dictionaries on a model's activations: one pass of the model feeds all that are asked
     for.
 
-    Text is the embedded corpus, unless --text says another; one text of fifty is held out, and what
-    is said is measured there.
+    Text is what --text says, else the embedded corpus where the model speaks it, else the model's
+    own samples; one text of fifty is held out, and what is said is measured there.
 
     Examples:
 
@@ -103,8 +108,12 @@ def train(
     from loci.dictionaries import DictionarySettings, save_dictionary
     from loci.dictionaries import train as run
     from loci.dictionaries.training import TrainedDictionaries
+    from loci.errors import DictionaryError
+    from loci.text import own_texts, speaks_corpus
 
     check_out(out)
+    if own is not None and text is not None:
+        raise DictionaryError("--own and --text: say one of them")
     several = len(point) > 1
     check_new(save, *(() if several else (".safetensors",)))
     check_new(checkpoint if checkpoint is None or not checkpoint.exists() else None, ".safetensors")
@@ -122,6 +131,11 @@ def train(
         for name in point
     ]
     texts = None if text is None else texts_of(opened, text, 0)
+    if own is not None:
+        texts = own_texts(opened, own, seed=seed)
+    elif text is None and not speaks_corpus(opened):
+        note(f"no --text: training runs on {OWN_TEXTS:,} texts that the model samples itself")
+        texts = own_texts(opened, OWN_TEXTS, seed=seed)
     with bar("training") as progress:
 
         def report(at: "TrainingProgress") -> None:
@@ -322,8 +336,12 @@ def graph(
         ),
     ] = 128,
     tested: Annotated[
-        int, whole("neurons that are set to zero in the real model", "--tested", low=0, high=10_000)
+        int, whole("units that are taken out in the real model", "--tested", low=0, high=10_000)
     ] = 24,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="a .json for circuit-tracer's front end and Neuronpedia"),
+    ] = None,
     *,
     opening: Opening,
     json: JSON = False,
@@ -343,11 +361,12 @@ def graph(
 
         loci dictionaries graph "Michael Jordan plays" --transcoder mlp_out.1.safetensors
     """
-    from loci.dictionaries import attribution_graph, load_dictionary
+    from loci.dictionaries import attribution_graph, export_graph, load_dictionary
     from loci.dictionaries.conventions import placed
     from loci.errors import DictionaryError
 
     check_out(out)
+    check_new(export, ".json")
     loaded = [(path, load_dictionary(path, pickle=opening.pickle)) for path in transcoder or ()]
     opened = opening.open()
     chosen = {}
@@ -370,6 +389,51 @@ def graph(
             tested=tested,
             progress=progress,
         )
+    if export is not None:
+        export_graph(found, export)
+        written(export)
+    finish(found, out, json)
+
+
+@app.command("facts")
+@opens()
+def facts(
+    dictionary: DICTIONARY,
+    facts: FACTS = None,
+    count: Annotated[int, whole("facts that are asked, spread over all", "--count", "-n")] = 100,
+    samples: Annotated[int, whole("draws of the noise on the subject", "--samples")] = 5,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Does a fact live in few features? How many carry half of the causal trace's effect at the
+    subject, beside neurons and random directions.
+
+    The dictionary gives an MLP's output: an autoencoder of mlp_out.L, or a transcoder to it. Facts
+    are those of the embedded model, unless --facts says others.
+
+    Examples:
+
+        loci dictionaries facts demo:mlp_out.0
+
+        loci dictionaries facts sae -m ./my-model --facts facts.csv --count 50 --out facts.html
+    """
+    from random import Random
+
+    from loci.dictionaries import fact_sparsity, load_dictionary
+    from loci.dictionaries.conventions import placed
+    from loci.facts import known_facts, load_facts
+
+    check_out(out)
+    loaded = load_dictionary(dictionary, pickle=opening.pickle)
+    asked = list(known_facts() if facts is None else load_facts(facts))
+    opened = opening.open()
+    chosen = placed(loaded, opened, dictionary)
+    some = Random(seed).sample(asked, min(count, len(asked)))
+    with bar("restoring units") as progress:
+        found = fact_sparsity(opened, chosen, some, samples=samples, seed=seed, progress=progress)
     finish(found, out, json)
 
 

@@ -8,7 +8,9 @@ features = dictionary.encode(activations)
 from loci.dictionaries.attribution_graphs import AttributionGraph, attribution_graph
 from loci.dictionaries.conventions import OpenedDictionary, open_dictionary
 from loci.dictionaries.dictionary import Dictionary
+from loci.dictionaries.fact_sparsity import FactSparsity, fact_sparsity
 from loci.dictionaries.feature_cards import FeatureCard, read_features
+from loci.dictionaries.graph_export import export_graph, graph_document
 from loci.dictionaries.judging import DictionaryJudgement, judge
 from loci.dictionaries.loading import load_dictionary, save_dictionary
 from loci.dictionaries.settings import DictionarySettings
@@ -20,11 +22,15 @@ __all__ = [
     "Dictionary",
     "DictionaryJudgement",
     "DictionarySettings",
+    "FactSparsity",
     "FeatureCard",
     "OpenedDictionary",
     "TrainedDictionary",
     "TranscoderSet",
     "attribution_graph",
+    "export_graph",
+    "fact_sparsity",
+    "graph_document",
     "judge",
     "load_dictionary",
     "load_transcoders",

@@ -26,9 +26,10 @@ from loci.circuits.frozen_run import freeze
 from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.graph_layers import GraphLayer, feature_layer, neuron_layer
 from loci.dictionaries.graph_tracing import GraphTracer, Unit
-from loci.model import Model
+from loci.model import Edit, Model
 from loci.model.answer_rule import answer_of
-from loci.model.answers import answer_row
+from loci.model.answers import answer_row, with_answer
+from loci.model.hooks import add_at, put_at
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import correlation, rank_correlation
@@ -89,6 +90,12 @@ class AttributionGraph(Result):
     answer: str
     against: str | None
     tokens: tuple[str, ...]
+    ids: tuple[int, ...]
+    """Of the tokens."""
+    answer_id: int
+    """The answer's first token."""
+    probability: float
+    """Of it as the next token."""
     nodes: tuple[GraphNode, ...]
     edges: tuple[GraphEdge, ...]
     score: float
@@ -120,6 +127,9 @@ class AttributionGraph(Result):
             "answer": self.answer,
             "against": self.against,
             "tokens": list(self.tokens),
+            "ids": list(self.ids),
+            "answer_id": self.answer_id,
+            "probability": self.probability,
             "nodes": [node._asdict() for node in self.nodes],
             "edges": [{"from": e.source, "to": e.target, "weight": e.weight} for e in self.edges],
             "completeness": {"sum": self.total, "expected": self.score, "worst_unit": self.worst},
@@ -153,7 +163,7 @@ def attribution_graph(
             less the mean of all.
         transcoders: by layer; layers without one have their neurons as nodes.
         followed: how many units' inputs are computed, the most influential first.
-        tested: how many units are set to zero in the real model.
+        tested: how many units (neurons or features) are taken out in the real model.
 
     Raises `DictionaryError` for mixtures of experts, and where there is no unit to follow.
     """
@@ -161,6 +171,8 @@ def attribution_graph(
     row = answer_row(model, prompt, answer, against).float()
     row = row if against is not None else row - 1 / len(row)
     tokens = model.tokenize(prompt)
+    asked, (start, _) = with_answer(model, prompt, answer)
+    first = asked.ids[start]
     ids = model.ids([tokens.ids])
     run = freeze(model, ids)
     layers = _layers(model, ids, transcoders or {})
@@ -174,8 +186,9 @@ def attribution_graph(
         (run.final(run.last)[0, -1] + run.final.bias) @ (model.W_U.float().T @ row)
         + model.b_U.float() @ row
     )
-    neurons = sorted(
-        (node for node in nodes if node.kind == "neuron"), key=lambda node: -abs(node.effect)
+    units = sorted(
+        (node for node in nodes if node.kind in ("neuron", "feature")),
+        key=lambda node: -abs(node.effect),
     )[:tested]
     return AttributionGraph(
         model=model.name,
@@ -183,13 +196,16 @@ def attribution_graph(
         answer=answer,
         against=against,
         tokens=tuple(tokens.labels),
+        ids=tuple(tokens.ids),
+        answer_id=first,
+        probability=float(model(ids, last=1)[0, -1].float().softmax(-1)[first]),
         nodes=tuple(nodes),
         edges=tuple(_edges(tracer, nodes)),
         score=score,
         total=tracer.total,
         worst=tracer.worst,
         followed=len(tracer.order),
-        interventions=_interventions(model, ids, row, neurons),
+        interventions=_interventions(model, ids, row, units, transcoders or {}),
     )
 
 
@@ -296,20 +312,28 @@ def _edges(tracer: GraphTracer, nodes: Sequence[GraphNode]) -> list[GraphEdge]:
 
 
 def _interventions(
-    model: Model, ids: Tensor, row: Tensor, nodes: Sequence[GraphNode]
+    model: Model,
+    ids: Tensor,
+    row: Tensor,
+    nodes: Sequence[GraphNode],
+    transcoders: Mapping[int, Dictionary],
 ) -> Interventions:
-    """Each neuron set to zero at its position, in the real model: what the score loses."""
+    """Each unit taken out at its position, in the real model: what the score loses."""
     clean = float(model(ids, last=1)[0, -1].float() @ row)
     measured = []
     for node in nodes:
-
-        def silence(act: Tensor, node: GraphNode = node) -> Tensor:
-            act = act.clone()
-            act[:, node.position, node.unit] = 0
-            return act
-
-        with model.patched({f"mlp_act.{node.layer}": silence}):
+        with model.patched(_without(node, transcoders)):
             measured.append(clean - float(model(ids, last=1)[0, -1].float() @ row))
     return Interventions(
         tuple(n.id for n in nodes), tuple(n.effect for n in nodes), tuple(measured)
     )
+
+
+def _without(node: GraphNode, transcoders: Mapping[int, Dictionary]) -> dict[str, Edit]:
+    """A neuron set to zero; or a feature, whose decoder row is taken out of the MLP's output."""
+    if node.kind == "neuron":
+        zero = torch.zeros(())
+        return {f"mlp_act.{node.layer}": put_at(zero, slice(None), node.position, node.unit)}
+    transcoder = transcoders[node.layer]
+    written = -node.activation * transcoder.W_dec[node.unit]
+    return {str(transcoder.target): add_at(written, slice(None), node.position)}

@@ -1,5 +1,5 @@
 """The dictionaries that ship with the embedded model: `demo:mlp_out.3`, an autoencoder, and
-`demo:mlp_out.1`, a transcoder of that MLP.
+`demo:mlp_out.1` and `demo:mlp_out.0`, transcoders of those MLPs.
 
 Made by `python scripts/make_demo_dictionaries.py`; in half precision, 2 MB each.
 """
@@ -14,6 +14,7 @@ PREFIX = "demo:"
 FILES = {
     "mlp_out.3": "autoencoder.mlp_out.3.safetensors",
     "mlp_out.1": "transcoder.mlp_out.1.safetensors",
+    "mlp_out.0": "transcoder.mlp_out.0.safetensors",
 }
 
 

@@ -79,3 +79,12 @@ def fit(
         mse=sums["error"] / y.numel(),
         density=on / n,
     )
+
+
+@torch.no_grad()
+def share_on(dictionary: Dictionary, x: Float[Tensor, "token d_in"]) -> float:
+    """The share of features that are on at one of these inputs at least."""
+    on = torch.zeros(dictionary.features, dtype=torch.bool)
+    for some in x.split(BLOCK):
+        on |= (dictionary.encode(some) != 0).any(0).cpu()
+    return float(on.float().mean())

@@ -81,6 +81,10 @@ class ActivationStream:
         """The first pool: what scales and means are taken from."""
         return self._pool(0)
 
+    def recent(self) -> PointRows:
+        """The pool that is in memory, whichever it is; the first where none is."""
+        return self._pool(0 if self._kept is None else self._kept[0])
+
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """Batches without end, from number `first` on. Those before it are skipped without running
         their pools.

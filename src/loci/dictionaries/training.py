@@ -23,7 +23,7 @@ from torch import Tensor
 from loci.dictionaries.activations import read_rows, width_of
 from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.learners import Learner, Scales
-from loci.dictionaries.measures import Fit, fit
+from loci.dictionaries.measures import Fit, fit, share_on
 from loci.dictionaries.settings import DictionarySettings
 from loci.dictionaries.splicing import Recovered, recovered
 from loci.dictionaries.streams import POOL, ActivationStream
@@ -37,6 +37,10 @@ from loci.text import background
 from loci.validate import is_there, named
 
 STEPS, BATCH = 1000, 2048
+SEEN = 2**17
+"""Tokens of the stream over which dead features are counted: a rare feature is on at one of ten
+thousand or fewer.
+"""
 EVERY = 200
 """Steps between two checkpoints."""
 
@@ -63,6 +67,9 @@ class TrainedDictionary(Result):
     fit: Fit
     recovered: Recovered
     steps: int
+    alive: float
+    """Share of features that are on at one of `alive_tokens` tokens at least."""
+    alive_tokens: int
     tokens: int
     """Tokens of all batches; texts come again where they are fewer."""
     text_tokens: int
@@ -78,8 +85,8 @@ class TrainedDictionary(Result):
 
     @property
     def dead(self) -> float:
-        """Share of features that are on at none of the tokens that were measured."""
-        return 1 - self.fit.alive
+        """Share of features that are on at none of `alive_tokens` tokens."""
+        return 1 - self.alive
 
     @property
     def ce_recovered(self) -> float:
@@ -98,6 +105,7 @@ class TrainedDictionary(Result):
             "fvu": self.fvu,
             "l0": self.l0,
             "dead": self.dead,
+            "dead_tokens": self.alive_tokens,
             "measured_tokens": self.fit.tokens,
             "ce_recovered": self.ce_recovered,
             "ablation": "zero",
@@ -230,10 +238,20 @@ def _measured(
     rows = read_rows(model, stream.held_out, [settings.point, target])
     found = fit(dictionary, rows.values[settings.point], rows.values[target])
     lost = recovered(model, [dictionary], stream.held_out, {target: rows.values[target].mean(0)})
+    seen = stream.recent().values[settings.point][:SEEN]
     seconds = time.monotonic() - started
     dictionary = replace(dictionary, notes={**dictionary.notes, "l0": found.l0, "fvu": found.fvu})
     return TrainedDictionary(
-        dictionary, settings, found, lost, steps, steps * stream.batch, stream.tokens, seconds
+        dictionary,
+        settings,
+        found,
+        lost,
+        steps,
+        share_on(dictionary, seen),
+        len(seen),
+        steps * stream.batch,
+        stream.tokens,
+        seconds,
     )
 
 

@@ -29,7 +29,7 @@ from loci.circuits import (
     TokenCircuit,
     VirtualWeights,
 )
-from loci.dictionaries import AttributionGraph
+from loci.dictionaries import AttributionGraph, FactSparsity
 from loci.errors import OutputError, UseError
 from loci.figures.atlas import atlas_figure
 from loci.figures.attribution_graph import attribution_graph_figure
@@ -44,6 +44,7 @@ from loci.figures.circuits_patterns import induction_figure, patterns_figure
 from loci.figures.clusters import clusters_figure
 from loci.figures.curves import curves_figure
 from loci.figures.directions import concepts_figure, directions_figure, steered_figure
+from loci.figures.fact_sparsity import fact_sparsity_figure
 from loci.figures.forensics import alone_figure, forensics_figure
 from loci.figures.from_tables import drawable, tables_figure
 from loci.figures.interference import interference_figure
@@ -209,6 +210,7 @@ _draw(Forensics, forensics_figure)
 _draw(SingleCheckpoint, alone_figure)
 _draw(Census, census_figure)
 _draw(AttributionGraph, attribution_graph_figure)
+_draw(FactSparsity, fact_sparsity_figure)
 _draw(Gate, gate_figure)
 _draw(StoredTables, stores_figure)
 _draw(Capacity, capacity_figure)
