@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from loci.dictionaries import fact_sparsity
-from loci.dictionaries.fact_sparsity import BASES, FactSparsity, SubjectOutput
+from loci.dictionaries.fact_units import BASES, FactSparsity, SubjectOutput
 from loci.errors import DictionaryError
 from loci.facts import Fact
 from loci.locating import trace_neurons

@@ -437,6 +437,46 @@ def facts(
     finish(found, out, json)
 
 
+@app.command("isolate")
+@opens()
+def isolate(
+    dictionary: DICTIONARY,
+    facts: FACTS = None,
+    pairs: Annotated[int, whole("pairs of subjects that are asked", "--pairs", "-n")] = 64,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """RAVEL's question: change one attribute of a subject without touching the others, by features,
+    neurons, a probe's span or random directions.
+
+    Subjects need facts of several relations: those of the embedded model, unless --facts says
+    others.
+
+    Examples:
+
+        loci dictionaries isolate demo:mlp_out.0
+
+        loci dictionaries isolate sae -m ./my-model --facts facts.csv --pairs 200 --json
+    """
+    from loci.dictionaries import attribute_isolation, load_dictionary
+    from loci.dictionaries.conventions import placed
+    from loci.facts import known_facts, load_facts
+
+    check_out(out)
+    loaded = load_dictionary(dictionary, pickle=opening.pickle)
+    asked = known_facts() if facts is None else load_facts(facts)
+    opened = opening.open()
+    chosen = placed(loaded, opened, dictionary)
+    with bar("changing attributes") as progress:
+        found = attribute_isolation(
+            opened, chosen, asked, pairs=pairs, seed=seed, progress=progress
+        )
+    finish(found, out, json)
+
+
 @app.command("convert")
 def convert(
     dictionary: DICTIONARY,

@@ -8,9 +8,10 @@ features = dictionary.encode(activations)
 from loci.dictionaries.attribution_graphs import AttributionGraph, attribution_graph
 from loci.dictionaries.conventions import OpenedDictionary, open_dictionary
 from loci.dictionaries.dictionary import Dictionary
-from loci.dictionaries.fact_sparsity import FactSparsity, fact_sparsity
+from loci.dictionaries.fact_units import FactSparsity, fact_sparsity
 from loci.dictionaries.feature_cards import FeatureCard, read_features
 from loci.dictionaries.graph_export import export_graph, graph_document
+from loci.dictionaries.isolation import AttributeIsolation, attribute_isolation
 from loci.dictionaries.judging import DictionaryJudgement, judge
 from loci.dictionaries.loading import load_dictionary, save_dictionary
 from loci.dictionaries.settings import DictionarySettings
@@ -18,6 +19,7 @@ from loci.dictionaries.training import TrainedDictionary, train
 from loci.dictionaries.transcoder_sets import TranscoderSet, load_transcoders
 
 __all__ = [
+    "AttributeIsolation",
     "AttributionGraph",
     "Dictionary",
     "DictionaryJudgement",
@@ -27,6 +29,7 @@ __all__ = [
     "OpenedDictionary",
     "TrainedDictionary",
     "TranscoderSet",
+    "attribute_isolation",
     "attribution_graph",
     "export_graph",
     "fact_sparsity",

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from loci.dictionaries import FactSparsity
-from loci.dictionaries.fact_sparsity import BASES
+from loci.dictionaries.fact_units import BASES
 from loci.errors import UseError
 from loci.figures.theme import BLUE, GREY, INK, ORANGE, styled
 
