@@ -3,6 +3,7 @@
 scorecards        `audit`: efficacy, paraphrase, specificity, fluency and drift, with controls
 evaluation        the questions of an audit, put to the base once and to any state of the model
 sequential_edits  edits one after another, with warning signs; layer_sweep: edits at every layer
+feature_edits     a dictionary's features moved at a subject, beside ROME
 fact_recall       which facts a model answers; discovery: in which words; replies: plain questions
 ground_truth      methods of locating against planted models
 forensics         what was done to a checkpoint, from its weights alone
@@ -12,6 +13,7 @@ from loci.auditing.case_tables import CaseTable
 from loci.auditing.controls import CHEAP, CONTROLS, ControlSettings
 from loci.auditing.discovery import Discovery, discover
 from loci.auditing.fact_recall import Recall, recall
+from loci.auditing.feature_edits import FeatureEdits, audit_feature_edits
 from loci.auditing.ground_truth import GroundTruth, LocatorScore, score_locators
 from loci.auditing.layer_sweep import Sweep, sweep
 from loci.auditing.locating_methods import Guess, Locator, locators
@@ -41,6 +43,7 @@ __all__ = [
     "ControlSettings",
     "Discovery",
     "EditCase",
+    "FeatureEdits",
     "GroundTruth",
     "Guess",
     "Locator",
@@ -54,6 +57,7 @@ __all__ = [
     "ask",
     "audit",
     "audit_at_once",
+    "audit_feature_edits",
     "audit_in_turn",
     "audit_method",
     "audit_singles",

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from loci.auditing.generation_entropy import fluency, generations, openings
-from loci.auditing.linear_relations import Steering
 from loci.auditing.questions import EditCase, EditQuestions, PromptWrapper, answer, ask
 from loci.facts import Fact, FactSet
 from loci.model import Model
-from loci.patches import Patch, applied
+from loci.patches import applied
+from loci.patches.patch import Applicable
 from loci.survey.drift import Drift, Drifted
 from loci.text import held_out_sentences
 
@@ -64,7 +64,7 @@ class Evaluation:
     def facts(self) -> tuple[Fact, ...]:
         return tuple(own.fact for own in self.asked)
 
-    def run(self, patch: Patch | Steering | None = None, lead: PromptWrapper = str) -> EvalResult:
+    def run(self, patch: Applicable | None = None, lead: PromptWrapper = str) -> EvalResult:
         """The model's answers with a patch or a steering on, or with something said before every
         prompt; it is as before afterwards."""
         with applied(self.model, patch):

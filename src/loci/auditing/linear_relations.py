@@ -49,7 +49,7 @@ class Steering:
         moves = [
             (tokens, move)
             for subject, move in self.moves.items()
-            for tokens in _spellings(model, subject)
+            for tokens in spellings_of(model, subject)
         ]
         ids: list[Tensor] = []
 
@@ -59,7 +59,7 @@ class Steering:
         def add(stream: Tensor) -> Tensor:
             moved = stream.clone()
             for tokens, move in moves:
-                moved[_ends(ids[0], tokens)] += move.to(stream)
+                moved[ends_of(ids[0], tokens)] += move.to(stream)
             return moved
 
         handle = model.hf.register_forward_pre_hook(note, with_kwargs=True)
@@ -114,7 +114,7 @@ def steer_linearly(
     return Steering(at_layer, moves)
 
 
-def _spellings(model: Model, subject: str) -> set[tuple[int, ...]]:
+def spellings_of(model: Model, subject: str) -> set[tuple[int, ...]]:
     """The subject's tokens at the beginning of a text, and behind a space."""
     plain = model.tokenize(subject)
     behind = model.tokenize(f"The {subject}")
@@ -125,7 +125,7 @@ def _spellings(model: Model, subject: str) -> set[tuple[int, ...]]:
     return set(whole)
 
 
-def _ends(ids: Int[Tensor, "row position"], tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
+def ends_of(ids: Int[Tensor, "row position"], tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Rows and positions where some tokens have just been said."""
     width = len(tokens)
     if ids.shape[1] < width:

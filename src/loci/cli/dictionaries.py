@@ -477,6 +477,42 @@ def isolate(
     finish(found, out, json)
 
 
+@app.command("edits")
+@opens()
+def edits(
+    dictionary: DICTIONARY,
+    facts: FACTS = None,
+    count: Annotated[int, whole("counterfactuals", "--edits", "-n", high=10_000)] = 20,
+    *,
+    opening: Opening,
+    seed: SEED = 0,
+    json: JSON = False,
+    out: OUT = None,
+) -> None:
+    """Editing by features beside ROME, by the questions of an audit: features clamped to a donor's
+    values, one feature steered, the donor's whole output.
+
+    Examples:
+
+        loci dictionaries edits demo:mlp_out.0
+
+        loci dictionaries edits sae -m ./my-model --facts facts.csv --edits 50 --json
+    """
+    from loci.auditing import audit_feature_edits
+    from loci.dictionaries import load_dictionary
+    from loci.dictionaries.conventions import placed
+    from loci.facts import known_facts, load_facts
+
+    check_out(out)
+    loaded = load_dictionary(dictionary, pickle=opening.pickle)
+    asked = known_facts() if facts is None else load_facts(facts)
+    opened = opening.open()
+    chosen = placed(loaded, opened, dictionary)
+    with bar("editing") as progress:
+        found = audit_feature_edits(opened, chosen, asked, count, seed=seed, progress=progress)
+    finish(found, out, json)
+
+
 @app.command("convert")
 def convert(
     dictionary: DICTIONARY,

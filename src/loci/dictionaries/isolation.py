@@ -392,4 +392,5 @@ def probe_directions(
     penalty = RIDGE * float(gram.diagonal().mean()) * torch.eye(len(gram), dtype=torch.double)
     weights = torch.linalg.solve(gram + penalty, x.T @ (marks - marks.mean(0)))
     left, sizes, _ = torch.linalg.svd(weights, full_matrices=False)
-    return left[:, sizes > 1e-9 * sizes.max().clamp(min=1e-30)].float()
+    found: Tensor = left[:, sizes > 1e-9 * sizes.max().clamp(min=1e-30)].float()
+    return found
