@@ -31,7 +31,7 @@ from loci.dictionaries.conventions import OpenedDictionary
 from loci.dictionaries.dictionary import Dictionary
 from loci.errors import DictionaryError
 from loci.facts import Fact
-from loci.locating.asking import probability, probability_at
+from loci.locating.asking import drawn_probability_at, probability
 from loci.locating.corruption import Corruption
 from loci.locating.runs import Runs, prepare
 from loci.model import Model
@@ -307,7 +307,8 @@ class SubjectOutput:
     def _effects(self, outputs: Float[Tensor, "row draw d_model"]) -> Float[Tensor, " row"]:
         """P(answer) with these outputs in the place of the corrupted one, less P without."""
         streams = self._upwards(outputs)
-        found = probability_at(self.runs.model, streams, self.runs.asked.targets)
+        targets = self.runs.asked.targets
+        found = drawn_probability_at(self.runs.model, streams, targets).mean(-1)
         return found - self.runs.level
 
     @torch.enable_grad()
