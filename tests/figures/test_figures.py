@@ -84,7 +84,7 @@ def test_words_of_a_lens_do_not_stand_over_each_other(demo: Model, layers: int) 
     figure = plot(replace(found, layers=rungs))
     shown = [(i, word) for i, word in enumerate(figure.data[0].text) if word]
     places = [i for i, _ in shown]
-    assert shown[0] == (0, "staphyloc…") and "bar" in dict(shown).values()
+    assert shown[0] == (0, "staphylo…") and "bar" in dict(shown).values()
     assert len(shown) <= 18 and all(word != "bar" or i % 4 == 1 for i, word in shown)
     assert all(b - a >= layers / 18 for a, b in pairwise(places))
     assert list(figure.data[0].customdata[:4]) == list(words)

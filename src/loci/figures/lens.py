@@ -7,7 +7,7 @@ from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 from loci.locating import Lens
 from loci.locating.logit_lens import Rung
 
-WORDS, LETTERS = 18, 10
+WORDS, LETTERS = 18, 9
 """So many words fit side by side, each of so many letters."""
 
 

@@ -222,7 +222,7 @@ def show_lens(lens: Lens) -> None:
         box=None,
         header_style="dim",
     )
-    shown = 3 if console.width > 100 else 2
+    shown = 3 if console.width >= 100 else 2
     table.add_row(
         "–", "", "", f"{lens.embedding:+.2f}", escape(_said(lens.start, shown)), "[dim]embedding[/]"
     )
