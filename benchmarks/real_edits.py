@@ -62,7 +62,7 @@ METHODS = (
     "ft-l",
 )
 SHORT = JointSettings(steps=20, lr=0.1, texts=8, near=24, own=4, essence=6, retained=96)
-"""Less than half of the default's work, by fewer and longer steps: it damages Gemma (docs/results)."""
+"""Less than half of the default's work, by fewer and longer steps: it damages Gemma."""
 PUBLISHED = ("rome", "memit", "alphaedit", "ft-l")
 UNRELATED = "The weather was fine that day, and the market was full of people. "
 SUBJECTS, NEAR, SAMPLES, FIRST, OTHERS = 24, 8, 16, 4, 2
