@@ -10,16 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from loci.asides import MAGIC, PREFIX
 from loci.errors import OutputError
-from loci.files import (
-    MAGIC,
-    PREFIX,
-    append_line,
-    cache_folder,
-    check_writable,
-    exclusive,
-    write_aside,
-)
+from loci.files import append_line, cache_folder, check_writable, exclusive, write_aside
 
 
 def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from importlib import import_module
 from inspect import ismodule
 from pathlib import Path
@@ -56,6 +57,16 @@ def test_public_face() -> None:
         loci.nothing  # noqa: B018
 
 
+SOURCE = Path(loci.__path__[0])
+FILES = [path for path in SOURCE.rglob("*.py") if path.parent.name != "notebooks"]
+"""All but the lessons, each of which is one notebook."""
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 ROOMS = [
     module.name
     for module in walk_packages(loci.__path__, "loci.")
@@ -77,11 +88,25 @@ def test_no_function_hides_its_module(room: str) -> None:
 def test_no_class_has_two_owners() -> None:
     """Of one name there is one class, private ones aside that are of one file."""
     owners: dict[str, list[str]] = {}
-    for path in Path(loci.__path__[0]).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef):
                 owners.setdefault(node.name, []).append(path.name)
     assert not {name: files for name, files in owners.items() if len(files) > 1}
+
+
+def test_a_function_fits_on_a_screen() -> None:
+    """At most 60 lines from `def` to its end, the docstring not counted."""
+    long = {}
+    for path in FILES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first, last = node.body[0], node.end_lineno or 0
+                told = 1 + (first.end_lineno or 0) - first.lineno if ast.get_docstring(node) else 0
+                lines = 1 + last - node.lineno - told
+                if lines > 60:
+                    long[f"{path.relative_to(SOURCE)}: {node.name}"] = lines
+    assert not long
 
 
 def test_a_module_that_was_hidden_may_be_called_as_before(demo: Model) -> None:

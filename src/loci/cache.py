@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loci.asides import ROOM
 from loci.errors import OutputError
-from loci.files import ROOM, cache_folder
+from loci.files import cache_folder
 
 KINDS = {
     "gguf": "models of GGUF files",

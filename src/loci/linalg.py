@@ -3,13 +3,12 @@
 LAPACK iterates for eigenvalues and singular values, and whether an iteration converges depends on
 the kernels of the processor. Three things keep that from a user:
 
-    structure   block triangular by a permutation, weighted cycles, symmetric, skew, singular
-                matrices are solved as such
-    a ladder    plain, transposed, turned by a random rotation Q, numpy's LAPACK: A, Aᵀ and QᵀAQ
-                have one spectrum
+    structure   triangular by blocks, cycles, symmetric, skew, singular matrices: solved as such
+    a ladder    plain, transposed, turned by a random rotation, numpy's LAPACK
     an error    `MatrixError` says which matrix and why; NaN and infinity are named beforehand
 
-All results are float64 (complex128 for eigenvalues), whatever comes in. Thresholds are relative to
+All results are float64 (complex128 for eigenvalues), whatever comes in. Eigenvalues of matrices
+that are not symmetric stand in `spectra`. Thresholds are relative to
 the largest entry and to float64's ε, so that c · A gives c times what A gives. Every rung is
 backward stable: the result is exact for a matrix that differs by a small multiple of n · ε · ‖A‖.
 Sources: Golub & Van Loan, Matrix Computations, 5.5, 7.5, 8.3; Kublanovskaya 1966 (null spaces).
@@ -56,9 +55,7 @@ def finite(matrix: Tensor, what: str = "a matrix") -> Tensor:
 def scale_of(matrix: Tensor) -> float:
     """The power of two next to the largest entry, by which dividing is exact; 1 for nothing."""
     largest = float(matrix.abs().max()) if matrix.numel() else 0.0
-    if not largest:
-        return 1.0
-    return 2.0 ** max(-1021, min(1022, int(np.frexp(largest)[1])))
+    return 1.0 if not largest else 2.0 ** max(-1021, min(1022, int(np.frexp(largest)[1])))
 
 
 def symmetric_eigen(matrix: Float[Tensor, "n n"], what: str = "a symmetric matrix") -> Eigen:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loci.dictionaries import attribution_graph, export_graph, graph_document
-from loci.dictionaries.attribution_graphs import AttributionGraph
+from loci.dictionaries.graph_results import AttributionGraph
 from loci.errors import DictionaryError
 from loci.model import Model
 

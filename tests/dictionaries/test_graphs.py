@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from loci.dictionaries import Dictionary, attribution_graph
-from loci.dictionaries.attribution_graphs import AttributionGraph
+from loci.dictionaries.graph_results import AttributionGraph
 from loci.errors import DictionaryError
 from loci.model import Model
 from loci.writing import planted

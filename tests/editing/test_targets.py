@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loci.editing.targets import _stepped
+from loci.editing.target_loss import stepped
 
 
 @given(st.integers(0, 10**6), st.floats(0.01, 10))
@@ -19,7 +19,7 @@ def test_a_linear_loss_is_brought_to_zero(seed: int, reach: float) -> None:
     )
     grad[3] = 0
     loss = torch.rand(4, generator=made, dtype=torch.float64)
-    moved = _stepped(x, grad, loss, torch.full((4, 1), reach, dtype=torch.float64)) - x
+    moved = stepped(x, grad, loss, torch.full((4, 1), reach, dtype=torch.float64)) - x
     left = loss + (moved * grad).sum(-1)
     assert (left > -1e-9).all()
     assert (moved.norm(dim=-1) <= reach * (1 + 1e-9)).all()

@@ -11,8 +11,8 @@ from loci.auditing import recall
 from loci.errors import OutputError
 from loci.facts import Fact, FactSet
 from loci.figures import Ladder, plot, save
-from loci.figures.dispatch import _no_image, check_image
 from loci.figures.outside import as_text
+from loci.figures.saving import _no_image, check_image
 from loci.locating import AverageTrace, average_trace, lookup, neuron_attribution, trace
 from loci.locating.average import ROLES
 from loci.locating.logit_lens import Word

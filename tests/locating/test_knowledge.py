@@ -10,7 +10,7 @@ from tests.model.families import make
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.locating import knowledge_neurons, neuron_attribution
-from loci.locating.knowledge import _Trial
+from loci.locating.knowledge_trial import _Trial
 from loci.model import Model
 
 FACT = Fact(

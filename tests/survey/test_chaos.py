@@ -28,7 +28,8 @@ from loci.patches import save_model
 from loci.survey import driver, processes
 from loci.survey.driver import run_plan
 from loci.survey.outcomes import outcome, summary
-from loci.survey.plan import ModelSource, Plan, make_plan
+from loci.survey.plan import Plan, make_plan
+from loci.survey.plan_document import ModelSource
 from loci.survey.question import neurons_question
 from loci.survey.shards import done, run_task, state_path
 from loci.survey.tree import nodes, root

@@ -21,7 +21,8 @@ from loci.model import Model
 from loci.patches import save_model
 from loci.survey.driver import run_plan
 from loci.survey.jobs import ShardShare, run_share, share_from, slurm_script, torchrun_script
-from loci.survey.plan import ModelSource, Plan, make_plan
+from loci.survey.plan import Plan, make_plan
+from loci.survey.plan_document import ModelSource
 from loci.survey.question import keys_question
 from loci.survey.ray_pool import RayPool, RayWorker, check_answers, connected
 from loci.survey.shards import done, state_path

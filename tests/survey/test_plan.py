@@ -26,7 +26,8 @@ from loci.survey.costs import costs
 from loci.survey.driver import Told
 from loci.survey.metrics import served
 from loci.survey.outcomes import merge_states, outcome, summary
-from loci.survey.plan import ModelSource, Plan, make_plan
+from loci.survey.plan import Plan, make_plan
+from loci.survey.plan_document import ModelSource
 from loci.survey.question import Kind, SurveyQuestion, keys_question, neurons_question
 from loci.survey.shards import done, run_shard, run_task, state_path
 from loci.survey.states import DamagedState, State, checksum, tensors_of
@@ -75,7 +76,7 @@ def small(demo: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sma
 
 def test_a_plan_loads_no_weights(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     """And says the same again; its numbers against those counted by hand."""
-    monkeypatch.setattr(import_module("loci.survey.plan"), "open_model", None)
+    monkeypatch.setattr(import_module("loci.survey.plan_document"), "open_model", None)
     plan = make_plan(
         ModelSource(str(small.root / "model")),
         neurons_question([0, 2]),

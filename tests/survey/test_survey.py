@@ -30,7 +30,7 @@ from loci.survey import (
     merge,
     survey,
 )
-from loci.survey.accumulators import BINS, bins, edges
+from loci.survey.histograms import BINS, bins, edges
 from loci.survey.states import tensors_of
 from loci.survey.text_pass import CHARACTERS, PAGE, pages
 from loci.text import read_texts, sample_text

@@ -8,15 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loci.survey.accumulators import (
-    Accumulator,
-    Extremes,
-    FiringRate,
-    Histogram,
-    Moments,
-    Rows,
-    SecondMoment,
-)
+from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Moments, Rows, SecondMoment
+from loci.survey.histograms import Histogram
 from loci.survey.states import State, add, checksum, restore, tensors_of
 from loci.survey.tree import FAN, MergeNode, joined, missing, nodes, root, uncovered
 from loci.survey.triggers import TopTriggers

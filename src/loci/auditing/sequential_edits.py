@@ -157,14 +157,8 @@ def audit_in_turn(
     moments = key_moments(model, chosen)
     steps = [wishes[start : start + each] for start in range(0, len(wishes), each)]
     drift = base_drift(model)
-    fixed: dict[str, Any] = {
-        "method": method,
-        "layers": chosen,
-        "moments": moments,
-        "seed": seed,
-        "report": False,
-    }
-    fixed["settings"] = settings_of(method, settings)
+    fixed: dict[str, Any] = {"method": method, "layers": chosen, "moments": moments, "seed": seed}
+    fixed |= {"report": False, "settings": settings_of(method, settings)}
     patch: Patch | None = None
     points: list[EditCheckpoint] = []
     stopped: str | None = None
@@ -178,28 +172,17 @@ def audit_in_turn(
         looked = bool(points) and points[-1].edits == len(patch.facts)
         if not looked and (stopped or step in _spaced(len(steps), checkpoints)):
             asked = random.Random(seed).sample(patch.facts, min(most, len(patch.facts)))
+            others = world.without(patch.facts)
             evaluation = Evaluation.of(
-                model, asked, world.without(patch.facts), drift, neighbours=neighbours, seed=seed
+                model, asked, others, drift, neighbours=neighbours, seed=seed
             )
-            points.append(
-                checkpoint(
-                    model, patch, measures([evaluation.run(patch)], evaluation.fluency), moments
-                )
-            )
+            measured = measures([evaluation.run(patch)], evaluation.fluency)
+            points.append(checkpoint(model, patch, measured, moments))
         progress(1, len(steps))
         if stopped:
             break
-    return SequentialAudit(
-        model.name,
-        model.with_bos,
-        method,
-        each,
-        history,
-        tuple(chosen),
-        seed,
-        tuple(points),
-        stopped,
-    )
+    run = (method, each, history, tuple(chosen), seed)
+    return SequentialAudit(model.name, model.with_bos, *run, tuple(points), stopped)
 
 
 def _spaced(steps: int, checkpoints: int) -> set[int]:

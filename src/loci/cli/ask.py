@@ -11,22 +11,24 @@ from loci.cli.opening import Opening, opens
 from loci.cli.options import CHAT, FACTS, JSON, OUT, SEED, SHOTS, check_top, whole
 from loci.errors import FactError
 
+PROMPTS = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PROMPT", help="one prompt or several, each up to where the answer comes"
+    ),
+]
+PATCH = Annotated[
+    Path | None, typer.Option("--patch", help="a patch to put on the model meanwhile")
+]
+TOKENS = Annotated[int, whole("most tokens of a continuation", "--tokens", "-n", high=4096)]
+
 
 @opens()
 def run(
-    prompts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PROMPT", help="one prompt or several, each up to where the answer comes"
-        ),
-    ] = None,
+    prompts: PROMPTS = None,
     facts: FACTS = None,
-    patch: Annotated[
-        Path | None, typer.Option("--patch", help="a patch to put on the model meanwhile")
-    ] = None,
-    tokens: Annotated[
-        int, whole("most tokens of a continuation", "--tokens", "-n", high=4096)
-    ] = 12,
+    patch: PATCH = None,
+    tokens: TOKENS = 12,
     top: Annotated[int, whole("how many next tokens to show", "--top", "-k", low=0)] = 5,
     shots: SHOTS = 0,
     chat: CHAT = False,

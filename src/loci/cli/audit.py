@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,55 +12,63 @@ from loci.cli.options import CHAT, FACTS, JSON, OUT, SEED, SHOTS, EditMethod, ch
 from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
+if TYPE_CHECKING:
+    from loci.facts import FactSet
+    from loci.model import Frame, Model
+    from loci.patches import Patch
+
+PATCH = Annotated[
+    Path | None,
+    typer.Option("--patch", "-p", help="the patch to audit; else seeded edits are made"),
+]
+AT_ONCE = Annotated[bool, typer.Option("--at-once", help="the seeded edits in one patch")]
+IN_TURN = Annotated[
+    bool,
+    typer.Option("--one-after-another", help="the seeded edits in turn: curves over their number"),
+]
+HISTORY = Annotated[
+    bool, typer.Option(help="whether edits one after another hold the earlier ones")
+]
+METHOD = Annotated[
+    EditMethod | None,
+    typer.Option(
+        help="method of the seeded edits; rome by default, joint at once and one after another"
+    ),
+]
+LAYER = Annotated[list[int] | None, layer_option("layer of the seeded edits; may be repeated")]
+CONTROLS_ASKED = Annotated[
+    bool | None,
+    typer.Option(
+        "--controls/--no-controls",
+        help=(
+            "no edit, random layer, fine-tuning, knowledge neurons, linear relations,"
+            " in-context and retrieval beside the edit; by default all at once, else those that"
+            " edit nothing"
+        ),
+    ),
+]
+CASES = Annotated[
+    Path | None, typer.Option(help="write every case, a row an edit: .parquet or .csv")
+]
+
 
 @opens()
 def run(
-    patch: Annotated[
-        Path | None,
-        typer.Option("--patch", "-p", help="the patch to audit; else seeded edits are made"),
-    ] = None,
+    patch: PATCH = None,
     facts: FACTS = None,
     edits: Annotated[int, whole("how many seeded edits, where no patch is given")] = 50,
-    at_once: Annotated[
-        bool, typer.Option("--at-once", help="the seeded edits in one patch")
-    ] = False,
-    in_turn: Annotated[
-        bool,
-        typer.Option(
-            "--one-after-another", help="the seeded edits in turn: curves over their number"
-        ),
-    ] = False,
+    at_once: AT_ONCE = False,
+    in_turn: IN_TURN = False,
     each: Annotated[int, whole("edits of a step of --one-after-another")] = 10,
     checkpoints: Annotated[int, whole("how often --one-after-another looks")] = 5,
-    history: Annotated[
-        bool, typer.Option(help="whether edits one after another hold the earlier ones")
-    ] = True,
-    method: Annotated[
-        EditMethod | None,
-        typer.Option(
-            help="method of the seeded edits; rome by default, joint at once and one after another"
-        ),
-    ] = None,
-    layer: Annotated[
-        list[int] | None, layer_option("layer of the seeded edits; may be repeated")
-    ] = None,
+    history: HISTORY = True,
+    method: METHOD = None,
+    layer: LAYER = None,
     shots: SHOTS = 0,
     chat: CHAT = False,
     neighbours: Annotated[int, whole("neighbour prompts for each edit", low=0)] = 10,
-    controls: Annotated[
-        bool | None,
-        typer.Option(
-            "--controls/--no-controls",
-            help=(
-                "no edit, random layer, fine-tuning, knowledge neurons, linear relations,"
-                " in-context and retrieval beside the edit; by default all at once, else those that"
-                " edit nothing"
-            ),
-        ),
-    ] = None,
-    cases: Annotated[
-        Path | None, typer.Option(help="write every case, a row an edit: .parquet or .csv")
-    ] = None,
+    controls: CONTROLS_ASKED = None,
+    cases: CASES = None,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -90,77 +98,73 @@ def run(
 
         loci audit --edits 200 --one-after-another --each 20 --method memit --no-history
     """
-    from loci.auditing import (
-        CHEAP,
-        CONTROLS,
-        CaseTable,
-        audit,
-        audit_at_once,
-        audit_in_turn,
-        audit_method,
-    )
-    from loci.figures.tables import check_table, write_table
-    from loci.files import check_writable
+    from loci import auditing
+    from loci.figures.tables import write_table
     from loci.model import Frame
     from loci.patches import load_patch
 
     _check(patch, at_once, in_turn, cases)
     check_out(out)
-    if cases is not None:
-        check_table(cases)
-        check_writable(cases)
     loaded = load_patch(patch) if patch is not None else None
     opened = opening.open()
-    frame = Frame(shots, chat, seed)
-    made_in = (
-        Frame(**loaded.numbers["frame"])
-        if loaded is not None and "frame" in loaded.numbers
-        else None
+    loaded, world = _framed(opened, loaded, Frame(shots, chat, seed), world_of(facts))
+    check_layers(opened, *(layer or ()))
+    beside = (
+        ()
+        if controls is False
+        else tuple(auditing.CONTROLS)
+        if controls or at_once
+        else auditing.CHEAP
     )
+    common: dict[str, Any] = {"neighbours": neighbours, "seed": seed}
+    made = {**common, "layers": layer}
+    made["method"] = method or ("joint" if at_once or in_turn else "rome")
+    if loaded is not None:
+        with status("auditing"):
+            card = auditing.audit(opened, loaded, world, controls=beside, **common)
+    else:
+        with bar("editing and auditing") as progress:
+            made["progress"] = progress
+            if in_turn:
+                made |= {"each": each, "checkpoints": checkpoints, "history": history}
+                finish(auditing.audit_in_turn(opened, world, edits, **made), out, json)
+                return
+            make = auditing.audit_at_once if at_once else auditing.audit_method
+            card = make(opened, world, edits, controls=beside, **made)
+    if cases is not None:
+        write_table(auditing.CaseTable(card).to_dict(), cases)
+        written(cases)
+    finish(card, out, json)
+
+
+def _framed(
+    model: "Model", patch: "Patch | None", frame: "Frame", world: "FactSet"
+) -> "tuple[Patch | None, FactSet]":
+    """The patch and the facts as they are asked: inside the shots or the chat that the patch was
+    made in, or those of the command. Raises `FactError` where the two differ.
+    """
+    from loci.model import Frame
+
+    numbers = {} if patch is None else patch.numbers
+    made_in = Frame(**numbers["frame"]) if "frame" in numbers else None
     if frame and made_in and frame != made_in:
         raise FactError(
             "the patch was made with other shots or without the chat: leave --shots, --chat and"
             " --seed out"
         )
-    world = (made_in or frame).facts(opened, world_of(facts))
-    if loaded is not None and frame and made_in is None:
-        loaded = replace(loaded, facts=tuple(frame.facts(opened, loaded.facts, world_of(facts))))
-    check_layers(opened, *(layer or ()))
-    beside = () if controls is False else tuple(CONTROLS) if controls or at_once else CHEAP
-    common: dict[str, Any] = {"neighbours": neighbours, "seed": seed}
-    made = {
-        **common,
-        "layers": layer,
-        "method": method or ("joint" if at_once or in_turn else "rome"),
-    }
-    if loaded is not None:
-        with status("auditing"):
-            card = audit(opened, loaded, world, controls=beside, **common)
-    else:
-        with bar("editing and auditing") as progress:
-            if in_turn:
-                curves = audit_in_turn(
-                    opened,
-                    world,
-                    edits,
-                    each=each,
-                    checkpoints=checkpoints,
-                    history=history,
-                    progress=progress,
-                    **made,
-                )
-                finish(curves, out, json)
-                return
-            make = audit_at_once if at_once else audit_method
-            card = make(opened, world, edits, controls=beside, progress=progress, **made)
-    if cases is not None:
-        write_table(CaseTable(card).to_dict(), cases)
-        written(cases)
-    finish(card, out, json)
+    if patch is not None and frame and made_in is None:
+        patch = replace(patch, facts=tuple(frame.facts(model, patch.facts, world)))
+    return patch, (made_in or frame).facts(model, world)
 
 
 def _check(patch: Path | None, at_once: bool, in_turn: bool, cases: Path | None) -> None:
-    """Refuse options that exclude each other."""
+    """Refuse options that exclude each other, and a table that cannot be written."""
+    from loci.figures.tables import check_table
+    from loci.files import check_writable
+
+    if cases is not None:
+        check_table(cases)
+        check_writable(cases)
     if patch is not None and (at_once or in_turn):
         raise FactError(
             "a patch is audited as it is: --at-once and --one-after-another are for seeded edits"

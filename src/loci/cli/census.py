@@ -9,34 +9,39 @@ from loci.cli.common import check_out, finish
 from loci.cli.options import JSON, OUT, words
 from loci.errors import ModelError
 
+MODEL = Annotated[
+    str | None,
+    words(
+        "`demo`, a folder (its weights may be missing), or a hub id",
+        "--model",
+        "-m",
+        kind="MODEL",
+    ),
+]
+CONFIG = Annotated[
+    str | None,
+    words(
+        "a config.json, a published shape, or a model type of transformers",
+        "--config",
+        "-c",
+        kind="CONFIG",
+    ),
+]
+LAYOUT = Annotated[
+    Path | None,
+    typer.Option(help="where the parts are, for an unknown family: JSON of loci.Layout"),
+]
+TRUST_REMOTE_CODE = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="run the checkpoint's own code, which you trust"),
+]
+
 
 def run(
-    model: Annotated[
-        str | None,
-        words(
-            "`demo`, a folder (its weights may be missing), or a hub id",
-            "--model",
-            "-m",
-            kind="MODEL",
-        ),
-    ] = None,
-    config: Annotated[
-        str | None,
-        words(
-            "a config.json, a published shape, or a model type of transformers",
-            "--config",
-            "-c",
-            kind="CONFIG",
-        ),
-    ] = None,
-    layout: Annotated[
-        Path | None,
-        typer.Option(help="where the parts are, for an unknown family: JSON of loci.Layout"),
-    ] = None,
-    trust_remote_code: Annotated[
-        bool,
-        typer.Option("--trust-remote-code", help="run the checkpoint's own code, which you trust"),
-    ] = False,
+    model: MODEL = None,
+    config: CONFIG = None,
+    layout: LAYOUT = None,
+    trust_remote_code: TRUST_REMOTE_CODE = False,
     json: JSON = False,
     out: OUT = None,
 ) -> None:

@@ -2,25 +2,18 @@
 MLPs; small models (see `circuits_train`).
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loci.cli import circuits_train
-from loci.cli.common import answer_from, bar, check_out, fact_from, filled, finish, written
+from loci.cli import circuits_fact, circuits_paths, circuits_train
+from loci.cli.circuits_paths import SHOWN
+from loci.cli.common import bar, check_out, finish, written
 from loci.cli.opening import Opening, opens
 from loci.cli.options import (
-    AGAINST,
-    ANSWER,
-    FACTS,
     JSON,
-    KNOWN,
-    LAYERS,
     OUT,
     SEED,
-    SUBJECT,
-    TOP,
     View,
     number,
     said,
@@ -41,7 +34,6 @@ OFFSET = Annotated[
 LENGTH = Annotated[int | None, whole("random tokens in a block; default 25, or what fits", low=2)]
 REPEATS = Annotated[int, whole("how often a block is said", low=2, high=10_000)]
 SAMPLES = Annotated[int, whole("blocks drawn", high=100_000)]
-SHOWN = Annotated[int, TOP]
 
 
 @app.command("heads")
@@ -152,113 +144,6 @@ def compose(
     with bar("composing") as progress:
         found = composed(opened, view=view, offset=offset, mlps=mlps, progress=progress)
     finish(found if threshold is None else CompositionGraph(found, threshold), out, json)
-
-
-@app.command("paths")
-@opens()
-def paths(
-    prompt: Annotated[str | None, said("a prompt; not for --importance", "PROMPT")] = None,
-    subject: SUBJECT = None,
-    answer: ANSWER = None,
-    against: AGAINST = None,
-    order: Annotated[
-        int | None,
-        whole(
-            "heads that a path may pass, beyond which all is one remainder; default: all",
-            low=0,
-            high=LAYERS,
-        ),
-    ] = None,
-    single: Annotated[
-        int, whole("list single paths of at most so many heads", low=0, high=LAYERS)
-    ] = 2,
-    memory: Annotated[float, number("GiB that listing them may take", high=1e6)] = 1.0,
-    corrupted: Annotated[
-        str | None,
-        words("another prompt of as many tokens: patch the edges between parts", kind="PROMPT"),
-    ] = None,
-    sender: Annotated[
-        str | None,
-        words("with --corrupted: one edge alone, from embed, L0H3 or L0MLP", "--from", kind="PART"),
-    ] = None,
-    receiver: Annotated[
-        str | None, words("… to L1H3.q, .k, .v, L1MLP or logits", "--to", kind="PART")
-    ] = None,
-    importance: Annotated[
-        bool,
-        typer.Option(
-            "--importance", help="the loss over text when paths of more heads are removed"
-        ),
-    ] = False,
-    text: Annotated[
-        Path | None, typer.Option("--text", help="with --importance: text to run on")
-    ] = None,
-    top: SHOWN = 20,
-    *,
-    opening: Opening,
-    json: JSON = False,
-    out: OUT = None,
-) -> None:
-    """An answer's score as a sum over paths through heads; the worth of each order; edges between
-    any two parts.
-
-    Examples:
-
-        loci circuits paths "Michael Jordan plays the sport of" --against baseball
-
-        loci circuits paths "Osaka is a city in" --corrupted "Lyon is a city in" --out edges.html
-
-        loci circuits paths --importance
-    """
-    from loci.circuits import PromptPair, edges, order_losses
-    from loci.circuits import paths as split
-
-    if prompt == corrupted is not None:
-        raise CircuitError("--corrupted is the prompt itself: nothing that it says is different")
-    if not importance:
-        if prompt is None or not prompt.strip():
-            raise CircuitError("say a prompt, or --importance")
-        if corrupted is None and (sender or receiver):
-            raise CircuitError(
-                "--from and --to need --corrupted: what would the sender say otherwise?"
-            )
-        if (sender is None) != (receiver is None):
-            raise CircuitError("an edge has two ends: say --from and --to")
-    check_out(out)
-    opened = opening.open()
-    if importance:
-        from loci.text import read_texts
-
-        with bar("removing orders") as progress:
-            finish(
-                order_losses(opened, list(read_texts(text)) if text else None, progress=progress),
-                out,
-                json,
-            )
-        return
-    prompt = filled(prompt or "", subject)
-    said = answer_from(opened, prompt, answer)
-    if corrupted is None:
-        finish(
-            split(
-                opened,
-                prompt,
-                said,
-                against=against,
-                highest=order,
-                single=single,
-                top=top,
-                memory=memory,
-            ),
-            out,
-            json,
-        )
-    elif sender is None or receiver is None:
-        finish(edges(opened, prompt, corrupted, said, against=against, top=top), out, json)
-    else:
-        finish(
-            PromptPair(opened, prompt, corrupted, said, against).edge(sender, receiver), out, json
-        )
 
 
 @app.command("tokens")
@@ -378,59 +263,11 @@ def attention(
     finish(found, out, json)
 
 
-@app.command("fact")
-@opens()
-def fact(
-    prompt: Annotated[
-        str | None,
-        said(
-            "a prompt about a known subject, or about --subject; none for --facts or --known",
-            "PROMPT",
-        ),
-    ] = None,
-    subject: SUBJECT = None,
-    answer: ANSWER = None,
-    against: AGAINST = None,
-    facts: FACTS = None,
-    known: KNOWN = None,
-    *,
-    opening: Opening,
-    seed: SEED = 0,
-    json: JSON = False,
-    out: OUT = None,
-) -> None:
-    """Which heads carry a subject to its answer, and what the values of early neurons add through
-    them. As .html: one page.
-
-    Examples:
-
-        loci circuits fact "Michael Jordan plays the sport of" --out jordan.html
-
-        loci circuits fact --known 50
-    """
-    from loci.circuits import extraction, fact_circuit
-    from loci.facts import known_facts, load_facts
-
-    if [prompt, facts, known].count(None) != 2:
-        raise CircuitError("say a prompt, a --facts file, or --known and how many")
-    check_out(out)
-    asked = load_facts(facts) if facts is not None else known_facts().sample(known or 1, seed=seed)
-    opened = opening.open()
-    if prompt is None:
-        with bar("following facts") as progress:
-            finish(extraction(opened, asked, progress=progress), out, json)
-        return
-    one = fact_from(opened, prompt, subject, answer=answer)
-    found = fact_circuit(opened, one, against=against)
-    if out is not None and out.suffix == ".html":
-        from loci.report import save_circuit
-
-        with bar("reading its neurons") as progress:
-            save_circuit(opened, found, out, progress=progress)
-        written(out)
-        out = None
-    finish(found, out, json)
-
-
 app.command("train")(circuits_train.train)
 app.command("small")(circuits_train.small)
+
+
+app.command("paths")(circuits_paths.paths)
+
+
+app.command("fact")(circuits_fact.fact)

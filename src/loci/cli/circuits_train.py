@@ -8,32 +8,34 @@ import typer
 from loci.cli.common import bar, check_out, finish, written
 from loci.cli.options import JSON, OUT, SEED, TEXT, Optimizer, Phenomenon, number, whole
 
+FOLDER = Annotated[
+    Path, typer.Option("--out", "-o", help="folder to save the model in, in Hugging Face form")
+]
+D_HEAD = Annotated[int, whole("dimensions of a head; the stream has heads · d_head", high=10_000)]
+OPTIMIZER = Annotated[Optimizer, typer.Option(help="adam, or sgd: plain, without momentum")]
+RATE = Annotated[
+    float | None,
+    number("learning rate, above 0; by default what suits the optimizer", high=1e3),
+]
+FIGURE = Annotated[
+    Path | None,
+    typer.Option(help="write the course of training: .html, .png, .svg, .json or .parquet"),
+]
+
 
 def train(
-    folder: Annotated[
-        Path, typer.Option("--out", "-o", help="folder to save the model in, in Hugging Face form")
-    ],
+    folder: FOLDER,
     layers: Annotated[int, whole("layers of attention", "--layers", "-l", low=0, high=2)] = 2,
     heads: Annotated[int, whole("heads of a layer", high=10_000)] = 4,
-    d_head: Annotated[
-        int, whole("dimensions of a head; the stream has heads · d_head", high=10_000)
-    ] = 16,
+    d_head: D_HEAD = 16,
     mlp: Annotated[int, whole("neurons of a layer's MLP; 0: attention only", low=0)] = 0,
-    optimizer: Annotated[
-        Optimizer, typer.Option(help="adam, or sgd: plain, without momentum")
-    ] = "adam",
-    rate: Annotated[
-        float | None,
-        number("learning rate, above 0; by default what suits the optimizer", high=1e3),
-    ] = None,
+    optimizer: OPTIMIZER = "adam",
+    rate: RATE = None,
     steps: Annotated[int, whole("steps of training")] = 1200,
     batch: Annotated[int, whole("windows of a step")] = 64,
     context: Annotated[int, whole("tokens of a window", low=2, high=100_000)] = 64,
     text: TEXT = None,
-    figure: Annotated[
-        Path | None,
-        typer.Option(help="write the course of training: .html, .png, .svg, .json or .parquet"),
-    ] = None,
+    figure: FIGURE = None,
     seed: SEED = 0,
     json: JSON = False,
 ) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -274,3 +274,11 @@ def world_of(path: Path | None) -> "FactSet":
         return known_facts()
     given = load_facts(path)
     return FactSet([*given, *(fact for fact in known_facts() if given.same(fact) is None)])
+
+
+def tell(document: dict[str, Any], line: str, json: bool, notes: Sequence[str] = ()) -> None:
+    if json:
+        emit(document)
+    else:
+        for text in (line, *notes):
+            console.print(plain(text))

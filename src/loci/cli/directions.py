@@ -21,44 +21,49 @@ from loci.cli.options import (
 from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
+PAIRS = Annotated[
+    list[str] | None, said('pairs of words or prompts: "woman,man" "queen,king"', "PAIRS")
+]
+RELATION = Annotated[
+    str | None,
+    words(
+        "instead of pairs: answer and subject of all facts of a relation",
+        "--relation",
+        "-r",
+        kind="RELATION",
+    ),
+]
+POINT = Annotated[
+    str, words("where the words are read: embed, or as in resid_post.3", kind="POINT")
+]
+PROMPT = Annotated[
+    list[str] | None,
+    words("steer this prompt with the direction; may be said again", "--prompt", "-p"),
+]
+LAYER = Annotated[
+    int | None, layer_option("add the direction after this layer, to steer", "--layer", "-l")
+]
+STRENGTH = Annotated[float, number("how many times the direction is added", low=-1e6, high=1e6)]
+EVERYWHERE = Annotated[
+    bool,
+    typer.Option("--everywhere", help="add it at all tokens of the prompt, not at the last alone"),
+]
+TARGET = Annotated[
+    list[str] | None, words("a word whose probability is shown", "--target", "-t", kind="WORD")
+]
+
 
 @opens()
 def run(
-    pairs: Annotated[
-        list[str] | None, said('pairs of words or prompts: "woman,man" "queen,king"', "PAIRS")
-    ] = None,
-    relation: Annotated[
-        str | None,
-        words(
-            "instead of pairs: answer and subject of all facts of a relation",
-            "--relation",
-            "-r",
-            kind="RELATION",
-        ),
-    ] = None,
+    pairs: PAIRS = None,
+    relation: RELATION = None,
     facts: FACTS = None,
-    point: Annotated[
-        str, words("where the words are read: embed, or as in resid_post.3", kind="POINT")
-    ] = "embed",
-    prompt: Annotated[
-        list[str] | None,
-        words("steer this prompt with the direction; may be said again", "--prompt", "-p"),
-    ] = None,
-    layer: Annotated[
-        int | None, layer_option("add the direction after this layer, to steer", "--layer", "-l")
-    ] = None,
-    strength: Annotated[
-        float, number("how many times the direction is added", low=-1e6, high=1e6)
-    ] = 1.0,
-    everywhere: Annotated[
-        bool,
-        typer.Option(
-            "--everywhere", help="add it at all tokens of the prompt, not at the last alone"
-        ),
-    ] = False,
-    target: Annotated[
-        list[str] | None, words("a word whose probability is shown", "--target", "-t", kind="WORD")
-    ] = None,
+    point: POINT = "embed",
+    prompt: PROMPT = None,
+    layer: LAYER = None,
+    strength: STRENGTH = 1.0,
+    everywhere: EVERYWHERE = False,
+    target: TARGET = None,
     top: Annotated[int, whole("how many tokens to show")] = 10,
     *,
     opening: Opening,

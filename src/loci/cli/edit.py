@@ -36,50 +36,55 @@ FAILED = 3
 """Exit status where the edited model does not give some of the new answers."""
 
 
+SUBJECT = Annotated[str | None, words("whose fact; with --prompt and --answer", "--subject", "-s")]
+PROMPT = Annotated[
+    str | None, words("the prompt, with {} for the subject or with it", "--prompt", "-p")
+]
+REMOVE = Annotated[
+    Removal | None,
+    typer.Option(
+        help="instead of new answers: unlearn the facts, to unknown or to the relation's prior"
+    ),
+]
+METHOD = Annotated[
+    EditMethod | None,
+    typer.Option(help="how; by default rome for one fact, joint for several"),
+]
+SLACK = Annotated[
+    float | None,
+    number("memit's and alphaedit's: how far targets may be missed to spare the text"),
+]
+AFTER = Annotated[
+    Path | None,
+    typer.Option(help="an earlier patch: the new one holds its change too, and keeps its facts"),
+]
+ALLOW_FAILED = Annotated[
+    bool,
+    typer.Option(
+        "--allow-failed",
+        help="status 0 also where the edited model does not give some of the new answers",
+    ),
+]
+
+
 @opens()
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="the patch file to write")],
-    subject: Annotated[
-        str | None, words("whose fact; with --prompt and --answer", "--subject", "-s")
-    ] = None,
-    prompt: Annotated[
-        str | None, words("the prompt, with {} for the subject or with it", "--prompt", "-p")
-    ] = None,
+    subject: SUBJECT = None,
+    prompt: PROMPT = None,
     answer: Annotated[str | None, words("the new answer", "--answer", "-a")] = None,
     facts: FACTS = None,
-    remove: Annotated[
-        Removal | None,
-        typer.Option(
-            help="instead of new answers: unlearn the facts, to unknown or to the relation's prior"
-        ),
-    ] = None,
-    method: Annotated[
-        EditMethod | None,
-        typer.Option(help="how; by default rome for one fact, joint for several"),
-    ] = None,
+    remove: REMOVE = None,
+    method: METHOD = None,
     layer: Annotated[list[int] | None, layer_option("a layer to edit; may be repeated")] = None,
-    slack: Annotated[
-        float | None,
-        number("memit's and alphaedit's: how far targets may be missed to spare the text"),
-    ] = None,
-    after: Annotated[
-        Path | None,
-        typer.Option(
-            help="an earlier patch: the new one holds its change too, and keeps its facts"
-        ),
-    ] = None,
+    slack: SLACK = None,
+    after: AFTER = None,
     text: TEXT = None,
     shots: SHOTS = 0,
     chat: CHAT = False,
     workers: WORKERS = None,
     ray: RAY = None,
-    allow_failed: Annotated[
-        bool,
-        typer.Option(
-            "--allow-failed",
-            help="status 0 also where the edited model does not give some of the new answers",
-        ),
-    ] = False,
+    allow_failed: ALLOW_FAILED = False,
     *,
     opening: Opening,
     seed: SEED = 0,
@@ -117,9 +122,8 @@ def run(
     given = _from_file(facts, remove) if facts is not None else []
     check_writable(out)
     processes = opening.workers(workers, ray)
-    opened = opening.open()
+    opened, frame = opening.open(), Frame(shots, chat, seed)
     check_layers(opened, *(layer or ()))
-    frame = Frame(shots, chat, seed)
     frame.check(opened)
     wishes = (
         frame.facts(opened, given)
@@ -128,19 +132,10 @@ def run(
     )
     earlier = load_patch(after) if after is not None else None
     stay = texts_of(opened, text, 0) if text is not None else None
+    how: dict[str, Any] = {"method": method, "layers": layer, "slack": slack, "seed": seed}
+    how |= {"texts": stay, "after": earlier, "workers": processes}
     with bar("searching") as progress:
-        patch = edit(
-            opened,
-            wishes,
-            method=method,
-            layers=layer,
-            slack=slack,
-            texts=stay,
-            after=earlier,
-            seed=seed,
-            workers=processes,
-            progress=progress,
-        )
+        patch = edit(opened, wishes, **how, progress=progress)
     patch = replace(patch, numbers={**patch.numbers, "frame": frame.to_dict()}) if frame else patch
     patch.save(out)
     if json:

@@ -17,32 +17,37 @@ if TYPE_CHECKING:
     from loci.explorer import Settings
 
 
+PORT = Annotated[int, whole("the first port to try on 127.0.0.1; 0: any", low=0, high=65_535)]
+KEEP = Annotated[
+    Path | None,
+    typer.Option(help="a folder in which patches stay; without it they go at the end"),
+]
+EXPORT = Annotated[
+    Path | None,
+    typer.Option(help="instead: write a static site of the atlas and some traces, and end"),
+]
+PROMPT = Annotated[
+    list[str] | None,
+    words(
+        "with --export: a prompt to trace; repeat it for more. Braces mark a subject that is"
+        " not known. By default facts that the model says",
+        kind="TEXT",
+    ),
+]
+ATLAS = Annotated[
+    Path | None,
+    typer.Option(help="with --export: an atlas of the model; by default one is built"),
+]
+
+
 @opens()
 def run(
-    port: Annotated[
-        int, whole("the first port to try on 127.0.0.1; 0: any", low=0, high=65_535)
-    ] = 8321,
+    port: PORT = 8321,
     browser: Annotated[bool, typer.Option(help="open the page in a browser")] = True,
-    keep: Annotated[
-        Path | None,
-        typer.Option(help="a folder in which patches stay; without it they go at the end"),
-    ] = None,
-    export: Annotated[
-        Path | None,
-        typer.Option(help="instead: write a static site of the atlas and some traces, and end"),
-    ] = None,
-    prompt: Annotated[
-        list[str] | None,
-        words(
-            "with --export: a prompt to trace; repeat it for more. Braces mark a subject that is"
-            " not known. By default facts that the model says",
-            kind="TEXT",
-        ),
-    ] = None,
-    atlas: Annotated[
-        Path | None,
-        typer.Option(help="with --export: an atlas of the model; by default one is built"),
-    ] = None,
+    keep: KEEP = None,
+    export: EXPORT = None,
+    prompt: PROMPT = None,
+    atlas: ATLAS = None,
     *,
     opening: Opening,
     json: JSON = False,

@@ -14,22 +14,24 @@ from loci.cli.options import CHAT, FACTS, JSON, SEED, SHOTS, said, whole, words
 from loci.cli.terminal import plain
 from loci.errors import FactError
 
+QUERY = Annotated[
+    str,
+    said(
+        "a fact file or a published set; or part of a subject, or an answer; all facts where it"
+        " is left out",
+        "QUERY",
+    ),
+]
+RELATION = Annotated[str | None, words("only this relation", "--relation", "-r", kind="RELATION")]
+OUT = Annotated[
+    Path | None, typer.Option("--out", "-o", help="write them as a fact file, .csv or .jsonl")
+]
+
 
 def run(
-    query: Annotated[
-        str,
-        said(
-            "a fact file or a published set; or part of a subject, or an answer; all facts where it"
-            " is left out",
-            "QUERY",
-        ),
-    ] = "",
-    relation: Annotated[
-        str | None, words("only this relation", "--relation", "-r", kind="RELATION")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="write them as a fact file, .csv or .jsonl")
-    ] = None,
+    query: QUERY = "",
+    relation: RELATION = None,
+    out: OUT = None,
     json: JSON = False,
 ) -> None:
     """List the facts of the embedded model, or write them as a fact file to edit from.

@@ -15,20 +15,23 @@ if TYPE_CHECKING:
     from loci.model import Weights
 
 
+BASE = Annotated[
+    str, said("the checkpoint before: `demo`, a folder, or a hub id; or the only one", "BASE")
+]
+EDITED = Annotated[
+    str | None, said("the checkpoint after; without it, BASE is judged by itself", "EDITED")
+]
+SUBJECTS = Annotated[
+    Path | None,
+    typer.Option("--subjects", help="whom to ask about: a fact file, or a subject in each line"),
+]
+
+
 @opens("model", "dtype", "device_map", "pickle")
 def run(
-    base: Annotated[
-        str, said("the checkpoint before: `demo`, a folder, or a hub id; or the only one", "BASE")
-    ],
-    edited: Annotated[
-        str | None, said("the checkpoint after; without it, BASE is judged by itself", "EDITED")
-    ] = None,
-    subjects: Annotated[
-        Path | None,
-        typer.Option(
-            "--subjects", help="whom to ask about: a fact file, or a subject in each line"
-        ),
-    ] = None,
+    base: BASE,
+    edited: EDITED = None,
+    subjects: SUBJECTS = None,
     text: TEXT = None,
     answers: Annotated[bool, typer.Option(help="ask both models about those found")] = True,
     *,

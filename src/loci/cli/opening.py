@@ -132,7 +132,7 @@ class Opening:
     def as_source(self) -> "ModelSource":
         """The same for workers. Raises `ModelError` for what they cannot."""
         from loci.errors import ModelError
-        from loci.survey.plan import ModelSource
+        from loci.survey.plan_document import ModelSource
 
         if self.device_map not in (None, "disk"):
             raise ModelError(

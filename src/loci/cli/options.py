@@ -67,6 +67,7 @@ def device_said(name: str) -> str:
     return name
 
 
+PATCH_FILE = Annotated[Path, typer.Argument(help="a patch file")]
 SEED = Annotated[int, whole("seed of everything random", "--seed", low=0, high=LARGEST_SEED)]
 JSON = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 PROMPT = Annotated[str, said("the prompt, up to where the answer comes", "PROMPT")]

@@ -1,41 +1,27 @@
 """loci patch: show, apply, revert, merge, diff, compress, export."""
 
-import inspect
-from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import bar, console, emit, finish, status
+from loci.cli import patch_export, patch_models
+from loci.cli.common import bar, console, finish
 from loci.cli.opening import Opening, opens
-from loci.cli.options import JSON, said, whole
+from loci.cli.options import JSON, PATCH_FILE, said, whole
 from loci.cli.terminal import plain
 from loci.cli.verbs import Verbs
 from loci.errors import PatchError
 
 if TYPE_CHECKING:
-    from loci.model import Weights
-    from loci.patches import Applied, Patch
+    from loci.patches import Patch
 
 app = Verbs(
     help="Show, apply, take off, merge, compare, compress and export patches.", no_args_is_help=True
 )
 
-FILE = Annotated[Path, typer.Argument(help="a patch file")]
-FOLDER = Annotated[
-    Path, typer.Option("--out", "-o", help="a new folder for the model, or a new .gguf file")
-]
 NEW = Annotated[Path, typer.Option("--out", "-o", help="the new patch file, .safetensors")]
-
-
-ROUNDED = 0.1
-"""From which share of the change on rounding is mentioned."""
-
-
-SHOWN = 5
-"""Prompts that are listed."""
 
 
 class Keep(StrEnum):
@@ -45,25 +31,8 @@ class Keep(StrEnum):
     last = "last"
 
 
-class ExportFormat(StrEnum):
-    """What a patch is written as."""
-
-    peft = "peft"
-    delta = "delta"
-    gguf_lora = "gguf-lora"
-
-
-class StoredAs(StrEnum):
-    """What tensors of a GGUF file are written as."""
-
-    F16 = "F16"
-    BF16 = "BF16"
-    Q8_0 = "Q8_0"
-    F32 = "F32"
-
-
 @app.command()
-def show(file: FILE, json: JSON = False) -> None:
+def show(file: PATCH_FILE, json: JSON = False) -> None:
     """What a patch changes, for which facts, and on which base.
 
     Example:
@@ -73,156 +42,6 @@ def show(file: FILE, json: JSON = False) -> None:
     from loci.patches import load_patch
 
     finish(load_patch(file), json=json)
-
-
-@app.command()
-@opens(dtype="auto")
-def apply(
-    file: FILE,
-    out: FOLDER,
-    stored_as: Annotated[
-        StoredAs | None,
-        typer.Option(
-            "--as",
-            case_sensitive=False,
-            help="of a .gguf file: the type of edited tensors, F16 by default",
-        ),
-    ] = None,
-    *,
-    opening: Opening,
-    json: JSON = False,
-) -> None:
-    """Write the edited model, with what is needed to undo it: a folder that plain transformers
-    loads, or a GGUF file.
-
-    A GGUF file is written where the model is one and --out ends in .gguf: untouched tensors and all
-    metadata byte for byte, edited tensors as F16 or what --as says. The facts are then asked with
-    the weights as written.
-
-    Examples:
-
-        loci patch apply jordan.safetensors -m demo -o jordan-model
-
-        loci patch apply jordan.safetensors -m gemma.gguf -o edited.gguf --as Q8_0
-    """
-    from loci.files import check_writable
-    from loci.patches import apply_to_folder, load_patch
-
-    patch = load_patch(file)
-    if out.suffix == ".gguf":
-        _apply_gguf(patch, out, stored_as or StoredAs.F16, opening, json)
-        return
-    if stored_as is not None:
-        raise PatchError(
-            "--as is for .gguf files: a folder keeps the dtype that it has; let --out end in .gguf"
-        )
-    check_writable(out, folder=True)
-    opened = opening.open()
-    with status("applying"):
-        made = apply_to_folder(patch, opened, out)
-    document = {
-        "schema": "loci.patch_apply/1",
-        "patch": patch.id,
-        "model": opening.model,
-        "folder": str(out),
-    }
-    _said({**document, **made.to_dict()}, f"edited model: {out}", json, _notes(made))
-
-
-def _apply_gguf(
-    patch: "Patch", out: Path, stored_as: StoredAs, opening: Opening, json: bool
-) -> None:
-    from loci.files import check_writable
-    from loci.model.gguf import is_gguf, whole_gguf
-    from loci.patches import apply_to_gguf
-
-    kind = stored_as.value
-    if not is_gguf(opening.model):
-        raise PatchError(
-            f"{opening.model!r} is no GGUF file, so none can be written of it: name a folder with"
-            " --out"
-        )
-    source = whole_gguf(opening.model)
-    check_writable(out)
-    opened = opening.open()
-    with status("applying"):
-        made = apply_to_gguf(patch, opened, source, out, stored_as=kind)
-    document = {
-        "schema": "loci.patch_apply/1",
-        "patch": patch.id,
-        "model": opening.model,
-        "file": str(out),
-    }
-    notes = [
-        f"{len(made.tensors)} tensors as {kind}, all else byte for byte; undo file: {made.undo}"
-    ]
-    if made.said.n:
-        notes.append(
-            f"new answers given with the weights as written: {round(made.said.value * made.said.n)}"
-            f" of {made.said.n}"
-        )
-    notes += [f"not given as {kind}: {text}" for text in made.failed[:SHOWN]]
-    _said({**document, **made.to_dict()}, f"edited model: {out}", json, notes)
-
-
-@app.command()
-@opens(dtype="auto", model=inspect.Parameter.empty)
-def revert(file: FILE, out: FOLDER, *, opening: Opening, json: JSON = False) -> None:
-    """Take a patch off an edited model: the base, bit for bit, in a new folder or GGUF file.
-
-    Examples:
-
-        loci patch revert jordan.safetensors -m jordan-model -o restored
-
-        loci patch revert jordan.safetensors -m edited.gguf -o restored.gguf
-    """
-    from loci.files import check_writable
-    from loci.model import folder_of
-    from loci.patches import load_patch, revert_gguf, revert_to_folder
-
-    patch = load_patch(file)
-    document = {
-        "schema": "loci.patch_revert/1",
-        "patch": patch.id,
-        "model": opening.model,
-        "base": patch.base,
-        "changed": [],
-    }
-    if out.suffix == ".gguf":
-        from loci.model.gguf import gguf_parts, is_gguf
-
-        if not is_gguf(opening.model):
-            raise PatchError(
-                f"{opening.model!r} is no GGUF file, so none can be written of it: name a folder"
-                " with --out"
-            )
-        check_writable(out)
-        with status("reverting"):
-            revert_gguf(patch, gguf_parts(opening.model)[0], out)
-        _said({**document, "file": str(out)}, f"restored, bit for bit: {out}", json)
-        return
-    check_writable(out, folder=True)
-    edited: Callable[[], Weights] = opening.open if patch.neurons else opening.open_weights
-    place = folder_of(opening.model)
-    if place is None:
-        weights = edited()
-        edited, place = (
-            (lambda: weights),
-            weights.source.folder if weights.source else Path(opening.model),
-        )
-    with status("reverting"):
-        changed = revert_to_folder(patch, edited, place, out)
-    notes = (
-        [f"changed since the patch was applied, and left so: {', '.join(changed)}"]
-        if changed
-        else []
-    )
-    _said(
-        {**document, "folder": str(out), "changed": changed},
-        f"restored, bit for bit: {out}",
-        json,
-        notes,
-    )
 
 
 @app.command()
@@ -323,7 +142,7 @@ def diff(
 
 @app.command()
 def compress(
-    file: FILE,
+    file: PATCH_FILE,
     out: NEW,
     rank: Annotated[int, whole("largest rank of each change", "--rank", "-r")],
     json: JSON = False,
@@ -342,108 +161,6 @@ def compress(
     _written(compress(patch, rank), out, json)
 
 
-@app.command()
-@opens(dtype="auto")
-def export(
-    file: FILE,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", help="a new folder (peft), a .safetensors file (delta) or a .gguf file"
-        ),
-    ],
-    form: Annotated[
-        ExportFormat,
-        typer.Option(
-            "--format",
-            "-f",
-            help=(
-                "peft: a LoRA adapter; delta: dense changes by parameter; gguf-lora: an adapter for"
-                " llama.cpp and Ollama"
-            ),
-        ),
-    ],
-    base: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help=(
-                "what the adapter calls its base, where that will lie elsewhere: a folder or a"
-                " hub id"
-            ),
-        ),
-    ] = None,
-    modelfile: Annotated[
-        bool,
-        typer.Option(
-            "--modelfile", help="gguf-lora: also a Modelfile beside it, for `ollama create`"
-        ),
-    ] = False,
-    *,
-    opening: Opening,
-    json: JSON = False,
-) -> None:
-    """A patch in the forms of others: a LoRA adapter for PEFT, llama.cpp or Ollama, or the dense
-    changes under the state dict's names.
-
-    Examples:
-
-        loci patch export jordan.safetensors --format peft -o adapter
-
-        loci patch export jordan.safetensors --format gguf-lora --modelfile -m gemma.gguf -o a.gguf
-
-        loci patch export jordan.safetensors --format delta -m demo -o delta.safetensors
-    """
-    from loci.files import check_writable
-    from loci.patches import (
-        check_new_modelfile,
-        export_delta,
-        export_gguf_lora,
-        export_peft,
-        load_patch,
-        write_modelfile,
-    )
-
-    if modelfile and form is not ExportFormat.gguf_lora:
-        raise PatchError("--modelfile goes with --format gguf-lora")
-    patch = load_patch(file)
-    check_writable(out, folder=form is ExportFormat.peft)
-    if modelfile:
-        check_new_modelfile(out.parent)
-    weights = opening.open_weights()
-    document = {
-        "schema": "loci.patch_export/1",
-        "patch": patch.id,
-        "format": form.value,
-        "model": opening.model,
-        "path": str(out),
-    }
-    if form is ExportFormat.peft:
-        name = export_peft(patch, weights, out, base=base)
-        _said({**document, "base": name}, f"adapter: {out}", json, [f"its base: {name}"])
-    elif form is ExportFormat.gguf_lora:
-        architecture = export_gguf_lora(patch, weights, out)
-        name = base or _for_ollama(opening.model)
-        notes = [f"its base: {name}"]
-        if modelfile:
-            made = write_modelfile(out.parent, name, f"./{out.name}")
-            document["modelfile"] = str(made)
-            notes.append(f"{made}; next: ollama create NAME -f {made}")
-        _said(
-            {**document, "base": name, "architecture": architecture}, f"adapter: {out}", json, notes
-        )
-    else:
-        export_delta(patch, weights, out)
-        _said(document, f"dense changes: {out}", json)
-
-
-def _for_ollama(model: str) -> str:
-    """A model's name as a Modelfile says it: Ollama's own, or a file by its full path."""
-    if model.startswith("ollama:"):
-        return model.removeprefix("ollama:")
-    return str(Path(model).resolve()) if Path(model).exists() else model
-
-
 def _written(patch: "Patch", out: Path, json: bool) -> None:
     patch.save(out)
     finish(patch, json=json)
@@ -451,29 +168,8 @@ def _written(patch: "Patch", out: Path, json: bool) -> None:
         console.print(f"written: {plain(out)}")
 
 
-def _said(document: dict[str, Any], line: str, json: bool, notes: Sequence[str] = ()) -> None:
-    if json:
-        emit(document)
-    else:
-        for text in (line, *notes):
-            console.print(plain(text))
+app.command("export")(patch_export.export)
 
 
-def _notes(made: "Applied") -> list[str]:
-    """What there is to know about a folder beyond that it is there."""
-    notes = []
-    name, most = max(made.rounding.items(), key=lambda item: item[1], default=("", 0.0))
-    if most > ROUNDED:
-        notes.append(
-            f"rounding to the stored dtype moves what is added by up to {most:.0%} of it ({name})"
-        )
-    if made.unpickled:
-        notes.append("pickled weights were written as safetensors")
-    if made.other_weights:
-        notes.append(
-            "the base's weights in other forms are not edited, and kept in loci-undo.files:"
-            f" {', '.join(made.other_weights)}"
-        )
-    if made.left_out:
-        notes.append(f"left out: {', '.join(made.left_out)}")
-    return notes
+app.command("apply")(patch_models.apply)
+app.command("revert")(patch_models.revert)

@@ -28,30 +28,33 @@ STATES = Annotated[
 ]
 
 
+KEEP = Annotated[
+    Kept,
+    typer.Option(
+        help="second moments of neurons (for edits), an atlas's statistics, or the stream's"
+    ),
+]
+LAYERS = Annotated[str | None, words("these layers alone, as 3,4,7-9", "--layers", kind="NUMBERS")]
+TOKENS_ASKED = Annotated[int | None, whole("about so many tokens, in whole shards", high=TOKENS)]
+SHARD_TOKENS = Annotated[
+    int, whole("about so many tokens a shard: what a killed worker loses at most", high=TOKENS)
+]
+THREADS = Annotated[
+    int, whole("of each worker; with others, sums differ in the last bits", high=1024)
+]
+
+
 @app.command("plan")
 @opens("join", "layout")
 def plan_(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="the plan, .json")] = None,
     text: TEXT = None,
-    keep: Annotated[
-        Kept,
-        typer.Option(
-            help="second moments of neurons (for edits), an atlas's statistics, or the stream's"
-        ),
-    ] = "keys",
-    layers: Annotated[
-        str | None, words("these layers alone, as 3,4,7-9", "--layers", kind="NUMBERS")
-    ] = None,
-    tokens: Annotated[
-        int | None, whole("about so many tokens, in whole shards", high=TOKENS)
-    ] = None,
-    shard_tokens: Annotated[
-        int, whole("about so many tokens a shard: what a killed worker loses at most", high=TOKENS)
-    ] = 65_536,
+    keep: KEEP = "keys",
+    layers: LAYERS = None,
+    tokens: TOKENS_ASKED = None,
+    shard_tokens: SHARD_TOKENS = 65_536,
     batch_tokens: Annotated[int, BATCH_TOKENS] = 4096,
-    threads: Annotated[
-        int, whole("of each worker; with others, sums differ in the last bits", high=1024)
-    ] = 1,
+    threads: THREADS = 1,
     *,
     opening: Opening,
     json: JSON = False,
@@ -96,28 +99,31 @@ def plan_(
         _show_plan(made)
 
 
+WORKERS = Annotated[
+    int, whole("processes, each with the model once", "--workers", "-w", low=0, high=1024)
+]
+SHARE = Annotated[
+    str | None,
+    words("one of N jobs without a driver: R/N, or env (torchrun, Slurm)", kind="R/N"),
+]
+METRICS_PORT = Annotated[
+    int | None,
+    whole("progress as Prometheus' text at this port of 127.0.0.1", low=0, high=65_535),
+]
+SCRIPT = Annotated[Job | None, typer.Option(help="print a job script for --workers jobs instead")]
+OUT = Annotated[Path | None, typer.Option("--out", "-o", help="the whole state, .safetensors")]
+
+
 @app.command("run")
 def run(
     plan: PLAN,
-    workers: Annotated[
-        int, whole("processes, each with the model once", "--workers", "-w", low=0, high=1024)
-    ] = 1,
+    workers: WORKERS = 1,
     states: STATES = None,
     ray: RAY = None,
-    share: Annotated[
-        str | None,
-        words("one of N jobs without a driver: R/N, or env (torchrun, Slurm)", kind="R/N"),
-    ] = None,
-    script: Annotated[
-        Job | None, typer.Option(help="print a job script for --workers jobs instead")
-    ] = None,
-    metrics_port: Annotated[
-        int | None,
-        whole("progress as Prometheus' text at this port of 127.0.0.1", low=0, high=65_535),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="the whole state, .safetensors")
-    ] = None,
+    share: SHARE = None,
+    script: SCRIPT = None,
+    metrics_port: METRICS_PORT = None,
+    out: OUT = None,
     json: JSON = False,
 ) -> None:
     """Run what is missing of a plan. Stopped or killed at any moment, it goes on when called again,

@@ -5,12 +5,13 @@ dictionary = loci.dictionaries.load_dictionary("sae/layers.3.mlp")
 features = dictionary.encode(activations)
 """
 
-from loci.dictionaries.attribution_graphs import AttributionGraph, attribution_graph
+from loci.dictionaries.attribution_graphs import attribution_graph
 from loci.dictionaries.conventions import OpenedDictionary, open_dictionary
 from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.fact_units import FactSparsity, fact_sparsity
 from loci.dictionaries.feature_cards import FeatureCard, read_features
 from loci.dictionaries.graph_export import export_graph, graph_document
+from loci.dictionaries.graph_results import AttributionGraph
 from loci.dictionaries.isolation import AttributeIsolation, attribute_isolation
 from loci.dictionaries.judging import DictionaryJudgement, judge
 from loci.dictionaries.loading import load_dictionary, save_dictionary

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from loci.dictionaries.attribution_graphs import KEPT_NODES, AttributionGraph, GraphNode
+from loci.dictionaries.graph_results import KEPT_NODES, AttributionGraph, GraphNode
 from loci.errors import DictionaryError
 from loci.files import write_aside
 from loci.version import VERSION

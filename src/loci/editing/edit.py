@@ -18,6 +18,7 @@ Each is a class in `loci.editing.methods`, with its settings as fields.
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from loci.deprecated import called
 from loci.editing.check import check_layers
@@ -94,9 +95,7 @@ def edit(
     started = time.perf_counter()
     model_given(model)
     wishes = list(facts_given(facts))
-    free = (
-        method is None and layers is None and settings is None and slack is None and ridge is None
-    )
+    free = all(asked is None for asked in (method, layers, settings, slack, ridge))
     chosen = method_for(
         len(wishes),
         method,
@@ -110,10 +109,7 @@ def edit(
     if isinstance(chosen, ClosedForm):
         chosen.check(wishes)
     if after is not None and workers is not None:
-        raise EditError(
-            "workers open the model from its files, without the patch that the edit comes after:"
-            " leave workers out"
-        )
+        raise EditError("workers open files, without the earlier patch: leave workers out")
     data = EditData.of(
         model,
         wishes,
@@ -135,10 +131,8 @@ def edit(
         return asked
     if not report_of.failed and report_of.neighbours.value <= NEIGHBOUR_LIMIT:
         return asked
-    return further(
-        asked,
-        lambda: edit(model, wishes, method="joint", texts=texts, seed=seed, progress=progress),
-    )
+    again: dict[str, Any] = {"method": "joint", "texts": texts, "seed": seed, "progress": progress}
+    return further(asked, lambda: edit(model, wishes, **again))
 
 
 called(__name__, edit, "loci.edit")

@@ -20,9 +20,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from loci.asides import tidy
 from loci.cache import mark_used, trim
 from loci.errors import OutputError
-from loci.files import cache_folder, tidy, write_aside
+from loci.files import cache_folder, write_aside
 from loci.model import Model
 from loci.progress import Progress, silent
 from loci.survey import SecondMoment, Workers, gather, keys_question, survey

@@ -29,10 +29,10 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import kl_div
 
 from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
-from loci.editing.scenes import Scene, Spots, scenes
+from loci.editing.scenes import Scene, scenes
+from loci.editing.target_loss import LossPart, stepped
 from loci.editing.vocabulary import Vocabulary
 from loci.errors import EditError
 from loci.facts import Fact
@@ -137,7 +137,7 @@ def loss_with(
         parts = [
             part
             for scene in scenes(model, layer, shares, vocabulary)
-            for part in _Part.of(scene, range(len(scene.lines)))
+            for part in LossPart.of(scene, range(len(scene.lines)))
         ]
         nll, kl = (
             torch.stack(each).sum(0) for each in zip(*(part(delta) for part in parts), strict=True)
@@ -193,10 +193,12 @@ class _TargetSearch:
         """First on the prompts alone, which come near with a fraction of the lines; then on all
         lines from there.
         """
-        prompts = [part for scene in self.scenes for part in _Part.alone(scene, self.prompts)]
+        prompts = [part for scene in self.scenes for part in LossPart.alone(scene, self.prompts)]
         self._search(prompts, self.settings.steps // 2)
         self.before = self.steps.clone()
-        lines = [part for scene in self.scenes for part in _Part.of(scene, range(len(scene.lines)))]
+        lines = [
+            part for scene in self.scenes for part in LossPart.of(scene, range(len(scene.lines)))
+        ]
         self._search(lines, self.settings.steps - self.settings.steps // 2)
         return [
             Target(key, delta.detach(), float(loss), float((-nll * tokens).exp()), int(steps))
@@ -206,7 +208,7 @@ class _TargetSearch:
         ]
 
     @torch.enable_grad()
-    def _search(self, parts: "list[_Part]", steps: int) -> None:
+    def _search(self, parts: "list[LossPart]", steps: int) -> None:
         settings = self.settings
         active = still = list(range(len(self.facts)))
         for step in range(steps + 1):
@@ -222,7 +224,7 @@ class _TargetSearch:
                 break
             (grad,) = torch.autograd.grad(loss[still].sum(), delta)
             self.delta = self._clamped(
-                _stepped(delta.detach(), grad, loss.detach(), settings.reach * self.scale)
+                stepped(delta.detach(), grad, loss.detach(), settings.reach * self.scale)
             )
             if len(still) < SHRINK * len(active):
                 active, parts = still, [smaller for part in parts for smaller in part.among(still)]
@@ -274,102 +276,6 @@ def _means(
             )
         )
     return torch.stack(sums).sum(0)
-
-
-@dataclass
-class _Part:
-    """One scene's part of the objective: which of its lines are run, where they are read, what was
-    said there.
-    """
-
-    scene: Scene
-    rows: list[int]
-    spots: Spots
-    before: Float[Tensor, "kept columns"]
-    """Log-probabilities at the kept spots where δ = 0."""
-
-    @classmethod
-    def of(cls, scene: Scene, rows: Sequence[int]) -> "list[_Part]":
-        return [cls(scene, list(rows), scene.spots(rows), _unchanged(scene, rows))] if rows else []
-
-    @classmethod
-    def alone(cls, scene: Scene, chosen: set[tuple[int, tuple[int, ...]]]) -> "list[_Part]":
-        """Of some lines, by fact and ids; each counts as if there were no others."""
-        rows = [
-            row
-            for row, line in enumerate(scene.lines)
-            if line.wanted and (line.fact, line.ids) in chosen
-        ]
-        found = cls.of(scene, rows)
-        for part in found:
-            weights = torch.tensor(
-                [scene.lines[row].weight for row in rows], device=part.spots.weights.device
-            )
-            part.spots = part.spots._replace(weights=part.spots.weights / weights[part.spots.lines])
-        return found
-
-    def among(self, facts: Sequence[int]) -> "list[_Part]":
-        """The same for fewer facts."""
-        places = [
-            place for place, row in enumerate(self.rows) if self.scene.lines[row].fact in set(facts)
-        ]
-        if not places:
-            return []
-        device = self.spots.lines.device
-        stays = torch.isin(self.spots.lines, torch.tensor(places, device=device))
-        moved = torch.full((len(self.rows),), -1, device=device)
-        moved[places] = torch.arange(len(places), device=device)
-        spots = self.spots.chosen(stays)
-        kept = self.before[stays[self.spots.tokens < 0].to(self.before.device)]
-        return [
-            _Part(
-                self.scene,
-                [self.rows[place] for place in places],
-                spots._replace(lines=moved[spots.lines]),
-                kept,
-            )
-        ]
-
-    def __call__(
-        self, delta: Float[Tensor, "fact d_model"]
-    ) -> tuple[Float[Tensor, " fact"], Float[Tensor, " fact"]]:
-        """−log P(new answer) and KL(before ‖ after), weighted and summed by fact; 0 for facts that
-        are not run.
-        """
-        after = self.scene.after(delta, self.rows, self.spots)
-        kept = self.spots.tokens < 0
-        said = after[~kept].gather(-1, self.spots.tokens[~kept][:, None])[:, 0]
-        kl = kl_div(after[kept], self.before, log_target=True, reduction="none").sum(-1)
-        return _by_fact(-said, self.spots.chosen(~kept), len(delta)), _by_fact(
-            kl, self.spots.chosen(kept), len(delta)
-        )
-
-
-@torch.no_grad()
-def _unchanged(scene: Scene, rows: Sequence[int]) -> Float[Tensor, "kept columns"]:
-    """What is said at the kept lines' spots where nothing is added."""
-    kept = [row for row in rows if not scene.lines[row].wanted]
-    if not kept:
-        return torch.empty(0, scene.vocabulary.columns, device=scene.stream.device)
-    nothing = torch.zeros(
-        int(scene.facts.max()) + 1, scene.stream.shape[-1], device=scene.stream.device
-    )
-    return scene.after(nothing, kept, scene.spots(kept))
-
-
-def _by_fact(values: Float[Tensor, " spot"], at: Spots, facts: int) -> Float[Tensor, " fact"]:
-    return torch.zeros(facts, device=values.device).index_add(0, at.facts, at.weights * values)
-
-
-def _stepped(
-    x: Float[Tensor, "row width"],
-    grad: Tensor,
-    loss: Float[Tensor, " row"],
-    longest: Float[Tensor, "row 1"],
-) -> Tensor:
-    """Polyak's step towards a loss of 0 in each row; none where there is no gradient."""
-    slope: Tensor = grad.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    return x - torch.minimum(loss[:, None] / slope, longest) * grad / slope
 
 
 def subject_reads(

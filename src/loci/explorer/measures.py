@@ -22,7 +22,7 @@ from loci.patches import Factors, Patch
 from loci.progress import Progress
 from loci.reading.value_projections import written
 from loci.survey import Histogram, survey
-from loci.survey.accumulators import edges
+from loci.survey.histograms import edges
 from loci.text import sample_text
 
 LONGEST = 400

@@ -13,7 +13,7 @@ from typing import Any
 
 from loci.errors import OutputError
 from loci.reading import Atlas
-from loci.survey.accumulators import edges
+from loci.survey.histograms import edges
 
 NEURONS, WORDS, LISTED = 32, 256, 50
 """Neurons and words of a file, and neurons that are listed of a word."""

@@ -3,6 +3,7 @@ and which kinds there are.
 """
 
 from math import log10
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -57,6 +58,20 @@ def atlas_figure(atlas: Atlas) -> go.Figure:
         row=1,
         col=1,
     )
+    _layers(figure, rows)
+    _axes(figure, len(rows), ticks, lowest)
+    said = atlas.provenance
+    note = (
+        f"{said['layers'] * said['d_mlp']:,} neurons over {said['tokens']:,} tokens of"
+        f" {said['text']}"
+    )
+    return styled(figure, f"The atlas of {said['model']}", note, height=560).update_layout(
+        margin={"t": 100}, legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.16}
+    )
+
+
+def _layers(figure: go.Figure, rows: list[dict[str, Any]]) -> None:
+    """Right: by layer, the kinds of neurons, and how large activations are."""
     for name, (words, ink) in KINDS.items():
         bar = go.Bar(
             x=[row["layer"] for row in rows],
@@ -75,8 +90,12 @@ def atlas_figure(atlas: Atlas) -> go.Figure:
             mode="lines+markers",
         )
         figure.add_trace(line, row=2, col=2)
+
+
+def _axes(figure: go.Figure, layers: int, ticks: list[float], lowest: float) -> None:
+    """Titles, scales and ticks of the three panels."""
     figure.update_xaxes(title="cosine of key and value", gridcolor=GREY, col=1)
-    figure.update_xaxes(dtick=max(1, len(rows) // 8), col=2)
+    figure.update_xaxes(dtick=max(1, layers // 8), col=2)
     figure.update_xaxes(title="layer", row=2, col=2)
     figure.update_yaxes(
         title="share of tokens at which it fires",
@@ -91,11 +110,3 @@ def atlas_figure(atlas: Atlas) -> go.Figure:
     )
     figure.update_yaxes(title="activation", rangemode="tozero", gridcolor=GREY, row=2, col=2)
     figure.update_annotations(font={"size": 13, "color": MUTED})
-    said = atlas.provenance
-    note = (
-        f"{said['layers'] * said['d_mlp']:,} neurons over {said['tokens']:,} tokens of"
-        f" {said['text']}"
-    )
-    return styled(figure, f"The atlas of {said['model']}", note, height=560).update_layout(
-        margin={"t": 100}, legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.16}
-    )

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from loci.dictionaries import AttributionGraph
-from loci.dictionaries.attribution_graphs import GraphNode
+from loci.dictionaries.graph_results import GraphNode
 from loci.figures.theme import BLUE, INK, ORANGE, styled
 
 MOST_EDGES = 120

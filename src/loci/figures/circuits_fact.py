@@ -29,25 +29,7 @@ def fact_figure(found: FactCircuit) -> go.Figure:
         ),
     )
     figure.add_trace(_flow(found), row=1, col=1)
-    heads = found.heads[:HEADS][::-1]
-    for name, ink, values in (
-        (
-            "score written, share of the largest",
-            BLUE,
-            [c.direct / abs(found.heads[0].direct or 1) for c in heads],
-        ),
-        ("P(answer) lost when cut", INK, [c.lost for c in heads]),
-        ("attention to the subject", GREY, [c.attention for c in heads]),
-    ):
-        bar = go.Bar(
-            x=values,
-            y=[c.head for c in heads],
-            orientation="h",
-            name=name,
-            marker_color=ink,
-            hovertemplate=f"%{{y}}, {name}: %{{x:.2f}}<extra></extra>",
-        )
-        figure.add_trace(bar, row=1, col=2)
+    _head_bars(figure, found)
     labels = [f"{role.neuron}<br>{found.tokens[role.token].strip()}" for role in found.neurons]
     figure.add_trace(
         go.Bar(
@@ -78,6 +60,29 @@ def fact_figure(found: FactCircuit) -> go.Figure:
         legend={"orientation": "h", "y": 0.45, "x": 1, "xanchor": "right", "font": {"size": 11}},
         margin={"t": 110},
     )
+
+
+def _head_bars(figure: go.Figure, found: FactCircuit) -> None:
+    """Of each head: what it writes, what is lost without it, its attention to the subject."""
+    heads = found.heads[:HEADS][::-1]
+    for name, ink, values in (
+        (
+            "score written, share of the largest",
+            BLUE,
+            [c.direct / abs(found.heads[0].direct or 1) for c in heads],
+        ),
+        ("P(answer) lost when cut", INK, [c.lost for c in heads]),
+        ("attention to the subject", GREY, [c.attention for c in heads]),
+    ):
+        bar = go.Bar(
+            x=values,
+            y=[c.head for c in heads],
+            orientation="h",
+            name=name,
+            marker_color=ink,
+            hovertemplate=f"%{{y}}, {name}: %{{x:.2f}}<extra></extra>",
+        )
+        figure.add_trace(bar, row=1, col=2)
 
 
 def _flow(found: FactCircuit) -> go.Sankey:

@@ -2,15 +2,11 @@
 written.
 """
 
-import json
 from collections.abc import Callable
-from functools import cache, singledispatch
-from importlib.util import find_spec
-from pathlib import Path
+from functools import singledispatch
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.io
 
 from loci.auditing import Discovery, GroundTruth, Recall, Replies, Scorecard, SequentialAudit, Sweep
 from loci.auditing.forensics import Forensics, SingleCheckpoint
@@ -30,7 +26,7 @@ from loci.circuits import (
     VirtualWeights,
 )
 from loci.dictionaries import AttributionGraph, FactSparsity
-from loci.errors import OutputError, UseError
+from loci.errors import UseError
 from loci.figures.atlas import atlas_figure
 from loci.figures.attribution_graph import attribution_graph_figure
 from loci.figures.basis import basis_figure
@@ -61,26 +57,17 @@ from loci.figures.replies import replies_figure
 from loci.figures.routes import routes_figure
 from loci.figures.scorecard import discovery_figure, recall_figure, scorecard_figure
 from loci.figures.small import (
-    bases_figure,
     bigrams_figure,
     bug_figure,
-    corners_figure,
     history_figure,
-    sizes_figure,
     skips_figure,
     small_figure,
 )
+from loci.figures.small_heads import bases_figure, corners_figure, sizes_figure
 from loci.figures.sparsity import sparsity_figure
 from loci.figures.sweep import sweep_figure
-from loci.figures.tables import write_parquet
-from loci.figures.toys import (
-    attack_figure,
-    computation_figure,
-    correlated_figure,
-    geometry_figure,
-    phase_figure,
-    toy_figure,
-)
+from loci.figures.toys import geometry_figure, phase_figure, toy_figure
+from loci.figures.toys_costs import attack_figure, computation_figure, correlated_figure
 from loci.figures.trace import attribution_figure, average_figure, trace_figure
 from loci.figures.updates import updates_figure
 from loci.figures.weights import weights_figure
@@ -92,7 +79,6 @@ from loci.figures.writing import (
     stores_figure,
     truth_figure,
 )
-from loci.files import write_aside
 from loci.locating import (
     Attribution,
     AverageTrace,
@@ -145,8 +131,6 @@ from loci.studies.superposition import (
     WeightAngles,
 )
 from loci.writing import Capacity, CapacityCurve, Fullness, Gate, StoredTables
-
-IMAGES = (".png", ".svg")
 
 
 @singledispatch
@@ -252,74 +236,3 @@ _draw(SkipTrigramBug, bug_figure)
 _draw(TwoLayerInduction, corners_figure)
 _draw(HeadSizes, sizes_figure)
 _draw(SmallBases, bases_figure)
-
-
-def save(result: Any, path: str | Path) -> None:
-    """Write a result by the ending of `path`: .json or .parquet its numbers; .html, .png or .svg
-    its figure (.html needs no network).
-
-    .parquet is one long table (see `tables`) and needs the extra `tables`; .png and .svg need the
-    extra `images` and a Chrome or Chromium on the machine.
-    """
-    path = Path(path)
-    check_ending(path)
-    with write_aside(path) as aside:
-        if path.suffix == ".json":
-            aside.write_text(json.dumps(result.to_dict(), ensure_ascii=False), encoding="utf-8")
-        elif path.suffix == ".parquet":
-            write_parquet(result.to_dict(), aside)
-        elif path.suffix == ".html":
-            aside.write_text(
-                plotly.io.to_html(plot(result), include_plotlyjs=True), encoding="utf-8"
-            )
-        else:
-            _save_image(plot(result), aside)
-
-
-def check_ending(path: Path) -> None:
-    """Raise `OutputError` for an ending that says nothing, or whose library is not there."""
-    if path.suffix not in (".json", ".parquet", ".html", *IMAGES):
-        raise OutputError(
-            f"{path}: the ending says what is written: .json, .parquet, .html, .png or .svg"
-        )
-    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise OutputError(f"{path}: .parquet needs loci-lm[tables]")
-
-
-def check_image(path: Path) -> None:
-    """Raise `OutputError` where `path` is an image and none can be made here: a small one is tried,
-    once in a process (seconds).
-    """
-    if path.suffix in IMAGES and (lacks := _no_image()):
-        raise OutputError(f"{path}: {lacks}; .html needs neither")
-
-
-@cache
-def _no_image() -> str | None:
-    """Why no image can be made on this machine, or nothing."""
-    try:
-        go.Figure().to_image("png", width=20, height=20)
-    except Exception as error:  # noqa: BLE001 kaleido's own, choreographer's, the browser's
-        return _lacks(error)
-    return None
-
-
-def _lacks(error: Exception) -> str:
-    """What an image needs, and why this one was not made."""
-    if find_spec("kaleido") is None:
-        return (
-            "an image needs loci-lm[images] and Chrome or Chromium: pip install 'loci-lm[images]'"
-        )
-    why = " ".join(str(error).split()).partition(". ")[0][:160] or type(error).__name__
-    return (
-        f"an image needs Chrome or Chromium, and none answers ({why}): install one, as with"
-        " plotly_get_chrome"
-    )
-
-
-def _save_image(figure: go.Figure, path: Path) -> None:
-    try:
-        image = figure.to_image(path.suffix[1:], width=figure.layout.width or 1000, scale=2)
-    except Exception as error:
-        raise OutputError(f"{path.name}: {_lacks(error)}; .html needs neither") from error
-    path.write_bytes(image)

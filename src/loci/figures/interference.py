@@ -50,26 +50,7 @@ def interference_figure(found: Interference) -> go.Figure:
                 row=1,
                 col=2,
             )
-    needed = found.needed
-    for name, dims in needed.dims.items():
-        line = {"color": NEEDS[name], "width": 2}
-        label = f"{name}: ∝ k^{needed.power(name):.2f}"
-        figure.add_trace(
-            go.Scatter(
-                x=list(needed.active), y=list(dims), name=label, line=line, mode="lines+markers"
-            ),
-            row=1,
-            col=3,
-        )
-    law = [8 * k * k * math.log(found.features / k) for k in needed.active]
-    trace = go.Scatter(
-        x=list(needed.active),
-        y=law,
-        name="8 k² ln(m/k)",
-        mode="lines",
-        line={"color": GREY, "dash": "dash"},
-    )
-    figure.add_trace(trace, row=1, col=3)
+    _dimensions(figure, found)
     figure.update_xaxes(title="k, features at once", type="log", tickvals=[1, 2, 4, 8, 16, 32])
     figure.update_yaxes(tickformat=".0%", range=[-0.03, 1.05], gridcolor=GREY, col=1)
     figure.update_yaxes(
@@ -91,3 +72,27 @@ def interference_figure(found: Interference) -> go.Figure:
     return figure.update_layout(
         margin={"t": 110}, legend={"orientation": "h", "y": -0.18, "font": {"size": 11}}
     )
+
+
+def _dimensions(figure: go.Figure, found: Interference) -> None:
+    """Right: the dimensions that sets of k features need, and the law."""
+    needed = found.needed
+    for name, dims in needed.dims.items():
+        line = {"color": NEEDS[name], "width": 2}
+        label = f"{name}: ∝ k^{needed.power(name):.2f}"
+        figure.add_trace(
+            go.Scatter(
+                x=list(needed.active), y=list(dims), name=label, line=line, mode="lines+markers"
+            ),
+            row=1,
+            col=3,
+        )
+    law = [8 * k * k * math.log(found.features / k) for k in needed.active]
+    trace = go.Scatter(
+        x=list(needed.active),
+        y=law,
+        name="8 k² ln(m/k)",
+        mode="lines",
+        line={"color": GREY, "dash": "dash"},
+    )
+    figure.add_trace(trace, row=1, col=3)

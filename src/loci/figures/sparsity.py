@@ -34,19 +34,7 @@ def sparsity_figure(found: Sparsity) -> go.Figure:
         x=layers, y=middle, mode="lines", name="median token", line={"color": MUTED, "dash": "dot"}
     )
     figure.add_trace(median, row=1, col=1)
-    for named, ink in ((found.most, ORANGE), (found.fewest[::-1], INK)):
-        figure.add_trace(
-            go.Scatter(
-                x=[estimate.value for _, estimate in named],
-                y=[repr(token) for token, _ in named],
-                error_x=intervals([estimate for _, estimate in named]),
-                mode="markers",
-                marker={"color": ink, "size": 8},
-                hovertemplate="%{y}: %{x:.1%}<extra></extra>",
-                showlegend=False,
-            ),
-            row=1, col=2,
-        )  # fmt: skip
+    _tokens(figure, found)
     figure.update_annotations(font_size=13)
     figure.update_yaxes(
         title="active neurons", tickformat=".0%", rangemode="tozero", gridcolor=GREY, col=1
@@ -72,3 +60,20 @@ def sparsity_figure(found: Sparsity) -> go.Figure:
         height=max(420, 200 + 15 * (len(found.most) + len(found.fewest))),
     )
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.2})
+
+
+def _tokens(figure: go.Figure, found: Sparsity) -> None:
+    """Right: the tokens that need the most and the fewest neurons."""
+    for named, ink in ((found.most, ORANGE), (found.fewest[::-1], INK)):
+        figure.add_trace(
+            go.Scatter(
+                x=[estimate.value for _, estimate in named],
+                y=[repr(token) for token, _ in named],
+                error_x=intervals([estimate for _, estimate in named]),
+                mode="markers",
+                marker={"color": ink, "size": 8},
+                hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+                showlegend=False,
+            ),
+            row=1, col=2,
+        )  # fmt: skip

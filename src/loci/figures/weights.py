@@ -18,25 +18,7 @@ def weights_figure(found: WeightAngles) -> go.Figure:
         space.name if space.layer is None else f"{space.name} {space.layer}"
         for space in found.spaces
     ]
-    rows = {
-        "median of the model": ([s.angles.median_nearest for s in found.spaces], BLUE, "circle"),
-        "nearest pair of the model": (
-            [s.angles.closest_line for s in found.spaces],
-            ORANGE,
-            "circle",
-        ),
-        "median of random ones": (
-            [s.random.median_nearest for s in found.spaces],
-            MUTED,
-            "line-ew-open",
-        ),
-        "limit of the nearest pair": ([s.limit for s in found.spaces], INK, "line-ew-open"),
-    }
-    for name, (values, ink, symbol) in rows.items():
-        marker = {"color": ink, "symbol": symbol, "size": 9, "line": {"width": 2, "color": ink}}
-        figure.add_trace(
-            go.Scatter(x=names, y=values, name=name, mode="markers", marker=marker), row=1, col=1
-        )
+    _nearest(figure, found, names)
     for col, values in (
         (2, [s.effective_rank for s in found.spaces]),
         (3, [s.per_dimension for s in found.spaces]),
@@ -78,6 +60,29 @@ def weights_figure(found: WeightAngles) -> go.Figure:
         figure, f"How do the directions of {found.model} share their dimensions?", note, height=520
     )
     return figure.update_layout(margin={"t": 110}, legend={"orientation": "h", "y": -0.35})
+
+
+def _nearest(figure: go.Figure, found: WeightAngles, names: list[str]) -> None:
+    """Left: angles to the nearest other direction."""
+    rows = {
+        "median of the model": ([s.angles.median_nearest for s in found.spaces], BLUE, "circle"),
+        "nearest pair of the model": (
+            [s.angles.closest_line for s in found.spaces],
+            ORANGE,
+            "circle",
+        ),
+        "median of random ones": (
+            [s.random.median_nearest for s in found.spaces],
+            MUTED,
+            "line-ew-open",
+        ),
+        "limit of the nearest pair": ([s.limit for s in found.spaces], INK, "line-ew-open"),
+    }
+    for name, (values, ink, symbol) in rows.items():
+        marker = {"color": ink, "symbol": symbol, "size": 9, "line": {"width": 2, "color": ink}}
+        figure.add_trace(
+            go.Scatter(x=names, y=values, name=name, mode="markers", marker=marker), row=1, col=1
+        )
 
 
 def _ink(space: DirectionSet) -> str:

@@ -55,21 +55,7 @@ def gate_figure(gate: Gate) -> go.Figure:
         figure.update_yaxes(
             range=[-1.4, 1.6], zeroline=True, zerolinecolor=GREY, dtick=1, row=row + 1, col=col + 1
         )
-    names = [f"d = {many.dim}<br>bias {many.bias:+.2f}" for many in gate.many]
-    both = ([many.recall.value for many in gate.many], [many.leaks for many in gate.many])
-    for (label, ink), heights in zip(MANY_BARS, both, strict=True):
-        figure.add_bar(
-            x=names,
-            y=heights,
-            name=label,
-            marker_color=ink,
-            marker_pattern_shape="/",
-            text=[f"{value:.2f}" for value in heights],
-            textposition="outside",
-            textangle=0,
-            row=rows,
-            col=1,
-        )
+    _many_gates(figure, gate, rows)
     figure.update_yaxes(range=[0, 1.25], dtick=0.5, row=rows, col=1)
     figure.update_xaxes(tickangle=0, tickfont={"size": 12})
     figure.update_annotations(font_size=13)
@@ -83,6 +69,25 @@ def gate_figure(gate: Gate) -> go.Figure:
         height=260 * rows,
     )
     return figure.update_layout(margin={"t": 90})
+
+
+def _many_gates(figure: go.Figure, gate: Gate, row: int) -> None:
+    """Below: recall and leaks of many gates."""
+    names = [f"d = {many.dim}<br>bias {many.bias:+.2f}" for many in gate.many]
+    both = ([many.recall.value for many in gate.many], [many.leaks for many in gate.many])
+    for (label, ink), heights in zip(MANY_BARS, both, strict=True):
+        figure.add_bar(
+            x=names,
+            y=heights,
+            name=label,
+            marker_color=ink,
+            marker_pattern_shape="/",
+            text=[f"{value:.2f}" for value in heights],
+            textposition="outside",
+            textangle=0,
+            row=row,
+            col=1,
+        )
 
 
 def stores_figure(found: StoredTables) -> go.Figure:

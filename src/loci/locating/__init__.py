@@ -6,7 +6,8 @@ from loci.locating.average import AverageTrace, average_trace
 from loci.locating.causal_trace import NeuronTrace, Trace, trace, trace_neurons
 from loci.locating.context import LocalContext, local_context
 from loci.locating.corruption import HOWS, Corruption, How
-from loci.locating.knowledge import Change, KnowledgeNeurons, knowledge_neurons
+from loci.locating.knowledge import KnowledgeNeurons, knowledge_neurons
+from loci.locating.knowledge_trial import Change
 from loci.locating.logit_lens import Lens, Rung, lens
 from loci.locating.name_lookup import Lookup, lookup
 from loci.locating.neuron_effects import Effects, effects

@@ -13,48 +13,21 @@ A change that the controls show too is no sign of knowledge. Source: Dai et al. 
 4; thresholds as there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
-from loci.locating.asking import Asked, ask, probability
+from loci.locating.knowledge_trial import FACTORS, Change, _by_layer, _changes, _Trial
 from loci.locating.neuron_scores import STEPS, TOLERANCE, Baseline, neuron_attribution
-from loci.model import Edit, Model, score_answers
+from loci.model import Model, score_answers
 from loci.model.given import fact_given
 from loci.progress import Progress, silent
 from loci.result import Result
-from loci.stats import Estimate, mean
-
-Cells = Mapping[int, Sequence[int]]
-FACTORS = {"suppress": 0.0, "amplify": 2.0}
-
-
-@dataclass(frozen=True)
-class Change:
-    """P(answer), averaged over the phrasings, with some neurons scaled; and the same change with
-    other neurons in their place.
-    """
-
-    before: float
-    after: float
-    random: Estimate
-    """Change with equally many random neurons of the same layers."""
-    active: Estimate
-    """Change with equally many other neurons of the same layers that are about as active."""
-
-    @property
-    def change(self) -> float:
-        return self.after - self.before
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"before": self.before, "after": self.after, "change": self.change}
 
 
 @dataclass(frozen=True)
@@ -158,49 +131,14 @@ def knowledge_neurons(
         for template in dict.fromkeys((fact.prompt, *fact.paraphrases))
         if "{}" in template
     ]
+    options: dict[str, Any] = {"baseline": baseline, "steps": steps, "tolerance": tolerance}
     found = []
     for one in asked:
-        found.append(
-            neuron_attribution(
-                model,
-                one,
-                baseline=baseline,
-                steps=steps,
-                tolerance=tolerance,
-                samples=samples,
-                seed=seed,
-            )
-        )
+        found.append(neuron_attribution(model, one, **options, samples=samples, seed=seed))
         progress(1, len(asked))
-    kept = (
-        torch.stack([each.scores > threshold * each.scores.max() for each in found]).float().mean(0)
-        >= share
-    )
-    scores = torch.stack([each.scores for each in found]).mean(0)
-    cells = sorted(
-        ((int(i), int(j), float(scores[i, j])) for i, j in kept.nonzero().tolist()),
-        key=lambda cell: -cell[2],
-    )
-    if not cells:
-        raise FactError(
-            f"the {len(asked)} phrasings share no neuron above {threshold} of the largest: lower"
-            " threshold or share"
-        )
+    cells = _shared([each.scores for each in found], threshold, share)
     chosen = _by_layer([(layer, neuron) for layer, neuron, _ in cells])
-    trial = _Trial(model, asked)
-    draws = Random(seed)
-    randoms = [trial.random(chosen, draws) for _ in range(controls)]
-    actives = [trial.active(chosen, draws) for _ in range(controls)]
-    rows = [(some, factor) for factor in FACTORS.values() for some in (chosen, *randoms, *actives)]
-    before, *after = trial.probabilities([({}, 1.0), *rows])
-    each = 1 + 2 * controls
-
-    def change(name: str) -> Change:
-        start = each * list(FACTORS).index(name)
-        found, *others = after[start : start + each]
-        moved = [p - before for p in others]
-        return Change(before, found, mean(moved[:controls], seed), mean(moved[controls:], seed))
-
+    changes = _changes(_Trial(model, asked), chosen, controls, seed)
     return KnowledgeNeurons(
         model=model.name,
         bos=model.with_bos,
@@ -216,108 +154,29 @@ def knowledge_neurons(
         seed=seed,
         cells=tuple(cells),
         completeness=found[0].completeness,
-        suppress=change("suppress"),
-        amplify=change("amplify"),
+        suppress=changes["suppress"],
+        amplify=changes["amplify"],
         steps=max(each.steps for each in found),
         tolerance=tolerance,
         incomplete=sum(not each.complete for each in found),
     )
 
 
-def _by_layer(cells: Sequence[tuple[int, int]]) -> Cells:
-    layers: dict[int, list[int]] = {}
-    for layer, neuron in cells:
-        layers.setdefault(layer, []).append(neuron)
-    return layers
-
-
-class _Trial:
-    """The phrasings of a fact, run with neurons scaled at the last subject token."""
-
-    def __init__(self, model: Model, asked: Sequence[Fact]) -> None:
-        self.model = model
-        self.asked = [ask(model, fact) for fact in asked]
-        points, sizes = model.names("mlp_act"), []
-        for one in self.asked:
-            reads = model.read(one.ids, *points)
-            sizes.append(
-                torch.stack(
-                    [reads[point][0, one.subject[1] - 1].abs().float().cpu() for point in points]
-                )
-            )
-        self.sizes = torch.stack(sizes).mean(0)
-
-    @torch.no_grad()
-    def probabilities(self, trials: Sequence[tuple[Cells, float]]) -> list[float]:
-        """P(answer) with some neurons scaled by a factor, averaged over the phrasings, for each
-        trial: a row each, in batches.
-        """
-        total = torch.zeros(len(trials))
-        for one in self.asked:
-            step = max(
-                1,
-                min(
-                    self.model.tokens_at_once // one.ids.shape[1],
-                    self.model.rows_at_once // len(one.targets),
-                ),
-            )
-            found = [
-                self._rows(one, trials[start : start + step])
-                for start in range(0, len(trials), step)
-            ]
-            total += torch.cat(found)
-        return (total / len(self.asked)).tolist()
-
-    def _rows(self, one: Asked, trials: Sequence[tuple[Cells, float]]) -> Tensor:
-        """P(answer) of one phrasing in a batch of trials."""
-        token, layers = (
-            one.subject[1] - 1,
-            sorted({layer for cells, _ in trials for layer in cells}),
+def _shared(
+    scores: Sequence[Tensor], threshold: float, share: float
+) -> list[tuple[int, int, float]]:
+    """Neurons above `threshold` of the largest in at least this `share` of the phrasings, by their
+    mean score. Raises `FactError` where there are none.
+    """
+    above = torch.stack([each > threshold * each.max() for each in scores]).float().mean(0)
+    mean_score = torch.stack(list(scores)).mean(0)
+    cells = sorted(
+        ((int(i), int(j), float(mean_score[i, j])) for i, j in (above >= share).nonzero().tolist()),
+        key=lambda cell: -cell[2],
+    )
+    if not cells:
+        raise FactError(
+            f"the {len(scores)} phrasings share no neuron above {threshold} of the largest: lower"
+            " threshold or share"
         )
-        edits = {
-            f"mlp_act.{layer}": _scale(token, self._factors(layer, trials)) for layer in layers
-        }
-        with self.model.patched(edits):
-            logits = self.model(one.ids.expand(len(trials), -1), last=len(one.targets))
-        return probability(logits[:, None], one.targets)
-
-    def _factors(
-        self, layer: int, trials: Sequence[tuple[Cells, float]]
-    ) -> Float[Tensor, "row d_mlp"]:
-        """By what each neuron of a layer is multiplied in each trial."""
-        factors = torch.ones(len(trials), self.sizes.shape[1])
-        for row, (cells, factor) in enumerate(trials):
-            factors[row, cells.get(layer, [])] = factor
-        return factors.to(self.model.device)
-
-    def random(self, cells: Cells, draws: Random) -> Cells:
-        """Equally many neurons of the same layers, none of those."""
-        return {
-            layer: draws.sample(self._others(layer, some), len(some))
-            for layer, some in cells.items()
-        }
-
-    def active(self, cells: Cells, draws: Random) -> Cells:
-        """For each neuron one of the ten others of its layer whose activations are nearest to its
-        own in size.
-        """
-        picked: dict[int, list[int]] = {}
-        for layer, some in cells.items():
-            free = self._others(layer, some)
-            for neuron in some:
-                gaps = (self.sizes[layer, free] - self.sizes[layer, neuron]).abs()
-                nearest = gaps.topk(min(10, len(free)), largest=False).indices.tolist()
-                picked.setdefault(layer, []).append(free.pop(draws.choice(nearest)))
-        return picked
-
-    def _others(self, layer: int, some: Sequence[int]) -> list[int]:
-        return sorted(set(range(self.sizes.shape[1])) - set(some))
-
-
-def _scale(token: int, factors: Float[Tensor, "row d_mlp"]) -> Edit:
-    def scale(act: Tensor) -> Tensor:
-        act = act.clone()
-        act[:, token] *= factors.to(act)
-        return act
-
-    return scale
+    return cells

@@ -154,16 +154,8 @@ def neuron_attribution(
         run = model.record(asked.ids, past=True, last=len(asked.targets))
     start = {point: torch.zeros_like(clean[point][:, token]) for point in points}
     if baseline == "corrupted":
-        with (
-            model.patched(
-                {
-                    "embed": (
-                        Corruption("noise", noise, samples, seed).edit(model, fact, asked.subject)
-                    )
-                }
-            ),
-            model.watch(*points) as corrupted,
-        ):
+        hidden = Corruption("noise", noise, samples, seed).edit(model, fact, asked.subject)
+        with model.patched({"embed": hidden}), model.watch(*points) as corrupted:
             run = model.record(asked.ids.expand(samples, -1), past=True, last=len(asked.targets))
         start = {point: corrupted[point][:, token] for point in points}
     finite(run.logits, model)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from loci.asides import PREFIX
 from loci.errors import PatchError
-from loci.files import PREFIX
 from loci.model.stored import Stored
 from loci.patches.patch import UNDO
 

@@ -17,8 +17,9 @@ from typing import Annotated, Any, NotRequired
 from annotated_types import Interval
 from typing_extensions import TypedDict
 
+from loci.asides import ROOM
 from loci.errors import ModelError, OutputError
-from loci.files import ROOM, check_writable, exclusive, made_folder, write_aside
+from loci.files import check_writable, exclusive, made_folder, write_aside
 from loci.validate import brief, is_folder, is_there, named, read_json, read_text, typed
 
 SCHEMA = "loci.atlas/1"

@@ -7,7 +7,6 @@ from loci.survey.accumulators import (
     Accumulator,
     Extremes,
     FiringRate,
-    Histogram,
     Moments,
     Rows,
     SecondMoment,
@@ -15,8 +14,11 @@ from loci.survey.accumulators import (
 )
 from loci.survey.driver import run_plan
 from loci.survey.gathering import Gathered, Workers, gather
+from loci.survey.histograms import Histogram
 from loci.survey.outcomes import merge_states, outcome
-from loci.survey.plan import ModelSource, Plan, make_plan
+from loci.survey.pass_checkpoint import Surveyed, TextDigest
+from loci.survey.plan import Plan, make_plan
+from loci.survey.plan_document import ModelSource
 from loci.survey.question import (
     Kind,
     SurveyQuestion,
@@ -25,7 +27,7 @@ from loci.survey.question import (
     stream_question,
 )
 from loci.survey.states import Gathering, State
-from loci.survey.text_pass import Surveyed, TextDigest, Window, merge, survey, text_means, windows
+from loci.survey.text_pass import Window, merge, survey, text_means, windows
 from loci.survey.triggers import TopTriggers
 
 __all__ = [

@@ -21,7 +21,8 @@ from loci.model import Model
 from loci.progress import Progress, silent
 from loci.survey.driver import Told, check_count, run_plan
 from loci.survey.outcomes import outcome
-from loci.survey.plan import SHARD_TOKENS, ModelSource, Plan, make_plan
+from loci.survey.plan import SHARD_TOKENS, Plan, make_plan
+from loci.survey.plan_document import ModelSource
 from loci.survey.question import SurveyQuestion
 from loci.survey.ray_pool import RayPool
 from loci.survey.states import State

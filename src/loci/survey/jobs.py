@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loci.errors import ModelError
+from loci.survey.pass_checkpoint import Surveyed
 from loci.survey.plan import Plan
 from loci.survey.shards import done, run_task
 from loci.survey.states import DamagedState
-from loci.survey.text_pass import Surveyed
 from loci.survey.tree import MergeNode, nodes
 from loci.survey.worker import opened
 

@@ -20,14 +20,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from loci.errors import ModelError
 from loci.files import write_aside
-from loci.model import Model
-from loci.model.open import open_model, open_weights
 from loci.model.sources import folder_of
 from loci.model.weights import Weights
+from loci.survey.plan_document import SCHEMA, ModelSource, PlanDocument
 from loci.survey.question import SurveyQuestion
 from loci.survey.states import FORMAT
 from loci.survey.tree import MergeNode, nodes, root
@@ -35,7 +32,6 @@ from loci.text.ranges import Piece, cut
 from loci.validate import named, read_json, typed
 from loci.version import VERSION
 
-SCHEMA = "loci.survey_plan/1"
 SHARD_TOKENS = 65_536
 A_TOKEN = 4
 """Characters of a token where texts are cut: the same for all models and texts, so that a text that
@@ -43,70 +39,6 @@ has grown has the same shards.
 """
 SAMPLE = 2**20
 """Characters that are tokenised to learn how many a token has."""
-
-
-class OpeningDocument(TypedDict):
-    """How a plan's model is opened."""
-
-    model: str
-    device: str
-    dtype: str
-    bos: bool | None
-    pickle: bool
-    trust_remote_code: bool
-    device_map: str | None
-
-
-class PlanDocument(TypedDict):
-    """A plan's file."""
-
-    schema: str
-    loci: str
-    opening: OpeningDocument
-    checkpoint: str
-    text: str | None
-    question: dict[str, Any]
-    batch_tokens: int
-    threads: int
-    pieces: list[list[Any]]
-    tokens: int
-    flops: int
-    state_bytes: int
-    worker_bytes: int
-    shared_bytes: int
-    disk_bytes: int
-    shards: int
-    seconds: float
-    weights: str | None
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Which model, and how every worker opens it."""
-
-    model: str = "demo"
-    device: str = "cpu"
-    dtype: str = "float32"
-    bos: bool | None = None
-    pickle: bool = False
-    trust_remote_code: bool = False
-    device_map: str | None = None
-    """ "disk" for weights that stay in their files; the numbers are the same."""
-
-    def open(self) -> Model:
-        return open_model(
-            self.model,
-            device=self.device,
-            dtype=self.dtype,
-            device_map=self.device_map,
-            bos=self.bos,
-            pickle=self.pickle,
-            trust_remote_code=self.trust_remote_code,
-        )
-
-    def open_weights(self) -> Weights:
-        """The weights where they lie: for shapes and the tokenizer."""
-        return open_weights(self.model, dtype=self.dtype, trust_remote_code=self.trust_remote_code)
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,8 @@ from typing import Any
 from loci.errors import ModelError
 from loci.model.points import NEURONS, RESIDUAL, parse_point
 from loci.model.weights import Weights
-from loci.survey.accumulators import (
-    BINS,
-    Accumulator,
-    Extremes,
-    FiringRate,
-    Histogram,
-    Moments,
-    SecondMoment,
-)
+from loci.survey.accumulators import Accumulator, Extremes, FiringRate, Moments, SecondMoment
+from loci.survey.histograms import BINS, Histogram
 from loci.survey.triggers import TopTriggers
 from loci.validate import brief
 

@@ -16,6 +16,7 @@ import torch
 
 from loci.errors import LociError, ModelError
 from loci.model import Model
+from loci.survey.pass_checkpoint import Surveyed
 from loci.survey.plan import Plan
 from loci.survey.question import SurveyQuestion
 from loci.survey.states import (
@@ -28,7 +29,7 @@ from loci.survey.states import (
     tensors_of,
     write_state,
 )
-from loci.survey.text_pass import Surveyed, pages, run_windows, windows
+from loci.survey.text_pass import pages, run_windows, windows
 from loci.survey.tree import MergeNode
 from loci.text.ranges import Given, read_range
 from loci.validate import is_there, one_line

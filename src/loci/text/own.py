@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
+from loci.asides import tidy
 from loci.cache import mark_used, trim
 from loci.errors import LociError, OutputError
-from loci.files import cache_folder, tidy, write_aside
+from loci.files import cache_folder, write_aside
 from loci.model import Model
 from loci.model.generation import generate
 from loci.progress import Progress, silent

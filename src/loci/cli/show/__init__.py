@@ -2,7 +2,9 @@
 
 from loci.cli.show import (
     circuits,
+    circuits_paths,
     dictionaries,
+    directions,
     editing,
     forensics,
     locating,
@@ -12,13 +14,16 @@ from loci.cli.show import (
     replies,
     small,
     superposition,
+    superposition_toys,
     writing,
 )
 from loci.cli.show.base import show
 
 __all__ = [
     "circuits",
+    "circuits_paths",
     "dictionaries",
+    "directions",
     "editing",
     "forensics",
     "locating",
@@ -29,5 +34,6 @@ __all__ = [
     "show",
     "small",
     "superposition",
+    "superposition_toys",
     "writing",
 ]

@@ -19,7 +19,7 @@ from loci.locating import (
     Trace,
 )
 from loci.locating.average import ROLES
-from loci.locating.knowledge import FACTORS
+from loci.locating.knowledge_trial import FACTORS
 from loci.locating.logit_lens import Word
 from loci.report.words import trace_words
 from loci.stats import Estimate, spelt
