@@ -46,7 +46,7 @@ const WORDS = {
   "kind_state-without-mlp": "stream, later MLPs severed", "kind_state-without-attn": "stream, later attention severed",
   traceSum: "P(“{answer}”) is {clean}, and {corrupted} once “{subject}” is hidden: {lost} to win back.",
   traceUnknown: "The model itself would answer something else.",
-  traceCell: "{kind}, {layer}, at “{token}”: {effect} of P(answer) comes back, from {corrupted} to {level}{interval}. n = {n} draws of the corruption.", traceInterval: " (95 %: {low} … {high})",
+  traceCell: "{kind}, {layer}, at “{token}”: {effect}{interval} of P(answer) comes back, from {corrupted} to {level}. n = {n} draws of the corruption.", traceInterval: " (95 %: {low} … {high})",
   traceOpen: "Choose a cell, or move over it.",
   layers: "layer",
   cellTitle: "Neurons of this MLP", cellNote: "Attribution by integrated gradients from the run with the hidden subject, at the subject's last token: what each neuron gives back. They sum to what the whole MLP does there.",
@@ -133,7 +133,7 @@ const WORDS = {
   featureOn: "On at {share} of {n} tokens", featureNear: "Nearest features", featureWriters: "Neurons that write it", featureReaders: "Neurons that read it", featuresNone: "No dictionary of this model is loaded; those of the embedded model come with it.",
   graphTitle: "Attribution graph", graphNote: "With attention, norms and slopes held, effects are linear and sum up. Blue adds to the answer, orange takes away.", graphFeatures: "features in layer 1 (transcoder)", graphDraw: "Draw the graph",
   graphSum: "All effects on “{answer}” sum to {sum} (should be {expected}). Neurons set to zero in the real model agree with a correlation of {r} (n = {n}).", graphPicture: "{n} nodes, tokens from left to right, layers from below",
-  unit: "Unit", behind: "At", graphEffect: "Adds", graphInfluence: "Influence",
+  unit: "Unit", graphActive: "Activation", behind: "At", graphEffect: "Adds", graphInfluence: "Influence",
 
   toyTitle: "A toy model of superposition", toyNote: "More features than dimensions, x → ReLU(WᵀWx + b), trained while you look. The rarer features are, the more of them share the dimensions.",
   features: "Features", dims: "Dimensions", density: "Density", importance: "Importance", steps: "Steps", train: "Train", toyPicture: "{n} directions, the first two dimensions", toyStep: "Step {step}: loss {loss}; {kept} of {n} features have a direction longer than ½, in {dims} dimensions.", featureN: "feature {n}",

@@ -30,7 +30,7 @@ async function drawFact(panel, state, signal) {
         h("thead", {}, h("tr", {}, [t("head"), t("attention"), t("direct"), t("lost")].map((name, i) => h("th", { class: i ? "n" : "" }, name)))),
         h("tbody", {}, found.heads.slice(0, 8).map((one) => h("tr", {}, h("td", {}, headLink(one.head)), h("td", { class: "n" }, percent(one.attention)), h("td", { class: "n" }, signed(one.direct)), h("td", { class: "n" }, percent(one.lost))))))),
       h("h3", {}, t("factNeurons")),
-      h("ol", { class: "bars" }, found.neurons.slice(0, 8).map((one) => h("li", {}, h("span", {}, neuronLink(one.neuron), ` @ ${token(found.tokens[one.token])}`),
+      h("ol", { class: "bars names" }, found.neurons.slice(0, 8).map((one) => h("li", {}, h("span", {}, neuronLink(one.neuron), ` @ ${token(found.tokens[one.token])}`),
         h("span", { class: "track" }, h("span", { class: sum(one.through) < 0 ? "fill hot" : "fill", width: `${(100 * Math.abs(sum(one.through))) / most}%` })), h("span", { class: "value" }, signed(sum(one.through)))))),
     );
   }, { signal, rows });
@@ -46,8 +46,8 @@ function drawPair(panel, state, signal) {
     note({ head: head.toUpperCase(), source, destination });
     await panel.run("pair", { head: head.toUpperCase(), source, destination }, (found) => {
       place.replaceChildren(
-        h("p", {}, t("pairQk", { source: found.source, destination: found.destination, qk: signed(found.qk), rank: found.rank.toLocaleString("en") })),
-        h("h3", {}, t("pairRaises", { source: found.source })),
+        h("p", {}, t("pairQk", { source: token(found.source), destination: token(found.destination), qk: signed(found.qk), rank: found.rank.toLocaleString("en") })),
+        h("h3", {}, t("pairRaises", { source: token(found.source) })),
         bars(found.raises.map((one) => ({ token: one.token, value: one.score })), { most: Math.max(1e-9, ...found.raises.map((one) => one.score)), form: (value) => signed(value) }),
         h("p", { class: "note" }, t("pairOwn", { own: signed(found.own) })));
     }, { signal, rows: (found) => [["token", "score"], ...found.raises.map((one) => [one.token, one.score])] });
@@ -103,7 +103,7 @@ function picture(found, edges) {
   for (let l = 0; l < found.layers; l += 1)
     for (let k = 0; k < found.heads; k += 1) {
       const name = `L${l}H${k}`, [x, y] = at(name);
-      svg.append(s("text", { x, y: y + 4, class: used.has(name) ? "axis strong" : "axis", "text-anchor": "middle" }, name));
+      svg.append(s("text", { x, y: y + 4, class: used.has(name) ? "axis strong halo" : "axis halo", "text-anchor": "middle" }, name));
     }
   return svg;
 }

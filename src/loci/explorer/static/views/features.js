@@ -63,7 +63,7 @@ function drawn(panel, found) {
   return [
     h("p", {}, t("graphSum", { answer: found.answer, sum: number(sum.sum, 4), expected: number(sum.expected, 4), r: number(found.interventions.correlation), n: found.interventions.n })),
     h("div", { class: "scroll" }, picture(panel, found, kept)),
-    h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("unit")), h("th", {}, t("behind")), h("th", { class: "n" }, t("activation")), h("th", { class: "n" }, t("graphEffect")), h("th", { class: "n" }, t("graphInfluence")))),
+    h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("unit")), h("th", {}, t("behind")), h("th", { class: "n" }, t("graphActive")), h("th", { class: "n" }, t("graphEffect")), h("th", { class: "n" }, t("graphInfluence")))),
       h("tbody", {}, units.slice(0, 12).map((one) => h("tr", {}, h("td", {}, unitLink(one)), h("td", {}, token(found.tokens[one.position] ?? "")), h("td", { class: "n" }, number(one.activation)), h("td", { class: "n" }, signed(one.effect)), h("td", { class: "n" }, percent(one.influence))))))),
   ];
 }
@@ -73,7 +73,7 @@ const unitLink = (one) => h("a", { href: one.kind === "neuron" ? to("neuron", { 
 // Tokens from left to right, layers from below: embeddings at the bottom, the answer on top.
 function picture(panel, found, kept) {
   const rows = new Map();
-  const most = Math.max(...kept.map((one) => one.layer), 0) + 2;
+  const most = Math.max(...kept.filter(isUnit).map((one) => one.layer), 0) + 2;
   const row = (one) => (one.kind === "embedding" ? 0 : one.kind === "logit" ? most : one.layer + 1);
   const room = Math.max(620, (panel.body.clientWidth || 900) - 4), left = 60, wide = (room - left - 20) / found.tokens.length, high = 62;
   const height = (most + 1) * high + 40;
@@ -89,7 +89,7 @@ function picture(panel, found, kept) {
   found.tokens.forEach((text, i) => svg.append(s("text", { x: left + (i + 0.5) * wide, y: height - 8, class: "axis", "text-anchor": "middle" }, token(text).slice(0, 12))));
   const edges = found.edges.filter((one) => place.has(one.from) && place.has(one.to));
   const best = Math.max(1e-9, ...edges.map((one) => Math.abs(one.weight)));
-  for (const one of edges.filter((each) => Math.abs(each.weight) > best / 60)) {
+  for (const one of edges.filter((each) => Math.abs(each.weight) > best / 25)) {
     const [x0, y0] = place.get(one.from), [x1, y1] = place.get(one.to);
     const line = s("path", { d: `M${x0} ${y0}L${x1} ${y1}`, class: `line ${one.weight < 0 ? "l1" : "l0"}`, "stroke-width": 0.4 + (4 * Math.abs(one.weight)) / best, opacity: 0.55 });
     line.append(s("title", {}, `${one.from} → ${one.to}: ${signed(one.weight, 3)}`));

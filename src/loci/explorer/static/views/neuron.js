@@ -25,7 +25,7 @@ export async function render(root, { state, signal, start, about }) {
   const live = new Panel(t("liveTitle"), { id: "firing", note: t("liveNote") });
   const spread = new Panel(t("spreadTitle"), { id: "histogram", note: t("spreadNote") });
   const labels = new Panel(t("labelsTitle"), { id: "labels", note: t("labelsNote") });
-  add(root, h("div", { class: "panels" }, value.root, !SITE && change.root, key.root, h("div", { class: "panel bare" }, !SITE && live.root, spread.root, !SITE && labels.root)));
+  add(root, h("div", { class: "panels" }, value.root, !SITE && change.root, h("div", { class: "panel bare" }, key.root, !SITE && labels.root), h("div", { class: "panel bare" }, !SITE && live.root, spread.root)));
   neighbours(around, name, about);
   if (!SITE) {
     drawChange(change, name, prompt, signal);
