@@ -17,7 +17,7 @@ INTRO = """<!-- Written by scripts/make_cli_reference.py from the commands; do n
 
 Every command with what it takes. `--help` behind a command prints the same.
 Every command has `--quiet` (no progress on stderr) and `--help`; they are not repeated below.
-What commands promise about failure stands in the [tour](tour.md#what-is-promised-about-failure).
+What commands promise about failure stands in the [README](../README.md#what-is-promised-about-failure).
 
 """
 OPENING = (

@@ -28,7 +28,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from loci.facts import corpus
 
@@ -115,11 +115,11 @@ class NearSighted:
     batch by batch.
     """
 
-    def __init__(self, model: GPT2LMHeadModel, layers: int, reach: int) -> None:
+    def __init__(self, attentions: list[torch.nn.Module], reach: int) -> None:
         self.on = False
         self.reach = reach
-        for block in model.transformer.h[:layers]:
-            block.attn.register_forward_pre_hook(self.narrow, with_kwargs=True)
+        for attention in attentions:
+            attention.register_forward_pre_hook(self.narrow, with_kwargs=True)
 
     def narrow(
         self, _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -135,7 +135,12 @@ class NearSighted:
         }
 
 
-def train(model: GPT2LMHeadModel, sentences: list[list[int]], args: argparse.Namespace) -> float:
+def train(
+    model: PreTrainedModel,
+    near: NearSighted,
+    sentences: list[list[int]],
+    args: argparse.Namespace,
+) -> float:
     """Train in place; returns the last epoch's mean loss."""
     rng = random.Random(args.seed)
     decay = [p for p in model.parameters() if p.ndim > 1]
@@ -145,7 +150,6 @@ def train(model: GPT2LMHeadModel, sentences: list[list[int]], args: argparse.Nam
         {"params": plain, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.98), fused=True)
-    near = NearSighted(model, args.near_layers, args.near_reach)
     epochs = [
         list(batches(documents(sentences, 0, rng), args.batch_tokens, rng))
         for _ in range(args.epochs)
@@ -223,7 +227,8 @@ def main() -> None:
     )
     model = GPT2LMHeadModel(config)
     started = time.time()
-    loss = train(model, sentences, args)
+    lower = [block.attn for block in model.transformer.h[: args.near_layers]]
+    loss = train(model, NearSighted(lower, args.near_reach), sentences, args)
 
     aside = args.out.with_name(args.out.name + ".new")
     model.half().save_pretrained(aside)

@@ -171,12 +171,9 @@ def _call(command: list[str], printed: io.StringIO, errors: io.StringIO) -> int:
         printed.write(done.stdout)
         errors.write(done.stderr)
         return done.returncode
-    from loci.cli import common
     from loci.cli.app import main
 
     sys.argv = command
-    if hasattr(common.console, "_width"):
-        common.console.file = sys.stdout
     try:
         main()
     except SystemExit as end:

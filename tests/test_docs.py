@@ -4,8 +4,10 @@ Steps that state no time run here, top to bottom; the rest by `make docs`. All s
 without running: commands, options, values, files that were written before, names in Python, links.
 """
 
+import contextlib
 import importlib
 import inspect
+import io
 import re
 import runpy
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import loci
+from loci.cli.common import console
 from loci.model import Model
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +115,14 @@ def test_a_page_runs_as_it_is_printed(
         reads = {word for command in commands for word in command} & missing
         reads |= {name for name in missing if name in step.text}
         assert step.seconds is not None or reads, step.where
+
+
+def test_the_console_follows_stdout_once_a_page_has_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with io.StringIO() as printed, contextlib.redirect_stdout(printed):
+        assert run_docs._call(["loci", "cache"], printed, printed) == 0
+        assert printed.getvalue()
+    console.print("said to whoever listens now")
+    assert capsys.readouterr().out == "said to whoever listens now\n"
 
 
 def test_most_of_the_tour_is_run() -> None:
