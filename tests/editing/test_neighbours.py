@@ -12,11 +12,17 @@ from loci.editing.edit import edit
 from loci.editing.joint import joint_parts
 from loci.editing.lines import LineSettings, lines_about
 from loci.editing.methods import ROME
-from loci.editing.neighbours import _names_in, near_moments, retain_prompts
+from loci.editing.neighbours import (
+    _names_in,
+    _stated,
+    _words_in,
+    near_moments,
+    retain_prompts,
+)
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model, score_answers
-from loci.text import background
+from loci.text import BackgroundText, background
 
 
 def asked(model: Model, facts: list[Fact], most: int = 32) -> list[str]:
@@ -56,6 +62,26 @@ def test_names_are_runs_of_capitals_that_are_no_common_words() -> None:
         ["The river Rhine flows. She met Ada Lovelace, and Bob.", "the river is met by none"], 0
     )
     assert set(found) == {"Rhine", "She", "Ada Lovelace", "Bob"}
+
+
+def test_what_a_text_states_stands_in_the_questions_place() -> None:
+    text = ["rice is in the group grain.", "The red bean is in the group legume", "Rice is good."]
+    text += ["is in the group of", "He says that it is in the groups A and B."]
+    assert set(_stated(text, "{} is in the group", 0)) == {"rice", "The red bean"}
+    assert _stated(["The group of rice is grain."], "The group of {} is", 0) == ["rice"]
+    assert _stated(["The group of rice is grain."], "The group of {}", 0) == []
+
+
+def test_subjects_that_are_no_names_are_sought_among_words(demo: Model) -> None:
+    assert set(_words_in(["A pinto bean, a Roman and so on."], 0)) == {"pinto", "bean", "and"}
+    bean = Fact("pinto bean", "{} is a food of the group", "legume").to("fruit")
+    silent = BackgroundText("given", ("Rome has rice and radish.", "London has kale and cashew."))
+    lines = retain_prompts(demo, [bean], silent, most=8)
+    prompts = [demo.decode(line.ids[demo.special :]).strip() for line in lines]
+    assert {"rice is a food of the group", "kale is a food of the group"} <= set(prompts)
+    stated = asked(demo, [bean])
+    foods = [prompt for prompt in stated if prompt.split(" is ")[0].islower()]
+    assert len(foods) >= 16
 
 
 @torch.no_grad()

@@ -8,10 +8,11 @@ A search that sees its own subjects alone learns to answer the question, whoever
 Background text does not prevent that: few of its sentences state the relation. Subjects are
 
 1. those of the facts' `neighbours` prompts, as they stand;
-2. names in the background text, and names that the model itself lists after the edited subjects,
-   put into the question. Those of whose answer the base is surest come first, half of them with an
-   answer that is edited (the neighbours that an edit moves soonest), the rest with as many answers
-   as can be.
+2. what stands in the question's place in the background text, names that the model itself lists
+   after the edited subjects, and names in the background text (its other words too, where an edited
+   subject is none: "pinto bean"), put into the question. Those of whose answer the base is surest
+   come first, half of them with an answer that is edited (the neighbours that an edit moves
+   soonest), the rest with as many answers as can be.
 
 No list of known facts is asked, so a model that nobody has a list for is treated alike.
 """
@@ -20,7 +21,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 
 import torch
 from jaxtyping import Float
@@ -78,8 +79,15 @@ def retain_prompts(
         asked = questions[question]
         given = [prompt for fact in asked for prompt in fact.neighbours]
         lines |= dict.fromkeys(_whole_prompts(model, given))
-        listed = _listed(model, [fact.subject for fact in asked], seed) if len(chosen) <= 8 else []
-        subjects = [name for name in dict.fromkeys([*listed, *names]) if name not in edited][:tried]
+        own = [fact.subject for fact in asked]
+        listed = _listed(model, own, seed) if len(chosen) <= 8 else []
+        found = [*_stated(text.split, question, seed), *listed]
+        if all(map(_is_name, own)):
+            found += names
+        else:
+            words = _words_in(text.split, seed)
+            found += chain.from_iterable(zip_longest(names, words, fillvalue=""))
+        subjects = [name for name in dict.fromkeys(found) if name and name not in edited][:tried]
         prompts = [ask for ask in (_ask(model, question, name) for name in subjects) if ask]
         lines |= dict.fromkeys(_surest(model, prompts, asked, each))
     return list(lines)
@@ -124,6 +132,33 @@ def _whole_prompts(model: Model, prompts: Iterable[str]) -> list[Line]:
     """
     ids = [model.tokenize(prompt).ids for prompt in prompts]
     return [_line(row, len(row) - 1) for row in ids]
+
+
+def _stated(sentences: Sequence[str], question: str, seed: int) -> list[str]:
+    """At most `NAMES` // 2 of what stands in the question's place in sentences that state it, in a
+    seeded order; nothing where no word follows the blank, as then nothing says where a subject
+    ends.
+    """
+    before, after = question.split(BLANK)
+    if not after.strip():
+        return []
+    place = re.compile(
+        rf"{re.escape(before)}(\S+(?: \S+){{0,{LONGEST - 1}}}?){re.escape(after)}(?!\w)"
+    )
+    found = (place.match(sentence) for sentence in sentences if after in sentence)
+    stated = list(dict.fromkeys(match[1] for match in found if match))
+    return random.Random(seed).sample(stated, min(len(stated), NAMES // 2))
+
+
+def _is_name(subject: str) -> bool:
+    return not subject[:1].islower()
+
+
+def _words_in(sentences: Sequence[str], seed: int) -> list[str]:
+    """Words in sentences that are no names, in a seeded order."""
+    drawn = random.Random(seed).sample(list(sentences), min(len(sentences), 8 * NAMES))
+    words = (word.strip(".,;:!?\"'()[]“”") for sentence in drawn for word in sentence.split())
+    return list(dict.fromkeys(word for word in words if len(word) > 2 and word.islower()))
 
 
 def _names_in(sentences: Sequence[str], seed: int) -> list[str]:
