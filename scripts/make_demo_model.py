@@ -161,7 +161,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = args.lr * schedule(step, steps)
             near.on = rng.random() < args.near_share
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
                 logits = model(ids, use_cache=False).logits
             loss = cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
             optimizer.zero_grad(set_to_none=True)
@@ -197,6 +197,7 @@ def main() -> None:
         "--near-share", type=float, default=0.75, help="share of batches in which they are"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(bf16=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
