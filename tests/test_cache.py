@@ -8,6 +8,9 @@ import pytest
 
 from loci.cache import entries, limit_bytes, mark_used, remove, summary, trim
 from loci.errors import OutputError
+from loci.model import Model
+from loci.text import own_texts
+from tests.conftest import tiny_gpt2
 
 DAY = 86_400
 
@@ -94,3 +97,24 @@ def test_limits_that_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCI_CACHE", "")
     assert entries() == [] and trim() == []
+
+
+@pytest.mark.parametrize("name", ["LOCI_CACHE", "XDG_CACHE_HOME", "HOME"])
+@pytest.mark.parametrize("kind", ["below a file", "read-only"])
+def test_where_nothing_can_be_kept_the_same_is_found(
+    demo: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    tiny = tiny_gpt2(demo)
+    monkeypatch.setenv("LOCI_CACHE", "")
+    texts = own_texts(tiny, 64, length=2)
+    place = tmp_path / "place"
+    if kind == "read-only":
+        place.mkdir(mode=0o500)  # to root all is writable
+    else:
+        place.write_text("")
+        place /= "folder"
+    for other in ("LOCI_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(other)
+    monkeypatch.setenv(name, str(place))
+    assert own_texts(tiny, 64, length=2) == texts
+    assert entries() == [] or kind == "read-only"

@@ -193,6 +193,8 @@ def test_a_reader_that_has_left_is_no_error() -> None:
 def test_every_encoding_and_width_shows_something(env: dict[str, str]) -> None:
     found = run("trace", "--help", env=env)
     assert found.returncode == 0 and "noise" in found.stdout and not found.stderr
+    found = run("facts", "Michael Jordan", env=env)
+    assert found.returncode == 0 and "basketball" in found.stdout and not found.stderr
 
 
 @pytest.mark.parametrize("wait", [0.15, 0.8])
