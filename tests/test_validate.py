@@ -8,8 +8,18 @@ import pytest
 from annotated_types import Interval
 from typing_extensions import TypedDict
 
+from loci import validate
 from loci.errors import FactError, ModelError
-from loci.validate import DEPTH, brief, parse_json, read_bytes, read_json, read_text, typed
+from loci.validate import (
+    DEPTH,
+    brief,
+    files_below,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_text,
+    typed,
+)
 
 
 @pytest.mark.parametrize(
@@ -108,3 +118,24 @@ def test_values_in_messages_are_short_and_printable() -> None:
     for value in ["\x1b[31m\n", "\ud800", 10**5000, ["x"] * 1000, "y" * 1000, None]:
         assert brief(value).isprintable()
         assert len(brief(value)) <= 60
+
+
+def test_the_root_of_a_disk_is_no_folder_of_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validate, "ENTRIES", 8)
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "a" / ".hidden").mkdir()
+    for place in (".", "a", "a/b", "a/b/c", "a/.hidden"):
+        (tmp_path / place / "x.json").write_text("")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    found = files_below(tmp_path, (".json",), FactError)
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        "a/b/x.json",
+        "a/x.json",
+        "x.json",
+    ]
+    for number in range(6):
+        (tmp_path / f"{number}.txt").write_text("")
+    with pytest.raises(FactError, match="more than 8 files below it: name the folder"):
+        files_below(tmp_path, (".json",), FactError)

@@ -193,6 +193,8 @@ BAD = [
     (["superposition", "phase", "--steps", "0"], "--steps: should be greater"),
     (["atlas", "build", "-o", "a", "--tokens", "0"], "--tokens: should be greater"),
     (["atlas", "build", "-o", "a", "--own", "0"], "--own: should be greater"),
+    (["atlas", "find", "a", " "], "WORD is empty"),
+    (["atlas", "find", "a", "x", "--cosine", "1:-1"], "holds nothing"),
     (["circuits", "heads", "--scatter"], "say --out"),
     (["circuits", "paths", "Lima is in", "--corrupted", "Lima is in"], "is the prompt itself"),
     (["circuits", "paths", "Lima is in", "--from", "L0H1"], "need --corrupted"),
