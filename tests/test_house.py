@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from functools import cache
+from graphlib import TopologicalSorter
 from importlib import import_module
 from inspect import ismodule
 from pathlib import Path
@@ -107,6 +108,37 @@ def test_a_function_fits_on_a_screen() -> None:
                 if lines > 60:
                     long[f"{path.relative_to(SOURCE)}: {node.name}"] = lines
     assert not long
+
+
+def imported(path: Path, modules: set[str]) -> set[str]:
+    """Modules of Loci that a file imports when it runs, inside functions too; not for types
+    alone.
+    """
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree(path)):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in modules else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & modules
+
+
+def test_no_circles_between_modules() -> None:
+    """Imports that hide in functions count."""
+    parts = {path: path.relative_to(SOURCE.parent).with_suffix("").parts for path in FILES}
+    modules = {".".join(name).removesuffix(".__init__"): path for path, name in parts.items()}
+    graph = {name: imported(path, set(modules)) - {name} for name, path in modules.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_a_module_that_was_hidden_may_be_called_as_before(demo: Model) -> None:

@@ -3,7 +3,7 @@
 
 def main() -> None:
     """The command as a shell calls it; nothing is imported before Ctrl-C is looked after."""
-    from loci.cli.net import entry
+    from loci.cli.process import entry
 
     entry()
 

@@ -7,7 +7,8 @@ from typing import Annotated, cast
 
 import typer
 
-from loci.cli.common import bar, check_out, console, emit, finish, note
+from loci.cli.common import bar, check_out, emit, finish, note
+from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import (
     BATCH_TOKENS,

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import console, emit
+from loci.cli.common import emit
+from loci.cli.console import console
 from loci.cli.options import JSON, CacheKind, number
 from loci.cli.terminal import plain
 from loci.cli.verbs import Verbs

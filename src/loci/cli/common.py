@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loci.cli.console import console
 from loci.cli.net import doing
 from loci.cli.terminal import clean, is_unicode, plain, terminal
 from loci.result import jsonable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from loci.model import Frame, Model
     from loci.progress import Progress
 
-console = terminal()
 quiet = False
 """Whether this command says nothing on stderr but errors."""
 EVERY = 10.0

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import console, emit, status
+from loci.cli.common import emit, status
+from loci.cli.console import console
 from loci.cli.edit import FAILED
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, SEED, whole, words

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from loci.cli.common import bar, console, emit, fact_from, texts_of
+from loci.cli.common import bar, emit, fact_from, texts_of
+from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import (
     CHAT,

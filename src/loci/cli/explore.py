@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loci.cli.common import bar, console, emit, note
+from loci.cli.common import bar, emit, note
+from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, whole, words
 from loci.cli.terminal import plain

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import bar, check_new, check_out, console, finish, written
+from loci.cli.common import bar, check_new, check_out, finish, written
+from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import CHAT, FACTS, JSON, SEED, SHOTS, said, whole, words
 from loci.cli.terminal import plain

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loci.cli.common import console, emit, note, status
+from loci.cli.common import emit, note, status
+from loci.cli.console import console
 from loci.cli.options import JSON, words
 from loci.cli.terminal import plain
 from loci.errors import LociError, OutputError

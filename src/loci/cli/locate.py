@@ -1,6 +1,7 @@
 """loci locate: the cheap methods together."""
 
-from loci.cli.common import bar, check_out, console, fact_from, finish
+from loci.cli.common import bar, check_out, fact_from, finish
+from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import ANSWER, JSON, OUT, PROMPT, SEED, SUBJECT
 

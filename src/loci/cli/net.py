@@ -18,7 +18,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
+
+from loci.cli.streams import on_stdout
 
 MENDABLE, STOPPED, PIPE = 2, 130, 141
 LONGEST = 2000
@@ -71,40 +73,13 @@ def again() -> None:
     threading.Timer(0.01, _thread.interrupt_main).start()
 
 
-def entry() -> NoReturn:
-    """The command as a process: streams made safe first, then everything is imported."""
-    ctrl_c = CtrlC()
-    with ctrl_c.watched(
-        after=signal.SIG_IGN
-    ):  # once all is said, nothing interrupts the tidying up
-        status = _flushed(guarded(_whole, ctrl_c))
-    sys.exit(status)
-
-
-def _whole() -> Any:
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 for as long as the process lives
-    if sys.stdout is None:
-        raise OSError("standard output is closed: nothing can be said")
-    from loci.cli.terminal import prepare
-
-    prepare()
-    from loci.cli.app import app
-
-    if not debugging():
-        import warnings
-
-        warnings.simplefilter("ignore")
-    return app(prog_name="loci", standalone_mode=False)
-
-
 def run(app: Callable[..., Any]) -> None:
     """Run the command line `sys.argv` in this process; ends in SystemExit where the status is not
     0.
     """
     ctrl_c = CtrlC()
     with ctrl_c.watched():
-        status = _flushed(guarded(lambda: app(prog_name="loci", standalone_mode=False), ctrl_c))
+        status = flushed(guarded(lambda: app(prog_name="loci", standalone_mode=False), ctrl_c))
     if status:
         sys.exit(status)
 
@@ -200,16 +175,7 @@ def usage(error: Any) -> str:
     return f"{said} (see {context.command_path} --help)" if context is not None else said
 
 
-def on_stdout(error: OSError | ValueError) -> OSError:
-    """The error, with where it was."""
-    return OSError(
-        getattr(error, "errno", None) or 0,
-        getattr(error, "strerror", None) or str(error),
-        "standard output",
-    )
-
-
-def _flushed(status: int) -> int:
+def flushed(status: int) -> int:
     """The status, with what was printed really out; a stdout that takes nothing is left, so that
     the end is silent.
     """

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loci.cli import patch_export, patch_models
-from loci.cli.common import bar, console, finish
+from loci.cli.common import bar, finish
+from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, PATCH_FILE, said, whole
 from loci.cli.terminal import plain

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loci.cli.common import check_new, console, emit, note, status, written
+from loci.cli.common import check_new, emit, note, status, written
+from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import BATCH_TOKENS, JSON, RAY, TEXT, TOKENS, Job, Kept, whole, words
 from loci.cli.terminal import plain

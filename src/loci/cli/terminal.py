@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from loci.cli.net import on_stdout
+from loci.cli.streams import on_stdout
 from loci.cli.tables import aligned, lines
 
 NARROW, USUAL, WIDE = 40, 80, 1000

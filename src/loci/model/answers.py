@@ -35,7 +35,7 @@ from loci.model.joins import (
     with_answers,
     written_join,
 )
-from loci.model.model import Model
+from loci.model.running import RunningModel
 from loci.model.tokenised import by_length
 from loci.model.unembedding import finite, last_streams, unembedded
 
@@ -85,7 +85,7 @@ class AnswerScore:
 
 @torch.no_grad()
 def score_answers(
-    model: Model, pairs: Sequence[tuple[str, str]], budget: int | None = None
+    model: RunningModel, pairs: Sequence[tuple[str, str]], budget: int | None = None
 ) -> list[AnswerScore]:
     """Score each (prompt, answer), joined as `loci.model.joins` says.
 
@@ -116,7 +116,7 @@ def score_answers(
 
 
 def _with_said(
-    model: Model,
+    model: RunningModel,
     pairs: Sequence[tuple[str, str]],
     scores: list[AnswerScore],
     firsts: Sequence[int],
@@ -142,7 +142,7 @@ def _with_said(
 
 
 def _scored(
-    model: Model, asked: Sequence[Split], budget: int | None
+    model: RunningModel, asked: Sequence[Split], budget: int | None
 ) -> tuple[list[AnswerScore], list[dict[int, float]]]:
     """The scores, and the likeliest tokens behind each prompt."""
     scores: dict[int, AnswerScore] = {}
@@ -169,7 +169,7 @@ def _scored(
 
 
 def _read(
-    model: Model,
+    model: RunningModel,
     streams: Tensor,
     targets: Tensor,
     firsts: dict[int, int],
@@ -190,7 +190,7 @@ def _read(
 
 
 def answer_row(
-    model: Model, prompt: str, answer: str, against: str | None = None
+    model: RunningModel, prompt: str, answer: str, against: str | None = None
 ) -> Float[Tensor, " d_vocab"]:
     """1 at the answer's first token, −1 at that of `against`: times logits, a score. Raises
     `FactError` where both begin alike.
@@ -208,7 +208,7 @@ def answer_row(
     return row
 
 
-def _continues(model: Model, answer: Sequence[int], following: int) -> bool:
+def _continues(model: RunningModel, answer: Sequence[int], following: int) -> bool:
     """Whether the next token would lengthen the answer's last word: then the answer was not given,
     but a longer one.
     """
@@ -221,7 +221,7 @@ def _continues(model: Model, answer: Sequence[int], following: int) -> bool:
 
 @torch.no_grad()
 def complete(
-    model: Model, prompts: Sequence[str], tokens: int = 8, budget: int | None = None
+    model: RunningModel, prompts: Sequence[str], tokens: int = 8, budget: int | None = None
 ) -> list[str]:
     """Greedy completions of `tokens` tokens (fewer where the model ends the text), without the
     prompt.
@@ -236,7 +236,7 @@ def complete(
 
 
 @torch.no_grad()
-def next_tokens(model: Model, prompt: str, count: int = 10) -> list[tuple[str, float]]:
+def next_tokens(model: RunningModel, prompt: str, count: int = 10) -> list[tuple[str, float]]:
     """The likeliest next tokens with their probabilities."""
     logits = finite(model(model.ids([model.tokenize(prompt).ids]), last=1), model)
     probabilities = logits[0, -1].float().softmax(-1)

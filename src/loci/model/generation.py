@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from loci.model.model import Model
+from loci.model.running import RunningModel
 from loci.model.tokenised import Ids
 
 
-def end_tokens(model: Model) -> frozenset[int]:
+def end_tokens(model: RunningModel) -> frozenset[int]:
     """Tokens that end a text: those of the tokenizer, the configuration and the generation
     settings, one or a list in each.
     """
@@ -52,7 +52,7 @@ random number for each token.
 
 @torch.no_grad()
 def generate(
-    model: Model,
+    model: RunningModel,
     ids: Ids,
     tokens: int,
     *,
@@ -92,7 +92,7 @@ class Made(NamedTuple):
 
 @torch.no_grad()
 def continuations(
-    model: Model,
+    model: RunningModel,
     ids: Ids,
     tokens: int,
     *,

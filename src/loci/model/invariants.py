@@ -34,7 +34,7 @@ from loci.model.hooks import HookSite, Softmaxes, attached
 from loci.model.rounding import difference, tolerance
 
 if TYPE_CHECKING:
-    from loci.model.model import Model
+    from loci.model.running import RunningModel
 
 UNFIT = (
     RuntimeError,
@@ -59,29 +59,29 @@ class Invariant:
 
     name: str
     points: tuple[str, ...]
-    sides: Callable[["Model", int, Reads], Sides]
+    sides: Callable[["RunningModel", int, Reads], Sides]
 
 
-def _stream(model: "Model", layer: int, at: Reads) -> Sides:
+def _stream(model: "RunningModel", layer: int, at: Reads) -> Sides:
     return at["resid_pre"] + at["attn_out"] + at["mlp_out"], at["resid_post"]
 
 
-def _middle(model: "Model", layer: int, at: Reads) -> Sides:
+def _middle(model: "RunningModel", layer: int, at: Reads) -> Sides:
     return at["resid_pre"] + at["attn_out"], at["resid_mid"]
 
 
-def _norm(name: str, takes: str, gives: str) -> Callable[["Model", int, Reads], Sides]:
+def _norm(name: str, takes: str, gives: str) -> Callable[["RunningModel", int, Reads], Sides]:
     """What a norm makes of what stands before it; without a norm, that itself."""
 
-    def sides(model: "Model", layer: int, at: Reads) -> Sides:
+    def sides(model: "RunningModel", layer: int, at: Reads) -> Sides:
         taken = at["resid_pre" if takes == "resid_mid" and model.layout.parallel else takes]
         return model.module(name, layer)(taken) if getattr(model.layout, name) else taken, at[gives]
 
     return sides
 
 
-def _heads(name: str) -> Callable[["Model", int, Reads], Sides]:
-    def sides(model: "Model", layer: int, at: Reads) -> Sides:
+def _heads(name: str) -> Callable[["RunningModel", int, Reads], Sides]:
+    def sides(model: "RunningModel", layer: int, at: Reads) -> Sides:
         W = (
             model.W_Q(layer)
             if name == "q"
@@ -97,26 +97,26 @@ def _heads(name: str) -> Callable[["Model", int, Reads], Sides]:
     return sides
 
 
-def _output(model: "Model", layer: int, at: Reads) -> Sides:
+def _output(model: "RunningModel", layer: int, at: Reads) -> Sides:
     return (
         einsum(model.W_O(layer), at["z"], "h m d, b p h d -> b p m") + model.b_O(layer),
         at["attn_raw"],
     )
 
 
-def _keys(model: "Model", layer: int, at: Reads) -> Sides:
+def _keys(model: "RunningModel", layer: int, at: Reads) -> Sides:
     return at["mlp_in"] @ model.W_key(layer).T + model.b_key(layer), at["mlp_pre"]
 
 
-def _ups(model: "Model", layer: int, at: Reads) -> Sides:
+def _ups(model: "RunningModel", layer: int, at: Reads) -> Sides:
     return at["mlp_in"] @ model.W_up(layer).T + model.b_up(layer), at["mlp_up"]
 
 
-def _values(model: "Model", layer: int, at: Reads) -> Sides:
+def _values(model: "RunningModel", layer: int, at: Reads) -> Sides:
     return at["mlp_act"] @ model.W_down(layer).T + model.b_down(layer), at["mlp_raw"]
 
 
-def _mixture(model: "Model", layer: int, at: Reads) -> Sides:
+def _mixture(model: "RunningModel", layer: int, at: Reads) -> Sides:
     act = model.module("experts", layer).act_fn
     assert callable(act)
     x, total = at["mlp_in"], torch.zeros_like(at["mlp_raw"])
@@ -174,13 +174,15 @@ PARALLEL_NORM = Invariant(
 )
 
 
-def applying(model: "Model") -> list[Invariant]:
+def applying(model: "RunningModel") -> list[Invariant]:
     """The invariants all of whose points this model has."""
     return [invariant for invariant in INVARIANTS if all(map(model.has, invariant.points))]
 
 
 @torch.no_grad()
-def errors(model: "Model", ids: Tensor, layers: Sequence[int]) -> Iterator[tuple[str, float]]:
+def errors(
+    model: "RunningModel", ids: Tensor, layers: Sequence[int]
+) -> Iterator[tuple[str, float]]:
     """Each invariant with its largest error over the layers, relative to the largest entry; at last
     from residual stream to logits.
     """
@@ -216,7 +218,7 @@ def errors(model: "Model", ids: Tensor, layers: Sequence[int]) -> Iterator[tuple
 
 
 def _further(
-    model: "Model", layers: Sequence[int], reads: dict[str, Tensor]
+    model: "RunningModel", layers: Sequence[int], reads: dict[str, Tensor]
 ) -> AbstractContextManager[None]:
     """Read also what is no point: what the unembedding takes and gives; in parallel blocks, what
     the MLP's norm takes; without blocks, what the final norm takes.
@@ -237,7 +239,7 @@ def _further(
 
 
 @torch.no_grad()
-def neurons_apart(model: "Model", ids: Tensor, layer: int) -> float:
+def neurons_apart(model: "RunningModel", ids: Tensor, layer: int) -> float:
     """How much half of a layer's neurons change, relative to the largest, where what the other half
     answers to its keys is doubled: not at all, unless something stands between keys and values that
     mixes them, as a norm does. Cost: two runs.
@@ -252,7 +254,7 @@ def neurons_apart(model: "Model", ids: Tensor, layer: int) -> float:
 
 
 @torch.no_grad()
-def mixing(model: "Model", ids: Tensor, layer: int) -> float:
+def mixing(model: "RunningModel", ids: Tensor, layer: int) -> float:
     """How far Σ attn_probs · v is from z, relative to the largest entry, with attention step by
     step. 0 where that computes something else than the model itself, so that there is no pattern to
     be seen. Cost: two runs.

@@ -25,7 +25,7 @@ from torch import Tensor
 from loci.errors import FactError, ModelError
 from loci.facts import Span
 from loci.facts.scripts import hangul, unspaced
-from loci.model.model import Model
+from loci.model.running import RunningModel
 from loci.model.tokenised import by_length
 from loci.model.tokens import Tokens
 from loci.model.unembedding import last_streams, unembedded
@@ -76,7 +76,9 @@ def by_writing(prompt: str, specials: Sequence[str] = ()) -> str:
 
 
 @torch.no_grad()
-def joins(model: Model, prompts: Sequence[str], answers: Sequence[str] | None = None) -> list[str]:
+def joins(
+    model: RunningModel, prompts: Sequence[str], answers: Sequence[str] | None = None
+) -> list[str]:
     """What stands between each prompt and its answer. Cost: a forward pass over the prompts, unless
     the model was opened with a join.
     """
@@ -106,7 +108,9 @@ def next_of(logits: Float[Tensor, " d_vocab"]) -> dict[int, float]:
     )
 
 
-def heard(model: Model, base: Tokens, answer: str | None, following: Mapping[int, float]) -> str:
+def heard(
+    model: RunningModel, base: Tokens, answer: str | None, following: Mapping[int, float]
+) -> str:
     """The join by the rule above, from the prompt's tokens and what the model would say behind
     it.
     """
@@ -126,14 +130,14 @@ def heard(model: Model, base: Tokens, answer: str | None, following: Mapping[int
     return OTHER[written] if total >= HEARD and share[OTHER[written]] >= CLEAR * total else written
 
 
-def written_join(model: Model, prompt: str) -> str:
+def written_join(model: RunningModel, prompt: str) -> str:
     """What was said on opening, or the join as people write it."""
     return (
         by_writing(prompt, model.tokenizer.all_special_tokens) if model.join is None else model.join
     )
 
 
-def leads(model: Model, token: int) -> str | None:
+def leads(model: RunningModel, token: int) -> str | None:
     """What a token begins with behind another one: a space, or at once a letter or digit. None
     where neither: it begins no word.
     """
@@ -147,7 +151,7 @@ def leads(model: Model, token: int) -> str | None:
     return model.leads[token]
 
 
-def split(model: Model, base: Tokens, answer: str, join: str) -> Split:
+def split(model: RunningModel, base: Tokens, answer: str, join: str) -> Split:
     """The tokens of a prompt, then those of its answer. Raises `FactError` for no answer,
     `ModelError` where both are too long.
     """
@@ -194,7 +198,7 @@ def _continued(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:
     return found["input_ids"], found["offset_mapping"]
 
 
-def with_answers(model: Model, pairs: Sequence[tuple[str, str]]) -> list[Split]:
+def with_answers(model: RunningModel, pairs: Sequence[tuple[str, str]]) -> list[Split]:
     """Tokens of each prompt with its answer, joined as `joins` finds."""
     found = joins(model, [prompt for prompt, _ in pairs], [answer for _, answer in pairs])
     return [
@@ -203,7 +207,7 @@ def with_answers(model: Model, pairs: Sequence[tuple[str, str]]) -> list[Split]:
     ]
 
 
-def with_answer(model: Model, prompt: str, answer: str, join: str | None = None) -> Split:
+def with_answer(model: RunningModel, prompt: str, answer: str, join: str | None = None) -> Split:
     """Tokens of a prompt with its answer, behind `join`, or as `joins` finds. Raises `FactError`
     for no answer.
     """

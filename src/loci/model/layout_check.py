@@ -12,13 +12,13 @@ from loci.model.accessors import FIRST
 from loci.model.families import openable
 
 if TYPE_CHECKING:
-    from loci.model.model import Model
+    from loci.model.running import RunningModel
 from loci.model.invariants import UNFIT, errors, mixing, neurons_apart
 from loci.model.rounding import broken, tolerance
 
 
 @torch.no_grad()
-def hold(model: "Model") -> str | None:
+def hold(model: "RunningModel") -> str | None:
     """None if the model's parts, as the layout names them, make up the model; else the reason why
     not, in one line.
     """
@@ -44,7 +44,7 @@ def hold(model: "Model") -> str | None:
     return _refusal(model, wrong[0]) if wrong else None
 
 
-def _refusal(model: "Model", what: str) -> str:
+def _refusal(model: "RunningModel", what: str) -> str:
     return (
         f"{type(model.hf).__name__} looks like {model.layout.family!r}, but {what}: this family is"
         " not supported yet. Pass layout=loci.Layout(...) if you know where its parts are; what"
@@ -53,7 +53,7 @@ def _refusal(model: "Model", what: str) -> str:
 
 
 @contextmanager
-def _shortened(model: "Model") -> Iterator[None]:
+def _shortened(model: "RunningModel") -> Iterator[None]:
     """Inside the block, all blocks but the first hand on the residual stream as they find it, in
     the form in which the first does, and the unembedding knows its first tokens alone: what is
     skipped is neither computed nor read.

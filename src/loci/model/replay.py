@@ -27,7 +27,7 @@ from loci.errors import ModelError
 from loci.model.hooks import StopForward
 
 if TYPE_CHECKING:
-    from loci.model.model import Model
+    from loci.model.running import RunningModel
 
 CACHES = ("past_key_values", "layer_past")
 """What families call the argument that holds keys and values of earlier positions."""
@@ -145,7 +145,7 @@ class Recording:
     size, with gradients.
     """
 
-    model: "Model"
+    model: "RunningModel"
     calls: tuple[Call, ...]
     logits: Float[Tensor, "batch position d_vocab"]
     padded: bool = False

@@ -23,6 +23,8 @@ class TokenisedModel(Weights):
     """A model with its tokenizer."""
 
     bos: bool | None
+    join: str | None
+    leads: dict[int, str | None]
 
     def tokenize(self, text: str) -> Tokens:
         """Tokens with their characters, behind one BOS. Raises `ModelError` if empty or longer than

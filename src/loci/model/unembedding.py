@@ -18,13 +18,13 @@ from torch import Tensor
 from loci.errors import ModelError
 from loci.model.accessors import FIRST
 from loci.model.hooks import HookSite, StopForward, attached
-from loci.model.model import Model
 from loci.model.rounding import broken
+from loci.model.running import RunningModel
 from loci.model.tokenised import Ids, Logits, Mask
 
 
 def last_streams(
-    model: Model, ids: Ids, mask: Mask | None = None
+    model: RunningModel, ids: Ids, mask: Mask | None = None
 ) -> Float[Tensor, "row position d_model"]:
     """The residual stream as the final norm finds it. Cost: one run, without the unembedding."""
     found: list[Tensor] = []
@@ -42,7 +42,7 @@ def last_streams(
 
 
 def unembedded(
-    model: Model, streams: Float[Tensor, "row d_model"]
+    model: RunningModel, streams: Float[Tensor, "row d_model"]
 ) -> Iterator[tuple[slice, Float[Tensor, "some d_vocab"]]]:
     """Logits in float32, a few rows at a time. Raises `ModelError` where they are not finite."""
     for start in range(0, len(streams), model.rows_at_once):
@@ -50,14 +50,14 @@ def unembedded(
         yield some, finite(model.unembed(streams[some]).float(), model)
 
 
-def likeliest(model: Model, ids: Ids) -> Int[Tensor, "row position"]:
+def likeliest(model: RunningModel, ids: Ids) -> Int[Tensor, "row position"]:
     """The likeliest next token at every position."""
     streams = last_streams(model, ids)
     best = [logits.argmax(-1) for _, logits in unembedded(model, streams.flatten(0, 1))]
     return torch.cat(best).view(streams.shape[:2])
 
 
-def finite(logits: Logits, model: Model) -> Logits:
+def finite(logits: Logits, model: RunningModel) -> Logits:
     """The logits, or a `ModelError` where they hold NaN or infinity: nothing that is computed from
     those means anything.
     """

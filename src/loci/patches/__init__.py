@@ -7,12 +7,13 @@ from loci.patches.compression import compress
 from loci.patches.diff import Difference, WeightDifference, diff_models, diff_patches, patch_between
 from loci.patches.export import export_delta, export_peft
 from loci.patches.factors import Factors
-from loci.patches.folders import Applied, apply_to_folder, revert_to_folder, save_model
+from loci.patches.folders import Applied, apply_to_folder, revert_to_folder
 from loci.patches.gguf_files import AppliedGguf, apply_to_gguf, written_type
 from loci.patches.gguf_lora import check_new_modelfile, export_gguf_lora, write_modelfile
 from loci.patches.gguf_undo import revert_gguf, undo_of
 from loci.patches.interaction import Interaction, strongest
 from loci.patches.merging import merge
+from loci.patches.model_files import save_model
 from loci.patches.neurons import (
     AddedNeurons,
     activation,

@@ -17,12 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
 from torch import Tensor
 
-from loci.errors import OutputError
 from loci.files import write_aside
-from loci.model import Model, Weights, quiet
+from loci.model import Model, Weights
 from loci.model.stored import Stored, bytes_of, stored
 from loci.patches.carried import (
     KEPT,
@@ -33,6 +31,7 @@ from loci.patches.carried import (
     overwrite,
     weights_in,
 )
+from loci.patches.model_files import save_model
 from loci.patches.patch import UNDO, Patch
 from loci.patches.readback import check_bytes, check_model, edited_logits, same_weights
 from loci.patches.restoring import put_back, taken_off
@@ -242,21 +241,3 @@ def revert_to_folder(
         return put_back(patch, undo, undo.header, place, folder)
     taken_off(patch, edited if isinstance(edited, Weights) else edited(), undo, place, folder)
     return []
-
-
-def save_model(model: Model, folder: Path) -> None:
-    """A model and its tokenizer in Hugging Face form, quietly, into a folder that may be there.
-    Raises `OutputError`.
-    """
-    write = model.hf.save_pretrained
-    assert callable(write)
-    try:
-        with quiet():
-            write(folder)
-            model.tokenizer.save_pretrained(folder)
-    except Exception as error:
-        if isinstance(error, SafetensorError) or "os error" in str(
-            error
-        ):  # Rust's words; tokenizers has no class for them
-            raise OutputError(f"{folder.name}: the model cannot be written ({error})") from error
-        raise

@@ -20,6 +20,7 @@ from loci.patches.carried import (
     weights_in,
 )
 from loci.patches.factors import check_shape, rounded
+from loci.patches.model_files import save_model
 from loci.patches.neurons import narrowed
 from loci.patches.patch import UNDO, Patch, short
 from loci.patches.places import patchable, place_of
@@ -183,8 +184,6 @@ def _cut(
     patch: Patch, edited: Weights, undo: Undo | None, place: Path, folder: Path, more: str
 ) -> None:
     """The base without its added neurons, in a copy that transformers saves."""
-    from loci.patches.folders import save_model
-
     if not isinstance(edited, Model):
         raise PatchError(
             f"{str(place)!r} has added neurons and no record of its base: open it as a model, not"

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loci import tables
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.tables import unsigned
 from loci.cli.terminal import plain
 from loci.locating import Attribution, Trace

@@ -14,7 +14,7 @@ from loci.circuits import (
     TokenCircuit,
     VirtualWeights,
 )
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import show
 from loci.stats import Estimate
 

@@ -10,7 +10,7 @@ from loci.circuits import (
     OrderLosses,
     PathExpansion,
 )
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import show
 from loci.cli.show.circuits import EDGES, SOURCES, percent
 

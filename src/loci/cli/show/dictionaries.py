@@ -3,7 +3,7 @@
 from rich.markup import escape
 from rich.table import Table
 
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import show
 from loci.dictionaries import (
     AttributionGraph,

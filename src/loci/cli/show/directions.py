@@ -3,7 +3,7 @@
 from rich.markup import escape
 from rich.table import Table
 
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import estimate_row, narrow, show
 from loci.reading.activation_sparsity import Sparsity
 from loci.reading.concept_directions import Directions

@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loci.auditing import Recall, Scorecard, SequentialAudit, Sweep
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import estimate_row, grid, narrow, show
 from loci.cli.terminal import plain
 from loci.figures.scorecard import reading

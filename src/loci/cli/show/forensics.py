@@ -4,7 +4,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loci.auditing.forensics import Forensics, SingleCheckpoint
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import show
 
 SHOWN = 20

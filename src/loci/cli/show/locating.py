@@ -3,7 +3,7 @@
 from rich.markup import escape
 from rich.table import Table
 
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import by_layer, grid, shade, show
 from loci.locating import (
     Attribution,

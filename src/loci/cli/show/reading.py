@@ -3,7 +3,7 @@
 from rich.markup import escape
 from rich.table import Table
 
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import cell, show
 from loci.cli.terminal import plain
 from loci.patches import short

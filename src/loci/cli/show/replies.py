@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from loci.auditing import AskedAnswer, Replies, Reply
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import show
 from loci.cli.terminal import plain
 from loci.stats import Estimate

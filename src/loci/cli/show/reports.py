@@ -1,6 +1,6 @@
 """What an edit did when its prompts were asked again, in a few lines of a terminal."""
 
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.terminal import plain
 from loci.patches import EditReport, Patch
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import show
 from loci.studies.superposition import (
     BestAngles,

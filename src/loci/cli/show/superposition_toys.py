@@ -1,6 +1,6 @@
 """Networks with more features than dimensions, on a terminal."""
 
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import show
 from loci.cli.show.superposition import _table
 from loci.stats import spelt

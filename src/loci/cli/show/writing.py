@@ -5,7 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loci.auditing import GroundTruth
-from loci.cli.common import console
+from loci.cli.console import console
 from loci.cli.show.base import estimate_row, narrow, show
 from loci.stats import Estimate
 from loci.writing import (
