@@ -42,10 +42,8 @@ from loci.tables import Column, Table
 COUNTS = (8, 32, 128)
 BASES = ("features", "neurons", "probe", "random directions")
 EVERYTHING = "everything"
-RIDGE, FEWEST, MOST = 1e-2, 8, 64
-"""The probe's penalty, as a share of the mean variance; the fewest facts on either side of a
-relation, and the most that units are chosen on.
-"""
+RIDGE, FEWEST = 1e-2, 8
+"""The probe's penalty, as a share of the mean variance; facts on either side of a relation."""
 
 
 class Pair(NamedTuple):
@@ -213,7 +211,7 @@ def _pairs(
     for name, facts in sorted(by_relation.items()):
         rng = random.Random(f"{seed} {name}")
         shuffled = rng.sample(facts, len(facts))
-        train, test = shuffled[::2][:MOST], shuffled[1::2]
+        train, test = shuffled[::2], shuffled[1::2]
         if min(len(train), len(test)) < FEWEST:
             continue
         some = []
