@@ -8,6 +8,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import loci
 from loci.auditing import counterfactuals, score_locators, sweep
@@ -23,6 +24,7 @@ from loci.circuits import (
     paths,
     token_circuit,
 )
+from loci.dictionaries import fact_sparsity, load_dictionary
 from loci.facts import corpus
 from loci.figures import save
 from loci.locating import (
@@ -83,6 +85,9 @@ def main() -> None:
         "probe": lambda: probe(model, [f for f in world if f.relation == "athlete_sport"]),
         "lookup": lambda: lookup(model, world, "athlete_sport"),
         "routes": lambda: routes(model, world.sample(50, seed=0)),
+        "fact-features": lambda: fact_sparsity(
+            model, load_dictionary("demo:mlp_out.0"), Random(0).sample(list(world), 100), samples=3
+        ),
         "gate": gate,
         "capacity": lambda: CapacityCurve(
             tuple(capacity(case(32, facts)) for facts in (128, 256, 512))

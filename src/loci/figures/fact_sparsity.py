@@ -36,6 +36,6 @@ def fact_sparsity_figure(found: FactSparsity) -> go.Figure:
         range=[0, 1.02], tickformat=".0%", title="facts with half of the effect", gridcolor=GREY
     )
     figure.update_layout(legend={"orientation": "h", "y": -0.2})
-    return styled(
-        figure, "Does a fact live in few features?", " ".join(found.summary()), height=480
-    )
+    medians = ", ".join(f"{basis} {found.needed(basis).value:.0f}" for basis in BASES)
+    note = f"{found.taken} facts through {found.target} of {found.model}; medians: {medians}"
+    return styled(figure, "Does a fact live in few features?", note, height=480)
