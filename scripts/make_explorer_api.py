@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from loci.explorer.arguments import Arguments
-from loci.explorer.spoken import COMMANDS, PYTHON
+from loci.explorer.spoken import COMMANDS
+from loci.explorer.spoken_python import PYTHON
 from loci.explorer.verbs import VERBS
 
 PAGE = Path(__file__).parents[1] / "docs" / "explorer_api.md"

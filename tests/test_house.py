@@ -96,6 +96,12 @@ def test_no_class_has_two_owners() -> None:
     assert not {name: files for name, files in owners.items() if len(files) > 1}
 
 
+def test_a_file_is_read_in_one_sitting() -> None:
+    """At most 300 lines."""
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert not {str(path.relative_to(SOURCE)): n for path, n in lines.items() if n > 300}
+
+
 def test_a_function_fits_on_a_screen() -> None:
     """At most 60 lines from `def` to its end, the docstring not counted."""
     long = {}

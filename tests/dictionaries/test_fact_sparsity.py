@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from loci.dictionaries import fact_sparsity
-from loci.dictionaries.fact_units import BASES, FactSparsity, SubjectOutput
+from loci.dictionaries.fact_units import BASES, FactSparsity
+from loci.dictionaries.subject_output import SubjectOutput
 from loci.errors import DictionaryError
 from loci.facts import Fact
 from loci.locating import trace_neurons

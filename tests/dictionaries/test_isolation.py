@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from loci.dictionaries import attribute_isolation
-from loci.dictionaries.isolation import EVERYTHING, explained_share, probe_directions
+from loci.dictionaries.interchange import EVERYTHING, probe_directions
+from loci.dictionaries.isolation import explained_share
 from loci.errors import DictionaryError
 from loci.facts import Fact, FactSet
 from loci.model import Model

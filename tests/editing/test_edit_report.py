@@ -10,7 +10,8 @@ import pytest
 
 from loci.editing import TargetSettings, as_said, key_moments, report_on
 from loci.editing.edit import edit
-from loci.editing.report import base_answers, known_relation, neighbour_prompts, with_old_answers
+from loci.editing.neighbour_prompts import known_relation, neighbour_prompts
+from loci.editing.report import base_answers, with_old_answers
 from loci.editing.statistics import Moment
 from loci.errors import EditError, PatchError
 from loci.facts import Fact, FactSet

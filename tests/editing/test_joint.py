@@ -7,7 +7,9 @@ from tests.model.families import make
 from loci.editing import JointSettings
 from loci.editing.changes import making
 from loci.editing.edit import edit
-from loci.editing.joint import LayerChange, _JointSearch, finetune_parts, joint_parts
+from loci.editing.joint import finetune_parts, joint_parts
+from loci.editing.joint_search import _JointSearch
+from loci.editing.joint_settings import LayerChange
 from loci.editing.lines import Line, lines_about
 from loci.editing.statistics import Moment
 from loci.facts import Fact, FactSet

@@ -15,7 +15,8 @@ from loci.errors import DictionaryError, PatchError, UseError
 from loci.explorer import Settings
 from loci.explorer.arguments import parsed
 from loci.explorer.desk import Desk, Stopped, Tell
-from loci.explorer.spoken import command, python
+from loci.explorer.spoken import command
+from loci.explorer.spoken_python import python
 from loci.explorer.verbs import VERBS
 from loci.facts import known_facts
 from loci.model import Model

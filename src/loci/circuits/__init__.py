@@ -34,14 +34,8 @@ from loci.circuits.scores import (
     head_scores,
     weighed_scores,
 )
-from loci.circuits.token_circuits import (
-    SkipTrigram,
-    TokenCircuit,
-    TokenPair,
-    TokenSource,
-    token_circuit,
-    token_pair,
-)
+from loci.circuits.token_circuits import SkipTrigram, TokenCircuit, TokenSource, token_circuit
+from loci.circuits.token_pairs import TokenPair, token_pair
 from loci.circuits.virtual_weights import (
     NeuronPair,
     VirtualWeight,

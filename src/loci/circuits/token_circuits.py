@@ -150,7 +150,7 @@ def token_circuit(
     check_top(top)
     asked = [token_id(model, text) for text in sources]
     asked_head, E, U = head(model, name, view, offset), embed(model, view), unembed(model, view)
-    sides = _sides(
+    sides = two_sides(
         model,
         asked_head.qk.left,
         asked_head.qk.right,
@@ -184,92 +184,7 @@ def token_circuit(
     )
 
 
-class TokenPair(NamedTuple):
-    """A head between two tokens: how much the one is looked at by the other, and what it then makes
-    likelier."""
-
-    source: str
-    destination: str
-    qk: float
-    """QK[destination, source]."""
-    rank: int
-    """How many sources the destination would rather look at."""
-    raises: tuple[ScoredToken, ...]
-    own: float
-    """OV[source, source]: how far the source raises itself."""
-
-
-@torch.no_grad()
-def token_pair(
-    model: Weights, name: str, source: str, destination: str, *, top: int = 10, view: View = "gain"
-) -> TokenPair:
-    """One head between two tokens, by its full QK and OV circuits.
-
-    Args:
-        model: an open model or `open_weights`; nothing is run.
-        name: as in `L1H3`.
-        source: the token that is looked at, as text, or `#` and an id.
-        destination: the token that looks.
-        top: tokens that the source raises.
-        view: how much of the norms is folded into the weights: "gain", "centred" or "none".
-
-    Returns: `TokenPair`.
-    Raises: `ModelError` for a head that is not there, `CircuitError` for what is not one token.
-    Cost: 4 · d_vocab · d_head · d_model multiplications.
-    Source: Elhage et al. 2021.
-    """
-    check_top(top)
-    seen, looking = token_id(model, source), token_id(model, destination)
-    asked, E, U = head(model, name, view), embed(model, view), unembed(model, view)
-    sides = _sides(
-        model, asked.qk.left, asked.qk.right, asked.ov.left, asked.ov.right, E.matrix.T, U.matrix,
-        asked.key_bias,
-    )  # fmt: skip
-    row = sides.keys @ sides.queries[looking] + sides.bias
-    ov = sides.ov(torch.tensor([seen]))[:, 0]
-    return TokenPair(
-        model.token_text(seen),
-        model.token_text(looking),
-        float(row[seen]),
-        int((row > row[seen]).sum()),
-        _best(model, ov, top),
-        float(ov[seen]),
-    )
-
-
-def token_id(model: Weights, text: str) -> int:
-    """A token's number, from its text or as `#123`.
-
-    Raises `CircuitError` for what is several tokens, or none of the vocabulary's.
-    """
-    if text.startswith("#") and text[1:].isdecimal():
-        if int(text[1:]) >= model.d_vocab:
-            raise CircuitError(
-                f"there is no token {text}: the vocabulary of {model.name!r} is #0 … "
-                f"#{model.d_vocab - 1}"
-            )
-        return int(text[1:])
-    ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-    if not ids:
-        raise CircuitError(
-            f"{text!r} is no token: say one as it stands in text, as in ' the', or by its number, "
-            "as in #123"
-        )
-    if max(ids) >= model.d_vocab:
-        raise CircuitError(
-            f"{text!r} is the token #{max(ids)}: the vocabulary of {model.name!r} is #0 … "
-            f"#{model.d_vocab - 1}"
-        )
-    if len(ids) != 1:
-        parts = ", ".join(repr(model.token_text(token)) for token in ids)
-        raise CircuitError(
-            f"{text!r} is {len(ids)} tokens ({parts}), not one: most words begin with a space, as "
-            f"in {' ' + text.strip()!r}"
-        )
-    return ids[0]
-
-
-def _sides(
+def two_sides(
     model: Weights,
     query: Tensor,
     key: Tensor,
@@ -319,13 +234,47 @@ def _trigram(
 def _source(model: Weights, sides: _Sides, token: int, top: int) -> TokenSource:
     block = torch.tensor([token])
     qk, ov = sides.qk(block)[:, 0], sides.ov(block)
-    seen, raised = (_best(model, scores, top) for scores in (qk, ov[:, 0]))
+    seen, raised = (best_pairs(model, scores, top) for scores in (qk, ov[:, 0]))
     return TokenSource(model.token_text(token), seen, raised, int(_ranks(ov, block)))
 
 
-def _best(model: Weights, scores: Float[Tensor, " token"], top: int) -> tuple[ScoredToken, ...]:
+def best_pairs(
+    model: Weights, scores: Float[Tensor, " token"], top: int
+) -> tuple[ScoredToken, ...]:
     best = scores.topk(min(top, len(scores)))
     return tuple(
         ScoredToken(model.token_text(i), x)
         for i, x in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
+
+
+def token_id(model: Weights, text: str) -> int:
+    """A token's number, from its text or as `#123`.
+
+    Raises `CircuitError` for what is several tokens, or none of the vocabulary's.
+    """
+    if text.startswith("#") and text[1:].isdecimal():
+        if int(text[1:]) >= model.d_vocab:
+            raise CircuitError(
+                f"there is no token {text}: the vocabulary of {model.name!r} is #0 … "
+                f"#{model.d_vocab - 1}"
+            )
+        return int(text[1:])
+    ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise CircuitError(
+            f"{text!r} is no token: say one as it stands in text, as in ' the', or by its number, "
+            "as in #123"
+        )
+    if max(ids) >= model.d_vocab:
+        raise CircuitError(
+            f"{text!r} is the token #{max(ids)}: the vocabulary of {model.name!r} is #0 … "
+            f"#{model.d_vocab - 1}"
+        )
+    if len(ids) != 1:
+        parts = ", ".join(repr(model.token_text(token)) for token in ids)
+        raise CircuitError(
+            f"{text!r} is {len(ids)} tokens ({parts}), not one: most words begin with a space, as "
+            f"in {' ' + text.strip()!r}"
+        )
+    return ids[0]

@@ -30,9 +30,10 @@ from torch import Tensor
 
 from loci.dictionaries.conventions import OpenedDictionary
 from loci.dictionaries.dictionary import Dictionary
+from loci.dictionaries.interchange import BASES, EVERYTHING, FEWEST, SubjectPlace
 from loci.errors import DictionaryError
-from loci.facts import Fact, FactSet, token_span
-from loci.model import Edit, Model, by_length
+from loci.facts import Fact, FactSet
+from loci.model import Model, by_length
 from loci.model.answers import with_answer
 from loci.progress import Progress, silent
 from loci.result import Result
@@ -40,10 +41,6 @@ from loci.stats import Estimate, share
 from loci.tables import Column, Table
 
 COUNTS = (8, 32, 128)
-BASES = ("features", "neurons", "probe", "random directions")
-EVERYTHING = "everything"
-RIDGE, FEWEST = 1e-2, 8
-"""The probe's penalty, as a share of the mean variance; facts on either side of a relation."""
 
 
 class Pair(NamedTuple):
@@ -146,7 +143,7 @@ def attribute_isolation(
     Raises `DictionaryError` for a dictionary of another place, and where no relation has pairs.
     """
     d = dictionary.dictionary if isinstance(dictionary, OpenedDictionary) else dictionary
-    place = _Place.of(model, d)
+    place = SubjectPlace.of(model, d)
     known = _known(model, [fact for fact in facts if fact.relation])
     first = {fact: _first(model, fact) for fact in known}
     by_relation: dict[str, list[Fact]] = {}
@@ -226,143 +223,8 @@ def _pairs(
     return {name: (train, some[:each]) for name, (train, some) in found.items()}
 
 
-Selection = tuple[str, Tensor]
-"""What is set: "units" and a mask of features, "act" and a mask of neurons, "span" and a
-projection [d, d]."""
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The output of one MLP at subjects' last tokens."""
-
-    model: Model
-    dictionary: Dictionary
-    point: str
-    target: str
-    act: str
-
-    @classmethod
-    def of(cls, model: Model, d: Dictionary) -> "_Place":
-        target = d.target or d.point or ""
-        stem, _, layer = target.partition(".")
-        if stem not in ("mlp_out", "mlp_raw") or model.n_experts:
-            raise DictionaryError(
-                "attributes are changed in an MLP's output, as mlp_out.0; this dictionary gives"
-                f" {target or 'no point that it names'}"
-            )
-        return cls(model, d, d.point or target, target, f"mlp_act.{layer}")
-
-    def read(self, facts: Sequence[Fact]) -> dict[Fact, dict[str, Tensor]]:
-        """Input, output, neurons and features at each fact's last subject token."""
-        found: dict[Fact, dict[str, Tensor]] = {}
-        unread = list(dict.fromkeys(facts))
-        tokens = self.model.tokenize_all([fact.text for fact in unread], self.model.n_ctx)
-        for batch in by_length(tokens, len, 4096):
-            ids = self.model.ids([tokens[i].ids for i in batch])
-            at = self.model.read(ids, *{self.point, self.target, self.act})
-            for row, i in enumerate(batch):
-                end = token_span(tokens[i].offsets, unread[i].subject_span)[1] - 1
-                own = {name: at[name][row, end].float() for name in at}
-                own["features"] = self.dictionary.encode(own[self.point])
-                found[unread[i]] = own
-        return found
-
-    def selection(
-        self,
-        basis: str,
-        count: int,
-        relation: str,
-        explained: dict[str, dict[str, Tensor]],
-        reads: dict[Fact, dict[str, Tensor]],
-        train: Sequence[Fact],
-        seed: int,
-    ) -> Selection:
-        """What is set for one attribute."""
-        d = self.dictionary.d_out
-        if basis == EVERYTHING:
-            return "span", torch.eye(d)
-        if basis in BASES[:2]:
-            own = explained[relation][basis]
-            rest = [e[basis] for name, e in explained.items() if name != relation]
-            scores = own - (torch.stack(rest).mean(0) if rest else 0.0)
-            mask = torch.zeros(len(own))
-            mask[scores.topk(min(count, len(own))).indices] = 1.0
-            return ("units" if basis == "features" else "act"), mask
-        if basis == "probe":
-            directions = probe_directions(
-                torch.stack([reads[f][self.target] for f in train]), [f.answer for f in train]
-            )[:, :count]
-        else:
-            generator = torch.Generator().manual_seed(seed)
-            square = torch.randn(d, d, generator=generator, dtype=torch.double)
-            directions = torch.linalg.qr(square)[0].float()[:, :count]
-        return "span", directions @ directions.T
-
-    def answers(self, chosen: Selection, asked: Sequence[tuple[Fact, Fact, Fact]]) -> list[bool]:
-        """For each (fact asked, source, fact whose answer counts): whether that answer is said."""
-        sources = self.read([source for _, source, _ in asked])
-        tokens = self.model.tokenize_all([fact.text for fact, _, _ in asked], self.model.n_ctx)
-        found = [False] * len(asked)
-        for batch in by_length(tokens, len, 4096):
-            ends = torch.tensor(
-                [token_span(tokens[i].offsets, asked[i][0].subject_span)[1] - 1 for i in batch]
-            )
-            values = {
-                name: torch.stack([sources[asked[i][1]][name] for i in batch])
-                for name in (self.target, self.act, "features")
-            }
-            with self.model.patched(self._edits(chosen, torch.arange(len(batch)), ends, values)):
-                ids = self.model.ids([tokens[i].ids for i in batch])
-                said = self.model(ids, last=1)[:, -1].argmax(-1).tolist()
-            for i, s in zip(batch, said, strict=True):
-                found[i] = s == self._due(asked[i][0], asked[i][2])
-        return found
-
-    def _due(self, fact: Fact, counted: Fact) -> int:
-        """The first token of the answer that counts, behind the prompt that is asked."""
-        tokens, (start, _) = with_answer(self.model, fact.text, counted.answer)
-        return tokens.ids[start]
-
-    def _edits(
-        self, chosen: Selection, rows: Tensor, ends: Tensor, values: dict[str, Tensor]
-    ) -> dict[str, Edit]:
-        kind, what = chosen
-        if kind == "act":
-
-            def set_neurons(old: Tensor) -> Tensor:
-                new = old.clone()
-                own = new[rows, ends]
-                new[rows, ends] = torch.where(what.bool(), values[self.act].to(own), own)
-                return new
-
-            return {self.act: set_neurons}
-        if kind == "span":
-
-            def project(old: Tensor) -> Tensor:
-                new = old.clone()
-                own = new[rows, ends]
-                new[rows, ends] = own + (values[self.target].to(own) - own) @ what.to(own)
-                return new
-
-            return {self.target: project}
-        seen: list[Tensor] = []
-
-        def keep(x: Tensor) -> None:
-            seen[:] = [x[rows, ends].float()]
-
-        def set_features(old: Tensor) -> Tensor:
-            new = old.clone()
-            x = seen[0] if self.point != self.target else old[rows, ends].float()
-            change = (values["features"] - self.dictionary.encode(x)) * what
-            new[rows, ends] += (change @ self.dictionary.W_dec).to(new)
-            return new
-
-        own: dict[str, Edit] = {self.target: set_features}
-        return own if self.point == self.target else {self.point: keep, **own}
-
-
 def _explained(
-    place: _Place, reads: dict[Fact, dict[str, Tensor]], facts: Sequence[Fact], basis: str
+    place: SubjectPlace, reads: dict[Fact, dict[str, Tensor]], facts: Sequence[Fact], basis: str
 ) -> Float[Tensor, " unit"]:
     name = "features" if basis == "features" else place.act
     return explained_share(torch.stack([reads[f][name] for f in facts]), [f.answer for f in facts])
@@ -379,18 +241,3 @@ def explained_share(
         between += rows.sum() * x[rows].mean(0).square()
     total = x.square().sum(0)
     return torch.where(total > 0, between / total.clamp(min=1e-30), 0.0).float()
-
-
-def probe_directions(
-    y: Float[Tensor, "row d"], labels: Sequence[str]
-) -> Float[Tensor, "d direction"]:
-    """The span of a ridge probe for the labels: orthonormal, the strongest direction first."""
-    names = sorted(set(labels))
-    x = y.double() - y.double().mean(0)
-    marks = torch.tensor([[float(label == name) for name in names] for label in labels]).double()
-    gram = x.T @ x
-    penalty = RIDGE * float(gram.diagonal().mean()) * torch.eye(len(gram), dtype=torch.double)
-    weights = torch.linalg.solve(gram + penalty, x.T @ (marks - marks.mean(0)))
-    left, sizes, _ = torch.linalg.svd(weights, full_matrices=False)
-    found: Tensor = left[:, sizes > 1e-9 * sizes.max().clamp(min=1e-30)].float()
-    return found

@@ -7,7 +7,7 @@ MEMIT(slack=0.1).fit(model, EditData.of(model, facts))      a method by itself
 from loci.editing.calibration import Calibration, calibrate
 from loci.editing.check import check_edits
 from loci.editing.data import EditData, WeightUpdate, output_changes
-from loci.editing.joint import JointSettings
+from loci.editing.joint_settings import JointSettings
 from loci.editing.lines import Line, LineSettings, lines_about
 from loci.editing.methods import (
     EMMET,

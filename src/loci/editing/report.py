@@ -18,41 +18,25 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
-import torch
-
+from loci.editing.neighbour_prompts import (
+    known_relation,
+    likeliest_tokens,
+    neighbour_prompts,
+    own_sentences,
+)
 from loci.errors import EditError, ModelError
 from loci.facts import UNSAID, Fact, known_facts
-from loci.facts.fact import BLANK, FIRST_WORD
+from loci.facts.fact import FIRST_WORD
 from loci.model import Model, own_answers, score_answers
 from loci.patches import EditReport, FailedFact, MovedAnswer, OldAnswer, Patch
 from loci.stats import share
-from loci.text import own_texts
 
 NEIGHBOURS, EACH = 200, 20
 """Most neighbours that are asked, and most of one fact."""
-TEXTS, LENGTH = 24, 16
-"""Texts of the model's own, and the tokens of each."""
 SHOWN = 20
 """Moved answers that are kept with a patch."""
-LOGITS = 2**27
-"""Most logits at a time: 512 MiB in float32."""
-
-
-_sampled: WeakKeyDictionary[Model, tuple[tuple[str, int], "_OwnTexts"]] = WeakKeyDictionary()
-"""A model's own texts, by its fingerprint and the seed."""
-
-
-class _OwnTexts(NamedTuple):
-    """Tokens of texts that a model samples itself, and the likeliest next token at every position
-    of each.
-    """
-
-    texts: list[tuple[int, ...]]
-    likeliest: list[torch.Tensor]
 
 
 class OldAnswers(NamedTuple):
@@ -175,13 +159,13 @@ def report_on(model: Model, patch: Patch, *, seed: int = 0) -> EditReport:
         retained = list(patch.numbers.get("retained", ()))[:EACH]
         near, source = _answered(model, dict.fromkeys(retained, "")), "the edit's retain prompts"
     before = [*near, *other_facts(model, facts, seed)]
-    own = _own(model, seed)
+    own = own_sentences(model, seed)
     with patch.applied(model):
         says = said_now(model, facts)
         stays = [score.said for score in score_answers(model, before)]
         changed = [pair for pair, same in zip(before, stays, strict=True) if not same]
         spoken = [own.text for own in own_answers(model, [prompt for prompt, _ in changed[:SHOWN]])]
-        now = _likeliest(model, own.texts)
+        now = likeliest_tokens(model, own.texts)
         others = [
             float((old != new).float().mean()) for old, new in zip(own.likeliest, now, strict=True)
         ]
@@ -266,87 +250,3 @@ def _answered(model: Model, drawn: Mapping[str, str]) -> list[tuple[str, str]]:
         if 2 * len(held) > len(drawn):
             return held
     return held
-
-
-def neighbour_prompts(
-    model: Model, fact: Fact, facts: Sequence[Fact]
-) -> tuple[list[tuple[str, str]], str]:
-    """Whole prompts about other subjects for one fact, each with the answer that is known ("" for
-    none), and where they come from.
-    """
-    if fact.neighbours:
-        return [(prompt, "") for prompt in fact.neighbours], "the facts' neighbours"
-    relation = known_relation(fact)
-    if relation is not None:
-        as_asked = _templates().get(fact.prompt) == relation
-        others = [other for other in known_facts().of(relation) if other.subject != fact.subject]
-        known = [
-            (_filled(fact, other.subject) if as_asked else other.text, other.answer)
-            for other in others
-        ]
-        return known, "known subjects"
-    subjects = dict.fromkeys(other.subject for other in facts if other.subject != fact.subject)
-    return [(_filled(fact, subject), "") for subject in subjects], "the facts' other subjects"
-
-
-def _filled(fact: Fact, subject: str) -> str:
-    return fact.prompt.replace(BLANK, subject, 1)
-
-
-def known_relation(fact: Fact) -> str | None:
-    """The known relation that a fact is of: by its prompt, its name, or what is known of the
-    subject; None where nothing tells.
-    """
-    named = _templates().get(fact.prompt)
-    if named is not None:
-        return named
-    about = known_facts().about(fact.subject)
-    same = [
-        known.relation
-        for known in about
-        if known.relation == fact.relation or known.answer == fact.answer
-    ]
-    return same[0] if same else None
-
-
-@cache
-def _templates() -> dict[str, str]:
-    """The known relation of each template."""
-    facts = [fact for group in known_facts().relations.values() for fact in group]
-    return {
-        t: fact.relation
-        for fact in facts
-        for t in (fact.prompt, *fact.paraphrases, *fact.held_out)
-        if fact.relation
-    }
-
-
-def _own(model: Model, seed: int) -> _OwnTexts:
-    """Texts of the model's own, kept for its next edit; none for a model without a beginning to
-    sample from.
-    """
-    key = (model.fingerprint, seed)
-    found = _sampled.get(model)
-    if found is None or found[0] != key:
-        texts: list[str] = []
-        with suppress(ModelError):
-            texts = [
-                text for text in own_texts(model, TEXTS, length=LENGTH, seed=seed) if text.strip()
-            ]
-        tokens = [model.tokenize(text).ids for text in texts]
-        found = _sampled[model] = (key, _OwnTexts(tokens, _likeliest(model, tokens)))
-    return found[1]
-
-
-@torch.no_grad()
-def _likeliest(model: Model, texts: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
-    """The likeliest next token at every position of each text; padding stands behind it, where
-    nothing attends to it.
-    """
-    found: list[torch.Tensor] = []
-    rows = max(1, LOGITS // (model.d_vocab * max(map(len, texts), default=1)))
-    for start in range(0, len(texts), rows):
-        some = texts[start : start + rows]
-        best = model(model.padded(some)[0]).argmax(-1).cpu()
-        found += [row[: len(text)] for row, text in zip(best, some, strict=True)]
-    return found

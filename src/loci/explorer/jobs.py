@@ -15,7 +15,8 @@ from loci.errors import UseError
 from loci.explorer.arguments import MOST_PATCHES, PATCH_ID, Arguments, Edited, parsed
 from loci.explorer.lanes import ENDED, Job, Lane
 from loci.explorer.settings import Settings
-from loci.explorer.spoken import command, python
+from loci.explorer.spoken import command
+from loci.explorer.spoken_python import python
 from loci.explorer.verbs import VERBS
 from loci.facts import known_facts
 

@@ -22,7 +22,8 @@ from loci.explorer.arguments import Arguments, parsed
 from loci.explorer.desk import Desk, Tell
 from loci.explorer.settings import Settings
 from loci.explorer.site_atlas import put, write_atlas
-from loci.explorer.spoken import command, python
+from loci.explorer.spoken import command
+from loci.explorer.spoken_python import python
 from loci.explorer.verbs import VERBS
 from loci.facts import Fact, FactSet, known_facts
 from loci.files import check_writable, write_aside

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from typing import Any, Protocol
 
 from loci.editing.data import EditData, WeightUpdate
-from loci.editing.joint import JointSettings
+from loci.editing.joint_settings import JointSettings
 from loci.editing.methods.alphaedit import AlphaEdit
 from loci.editing.methods.closed_form import ClosedForm, default_layer
 from loci.editing.methods.emmet import EMMET

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from loci.editing.check import check_layers
 from loci.editing.data import EditData, WeightUpdate, unsaid
-from loci.editing.joint import JointSettings, PartsOf, find_jointly, finetune_parts, joint_parts
+from loci.editing.joint import PartsOf, find_jointly, finetune_parts, joint_parts
+from loci.editing.joint_settings import JointSettings
 from loci.model import Model
 from loci.patches import applied
 

@@ -1,0 +1,258 @@
+"""The running joint search: what is drawn for a step, and its gradients."""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import kl_div
+
+from loci.editing.changes import Changes, making
+from loci.editing.joint_settings import JointSettings, LayerChange, Weighted
+from loci.editing.lines import Line
+from loci.editing.neighbours import asked
+from loci.editing.vocabulary import WHOLE, Vocabulary
+from loci.errors import EditError
+from loci.model import Model
+from loci.model.hooks import StopForward
+
+BUDGET = 4096
+"""Tokens run at a time."""
+
+ENOUGH, PADDING = 128, 1.2
+"""A batch of so many tokens ends where padding would make it so many times as long."""
+
+SAMPLE = 2_000
+"""Texts whose tokens are told apart, of a large vocabulary."""
+
+TEXT = -2
+"""What stands for the fact in lines of background text."""
+
+OUT = -1e4
+"""Log weight of what is left out."""
+
+PACE = 1.03
+"""By how much the text's weight changes from step to step."""
+
+
+class JointSearch:
+    """The running search: what is drawn for a step, and how the text's weight follows its drift."""
+
+    def __init__(
+        self,
+        model: Model,
+        new: Sequence[Sequence[Line]],
+        earlier: Sequence[Sequence[Line]],
+        near: Sequence[Line],
+        texts: Sequence[str],
+        parts: dict[int, LayerChange],
+        settings: JointSettings,
+    ) -> None:
+        self.model, self.parts, self.settings = model, parts, settings
+        self.new, self.earlier, self.near, self.texts = new, earlier, near, texts
+        lines = [line for own in (*new, *earlier, near) for line in own]
+        some = (
+            random.Random(settings.seed).sample(list(texts), min(len(texts), SAMPLE))
+            if model.d_vocab > WHOLE
+            else []
+        )
+        self.vocabulary = Vocabulary.of(
+            model, lines, [tokens.ids for tokens in model.tokenize_all(some)]
+        )
+        self.streams: dict[Line, Tensor] = {}
+        typical = sum(part.size for part in parts.values()) / len(parts)
+        entries = model.d_model * max(part.R.shape[1] for part in parts.values())
+        share = len(new) / (len(new) + len(earlier))
+        self.lr = settings.lr * share**0.5 * typical / entries**0.5
+        self.adam = torch.optim.Adam([part.R for part in parts.values()], lr=self.lr)
+        self.random = random.Random(settings.seed)
+        self.weights = {"near": settings.neighbours, "text": settings.text}
+        self.seen = {"wanted": 0.0, "kept": 0.0, "near": 0.0, "text": 0.0}
+
+    def step(self, pace: float) -> None:
+        """One step of Adam at a share of its pace."""
+        settings = self.settings
+        wanted, kept = self._drawn()
+        drawn = self.random.sample(
+            self.texts,
+            min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))),
+        )
+        most = settings.text_tokens * len(drawn)
+        texts = [Line(TEXT, ids, 0, tuple(range(len(ids)))) for ids in self._tokens(drawn, most)]
+        near = self.random.sample(self.near, min(len(self.near), settings.near))
+        terms = (
+            ("wanted", wanted, 1.0),
+            ("kept", kept, settings.kl),
+            ("near", near, self.weights["near"]),
+            ("text", texts, self.weights["text"]),
+        )
+        self.counts = {kind: len(lines) for kind, lines, _ in terms}
+        weighted = [
+            (line, kind, weight / len(lines)) for kind, lines, weight in terms for line in lines
+        ]
+        self.seen = dict.fromkeys(self.seen, 0.0)
+        for batch in self._batches(weighted):
+            for kind, total in self._backward(batch).items():
+                self.seen[kind] += total
+        size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()
+        (settings.decay * size).backward()
+        if not math.isfinite(sum(self.seen.values())):
+            raise EditError("the search diverged: a smaller lr, or fewer edits, may hold")
+        self.adam.param_groups[0]["lr"] = self.lr * pace
+        self.adam.step()
+        self.adam.zero_grad()
+        for kind, weight in self.weights.items():
+            self.weights[kind] = min(
+                100.0, max(1.0, weight * (PACE if self.seen[kind] > settings.drift else 1 / PACE))
+            )
+
+    def _tokens(self, texts: Sequence[str], most: int) -> list[tuple[int, ...]]:
+        """Tokens of texts, cut where the context ends, until there are about `most`."""
+        found, count = list[tuple[int, ...]](), 0
+        for tokens in self.model.tokenize_all(texts):
+            if count >= most:
+                break
+            found.append(tokens.ids[: self.model.n_ctx])
+            count += len(found[-1])
+        return found
+
+    def numbers(self) -> dict[str, Any]:
+        return {
+            "text_weight": self.weights["text"],
+            "retain_weight": self.weights["near"],
+            "retain_prompts": len(self.near),
+            "retained": asked(self.model, self.near),
+            **{f"last_{kind}": value for kind, value in self.seen.items()},
+        }
+
+    def _drawn(self) -> tuple[list[Line], list[Line]]:
+        """Wanted and kept lines of some facts, at least half of them new."""
+        most = self.settings.facts
+        new = self.random.sample(
+            self.new, min(len(self.new), max(most // 2, most - len(self.earlier)))
+        )
+        drawn = new + self.random.sample(self.earlier, min(len(self.earlier), most - len(new)))
+        return [line for own in drawn for line in self._wanted(own)], [
+            line for own in drawn for line in self._kept(own)
+        ]
+
+    def _wanted(self, lines: Sequence[Line]) -> list[Line]:
+        """Some of the prompt, bare or behind a context, and as many own phrasings."""
+        found = [line for line in lines if line.wanted]
+        prompts, own = found[: self.settings.contexts + 1], found[self.settings.contexts + 1 :]
+        phrased = self.random.sample(own, min(len(own), self.settings.lines // 2))
+        return phrased + self.random.sample(
+            prompts, min(len(prompts), self.settings.lines - len(phrased))
+        )
+
+    def _kept(self, lines: Sequence[Line]) -> list[Line]:
+        found = [line for line in lines if not line.wanted]
+        return self.random.sample(found, min(len(found), self.settings.lines))
+
+    def _batches(self, lines: Sequence[Weighted]) -> Iterator[list[Weighted]]:
+        """The lines by length, padded to at most `BUDGET` tokens and little more than they have,
+        and read at no more places than logits fit.
+        """
+        batch: list[Weighted] = []
+        read = tokens = 0
+        for item in sorted(lines, key=lambda item: len(item[0].ids)):
+            line = item[0]
+            padded = (len(batch) + 1) * len(line.ids)
+            wasteful = tokens >= ENOUGH and padded > PADDING * (tokens + len(line.ids))
+            if batch and (
+                wasteful or padded > BUDGET or read + len(line.read) > self.vocabulary.rows
+            ):
+                yield batch
+                batch, read, tokens = [], 0, 0
+            batch.append(item)
+            read, tokens = read + len(line.read), tokens + len(line.ids)
+        if batch:
+            yield batch
+
+    @torch.enable_grad()
+    def _backward(self, batch: Sequence[Weighted]) -> dict[str, float]:
+        """Add the gradients of one batch: −log P of wanted tokens, KL elsewhere, each line with its
+        mean and weight.
+
+        Returns the mean of each kind's share, unweighted.
+        """
+        lines, device = [line for line, _, _ in batch], self.model.device
+        rest = self._rest(lines)
+        streams = self._streams(
+            lines, {layer: (part.Q, part.R) for layer, part in self.parts.items()}
+        )
+        after = self.vocabulary.logprobs(streams, rest)
+        tokens = [
+            self.vocabulary.place(token)
+            for line in lines
+            for token in line.wanted or [-1] * len(line.read)
+        ]
+        target = torch.tensor(tokens, device=device)
+        kept = target < 0
+        each = torch.zeros(len(tokens), device=device)
+        each = each.index_put((~kept,), -after[~kept].gather(-1, target[~kept][:, None])[:, 0])
+        if bool(kept.any()):
+            before = self.vocabulary.logprobs(
+                self._remembered([line for line in lines if not line.wanted]), rest[kept]
+            )
+            each = each.index_put(
+                (kept,), kl_div(after[kept], before, log_target=True, reduction="none").sum(-1)
+            )
+        weights = torch.tensor(
+            [weight / len(line.read) for line, _, weight in batch for _ in line.read], device=device
+        )
+        (each * weights).sum().backward()
+        totals = dict[str, float]()
+        means = [part.mean() for part in each.detach().split([len(line.read) for line in lines])]
+        for (_, kind, _), value in zip(batch, torch.stack(means).tolist(), strict=True):
+            totals[kind] = totals.get(kind, 0.0) + value / self.counts[kind]
+        return totals
+
+    @torch.no_grad()
+    def _remembered(self, lines: Sequence[Line]) -> Float[Tensor, "spot d_model"]:
+        """The streams of the model as it is, which are the same in every step."""
+        new = [line for line in lines if line not in self.streams]
+        if new:
+            found = self._streams(new, {}).split([len(line.read) for line in new])
+            self.streams |= dict(zip(new, found, strict=True))
+        return torch.cat([self.streams[line] for line in lines])
+
+    def _streams(self, lines: Sequence[Line], changes: Changes) -> Float[Tensor, "spot d_model"]:
+        """The last residual stream where lines are read, with changes of down projections in place.
+
+        Shorter lines are padded on the right, which nothing that is read attends to.
+        """
+        found: list[Tensor] = []
+
+        def stop(resid: Tensor) -> None:
+            found.append(resid)
+            raise StopForward
+
+        with (
+            self.model.patched({**making(changes), f"resid_post.{self.model.n_layers - 1}": stop}),
+            suppress(StopForward),
+        ):
+            self.model(self.model.padded([line.ids for line in lines])[0])
+        rows = [row for row, line in enumerate(lines) for _ in line.read]
+        return found[0][rows, [p for line in lines for p in line.read]]
+
+    def _rest(self, lines: Sequence[Line]) -> Float[Tensor, " spot"]:
+        """What the tokens weigh that are told apart by nothing: of text they are left out, which is
+        compared on the others alone.
+        """
+        rests = [torch.full((len(line.read),), OUT, device=self.model.device) for line in lines]
+        asked = [i for i, line in enumerate(lines) if line.fact != TEXT]
+        found = (
+            self.vocabulary.rest([lines[i] for i in asked]).split(
+                [len(lines[i].read) for i in asked]
+            )
+            if asked
+            else ()
+        )
+        for i, rest in zip(asked, found, strict=True):
+            rests[i] = rest
+        return torch.cat(rests)

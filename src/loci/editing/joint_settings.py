@@ -1,0 +1,103 @@
+"""Settings of the joint search, and what it finds."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from loci.editing.lines import Line, LineSettings
+from loci.editing.statistics import output_size
+from loci.linalg import lstsq
+from loci.model import Model
+from loci.patches import Factors
+
+Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
+
+Weighted = tuple[Line, str, float]
+"""A line, its kind, and its weight in the objective."""
+
+
+@dataclass(frozen=True)
+class JointSettings(LineSettings):
+    """How the joint search goes. All sizes are relative to the layers' own outputs."""
+
+    contexts: int = 3
+    own: int = 8
+    steps: int = 45
+    """steps of Adam, while all facts are in each"""
+    lr: float = 0.05
+    """step size, in units of the layers' mean ‖W C^½‖ / √(d_model · n), and of the root of the new
+    facts' share among all
+    """
+    kl: float = 2.0
+    """weight of the kept lines"""
+    text: float = 6.0
+    """weight of the text to begin with"""
+    drift: float = 0.015
+    """KL on text, in nats, at which its weight stays as it is, for up to 100 edits; it grows with
+    the root of their number
+    """
+    decay: float = 0.5
+    """weight of the change's size"""
+    ridge: float = 1.0
+    """added to each C, in units of its mean diagonal"""
+    facts: int = 128
+    """most facts in a step"""
+    lines: int = 2
+    """most lines of each kind of a fact in a step"""
+    texts: int = 96
+    """most texts in a step; a few facts need fewer"""
+    text_tokens: int = 16
+    """and about how many tokens for each of them: of texts that are longer than sentences fewer are
+    drawn
+    """
+    neighbours: float = 6.0
+    """weight of the retain prompts to begin with: the edited questions about other subjects"""
+    near: int = 64
+    """most retain prompts in a step"""
+    retained: int = 192
+    """most retain prompts of all questions together"""
+
+    def steps_for(self, new: int) -> int:
+        """Steps for so many facts: more where not all are in each, but not in proportion, as facts
+        share what they learn to keep.
+        """
+        return math.ceil(self.steps * math.sqrt(max(1.0, new / self.facts)))
+
+    def among(self, count: int) -> "JointSettings":
+        """The same with the drift that so many edits may have."""
+        return replace(self, drift=self.drift * math.sqrt(max(1.0, count / 100)))
+
+
+class JointChange(NamedTuple):
+    """The changes, and what was measured on the way."""
+
+    factors: dict[str, Factors]
+    numbers: dict[str, Any]
+
+
+class LayerChange(NamedTuple):
+    """One layer's change R Q."""
+
+    Q: Float[Tensor, "n d_mlp"]
+    R: Float[Tensor, "d_model n"]
+    size: float
+    """‖W C^½‖: of the layer's outputs over text."""
+
+    @classmethod
+    def of(
+        cls, model: Model, layer: int, C: Tensor, Q: Float[Tensor, "n d_mlp"], start: Factors | None
+    ) -> "LayerChange":
+        """The change to begin with, whose rows Q spans, or none."""
+        R = torch.zeros(model.d_model, len(Q), dtype=torch.float64)
+        if start is not None:
+            R = start.left.double() @ lstsq(Q.T, start.right.T, "the change to begin with").T
+        return cls(
+            Q.float().to(model.device),
+            R.float().to(model.device).requires_grad_(),
+            output_size(model, layer, C),
+        )
