@@ -10,9 +10,8 @@ over layers would be lost in the norms: δ is then sought in the MLP's own outpu
 and written at the last of the layers.
 
     v*   Adam, lr .5, 20 (ROME) or 25 steps, δ at the last subject token, from 0, in the MLP's
-         output (ROME) or the block's
-         (MEMIT, AlphaEdit), ‖δ‖ ≤ 4 ‖h‖ or .75 ‖h‖, loss: −log P(new answer) over prefixes + .0625
-         KL at "{subject} is a" + .5 ‖δ‖ / ‖h‖²
+         output (ROME) or the block's (MEMIT, AlphaEdit), ‖δ‖ ≤ 4 ‖h‖ or .75 ‖h‖,
+         loss: −log P(new answer) over prefixes + .0625 KL at "{subject} is a" + .5 ‖δ‖ / ‖h‖²
     ROME       one layer:  Δ = (v* − W k) (C⁻¹k)ᵀ / (kᵀ C⁻¹ k)
     MEMIT      layers l:   Δ = R Kᵀ (λ C + K Kᵀ)⁻¹,  λ = 15,000, R shared among the layers that are
                left

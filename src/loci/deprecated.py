@@ -1,8 +1,8 @@
 """Old public names: they work for one more version, with a `DeprecationWarning` that says the new
 name.
 
-# in a room's __init__.py __getattr__ = renamed(__name__, {"Line": "TrainingPrompt", "examine":
-"loci.model.invariants:doctor"})
+    # in a room's __init__.py
+    __getattr__ = renamed(__name__, {"Line": "TrainingPrompt"})
 """
 
 import sys

@@ -23,6 +23,7 @@ from loci.errors import EditError, FactError
 from loci.facts import Fact
 from loci.locating import trace
 from loci.model import Model, score_answers
+from loci.model.fingerprint import hashed_once
 from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
 from loci.result import Result
@@ -81,6 +82,7 @@ class Sweep(Result):
         }
 
 
+@hashed_once
 def sweep(
     model: Model,
     wishes: Fact | Sequence[Fact],

@@ -13,9 +13,11 @@ from loci.editing.calibration import FACTS, is_embedded
 from loci.editing.edit import edit
 from loci.facts import Fact, FactSet
 from loci.model import Model
+from loci.model.fingerprint import hashed_once
 from loci.progress import Progress, silent
 
 
+@hashed_once
 @renamed_arguments(ways="settings")
 def audit_method(
     model: Model,
@@ -73,6 +75,7 @@ def audit_method(
     )
 
 
+@hashed_once
 @renamed_arguments(ways="settings")
 def audit_at_once(
     model: Model,

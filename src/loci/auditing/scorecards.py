@@ -20,6 +20,7 @@ from loci.deprecated import renamed_arguments
 from loci.errors import EditError, PatchError, UseError
 from loci.facts import KINDS, Fact, FactSet
 from loci.model import Model
+from loci.model.fingerprint import hashed_once
 from loci.model.given import facts_given, model_given
 from loci.patches import Patch
 from loci.progress import Progress, silent
@@ -102,6 +103,7 @@ def plain(metrics: Metrics) -> dict[str, Any]:
     return {name: estimate.to_dict() for name, estimate in metrics.items()}
 
 
+@hashed_once
 @renamed_arguments(ways="settings")
 def audit(
     model: Model,
@@ -170,6 +172,7 @@ def _known_better(fact: Fact, world: FactSet) -> Fact:
     )
 
 
+@hashed_once
 @renamed_arguments(ways="settings")
 def audit_singles(
     model: Model,

@@ -28,6 +28,7 @@ from loci.editing.statistics import Moment
 from loci.errors import EditError
 from loci.facts import FactSet
 from loci.model import Model
+from loci.model.fingerprint import hashed_once
 from loci.patches import Patch
 from loci.progress import Progress, silent
 from loci.result import Result
@@ -110,6 +111,7 @@ class SequentialAudit(Result):
         }
 
 
+@hashed_once
 @renamed_arguments(ways="settings")
 def audit_in_turn(
     model: Model,

@@ -29,6 +29,7 @@ from loci.editing.statistics import Moment
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model
+from loci.model.fingerprint import hashed_once
 from loci.model.given import facts_given, model_given
 from loci.patches import Patch
 from loci.patches.report import NEIGHBOUR_LIMIT
@@ -36,6 +37,7 @@ from loci.progress import Progress, silent
 from loci.survey import Workers
 
 
+@hashed_once
 def edit(
     model: Model,
     facts: Fact | Sequence[Fact],

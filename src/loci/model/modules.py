@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from loci.errors import ModelError
 from loci.model.families import LAYOUTS
-from loci.model.fingerprint import fingerprint
+from loci.model.fingerprint import KnownFingerprint, fingerprint
 from loci.model.layouts import Layout, part
 from loci.model.mapped import Mapping
 
@@ -45,6 +45,7 @@ class Modules:
             name for name, _ in hf.named_parameters()
         ]  # kept, as offloading unties what is tied
         """Full names of all parameters; those that are tied have one."""
+        self.known_fingerprint = KnownFingerprint(hf)
 
     @property
     def config(self) -> Any:
@@ -219,7 +220,7 @@ class Modules:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all weights as they are now; see `loci.model.fingerprint`."""
-        return fingerprint(self.parameter_names, self.parameter)
+        return self.known_fingerprint.of(lambda: fingerprint(self.parameter_names, self.parameter))
 
 
 def is_conv1d(module: nn.Module) -> bool:

@@ -125,14 +125,15 @@ class Patch:
         before = {name: model.weight(name).clone() for name in self.factors}
         on = _on.setdefault(model, [])
         on.append(self.id)
-        try:
-            self.add_to(model)
-            with beside(model, self.neurons):
-                yield model
-        finally:
-            for name, weight in before.items():
-                model.weight(name).copy_(weight)
-            on.remove(self.id)
+        with model.known_fingerprint.restored([model.weight(name) for name in before]):
+            try:
+                self.add_to(model)
+                with beside(model, self.neurons):
+                    yield model
+            finally:
+                for name, weight in before.items():
+                    model.weight(name).copy_(weight)
+                on.remove(self.id)
 
     @torch.no_grad()
     def add_to(self, model: Model, sign: int = 1) -> None:
