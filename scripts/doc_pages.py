@@ -309,7 +309,8 @@ def inputs(command: list[str]) -> list[str]:
 
 def _known_name(word: str) -> bool:
     """Whether a word names a published shape or a model of a hub, and no file."""
+    from loci.model.gguf import NAMED
     from loci.model.parameter_counts import PUBLISHED
 
     hub = word.count("/") == 1 and not word.startswith((".", "/")) and "." not in word
-    return word in PUBLISHED or hub
+    return word in PUBLISHED or word in NAMED or hub

@@ -214,7 +214,9 @@ def name_of(step: str) -> str:
 def section(step: str, form: Any) -> str:
     """A command's part of the page."""
     text = "\n".join(lines(form))
-    return f"## loci {name_of(step)}\n\n```sh skip\nloci {step} --json\n```\n\n```text\n{text}\n```\n"
+    return (
+        f"## loci {name_of(step)}\n\n```sh skip\nloci {step} --json\n```\n\n```text\n{text}\n```\n"
+    )
 
 
 def steps() -> list[str]:

@@ -6,10 +6,10 @@ import torch
 from loci.auditing.linear_relations import (
     Steering,
     _due,
-    _ends,
     _jacobian_of,
     _prompt,
     _pseudo_inverse,
+    ends_of,
     steer_linearly,
 )
 from loci.errors import EditError
@@ -50,9 +50,9 @@ def test_pseudo_inverse_of_some_rank() -> None:
 
 def test_ends_are_found_wherever_tokens_stand_together() -> None:
     ids = torch.tensor([[1, 2, 3, 1, 2], [2, 1, 1, 2, 9]])
-    rows, columns = _ends(ids, (1, 2))
+    rows, columns = ends_of(ids, (1, 2))
     assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (0, 4), (1, 3)]
-    assert not _ends(ids, tuple(range(6)))[0].numel()
+    assert not ends_of(ids, tuple(range(6)))[0].numel()
 
 
 def test_states_move_where_the_subject_is_named_and_nowhere_else(demo: Model) -> None:

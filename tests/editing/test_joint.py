@@ -8,7 +8,7 @@ from loci.editing import JointSettings
 from loci.editing.changes import making
 from loci.editing.edit import edit
 from loci.editing.joint import finetune_parts, joint_parts
-from loci.editing.joint_search import _JointSearch
+from loci.editing.joint_search import JointSearch
 from loci.editing.joint_settings import LayerChange
 from loci.editing.lines import Line, lines_about
 from loci.editing.statistics import Moment
@@ -93,7 +93,7 @@ def test_half_of_a_step_is_for_new_facts(
         torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0
     )
     own = [lines(i) for i in range(new + earlier)]
-    wanted, kept = _JointSearch(
+    wanted, kept = JointSearch(
         demo, own[:new], own[new:], [], [], {0: part}, JointSettings()
     )._drawn()
     assert len(wanted) == 2 * len(kept) == 2 * sum(drawn)
@@ -107,7 +107,7 @@ def test_half_of_what_is_wanted_is_in_own_phrasings(demo: Model, phrasings: int,
     part = LayerChange(
         torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0
     )
-    drawn, _ = _JointSearch(
+    drawn, _ = JointSearch(
         demo, [lines], [], [], [], {0: part}, JointSettings(contexts=3, lines=4)
     )._drawn()
     assert sum(line in lines[4:] for line in drawn) == own

@@ -122,7 +122,7 @@ class Visit:
         if not self.page.evaluate("typeof axe === 'object'"):
             self.page.evaluate(AXE.read_text(encoding="utf-8"))
         found = self.page.evaluate(
-            "axe.run(document, {resultTypes: ['violations'], iframes: false})"
+            "axe.run(document, {resultTypes: ['violations'], iframes: false, preload: false})"
             ".then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
             ".map(v => `${v.id}: ${v.nodes[0].html.slice(0, 160)} ${v.nodes[0].failureSummary}`))"
         )

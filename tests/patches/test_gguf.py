@@ -225,7 +225,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(gguf_files, "_write", full)
+        patched.setattr(gguf_files, "write_file", full)
         with pytest.raises(OutputError, match="No space left"):
             apply_to_gguf(patch, model, path, out)
     assert list(tmp_path.iterdir()) == []

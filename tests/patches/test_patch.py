@@ -8,7 +8,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from loci.errors import OutputError, PatchError
 from loci.facts import Fact
-from loci.model import Model, open_model
+from loci.model import Model, modules, open_model
+from loci.model.fingerprint import hashed_once
 from loci.patches import UNDO, Factors, Patch, apply_to_folder, load_patch, revert_to_folder
 
 FACT = Fact(
@@ -182,3 +183,40 @@ def test_a_folder_with_files_in_it_is_not_replaced(demo: Model, tmp_path: Path) 
     with pytest.raises(OutputError, match="files in it"):
         apply_to_folder(patch_for(demo), demo, tmp_path)
     assert (tmp_path / "mine").read_text() == "x"
+
+
+def test_edits_and_audits_hash_the_model_once(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty patches put on and taken off inside a marked function: one pass over the weights. What
+    is written in between is seen, and outside of such functions every question is a pass.
+    """
+    passes: list[str] = []
+    hashed = modules.fingerprint
+    monkeypatch.setattr(modules, "fingerprint", lambda *given: passes.append("") or hashed(*given))
+    change = patch_for(tiny).factors
+    passes.clear()
+
+    @hashed_once
+    def fifty(model: Model) -> None:
+        for _ in range(50):
+            with Patch("test", model.fingerprint, model.name, change, ()).applied(model):
+                pass
+
+    fifty(tiny)
+    assert len(passes) == 1
+
+    @hashed_once
+    def written(model: Model) -> list[str]:
+        found = [model.fingerprint]
+        with Patch("test", model.fingerprint, model.name, change, ()).applied(model):
+            found.append(model.fingerprint)
+            with Patch("test", model.fingerprint, model.name, change, ()).applied(model):
+                model.weight("W_down.0")[0, 0] += 1  # not what the patch changes, and not put back
+            found.append(model.fingerprint)
+        return [*found, model.fingerprint]
+
+    clean, patched, spoilt, after = written(tiny)
+    assert len({clean, patched, spoilt, after}) == 4
+    assert tiny.fingerprint == after
+    before = len(passes)
+    assert tiny.fingerprint == tiny.fingerprint
+    assert len(passes) == before + 2

@@ -37,9 +37,8 @@ SHARES = (
     *LIKELIER.values(),
 )
 """What every audit has."""
-QUESTIONS = tuple(
-    name for kind in KINDS if (name := kind.replace("-", "_")) not in (*SHARES, "generation")
-)
+_KIND_NAMES = [kind.replace("-", "_") for kind in KINDS]
+QUESTIONS = tuple(name for name in _KIND_NAMES if name not in (*SHARES, "generation"))
 """What an audit has where facts bring such questions."""
 Metrics = dict[str, Estimate]
 EDITED = ""
@@ -297,6 +296,5 @@ def pooled(
 ) -> Estimate:
     """One part: its members are the units. Several: the parts are, each with its mean."""
     asked = [part for part in parts if part]
-    return estimate(
-        asked[0] if len(parts) == 1 and asked else [sum(part) / len(part) for part in asked]
-    )
+    means = [sum(part) / len(part) for part in asked]
+    return estimate(asked[0] if len(parts) == 1 and asked else means)

@@ -10,6 +10,7 @@ from torch import Tensor
 from loci.dictionaries.dictionary import Dictionary
 from loci.errors import DictionaryError
 from loci.facts import Fact, token_span
+from loci.linalg import orthonormal, solve_positive, svd
 from loci.model import Edit, Model, by_length
 from loci.model.answers import with_answer
 
@@ -33,8 +34,8 @@ def probe_directions(
     marks = torch.tensor([[float(label == name) for name in names] for label in labels]).double()
     gram = x.T @ x
     penalty = RIDGE * float(gram.diagonal().mean()) * torch.eye(len(gram), dtype=torch.double)
-    weights = torch.linalg.solve(gram + penalty, x.T @ (marks - marks.mean(0)))
-    left, sizes, _ = torch.linalg.svd(weights, full_matrices=False)
+    weights = solve_positive(gram + penalty, x.T @ (marks - marks.mean(0)), "a probe")
+    left, sizes, _ = svd(weights, "a probe")
     found: Tensor = left[:, sizes > 1e-9 * sizes.max().clamp(min=1e-30)].float()
     return found
 
@@ -103,7 +104,7 @@ class SubjectPlace:
         else:
             generator = torch.Generator().manual_seed(seed)
             square = torch.randn(d, d, generator=generator, dtype=torch.double)
-            directions = torch.linalg.qr(square)[0].float()[:, :count]
+            directions = orthonormal(square)[0].float()[:, :count]
         return "span", directions @ directions.T
 
     def answers(self, chosen: Selection, asked: Sequence[tuple[Fact, Fact, Fact]]) -> list[bool]:

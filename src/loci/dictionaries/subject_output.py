@@ -11,6 +11,7 @@ from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
 from loci.dictionaries.dictionary import Dictionary
+from loci.linalg import orthonormal
 from loci.locating.asking import drawn_probability_at, probability
 from loci.locating.runs import Runs
 
@@ -98,7 +99,7 @@ class SubjectOutput:
         else:
             generator = torch.Generator().manual_seed(self.seed)
             square = torch.randn(*clean[out].shape[1:] * 2, generator=generator, dtype=torch.double)
-            write = torch.linalg.qr(square)[0].float().to(clean[out])
+            write = orthonormal(square)[0].float().to(clean[out])
             change = (clean[out] - other[out]) @ write.T
         return (
             change.shape[1],

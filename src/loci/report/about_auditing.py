@@ -52,6 +52,13 @@ def _sweep(found: Any) -> str:
 
 
 entry(
+    "auditing.FeatureEdits",
+    "edits by features",
+    "Can a fact be edited by features instead of weights?",
+    "All edits are asked the same. Features act on every text for as long as they are set.",
+)
+
+entry(
     "auditing.Recall",
     "recall",
     "Which of the facts does the model answer, by free generation and in full?",

@@ -17,6 +17,7 @@ from loci.reading import NeuronCard
 from loci.report import (  # noqa: F401  (their entries)
     about_auditing,
     about_circuits,
+    about_dictionaries,
     about_locating,
     about_models,
     about_studies,

@@ -76,10 +76,9 @@ export async function wholeView(title) {
   page.documentElement.dataset.theme = document.documentElement.dataset.theme || "";
   const meta = page.createElement("meta");
   meta.setAttribute("charset", "utf-8");
-  const sheet = page.createElement("style");
-  sheet.textContent = style;
   page.head.prepend(meta);
-  page.head.append(sheet);
   page.body.append(main);
-  download(`${title.replace(/\W+/g, "-").toLowerCase()}.html`, `<!doctype html>\n${page.documentElement.outerHTML}`, "text/html");
+  // as text: this page's policy lets no style sheet be made here
+  const html = page.documentElement.outerHTML.replace("</head>", () => `<style>${style}</style></head>`);
+  download(`${title.replace(/\W+/g, "-").toLowerCase()}.html`, `<!doctype html>\n${html}`, "text/html");
 }
