@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.model.families import make
 
@@ -42,6 +42,7 @@ def of(vectors: torch.Tensor, turn: torch.Tensor | None = None) -> Moments:
     return moments
 
 
+@example(50, 1, 2, 1e4)
 @given(st.integers(0, 1000), st.integers(1, 30), st.integers(2, 30), st.sampled_from([0.0, 1e4]))
 def test_merged_shards_are_one_pass(seed: int, a: int, b: int, offset: float) -> None:
     """Also far from zero, where sums of raw powers cancel."""
@@ -58,9 +59,10 @@ def test_merged_shards_are_one_pass(seed: int, a: int, b: int, offset: float) ->
     for tails in (streamed, left):
         assert tails.count == a + b
         np.testing.assert_allclose(tails.mean.numpy(), x.numpy().mean(0), rtol=1e-12)
-        np.testing.assert_allclose(
-            tails.kurtosis.numpy(), kurtosis(x.numpy()), atol=1e-6, rtol=1e-6
-        )
+        # coordinates that vary by less than a millionth of their mean have none
+        varies = x.numpy().var(0) > 1e-12 * x.numpy().mean(0) ** 2
+        wanted = np.where(varies, kurtosis(x.numpy()), np.nan)
+        np.testing.assert_allclose(tails.kurtosis.numpy(), wanted, atol=1e-6, rtol=1e-6)
 
 
 def test_a_coordinate_that_never_varies_has_no_kurtosis() -> None:
