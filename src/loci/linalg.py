@@ -291,9 +291,9 @@ def _shape(matrix: Tensor) -> str:
     return "[" + " × ".join(map(str, matrix.shape)) + "]"
 
 
-def random_rotation(size: int, like: Tensor, seed: int = 0) -> Float[Tensor, "n n"]:
+def random_rotation(size: int, like: Tensor | None = None, seed: int = 0) -> Float[Tensor, "n n"]:
     """A random rotation: it hides every structure that an iteration may stumble over."""
     source = torch.Generator().manual_seed(seed)
     drawn = torch.randn(size, size, generator=source, dtype=torch.float64)
     Q: Tensor = torch.linalg.qr(drawn).Q
-    return Q.to(like.device)
+    return Q if like is None else Q.to(like.device)

@@ -410,18 +410,18 @@ def test_weights_that_stay_in_their_files(small: Small, tmp_path: Path) -> None:
 
 
 def test_planned_seconds_are_about_those_of_the_pass(
-    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo: Model, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In CPU seconds, which do not depend on what else the machine does."""
+    """In CPU seconds, which do not depend on what else the machine does; of a model whose products
+    take longer than the calls around them.
+    """
     monkeypatch.setattr("time.perf_counter", time.process_time)
-    opening, text = ModelSource(str(small.root / "model")), small.text
-    plan = make_plan(opening, small.plan.question, text, limit=4000, shard_tokens=4000)
-    run_task(plan, MergeNode(0, 0), tmp_path / "warm", small.model)
+    plan = make_plan(ModelSource(), keys_question([3]), small.text, limit=4000, shard_tokens=4000)
+    run_task(plan, MergeNode(0, 0), tmp_path / "warm", demo)
     started = time.process_time()
-    run_task(plan, MergeNode(0, 0), tmp_path / "timed", small.model)
+    run_task(plan, MergeNode(0, 0), tmp_path / "timed", demo)
     took = time.process_time() - started
-    # a shard this small spends most of its time on opening and writing, which the plan leaves out
-    assert took / 30 < plan.seconds / len(plan.pieces) < 5 * took
+    assert took / 5 < plan.seconds / len(plan.pieces) < 5 * took
 
 
 def test_metrics_of_a_run(small: Small) -> None:

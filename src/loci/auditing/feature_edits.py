@@ -25,13 +25,14 @@ from loci.auditing.linear_relations import ends_of, spellings_of
 from loci.auditing.method_audits import counterfactuals
 from loci.auditing.scorecards import Metrics, measures, plain
 from loci.dictionaries import Dictionary
+from loci.dictionaries.dictionary import mlp_output
 from loci.editing import default_layer, key_moments
 from loci.editing.edit import edit
-from loci.errors import DictionaryError, EditError
+from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model
-from loci.model.answers import with_answer
 from loci.model.hooks import add_at
+from loci.model.joins import first_token
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate
@@ -136,11 +137,7 @@ def audit_feature_edits(
     Raises `DictionaryError` for a dictionary that gives no MLP's output, `EditError` where no new
     answer has a donor.
     """
-    target = dictionary.target or dictionary.point or ""
-    if target.partition(".")[0] not in ("mlp_out", "mlp_raw"):
-        raise DictionaryError(
-            f"features are moved in an MLP's output, as mlp_out.0; this dictionary gives {target}"
-        )
+    target, _ = mlp_output(dictionary, "features are moved")
     wishes = [
         (wish, donor)
         for wish in counterfactuals(world, 2 * edits, seed)
@@ -200,12 +197,10 @@ def feature_moves(
 def _asked(model: Model, wish: Fact) -> tuple[Tensor, int, tuple[int, int]]:
     """The prompt's tokens, its last subject token, the first tokens of the old and new answer."""
     tokens = model.tokenize(wish.text)
-    first = []
-    for answer in (wish.answer, str(wish.new_answer)):
-        whole, (start, _) = with_answer(model, wish.text, answer)
-        first.append(whole.ids[start])
-    end = tokens.span(wish.subject_span)[1] - 1
-    return model.ids([tokens.ids]), end, (first[0], first[1])
+    old, new = (
+        first_token(model, wish.text, answer) for answer in (wish.answer, str(wish.new_answer))
+    )
+    return model.ids([tokens.ids]), tokens.span(wish.subject_span)[1] - 1, (old, new)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """loci dictionaries facts, isolate and edits: what features say of facts."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from loci.cli.common import bar, check_out, finish
 from loci.cli.opening import Opening, opens
@@ -13,9 +14,29 @@ from loci.cli.options import (
     whole,
 )
 
+if TYPE_CHECKING:
+    from loci.dictionaries import Dictionary
+    from loci.facts import FactSet
+    from loci.model import Model
+
 DICTIONARY = Annotated[
     str, said("a dictionary's file or folder, or demo:mlp_out.3, .1 or .0", "DICTIONARY")
 ]
+
+
+def _opened(
+    dictionary: str, facts: Path | None, opening: Opening, out: Path | None
+) -> "tuple[Model, Dictionary, FactSet]":
+    """The model, the dictionary in its place there, and the facts: files first, then the model."""
+    from loci.dictionaries import load_dictionary
+    from loci.dictionaries.conventions import placed
+    from loci.facts import known_facts, load_facts
+
+    check_out(out)
+    loaded = load_dictionary(dictionary, pickle=opening.pickle)
+    asked = known_facts() if facts is None else load_facts(facts)
+    model = opening.open()
+    return model, placed(loaded, model, dictionary), asked
 
 
 @opens()
@@ -44,16 +65,10 @@ def facts(
     """
     from random import Random
 
-    from loci.dictionaries import fact_sparsity, load_dictionary
-    from loci.dictionaries.conventions import placed
-    from loci.facts import known_facts, load_facts
+    from loci.dictionaries import fact_sparsity
 
-    check_out(out)
-    loaded = load_dictionary(dictionary, pickle=opening.pickle)
-    asked = list(known_facts() if facts is None else load_facts(facts))
-    opened = opening.open()
-    chosen = placed(loaded, opened, dictionary)
-    some = Random(seed).sample(asked, min(count, len(asked)))
+    opened, chosen, asked = _opened(dictionary, facts, opening, out)
+    some = Random(seed).sample(list(asked), min(count, len(asked)))
     with bar("restoring units") as progress:
         found = fact_sparsity(opened, chosen, some, samples=samples, seed=seed, progress=progress)
     finish(found, out, json)
@@ -82,15 +97,9 @@ def isolate(
 
         loci dictionaries isolate sae -m ./my-model --facts facts.csv --pairs 200 --json
     """
-    from loci.dictionaries import attribute_isolation, load_dictionary
-    from loci.dictionaries.conventions import placed
-    from loci.facts import known_facts, load_facts
+    from loci.dictionaries import attribute_isolation
 
-    check_out(out)
-    loaded = load_dictionary(dictionary, pickle=opening.pickle)
-    asked = known_facts() if facts is None else load_facts(facts)
-    opened = opening.open()
-    chosen = placed(loaded, opened, dictionary)
+    opened, chosen, asked = _opened(dictionary, facts, opening, out)
     with bar("changing attributes") as progress:
         found = attribute_isolation(
             opened, chosen, asked, pairs=pairs, seed=seed, progress=progress
@@ -119,15 +128,8 @@ def edits(
         loci dictionaries edits sae -m ./my-model --facts facts.csv --edits 50 --json
     """
     from loci.auditing import audit_feature_edits
-    from loci.dictionaries import load_dictionary
-    from loci.dictionaries.conventions import placed
-    from loci.facts import known_facts, load_facts
 
-    check_out(out)
-    loaded = load_dictionary(dictionary, pickle=opening.pickle)
-    asked = known_facts() if facts is None else load_facts(facts)
-    opened = opening.open()
-    chosen = placed(loaded, opened, dictionary)
+    opened, chosen, asked = _opened(dictionary, facts, opening, out)
     with bar("editing") as progress:
         found = audit_feature_edits(opened, chosen, asked, count, seed=seed, progress=progress)
     finish(found, out, json)

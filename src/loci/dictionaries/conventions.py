@@ -234,3 +234,8 @@ def _scales(d: Dictionary, x: Tensor) -> list[tuple[str, Any]]:
         ("input scaled by √d / E‖x‖", lambda d: scaled(d, d.d_in**0.5 / length)),
         ("input scaled by 1 / E‖x‖", lambda d: scaled(d, 1 / length)),
     ]
+
+
+def dictionary_of(given: Dictionary | OpenedDictionary) -> Dictionary:
+    """The dictionary itself, where one that was measured may be given."""
+    return given.dictionary if isinstance(given, OpenedDictionary) else given

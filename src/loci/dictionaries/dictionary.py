@@ -10,7 +10,7 @@ that compute the same have the same form. Cost: 2 · features · d_in FLOPs a to
 d_out for the output.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
@@ -234,3 +234,20 @@ def keep_top(
     found = (pre.abs() if absolute else pre).topk(k, dim=-1, sorted=False)
     values = pre.gather(-1, found.indices) if absolute else found.values.relu()
     return torch.zeros_like(pre).scatter(-1, found.indices, values)
+
+
+MLP_OUTPUTS = ("mlp_out", "mlp_raw")
+
+
+def mlp_output(d: Dictionary, done: str, stems: Collection[str] = MLP_OUTPUTS) -> tuple[str, int]:
+    """The point that a dictionary's output belongs to, and its layer. Raises `DictionaryError`
+    where that is not one of these outputs of an MLP.
+    """
+    target = d.target or d.point or ""
+    stem, _, layer = target.partition(".")
+    if stem not in stems or not layer.isdigit():
+        raise DictionaryError(
+            f"{done} in an MLP's output, as mlp_out.0; this dictionary gives"
+            f" {target or 'no point that it names'}"
+        )
+    return target, int(layer)

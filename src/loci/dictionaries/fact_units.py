@@ -1,7 +1,7 @@
 """Does a fact live in few features? How many of them carry half of the causal trace's effect.
 
-    effect(S) = P(answer | subject corrupted, the units of S as in the clean run) − P(answer |
-    subject corrupted)
+    effect(S) = P(answer | subject corrupted, the units of S as in the clean run)
+                − P(answer | subject corrupted)
 
 Units are restored at the subject's last token, in the output of one MLP: y + Σ_(i ∈ S) Δ_i, with
 
@@ -21,10 +21,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loci.dictionaries.conventions import OpenedDictionary
-from loci.dictionaries.dictionary import Dictionary
+from loci.dictionaries.conventions import OpenedDictionary, dictionary_of
+from loci.dictionaries.dictionary import MLP_OUTPUTS, Dictionary, mlp_output
 from loci.dictionaries.subject_output import FEW, LEAST, FactUnits, SubjectOutput
-from loci.errors import DictionaryError
 from loci.facts import Fact
 from loci.locating.corruption import Corruption
 from loci.locating.runs import prepare
@@ -154,19 +153,14 @@ def fact_sparsity(
     Raises `DictionaryError` for a dictionary of another place. Cost: about a second a fact on the
     embedded model.
     """
-    d = dictionary.dictionary if isinstance(dictionary, OpenedDictionary) else dictionary
-    target = d.target or d.point or ""
-    stem, _, layer = target.partition(".")
-    post = bool(model.layout.mlp_post)
-    if stem not in ("mlp_out", *(() if post else ("mlp_raw",))) or model.n_experts:
-        raise DictionaryError(
-            f"facts are taken apart in an MLP's output, as mlp_out.0; this dictionary gives"
-            f" {target or 'no point that it names'}"
-        )
+    d = dictionary_of(dictionary)
+    # behind a norm the raw output is not what the stream gains; experts have no neurons to compare
+    stems = () if model.n_experts else MLP_OUTPUTS[: 1 if model.layout.mlp_post else 2]
+    target, layer = mlp_output(d, "facts are taken apart", stems)
     rows: list[FactUnits] = []
     for fact in facts:
         place = SubjectOutput(
-            prepare(model, fact, Corruption("noise", noise, samples, seed)), int(layer), d, seed
+            prepare(model, fact, Corruption("noise", noise, samples, seed)), layer, d, seed
         )
         if place.effect >= LEAST:
             rows += [place.counted(basis) for basis in BASES]

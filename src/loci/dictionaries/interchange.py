@@ -7,12 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.dictionaries.dictionary import Dictionary
-from loci.errors import DictionaryError
+from loci.dictionaries.dictionary import MLP_OUTPUTS, Dictionary, mlp_output
 from loci.facts import Fact, token_span
-from loci.linalg import orthonormal, solve_positive, svd
+from loci.linalg import random_rotation, solve_positive, svd
 from loci.model import Edit, Model, by_length
-from loci.model.answers import with_answer
+from loci.model.joins import first_token
 
 Selection = tuple[str, Tensor]
 """What is set: "units" and a mask of features, "act" and a mask of neurons, "span" and a
@@ -52,13 +51,8 @@ class SubjectPlace:
 
     @classmethod
     def of(cls, model: Model, d: Dictionary) -> "SubjectPlace":
-        target = d.target or d.point or ""
-        stem, _, layer = target.partition(".")
-        if stem not in ("mlp_out", "mlp_raw") or model.n_experts:
-            raise DictionaryError(
-                "attributes are changed in an MLP's output, as mlp_out.0; this dictionary gives"
-                f" {target or 'no point that it names'}"
-            )
+        stems = () if model.n_experts else MLP_OUTPUTS  # experts have no neurons to compare
+        target, layer = mlp_output(d, "attributes are changed", stems)
         return cls(model, d, d.point or target, target, f"mlp_act.{layer}")
 
     def read(self, facts: Sequence[Fact]) -> dict[Fact, dict[str, Tensor]]:
@@ -102,9 +96,7 @@ class SubjectPlace:
                 torch.stack([reads[f][self.target] for f in train]), [f.answer for f in train]
             )[:, :count]
         else:
-            generator = torch.Generator().manual_seed(seed)
-            square = torch.randn(d, d, generator=generator, dtype=torch.double)
-            directions = orthonormal(square)[0].float()[:, :count]
+            directions = random_rotation(d, seed=seed).float()[:, :count]
         return "span", directions @ directions.T
 
     def answers(self, chosen: Selection, asked: Sequence[tuple[Fact, Fact, Fact]]) -> list[bool]:
@@ -124,13 +116,8 @@ class SubjectPlace:
                 ids = self.model.ids([tokens[i].ids for i in batch])
                 said = self.model(ids, last=1)[:, -1].argmax(-1).tolist()
             for i, s in zip(batch, said, strict=True):
-                found[i] = s == self._due(asked[i][0], asked[i][2])
+                found[i] = s == first_token(self.model, asked[i][0].text, asked[i][2].answer)
         return found
-
-    def _due(self, fact: Fact, counted: Fact) -> int:
-        """The first token of the answer that counts, behind the prompt that is asked."""
-        tokens, (start, _) = with_answer(self.model, fact.text, counted.answer)
-        return tokens.ids[start]
 
     def _edits(
         self, chosen: Selection, rows: Tensor, ends: Tensor, values: dict[str, Tensor]

@@ -28,13 +28,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.dictionaries.conventions import OpenedDictionary
+from loci.dictionaries.conventions import OpenedDictionary, dictionary_of
 from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.interchange import BASES, EVERYTHING, FEWEST, SubjectPlace
 from loci.errors import DictionaryError
 from loci.facts import Fact, FactSet
 from loci.model import Model, by_length
-from loci.model.answers import with_answer
+from loci.model.joins import first_token
 from loci.progress import Progress, silent
 from loci.result import Result
 from loci.stats import Estimate, share
@@ -142,12 +142,10 @@ def attribute_isolation(
 
     Raises `DictionaryError` for a dictionary of another place, and where no relation has pairs.
     """
-    d = dictionary.dictionary if isinstance(dictionary, OpenedDictionary) else dictionary
-    place = SubjectPlace.of(model, d)
-    known = _known(model, [fact for fact in facts if fact.relation])
-    first = {fact: _first(model, fact) for fact in known}
+    place = SubjectPlace.of(model, dictionary_of(dictionary))
+    first = _known(model, [fact for fact in facts if fact.relation])
     by_relation: dict[str, list[Fact]] = {}
-    for fact in known:
+    for fact in first:
         by_relation.setdefault(str(fact.relation), []).append(fact)
     chosen = _pairs(by_relation, first, pairs, seed)
     if not chosen:
@@ -177,23 +175,22 @@ def attribute_isolation(
     return AttributeIsolation(model.name, place.target, tuple(chosen), asked, found, seed)
 
 
-def _known(model: Model, facts: Sequence[Fact]) -> list[Fact]:
-    """Facts whose answer's first token is the likeliest next one, of subjects with several."""
+def _known(model: Model, facts: Sequence[Fact]) -> dict[Fact, int]:
+    """Facts whose answer's first token is the likeliest next one, of subjects with several, each
+    with that token.
+    """
     counts: dict[str, set[str]] = {}
     for fact in facts:
         counts.setdefault(fact.subject, set()).add(str(fact.relation))
     several = [fact for fact in facts if len(counts[fact.subject]) > 1]
     tokens = model.tokenize_all([fact.text for fact in several], model.n_ctx)
-    right: list[int] = []
+    right: dict[int, int] = {}
     for batch in by_length(tokens, len, 4096):
         said = model(model.ids([tokens[i].ids for i in batch]), last=1)[:, -1].argmax(-1).tolist()
-        right += [i for i, s in zip(batch, said, strict=True) if s == _first(model, several[i])]
-    return [several[i] for i in sorted(right)]
-
-
-def _first(model: Model, fact: Fact) -> int:
-    tokens, (start, _) = with_answer(model, fact.text, fact.answer)
-    return tokens.ids[start]
+        for i, likeliest in zip(batch, said, strict=True):
+            if likeliest == first_token(model, several[i].text, several[i].answer):
+                right[i] = likeliest
+    return {several[i]: right[i] for i in sorted(right)}
 
 
 def _pairs(

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from loci.dictionaries.activations import read_rows
-from loci.dictionaries.conventions import OpenedDictionary
+from loci.dictionaries.conventions import OpenedDictionary, dictionary_of
 from loci.dictionaries.dictionary import Dictionary
 from loci.dictionaries.fact_labels import (
     POSITIONS,
@@ -99,7 +99,7 @@ def judge(
 
     Cost: four passes over the texts, one over the facts' prompts.
     """
-    d = dictionary.dictionary if isinstance(dictionary, OpenedDictionary) else dictionary
+    d = dictionary_of(dictionary)
     assert d.point is not None
     target = d.target or d.point
     chosen = sample_text(model, tokens) if texts is None else list(texts)

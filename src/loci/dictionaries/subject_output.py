@@ -11,7 +11,7 @@ from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
 from loci.dictionaries.dictionary import Dictionary
-from loci.linalg import orthonormal
+from loci.linalg import random_rotation
 from loci.locating.asking import drawn_probability_at, probability
 from loci.locating.runs import Runs
 
@@ -97,9 +97,8 @@ class SubjectOutput:
             change = self.dictionary.encode(clean[point]) - self.dictionary.encode(other[point])
             write = self.dictionary.W_dec.to(change)
         else:
-            generator = torch.Generator().manual_seed(self.seed)
-            square = torch.randn(*clean[out].shape[1:] * 2, generator=generator, dtype=torch.double)
-            write = orthonormal(square)[0].float().to(clean[out])
+            width = clean[out].shape[1]
+            write = random_rotation(width, seed=self.seed).float().to(clean[out])
             change = (clean[out] - other[out]) @ write.T
         return (
             change.shape[1],

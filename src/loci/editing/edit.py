@@ -1,7 +1,7 @@
 """Edit facts: a patch that gives each its new answer. The model is untouched.
 
-    facts ──EditData.of──▶ EditData ──method.fit──▶ WeightUpdate ──patch──▶ Patch ──with_report──▶
-    Patch
+    facts ──EditData.of──▶ EditData ──method.fit──▶ WeightUpdate
+          ──patch──▶ Patch ──with_report──▶ Patch
 
 | method      | how |
 |-------------|--------------------|
@@ -128,10 +128,10 @@ def edit(
     if not report:
         return patch
     asked = with_report(model, patch, seed=seed, corrected=data.corrected, already=data.already)
-    report_of = asked.report
-    if not (free and chosen.name == "rome" and report_of is not None):
+    told = asked.report
+    if not (free and chosen.name == "rome" and told is not None):
         return asked
-    if not report_of.failed and report_of.neighbours.value <= NEIGHBOUR_LIMIT:
+    if not told.failed and told.neighbours.value <= NEIGHBOUR_LIMIT:
         return asked
     again: dict[str, Any] = {"method": "joint", "texts": texts, "seed": seed, "progress": progress}
     return further(asked, lambda: edit(model, wishes, **again))

@@ -1,8 +1,8 @@
 """Causal tracing: where does a run with a corrupted subject recover the answer, when one state is
 put back?
 
-    indirect effect (layer, token) = P(answer | subject corrupted, that state clean) − P(answer |
-    subject corrupted)
+    indirect effect (layer, token) = P(answer | subject corrupted, that state clean)
+                                     − P(answer | subject corrupted)
 
 1. Clean run: P(answer), and the state, MLP and attention output at every layer and token.
 2. Corrupted run: the subject's token embeddings are corrupted (see `corruption`). The same draws

@@ -214,3 +214,9 @@ def with_answer(model: RunningModel, prompt: str, answer: str, join: str | None 
     if join is None:
         (join,) = joins(model, [prompt], [answer])
     return split(model, model.tokenize(prompt), answer, join)
+
+
+def first_token(model: RunningModel, prompt: str, answer: str) -> int:
+    """The first token of an answer behind a prompt. Raises `FactError` for no answer."""
+    tokens, (start, _) = with_answer(model, prompt, answer)
+    return tokens.ids[start]

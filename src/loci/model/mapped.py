@@ -18,6 +18,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ def _bit(entries: Any, number: int) -> Any:
     return (entries >> np.uint64(number) & np.uint64(1)).astype(bool)
 
 
+@cache
 def _libc() -> Any:
     return ctypes.CDLL(None, use_errno=True)
 

@@ -35,4 +35,4 @@ def broken(model: Modules) -> str:
     """
     for name in not_finite(model):
         return f"its weight {name} holds NaN or infinity, so the checkpoint is broken"
-    return f"{str(model.dtype).removeprefix('torch.')} may be too narrow for it"
+    return f"{model.dtype_name} may be too narrow for it"
