@@ -125,6 +125,7 @@ def test_experts_that_are_stored_one_by_one(demo: Model, tmp_path: Path) -> None
 def test_what_would_not_fit_stays_in_its_files(
     saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("loci.cli.common.quiet", False)  # as the last command had said
     size = (saved / "model.safetensors").stat().st_size
     for free, stays in ((size // 2, True), (2 * size, False)):
         monkeypatch.setattr("loci.survey.costs.free_bytes", lambda free=free: free)
