@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import kl_div
 
 from loci.editing.lines import Line, lines_about
+from loci.editing.objective import EditObjective, token_losses
 from loci.editing.solver import Metric, response, solve
 from loci.editing.targets import LEAN, find_targets, loss_with, subject_reads
 from loci.editing.vocabulary import Vocabulary
@@ -181,7 +181,7 @@ def calibrate(
                         Trial(
                             layer,
                             slack,
-                            loss(judged, before, said(model, judged)) + fmean(drift.now().kl),
+                            loss(judged, before, said(model, judged), fmean(drift.now().kl)),
                         )
                     )
         except EditError as error:
@@ -205,13 +205,14 @@ def said(model: Model, lines: Sequence[Line]) -> list[Tensor]:
     return found
 
 
-def loss(lines: Sequence[Line], before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
-    """The means over wanted and over kept lines, summed."""
-    wanted: list[float] = []
-    kept: list[float] = []
+def loss(
+    lines: Sequence[Line], before: Sequence[Tensor], after: Sequence[Tensor], text: float = 0.0
+) -> float:
+    """The objective, from log-probabilities at the lines' positions and the KL on text."""
+    terms = dict[str, list[float]]()
     for line, meant, now in zip(lines, before, after, strict=True):
-        if line.wanted:
-            wanted.append(float(-now[range(len(line.wanted)), list(line.wanted)].mean()))
-        else:
-            kept.append(float(kl_div(now, meant, log_target=True, reduction="none").sum(-1).mean()))
-    return sum(fmean(values) for values in (wanted, kept) if values)
+        tokens = torch.tensor(line.wanted or [-1] * len(line.read))
+        losses = token_losses(now, tokens, meant[tokens < 0])
+        terms.setdefault("edit" if line.wanted else "retain", []).append(float(losses.mean()))
+    means = {term: fmean(values) for term, values in terms.items()}
+    return EditObjective(text=1.0)(**means, text=text)

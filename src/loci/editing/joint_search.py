@@ -4,17 +4,18 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import kl_div
 
 from loci.editing.changes import Changes, making
 from loci.editing.joint_settings import JointSettings, LayerChange, Weighted
 from loci.editing.lines import Line
 from loci.editing.neighbours import asked
+from loci.editing.objective import token_losses
 from loci.editing.vocabulary import WHOLE, Vocabulary
 from loci.errors import EditError
 from loci.model import Model
@@ -36,7 +37,10 @@ OUT = -1e4
 """Log weight of what is left out."""
 
 PACE = 1.03
-"""By how much the text's weight changes from step to step."""
+"""By how much a weight that follows its KL changes from step to step."""
+
+TERMS = {"edit": "wanted", "retain": "kept", "neighbours": "near", "text": "text"}
+"""The terms of the objective that lines make, and their names in a patch's numbers."""
 
 
 class JointSearch:
@@ -70,8 +74,8 @@ class JointSearch:
         self.lr = settings.lr * share**0.5 * typical / entries**0.5
         self.adam = torch.optim.Adam([part.R for part in parts.values()], lr=self.lr)
         self.random = random.Random(settings.seed)
-        self.weights = {"near": settings.neighbours, "text": settings.text}
-        self.seen = {"wanted": 0.0, "kept": 0.0, "near": 0.0, "text": 0.0}
+        self.objective = settings.objective
+        self.seen = dict.fromkeys(TERMS, 0.0)
 
     def step(self, pace: float) -> None:
         """One step of Adam at a share of its pace."""
@@ -84,31 +88,32 @@ class JointSearch:
         most = settings.text_tokens * len(drawn)
         texts = [Line(TEXT, ids, 0, tuple(range(len(ids)))) for ids in self._tokens(drawn, most)]
         near = self.random.sample(self.near, min(len(self.near), settings.near))
-        terms = (
-            ("wanted", wanted, 1.0),
-            ("kept", kept, settings.kl),
-            ("near", near, self.weights["near"]),
-            ("text", texts, self.weights["text"]),
-        )
-        self.counts = {kind: len(lines) for kind, lines, _ in terms}
+        terms = {"edit": wanted, "retain": kept, "neighbours": near, "text": texts}
+        self.counts = {term: len(lines) for term, lines in terms.items()}
         weighted = [
-            (line, kind, weight / len(lines)) for kind, lines, weight in terms for line in lines
+            (line, term, getattr(self.objective, term) / len(lines))
+            for term, lines in terms.items()
+            for line in lines
         ]
         self.seen = dict.fromkeys(self.seen, 0.0)
         for batch in self._batches(weighted):
-            for kind, total in self._backward(batch).items():
-                self.seen[kind] += total
+            for term, total in self._backward(batch).items():
+                self.seen[term] += total
         size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()
-        (settings.decay * size).backward()
+        self.objective(size=size).backward()
         if not math.isfinite(sum(self.seen.values())):
             raise EditError("the search diverged: a smaller lr, or fewer edits, may hold")
         self.adam.param_groups[0]["lr"] = self.lr * pace
         self.adam.step()
         self.adam.zero_grad()
-        for kind, weight in self.weights.items():
-            self.weights[kind] = min(
-                100.0, max(1.0, weight * (PACE if self.seen[kind] > settings.drift else 1 / PACE))
-            )
+        self.objective = replace(
+            self.objective, neighbours=self._followed("neighbours"), text=self._followed("text")
+        )
+
+    def _followed(self, term: str) -> float:
+        """The weight of a term for the next step: more while its KL is above `drift`."""
+        pace = PACE if self.seen[term] > self.settings.drift else 1 / PACE
+        return min(100.0, max(1.0, float(getattr(self.objective, term)) * pace))
 
     def _tokens(self, texts: Sequence[str], most: int) -> list[tuple[int, ...]]:
         """Tokens of texts, cut where the context ends, until there are about `most`."""
@@ -122,11 +127,11 @@ class JointSearch:
 
     def numbers(self) -> dict[str, Any]:
         return {
-            "text_weight": self.weights["text"],
-            "retain_weight": self.weights["near"],
+            "text_weight": self.objective.text,
+            "retain_weight": self.objective.neighbours,
             "retain_prompts": len(self.near),
             "retained": asked(self.model, self.near),
-            **{f"last_{kind}": value for kind, value in self.seen.items()},
+            **{f"last_{TERMS[term]}": value for term, value in self.seen.items()},
         }
 
     def _drawn(self) -> tuple[list[Line], list[Line]]:
@@ -175,10 +180,10 @@ class JointSearch:
 
     @torch.enable_grad()
     def _backward(self, batch: Sequence[Weighted]) -> dict[str, float]:
-        """Add the gradients of one batch: −log P of wanted tokens, KL elsewhere, each line with its
-        mean and weight.
+        """Add the gradients of one batch, each line with the mean over its positions and its
+        weight.
 
-        Returns the mean of each kind's share, unweighted.
+        Returns each term's share of its mean, unweighted.
         """
         lines, device = [line for line, _, _ in batch], self.model.device
         rest = self._rest(lines)
@@ -192,24 +197,20 @@ class JointSearch:
             for token in line.wanted or [-1] * len(line.read)
         ]
         target = torch.tensor(tokens, device=device)
-        kept = target < 0
-        each = torch.zeros(len(tokens), device=device)
-        each = each.index_put((~kept,), -after[~kept].gather(-1, target[~kept][:, None])[:, 0])
+        kept, before = target < 0, after[:0]
         if bool(kept.any()):
             before = self.vocabulary.logprobs(
                 self._remembered([line for line in lines if not line.wanted]), rest[kept]
             )
-            each = each.index_put(
-                (kept,), kl_div(after[kept], before, log_target=True, reduction="none").sum(-1)
-            )
+        losses = token_losses(after, target, before)
         weights = torch.tensor(
             [weight / len(line.read) for line, _, weight in batch for _ in line.read], device=device
         )
-        (each * weights).sum().backward()
+        (losses * weights).sum().backward()
         totals = dict[str, float]()
-        means = [part.mean() for part in each.detach().split([len(line.read) for line in lines])]
-        for (_, kind, _), value in zip(batch, torch.stack(means).tolist(), strict=True):
-            totals[kind] = totals.get(kind, 0.0) + value / self.counts[kind]
+        means = [part.mean() for part in losses.detach().split([len(line.read) for line in lines])]
+        for (_, term, _), value in zip(batch, torch.stack(means).tolist(), strict=True):
+            totals[term] = totals.get(term, 0.0) + value / self.counts[term]
         return totals
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.editing.lines import Line, LineSettings
+from loci.editing.objective import EditObjective
 from loci.editing.statistics import output_size
 from loci.linalg import lstsq
 from loci.model import Model
@@ -18,7 +19,7 @@ from loci.patches import Factors
 Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
 
 Weighted = tuple[Line, str, float]
-"""A line, its kind, and its weight in the objective."""
+"""A line, its term of the objective, and its weight there."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,13 @@ class JointSettings(LineSettings):
     """most retain prompts in a step"""
     retained: int = 192
     """most retain prompts of all questions together"""
+
+    @property
+    def objective(self) -> EditObjective:
+        """What is minimised to begin with; the weights of neighbours and text follow their KL."""
+        return EditObjective(
+            retain=self.kl, neighbours=self.neighbours, text=self.text, size=self.decay
+        )
 
     def steps_for(self, new: int) -> int:
         """Steps for so many facts: more where not all are in each, but not in proportion, as facts

@@ -1,4 +1,4 @@
-"""The loss of target vectors and its gradient, batch by batch."""
+"""The terms of the objective that depend on target vectors, batch by batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import kl_div
 
+from loci.editing.objective import token_losses
 from loci.editing.scenes import Scene, Spots
 
 
@@ -72,11 +72,10 @@ class LossPart:
         are not run.
         """
         after = self.scene.after(delta, self.rows, self.spots)
+        losses = token_losses(after, self.spots.tokens, self.before)
         kept = self.spots.tokens < 0
-        said = after[~kept].gather(-1, self.spots.tokens[~kept][:, None])[:, 0]
-        kl = kl_div(after[kept], self.before, log_target=True, reduction="none").sum(-1)
-        return by_fact(-said, self.spots.chosen(~kept), len(delta)), by_fact(
-            kl, self.spots.chosen(kept), len(delta)
+        return by_fact(losses[~kept], self.spots.chosen(~kept), len(delta)), by_fact(
+            losses[kept], self.spots.chosen(kept), len(delta)
         )
 
 

@@ -31,6 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
+from loci.editing.objective import EditObjective
 from loci.editing.scenes import Scene, scenes
 from loci.editing.target_loss import LossPart, stepped
 from loci.editing.vocabulary import Vocabulary
@@ -65,6 +66,11 @@ class TargetSettings(LineSettings):
     """weight of the norm penalty"""
     clamp: float = 2.0
     """largest ‖δ‖ in units of the norm of the stream"""
+
+    @property
+    def objective(self) -> EditObjective:
+        """What is minimised for each fact."""
+        return EditObjective(retain=self.kl, size=self.decay)
 
 
 LEAN = TargetSettings(contexts=1, own=2, essence=3, reach=0.5, clamp=0.75)
@@ -142,7 +148,7 @@ def loss_with(
         nll, kl = (
             torch.stack(each).sum(0) for each in zip(*(part(delta) for part in parts), strict=True)
         )
-    return float((nll + kl).mean())
+    return float(EditObjective()(edit=nll, retain=kl).mean())
 
 
 def _chunks(lines: Sequence[Sequence[Line]], most: int) -> Iterator[list[int]]:
@@ -217,7 +223,8 @@ class _TargetSearch:
                 torch.stack(each).sum(0)
                 for each in zip(*(part(delta) for part in parts), strict=True)
             )
-            loss = nll + settings.kl * kl + settings.decay * (delta / self.scale).square().sum(-1)
+            size = (delta / self.scale).square().sum(-1)
+            loss = settings.objective(edit=nll, retain=kl, size=size)
             self._note(still, step, loss.detach(), nll.detach())
             still = [i for i in still if nll[i] >= settings.stop]
             if not still or step == steps:
