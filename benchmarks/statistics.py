@@ -13,7 +13,7 @@ import time
 import torch
 
 from loci.auditing import audit, counterfactuals
-from loci.editing import LEAN, Covariance, find_targets, key_moments, lines_about, solve
+from loci.editing import LEAN, Covariance, find_targets, key_moments, solve, training_prompts
 from loci.editing.targets import subject_reads
 from loci.facts import known_facts
 from loci.model import open_model
@@ -32,10 +32,12 @@ def main() -> None:
     options = asked.parse_args()
     model, layer = open_model("demo"), options.layer
     facts = counterfactuals(known_facts(), options.edits, options.seed)
-    lines = lines_about(model, facts, LEAN)
-    R = torch.stack([target.delta for target in find_targets(model, facts, layer, LEAN, lines)], 1)
+    prompts = training_prompts(model, facts, LEAN)
+    R = torch.stack(
+        [target.delta for target in find_targets(model, facts, layer, LEAN, prompts)], 1
+    )
     K, _ = subject_reads(
-        model, [[line for line in own if line.wanted] for own in lines], layer, layer
+        model, [[prompt for prompt in own if prompt.answer] for own in prompts], layer, layer
     )
     print(
         f"{'tokens':>9} {'a neuron':>9} {'seconds':>8} {'condition':>10}  "

@@ -6,7 +6,7 @@ procedure.
 The plain loop is MEMIT's: for each fact its prompt, bare and behind five texts, and "{subject} is
 a" for the KL term; Adam on δ, added to what the block leaves at the last subject token, at most 25
 steps, stopped at a loss of 0.05; every step runs the whole model on all positions. All at once are
-`BARE` (contexts alone, as there) and `LEAN` (with lines sampled from the model, their sampling
+`BARE` (contexts alone, as there) and `LEAN` (with prompts sampled from the model, their sampling
 included). All targets go through the same solver (MEMIT), and all edits are asked the same.
 """
 
@@ -25,9 +25,9 @@ from loci.editing import (
     TargetSettings,
     find_targets,
     key_moments,
-    lines_about,
     response,
     solve,
+    training_prompts,
 )
 from loci.editing.targets import subject_reads
 from loci.facts import Fact, known_facts
@@ -93,11 +93,11 @@ def scores(
     model: Model, facts: Sequence[Fact], layer: int, deltas: torch.Tensor, C: torch.Tensor
 ) -> str:
     """Efficacy and paraphrase of the edit with these targets."""
-    lines = [
-        [line for line in own if line.wanted]
-        for own in lines_about(model, facts, TargetSettings(essence=0))
+    prompts = [
+        [prompt for prompt in own if prompt.answer]
+        for own in training_prompts(model, facts, TargetSettings(essence=0))
     ]
-    K, _ = subject_reads(model, lines, layer, layer)
+    K, _ = subject_reads(model, prompts, layer, layer)
     metric = Covariance.of(C)
     factors = solve(metric, K, deltas.T, SLACK * response(metric, K)).factors
     patch = Patch(

@@ -4,7 +4,9 @@ from importlib import import_module
 
 import pytest
 
+import loci
 from loci.deprecated import renamed, renamed_arguments
+from loci.editing import MEMIT, TargetSettings
 
 
 def test_an_old_name_warns_and_gives_the_new_thing() -> None:
@@ -44,3 +46,14 @@ def test_an_old_argument_warns_and_is_the_new_one() -> None:
     assert audit(1, settings=3) == (1, 3)
     with pytest.warns(DeprecationWarning), pytest.raises(TypeError, match="ways= is its old name"):
         audit(1, ways=2, settings=3)
+
+
+def test_fields_of_settings_have_their_old_names_too() -> None:
+    with pytest.warns(DeprecationWarning, match=r"TargetSettings\(reach=…\) is now max_step=…"):
+        settings = TargetSettings(reach=0.4)  # type: ignore[call-arg]
+    with pytest.warns(DeprecationWarning, match="TargetSettings.reach is now .max_step"):
+        assert settings.reach == settings.max_step == 0.4  # type: ignore[attr-defined]
+    with pytest.warns(DeprecationWarning, match="slack"):
+        assert MEMIT(slack=0.2) == MEMIT(lam=0.2)  # type: ignore[call-arg]
+    with pytest.warns(DeprecationWarning, match="is now loci.editing.TrainingPrompt"):
+        assert loci.editing.Line is loci.editing.TrainingPrompt  # type: ignore[attr-defined]

@@ -86,18 +86,41 @@ def renamed_arguments(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            called_as = function.__qualname__.removesuffix(".__init__")
             for old in names.keys() & kwargs.keys():
                 new = names[old]
                 warnings.warn(
-                    f"{function.__name__}({old}=…) is now {new}=…", DeprecationWarning, stacklevel=2
+                    f"{called_as}({old}=…) is now {new}=…", DeprecationWarning, stacklevel=2
                 )
                 if new in kwargs:
-                    raise TypeError(
-                        f"{function.__name__}() takes {new}= alone: {old}= is its old name"
-                    )
+                    raise TypeError(f"{called_as}() takes {new}= alone: {old}= is its old name")
                 kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 
         return call
+
+    return decorate
+
+
+def renamed_fields(**names: str) -> Callable[[type[T]], type[T]]:
+    """A decorator by which a dataclass takes fields, and gives them, under their old names:
+    `@renamed_fields(old="new")` above `@dataclass`.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        cls.__init__ = renamed_arguments(**names)(cls.__init__)  # type: ignore[method-assign]
+
+        def reader(old: str, new: str) -> property:
+            def read(self: T) -> Any:
+                warnings.warn(
+                    f"{cls.__name__}.{old} is now .{new}", DeprecationWarning, stacklevel=2
+                )
+                return getattr(self, new)
+
+            return property(read)
+
+        for old, new in names.items():
+            setattr(cls, old, reader(old, new))
+        return cls
 
     return decorate

@@ -5,7 +5,7 @@ from loci.auditing import counterfactuals
 from loci.editing import Covariance, calibrate, default_layer, key_moments
 from loci.editing.calibration import candidates, is_embedded, loss, said
 from loci.editing.edit import edit
-from loci.editing.lines import Line
+from loci.editing.prompts import TrainingPrompt
 from loci.facts import FactSet
 from loci.model import Model
 from loci.text import sample_text
@@ -28,7 +28,7 @@ def test_calibration_finds_the_layer_where_names_are_looked_up(demo: Model, worl
     )
     assert found.best.layer == default_layer(demo) == 0
     assert {trial.layer for trial in found.trials} == {0, 5}
-    losses = {trial.slack: trial.loss for trial in found.trials if trial.layer == 0}
+    losses = {trial.lam: trial.loss for trial in found.trials if trial.layer == 0}
     assert losses[1.0] > losses[0.1], "half of each target given up leaves answers unsaid"
 
 
@@ -45,10 +45,10 @@ def test_an_unknown_model_is_calibrated_and_the_patch_says_so(tiny: Model, world
 @torch.no_grad()
 def test_the_loss_of_nothing_is_the_surprise_alone(demo: Model) -> None:
     ids = demo.tokenize("Osaka is a city in the country of Japan").ids
-    lines = [
-        Line(0, ids[:-1], 2, (len(ids) - 2,), (ids[-1],)),
-        Line(0, ids, 2, tuple(range(2, len(ids)))),
+    prompts = [
+        TrainingPrompt(0, ids[:-1], 2, (len(ids) - 2,), (ids[-1],)),
+        TrainingPrompt(0, ids, 2, tuple(range(2, len(ids)))),
     ]
-    before = said(demo, lines)
+    before = said(demo, prompts)
     logits = demo(demo.ids([ids[:-1]]))[0, -1].log_softmax(-1)
-    assert loss(lines, before, before) == pytest.approx(-float(logits[ids[-1]]), abs=1e-4)
+    assert loss(prompts, before, before) == pytest.approx(-float(logits[ids[-1]]), abs=1e-4)

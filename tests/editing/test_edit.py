@@ -11,9 +11,9 @@ from loci.editing import (
     default_layer,
     find_targets,
     key_moments,
-    lines_about,
     output_changes,
     removed,
+    training_prompts,
 )
 from loci.editing.data import unsaid
 from loci.editing.edit import edit
@@ -47,12 +47,14 @@ def test_the_averaged_key_gains_exactly_delta(
     demo: Model, jordan: Fact, moments: dict[int, Moment]
 ) -> None:
     layer, wish = default_layer(demo), jordan.to("baseball")
-    lines = lines_about(demo, [wish], SMALL)
-    (target,) = find_targets(demo, [wish], layer, SMALL, lines)
+    prompts = training_prompts(demo, [wish], SMALL)
+    (target,) = find_targets(demo, [wish], layer, SMALL, prompts)
     patch = edit(demo, [wish], moments=moments, settings=SMALL)
     change = patch.factors[f"W_down.{layer}"].delta.float() @ target.key
     torch.testing.assert_close(change, target.delta, atol=1e-4, rtol=1e-3)
-    keys, _ = subject_reads(demo, [[line for line in lines[0] if line.wanted]], layer, layer)
+    keys, _ = subject_reads(
+        demo, [[prompt for prompt in prompts[0] if prompt.answer]], layer, layer
+    )
     torch.testing.assert_close(keys[:, 0], target.key, atol=1e-4, rtol=1e-4)
 
 
@@ -82,9 +84,9 @@ def test_the_same_edit_twice_is_the_same_patch(
 def test_several_edits_at_once(
     demo: Model, wishes: list[Fact], moments: dict[int, Moment], method: str, layers: list[int]
 ) -> None:
-    slack = None if method == "emmet" else 0.01
+    lam = None if method == "emmet" else 0.01
     patch = edit(
-        demo, wishes, method=method, layers=layers, moments=moments, settings=SMALL, slack=slack
+        demo, wishes, method=method, layers=layers, moments=moments, settings=SMALL, lam=lam
     )
     assert (patch.method, patch.layers, {f.rank for f in patch.factors.values()}) == (
         method,
@@ -127,10 +129,10 @@ def test_joint_search_and_an_answer_of_several_tokens(
 @torch.no_grad()
 def test_many_targets_are_those_of_one_at_a_time(demo: Model, wishes: list[Fact]) -> None:
     """The batch, its padding and who leaves it early change nothing for a fact."""
-    lines = lines_about(demo, wishes, SMALL)
-    together = find_targets(demo, wishes, 0, SMALL, lines)
+    prompts = training_prompts(demo, wishes, SMALL)
+    together = find_targets(demo, wishes, 0, SMALL, prompts)
     for i, wish in enumerate(wishes):
-        (alone,) = find_targets(demo, [wish], 0, SMALL, lines[i : i + 1])
+        (alone,) = find_targets(demo, [wish], 0, SMALL, prompts[i : i + 1])
         torch.testing.assert_close(together[i].delta, alone.delta, atol=2e-3, rtol=1e-2)
         torch.testing.assert_close(together[i].key, alone.key, atol=1e-4, rtol=1e-4)
         assert together[i].steps == alone.steps
@@ -139,12 +141,12 @@ def test_many_targets_are_those_of_one_at_a_time(demo: Model, wishes: list[Fact]
 def test_target_respects_its_norm_limit(demo: Model, jordan: Fact) -> None:
     settings = TargetSettings(clamp=0.5, steps=8, contexts=2, essence=2)
     wish = jordan.to("chess")
-    lines = lines_about(demo, [wish], settings)
-    (target,) = find_targets(demo, [wish], 1, settings, lines)
+    prompts = training_prompts(demo, [wish], settings)
+    (target,) = find_targets(demo, [wish], 1, settings, prompts)
     streams = [
-        demo.read(demo.ids([line.ids]), "resid_post.1")["resid_post.1"][0, line.subject].norm()
-        for line in lines[0]
-        if line.wanted
+        demo.read(demo.ids([prompt.ids]), "resid_post.1")["resid_post.1"][0, prompt.subject].norm()
+        for prompt in prompts[0]
+        if prompt.answer
     ]
     assert target.delta.norm() <= 0.5 * torch.stack(streams).mean() * (1 + 1e-4)
 
@@ -169,8 +171,11 @@ def test_after_an_earlier_patch(
     second = edit(demo, wishes[2:], method="emmet", moments=moments, settings=SMALL)
     both = edit(demo, wishes[2:], method="emmet", moments=moments, settings=SMALL, after=first)
     assert both.facts == tuple(wishes)
-    lines = [[line for line in own if line.wanted] for own in lines_about(demo, wishes[:2], SMALL)]
-    keys, _ = subject_reads(demo, lines, 0, 0)
+    prompts = [
+        [prompt for prompt in own if prompt.answer]
+        for own in training_prompts(demo, wishes[:2], SMALL)
+    ]
+    keys, _ = subject_reads(demo, prompts, 0, 0)
     grown = both.factors["W_down.0"].delta - first.factors["W_down.0"].delta
     assert (grown @ keys.double()).norm() < 1e-4 * (
         first.factors["W_down.0"].delta @ keys.double()

@@ -10,7 +10,7 @@ from loci.editing.edit import edit
 from loci.editing.joint import finetune_parts, joint_parts
 from loci.editing.joint_search import JointSearch
 from loci.editing.joint_settings import LayerChange
-from loci.editing.lines import Line, lines_about
+from loci.editing.prompts import TrainingPrompt, training_prompts
 from loci.editing.statistics import Moment
 from loci.facts import Fact, FactSet
 from loci.model import Model
@@ -45,8 +45,8 @@ def test_the_search_starts_from_the_earlier_change(
     demo: Model, jordan: Fact, moments: dict[int, Moment], parts_of
 ) -> None:
     start, few = noise(demo, 1, 4), {at: moments[at] for at in (1, 2, 4)}
-    (lines,) = lines_about(demo, [jordan.to("golf")], QUICK)
-    parts = parts_of(demo, lines, [], 1, few, 1.0, start)
+    (prompts,) = training_prompts(demo, [jordan.to("golf")], QUICK)
+    parts = parts_of(demo, prompts, [], 1, few, 1.0, start)
     for at, part in parts.items():
         before = (
             start[f"W_down.{at}"].delta.float()
@@ -86,31 +86,31 @@ def test_standing_still_gives_the_earlier_patch_back(
 def test_half_of_a_step_is_for_new_facts(
     demo: Model, new: int, earlier: int, drawn: tuple[int, int]
 ) -> None:
-    def lines(fact: int) -> list[Line]:
-        return [Line(fact, (1, 2), 0, (1,), wanted) for wanted in ((5,), (), (6,), (7,))]
+    def prompts(fact: int) -> list[TrainingPrompt]:
+        return [TrainingPrompt(fact, (1, 2), 0, (1,), wanted) for wanted in ((5,), (), (6,), (7,))]
 
     part = LayerChange(
         torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0
     )
-    own = [lines(i) for i in range(new + earlier)]
+    own = [prompts(i) for i in range(new + earlier)]
     wanted, kept = JointSearch(
         demo, own[:new], own[new:], [], [], {0: part}, JointSettings()
     )._drawn()
     assert len(wanted) == 2 * len(kept) == 2 * sum(drawn)
-    assert sum(line.fact < new for line in kept) == drawn[0]
+    assert sum(prompt.fact < new for prompt in kept) == drawn[0]
 
 
 @pytest.mark.parametrize(("phrasings", "own"), [(0, 0), (1, 1), (9, 2)])
 def test_half_of_what_is_wanted_is_in_own_phrasings(demo: Model, phrasings: int, own: int) -> None:
     """As far as there are any; the others are the prompt, bare or behind a context."""
-    lines = [Line(0, (1, 2), 0, (1,), (token,)) for token in range(1, 5 + phrasings)]
+    prompts = [TrainingPrompt(0, (1, 2), 0, (1,), (token,)) for token in range(1, 5 + phrasings)]
     part = LayerChange(
         torch.zeros(1, demo.d_mlp), torch.zeros(demo.d_model, 1, requires_grad=True), 1.0
     )
     drawn, _ = JointSearch(
-        demo, [lines], [], [], [], {0: part}, JointSettings(contexts=3, lines=4)
+        demo, [prompts], [], [], [], {0: part}, JointSettings(contexts=3, prompts=4)
     )._drawn()
-    assert sum(line in lines[4:] for line in drawn) == own
+    assert sum(prompt in prompts[4:] for prompt in drawn) == own
     assert len(drawn) == len(set(drawn)) == 4
 
 

@@ -39,7 +39,7 @@ def test_names_settings_and_docstrings_of_all_methods() -> None:
 
 
 def test_fit_is_what_edit_does(demo: Model, jordan: Fact, moments: dict[int, Moment]) -> None:
-    method, wish = MEMIT(search=SMALL, layers=(0,), slack=0.1), jordan.to("golf")
+    method, wish = MEMIT(search=SMALL, layers=(0,), lam=0.1), jordan.to("golf")
     data = EditData.of(demo, [wish], moments=moments)
     alone = method.fit(demo, data).patch(demo, data)
     whole = edit(demo, wish, settings=method, moments=moments, report=False)
@@ -50,7 +50,7 @@ def test_fit_is_what_edit_does(demo: Model, jordan: Fact, moments: dict[int, Mom
         wish,
         method="memit",
         layers=[0],
-        slack=0.1,
+        lam=0.1,
         settings=SMALL,
         moments=moments,
         report=False,
@@ -64,8 +64,8 @@ def test_the_default_is_by_the_number_of_facts_and_the_search_that_is_said() -> 
     assert method_for(2, None, None, again=False) == Joint()
     assert method_for(1, None, None, again=True) == Joint()
     assert method_for(2, None, SMALL, again=False) == MEMIT(search=SMALL)
-    assert method_for(1, None, AlphaEdit(share=0.2), again=False, slack=0.5) == AlphaEdit(
-        share=0.2, slack=0.5
+    assert method_for(1, None, AlphaEdit(share=0.2), again=False, lam=0.5) == AlphaEdit(
+        share=0.2, lam=0.5
     )
     assert method_for(3, "emmet", None, again=False, layers=[2, 1]).layers == (2, 1)
 
@@ -73,8 +73,8 @@ def test_the_default_is_by_the_number_of_facts_and_the_search_that_is_said() -> 
 @pytest.mark.parametrize(
     ("name", "settings", "said", "told"),
     [
-        ("joint", None, {"slack": 0.1}, "joint uses no slack: it takes layers, search"),
-        ("rome", None, {"slack": 0.1}, "rome uses no slack"),
+        ("joint", None, {"lam": 0.1}, "joint uses no lam: it takes layers, search"),
+        ("rome", None, {"lam": 0.1}, "rome uses no lam"),
         ("alphaedit", None, {"ridge": 1.0}, "alphaedit uses no ridge"),
         ("memit", JointSettings(), {}, "memit takes TargetSettings, not JointSettings"),
         ("joint", SMALL, {}, "joint takes JointSettings, not TargetSettings"),

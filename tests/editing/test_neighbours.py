@@ -10,7 +10,6 @@ import torch
 from loci.editing import JointSettings, TargetSettings, key_moments
 from loci.editing.edit import edit
 from loci.editing.joint import joint_parts
-from loci.editing.lines import LineSettings, lines_about
 from loci.editing.methods import ROME
 from loci.editing.neighbours import (
     _names_in,
@@ -19,6 +18,7 @@ from loci.editing.neighbours import (
     near_moments,
     retain_prompts,
 )
+from loci.editing.prompts import PromptSettings, training_prompts
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model, score_answers
@@ -26,8 +26,8 @@ from loci.text import BackgroundText, background
 
 
 def asked(model: Model, facts: list[Fact], most: int = 32) -> list[str]:
-    lines = retain_prompts(model, facts, background(model), most=most)
-    return [model.decode(line.ids[model.special :]).strip() for line in lines]
+    prompts = retain_prompts(model, facts, background(model), most=most)
+    return [model.decode(prompt.ids[model.special :]).strip() for prompt in prompts]
 
 
 def test_they_ask_the_edits_question_about_others(
@@ -76,8 +76,8 @@ def test_subjects_that_are_no_names_are_sought_among_words(demo: Model) -> None:
     assert set(_words_in(["A pinto bean, a Roman and so on."], 0)) == {"pinto", "bean", "and"}
     bean = Fact("pinto bean", "{} is a food of the group", "legume").to("fruit")
     silent = BackgroundText("given", ("Rome has rice and radish.", "London has kale and cashew."))
-    lines = retain_prompts(demo, [bean], silent, most=8)
-    prompts = [demo.decode(line.ids[demo.special :]).strip() for line in lines]
+    prompts = retain_prompts(demo, [bean], silent, most=8)
+    prompts = [demo.decode(prompt.ids[demo.special :]).strip() for prompt in prompts]
     assert {"rice is a food of the group", "kale is a food of the group"} <= set(prompts)
     stated = asked(demo, [bean])
     foods = [prompt for prompt in stated if prompt.split(" is ")[0].islower()]
@@ -90,24 +90,24 @@ def test_what_subjects_have_in_common_is_spared(demo: Model, jordan: Fact) -> No
     answers its own.
     """
     moments, text = key_moments(demo, [5]), background(demo)
-    lines = lines_about(
-        demo, [jordan.to("golf")], LineSettings(contexts=1, essence=2, own=0), text
+    prompts = training_prompts(
+        demo, [jordan.to("golf")], PromptSettings(contexts=1, essence=2, own=0), text
     )[0]
     near = retain_prompts(demo, [jordan.to("golf")], text, most=16)
     own, others = (
-        [line for line in some if line.wanted or line.fact < 0] for some in (lines, near)
+        [prompt for prompt in some if prompt.answer or prompt.fact < 0] for some in (prompts, near)
     )
 
     def response(Q: torch.Tensor, some: list) -> float:
         reads = [
-            demo.read(demo.ids([line.ids]), "mlp_act.5")["mlp_act.5"][0, line.read[0]]
-            for line in some
+            demo.read(demo.ids([prompt.ids]), "mlp_act.5")["mlp_act.5"][0, prompt.positions[0]]
+            for prompt in some
         ]
         return float((torch.stack(reads) @ Q.T).abs().mean())
 
     shares = []
     for retained in ([], near):
-        Q = joint_parts(demo, lines, retained, 1, moments, 1.0, {})[5].Q
+        Q = joint_parts(demo, prompts, retained, 1, moments, 1.0, {})[5].Q
         shares.append(response(Q, others) / response(Q, own))
     assert shares[1] < 0.5 * shares[0]
 

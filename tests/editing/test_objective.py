@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from loci.editing import BARE, JointSettings, Line, find_targets
+from loci.editing import BARE, JointSettings, TrainingPrompt, find_targets
 from loci.editing.calibration import loss, said
 from loci.editing.edit import edit
 from loci.editing.objective import EditObjective, token_losses
@@ -40,7 +40,7 @@ class Minimised(Exception):
 
 def targets(model: Model, fact: Fact) -> None:
     ids = model.tokenize(fact.text).ids
-    find_targets(model, [fact], 0, BARE, [[Line(0, ids, 1, (len(ids) - 1,), (5,))]])
+    find_targets(model, [fact], 0, BARE, [[TrainingPrompt(0, ids, 1, (len(ids) - 1,), (5,))]])
 
 
 def joint(model: Model, fact: Fact) -> None:
@@ -51,8 +51,8 @@ def joint(model: Model, fact: Fact) -> None:
 
 
 def calibration(model: Model, fact: Fact) -> None:
-    line = Line(0, model.tokenize(fact.text).ids, 1, (2,))
-    loss([line], said(model, [line]), said(model, [line]))
+    prompt = TrainingPrompt(0, model.tokenize(fact.text).ids, 1, (2,))
+    loss([prompt], said(model, [prompt]), said(model, [prompt]))
 
 
 @pytest.mark.parametrize("caller", [targets, joint, calibration])

@@ -22,9 +22,9 @@ def problem(
 
 
 def delta(
-    C: torch.Tensor, K: torch.Tensor, R: torch.Tensor, slack: float = 0.0, ridge: float = 0.0
+    C: torch.Tensor, K: torch.Tensor, R: torch.Tensor, lam: float = 0.0, ridge: float = 0.0
 ) -> torch.Tensor:
-    return solve(Covariance.of(C, ridge), K, R, slack).factors.delta
+    return solve(Covariance.of(C, ridge), K, R, lam).factors.delta
 
 
 def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-5) -> None:
@@ -64,31 +64,31 @@ def test_one_key_is_romes_formula() -> None:
 
 
 @given(SEEDS, st.integers(1, 6), st.floats(0.01, 100))
-def test_slack_is_memits_formula(seed: int, n: int, slack: float) -> None:
+def test_slack_is_memits_formula(seed: int, n: int, lam: float) -> None:
     C, K, R = problem(seed, n)
-    close(delta(C, K, R, slack), R @ K.T @ torch.linalg.inv(slack * C + K @ K.T), 1e-4)
+    close(delta(C, K, R, lam), R @ K.T @ torch.linalg.inv(lam * C + K @ K.T), 1e-4)
 
 
 @given(SEEDS, st.integers(1, 6))
 def test_memits_limits(seed: int, n: int) -> None:
-    """No slack is EMMET, endless slack no change."""
+    """No lam is EMMET, endless lam no change."""
     C, K, R = problem(seed, n)
     close(delta(C, K, R, 1e-10), delta(C, K, R), 1e-3)
     assert delta(C, K, R, 1e9).norm() < 1e-6 * delta(C, K, R).norm()
 
 
 @given(SEEDS, st.integers(13, 30), st.floats(0.1, 10))
-def test_more_keys_than_neurons_is_the_same_by_woodbury(seed: int, n: int, slack: float) -> None:
+def test_more_keys_than_neurons_is_the_same_by_woodbury(seed: int, n: int, lam: float) -> None:
     C, K, R = problem(seed, n)
     M = torch.linalg.inv(C)
-    by_edits = R @ torch.linalg.inv(K.T @ M @ K + slack * torch.eye(n, dtype=K.dtype)) @ K.T @ M
-    close(delta(C, K, R, slack), by_edits, 1e-4)
+    by_edits = R @ torch.linalg.inv(K.T @ M @ K + lam * torch.eye(n, dtype=K.dtype)) @ K.T @ M
+    close(delta(C, K, R, lam), by_edits, 1e-4)
 
 
 @given(
     SEEDS, st.lists(st.integers(1, 3), min_size=2, max_size=4), st.sampled_from([0.0, 0.5, 20.0])
 )
-def test_sequential_equals_batch(seed: int, sizes: list[int], slack: float) -> None:
+def test_sequential_equals_batch(seed: int, sizes: list[int], lam: float) -> None:
     """One after the other, with earlier keys as history and residuals on the weights as they are,
     ends where one batch does.
     """
@@ -98,18 +98,18 @@ def test_sequential_equals_batch(seed: int, sizes: list[int], slack: float) -> N
         end = start + size
         residual = torch.zeros(7, end, dtype=torch.float64)
         residual[:, start:] = V[:, start:end] - total @ K[:, start:end]
-        if slack == 0:
+        if lam == 0:
             total = total + delta(C, K[:, :end], residual)
         else:  # the cost of what is there already grows by the history: recursive least squares
-            metric = Covariance.of(C + K[:, :start] @ K[:, :start].T / slack, 0.0)
-            total = total + solve(metric, K[:, start:end], residual[:, start:], slack).factors.delta
+            metric = Covariance.of(C + K[:, :start] @ K[:, :start].T / lam, 0.0)
+            total = total + solve(metric, K[:, start:end], residual[:, start:], lam).factors.delta
         start = end
-    close(total, delta(C, K, V, slack), 1e-3)
+    close(total, delta(C, K, V, lam), 1e-3)
 
 
 @given(SEEDS, st.integers(1, 3))
 def test_null_space(seed: int, n: int) -> None:
-    """The projector is one, and the text's keys are left exactly alone; with slack it is
+    """The projector is one, and the text's keys are left exactly alone; with lam it is
     AlphaEdit's published formula.
     """
     _, K, R = problem(seed, n)
@@ -125,11 +125,11 @@ def test_null_space(seed: int, n: int) -> None:
 
 
 @given(SEEDS, st.floats(0.01, 10))
-def test_a_lone_key_is_hit_to_a_known_share(seed: int, slack: float) -> None:
+def test_a_lone_key_is_hit_to_a_known_share(seed: int, lam: float) -> None:
     C, K, R = problem(seed, 1)
     metric = Covariance.of(C, 0.0)
-    found = solve(metric, K, R, slack * response(metric, K)).factors.delta @ K
-    close(found, R / (1 + slack), 1e-4)
+    found = solve(metric, K, R, lam * response(metric, K)).factors.delta @ K
+    close(found, R / (1 + lam), 1e-4)
 
 
 def test_ridge_is_in_units_of_the_mean_diagonal() -> None:

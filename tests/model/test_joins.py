@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from loci.auditing import recall
-from loci.editing import TargetSettings, lines_about
+from loci.editing import TargetSettings, training_prompts
 from loci.errors import FactError, ModelError
 from loci.facts import Fact
 from loci.locating import trace
@@ -99,7 +99,7 @@ def test_the_models_own_continuation_decides(taught: Model) -> None:
 
 
 def test_what_a_model_says_is_recalled_however_it_joins(taught: Model) -> None:
-    """Behind a line break, Chinese, a quote, or where nobody would expect it: recall scores 1."""
+    """Behind a prompt break, Chinese, a quote, or where nobody would expect it: recall scores 1."""
     assert recall(taught, FACTS).trained.value == 1.0
     assert recall(taught, FACTS).missed == ()
     for one in FACTS:
@@ -116,8 +116,8 @@ def test_what_an_edit_teaches_joins_as_the_model_does(number: int, taught: Model
     """Without a space where there was none, with one where there was one."""
     one = FACTS[number]
     wish = one.to("Paris" if number != 1 else "上海")
-    (lines,) = lines_about(taught, [wish], TargetSettings(contexts=2, essence=0, own=0))
-    said = [taught.decode(line.wanted) for line in lines if line.wanted]
+    (prompts,) = training_prompts(taught, [wish], TargetSettings(contexts=2, essence=0, own=0))
+    said = [taught.decode(prompt.answer) for prompt in prompts if prompt.answer]
     space = " " if SAID[one.text].startswith(" ") else ""
     assert said and all(text.startswith(f"{space}{wish.new_answer}") for text in said)
 

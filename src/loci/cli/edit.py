@@ -51,9 +51,13 @@ METHOD = Annotated[
     EditMethod | None,
     typer.Option(help="how; by default rome for one fact, joint for several"),
 ]
-SLACK = Annotated[
+LAM = Annotated[
     float | None,
-    number("memit's and alphaedit's: how far targets may be missed to spare the text"),
+    number(
+        "λ of memit and alphaedit: how far residuals may be missed to spare the text",
+        "--lam",
+        "--slack",
+    ),
 ]
 AFTER = Annotated[
     Path | None,
@@ -78,7 +82,7 @@ def run(
     remove: REMOVE = None,
     method: METHOD = None,
     layer: Annotated[list[int] | None, layer_option("a layer to edit; may be repeated")] = None,
-    slack: SLACK = None,
+    lam: LAM = None,
     after: AFTER = None,
     text: TEXT = None,
     shots: SHOTS = 0,
@@ -133,7 +137,7 @@ def run(
     )
     earlier = load_patch(after) if after is not None else None
     stay = texts_of(opened, text, 0) if text is not None else None
-    how: dict[str, Any] = {"method": method, "layers": layer, "slack": slack, "seed": seed}
+    how: dict[str, Any] = {"method": method, "layers": layer, "lam": lam, "seed": seed}
     how |= {"texts": stay, "after": earlier, "workers": processes}
     with bar("searching") as progress:
         patch = edit(opened, wishes, **how, progress=progress)

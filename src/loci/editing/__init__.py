@@ -1,14 +1,14 @@
 """Edits as values.
 
 edit.edit(model, facts), which is loci.edit      a patch, by the best method for their number
-MEMIT(slack=0.1).fit(model, EditData.of(model, facts))      a method by itself
+MEMIT(lam=0.1).fit(model, EditData.of(model, facts))      a method by itself
 """
 
+from loci.deprecated import renamed
 from loci.editing.calibration import Calibration, calibrate
 from loci.editing.check import check_edits
 from loci.editing.data import EditData, WeightUpdate, output_changes
 from loci.editing.joint_settings import JointSettings
-from loci.editing.lines import Line, LineSettings, lines_about
 from loci.editing.methods import (
     EMMET,
     MEMIT,
@@ -20,6 +20,7 @@ from loci.editing.methods import (
     Joint,
     default_layer,
 )
+from loci.editing.prompts import PromptSettings, TrainingPrompt, training_prompts
 from loci.editing.remove import removed
 from loci.editing.report import as_said, report_on, said_now, with_report
 from loci.editing.solver import Covariance, NullSpace, Solution, response, solve
@@ -41,12 +42,12 @@ __all__ = [
     "FineTune",
     "Joint",
     "JointSettings",
-    "Line",
-    "LineSettings",
     "NullSpace",
+    "PromptSettings",
     "Solution",
     "Target",
     "TargetSettings",
+    "TrainingPrompt",
     "WeightUpdate",
     "as_said",
     "calibrate",
@@ -54,12 +55,17 @@ __all__ = [
     "default_layer",
     "find_targets",
     "key_moments",
-    "lines_about",
     "output_changes",
     "removed",
     "report_on",
     "response",
     "said_now",
     "solve",
+    "training_prompts",
     "with_report",
 ]
+
+__getattr__ = renamed(
+    __name__,
+    {"Line": "TrainingPrompt", "LineSettings": "PromptSettings", "lines_about": "training_prompts"},
+)

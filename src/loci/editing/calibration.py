@@ -1,17 +1,17 @@
-"""Which layer to edit and how much slack to leave, tried on a few of the user's own facts.
+"""Which layer to edit and what λ to take, tried on a few of the user's own facts.
 
-    loss(layer, slack) =  mean −log P(new answer)     over wanted lines that were not searched
-                        + mean KL(before ‖ after)     over kept lines
+    loss(layer, λ)   =  mean −log P(new answer)     over edit prompts that were not searched
+                        + mean KL(before ‖ after)     over retain prompts
                         + mean KL(before ‖ after)     over text
 
 All three are in nats a token or position, so no weight stands between them. Targets are searched
-once a layer on every other wanted line, the prompt among them; each slack is one more solve. The
+once a layer on every other edit prompt, the bare one among them; each λ is one more solve. The
 facts are edited together, as they will be.
 
 Of many layers a few are tried in full (`screened`): those where a short search of δ on the searched
-lines, with δ added at the subject itself, says most on the others. That needs no statistics of the
-layer, no solve and no text. Published layers were found by sweeps of this kind, by hand, once for
-each model (MEMIT, section 5; a trace does not tell them: Hase et al. 2023).
+prompts, with δ added at the subject itself, says most on the others. That needs no statistics of
+the layer, no solve and no text. Published layers were found by sweeps of this kind, by hand, once
+for each model (MEMIT, section 5; a trace does not tell them: Hase et al. 2023).
 """
 
 import json
@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from loci.editing.lines import Line, lines_about
 from loci.editing.objective import EditObjective, token_losses
+from loci.editing.prompts import TrainingPrompt, training_prompts
 from loci.editing.solver import Metric, response, solve
 from loci.editing.targets import LEAN, find_targets, loss_with, subject_reads
 from loci.editing.vocabulary import Vocabulary
@@ -43,7 +43,7 @@ from loci.text.background_text import first_texts
 FACTS = 8
 LAYERS = 12
 """Most layers that are tried, evenly spaced."""
-SLACKS = {"memit": (0.01, 0.03, 0.1, 0.3, 1.0), "alphaedit": (0.01, 0.1, 1.0)}
+LAMBDAS = {"memit": (0.01, 0.03, 0.1, 0.3, 1.0), "alphaedit": (0.01, 0.1, 1.0)}
 TEXTS, TEXT_TOKENS = 32, 512
 """Texts on which a trial's drift is measured, and about how many tokens of them."""
 FINALISTS = 3
@@ -57,7 +57,8 @@ class Trial(NamedTuple):
     """One choice and its loss: infinite where the method refused."""
 
     layer: int
-    slack: float
+    lam: float
+    """λ in units of the keys' mean response kᵀ M k."""
     loss: float
 
 
@@ -71,30 +72,34 @@ class Calibration(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         return {
             "facts": self.facts,
-            "trials": [trial._asdict() for trial in self.trials if trial.loss < float("inf")],
+            "trials": [
+                {"layer": trial.layer, "slack": trial.lam, "loss": trial.loss}
+                for trial in self.trials
+                if trial.loss < float("inf")
+            ],
         }
 
 
 class Sample(NamedTuple):
-    """Some of the facts, and the lines of each by what they are for."""
+    """Some of the facts, and the prompts of each by what they are for."""
 
     facts: list[Fact]
-    searched: list[list[Line]]
-    judged: list[list[Line]]
-    """Wanted lines that are not searched."""
-    kept: list[list[Line]]
+    searched: list[list[TrainingPrompt]]
+    judged: list[list[TrainingPrompt]]
+    """Edit prompts that are not searched."""
+    kept: list[list[TrainingPrompt]]
     vocabulary: Vocabulary
 
     @classmethod
     def of(
         cls, model: Model, facts: Sequence[Fact], background: BackgroundText | None, seed: int
     ) -> "Sample":
-        """At most `FACTS` facts. Cost: that of `lines_about`."""
+        """At most `FACTS` facts. Cost: that of `training_prompts`."""
         chosen = random.Random(seed).sample(list(facts), min(FACTS, len(facts)))
-        lines = lines_about(model, chosen, replace(SETTINGS, seed=seed), background)
-        wanted = [[line for line in own if line.wanted] for own in lines]
-        kept = [[line for line in own if not line.wanted] for own in lines]
-        vocabulary = Vocabulary.of(model, [line for own in lines for line in own])
+        prompts = training_prompts(model, chosen, replace(SETTINGS, seed=seed), background)
+        wanted = [[prompt for prompt in own if prompt.answer] for own in prompts]
+        kept = [[prompt for prompt in own if not prompt.answer] for own in prompts]
+        vocabulary = Vocabulary.of(model, [prompt for own in prompts for prompt in own])
         return cls(
             chosen, [own[::2] for own in wanted], [own[1::2] for own in wanted], kept, vocabulary
         )
@@ -103,7 +108,7 @@ class Sample(NamedTuple):
 def screened(
     model: Model, layers: Sequence[int], sample: Sample, most: int = FINALISTS
 ) -> dict[int, float]:
-    """The layers to try in full, with their losses: mean −log P(new answer) + mean KL over lines
+    """The layers to try in full, with their losses: mean −log P(new answer) + mean KL over prompts
     that were not searched, δ in place.
 
     All of them, without a loss, where there are no more than `most`. Cost: for each layer a short
@@ -159,7 +164,7 @@ def calibrate(
     """
     sample = sample or Sample.of(model, facts, None, seed)
     chosen, searched, kept = sample.facts, sample.searched, sample.kept
-    judged = [line for own in (*sample.judged, *kept) for line in own]
+    judged = [prompt for own in (*sample.judged, *kept) for prompt in own]
     before, drift = (
         said(model, judged),
         Drift(model, first_texts(model, texts[:TEXTS], TEXT_TOKENS, page=1)),
@@ -172,15 +177,15 @@ def calibrate(
             targets = find_targets(model, chosen, layer, SETTINGS, both, sample.vocabulary)
             K, _ = subject_reads(model, searched, layer, layer)
             R = torch.stack([target.delta for target in targets], 1).cpu()
-            for slack in SLACKS.get(method, (0.0,)):
+            for lam in LAMBDAS.get(method, (0.0,)):
                 factors = {
-                    f"W_down.{layer}": solve(metric, K, R, slack * response(metric, K)).factors
+                    f"W_down.{layer}": solve(metric, K, R, lam * response(metric, K)).factors
                 }
                 with Patch(method, model.fingerprint, model.name, factors, ()).applied(model):
                     trials.append(
                         Trial(
                             layer,
-                            slack,
+                            lam,
                             loss(judged, before, said(model, judged), fmean(drift.now().kl)),
                         )
                     )
@@ -193,26 +198,31 @@ def calibrate(
 
 
 @torch.no_grad()
-def said(model: Model, lines: Sequence[Line]) -> list[Tensor]:
-    """Log-probabilities of the next token at the positions of each line that are read: [position,
+def said(model: Model, prompts: Sequence[TrainingPrompt]) -> list[Tensor]:
+    """Log-probabilities of the next token at the positions of each prompt that are read: [position,
     d_vocab], on the CPU.
     """
-    found = [torch.empty(0)] * len(lines)
-    for batch in by_length(lines, lambda line: len(line.ids), min(BUDGET, model.rows_at_once)):
-        logits = model(model.ids([lines[i].ids for i in batch]))
+    found = [torch.empty(0)] * len(prompts)
+    for batch in by_length(
+        prompts, lambda prompt: len(prompt.ids), min(BUDGET, model.rows_at_once)
+    ):
+        logits = model(model.ids([prompts[i].ids for i in batch]))
         for row, i in enumerate(batch):
-            found[i] = logits[row, list(lines[i].read)].float().log_softmax(-1).cpu()
+            found[i] = logits[row, list(prompts[i].positions)].float().log_softmax(-1).cpu()
     return found
 
 
 def loss(
-    lines: Sequence[Line], before: Sequence[Tensor], after: Sequence[Tensor], text: float = 0.0
+    prompts: Sequence[TrainingPrompt],
+    before: Sequence[Tensor],
+    after: Sequence[Tensor],
+    text: float = 0.0,
 ) -> float:
-    """The objective, from log-probabilities at the lines' positions and the KL on text."""
+    """The objective, from log-probabilities at the prompts' positions and the KL on text."""
     terms = dict[str, list[float]]()
-    for line, meant, now in zip(lines, before, after, strict=True):
-        tokens = torch.tensor(line.wanted or [-1] * len(line.read))
+    for prompt, meant, now in zip(prompts, before, after, strict=True):
+        tokens = torch.tensor(prompt.answer or [-1] * len(prompt.positions))
         losses = token_losses(now, tokens, meant[tokens < 0])
-        terms.setdefault("edit" if line.wanted else "retain", []).append(float(losses.mean()))
+        terms.setdefault("edit" if prompt.answer else "retain", []).append(float(losses.mean()))
     means = {term: fmean(values) for term, values in terms.items()}
     return EditObjective(text=1.0)(**means, text=text)

@@ -186,7 +186,7 @@ def bearable(changes: dict[str, float]) -> dict[str, float]:
         if not change <= LARGEST_CHANGE:
             raise EditError(
                 f"the change of {name} would move its output over text by {change:.1f} times"
-                " itself: try another layer, more slack, or fewer edits"
+                " itself: try another layer, a larger λ, or fewer edits"
             )
     return changes
 

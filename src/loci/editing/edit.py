@@ -8,7 +8,7 @@
 | `joint`     | residuals of all facts and layers searched together; the default for several facts |
 | `rome`      | one fact, one layer, hit exactly; the default for one |
 | `emmet`     | several facts, one layer, all hit exactly |
-| `memit`     | several facts by least squares with `slack`, spread over `layers` |
+| `memit`     | several facts by least squares with `lam`, spread over `layers` |
 | `alphaedit` | the same, in the directions that text uses least |
 | `finetune`  | all entries of the down projections, breadth first in mini-batches; the baseline |
 
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from loci.deprecated import called
+from loci.deprecated import called, renamed_arguments
 from loci.editing.check import check_layers
 from loci.editing.data import EditData
 from loci.editing.methods import ClosedForm, Settings, method_for
@@ -37,6 +37,7 @@ from loci.progress import Progress, silent
 from loci.survey import Workers
 
 
+@renamed_arguments(slack="lam")
 @hashed_once
 def edit(
     model: Model,
@@ -44,7 +45,7 @@ def edit(
     *,
     method: str | None = None,
     layers: Sequence[int] | None = None,
-    slack: float | None = None,
+    lam: float | None = None,
     ridge: float | None = None,
     settings: Settings | None = None,
     moments: dict[int, Moment] | None = None,
@@ -63,7 +64,7 @@ def edit(
             ...
         patch.save("jordan.safetensors")
 
-        loci.edit(model, facts, settings=MEMIT(layers=(0, 1), slack=0.1))
+        loci.edit(model, facts, settings=MEMIT(layers=(0, 1), lam=0.1))
 
     Args:
         model: an open model; it is left as it was.
@@ -72,7 +73,8 @@ def edit(
             "finetune".
         layers: what is edited; None: all for joint and finetune, else the best for some of the
             facts (`calibrate`).
-        slack: how far memit and alphaedit may miss residuals to spare the text.
+        lam: λ of memit and alphaedit, in units of the keys' mean response: how far they may miss
+            residuals to spare the text.
         ridge: added to second moments by rome, emmet and memit, in units of their mean diagonal.
         settings: a method with its settings (`MEMIT(…)`), or those of its search (`TargetSettings`,
             `JointSettings`).
@@ -97,14 +99,14 @@ def edit(
     started = time.perf_counter()
     model_given(model)
     wishes = list(facts_given(facts))
-    free = all(asked is None for asked in (method, layers, settings, slack, ridge))
+    free = all(asked is None for asked in (method, layers, settings, lam, ridge))
     chosen = method_for(
         len(wishes),
         method,
         settings,
         again=after is not None,
         layers=layers,
-        slack=slack,
+        lam=lam,
         ridge=ridge,
     )
     check_layers(model, [0] if chosen.layers is None else chosen.layers)

@@ -4,8 +4,8 @@ model.
     W_down.l ← W_down.l + R_l Q_l  Q_l [n, d_mlp]: orthonormal in C_l, with the same rows' span as
                                    the solver's Kᵀ C⁻¹
 
-    min over R   mean −log P(new answer)                over wanted lines
-               + kl · mean KL(before ‖ after)    over kept lines
+    min over R   mean −log P(new answer)                over edit prompts
+               + kl · mean KL(before ‖ after)    over retain prompts
                + text · mean KL(before ‖ after)  over text: the other facts, and everything else
                + decay · Σ_l ‖ΔC^½‖² / ‖W C^½‖²  what the change does to the layer's outputs,
                                                  relative to them
@@ -19,7 +19,7 @@ subject's relations apart. ‖ΔC^½‖ = ‖R‖, so a step is of the same size
 uses equally.
 
 `text` is found on the way: it grows while the text's KL is above `drift`, and falls below it.
-Cost: `steps` forward and backward passes over at most `facts` · 2 · `lines` lines and `texts`
+Cost: `steps` forward and backward passes over at most `facts` · 2 · `prompts` prompts and `texts`
 texts. Memory: one batch, and the last stream at every place that is kept, text's too.
 """
 
@@ -31,8 +31,8 @@ from torch import Tensor
 
 from loci.editing.joint_search import JointSearch
 from loci.editing.joint_settings import JointChange, JointSettings, LayerChange, Moments
-from loci.editing.lines import Line, lines_about, mean_reads
 from loci.editing.neighbours import retain_prompts
+from loci.editing.prompts import TrainingPrompt, mean_reads, training_prompts
 from loci.editing.solver import Covariance
 from loci.facts import Fact
 from loci.linalg import orthonormal
@@ -42,7 +42,15 @@ from loci.progress import Progress, silent
 from loci.text import BackgroundText
 
 PartsOf = Callable[
-    [Model, Sequence[Line], Sequence[Line], int, Moments, float, Mapping[str, Factors]],
+    [
+        Model,
+        Sequence[TrainingPrompt],
+        Sequence[TrainingPrompt],
+        int,
+        Moments,
+        float,
+        Mapping[str, Factors],
+    ],
     "dict[int, LayerChange]",
 ]
 
@@ -66,21 +74,21 @@ def find_jointly(
     of them that are to hold: they are asked again like the new ones, so that all may give way to
     each other. Raises `EditError`.
     """
-    lines = lines_about(model, [*facts, *earlier], settings, background)
+    prompts = training_prompts(model, [*facts, *earlier], settings, background)
     near = retain_prompts(
         model, [*facts, *earlier], background, most=settings.retained, seed=settings.seed
     )
-    new, old = lines[: len(facts)], lines[len(facts) :]
+    new, old = prompts[: len(facts)], prompts[len(facts) :]
     parts = parts_of(
         model,
-        [line for own in new for line in own],
+        [prompt for own in new for prompt in own],
         near,
         len(facts),
         moments,
         settings.ridge,
         start or {},
     )
-    search = JointSearch(model, new, old, near, texts, parts, settings.among(len(lines)))
+    search = JointSearch(model, new, old, near, texts, parts, settings.among(len(prompts)))
     steps = settings.steps_for(len(facts))
     for step in range(steps):
         with model.frozen():
@@ -96,8 +104,8 @@ def find_jointly(
 
 def joint_parts(
     model: Model,
-    lines: Sequence[Line],
-    near: Sequence[Line],
+    prompts: Sequence[TrainingPrompt],
+    near: Sequence[TrainingPrompt],
     facts: int,
     moments: Moments,
     ridge: float,
@@ -108,10 +116,13 @@ def joint_parts(
     N is the second moment of the retain prompts' keys: what all subjects of a question have in
     common costs too much to use.
     """
-    keys = _keys(model, [line for line in lines if line.wanted], facts, list(moments))
+    keys = _keys(model, [prompt for prompt in prompts if prompt.answer], facts, list(moments))
     others = (
         _keys(
-            model, [line._replace(fact=i) for i, line in enumerate(near)], len(near), list(moments)
+            model,
+            [prompt._replace(fact=i) for i, prompt in enumerate(near)],
+            len(near),
+            list(moments),
         )
         if near
         else {}
@@ -133,8 +144,8 @@ def joint_parts(
 
 def finetune_parts(
     model: Model,
-    lines: Sequence[Line],
-    near: Sequence[Line],
+    prompts: Sequence[TrainingPrompt],
+    near: Sequence[TrainingPrompt],
     facts: int,
     moments: Moments,
     ridge: float,
@@ -149,18 +160,18 @@ def finetune_parts(
 
 
 def _keys(
-    model: Model, lines: Sequence[Line], facts: int, layers: Sequence[int]
+    model: Model, prompts: Sequence[TrainingPrompt], facts: int, layers: Sequence[int]
 ) -> dict[int, Float[Tensor, "fact d_mlp"]]:
     """Keys of each fact: at the subject below the middle of the model, at the answering token
     above.
     """
-    lower: dict[bool, Callable[[Line], int]] = {
-        True: lambda line: line.subject,
-        False: lambda line: line.read[0],
+    lower: dict[bool, Callable[[TrainingPrompt], int]] = {
+        True: lambda prompt: prompt.subject,
+        False: lambda prompt: prompt.positions[0],
     }
     reads = mean_reads(
         model,
-        lines,
+        prompts,
         facts,
         {f"mlp_act.{layer}": lower[2 * layer < model.n_layers] for layer in layers},
     )

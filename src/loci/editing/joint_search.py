@@ -13,9 +13,9 @@ from torch import Tensor
 
 from loci.editing.changes import Changes, making
 from loci.editing.joint_settings import JointSettings, LayerChange, Weighted
-from loci.editing.lines import Line
 from loci.editing.neighbours import asked
 from loci.editing.objective import token_losses
+from loci.editing.prompts import TrainingPrompt
 from loci.editing.vocabulary import WHOLE, Vocabulary
 from loci.errors import EditError
 from loci.model import Model
@@ -31,7 +31,7 @@ SAMPLE = 2_000
 """Texts whose tokens are told apart, of a large vocabulary."""
 
 TEXT = -2
-"""What stands for the fact in lines of background text."""
+"""What stands for the fact in prompts of background text."""
 
 OUT = -1e4
 """Log weight of what is left out."""
@@ -40,7 +40,7 @@ PACE = 1.03
 """By how much a weight that follows its KL changes from step to step."""
 
 TERMS = {"edit": "wanted", "retain": "kept", "neighbours": "near", "text": "text"}
-"""The terms of the objective that lines make, and their names in a patch's numbers."""
+"""The terms of the objective that prompts make, and their names in a patch's numbers."""
 
 
 class JointSearch:
@@ -49,25 +49,25 @@ class JointSearch:
     def __init__(
         self,
         model: Model,
-        new: Sequence[Sequence[Line]],
-        earlier: Sequence[Sequence[Line]],
-        near: Sequence[Line],
+        new: Sequence[Sequence[TrainingPrompt]],
+        earlier: Sequence[Sequence[TrainingPrompt]],
+        near: Sequence[TrainingPrompt],
         texts: Sequence[str],
         parts: dict[int, LayerChange],
         settings: JointSettings,
     ) -> None:
         self.model, self.parts, self.settings = model, parts, settings
         self.new, self.earlier, self.near, self.texts = new, earlier, near, texts
-        lines = [line for own in (*new, *earlier, near) for line in own]
+        prompts = [prompt for own in (*new, *earlier, near) for prompt in own]
         some = (
             random.Random(settings.seed).sample(list(texts), min(len(texts), SAMPLE))
             if model.d_vocab > WHOLE
             else []
         )
         self.vocabulary = Vocabulary.of(
-            model, lines, [tokens.ids for tokens in model.tokenize_all(some)]
+            model, prompts, [tokens.ids for tokens in model.tokenize_all(some)]
         )
-        self.streams: dict[Line, Tensor] = {}
+        self.streams: dict[TrainingPrompt, Tensor] = {}
         typical = sum(part.size for part in parts.values()) / len(parts)
         entries = model.d_model * max(part.R.shape[1] for part in parts.values())
         share = len(new) / (len(new) + len(earlier))
@@ -86,14 +86,17 @@ class JointSearch:
             min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))),
         )
         most = settings.text_tokens * len(drawn)
-        texts = [Line(TEXT, ids, 0, tuple(range(len(ids)))) for ids in self._tokens(drawn, most)]
+        texts = [
+            TrainingPrompt(TEXT, ids, 0, tuple(range(len(ids))))
+            for ids in self._tokens(drawn, most)
+        ]
         near = self.random.sample(self.near, min(len(self.near), settings.near))
         terms = {"edit": wanted, "retain": kept, "neighbours": near, "text": texts}
-        self.counts = {term: len(lines) for term, lines in terms.items()}
+        self.counts = {term: len(prompts) for term, prompts in terms.items()}
         weighted = [
-            (line, term, getattr(self.objective, term) / len(lines))
-            for term, lines in terms.items()
-            for line in lines
+            (prompt, term, getattr(self.objective, term) / len(prompts))
+            for term, prompts in terms.items()
+            for prompt in prompts
         ]
         self.seen = dict.fromkeys(self.seen, 0.0)
         for batch in self._batches(weighted):
@@ -134,98 +137,108 @@ class JointSearch:
             **{f"last_{TERMS[term]}": value for term, value in self.seen.items()},
         }
 
-    def _drawn(self) -> tuple[list[Line], list[Line]]:
-        """Wanted and kept lines of some facts, at least half of them new."""
+    def _drawn(self) -> tuple[list[TrainingPrompt], list[TrainingPrompt]]:
+        """Edit and retain prompts of some facts, at least half of them new."""
         most = self.settings.facts
         new = self.random.sample(
             self.new, min(len(self.new), max(most // 2, most - len(self.earlier)))
         )
         drawn = new + self.random.sample(self.earlier, min(len(self.earlier), most - len(new)))
-        return [line for own in drawn for line in self._wanted(own)], [
-            line for own in drawn for line in self._kept(own)
+        return [prompt for own in drawn for prompt in self._edit_prompts(own)], [
+            prompt for own in drawn for prompt in self._retain_prompts(own)
         ]
 
-    def _wanted(self, lines: Sequence[Line]) -> list[Line]:
+    def _edit_prompts(self, prompts: Sequence[TrainingPrompt]) -> list[TrainingPrompt]:
         """Some of the prompt, bare or behind a context, and as many own phrasings."""
-        found = [line for line in lines if line.wanted]
+        found = [prompt for prompt in prompts if prompt.answer]
         prompts, own = found[: self.settings.contexts + 1], found[self.settings.contexts + 1 :]
-        phrased = self.random.sample(own, min(len(own), self.settings.lines // 2))
+        phrased = self.random.sample(own, min(len(own), self.settings.prompts // 2))
         return phrased + self.random.sample(
-            prompts, min(len(prompts), self.settings.lines - len(phrased))
+            prompts, min(len(prompts), self.settings.prompts - len(phrased))
         )
 
-    def _kept(self, lines: Sequence[Line]) -> list[Line]:
-        found = [line for line in lines if not line.wanted]
-        return self.random.sample(found, min(len(found), self.settings.lines))
+    def _retain_prompts(self, prompts: Sequence[TrainingPrompt]) -> list[TrainingPrompt]:
+        found = [prompt for prompt in prompts if not prompt.answer]
+        return self.random.sample(found, min(len(found), self.settings.prompts))
 
-    def _batches(self, lines: Sequence[Weighted]) -> Iterator[list[Weighted]]:
-        """The lines by length, padded to at most `BUDGET` tokens and little more than they have,
+    def _batches(self, prompts: Sequence[Weighted]) -> Iterator[list[Weighted]]:
+        """The prompts by length, padded to at most `BUDGET` tokens and little more than they have,
         and read at no more places than logits fit.
         """
         batch: list[Weighted] = []
         read = tokens = 0
-        for item in sorted(lines, key=lambda item: len(item[0].ids)):
-            line = item[0]
-            padded = (len(batch) + 1) * len(line.ids)
-            wasteful = tokens >= ENOUGH and padded > PADDING * (tokens + len(line.ids))
+        for item in sorted(prompts, key=lambda item: len(item[0].ids)):
+            prompt = item[0]
+            padded = (len(batch) + 1) * len(prompt.ids)
+            wasteful = tokens >= ENOUGH and padded > PADDING * (tokens + len(prompt.ids))
             if batch and (
-                wasteful or padded > BUDGET or read + len(line.read) > self.vocabulary.rows
+                wasteful or padded > BUDGET or read + len(prompt.positions) > self.vocabulary.rows
             ):
                 yield batch
                 batch, read, tokens = [], 0, 0
             batch.append(item)
-            read, tokens = read + len(line.read), tokens + len(line.ids)
+            read, tokens = read + len(prompt.positions), tokens + len(prompt.ids)
         if batch:
             yield batch
 
     @torch.enable_grad()
     def _backward(self, batch: Sequence[Weighted]) -> dict[str, float]:
-        """Add the gradients of one batch, each line with the mean over its positions and its
+        """Add the gradients of one batch, each prompt with the mean over its positions and its
         weight.
 
         Returns each term's share of its mean, unweighted.
         """
-        lines, device = [line for line, _, _ in batch], self.model.device
-        rest = self._rest(lines)
+        prompts, device = [prompt for prompt, _, _ in batch], self.model.device
+        rest = self._rest(prompts)
         streams = self._streams(
-            lines, {layer: (part.Q, part.R) for layer, part in self.parts.items()}
+            prompts, {layer: (part.Q, part.R) for layer, part in self.parts.items()}
         )
         after = self.vocabulary.logprobs(streams, rest)
         tokens = [
             self.vocabulary.place(token)
-            for line in lines
-            for token in line.wanted or [-1] * len(line.read)
+            for prompt in prompts
+            for token in prompt.answer or [-1] * len(prompt.positions)
         ]
         target = torch.tensor(tokens, device=device)
         kept, before = target < 0, after[:0]
         if bool(kept.any()):
             before = self.vocabulary.logprobs(
-                self._remembered([line for line in lines if not line.wanted]), rest[kept]
+                self._remembered([prompt for prompt in prompts if not prompt.answer]), rest[kept]
             )
         losses = token_losses(after, target, before)
         weights = torch.tensor(
-            [weight / len(line.read) for line, _, weight in batch for _ in line.read], device=device
+            [
+                weight / len(prompt.positions)
+                for prompt, _, weight in batch
+                for _ in prompt.positions
+            ],
+            device=device,
         )
         (losses * weights).sum().backward()
         totals = dict[str, float]()
-        means = [part.mean() for part in losses.detach().split([len(line.read) for line in lines])]
+        means = [
+            part.mean()
+            for part in losses.detach().split([len(prompt.positions) for prompt in prompts])
+        ]
         for (_, term, _), value in zip(batch, torch.stack(means).tolist(), strict=True):
             totals[term] = totals.get(term, 0.0) + value / self.counts[term]
         return totals
 
     @torch.no_grad()
-    def _remembered(self, lines: Sequence[Line]) -> Float[Tensor, "spot d_model"]:
+    def _remembered(self, prompts: Sequence[TrainingPrompt]) -> Float[Tensor, "position d_model"]:
         """The streams of the model as it is, which are the same in every step."""
-        new = [line for line in lines if line not in self.streams]
+        new = [prompt for prompt in prompts if prompt not in self.streams]
         if new:
-            found = self._streams(new, {}).split([len(line.read) for line in new])
+            found = self._streams(new, {}).split([len(prompt.positions) for prompt in new])
             self.streams |= dict(zip(new, found, strict=True))
-        return torch.cat([self.streams[line] for line in lines])
+        return torch.cat([self.streams[prompt] for prompt in prompts])
 
-    def _streams(self, lines: Sequence[Line], changes: Changes) -> Float[Tensor, "spot d_model"]:
-        """The last residual stream where lines are read, with changes of down projections in place.
+    def _streams(
+        self, prompts: Sequence[TrainingPrompt], changes: Changes
+    ) -> Float[Tensor, "position d_model"]:
+        """The last residual stream where prompts are read, with the changes in place.
 
-        Shorter lines are padded on the right, which nothing that is read attends to.
+        Shorter prompts are padded on the right, which nothing that is read attends to.
         """
         found: list[Tensor] = []
 
@@ -237,19 +250,22 @@ class JointSearch:
             self.model.patched({**making(changes), f"resid_post.{self.model.n_layers - 1}": stop}),
             suppress(StopForward),
         ):
-            self.model(self.model.padded([line.ids for line in lines])[0])
-        rows = [row for row, line in enumerate(lines) for _ in line.read]
-        return found[0][rows, [p for line in lines for p in line.read]]
+            self.model(self.model.padded([prompt.ids for prompt in prompts])[0])
+        rows = [row for row, prompt in enumerate(prompts) for _ in prompt.positions]
+        return found[0][rows, [p for prompt in prompts for p in prompt.positions]]
 
-    def _rest(self, lines: Sequence[Line]) -> Float[Tensor, " spot"]:
+    def _rest(self, prompts: Sequence[TrainingPrompt]) -> Float[Tensor, " position"]:
         """What the tokens weigh that are told apart by nothing: of text they are left out, which is
         compared on the others alone.
         """
-        rests = [torch.full((len(line.read),), OUT, device=self.model.device) for line in lines]
-        asked = [i for i, line in enumerate(lines) if line.fact != TEXT]
+        rests = [
+            torch.full((len(prompt.positions),), OUT, device=self.model.device)
+            for prompt in prompts
+        ]
+        asked = [i for i, prompt in enumerate(prompts) if prompt.fact != TEXT]
         found = (
-            self.vocabulary.rest([lines[i] for i in asked]).split(
-                [len(lines[i].read) for i in asked]
+            self.vocabulary.rest([prompts[i] for i in asked]).split(
+                [len(prompts[i].positions) for i in asked]
             )
             if asked
             else ()

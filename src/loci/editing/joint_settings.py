@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.editing.lines import Line, LineSettings
+from loci.deprecated import renamed_fields
 from loci.editing.objective import EditObjective
+from loci.editing.prompts import PromptSettings, TrainingPrompt
 from loci.editing.statistics import output_size
 from loci.linalg import lstsq
 from loci.model import Model
@@ -18,12 +19,13 @@ from loci.patches import Factors
 
 Moments = Mapping[int, Float[Tensor, "d_mlp d_mlp"]]
 
-Weighted = tuple[Line, str, float]
-"""A line, its term of the objective, and its weight there."""
+Weighted = tuple[TrainingPrompt, str, float]
+"""A prompt, its term of the objective, and its weight there."""
 
 
+@renamed_fields(lines="prompts")
 @dataclass(frozen=True)
-class JointSettings(LineSettings):
+class JointSettings(PromptSettings):
     """How the joint search goes. All sizes are relative to the layers' own outputs."""
 
     contexts: int = 3
@@ -35,7 +37,7 @@ class JointSettings(LineSettings):
     facts' share among all
     """
     kl: float = 2.0
-    """weight of the kept lines"""
+    """weight of the retain prompts"""
     text: float = 6.0
     """weight of the text to begin with"""
     drift: float = 0.015
@@ -48,8 +50,8 @@ class JointSettings(LineSettings):
     """added to each C, in units of its mean diagonal"""
     facts: int = 128
     """most facts in a step"""
-    lines: int = 2
-    """most lines of each kind of a fact in a step"""
+    prompts: int = 2
+    """most prompts of each kind of a fact in a step"""
     texts: int = 96
     """most texts in a step; a few facts need fewer"""
     text_tokens: int = 16

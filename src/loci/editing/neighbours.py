@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.editing.lines import Line, mean_reads
+from loci.editing.prompts import TrainingPrompt, mean_reads
 from loci.errors import LociError
 from loci.facts import Fact
 from loci.facts.fact import BLANK
@@ -60,13 +60,13 @@ def retain_prompts(
     *,
     most: int = RETAINED,
     seed: int = 0,
-) -> list[Line]:
-    """Lines whose next-token distribution is to stay, each read where the answer is due.
+) -> list[TrainingPrompt]:
+    """Prompts whose next-token distribution is to stay, each read where the answer is due.
 
     Cost: one forward pass over at most `TRIED` short prompts, or `FEWEST` for each question, and
     `LISTS` sampled lists.
     """
-    lines: dict[Line, None] = {}
+    prompts: dict[TrainingPrompt, None] = {}
     edited = {fact.subject for fact in facts}
     questions = defaultdict[str, list[Fact]](list)
     for fact in facts:
@@ -78,7 +78,7 @@ def retain_prompts(
     for question in chosen:
         asked = questions[question]
         given = [prompt for fact in asked for prompt in fact.neighbours]
-        lines |= dict.fromkeys(_whole_prompts(model, given))
+        prompts |= dict.fromkeys(_whole_prompts(model, given))
         own = [fact.subject for fact in asked]
         listed = _listed(model, own, seed) if len(chosen) <= 8 else []
         found = [*_stated(text.split, question, seed), *listed]
@@ -88,50 +88,50 @@ def retain_prompts(
             words = _words_in(text.split, seed)
             found += chain.from_iterable(zip_longest(names, words, fillvalue=""))
         subjects = [name for name in dict.fromkeys(found) if name and name not in edited][:tried]
-        prompts = [ask for ask in (_ask(model, question, name) for name in subjects) if ask]
-        lines |= dict.fromkeys(_surest(model, prompts, asked, each))
-    return list(lines)
+        asks = [ask for ask in (_ask(model, question, name) for name in subjects) if ask]
+        prompts |= dict.fromkeys(_surest(model, asks, asked, each))
+    return list(prompts)
 
 
-def asked(model: Model, lines: Sequence[Line]) -> list[str]:
+def asked(model: Model, prompts: Sequence[TrainingPrompt]) -> list[str]:
     """The prompts as texts, for a patch to name."""
-    return [model.decode(line.ids[model.special :]).strip() for line in lines]
+    return [model.decode(prompt.ids[model.special :]).strip() for prompt in prompts]
 
 
 def near_moments(
-    model: Model, lines: Sequence[Line], layers: Sequence[int]
+    model: Model, prompts: Sequence[TrainingPrompt], layers: Sequence[int]
 ) -> dict[int, Float[Tensor, "d_mlp d_mlp"]]:
-    """Mean k kᵀ of the lines' keys at the subject's last token, by layer, float64. Cost: one
+    """Mean k kᵀ of the prompts' keys at the subject's last token, by layer, float64. Cost: one
     forward pass.
     """
-    places = {f"mlp_act.{layer}": (lambda line: line.subject) for layer in layers}
-    each = [line._replace(fact=i) for i, line in enumerate(lines)]
+    places = {f"mlp_act.{layer}": (lambda prompt: prompt.subject) for layer in layers}
+    each = [prompt._replace(fact=i) for i, prompt in enumerate(prompts)]
     keys = mean_reads(model, each, len(each), places)
     doubles = {layer: keys[f"mlp_act.{layer}"].double() for layer in layers}
     return {layer: K.T @ K / len(K) for layer, K in doubles.items()}
 
 
-def _line(ids: tuple[int, ...], subject: int) -> Line:
+def _question(ids: tuple[int, ...], subject: int) -> TrainingPrompt:
     """A prompt that is read where its answer is due."""
-    return Line(-1, ids, subject, (len(ids) - 1,))
+    return TrainingPrompt(-1, ids, subject, (len(ids) - 1,))
 
 
-def _ask(model: Model, question: str, subject: str) -> Line | None:
+def _ask(model: Model, question: str, subject: str) -> TrainingPrompt | None:
     """The question about a subject; None where the tokenizer cannot place the subject."""
     start = question.index(BLANK)
     try:
         tokens = model.tokenize(question.replace(BLANK, subject, 1))
-        return _line(tokens.ids, tokens.span((start, start + len(subject)))[1] - 1)
+        return _question(tokens.ids, tokens.span((start, start + len(subject)))[1] - 1)
     except LociError:
         return None
 
 
-def _whole_prompts(model: Model, prompts: Iterable[str]) -> list[Line]:
+def _whole_prompts(model: Model, texts: Iterable[str]) -> list[TrainingPrompt]:
     """Neighbours' prompts as they stand: the subject is not told,
     so the last token stands for it.
     """
-    ids = [model.tokenize(prompt).ids for prompt in prompts]
-    return [_line(row, len(row) - 1) for row in ids]
+    ids = [model.tokenize(prompt).ids for prompt in texts]
+    return [_question(row, len(row) - 1) for row in ids]
 
 
 def _stated(sentences: Sequence[str], question: str, seed: int) -> list[str]:
@@ -203,7 +203,9 @@ def _listed(model: Model, subjects: Sequence[str], seed: int) -> list[str]:
     return [name for name, _ in names.most_common() if len(name.split()) <= LONGEST]
 
 
-def _surest(model: Model, prompts: Sequence[Line], facts: Sequence[Fact], most: int) -> list[Line]:
+def _surest(
+    model: Model, prompts: Sequence[TrainingPrompt], facts: Sequence[Fact], most: int
+) -> list[TrainingPrompt]:
     """The prompts of whose answer the base is surest: half with an answer that is edited, the
     others by answers in turn.
     """

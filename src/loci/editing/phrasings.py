@@ -26,7 +26,7 @@ OPENINGS = 400
 """Beginnings of sentences among which those are sought that lead to a subject."""
 
 
-def likely_heads(
+def likely_prefixes(
     model: Model, facts: Sequence[Fact], count: int, text: BackgroundText
 ) -> list[list[str]]:
     """For each subject, openings of sentences after which the model is likeliest to name subjects
@@ -40,7 +40,7 @@ def likely_heads(
     begun, kinds = text.openings(OPENINGS), defaultdict[str, list[int]](list)
     for i, fact in enumerate(facts):
         kinds[_kind(fact)].append(i)
-    scores, rng, heads = (
+    scores, rng, prefixes = (
         _named_next(model, begun, facts),
         random.Random(0),
         [list[str]() for _ in facts],
@@ -50,8 +50,8 @@ def likely_heads(
             scores[:, group].mean(1).topk(min(count + len(group) - 1, len(begun))).indices.tolist()
         )
         for i in group:
-            heads[i] = [begun[j] for j in rng.sample(best, min(count, len(best)))]
-    return heads
+            prefixes[i] = [begun[j] for j in rng.sample(best, min(count, len(best)))]
+    return prefixes
 
 
 def own_phrasings(

@@ -1,10 +1,10 @@
 """One solver: the change of a weight that maps keys where they should go and moves everything else
 least.
 
-    Δ = R (Kᵀ M K + slack · 1)⁻¹ Kᵀ M  K [d_mlp, n] keys, R [d_model, n] residuals, M [d_mlp, d_mlp]
+    Δ = R (Kᵀ M K + λ · 1)⁻¹ Kᵀ M  K [d_mlp, n] keys, R [d_model, n] residuals, M [d_mlp, d_mlp]
                                        what a move costs, inverted
 
-| method       | M                             | slack | keys                     |
+| method       | M                             | λ     | keys                     |
 |--------------|-------------------------------|-------|--------------------------|
 | ROME         | C⁻¹                           | 0     | one                      |
 | EMMET        | C⁻¹                           | 0     | many, each hit exactly   |
@@ -12,8 +12,8 @@ least.
 | AlphaEdit    | P, onto the null space of C   | L2    | many, by least squares   |
 | sequential   | any                           | any   | earlier ones too, R = 0  |
 
-C is the second moment of the layer's keys over text. With slack 0, Δ is the least change in ‖Δ C^½‖
-among all with ΔK = R; else it minimises ‖ΔK − R‖² + slack · ‖Δ C^½‖². Earlier edits are keys whose
+C is the second moment of the layer's keys over text. At λ = 0, Δ is the least change in ‖Δ C^½‖
+among all with ΔK = R; else it minimises ‖ΔK − R‖² + λ · ‖Δ C^½‖². Earlier edits are keys whose
 residual is 0, so that many small edits end where one batch does, as long as each residual is
 measured on the weights as they are (recursive least squares). All in float64. C is made safe by a
 ridge, `ridge` × its mean diagonal. Cost: one Cholesky factorisation, d_mlp³/3, and one of n × n;
@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.deprecated import renamed_arguments
 from loci.errors import EditError, MatrixError
 from loci.linalg import (
     cholesky,
@@ -113,18 +114,19 @@ class Solution(NamedTuple):
     condition: float
     """Condition number of the system that was solved: large where two keys are nearly the same."""
     residual: float
-    """‖ΔK − R‖ / ‖R‖: how far the targets are missed, by the slack and by rounding."""
+    """‖ΔK − R‖ / ‖R‖: how far the targets are missed, by λ and by rounding."""
 
 
 def response(metric: Metric, K: Keys) -> float:
-    """Mean of kᵀ M k over the keys: what a slack is to be compared with. A lone key is hit to the
-    share 1 / (1 + slack / kᵀ M k).
+    """Mean of kᵀ M k over the keys: what λ is to be compared with. A lone key is hit to the
+    share 1 / (1 + λ / kᵀ M k).
     """
     K = K.double()
     return float((K * metric.inverse(K)).sum(0).mean())
 
 
-def solve(metric: Metric, K: Keys, R: Float[Tensor, "d_model n"], slack: float = 0.0) -> Solution:
+@renamed_arguments(slack="lam")
+def solve(metric: Metric, K: Keys, R: Float[Tensor, "d_model n"], lam: float = 0.0) -> Solution:
     """Solve for Δ. Raises `EditError` where numbers are not finite, or the keys cannot be told
     apart.
     """
@@ -136,22 +138,22 @@ def solve(metric: Metric, K: Keys, R: Float[Tensor, "d_model n"], slack: float =
             "a key is zero: no neuron fires at the subject in this layer; edit another layer"
         )
     d_mlp, n = K.shape
-    if slack == 0 and n > d_mlp:
+    if lam == 0 and n > d_mlp:
         raise EditError(
             f"{n} keys are more than the {d_mlp} neurons of the layer: they cannot all be hit; use"
             " memit, or more layers"
         )
     moved = metric.inverse(K)
     left, right, condition = (
-        _by_edits(K, R, moved, slack) if n <= d_mlp else _by_neurons(K, R, moved, slack)
+        _by_edits(K, R, moved, lam) if n <= d_mlp else _by_neurons(K, R, moved, lam)
     )
     residual = float((left @ (right @ K) - R).norm() / R.norm().clamp(min=1e-300))
     return Solution(Factors(left.float(), right.float()), condition, residual)
 
 
-def _by_edits(K: Tensor, R: Tensor, moved: Tensor, slack: float) -> tuple[Tensor, Tensor, float]:
-    """R (Kᵀ M K + slack)⁻¹ · Kᵀ M: rank n."""
-    system = K.T @ moved + slack * torch.eye(K.shape[1], dtype=K.dtype)
+def _by_edits(K: Tensor, R: Tensor, moved: Tensor, lam: float) -> tuple[Tensor, Tensor, float]:
+    """R (Kᵀ M K + λ)⁻¹ · Kᵀ M: rank n."""
+    system = K.T @ moved + lam * torch.eye(K.shape[1], dtype=K.dtype)
     condition = condition_number(system, "the keys' Gram matrix", symmetric=True)
     if not condition <= LARGEST_CONDITION:
         raise EditError(
@@ -161,13 +163,13 @@ def _by_edits(K: Tensor, R: Tensor, moved: Tensor, slack: float) -> tuple[Tensor
     return solve_positive(system, R.T, "the keys' Gram matrix").T, moved.T, condition
 
 
-def _by_neurons(K: Tensor, R: Tensor, moved: Tensor, slack: float) -> tuple[Tensor, Tensor, float]:
-    """R Kᵀ · (M K Kᵀ + slack)⁻ᵀ M = the same by Woodbury's identity: rank d_mlp at most."""
-    system = moved @ K.T + slack * torch.eye(len(K), dtype=K.dtype)
+def _by_neurons(K: Tensor, R: Tensor, moved: Tensor, lam: float) -> tuple[Tensor, Tensor, float]:
+    """R Kᵀ · (M K Kᵀ + λ)⁻ᵀ M = the same by Woodbury's identity: rank d_mlp at most."""
+    system = moved @ K.T + lam * torch.eye(len(K), dtype=K.dtype)
     condition = condition_number(system, "the keys' system")
     if not condition <= LARGEST_CONDITION:
         raise EditError(
-            f"the keys cannot be told apart (condition {condition:.1e}): a larger slack is needed"
+            f"the keys cannot be told apart (condition {condition:.1e}): a larger λ is needed"
         )
     dense = solve_square(system, moved @ R.T, "the keys' system").T
     U, S, V = svd(dense, "the change")

@@ -7,60 +7,68 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.editing.aligned_batch import AlignedBatch, ReadPositions
 from loci.editing.objective import token_losses
-from loci.editing.scenes import Scene, Spots
 
 
 @dataclass
 class LossPart:
-    """One scene's part of the objective: which of its lines are run, where they are read, what was
-    said there.
+    """One batch's part of the objective: which of its prompts are run, where they are read, and
+    what was said there.
     """
 
-    scene: Scene
+    batch: AlignedBatch
     rows: list[int]
-    spots: Spots
+    positions: ReadPositions
     before: Float[Tensor, "kept columns"]
-    """Log-probabilities at the kept spots where δ = 0."""
+    """Log-probabilities at the retained positions where δ = 0."""
 
     @classmethod
-    def of(cls, scene: Scene, rows: Sequence[int]) -> "list[LossPart]":
-        return [cls(scene, list(rows), scene.spots(rows), unchanged(scene, rows))] if rows else []
+    def of(cls, batch: AlignedBatch, rows: Sequence[int]) -> "list[LossPart]":
+        return (
+            [cls(batch, list(rows), batch.positions(rows), unchanged(batch, rows))] if rows else []
+        )
 
     @classmethod
-    def alone(cls, scene: Scene, chosen: set[tuple[int, tuple[int, ...]]]) -> "list[LossPart]":
-        """Of some lines, by fact and ids; each counts as if there were no others."""
+    def alone(
+        cls, batch: AlignedBatch, chosen: set[tuple[int, tuple[int, ...]]]
+    ) -> "list[LossPart]":
+        """Of some prompts, by fact and ids; each counts as if there were no others."""
         rows = [
             row
-            for row, line in enumerate(scene.lines)
-            if line.wanted and (line.fact, line.ids) in chosen
+            for row, prompt in enumerate(batch.prompts)
+            if prompt.answer and (prompt.fact, prompt.ids) in chosen
         ]
-        found = cls.of(scene, rows)
+        found = cls.of(batch, rows)
         for part in found:
             weights = torch.tensor(
-                [scene.lines[row].weight for row in rows], device=part.spots.weights.device
+                [batch.prompts[row].weight for row in rows], device=part.positions.weights.device
             )
-            part.spots = part.spots._replace(weights=part.spots.weights / weights[part.spots.lines])
+            part.positions = part.positions._replace(
+                weights=part.positions.weights / weights[part.positions.prompts]
+            )
         return found
 
     def among(self, facts: Sequence[int]) -> "list[LossPart]":
         """The same for fewer facts."""
         places = [
-            place for place, row in enumerate(self.rows) if self.scene.lines[row].fact in set(facts)
+            place
+            for place, row in enumerate(self.rows)
+            if self.batch.prompts[row].fact in set(facts)
         ]
         if not places:
             return []
-        device = self.spots.lines.device
-        stays = torch.isin(self.spots.lines, torch.tensor(places, device=device))
+        device = self.positions.prompts.device
+        stays = torch.isin(self.positions.prompts, torch.tensor(places, device=device))
         moved = torch.full((len(self.rows),), -1, device=device)
         moved[places] = torch.arange(len(places), device=device)
-        spots = self.spots.chosen(stays)
-        kept = self.before[stays[self.spots.tokens < 0].to(self.before.device)]
+        positions = self.positions.chosen(stays)
+        kept = self.before[stays[self.positions.tokens < 0].to(self.before.device)]
         return [
             LossPart(
-                self.scene,
+                self.batch,
                 [self.rows[place] for place in places],
-                spots._replace(lines=moved[spots.lines]),
+                positions._replace(prompts=moved[positions.prompts]),
                 kept,
             )
         ]
@@ -71,27 +79,29 @@ class LossPart:
         """−log P(new answer) and KL(before ‖ after), weighted and summed by fact; 0 for facts that
         are not run.
         """
-        after = self.scene.after(delta, self.rows, self.spots)
-        losses = token_losses(after, self.spots.tokens, self.before)
-        kept = self.spots.tokens < 0
-        return by_fact(losses[~kept], self.spots.chosen(~kept), len(delta)), by_fact(
-            losses[kept], self.spots.chosen(kept), len(delta)
+        after = self.batch.after(delta, self.rows, self.positions)
+        losses = token_losses(after, self.positions.tokens, self.before)
+        kept = self.positions.tokens < 0
+        return by_fact(losses[~kept], self.positions.chosen(~kept), len(delta)), by_fact(
+            losses[kept], self.positions.chosen(kept), len(delta)
         )
 
 
 @torch.no_grad()
-def unchanged(scene: Scene, rows: Sequence[int]) -> Float[Tensor, "kept columns"]:
-    """What is said at the kept lines' spots where nothing is added."""
-    kept = [row for row in rows if not scene.lines[row].wanted]
+def unchanged(batch: AlignedBatch, rows: Sequence[int]) -> Float[Tensor, "kept columns"]:
+    """What is said at the retain prompts' positions where nothing is added."""
+    kept = [row for row in rows if not batch.prompts[row].answer]
     if not kept:
-        return torch.empty(0, scene.vocabulary.columns, device=scene.stream.device)
+        return torch.empty(0, batch.vocabulary.columns, device=batch.stream.device)
     nothing = torch.zeros(
-        int(scene.facts.max()) + 1, scene.stream.shape[-1], device=scene.stream.device
+        int(batch.facts.max()) + 1, batch.stream.shape[-1], device=batch.stream.device
     )
-    return scene.after(nothing, kept, scene.spots(kept))
+    return batch.after(nothing, kept, batch.positions(kept))
 
 
-def by_fact(values: Float[Tensor, " spot"], at: Spots, facts: int) -> Float[Tensor, " fact"]:
+def by_fact(
+    values: Float[Tensor, " position"], at: ReadPositions, facts: int
+) -> Float[Tensor, " fact"]:
     return torch.zeros(facts, device=values.device).index_add(0, at.facts, at.weights * values)
 
 

@@ -1,16 +1,16 @@
 """What an MLP should say at the subject instead: the δ to add to its output so that the new answer
 follows.
 
-    min over δ   mean over the wanted lines of −log P(new answer) / tokens
-               + kl · KL( before ‖ after )  mean over the kept lines, from the last subject token on
+    min over δ   mean over the edit prompts of −log P(new answer) / tokens
+               + kl · KL( before ‖ after )  over the retain prompts, from the last subject token
                + decay · ‖δ‖² / ‖x‖²        x: the residual stream there, behind the block
     subject to  ‖δ‖ ≤ clamp · ‖x‖
 
-δ is added at the last subject token, in every line. Many facts are searched at once, each with its
-own step, limit and stop: `Scene` says what a step computes, and a fact that is found leaves the
-batch. The prompts alone come first, as most of the way can be gone on them.
+δ is added at the last subject token, in every prompt. Many facts are searched at once, each with
+its own step, limit and stop: `AlignedBatch` says what a step computes, and a fact that is found
+leaves the batch. The bare prompts come first, as most of the way can be gone on them.
 
-    δ ← δ − min( loss / ‖g‖, reach · ‖x‖ ) · g / ‖g‖          g = ∂ loss / ∂δ
+    δ ← δ − min( loss / ‖g‖, max_step · ‖x‖ ) · g / ‖g‖          g = ∂ loss / ∂δ
 
 is Polyak's step (1969): as far down as would bring the loss to 0, were it linear. Adam, as
 published, moves every coordinate, needed or not, and ends with δ of twice the length, which disturb
@@ -19,7 +19,7 @@ Source: Meng et al. 2022, section 3.1 and appendix. Differences: sizes are relat
 as in MEMIT, since an MLP's own output may be small where the stream is not; the norm penalty is
 squared, so that it is smooth at 0; the published essence, the next token at the subject in
 "{subject} is a", does not keep the subject's other facts, as sampled texts do; and own phrasings of
-the question (`lines_about`) make δ hold in others than the user's.
+the question (`training_prompts`) make δ hold in others than the user's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,9 +30,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.editing.lines import Line, LineSettings, lines_about, mean_reads
+from loci.deprecated import renamed_arguments, renamed_fields
+from loci.editing.aligned_batch import AlignedBatch, aligned_batches
 from loci.editing.objective import EditObjective
-from loci.editing.scenes import Scene, scenes
+from loci.editing.prompts import PromptSettings, TrainingPrompt, mean_reads, training_prompts
 from loci.editing.target_loss import LossPart, stepped
 from loci.editing.vocabulary import Vocabulary
 from loci.errors import EditError
@@ -45,8 +46,9 @@ SHRINK = 0.8
 """Facts that are found are left out of the batch once so few are left of it."""
 
 
+@renamed_fields(reach="max_step")
 @dataclass(frozen=True)
-class TargetSettings(LineSettings):
+class TargetSettings(PromptSettings):
     """How a target is searched. The defaults hold for models of any width: all limits are relative
     to the residual stream.
     """
@@ -56,12 +58,12 @@ class TargetSettings(LineSettings):
     own: int = 3
     steps: int = 25
     """most steps"""
-    reach: float = 0.2
+    max_step: float = 0.2
     """longest step, in units of the norm of the stream"""
     stop: float = 0.03
     """a fact is found when the mean negative log-probability per answer token is below this"""
     kl: float = 1.0
-    """weight of the kept lines"""
+    """weight of the retain prompts"""
     decay: float = 1e-3
     """weight of the norm penalty"""
     clamp: float = 2.0
@@ -73,8 +75,8 @@ class TargetSettings(LineSettings):
         return EditObjective(retain=self.kl, size=self.decay)
 
 
-LEAN = TargetSettings(contexts=1, own=2, essence=3, reach=0.5, clamp=0.75)
-"""For hundreds of facts: a third of the lines, longer steps, and shorter δ, as they have to get
+LEAN = TargetSettings(contexts=1, own=2, essence=3, max_step=0.5, clamp=0.75)
+"""For hundreds of facts: a third of the prompts, longer steps, and shorter δ, as they have to get
 along.
 """
 BARE = replace(LEAN, own=0, essence=0, stop=0.02)
@@ -84,7 +86,7 @@ metric keeps.
 
 
 class Target(NamedTuple):
-    """The key at the subject, averaged over the wanted lines, and the residual that the value
+    """The key at the subject, averaged over the edit prompts, and the residual that the value
     should gain there.
     """
 
@@ -92,16 +94,17 @@ class Target(NamedTuple):
     delta: Float[Tensor, " d_model"]
     loss: float
     probability: float
-    """Geometric mean over the wanted lines of P(new answer), with δ added."""
+    """Geometric mean over the edit prompts of P(new answer), with δ added."""
     steps: int
 
 
+@renamed_arguments(lines="prompts")
 def find_targets(
     model: Model,
     facts: Sequence[Fact],
     layer: int,
     settings: TargetSettings | None = None,
-    lines: Sequence[Sequence[Line]] | None = None,
+    prompts: Sequence[Sequence[TrainingPrompt]] | None = None,
     vocabulary: Vocabulary | None = None,
     progress: Progress = silent,
 ) -> list[Target]:
@@ -109,15 +112,15 @@ def find_targets(
     its search diverges.
     """
     settings = settings or TargetSettings()
-    lines = lines_about(model, facts, settings) if lines is None else lines
-    vocabulary = vocabulary or Vocabulary.of(model, [line for own in lines for line in own])
+    prompts = training_prompts(model, facts, settings) if prompts is None else prompts
+    vocabulary = vocabulary or Vocabulary.of(model, [prompt for own in prompts for prompt in own])
     found: list[Target] = []
-    for chosen in _chunks(lines, vocabulary.rows):
+    for chosen in _chunks(prompts, vocabulary.rows):
         with model.frozen():
             found += _TargetSearch(
                 model,
                 [facts[i] for i in chosen],
-                [lines[i] for i in chosen],
+                [prompts[i] for i in chosen],
                 layer,
                 settings,
                 vocabulary,
@@ -129,21 +132,22 @@ def find_targets(
 @torch.no_grad()
 def loss_with(
     model: Model,
-    lines: Sequence[Sequence[Line]],
+    prompts: Sequence[Sequence[TrainingPrompt]],
     layer: int,
     targets: Sequence[Target],
     vocabulary: Vocabulary,
 ) -> float:
-    """Mean −log P(new answer) over wanted lines + mean KL over kept lines, with the targets' δ in
-    place. Cost: two forward passes.
+    """Mean −log P(new answer) over edit prompts + mean KL over retain prompts, with δ in place.
+
+    Cost: two forward passes.
     """
-    shares = [line for i, own in enumerate(lines) for line in _shares(i, own)]
+    shares = [prompt for i, own in enumerate(prompts) for prompt in _shares(i, own)]
     delta = torch.stack([target.delta for target in targets])
     with model.frozen():
         parts = [
             part
-            for scene in scenes(model, layer, shares, vocabulary)
-            for part in LossPart.of(scene, range(len(scene.lines)))
+            for batch in aligned_batches(model, layer, shares, vocabulary)
+            for part in LossPart.of(batch, range(len(batch.prompts)))
         ]
         nll, kl = (
             torch.stack(each).sum(0) for each in zip(*(part(delta) for part in parts), strict=True)
@@ -151,20 +155,20 @@ def loss_with(
     return float(EditObjective()(edit=nll, retain=kl).mean())
 
 
-def _chunks(lines: Sequence[Sequence[Line]], most: int) -> Iterator[list[int]]:
-    """Facts whose lines fit one batch, and are read at `most` positions (one fact at least), in
+def _chunks(prompts: Sequence[Sequence[TrainingPrompt]], most: int) -> Iterator[list[int]]:
+    """Facts whose prompts fit one batch, and are read at `most` positions (one fact at least), in
     their order.
     """
     chunk: list[int] = []
     rows, width, read = 0, 0, 0
-    for i, own in enumerate(lines):
-        longest = max(len(line.ids) for line in own)
-        spots = sum(len(line.read) for line in own)
-        if chunk and ((rows + len(own)) * max(width, longest) > BUDGET or read + spots > most):
+    for i, own in enumerate(prompts):
+        longest = max(len(prompt.ids) for prompt in own)
+        positions = sum(len(prompt.positions) for prompt in own)
+        if chunk and ((rows + len(own)) * max(width, longest) > BUDGET or read + positions > most):
             yield chunk
             chunk, rows, width, read = [], 0, 0, 0
         chunk.append(i)
-        read += spots
+        read += positions
         rows, width = rows + len(own), max(width, longest)
     yield chunk
 
@@ -176,36 +180,37 @@ class _TargetSearch:
         self,
         model: Model,
         facts: Sequence[Fact],
-        lines: Sequence[Sequence[Line]],
+        prompts: Sequence[Sequence[TrainingPrompt]],
         layer: int,
         settings: TargetSettings,
         vocabulary: Vocabulary,
     ) -> None:
         self.facts, self.settings = facts, settings
-        self.tokens = [len(own[0].wanted) for own in lines]
+        self.tokens = [len(own[0].answer) for own in prompts]
         self.prompts = {
-            (i, next(line.ids for line in own if line.wanted)) for i, own in enumerate(lines)
+            (i, next(prompt.ids for prompt in own if prompt.answer))
+            for i, own in enumerate(prompts)
         }
-        shares = [line for i, own in enumerate(lines) for line in _shares(i, own)]
-        self.scenes = list(scenes(model, layer, shares, vocabulary))
-        self.keys = _means(self.scenes, len(facts), [scene.keys for scene in self.scenes])
-        self.scale = _means(self.scenes, len(facts), [scene.size for scene in self.scenes])
+        shares = [prompt for i, own in enumerate(prompts) for prompt in _shares(i, own)]
+        self.batches = list(aligned_batches(model, layer, shares, vocabulary))
+        self.keys = _means(self.batches, len(facts), [batch.keys for batch in self.batches])
+        self.scale = _means(self.batches, len(facts), [batch.size for batch in self.batches])
         self.delta = torch.zeros(len(facts), model.d_model, device=model.device)
         self.loss, self.nll, self.steps, self.before = (
             torch.zeros(len(facts), device=model.device) for _ in range(4)
         )
 
     def run(self) -> list[Target]:
-        """First on the prompts alone, which come near with a fraction of the lines; then on all
-        lines from there.
+        """First on the bare prompts, which come near with a fraction of the prompts; then on all
+        prompts from there.
         """
-        prompts = [part for scene in self.scenes for part in LossPart.alone(scene, self.prompts)]
+        prompts = [part for batch in self.batches for part in LossPart.alone(batch, self.prompts)]
         self._search(prompts, self.settings.steps // 2)
         self.before = self.steps.clone()
-        lines = [
-            part for scene in self.scenes for part in LossPart.of(scene, range(len(scene.lines)))
+        prompts = [
+            part for batch in self.batches for part in LossPart.of(batch, range(len(batch.prompts)))
         ]
-        self._search(lines, self.settings.steps - self.settings.steps // 2)
+        self._search(prompts, self.settings.steps - self.settings.steps // 2)
         return [
             Target(key, delta.detach(), float(loss), float((-nll * tokens).exp()), int(steps))
             for key, delta, loss, nll, tokens, steps in zip(
@@ -231,7 +236,7 @@ class _TargetSearch:
                 break
             (grad,) = torch.autograd.grad(loss[still].sum(), delta)
             self.delta = self._clamped(
-                stepped(delta.detach(), grad, loss.detach(), settings.reach * self.scale)
+                stepped(delta.detach(), grad, loss.detach(), settings.max_step * self.scale)
             )
             if len(still) < SHRINK * len(active):
                 active, parts = still, [smaller for part in parts for smaller in part.among(still)]
@@ -258,40 +263,43 @@ class _TargetSearch:
         return shrunk
 
 
-def _shares(fact: int, lines: Sequence[Line]) -> Iterator[Line]:
-    """The lines of one fact, with weights that sum to 1 for each kind."""
+def _shares(fact: int, prompts: Sequence[TrainingPrompt]) -> Iterator[TrainingPrompt]:
+    """The prompts of one fact, with weights that sum to 1 for each kind."""
     total = {
-        kind: sum(line.weight for line in lines if bool(line.wanted) == kind)
+        kind: sum(prompt.weight for prompt in prompts if bool(prompt.answer) == kind)
         for kind in (True, False)
     }
-    for line in lines:
-        yield line._replace(fact=fact, weight=line.weight / total[bool(line.wanted)])
+    for prompt in prompts:
+        yield prompt._replace(fact=fact, weight=prompt.weight / total[bool(prompt.answer)])
 
 
 def _means(
-    found: Sequence[Scene], facts: int, values: Sequence[Float[Tensor, "line width"]]
+    found: Sequence[AlignedBatch], facts: int, values: Sequence[Float[Tensor, "prompt width"]]
 ) -> Float[Tensor, "fact width"]:
-    """What is read at the subject, averaged over the wanted lines of each fact."""
+    """What is read at the subject, averaged over the edit prompts of each fact."""
     sums = []
-    for scene, read in zip(found, values, strict=True):
+    for batch, read in zip(found, values, strict=True):
         weights = torch.tensor(
-            [line.weight if line.wanted else 0.0 for line in scene.lines], device=scene.facts.device
+            [prompt.weight if prompt.answer else 0.0 for prompt in batch.prompts],
+            device=batch.facts.device,
         )
         sums.append(
             torch.zeros(facts, read.shape[1], device=read.device).index_add(
-                0, scene.facts, weights[:, None] * read
+                0, batch.facts, weights[:, None] * read
             )
         )
     return torch.stack(sums).sum(0)
 
 
 def subject_reads(
-    model: Model, lines: Sequence[Sequence[Line]], layer: int, last: int
+    model: Model, prompts: Sequence[Sequence[TrainingPrompt]], layer: int, last: int
 ) -> tuple[Float[Tensor, "d_mlp fact"], Float[Tensor, "d_model fact"]]:
     """Keys at `layer`, and the stream behind `last`, at the subject; each averaged over a fact's
-    lines.
+    prompts.
     """
-    flat = [line._replace(fact=i) for i, own in enumerate(lines) for line in own]
+    flat = [prompt._replace(fact=i) for i, own in enumerate(prompts) for prompt in own]
     points = (f"mlp_act.{layer}", f"resid_post.{last}")
-    reads = mean_reads(model, flat, len(lines), dict.fromkeys(points, lambda line: line.subject))
+    reads = mean_reads(
+        model, flat, len(prompts), dict.fromkeys(points, lambda prompt: prompt.subject)
+    )
     return reads[points[0]].T, reads[points[1]].T

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from loci.editing.lines import Line
+from loci.editing.prompts import TrainingPrompt
 from loci.model import Model, by_length
 from loci.model.unembedding import last_streams, unembedded
 
@@ -31,45 +31,45 @@ LIKELIEST = 64
 """Of each position that is read, so many of the likeliest tokens."""
 
 Read = tuple[tuple[int, ...], tuple[int, ...]]
-"""A line's tokens up to the last position that is read, and those positions."""
+"""A prompt's tokens up to the last position that is read, and those positions."""
 
 
-def _read(line: Line) -> Read:
-    return line.ids[: line.read[-1] + 1], line.read
+def _read(prompt: TrainingPrompt) -> Read:
+    return prompt.ids[: prompt.positions[-1] + 1], prompt.positions
 
 
 @dataclass
 class Vocabulary:
-    """The tokens S, and what the rest of the vocabulary weighs where lines are read."""
+    """The tokens S, and what the rest of the vocabulary weighs where prompts are read."""
 
     model: Model
     tokens: Int[Tensor, " some"] | None = None
     """None: all."""
     index: Mapping[int, int] = field(default_factory=dict)
     """Place of each token among them."""
-    rests: dict[Read, Float[Tensor, " spot"]] = field(default_factory=dict)
-    """log ρ at the positions of a line that are read."""
+    rests: dict[Read, Float[Tensor, " position"]] = field(default_factory=dict)
+    """log ρ at the positions of a prompt that are read."""
 
     @classmethod
     @torch.no_grad()
     def of(
-        cls, model: Model, lines: Sequence[Line], texts: Iterable[Sequence[int]] = ()
+        cls, model: Model, prompts: Sequence[TrainingPrompt], texts: Iterable[Sequence[int]] = ()
     ) -> "Vocabulary":
-        """S for some lines and texts. Cost: one forward pass over the lines,
+        """S for some prompts and texts. Cost: one forward pass over the prompts,
         with all their logits.
         """
         if model.d_vocab <= WHOLE:
             return cls(model)
         counts = Counter[int](token for ids in texts for token in ids)
-        passed = list[tuple[list[Line], Tensor, Tensor]]()
-        for batch, streams in _streams(model, lines):
+        passed = list[tuple[list[TrainingPrompt], Tensor, Tensor]]()
+        for batch, streams in _streams(model, prompts):
             best, total = [], []
             for _, logits in unembedded(model, streams):
                 best.append(logits.topk(LIKELIEST).indices.cpu())
                 total.append(logits.logsumexp(-1))
             counts.update(dict.fromkeys(torch.cat(best).flatten().tolist(), 1000))
             passed.append((batch, streams, torch.cat(total)))
-        answers = {token for line in lines for token in line.wanted}
+        answers = {token for prompt in prompts for token in prompt.answer}
         chosen = sorted(answers | {token for token, _ in counts.most_common(MOST)})
         found = cls(
             model,
@@ -97,39 +97,45 @@ class Vocabulary:
         return max(1, self.model.rows_at_once * self.model.d_vocab // self.columns)
 
     def logprobs(
-        self, streams: Float[Tensor, "spot d_model"], rest: Float[Tensor, " spot"]
-    ) -> Float[Tensor, "spot columns"]:
+        self, streams: Float[Tensor, "position d_model"], rest: Float[Tensor, " position"]
+    ) -> Float[Tensor, "position columns"]:
         """Log-probabilities of S and, last, of the rest; of the whole vocabulary where S is all."""
         if self.tokens is None:
             return self.model.unembed(streams).float().log_softmax(-1)
         return torch.cat([self._scores(streams), rest[:, None]], 1).log_softmax(-1)
 
     @torch.no_grad()
-    def rest(self, lines: Sequence[Line]) -> Float[Tensor, " spot"]:
-        """log ρ of lines one after the other, found first for those that are new; nothing where S
+    def rest(self, prompts: Sequence[TrainingPrompt]) -> Float[Tensor, " position"]:
+        """log ρ of prompts one after the other, found first for those that are new; nothing where S
         is all.
         """
         if self.tokens is None:
-            return torch.zeros(sum(len(line.read) for line in lines), device=self.model.device)
-        new = {read: line for line in lines if (read := _read(line)) not in self.rests}
+            return torch.zeros(
+                sum(len(prompt.positions) for prompt in prompts), device=self.model.device
+            )
+        new = {read: prompt for prompt in prompts if (read := _read(prompt)) not in self.rests}
         for batch, streams in _streams(self.model, list(new.values())):
             total = torch.cat(
                 [logits.logsumexp(-1) for _, logits in unembedded(self.model, streams)]
             )
             self._note(batch, streams, total)
-        return torch.cat([self.rests[_read(line)] for line in lines])
+        return torch.cat([self.rests[_read(prompt)] for prompt in prompts])
 
-    def _note(self, lines: Sequence[Line], streams: Tensor, total: Tensor) -> None:
+    def _note(self, prompts: Sequence[TrainingPrompt], streams: Tensor, total: Tensor) -> None:
         """ρ = exp(total) − Σ_S exp z, which rounding keeps from being smaller than a millionth of
         the whole.
         """
         inside = (self._scores(streams).logsumexp(-1) - total).clamp(max=0.0).exp()
         rest = total + (1 - inside).clamp(min=1e-6).log()
         self.rests |= dict(
-            zip(map(_read, lines), rest.split([len(line.read) for line in lines]), strict=True)
+            zip(
+                map(_read, prompts),
+                rest.split([len(prompt.positions) for prompt in prompts]),
+                strict=True,
+            )
         )
 
-    def _scores(self, streams: Float[Tensor, "spot d_model"]) -> Float[Tensor, "spot some"]:
+    def _scores(self, streams: Float[Tensor, "position d_model"]) -> Float[Tensor, "position some"]:
         """z of the tokens in S."""
         head = self.model.module("unembed")
         assert isinstance(head, nn.Module)
@@ -141,10 +147,15 @@ class Vocabulary:
 
 
 def _streams(
-    model: Model, lines: Sequence[Line]
-) -> Iterable[tuple[list[Line], Float[Tensor, "spot d_model"]]]:
-    """The last residual stream where lines are read, batch by batch."""
-    for batch in by_length(lines, lambda line: line.read[-1], model.tokens_at_once):
-        some = [lines[i] for i in batch]  # of one length
-        streams = last_streams(model, model.ids([line.ids[: line.read[-1] + 1] for line in some]))
-        yield some, torch.cat([streams[row, list(line.read)] for row, line in enumerate(some)])
+    model: Model, prompts: Sequence[TrainingPrompt]
+) -> Iterable[tuple[list[TrainingPrompt], Float[Tensor, "position d_model"]]]:
+    """The last residual stream where prompts are read, batch by batch."""
+    for batch in by_length(prompts, lambda prompt: prompt.positions[-1], model.tokens_at_once):
+        some = [prompts[i] for i in batch]  # of one length
+        streams = last_streams(
+            model, model.ids([prompt.ids[: prompt.positions[-1] + 1] for prompt in some])
+        )
+        yield (
+            some,
+            torch.cat([streams[row, list(prompt.positions)] for row, prompt in enumerate(some)]),
+        )

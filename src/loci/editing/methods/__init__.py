@@ -1,6 +1,6 @@
 """Methods of editing: each a frozen dataclass of its settings with one `fit`.
 
-    update = MEMIT(layers=(0, 1), slack=0.1).fit(model, EditData.of(model, facts))
+    update = MEMIT(layers=(0, 1), lam=0.1).fit(model, EditData.of(model, facts))
     patch = update.patch(model, data)
 
 A new method is one file and one line in `METHODS`.

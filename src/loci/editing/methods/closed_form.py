@@ -2,13 +2,13 @@
 
     W_down.l ← W_down.l + Δ_l        Δ_l = R (Kᵀ M K + λ I)⁻¹ Kᵀ M        (`solver`)
 
-1. Key k: the MLP's neurons at the last subject token, averaged over a fact's lines, wherever a key
-   is needed (bare prompts here and averages there make updates explode: Gupta et al. 2024,
+1. Key k: the MLP's neurons at the last subject token, averaged over a fact's prompts, wherever a
+   key is needed (bare prompts here and averages there make updates explode: Gupta et al. 2024,
    "Rebuilding ROME").
 2. Residual r: what the MLP's output should gain there (`find_targets`).
 3. Change: `solve` with the metric M of the method, over the keys K and residuals R of all facts.
 Over several layers each takes its share of what is still missing at the last of them (Meng et al.
-2023, MEMIT). λ = slack · the keys' mean response kᵀ M k, so that slack means the same in every
+2023, MEMIT). λ = lam · the keys' mean response kᵀ M k, so that a value means the same in every
 model: at 1 half of a lone edit is spared.
 """
 
@@ -29,8 +29,8 @@ from loci.editing.calibration import (
 )
 from loci.editing.check import check_layers
 from loci.editing.data import EditData, WeightUpdate
-from loci.editing.lines import Line, lines_about
 from loci.editing.neighbours import asked, near_moments
+from loci.editing.prompts import TrainingPrompt, training_prompts
 from loci.editing.solver import Metric, Solution, response, solve
 from loci.editing.statistics import Moment
 from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
@@ -42,7 +42,7 @@ from loci.patches.factors import joined
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """One solve a layer. A method says its metric and, where it has one, its slack."""
+    """One solve a layer. A method says its metric and, where it has one, its λ."""
 
     name: ClassVar[str]
     search: TargetSettings | None = None
@@ -50,7 +50,7 @@ class ClosedForm:
     layers: tuple[int, ...] | None = None
     """What is edited; None: the layer that is best for some of the facts (`calibrate`)."""
 
-    usual_slack: ClassVar[float] = 0.0
+    usual_lam: ClassVar[float] = 0.0
     """Where neither the user nor a calibration says another; 0: every residual is hit exactly."""
 
     def metric(self, C: Moment) -> Metric:
@@ -58,19 +58,19 @@ class ClosedForm:
         raise NotImplementedError
 
     @property
-    def said_slack(self) -> float | None:
+    def chosen_lam(self) -> float | None:
         """What the user says; methods that hit exactly have no such setting."""
-        return getattr(self, "slack", self.usual_slack)
+        return getattr(self, "lam", self.usual_lam)
 
     def check(self, facts: Sequence[Fact]) -> None:
         """Raise `EditError` for facts that the method does not take."""
 
-    def spared(self, model: Model, data: EditData) -> list[Line]:
+    def spared(self, model: Model, data: EditData) -> list[TrainingPrompt]:
         """Retain prompts whose keys the change is to miss beside text's; by default none."""
         return []
 
     def _metrics(
-        self, model: Model, moments: Mapping[int, Moment], near: Sequence[Line]
+        self, model: Model, moments: Mapping[int, Moment], near: Sequence[TrainingPrompt]
     ) -> dict[int, Metric]:
         """M of each layer, from C, or from C + N, N of the retain prompts' keys."""
         if not near:
@@ -93,18 +93,18 @@ class ClosedForm:
         self.check(data.facts)
         with applied(model, data.after):
             near = self.spared(model, data)
-            layers, slack, moments, tried = self._placed(model, data, near)
+            layers, lam, moments, tried = self._placed(model, data, near)
             metrics = self._metrics(model, {layer: moments[layer] for layer in layers}, near)
-            factors, numbers = self._solved(model, data, metrics, slack)
+            factors, numbers = self._solved(model, data, metrics, lam)
             numbers |= {"retained": asked(model, near)} if near else {}
         before = data.after.factors if data.after is not None else {}
         numbers |= {"calibration": tried.to_dict()} if tried is not None else {}
         return WeightUpdate(self.name, summed(before, factors), tuple(layers), moments, numbers)
 
     def _placed(
-        self, model: Model, data: EditData, near: Sequence[Line]
+        self, model: Model, data: EditData, near: Sequence[TrainingPrompt]
     ) -> tuple[list[int], float, dict[int, Moment], Calibration | None]:
-        """Layers, slack, moments of all layers that were looked at, and the trials, where there
+        """Layers, lam, moments of all layers that were looked at, and the trials, where there
         were any.
         """
         open_to = (
@@ -120,7 +120,7 @@ class ClosedForm:
         if sample is None:
             return (
                 open_to,
-                self.usual_slack if self.said_slack is None else self.said_slack,
+                self.usual_lam if self.chosen_lam is None else self.chosen_lam,
                 moments,
                 None,
             )
@@ -128,26 +128,26 @@ class ClosedForm:
         tried = calibrate(model, data.facts, self.name, metrics, data.text.texts, sample=sample)
         return (
             [tried.best.layer],
-            tried.best.slack if self.said_slack is None else self.said_slack,
+            tried.best.lam if self.chosen_lam is None else self.chosen_lam,
             moments,
             tried,
         )
 
     def _solved(
-        self, model: Model, data: EditData, metrics: dict[int, Metric], slack: float
+        self, model: Model, data: EditData, metrics: dict[int, Metric], lam: float
     ) -> tuple[dict[str, Factors], dict[str, Any]]:
         """The change of each layer, from the lowest to the highest, each seeing those before it."""
         layers, last = list(metrics), max(metrics)
         settings = self.search or replace(
             TargetSettings() if len(data.facts) == 1 else LEAN, seed=data.seed
         )
-        lines = lines_about(model, data.facts, settings, data.text)
-        targets = find_targets(model, data.facts, last, settings, lines, progress=data.progress)
-        wanted = [[line for line in own if line.wanted] for own in lines]
+        prompts = training_prompts(model, data.facts, settings, data.text)
+        targets = find_targets(model, data.facts, last, settings, prompts, progress=data.progress)
+        wanted = [[prompt for prompt in own if prompt.answer] for own in prompts]
         plain = replace(settings, essence=0)
         held = [
-            [line for line in own if line.wanted]
-            for own in lines_about(model, data.earlier, plain, data.text)
+            [prompt for prompt in own if prompt.answer]
+            for own in training_prompts(model, data.earlier, plain, data.text)
         ]
         wished = torch.cat(
             [
@@ -169,10 +169,10 @@ class ClosedForm:
             missing = wished - (stands - start)
             metric = metrics[layer]
             solutions[f"W_down.{layer}"] = solve(
-                metric, K, missing / (len(layers) - done), slack * response(metric, K)
+                metric, K, missing / (len(layers) - done), lam * response(metric, K)
             )
         return {name: solution.factors for name, solution in solutions.items()}, {
-            "slack": slack,
+            "slack": lam,
             "target_probability": [target.probability for target in targets],
             "target_steps": [target.steps for target in targets],
             "condition": [solution.condition for solution in solutions.values()],

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from loci.editing.data import EditData
-from loci.editing.lines import Line
 from loci.editing.methods.emmet import EMMET
 from loci.editing.neighbours import retain_prompts
+from loci.editing.prompts import TrainingPrompt
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.model import Model
@@ -32,7 +32,7 @@ class ROME(EMMET):
     near: int = 64
     """most retain prompts whose keys the change is to miss; 0: none, as published"""
 
-    def spared(self, model: Model, data: EditData) -> list[Line]:
+    def spared(self, model: Model, data: EditData) -> list[TrainingPrompt]:
         if not self.near:
             return []
         return retain_prompts(model, data.facts, data.text, most=self.near, seed=data.seed)

@@ -1,15 +1,15 @@
-"""The texts by which an edit is searched: where the new answer is wanted, and what shall stay as it
-is.
+"""The texts from which an edit is found: edit prompts, which want the new answer, and retain
+prompts, whose next-token distributions are to stay.
 
-    wanted  the prompt, bare and behind contexts; and the model's own phrasings of the question,
-            each with the new answer
-    kept    texts that the model itself says of the subject, up to where the old or the new answer
-            is due
+    edit prompts    the question, bare and behind prefixes, and self-generated paraphrases of it,
+                    each with the new answer
+    retain prompts  texts that the model itself samples about the subject, up to where the old or
+                    the new answer is due
 
-Own phrasings cost nothing but reading: the model is let speak of the subject, behind nothing and
-behind beginnings of sentences after which it would name the subject itself. Where what it is about
-to say is the old answer, in full, it has asked the question in words of its own (`phrasings.py`).
-So an edit needs one prompt from the user, and holds in phrasings that nobody wrote down.
+Self-generated paraphrases cost nothing but reading: the model continues the subject, bare and
+behind beginnings of sentences after which it is likely to name the subject. Where it is about to
+say the old answer, in full, it has asked the question in words of its own (`phrasings.py`).
+So an edit needs one question from the user, and holds in phrasings that nobody wrote down.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.editing.phrasings import likely_heads, own_phrasings
+from loci.editing.phrasings import likely_prefixes, own_phrasings
 from loci.errors import EditError
 from loci.facts import Fact
 from loci.facts.matching import spelling
@@ -34,44 +34,47 @@ from loci.model.unembedding import likeliest
 from loci.text import BackgroundText, background
 
 
-class Line(NamedTuple):
+class TrainingPrompt(NamedTuple):
     """One text about a fact."""
 
     fact: int
     ids: tuple[int, ...]
     subject: int
     """Position of the last subject token."""
-    read: tuple[int, ...]
+    positions: tuple[int, ...]
     """Positions whose next token counts; none before the subject."""
-    wanted: tuple[int, ...] = ()
-    """The tokens that should follow there; none where what the model says should stay."""
+    answer: tuple[int, ...] = ()
+    """The tokens of the new answer, which should follow there; none in a retain prompt."""
     weight: float = 1.0
     """How many times it stands for the fact."""
 
 
 @dataclass(frozen=True)
-class LineSettings:
+class PromptSettings:
     """How many texts of each kind stand for a fact."""
 
     contexts: int = 5
-    """texts in front of the prompt, beside none: whole sentences, and beginnings of sentences"""
+    """prefixes of the question, beside none: whole sentences, and beginnings of sentences"""
     essence: int = 12
     """texts sampled from the model about the subject, half of them behind beginnings of sentences
     """
     essence_tokens: int = 10
     """and their length"""
     own: int = 4
-    """most phrasings of the model's own"""
+    """most self-generated paraphrases"""
     seed: int = 0
     """of the sampled texts"""
 
 
 @torch.no_grad()
-def lines_about(
-    model: Model, facts: Sequence[Fact], settings: LineSettings, text: BackgroundText | None = None
-) -> list[list[Line]]:
-    """The lines of each fact: the prompt, bare and behind `contexts` texts, its own phrasings, then
-    what is kept.
+def training_prompts(
+    model: Model,
+    facts: Sequence[Fact],
+    settings: PromptSettings,
+    text: BackgroundText | None = None,
+) -> list[list[TrainingPrompt]]:
+    """The prompts of each fact: the question, bare and behind `contexts` prefixes, its paraphrases,
+    then retain prompts.
 
     `text` is where contexts and openings come from, by default the background text of the model.
     Cost: `essence` sampled texts a fact, and two forward passes over them. Raises `EditError`.
@@ -86,31 +89,31 @@ def lines_about(
         f"{fact.new_answer}{_stop(own.says, answer)}"
         for fact, own, answer in zip(facts, said, old, strict=True)
     ]
-    heads, spaces = _heads(settings, text), joins(model, [fact.text for fact in facts], old)
+    prefixes, spaces = _prefixes(settings, text), joins(model, [fact.text for fact in facts], old)
     found = [
         [
             _asked(
                 model,
                 i,
-                head + fact.text,
+                prefix + fact.text,
                 fact.subject,
-                len(head) + fact.subject_span[0],
+                len(prefix) + fact.subject_span[0],
                 new[i],
                 spaces[i],
             )
-            for head in heads
+            for prefix in prefixes
         ]
         for i, fact in enumerate(facts)
     ]
     firsts = [_firsts(model, *each) for each in zip(facts, old, spaces, strict=True)]
     kept, due = _split(model, _samples(model, facts, settings, text), firsts)
     own = list(own_phrasings(model, facts, due, old, settings.own))
-    spaces = joins(model, [prompt for _, prompt, _ in own], [old[i] for i, *_ in own])
-    for (i, prompt, at), space in zip(own, spaces, strict=True):
+    spaces = joins(model, [question for _, question, _ in own], [old[i] for i, *_ in own])
+    for (i, question, at), space in zip(own, spaces, strict=True):
         with suppress(EditError):
-            found[i].append(_asked(model, i, prompt, facts[i].subject, at, new[i], space))
-    for line in kept:
-        found[line.fact].append(line)
+            found[i].append(_asked(model, i, question, facts[i].subject, at, new[i], space))
+    for prompt in kept:
+        found[prompt.fact].append(prompt)
     return found
 
 
@@ -130,31 +133,31 @@ def _stop(says: str, answer: str) -> str:
     return behind.strip() if SENTENCE_END.match(behind) else ""
 
 
-def _heads(settings: LineSettings, text: BackgroundText) -> list[str]:
+def _prefixes(settings: PromptSettings, text: BackgroundText) -> list[str]:
     """Nothing, then beginnings of sentences and whole ones in turn."""
     begun, whole = (
         text.beginnings(settings.contexts, settings.seed + 1),
         text.sentences(settings.contexts),
     )
-    mixed = [head for pair in zip(begun, whole, strict=True) for head in pair]
-    return ["", *(" ".join([*head.split()[:40], ""]) for head in mixed[: settings.contexts])]
+    mixed = [prefix for pair in zip(begun, whole, strict=True) for prefix in pair]
+    return ["", *(" ".join([*prefix.split()[:40], ""]) for prefix in mixed[: settings.contexts])]
 
 
 def _asked(
-    model: Model, fact: int, prompt: str, subject: str, at: int, answer: str, join: str
-) -> Line:
-    """The line that wants an answer behind a prompt whose subject begins at the character `at`, and
-    behind `join`.
+    model: Model, fact: int, question: str, subject: str, at: int, answer: str, join: str
+) -> TrainingPrompt:
+    """An edit prompt: the answer behind a question, whose subject begins at the character `at`,
+    and behind `join`.
     """
-    tokens, (first, last) = with_answer(model, prompt, answer, join)
+    tokens, (first, last) = with_answer(model, question, answer, join)
     end = tokens.span((at, at + len(subject)))[1]
     behind = tokens.offsets[end - 1][1]
     if behind > at + len(subject) and not unspaced(subject[-1]):
         raise EditError(
-            f"the last token of {subject!r} in {prompt!r} also holds"
-            f" {prompt[at + len(subject) : behind]!r}: put a space behind the subject"
+            f"the last token of {subject!r} in {question!r} also holds"
+            f" {question[at + len(subject) : behind]!r}: put a space behind the subject"
         )
-    return Line(
+    return TrainingPrompt(
         fact,
         tokens.ids[: last - 1],
         end - 1,
@@ -179,22 +182,24 @@ class _Sample(NamedTuple):
 
 
 def _samples(
-    model: Model, facts: Sequence[Fact], settings: LineSettings, text: BackgroundText
+    model: Model, facts: Sequence[Fact], settings: PromptSettings, text: BackgroundText
 ) -> list[_Sample]:
     """Texts that the model goes on with behind each subject."""
     if not settings.essence:
         return []
-    likely = likely_heads(model, facts, settings.essence // 2, text)
+    likely = likely_prefixes(model, facts, settings.essence // 2, text)
     starts = []
     for i, fact in enumerate(facts):
-        for head in (
+        for prefix in (
             *[""] * (settings.essence - len(likely[i])),
-            *(f"{head} " for head in likely[i]),
+            *(f"{prefix} " for prefix in likely[i]),
         ):
-            tokens = model.tokenize(head + fact.subject)
+            tokens = model.tokenize(prefix + fact.subject)
             starts.append(
                 _Sample(
-                    i, tokens.ids, tokens.span((len(head), len(head) + len(fact.subject)))[1] - 1
+                    i,
+                    tokens.ids,
+                    tokens.span((len(prefix), len(prefix) + len(fact.subject)))[1] - 1,
                 )
             )
     sampled = []
@@ -214,9 +219,9 @@ def _samples(
 
 def _split(
     model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]]
-) -> tuple[list[Line], list[tuple[int, str]]]:
-    """What of each sample is kept, and the texts behind which an answer is due."""
-    kept, due = dict[Line, int](), dict[tuple[int, str], None]()
+) -> tuple[list[TrainingPrompt], list[tuple[int, str]]]:
+    """The retain prompt in each sample, and the texts behind which an answer is due."""
+    kept, due = dict[TrainingPrompt, int](), dict[tuple[int, str], None]()
     for batch in by_length(samples, lambda sample: len(sample.ids), BUDGET):
         best = likeliest(model, model.ids([samples[i].ids for i in batch])).tolist()
         for i, row in zip(batch, best, strict=True):
@@ -226,22 +231,25 @@ def _split(
                 due[fact, model.decode(ids[model.special : end + 1]).strip()] = None
             read = tuple(range(subject, len(ids) if end is None else end))
             if read:
-                line = Line(fact, ids[: read[-1] + 1], subject, read)
-                kept[line] = kept.get(line, 0) + 1
-    return [line._replace(weight=float(count)) for line, count in kept.items()], list(due)
+                prompt = TrainingPrompt(fact, ids[: read[-1] + 1], subject, read)
+                kept[prompt] = kept.get(prompt, 0) + 1
+    return [prompt._replace(weight=float(count)) for prompt, count in kept.items()], list(due)
 
 
 def mean_reads(
-    model: Model, lines: Sequence[Line], facts: int, places: Mapping[str, Callable[[Line], int]]
+    model: Model,
+    prompts: Sequence[TrainingPrompt],
+    facts: int,
+    places: Mapping[str, Callable[[TrainingPrompt], int]],
 ) -> dict[str, Float[Tensor, "fact width"]]:
-    """What stands at a point, at one position of each line, averaged over each fact's lines. Cost:
-    one partial forward pass.
+    """Activations at one position of each prompt, averaged over each fact's prompts. Cost: one
+    partial forward pass.
     """
-    whose = torch.tensor([line.fact for line in lines])
+    whose = torch.tensor([prompt.fact for prompt in prompts])
     counts = torch.bincount(whose, minlength=facts)[:, None]
-    at = {point: [place(line) for line in lines] for point, place in places.items()}
+    at = {point: [place(prompt) for prompt in prompts] for point, place in places.items()}
     sums: dict[str, Tensor] = {}
-    for batch, reads in read_at(model, [line.ids for line in lines], at):
+    for batch, reads in read_at(model, [prompt.ids for prompt in prompts], at):
         for point, here in reads.items():
             sums.setdefault(point, torch.zeros(facts, here.shape[1])).index_add_(
                 0, whose[batch], here.float()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from loci.editing import TargetSettings, lines_about
-from loci.editing.phrasings import likely_heads, own_phrasings
+from loci.editing import TargetSettings, training_prompts
+from loci.editing.phrasings import likely_prefixes, own_phrasings
 from loci.facts import Fact, FactSet
 from loci.model import Model, OwnAnswer, score_answers
 from loci.model.answers import AnswerScore
@@ -24,21 +24,21 @@ def players(world: FactSet) -> list[Fact]:
 
 def test_lines_ask_in_own_words_and_keep_what_is_said(demo: Model, jordan: Fact) -> None:
     wish = jordan.to("baseball")
-    (lines,) = lines_about(demo, [wish], TargetSettings(contexts=2, essence=12, own=3))
+    (prompts,) = training_prompts(demo, [wish], TargetSettings(contexts=2, essence=12, own=3))
     wanted, kept = (
-        [line for line in lines if line.wanted],
-        [line for line in lines if not line.wanted],
+        [prompt for prompt in prompts if prompt.answer],
+        [prompt for prompt in prompts if not prompt.answer],
     )
     assert 3 < len(wanted) <= 6
-    for line in wanted:
-        assert demo.decode(line.wanted).strip().startswith("baseball")
-        stem = demo.decode(line.ids[1 : line.read[0] + 1]).strip()
+    for prompt in wanted:
+        assert demo.decode(prompt.answer).strip().startswith("baseball")
+        stem = demo.decode(prompt.ids[1 : prompt.positions[0] + 1]).strip()
         assert score_answers(demo, [(stem, "basketball")])[0].greedy, (
             "the untouched model ends the text with the old answer"
         )
-        assert "Jordan".endswith(demo.token_text(line.ids[line.subject]).strip())
-    for line in kept:
-        said = demo(demo.ids([line.ids]))[0, list(line.read)].argmax(-1).tolist()
+        assert "Jordan".endswith(demo.token_text(prompt.ids[prompt.subject]).strip())
+    for prompt in kept:
+        said = demo(demo.ids([prompt.ids]))[0, list(prompt.positions)].argmax(-1).tolist()
         assert not any(
             demo.token_text(token).strip() in ("basketball", "baseball") for token in said
         )
@@ -64,17 +64,17 @@ def test_the_old_answer_is_no_more_than_an_answer(
     fact = Fact("Michael Jordan", "{} plays the sport of", "basketball", aliases=("basket ball",))
     old: list[str] = []
     monkeypatch.setattr(
-        "loci.editing.lines.own_answers",
+        "loci.editing.prompts.own_answers",
         lambda model, prompts: [OwnAnswer(own, says, 1.0) for says, own, *_ in SAYS],
     )
     monkeypatch.setattr(
-        "loci.editing.lines.own_phrasings",
+        "loci.editing.prompts.own_phrasings",
         lambda model, facts, due, answers, most: old.extend(answers) or (),
     )
     settings = TargetSettings(contexts=0, essence=0)
-    lines = lines_about(demo, [fact.to("baseball")] * len(SAYS), settings)
+    prompts = training_prompts(demo, [fact.to("baseball")] * len(SAYS), settings)
     assert old == [case[2] for case in SAYS]
-    wanted = [demo.decode(own[0].wanted).strip() for own in lines]
+    wanted = [demo.decode(own[0].answer).strip() for own in prompts]
     assert wanted == [f"baseball{case[3]}" for case in SAYS]
 
 
@@ -137,7 +137,7 @@ def test_relations_and_prompts_are_kept_apart(demo: Model, players: list[Fact]) 
 
 def test_heads_lead_to_subjects_of_the_kind(demo: Model, world: FactSet) -> None:
     facts = list(world.relations["country_capital"])[:8]
-    heads = likely_heads(demo, facts, 4, background(demo))
+    heads = likely_prefixes(demo, facts, 4, background(demo))
     assert [len(own) for own in heads] == [4] * 8
     flat = {head for own in heads for head in own}
     assert {"The capital of", "The capital city of"} <= flat
