@@ -14,7 +14,7 @@ import torch
 
 from loci.auditing import audit, counterfactuals
 from loci.editing import LEAN, Covariance, find_targets, key_moments, solve, training_prompts
-from loci.editing.targets import subject_reads
+from loci.editing.prompts import subject_reads
 from loci.facts import known_facts
 from loci.model import open_model
 from loci.patches import Patch

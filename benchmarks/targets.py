@@ -29,7 +29,7 @@ from loci.editing import (
     solve,
     training_prompts,
 )
-from loci.editing.targets import subject_reads
+from loci.editing.prompts import subject_reads
 from loci.facts import Fact, known_facts
 from loci.model import Model, open_model
 from loci.model.answers import with_answer

@@ -17,8 +17,8 @@ from loci.editing import (
 )
 from loci.editing.data import unsaid
 from loci.editing.edit import edit
+from loci.editing.prompts import subject_reads
 from loci.editing.statistics import Moment
-from loci.editing.targets import subject_reads
 from loci.errors import EditError
 from loci.facts import Fact, FactSet, load_facts
 from loci.model import Model, score_answers

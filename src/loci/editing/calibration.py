@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from loci.editing.objective import EditObjective, token_losses
-from loci.editing.prompts import TrainingPrompt, training_prompts
+from loci.editing.prompts import TrainingPrompt, subject_reads, training_prompts
 from loci.editing.solver import Metric, response, solve
-from loci.editing.targets import LEAN, find_targets, loss_with, subject_reads
+from loci.editing.targets import LEAN, find_targets, loss_with
 from loci.editing.vocabulary import Vocabulary
 from loci.errors import EditError
 from loci.facts import Fact

@@ -165,14 +165,11 @@ def _keys(
     """Keys of each fact: at the subject below the middle of the model, at the answering token
     above.
     """
-    lower: dict[bool, Callable[[TrainingPrompt], int]] = {
-        True: lambda prompt: prompt.subject,
-        False: lambda prompt: prompt.positions[0],
-    }
-    reads = mean_reads(
-        model,
-        prompts,
-        facts,
-        {f"mlp_act.{layer}": lower[2 * layer < model.n_layers] for layer in layers},
-    )
+
+    def place(layer: int) -> Callable[[TrainingPrompt], int]:
+        lower = 2 * layer < model.n_layers
+        return lambda prompt: prompt.subject if lower else prompt.positions[0]
+
+    places = {f"mlp_act.{layer}": place(layer) for layer in layers}
+    reads = mean_reads(model, prompts, facts, places)
     return {layer: reads[f"mlp_act.{layer}"] for layer in layers}

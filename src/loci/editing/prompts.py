@@ -255,3 +255,17 @@ def mean_reads(
                 0, whose[batch], here.float()
             )
     return {point: total / counts for point, total in sums.items()}
+
+
+def subject_reads(
+    model: Model, prompts: Sequence[Sequence[TrainingPrompt]], layer: int, last: int
+) -> tuple[Float[Tensor, "d_mlp fact"], Float[Tensor, "d_model fact"]]:
+    """Keys at `layer`, and the stream behind `last`, at the subject; each averaged over a fact's
+    prompts.
+    """
+    flat = [prompt._replace(fact=i) for i, own in enumerate(prompts) for prompt in own]
+    points = (f"mlp_act.{layer}", f"resid_post.{last}")
+    reads = mean_reads(
+        model, flat, len(prompts), dict.fromkeys(points, lambda prompt: prompt.subject)
+    )
+    return reads[points[0]].T, reads[points[1]].T

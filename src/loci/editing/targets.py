@@ -33,7 +33,7 @@ from torch import Tensor
 from loci.deprecated import renamed_arguments, renamed_fields
 from loci.editing.aligned_batch import AlignedBatch, aligned_batches
 from loci.editing.objective import EditObjective
-from loci.editing.prompts import PromptSettings, TrainingPrompt, mean_reads, training_prompts
+from loci.editing.prompts import PromptSettings, TrainingPrompt, training_prompts
 from loci.editing.target_loss import LossPart, stepped
 from loci.editing.vocabulary import Vocabulary
 from loci.errors import EditError
@@ -265,12 +265,11 @@ class _TargetSearch:
 
 def _shares(fact: int, prompts: Sequence[TrainingPrompt]) -> Iterator[TrainingPrompt]:
     """The prompts of one fact, with weights that sum to 1 for each kind."""
-    total = {
-        kind: sum(prompt.weight for prompt in prompts if bool(prompt.answer) == kind)
-        for kind in (True, False)
-    }
+    edit = sum(prompt.weight for prompt in prompts if prompt.answer)
+    retain = sum(prompt.weight for prompt in prompts if not prompt.answer)
     for prompt in prompts:
-        yield prompt._replace(fact=fact, weight=prompt.weight / total[bool(prompt.answer)])
+        total = edit if prompt.answer else retain
+        yield prompt._replace(fact=fact, weight=prompt.weight / total)
 
 
 def _means(
@@ -289,17 +288,3 @@ def _means(
             )
         )
     return torch.stack(sums).sum(0)
-
-
-def subject_reads(
-    model: Model, prompts: Sequence[Sequence[TrainingPrompt]], layer: int, last: int
-) -> tuple[Float[Tensor, "d_mlp fact"], Float[Tensor, "d_model fact"]]:
-    """Keys at `layer`, and the stream behind `last`, at the subject; each averaged over a fact's
-    prompts.
-    """
-    flat = [prompt._replace(fact=i) for i, own in enumerate(prompts) for prompt in own]
-    points = (f"mlp_act.{layer}", f"resid_post.{last}")
-    reads = mean_reads(
-        model, flat, len(prompts), dict.fromkeys(points, lambda prompt: prompt.subject)
-    )
-    return reads[points[0]].T, reads[points[1]].T

@@ -30,10 +30,10 @@ from loci.editing.calibration import (
 from loci.editing.check import check_layers
 from loci.editing.data import EditData, WeightUpdate
 from loci.editing.neighbours import asked, near_moments
-from loci.editing.prompts import TrainingPrompt, training_prompts
+from loci.editing.prompts import TrainingPrompt, subject_reads, training_prompts
 from loci.editing.solver import Metric, Solution, response, solve
 from loci.editing.statistics import Moment
-from loci.editing.targets import LEAN, TargetSettings, find_targets, subject_reads
+from loci.editing.targets import LEAN, TargetSettings, find_targets
 from loci.facts import Fact
 from loci.model import Model
 from loci.patches import Factors, Patch, applied
