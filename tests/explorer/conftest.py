@@ -30,6 +30,4 @@ def client(page: Explorer) -> TestClient:
 
 @pytest.fixture
 def desk(demo: Model, tmp_path: Path) -> Desk:
-    desk = Desk(Settings(), tmp_path)
-    desk.__dict__["model"] = demo
-    return desk
+    return Desk(Settings(), tmp_path, demo)

@@ -57,6 +57,7 @@ def _loci(call: Any) -> Any:
         ("lens", {"prompt": PROMPT, "against": "baseball", "top": 2}),
         ("read", {"neuron": "L0N21", "tokens": 500, "top": 3}),
         ("attention", {"text": PROMPT, "heads": ["L0H1"]}),
+        ("compose", {}),
         ("fact_circuit", {"prompt": PROMPT, "answer": "tennis"}),
         ("feature", {"layer": 3, "feature": 1, "tokens": 300, "top": 3}),
         ("graph", {"prompt": PROMPT, "features": True, "tested": 1}),
@@ -174,14 +175,6 @@ def test_labels_are_judged_on_facts_that_were_not_chosen_on(desk: Desk, demo: Mo
     assert label["precision"]["n"] == sum(said) and label["recall"]["n"] == sum(true)
     assert label["precision"]["value"] == pytest.approx(hits / sum(said))
     assert label["recall"]["value"] == pytest.approx(hits / sum(true))
-
-
-def test_composition_is_listed_from_the_strongest(desk: Desk, demo: Model) -> None:
-    found = done(desk, "compose", {"most": 5})
-    whole = loci.circuits.compose(demo)
-    assert found["pairs"] == len(whole.edges(-1.0)) > 5 == len(found["edges"])
-    best = max(float(scores.nan_to_num(-1).max()) for scores in whole.scores.values())
-    assert found["edges"][0]["score"] == pytest.approx(best, rel=1e-5)
 
 
 def test_a_word_is_taken_as_one_token(desk: Desk, demo: Model) -> None:

@@ -152,12 +152,6 @@ class Sparse(Arguments):
     most: Annotated[int, Field(ge=1, le=64)] = 12
 
 
-class Strongest(Arguments):
-    """So many of the pairs of heads that compose most."""
-
-    most: Annotated[int, Field(ge=1, le=2_000)] = 200
-
-
 class PairArguments(Arguments):
     """A head between a word that is looked at and one that looks."""
 

@@ -15,22 +15,11 @@ if TYPE_CHECKING:
 Ids = Sequence[str]
 
 
-def compose(desk: "Desk", args: takes.Strongest, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    """The pairs of heads that compose most, beside what a random pair scores."""
+def compose(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.circuits import compose as scores
 
     with desk.patched(ids) as model:
-        found = scores(model, progress=tell.progress)
-    edges = found.edges(-1.0)
-    return {
-        "schema": "loci.composition_edges/1",
-        "model": model.name,
-        "layers": model.n_layers,
-        "heads": model.n_heads,
-        "null": found.null,
-        "pairs": len(edges),
-        "edges": [edge._asdict() for edge in edges[: args.most]],
-    }
+        return scores(model, progress=tell.progress).to_dict()
 
 
 def fact_circuit(

@@ -39,14 +39,16 @@ class Tell:
 
 
 class Desk:
-    """One model, opened when it is first needed, and the folder of patches."""
+    """One model, opened when it is first needed or given as it is, and the folder of patches."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        self.settings, self.folder = settings, folder
+    def __init__(self, settings: Settings, folder: Path, model: Model | None = None) -> None:
+        self.settings, self.folder, self._given = settings, folder, model
         self._patches: dict[tuple[str, ...], Patch] = {}
 
     @cached_property
     def model(self) -> Model:
+        if self._given is not None:
+            return self._given
         opening = dict(self.settings.opening)
         layout = opening.pop("layout", None)
         if layout is not None:

@@ -84,8 +84,7 @@ def export_site(
     if atlas is not None:
         open_atlas(atlas.folder, model.fingerprint)
     with TemporaryDirectory() as room, write_aside(folder, folder=True) as aside:
-        desk = Desk(settings or Settings(model.name), Path(room))
-        desk.__dict__["model"] = model
+        desk = Desk(settings or Settings(model.name), Path(room), model)
         asked: list[Question] = [("about", {}), ("bounds", {})]
         asked += [one for fact in facts for one in questions(model, fact)]
         steps = Steps(progress, len(asked))

@@ -287,7 +287,7 @@ VERBS: dict[str, Verb] = {
     "attention_top": Verb(takes.Sparse, _attention_top),
     "bounds": Verb(takes.Angle, _bounds),
     "labels": Verb(takes.Labelled, _labels),
-    "compose": Verb(takes.Strongest, circuit_verbs.compose, "slow"),
+    "compose": Verb(takes.Nothing, circuit_verbs.compose, "slow"),
     "fact_circuit": Verb(takes.PromptArguments, circuit_verbs.fact_circuit),
     "pair": Verb(takes.PairArguments, circuit_verbs.pair),
     "feature": Verb(takes.FeatureArguments, circuit_verbs.feature),

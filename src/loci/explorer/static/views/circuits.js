@@ -58,9 +58,18 @@ function drawPair(panel, state, signal) {
 }
 
 const KINDS = ["q", "k", "v"];
+const MOST = 400;
+// All pairs of a composition document, the strongest first.
+function pairsOf(found) {
+  const all = KINDS.flatMap((kind) => Object.entries(found[kind] || {}).flatMap(([reader, row]) => Object.entries(row).map(([writer, score]) => ({ kind, reader, writer, score }))));
+  return all.sort((a, b) => b.score - a.score);
+}
 async function drawGraph(panel, state, signal) {
-  const rows = (found) => [["kind", "reader", "writer", "score"], ...found.edges.map((one) => [one.kind, one.reader, one.writer, one.score])];
-  await panel.run("compose", { most: 400 }, (found) => {
+  const rows = (found) => [["kind", "reader", "writer", "score"], ...pairsOf(found).map((one) => [one.kind, one.reader, one.writer, one.score])];
+  await panel.run("compose", {}, (document) => {
+    const all = pairsOf(document), edges = all.slice(0, MOST);
+    const named = [...new Set(all.flatMap((one) => [one.reader, one.writer]))].map((name) => /^L(\d+)H(\d+)$/.exec(name));
+    const found = { edges, null: document.null, pairs: all.length, layers: 1 + Math.max(...named.map(([, l]) => Number(l))), heads: 1 + Math.max(...named.map(([, , k]) => Number(k))) };
     const low = Math.max(0, found.edges.at(-1).score - found.null), high = found.edges[0].score - found.null;
     const given = Number(state.above);
     const now = { above: given >= low && given <= high ? given : low + 0.4 * (high - low), kinds: new Set(KINDS) };
