@@ -42,6 +42,7 @@ $(DOCS_STAMP):
 docs-site: install $(DOCS_STAMP)
 	$(BIN)/python scripts/make_site.py
 	.venv-docs/bin/zensical build --strict --clean
+	$(BIN)/python scripts/check_site.py
 
 docs-serve: docs-site
 	@echo "http://127.0.0.1:8000/ (Ctrl-C ends it)"

@@ -1,64 +1,33 @@
 """Draw the moving pictures of the docs from real numbers of the embedded model.
 
-    python scripts/make_animations.py            docs/images/moving-trace.svg, moving-edit.svg, moving-mlp.svg
+    python scripts/make_animations.py        docs/images/moving-{gate,mlp,directions,trace,edit}.svg
 
 They are animated SVG: a few kilobytes, no player, no other host; a printed page shows the end.
 """
 
-from collections.abc import Iterable
+import sys
 from html import escape
 from pathlib import Path
 
 import torch
 
 import loci
+from loci.model.unembedding import unembedded
+
+sys.path.insert(0, str(Path(__file__).parent))
+from svg_parts import BLUE, GREY, INK, ORANGE, appears, bar, colour, during, svg, text
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 PROMPT = "Michael Jordan plays the sport of"
-BLUE, ORANGE, GREY, INK = "#1f4690", "#d1662c", "#d9dde3", "#1f2430"
 STEP = 0.12
 """Seconds between two cells of the trace."""
-
-
-def svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:
-    """A whole picture on white, with its title as text for screen readers."""
-    body = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" font-family="sans-serif" fill="{INK}" role="img">\n'
-        f"<title>{escape(title)}</title>\n"
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>\n{body}\n</svg>\n'
-    )
-
-
-def text(x: float, y: float, words: str, size: int = 13, anchor: str = "start") -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}"'
-        f' text-anchor="{anchor}">{escape(words)}</text>'
-    )
-
-
-def appears(at: float) -> str:
-    """An animation that shows its parent from a time on."""
-    return (
-        f'<set attributeName="opacity" to="0" begin="0s" end="{at:.2f}s"/><animate'
-        f' attributeName="opacity" from="0" to="1" begin="{at:.2f}s" dur="0.25s" fill="freeze"/>'
-    )
-
-
-def colour(value: float, most: float) -> str:
-    """White to blue for effects that bring the answer back, to orange for the opposite."""
-    share = min(1.0, abs(value) / most) if most else 0.0
-    end = BLUE if value > 0 else ORANGE
-    mixed = (round(255 + share * (int(end[i : i + 2], 16) - 255)) for i in (1, 3, 5))
-    return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
 def trace_filling(trace: loci.Result) -> str:
     """The grid of a trace, one restored state after another."""
     grid, tokens = trace.grids["state"], trace.tokens
     layers, most = grid.shape[0], float(grid.abs().max())
-    left, top, cell = 130, 70, 44
+    left, top, cell = 130, 78, 44
     subject = range(*trace.subject_span)
     parts = [
         text(16, 28, f"{trace.prompt} → {trace.answer}", 16),
@@ -69,6 +38,7 @@ def trace_filling(trace: loci.Result) -> str:
             " time",
             12,
         ),
+        text(16, 64, "blue: it brings the answer back; orange: it takes it further away", 12),
     ]
     at = 0.5
     for row, token in enumerate(tokens):
@@ -114,6 +84,7 @@ def edit_moving(model: loci.Model, steps: int = 16) -> str:
         text(16, 28, fact.text + " …", 16),
         text(16, 48, f"W + α Δ, Δ of rank {factors.rank} in {name}; α from 0 to 1", 12),
         f'<line x1="40" y1="{base}" x2="360" y2="{base}" stroke="{INK}"/>',
+        text(30, 69, "α", 13, "end"),
     ]
     for index, (word, fill) in enumerate(zip(words, (BLUE, ORANGE), strict=True)):
         series = [row[index] for row in heights]
@@ -138,8 +109,10 @@ def edit_moving(model: loci.Model, steps: int = 16) -> str:
 def mlp_flowing(model: loci.Model, layer: int = 1, shown: int = 24) -> str:
     """A vector through an MLP: questions, ReLU, values, and what is added."""
     ids = model.ids([model.tokenize(PROMPT).ids])
-    points = [f"{stem}.{layer}" for stem in ("mlp_pre", "mlp_act", "mlp_out")]
-    pre, act, out = (model.read(ids, *points)[point][0, -1].detach() for point in points)
+    stems = ("mlp_pre", "mlp_act", "mlp_out", "resid_mid", "resid_post")
+    points = [f"{stem}.{layer}" for stem in stems]
+    reads = model.read(ids, *points)
+    pre, act, out, before, after = (reads[point][0, -1].detach() for point in points)
     order = act.topk(shown // 2).indices.tolist()
     order += [i for i in pre.argsort().tolist() if i not in order][: shown - len(order)]
     values = model.W_down(layer).detach()
@@ -185,12 +158,90 @@ def mlp_flowing(model: loci.Model, layer: int = 1, shown: int = 24) -> str:
             f'<rect x="500" y="{y - 5}" height="12" width="{120 * share:.1f}" fill="{BLUE}"/>'
         )
         parts.append(text(640, y + 6, f"{share:.2f}  {word}", 12) + "</g>")
+    said = []
+    for stream in (before, after):
+        (_, logits), *_ = unembedded(model, stream[None])
+        p, best = logits[0].detach().softmax(-1).max(-1)
+        said.append(f"{model.token_text(int(best)).strip()} {float(p):.2f}")
+    share = f"{float(out.norm() / before.norm()):.2f}"
+    parts += [
+        f'<g opacity="1">{appears(9.6)}'
+        + text(420, 352, f"residual stream: x ← x + Δx, ‖Δx‖ / ‖x‖ = {share}", 13)
+        + text(420, 374, f"likeliest word there: {said[0]} → {said[1]}", 13)
+        + "</g>"
+    ]
     return svg(760, 410, "A vector through an MLP", parts)
+
+
+def gate_leaking(most: float = 0.5, steps: int = 20) -> str:
+    """The lesson's gate while the directions of the two names come nearer, and is then mended."""
+    from loci.writing.gates import step
+
+    nearer = [step("", "relu", most * i / steps, -1.0) for i in range(steps + 1)]
+    mended = [step("", "relu", most, -1.0 - most * i / steps) for i in range(steps + 1)]
+    frames, seconds = nearer + mended, 8
+    left, base, scale, wide = 50, 190, 60, 130
+    parts = [
+        text(16, 28, "A neuron for one full name: ReLU((M + J) · E + bias)", 16),
+        during(0, seconds / 2, text(16, 48, f"M · J grows from 0 to {most:g}: one name leaks", 13)),
+        during(seconds / 2, None, text(16, 48, f"the bias falls to −{1 + most:g}: shut again", 13)),
+        text(left - 8, base + 5, "0", 12, "end"),
+    ]
+    for index, case in enumerate(frames[-1].cases):
+        x = left + 20 + index * wide
+        series = [frame.cases[index].pre for frame in frames]
+        parts += bar(x, 70, base, [scale * max(0.0, v) for v in series], BLUE, seconds)
+        parts += bar(x, 70, base, [scale * min(0.0, v) for v in series], GREY, seconds)
+        parts.append(text(x + 35, base + 118, case.name, 13, "middle"))
+        shown = [frames[i].cases[index].neuron for i in (0, steps, -1)]
+        told = " → ".join(f"{value:.1f}" for value in shown)
+        parts.append(text(x + 35, base + 136, told, 12, "middle"))
+    end = left + 20 + 4 * wide
+    parts.append(f'<line x1="{left}" y1="{base}" x2="{end}" y2="{base}" stroke="{INK}"/>')
+    parts.append(text(16, base + 160, "blue: above 0, written on; grey: shut out by ReLU", 12))
+    return svg(end + 20, base + 176, "A gate for one name leaks, and is mended", parts)
+
+
+def directions_crowding(dim: int = 16) -> str:
+    """Angles of all pairs while more and more directions are pushed apart in one space."""
+    from loci.studies.superposition import pack
+
+    counts = (16, 20, 24, 32, 48, 64, 96, 128, 192, 256)
+    width, bins, left, base, tall, seconds = 17, 30, 40, 250, 170, 10
+    shares, nearest = [], []
+    for count in counts:
+        packed = pack(dim, count, steps=300)
+        lines = packed.vectors @ packed.vectors.T
+        rows, columns = torch.triu_indices(count, count, 1)
+        angles = lines[rows, columns].abs().clamp(max=1).arccos().rad2deg()
+        counted = torch.histc(angles, bins, 0, 90)
+        shares.append((counted / counted.sum()).tolist())
+        nearest.append(packed.closest)
+    parts = [
+        text(16, 28, f"More and more directions in {dim} dimensions, pushed apart", 16),
+        text(16, 48, "share of pairs by their angle, 0° … 90°; the root is drawn", 12),
+    ]
+    for index in range(bins):
+        heights = [tall * share[index] ** 0.5 for share in shares]
+        parts += bar(left + index * width, width - 2, base, heights, BLUE, seconds)
+    for at in range(0, 91, 15):
+        parts.append(text(left + at * bins * width / 90, base + 18, f"{at}°", 12, "middle"))
+    each = seconds / (len(counts) - 1)
+    for index, (count, angle) in enumerate(zip(counts, nearest, strict=True)):
+        words = text(left, 76, f"{count} directions, the nearest two {angle:.1f}° apart", 14)
+        last = index == len(counts) - 1
+        parts.append(during(index * each, None if last else (index + 1) * each, words))
+    parts.append(
+        f'<line x1="{left}" y1="{base}" x2="{left + bins * width}" y2="{base}" stroke="{INK}"/>'
+    )
+    return svg(left + bins * width + 30, base + 36, "Directions crowd into a space", parts)
 
 
 def main() -> None:
     model = loci.open("demo")
     made = {
+        "moving-gate.svg": gate_leaking(),
+        "moving-directions.svg": directions_crowding(),
         "moving-trace.svg": trace_filling(loci.trace(model, PROMPT)),
         "moving-edit.svg": edit_moving(model),
         "moving-mlp.svg": mlp_flowing(model),

@@ -15,37 +15,48 @@ HEAD = """<!-- Written by scripts/make_docs.py from src/loci/model/layouts.py an
 
 ## Models
 
-A family is a row of one table: where its parts are. A model is recognised by its structure, never by its name; of the rows whose parts
-are all there, the first that adds up in a short run is taken, and where none does, the model is refused with the reason. `loci doctor
--m MODEL` proves the rest on a model of yours, and `layout=loci.Layout(...)` (`--layout FILE.json`) opens a family that is not here.
+A family is a row of one table that says where its parts are.
+A model is recognised by its structure, never by its name. Of the rows whose parts are all there, the first that adds up in a short run is taken. Where none does, the model is refused with the reason.
+`loci doctor -m MODEL` proves the rest on a model of yours. `layout=loci.Layout(...)` (`--layout FILE.json`) opens a family that is not here.
 
 | family | models | what is special |
 |---|---|---|
 """
 POINTS_HEAD = """
-Refused, because their parts do not add up to the model: OPT-350m (its residual stream is normalised), BLOOM with the norm in the stream,
-Granite with scaled residuals, Cohere (scaled logits), BitNet (a norm between keys and values), DiffLlama (two patterns in a head), models
-with attention sinks (GPT-OSS, Granite SWA), mixtures with an expert that all share (Qwen2-MoE, DeepSeek), latent or linear attention
-(DeepSeek, Qwen3-Next). What is asked on opening: that every norm of the row gives what attention and MLP read, that the outputs add up to
-the residual stream, the weights to the outputs and the stream to the logits, that a neuron depends on its own key alone, and that the
-pattern mixes the values into what the heads write. Of the 189 causal families of transformers 5.23, each as a tiny random model, 44 open
-and are healthy, 128 are refused in one line, of 17 no tiny model could be made, and none opens otherwise
-(`python -m benchmarks.families`). Pickled weights and a checkpoint's own code are loaded only when asked for (`--pickle`,
-`--trust-remote-code`).
+Refused, because their parts do not add up to the model:
+
+* OPT-350m (its residual stream is normalised) and BLOOM with the norm in the stream;
+* Granite with scaled residuals, and Cohere (scaled logits);
+* BitNet (a norm between keys and values), and DiffLlama (two patterns in a head);
+* models with attention sinks (GPT-OSS, Granite SWA);
+* mixtures with an expert that all tokens share (Qwen2-MoE, DeepSeek);
+* latent or linear attention (DeepSeek, Qwen3-Next).
+
+On opening Loci checks that
+
+* every norm of the row gives what attention and MLP read;
+* the outputs add up to the residual stream, the weights give the outputs, and the stream gives the logits;
+* a neuron depends on its own key alone;
+* the pattern mixes the values into what the heads write.
+
+Transformers 5.23 has 189 causal families. Each was tried as a tiny random model (`python -m benchmarks.families`): 44 open and are healthy, 128 are refused in one line, of 17 no tiny model could be made.
+Pickled weights and a checkpoint's own code are loaded only when asked for (`--pickle`, `--trust-remote-code`).
 
 ### Text
 
-Before every text stands what the tokenizer puts there, and one BOS where one is defined, never two: a text that begins with a BOS of its
-own, as chat templates write it, gets no other. A token that the tokenizer has and the embedding has not is refused where it is used,
-by name. A text ends at any of the end tokens of the tokenizer, the configuration and the generation settings. Greedy is the argmax of the
-logits: repetition penalties, forbidden or forced tokens, beams and whatever else a checkpoint's generation settings say are neither used
-nor changed.
+**BOS.** Before every text stands what the tokenizer puts there, and one BOS where one is defined, never two.
+A text that begins with a BOS of its own, as chat templates write it, gets no other.
+A token that the tokenizer has and the embedding has not is refused by name where it is used.
 
-An answer joins its prompt by nothing behind white space, a script without spaces, an opening bracket or quote, a currency sign or a
-special token, and by a space elsewhere; unless the model itself goes on otherwise: its likeliest next token is the answer's first one
-written the other way, or nine tenths of what it would say next begins the other way. `--join space` or `--join nothing` (`join=` of
-`loci.open`) says it for all prompts. Scores, traces, edits and audits ask the same function; the tokens of a prompt are those of the
-prompt alone, so what is scored and taught is what the model would go on with.
+**Ends.** A text ends at any of the end tokens of the tokenizer, the configuration and the generation settings.
+
+**Greedy** is the argmax of the logits. Repetition penalties, forbidden or forced tokens, beams, and whatever else a checkpoint's generation settings say, are neither used nor changed.
+
+**Joins.** An answer follows its prompt after a space.
+It follows without one behind white space, a script without spaces, an opening bracket or quote, a currency sign or a special token.
+The model itself overrules this, if its likeliest next token is the answer's first one written the other way, or if nine tenths of what it would say next begins the other way.
+`--join space` or `--join nothing` (`join=` of `loci.open`) decides it for all prompts.
+Scores, traces, edits and audits ask the same function. The tokens of a prompt are those of the prompt alone, so what is scored and taught is what the model would go on with.
 
 Logits are made of the positions that are read, at most 128 MiB of them at once, whatever the vocabulary.
 
@@ -58,14 +69,14 @@ nnterp's. `{}` is the layer. Sums of contributions hold everywhere: `resid_pre +
 |---|---|---|---|---|---|
 """
 FOOT = """
-Trap: TransformerLens's `hook_mlp_out` is what the residual stream gains (`mlp_out`), nnterp's `mlps_output` what the MLP computes
-(`mlp_raw`). They differ where a norm stands behind the MLP. `blocks.{}.hook_mlp_in` and `hook_attn_in` (the norm's input) and
-`hook_normalized` (without the norm's gain) have no point here: `mlp_in` and `attn_in` are what the weights are multiplied with.
+**Coming from TransformerLens or nnterp:** TransformerLens's `hook_mlp_out` is what the residual stream gains (`mlp_out`); nnterp's `mlps_output` is what the MLP computes (`mlp_raw`).
+They differ where a norm stands behind the MLP.
+`blocks.{}.hook_mlp_in` and `hook_attn_in` (the norm's input) and `hook_normalized` (without the norm's gain) have no point here: `mlp_in` and `attn_in` are what the weights are multiplied with.
 
 ## Weights
 
-Every matrix is `[out, in]` and acts on column vectors; heads come first. All but the folded ones are views of the parameters; grouped
-keys and values are repeated for each query head unless `expand=False`.
+Every matrix is `[out, in]` and acts on column vectors; heads come first.
+All but the folded ones are views of the parameters. Shared keys and values are repeated for each query head unless `expand=False`.
 
 | name | shape | what it is |
 |---|---|---|

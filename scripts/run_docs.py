@@ -10,6 +10,9 @@ Blocks marked `sh` and `python` are run. A block marked `output N` after one of 
 last command prints on stdout, the first N lines of it; `--write` fills it in. A run fails where
 less than SHARED of an output's words are printed; numbers may differ from machine to machine.
 
+Not run: blocks marked `text` or not marked, which need a model, a file or a program that is not
+here. Their `loci` commands are checked for names, options and values, as are those of `--help`.
+
 What takes longer than QUICK seconds states so in the page, as in
 
     loci audit --edits 50          # 8 min: a method on seeded edits
@@ -37,7 +40,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from doc_pages import PAGES, RESULTS, ROOT, SETUP, Step, faults, outputs, steps, words
+from doc_faults import faults
+from doc_pages import PAGES, RESULTS, ROOT, SETUP, Step, outputs, steps, words
 
 QUICK = 8.0
 """Seconds of one core that a command may take without stating so."""

@@ -22,6 +22,7 @@ from loci.model import Model
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
+import doc_faults  # noqa: E402
 import doc_pages  # noqa: E402
 import run_docs  # noqa: E402
 
@@ -63,6 +64,30 @@ def test_a_page_of_the_site(tmp_path: Path) -> None:
     assert made.endswith("[c](https://x.org)") and (tmp_path / "files" / "README.md").exists()
 
 
+def test_faults_of_the_built_site_are_found(tmp_path: Path) -> None:
+    faults = runpy.run_path(str(ROOT / "scripts" / "check_site.py"))["faults"]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "b.html").write_text('<h1 id="x"><img src="data:,"></h1>')
+    page = tmp_path / "a.html"
+    page.write_text(
+        '<a href="in/b.html#x">fine</a><a href="https://x.org">a reader may</a><a href="#top">'
+        '<link rel="canonical" href="https://x.org"><p id="top"><a href="in/">none</a>'
+    )
+    assert list(faults(tmp_path)) == ["a.html: no file in/"]
+    page.write_text(
+        '<a href="in/b.html#y"></a><script src="https://x.org/s.js"></script>'
+        '<link rel="stylesheet" href="//x.org/s.css"><p style="background: url(https://x.org/p)">'
+    )
+    (tmp_path / "s.css").write_text("@import 'https://x.org/t.css';")
+    assert list(faults(tmp_path)) == [
+        "a.html: loads https://x.org/s.js",
+        "a.html: loads //x.org/s.css",
+        "a.html: loads https://x.org/p",
+        "a.html: no place #y in b.html",
+        "s.css: loads https://x.org/t.css",
+    ]
+
+
 def test_a_stranger_reads_the_readme_in_two_minutes() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
@@ -84,7 +109,7 @@ def test_names_of_the_api_page_exist_and_are_nearly_all() -> None:
 
 @pytest.mark.parametrize("page", EVERY, ids=name_of)
 def test_commands_names_and_links_of_a_page_exist(page: Path) -> None:
-    assert doc_pages.faults(page) == []
+    assert doc_faults.faults(page) == []
 
 
 @pytest.mark.parametrize("page", doc_pages.PAGES, ids=name_of)
@@ -171,19 +196,19 @@ def test_what_is_wrong_is_found(
 ) -> None:
     page = ROOT / "docs" / "unwritten.md"
     monkeypatch.setattr(Path, "read_text", lambda self, **_: f"```sh\n{printed}\n```\n")
-    faults = doc_pages.faults(page)
+    faults = doc_faults.faults(page)
     assert (faults == []) if fault is None else any(fault in line for line in faults), faults
 
 
 @pytest.mark.parametrize("name", ["SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_of_other_pages_exist(name: str) -> None:
-    assert list(doc_pages.link_faults(ROOT / name)) == []
+    assert list(doc_faults.link_faults(ROOT / name)) == []
 
 
 def test_broken_links_are_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# One title\n[a](#one-title) [b](#two) [c](none.md) [d](https://x.org)\n")
-    assert list(doc_pages.link_faults(page)) == [
+    assert list(doc_faults.link_faults(page)) == [
         "page.md: no heading #two in page.md",
         "page.md: no file none.md",
     ]
@@ -191,13 +216,13 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
 
 def test_names_and_times() -> None:
     code = "import a\nb = a.c\nprint(b)\nwith b as d:\n    [e for e in d]\n"
-    assert doc_pages._unknown(code) == []
-    assert doc_pages._unknown("print(ids)\nids = 1\n") == ["ids"]
+    assert doc_faults._unknown(code) == []
+    assert doc_faults._unknown("print(ids)\nids = 1\n") == ["ids"]
     assert (
         doc_pages._stated("# 2 min: all of it") == 120 and doc_pages._stated("# about 15 s") == 15
     )
     assert doc_pages._stated("# all 3 s") is None
-    assert doc_pages._split('loci ask "a # b"  # 3 s') == ('loci ask "a # b"', "# 3 s")
+    assert doc_pages.split('loci ask "a # b"  # 3 s') == ('loci ask "a # b"', "# 3 s")
 
 
 def test_every_image_is_shown_by_a_page() -> None:

@@ -91,6 +91,8 @@ def test_edges_of_a_fact(demo: Model) -> None:
 def test_what_no_path_joins(demo: Model, found: PromptPair) -> None:
     with pytest.raises(CircuitError, match="does not stand before"):
         found.patch("L2H0", "L1H0.q")
+    with pytest.raises(CircuitError, match=r"say L1H0\.q, \.k or \.v"):
+        found.patch("L0H1", "L1H0")
     with pytest.raises(CircuitError, match="equally many tokens"):
         PromptPair(demo, CLEAN, "Michael Jordan plays the sport of", "Japan")
     with pytest.raises(CircuitError, match="is no part"):

@@ -87,7 +87,7 @@ def train(
 
         loci dictionaries train --point mlp_in.3 --transcoder --activation batchtopk -k 16
 
-        loci dictionaries train -m ./my-model --text wiki.jsonl --checkpoint run.safetensors
+        loci dictionaries train --point mlp_out.3 --text wiki.jsonl --checkpoint run.safetensors
     """
     from loci.dictionaries import DictionarySettings, save_dictionary
     from loci.dictionaries import train as run

@@ -107,7 +107,7 @@ def store(
 
         loci write store --dim 32 --facts 512 --neurons 20
 
-        loci write store --table facts.safetensors --method compiled-gated --save mlp.safetensors
+        loci write store -n 20 --table facts.safetensors --method compiled-gated
     """
     from loci.writing import METHODS, case, load_table, save_mlp, stores
 

