@@ -34,6 +34,7 @@ from loci.circuits.nodes import (
     normed,
     own_projection,
     parse_node,
+    parse_receiver,
     senders_and_receivers,
     written,
 )
@@ -209,11 +210,7 @@ class PromptPair:
         Raises `CircuitError` where the sender does not stand before the receiver, and for a head
         without the input by which it reads.
         """
-        s, r = parse_node(sender, self.model), parse_node(receiver, self.model)
-        if r.head is not None and r.side is None and r.name != "logits":
-            raise CircuitError(
-                f"{receiver} reads by queries, keys and values: say {receiver}.q, .k or .v"
-            )
+        s, r = parse_node(sender, self.model), parse_receiver(receiver, self.model)
         if s.name not in self.deltas or not before(self.model, s, r):
             raise CircuitError(f"{sender} does not stand before {receiver}: no path leads there")
         return float(self.patched(r, self.deltas[s.name][None])) - self.clean_score

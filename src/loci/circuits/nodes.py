@@ -77,6 +77,14 @@ def parse_node(name: str, model: Model) -> Node:
     )
 
 
+def parse_receiver(name: str, model: Model) -> Node:
+    """A part that reads. Raises `CircuitError` for a head without the input by which it does."""
+    node = parse_node(name, model)
+    if HEAD.fullmatch(name):
+        raise CircuitError(f"{name} reads by queries, keys and values: say {name}.q, .k or .v")
+    return node
+
+
 def before(model: Model, sender: Node, receiver: Node) -> bool:
     """Whether what a part writes is there when another reads."""
     if model.layout.parallel:
