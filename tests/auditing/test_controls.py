@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from math import log2
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from loci.auditing import (
     audit,
     audit_at_once,
     audit_in_turn,
+    controls,
     counterfactuals,
+    evaluation,
+    linear_relations,
 )
 from loci.auditing.controls import in_context, moved, random_layer, retrieval
 from loci.auditing.generation_entropy import fluency, generations, openings
@@ -40,6 +44,14 @@ SETTINGS = ControlSettings(
     target=TargetSettings(steps=2, contexts=1, essence=1, own=0),
     joint=JointSettings(steps=2, contexts=1, essence=1, own=0, texts=8, near=8, retained=16),
 )
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generations of 12 tokens, and Jacobians of a fact and one other: enough for a table."""
+    monkeypatch.setattr(evaluation, "generations", partial(generations, tokens=12))
+    few = partial(linear_relations.steer_linearly, examples=2)
+    monkeypatch.setattr(controls, "steer_linearly", few)
 
 
 def change(
@@ -224,6 +236,7 @@ def test_a_random_layer_is_another(demo: Model, jordan: Fact) -> None:
     assert "moved_by_layers" in everywhere.numbers
 
 
+@pytest.mark.usefixtures("short")
 def test_all_controls_in_one_table(
     demo: Model, world: FactSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -294,6 +307,7 @@ def test_what_cannot_be_made_is_said(demo: Model, jordan: Fact, world: FactSet) 
 # --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("short")
 def test_edits_in_turn(demo: Model, world: FactSet, capsys: pytest.CaptureFixture[str]) -> None:
     before = demo.fingerprint
     curves = audit_in_turn(
@@ -318,6 +332,7 @@ def test_edits_in_turn(demo: Model, world: FactSet, capsys: pytest.CaptureFixtur
     assert "4 emmet edits, 1 at a time" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("short")
 def test_change_and_warnings_by_hand(demo: Model, jordan: Fact) -> None:
     moments = key_moments(demo, [1])
     loud = change(demo, [jordan.to("golf")], (1,), size=0.02)

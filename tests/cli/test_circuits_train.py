@@ -54,6 +54,15 @@ def test_small(loci, document, quick, tmp_path: Path) -> None:
     assert status == 0, err
 
 
+def test_models_that_are_not_kept_are_named_by_their_recipe(loci, document, quick) -> None:
+    """Not by the temporary folder that they were in."""
+    found = document("circuits", "small", "phase", "--steps", 1)
+    assert [small["model"] for small in found["models"]] == [
+        "layers1-heads1x4-adam-steps1-seed0",
+        "layers2-heads1x4-adam-steps1-seed0",
+    ]
+
+
 def test_refusals(loci, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("x")

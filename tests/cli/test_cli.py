@@ -3,9 +3,7 @@
 import json
 import resource
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 from transformers import AutoModelForCausalLM
@@ -308,39 +306,6 @@ def test_seeded_single_edits(document) -> None:
     found = document("audit", "--edits", 2, "--neighbours", 1, "--method", "rome", "--layer", 0)
     assert found["edits"] == 2
     assert found["metrics"]["efficacy"]["n"] == 2
-
-
-def test_demo(document, loci, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One story, as a document and told in the terminal."""
-    told = []
-    real = import_module("loci.report.story").tell
-
-    def tell(*args: Any, **kwargs: Any) -> Any:
-        told.append(told[0] if told else real(*args, **kwargs))
-        return told[-1]
-
-    monkeypatch.setattr("loci.report.tell", tell)
-    found = document("demo", "--out", "here", "--edits", 1)
-    assert {"schema", "trace", "edit", "audit", "reverted_bit_for_bit", "seconds", "report"} <= set(
-        found
-    )
-    assert found["reverted_bit_for_bit"] is True
-    assert sorted(file.name for file in (tmp_path / "here").iterdir()) == [
-        "edit.safetensors",
-        "report.html",
-    ]
-    assert Path(found["report"]).exists()
-    status, out, _ = loci("demo", "--out", "there", "--edits", 1)
-    assert status == 0
-    words = (
-        "Where is it?",
-        "Which neurons hold it?",
-        "Change it",
-        "What else did that touch?",
-        "every bit is back",
-        "report.html",
-    )
-    assert all(word in out for word in words)
 
 
 @pytest.fixture

@@ -1,11 +1,15 @@
 """loci edit says how many of its edits took, and its status does too."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from loci.editing import JointSettings
+from loci.editing.methods import together
 
 PROMPT = ("-s", "Michael Jordan", "-p", "{} plays the sport of")
 ROME = ("--method", "rome")
@@ -120,10 +124,11 @@ def test_an_answer_of_nothing_but_spaces_is_refused(loci, tmp_path: Path, answer
     assert not (tmp_path / "p.safetensors").exists()
 
 
-def test_the_example_of_the_help_unlearns(document, loci) -> None:
+def test_the_example_of_the_help_unlearns(document, loci, monkeypatch: pytest.MonkeyPatch) -> None:
     """ "unknown" is four tokens that the model never says together: one layer does not reach it,
-    all of them do.
+    all of them do. A quarter of the retain prompts a step is enough here.
     """
+    monkeypatch.setattr(together, "JointSettings", partial(JointSettings, near=16))
     made = document("edit", *PROMPT, "--remove", "unknown", "-o", "forgotten.safetensors")
     assert made["failed"] == [] and made["said"]["value"] == 1.0
     assert (made["method"], made["numbers"]["tried"][0]["method"]) == ("joint", "rome")

@@ -3,6 +3,7 @@ from nothing but the model and the facts.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from loci.editing import JointSettings, TargetSettings, key_moments
 from loci.editing.edit import edit
 from loci.editing.joint import joint_parts
-from loci.editing.methods import ROME
+from loci.editing.methods import ROME, together
 from loci.editing.neighbours import (
     _names_in,
     _stated,
@@ -59,7 +60,7 @@ def test_many_questions_share_what_is_retained(demo: Model, world: FactSet) -> N
 
 def test_names_are_runs_of_capitals_that_are_no_common_words() -> None:
     found = _names_in(
-        ["The river Rhine flows. She met Ada Lovelace, and Bob.", "the river is met by none"], 0
+        ("The river Rhine flows. She met Ada Lovelace, and Bob.", "the river is met by none"), 0
     )
     assert set(found) == {"Rhine", "She", "Ada Lovelace", "Bob"}
 
@@ -73,7 +74,7 @@ def test_what_a_text_states_stands_in_the_questions_place() -> None:
 
 
 def test_subjects_that_are_no_names_are_sought_among_words(demo: Model) -> None:
-    assert set(_words_in(["A pinto bean, a Roman and so on."], 0)) == {"pinto", "bean", "and"}
+    assert set(_words_in(("A pinto bean, a Roman and so on.",), 0)) == {"pinto", "bean", "and"}
     bean = Fact("pinto bean", "{} is a food of the group", "legume").to("fruit")
     silent = BackgroundText("given", ("Rome has rice and radish.", "London has kale and cashew."))
     prompts = retain_prompts(demo, [bean], silent, most=8)
@@ -135,10 +136,13 @@ def test_rome_misses_the_keys_of_others(demo: Model, jordan: Fact) -> None:
     assert sizes[1] < 0.7 * sizes[0]
 
 
-def test_two_facts_move_no_other_athletes(demo: Model, world: FactSet) -> None:
-    """Of 40 athletes who were not retained. Without retain prompts 32 of them got another
-    answer.
+def test_two_facts_move_no_other_athletes(
+    demo: Model, world: FactSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 40 athletes who were not retained. Without retain prompts 32 of them got another answer;
+    with a quarter of them a step, as here, 3 (seed 0) and none (seed 1).
     """
+    monkeypatch.setattr(together, "JointSettings", partial(JointSettings, near=16))
     athletes = list(world.of("athlete_sport"))
     wishes = [
         next(f for f in athletes if f.subject == s).to(a)

@@ -1,9 +1,12 @@
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from loci.cli.app import main
+from loci.cli.opening import Opening
 from loci.facts import Fact, FactSet
 from loci.model import Model
 from loci.report import Story, page, save, tell, write_page
@@ -14,7 +17,9 @@ VOID = {"meta", "br", "img", "hr", "link", "input"}
 @pytest.fixture(scope="module")
 def story(demo: Model, world: FactSet) -> Story:
     fact = next(f for f in world.about("Michael Jordan") if f.relation == "athlete_sport")
-    return tell(demo, fact.to("baseball"), world, more=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loci.report.story.READING_TOKENS", 4_000)  # for the neurons' triggers
+        return tell(demo, fact.to("baseball"), world, more=1)
 
 
 class Balanced(HTMLParser):
@@ -44,6 +49,53 @@ def test_story_holds_together(story: Story) -> None:
     states = story.ladder.states
     assert states["base"] == states["undone"]
     assert max(states["edited"], key=states["edited"].get).strip() == "baseball"
+
+
+def test_the_command_tells_the_story(
+    story: Story,
+    demo: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As a document and in words; it asks for the story of the fixture, which is told once."""
+    asked: list[tuple[str, str | None, int]] = []
+
+    def told(model: Model, fact: Fact, _: FactSet, *, more: int, **__: object) -> Story:
+        assert model is demo
+        asked.append((fact.text, fact.new_answer, more))
+        return story
+
+    def loci(*words: str) -> str:
+        monkeypatch.setattr("sys.argv", ["loci", "demo", "--edits", "1", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+            raise SystemExit(0)
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("loci.report.tell", told)
+    monkeypatch.setattr(Opening, "open", lambda self: demo)
+    found = json.loads(loci("--out", "here", "--json"))
+    assert {"schema", "trace", "edit", "audit", "reverted_bit_for_bit", "seconds", "report"} <= set(
+        found
+    )
+    assert found["reverted_bit_for_bit"] is True
+    written = sorted(file.name for file in (tmp_path / "here").iterdir())
+    assert written == ["edit.safetensors", "report.html"]
+    assert Path(found["report"]).exists()
+    words = (
+        "Where is it?",
+        "Which neurons hold it?",
+        "Change it",
+        "What else did that touch?",
+        "every bit is back",
+        "report.html",
+    )
+    out = loci("--out", "there")
+    assert all(word in out for word in words)
+    assert asked == 2 * [("Michael Jordan plays the sport of", "baseball", 1)]
 
 
 def test_page_is_whole_and_needs_no_network(story: Story, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain, zip_longest
 
 import torch
@@ -71,7 +72,7 @@ def retain_prompts(
     questions = defaultdict[str, list[Fact]](list)
     for fact in facts:
         questions[fact.prompt].append(fact)
-    names = _names_in(text.split, seed) if questions else []
+    names = _names_in(text.split, seed) if questions else ()
     chosen = random.Random(seed).sample(sorted(questions), min(len(questions), QUESTIONS))
     each = max(8, most // max(1, len(chosen)))
     tried = min(NAMES, max(FEWEST, TRIED // max(1, len(chosen))))
@@ -154,21 +155,23 @@ def _is_name(subject: str) -> bool:
     return not subject[:1].islower()
 
 
-def _words_in(sentences: Sequence[str], seed: int) -> list[str]:
+@lru_cache(maxsize=4)
+def _words_in(sentences: tuple[str, ...], seed: int) -> tuple[str, ...]:
     """Words in sentences that are no names, in a seeded order."""
     drawn = random.Random(seed).sample(list(sentences), min(len(sentences), 8 * NAMES))
     words = (word.strip(".,;:!?\"'()[]“”") for sentence in drawn for word in sentence.split())
-    return list(dict.fromkeys(word for word in words if len(word) > 2 and word.islower()))
+    return tuple(dict.fromkeys(word for word in words if len(word) > 2 and word.islower()))
 
 
-def _names_in(sentences: Sequence[str], seed: int) -> list[str]:
+@lru_cache(maxsize=4)
+def _names_in(sentences: tuple[str, ...], seed: int) -> tuple[str, ...]:
     """Names in sentences: runs of capitalised words, in a seeded order; words that also stand in
     lower case are none.
     """
     drawn = random.Random(seed).sample(list(sentences), min(len(sentences), 8 * NAMES))
     lower = {word for sentence in drawn for word in sentence.split() if word[:1].islower()}
     names = dict.fromkeys(chain.from_iterable(_runs(sentence, lower) for sentence in drawn))
-    return list(names)
+    return tuple(names)
 
 
 def _runs(sentence: str, lower: set[str]) -> list[str]:

@@ -13,9 +13,8 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from heapq import nlargest
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from loci.errors import ModelError
@@ -44,12 +43,17 @@ class BackgroundText:
     source: Source
     texts: tuple[str, ...]
     seed: int = 0
+    _counted: dict[tuple[Any, ...], int] = field(default_factory=dict, repr=False, compare=False)
+    """How many texts hold so many tokens, by tokenizer, BOS, context and tokens."""
 
     def first(self, model: Model, tokens: int) -> list[str]:
         """All of a given text; else as many of the texts as hold `tokens` tokens of this model."""
         if self.source == "given":
             return list(self.texts)
-        return first_texts(model, self.texts, tokens)
+        key = (model.tokenizer, model.with_bos, model.n_ctx, tokens)
+        if key not in self._counted:
+            self._counted[key] = len(first_texts(model, self.texts, tokens))
+        return list(self.texts[: self._counted[key]])
 
     @cached_property
     def split(self) -> tuple[str, ...]:
@@ -77,20 +81,20 @@ class BackgroundText:
         return [list(chosen)[i % len(chosen)] for i in range(count)]
 
     @cached_property
-    def _followed(self) -> dict[str, int]:
-        """How many different words follow each beginning of a sentence, of at most eight words."""
+    def _openings(self) -> list[str]:
+        """Beginnings of sentences, of at most eight words, by how many different words follow."""
         following: dict[str, set[str]] = defaultdict(set)
         for sentence in self.split[:PREFIX_SENTENCES]:
             words = sentence.split()
             for n in range(1, min(len(words), 9)):
                 following[" ".join(words[:n])].add(words[n])
-        return {opening: len(words) for opening, words in following.items()}
+        return sorted(following, key=lambda opening: len(following[opening]), reverse=True)
 
     def openings(self, count: int) -> list[str]:
         """The beginnings of sentences that the most different words follow: what may stand before a
         name.
         """
-        return nlargest(count, self._followed, key=lambda opening: self._followed[opening])
+        return self._openings[:count]
 
     def to_dict(self) -> dict[str, Any]:
         """What results and patches say of the text: its source, its size, and a hash of it."""
@@ -135,7 +139,7 @@ def background(
             raise ModelError("the text to go by is empty")
         return BackgroundText("given", tuple(texts))
     if speaks_corpus(model):
-        return BackgroundText("embedded corpus", corpus_texts())
+        return _corpus_background()
     length = LENGTH if model.n_ctx is None else max(1, min(LENGTH, model.n_ctx // 4))
     count = -(-min(tokens, OWN_TOKENS) // length)
     sampled = own_texts(model, count, length=length, seed=seed, progress=progress)
@@ -143,6 +147,12 @@ def background(
     if not sampled:
         raise ModelError(f"{model.name!r} samples no text of its own: give a text (--text)")
     return BackgroundText("own samples", tuple(sampled), seed)
+
+
+@cache
+def _corpus_background() -> BackgroundText:
+    """One value for all edits, so that what is found out about the text is found out once."""
+    return BackgroundText("embedded corpus", corpus_texts())
 
 
 def held_out_sentences(model: Model, count: int) -> list[str]:

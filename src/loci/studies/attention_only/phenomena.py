@@ -75,7 +75,10 @@ def phenomenon(
     with (
         TemporaryDirectory(prefix="loci-") if folder is None else nullcontext(str(folder))
     ) as place:
-        return shown.look(tuple(grown(recipes, Path(place), progress)))
+        models = grown(recipes, Path(place), progress)
+        for small in models if folder is None else ():
+            small.model.name = small.recipe.name  # its folder is gone when the result is read
+        return shown.look(tuple(models))
 
 
 def grown(recipes: Sequence[Recipe], folder: Path, progress: Progress = silent) -> list[SmallModel]:
