@@ -2,6 +2,9 @@
 and errors that say how.
 """
 
+import ast
+import inspect
+import re
 import subprocess
 import sys
 
@@ -102,3 +105,21 @@ def test_a_model_takes_text(demo: Model) -> None:
 
 def test_a_card_is_compared_and_counted_by_name() -> None:
     assert loci.census("gpt3-175b").questions == 49152
+
+
+def test_every_verbs_docstring_shows_a_call_that_could_be_made() -> None:
+    for name in loci.__all__:
+        verb = getattr(loci, name)
+        if not inspect.isfunction(verb):
+            continue
+        shown = re.findall(rf"^    (.*loci\.{name}\(.*)$", inspect.getdoc(verb) or "", re.M)
+        assert shown, name
+        for line in shown:
+            calls = [
+                node
+                for node in ast.walk(ast.parse(line.split("  #")[0]))
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == f"loci.{name}"
+            ]
+            for call in calls:
+                named = {word.arg: word.value for word in call.keywords if word.arg}
+                inspect.signature(verb).bind(*call.args, **named)

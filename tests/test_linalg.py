@@ -436,7 +436,10 @@ def test_no_other_module_asks_lapack() -> None:
     Lessons show plain torch.
     """
     asked = re.compile(
-        r"(?:torch|np)\.linalg\.(?!solve_triangular\b)\w+|torch\.(?:svd|pinverse|linalg_\w+)\b|\.(?:svd|pinverse|logdet)\(\)"
+        r"(?:torch|np)\.linalg\.(?!solve_triangular\b)\w+"
+        r"|(?:from|import) (?:torch\.linalg|numpy\.linalg|scipy)"
+        r"|torch\.(?:svd\w*|pca_lowrank|lobpcg|qr|lu\w*|inverse|det|pinverse|linalg_\w+)\b"
+        r"|torch\.cholesky(?!_solve)\w*|\.(?:svd|pinverse|logdet|inverse|det|cholesky|qr|lu)\(\)"
     )
     source = Path(loci.__file__).parent
     found = [

@@ -70,7 +70,7 @@ def test_induction(document) -> None:
 def test_fact_on_one_page(loci, tmp_path: Path) -> None:
     status, out, err = loci("circuits", "fact", PROMPT, "--out", "jordan.html", "--json")
     assert status == 0, err
-    assert json.loads(out)["schema"] == "loci.fact_circuit/1"
+    assert json.loads(out)["schema"] == "loci.fact_circuit/1" and "written: jordan.html" in err
     page = (tmp_path / "jordan.html").read_text()
     for part in (
         'class="attention"',

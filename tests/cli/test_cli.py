@@ -348,6 +348,9 @@ def test_the_atlas_from_building_to_export(loci, document, sentences: Path, tmp_
     for words, says in (
         (("find", "book", "kapital"), "near it"),
         (("query", "book", "DROP VIEW neurons"), "only read"),
+        (("find", "book", "capital", "--layer", 99), "--layer 99: the atlas has the layers 0 … 5"),
+        (("find", "book", ""), "WORD is empty"),
+        (("export", "book", "-o", "book", "--model-id", "demo"), "is in the atlas"),
         (("find", "book"), "say a word, or a --kind"),
         (("find", "book", "x", "--kind", "dead"), "say a word, or a --kind"),
         (("find", "book", "--kind", "sleepy"), "'sleepy' is not one of 'eraser'"),

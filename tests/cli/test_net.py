@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,44 @@ def test_progress_in_a_pipe_is_a_line_now_and_then(
             time.sleep(0.3)
         err = capsys.readouterr().err
         assert ("reading: 3 of 10 (" in err and "half [way] (" in err) == shown == bool(err)
+        assert ("s, about " in err and " s more)" in err) == shown
+
+
+@pytest.mark.parametrize(
+    ("words", "minutes"),
+    [
+        (("audit", "--edits", "50"), 8),
+        (("audit", "--edits", "100", "--at-once"), 12),
+        (("audit", "--edits", "100", "--at-once", "--no-controls"), 4),
+        (("audit", "--edits", "1000", "--one-after-another", "--each", "100"), 60),
+        (("audit", "--edits", "5"), None),
+        (("write", "capacity"), 10),
+        (("write", "capacity", "--dim", "8", "--facts", "32"), None),
+        (("sweep",), 6),
+        (("sweep", "--edits", "2"), None),
+        (("circuits", "small", "sizes"), 20),
+        (("circuits", "small", "bases"), 4),
+        (("circuits", "small", "phase", "--steps", "9"), None),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_long_work_says_so_before_it_begins(
+    loci, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], minutes: int | None
+) -> None:
+    """As the docs state it, where they state more than three minutes."""
+
+    @contextmanager
+    def begins(_: str) -> Iterator[None]:
+        raise FactError("begins")
+        yield
+
+    for place in ("audit", "write", "sweep", "circuits_train"):
+        monkeypatch.setattr(f"loci.cli.{place}.bar", begins)
+    status, _, err = loci(*words)
+    said = [] if minutes is None else [f"this takes about {minutes} min of one core"]
+    *notes, last = err.splitlines()
+    assert (status, last) == (2, "loci: begins")
+    assert [note.partition(" (")[0] for note in notes] == said
 
 
 def run(*words: str, **options: object) -> "subprocess.CompletedProcess[str]":

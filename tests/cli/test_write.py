@@ -11,9 +11,10 @@ from loci.facts import FactSet, save_facts
 from loci.writing import new_facts
 
 
-def document(*words: str) -> dict:
+def document(*words: str, says: str | None = None) -> dict:
     found = CliRunner().invoke(app, ["write", *words, "--json"], catch_exceptions=False)
     assert found.exit_code == 0
+    assert says is None or found.stderr == says, "no bar of a library either"
     return json.loads(found.stdout)
 
 
@@ -61,6 +62,7 @@ def test_documents(tmp_path) -> None:
         "8",
         "--save",
         str(tmp_path / "planted"),
+        says=f"written: {tmp_path / 'planted'}\n",
     )
     assert len(planted["facts"]) == 16
     assert (tmp_path / "planted" / "config.json").is_file()

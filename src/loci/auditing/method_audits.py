@@ -34,6 +34,8 @@ def audit_method(
 ) -> Scorecard:
     """Audit a method on seeded counterfactuals, each edited alone on the untouched base.
 
+        loci.audit_method(model, loci.known_facts(), 10).metrics["efficacy"]
+
     Args:
         model: an open model; it is left as it was.
         world: facts from which neighbours, same-subject facts and counterfactuals are drawn.
@@ -143,6 +145,8 @@ def layers_of(
 
 def counterfactuals(facts: FactSet, count: int, seed: int = 0) -> list[Fact]:
     """Facts with another answer of their relation as the new one, drawn from relations in turn.
+
+        loci.counterfactuals(loci.known_facts(), 10, seed=1)
 
     Args:
         facts: facts to draw from.

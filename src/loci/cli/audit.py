@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loci.cli.common import bar, check_out, finish, status, world_of, written
+from loci.cli.common import bar, check_out, finish, status, takes, world_of, written
 from loci.cli.opening import Opening, opens
 from loci.cli.options import CHAT, FACTS, JSON, OUT, SEED, SHOTS, EditMethod, check_layers, whole
 from loci.cli.options import layer as layer_option
@@ -123,6 +123,7 @@ def run(
         with status("auditing"):
             card = auditing.audit(opened, loaded, world, controls=beside, **common)
     else:
+        takes(_seconds(edits, at_once, each if in_turn else 0, len(beside)))
         with bar("editing and auditing") as progress:
             made["progress"] = progress
             if in_turn:
@@ -135,6 +136,15 @@ def run(
         write_table(auditing.CaseTable(card).to_dict(), cases)
         written(cases)
     finish(card, out, json)
+
+
+def _seconds(edits: int, at_once: bool, each: int, controls: int) -> float:
+    """About what an audit of seeded edits takes (docs/results/editing.md): by steps of `each`, all
+    at once, or one at a time.
+    """
+    if each:
+        return 20 * edits / each + 3.4 * edits
+    return 60 + (1.8 + 0.7 * controls) * edits if at_once else (6 + 1.2 * controls) * edits
 
 
 def _framed(

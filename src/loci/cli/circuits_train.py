@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loci.cli.common import bar, check_out, finish, written
+from loci.cli.common import bar, check_out, finish, takes, written
 from loci.cli.options import JSON, OUT, SEED, TEXT, Optimizer, Phenomenon, number, whole
 
 FOLDER = Annotated[
@@ -21,6 +21,15 @@ FIGURE = Annotated[
     Path | None,
     typer.Option(help="write the course of training: .html, .png, .svg, .json or .parquet"),
 ]
+MINUTES: dict[Phenomenon, float] = {
+    "bigrams": 1,
+    "skips": 3,
+    "induction": 3,
+    "phase": 3,
+    "sizes": 20,
+    "bases": 4,
+}
+"""Of one core, for 1,200 steps of the models that each takes."""
 
 
 def train(
@@ -105,6 +114,8 @@ def small(
     from loci.studies.attention_only import phenomenon
 
     check_out(out)
+    if models is None or not models.exists():
+        takes(MINUTES[what] * 60 * (1.0 if steps is None else steps / 1200))
     with bar("training") as progress:
         found = phenomenon(what, models, steps=steps, seed=seed, progress=progress)
     finish(found, out, json)

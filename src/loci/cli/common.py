@@ -26,6 +26,8 @@ quiet = False
 """Whether this command says nothing on stderr but errors."""
 EVERY = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""
+LONG = 180.0
+"""Work that is likely to take more seconds says so before it begins."""
 
 
 def emit(document: dict[str, Any]) -> None:
@@ -79,9 +81,10 @@ def bar(text: str) -> Iterator["Progress"]:
             seen[0], seen[1] = seen[0] + done, total
             shown.update(task, advance=done, total=total)
 
-        with _lines(
-            lambda: f"{text}: {seen[0]:,} of {seen[1]:,}" if seen[1] else text, silent=shows
-        ):
+        def at() -> str:
+            return f"{text}: {seen[0]:,} of {seen[1]:,}" if seen[1] else text
+
+        with _lines(at, lambda: seen[0] / max(seen[1], 1), silent=shows):
             yield progress
 
 
@@ -94,16 +97,20 @@ def during(text: str) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _lines(text: Callable[[], str], silent: bool = False) -> Iterator[None]:
+def _lines(
+    text: Callable[[], str], share: Callable[[], float] = lambda: 0.0, silent: bool = False
+) -> Iterator[None]:
     """For whoever reads stderr in a file: how far the block is, a line every `EVERY` seconds, none
-    if it is done before.
+    if it is done before. From the share that is done follows how long the rest takes.
     """
     ended, started = threading.Event(), time.monotonic()
 
     def tell() -> None:
         while not ended.wait(EVERY):
+            seconds, done = time.monotonic() - started, share()
+            more = f", about {seconds / done - seconds:.0f} s more" if 0 < done < 1 else ""
             with suppress(OSError, ValueError):
-                line = f"{clean(text())} ({time.monotonic() - started:.0f} s)"
+                line = f"{clean(text())} ({seconds:.0f} s{more})"
                 print(line, file=sys.stderr, flush=True)  # noqa: T201
 
     teller = threading.Thread(target=tell, daemon=True)
@@ -119,6 +126,14 @@ def note(text: str) -> None:
     """A line on stderr, which --quiet leaves out."""
     if not quiet:
         terminal(stderr=True).print(plain(text), soft_wrap=True)
+
+
+def takes(seconds: float) -> None:
+    """Before work that is likely to be `LONG`: about how long it takes, as it was measured on one
+    core, with the embedded model where one is asked.
+    """
+    if seconds > LONG:
+        note(f"this takes about {seconds / 60:.0f} min of one core (a larger model: more)")
 
 
 def check_out(path: Path | None) -> None:

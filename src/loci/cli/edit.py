@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from loci.cli.common import bar, emit, fact_from, texts_of
+from loci.cli.common import bar, emit, fact_from, takes, texts_of
 from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import (
@@ -130,15 +130,13 @@ def run(
     opened, frame = opening.open(), Frame(shots, chat, seed)
     check_layers(opened, *(layer or ()))
     frame.check(opened)
-    wishes = (
-        frame.facts(opened, given)
-        if given
-        else [_single(opened, subject, prompt, answer, remove, frame)]
-    )
+    single = [] if given else [_single(opened, subject, prompt, answer, remove, frame)]
+    wishes = frame.facts(opened, given) if given else single
     earlier = load_patch(after) if after is not None else None
     stay = texts_of(opened, text, 0) if text is not None else None
     how: dict[str, Any] = {"method": method, "layers": layer, "lam": lam, "seed": seed}
     how |= {"texts": stay, "after": earlier, "workers": processes}
+    takes(60 + 1.8 * len(wishes) if len(wishes) > 1 else 0)
     with bar("searching") as progress:
         patch = edit(opened, wishes, **how, progress=progress)
     patch = replace(patch, numbers={**patch.numbers, "frame": frame.to_dict()}) if frame else patch

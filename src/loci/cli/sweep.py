@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from loci.cli.common import bar, check_out, finish
+from loci.cli.common import bar, check_out, finish, takes
 from loci.cli.opening import Opening, opens
 from loci.cli.options import FACTS, JSON, OUT, SEED, whole
 from loci.errors import FactError
@@ -36,6 +36,7 @@ def run(
     if any(wish.new_answer is None for wish in wishes):
         raise FactError(f"{facts}: a sweep needs the column new_answer filled")
     opened = opening.open()
+    takes(30 + 33 * len(wishes))
     with bar("editing every layer") as progress:
         found = sweep(opened, wishes, seed=seed, progress=progress)
     finish(found, out, json)

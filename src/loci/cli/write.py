@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loci.cli import write_models
-from loci.cli.common import bar, check_new, check_out, finish, written
+from loci.cli.common import bar, check_new, check_out, finish, takes, written
 from loci.cli.opening import Opening, opens
 from loci.cli.options import (
     JSON,
@@ -158,11 +158,12 @@ def capacity(
     from loci.writing.capacity_search import DEFAULT
 
     check_out(out)
-    found = []
+    found, methods = [], tuple(map(str, method or DEFAULT))
+    takes(sum(600 * count / 512 for count in facts or [512]) * len(methods) / len(DEFAULT))
     for count in facts or [512]:
         table = _case(dim, count, geometry, model, layer, seed)
         with bar(f"{count} facts") as progress:
-            found.append(measure(table, tuple(map(str, method or DEFAULT)), progress=progress))
+            found.append(measure(table, methods, progress=progress))
     finish(found[0] if len(found) == 1 else CapacityCurve(tuple(found)), out, json)
 
 

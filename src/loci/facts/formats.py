@@ -76,6 +76,8 @@ class FactFile(Result):
 def load_facts(path: str | Path) -> FactSet:
     """Read a fact file, .csv or .jsonl, a published set, .json, or a folder of such sets.
 
+        loci.load_facts("corrections.csv")[0]
+
     Raises `FactError` with the line or the record of what is wrong; `read_facts` leaves out what
     cannot be used instead.
     """
@@ -130,7 +132,12 @@ def _folder(path: Path) -> FactFile:
 
 
 def save_facts(facts: Iterable[Fact], path: str | Path) -> None:
-    """Write a fact file by its ending (.csv or .jsonl); `load_facts` gives the same facts back."""
+    """Write a fact file by its ending (.csv or .jsonl); `load_facts` gives the same facts back.
+
+        loci.save_facts(facts, "facts.csv")
+
+    Raises `FactError` for another ending, and for what a .csv cannot hold (a "|" in a list).
+    """
     path = Path(path)
     if path.suffix == ".jsonl":
         text = "".join(json.dumps(fact.to_dict(), ensure_ascii=False) + "\n" for fact in facts)

@@ -135,7 +135,15 @@ from loci.writing import Capacity, CapacityCurve, Fullness, Gate, StoredTables
 
 @singledispatch
 def plot(result: object) -> go.Figure:
-    """The figure of a result: by its type, else what it draws itself, else bars of its tables."""
+    """The figure of a result: by its type, else what it draws itself, else bars of its tables.
+
+        loci.plot(loci.trace(model, fact)).show()
+
+    Args:
+        result: what a verb gives.
+
+    Raises: `UseError` for what has no figure.
+    """
     if isinstance(result, Result):
         own = result.draw()
         if own is not None:

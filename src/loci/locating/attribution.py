@@ -96,6 +96,8 @@ def attribute(
     """Estimate the effects of all states, MLPs and attentions; with `compare`, trace them exactly
     too.
 
+        loci.attribute(model, "Michael Jordan plays the sport of").agreement
+
     Cost: one run forward and back, or `steps` of them, and a trace where compared. Raises
     `FactError`, `ModelError`.
     """

@@ -97,6 +97,8 @@ def average_trace(
     """Trace every fact that the model knows and average by role and layer, with bootstrap intervals
     over the facts.
 
+        loci.average_trace(model, facts, samples=5, resume="traces.jsonl")
+
     With `resume`, every traced fact is a line of that file as soon as it is done, and what stands
     there already is not traced again.
     Raises `FactError` where the model knows none of the facts, or the file belongs to another model

@@ -170,6 +170,8 @@ def trace_neurons(
     """Restore the MLP neurons of one layer one by one at one token: by default the subject's last,
     or any position of the prompt.
 
+        loci.trace_neurons(model, fact, layer=0)
+
     Cost: d_mlp × samples replays from that layer. Raises `FactError` for a token that the prompt
     does not have.
     """

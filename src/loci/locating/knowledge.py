@@ -118,6 +118,8 @@ def knowledge_neurons(
     """Find the neurons that the prompt and the paraphrases of a fact share, and test them against
     controls.
 
+        loci.knowledge_neurons(model, fact, threshold=0.3)
+
     Steps are doubled, up to 16 times as many, until attributions sum to what they should within
     `tolerance`; else `warning` says so.
     Cost: `steps` gradients from each layer for each phrasing, then one batch of 2 · (1 + 2 ·

@@ -123,6 +123,8 @@ def lookup(
     """Run all tests on one relation's facts; `texts` for the last one are the background text where
     none are given; `neurons`: how many are ablated alone for every fact of the fourth.
 
+        loci.lookup(model, facts, "athlete_sport")
+
     What cannot be asked of a model or of these facts is left out, with the reason. Raises
     `FactError` for an unknown relation.
     """

@@ -65,6 +65,8 @@ def open_model(
     """Open `source`: "demo", a folder with a config and safetensors weights, a GGUF file,
     ollama:NAME[:TAG], or a hub id.
 
+        loci.open("./my-model", dtype="bfloat16")
+
     `dtype` is what the weights are held in ("auto": as stored). `device_map` ("auto", or places by
     module) spreads them over devices, memory and disk through accelerate, in the place of `device`;
     "disk", on the CPU, leaves them in their files, for models larger than memory (see
@@ -132,6 +134,8 @@ def open_weights(
 ) -> Weights:
     """The weights of a model by name, without the model: each is read from its file when it is
     asked for, and only then.
+
+        loci.open_weights("./my-model").W_down(3)
 
     Nothing is run, so the layout is found by structure alone. Cost: milliseconds, and no memory to
     speak of; but what a checkpoint stores in another form than the model's (experts one by one) is

@@ -41,6 +41,8 @@ def merge(
     """One patch that does what all do. `keep` says whose edit wins where two ask the same; `model`,
     the base, is asked for keys.
 
+        loci.merge([first, second], keep="last", model=model)
+
     Raises `PatchError` where bases differ, where edits conflict and `keep` is not said, and where a
     losing fact cannot be taken out. `numbers` of the result: parents, dropped, and interaction by
     weight, [i][j] as above.

@@ -64,6 +64,8 @@ class PatchHeader(TypedDict):
 def load_patch(path: str | Path) -> Patch:
     """Read a patch. Raises `PatchError` for a file that is missing, truncated,
     or something else.
+
+        loci.load_patch("jordan.safetensors").facts
     """
     path = Path(path)
     tensors, header = read_tensors(path, "patch")

@@ -131,6 +131,8 @@ def sparsity(
 ) -> Sparsity:
     """Share of MLP neurons that are active at a token.
 
+        loci.sparsity(model, texts, threshold=0.1)
+
     Without `threshold` and `relative`, activations are compared with 0 where the first texts show
     exact zeros, as ReLU makes them, and with 1 % of the layer's largest elsewhere.
 

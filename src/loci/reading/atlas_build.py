@@ -66,6 +66,8 @@ def build_atlas(
 ) -> Path:
     """Write the cards of all neurons as Parquet tables.
 
+        loci.build_atlas(model, lambda: texts, "atlas", source="my text")
+
     Where the folder holds a half-built atlas of this model and text, the build goes on.
 
     Args:

@@ -31,6 +31,8 @@ from loci.result import Result
 def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
     """Open the atlas in a folder.
 
+        loci.open_atlas("atlas").find("capital")
+
     Args:
         folder: written by `build_atlas`.
         fingerprint: accept only the atlas of these weights.

@@ -130,6 +130,8 @@ def directions(
 ) -> Directions:
     """Do word pairs share one direction, does it solve analogies, and what does it promote?
 
+        loci.directions(model, [("woman", "man"), ("queen", "king")])
+
     Pairs are compared only where they have no word in common; one pair alone has neither alignment
     nor analogies.
 

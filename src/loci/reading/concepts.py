@@ -74,6 +74,8 @@ def concept(
 ) -> Concepts:
     """How much of each concept's vector is in texts, by least squares.
 
+        loci.concepts(model, ["sport", "city"], texts, point="resid_post.2")
+
     Both are centred by the point's mean over 4,000 tokens of the embedded text.
 
     Args:

@@ -59,6 +59,8 @@ class SubUpdates(Result):
 def sub_updates(model: Model, prompt: str, *, top: int = 5, words: int = 5) -> SubUpdates:
     """The largest sub-updates of each layer at a prompt's last token.
 
+        loci.sub_updates(model, "Michael Jordan plays the sport of")
+
     Args:
         model: an open model; it is left as it was.
         prompt: a text.

@@ -94,6 +94,8 @@ def clusters(
 ) -> Clusters:
     """Cluster MLP values by k-means on the sphere.
 
+        loci.clusters(model, 64, layers=(4, 5))
+
     Args:
         weights: an open model or `open_weights`; nothing is run.
         count: number of clusters.

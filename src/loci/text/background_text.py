@@ -13,7 +13,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Literal
 
@@ -43,8 +43,11 @@ class BackgroundText:
     source: Source
     texts: tuple[str, ...]
     seed: int = 0
-    _counted: dict[tuple[Any, ...], int] = field(default_factory=dict, repr=False, compare=False)
-    """How many texts hold so many tokens, by tokenizer, BOS, context and tokens."""
+
+    @cached_property
+    def _counted(self) -> dict[tuple[Any, ...], int]:
+        """How many texts hold so many tokens, by tokenizer, BOS, context and tokens."""
+        return {}
 
     def first(self, model: Model, tokens: int) -> list[str]:
         """All of a given text; else as many of the texts as hold `tokens` tokens of this model."""

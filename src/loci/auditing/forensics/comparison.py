@@ -121,6 +121,8 @@ def forensics(
 ) -> Forensics:
     """Compare two checkpoints, and name the subjects that a change of MLP weights is about.
 
+        loci.forensics(model, loci.open_weights("./edited"))
+
     Args:
         base: a model, or a function that opens it when it is needed; it is left as it was.
         edited: the checkpoint in question.
