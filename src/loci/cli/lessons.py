@@ -148,6 +148,11 @@ def _shown(entry: "Lesson", values: dict[str, str], out: Path | None, json: bool
             ran.shown.append(value)
             if out is None and not json:
                 _print(value, ran)
+    if out is None and not json and ran.exercises and entry.path.parent.name == "notebooks":
+        console.print(
+            f"\n[dim]your answers: loci lessons {entry.number} --copy my_lesson.py, write them in"
+            " place of None, then loci lessons my_lesson.py; with pictures: --open or --out[/]"
+        )
     if out is not None:
         with write_aside(out) as file:
             file.write_text(page(ran), encoding="utf-8")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-UNANSWERED = "Not answered yet: write your answer in the cell above, in place of None."
+UNANSWERED = "Not answered yet: in a copy of the lesson, write your answer in place of None."
 
 
 @dataclass(frozen=True)

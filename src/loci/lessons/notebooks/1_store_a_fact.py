@@ -361,7 +361,7 @@ def _(card, test):
     Now one neuron, L1N126 (layer 1, neuron 126). In {card.tokens:,} tokens of text it fires at
     {card.firing_rate:.1%} of them, most strongly at:
 
-    {"; ".join(f"*{t.before.strip()}{t.token}*" for t in card.triggers[:4])}.
+    {"; ".join(f"*{(t.before + t.token).strip()}*" for t in card.triggers[:4])}.
 
     Its value promotes: {", ".join(token.strip() for token, _ in card.promotes[:6])}.
     It takes part in many facts, and no fact depends on it alone.
