@@ -18,8 +18,8 @@ Nothing of Loci's is in the judge:
     perplexity    exp of the mean change of −log P a token, on texts that the base samples with a
                   seed of its own, and on known facts
 
-Shares have Wilson's interval, perplexity that of a mean over texts. Methods: `joint`,
-`joint-short` (`SHORT`) and `rome-loci` are Loci's, `rome`, `memit`, `alphaedit`, `ft-l` the
+Shares have Wilson's interval, perplexity that of a mean over texts. Methods: `joint`
+and `rome-loci` are Loci's, `rome`, `memit`, `alphaedit`, `ft-l` the
 published procedures (`published_editors`), `in-context` says all edits in front of every prompt,
 `none` is the base. Seconds are of the processor.
 """
@@ -33,7 +33,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -42,7 +42,6 @@ from typing import Any, TypeVar
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from loci.editing import JointSettings
 from loci.editing.edit import edit
 from loci.facts import Fact
 from loci.model import open_model
@@ -54,15 +53,12 @@ METHODS = (
     "none",
     "in-context",
     "joint",
-    "joint-short",
     "rome-loci",
     "rome",
     "memit",
     "alphaedit",
     "ft-l",
 )
-SHORT = JointSettings(steps=20, lr=0.1, texts=8, near=24, own=4, essence=6, retained=96)
-"""Less than half of the default's work, by fewer and longer steps: it damages Gemma."""
 PUBLISHED = ("rome", "memit", "alphaedit", "ft-l")
 UNRELATED = "The weather was fine that day, and the market was full of people. "
 SUBJECTS, NEAR, SAMPLES, FIRST, OTHERS = 24, 8, 16, 4, 2
@@ -338,8 +334,6 @@ def patch_by(
     if method in PUBLISHED:
         prefixes = background(model).beginnings(PREFIXES, seed)
         made = published(model, facts, method, prefixes, targets)
-    elif method == "joint-short":
-        made = edit(model, facts, settings=replace(SHORT, seed=seed), seed=seed, report=False)
     else:
         made = edit(model, facts, method=method.removesuffix("-loci"), seed=seed, report=False)
     return made, time.process_time() - started, model

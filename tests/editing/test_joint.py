@@ -62,7 +62,7 @@ def test_standing_still_gives_the_earlier_patch_back(
     """What it did at layers that are searched and at others, with both patches' facts."""
     ruth = next(f for f in world.about("Babe Ruth") if f.relation == "athlete_sport")
     first = Patch("noise", demo.fingerprint, demo.name, noise(demo, 0, 3), (jordan.to("golf"),))
-    still = JointSettings(steps=1, essence=2, contexts=1, own=0, lr=0.0)
+    still = JointSettings(steps=1, essence=2, contexts=1, own=0, max_step=0.0)
     both = edit(
         demo,
         [ruth.to("tennis")],

@@ -18,6 +18,7 @@ from loci.editing.neighbours import (
     _words_in,
     near_moments,
     retain_prompts,
+    special_moments,
 )
 from loci.editing.prompts import PromptSettings, training_prompts
 from loci.errors import EditError
@@ -111,6 +112,12 @@ def test_what_subjects_have_in_common_is_spared(demo: Model, jordan: Fact) -> No
         Q = joint_parts(demo, prompts, retained, 1, moments, 1.0, {})[5].Q
         shares.append(response(Q, others) / response(Q, own))
     assert shares[1] < 0.5 * shares[0]
+
+
+def test_special_moments_are_the_keys_before_every_text(demo: Model) -> None:
+    (B,) = special_moments(demo, [4]).values()
+    key = demo.read(demo.ids([demo.tokenize("Osaka is in Japan").ids]), "mlp_act.4")["mlp_act.4"]
+    torch.testing.assert_close(B.float(), torch.outer(key[0, 0], key[0, 0]), atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -1,22 +1,25 @@
 """The joint search: what every layer should write for every fact, sought together, in the running
 model.
 
-    W_down.l ← W_down.l + R_l Q_l  Q_l [n, d_mlp]: orthonormal in C_l, with the same rows' span as
-                                   the solver's Kᵀ C⁻¹
+    W_down.l ← W_down.l + U_l R_l Q_l    Q_l [n, d_mlp]: rows in the span of the facts' keys,
+                                         orthonormal in C_l + N_l: keys over text, and of prompts
+                                         that are to stay
+                                         U_l [d_model, d_model]: whitens the output (`curvature`)
 
     min over R   mean −log P(new answer)                over edit prompts
-               + kl · mean KL(before ‖ after)    over retain prompts
-               + text · mean KL(before ‖ after)  over text: the other facts, and everything else
-               + decay · Σ_l ‖ΔC^½‖² / ‖W C^½‖²  what the change does to the layer's outputs,
-                                                 relative to them
+               + kl · mean KL(before ‖ after)           over retain prompts
+               + neighbours · mean KL(before ‖ after)   over the questions about other subjects
+               + text · mean KL(before ‖ after)         over text: the other facts, and all else
+               + decay · Σ_l ‖R_l‖²                     about twice the KL on text, where it is small
 
 ROME and MEMIT search a residual for one fact at one token, and hope that many of them get along.
 Here keys are fixed as there, by facts, metric and layer, and the residuals are searched with all
 changes in place, so that facts, layers and text make room for each other. Keys are those of the
 last subject token in the lower half of the layers, where subjects are enriched, and of the
 answering token in the upper half, where subject and question meet: there an edit can tell the
-subject's relations apart. ‖ΔC^½‖ = ‖R‖, so a step is of the same size in all directions that text
-uses equally.
+subject's relations apart. ‖R‖ costs text about the same in every direction, so R goes down the
+slope by Polyak's steps (`descent`). Fine-tuning, the baseline, has U = 1, all of the weights' rows,
+and Adam.
 
 `text` is found on the way: it grows while the text's KL is above `drift`, and falls below it.
 Cost: `steps` forward and backward passes over at most `facts` · 2 · `prompts` prompts and `texts`
@@ -31,7 +34,7 @@ from torch import Tensor
 
 from loci.editing.joint_search import JointSearch
 from loci.editing.joint_settings import JointChange, JointSettings, LayerChange, Moments
-from loci.editing.neighbours import retain_prompts
+from loci.editing.neighbours import retain_prompts, special_moments
 from loci.editing.prompts import TrainingPrompt, mean_reads, training_prompts
 from loci.editing.solver import Covariance
 from loci.facts import Fact
@@ -64,6 +67,7 @@ def find_jointly(
     parts_of: PartsOf,
     *,
     background: BackgroundText,
+    whiten: bool = True,
     earlier: Sequence[Fact] = (),
     start: Mapping[str, Factors] | None = None,
     progress: Progress = silent,
@@ -89,16 +93,21 @@ def find_jointly(
         start or {},
     )
     search = JointSearch(model, new, old, near, texts, parts, settings.among(len(prompts)))
+    if whiten:
+        search.whiten()
     steps = settings.steps_for(len(facts))
     for step in range(steps):
         with model.frozen():
             search.step(min(1.0, (steps - step) / (0.4 * steps)))
         progress(1, steps)
     factors = {
-        f"W_down.{layer}": Factors(part.R.detach().cpu(), part.Q.cpu())
-        for layer, part in parts.items()
+        f"W_down.{layer}": Factors(part.left.detach().cpu(), part.Q.cpu())
+        for layer, part in search.parts.items()
     }
-    change = {layer: float(part.R.detach().norm() / part.size) for layer, part in parts.items()}
+    change = {
+        layer: float(part.left.detach().norm() / parts[layer].size)
+        for layer, part in search.parts.items()
+    }
     return JointChange(factors, {"steps": steps, "output_change": change, **search.numbers()})
 
 
@@ -114,8 +123,9 @@ def joint_parts(
     """Rows in the span of the facts' keys and of the change before; orthonormal in C + N = F Fᵀ.
 
     N is the second moment of the retain prompts' keys: what all subjects of a question have in
-    common costs too much to use.
+    common costs too much to use; and of those of special tokens (`special_moments`).
     """
+    special = special_moments(model, list(moments))
     keys = _keys(model, [prompt for prompt in prompts if prompt.answer], facts, list(moments))
     others = (
         _keys(
@@ -130,7 +140,8 @@ def joint_parts(
     parts = {}
     for layer, C in moments.items():
         shared = others[layer].double() if near else torch.zeros(1, len(C), dtype=torch.float64)
-        F = Covariance.of(C.double() + shared.T @ shared / len(shared), ridge).factor
+        N = shared.T @ shared / len(shared) + special[layer]
+        F = Covariance.of(C.double() + N, ridge).factor
         before = start.get(f"W_down.{layer}")
         white = [torch.linalg.solve_triangular(F, keys[layer].double().T, upper=False)]
         if before is not None:

@@ -12,6 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.editing.changes import Changes, making
+from loci.editing.curvature import output_curvature, whitening
+from loci.editing.descent import AdamDescent, Descent, PolyakDescent
+from loci.editing.joint_batches import TEXT, padded_batches, text_prompts
 from loci.editing.joint_settings import JointSettings, LayerChange, Weighted
 from loci.editing.neighbours import asked
 from loci.editing.objective import token_losses
@@ -21,17 +24,8 @@ from loci.errors import EditError
 from loci.model import Model
 from loci.model.hooks import StopForward
 
-BUDGET = 4096
-"""Tokens run at a time."""
-
-ENOUGH, PADDING = 128, 1.2
-"""A batch of so many tokens ends where padding would make it so many times as long."""
-
 SAMPLE = 2_000
 """Texts whose tokens are told apart, of a large vocabulary."""
-
-TEXT = -2
-"""What stands for the fact in prompts of background text."""
 
 OUT = -1e4
 """Log weight of what is left out."""
@@ -68,28 +62,61 @@ class JointSearch:
             model, prompts, [tokens.ids for tokens in model.tokenize_all(some)]
         )
         self.streams: dict[TrainingPrompt, Tensor] = {}
-        typical = sum(part.size for part in parts.values()) / len(parts)
-        entries = model.d_model * max(part.R.shape[1] for part in parts.values())
-        share = len(new) / (len(new) + len(earlier))
-        self.lr = settings.lr * share**0.5 * typical / entries**0.5
-        self.adam = torch.optim.Adam([part.R for part in parts.values()], lr=self.lr)
+        self.descent: Descent = AdamDescent(self._variables(), self._lr())
         self.random = random.Random(settings.seed)
         self.objective = settings.objective
         self.seen = dict.fromkeys(TERMS, 0.0)
 
+    def _variables(self) -> list[Tensor]:
+        return [part.R for part in self.parts.values()]
+
+    def _lr(self) -> float:
+        """Adam's, in units of the layers' outputs."""
+        typical = sum(part.size for part in self.parts.values()) / len(self.parts)
+        entries = self.model.d_model * max(part.R.shape[1] for part in self.parts.values())
+        return float(self.settings.lr * self._share**0.5 * typical / entries**0.5)
+
+    @property
+    def _share(self) -> float:
+        """Of the new facts among all."""
+        return len(self.new) / (len(self.new) + len(self.earlier))
+
+    def whiten(self) -> None:
+        """Go on in coordinates in which every direction costs text and retain prompts alike, by
+        Polyak's steps. Cost: a forward and a backward pass over `curvature_tokens` and the retain
+        prompts.
+        """
+        settings, layers = self.settings, list(self.parts)
+        if not settings.max_step:
+            self.descent = PolyakDescent(self._variables(), 0.0)
+            return
+        texts = text_prompts(self.model, self.texts, settings.curvature_tokens)
+        text, near = (
+            output_curvature(
+                self.model,
+                layers,
+                padded_batches(prompts, lambda prompt: prompt, self.vocabulary.rows),
+                self._logprobs,
+                each=each,
+                seed=settings.seed,
+            )
+            for prompts, each in ((texts, "position"), (self.near, "prompt"))
+        )
+        self.parts = {
+            layer: part.whitened(whitening(text[layer] + near[layer], settings.damping))
+            for layer, part in self.parts.items()
+        }
+        self.descent = PolyakDescent(self._variables(), settings.max_step * self._share**0.5)
+
     def step(self, pace: float) -> None:
-        """One step of Adam at a share of its pace."""
+        """One step at a share of its longest."""
         settings = self.settings
         wanted, kept = self._drawn()
         drawn = self.random.sample(
             self.texts,
             min(len(self.texts), settings.texts, 16 + 2 * (len(self.new) + len(self.earlier))),
         )
-        most = settings.text_tokens * len(drawn)
-        texts = [
-            TrainingPrompt(TEXT, ids, 0, tuple(range(len(ids))))
-            for ids in self._tokens(drawn, most)
-        ]
+        texts = text_prompts(self.model, drawn, settings.text_tokens * len(drawn))
         near = self.random.sample(self.near, min(len(self.near), settings.near))
         terms = {"edit": wanted, "retain": kept, "neighbours": near, "text": texts}
         self.counts = {term: len(prompts) for term, prompts in terms.items()}
@@ -104,11 +131,10 @@ class JointSearch:
                 self.seen[term] += total
         size = torch.stack([(part.R.norm() / part.size) ** 2 for part in self.parts.values()]).sum()
         self.objective(size=size).backward()
-        if not math.isfinite(sum(self.seen.values())):
-            raise EditError("the search diverged: a smaller lr, or fewer edits, may hold")
-        self.adam.param_groups[0]["lr"] = self.lr * pace
-        self.adam.step()
-        self.adam.zero_grad()
+        loss = float(self.objective(**self.seen, size=float(size.detach())))
+        if not math.isfinite(loss):
+            raise EditError("the search diverged: shorter steps, or fewer edits, may hold")
+        self.descent.step(loss, pace)
         self.objective = replace(
             self.objective, neighbours=self._followed("neighbours"), text=self._followed("text")
         )
@@ -118,15 +144,10 @@ class JointSearch:
         pace = PACE if self.seen[term] > self.settings.drift else 1 / PACE
         return min(100.0, max(1.0, float(getattr(self.objective, term)) * pace))
 
-    def _tokens(self, texts: Sequence[str], most: int) -> list[tuple[int, ...]]:
-        """Tokens of texts, cut where the context ends, until there are about `most`."""
-        found, count = list[tuple[int, ...]](), 0
-        for tokens in self.model.tokenize_all(texts):
-            if count >= most:
-                break
-            found.append(tokens.ids[: self.model.n_ctx])
-            count += len(found[-1])
-        return found
+    def _logprobs(
+        self, streams: Float[Tensor, "position d_model"], prompts: Sequence[TrainingPrompt]
+    ) -> Float[Tensor, "position token"]:
+        return self.vocabulary.logprobs(streams, self._rest(prompts))
 
     def numbers(self) -> dict[str, Any]:
         return {
@@ -162,24 +183,7 @@ class JointSearch:
         return self.random.sample(found, min(len(found), self.settings.prompts))
 
     def _batches(self, prompts: Sequence[Weighted]) -> Iterator[list[Weighted]]:
-        """The prompts by length, padded to at most `BUDGET` tokens and little more than they have,
-        and read at no more places than logits fit.
-        """
-        batch: list[Weighted] = []
-        read = tokens = 0
-        for item in sorted(prompts, key=lambda item: len(item[0].ids)):
-            prompt = item[0]
-            padded = (len(batch) + 1) * len(prompt.ids)
-            wasteful = tokens >= ENOUGH and padded > PADDING * (tokens + len(prompt.ids))
-            if batch and (
-                wasteful or padded > BUDGET or read + len(prompt.positions) > self.vocabulary.rows
-            ):
-                yield batch
-                batch, read, tokens = [], 0, 0
-            batch.append(item)
-            read, tokens = read + len(prompt.positions), tokens + len(prompt.ids)
-        if batch:
-            yield batch
+        return padded_batches(prompts, lambda item: item[0], self.vocabulary.rows)
 
     @torch.enable_grad()
     def _backward(self, batch: Sequence[Weighted]) -> dict[str, float]:
@@ -191,7 +195,7 @@ class JointSearch:
         prompts, device = [prompt for prompt, _, _ in batch], self.model.device
         rest = self._rest(prompts)
         streams = self._streams(
-            prompts, {layer: (part.Q, part.R) for layer, part in self.parts.items()}
+            prompts, {layer: (part.Q, part.left) for layer, part in self.parts.items()}
         )
         after = self.vocabulary.logprobs(streams, rest)
         tokens = [

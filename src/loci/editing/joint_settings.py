@@ -13,7 +13,7 @@ from loci.deprecated import renamed_fields
 from loci.editing.objective import EditObjective
 from loci.editing.prompts import PromptSettings, TrainingPrompt
 from loci.editing.statistics import output_size
-from loci.linalg import lstsq
+from loci.linalg import lstsq, solve_square
 from loci.model import Model
 from loci.patches import Factors
 
@@ -26,16 +26,24 @@ Weighted = tuple[TrainingPrompt, str, float]
 @renamed_fields(lines="prompts")
 @dataclass(frozen=True)
 class JointSettings(PromptSettings):
-    """How the joint search goes. All sizes are relative to the layers' own outputs."""
+    """How the joint search goes. All sizes are in nats of KL, or relative to layers' outputs."""
 
     contexts: int = 3
     own: int = 8
-    steps: int = 45
-    """steps of Adam, while all facts are in each"""
-    lr: float = 0.05
-    """step size, in units of the layers' mean ‖W C^½‖ / √(d_model · n), and of the root of the new
-    facts' share among all
+    steps: int = 30
+    """steps, while all facts are in each"""
+    max_step: float = 0.4
+    """longest step of `joint`: the root of twice the KL on text that it may cost, in nats, times
+    the root of the new facts' share among all
     """
+    lr: float = 0.05
+    """Adam's step size for `finetune`, in units of the layers' mean ‖W C^½‖ / √(d_model · n), and
+    of the root of the new facts' share among all
+    """
+    curvature_tokens: int = 2_000
+    """tokens of text over which `joint` measures how much each direction of an output matters"""
+    damping: float = 0.1
+    """added to that curvature, in units of its mean"""
     kl: float = 2.0
     """weight of the retain prompts"""
     text: float = 6.0
@@ -91,12 +99,25 @@ class JointChange(NamedTuple):
 
 
 class LayerChange(NamedTuple):
-    """One layer's change R Q."""
+    """One layer's change U R Q, of which R is sought."""
 
     Q: Float[Tensor, "n d_mlp"]
     R: Float[Tensor, "d_model n"]
     size: float
-    """‖W C^½‖: of the layer's outputs over text."""
+    """What ‖R‖ is compared with: ‖W C^½‖ of the layer's outputs over text; 1 once U is known."""
+    U: Float[Tensor, "d_model d_model"] | None = None
+    """The whitening of the output (`curvature`); None: 1."""
+
+    @property
+    def left(self) -> Float[Tensor, "d_model n"]:
+        """U R."""
+        return self.R if self.U is None else self.U @ self.R
+
+    def whitened(self, U: Float[Tensor, "d_model d_model"]) -> "LayerChange":
+        """The same change, in coordinates in which KL on text is ½ ‖R‖²."""
+        R = solve_square(U.double().cpu(), self.left.detach().double().cpu(), "the whitening")
+        device = self.R.device
+        return LayerChange(self.Q, R.float().to(device).requires_grad_(), 1.0, U.float().to(device))
 
     @classmethod
     def of(

@@ -112,6 +112,18 @@ def near_moments(
     return {layer: K.T @ K / len(K) for layer, K in doubles.items()}
 
 
+def special_moments(model: Model, layers: Sequence[int]) -> dict[int, Float[Tensor, "d_mlp d_mlp"]]:
+    """Σ k kᵀ over the positions of special tokens in front of every text, by layer, float64.
+
+    Statistics over text leave them out. They are the same in every text and many heads attend to
+    them, so a change there reaches all that follows. Cost: a forward pass over one word.
+    """
+    points = [f"mlp_act.{layer}" for layer in layers]
+    reads = model.read(model.ids([model.tokenize("a").ids]), *points)
+    keys = {layer: reads[f"mlp_act.{layer}"][0, : model.special].double().cpu() for layer in layers}
+    return {layer: K.T @ K for layer, K in keys.items()}
+
+
 def _question(ids: tuple[int, ...], subject: int) -> TrainingPrompt:
     """A prompt that is read where its answer is due."""
     return TrainingPrompt(-1, ids, subject, (len(ids) - 1,))

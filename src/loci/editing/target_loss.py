@@ -103,14 +103,3 @@ def by_fact(
     values: Float[Tensor, " position"], at: ReadPositions, facts: int
 ) -> Float[Tensor, " fact"]:
     return torch.zeros(facts, device=values.device).index_add(0, at.facts, at.weights * values)
-
-
-def stepped(
-    x: Float[Tensor, "row width"],
-    grad: Tensor,
-    loss: Float[Tensor, " row"],
-    longest: Float[Tensor, "row 1"],
-) -> Tensor:
-    """Polyak's step towards a loss of 0 in each row; none where there is no gradient."""
-    slope: Tensor = grad.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    return x - torch.minimum(loss[:, None] / slope, longest) * grad / slope

@@ -32,9 +32,10 @@ from torch import Tensor
 
 from loci.deprecated import renamed_arguments, renamed_fields
 from loci.editing.aligned_batch import AlignedBatch, aligned_batches
+from loci.editing.descent import stepped
 from loci.editing.objective import EditObjective
 from loci.editing.prompts import PromptSettings, TrainingPrompt, training_prompts
-from loci.editing.target_loss import LossPart, stepped
+from loci.editing.target_loss import LossPart
 from loci.editing.vocabulary import Vocabulary
 from loci.errors import EditError
 from loci.facts import Fact

@@ -29,7 +29,7 @@ from loci.editing.calibration import (
 )
 from loci.editing.check import check_layers
 from loci.editing.data import EditData, WeightUpdate
-from loci.editing.neighbours import asked, near_moments
+from loci.editing.neighbours import asked, near_moments, special_moments
 from loci.editing.prompts import TrainingPrompt, subject_reads, training_prompts
 from loci.editing.solver import Metric, Solution, response, solve
 from loci.editing.statistics import Moment
@@ -72,11 +72,19 @@ class ClosedForm:
     def _metrics(
         self, model: Model, moments: Mapping[int, Moment], near: Sequence[TrainingPrompt]
     ) -> dict[int, Metric]:
-        """M of each layer, from C, or from C + N, N of the retain prompts' keys."""
+        """M of each layer, from C, or from C + N, N of the keys of retain prompts and of special
+        tokens.
+        """
         if not near:
             return {layer: self.metric(C) for layer, C in moments.items()}
-        others = near_moments(model, near, list(moments))
-        return {layer: self.metric(C.double() + others[layer]) for layer, C in moments.items()}
+        others, special = (
+            near_moments(model, near, list(moments)),
+            special_moments(model, list(moments)),
+        )
+        return {
+            layer: self.metric(C.double() + others[layer] + special[layer])
+            for layer, C in moments.items()
+        }
 
     def fit(self, model: Model, data: EditData) -> WeightUpdate:
         """Find the change.

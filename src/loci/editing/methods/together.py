@@ -27,6 +27,7 @@ class Joint:
 
     name: ClassVar[str] = "joint"
     parts_of: ClassVar[PartsOf] = staticmethod(joint_parts)
+    whitened: ClassVar[bool] = True
     search: JointSettings | None = None
     """the search's steps, weights and limits; None: the defaults"""
     layers: tuple[int, ...] | None = None
@@ -64,6 +65,7 @@ class Joint:
                 unsaid(data.text.first(model, TEXT_TOKENS), [*data.earlier, *data.facts]),
                 self.search or JointSettings(seed=data.seed),
                 type(self).parts_of,
+                whiten=self.whitened,
                 background=data.text,
                 earlier=data.earlier,
                 start=start,
@@ -80,3 +82,4 @@ class FineTune(Joint):
 
     name: ClassVar[str] = "finetune"
     parts_of: ClassVar[PartsOf] = staticmethod(finetune_parts)
+    whitened: ClassVar[bool] = False
