@@ -10,7 +10,7 @@ model.
                + kl · mean KL(before ‖ after)           over retain prompts
                + neighbours · mean KL(before ‖ after)   over the questions about other subjects
                + text · mean KL(before ‖ after)         over text: the other facts, and all else
-               + decay · Σ_l ‖R_l‖²                     about twice the KL on text, where it is small
+               + decay · Σ_l ‖R_l‖²                     about twice the KL on text, while small
 
 ROME and MEMIT search a residual for one fact at one token, and hope that many of them get along.
 Here keys are fixed as there, by facts, metric and layer, and the residuals are searched with all
