@@ -19,11 +19,16 @@ from loci.editing.neighbours import (
     near_moments,
     retain_prompts,
     special_moments,
+    with_own_answers,
+)
+from loci.editing.neighbours import (
+    asked as named,
 )
 from loci.editing.prompts import PromptSettings, training_prompts
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
 from loci.model import Model, score_answers
+from loci.model.generation import generate
 from loci.text import BackgroundText, background
 
 
@@ -112,6 +117,19 @@ def test_what_subjects_have_in_common_is_spared(demo: Model, jordan: Fact) -> No
         Q = joint_parts(demo, prompts, retained, 1, moments, 1.0, {})[5].Q
         shares.append(response(Q, others) / response(Q, own))
     assert shares[1] < 0.5 * shares[0]
+
+
+def test_retained_answers_are_read_as_far_as_the_model_gives_them(
+    demo: Model, world: FactSet
+) -> None:
+    facts = [fact.to("golf") for fact in world.about("Babe Ruth")][:1]
+    near = retain_prompts(demo, facts, background(demo), most=6)
+    whole = with_own_answers(demo, near, 3)
+    assert named(demo, whole) == named(demo, near)
+    for before, after in zip(near, whole, strict=True):
+        (said,) = generate(demo, demo.ids([before.ids]), 3)
+        assert after.ids == (*before.ids, *said[:-1])
+        assert after.positions == tuple(range(len(before.ids) - 1, len(after.ids)))
 
 
 def test_special_moments_are_the_keys_before_every_text(demo: Model) -> None:

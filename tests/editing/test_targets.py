@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loci.editing.target_loss import stepped
+from loci.editing.descent import stepped
 
 
 @given(st.integers(0, 10**6), st.floats(0.01, 10))

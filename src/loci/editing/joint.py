@@ -34,7 +34,7 @@ from torch import Tensor
 
 from loci.editing.joint_search import JointSearch
 from loci.editing.joint_settings import JointChange, JointSettings, LayerChange, Moments
-from loci.editing.neighbours import retain_prompts, special_moments
+from loci.editing.neighbours import retain_prompts, special_moments, with_own_answers
 from loci.editing.prompts import TrainingPrompt, mean_reads, training_prompts
 from loci.editing.solver import Covariance
 from loci.facts import Fact
@@ -92,6 +92,7 @@ def find_jointly(
         settings.ridge,
         start or {},
     )
+    near = with_own_answers(model, near)
     search = JointSearch(model, new, old, near, texts, parts, settings.among(len(prompts)))
     if whiten:
         search.whiten()

@@ -66,7 +66,7 @@ class JointSettings(PromptSettings):
     """and about how many tokens for each of them: of texts that are longer than sentences fewer are
     drawn
     """
-    neighbours: float = 6.0
+    neighbours: float = 12.0
     """weight of the retain prompts to begin with: the edited questions about other subjects"""
     near: int = 64
     """most retain prompts in a step"""

@@ -46,6 +46,8 @@ QUESTIONS = 64
 """Most questions that are asked of others, drawn by the seed; of more, the rest is left to
 background text.
 """
+ANSWER_TOKENS = 4
+"""Of the model's own answer to a question."""
 LISTS, LIST_TOKENS = 24, 16
 """Lists of names that the model is let go on with, and the tokens of each."""
 NAME = re.compile(
@@ -95,8 +97,28 @@ def retain_prompts(
 
 
 def asked(model: Model, prompts: Sequence[TrainingPrompt]) -> list[str]:
-    """The prompts as texts, for a patch to name."""
-    return [model.decode(prompt.ids[model.special :]).strip() for prompt in prompts]
+    """The questions as texts, for a patch to name."""
+    return [
+        model.decode(prompt.ids[model.special : prompt.positions[0] + 1]).strip()
+        for prompt in prompts
+    ]
+
+
+def with_own_answers(
+    model: Model, prompts: Sequence[TrainingPrompt], tokens: int = ANSWER_TOKENS
+) -> list[TrainingPrompt]:
+    """The prompts with what the model goes on with, read up to its last token: a year or a name of
+    several tokens stays whole. Cost: greedy generation of `tokens` tokens.
+    """
+    found = list(prompts)
+    for batch in by_length(prompts, lambda prompt: len(prompt.ids), model.tokens_at_once):
+        made = generate(model, model.ids([prompts[i].ids for i in batch]), tokens)
+        for i, answer in zip(batch, made, strict=True):
+            ids = (*prompts[i].ids, *answer[:-1])
+            found[i] = prompts[i]._replace(
+                ids=ids, positions=tuple(range(prompts[i].positions[0], len(ids)))
+            )
+    return found
 
 
 def near_moments(
