@@ -37,11 +37,10 @@ def test_all_that_is_shown_is_a_result() -> None:
     notebook.
     """
     from loci.cli.show import show
-    from loci.figures import plot
     from loci.patches import Patch
 
     kinds = results()
-    shown = {kind for kind in (*plot.registry, *show.registry) if kind is not object}
+    shown = {kind for kind in show.registry if kind is not object}
     assert all(issubclass(kind, Result) or kind is Patch for kind in shown)
     assert all(is_dataclass(kind) and kind.__eq__ is Result.__eq__ for kind in kinds)
 

@@ -7,11 +7,19 @@
     grid.save("grid.html")      # .html, .json, .parquet, .png, .svg
     Trace.load("grid.json") == grid
 
-A new result is one file: a frozen dataclass with `to_dict()`, and with `summary()` and `tables()`
-for people. Terminal, page, notebook and figure are made of these; `draw()` gives another figure.
-Older results have forms of their own (`cli/show`, `figures`, `report/about`), which come first.
+A result declares
 
-A result is a frozen dataclass with `to_dict()`. What draws and writes stands on higher floors and
+    about       what it is, which question it answers, how its figure is read, which figure it has
+    title()     what it is of, in a line
+    summary()   what came out, a sentence a line
+    grade()     whether that is good, mixed or bad, where it can be judged
+    tables()    its numbers, with units and intervals (`loci.tables`)
+    to_dict()   all of it as plain fields with a `schema`
+
+Terminal, page, notebook, table and figure are made of these, so a new result is one file. Without a
+figure of its own it gets bars of its first table.
+
+A result is a frozen dataclass. What draws and writes stands on higher floors and
 is loaded by name when it is asked for, so that a result costs no import of plotly. Two results are
 equal where all fields are, tensors entry by entry, and NaN equals NaN.
 """
@@ -19,7 +27,7 @@ equal where all fields are, tensors entry by entry, and NaN equals NaN.
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -27,8 +35,32 @@ if TYPE_CHECKING:
     from loci.tables import Table
 
 
+Grade = Literal["good", "mixed", "bad", ""]
+"""The last: there is nothing to judge."""
+
+
+class About(NamedTuple):
+    """The words for a kind of result."""
+
+    kind: str = ""
+    """What it is, in two or three words."""
+    question: str = ""
+    """What it answers."""
+    reading: str = ""
+    """How to read the figure."""
+    figure: str = ""
+    """The function that draws it, by its module in `loci.figures`: "trace.trace_figure"."""
+
+
+def graded(share: float, good: float, mixed: float) -> Grade:
+    """A share's grade, by the least that is good and the least that is mixed."""
+    return "good" if share >= good else "mixed" if share >= mixed else "bad"
+
+
 class Result:
     """The base of all results. A subclass is a frozen dataclass with `to_dict()`."""
+
+    about: ClassVar[About] = About()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Comparison, hash and short repr stand in the class itself, where `dataclass` leaves them
@@ -43,9 +75,17 @@ class Result:
         """Plain fields with a `schema`, as `--json` prints them."""
         raise NotImplementedError
 
+    def title(self) -> str:
+        """What the result is of, in a line; nothing where the summary says it."""
+        return ""
+
     def summary(self) -> tuple[str, ...]:
         """What came out, a sentence a line."""
         return ()
+
+    def grade(self) -> Grade:
+        """Whether that is good; nothing where it cannot be judged."""
+        return ""
 
     def tables(self) -> "tuple[Table, ...]":
         """The numbers that people read, with their units and intervals."""
@@ -53,7 +93,11 @@ class Result:
 
     def draw(self) -> "go.Figure | None":
         """The result's own figure, where bars of its first table are not the best one."""
-        return None
+        if not self.about.figure:
+            return None
+        module, _, name = self.about.figure.partition(".")
+        figure: go.Figure = getattr(import_module(f"loci.figures.{module}"), name)(self)
+        return figure
 
     def plot(self) -> "go.Figure":
         """The figure of the result. Raises `UseError` where there is none."""

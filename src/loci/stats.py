@@ -47,6 +47,11 @@ class Estimate(NamedTuple):
         return f"{self.low:{form}} … {self.high:{form}}"
 
 
+def percent(estimate: Estimate) -> str:
+    """A share with its interval, in words' company."""
+    return estimate.told(".0%") if estimate.n else "not measured"
+
+
 def spelt(value: float, form: str = ".3g") -> str:
     """A number, or a dash where there is none."""
     return "–" if math.isnan(value) else format(value, form)

@@ -7,12 +7,14 @@ A terminal, a page, a notebook and a figure all read the same `Table`.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from loci.stats import Estimate
 
 Cell = str | int | float | bool | Estimate | None
+CELLS = (str, int, float, bool, Estimate, type(None))
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,27 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """Rows under columns; the first column names the rows. Raises `ValueError` for a row of another
-    width.
+    width and for what is no cell.
     """
 
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Any, ...], ...]
+    """Cells are `Cell`s, which is checked as they are made: starred rows are not typed."""
+    note: str = ""
+    """How to read it, below it."""
+    shown: int | None = None
+    """Most rows that a terminal shows; a page and a notebook have all."""
+    heat: float | None = None
+    """Where the numbers are effects that are read by their size: that of the darkest."""
 
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"a row of {len(row)} cells under {len(self.columns)} columns")
+            for cell in row:
+                if not isinstance(cell, CELLS):
+                    raise ValueError(f"{type(cell).__name__} is no cell of a table")
 
     @property
     def headings(self) -> list[str]:
@@ -77,6 +89,16 @@ class Table:
             for at in range(1, len(self.columns))
             if self.rows and all(isinstance(row[at], (int, float, Estimate)) for row in self.rows)
         ]
+
+
+def columns(*headings: str) -> tuple[Column, ...]:
+    """Columns from "name", "name|format" or "name|format|unit"."""
+    return tuple(Column(*heading.split("|")) for heading in headings)
+
+
+def joined(tokens: Iterable[str]) -> str:
+    """Tokens in a cell, without the spaces around them; what is nothing but space as a literal."""
+    return ", ".join(token.strip() or repr(token) for token in tokens)
 
 
 def value_of(cell: Any) -> float:

@@ -15,7 +15,7 @@ from loci.figures.outside import as_text
 from loci.figures.saving import _no_image, check_image
 from loci.locating import AverageTrace, average_trace, lookup, neuron_attribution, trace
 from loci.locating.average import ROLES
-from loci.locating.logit_lens import Word
+from loci.locating.lens_results import Word
 from loci.model import Model
 from loci.stats import Estimate
 

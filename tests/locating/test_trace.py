@@ -9,8 +9,8 @@ from loci.locating import KINDS, Kind, average_trace, neuron_attribution, trace
 from loci.locating.average import ROLES
 from loci.locating.corruption import Corruption
 from loci.locating.runs import POINT
+from loci.locating.trace_words import trace_words
 from loci.model import Model
-from loci.report.words import trace_words
 
 FACT = Fact("Michael Jordan", "{} played for the team called", "Chicago Bulls")
 

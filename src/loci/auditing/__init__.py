@@ -20,7 +20,8 @@ from loci.auditing.locating_methods import Guess, Locator, locators
 from loci.auditing.method_audits import audit_at_once, audit_method, counterfactuals
 from loci.auditing.questions import EditCase
 from loci.auditing.replies import AskedAnswer, Replies, Reply, ask
-from loci.auditing.scorecards import Scorecard, audit, audit_singles
+from loci.auditing.scorecard import Scorecard
+from loci.auditing.scorecards import audit, audit_singles
 from loci.auditing.sequential_edits import SequentialAudit, audit_in_turn
 from loci.deprecated import renamed
 

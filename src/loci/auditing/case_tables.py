@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loci.auditing.questions import EditCase
-from loci.auditing.scorecards import Scorecard
+from loci.auditing.scorecard import Scorecard
 
 
 @dataclass(frozen=True)

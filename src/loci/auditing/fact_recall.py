@@ -12,7 +12,7 @@ many of the old and of the new answers are said to the facts' own prompts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from loci.errors import FactError
 from loci.facts import UNSAID, Fact
@@ -20,8 +20,9 @@ from loci.facts.fact import GIVEN
 from loci.model import Model, score_answers
 from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
-from loci.result import Result
-from loci.stats import NOTHING, Estimate, share
+from loci.result import About, Grade, Result, graded
+from loci.stats import NOTHING, Estimate, percent, share
+from loci.tables import Table, columns
 
 CHUNK = 500
 
@@ -29,6 +30,13 @@ CHUNK = 500
 @dataclass(frozen=True)
 class Recall(Result):
     """Recall over facts; a fact with several prompts counts with its share of hits."""
+
+    about: ClassVar[About] = About(
+        "recall",
+        "Which of the facts does the model answer, by free generation and in full?",
+        "Dots are shares with 95 % intervals.",
+        "scorecard.recall_figure",
+    )
 
     model: str
     bos: bool
@@ -55,6 +63,45 @@ class Recall(Result):
     """So many other facts stood before each prompt (`loci.model.frames`)."""
     chat: bool = False
     """Whether prompts stood in the model's chat template."""
+
+    def summary(self) -> tuple[str, ...]:
+        words = f"The model answers {percent(self.trained)} of {self.facts:,} facts"
+        words += (
+            f"; in phrasings it never saw {percent(self.held_out)}." if self.held_out.n else "."
+        )
+        return (words,)
+
+    def grade(self) -> Grade:
+        return graded(self.trained.value, 0.9, 0.5)
+
+    def title(self) -> str:
+        scored = {"answer": "the facts' answers", "new_answer": "the facts' NEW answers"}
+        both = "the facts' new answers, and the answers of those that have none"
+        plural = "s" * (self.facts != 1)
+        return f"{self.facts:,} fact{plural}, scored by {scored.get(self.scored, both)}"
+
+    def tables(self) -> tuple[Table, ...]:
+        phrasings = (
+            ("trained phrasings", self.trained),
+            ("held-out phrasings", self.held_out),
+            ("spelled as in the file", self.strict),
+            *((("new answer said", self.new), ("old answer said", self.old)) if self.new.n else ()),
+        )
+        missed = f"missed, for example: {'; '.join(self.missed[:5])}" if self.missed else ""
+        heads = ("recall|.1%", "facts")
+        return (
+            Table(
+                "Recall",
+                columns("asked in", *heads),
+                tuple((name, own, own.n) for name, own in phrasings),
+            ),
+            Table(
+                "By relation",
+                columns("relation", *heads),
+                tuple((name, own, own.n) for name, own in self.by_relation.items()),
+                note=missed,
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -14,7 +14,7 @@ examination for all. Cost: as `audit_singles`, with four more evaluations an edi
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -23,7 +23,9 @@ from torch import Tensor
 from loci.auditing.evaluation import SAMPLES, EvalResult, Evaluation, base_drift
 from loci.auditing.linear_relations import ends_of, spellings_of
 from loci.auditing.method_audits import counterfactuals
-from loci.auditing.scorecards import Metrics, measures, plain
+from loci.auditing.metrics import short
+from loci.auditing.scorecard import Metrics, plain
+from loci.auditing.scorecards import measures
 from loci.dictionaries import Dictionary
 from loci.dictionaries.dictionary import mlp_output
 from loci.editing import default_layer, key_moments
@@ -34,7 +36,7 @@ from loci.model import Model
 from loci.model.hooks import add_at
 from loci.model.joins import first_token
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate
 from loci.tables import Cell, Column, Table
 
@@ -80,6 +82,12 @@ class OutputMove:
 class FeatureEdits(Result):
     """Edits by features beside ROME, by the same questions."""
 
+    about: ClassVar[About] = About(
+        "edits by features",
+        "Can a fact be edited by features instead of weights?",
+        "All edits are asked the same. Features act on every text for as long as they are set.",
+    )
+
     model: str
     target: str
     edits: int
@@ -98,7 +106,7 @@ class FeatureEdits(Result):
     def tables(self) -> tuple[Table, ...]:
         columns = [
             Column("change"),
-            *(Column(name.replace("_", " "), ".2f") for name in SHOWN),
+            *(Column(short(name), ".2f") for name in SHOWN),
         ]
         rows: list[tuple[Cell, ...]] = [
             (state, *(own[name] for name in SHOWN)) for state, own in self.metrics.items()

@@ -20,15 +20,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from loci.auditing.locating_methods import Guess, Locator, locators
 from loci.errors import FactError
 from loci.facts import Fact
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean, share
+from loci.tables import Table, columns
 from loci.writing.planted_models import PlantedModel, PlantedPlace
 
 
@@ -50,11 +51,51 @@ class LocatorScore(NamedTuple):
 class GroundTruth(Result):
     """The scores of several methods on one planted model."""
 
+    about: ClassVar[About] = About(
+        "locating against the truth",
+        "In a model whose facts have known places: which method finds them?",
+        "Bars are shares of facts at the right layer and token, and precision and "
+        "recall of neurons.",
+        "writing.truth_figure",
+    )
+
     model: str
     kind: str
     gated: bool
     facts: int
     rows: tuple[LocatorScore, ...]
+
+    def title(self) -> str:
+        return f"Locating against the truth: {self.facts} facts of {self.model}, {self.kind}"
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (
+                row.method + (f" ({row.gave_up} gave up)" if row.gave_up else ""),
+                row.layer,
+                row.token,
+                row.precision,
+                row.recall,
+                row.seconds,
+            )
+            for row in self.rows
+        )
+        return (
+            Table(
+                "By method",
+                columns(
+                    "method",
+                    "layer|.0%",
+                    "token|.0%",
+                    "precision|.0%",
+                    "recall|.0%",
+                    "time|.2f|s a fact",
+                ),
+                rows,
+                note="share of facts at the right layer and token; of the neurons named, those that"
+                " hold the fact, and the reverse; 95 % intervals",
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("model", "kind", "gated", "facts")}

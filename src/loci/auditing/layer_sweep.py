@@ -11,7 +11,7 @@ edits fail may also be one where the method's defaults do not fit.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -26,13 +26,22 @@ from loci.model import Model, score_answers
 from loci.model.fingerprint import hashed_once
 from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean, rank_correlation, share
+from loci.tables import Table, columns
 
 
 @dataclass(frozen=True)
 class Sweep(Result):
     """Edits at every layer: [fact, layer] of success and effect, and what they say together."""
+
+    about: ClassVar[About] = About(
+        "where to edit",
+        "Does the trace tell at which layer an edit works?",
+        "Two lines over the layers: how often an edit there takes, and how much a trace"
+        " there gives back.",
+        "sweep.sweep_figure",
+    )
 
     model: str
     bos: bool
@@ -65,6 +74,28 @@ class Sweep(Result):
             for s, e in zip(self.success.tolist(), self.effects.tolist(), strict=True)
         ]
         return mean([rho for rho in each if rho == rho])
+
+    def summary(self) -> tuple[str, ...]:
+        best = max(range(len(self.efficacy)), key=lambda i: self.efficacy[i].value)
+        peak = max(range(len(self.effect)), key=lambda i: self.effect[i].value)
+        return (
+            f"Edits take best at layer {best} ({self.efficacy[best].value:.0%}); traces are"
+            " largest at"
+            f" layer {peak}. Rank correlation over layers, mean over facts: {self.correlation}.",
+        )
+
+    def title(self) -> str:
+        return f"{self.edits} facts edited at every layer ({self.failed} edits refused)"
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = enumerate(zip(self.efficacy, self.effect, strict=True))
+        return (
+            Table(
+                "By layer",
+                columns("layer", "efficacy|.0%", "traced effect|.3f"),
+                tuple((str(layer), done, effect) for layer, (done, effect) in rows),
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {

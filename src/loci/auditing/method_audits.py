@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from loci.auditing.controls import CHEAP, ControlSettings, settings_of
 from loci.auditing.evaluation import NEIGHBOURS
-from loci.auditing.scorecards import Scorecard, audit, audit_singles
+from loci.auditing.scorecard import Scorecard
+from loci.auditing.scorecards import audit, audit_singles
 from loci.deprecated import renamed_arguments
 from loci.editing import TOGETHER, default_layer, key_moments
 from loci.editing.calibration import FACTS, is_embedded

@@ -12,7 +12,7 @@ their probabilities.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
@@ -25,8 +25,9 @@ from loci.model.answer_rule import TOKENS
 from loci.model.answers import finite
 from loci.model.given import model_given
 from loci.patches import Patch, applied
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, share
+from loci.tables import Table, columns
 
 BUDGET = 2**27
 """Most logits at a time: 512 MiB in float32."""
@@ -77,6 +78,13 @@ class Reply(NamedTuple):
 class Replies(Result):
     """A model's replies to prompts."""
 
+    about: ClassVar[About] = About(
+        "questions asked",
+        "What does the model say, how sure is it, and what else might it have said?",
+        "",
+        "replies.replies_figure",
+    )
+
     model: str
     bos: bool
     patch: str | None
@@ -98,6 +106,39 @@ class Replies(Result):
         """Share of the facts whose new answer is said."""
         return share([reply.new.said for reply in self.replies if reply.new is not None])
 
+    def title(self) -> str:
+        return f"{len(self.replies)} questions to {self.model}"
+
+    def summary(self) -> tuple[str, ...]:
+        return tuple(
+            f"{round(own.value * own.n)} of {own.n} {name} answers are said (95 % interval"
+            f" {own.low:.0%} … {own.high:.0%})"
+            for name, own in (("new", self.new), ("old", self.old))
+            if own.n
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (
+                reply.prompt,
+                reply.answer or "(nothing)",
+                reply.probability,
+                ", ".join(f"{token.strip() or repr(token)} {p:.3f}" for token, p in reply.next),
+                _asked(reply.new),
+                _asked(reply.old),
+            )
+            for reply in self.replies
+        )
+        notes = dict.fromkeys(
+            reply.warning.partition(": say")[0].partition("; say")[0]
+            for reply in self.replies
+            if reply.warning
+        )
+        heads = columns("prompt", "answer", "P|.3f", "next tokens", "new answer", "old answer")
+        kept = [i for i in range(len(heads)) if i < 3 or any(row[i] for row in rows)]
+        chosen = tuple(tuple(row[i] for i in kept) for row in rows)
+        return (Table("", tuple(heads[i] for i in kept), chosen, note="; ".join(notes)),)
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "schema": "loci.ask/1",
@@ -112,6 +153,13 @@ class Replies(Result):
             "new": self.new.to_dict(),
             "replies": [reply.to_dict() for reply in self.replies],
         }
+
+
+def _asked(answer: AskedAnswer | None) -> str:
+    """Whether an answer is said, and how likely it is."""
+    if answer is None:
+        return ""
+    return f"{'said' if answer.said else 'not said'} {answer.answer} {answer.probability:.3f}"
 
 
 def ask(

@@ -8,14 +8,14 @@ the units are its prompts. Of one patch, the units of drift and perplexity are t
 sentences; of several, the patches. Shares have Wilson's interval, means the bootstrap's.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp
-from typing import Any
 
 from loci.auditing.controls import CHEAP, CONTROLS, ControlSettings
 from loci.auditing.evaluation import NEIGHBOURS, SAMPLES, EvalResult, Evaluation, base_drift
-from loci.auditing.questions import GAINED, HELD_OUT, LIKELIER, EditCase
+from loci.auditing.questions import GAINED, HELD_OUT, LIKELIER
+from loci.auditing.scorecard import Metrics, Scorecard
 from loci.deprecated import renamed_arguments
 from loci.errors import EditError, PatchError, UseError
 from loci.facts import KINDS, Fact, FactSet
@@ -24,10 +24,8 @@ from loci.model.fingerprint import hashed_once
 from loci.model.given import facts_given, model_given
 from loci.patches import Patch
 from loci.progress import Progress, silent
-from loci.result import Result
 from loci.stats import Estimate, mean, share
 
-PROTOCOL = "greedy-full/3"
 SHARES = (
     *GAINED,
     HELD_OUT,
@@ -40,66 +38,8 @@ SHARES = (
 _KIND_NAMES = [kind.replace("-", "_") for kind in KINDS]
 QUESTIONS = tuple(name for name in _KIND_NAMES if name not in (*SHARES, "generation"))
 """What an audit has where facts bring such questions."""
-Metrics = dict[str, Estimate]
 EDITED = ""
 """The edited model itself, beside the names of controls."""
-
-
-@dataclass(frozen=True)
-class Scorecard(Result):
-    """Metrics over edits, with intervals, the cases behind them, and the same metrics of the
-    controls."""
-
-    model: str
-    bos: bool
-    method: str
-    edits: int
-    layers: tuple[int, ...]
-    metrics: Metrics
-    cases: tuple[EditCase, ...]
-    controls: Mapping[str, Metrics] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    """Controls that could not be made for every edit, and why."""
-
-    @property
-    def failed(self) -> list[EditCase]:
-        """The edits whose prompt does not get the new answer."""
-        return [case for case in self.cases if not all(case.efficacy)]
-
-    @property
-    def said(self) -> Estimate:
-        """Share of the edits whose new answer is said."""
-        return share([all(case.efficacy) for case in self.cases])
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "schema": "loci.audit/1",
-            "protocol": PROTOCOL,
-            "model": self.model,
-            "bos": self.bos,
-            "method": self.method,
-            "edits": self.edits,
-            "layers": list(self.layers),
-            "said": self.said.to_dict(),
-            "failed": [
-                {
-                    "subject": case.fact.subject,
-                    "prompt": case.fact.text,
-                    "wanted": case.fact.new_answer,
-                    "says": case.said,
-                }
-                for case in self.failed
-            ],
-            "metrics": plain(self.metrics),
-            "controls": {name: plain(metrics) for name, metrics in self.controls.items()},
-            "left_out": dict(self.left_out),
-            "cases": [case.to_dict() for case in self.cases],
-        }
-
-
-def plain(metrics: Metrics) -> dict[str, Any]:
-    """Metrics as JSON has them."""
-    return {name: estimate.to_dict() for name, estimate in metrics.items()}
 
 
 @hashed_once

@@ -15,12 +15,14 @@ grow before the answers go.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from loci.auditing.controls import ControlSettings, settings_of
 from loci.auditing.evaluation import NEIGHBOURS, Evaluation, base_drift
 from loci.auditing.method_audits import counterfactuals, layers_of
-from loci.auditing.scorecards import Metrics, measures, plain
+from loci.auditing.metrics import short, told
+from loci.auditing.scorecard import Metrics, plain
+from loci.auditing.scorecards import measures
 from loci.deprecated import renamed_arguments
 from loci.editing import key_moments, output_changes
 from loci.editing.edit import edit
@@ -31,7 +33,9 @@ from loci.model import Model
 from loci.model.fingerprint import hashed_once
 from loci.patches import Patch
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Grade, Result, graded
+from loci.stats import percent
+from loci.tables import Table, columns
 
 LIMITS = {"output_change": 0.5, "rank_share": 0.5, "drift_kl": 0.1, "perplexity_ratio": 1.1}
 """Above these a collapse is near: of the worst layer, and of the control sentences."""
@@ -76,6 +80,13 @@ class EditCheckpoint(NamedTuple):
 class SequentialAudit(Result):
     """Metrics over the number of edits, made one after another."""
 
+    about: ClassVar[About] = About(
+        "edits one after another",
+        "What do many edits do to the first ones, to the neighbours and to the text?",
+        "Lines should stay high (shares) and flat (drift, perplexity).",
+        "curves.curves_figure",
+    )
+
     model: str
     bos: bool
     method: str
@@ -93,6 +104,48 @@ class SequentialAudit(Result):
     def warned(self) -> int | None:
         """The number of edits at the first checkpoint with a warning."""
         return next((point.edits for point in self.points if point.warnings), None)
+
+    def summary(self) -> tuple[str, ...]:
+        last = self.points[-1]
+        words = (
+            f"After {last.edits} edits: efficacy {percent(last.metrics['efficacy'])}, specificity"
+            f" {percent(last.metrics['specificity'])}."
+            + (f" Stopped: {self.stopped}." if self.stopped else "")
+        )
+        return (words,)
+
+    def grade(self) -> Grade:
+        last = self.points[-1].metrics
+        return graded(min(last["efficacy"].value, last["specificity"].value), 0.95, 0.8)
+
+    def title(self) -> str:
+        return f"{self.points[-1].edits} {self.method} edits, {self.each} at a time"
+
+    def tables(self) -> tuple[Table, ...]:
+        names = (
+            "efficacy",
+            "paraphrase",
+            "specificity",
+            "same_subject",
+            "drift_kl",
+            "perplexity_ratio",
+        )
+        rows = tuple(
+            (
+                str(point.edits),
+                *(told(name, point.metrics[name].value) for name in names),
+                point.output_change,
+                point.rank,
+            )
+            for point in self.points
+        )
+        warned = "; ".join(
+            f"warning at {point.edits} edits: {reason}"
+            for point in self.points
+            for reason in point.warnings
+        )
+        shown = columns("edits", *map(short, names), "change|.3f", "rank")
+        return (Table("As edits are made", shown, rows, note=warned),)
 
     def to_dict(self) -> dict[str, Any]:
         return {

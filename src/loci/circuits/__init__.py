@@ -13,12 +13,14 @@ Olsson et al. 2022 (In-context Learning and Induction Heads).
 
 from loci.circuits.algebra import BilinearForm, DenseMap, LinearMap, VectorSpace
 from loci.circuits.attention_patterns import AttentionPatterns, patterns
-from loci.circuits.composition import Composition, CompositionEdge, CompositionGraph, compose
+from loci.circuits.composition import compose
+from loci.circuits.composition_results import Composition, CompositionEdge, CompositionGraph
 from loci.circuits.edge_attribution import PromptPair, edges
 from loci.circuits.edge_scores import EdgeAttribution, EdgeScore
 from loci.circuits.embedding_maps import embed, unembed
 from loci.circuits.extraction_heads import ExtractionHead, ExtractionHeads, extraction
-from loci.circuits.fact_circuits import FactCircuit, FactHead, ValueRole, fact_circuit
+from loci.circuits.fact_circuit_results import FactCircuit, FactHead, ValueRole
+from loci.circuits.fact_circuits import fact_circuit
 from loci.circuits.heads import Head, View, all_heads, check_view, head, layer_heads, projections
 from loci.circuits.importance import OrderLosses, order_losses
 from loci.circuits.induction_heads import Induction, InductionHead, Partner, induction
@@ -34,7 +36,8 @@ from loci.circuits.scores import (
     head_scores,
     weighed_scores,
 )
-from loci.circuits.token_circuits import SkipTrigram, TokenCircuit, TokenSource, token_circuit
+from loci.circuits.token_circuit_results import SkipTrigram, TokenCircuit, TokenSource
+from loci.circuits.token_circuits import token_circuit
 from loci.circuits.token_pairs import TokenPair, token_pair
 from loci.circuits.virtual_weights import (
     NeuronPair,

@@ -9,7 +9,7 @@ Source: Elhage et al. 2021 ("value-weighted attention"); Kobayashi et al. 2020.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from einops import einsum
@@ -20,7 +20,8 @@ from loci.errors import CircuitError
 from loci.model import Model
 from loci.model.names import head_name, parse_head
 from loci.model.rounding import broken
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 MOST = 64
 """Heads at once, unless they are named."""
@@ -30,12 +31,30 @@ MOST = 64
 class AttentionPatterns(Result):
     """Patterns by head; rows are destinations, columns sources."""
 
+    about: ClassVar[About] = About(
+        "attention patterns",
+        "Where do heads look?",
+        "Rows look at columns.",
+        "circuits_patterns.patterns_figure",
+    )
+
     model: str
     bos: bool
     text: str
     tokens: tuple[str, ...]
     plain: dict[str, Float[Tensor, "query key"]]
     weighted: dict[str, Float[Tensor, "query key"]]
+
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(self._table(name, pattern) for name, pattern in self.plain.items())
+
+    def _table(self, name: str, pattern: Float[Tensor, "to token"]) -> Table:
+        rows = []
+        for i, token in enumerate(self.tokens):
+            best = pattern[i, : i + 1].topk(min(3, i + 1))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            rows.append((token, ", ".join(f"{self.tokens[j]} {x:.2f}" for j, x in pairs)))
+        return Table(name, columns("token", "looks at"), tuple(rows))
 
     def to_dict(self) -> dict[str, Any]:
         grids = {

@@ -22,114 +22,19 @@ Memory: the factors of all heads once, and one block of a pair of layers. Source
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.circuits.composition_results import KINDS, Composition, Kind
 from loci.circuits.heads import Projections, View, projections, sound
 from loci.errors import CircuitError
 from loci.linalg import gram_roots
 from loci.model import Weights
 from loci.model.names import head_name
 from loci.progress import Progress, silent
-from loci.result import Result
-
-Kind = Literal["q", "k", "v", "mlp"]
-KINDS: tuple[Kind, ...] = ("q", "k", "v", "mlp")
-
-
-class CompositionEdge(NamedTuple):
-    """A later part that reads what an earlier one writes."""
-
-    kind: Kind
-    reader: str
-    writer: str
-    score: float
-
-
-@dataclass(frozen=True, eq=False)
-class Composition(Result):
-    """Scores of all pairs that can compose; NaN for those that cannot."""
-
-    model: str
-    view: str
-    offset: int | None
-    null: float
-    """What a random pair scores: 1/√d_model."""
-    readers: dict[Kind, tuple[str, ...]]
-    writers: tuple[str, ...]
-    scores: dict[Kind, Float[Tensor, "reader writer"]]
-
-    def score(self, kind: Kind, reader: str, writer: str) -> float:
-        """The score of one pair. Raises `CircuitError` where it cannot compose."""
-        try:
-            value = float(
-                self.scores[kind][self.readers[kind].index(reader), self.writers.index(writer)]
-            )
-        except (KeyError, ValueError):
-            value = float("nan")
-        if value != value:
-            raise CircuitError(f"{reader} does not read {writer} by {kind}")
-        return value
-
-    def edges(self, threshold: float = 0.0, kinds: Sequence[Kind] = KINDS) -> list[CompositionEdge]:
-        """Pairs whose score is at least so far above the null, the strongest first."""
-        edges = []
-        for kind in (kind for kind in kinds if kind in self.scores):
-            scores = self.scores[kind]
-            for i, j in (scores - self.null >= threshold).nonzero().tolist():
-                edges.append(
-                    CompositionEdge(
-                        kind, self.readers[kind][i], self.writers[j], float(scores[i, j])
-                    )
-                )
-        return sorted(edges, key=lambda edge: -edge.score)
-
-    def to_dict(self) -> dict[str, Any]:
-        plain = {"model": self.model, "view": self.view, "offset": self.offset, "null": self.null}
-        return {
-            "schema": "loci.compose/1",
-            **plain,
-            **{kind: self._by_name(kind) for kind in self.scores},
-        }
-
-    def _by_name(self, kind: Kind) -> dict[str, dict[str, float]]:
-        rows = zip(self.readers[kind], self.scores[kind].tolist(), strict=True)
-        named = {
-            reader: {w: x for w, x in zip(self.writers, row, strict=True) if x == x}
-            for reader, row in rows
-        }
-        return {reader: row for reader, row in named.items() if row}
-
-
-@dataclass(frozen=True, eq=False)
-class CompositionGraph(Result):
-    """The pairs at least so far above the null, to be drawn and listed.
-
-    `CircuitError` where there is none.
-    """
-
-    composition: Composition
-    threshold: float
-
-    def __post_init__(self) -> None:
-        if not self.edges:
-            best = self.composition.edges(-1.0)[0].score - self.composition.null
-            raise CircuitError(
-                f"no pair scores {self.threshold:+g} above chance: the highest is {best:+.4f}"
-            )
-
-    @cached_property
-    def edges(self) -> list[CompositionEdge]:
-        """The strongest first."""
-        return self.composition.edges(self.threshold)
-
-    def to_dict(self) -> dict[str, Any]:
-        return self.composition.to_dict()
 
 
 class _LayerFactors(NamedTuple):

@@ -7,12 +7,13 @@
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 
 class EdgeScore(NamedTuple):
@@ -31,6 +32,13 @@ class EdgeAttribution(Result):
     The strongest are patched.
     """
 
+    about: ClassVar[About] = About(
+        "edges",
+        "What changes when one path alone carries what another prompt says?",
+        "Estimates by gradients, and the largest patched exactly.",
+        "circuits_paths.edges_figure",
+    )
+
     model: str
     bos: bool
     prompt: str
@@ -44,6 +52,22 @@ class EdgeAttribution(Result):
     receivers: tuple[str, ...]
     estimates: Float[Tensor, "sender receiver"]
     top: tuple[EdgeScore, ...]
+
+    def title(self) -> str:
+        return (
+            f"{self.prompt} ({self.clean:.2f}) told what {self.corrupted} ({self.corrupt:.2f}) says"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        return (
+            Table(
+                "The largest edges",
+                columns("from", "to", "patched|+.3f", "estimated|+.3f"),
+                tuple((own.sender, own.receiver, own.patched, own.estimate) for own in self.top),
+                note="change of the answer's score when the path alone carries what the other"
+                " prompt says",
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         rows = self.estimates.tolist()

@@ -16,15 +16,14 @@ Sources: Geva et al. 2023 (attribute extraction); Elhage et al. 2021 (virtual we
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.circuits.attention_patterns import AttentionPatterns, patterns_on
+from loci.circuits.attention_patterns import patterns_on
+from loci.circuits.fact_circuit_results import FactCircuit, FactHead, ValueRole
 from loci.circuits.frozen_run import FrozenRun, freeze
 from loci.errors import CircuitError
 from loci.facts import Fact
@@ -33,72 +32,8 @@ from loci.model.answers import answer_row, with_answer
 from loci.model.frozen_norm import FrozenNorm
 from loci.model.hooks import hiding
 from loci.model.names import head_name, neuron_name, parse_head
-from loci.result import Result
 
 NEURONS, SHOWN = 12, 4
-
-
-class FactHead(NamedTuple):
-    """One head between subject and answer."""
-
-    head: str
-    attention: float
-    """Of the last token, to all tokens of the subject."""
-    direct: float
-    elsewhere: float
-    """The same part of the score from all other tokens."""
-    lost: float
-
-
-class ValueRole(NamedTuple):
-    """A neuron at a token of the subject, and what its value adds to the answer's score through
-    heads."""
-
-    neuron: str
-    token: int
-    act: float
-    through: dict[str, float]
-    total: float
-    """Through all heads above."""
-
-
-@dataclass(frozen=True, eq=False)
-class FactCircuit(Result):
-    """Attention, MLPs and the paths between them, for one fact."""
-
-    model: str
-    bos: bool
-    prompt: str
-    subject: str
-    answer: str
-    against: str | None
-    tokens: tuple[str, ...]
-    subject_span: tuple[int, int]
-    probability: float
-    """Of the answer's first token."""
-    score: float
-    heads: tuple[FactHead, ...]
-    """All heads, the strongest direct parts first."""
-    writers: dict[str, dict[str, float]]
-    """What stands at the subject (its embedding, each MLP) → head → score, for the heads shown."""
-    neurons: tuple[ValueRole, ...]
-    together: float
-    """1 − P(cut) / P, the last token blind to the subject in all heads shown at once."""
-    patterns: AttentionPatterns
-    """Of the heads shown."""
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        return tuple(self.patterns.plain)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "schema": "loci.fact_circuit/1",
-            **vars(self),
-            "heads": [head._asdict() for head in self.heads],
-            "neurons": [neuron._asdict() for neuron in self.neurons],
-            "patterns": self.patterns.to_dict(),
-        }
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ Source: Elhage et al. 2021 ("Term importance analysis").
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -23,8 +23,9 @@ from loci.circuits.path_expansion import by_order
 from loci.errors import CircuitError
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean
+from loci.tables import Table, columns
 from loci.text import sample_text
 
 TOKENS = 4000
@@ -34,6 +35,13 @@ TOKENS = 4000
 class OrderLosses(Result):
     """Mean loss in nats a token, over texts, when only paths of at most 0, 1, 2 … heads are
     left."""
+
+    about: ClassVar[About] = About(
+        "orders of paths",
+        "How much of the loss do paths through 0, 1, 2 heads explain?",
+        "Loss when only paths up to an order are kept.",
+        "circuits_paths.losses_figure",
+    )
 
     model: str
     bos: bool
@@ -45,6 +53,18 @@ class OrderLosses(Result):
     is not there."""
     exact: bool
     """Whether no MLP wrote anything, so that these are all paths."""
+
+    def title(self) -> str:
+        return (
+            f"Loss of {self.model} by orders of paths, {self.texts} texts, {self.tokens:,} tokens"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (str(n), loss, self.gains[n - 1] if n else None) for n, loss in enumerate(self.losses)
+        )
+        heads = ("heads, at most", "loss|.3g|nats", "taken off by the last order")
+        return (Table("By order", columns(*heads), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         estimates = {

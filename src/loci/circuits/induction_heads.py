@@ -13,14 +13,15 @@ does too. Sources: Elhage et al. 2021; Olsson et al. 2022.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from loci.circuits.attention_patterns import AttentionPatterns, patterns_on
-from loci.circuits.composition import Composition, compose
+from loci.circuits.composition import compose
+from loci.circuits.composition_results import Composition
 from loci.circuits.heads import View
 from loci.circuits.measured_scores import scores_on
 from loci.circuits.repeated import REPEATS, SAMPLES, RepeatedTokens, repeat, repeated_tokens
@@ -28,8 +29,9 @@ from loci.model import Model
 from loci.model.names import head_name, parse_head
 from loci.model.unembedding import last_streams, unembedded
 from loci.progress import Progress, silent
-from loci.result import Result
-from loci.stats import Estimate, mean, share
+from loci.result import About, Result
+from loci.stats import Estimate, mean, percent, share
+from loci.tables import Table, columns
 
 HEADS, PARTNERS = 5, 3
 
@@ -65,6 +67,13 @@ class InductionHead:
 class Induction(Result):
     """The loss that repetition saves a model, and the heads that save it."""
 
+    about: ClassVar[About] = About(
+        "induction",
+        "Does the model go on with what it has seen, and by which heads?",
+        "Loss by repetition, and the heads that look behind the earlier place.",
+        "circuits_patterns.induction_figure",
+    )
+
     model: str
     bos: bool
     text: str | None
@@ -86,6 +95,45 @@ class Induction(Result):
     def fall(self) -> float:
         """Nats a token that the first repetition saves."""
         return self.losses[0].value - self.losses[1].value
+
+    def summary(self) -> tuple[str, ...]:
+        best = max(self.heads, key=lambda head: head.induction.value, default=None)
+        said = f"The strongest head is {best.head}: {best.induction}. " if best else ""
+        return (
+            f"{said}Of the repeated tokens {percent(self.greedy)} are the likeliest; loss falls"
+            " from"
+            f" {self.losses[0]} to {self.losses[-1]} nats.",
+        )
+
+    def title(self) -> str:
+        random = f"{self.samples} × {self.length} random tokens"
+        what = f"“{self.text}”" if self.text else random
+        return f"Induction in {self.model}, {what}, {self.repeats} times"
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (
+                head.head,
+                head.induction,
+                head.copying,
+                ", ".join(
+                    f"{own.head} ({own.k_composition:.3f}, {own.previous_token:.2f})"
+                    for own in head.partners
+                ),
+            )
+            for head in self.heads
+        )
+        keys = "keys made by (K-composition, looks one back)"
+        losses = tuple((f"block {i}", loss) for i, loss in enumerate(self.losses))
+        return (
+            Table("Loss", columns("", "loss|.3g|nats"), losses),
+            Table(
+                "Heads",
+                columns("head", "induction", "copying", keys),
+                rows,
+                note=f"random pairs compose with {self.null:.3f}",
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -19,7 +19,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import comb
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -31,7 +31,8 @@ from loci.errors import CircuitError
 from loci.model import Model
 from loci.model.answers import answer_row, with_answer
 from loci.model.names import head_name
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 STARTS = ("tokens", "biases", "mlps")
 MEMORY = 1.0
@@ -65,6 +66,13 @@ class PathOrder(NamedTuple):
 class PathExpansion(Result):
     """The score of an answer's first token at the end of a prompt, by paths."""
 
+    about: ClassVar[About] = About(
+        "paths",
+        "The answer's score as a sum over paths through heads.",
+        "Bars are what all paths through so many heads add.",
+        "circuits_paths.paths_figure",
+    )
+
     model: str
     bos: bool
     prompt: str
@@ -84,6 +92,48 @@ class PathExpansion(Result):
     """Whether these are all paths: no MLP wrote anything."""
     top: tuple[CircuitPath, ...]
     """The strongest single paths, for and against."""
+
+    def summary(self) -> tuple[str, ...]:
+        told = ", ".join(f"{order.score:+.2f} through {order.heads}" for order in self.orders)
+        return (
+            f"Score {self.score:.2f}: {told} heads; the parts sum to it within"
+            f" {self.sum_error:.0e}.",
+        )
+
+    def title(self) -> str:
+        against = f" less {self.against}" if self.against else ""
+        return f"{self.prompt} → {self.answer}{against}: score {self.score:.3f}"
+
+    def tables(self) -> tuple[Table, ...]:
+        kinds = ("tokens", "biases", "mlps")
+        orders = tuple(
+            (str(own.heads), own.paths, *(own.starts[kind] for kind in kinds), own.score)
+            for own in self.orders
+        )
+        heads = (
+            "heads passed",
+            "paths",
+            "from tokens|+.3f",
+            "biases|+.3f",
+            "MLPs|+.3f",
+            "sum|+.3f",
+        )
+        how = "all paths" if self.exact else "MLPs' outputs are starts, not opened"
+        return (
+            Table(
+                "By heads passed",
+                columns(*heads),
+                orders,
+                note=f"constant {self.constant:+.3f}, further orders {self.remainder:+.3f}; {how};"
+                " patterns and norms held",
+            ),
+            Table(
+                "The largest paths",
+                columns("path", "score|+.3f"),
+                tuple((str(path), path.score) for path in self.top),
+                shown=12,
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         orders = [order._asdict() | {"score": order.score} for order in self.orders]

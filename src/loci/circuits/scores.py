@@ -25,7 +25,7 @@ Intervals: 95 % over samples. Sources: Elhage et al. 2021; Olsson et al. 2022.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -38,8 +38,9 @@ from loci.model import Model, Weights
 from loci.model.names import head_name
 from loci.model.updates import key_value_cosines
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate
+from loci.tables import Table, columns
 
 WEIGHED = ("qk_positivity", "copying_positivity", "ov_positivity", "deletion")
 
@@ -76,9 +77,30 @@ class HeadScore:
         }
 
 
+SHOWN = {
+    "previous_token": "one back",
+    "duplicate": "same token",
+    "induction": "behind same",
+    "copying": "copying",
+    "copying_positivity": "OV λ",
+    "first": "first token",
+    "current": "itself",
+    "entropy": "entropy",
+    "deletion": "deletion",
+}
+"""Scores and their headings."""
+
+
 @dataclass(frozen=True)
 class HeadScores(Result):
     """All heads of a model, layer by layer."""
+
+    about: ClassVar[About] = About(
+        "what heads do",
+        "Which heads look one token back, repeat, copy, delete?",
+        "Rows are layers, columns heads; each panel is one score.",
+        "circuits.heads_figure",
+    )
 
     model: str
     bos: bool
@@ -119,6 +141,35 @@ class HeadScores(Result):
             )
         return match
 
+    def title(self) -> str:
+        return (
+            f"{len(self.heads)} heads of {self.model} on {self.samples} × {self.length} random"
+            f" tokens, {self.repeats} times"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        shown = [name for name in SHOWN if name in self.scores]
+        best = {
+            row.name: row
+            for score in ("induction", "previous_token", "copying", "deletion")
+            for row in self.top(score, 4)
+        }
+        erasers = ", ".join(f"{share:.1%}" for share in self.erasers)
+        return (
+            Table(
+                "The best heads",
+                columns("head", *(f"{SHOWN[name]}|.3f" for name in shown)),
+                tuple(
+                    (name, *(row.value(score) for score in shown))
+                    for name, row in sorted(best.items())
+                ),
+                note="the best four at looking one back, at induction (behind same), copying and"
+                " deletion; OV λ: Σλ/Σ|λ| from token to token; all heads in --json and --out"
+                + "; beside deletion heads: neurons that take away what they find, by layer"
+                f" {erasers}" * any(self.erasers),
+            ),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "schema": "loci.heads/1",
@@ -134,6 +185,13 @@ class HeadScatter(Result):
     Induction heads stand where both positivities are near 1.
     """
 
+    about: ClassVar[About] = About(
+        "heads, two scores",
+        "Which heads stand in the corner of induction?",
+        "Each point is a head; those in the upper right have both.",
+        "circuits.scatter_figure",
+    )
+
     scores: HeadScores
     x: str = "qk_positivity"
     y: str = "copying_positivity"
@@ -142,6 +200,12 @@ class HeadScatter(Result):
     def __post_init__(self) -> None:
         for name in (self.x, self.y, self.colour):
             self.scores.top(name, 0)
+
+    def title(self) -> str:
+        return self.scores.title()
+
+    def tables(self) -> tuple[Table, ...]:
+        return self.scores.tables()
 
     def to_dict(self) -> dict[str, Any]:
         return self.scores.to_dict()

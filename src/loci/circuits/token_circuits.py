@@ -21,8 +21,7 @@ vocabulary. Source: Elhage et al. 2021.
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -31,76 +30,13 @@ from torch import Tensor
 from loci.circuits.embedding_maps import embed, unembed
 from loci.circuits.heads import View, head
 from loci.circuits.nodes import check_top
+from loci.circuits.token_circuit_results import ScoredToken, SkipTrigram, TokenCircuit, TokenSource
 from loci.errors import CircuitError
 from loci.model import Weights
 from loci.progress import Progress, silent
-from loci.result import Result
-from loci.stats import Estimate, share
+from loci.stats import share
 
 BLOCK = 256
-
-
-class ScoredToken(NamedTuple):
-    """A token and its score."""
-
-    token: str
-    score: float
-
-
-class TokenSource(NamedTuple):
-    """A token that is looked at: by whom, and what it then makes likelier."""
-
-    token: str
-    seen_by: tuple[ScoredToken, ...]
-    raises: tuple[ScoredToken, ...]
-    rank: int
-    """Its own place among the tokens that it raises; 0 is the first."""
-
-
-class SkipTrigram(NamedTuple):
-    """source … destination → out."""
-
-    source: str
-    destination: str
-    out: str
-    strength: float
-
-
-@dataclass(frozen=True)
-class TokenCircuit(Result):
-    """One head between tokens."""
-
-    model: str
-    head: str
-    view: str
-    offset: int | None
-    tokens: int
-    copying_positivity: float
-    qk_positivity: float
-    copies: Estimate
-    """Share of tokens that raise themselves more than any other token."""
-    trigrams: tuple[SkipTrigram, ...]
-    sources: tuple[TokenSource, ...]
-    """Those that were asked for, else those of the strongest trigrams."""
-
-    def to_dict(self) -> dict[str, Any]:
-        sources = [
-            {
-                "token": s.token,
-                "rank": s.rank,
-                "seen_by": [w._asdict() for w in s.seen_by],
-                "raises": [w._asdict() for w in s.raises],
-            }
-            for s in self.sources
-        ]
-        trigrams = [trigram._asdict() for trigram in self.trigrams]
-        return {
-            "schema": "loci.tokens/1",
-            **vars(self),
-            "copies": self.copies.to_dict(),
-            "trigrams": trigrams,
-            "sources": sources,
-        }
 
 
 class _Sides(NamedTuple):

@@ -7,7 +7,8 @@ import torch
 from loci.circuits.embedding_maps import embed, unembed
 from loci.circuits.heads import View, head
 from loci.circuits.nodes import check_top
-from loci.circuits.token_circuits import ScoredToken, best_pairs, token_id, two_sides
+from loci.circuits.token_circuit_results import ScoredToken
+from loci.circuits.token_circuits import best_pairs, token_id, two_sides
 from loci.model import Weights
 
 

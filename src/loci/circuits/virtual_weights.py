@@ -15,7 +15,7 @@ these are what weights could pass on, not what passes on a text. Source: Elhage 
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -28,7 +28,8 @@ from loci.circuits.nodes import check_top
 from loci.errors import CircuitError
 from loci.model import Weights
 from loci.model.names import check_layer, head_name, neuron_name, parse_head, parse_neuron
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 BLOCK = 1024
 
@@ -44,6 +45,13 @@ class VirtualWeight(NamedTuple):
 class VirtualWeights(Result):
     """The parts joined to one part, the strongest first."""
 
+    about: ClassVar[About] = About(
+        "what feeds a part",
+        "Which parts write what this one reads, and read what it writes?",
+        "Cosines of weights, beside chance.",
+        "circuits_compose.links_figure",
+    )
+
     model: str
     part: str
     view: str
@@ -52,6 +60,18 @@ class VirtualWeights(Result):
     """By what they are: heads, neurons."""
     after: dict[str, tuple[VirtualWeight, ...]]
     """By how they read it: q, k and v of heads; neurons."""
+
+    def title(self) -> str:
+        return f"{self.part} of {self.model}; chance {self.null:.3f}"
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (side, kind, ", ".join(f"{link.part} {link.score:+.3f}" for link in links[:8]))
+            for side, kinds in (("feeds it", self.before), ("is fed", self.after))
+            for kind, links in kinds.items()
+            if links
+        )
+        return (Table("Links", columns("", "kind", "parts, the strongest first"), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         sides = {

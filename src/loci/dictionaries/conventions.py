@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +24,8 @@ from loci.dictionaries.loading import load_dictionary
 from loci.dictionaries.measures import Fit, fit
 from loci.errors import DictionaryError
 from loci.model import Model
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 from loci.text import sample_text
 from loci.validate import named
 
@@ -38,6 +39,12 @@ AS_SAID = "as the file says"
 class OpenedDictionary(Result):
     """A dictionary that was measured on its model, and what was tried."""
 
+    about: ClassVar[About] = About(
+        "a dictionary",
+        "Which conventions fit it?",
+        "A low FVU at a plausible L0 says that it is read as it was trained.",
+    )
+
     dictionary: Dictionary
     fit: Fit
     chosen: str
@@ -48,6 +55,30 @@ class OpenedDictionary(Result):
     @property
     def alive(self) -> float:
         return self.fit.alive
+
+    def title(self) -> str:
+        own = self.dictionary
+        kind = "transcoder" if own.transcoder else "autoencoder"
+        ends = f"{own.point} → {own.target}" if own.transcoder else str(own.point)
+        k = "" if own.k is None else f", k = {own.k}"
+        return (
+            f"{own.features:,} features of {ends}: {own.activation} {kind}{k}, {own.d_in} →"
+            f" {own.d_out} numbers, format of {own.format}"
+        )
+
+    def summary(self) -> tuple[str, ...]:
+        fit = self.fit
+        return (
+            f"FVU {fit.fvu:.3f} · L0 {fit.l0:.1f} · {fit.alive:.1%} of features are on at one of"
+            f" {fit.tokens:,} tokens · ‖ŷ‖/‖y‖ {fit.ratio:.2f} · cosine {fit.cosine:.3f}",
+            f"read {self.chosen}",
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        if len(self.tried) < 2:
+            return ()
+        best = tuple(sorted(self.tried, key=lambda own: own[1]))
+        return (Table("Readings", columns("reading", "FVU|.3g", "L0|.1f"), best, shown=8),)
 
     def to_dict(self) -> dict[str, Any]:
         d = self.dictionary

@@ -19,7 +19,7 @@ and basis, times the draws of noise.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from loci.dictionaries.conventions import OpenedDictionary, dictionary_of
 from loci.dictionaries.dictionary import MLP_OUTPUTS, Dictionary, mlp_output
@@ -29,7 +29,7 @@ from loci.locating.corruption import Corruption
 from loci.locating.runs import prepare
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean, median, share
 from loci.tables import Column, Table
 
@@ -39,6 +39,13 @@ BASES = ("features", "neurons", "random directions")
 @dataclass(frozen=True)
 class FactSparsity(Result):
     """How many units carry half of the trace's effect, by basis."""
+
+    about: ClassVar[About] = About(
+        "facts in features",
+        "How many features carry half of a fact's effect at the subject?",
+        "Medians over facts, beside single neurons and random directions; fewer is sparser.",
+        "fact_sparsity.fact_sparsity_figure",
+    )
 
     model: str
     point: str

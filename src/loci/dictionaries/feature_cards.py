@@ -11,7 +11,7 @@ Both are cosines of weights: they say what could be, no run is asked.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,9 +23,10 @@ from loci.model import Model
 from loci.progress import Progress, silent
 from loci.reading.neuron_cards import Trigger
 from loci.reading.value_projections import promoted
-from loci.result import Result
+from loci.result import About, Result
 from loci.survey import FiringRate, TopTriggers, survey
 from loci.survey.accumulators import Rows
+from loci.tables import Table, columns, joined
 from loci.text import sample_text
 
 TOKENS, NEAR = 20_000, 5
@@ -35,6 +36,12 @@ Near = tuple[tuple[str, float], ...]
 @dataclass(frozen=True)
 class FeatureCard(Result):
     """All there is to read of one feature."""
+
+    about: ClassVar[About] = About(
+        "a feature",
+        "What does it fire at, and what does it write?",
+        "Contexts with the firing token marked; tokens that it promotes and suppresses.",
+    )
 
     model: str
     point: str
@@ -50,6 +57,37 @@ class FeatureCard(Result):
     """Features whose decoder rows point most nearly the same way, with cosines."""
     writers: Near
     readers: Near
+
+    def title(self) -> str:
+        return f"{self.point} F{self.feature}"
+
+    def summary(self) -> tuple[str, ...]:
+        return (
+            f"on at {self.density:.2%} of {self.tokens:,} tokens of {self.model}",
+            *(("it is never on in this text",) if not self.triggers else ()),
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (own.activation, f"{own.before}»{own.token}«{own.after}") for own in self.triggers
+        )
+        tokens = [
+            (name, joined(token for token, _ in getattr(self, name)))
+            for name in ("promotes", "suppresses")
+        ]
+        units = [
+            (words, ", ".join(f"{name} {cosine:+.2f}" for name, cosine in getattr(self, field)))
+            for field, words in (
+                ("nearest", "near it"),
+                ("writers", "written by"),
+                ("readers", "read by"),
+            )
+        ]
+        told = tuple(row for row in (*tokens, *units) if row[1])
+        return (
+            *([Table("Fires on", columns("activation|.2f", "text"), rows)] if rows else []),
+            *([Table("Writes", columns("", ""), told)] if told else []),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         words = {

@@ -1,10 +1,11 @@
 """An attribution graph as a value: nodes, edges, interventions."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from loci.result import Result
-from loci.stats import correlation, rank_correlation
+from loci.result import About, Result
+from loci.stats import correlation, rank_correlation, spelt
+from loci.tables import Table, columns
 
 NodeKind = Literal["neuron", "feature", "embedding", "error", "bias", "logit"]
 
@@ -57,6 +58,13 @@ class Interventions(NamedTuple):
 class AttributionGraph(Result):
     """The part of a prompt's graph that carries most."""
 
+    about: ClassVar[About] = About(
+        "an attribution graph",
+        "What adds up to this answer?",
+        "Edges are direct effects; nodes and errors sum to the score.",
+        "attribution_graph.attribution_graph_figure",
+    )
+
     model: str
     prompt: str
     answer: str
@@ -90,6 +98,39 @@ class AttributionGraph(Result):
         """Neurons or features, the largest effect first."""
         found = [node for node in self.nodes if node.kind in ("neuron", "feature")]
         return sorted(found, key=lambda node: -abs(node.effect))
+
+    def title(self) -> str:
+        against = "the mean logit" if self.against is None else self.against
+        return f"{self.prompt} → {self.answer}, against {against}"
+
+    def summary(self) -> tuple[str, ...]:
+        ends = {own.id: own.effect for own in self.nodes if own.kind in ("embedding", "bias")}
+        errors = sum(own.effect for own in self.nodes if own.kind == "error")
+        return (
+            f"score {self.score:.3f}, sum of direct effects {self.total:.3f} · {self.followed}"
+            " units"
+            f" followed, {len(self.nodes)} nodes and {len(self.edges):,} edges kept · biases"
+            f" {ends['bias']:+.3f}, errors {errors:+.3f}",
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = []
+        for own in self.units():
+            token = self.tokens[own.position].strip() or repr(self.tokens[own.position])
+            rows.append((own.id, token, own.activation, own.effect, own.influence))
+        tried = self.interventions
+        heads = ("node", "token", "activation|.2f", "effect|+.3f", "share of influence|.1%")
+        return (
+            Table(
+                "Units",
+                columns(*heads),
+                tuple(rows),
+                note="set to zero in the real model, one by one: correlation"
+                f" {spelt(tried.correlation, '.2f')} of what the graph says and what the score"
+                f" loses, of ranks {spelt(tried.rank_correlation, '.2f')}, n = {len(tried.nodes)}",
+                shown=16,
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -22,7 +22,7 @@ sets the whole output: it bounds the cause that this place allows. Source: Huang
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -36,7 +36,7 @@ from loci.facts import Fact, FactSet
 from loci.model import Model, by_length
 from loci.model.joins import first_token
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, share
 from loci.tables import Column, Table
 
@@ -68,6 +68,12 @@ class Isolated(NamedTuple):
 @dataclass(frozen=True)
 class AttributeIsolation(Result):
     """Cause and isolation by basis and number of units."""
+
+    about: ClassVar[About] = About(
+        "isolated attributes",
+        "Can one attribute of an entity be changed without the others?",
+        "Cause: the attribute follows. Isolation: the others stay. Both have to be high.",
+    )
 
     model: str
     target: str

@@ -10,7 +10,7 @@ principal components at the same place.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -33,7 +33,8 @@ from loci.facts import Fact, known_facts
 from loci.linalg import symmetric_eigen
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 from loci.text import sample_text
 
 TOKENS, FACTS = 20_000, 3000
@@ -43,6 +44,12 @@ TOKENS, FACTS = 20_000, 3000
 class DictionaryJudgement(Result):
     """What a dictionary is worth on a model."""
 
+    about: ClassVar[About] = About(
+        "a dictionary's scores",
+        "What does the model lose when it runs on the reconstruction?",
+        "Recovered loss is between ablation (0) and the model itself (1).",
+    )
+
     dictionary: Dictionary
     model: str
     fit: Fit
@@ -50,6 +57,67 @@ class DictionaryJudgement(Result):
     labels: dict[str, UnitLabels]
     """Of features, and of what stands beside them; empty where no facts were asked."""
     facts: int
+
+    def title(self) -> str:
+        own = self.dictionary
+        return f"{own.features:,} features of {own.point} in {self.model}"
+
+    def summary(self) -> tuple[str, ...]:
+        fit = self.fit
+        return (
+            f"FVU {fit.fvu:.3f} · L0 {fit.l0:.1f} · dead {1 - fit.alive:.1%} of {fit.tokens:,}"
+            f" tokens · ‖ŷ‖/‖y‖ {fit.ratio:.2f} · cosine {fit.cosine:.3f}",
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        lost = self.recovered
+        rows = tuple(
+            (
+                name,
+                lost.ce_recovered[name],
+                lost.kl_recovered[name],
+                lost.ce,
+                lost.ce_spliced,
+                getattr(lost, f"ce_{name}"),
+            )
+            for name in ("zero", "mean")
+        )
+        shares = ("CE recovered|.1%", "KL recovered|.1%", "CE|.4f", "spliced|.4f", "ablated|.4f")
+        return (Table("Loss", columns("ablation", *shares), rows), *self._labels())
+
+    def _labels(self) -> tuple[Table, ...]:
+        if not self.labels:
+            return ()
+        rows = tuple(
+            (
+                name,
+                own.units,
+                own.clean,
+                own.shuffled_clean,
+                own.covered,
+                own.shuffled_covered,
+                own.auc,
+                own.f1,
+            )
+            for name, own in self.labels.items()
+        )
+        shares = ("clean label|.1%", "shuffled|.1%", "labels found|.1%", "shuffled|.1%")
+        best = self.labels["features"]
+        return (
+            Table(
+                "Labels",
+                columns("what", "units", *shares, "mean AUC|.3f", "mean F1|.3f"),
+                rows,
+                note=f"{best.labels} labels from {self.facts:,} facts; clean: F1 of 0.8 on held-out"
+                " facts",
+            ),
+            Table(
+                "The clearest features",
+                columns("feature", "label", "F1|.2f", "AUC|.3f"),
+                tuple((f"feature {unit}", label, f1, auc) for unit, label, auc, f1 in best.best),
+                shown=10,
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         d, f = self.dictionary, self.fit

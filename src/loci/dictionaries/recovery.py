@@ -14,7 +14,7 @@ names:
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from loci.dictionaries.dictionary import Dictionary
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 SAME = 0.9
 SPLIT = 0.7
@@ -75,6 +76,12 @@ class SyntheticWorld:
 class Recovery(Result):
     """How well known features were found."""
 
+    about: ClassVar[About] = About(
+        "recovered features",
+        "Are the known features found again?",
+        "Matched cosine and share found, where the true features are known.",
+    )
+
     features: int
     best_cosine: float
     """Mean over true features of the largest cosine with a decoder row."""
@@ -92,6 +99,17 @@ class Recovery(Result):
     """Cosine of a leader's decoder row with its follower's direction, beyond that of the true
     directions; mean over pairs.
     """
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = (
+            ("largest cosine with a decoder row", self.best_cosine),
+            ("the same, matched one to one", self.matched_cosine),
+            ("share of true features found", self.found),
+            ("share split over several", self.split),
+            ("absorbed", self.absorbed),
+            ("hedged", self.hedged),
+        )
+        return (Table(f"{self.features} true features", columns("measure", "value"), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema": "loci.dictionary_recovery/1", **asdict(self)}

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
@@ -28,7 +28,8 @@ from loci.dictionaries.streams import POOL, ActivationStream
 from loci.errors import DictionaryError
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 from loci.text import background
 
 STEPS, BATCH = 1000, 2048
@@ -56,6 +57,12 @@ Report = Callable[[TrainingProgress], None]
 @dataclass(frozen=True)
 class TrainedDictionary(Result):
     """A dictionary, and how well it does on held-out text."""
+
+    about: ClassVar[About] = About(
+        "a trained dictionary",
+        "How well does it reconstruct, with how few features?",
+        "FVU and L0 are of text that was held out.",
+    )
 
     dictionary: Dictionary
     settings: DictionarySettings
@@ -88,6 +95,9 @@ class TrainedDictionary(Result):
         """With zero ablation."""
         return self.recovered.ce_recovered["zero"]
 
+    def tables(self) -> tuple[Table, ...]:
+        return (_trained_table((self,)),)
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "schema": "loci.dictionary_training/1",
@@ -116,7 +126,23 @@ class TrainedDictionary(Result):
 class TrainedDictionaries(Result):
     """Dictionaries that were trained on one stream."""
 
+    about: ClassVar[About] = About(
+        "trained dictionaries",
+        "How well do they reconstruct, with how few features?",
+        "FVU and L0 are of text that was held out.",
+    )
+
     trained: tuple[TrainedDictionary, ...]
+
+    def title(self) -> str:
+        first = self.trained[0]
+        return (
+            f"Dictionaries of {first.dictionary.model}, {first.steps:,} steps, {first.tokens:,}"
+            " tokens"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        return (_trained_table(self.trained),)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -247,4 +273,24 @@ def _measured(
         steps * stream.batch,
         stream.tokens,
         seconds,
+    )
+
+
+def _trained_table(trained: Sequence[TrainedDictionary]) -> Table:
+    """Each dictionary's measures on held-out tokens."""
+    rows = []
+    for own in trained:
+        s, shares = own.settings, own.recovered.ce_recovered
+        name = s.point if s.target is None else f"{s.point} → {s.target}"
+        kind = (own.dictionary.features, s.activation)
+        measured = (own.fvu, own.l0, own.dead, shares["zero"], shares["mean"], own.fit.ratio)
+        rows.append((name, *kind, *measured))
+    heads = ("point", "features", "kind", "FVU|.3f", "L0|.1f", "dead|.1%")
+    first = trained[0]
+    return Table(
+        "Trained",
+        columns(*heads, "CE recovered|.1%", "by mean ablation|.1%", "‖ŷ‖/‖y‖|.3f"),
+        tuple(rows),
+        note=f"on {first.fit.tokens:,} held-out tokens; CE recovered with zero ablation, then with"
+        f" mean ablation; {first.seconds:.0f} s in all",
     )

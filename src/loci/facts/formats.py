@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from loci.errors import FactError
 from loci.facts.contradictions import conflicts
@@ -25,7 +25,8 @@ from loci.facts.fact import LISTS, REQUIRED, SINGLE, Fact
 from loci.facts.fact_set import FactSet
 from loci.facts.published import Reader, form_of, recognise
 from loci.files import write_aside
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 from loci.validate import DATA, files_below, is_folder, named, one_line, parse_json, read_text
 
 Entry = tuple[str, Reader]
@@ -36,11 +37,32 @@ Entry = tuple[str, Reader]
 class FactFile(Result):
     """What a file holds."""
 
+    about: ClassVar[About] = About(
+        "a fact file",
+        "What does a file of facts hold?",
+    )
+
     path: str
     format: str
     facts: FactSet
     skipped: tuple[str, ...]
     """What could not be used, and why."""
+
+    def title(self) -> str:
+        return f"{self.path} · {self.format}"
+
+    def tables(self) -> "tuple[Table, ...]":
+        counts = tuple((name.replace("_", " "), count) for name, count in self.counts.items())
+        facts = tuple(
+            (own.relation or "", own.text, own.answer, own.new_answer or "") for own in self.facts
+        )
+        left_out = tuple((line,) for line in self.skipped)
+        heads = columns("relation", "prompt", "answer", "new answer")
+        return (
+            Table("Counts", columns("what", "count"), counts),
+            *([Table("Left out", columns("why"), left_out, shown=5)] if left_out else []),
+            Table("Facts", heads, facts, shown=10),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {

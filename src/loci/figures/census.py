@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from loci.figures.theme import BLUE, GREY, MUTED, ORANGE, styled
-from loci.model.parameter_counts import Census
+from loci.model.parameter_census import Census
 
 INKS = {
     "embedding": "#8fb0e2",

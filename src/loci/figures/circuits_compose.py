@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.circuits import Composition, CompositionEdge, CompositionGraph, VirtualWeights
-from loci.circuits.composition import KINDS, Kind
+from loci.circuits.composition_results import KINDS, Kind
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 
 INKS: dict[Kind, str] = {"q": BLUE, "k": ORANGE, "v": INK, "mlp": MUTED}

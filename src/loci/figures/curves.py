@@ -4,6 +4,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.auditing import SequentialAudit
+from loci.auditing.metrics import short
 from loci.auditing.sequential_edits import LIMITS
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, by_layer, styled
 
@@ -18,7 +19,7 @@ def curves_figure(curves: SequentialAudit) -> go.Figure:
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.09)
     for name, ink in SHARES.items():
         row = [point.metrics[name] for point in curves.points]
-        figure.add_trace(by_layer(row, edits, name.replace("_", " "), ink, ".1%"), row=1, col=1)
+        figure.add_trace(by_layer(row, edits, short(name), ink, ".1%"), row=1, col=1)
     for name, ink, dash in zip(
         LIMITS, (BLUE, INK, ORANGE, MUTED), ("solid", "dot", "dash", "dashdot"), strict=True
     ):

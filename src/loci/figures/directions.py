@@ -6,8 +6,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, DIVERGING, GREY, MUTED, ORANGE, intervals, styled
-from loci.reading.concept_directions import Directions
 from loci.reading.concepts import Concepts
+from loci.reading.directions_result import Directions
 from loci.reading.steering import Steered
 from loci.stats import Estimate
 

@@ -3,11 +3,12 @@ with the edit undone.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import plotly.graph_objects as go
 
 from loci.figures.theme import BLUE, GREY, ORANGE, styled
-from loci.result import Result
+from loci.result import About, Result
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,13 @@ class Ladder(Result):
     """Likeliest next tokens of one prompt under several states of the model: {state: {token:
     probability}}.
     """
+
+    about: ClassVar[About] = About(
+        "",
+        "",
+        "",
+        "ladder.ladder_figure",
+    )
 
     prompt: str
     states: dict[str, dict[str, float]]

@@ -5,7 +5,7 @@ from plotly.subplots import make_subplots
 
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, styled
 from loci.locating import Lens
-from loci.locating.logit_lens import Rung
+from loci.locating.lens_results import Rung
 
 WORDS, LETTERS = 18, 9
 """So many words fit side by side, each of so many letters."""

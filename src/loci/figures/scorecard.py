@@ -2,38 +2,16 @@
 are.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from loci.auditing import Discovery, Recall, Scorecard
+from loci.auditing.metrics import METRICS, label, told
 from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, PAPER, intervals, styled
 from loci.stats import Estimate, share
 
-LABELS = {
-    "efficacy": "efficacy",
-    "paraphrase": "paraphrase",
-    "paraphrase_untrained": "paraphrase, unseen phrasing",
-    "alias": "subject under another name",
-    "reverse": "the other way round",
-    "logical": "what follows logically",
-    "two_hop": "one step further",
-    "specificity": "specificity: neighbours unchanged",
-    "specificity_same_answer": "specificity: neighbours of the same answer",
-    "same_subject": "same subject: other facts unchanged",
-    "kept": "other true answers unchanged",
-    "same_answer": "others of the new answer unchanged",
-    "unrelated": "unrelated questions unchanged",
-}
-PLAIN = {
-    "drift_kl": ("drift on text, nats", "{:.4f}"),
-    "perplexity_ratio": ("perplexity ratio", "{:.4f}"),
-    "fluency": ("fluency, bits", "{:.2f}"),
-    "fluency_base": ("fluency of the base", "{:.2f}"),
-}
-"""Metrics that are no shares: how they are called, and how they read."""
 MARKS = {
     "no edit": ("x-thin-open", MUTED),
     "random layer": ("diamond-open", ORANGE),
@@ -51,23 +29,17 @@ FAIR_INK, POOR_INK = "#b3862f", "#b3261e"
 """Shares below these are drawn so: all of them should be high."""
 
 
-def reading(name: str, value: float) -> str:
-    """A metric's value in words' company: a share in percent, the others as they are, nothing as a
-    dash.
-    """
-    if math.isnan(value):
-        return "–"
-    return PLAIN[name][1].format(value) if name in PLAIN else f"{value:.1%}"
-
-
 def scorecard_figure(card: Scorecard, *, table: bool = True) -> go.Figure:
     """The shares of an audit with their 95 % intervals, the controls' as open marks in lanes below,
     and a table of what is no share.
 
     A page has a table of its own, and leaves this one out.
     """
-    names = [name for name in LABELS if name in card.metrics and card.metrics[name].n]
-    shown = [name for name in PLAIN if name in card.metrics] if table else []
+    names = [
+        name for name in METRICS if drawn(name) and name in card.metrics and card.metrics[name].n
+    ]
+    others = [name for name, metric in METRICS.items() if not metric.is_share]
+    shown = [name for name in others if name in card.metrics] if table else []
     row = ROW + LANE * len(card.controls)
     dots, below = 60 + row * len(names), 60 + 28 * (1 + len(shown)) if shown else 0
     figure = make_subplots(
@@ -76,7 +48,7 @@ def scorecard_figure(card: Scorecard, *, table: bool = True) -> go.Figure:
         vertical_spacing=0.1 * 500 / (dots + below),
         specs=[[{"type": "xy"}], [{"type": "table"}]][: 1 + bool(shown)],
     )
-    rows = {LABELS[name]: card.metrics[name] for name in names}
+    rows = {label(name): card.metrics[name] for name in names}
     lanes = [(ROW / 2 - 12 + LANE * k) / row for k in range(len(card.controls))]
     figure.add_trace(_dots(rows, graded=True), row=1, col=1)
     for lane, (control, metrics) in zip(lanes, card.controls.items(), strict=True):
@@ -98,6 +70,11 @@ def scorecard_figure(card: Scorecard, *, table: bool = True) -> go.Figure:
     return styled(figure, title, note, height=190 + dots + below).update_layout(margin={"t": 110})
 
 
+def drawn(name: str) -> bool:
+    """Whether a metric is a share by free generation, which are those that the figure shows."""
+    return METRICS[name].is_share and not name.endswith("_likelier")
+
+
 def _marks(
     control: str, rows: Sequence[str], values: Sequence[Estimate | None], lane: float
 ) -> go.Scatter:
@@ -117,11 +94,11 @@ def _marks(
 def _table(card: Scorecard, names: Sequence[str]) -> go.Table:
     """Drift, perplexity and fluency: the edit with its interval, then each control."""
     columns = [
-        [PLAIN[name][0] for name in names],
+        [label(name) for name in names],
         [_with_interval(name, card.metrics[name]) for name in names],
     ]
     columns += [
-        [reading(name, metrics[name].value) for name in names] for metrics in card.controls.values()
+        [told(name, metrics[name].value) for name in names] for metrics in card.controls.values()
     ]
     look = {"align": "left", "line_color": GREY, "fill_color": PAPER, "height": 26}
     return go.Table(
@@ -132,7 +109,7 @@ def _table(card: Scorecard, names: Sequence[str]) -> go.Table:
 
 
 def _with_interval(name: str, estimate: Estimate) -> str:
-    value, low, high = (reading(name, bound) for bound in estimate[:3])
+    value, low, high = (told(name, bound) for bound in estimate[:3])
     return value if low == high == "–" else f"{value}  [{low}, {high}]"
 
 

@@ -8,7 +8,8 @@ from loci.locating.context import LocalContext, local_context
 from loci.locating.corruption import HOWS, Corruption, How
 from loci.locating.knowledge import KnowledgeNeurons, knowledge_neurons
 from loci.locating.knowledge_trial import Change
-from loci.locating.logit_lens import Lens, Rung, lens
+from loci.locating.lens_results import Lens, Rung
+from loci.locating.logit_lens import lens
 from loci.locating.name_lookup import Lookup, lookup
 from loci.locating.neuron_effects import Effects, effects
 from loci.locating.neuron_scores import Neurons, neuron_attribution

@@ -11,7 +11,7 @@ al. 2017.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -23,10 +23,13 @@ from loci.locating.asking import probability
 from loci.locating.corruption import Corruption, How
 from loci.locating.patched_runs import BATCH_TOKENS
 from loci.locating.runs import KINDS, POINT, Kind, Runs, Traced, prepare
+from loci.locating.trace_words import effect_tables
 from loci.model import Edit, Model
 from loci.model.given import fact_given
 from loci.progress import Progress, silent
-from loci.stats import rank_correlation
+from loci.result import About, Grade, graded
+from loci.stats import rank_correlation, spelt
+from loci.tables import Table, columns
 
 Method = Literal["gradient", "integrated"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -37,6 +40,15 @@ class Attribution(Traced):
     """Estimated effects by kind, [layer, token], beside the exact ones where those were asked
     for.
     """
+
+    about: ClassVar[About] = About(
+        "an estimated trace",
+        "The effects of putting clean states back, estimated by gradients instead of "
+        "run one by one.",
+        "Rows are tokens (* the subject), columns are layers; the darker the blue, the "
+        "more of P(answer) that one clean state brings back.",
+        "trace.attribution_figure",
+    )
 
     tokens: tuple[str, ...]
     subject_span: Span
@@ -57,6 +69,27 @@ class Attribution(Traced):
             )
             for kind, exact in self.exact.items()
         }
+
+    def summary(self) -> tuple[str, ...]:
+        if not self.agreement:
+            return ("The estimate was not compared with exact tracing.",)
+        told = ", ".join(f"{kind} {spelt(rho, '.2f')}" for kind, rho in self.agreement.items())
+        return (f"Rank correlation of the estimate with exact tracing: {told}.",)
+
+    def grade(self) -> Grade:
+        return graded(min(self.agreement.values()), 0.8, 0.5) if self.agreement else ""
+
+    def title(self) -> str:
+        how = "gradients" if self.method == "gradient" else f"{self.method} gradients"
+        return f"{self.prompt} → {self.answer}, effects estimated by {how}"
+
+    def tables(self) -> tuple[Table, ...]:
+        agreement = tuple(self.agreement.items())
+        shown = columns("kind", "rank correlation to exact tracing|+.2f")
+        return (
+            *effect_tables(self.grids, self.tokens, self.subject_span),
+            *([Table("Agreement", shown, agreement)] if agreement else []),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         plain = {

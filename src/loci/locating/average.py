@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -27,8 +27,9 @@ from loci.locating.runs import KINDS, Kind
 from loci.model import Model
 from loci.model.given import facts_given
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean
+from loci.tables import Column, Table
 from loci.validate import DATA, brief, is_there, named, parse_json, read_text, typed
 
 ROLES = ("first subject", "middle subject", "last subject", "first further", "further", "last")
@@ -37,6 +38,14 @@ ROLES = ("first subject", "middle subject", "last subject", "first further", "fu
 @dataclass(frozen=True)
 class AverageTrace(Result):
     """Average indirect effects: by kind, [layer, role] with n and intervals."""
+
+    about: ClassVar[About] = About(
+        "an average trace",
+        "Causal traces of many facts, averaged by the role of the token.",
+        "Rows are tokens (* the subject), columns are layers; the darker the blue, the "
+        "more of P(answer) that one clean state brings back.",
+        "trace.average_figure",
+    )
 
     model: str
     bos: bool
@@ -48,6 +57,51 @@ class AverageTrace(Result):
 
     def grid(self, kind: str) -> Float[Tensor, "layer role"]:
         return torch.tensor([[cell.value for cell in row] for row in self.effects[kind]])
+
+    def summary(self) -> tuple[str, ...]:
+        parts = []
+        for kind, rows in self.effects.items():
+            from loci.locating.average import ROLES
+
+            cells = [
+                (row[i], layer, role)
+                for layer, row in enumerate(rows)
+                for i, role in enumerate(ROLES)
+                if row[i].n
+            ]
+            inner = [
+                cell
+                for cell in cells
+                if kind != "state" or not cell[2].startswith("last") or cell[2] == "last subject"
+            ]
+            best, layer, role = max(inner or cells, key=lambda cell: cell[0].value)
+            parts.append(f"{kind} at layer {layer}, {role} token: {best.told('.2f')}")
+        return (f"Largest on the average over {self.n} facts: " + "; ".join(parts) + ".",)
+
+    def title(self) -> str:
+        return (
+            f"Average indirect effect over {self.n} facts ({self.unknown} unknown to the model,"
+            " left out)"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(map(self._table, self.effects))
+
+    def _table(self, kind: str) -> Table:
+        rows = self.effects[kind]
+        roles = [i for i in range(len(ROLES)) if rows[0][i].n]
+        values = [[row[i] for row in rows] for i in roles]
+        return Table(
+            kind,
+            (Column("token"), *(Column(str(layer), "+.3f") for layer in range(len(rows)))),
+            tuple(
+                (f"{ROLES[i]} (n = {own[0].n})", *own) for i, own in zip(roles, values, strict=True)
+            ),
+            note="hundredths of P(answer) given back, by layer"
+            if kind == list(self.effects)[-1]
+            else "",
+            heat=max((cell.value for own in values for cell in own), default=1.0) or 1.0,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         cells = {

@@ -22,7 +22,7 @@ tokens a batch. Source: Meng et al. 2022 (ROME), section 2.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -33,14 +33,26 @@ from loci.facts import Fact, Span
 from loci.locating.corruption import Corruption, How
 from loci.locating.patched_runs import BATCH_TOKENS
 from loci.locating.runs import KINDS, Kind, Traced, prepare
+from loci.locating.trace_words import effect_tables, trace_words
 from loci.model import Model
 from loci.model.given import fact_given
 from loci.progress import Progress, silent
+from loci.result import About
+from loci.tables import Table, columns
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace(Traced):
     """Indirect effects by kind: [layer, token] over the prompt's tokens."""
+
+    about: ClassVar[About] = About(
+        "a causal trace",
+        "The subject is hidden, then one clean state at a time is put back: where does "
+        "the answer return?",
+        "Rows are tokens (* the subject), columns are layers; the darker the blue, the "
+        "more of P(answer) that one clean state brings back.",
+        "trace.trace_figure",
+    )
 
     tokens: tuple[str, ...]
     subject_span: Span
@@ -56,6 +68,15 @@ class Trace(Traced):
         grid = self.grids[kind]
         layer, token = divmod(int(grid.argmax()), grid.shape[1])
         return layer, token, float(grid[layer, token])
+
+    def title(self) -> str:
+        return f"{self.prompt} → {self.answer}"
+
+    def summary(self) -> tuple[str, ...]:
+        return tuple(trace_words(self).splitlines())
+
+    def tables(self) -> tuple[Table, ...]:
+        return effect_tables(self.grids, self.tokens, self.subject_span)
 
     def to_dict(self) -> dict[str, Any]:
         tensors = ("grids", "errors")
@@ -129,6 +150,13 @@ class NeuronTrace(Traced):
     MLP there.
     """
 
+    about: ClassVar[About] = About(
+        "a trace of neurons",
+        "Single neurons of one MLP are put back in a run with the subject hidden.",
+        "Each bar is what one neuron brings back of P(answer) by itself.",
+        "neurons.neuron_trace_figure",
+    )
+
     layer: int
     token: int
     effects: Float[Tensor, " d_mlp"]
@@ -139,6 +167,21 @@ class NeuronTrace(Traced):
         """The neurons with the largest effects."""
         best = self.effects.topk(min(count, len(self.effects)))
         return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+    def title(self) -> str:
+        return f"{self.prompt} → {self.answer}, layer {self.layer}, token {self.token}"
+
+    def summary(self) -> tuple[str, ...]:
+        single = float(self.effects.sum())
+        return (
+            f"P(answer) {self.clean:.3f} clean, {self.corrupted:.3f} corrupted; all"
+            f" {len(self.effects)} neurons together give back {self.together:+.4f}, one by one they"
+            f" sum to {single:+.4f}",
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple((f"L{self.layer}N{i}", effect) for i, effect in self.top(15))
+        return (Table("The largest effects", columns("neuron", "effect|+.4f"), rows),)
 
     def to_dict(self, count: int | None = None) -> dict[str, Any]:
         plain = {

@@ -11,7 +11,7 @@ post 5: soft specialisation, no sharp border.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ from loci.errors import FactError
 from loci.locating.probing import states
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean
 
 LENGTHS = (1, 2, 3, 5, 8)
@@ -32,6 +32,13 @@ class LocalContext(Result):
     """Mean-centred cosine with the whole context, by number of tokens kept: as the first block
     finds the stream, then after each layer.
     """
+
+    about: ClassVar[About] = About(
+        "",
+        "",
+        "",
+        "lookup.part_figure",
+    )
 
     model: str
     bos: bool

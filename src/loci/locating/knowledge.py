@@ -15,7 +15,7 @@ A change that the controls show too is no sign of knowledge. Source: Dai et al. 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,12 +27,22 @@ from loci.locating.neuron_scores import STEPS, TOLERANCE, Baseline, neuron_attri
 from loci.model import Model, score_answers
 from loci.model.given import fact_given
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 
 @dataclass(frozen=True)
 class KnowledgeNeurons(Result):
     """The neurons that a fact's phrasings share, and what they do."""
+
+    about: ClassVar[About] = About(
+        "knowledge neurons",
+        "Which neurons do all phrasings of a fact share, and what happens when they are"
+        " silenced or doubled?",
+        "The fact's neurons beside as many random and equally active ones; a claim "
+        "needs the blue bars to stand apart.",
+        "neurons.knowledge_figure",
+    )
 
     model: str
     bos: bool
@@ -67,6 +77,47 @@ class KnowledgeNeurons(Result):
             f" the attributions to {self.tolerance:.0%} of their sum (the first sums to"
             f" {self.completeness[0]:.3f} of {self.completeness[1]:.3f}): which neurons are kept"
             " may be off"
+        )
+
+    def summary(self) -> tuple[str, ...]:
+        return (
+            f"{len(self.cells)} neurons are shared by the phrasings. Silencing them changes"
+            " P(answer)"
+            f" by {self.suppress.change:+.2f}, as many random ones by"
+            f" {self.suppress.random.value:+.2f}; doubling them by {self.amplify.change:+.2f}."
+            + (f" Mind the warning: {self.warning}." if self.warning else ""),
+        )
+
+    def title(self) -> str:
+        return f"{self.prompt} → {self.answer}: {len(self.cells)} shared neurons"
+
+    def tables(self) -> tuple[Table, ...]:
+        total, expected = self.completeness
+        changes = [(name, getattr(self, name)) for name in FACTORS]
+        return (
+            Table(
+                "Shared neurons",
+                columns("neuron", "attribution|+.4f"),
+                tuple((f"L{layer}N{neuron}", score) for layer, neuron, score in self.cells),
+                shown=15,
+            ),
+            Table(
+                "When they are changed",
+                columns(
+                    "",
+                    "P(answer) before|.3f",
+                    "after|.3f",
+                    "changed by|+.3f",
+                    "random neurons|+.3f",
+                    "as active ones|+.3f",
+                ),
+                tuple(
+                    (name, own.before, own.after, own.change, own.random, own.active)
+                    for name, own in changes
+                ),
+                note=f"{self.known} of {self.phrasings} phrasings known; attributions of the first"
+                f" sum to {total:.3f}, as they should to {expected:.3f} ({self.steps} steps)",
+            ),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,9 +14,6 @@ Cost: one run. Sources: nostalgebraist 2020 (lens); Elhage et al. 2021 (attribut
 2022 (sub-updates).
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-
 import torch
 from einops import einsum
 from jaxtyping import Float
@@ -24,113 +21,12 @@ from torch import Tensor
 
 from loci.errors import FactError
 from loci.facts import Fact
+from loci.locating.lens_results import Lens, NeuronScore, Rung, Update, Word
 from loci.model import Model, answer_of
 from loci.model.answers import answer_row, finite, with_answer
 from loci.model.frozen_norm import FrozenNorm
 from loci.model.given import model_given
 from loci.model.updates import update_sizes
-from loci.result import Result
-
-
-class Word(NamedTuple):
-    """A next token and its probability."""
-
-    token: str
-    prob: float
-
-
-class NeuronScore(NamedTuple):
-    """A head or a neuron, and what it adds to the answer's score."""
-
-    name: str
-    score: float
-
-
-class Update(NamedTuple):
-    """A neuron's sub-update: size |coefficient| · ‖value‖,
-    and what it adds to the answer's score.
-    """
-
-    name: str
-    size: float
-    score: float
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One layer at one position: the words after it, and what its parts add to the answer's
-    score.
-    """
-
-    layer: int
-    top: tuple[Word, ...]
-    prob: float
-    """Probability of the answer's token if the model stopped here."""
-    attn: float
-    mlp: float
-    heads: tuple[float, ...]
-    neurons: tuple[NeuronScore, ...]
-    """The neurons that add most, for and against; none in a mixture of experts."""
-    updates: tuple[Update, ...]
-    """The dominant sub-updates, whatever they add."""
-
-
-@dataclass(frozen=True)
-class Lens(Result):
-    """The ladder of one position: before any layer, then rung by rung."""
-
-    model: str
-    bos: bool
-    prompt: str
-    answer: str
-    against: str | None
-    start: tuple[Word, ...]
-    layers: tuple[Rung, ...]
-    embedding: float
-    """What token and position embedding add to the answer's score."""
-    constant: float
-    """What biases of the final norm and the unembedding add."""
-    score: float
-    """Of the answer's token, minus that of `against` where one is said; before any cap."""
-    sum_error: float
-
-    @property
-    def contributions(self) -> dict[str, float]:
-        """Everything that makes up the score."""
-        layers = {
-            f"{kind}.{rung.layer}": getattr(rung, kind)
-            for rung in self.layers
-            for kind in ("attn", "mlp")
-        }
-        return {"embedding": self.embedding, **layers, "constant": self.constant}
-
-    def to_dict(self) -> dict[str, Any]:
-        plain = {
-            name: getattr(self, name)
-            for name in self.__dataclass_fields__
-            if name not in ("layers", "start")
-        }
-        layers = [
-            {
-                "layer": rung.layer,
-                "top": [word._asdict() for word in rung.top],
-                "prob": rung.prob,
-                "contributions": (
-                    {"attn": rung.attn, "mlp": rung.mlp, "heads": list(rung.heads)}
-                    | {
-                        "neurons": [part._asdict() for part in rung.neurons],
-                        "updates": [update._asdict() for update in rung.updates],
-                    }
-                ),
-            }
-            for rung in self.layers
-        ]
-        return {
-            "schema": "loci.lens/1",
-            **plain,
-            "start": [word._asdict() for word in self.start],
-            "layers": layers,
-        }
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ Source: Nanda et al. 2023 (Fact Finding).
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from loci.errors import FactError, ModelError
 from loci.facts import Fact
@@ -24,7 +24,8 @@ from loci.locating.two_token_names import TwoTokens, two_tokens
 from loci.model import Model
 from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Column, Table
 from loci.text import sample_text
 
 TEXT_TOKENS = 6000
@@ -36,6 +37,13 @@ class Lookup(Result):
     """The results of the tests, each None where the model or the facts do not allow it, with the
     reason in `missing`.
     """
+
+    about: ClassVar[About] = About(
+        "is it a look-up?",
+        "Is an answer looked up at the name in one step, or gathered over layers?",
+        "Each panel is one test; the words below say what it shows.",
+        "lookup.lookup_figure",
+    )
 
     model: str
     bos: bool
@@ -95,6 +103,22 @@ class Lookup(Result):
                 f" similar to itself behind its whole context after layer 0, and {layers[-1]:.2f}"
                 " after the last."
             )
+
+    def summary(self) -> tuple[str, ...]:
+        return (self.words,)
+
+    def title(self) -> str:
+        return f"Fact finding on {self.relation}, {self.model}"
+
+    def tables(self) -> tuple[Table, ...]:
+        if not self.two_tokens:
+            return ()
+        accuracy = self.two_tokens.accuracy
+        rows = tuple((name, *own) for name, own in accuracy.items())
+        layers = range(len(rows[0]) - 2)
+        heads = (Column("held-out accuracy after"), Column("start", ".0%"))
+        numbered = tuple(Column(str(layer), ".0%") for layer in layers)
+        return (Table("By layer", (*heads, *numbered), rows, heat=1.0),)
 
     def to_dict(self) -> dict[str, Any]:
         plain = {

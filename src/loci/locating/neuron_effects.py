@@ -13,7 +13,7 @@ hardly correlate.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,7 @@ from loci.locating.asking import ask
 from loci.locating.patched_runs import BATCH_TOKENS, recorded
 from loci.model import Model, score_answers
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, correlation, mean
 from loci.survey import text_means
 
@@ -39,6 +39,13 @@ PAIRS = (
 @dataclass(frozen=True)
 class Effects(Result):
     """Correlations of single neurons' effects between pairs of facts."""
+
+    about: ClassVar[About] = About(
+        "",
+        "",
+        "",
+        "lookup.part_figure",
+    )
 
     model: str
     bos: bool

@@ -18,7 +18,7 @@ not close. Sources: Dai et al. 2022, section 3; Sundararajan et al. 2017.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -34,7 +34,7 @@ from loci.model.answers import finite
 from loci.model.given import fact_given
 from loci.model.hooks import put_at
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 
 Baseline = Literal["zero", "corrupted"]
 TOLERANCE = 0.02
@@ -48,6 +48,14 @@ STEPS = 8
 @dataclass(frozen=True)
 class Neurons(Result):
     """Attributions of every MLP neuron at one token: [layer, neuron], in units of probability."""
+
+    about: ClassVar[About] = About(
+        "neurons behind an answer",
+        "What the MLPs at the subject give to the answer, shared out among their "
+        "neurons by integrated gradients.",
+        "Blue bars speak for the answer, orange ones against it.",
+        "neurons.neurons_figure",
+    )
 
     model: str
     bos: bool
@@ -89,6 +97,15 @@ class Neurons(Result):
         """What is to be known where the sums do not close; None where they do."""
         total, expected = self.completeness
         return None if self.complete else unclosed(total, expected, self.steps, self.tolerance)
+
+    def summary(self) -> tuple[str, ...]:
+        total, expected = self.completeness
+        ten = sum(score for *_, score in self.top(10))
+        doubt = f" Mind the warning: {self.warning}." if self.warning else ""
+        return (
+            f"The ten strongest of {self.scores.numel():,} neurons hold {ten:+.2f} of {total:+.2f}"
+            f" (expected {expected:+.2f}).{doubt}",
+        )
 
     def to_dict(self, count: int = 20) -> dict[str, Any]:
         total, expected = self.completeness

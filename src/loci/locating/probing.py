@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -25,8 +25,9 @@ from loci.linalg import solve_positive
 from loci.model import Model, by_length
 from loci.model.given import facts_given, model_given
 from loci.progress import Progress, silent
-from loci.result import Result
-from loci.stats import Estimate, share
+from loci.result import About, Result
+from loci.stats import Estimate, percent, share
+from loci.tables import Table, columns
 
 FEWEST = 5
 
@@ -36,6 +37,14 @@ class Probe(Result):
     """Accuracy on held-out subjects after each layer (the first entry: embeddings alone), and of
     the controls.
     """
+
+    about: ClassVar[About] = About(
+        "a probe",
+        "From which layer on can the answers be read off the last token of the subject?",
+        "Accuracy on subjects that the probe never saw, beside shuffled answers: only "
+        "the distance between the two counts.",
+        "probe.probe_figure",
+    )
 
     model: str
     bos: bool
@@ -49,6 +58,35 @@ class Probe(Result):
     accuracy: tuple[Estimate, ...]
     shuffled: tuple[Estimate, ...]
     commonest: Estimate
+
+    def summary(self) -> tuple[str, ...]:
+        best = max(range(len(self.accuracy)), key=lambda i: self.accuracy[i].value)
+        return (
+            f"Best after {'the embeddings' if best == 0 else f'layer {best - 1}'}:"
+            f" {percent(self.accuracy[best])} of held-out subjects; with shuffled answers"
+            f" {self.shuffled[best].value:.0%}, by always saying the commonest"
+            f" {self.commonest.value:.0%}.",
+        )
+
+    def title(self) -> str:
+        return (
+            f"{self.relation or 'answers'} at the last subject token: {self.subjects} subjects,"
+            f" {len(self.answers)} answers"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        names = ("embeddings", *map(str, range(len(self.accuracy) - 1)))
+        left = f"; {self.left_out} subjects left out, whose answers are too rare" * bool(
+            self.left_out
+        )
+        return (
+            Table(
+                "By layer",
+                columns("after layer", "held-out accuracy|.1%", "shuffled answers|.1%"),
+                tuple(zip(names, self.accuracy, self.shuffled, strict=True)),
+                note=f"the commonest answer alone: {self.commonest.value:.1%}{left}",
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         plain = {

@@ -12,7 +12,7 @@ runs for each layer.
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 from loci.facts import Fact, Span
 from loci.locating.attribution import attribute
@@ -22,13 +22,23 @@ from loci.model import Model, score_answers
 from loci.model.given import fact_given
 from loci.model.joins import with_answer
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import rank_correlation
+from loci.tables import Column, Table
 
 
 @dataclass(frozen=True)
 class Located(Result):
     """Profiles over the layers by site and method, and how they agree."""
+
+    about: ClassVar[About] = About(
+        "several methods, one fact",
+        "Do cheap methods of locating agree where a fact is?",
+        "Each strip is one method over the layers, scaled to its own largest; darker is"
+        " more. Columns that are dark in all strips of a site are where the methods "
+        "agree.",
+        "locate.located_figure",
+    )
 
     model: str
     bos: bool
@@ -96,6 +106,33 @@ class Located(Result):
             )
         )
         return " ".join(said)
+
+    def summary(self) -> tuple[str, ...]:
+        return (self.words,)
+
+    def title(self) -> str:
+        return f"{self.prompt} → {self.answer}"
+
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(
+            Table(
+                site,
+                (
+                    Column("method"),
+                    *(
+                        Column(str(layer), "+.2f")
+                        for layer in range(len(next(iter(rows.values()))))
+                    ),
+                ),
+                tuple(
+                    (name, *(value / (max(map(abs, own)) or 1.0) for value in own))
+                    for name, own in rows.items()
+                ),
+                note="by layer, in hundredths of each row's largest",
+                heat=1.0,
+            )
+            for site, rows in self.profiles.items()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         plain = (

@@ -15,7 +15,7 @@ Source: Geva et al. 2023, sections 5 and 6 (attention knock-out).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,9 +29,10 @@ from loci.model.answers import finite
 from loci.model.given import facts_given, model_given
 from loci.model.hooks import hiding, put_at
 from loci.progress import Progress, silent
-from loci.result import Result
-from loci.stats import Estimate, mean
+from loci.result import About, Result
+from loci.stats import Estimate, mean, percent
 from loci.survey import text_means
+from loci.tables import Column, Table, columns
 
 CUTS = ("edges", "mlp", "attn")
 
@@ -42,6 +43,14 @@ class Routes(Result):
     layers cut.
     """
 
+    about: ClassVar[About] = About(
+        "routes of recall",
+        "What does recalling a fact need: attention to the subject, MLPs at the "
+        "subject, attention at the last token?",
+        "Each line is what is lost of P(answer) when one thing is cut at one layer.",
+        "routes.routes_figure",
+    )
+
     model: str
     bos: bool
     n: int
@@ -49,6 +58,46 @@ class Routes(Result):
     window: int
     by_layer: dict[str, list[Estimate]]
     all_layers: dict[str, Estimate]
+
+    def summary(self) -> tuple[str, ...]:
+        lost = {
+            name: self.all_layers[cut]
+            for name, cut in (("attention to the subject", "edges"), ("MLPs at the subject", "mlp"))
+        }
+        return (
+            "Cut in all layers: "
+            + "; ".join(f"without {name} {percent(e)} of P is lost" for name, e in lost.items())
+            + ".",
+        )
+
+    def title(self) -> str:
+        return (
+            f"P(answer) lost by cutting, over {self.n} fact{'s' * (self.n != 1)} ({self.unknown}"
+            " unknown, left out)"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        names = {
+            "edges": "last token → subject",
+            "mlp": "MLPs at the subject",
+            "attn": "attention at the last token",
+        }
+        layers = range(len(self.by_layer["edges"]))
+        return (
+            Table(
+                "At one layer",
+                (Column("cut"), *(Column(str(layer), ".3f") for layer in layers)),
+                tuple((name, *self.by_layer[cut]) for cut, name in names.items()),
+                note="hundredths of P(answer), by layer; a fact needs both routes, so the shares do"
+                " not sum to 1",
+                heat=1.0,
+            ),
+            Table(
+                "At all layers",
+                columns("cut", "P(answer) lost|.0%"),
+                tuple((name, self.all_layers[cut]) for cut, name in names.items()),
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -20,7 +20,7 @@ Pythia 2.8B. Source: Nanda et al. 2023 (Fact Finding), post 3.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -33,7 +33,7 @@ from loci.locating.two_token_names import in_context, name_tokens
 from loci.model import Model, by_length
 from loci.model.hooks import instead
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean, median
 
 Grid = Float[Tensor, "first last width"]
@@ -42,6 +42,13 @@ Grid = Float[Tensor, "first last width"]
 @dataclass(frozen=True)
 class SingleStep(Result):
     """For each two-part name: the probe's excess, and its parts by layer."""
+
+    about: ClassVar[About] = About(
+        "",
+        "",
+        "",
+        "lookup.part_figure",
+    )
 
     model: str
     bos: bool

@@ -19,7 +19,7 @@ embeddings and MLPs at the name. Source: Nanda et al. 2023 (Fact Finding), post 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -28,7 +28,7 @@ from loci.locating.probing import states, subjects_of
 from loci.model import Model
 from loci.model.hooks import instead
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate
 from loci.survey import text_means
 
@@ -40,6 +40,13 @@ class TwoTokens(Result):
     """Held-out accuracy by condition, after each layer (first: as the first block finds the
     stream).
     """
+
+    about: ClassVar[About] = About(
+        "",
+        "",
+        "",
+        "lookup.part_figure",
+    )
 
     model: str
     bos: bool

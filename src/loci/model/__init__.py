@@ -13,7 +13,8 @@ from loci.model.layouts import Layout
 from loci.model.model import Model
 from loci.model.modules import Source, is_conv1d
 from loci.model.open import open_empty, open_model, open_weights
-from loci.model.parameter_counts import Census, census, published
+from loci.model.parameter_census import Census
+from loci.model.parameter_counts import census, published
 from loci.model.points import POINTS, Point
 from loci.model.reads import at_subjects, read_at
 from loci.model.replay import Recording, short_attention

@@ -8,19 +8,26 @@ is not counted as passed.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from loci.model.given import model_given
 from loci.model.health_checks import CHECKS
 from loci.model.health_run import Check, Patient
 from loci.model.model import Model
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Grade, Result
+from loci.tables import Table, columns
 
 
 @dataclass(frozen=True)
 class Diagnosis(Result):
     """All checks of one model."""
+
+    about: ClassVar[About] = About(
+        "the doctor",
+        "Is Loci right about this model?",
+        "Each claim is measured on the model itself; the error must be within what is allowed.",
+    )
 
     model: str
     bos: bool
@@ -32,6 +39,36 @@ class Diagnosis(Result):
     @property
     def healthy(self) -> bool:
         return all(check.passed is not False for check in self.checks)
+
+    def grade(self) -> Grade:
+        return "bad" if any(check.passed is False for check in self.checks) else "good"
+
+    def title(self) -> str:
+        return f"{self.model} · {self.family} · {self.dtype} on {self.device}"
+
+    def summary(self) -> tuple[str, ...]:
+        failed = [check.name for check in self.checks if check.passed is False]
+        passed = sum(check.passed is True for check in self.checks)
+        apart = len(self.checks) - passed - len(failed)
+        words = (
+            f"{len(failed)} checks fail: {'; '.join(failed)}."
+            if failed
+            else "Every check that applies holds."
+        )
+        return (f"{words} {passed} hold, {len(failed)} fail, {apart} do not apply",)
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (
+                "–" if own.passed is None else "✓" if own.passed else "✗",
+                own.name,
+                "" if own.error is None else f"{own.error:.1e}" if own.error else "0",
+                f"{own.allowed:.0e}" if own.allowed else "0",
+                own.note,
+            )
+            for own in self.checks
+        )
+        return (Table("", columns("", "claim", "error", "allowed", ""), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         checks = [{**asdict(check), "passed": check.passed} for check in self.checks]

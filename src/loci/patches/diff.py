@@ -12,7 +12,7 @@ a parameter at a time.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,8 @@ from loci.patches.factors import Factors, cosine, distance
 from loci.patches.patch import Patch
 from loci.patches.places import named_parameters, patchable
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 ROUNDING = 1e-6
 """Of float32 factors, relative to the change."""
@@ -50,6 +51,11 @@ class WeightDifference(NamedTuple):
 class Difference(Result):
     """What differs between `first` and `second`; weights that do not are left out."""
 
+    about: ClassVar[About] = About(
+        "a difference",
+        "What differs between two patches or checkpoints?",
+    )
+
     first: str
     second: str
     same_base: bool
@@ -61,6 +67,37 @@ class Difference(Result):
     """Of two patches: the edits that only the first makes, and those that only the second does."""
     extras: Extras = field(default_factory=Extras)
     """Of two checkpoints: other tensors and files on one side only, or not the same."""
+
+    def title(self) -> str:
+        return f"{self.first} and {self.second}"
+
+    def summary(self) -> tuple[str, ...]:
+        patches = any(own.cosine is not None for own in self.changes)
+        return (
+            *(("no weight differs",) if not self.changes else ()),
+            *self.extras.lines(self.first, self.second),
+            *(
+                ("made on different bases: they cannot be merged",)
+                if patches and not self.same_base
+                else ()
+            ),
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        heads = ["weight", "norm|.4g", "relative|.2%", "rank"]
+        patches = any(own.cosine is not None for own in self.changes)
+        changes = tuple(
+            (own.name, own.norm, own.share, own.rank, *((own.cosine,) if patches else ()))
+            for own in self.changes
+        )
+        facts = tuple(
+            (sign, text) for sign, own in zip("<>", self.facts, strict=True) for text in own
+        )
+        shown = columns(*heads, *(["cosine|.3f"] if patches else []))
+        return (
+            *([Table("Weights", shown, changes, shown=50)] if changes else []),
+            *([Table("Facts", columns("", "fact"), facts, shown=40)] if facts else []),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -11,9 +11,11 @@ from loci.reading.activation_sparsity import Sparsity, sparsity
 from loci.reading.atlas_answers import NeuronKind, QueryRows, WordNeurons
 from loci.reading.atlas_build import build_atlas
 from loci.reading.atlas_files import Atlas, open_atlas
-from loci.reading.concept_directions import Directions, directions
+from loci.reading.concept_directions import directions
 from loci.reading.concepts import Concepts, concept
-from loci.reading.key_value_memories import Memories, memories
+from loci.reading.directions_result import Directions
+from loci.reading.key_value_memories import memories
+from loci.reading.memories_result import Memories
 from loci.reading.neuron_cards import NeuronCard, Trigger, read, read_many, read_weights
 from loci.reading.neuronpedia import check_export, export_neuronpedia
 from loci.reading.privileged_basis import Bases, bases

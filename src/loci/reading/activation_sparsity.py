@@ -17,7 +17,7 @@ most hardware than its FLOPs say: this counts arithmetic, not time. Sources: Zha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -36,8 +36,9 @@ from loci.reading.active_counts import (
     makes_exact_zeros,
     windows_of,
 )
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate
+from loci.tables import Table, columns
 
 RELATIVE = 0.01
 """The relative threshold where none is said."""
@@ -49,6 +50,13 @@ QUANTILES = (0.05, 0.5, 0.95)
 class Sparsity(Result):
     """Shares of active neurons by layer and by token, and what skipping the others changes and
     saves."""
+
+    about: ClassVar[About] = About(
+        "sparsity",
+        "How many neurons are active, and may the others be skipped?",
+        "Shares of active neurons by layer, and the tokens with most and fewest.",
+        "sparsity.sparsity_figure",
+    )
 
     model: str
     bos: bool
@@ -92,6 +100,40 @@ class Sparsity(Result):
         """When a neuron counts as active, in words."""
         return f"|a| > {self.threshold:g}" + (
             " · the layer's largest |a| at the token" if self.relative else ""
+        )
+
+    def summary(self) -> tuple[str, ...]:
+        return (
+            f"{self.active.value:.1%} of the neurons are active at a token; skipping the others"
+            " saves"
+            f" {self.saved.value:.0%} of the MLPs' FLOPs.",
+        )
+
+    def title(self) -> str:
+        return f"Active neurons: {self.rule}; {self.tokens:,} tokens of {self.texts:,} texts"
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = []
+        for layer, (on, none) in enumerate(zip(self.by_layer, self.zeros, strict=True)):
+            low, _, high = self.spread[layer].tolist()
+            errors = (float(self.error[layer]), float(self.rounding[layer]))
+            rows.append((str(layer), on, f"{low:.0%} … {high:.0%}", none.value, *errors))
+        kind = "all that is skipped is exactly 0" if self.exact else "what is skipped is not 0"
+        tokens = tuple(
+            (name, token.strip() or repr(token), own)
+            for name, found in (("most", self.most), ("fewest", self.fewest))
+            for token, own in found
+        )
+        heads = ("layer", "active|.1%", "5 … 95 % of tokens", "exactly 0|.1%")
+        return (
+            Table(
+                "By layer",
+                columns(*heads, "error of skipping|.0e", "of rounding|.0e"),
+                tuple(rows),
+                note=f"{kind}; errors over the output's largest value, at {self.checked} tokens;"
+                " FLOPs are arithmetic, not time",
+            ),
+            Table("Tokens", columns("", "token", "active|.1%"), tokens),
         )
 
     def to_dict(self) -> dict[str, Any]:

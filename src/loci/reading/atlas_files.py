@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from loci.errors import ModelError
 from loci.model.names import NEURON, neuron_name
@@ -25,7 +25,8 @@ from loci.reading.atlas_folder import TABLES, check_columns, read_provenance
 from loci.reading.atlas_sql import ask
 from loci.reading.atlas_tables import quoted
 from loci.reading.neuron_cards import NeuronCard, Trigger
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 
 def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
@@ -54,8 +55,36 @@ def open_atlas(folder: str | Path, fingerprint: str | None = None) -> "Atlas":
 class Atlas(Result):
     """A finished atlas on disk."""
 
+    about: ClassVar[About] = About(
+        "an atlas",
+        "All neurons of a model at a glance.",
+        "Points are neurons; dead, always-on and erasing ones stand out.",
+        "atlas.atlas_figure",
+    )
+
     folder: Path
     provenance: dict[str, Any]
+
+    def title(self) -> str:
+        said = self.provenance
+        return (
+            f"{self.folder}: {said['layers'] * said['d_mlp']:,} neurons of {said['model']}"
+            f" {said['weights'][:12]}, over {said['tokens']:,} tokens of {said['text']}"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        names = ("firing", "dead", "always_on", "erasers", "agrees", "cosine", "max")
+        shares = [f"{name.replace('_', ' ')}|.1%" for name in names[:5]]
+        return (
+            Table(
+                "By layer",
+                columns("layer", *shares, "median cosine|+.2f", "median largest|.2f"),
+                tuple(
+                    (str(row["layer"]), *(row[name] for name in names)) for row in self.by_layer()
+                ),
+                note="agrees: the value's first token is the one that followed its first trigger",
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {**self.provenance, "folder": str(self.folder), "by_layer": self.by_layer()}

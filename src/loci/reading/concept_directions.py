@@ -11,9 +11,7 @@ common; no direction at all; random directions of equal norm. Sources: Mikolov e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,76 +20,10 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.model import Model
 from loci.model.given import model_given
+from loci.reading.directions_result import Directions, Pair
 from loci.reading.text_vectors import DRAWS, cosines_of, random_like, vectors
-from loci.reading.value_projections import Scored, promoted
-from loci.result import Result
+from loci.reading.value_projections import promoted
 from loci.stats import NOTHING, Estimate, share
-
-Pair = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Directions(Result):
-    """How far pairs share one direction a − b, and what it is good for."""
-
-    model: str
-    bos: bool
-    point: str
-    pairs: tuple[Pair, ...]
-    direction: Float[Tensor, " d_model"]
-    """Mean difference a − b of all pairs."""
-    cosines: Float[Tensor, "pair pair"]
-    """Between the pairs' differences."""
-    alignment: Estimate
-    """Mean cosine of the differences of pairs without a common word, bootstrapped over pairs."""
-    shuffled: Estimate
-    """The same, each b taken from another pair, over ten shuffles: what the two sides' means
-    give by themselves."""
-    beyond: Estimate
-    """Alignment less that of shuffled partners, over the same draws of pairs."""
-    nearest: tuple[str | None, ...]
-    """For each pair, the word nearest to b + the other pairs' mean difference; None where all
-    others share a word with it."""
-    analogy: Estimate
-    """Share of pairs where that word is a."""
-    without: Estimate
-    """Share where a is the nearest to b itself."""
-    random: Estimate
-    """Share where a is the nearest to b + a random direction of equal norm, ten draws each."""
-    candidates: int
-    """Words among which the nearest is looked for: those of the pairs, b itself left out."""
-    promotes: Scored
-    suppresses: Scored
-    seed: int
-
-    @property
-    def norm(self) -> float:
-        return float(self.direction.norm())
-
-    def to_dict(self) -> dict[str, Any]:
-        names = ("alignment", "shuffled", "beyond", "analogy", "without", "random")
-        estimates = {name: getattr(self, name).to_dict() for name in names}
-        pairs = [
-            {"a": a, "b": b, "nearest": near}
-            for (a, b), near in zip(self.pairs, self.nearest, strict=True)
-        ]
-        tokens = {
-            side: [{"token": t, "score": s} for t, s in getattr(self, side)]
-            for side in ("promotes", "suppresses")
-        }
-        tensors = {name: getattr(self, name).tolist() for name in ("direction", "cosines")}
-        plain = {
-            name: getattr(self, name)
-            for name in ("model", "bos", "point", "norm", "candidates", "seed")
-        }
-        return {
-            "schema": "loci.directions/1",
-            **plain,
-            **estimates,
-            "pairs": pairs,
-            **tokens,
-            **tensors,
-        }
 
 
 def _paired(pairs: Sequence[Pair]) -> tuple[Pair, ...]:

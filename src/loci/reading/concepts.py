@@ -9,7 +9,7 @@ concepts / d_model.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -20,9 +20,10 @@ from loci.linalg import lstsq
 from loci.model import Model
 from loci.model.given import model_given, texts_given
 from loci.reading.text_vectors import DRAWS, cosines_of, vectors
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import mean
 from loci.survey import text_means
+from loci.tables import Column, Table, columns
 
 CENTER_TOKENS = 4000
 
@@ -30,6 +31,13 @@ CENTER_TOKENS = 4000
 @dataclass(frozen=True)
 class Concepts(Result):
     """How much of each concept is in each text's vector; both centred by the mean over text."""
+
+    about: ClassVar[About] = About(
+        "concepts in a text",
+        "How much of each concept is in a text, and how much is in none?",
+        "Coefficients by text and concept.",
+        "directions.concepts_figure",
+    )
 
     model: str
     bos: bool
@@ -47,6 +55,48 @@ class Concepts(Result):
     """The same for as many random directions, mean of ten draws; number of concepts / d_model is
     expected."""
     seed: int
+
+    def summary(self) -> tuple[str, ...]:
+        told = (
+            f"{share:.0%} of “{text}”"
+            for text, share in zip(self.texts, self.explained, strict=True)
+        )
+        chance = sum(self.random) / max(1, len(self.random))
+        return (f"The concepts explain {', '.join(told)}; by chance {chance:.0%}.",)
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = zip(
+            self.texts,
+            self.coefficients.tolist(),
+            self.cosines.tolist(),
+            self.explained,
+            self.random,
+            strict=True,
+        )
+        return (
+            Table(
+                f"At {self.point}",
+                (
+                    Column("text"),
+                    *map(Column, self.concepts),
+                    *columns("explained|.1%", "by chance|.1%"),
+                ),
+                tuple(
+                    (
+                        text,
+                        *(
+                            f"{part:+.2f} ({cosine:+.2f})"
+                            for part, cosine in zip(own, cosines, strict=True)
+                        ),
+                        explained,
+                        chance,
+                    )
+                    for text, own, cosines, explained, chance in rows
+                ),
+                note="coefficients of the least-squares fit, in brackets cosines; share of the"
+                " squared norm explained",
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("model", "bos", "point", "seed")}

@@ -20,10 +20,7 @@ layer 11 and up to 3.5 % above, against 0.0004 % by chance; composed in at least
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import nan
 from random import Random
-from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -34,8 +31,8 @@ from loci.model import Model, by_length
 from loci.model.given import model_given, texts_given
 from loci.model.tokens import Tokens, tokenize
 from loci.progress import Progress, silent
+from loci.reading.memories_result import Memories
 from loci.reading.value_projections import project, promoted_by
-from loci.result import Result
 from loci.stats import Estimate, mean, share
 from loci.survey import TopTriggers, survey
 from loci.text import sample_text
@@ -46,55 +43,6 @@ READ = 2000
 
 
 TEXT_TOKENS = 50_000
-
-
-@dataclass(frozen=True)
-class Memories(Result):
-    """By layer, with intervals over neurons, or over texts for what is counted at tokens."""
-
-    model: str
-    bos: bool
-    neurons: int
-    """So many were sampled in each layer."""
-    tokens: int
-    seed: int
-    dropped: dict[str, tuple[Estimate, ...]]
-    lean: tuple[Estimate, ...]
-    """Change without the first token less that without the last: large where keys look at the
-    last token alone."""
-    agreement: tuple[Estimate, ...]
-    chance: tuple[Estimate, ...]
-    composed: tuple[Estimate, ...]
-    active: tuple[Estimate, ...]
-
-    @property
-    def shallow(self) -> tuple[int, ...]:
-        """Layers that lean on the last token more than the layers' mean does, with the whole
-        interval."""
-        return tuple(layer for layer, e in enumerate(self.lean) if e.low > self.mean_lean)
-
-    @property
-    def semantic(self) -> tuple[int, ...]:
-        """Layers that lean on it less than the mean does: what stands further back counts for
-        more."""
-        return tuple(layer for layer, e in enumerate(self.lean) if e.high < self.mean_lean)
-
-    @property
-    def mean_lean(self) -> float:
-        known = [e.value for e in self.lean if e.n]
-        return sum(known) / len(known) if known else nan
-
-    def to_dict(self) -> dict[str, Any]:
-        plain = {
-            name: getattr(self, name) for name in ("model", "bos", "neurons", "tokens", "seed")
-        }
-        rows = {
-            name: [e.to_dict() for e in getattr(self, name)]
-            for name in ("lean", "agreement", "chance", "composed", "active")
-        }
-        kinds = {"shallow": list(self.shallow), "semantic": list(self.semantic)}
-        dropped = {kind: [e.to_dict() for e in row] for kind, row in self.dropped.items()}
-        return {"schema": "loci.memories/1", **plain, "dropped": dropped, **rows, **kinds}
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ tokens, they are no logits. Sources: Geva et al. 2021, 2022; in/out cosine: Elha
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.nn.functional import cosine_similarity
@@ -22,8 +22,9 @@ from loci.model.names import neuron_name, parse_neuron
 from loci.model.tokens import tokenize
 from loci.progress import Progress, silent
 from loci.reading.value_projections import nearest, promoted, written
-from loci.result import Result
+from loci.result import About, Result
 from loci.survey import FiringRate, TopTriggers, survey
+from loci.tables import Table, columns, joined
 from loci.text import sample_text
 
 TOKENS = 100_000
@@ -44,6 +45,13 @@ class Trigger:
 @dataclass(frozen=True)
 class NeuronCard(Result):
     """All there is to read of one neuron."""
+
+    about: ClassVar[About] = About(
+        "a neuron",
+        "What does a neuron look for (its key), and what does it write (its value)?",
+        "Marked tokens fire it. Blue tokens are promoted when it fires, orange ones suppressed.",
+        "neurons.card_figure",
+    )
 
     model: str
     bos: bool | None
@@ -80,6 +88,33 @@ class NeuronCard(Result):
             "no text looked through"
             if self.firing_rate is None
             else f"{self.firing_rate:.2%} of {self.tokens:,} tokens"
+        )
+
+    def title(self) -> str:
+        return self.name
+
+    def summary(self) -> tuple[str, ...]:
+        return (
+            f"It fires at {self.fires}; key and value have a cosine of {self.cosine:+.2f}. ‖key‖"
+            f" {self.key_norm:.2f}, ‖value‖ {self.value_norm:.2f}, threshold"
+            f" {self.threshold:+.2f}.",
+            *(("It never fires in this text.",) if self.firing_rate == 0 else ()),
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (own.activation, f"{own.before}»{own.token}«{own.after}") for own in self.triggers
+        )
+        near = ", ".join(f"{name} {cosine:+.2f}" for name, cosine in self.nearest)
+        writes = (
+            ("promotes", joined(token for token, _ in self.promotes)),
+            ("suppresses", joined(token for token, _ in self.suppresses)),
+            *((("near it", near),) if near else ()),
+        )
+        heads = columns("activation|.2f", "text")
+        return (
+            *([Table("key: what it looks for", heads, rows)] if rows else []),
+            Table("value: what it writes", columns("", "tokens"), writes),
         )
 
     def to_dict(self) -> dict[str, Any]:

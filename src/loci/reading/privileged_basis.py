@@ -16,7 +16,7 @@ Residual Stream).
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,9 +24,10 @@ from torch import Tensor
 from loci.errors import ModelError
 from loci.model import Model
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean, median
 from loci.survey import Moments, Rows, rotation, survey
+from loci.tables import Table, columns
 from loci.text import sample_text
 
 TOKENS = 20_000
@@ -63,6 +64,14 @@ class Bases(Result):
     """Every basis of a model: embedding, then residual stream after each layer, then neurons of
     each layer."""
 
+    about: ClassVar[About] = About(
+        "privileged bases",
+        "Are the axes of a space special?",
+        "Excess kurtosis of the coordinates beside the same vectors in random "
+        "rotations: only a distance between the two makes a basis special.",
+        "basis.basis_figure",
+    )
+
     model: str
     bos: bool
     texts: int
@@ -77,6 +86,37 @@ class Bases(Result):
     def of(self, space: str) -> tuple[Basis, ...]:
         """The rows of one space, by layer."""
         return tuple(row for row in self.rows if row.space == space)
+
+    def title(self) -> str:
+        return f"Excess kurtosis of coordinates, {self.tokens:,} tokens of {self.texts:,} texts"
+
+    def summary(self) -> tuple[str, ...]:
+        return tuple(f"Not asked ({space}): {why}" for space, why in self.missing.items())
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (
+                row.space,
+                "" if row.layer is None else str(row.layer),
+                row.own_median,
+                row.rotated_median.value,
+                row.own.value,
+                row.rotated.value,
+                f"{row.left_out} of {row.width}",
+            )
+            for row in self.rows
+        )
+        heads = (
+            "space",
+            "layer",
+            "median|.2f",
+            "rotated|.2f",
+            "mean|.2f",
+            "rotated|.2f",
+            "never vary",
+        )
+        note = "0 for a Gaussian; rotated: the same vectors in a random rotation"
+        return (Table("By space", columns(*heads), rows, note=note),)
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ Control: random directions of equal norm. Source: Turner et al. 2023.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -20,8 +20,9 @@ from loci.model.hooks import add_at
 from loci.progress import Progress, silent
 from loci.reading.text_vectors import DRAWS, random_like, word_ids
 from loci.reading.value_projections import Scored
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean
+from loci.tables import Table, columns
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,13 @@ class Steered(Result):
     """The change that a direction added to the residual stream makes in the next token, beside
     random directions of equal norm."""
 
+    about: ClassVar[About] = About(
+        "steering",
+        "What does adding a direction do to what is said?",
+        "Probabilities before and after, beside a random direction of the same length.",
+        "directions.steered_figure",
+    )
+
     model: str
     bos: bool
     layer: int
@@ -62,6 +70,33 @@ class Steered(Result):
     random_kl: Estimate
     targets: tuple[SteeringTarget, ...]
     seed: int
+
+    def title(self) -> str:
+        where = "all tokens" if self.everywhere else "the last token"
+        return f"{self.strength:g} · direction after layer {self.layer} at {where}"
+
+    def summary(self) -> tuple[str, ...]:
+        return (f"KL(before ‖ after) {self.kl} nats, random directions {self.random_kl}.",)
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (
+                prompt,
+                *(", ".join(f"{t.strip() or repr(t)} {p:.3f}" for t, p in top[:5]) for top in both),
+            )
+            for prompt, *both in zip(self.prompts, self.before, self.after, strict=True)
+        )
+        targets = tuple((own.word, own.before, own.after, own.random) for own in self.targets)
+        heads = columns("P(first token)", "before|.4f", "after|.4f", "random directions|.4f")
+        plural = "s" * (len(self.prompts) > 1)
+        note = (
+            f"{len(self.prompts)} prompt{plural}; what was added has {self.relative.value:.2g} of"
+            " the stream's norm"
+        )
+        return (
+            Table("Next tokens", columns("prompt", "before", "after"), rows, note=note, shown=5),
+            *([Table("Words", heads, targets)] if targets else []),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         names = ("model", "bos", "layer", "strength", "everywhere", "seed")

@@ -11,7 +11,7 @@ answer's score. A sub-update with a negative coefficient writes against what its
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
@@ -19,7 +19,8 @@ from loci.errors import ModelError
 from loci.model import Model
 from loci.model.updates import update_sizes
 from loci.reading.value_projections import project, written
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns, joined
 
 
 class SubUpdate(NamedTuple):
@@ -37,6 +38,13 @@ class SubUpdate(NamedTuple):
 class SubUpdates(Result):
     """The largest sub-updates of each layer at a prompt's last token."""
 
+    about: ClassVar[About] = About(
+        "which memories speak",
+        "Which neurons write most after a prompt?",
+        "Bars are |coefficient| · ‖value‖ of the largest in each layer. Size is not use.",
+        "updates.updates_figure",
+    )
+
     model: str
     bos: bool
     prompt: str
@@ -45,6 +53,21 @@ class SubUpdates(Result):
     """By layer, how many sub-updates hold half of the sum of sizes."""
     neurons: int
     """Neurons in each layer."""
+
+    def title(self) -> str:
+        return f"{self.prompt}: what each layer writes most at the last token"
+
+    def tables(self) -> tuple[Table, ...]:
+        heads = columns("neuron", "coefficient|+.2f", "size|.2f", "share|.1%", "writes")
+        return tuple(
+            Table(
+                f"layer {layer}",
+                heads,
+                tuple((*own[:4], joined(own[4])) for own in updates),
+                note=f"{half} of {self.neurons:,} neurons hold half of the sum of sizes",
+            )
+            for layer, (updates, half) in enumerate(zip(self.layers, self.half, strict=True))
+        )
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("model", "bos", "prompt", "neurons")}

@@ -16,7 +16,7 @@ what correlations alone give.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -27,8 +27,9 @@ from loci.errors import ModelError
 from loci.linalg import symmetric_eigen
 from loci.model import Weights
 from loci.reading.value_projections import BLOCK, Scored, promoted, written
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean
+from loci.tables import Table, columns, joined
 
 ROUNDS = 50
 NAMED = 5
@@ -53,6 +54,13 @@ class Cluster:
 class Clusters(Result):
     """Clusters of values, the tightest first among those of two neurons or more."""
 
+    about: ClassVar[About] = About(
+        "clusters of values",
+        "Which neurons write similar things?",
+        "Each row is a cluster and the words it promotes.",
+        "clusters.clusters_figure",
+    )
+
     model: str
     layers: tuple[int, ...]
     neurons: int
@@ -63,6 +71,35 @@ class Clusters(Result):
     control: Estimate
     """The same of Gaussian vectors with the same mean and covariance."""
     clusters: tuple[Cluster, ...]
+
+    def summary(self) -> tuple[str, ...]:
+        return (
+            f"Silhouette {self.quality}, against {self.control} for Gaussian vectors of the same"
+            " covariance.",
+        )
+
+    def title(self) -> str:
+        return f"{len(self.clusters)} clusters of {self.neurons:,} values of {self.model}"
+
+    def tables(self) -> tuple[Table, ...]:
+        return (
+            Table(
+                "The largest first",
+                columns("neurons", "cosine|.2f", "promotes", "nearest to the centre"),
+                tuple(
+                    (
+                        f"{own.size:,}",
+                        own.cosine,
+                        joined(token for token, _ in own.promotes[:6]),
+                        ", ".join(own.nearest[:3]),
+                    )
+                    for own in self.clusters
+                ),
+                note="cosine: mean of a value to its cluster's centre; silhouette: 0 where there"
+                " are no borders, 1 where all lie far apart",
+                shown=40,
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("model", "neurons", "seed", "rounds")}

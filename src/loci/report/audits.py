@@ -4,11 +4,11 @@ from html import escape
 
 from loci.auditing import Scorecard
 from loci.auditing.forensics import Forensics, Subject, WeightChange
+from loci.auditing.metrics import label, short, told
 from loci.auditing.questions import EditCase
-from loci.auditing.scorecards import PROTOCOL
+from loci.auditing.scorecard import PROTOCOL
 from loci.figures.outside import as_text
-from loci.figures.scorecard import LABELS, PLAIN, reading, scorecard_figure
-from loci.report.about_auditing import scorecard_verdict
+from loci.figures.scorecard import scorecard_figure
 from loci.report.frame import figure, frame, section, table, verdict
 from loci.stats import Estimate
 
@@ -45,7 +45,7 @@ def scorecard_page(card: Scorecard) -> str:
                     "wanted",
                     "says",
                     "P(wanted)",
-                    *map(_named, COUNTED),
+                    *map(short, COUNTED),
                     "said differently now",
                 ],
                 list(map(_case, cases)),
@@ -58,15 +58,12 @@ def scorecard_page(card: Scorecard) -> str:
         " answer counts only in full. The reference is the untouched model, whose answers were"
         " written down first."
     )
-    intro = f"<p>{intro}</p>{verdict(*scorecard_verdict(card))}"
-    told = f"model {card.model} · BOS {'on' if card.bos else 'off'} · protocol {PROTOCOL}"
+    said = verdict(" ".join(card.summary()), card.grade())
+    intro = f"<p>{intro}</p>{said}"
+    made = f"model {card.model} · BOS {'on' if card.bos else 'off'} · protocol {PROTOCOL}"
     return frame(
-        f"audit of {edits}", escape(f"What did {edits} do?"), "an audit", intro, sections, told
+        f"audit of {edits}", escape(f"What did {edits} do?"), "an audit", intro, sections, made
     )
-
-
-def _named(metric: str) -> str:
-    return metric.replace("_", " ")
 
 
 def _numbers(card: Scorecard) -> list[list[str]]:
@@ -77,13 +74,12 @@ def _numbers(card: Scorecard) -> list[list[str]]:
             _between(name, metrics[name]) if name in metrics else "–"
             for metrics in card.controls.values()
         ]
-        label = LABELS.get(name) or (PLAIN[name][0] if name in PLAIN else _named(name))
         between = (
-            f"{reading(name, estimate.low)} … {reading(name, estimate.high)}"
+            f"{told(name, estimate.low)} … {told(name, estimate.high)}"
             if estimate.low == estimate.low
             else ""
         )
-        rows.append([label, reading(name, estimate.value), between, str(estimate.n), *beside])
+        rows.append([label(name), told(name, estimate.value), between, str(estimate.n), *beside])
     return rows
 
 
@@ -91,11 +87,8 @@ def _between(name: str, estimate: Estimate) -> str:
     if not estimate.n:
         return "–"
     if estimate.low != estimate.low:
-        return reading(name, estimate.value)
-    return (
-        f"{reading(name, estimate.value)} [{reading(name, estimate.low)},"
-        f" {reading(name, estimate.high)}]"
-    )
+        return told(name, estimate.value)
+    return f"{told(name, estimate.value)} [{told(name, estimate.low)}, {told(name, estimate.high)}]"
 
 
 def _case(case: EditCase) -> list[str]:

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from loci.figures import plot
 from loci.report.stacking import stacked
+from loci.result import About, Result
 from loci.version import VERSION
 
 OPEN_ROWS = 30
@@ -52,6 +53,14 @@ def verdict(words: str, grade: str = "") -> str:
     """
     mark = f"<b>{GRADES[grade]}</b> " if grade else ""
     return f'<p class="verdict {grade}">{mark}{escape(words)}</p>' if words else ""
+
+
+def words_of(result: Result) -> About:
+    """What a result is; of a kind that does not say, its docstring's first line."""
+    if result.about.kind:
+        return result.about
+    first = (type(result).__doc__ or "").strip().split("\n")[0]
+    return result.about._replace(kind=type(result).__name__, question=first)
 
 
 def section(title: str, words: str, *parts: str) -> str:

@@ -1,13 +1,11 @@
 """A result in a notebook: what came out in words, then its figure, if it has one."""
 
 from html import escape
-from typing import Any
 
 import plotly.io
 
 from loci.figures import has_figure, plot
-from loci.report.about import about, judged
-from loci.report.frame import table
+from loci.report.frame import table, words_of
 from loci.result import Result
 
 _SCRIPT = {"sent": False}
@@ -16,14 +14,13 @@ is needed.
 """
 
 
-def notebook(result: Any) -> str:
+def notebook(result: Result) -> str:
     """The HTML of a result for a notebook's cell."""
-    words, (verdict, _) = about(result), judged(result)
+    words, verdict = words_of(result), " ".join(result.summary())
     html = f"<p><b>{escape(words.kind)}</b> · {escape(words.question)}</p>" + (
         f"<p>{escape(verdict)}</p>" if verdict else ""
     )
-    if isinstance(result, Result):
-        html += "".join(table(own.headings, own.texts()) for own in result.tables())
+    html += "".join(table(own.headings, own.texts()) for own in result.tables())
     if not has_figure(result):
         return html + f"<p><code>{escape(repr(result))}</code></p>"
     html += str(

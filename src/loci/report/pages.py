@@ -14,17 +14,8 @@ from loci.figures import save as save_figure
 from loci.figures.tables import rows, said_once
 from loci.files import write_aside
 from loci.reading import NeuronCard
-from loci.report import (  # noqa: F401  (their entries)
-    about_auditing,
-    about_circuits,
-    about_dictionaries,
-    about_locating,
-    about_models,
-    about_studies,
-)
-from loci.report.about import about, judged
 from loci.report.audits import forensics_page, scorecard_page
-from loci.report.frame import figure, frame, section, settings, table, verdict
+from loci.report.frame import figure, frame, section, settings, table, verdict, words_of
 from loci.report.story_page import neuron_card
 from loci.result import Result
 
@@ -67,13 +58,14 @@ def save(result: Any, path: str | Path) -> None:
         aside.write_text(page_of(result), encoding="utf-8")
 
 
-def page_of(result: Any) -> str:
+def page_of(result: Result) -> str:
     """The page of a result."""
     if type(result) in OWN:
         return OWN[type(result)](result)
-    words, document = about(result), result.to_dict()
-    heading, tables = title_of(result), result.tables() if isinstance(result, Result) else ()
-    intro = f"<p>{escape(words.question)}</p>{verdict(*judged(result))}"
+    words, document = words_of(result), result.to_dict()
+    heading, tables = title_of(result), result.tables()
+    said = verdict(" ".join(result.summary()), result.grade())
+    intro = f"<p>{escape(words.question)}</p>{said}"
     sections = [
         (
             section("The figure", words.reading, figure(result, titled=False))
@@ -81,7 +73,7 @@ def page_of(result: Any) -> str:
             else ""
         ),
         section("Its card", "", neuron_card(result)) if isinstance(result, NeuronCard) else "",
-        *(section(own.title, "", table(own.headings, own.texts())) for own in tables),
+        *(section(own.title, own.note, table(own.headings, own.texts())) for own in tables),
         "" if tables else _numbers(document),
         section("How it was made", "", settings(made)) if (made := _made(document)) else "",
     ]
@@ -93,13 +85,13 @@ def page_of(result: Any) -> str:
     return frame(heading, escape(heading), words.kind, intro, sections, told)
 
 
-def title_of(result: Any) -> str:
+def title_of(result: Result) -> str:
     """The figure's title, or what the kind says."""
     if has_figure(result):
         meta = plot(result).layout.meta or {}
         if meta.get("title"):
             return unescape(str(meta["title"]).replace("<br>", " "))
-    return about(result).heading(result) or type(result).__name__
+    return result.title() or type(result).__name__
 
 
 def _made(document: dict[str, Any]) -> dict[str, str]:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from loci.auditing import Scorecard
 from loci.files import write_aside
+from loci.locating.trace_words import trace_words
 from loci.patches import short
 from loci.reading import NeuronCard, Trigger
 from loci.report.frame import figure, frame, section
 from loci.report.story import Story
-from loci.report.words import audit_words, edit_words, neuron_words, trace_words, undo_words
+from loci.report.words import audit_words, edit_words, neuron_words, undo_words
 
 
 def write_page(story: Story, path: str | Path) -> None:

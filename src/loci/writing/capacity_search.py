@@ -9,14 +9,15 @@ upper bounds of what is needed.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 from loci.writing.mlp import MLP
 from loci.writing.storage import METHODS, check_methods, stored_bits
 from loci.writing.table import FactTable
@@ -50,12 +51,37 @@ class MethodCapacity(NamedTuple):
 class Capacity(Result):
     """The needs of several methods for one case."""
 
+    about: ClassVar[About] = About(
+        "capacity",
+        "How few neurons store so many facts?",
+        "Bits per parameter of each method; only methods that recall all facts have a bar.",
+        "writing.capacity_figure",
+    )
+
     dim: int
     facts: int
     rows: tuple[MethodCapacity, ...]
 
     def of(self, method: str) -> MethodCapacity:
         return next(row for row in self.rows if row.method == method)
+
+    def title(self) -> str:
+        return f"{self.facts:,} facts in {self.dim} dimensions: fewest neurons that hold them all"
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (
+                own.method,
+                f"{own.neurons:,}" if own.recall == 1 else f"> {own.neurons:,}",
+                own.parameters,
+                own.bits_per_parameter,
+                own.recall,
+                own.seconds,
+            )
+            for own in self.rows
+        )
+        heads = ("neurons", "parameters", "bits/parameter|.3f", "recall|.1%", "time|.2f|s")
+        return (Table("", columns("method", *heads), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -70,7 +96,19 @@ class Capacity(Result):
 class CapacityCurve(Result):
     """Capacities of several cases, for the figure."""
 
+    about: ClassVar[About] = About(
+        "capacity",
+        "How many facts fit, by each method?",
+        "Bits per parameter over the number of facts; dotted lines are gradient descent.",
+        "writing.curve_figure",
+    )
+
     cases: tuple[Capacity, ...]
+
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(
+            replace(table, title=case.title()) for case in self.cases for table in case.tables()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema": "loci.capacity_curve/1", "cases": [case.to_dict() for case in self.cases]}

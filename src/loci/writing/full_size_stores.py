@@ -15,7 +15,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -23,8 +23,9 @@ from torch import Tensor
 
 from loci.errors import WriteError
 from loci.progress import Progress, silent
-from loci.result import Result
-from loci.stats import Estimate, mean, share
+from loci.result import About, Grade, Result
+from loci.stats import Estimate, mean, percent, share
+from loci.tables import Table, columns
 
 SIZES = {"gpt2": (768, 3072), "gpt2-xl": (1600, 6400), "gpt3": (12288, 49152)}
 """d_model and neurons a layer, as published."""
@@ -35,6 +36,11 @@ ANSWERS = 1024
 @dataclass(frozen=True)
 class FullSize(Result):
     """One block of one-neuron facts, asked for a sample of them."""
+
+    about: ClassVar[About] = About(
+        "a block of gates",
+        "The gate's block at a model's true size: a neuron a fact.",
+    )
 
     size: str
     d_model: int
@@ -52,6 +58,35 @@ class FullSize(Result):
     weights_bytes: int
     peak_bytes: int
     """The largest resident size of the process so far, all else included."""
+
+    def summary(self) -> tuple[str, ...]:
+        return (
+            f"Full names answered: {percent(self.recall)}; first names alone that open a gate:"
+            f" {percent(self.single)}.",
+        )
+
+    def grade(self) -> Grade:
+        return "good" if self.recall.value == 1 and self.single.value == 0 else "bad"
+
+    def title(self) -> str:
+        return f"{self.facts:,} facts, one a neuron: {self.size}, {self.d_model:,} wide, bfloat16"
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = (
+            ("full names answered", self.recall, self.recall.n),
+            ("first names alone that open a gate", self.single, self.single.n),
+        )
+        cost = (
+            ("neurons active at a name", f"{self.active.value:.5%}"),
+            ("built in", f"{self.build_seconds:.1f} s"),
+            ("asked in", f"{self.seconds:.1f} s"),
+            ("weights", f"{self.weights_bytes / 1e6:,.1f} MB"),
+            ("the process at most", f"{self.peak_bytes / 1e6:,.1f} MB"),
+        )
+        return (
+            Table("Asked", columns("", "share|.1%", "n"), rows),
+            Table("Cost", columns("", ""), cost),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         estimates = {name: getattr(self, name).to_dict() for name in ("recall", "single", "active")}

@@ -18,7 +18,7 @@ holds one for many contexts.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -28,8 +28,9 @@ from loci.errors import FactError, WriteError
 from loci.facts import Fact, FactSet, known_facts
 from loci.model import Model, score_answers
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, share
+from loci.tables import Table, columns
 from loci.writing.capacity_search import recalled
 from loci.writing.donor_values import states_of
 from loci.writing.installation import new_facts
@@ -61,6 +62,13 @@ class FullnessStep(NamedTuple):
 @dataclass(frozen=True)
 class Fullness(Result):
     """Recall against the number of facts written."""
+
+    about: ClassVar[About] = About(
+        "fullness",
+        "How many facts fit into a few neurons of a real model's MLP?",
+        "Recall over the number of facts; the dotted line is where the first are lost.",
+        "writing.fullness_figure",
+    )
 
     model: str
     layer: int
@@ -102,6 +110,23 @@ class Fullness(Result):
             f"{self.neurons} neurons hold {self.fits.facts:,} facts, {self.fits.per_neuron:.0f} "
             f"each: {more}; {trained}."
         )
+
+    def title(self) -> str:
+        return (
+            f"How full is an MLP? {self.neurons} neurons at the inputs of layer {self.layer} of"
+            f" {self.model}, {self.answers} answers, {self.method}"
+        )
+
+    def summary(self) -> tuple[str, ...]:
+        return (f"{self.words[0].upper()}{self.words[1:]}",)
+
+    def tables(self) -> tuple[Table, ...]:
+        heads = ("facts", "facts a neuron|.1f", "recall|.1%", "bits/parameter|.3f")
+        rows = tuple(
+            (f"{own.facts:,}", own.per_neuron, own.recall, own.bits_per_parameter)
+            for own in self.rungs
+        )
+        return (Table("By number of facts", columns(*heads), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         names = ("model", "layer", "method", "neurons", "answers", "known_per_neuron", "words")

@@ -17,15 +17,16 @@ Learning chapter 7 (2024).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from loci.errors import WriteError
-from loci.result import Result
-from loci.stats import Estimate, mean, share
+from loci.result import About, Grade, Result
+from loci.stats import Estimate, mean, percent, share
+from loci.tables import Table, columns
 from loci.writing.mlp import MLP
 from loci.writing.table import FactTable
 
@@ -95,8 +96,54 @@ class Many(NamedTuple):
 class Gate(Result):
     """The lesson, step by step."""
 
+    about: ClassVar[About] = About(
+        "a neuron one can hold",
+        "One neuron that knows who Michael Jordan is: its row asks for both names, its "
+        "bias shuts out one alone, its column writes the answer.",
+        "Grey: what the row and the bias make of each name. Blue: the neuron after its "
+        "non-linearity. Orange: what it writes. An AND is clean where only the full "
+        "name has blue and orange bars. Hatched: many such gates in one block.",
+        "writing.gate_figure",
+    )
+
     steps: tuple[Step, ...]
     many: tuple[Many, ...]
+
+    def summary(self) -> tuple[str, ...]:
+        clean = [step.title for step in self.steps if step.clean]
+        leaky = [step.title for step in self.steps if not step.clean]
+        worst = min(self.many, key=lambda many: many.recall.value)
+        words = (
+            f"Only the full name opens the gate in {len(clean)} of {len(self.steps)} settings"
+            f" ({'; '.join(clean)})."
+        )
+        if leaky:
+            words += f" It leaks in: {'; '.join(leaky)}."
+        words += (
+            f" Of {worst.facts} gates in {worst.dim} dimensions at bias {worst.bias:+.2f},"
+            f" {percent(worst.recall)} answer right."
+        )
+        return (words,)
+
+    def grade(self) -> Grade:
+        return "good" if all(step.clean for step in self.steps) else "mixed"
+
+    def tables(self) -> tuple[Table, ...]:
+        return (*map(_step_table, self.steps), self._many())
+
+    def _many(self) -> Table:
+        heads = ("facts", "dimensions", "largest cosine|.2f", "bias|+.2f", "recall|.1%")
+        rows = tuple(
+            (str(own.facts), own.dim, own.cosine, own.bias, own.recall, own.active.value, own.leaks)
+            for own in self.many
+        )
+        return Table(
+            "Many facts, one neuron each",
+            columns(*heads, "neurons active|.2%", "largest leak|.2f"),
+            rows,
+            note="An existence proof: real models do not store facts one a neuron. Ask yours: loci"
+            " lookup RELATION",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         steps = [
@@ -108,6 +155,21 @@ class Gate(Result):
             for m in self.many
         ]
         return {"schema": "loci.gate/1", "steps": steps, "many": many}
+
+
+def _step_table(step: Step) -> Table:
+    """What the row, the bias and the neuron make of each name."""
+    writes = (f"{name}|+.2f" for name in step.cases[0].writes)
+    heads = ("", "M·E", "J·E", "row·E + bias|+.2f", "neuron|+.2f")
+    return Table(
+        f"{step.title}: {step.act}, bias {step.bias:+.2f}",
+        columns(*heads, *writes),
+        tuple(
+            (own.name, own.first, own.last, own.pre, own.neuron, *own.writes.values())
+            for own in step.cases
+        ),
+        note="an AND: only the full name writes" if step.clean else "no clean AND",
+    )
 
 
 def gate(

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -24,9 +24,10 @@ from loci.facts import Fact, FactSet, known_facts
 from loci.model import AnswerScore, Model, score_answers
 from loci.patches import Patch, check_takes
 from loci.progress import Progress, silent
-from loci.result import Result
-from loci.stats import Estimate, mean, share
+from loci.result import About, Result
+from loci.stats import Estimate, mean, percent, share
 from loci.survey.drift import Drift
+from loci.tables import Table, columns
 from loci.text import held_out_sentences
 from loci.writing.donor_values import mended, values
 from loci.writing.key_detectors import detectors
@@ -38,6 +39,11 @@ CONTROLS = 100
 @dataclass(frozen=True)
 class Installation(Result):
     """A patch that adds neurons for new facts, and what became of these and of all others."""
+
+    about: ClassVar[About] = About(
+        "facts installed",
+        "New facts in added neurons, without gradients.",
+    )
 
     patch: Patch
     layer: int
@@ -59,6 +65,40 @@ class Installation(Result):
     @property
     def neurons(self) -> int:
         return self.patch.neurons[self.layer].size
+
+    def summary(self) -> tuple[str, ...]:
+        return (
+            f"New facts answered: {percent(self.recall)}, in held-out phrasings"
+            f" {percent(self.held_out)};"
+            f" other facts kept: {percent(self.kept)}.",
+        )
+
+    def title(self) -> str:
+        return (
+            f"{len(self.facts)} new facts in {self.neurons} neurons added to layer"
+            f" {self.layer} of {self.patch.base_name}"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = (
+            ("new facts answered before", self.before),
+            ("new facts answered", self.recall),
+            ("on held-out phrasings", self.held_out),
+            ("other facts kept", self.kept),
+        )
+        crowded = (
+            f"; {self.crowded} subjects are not kept apart from text or from each other at this"
+            " layer"
+        ) * bool(self.crowded)
+        return (
+            Table(
+                "Asked",
+                columns("", "share|.1%", "n"),
+                tuple((name, own, own.n) for name, own in rows),
+                note=f"drift on {self.drift.n} control sentences: KL {self.drift.value:.1e} nats a"
+                f" token{crowded}",
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         estimates = {

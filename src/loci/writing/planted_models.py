@@ -24,7 +24,7 @@ decoys. Plain: GPT-NeoX with ReLU. Gated: Llama with SwiGLU. Both open with tran
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
@@ -32,7 +32,8 @@ from loci.errors import WriteError
 from loci.facts import FactSet, load_facts, save_facts
 from loci.files import write_aside
 from loci.model import Model, open_model, quiet
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 from loci.validate import read_json
 from loci.writing.keys import subject_keys
 from loci.writing.planted_weights import (
@@ -68,12 +69,39 @@ class PlantedPlace:
 class PlantedModel(Result):
     """A model, its facts, and the place of each."""
 
+    about: ClassVar[About] = About(
+        "a planted model",
+        "A transformer whose facts have known places.",
+    )
+
     model: Model
     kind: Kind
     gated: bool
     seed: int
     facts: FactSet
     places: tuple[PlantedPlace, ...]
+
+    def summary(self) -> tuple[str, ...]:
+        return (f"{len(self.facts)} facts, whose layers and neurons stand in planted.json.",)
+
+    def title(self) -> str:
+        shared = "a neuron of its own each" if self.kind == "one-per-fact" else "in shared neurons"
+        return f"{self.model.name}: {len(self.facts)} planted facts, {shared}"
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (fact.text, fact.answer, str(place.layer), ", ".join(map(str, place.neurons)))
+            for fact, place in zip(self.facts, self.places, strict=True)
+        )
+        return (
+            Table(
+                "Facts and their places",
+                columns("prompt", "answer", "layer", "neurons"),
+                rows,
+                note="at the subject's last token; all other neurons are decoys",
+                shown=8,
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {

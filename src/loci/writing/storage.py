@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,8 +22,9 @@ from torch import Tensor
 from loci.errors import WriteError
 from loci.linalg import spectral_norms
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, share
+from loci.tables import Table, columns
 from loci.writing import closed_form
 from loci.writing.compiler import compiled
 from loci.writing.gradient_descent import adam
@@ -119,6 +120,13 @@ class StoredTable:
 class StoredTables(Result):
     """The same facts, stored by several methods in the same number of neurons."""
 
+    about: ClassVar[About] = About(
+        "facts stored by every method",
+        "The same facts in the same number of neurons: which method recalls them?",
+        "Recall at the keys and at keys with noise.",
+        "writing.stores_figure",
+    )
+
     neurons: int
     stores: tuple[StoredTable, ...]
 
@@ -132,6 +140,33 @@ class StoredTables(Result):
                 store.margin / store.lipschitz if store.lipschitz else 0.0,
             ),
         )
+
+    def title(self) -> str:
+        first = self.stores[0]
+        return (
+            f"{first.facts:,} facts, {self.neurons} neurons: {first.dim} dimensions,"
+            f" {first.values:,} values"
+        )
+
+    def summary(self) -> tuple[str, ...]:
+        return (f"{self.best.method}: {self.best.words}",)
+
+    def tables(self) -> tuple[Table, ...]:
+        noises = (f"noise {size:g}|.1%" for size in self.stores[0].noise)
+        heads = ("smallest margin", "steepest slope ≥", "bits/parameter|.3f", "time|.2f|s")
+        rows = tuple(
+            (
+                own.method,
+                own.recall,
+                *(estimate.value for estimate in own.noise.values()),
+                own.margin,
+                own.lipschitz,
+                own.bits_per_parameter,
+                own.seconds,
+            )
+            for own in self.stores
+        )
+        return (Table("By method", columns("method", "recall|.1%", *noises, *heads), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         return {

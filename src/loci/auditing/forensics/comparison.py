@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -17,7 +17,8 @@ from loci.errors import FactError
 from loci.model import Model, Weights
 from loci.patches.extras import Extras, extras_of
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 MLP = ("down", "up", "gate")
 
@@ -53,6 +54,13 @@ class Subject:
 class Forensics(Result):
     """The differences of two checkpoints, and the subjects that they are about."""
 
+    about: ClassVar[About] = About(
+        "forensics",
+        "What was done to a checkpoint, and whom is it about?",
+        "Above, the weights that changed; below, the candidates by their scores.",
+        "forensics.forensics_figure",
+    )
+
     base: str
     edited: str
     bos: bool | None
@@ -86,6 +94,53 @@ class Forensics(Result):
         return said(
             self.weights, self.compared, names, len(self.subjects), bool(self.extras.tensors)
         )
+
+    def title(self) -> str:
+        return f"{self.base} → {self.edited}"
+
+    def summary(self) -> tuple[str, ...]:
+        return (self.verdict,)
+
+    def tables(self) -> tuple[Table, ...]:
+        return (*self._changed(), *self._suspects())
+
+    def _changed(self) -> tuple[Table, ...]:
+        changes = [own for own in self.weights if not own.rounding]
+        rows = tuple(
+            (
+                own.name,
+                own.relative,
+                own.rank,
+                len(own.values),
+                float(own.values[0]),
+                f"{max(own.drift.left, own.drift.right):.0f}°" if own.drift else "",
+            )
+            for own in sorted(changes, key=lambda own: -own.relative)
+        )
+        heads = columns("weight", "‖Δ‖ / ‖W‖", "rank", "of", "largest σ", "dominant turned")
+        beside = "; ".join(self.extras.lines(self.base, self.edited))
+        return (
+            (Table("Weights that changed", heads, rows, note=beside, shown=20),)
+            if rows or beside
+            else ()
+        )
+
+    def _suspects(self) -> tuple[Table, ...]:
+        if not self.searched:
+            return ()
+        rows = []
+        for subject in self.suspected:
+            answer = next((answer for answer in subject.answers if answer.changed), None)
+            says = f"{answer.prompt} {answer.old} → {answer.new}" if answer else "as before"
+            rows.append((subject.subject, subject.score, subject.share, says))
+        rest = max((own.score for own in self.subjects if not own.edited), default=None)
+        note = (
+            ""
+            if rest is None
+            else f"score: from {self.threshold:g} it counts; the others reach {rest:.1f}"
+        )
+        heads = columns("subject", "score|.1f", "share|.2f", "says now")
+        return (Table("Subjects found", heads, tuple(rows), note=note, shown=20),)
 
     def to_dict(self) -> dict[str, Any]:
         return {

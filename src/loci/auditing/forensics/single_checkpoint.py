@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import mean, median
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -26,7 +26,8 @@ from loci.auditing.forensics.spectra import spectrum
 from loci.errors import ModelError
 from loci.model import Weights
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 STEMS = ("W_up", "W_gate", "W_down")
 LEAST = 0.05
@@ -50,6 +51,13 @@ class Outlier:
 class SingleCheckpoint(Result):
     """The outliers of one checkpoint among its own layers."""
 
+    about: ClassVar[About] = About(
+        "one checkpoint, without its base",
+        "Does a layer stand out from the line through the others?",
+        "Orange points stand out by the threshold.",
+        "forensics.alone_figure",
+    )
+
     model: str
     weights: tuple[Outlier, ...]
     """Every weight and measure, the most conspicuous first."""
@@ -70,6 +78,24 @@ class SingleCheckpoint(Result):
         return (
             f"{names} stands out from the other layers: perhaps edited, perhaps trained so; "
             "compare with the base to know"
+        )
+
+    def summary(self) -> tuple[str, ...]:
+        return (self.verdict,)
+
+    def title(self) -> str:
+        return f"{self.model}, without its base"
+
+    def tables(self) -> tuple[Table, ...]:
+        return (
+            Table(
+                "Weights, the furthest first",
+                columns("weight", "measure", "z|.1f"),
+                tuple((own.name, own.measure, own.z) for own in self.weights),
+                note="z: above the line through the other layers, in their spread; from"
+                f" {self.threshold:g} it stands out",
+                shown=8,
+            ),
         )
 
     def to_dict(self) -> dict[str, Any]:

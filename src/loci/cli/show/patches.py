@@ -1,14 +1,12 @@
 """Patches, what differs between two, and fact files, on a terminal."""
 
 from rich.markup import escape
-from rich.table import Table
 
 from loci.cli.console import console
 from loci.cli.show.base import show
 from loci.cli.show.reports import show_report
 from loci.cli.terminal import plain
-from loci.facts import FactFile
-from loci.patches import Difference, Patch, short, strongest
+from loci.patches import Patch, short, strongest
 
 
 @show.register
@@ -54,58 +52,4 @@ def _notes(patch: Patch) -> None:
     if patch.numbers.get("left_out"):
         console.print(
             f"not in it, though it differs: {escape(', '.join(patch.numbers['left_out']))}"
-        )
-
-
-@show.register
-def show_difference(found: Difference) -> None:
-    console.print(f"[bold]{escape(found.first)}[/] and [bold]{escape(found.second)}[/]")
-    patches = any(change.cosine is not None for change in found.changes)
-    if not found.changes:
-        console.print("no weight differs")
-    else:
-        table = Table(
-            "weight",
-            "norm",
-            "relative",
-            "rank",
-            *(["cosine"] if patches else []),
-            box=None,
-            header_style="dim",
-        )
-        for change in found.changes[:50]:
-            more = [f"{change.cosine:.3f}"] if change.cosine is not None else []
-            table.add_row(
-                escape(change.name),
-                f"{change.norm:.4g}",
-                f"{change.share:.2%}",
-                str(change.rank),
-                *more,
-            )
-        console.print(table)
-        if len(found.changes) > 50:
-            console.print(f"[dim]… and {len(found.changes) - 50} more[/]")
-    for line in found.extras.lines(found.first, found.second):
-        console.print(escape(line))
-    if patches and not found.same_base:
-        console.print("made on different bases: they cannot be merged")
-    for sign, facts in zip("<>", found.facts, strict=True):
-        for text in facts[:20]:
-            console.print(f"{sign} {escape(text)}")
-
-
-@show.register
-def show_facts(found: FactFile) -> None:
-    console.print(f"[bold]{escape(found.path)}[/] · {found.format}")
-    for name, count in found.counts.items():
-        console.print(f"{count:8,} {name.replace('_', ' ')}")
-    for line in found.skipped[:5]:
-        console.print(f"[dim]left out: {escape(line)}[/]")
-    if len(found.skipped) > 5:
-        console.print(f"[dim]… and {len(found.skipped) - 5} more left out[/]")
-    for fact in found.facts[:10]:
-        new = f" → [bold]{escape(fact.new_answer)}[/]" if fact.new_answer else ""
-        console.print(
-            f"[dim]{escape(fact.relation or ''):20}[/] {escape(fact.text)}"
-            f" [bold]{escape(fact.answer)}[/]{new}"
         )

@@ -83,9 +83,6 @@ const WORDS = {
   movedTitle: "What else moved", movedNote: "Asked right after the edit: the same question about other subjects, other facts of the subject, and the model's own sentences. An audit asks more, beside controls.",
   noReport: "Nothing was asked of this patch.", saidNew: "New answers said, in full", movedNear: "Other subjects' answers that moved", movedSame: "Other facts of the subject that moved", movedTokens: "Likeliest next tokens that moved",
   changed: "Answers that moved", thisEdit: "this edit", auditOf: "Audit of",
-  metric_efficacy: "says the new answer", metric_paraphrase: "in other words", metric_paraphrase_untrained: "in words never trained on", metric_specificity: "other subjects stay",
-  metric_specificity_same_answer: "others with the old answer stay", metric_same_subject: "subject's other facts stay", metric_efficacy_likelier: "the new answer is likelier than the old", metric_paraphrase_likelier: "… in other words",
-  metric_drift_kl: "drift on plain sentences (nats)", metric_perplexity_ratio: "perplexity, edited over base", metric_fluency: "n-gram entropy of what it writes", metric_fluency_base: "… of the base",
 
   searchLead: "From words to neurons: which of them write a word, and which fire at it.",
   word: "Word", wordHint: "one word", find: "Find", writesTitle: "Neurons that write it", writesNote: "How far each value points to the word's first token in the unembedding, through the final norm's gain. Scores rank; they are no logits.",

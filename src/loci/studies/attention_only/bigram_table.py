@@ -8,13 +8,13 @@ KL(P(· | a) ‖ model's). Deeper models begin as this table, on the direct path
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loci.result import Result
+from loci.result import About, Result
 from loci.studies.attention_only.grammar import Grammar
 from loci.studies.attention_only.training import SmallModel, known_grammar
 
@@ -22,6 +22,13 @@ from loci.studies.attention_only.training import SmallModel, known_grammar
 @dataclass(frozen=True)
 class BigramTable(Result):
     """Two tables of P(b | a): the text's and the model's."""
+
+    about: ClassVar[About] = About(
+        "bigrams",
+        "Is a model without layers its text's table of bigrams?",
+        "Left the text's table, right the model's: they should look alike.",
+        "small.bigrams_figure",
+    )
 
     model: str
     layers: int
@@ -38,6 +45,12 @@ class BigramTable(Result):
     def above(self) -> float:
         """Mean KL(text's ‖ model's), nats."""
         return self.loss - self.entropy
+
+    def summary(self) -> tuple[str, ...]:
+        return (
+            f"The model loses {self.loss:.4f} nats on the text's pairs; the exact table"
+            f" {self.entropy:.4f}; mean KL {self.above:.4f}.",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         tables = {"text": self.text.tolist(), "table": self.table.tolist()}

@@ -14,7 +14,7 @@ transformers".
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -27,9 +27,10 @@ from loci.circuits.scores import weighed_scores
 from loci.errors import CircuitError
 from loci.model.hooks import put_at
 from loci.model.names import head_name
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate
 from loci.studies.attention_only.training import SmallModel, repeated_for, text_of
+from loci.tables import Table, columns
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ class SecondLayerHead:
 class TwoLayerInduction(Result):
     """The heads of both layers."""
 
+    about: ClassVar[About] = About(
+        "induction heads",
+        "Which heads find what came after the earlier place, and with whom do they compose?",
+        "Heads in the upper right have both eigenvalue shares positive; bars say what "
+        "silencing the previous-token head costs.",
+        "small_heads.corners_figure",
+    )
+
     model: str
     previous: dict[str, Estimate]
     """Previous-token score of the heads of the first layer."""
@@ -66,6 +75,32 @@ class TwoLayerInduction(Result):
     def carrier(self) -> str:
         """The previous-token head."""
         return max(self.previous, key=lambda name: self.previous[name].value)
+
+    def summary(self) -> tuple[str, ...]:
+        return (f"Previous-token head: {self.carrier}, {self.previous[self.carrier]}",)
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (
+                own.name,
+                own.induction,
+                own.silenced[self.carrier].value,
+                own.qk,
+                own.ov,
+                own.composition[self.carrier],
+            )
+            for own in sorted(self.heads, key=lambda own: -own.induction.value)
+        )
+        heads = ("prefix matching", f"without {self.carrier}|.3f", "score λ|+.2f", "effect λ|+.2f")
+        return (
+            Table(
+                "Heads",
+                columns("head", *heads, f"K with {self.carrier}|.2f|times chance"),
+                rows,
+                note="λ: Σλ/Σ|λ|, 1 where all eigenvalues are positive; K: times what random"
+                " matrices have",
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         previous = {name: e.to_dict() for name, e in self.previous.items()}

@@ -16,8 +16,8 @@ bugs".
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -28,11 +28,12 @@ from loci.circuits.heads import layer_heads
 from loci.circuits.measured_scores import scores_on
 from loci.circuits.scores import weighed_scores
 from loci.errors import CircuitError
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean
 from loci.studies.attention_only.grammar import Grammar
 from loci.studies.attention_only.synthetic_text import NOUNS, PREPOSITIONS, VERBS, noun
 from loci.studies.attention_only.training import SmallModel, known_grammar, repeated_for, text_of
+from loci.tables import Table, columns
 
 BACK = 3
 """From the preposition back to its verb: verb, the, object, preposition."""
@@ -86,6 +87,13 @@ class SkipHead:
 class SkipTrigrams(Result):
     """A model's predictions at the frames."""
 
+    about: ClassVar[About] = About(
+        "skip-trigrams",
+        "What does each head move from verbs to nouns?",
+        "Logits over the mean noun, by head.",
+        "small.skips_figure",
+    )
+
     model: str
     layers: int
     chances: dict[str, dict[str, Estimate]]
@@ -93,6 +101,35 @@ class SkipTrigrams(Result):
     average."""
     heads: tuple[SkipHead, ...]
     """Of the first layer."""
+
+    def tables(self) -> tuple[Table, ...]:
+        chances = tuple(
+            (f"verb … {preposition} →", row["right"], row["crossed"], row["other"])
+            for preposition, row in self.chances.items()
+        )
+        heads = tuple(
+            (
+                f"L0H{own.head}",
+                *(own.looks[preposition] for preposition in self.chances),
+                own.right,
+                own.crossed,
+                own.copying.value,
+                own.positivity,
+            )
+            for own in self.heads
+        )
+        looks = (f"looks from {preposition}|.2f" for preposition in self.chances)
+        scores = ("adds to right|+.2f", "to crossed|+.2f", "copying|+.2f", "copying λ|+.2f")
+        return (
+            Table("Chances", columns("", "right noun", "crossed", "each other noun"), chances),
+            Table(
+                "Heads",
+                columns("head", *looks, *scores),
+                heads,
+                note="crossed: the verb's noun after the other preposition (keep … in → bay);"
+                " logits over the mean noun",
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         chances = {
@@ -111,7 +148,21 @@ class SkipTrigramBug(Result):
     """Models of the same size with one head and with several: the bug is each head's, and
     several heads can part the work."""
 
+    about: ClassVar[About] = About(
+        "the bug of factored heads",
+        "Why must one head confuse two frames, and what can four do?",
+        "What heads move from verbs to nouns, and how likely the right and the crossed noun are.",
+        "small.bug_figure",
+    )
+
     models: tuple[SkipTrigrams, ...]
+
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(
+            replace(table, title=f"{table.title}: {own.layers} layer(s), {len(own.heads)} heads")
+            for own in self.models
+            for table in own.tables()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema": "loci.skip_bug/1", "models": [skips.to_dict() for skips in self.models]}

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,13 +25,14 @@ from loci.files import check_writable, write_aside
 from loci.model import Model, open_model
 from loci.patches import save_model
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.studies.attention_only.grammar import Grammar
 from loci.studies.attention_only.init_model import hold_still, untrained_gpt2
 from loci.studies.attention_only.measures import TrainingCheckpoint, measured
 from loci.studies.attention_only.recipe import Recipe
 from loci.studies.attention_only.synthetic_text import made_text
 from loci.studies.attention_only.training_text import FileText, SyntheticText, TrainingText
+from loci.tables import Table, columns
 from loci.validate import one_line, read_json
 
 RECORD = "training.json"
@@ -44,6 +45,13 @@ PAGE = 16
 @dataclass(frozen=True)
 class SmallModel(Result):
     """A trained model with its history."""
+
+    about: ClassVar[About] = About(
+        "a small model",
+        "An attention-only model, trained from nothing.",
+        "Loss, in-context learning and heads over training.",
+        "small.small_figure",
+    )
 
     model: Model
     recipe: Recipe
@@ -62,6 +70,36 @@ class SmallModel(Result):
     def made(self) -> bool:
         """Whether it learnt from made text, whose statistics are known."""
         return self.text == "made"
+
+    def summary(self) -> tuple[str, ...]:
+        return (
+            f"Loss {self.last.loss.value:.3f} after {self.last.step:,} steps; late − early"
+            f" {self.last.in_context}.",
+        )
+
+    def title(self) -> str:
+        own = self.recipe
+        return (
+            f"{self.model.name}: {own.layers} layers of {own.heads} heads of {own.d_head},"
+            f" {own.optimizer}, text: {self.text}; {self.last.step:,} steps in {self.seconds:.0f} s"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        step = max(1, len(self.checkpoints) // 8)
+        rows = tuple(
+            (
+                f"{own.step:,}",
+                own.loss.value,
+                own.in_context,
+                own.best_induction if self.recipe.layers else None,
+                own.best_previous if self.recipe.layers else None,
+                own.kurtosis.value,
+                own.rotated.value,
+            )
+            for own in (*self.checkpoints[:-1:step], self.last)
+        )
+        heads = ("loss|.3f", "late − early", "prefix|.2f", "previous|.2f")
+        return (Table("Training", columns("step", *heads, "kurtosis|+.2f", "rotated|+.2f"), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -13,23 +13,44 @@ that keeps it. Adam divides each coordinate's step by its own length, which belo
 Sources: Olsson et al. 2022 (the phase change); Elhage et al. 2023 (Privileged Bases).
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from loci.circuits.induction_heads import by_block
 from loci.errors import CircuitError
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean
 from loci.studies.attention_only.measures import TrainingCheckpoint
 from loci.studies.attention_only.skip_trigrams import SkipTrigrams, skips
 from loci.studies.attention_only.training import SmallModel, repeated_for, text_of
+from loci.tables import Table, columns
 
 
 @dataclass(frozen=True)
 class TrainingHistory(Result):
     """How models learn."""
 
+    about: ClassVar[About] = About(
+        "a phase change",
+        "Do in-context learning and prefix matching change together?",
+        "The curves of two layers turn at the same steps; one layer's do not.",
+        "small.history_figure",
+    )
+
     models: tuple[SmallModel, ...]
+
+    def summary(self) -> tuple[str, ...]:
+        told = (
+            f"{small.recipe.layers} layer{'s' * (small.recipe.layers != 1)}: late − early"
+            f" {small.last.in_context}, prefix matching {small.last.best_induction:.2f}"
+            for small in self.models
+        )
+        return ("At the end, " + "; ".join(told) + ".",)
+
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(
+            replace(table, title=small.title()) for small in self.models for table in small.tables()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -42,11 +63,42 @@ class TrainingHistory(Result):
 class HeadSizes(Result):
     """Models that differ in the size of their heads alone, smallest heads first."""
 
+    about: ClassVar[About] = About(
+        "head size",
+        "The same stream cut into heads of 1, 2, 4, 16 and 64 dimensions.",
+        "Each line or bar is one way of cutting.",
+        "small_heads.sizes_figure",
+    )
+
     models: tuple[SmallModel, ...]
     skips: tuple[SkipTrigrams, ...]
     saved: tuple[Estimate, ...]
     """Nats a token that saying random names again saves: what all heads make of it together,
     where no single one does."""
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = []
+        for small, nouns, saved in zip(self.models, self.skips, self.saved, strict=True):
+            last, chances = small.last, list(nouns.chances.values())
+            right, crossed = (
+                sum(row[kind].value for row in chances) / len(chances)
+                for kind in ("right", "crossed")
+            )
+            size = f"{small.recipe.heads} × {small.recipe.d_head}"
+            scores = (last.best_induction, last.best_previous)
+            rows.append(
+                (size, last.loss.value, last.in_context, saved.value, *scores, right, crossed)
+            )
+        heads = ("heads", "loss|.3f", "late − early", "saved|.2f", "prefix|.2f", "previous|.2f")
+        return (
+            Table(
+                "By head size",
+                columns(*heads, "right|.0%", "crossed|.0%"),
+                tuple(rows),
+                note="saved: nats a token by saying random names again; prefix, previous: of the"
+                " best single head",
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         rows = [
@@ -71,7 +123,22 @@ class HeadSizes(Result):
 class OptimizerBases(Result):
     """Models that differ in their optimizer alone."""
 
+    about: ClassVar[About] = About(
+        "privileged bases",
+        "Do coordinates stand out: Adam against plain SGD?",
+        "Kurtosis over training, beside the same vectors in a random rotation.",
+        "small_heads.bases_figure",
+    )
+
     models: tuple[SmallModel, ...]
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (own.recipe.optimizer, own.last.loss.value, *privilege(own.last).values())
+            for own in self.models
+        )
+        heads = ("loss|.3f", "kurtosis|+.3f", "in a random rotation|+.3f", "difference|+.3f")
+        return (Table("By optimizer", columns("optimizer", *heads), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         rows = [

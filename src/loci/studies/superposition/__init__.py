@@ -12,6 +12,7 @@ from loci.deprecated import renamed
 from loci.studies.superposition.absolute_values import AbsoluteValueNetworks, computation
 from loci.studies.superposition.adversarial_attack import Vulnerability, attack
 from loci.studies.superposition.best_angles import BestAngles, reach
+from loci.studies.superposition.bounds_results import Bounds, BoundsTable
 from loci.studies.superposition.code_verification import VerifiedCode, built, verify
 from loci.studies.superposition.codes import ExplicitCode, explicit_code
 from loci.studies.superposition.correlated_features import CorrelatedFeatures, correlated
@@ -19,8 +20,6 @@ from loci.studies.superposition.feature_geometry import FeatureGeometry, geometr
 from loci.studies.superposition.interference_curves import Interference, interference
 from loci.studies.superposition.packing import Packing, pack
 from loci.studies.superposition.packing_bounds import (
-    Bounds,
-    BoundsTable,
     bounds,
     bounds_table,
     johnson_lindenstrauss_dim,

@@ -14,7 +14,7 @@ the constructions that theory knows need not agree (that is contested: Hänni et
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -22,9 +22,10 @@ from torch import Tensor
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, share
 from loci.studies.superposition.toy_model import check_toy
+from loci.tables import Table, columns
 
 ALONE = 0.9
 """A neuron with a larger share reads one feature."""
@@ -33,6 +34,13 @@ ALONE = 0.9
 @dataclass(frozen=True)
 class AbsoluteValueNetworks(Result):
     """Networks that compute absolute values, one for each density."""
+
+    about: ClassVar[About] = About(
+        "computing in superposition",
+        "Can few neurons compute many absolute values?",
+        "Weights of neurons by feature.",
+        "toys_costs.computation_figure",
+    )
 
     densities: tuple[float, ...]
     importance: Float[Tensor, " feature"]
@@ -62,6 +70,16 @@ class AbsoluteValueNetworks(Result):
     def computed(self) -> list[int]:
         """How many features are computed."""
         return [int(row) for row in (self.error < 0.5).sum(1)]
+
+    def title(self) -> str:
+        neurons, features = self.W_in.shape[1:]
+        return f"|x| of {features} features by {neurons} neurons; exactly it takes {2 * features}"
+
+    def tables(self) -> tuple[Table, ...]:
+        own = zip(self.densities, self.computed, self.alone, strict=True)
+        heads = ("density", "features computed", "share of neurons that read one feature")
+        rows = tuple((f"{p:g}", computed, alone) for p, computed, alone in own)
+        return (Table("By density", columns(*heads), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         tensors = {

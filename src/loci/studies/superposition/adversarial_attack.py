@@ -13,7 +13,7 @@ input. Source: Elhage et al. 2022, "The relationship to adversarial robustness".
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,9 +21,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean
 from loci.studies.superposition.toy_model import ToyModels, rebuilt, toy, uniform
+from loci.tables import Column, Table, columns
 
 STRENGTH = 0.1
 INPUTS = 1000
@@ -32,6 +33,13 @@ INPUTS = 1000
 @dataclass(frozen=True)
 class Vulnerability(Result):
     """Toy models over densities, and how vulnerable each is."""
+
+    about: ClassVar[About] = About(
+        "attacks",
+        "Does superposition make a model easier to fool?",
+        "Vulnerability over features a dimension.",
+        "toys_costs.attack_figure",
+    )
 
     toy: ToyModels
     vulnerability: tuple[Estimate, ...]
@@ -47,6 +55,18 @@ class Vulnerability(Result):
         """Σ_i ‖W_i‖⁴ / D_i = ‖WᵀW‖² of each model, over that of the densest."""
         total = (self.toy.W.mT @ self.toy.W).square().sum((1, 2))
         return tuple((total / total[0]).tolist())
+
+    def tables(self) -> tuple[Table, ...]:
+        per = self.toy.per_feature.tolist()
+        rows = tuple(
+            (f"{p:.3g}", 1 / own, times, linear)
+            for p, own, times, linear in zip(
+                self.toy.densities, per, self.relative, self.expected, strict=True
+            )
+        )
+        linear = Column("linear: ‖WᵀW‖²", ".2f")
+        heads = ("features a dimension|.2f", "vulnerability, times the densest|.2f")
+        return (Table("By density", (*columns("density", *heads), linear), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         own = {

@@ -16,14 +16,15 @@ stops at 90°.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from loci.errors import SuperpositionError
-from loci.result import Result
+from loci.result import About, Result
 from loci.studies.superposition.code_counts import LARGEST, blocks
 from loci.studies.superposition.levenshtein import levenshtein_lines, levenshtein_one_sided
 from loci.studies.superposition.packing_bounds import TWO
 from loci.studies.superposition.sphere_caps import check_dim, cosine, degrees, log10_cap
+from loci.tables import Table, columns
 
 NEAREST = 0.1
 """Degrees: closer than this is not asked."""
@@ -49,10 +50,29 @@ class BestAngle:
 class BestAngles(Result):
     """The inverse question: N directions in R^dim."""
 
+    about: ClassVar[About] = About(
+        "reach",
+        "How far apart can so many directions be?",
+        "Degrees between the nearest two: a random draw, what is possible, the limit.",
+        "bounds.reach_figure",
+    )
+
     dim: int
     log10_count: float
     lines: BestAngle
     one_sided: BestAngle
+
+    def title(self) -> str:
+        return f"10^{self.log10_count:.4g} directions of R^{self.dim:,}"
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (name, side.drawn, side.possible, side.by, side.limit)
+            for name, side in (("lines", self.lines), ("one-sided", self.one_sided))
+        )
+        heads = ("a random draw (median)|.3f", "known to be possible|.3f", "by")
+        title = "Degrees between the nearest two"
+        return (Table(title, columns("", *heads, "limit (Levenshtein)|.3f"), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         sides = {"lines": self.lines.to_dict(), "one_sided": self.one_sided.to_dict()}

@@ -17,15 +17,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, product
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.studies.superposition.codes import CodeBlock, ExplicitCode, explicit_code
 from loci.studies.superposition.levenshtein import levenshtein_lines
+from loci.tables import Table, columns
 
 WORK = 1_200_000_000
 """Additions beyond which classes are sampled: some ten seconds."""
@@ -69,10 +70,41 @@ class BlockCheck:
 class VerifiedCode(Result):
     """A code and its verification."""
 
+    about: ClassVar[About] = About(
+        "an explicit code",
+        "Directions that can be written down.",
+        "What the code promises, and what verification found.",
+        "bounds.built_figure",
+    )
+
     codes: ExplicitCode
     verified: tuple[BlockCheck, ...]
     limit: float
     """log₁₀ of Levenshtein's bound on lines at the code's angle."""
+
+    def title(self) -> str:
+        own = self.codes
+        return (
+            f"{own.count:,} lines of R^{own.dim:,}, at least {own.angle:.4f}° apart (|cosine| ≤"
+            f" {own.coherence:g})"
+        )
+
+    def summary(self) -> tuple[str, ...]:
+        reached = math.log10(self.codes.count)
+        met = ": met, so no set of lines is larger" * (abs(self.limit - reached) < 1e-9)
+        return (f"log₁₀: {reached:.4f}; Levenshtein's bound at this angle {self.limit:.4f}{met}",)
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = []
+        for own in self.verified:
+            sampled = (
+                f"{own.looked_at:,} of {own.classes:,} classes of pairs sampled; the rest by its"
+                " rank"
+            )
+            how = "all pairs" if own.complete else sampled
+            rows.append((own.kind, own.dim, own.lines, own.promised, own.found, how))
+        heads = ("code", "dimensions", "lines", "cosine promised", "found", "verified")
+        return (Table("Codes", columns(*heads), tuple(rows)),)
 
     def to_dict(self) -> dict[str, Any]:
         own = self.codes

@@ -11,7 +11,7 @@ where there is no room; those that never do may be opposite at no cost. Source: 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, mean
 from loci.studies.superposition.toy_model import Draw, train
+from loci.tables import Table, columns
 
 KINDS = ("independent", "together", "apart")
 
@@ -29,6 +30,13 @@ KINDS = ("independent", "together", "apart")
 @dataclass(frozen=True)
 class CorrelatedFeatures(Result):
     """For each kind of correlation, all runs' weights, best first."""
+
+    about: ClassVar[About] = About(
+        "correlated features",
+        "What do features that come together do?",
+        "Cosines of features, by the way they come.",
+        "toys_costs.correlated_figure",
+    )
 
     density: float
     W: dict[str, Float[Tensor, "run dim feature"]]
@@ -49,6 +57,14 @@ class CorrelatedFeatures(Result):
         same = pair[:, None] == pair
         chosen = same & ~torch.eye(len(pair), dtype=torch.bool) if partners else ~same
         return [float(x) for x in (unit.mT @ unit)[:, chosen].mean(1)]
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (kind, self.partners(kind), self.others(kind), float(self.loss[kind][0]))
+            for kind in self.W
+        )
+        heads = ("features of a pair come", "cosine of partners", "of others", "least loss|.4g")
+        return (Table("Cosines", columns(*heads), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         kinds = {

@@ -13,14 +13,15 @@ sparsity decides.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, share
 from loci.studies.superposition.toy_model import ToyModels, toy
+from loci.tables import Table, columns
 
 PLATEAUS = {
     "1 alone": 1.0,
@@ -38,6 +39,13 @@ NEAR = 0.0125
 class FeatureGeometry(Result):
     """Toy models of equal features over densities."""
 
+    about: ClassVar[About] = About(
+        "geometry",
+        "Which shapes do features in superposition take?",
+        "Dimensions a feature, over density; plateaus are polytopes.",
+        "toys.geometry_figure",
+    )
+
     toy: ToyModels
 
     def near(self, plateau: float) -> list[Estimate]:
@@ -46,6 +54,19 @@ class FeatureGeometry(Result):
         return [
             share(row.double().tolist()) for row in (self.toy.dimensionality - plateau).abs() < NEAR
         ]
+
+    def title(self) -> str:
+        return f"{self.toy.features} equal features in {self.toy.dims} dimensions"
+
+    def tables(self) -> tuple[Table, ...]:
+        near = [self.near(value) for value in PLATEAUS.values()]
+        rows = tuple(
+            (f"{p:.3g}", float(self.toy.per_feature[i]), *(row[i].value for row in near))
+            for i, p in enumerate(self.toy.densities)
+        )
+        plateaus = (f"{name}|.0%" for name in PLATEAUS)
+        title = "Share of features near each plateau"
+        return (Table(title, columns("density", "D*|.3f", *plateaus), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         near = {

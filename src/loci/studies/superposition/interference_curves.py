@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.stats import Estimate, share
 from loci.studies.superposition.codes import explicit_code
 from loci.studies.superposition.decoding import DECODERS, error_rate, largest_for_all, trial
@@ -33,6 +33,7 @@ from loci.studies.superposition.packing import drawn
 from loci.studies.superposition.pairwise_angles import angles
 from loci.studies.superposition.sphere_caps import check_dim, cosine
 from loci.studies.superposition.toy_model import train, uniform
+from loci.tables import Table, columns
 
 ENOUGH = 0.9
 """Share of random supports that must be read back whole."""
@@ -87,6 +88,13 @@ class DimensionsNeeded:
 
 @dataclass(frozen=True)
 class Interference(Result):
+    about: ClassVar[About] = About(
+        "interference",
+        "How many features can be read at the same time?",
+        "Share of random sets read back whole, over their size.",
+        "interference.interference_figure",
+    )
+
     dim: int
     features: int
     active: tuple[int, ...]
@@ -94,6 +102,38 @@ class Interference(Result):
     curves: tuple[RecoveryCurve, ...]
     needed: DimensionsNeeded
     seed: int
+
+    def summary(self) -> tuple[str, ...]:
+        told = (f"{curve.kind}: every set of {curve.for_all}" for curve in self.curves)
+        return (f"Guaranteed to be read back by a threshold: {'; '.join(told)}.",)
+
+    def title(self) -> str:
+        return (
+            f"{self.features} features in {self.dim} dimensions: share of random sets of k read"
+            " back whole"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        whole = tuple(
+            (
+                curve.kind,
+                name,
+                *(own.value for own in row),
+                f"k ≤ {curve.for_all}" if name == "threshold" else "",
+            )
+            for curve in self.curves
+            for name, row in curve.whole.items()
+        )
+        needed = self.needed
+        dims = tuple(
+            (name, *own, f"k^{needed.power(name):.2f}") for name, own in needed.dims.items()
+        )
+        sizes = (f"k={k}|.0%" for k in self.active)
+        many = (f"k={k}" for k in needed.active)
+        return (
+            Table("Read back", columns("directions", "decoder", *sizes, "every set"), whole),
+            Table("Dimensions needed (random)", columns("decoder", *many, "grows as"), dims),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("dim", "features", "trials", "seed")}

@@ -11,7 +11,7 @@ rows are normalised after each).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -20,10 +20,11 @@ from torch.nn.functional import normalize
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.studies.superposition.best_angles import BestAngles, reach
 from loci.studies.superposition.pairwise_angles import Angles, angles
 from loci.studies.superposition.sphere_caps import check_dim
+from loci.tables import Table, columns
 
 SHARPNESS = (20.0, 1600.0)
 BLOCK = 512
@@ -36,6 +37,13 @@ Slope = Callable[[Tensor], Tensor]
 @dataclass(frozen=True)
 class Packing(Result):
     """Vectors pushed apart, beside the random draw that they began as, and what is possible."""
+
+    about: ClassVar[About] = About(
+        "a packing",
+        "Directions pushed apart.",
+        "Angles before and after, with the limit.",
+        "packing.packing_figure",
+    )
 
     lines: bool
     steps: int
@@ -54,6 +62,23 @@ class Packing(Result):
     def drawn(self) -> float:
         """The same in the random draw."""
         return self.before.closest_line if self.lines else self.before.closest
+
+    def summary(self) -> tuple[str, ...]:
+        return (f"The nearest two are {self.closest:.2f}° apart, {self.drawn:.2f}° before.",)
+
+    def title(self) -> str:
+        kind = "lines" if self.lines else "vectors"
+        return f"{self.after.vectors:,} {kind} in {self.after.dim:,} dimensions"
+
+    def tables(self) -> tuple[Table, ...]:
+        side = self.reach.lines if self.lines else self.reach.one_sided
+        rows = (
+            ("random draw", self.drawn),
+            (f"after {self.steps} steps", self.closest),
+            (f"known to be possible ({side.by})", side.possible),
+            ("limit (Levenshtein)", side.limit),
+        )
+        return (Table("Degrees between the nearest two", columns("", "degrees|.2f"), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         plain = {

@@ -25,10 +25,8 @@ Welch 1974; Rankin 1955; Conway and Sloane 1999, chapter 9; Dasgupta and Gupta 2
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from loci.result import Result
+from loci.studies.superposition.bounds_results import Bounds, BoundsTable, RuleOfThumb
 from loci.studies.superposition.code_counts import explicit_lines
 from loci.studies.superposition.levenshtein import levenshtein_lines, levenshtein_one_sided
 from loci.studies.superposition.sphere_caps import (
@@ -51,95 +49,6 @@ RULES: dict[str, Callable[[int, float, float], float]] = {
         dim * (90 - angle) ** 2 / 1500
     ),
 }
-
-
-@dataclass(frozen=True)
-class RuleOfThumb:
-    """A rule of thumb for lines, judged by what is proved at this dimension and angle."""
-
-    name: str
-    log10: float
-    verdict: str
-    """false: above a proved bound; true: at or below a set that exists; open: between them."""
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-
-@dataclass(frozen=True)
-class Bounds(Result):
-    """log₁₀ of numbers of unit vectors of R^dim, of which no two are nearer than `angle`."""
-
-    dim: int
-    angle: float
-    gilbert_varshamov_one_sided: float
-    gilbert_varshamov_lines: float
-    explicit_lines: float
-    levenshtein_one_sided: float
-    levenshtein_lines: float
-    welch_lines: float
-    johnson_lindenstrauss: float
-    cap: float
-    """Share of the sphere within the angle of a vector: σ."""
-    drawn_one_sided: float
-    drawn_lines: float
-    mended_one_sided: float
-    mended_lines: float
-    welch_order: int
-    kabatiansky_levenshtein_asymptotic: float
-    scikit_learn: float
-    """ln N = d (ε²/2 − ε³/3)/4: ε there is a distortion of squared distances, not a cosine."""
-    explicit_count: int
-    rules: tuple[RuleOfThumb, ...]
-
-    @property
-    def proved_lines(self) -> float:
-        """The most lines that are known to exist, by the constructions above."""
-        return max(self.gilbert_varshamov_lines, self.explicit_lines, math.log10(self.dim))
-
-    def to_dict(self) -> dict[str, Any]:
-        main = (
-            "gilbert_varshamov_one_sided",
-            "gilbert_varshamov_lines",
-            "explicit_lines",
-            "levenshtein_one_sided",
-        )
-        upper = ("levenshtein_lines", "welch_lines", "johnson_lindenstrauss")
-        more = (
-            "cap",
-            "drawn_one_sided",
-            "drawn_lines",
-            "mended_one_sided",
-            "mended_lines",
-            "scikit_learn",
-        )
-        return {
-            "schema": "loci.superposition_bounds/1",
-            "dim": self.dim,
-            "angle": self.angle,
-            "log10": {name: getattr(self, name) for name in (*main, *upper)},
-            "more_log10": {
-                name: getattr(self, name) for name in (*more, "kabatiansky_levenshtein_asymptotic")
-            },
-            "welch_order": self.welch_order,
-            "explicit_count": str(self.explicit_count),
-            "rules": [rule.to_dict() for rule in self.rules],
-        }
-
-
-@dataclass(frozen=True)
-class BoundsTable(Result):
-    """Bounds at one dimension and several angles."""
-
-    dim: int
-    rows: tuple[Bounds, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "schema": "loci.superposition_bounds_table/1",
-            "dim": self.dim,
-            "rows": [row.to_dict() for row in self.rows],
-        }
 
 
 def bounds_table(dim: int, angles: Sequence[float]) -> BoundsTable:

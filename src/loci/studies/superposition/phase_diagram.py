@@ -19,7 +19,7 @@ phase change".
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,8 +28,8 @@ from torch import Tensor
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
-from loci.result import Result
-from loci.stats import Estimate, share
+from loci.result import About, Result
+from loci.stats import Estimate, share, spelt
 
 KINDS = ("first alone", "second alone", "antipodal pair")
 NODES = 12
@@ -41,6 +41,13 @@ KEPT = 0.5
 class PhaseDiagram(Result):
     """Closed form and training at each density (rows) and relative importance of the second
     feature (columns)."""
+
+    about: ClassVar[About] = About(
+        "a phase diagram",
+        "When is a feature dropped, kept alone, or shared?",
+        "Left what training finds, right the closed form.",
+        "toys.phase_figure",
+    )
 
     densities: tuple[float, ...]
     relative: tuple[float, ...]
@@ -76,6 +83,17 @@ class PhaseDiagram(Result):
     def gain(self) -> float:
         """By how much of the closed form's loss training was better, at most over cells."""
         return float((1 - self.trained / self.losses.amin(0)).max())
+
+    def summary(self) -> tuple[str, ...]:
+        agreement = self.agreement
+        return (
+            f"Training ends where the closed form says in {spelt(agreement.value, '.1%')} of"
+            f" {agreement.n} cells [{agreement.interval('.1%')}], best of {self.runs} runs; its"
+            " loss"
+            f" is lower by {self.gain:.1%} at most.",
+            "Closed form: the pair is kept for s < 4r/(2 + 5r) and s < 4/(5 + 2r), at r = 1 for s <"
+            " 4/7.",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         tensors = {

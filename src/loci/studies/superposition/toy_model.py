@@ -17,7 +17,7 @@ et al. 2022, Toy Models of Superposition; the batched notebook beside it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,8 @@ from torch import Tensor
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
+from loci.tables import Table, columns
 
 Draw = Callable[[int, torch.Generator], Float[Tensor, "instance batch feature"]]
 SHOWN = 60
@@ -35,6 +36,13 @@ SHOWN = 60
 @dataclass(frozen=True)
 class ToyModels(Result):
     """Trained models, one for each density; of several runs of each the one with the least loss."""
+
+    about: ClassVar[About] = About(
+        "a toy model",
+        "When does a network put features into superposition?",
+        "Each panel is a density of features: bars are lengths, colours how much others share.",
+        "toys.toy_figure",
+    )
 
     densities: tuple[float, ...]
     importance: Float[Tensor, " feature"]
@@ -75,6 +83,19 @@ class ToyModels(Result):
     def represented(self) -> list[int]:
         """Features with ‖W_i‖ above one half."""
         return [int(row) for row in (self.norms > 0.5).sum(1)]
+
+    def title(self) -> str:
+        return (
+            f"{self.features} features in {self.dims} dimensions,"
+            f" {'ReLU' if self.relu else 'linear'} output"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        alone = ((self.superposition < 0.1) & (self.norms > 0.5)).sum(1).tolist()
+        parts = (self.loss.tolist(), self.represented, alone, self.per_feature.tolist())
+        rows = tuple((f"{p:.3g}", *own) for p, *own in zip(self.densities, *parts, strict=True))
+        heads = ("loss|.4g", "features kept", "of them alone", "dimensions a feature|.3f")
+        return (Table("By density", columns("density", *heads), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         names = (

@@ -20,7 +20,7 @@ correction on its page); Yoder 2025.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,11 +28,12 @@ from torch.nn.functional import normalize
 
 from loci.errors import SuperpositionError
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.studies.superposition.packing import Packing, descend, drawn, pack, summed
 from loci.studies.superposition.packing_bounds import bounds
 from loci.studies.superposition.pairwise_angles import Angles, angles
 from loci.studies.superposition.sphere_caps import check_dim
+from loci.tables import Table, columns
 
 CUTOFF = 0.01
 STEPS = 250
@@ -42,6 +43,13 @@ LR = 0.01
 @dataclass(frozen=True)
 class VideoExperiment(Result):
     """Three sets of as many vectors: drawn, optimised as shown, and pushed apart."""
+
+    about: ClassVar[About] = About(
+        "the famous picture",
+        "What is wrong with ten thousand nearly perpendicular vectors in a hundred dimensions?",
+        "Histograms of angles: as shown, and pushed apart honestly.",
+        "packing.video_figure",
+    )
 
     shown: Angles
     honest: Packing
@@ -62,6 +70,36 @@ class VideoExperiment(Result):
     def twins(self) -> float:
         """Share of vectors with another at |cosine| above 0.999 in what was shown."""
         return float((self.shown.nearest > 0.999).float().mean())
+
+    def title(self) -> str:
+        return f"{self.shown.vectors:,} vectors in {self.shown.dim:,} dimensions"
+
+    def summary(self) -> tuple[str, ...]:
+        return (
+            f"{self.twins:.0%} of the vectors as shown have a twin at |cosine| above 0.999. All"
+            f" pairs within 1° of 90° is possible for {self.most_within_1:,} lines at most; so many"
+            f" have a pair nearer than {self.honest.reach.lines.limit:.2f}°",
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (
+                name,
+                own.share(89, 91),
+                1 - own.share(80, 100),
+                own.beyond(0.9),
+                own.closest_line,
+                own.median_nearest,
+            )
+            for name, own in (
+                ("random draw", self.drawn),
+                ("as shown", self.shown),
+                ("pushed apart", self.honest.after),
+            )
+        )
+        shares = ("89° … 91°|.2%", "outside 80° … 100°|.2%", "cosine above 0.9|.3%")
+        heads = (*shares, "nearest pair|.2f", "median nearest|.2f")
+        return (Table("Angles", columns("", *heads), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         sets = {

@@ -17,7 +17,7 @@ makes all of them near; `centre` takes it off.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -28,10 +28,11 @@ from loci.errors import SuperpositionError
 from loci.linalg import by_smaller_side
 from loci.model import Weights
 from loci.progress import Progress, silent
-from loci.result import Result
+from loci.result import About, Result
 from loci.studies.superposition.best_angles import reach
 from loci.studies.superposition.packing import drawn
 from loci.studies.superposition.pairwise_angles import Angles, angles
+from loci.tables import Table, columns
 
 SPACES = ("keys", "values", "embeddings", "unembeddings")
 SAMPLE = 20_000
@@ -85,6 +86,13 @@ class DirectionSet:
 class WeightAngles(Result):
     """The spaces of a model, or of a file."""
 
+    about: ClassVar[About] = About(
+        "directions in weights",
+        "How are the directions of a real model spread?",
+        "Angles to the nearest other, beside random vectors.",
+        "weights.weights_figure",
+    )
+
     model: str
     centred: bool
     seed: int
@@ -93,6 +101,30 @@ class WeightAngles(Result):
     def of(self, name: str) -> tuple[DirectionSet, ...]:
         """The spaces of one name, by layer."""
         return tuple(space for space in self.spaces if space.name == name)
+
+    def title(self) -> str:
+        centred = ", centred" if self.centred else ""
+        return f"{self.model}{centred}: degrees to the nearest other, as lines"
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = tuple(
+            (
+                own.name if own.layer is None else f"{own.name} {own.layer}",
+                f"{own.angles.vectors:,} × {own.angles.dim}",
+                own.angles.median_nearest,
+                own.random.median_nearest,
+                own.angles.closest_line,
+                own.random.closest_line,
+                own.limit,
+                own.mean_cosine,
+                own.effective_rank,
+                own.per_dimension,
+            )
+            for own in self.spaces
+        )
+        angles = ("median|.1f", "random|.1f", "nearest pair|.1f", "random|.1f", "limit|.1f")
+        others = ("mean cosine|+.3f", "effective rank|.0f", "features a dimension|.1f")
+        return (Table("By space", columns("", "vectors", *angles, *others), rows),)
 
     def to_dict(self) -> dict[str, Any]:
         plain = {"model": self.model, "centred": self.centred, "seed": self.seed}

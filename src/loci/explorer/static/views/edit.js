@@ -162,7 +162,7 @@ async function audit(panel, patch, signal) {
       h("p", {}, t("auditOf"), " ", what(patch)),
       h("div", { class: "scroll" }, h("table", {},
         h("thead", {}, h("tr", {}, h("th"), columns.map(([name]) => h("th", {}, name)))),
-        h("tbody", {}, names.filter((name) => card.metrics[name]?.n).map((name) => h("tr", {}, h("th", { scope: "row" }, t(`metric_${name}`)), columns.map(([, metrics]) =>
+        h("tbody", {}, names.filter((name) => card.metrics[name]?.n).map((name) => h("tr", {}, h("th", { scope: "row" }, card.meanings[name]), columns.map(([, metrics]) =>
           h("td", {}, estimate(metrics[name], SHARES.test(name) ? percent : number)))))))),
       Object.entries(card.left_out).map(([name, why]) => h("p", { class: "note" }, `${name}: ${why}`)),
     );
