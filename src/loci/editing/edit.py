@@ -111,7 +111,7 @@ def edit(
     )
     check_layers(model, [0] if chosen.layers is None else chosen.layers)
     if isinstance(chosen, ClosedForm):
-        chosen.check(wishes)
+        chosen.check(len(wishes))
     if after is not None and workers is not None:
         raise EditError("workers open files, without the earlier patch: leave workers out")
     data = EditData.of(

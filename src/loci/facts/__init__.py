@@ -1,8 +1,7 @@
 """Facts, fact files, and where a subject stands in a tokenised prompt. No torch on this floor."""
 
-from loci.facts.contradictions import Conflict, conflicts
 from loci.facts.fact import UNSAID, Fact
-from loci.facts.fact_set import FactSet
+from loci.facts.fact_set import Conflict, FactSet, conflicts
 from loci.facts.formats import FactFile, load_facts, read_facts, save_facts
 from loci.facts.known import controls, corpus, known_facts
 from loci.facts.question import KINDS, Question

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from loci.errors import FactError
-from loci.facts.contradictions import conflicts
 from loci.facts.escapes import repaired
 from loci.facts.fact import LISTS, REQUIRED, SINGLE, Fact
-from loci.facts.fact_set import FactSet
+from loci.facts.fact_set import FactSet, conflicts
 from loci.facts.published import Reader, form_of, recognise
 from loci.files import write_aside
 from loci.result import About, Result

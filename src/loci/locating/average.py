@@ -91,16 +91,21 @@ class AverageTrace(Result):
         rows = self.effects[kind]
         roles = [i for i in range(len(ROLES)) if rows[0][i].n]
         values = [[row[i] for row in rows] for i in roles]
+        best, layer, role = max(
+            (own, layer, ROLES[i])
+            for i, row in zip(roles, values, strict=True)
+            for layer, own in enumerate(row)
+        )
+        last = kind == list(self.effects)[-1]
         return Table(
             kind,
             (Column("token"), *(Column(str(layer), "+.3f") for layer in range(len(rows)))),
             tuple(
                 (f"{ROLES[i]} (n = {own[0].n})", *own) for i, own in zip(roles, values, strict=True)
             ),
-            note="hundredths of P(answer) given back, by layer"
-            if kind == list(self.effects)[-1]
-            else "",
-            heat=max((cell.value for own in values for cell in own), default=1.0) or 1.0,
+            note=f"largest: {best.told('.3f')} at layer {layer}, {role} token"
+            + "; hundredths of P(answer) given back, by layer" * last,
+            heat=best.value or 1.0,
         )
 
     def to_dict(self) -> dict[str, Any]:

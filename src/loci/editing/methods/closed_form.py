@@ -34,7 +34,6 @@ from loci.editing.prompts import TrainingPrompt, subject_reads, training_prompts
 from loci.editing.solver import Metric, Solution, response, solve
 from loci.editing.statistics import Moment
 from loci.editing.targets import LEAN, TargetSettings, find_targets
-from loci.facts import Fact
 from loci.model import Model
 from loci.patches import Factors, Patch, applied
 from loci.patches.factors import joined
@@ -62,8 +61,8 @@ class ClosedForm:
         """What the user says; methods that hit exactly have no such setting."""
         return getattr(self, "lam", self.usual_lam)
 
-    def check(self, facts: Sequence[Fact]) -> None:
-        """Raise `EditError` for facts that the method does not take."""
+    def check(self, facts: int) -> None:
+        """Raise `EditError` for a number of facts that the method does not take."""
 
     def spared(self, model: Model, data: EditData) -> list[TrainingPrompt]:
         """Retain prompts whose keys the change is to miss beside text's; by default none."""
@@ -98,7 +97,7 @@ class ClosedForm:
         Cost: residuals by `find_targets`; a pass over text for moments that are not kept; with
         layers unsaid, some trials.
         """
-        self.check(data.facts)
+        self.check(len(data.facts))
         with applied(model, data.after):
             near = self.spared(model, data)
             layers, lam, moments, tried = self._placed(model, data, near)

@@ -10,7 +10,6 @@ published.
 Source: Meng et al. 2022, "Locating and editing factual associations in GPT", equation 2.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +18,6 @@ from loci.editing.methods.emmet import EMMET
 from loci.editing.neighbours import retain_prompts
 from loci.editing.prompts import TrainingPrompt
 from loci.errors import EditError
-from loci.facts import Fact
 from loci.model import Model
 
 
@@ -37,6 +35,6 @@ class ROME(EMMET):
             return []
         return retain_prompts(model, data.facts, data.text, most=self.near, seed=data.seed)
 
-    def check(self, facts: Sequence[Fact]) -> None:
-        if len(facts) > 1:
+    def check(self, facts: int) -> None:
+        if facts > 1:
             raise EditError("rome edits one fact at a time: use emmet, memit or joint for several")
