@@ -33,6 +33,10 @@ BUDGET = 2**27
 """Most logits at a time: 512 MiB in float32."""
 
 
+LISTED = 10
+"""Most replies that the summary has, each in a line."""
+
+
 class AskedAnswer(NamedTuple):
     """An answer that a fact names, and whether the model gives it."""
 
@@ -107,14 +111,18 @@ class Replies(Result):
         return share([reply.new.said for reply in self.replies if reply.new is not None])
 
     def title(self) -> str:
-        return f"{len(self.replies)} questions to {self.model}"
+        return f"{len(self.replies)} question{'s' * (len(self.replies) != 1)} to {self.model}"
 
     def summary(self) -> tuple[str, ...]:
-        return tuple(
-            f"{round(own.value * own.n)} of {own.n} {name} answers are said (95 % interval"
-            f" {own.low:.0%} … {own.high:.0%})"
-            for name, own in (("new", self.new), ("old", self.old))
-            if own.n
+        few = self.replies if len(self.replies) <= LISTED else ()
+        return (
+            *(f"{reply.prompt} {reply.answer or '(nothing)'}" for reply in few),
+            *(
+                f"{round(own.value * own.n)} of {own.n} {name} answers are said (95 % interval"
+                f" {own.low:.0%} … {own.high:.0%})"
+                for name, own in (("new", self.new), ("old", self.old))
+                if own.n
+            ),
         )
 
     def tables(self) -> tuple[Table, ...]:
