@@ -29,9 +29,8 @@ def test_terms_are_weighted_by_name() -> None:
     assert objective(edit=1.0, retain=10.0, text=100.0, size=1000.0) == 1 + 20 + 600 + 500
     facts = objective(edit=torch.tensor([1.0, 2.0]), retain=torch.tensor([0.5, 0.0]))
     assert facts.tolist() == [2.0, 2.0]
-    assert JointSettings(kl=3.0, decay=0.25).objective == EditObjective(
-        retain=3.0, neighbours=6.0, text=6.0, size=0.25
-    )
+    settings = JointSettings(kl=3.0, neighbours=4.0, text=5.0, decay=0.25)
+    assert settings.objective == EditObjective(retain=3.0, neighbours=4.0, text=5.0, size=0.25)
 
 
 class Minimised(Exception):
