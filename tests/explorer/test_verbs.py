@@ -82,6 +82,27 @@ def test_the_json_is_that_of_the_command_and_of_python(
     assert demo.fingerprint == before
 
 
+@pytest.mark.parametrize(
+    ("verb", "given"),
+    [
+        ("lens_grid", {"prompt": PROMPT, "top": 2}),
+        ("firing", {"neuron": "L0N21", "text": PROMPT}),
+        ("histogram", {"neuron": "L0N21", "tokens": 300}),
+        ("promoting", {"word": "basketball", "top": 2}),
+        ("attention_top", {"text": PROMPT, "layer": 1, "most": 2}),
+        ("labels", {"neuron": "L0N21", "facts": 600, "top": 2}),
+    ],
+)
+def test_the_pages_own_measures_in_python(
+    desk: Desk, demo: Model, verb: str, given: dict[str, Any]
+) -> None:
+    code = python(verb, parsed(VERBS[verb].arguments, given), (), Settings())
+    assert code is not None
+    scope: dict[str, Any] = {}
+    exec(code.replace("loci.open('demo')", "MODEL"), {"MODEL": demo}, scope)
+    assert json.loads(json.dumps(jsonable(scope["result"]))) == done(desk, verb, given)
+
+
 def test_the_lens_grid_ends_in_what_the_model_says(desk: Desk) -> None:
     grid = done(desk, "lens_grid", {"prompt": PROMPT, "top": 2})
     asked = done(desk, "ask", {"prompt": PROMPT, "top": 2})["replies"][0]["next"]

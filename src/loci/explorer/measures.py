@@ -19,7 +19,7 @@ from loci.model.answers import finite
 from loci.model.names import head_name, parse_neuron
 from loci.model.unembedding import unembedded
 from loci.patches import Factors, Patch
-from loci.progress import Progress
+from loci.progress import Progress, silent
 from loci.reading.value_projections import written
 from loci.survey import Histogram, survey
 from loci.survey.histograms import edges
@@ -91,7 +91,7 @@ def firing(model: Model, name: str, text: str) -> dict[str, Any]:
     }
 
 
-def histogram(model: Model, name: str, tokens: int, progress: Progress) -> dict[str, Any]:
+def histogram(model: Model, name: str, tokens: int, progress: Progress = silent) -> dict[str, Any]:
     """How a neuron's activations are spread over so many tokens of background text: the bins that
     are not empty.
     """

@@ -23,6 +23,8 @@ def _keywords(args: Any, *names: str) -> str:
     )
 
 
+OWN = "loci.explorer"
+"""Where the page's own measures stand; a module of it has to be imported by name."""
 PYTHON: Mapping[str, Callable[[Any], str]] = {
     "ask": lambda a: f"loci.ask(model, {a.prompt!r}, tokens={a.tokens}, top={a.top})",
     "lens": lambda a: f"loci.lens(model, {a.prompt!r}{_keywords(a, 'answer', 'against', 'top')})",
@@ -82,6 +84,14 @@ PYTHON: Mapping[str, Callable[[Any], str]] = {
         f"loci.auditing.score_locators(loci.writing.planted({a.kind!r}, subjects={a.subjects},"
         f" neurons={a.subjects}, seed={a.seed}))"
     ),
+    "lens_grid": lambda a: f"{OWN}.measures.lens_grid(model, {a.prompt!r}, {a.top})",
+    "firing": lambda a: f"{OWN}.measures.firing(model, {a.neuron!r}, {a.text!r})",
+    "histogram": lambda a: f"{OWN}.measures.histogram(model, {a.neuron!r}, {a.tokens})",
+    "promoting": lambda a: f"{OWN}.measures.promoting(model, {a.word!r}, {a.top})",
+    "attention_top": lambda a: (
+        f"{OWN}.measures.attention_top(model, {a.text!r}, {a.layer}, {a.most})"
+    ),
+    "labels": lambda a: f"{OWN}.labels.neuron_labels(model, {a.neuron!r}, {a.facts}, {a.top})",
     "bounds": lambda a: f"loci.studies.superposition.bounds({a.dim}, {a.angle})",
     "find": lambda a: f"loci.open_atlas('atlas').find({a.word!r}, top={a.top})",
     "sql": lambda a: f"loci.open_atlas('atlas').query({a.sql!r})",
@@ -95,8 +105,10 @@ def python(verb: str, args: Any, patches: Sequence[str], settings: Settings) -> 
     opening = "".join(
         f", {name}={value!r}" for name, value in opened_as(settings).items() if name != "layout"
     )
-    lines = ["import loci", "", f"model = loci.open({settings.model!r}{opening})"]
-    call = f"result = {PYTHON[verb](args)}"
+    said = PYTHON[verb](args)
+    module = said.partition("(")[0].rpartition(".")[0] if said.startswith(OWN) else "loci"
+    lines = [f"import {module}", "", f"model = loci.open({settings.model!r}{opening})"]
+    call = f"result = {said}"
     if not patches or verb in WITHOUT:
         return "\n".join([*lines, call, ""])
     loads = [f"loci.load_patch('{one}.safetensors')" for one in patches]
