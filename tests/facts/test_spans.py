@@ -153,3 +153,10 @@ def test_no_boundary_is_inside_a_word_at_the_ends_or_beside_a_space(text: str) -
     assert not within_word(text, 0) and not within_word(text, len(text))
     spaces = [i for i, character in enumerate(text) if character == " "]
     assert not any(within_word(text, i) for i in spaces)
+
+
+def test_a_long_prompt_is_not_said_whole_in_an_error() -> None:
+    text = "Osaka is a city. " * 500
+    with pytest.raises(FactError) as refused:
+        find_span(text, "Osaka")
+    assert len(str(refused.value)) < 400 and "stands 500 times" in str(refused.value)

@@ -24,6 +24,7 @@ from loci.facts.fact import FIRST_WORD
 from loci.facts.matching import is_function_word, word_ends
 from loci.model.generation import Made, continuations
 from loci.model.tokenised import by_length
+from loci.validate import brief
 
 if TYPE_CHECKING:
     from loci.model.model import Model
@@ -92,7 +93,9 @@ def own_answer(model: "Model", prompt: str, tokens: int = TOKENS) -> OwnAnswer:
     """
     (answer,) = own_answers(model, [prompt], tokens)
     if not answer.text:
-        raise ModelError(f"{model.name!r} says nothing after {prompt!r}: say what the answer is")
+        raise ModelError(
+            f"{model.name!r} says nothing after {brief(prompt, 200)}: say what the answer is"
+        )
     return answer
 
 

@@ -17,6 +17,7 @@ from loci.facts import Fact, FactSet, known_facts
 from loci.facts.fact import BLANK, FIRST_WORD
 from loci.model.answer_rule import answer_of
 from loci.model.model import Model
+from loci.validate import brief
 
 
 def model_given(value: Any) -> Model:
@@ -97,7 +98,7 @@ def fact_from(
         raise FactError("the prompt is empty")
     if subject is None and BLANK in text:
         raise FactError(
-            f"whom is {text!r} about? {{}} stands for a subject that is not said: {how}"
+            f"whom is {brief(text, 200)} about? {{}} stands for a subject that is not said: {how}"
         )
     if subject is None:
         found = known.subjects_in(text)
@@ -107,7 +108,7 @@ def fact_from(
                 if found
                 else "no known subject stands in it"
             )
-            raise FactError(f"whom is {text!r} about? {what}: {how}")
+            raise FactError(f"whom is {brief(text, 200)} about? {what}: {how}")
         subject = found[0]
     fact = Fact.from_text(text, subject, "?", occurrence)
     if answer is not None:

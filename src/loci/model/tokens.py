@@ -13,6 +13,7 @@ from typing import Any
 
 from loci.errors import ModelError
 from loci.facts import Span, token_span
+from loci.validate import brief
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _tokens(
     if limit is not None and len(ids) > limit:
         raise ModelError(f"the prompt has {len(ids)} tokens; this model's context is {limit}")
     if not any(b > a for a, b in offsets):
-        raise ModelError(f"the tokenizer finds no token in {text!r}")
+        raise ModelError(f"the tokenizer finds no token in {brief(text, 200)}")
     names = {
         i: str(tokenizer.convert_ids_to_tokens(ids[i]))
         for i, (a, b) in enumerate(offsets)

@@ -11,6 +11,13 @@ export const shade = (share) => `c${Math.max(0, Math.min(SHADES, Math.round(SHAD
 
 export const clip = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
+// A chart's title; where it is wider than the chart, its letters stand closer.
+function caption(title, x, width) {
+  const room = width - x - 6, needs = title.length * 7;
+  const tight = needs > room && needs < 1.5 * room ? { textLength: room, lengthAdjust: "spacingAndGlyphs" } : {};
+  return s("text", { x, y: 14, class: "caption", ...tight }, title);
+}
+
 // A grid of values [row][column] with labels; one tab stop, arrow keys move, Enter is a click.
 export function grid({ values, rows, columns, title, max, cell = 22, label, onpick, onhover, picked, marked = () => false, wide = 640 }) {
   const across = columns.length, most = Math.max(...rows.map((text) => clip(text, 14).length), 3);
@@ -22,7 +29,7 @@ export function grid({ values, rows, columns, title, max, cell = 22, label, onpi
   svg.classList.add("grid");
   svg.setAttribute("role", "application");
   svg.setAttribute("tabindex", "0");
-  svg.append(s("text", { x: left, y: 14, class: "caption" }, title));
+  svg.append(caption(title, left, width));
   const cells = [];
   rows.forEach((name, r) => {
     svg.append(s("text", { x: left - 6, y: top + r * high + high / 2 + 4, class: marked(r) ? "axis strong" : "axis", "text-anchor": "end" }, clip(name, 14)));
@@ -93,11 +100,11 @@ export function lines(series, { title, x, y, width = 520, height = 220, xs, ys, 
   const [y0, y1] = (ys || [Math.min(0, ...all.map((p) => p[1])), Math.max(...all.map((p) => p[1]))]).map(tall);
   const px = (v) => box.left + ((v - x0) / (x1 - x0 || 1)) * (box.right - box.left);
   const py = (v) => box.bottom - ((tall(v) - y0) / (y1 - y0 || 1)) * (box.bottom - box.top);
-  svg.append(s("text", { x: 4, y: 14, class: "caption" }, title));
+  svg.append(caption(title, 4, width));
   for (let i = 0; i <= 4; i += 1) {
     const v = y0 + ((y1 - y0) * i) / 4, at = box.bottom - ((box.bottom - box.top) * i) / 4;
     svg.append(s("line", { x1: box.left, x2: box.right, y1: at, y2: at, class: "rule" }));
-    svg.append(s("text", { x: box.left - 6, y: at + 4, class: "axis", "text-anchor": "end" }, log ? `1e${Math.round(v)}` : Number(v.toPrecision(2))));
+    svg.append(s("text", { x: box.left - 6, y: at + 4, class: "axis", "text-anchor": "end" }, log ? `1e${Math.round(v)}` : Number(v.toPrecision(3))));
   }
   const whole = all.every(([a]) => Number.isInteger(a));
   const every = whole ? Math.ceil((x1 - x0 + 1) / 8) : (x1 - x0) / 4;
@@ -120,7 +127,7 @@ export function lines(series, { title, x, y, width = 520, height = 220, xs, ys, 
 // Counts in bins, on a logarithmic height; what is exactly nothing is counted apart.
 export function histogram(bins, { title, x, width = 520, height = 190, hot = (bin) => bin.to > 0.002 }) {
   const svg = root(width, height, title), bottom = height - 36, top = 26, left = 12;
-  svg.append(s("text", { x: 4, y: 14, class: "caption" }, title));
+  svg.append(caption(title, 4, width));
   const most = Math.log10(1 + Math.max(...bins.map((bin) => bin.count)));
   const wide = (width - 2 * left) / bins.length;
   bins.forEach((bin, i) => {
@@ -132,7 +139,7 @@ export function histogram(bins, { title, x, width = 520, height = 190, hot = (bi
   });
   const every = Math.max(1, Math.ceil(bins.length / 6));
   bins.forEach((bin, i) => {
-    if (i % every === 0) svg.append(s("text", { x: left + (i + 1) * wide, y: bottom + 14, class: "axis", "text-anchor": "middle" }, Number(bin.to.toPrecision(2))));
+    if (i % every === 0) svg.append(s("text", { x: left + (i + 1) * wide, y: bottom + 14, class: "axis", "text-anchor": "middle" }, Number(bin.to.toPrecision(3))));
   });
   svg.append(s("text", { x: width / 2, y: height - 4, class: "axis", "text-anchor": "middle" }, x));
   return svg;
