@@ -13,7 +13,7 @@ export const clip = (text, most) => (text.length > most ? `${text.slice(0, most 
 
 // A chart's title; where it is wider than the chart, its letters stand closer.
 function caption(title, x, width) {
-  const room = width - x - 6, needs = title.length * 7;
+  const room = width - x - 6, needs = title.length * 8;
   const tight = needs > room && needs < 1.5 * room ? { textLength: room, lengthAdjust: "spacingAndGlyphs" } : {};
   return s("text", { x, y: 14, class: "caption", ...tight }, title);
 }
