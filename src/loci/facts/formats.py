@@ -53,10 +53,11 @@ class FactFile(Result):
     def tables(self) -> "tuple[Table, ...]":
         counts = tuple((name.replace("_", " "), count) for name, count in self.counts.items())
         facts = tuple(
-            (own.relation or "", own.text, own.answer, own.new_answer or "") for own in self.facts
+            (own.relation or "", f"{own.text} {own.answer}", own.new_answer or "")
+            for own in self.facts
         )
         left_out = tuple((line,) for line in self.skipped)
-        heads = columns("relation", "prompt", "answer", "new answer")
+        heads = columns("relation", "prompt and answer", "new answer")
         return (
             Table("Counts", columns("what", "count"), counts),
             *([Table("Left out", columns("why"), left_out, shown=5)] if left_out else []),

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from functools import singledispatch
 
+from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 from loci import tables
 from loci.cli.console import console
@@ -15,6 +17,8 @@ from loci.result import Result
 BLUE = "#2f7fd6"
 SHADES = ("grey50", "default", BLUE, f"bold {BLUE}", f"bold reverse {BLUE}")
 """From nothing to most; each can be read on a light and on a dark screen."""
+EDGES = 4
+"""Columns that a table needs beside its cells."""
 
 
 @singledispatch
@@ -57,17 +61,26 @@ def of_table(table: tables.Table) -> Table:
             [plain(text[0]), *_shaded(row[1:], table.heat)]
             for row, text in zip(rows, texts, strict=True)
         ]
-    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
-    if table.heat is not None:
-        widths[1:] = [max(4, len(heading)) for heading in headings[1:]]
-    numbers = len(table.numeric()) == len(headings) - 1 >= 8
-    if numbers and sum(widths) + 2 * len(widths) > console.width:
-        turned = zip(headings, *cells, strict=True)
-        headings, *cells = ([*row] for row in turned)
-    drawn = Table(*headings, box=None, header_style="dim")
+    numbers = len(table.numeric()) == len(headings) - 1 > 0
+    turned = [[*row] for row in zip(headings, *cells, strict=True)]
+    if numbers and console.width < _width(headings, cells) > _width(turned[0], turned[1:]):
+        headings, *cells = turned
+    tight = _width(headings, cells) > console.width - EDGES
+    drawn = Table(*headings, box=None, header_style="dim", pad_edge=not tight)
+    drawn.padding = (0, 1, 0, 0) if tight else (0, 1)
     for row in cells:
         drawn.add_row(*row)
     return drawn
+
+
+def _width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """The width of a table whose headings may be folded between words."""
+    longest = [max(map(len, heading.split()), default=0) for heading in headings]
+    cells = [
+        max((cell_len(Text.from_markup(cell).plain) for cell in column), default=0)
+        for column in zip(*rows, strict=True)
+    ]
+    return sum(max(*pair) + 2 for pair in zip(longest, cells, strict=True))
 
 
 def _shaded(row: Sequence[tables.Cell], limit: float) -> list[str]:
