@@ -214,6 +214,12 @@ BAD = [
     (["lens", "Lima is in", "-s", "Osaka"], "does not stand in the prompt"),
     (["write", "install", "--patch", "file/x.safetensors"], "cannot be written"),
     (["write", "install", "--patch", "x.txt"], "written as .safetensors"),
+    (["edit", "--facts", "f.csv", "-o", "x.html"], "a patch is written as .safetensors"),
+    (["patch", "merge", "a", "b", "-o", "x.JSON"], "a patch is written as .safetensors"),
+    (
+        ["patch", "compress", "a", "--rank", "1", "-o", "x.csv"],
+        "a patch is written as .safetensors",
+    ),
     (["write", "store", "-n", "4", "--save", "x.txt"], "written as .safetensors"),
     (["write", "planted", "--save", "file"], "file"),
     (["read", "L1N37", "-o", "x.txt"], "the ending says what is written"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from loci.cli.common import bar, emit, fact_from, takes, texts_of
+from loci.cli.common import bar, check_patch, emit, fact_from, takes, texts_of
 from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import (
@@ -115,7 +115,6 @@ def run(
         loci edit --facts corrections.csv --method memit --layer 0 --layer 1 -o memit.safetensors
     """
     from loci.editing.edit import edit
-    from loci.files import check_writable
     from loci.model import Frame
     from loci.patches import load_patch
     from loci.report import edit_summary
@@ -124,8 +123,8 @@ def run(
         raise FactError("say either --facts, or --subject, --prompt and --answer")
     if remove not in (None, "unknown", "prior"):
         raise FactError(f"--remove takes 'unknown' or 'prior', not {remove!r}")
+    check_patch(out)
     given = _from_file(facts, remove) if facts is not None else []
-    check_writable(out)
     processes = opening.workers(workers, ray)
     opened, frame = opening.open(), Frame(shots, chat, seed)
     check_layers(opened, *(layer or ()))

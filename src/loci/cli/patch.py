@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loci.cli import patch_export, patch_models
-from loci.cli.common import bar, finish
+from loci.cli.common import bar, check_patch, finish
 from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, PATCH_FILE, said, whole
@@ -70,11 +70,10 @@ def merge(
 
         loci patch merge old.safetensors new.safetensors --keep last -m demo -o both.safetensors
     """
-    from loci.files import check_writable
     from loci.patches import load_patch, merge
 
+    check_patch(out)
     patches = [load_patch(file) for file in files]
-    check_writable(out)
     opened = opening.open() if opening.model else None
     merged = merge(patches, keep=keep.value if keep else None, model=opened)
     if opened is not None and merged.facts:
@@ -113,7 +112,6 @@ def diff(
 
         loci patch diff demo jordan-model -o found.safetensors
     """
-    from loci.files import check_writable
     from loci.model import open_weights
     from loci.patches import diff_models, diff_patches, load_patch, patch_between
 
@@ -131,7 +129,7 @@ def diff(
                 f"{source} is a file and the other is not: give two patches, or two models"
             )
     if out:
-        check_writable(out)
+        check_patch(out)
     base, edited = (open_weights(source, dtype="auto") for source in (first, second))
     with bar("comparing") as progress:
         if out is None:
@@ -154,12 +152,10 @@ def compress(
 
         loci patch compress capitals.safetensors --rank 20 -o small.safetensors
     """
-    from loci.files import check_writable
     from loci.patches import compress, load_patch
 
-    patch = load_patch(file)
-    check_writable(out)
-    _written(compress(patch, rank), out, json)
+    check_patch(out)
+    _written(compress(load_patch(file), rank), out, json)
 
 
 def _written(patch: "Patch", out: Path, json: bool) -> None:
