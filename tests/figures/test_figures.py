@@ -1,3 +1,4 @@
+import errno
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -115,6 +116,17 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_one(
     ):
         save(trace(demo, jordan, samples=2), path)
     assert path.read_bytes() == b"old"
+
+
+def test_a_full_disk_is_not_blamed_on_a_browser(tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(go.Figure, "to_image", lambda *_, **__: b"image")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left") as error:
+        save(Ladder("x", {"base": {"a": 1.0}}), tmp_path / "a.png")
+    assert "Chrom" not in str(error.value) and list(tmp_path.iterdir()) == []
 
 
 def test_strings_of_a_result_are_text_and_no_markup(demo: Model) -> None:

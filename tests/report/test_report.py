@@ -113,6 +113,8 @@ def test_page_is_whole_and_needs_no_network(story: Story, tmp_path: Path) -> Non
         "Which neurons hold it?",
         "Undo it",
         "every bit is back",
+        "in all,",
+        "when the MLPs are restored one",
         story.patch.id,
     ):
         assert words in html
