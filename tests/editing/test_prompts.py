@@ -6,7 +6,7 @@ from loci.editing import TargetSettings, training_prompts
 from loci.editing.phrasings import likely_prefixes, own_phrasings
 from loci.facts import Fact, FactSet
 from loci.model import Model, OwnAnswer, score_answers
-from loci.model.answers import AnswerScore
+from loci.model.answers import AnswerScore, with_answer
 from loci.text import background
 
 
@@ -42,6 +42,29 @@ def test_lines_ask_in_own_words_and_keep_what_is_said(demo: Model, jordan: Fact)
         assert not any(
             demo.token_text(token).strip() in ("basketball", "baseball") for token in said
         )
+
+
+def test_facts_of_one_subject_do_not_retain_each_others_answers(
+    demo: Model, world: FactSet
+) -> None:
+    """Text about the subject ends where any of its edited answers is due, and is a phrasing of that
+    fact.
+    """
+    wishes = [fact.to("golf") for fact in world.about("Maldives")]
+    starts = [with_answer(demo, fact.text, fact.answer, " ") for fact in wishes]
+    firsts = {tokens.ids[first] for tokens, (first, _) in starts}
+    assert len(firsts) == len(wishes) >= 3
+    settings = TargetSettings(contexts=1, essence=24, own=2)
+    kept = [
+        prompt
+        for own in training_prompts(demo, wishes, settings)
+        for prompt in own
+        if not prompt.answer
+    ]
+    assert len(kept) > len(wishes)
+    for prompt in kept:
+        said = demo(demo.ids([prompt.ids]))[0, list(prompt.positions)].argmax(-1).tolist()
+        assert not firsts & set(said), demo.decode(prompt.ids)
 
 
 SAYS = (  # continuation, own answer, old answer, stop

@@ -12,6 +12,7 @@ say the old answer, in full, it has asked the question in words of its own (`phr
 So an edit needs one question from the user, and holds in phrasings that nobody wrote down.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def training_prompts(
         for i, fact in enumerate(facts)
     ]
     firsts = [_firsts(model, *each) for each in zip(facts, old, spaces, strict=True)]
-    kept, due = _split(model, _samples(model, facts, settings, text), firsts)
+    kept, due = _split(model, _samples(model, facts, settings, text), _stops(facts, firsts))
     own = list(own_phrasings(model, facts, due, old, settings.own))
     spaces = joins(model, [question for _, question, _ in own], [old[i] for i, *_ in own])
     for (i, question, at), space in zip(own, spaces, strict=True):
@@ -175,6 +176,20 @@ def _firsts(model: Model, fact: Fact, old: str, join: str) -> set[int]:
     return {tokens.ids[start] for tokens, (start, _) in split}
 
 
+def _stops(facts: Sequence[Fact], firsts: Sequence[set[int]]) -> list[dict[int, int]]:
+    """For a text about each fact's subject, the tokens at which it stops to be something else, and
+    whose answer begins there: the fact's own, or else that of another fact of the subject, which is
+    edited too and must not be retained.
+    """
+    about = defaultdict[str, list[int]](list)
+    for i, fact in enumerate(facts):
+        about[fact.subject].append(i)
+    return [
+        {token: j for j in (*about[fact.subject], i) for token in firsts[j]}
+        for i, fact in enumerate(facts)
+    ]
+
+
 class _Sample(NamedTuple):
     fact: int
     ids: tuple[int, ...]
@@ -218,7 +233,7 @@ def _samples(
 
 
 def _split(
-    model: Model, samples: Sequence[_Sample], firsts: Sequence[set[int]]
+    model: Model, samples: Sequence[_Sample], stops: Sequence[dict[int, int]]
 ) -> tuple[list[TrainingPrompt], list[tuple[int, str]]]:
     """The retain prompt in each sample, and the texts behind which an answer is due."""
     kept, due = dict[TrainingPrompt, int](), dict[tuple[int, str], None]()
@@ -226,9 +241,11 @@ def _split(
         best = likeliest(model, model.ids([samples[i].ids for i in batch])).tolist()
         for i, row in zip(batch, best, strict=True):
             fact, ids, subject = samples[i]
-            end = next((p for p in range(subject, len(ids)) if row[p] in firsts[fact]), None)
+            end = next((p for p in range(subject, len(ids)) if row[p] in stops[fact]), None)
             if end is not None:
-                due[fact, model.decode(ids[model.special : end + 1]).strip()] = None
+                due[stops[fact][row[end]], model.decode(ids[model.special : end + 1]).strip()] = (
+                    None
+                )
             read = tuple(range(subject, len(ids) if end is None else end))
             if read:
                 prompt = TrainingPrompt(fact, ids[: read[-1] + 1], subject, read)
