@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from loci.cli.common import bar, check_patch, emit, fact_from, takes, texts_of
+from loci.cli.common import bar, emit, fact_from, takes, texts_of
 from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import (
@@ -25,6 +25,7 @@ from loci.cli.options import (
     words,
 )
 from loci.cli.options import layer as layer_option
+from loci.cli.outputs import check_patch
 from loci.cli.terminal import plain
 from loci.errors import FactError
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loci.cli import patch_export, patch_models
-from loci.cli.common import bar, check_patch, finish
+from loci.cli.common import bar, finish
 from loci.cli.console import console
 from loci.cli.opening import Opening, opens
 from loci.cli.options import JSON, PATCH_FILE, said, whole
+from loci.cli.outputs import check_patch
 from loci.cli.terminal import plain
 from loci.cli.verbs import Verbs
 from loci.errors import PatchError
