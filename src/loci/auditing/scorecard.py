@@ -90,7 +90,7 @@ class Scorecard(Result):
     def _controls(self) -> tuple[Table, ...]:
         if not self.controls:
             return ()
-        names = [CONTROL_NAMES.get(name, name) for name in self.controls]
+        names = [CONTROL_NAMES.get(name, name.replace("-", "- ")) for name in self.controls]
         rows = []
         for name, own in self.metrics.items():
             values = (
