@@ -66,6 +66,16 @@ def test_page_and_notebook(tosses: Tosses, tmp_path: Path, monkeypatch: pytest.M
         assert "<b>penny" not in html and "&lt;b&gt;penny" in html
 
 
+def test_a_table_without_rows_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, nothing = io.StringIO(), Tosses({})
+    monkeypatch.setattr(base, "console", Terminal(file=screen, width=80, highlight=False))
+    base.show(nothing)
+    nothing.save(tmp_path / "a.html")
+    for told in (screen.getvalue(), (tmp_path / "a.html").read_text(), notebook(nothing)):
+        assert "0 coins were tossed." in told and "Heads" not in told
+    assert len(nothing.to_frame()) == 0
+
+
 def test_frame_and_files(tosses: Tosses, tmp_path: Path) -> None:
     tosses.save(tmp_path / "a.parquet")
     assert (tmp_path / "a.parquet").stat().st_size > 0

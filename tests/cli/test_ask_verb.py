@@ -82,7 +82,8 @@ def test_recall_of_an_edited_model_scores_the_corrections(
         1.0,
         0.0,
     )
-    status, out, _ = loci("recall", "-m", "model", "--facts", edited / "c.csv")
+    status, out, err = loci("recall", "-m", "model", "--facts", edited / "c.csv")
+    assert err == ""
     assert status == 0 and "NEW answers" in out and "old answer said" in out
 
 

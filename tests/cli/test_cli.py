@@ -255,7 +255,7 @@ def test_doctor(document, loci, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Model, "unembed", lambda self, resid: real(self, resid) + 0.01)
     status, out, _ = loci("doctor")
     assert status == 1
-    assert [line for line in out.splitlines() if "✗  replay" in line]
+    assert [line for line in out.splitlines() if line.startswith("✗ replay")]
     assert "2 fail" in out
 
 

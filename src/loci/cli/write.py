@@ -159,9 +159,10 @@ def capacity(
 
     check_out(out)
     found, methods = [], tuple(map(str, method or DEFAULT))
-    takes(sum(600 * count / 512 for count in facts or [512]) * len(methods) / len(DEFAULT))
-    for count in facts or [512]:
-        table = _case(dim, count, geometry, model, layer, seed)
+    counts = facts or [512]
+    tables = [_case(dim, count, geometry, model, layer, seed) for count in counts]
+    takes(sum(600 * count / 512 for count in counts) * len(methods) / len(DEFAULT))
+    for count, table in zip(counts, tables, strict=True):
         with bar(f"{count} facts") as progress:
             found.append(measure(table, methods, progress=progress))
     finish(found[0] if len(found) == 1 else CapacityCurve(tuple(found)), out, json)

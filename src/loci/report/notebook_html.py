@@ -20,7 +20,7 @@ def notebook(result: Result) -> str:
     html = f"<p><b>{escape(words.kind)}</b> · {escape(words.question)}</p>" + (
         f"<p>{escape(verdict)}</p>" if verdict else ""
     )
-    html += "".join(table(own.headings, own.texts()) for own in result.tables())
+    html += "".join(table(own.headings, own.texts()) for own in result.tables() if own.rows)
     if not has_figure(result):
         return html + f"<p><code>{escape(repr(result))}</code></p>"
     html += str(

@@ -73,7 +73,11 @@ def page_of(result: Result) -> str:
             else ""
         ),
         section("Its card", "", neuron_card(result)) if isinstance(result, NeuronCard) else "",
-        *(section(own.title, own.note, table(own.headings, own.texts())) for own in tables),
+        *(
+            section(own.title, own.note, table(own.headings, own.texts()) if own.rows else "")
+            for own in tables
+            if own.rows or own.note
+        ),
         "" if tables else _numbers(document),
         section("How it was made", "", settings(made)) if (made := _made(document)) else "",
     ]

@@ -37,11 +37,12 @@ def show(result: object) -> None:
 
 
 def show_table(table: tables.Table) -> None:
-    """A table with its title and note; of a long one the first rows."""
-    if table.title:
+    """A table with its title and note; of a long one the first rows, of an empty one the note."""
+    if table.title and table.rows:
         console.print(f"[dim]{plain(table.title)}[/]")
     left = 0 if table.shown is None else len(table.rows) - table.shown
-    console.print(of_table(table))
+    if table.rows:
+        console.print(of_table(table))
     if left > 0:
         console.print(f"[dim]… and {left:,} more; --json has them all[/]")
     if table.note:
@@ -74,7 +75,7 @@ def of_table(table: tables.Table) -> Table:
 
 
 def _width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """The width of a table whose headings may be folded between words."""
+    """The width of a table of at least one row, whose headings may be folded between words."""
     longest = [max(map(len, heading.split()), default=0) for heading in headings]
     cells = [
         max((cell_len(Text.from_markup(cell).plain) for cell in column), default=0)
