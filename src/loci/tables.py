@@ -7,6 +7,7 @@ A terminal, a page, a notebook and a figure all read the same `Table`.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,14 @@ class Table:
 def columns(*headings: str) -> tuple[Column, ...]:
     """Columns from "name", "name|format" or "name|format|unit"."""
     return tuple(Column(*heading.split("|")) for heading in headings)
+
+
+NOTHING = re.compile(r"(?<![\w.])[-−](0(?:\.0+)?)(?!\d|[.,]\d|e)")
+
+
+def unsigned(text: str) -> str:
+    """Rounded to nothing has no sign: −0.00 reads 0.00; what is part of another number is left."""
+    return NOTHING.sub(r"\1", text)
 
 
 def joined(tokens: Iterable[str]) -> str:

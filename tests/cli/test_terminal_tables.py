@@ -11,10 +11,11 @@ from rich.table import Table
 from loci.cli import show as _show  # noqa: F401  (the forms)
 from loci.cli.common import console
 from loci.cli.show.base import SHADES, shade, show
-from loci.cli.tables import aligned, lines, unsigned
+from loci.cli.tables import aligned, lines
 from loci.facts import Fact
 from loci.locating import locate, trace
 from loci.model import Model
+from loci.tables import unsigned
 
 
 def printed(
@@ -40,7 +41,7 @@ def test_numbers_and_their_headings_stand_at_the_right(capsys, monkeypatch) -> N
     ("text", "said"),
     [("-0.00", "0.00"), ("-0", "0"), ("−0.0%", "0.0%"), ("-0.01", "-0.01"),
         ("0 [-0.00, 0.1]", "0 [0.00, 0.1]"), ("1e-05", "1e-05"), ("x-0", "x-0"),
-        ("+0.00", "+0.00")],
+        ("+0.00", "+0.00"), ("by -0.00.", "by 0.00."), ("-0.001", "-0.001")],
 )  # fmt: skip
 def test_nothing_has_no_sign(text: str, said: str) -> None:
     assert unsigned(text) == said

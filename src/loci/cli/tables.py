@@ -15,7 +15,6 @@ NUMBERS = re.compile(
     rf"(?:{NUMBER}|–|nan)?(?:\s*(?:…|→|/|×)\s*(?:{NUMBER}|–))*(?:\s*\[{NUMBER}, {NUMBER}\])?"
 )
 """A number, a range, one with its interval, or nothing."""
-NOTHING = re.compile(r"(?<![\w.])[-−](0(?:\.0+)?)(?![\d.]|,\d|e)")
 FIRST = 28
 """A first column of names up to this width is never folded."""
 CAPTION = re.compile(r"(\n*)\[dim\]([^\[\]]*)\[/\](\n*)", re.DOTALL)
@@ -25,6 +24,8 @@ def aligned(table: Table) -> Table:
     """The table, each column of numbers and its heading at the right; a column that says its own
     side keeps it.
     """
+    from loci.tables import unsigned
+
     for column in table.columns:
         column._cells = [
             unsigned(cell) if isinstance(cell, str) else cell for cell in column._cells
@@ -42,11 +43,6 @@ def aligned(table: Table) -> Table:
         ):
             column.justify = "right"
     return table
-
-
-def unsigned(text: str) -> str:
-    """Rounded to nothing has no sign: −0.00 reads 0.00; what is part of another number is left."""
-    return NOTHING.sub(r"\1", text)
 
 
 def lines(text: str, width: int) -> str:

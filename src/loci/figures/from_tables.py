@@ -27,7 +27,7 @@ def tables_figure(result: Result) -> go.Figure:
         raise UseError(f"{type(result).__name__} has no table with numbers to draw")
     figure = go.Figure([_bars(table, at) for at in table.numeric()])
     figure.update_layout(barmode="group", yaxis={"rangemode": "tozero"})
-    return styled(figure, table.title, " ".join(result.summary()), height=420)
+    return styled(figure, table.title, " ".join(result.sentences()), height=420)
 
 
 def _bars(table: Table, at: int) -> go.Bar:

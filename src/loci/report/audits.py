@@ -58,7 +58,7 @@ def scorecard_page(card: Scorecard) -> str:
         " answer counts only in full. The reference is the untouched model, whose answers were"
         " written down first."
     )
-    said = verdict(" ".join(card.summary()), card.grade())
+    said = verdict(" ".join(card.sentences()), card.grade())
     intro = f"<p>{intro}</p>{said}"
     made = f"model {card.model} · BOS {'on' if card.bos else 'off'} · protocol {PROTOCOL}"
     return frame(

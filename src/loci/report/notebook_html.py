@@ -16,7 +16,7 @@ is needed.
 
 def notebook(result: Result) -> str:
     """The HTML of a result for a notebook's cell."""
-    words, verdict = words_of(result), " ".join(result.summary())
+    words, verdict = words_of(result), " ".join(result.sentences())
     html = f"<p><b>{escape(words.kind)}</b> · {escape(words.question)}</p>" + (
         f"<p>{escape(verdict)}</p>" if verdict else ""
     )

@@ -64,7 +64,7 @@ def page_of(result: Result) -> str:
         return OWN[type(result)](result)
     words, document = words_of(result), result.to_dict()
     heading, tables = title_of(result), result.tables()
-    said = verdict(" ".join(result.summary()), result.grade())
+    said = verdict(" ".join(result.sentences()), result.grade())
     intro = f"<p>{escape(words.question)}</p>{said}"
     sections = [
         (

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from loci import tables
 from loci.cli.console import console
-from loci.cli.tables import unsigned
 from loci.cli.terminal import plain
 from loci.result import Result
 
@@ -26,8 +25,8 @@ def show(result: object) -> None:
     """Print a result. What comes from outside is escaped: names, tokens, cells, paths."""
     if not isinstance(result, Result):
         raise TypeError(f"{type(result).__name__} has no form on a terminal")
-    title, summary = result.title(), result.summary()
-    lines = [*([title] if title else []), *filter(None, summary)]
+    title = result.title()
+    lines = [*([title] if title else []), *result.sentences()]
     for number, line in enumerate(lines):
         console.print(f"[bold]{plain(line)}[/]" if number == 0 else plain(line))
     for number, table in enumerate(result.tables()):
@@ -93,4 +92,4 @@ def shade(effect: float, limit: float) -> str:
     if math.isnan(effect):
         return f"[{SHADES[0]}]   –[/]"
     level = min(len(SHADES) - 1, max(0, int(effect / limit * len(SHADES))))
-    return f"[{SHADES[level]}]{unsigned(f'{100 * effect:.0f}'):>4}[/]"
+    return f"[{SHADES[level]}]{tables.unsigned(f'{100 * effect:.0f}'):>4}[/]"
