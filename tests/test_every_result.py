@@ -2,7 +2,6 @@
 
 import importlib
 import io
-import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,22 +17,14 @@ from loci.model import Model
 from loci.report import notebook, page_of
 from loci.result import Result
 from loci.studies.superposition import bounds
+from tests.test_result import results
 
 PARTS = {"Traced", "TwoTokens", "SingleStep", "Effects", "LocalContext", "Ladder", "Story"}
 """Bases, parts of another result, and the one that is a page of several."""
 
 
 def kinds() -> list[type[Result]]:
-    for module in pkgutil.walk_packages(loci.__path__, "loci."):
-        if "__main__" not in module.name:
-            importlib.import_module(module.name)
-    found, todo = [], [Result]
-    while todo:
-        todo += (below := todo.pop().__subclasses__())
-        found += below
-    return [
-        own for own in found if own.__module__.startswith("loci.") and own.__name__ not in PARTS
-    ]
+    return [own for own in results() if own.__name__ not in PARTS]
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)

@@ -87,9 +87,6 @@ class JointSearch:
         prompts.
         """
         settings, layers = self.settings, list(self.parts)
-        if not settings.max_step:
-            self.descent = PolyakDescent(self._variables(), 0.0)
-            return
         texts = text_prompts(self.model, self.texts, settings.curvature_tokens)
         text, near = (
             output_curvature(
