@@ -83,12 +83,6 @@ class Result:
         """What came out, a sentence a line."""
         return ()
 
-    def sentences(self) -> tuple[str, ...]:
-        """The summary as it is shown."""
-        from loci.tables import unsigned
-
-        return tuple(unsigned(line) for line in self.summary() if line)
-
     def grade(self) -> Grade:
         """Whether that is good; nothing where it cannot be judged."""
         return ""

@@ -105,6 +105,11 @@ def unsigned(text: str) -> str:
     return NOTHING.sub(r"\1", text)
 
 
+def sentences(summary: Iterable[str]) -> tuple[str, ...]:
+    """A result's summary as it is shown: no empty lines, nothing that rounds to −0.00."""
+    return tuple(unsigned(line) for line in summary if line)
+
+
 def joined(tokens: Iterable[str]) -> str:
     """Tokens in a cell, without the spaces around them; what is nothing but space as a literal."""
     return ", ".join(token.strip() or repr(token) for token in tokens)

@@ -10,7 +10,7 @@ from loci.errors import UseError
 from loci.figures.theme import intervals, styled
 from loci.result import Result
 from loci.stats import Estimate
-from loci.tables import Table, value_of
+from loci.tables import Table, sentences, value_of
 
 
 def drawable(result: object) -> bool:
@@ -27,7 +27,7 @@ def tables_figure(result: Result) -> go.Figure:
         raise UseError(f"{type(result).__name__} has no table with numbers to draw")
     figure = go.Figure([_bars(table, at) for at in table.numeric()])
     figure.update_layout(barmode="group", yaxis={"rangemode": "tozero"})
-    return styled(figure, table.title, " ".join(result.sentences()), height=420)
+    return styled(figure, table.title, " ".join(sentences(result.summary())), height=420)
 
 
 def _bars(table: Table, at: int) -> go.Bar:

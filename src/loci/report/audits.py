@@ -11,6 +11,7 @@ from loci.figures.outside import as_text
 from loci.figures.scorecard import scorecard_figure
 from loci.report.frame import figure, frame, section, table, verdict
 from loci.stats import Estimate
+from loci.tables import sentences
 
 COUNTED = ("paraphrase", "specificity", "same_subject")
 
@@ -58,7 +59,7 @@ def scorecard_page(card: Scorecard) -> str:
         " answer counts only in full. The reference is the untouched model, whose answers were"
         " written down first."
     )
-    said = verdict(" ".join(card.sentences()), card.grade())
+    said = verdict(" ".join(sentences(card.summary())), card.grade())
     intro = f"<p>{intro}</p>{said}"
     made = f"model {card.model} · BOS {'on' if card.bos else 'off'} · protocol {PROTOCOL}"
     return frame(

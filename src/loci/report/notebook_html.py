@@ -7,6 +7,7 @@ import plotly.io
 from loci.figures import has_figure, plot
 from loci.report.frame import table, words_of
 from loci.result import Result
+from loci.tables import sentences
 
 _SCRIPT = {"sent": False}
 """Whether this session's notebook has plotly.js already: it is sent once, whole, so that no network
@@ -16,7 +17,7 @@ is needed.
 
 def notebook(result: Result) -> str:
     """The HTML of a result for a notebook's cell."""
-    words, verdict = words_of(result), " ".join(result.sentences())
+    words, verdict = words_of(result), " ".join(sentences(result.summary()))
     html = f"<p><b>{escape(words.kind)}</b> · {escape(words.question)}</p>" + (
         f"<p>{escape(verdict)}</p>" if verdict else ""
     )

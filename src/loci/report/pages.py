@@ -18,6 +18,7 @@ from loci.report.audits import forensics_page, scorecard_page
 from loci.report.frame import figure, frame, section, settings, table, verdict, words_of
 from loci.report.story_page import neuron_card
 from loci.result import Result
+from loci.tables import sentences
 
 OWN: dict[type, Callable[[Any], str]] = {Scorecard: scorecard_page, Forensics: forensics_page}
 """Results with a page of their own."""
@@ -64,7 +65,7 @@ def page_of(result: Result) -> str:
         return OWN[type(result)](result)
     words, document = words_of(result), result.to_dict()
     heading, tables = title_of(result), result.tables()
-    said = verdict(" ".join(result.sentences()), result.grade())
+    said = verdict(" ".join(sentences(result.summary())), result.grade())
     intro = f"<p>{escape(words.question)}</p>{said}"
     sections = [
         (

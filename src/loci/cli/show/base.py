@@ -26,7 +26,7 @@ def show(result: object) -> None:
     if not isinstance(result, Result):
         raise TypeError(f"{type(result).__name__} has no form on a terminal")
     title = result.title()
-    lines = [*([title] if title else []), *result.sentences()]
+    lines = [*([title] if title else []), *tables.sentences(result.summary())]
     for number, line in enumerate(lines):
         console.print(f"[bold]{plain(line)}[/]" if number == 0 else plain(line))
     for number, table in enumerate(result.tables()):
