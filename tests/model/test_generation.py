@@ -2,6 +2,7 @@
 where the checkpoint ends them.
 """
 
+import copy
 import json
 
 import pytest
@@ -12,7 +13,7 @@ from loci.editing.edit import edit
 from loci.facts import Fact
 from loci.locating import locate, trace
 from loci.model import Model, answer_of, complete, generation, open_model
-from loci.model.generation import end_tokens, generate
+from loci.model.generation import control_tokens, end_tokens, generate
 from tests.conftest import tiny_gpt2
 from tests.model.families import SUPPORTED, make
 
@@ -110,6 +111,27 @@ def test_samples_follow_the_softmax(
     )
     share = torch.bincount(made, minlength=tiny.d_vocab) / len(made)
     assert (share - wanted).abs().max() < 0.05
+
+
+def test_samples_are_text(demo: Model) -> None:
+    """Markers are as likely as the likeliest word, and never drawn; a tag of HTML is, as it is
+    text.
+    """
+    tokenizer = copy.deepcopy(demo.tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    tokenizer.add_tokens(["<start_of_image>", "[multimodal]", "<|tool|>", "<b>"])
+    shape = {"n_positions": 32, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    config = t.GPT2Config(len(tokenizer), **shape, bos_token_id=0, eos_token_id=0)
+    model = Model(t.GPT2LMHeadModel(config), tokenizer, "tiny")
+    ids = model.ids([model.tokenize(PROMPTS[0]).ids])
+    tag = len(tokenizer) - 1
+    rows = model.hf.get_input_embeddings().weight
+    with torch.no_grad():
+        rows[tag - 4 :] = 100 * rows[int(model(ids)[0, -1].argmax())]
+    assert control_tokens(model) == set(range(tag - 4, tag))
+    torch.manual_seed(0)
+    made = {row[0] for row in generate(model, ids.expand(500, -1), 1, least=1, sample=True)}
+    assert tag in made and not made & control_tokens(model)
 
 
 @pytest.mark.parametrize("given", [None, -1, 5, [5], [0, 5], [5, 10**9]])

@@ -2,7 +2,8 @@
 say.
 
     greedy   token ← argmax of the last logits
-    sample   token ~ softmax of the last logits, or of the `likeliest` largest of them
+    sample   token ~ softmax of the last logits, or of the `likeliest` largest of them, among the
+             tokens of text: none that only steers a model (`control_tokens`)
 
 A checkpoint's own generation settings (repetition penalty, forbidden, forced or suppressed tokens,
 beams, temperature, stop strings) are neither used nor changed. Taken from them is only which tokens
@@ -10,6 +11,7 @@ end a text.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -40,6 +42,21 @@ def _tokens(given: Any) -> list[int]:
         given = given.tolist()
     several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     return [token for token in several if isinstance(token, int) and not isinstance(token, bool)]
+
+
+MARKER = re.compile(r"\[\w+\]|<\w*_\w*>|<\|.*\|>")
+"""How added tokens are spelt that stand for no text, though the tokenizer does not say so:
+<start_of_image>, [multimodal], <|tool|>; but not <b>.
+"""
+
+
+def control_tokens(model: RunningModel) -> frozenset[int]:
+    """Tokens that steer a model or stand for what is no text: the tokenizer's special ones, and
+    added ones spelt as markers; but none that ends a text.
+    """
+    added: dict[int, Any] = getattr(model.tokenizer, "added_tokens_decoder", {})
+    found = {token for token, one in added.items() if one.special or MARKER.fullmatch(str(one))}
+    return frozenset(token for token in found if token < model.d_vocab) - end_tokens(model)
 
 
 Enough = Callable[[int, list[int]], bool]
@@ -109,6 +126,7 @@ def continuations(
     most = tokens if model.n_ctx is None else max(1, min(tokens, model.n_ctx - ids.shape[1] + 1))
     stops = end_tokens(model)
     ends = torch.tensor(sorted(stops), dtype=torch.long, device=ids.device)
+    never = torch.tensor(sorted(control_tokens(model)) if sample else [], device=ids.device)
     made = torch.empty(len(ids), 0, dtype=torch.long, device=ids.device)
     probabilities = list[list[float]]()
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
@@ -126,6 +144,8 @@ def continuations(
         scores, past = out.logits[:, -1].float(), out.past_key_values
         if step < least:
             scores = scores.index_fill(1, ends, -torch.inf)
+        if len(never):
+            scores = scores.index_fill(1, never, -torch.inf)
         chosen = _drawn(scores, likeliest) if sample else scores.argmax(-1)
         made, asked = torch.cat([made, chosen[:, None]], 1), chosen[:, None]
         if weighed:

@@ -1,7 +1,7 @@
 """Text that a model samples itself: what it takes text to be, where there is none.
 
 Batch i of `ROWS` texts is drawn with the seed (seed, i), so that more texts begin with the whole
-batches of fewer. A model without a BOS begins with `OPENERS` in turn. What was sampled is kept in
+batches of fewer. Only tokens of text are drawn, and tokens that end one. A model without a BOS begins with `OPENERS` in turn. What was sampled is kept in
 the user's cache by content: weights, seed, length.
 """
 
@@ -82,7 +82,8 @@ def _file(model: Model, length: int, seed: int) -> Path | None:
     folder = cache_folder()
     if folder is None:
         return None
-    about = f"{model.fingerprint} {model.with_bos} {model.dtype} {length} {seed} {ROWS}"
+    rule = "no control tokens"
+    about = f"{model.fingerprint} {model.with_bos} {model.dtype} {length} {seed} {ROWS} {rule}"
     return folder / "texts" / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.json"
 
 
