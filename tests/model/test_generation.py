@@ -121,7 +121,7 @@ def test_samples_are_text(demo: Model) -> None:
     tokenizer.add_special_tokens({"pad_token": "<pad>"})
     tokenizer.add_tokens(["<start_of_image>", "[multimodal]", "<|tool|>", "<b>"])
     shape = {"n_positions": 32, "n_embd": 16, "n_layer": 1, "n_head": 2}
-    config = t.GPT2Config(len(tokenizer), **shape, bos_token_id=0, eos_token_id=0)
+    config = t.GPT2Config(vocab_size=len(tokenizer), **shape, bos_token_id=0, eos_token_id=0)
     model = Model(t.GPT2LMHeadModel(config), tokenizer, "tiny")
     ids = model.ids([model.tokenize(PROMPTS[0]).ids])
     tag = len(tokenizer) - 1
