@@ -1,8 +1,9 @@
 """Text that a model samples itself: what it takes text to be, where there is none.
 
 Batch i of `ROWS` texts is drawn with the seed (seed, i), so that more texts begin with the whole
-batches of fewer. Only tokens of text are drawn, and tokens that end one. A model without a BOS begins with `OPENERS` in turn. What was sampled is kept in
-the user's cache by content: weights, seed, length.
+batches of fewer. Only tokens of text are drawn, and those that end one. A model without a BOS
+begins with `OPENERS` in turn. What was sampled is kept in the user's cache by content: weights,
+seed, length.
 """
 
 import hashlib
