@@ -1,4 +1,4 @@
-"""What Loci has computed once and keeps: shown, cleared, and held below a size.
+"""Results that Loci has computed once and keeps on disk: shown, cleared, and held below a size.
 
     CACHE/gguf     models of GGUF files, as folders  CACHE/texts    what models sampled
     CACHE/moments  second moments of keys            CACHE/surveys

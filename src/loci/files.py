@@ -220,7 +220,9 @@ def _remove_empty(folders: list[Path]) -> None:
 
 @contextmanager
 def _as_output_error(path: str | Path) -> Iterator[None]:
-    """What the system refuses, and a library's words for a full disk, as one line."""
+    """Turns what the system refuses, and a library's words for a full disk, into an `OutputError`
+    of one line.
+    """
     try:
         yield
     except OutputError:

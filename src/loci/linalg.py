@@ -262,7 +262,7 @@ def lstsq(
 
 
 def first_finite(attempts: tuple[Callable[[], T], ...], A: Tensor, what: str, asked: str) -> T:
-    """What the first attempt gives that ends in finite numbers."""
+    """The first attempt whose numbers are all finite."""
     for attempt in attempts:
         try:
             found = attempt()

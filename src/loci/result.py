@@ -1,4 +1,5 @@
-"""What every result can do: be plotted, saved, read back, compared, and shown in a notebook.
+"""The protocol of results: each can be plotted, saved, read back, compared, and shown in a
+notebook.
 
     grid = loci.trace(model, "Michael Jordan plays the sport of")
     grid                        # in a notebook: its words, its numbers, its figure
@@ -43,9 +44,9 @@ class About(NamedTuple):
     """The words for a kind of result."""
 
     kind: str = ""
-    """What it is, in two or three words."""
+    """The kind of result, in two or three words."""
     question: str = ""
-    """What it answers."""
+    """The question that it answers."""
     reading: str = ""
     """How to read the figure."""
     figure: str = ""
@@ -76,11 +77,11 @@ class Result:
         raise NotImplementedError
 
     def title(self) -> str:
-        """What the result is of, in a line; nothing where the summary says it."""
+        """The subject of the result, in a line; empty where the summary says it."""
         return ""
 
     def summary(self) -> tuple[str, ...]:
-        """What came out, a sentence a line."""
+        """The findings, a sentence a line."""
         return ()
 
     def grade(self) -> Grade:

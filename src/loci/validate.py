@@ -285,7 +285,7 @@ def reason(error: OSError) -> str:
 
 
 def kind_of(mode: int) -> str:
-    """What a file is, by its mode, in words."""
+    """The kind of a file, by its mode, in words."""
     kinds = {
         "a folder": stat.S_ISDIR,
         "a device": lambda m: stat.S_ISCHR(m) or stat.S_ISBLK(m),

@@ -42,7 +42,7 @@ class KnownShare(NamedTuple):
 
 @dataclass(frozen=True)
 class Discovery(Result):
-    """What a model knows of some facts."""
+    """The facts of a file that a model knows, and the share known of each relation."""
 
     about: ClassVar[About] = About(
         "facts a model knows",
@@ -253,7 +253,9 @@ def _said(
 
 
 def _decided(model: Model, answers: Sequence[Sequence[str]]) -> Enough:
-    """What ends a generation: no answer can come any more, or one has and the next word begins."""
+    """A test that ends a generation: an answer has come and the next word has begun, or no answer
+    can come any more.
+    """
 
     def enough(row: int, ids: list[int]) -> bool:
         before, said = model.decode(ids[:-1]), model.decode(ids)

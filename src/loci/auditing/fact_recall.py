@@ -58,7 +58,7 @@ class Recall(Result):
     strict: Estimate = NOTHING
     """`trained` by the full match."""
     dtype: str = "float32"
-    """What the weights were held in."""
+    """The dtype in which the weights were held."""
     shots: int = 0
     """So many other facts stood before each prompt (`loci.model.frames`)."""
     chat: bool = False

@@ -179,7 +179,9 @@ def _donor(wish: Fact, world: FactSet) -> Fact | None:
 def feature_moves(
     model: Model, dictionary: Dictionary, wish: Fact, donor: Fact, clamped: int = CLAMPED
 ) -> dict[str, Float[Tensor, " d_out"]]:
-    """What "clamp", "steer" and "everything" add to the output at the subject's last token."""
+    """The vectors that "clamp", "steer" and "everything" add to the output at the subject's last
+    token.
+    """
     target, point = str(dictionary.target or dictionary.point), str(dictionary.point)
     ids, end, first = _asked(model, wish)
     (x, y), (x_donor, y_donor) = (_read(model, fact, (point, target)) for fact in (wish, donor))

@@ -23,7 +23,7 @@ class MetricWords(NamedTuple):
     plainly: str
     """For people who do not know the literature: the explorer's words."""
     meaning: str
-    """What it measures, as in the docs."""
+    """The quantity that it measures, in the words of the docs."""
     form: str = ".1%"
     """A share, unless it says otherwise."""
 

@@ -35,7 +35,7 @@ HELD_OUT = "paraphrase_untrained"
 LIKELIER = {metric: f"{metric}_likelier" for metric in GAINED}
 Hits = tuple[bool, ...]
 PromptWrapper = Callable[[str], str]
-"""What is put before a prompt: the prompt that is run instead of the one that is asked."""
+"""Makes the prompt that is run of the prompt that is asked, by putting text before it."""
 
 
 class Prompt(NamedTuple):
@@ -54,7 +54,7 @@ class EditQuestions:
     gains: tuple[Prompt, ...]
     """The edit prompt, then all that should follow from it."""
     keeps: tuple[Prompt, ...]
-    """What should not change."""
+    """Prompts whose answers should not change."""
 
 
 class EditCase(NamedTuple):
@@ -62,7 +62,7 @@ class EditCase(NamedTuple):
 
     fact: Fact
     said: str
-    """What the edited model generates after the edit prompt."""
+    """The edited model's continuation of the edit prompt."""
     probability: float
     """P(new answer) there."""
     hits: dict[str, Hits]

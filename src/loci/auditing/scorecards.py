@@ -34,10 +34,10 @@ SHARES = (
     "same_subject",
     *LIKELIER.values(),
 )
-"""What every audit has."""
+"""Metrics that every audit has."""
 _KIND_NAMES = [kind.replace("-", "_") for kind in KINDS]
 QUESTIONS = tuple(name for name in _KIND_NAMES if name not in (*SHARES, "generation"))
-"""What an audit has where facts bring such questions."""
+"""Metrics that an audit has only where the facts bring such questions."""
 EDITED = ""
 """The edited model itself, beside the names of controls."""
 
@@ -189,7 +189,7 @@ def evaluate(
 
 @dataclass
 class _Found:
-    """What an audit has found so far."""
+    """The measurements of an audit so far."""
 
     results: dict[str, list[EvalResult]]
     base: list[float] = field(default_factory=list)

@@ -42,7 +42,7 @@ class Composition(Result):
     view: str
     offset: int | None
     null: float
-    """What a random pair scores: 1/√d_model."""
+    """The expected score of a random pair: 1/√d_model."""
     readers: dict[Kind, tuple[str, ...]]
     writers: tuple[str, ...]
     scores: dict[Kind, Float[Tensor, "reader writer"]]

@@ -57,7 +57,9 @@ class FactCircuit(Result):
     heads: tuple[FactHead, ...]
     """All heads, the strongest direct parts first."""
     writers: dict[str, dict[str, float]]
-    """What stands at the subject (its embedding, each MLP) → head → score, for the heads shown."""
+    """Component that writes at the subject (its embedding, each MLP) → head → score, for the heads
+    shown.
+    """
     neurons: tuple[ValueRole, ...]
     together: float
     """1 − P(cut) / P, the last token blind to the subject in all heads shown at once."""

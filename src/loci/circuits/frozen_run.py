@@ -27,14 +27,14 @@ class FrozenHeads:
     """The attention of one layer as it was in the run."""
 
     stream: Float[Tensor, "row position d_model"]
-    """What stands before the layer."""
+    """The residual stream before the layer."""
     patterns: Float[Tensor, "row head query key"]
     W_V: Float[Tensor, "head d_head d_model"]
     W_O: Float[Tensor, "head d_model d_head"]
     before: FrozenNorm
     after: FrozenNorm
     constant: Float[Tensor, "row position d_model"]
-    """What biases add, whatever the stream holds."""
+    """The sum of the biases, which is the same whatever the stream holds."""
     mlp: Float[Tensor, "row position d_model"]
 
     def move(

@@ -49,8 +49,9 @@ class OrderLosses(Result):
     tokens: int
     losses: tuple[Estimate, ...]
     gains: tuple[Estimate, ...]
-    """What each order takes off the loss, text by text: positive where it helps; that of order 0
-    is not there."""
+    """The loss up to the order before, less the loss with this order, over texts: positive where
+    the order helps. Order 0 has none.
+    """
     exact: bool
     """Whether no MLP wrote anything, so that these are all paths."""
 

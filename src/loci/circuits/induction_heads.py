@@ -77,7 +77,7 @@ class Induction(Result):
     model: str
     bos: bool
     text: str | None
-    """What was repeated; random tokens where nothing is said."""
+    """The text that was repeated; None for random tokens."""
     length: int
     repeats: int
     samples: int

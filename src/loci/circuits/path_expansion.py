@@ -82,12 +82,12 @@ class PathExpansion(Result):
     score: float
     """Of the answer's token, less that of `against` where one is said; before any cap."""
     constant: float
-    """What biases of the final norm and the unembedding add."""
+    """The part of the score from biases of the final norm and the unembedding."""
     orders: tuple[PathOrder, ...]
     remainder: float
     """Of all orders above the last one listed."""
     sum_error: float
-    """What all orders together, those in the remainder too, miss of the score."""
+    """The score less the sum of all orders, those in the remainder too."""
     exact: bool
     """Whether these are all paths: no MLP wrote anything."""
     top: tuple[CircuitPath, ...]

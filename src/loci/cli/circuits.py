@@ -55,7 +55,7 @@ def heads(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """What every head does: previous token, duplicate, induction, copying, first token, entropy,
+    """Score every head: previous token, duplicate, induction, copying, first token, entropy,
     deletion; with intervals.
 
     Examples:
@@ -202,8 +202,8 @@ def induction(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """What repetition is worth to the model, which heads find what came before, and which heads
-    make their keys.
+    """Find induction heads: how much repetition helps the model, which heads attend to the earlier
+    occurrence, and which heads compose into their keys.
 
     Examples:
 

@@ -97,8 +97,7 @@ def small(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """What small models show, each from nothing: train the models that it takes (minutes), then
-    look.
+    """Train the small models that show a phenomenon from scratch (minutes), then show it.
 
     bigrams: a model of no layers is its text's table of bigrams · skips: skip-trigrams of one
     layer, and their bug · induction: two layers compose · phase: in-context learning comes with

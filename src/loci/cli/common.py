@@ -1,5 +1,5 @@
-"""What all verbs share: progress on stderr, one JSON document on stdout, results written, facts
-asked for.
+"""Parts that all verbs share: progress on stderr, one JSON document on stdout, results written,
+facts asked for.
 """
 
 import json
@@ -244,7 +244,7 @@ def in_frame(model: "Model", fact: "Fact", frame: "Frame") -> "Fact":
 
 
 def answer_from(model: "Model", prompt: str, answer: str | None) -> str:
-    """What is said, or the model's own answer to the prompt."""
+    """The answer as given, or else the model's own answer to the prompt."""
     from loci.model import own_answer
 
     if answer is not None:

@@ -174,7 +174,7 @@ def _shown(entry: "Lesson", values: dict[str, str], out: Path | None, json: bool
 
 
 def _print(value: Any, ran: Any) -> None:
-    """What a cell shows, in the terminal."""
+    """Print the value of a lesson's cell in the terminal."""
     import plotly.graph_objects as go
     from rich.markdown import Markdown
 

@@ -30,8 +30,8 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """What fires the keys, whether values say what follows, and whether single memories decide,
-    layer by layer.
+    """Measure, layer by layer, which texts fire the keys, whether the values predict the next
+    token, and whether single memories decide the output.
 
     With --clusters: which neurons write similar things, beside Gaussian vectors of the same
     covariance. With --prompt: the neurons that write most at its last token, by |coefficient| ·

@@ -27,7 +27,7 @@ LONGEST = 2000
 HINT = "LOCI_DEBUG=1 shows the traceback"
 
 doing: list[str] = []
-"""What runs at the moment, innermost last; after an error, what was being done."""
+"""The steps under way, innermost last; after an error, the steps in which it happened."""
 
 
 class Escaped(Exception):
@@ -133,7 +133,7 @@ def say(text: str) -> None:
 
 
 def words(error: BaseException) -> str:
-    """What happened, to what, and what to do."""
+    """An error in words: the step, the object, and the way out."""
     from loci.errors import LociError
 
     if isinstance(error, LociError):

@@ -35,7 +35,7 @@ class Keep(StrEnum):
 
 @app.command()
 def show(file: PATCH_FILE, json: JSON = False) -> None:
-    """What a patch changes, for which facts, and on which base.
+    """Show a patch: the weights that it changes, its facts, and its base.
 
     Example:
 
@@ -101,8 +101,8 @@ def diff(
     ] = False,
     json: JSON = False,
 ) -> None:
-    """What differs between two patches, or between a base and an edited model: norms and ranks,
-    weight by weight.
+    """Compare two patches, or a base and an edited model: norms and ranks of the difference, weight
+    by weight.
 
     With --out, the difference of two models becomes a patch by truncated singular value
     decomposition, and its error is stated.

@@ -13,7 +13,7 @@ from loci.errors import PatchError
 
 
 class ExportFormat(StrEnum):
-    """What a patch is written as."""
+    """Formats that a patch can be exported to."""
 
     peft = "peft"
     delta = "delta"

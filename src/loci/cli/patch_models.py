@@ -37,7 +37,7 @@ FOLDER = Annotated[
 
 
 class StoredAs(StrEnum):
-    """What tensors of a GGUF file are written as."""
+    """Types in which the edited tensors of a GGUF file can be stored."""
 
     F16 = "F16"
     BF16 = "BF16"
@@ -194,7 +194,7 @@ def revert(file: PATCH_FILE, out: FOLDER, *, opening: Opening, json: JSON = Fals
 
 
 def _notes(made: "Applied") -> list[str]:
-    """What there is to know about a folder beyond that it is there."""
+    """Notes on the folder that was written: rounding, unpickled weights, weights in other forms."""
     notes = []
     name, most = max(made.rounding.items(), key=lambda item: item[1], default=("", 0.0))
     if most > ROUNDED:

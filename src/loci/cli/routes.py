@@ -26,8 +26,8 @@ def run(
     json: JSON = False,
     out: OUT = None,
 ) -> None:
-    """What recall needs: attention from the last token to the subject, MLPs at the subject,
-    attention at the last token; by layer.
+    """Cut attention from the last token to the subject, MLPs at the subject, or attention at the
+    last token, layer by layer, and measure how much recall loses.
 
     Examples:
 

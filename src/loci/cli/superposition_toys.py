@@ -173,5 +173,7 @@ def _train(text: str, job: Any, out: Path | None, json: bool, *given: Any, **opt
 
 
 def _given(values: list[Any] | None) -> tuple[Any, ...]:
-    """What was said, or nothing, so that the library's own default holds."""
+    """The given values as one argument; without any, no argument, so that the library's default
+    holds.
+    """
     return (tuple(values),) if values else ()

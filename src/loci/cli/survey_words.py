@@ -1,4 +1,4 @@
-"""What the options of `loci survey` say."""
+"""Help texts for the options of `loci survey`."""
 
 import re
 

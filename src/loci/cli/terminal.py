@@ -1,4 +1,4 @@
-"""What goes to a terminal: any encoding, any width, and no control character from outside.
+"""Text for a terminal of any encoding and any width, without control characters from outside.
 
 Names, cells, tokens and messages come from files and models. `clean` shows their control characters
 instead of sending them, `plain` also takes the meaning of rich's markup from them. Every string
@@ -120,9 +120,7 @@ def is_unicode() -> bool:
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that a stream cannot take: what looks like them,
-    or their escapes.
-    """
+    """Replacements for characters that a stream cannot encode: look-alikes in ASCII, or escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lost = error.object[error.start : error.end]

@@ -1,5 +1,5 @@
-"""What all commands have in common: their texts are text, their numbers numbers, their names fit a
-file system; --quiet.
+"""Checks that all commands share: texts are text, numbers are numbers, names fit a file system; and
+--quiet.
 """
 
 import inspect
@@ -55,7 +55,7 @@ class Command(TyperCommand):
 
 
 def fault(value: object, place: bool = False) -> str | None:
-    """What is wrong with a value, whatever option it is of."""
+    """The reason why a value cannot be used by any option; None where it can."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value} is no finite number"
     if isinstance(value, Path) or (place and isinstance(value, str)):

@@ -46,8 +46,8 @@ class Dictionary:
     """For `gated`: an open feature has the size relu(gain · W_enc (x − b_in) + b_gain)."""
     skip: Float[Tensor, "d_out d_in"] | None = None
     normalise: Normalisation = "none"
-    """What is done to each input first: (x − mean) / (std + ε), or √d_in · x / ‖x‖; an
-    autoencoder's output is put back.
+    """The normalisation of each input: (x − mean) / (std + ε), or √d_in · x / ‖x‖; it is undone on
+    an autoencoder's output.
     """
     transcoder: bool = False
     point: str | None = None
@@ -59,7 +59,7 @@ class Dictionary:
     """SHA-256 of the weights of the model that it was trained on, where that is known."""
     format: str = "loci"
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """What else the file says, and what was found out on opening."""
+    """Further entries of the file, and observations on opening it."""
 
     @property
     def features(self) -> int:
@@ -74,8 +74,8 @@ class Dictionary:
         return self.W_dec.shape[1]
 
     def pre(self, x: Float[Tensor, "*any d_in"]) -> Float[Tensor, "*any features"]:
-        """What the activation takes: W_enc (x − b_in) + b_enc, of a normalised x where the
-        dictionary normalises.
+        """Pre-activations W_enc (x − b_in) + b_enc, of a normalised x where the dictionary
+        normalises.
         """
         x, _, _ = self._normalised(x)
         return self._linear(x) + self.b_enc

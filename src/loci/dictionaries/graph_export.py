@@ -21,7 +21,7 @@ from loci.files import write_aside
 from loci.version import VERSION
 
 UNIT = "cross layer transcoder"
-"""What both front ends call a node that has a page of its own."""
+"""The node type that has a page of its own in both front ends."""
 
 
 def graph_document(graph: AttributionGraph, slug: str, scan: str | None = None) -> dict[str, Any]:

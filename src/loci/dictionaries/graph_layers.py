@@ -51,9 +51,10 @@ class GraphLayer:
     before: FrozenNorm
     after: FrozenNorm
     rest: Float[Tensor, "position d_model"]
-    """What the layer writes into the stream whatever it reads: biases."""
+    """The part of the layer's output that does not depend on its input: biases."""
     error: Float[Tensor, "position d_model"]
-    """What a transcoder does not explain; zeros for neurons."""
+    """The part of the layer's output that the transcoder does not reconstruct; zeros for neurons.
+    """
     second: Float[Tensor, "position unit"] | None = None
     W_second: Float[Tensor, "unit d_model"] | None = None
     skip: Float[Tensor, "d_model d_model"] | None = None
@@ -77,8 +78,8 @@ class GraphLayer:
     def effects(
         self, g: Float[Tensor, "target position d_model"]
     ) -> Float[Tensor, "target position unit"]:
-        """What each unit adds to each target through this covector of the stream behind the
-        layer.
+        """The contribution of each unit to each target, whose covectors `g` are taken in the stream
+        behind the layer.
         """
         return self.activations * (self.after.read(g) @ self.write.T)
 

@@ -25,11 +25,11 @@ class GraphNode(NamedTuple):
     influence: float
     """Share of the score's input that comes through it, by absolute edges."""
     effect: float
-    """What it adds to the score on all ways through the followed units."""
+    """Its contribution to the score along all paths through the followed units."""
 
 
 class GraphEdge(NamedTuple):
-    """What one node adds to another."""
+    """The direct contribution of one node to another."""
 
     source: str
     target: str

@@ -30,7 +30,7 @@ class Unit(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """What goes into a batch of targets: one row each."""
+    """The direct contributions to a batch of targets, one row each."""
 
     units: Float[Tensor, "target layer position unit"]
     embeddings: Float[Tensor, "target position"]
@@ -149,8 +149,8 @@ class GraphTracer:
         Float[Tensor, " position"],
         Float[Tensor, "layer position"],
     ]:
-        """What each unit, embedding and error adds to the score on all ways through followed
-        units.
+        """The contribution of each unit, embedding and error to the score along all paths through
+        followed units.
         """
         score = self.score_row
         units, embeddings, errors = (

@@ -57,6 +57,6 @@ def point_of_folder(path: str) -> str | None:
 
 
 def target_of(point: str | None) -> str | None:
-    """What a transcoder of a point gives: the MLP's output in the same layer."""
+    """The output point of a transcoder that reads `point`: the MLP's output in the same layer."""
     stem, _, layer = (point or "").partition(".")
     return f"mlp_out.{layer}" if stem in ("mlp_in", "resid_mid") else None

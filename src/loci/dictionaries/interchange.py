@@ -14,8 +14,9 @@ from loci.model import Edit, Model, by_length
 from loci.model.joins import first_token
 
 Selection = tuple[str, Tensor]
-"""What is set: "units" and a mask of features, "act" and a mask of neurons, "span" and a
-projection [d, d]."""
+"""A subspace to set: "units" and a mask of features, "act" and a mask of neurons, or "span" and a
+projection [d, d].
+"""
 
 
 BASES = ("features", "neurons", "probe", "random directions")
@@ -80,7 +81,7 @@ class SubjectPlace:
         train: Sequence[Fact],
         seed: int,
     ) -> Selection:
-        """What is set for one attribute."""
+        """The subspace that is set for one attribute."""
         d = self.dictionary.d_out
         if basis == EVERYTHING:
             return "span", torch.eye(d)

@@ -42,7 +42,9 @@ TOKENS, FACTS = 20_000, 3000
 
 @dataclass(frozen=True)
 class DictionaryJudgement(Result):
-    """What a dictionary is worth on a model."""
+    """Scores of a dictionary on a model: reconstruction, sparsity, and the loss that the model
+    recovers.
+    """
 
     about: ClassVar[About] = About(
         "a dictionary's scores",

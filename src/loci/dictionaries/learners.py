@@ -30,7 +30,7 @@ used later.
 
 @dataclass(frozen=True)
 class Scales:
-    """What inputs and outputs are divided by, and the mean input, after division."""
+    """Divisors of the inputs and outputs, and their means after division."""
 
     x: float
     y: float
@@ -128,7 +128,9 @@ class Learner:
         self._note(found, len(x))
 
     def _note(self, found: StepLoss, rows: int) -> None:
-        """What is remembered of a step: who was on, the threshold, the weight of the penalty."""
+        """Update the running statistics after a step: which features were on, the threshold, the
+        weight of the penalty.
+        """
         self.off += 1
         self.off[found.on] = 0
         self.fvu = float(found.error.detach().square().sum(-1).mean()) / self.scales.variance

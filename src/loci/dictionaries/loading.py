@@ -105,7 +105,7 @@ def _tensor_file(folder: Path) -> Path:
 
 
 def _config(file: Path) -> dict[str, Any]:
-    """What the configuration beside a file says."""
+    """The configuration that lies beside a file; {} where there is none."""
     for name in CONFIGS:
         if is_there(file.parent / name):
             found = read_json(file.parent / name, DictionaryError, infinite=True)

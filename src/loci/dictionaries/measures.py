@@ -20,7 +20,7 @@ BLOCK = 4096
 
 @dataclass(frozen=True)
 class Fit:
-    """What a dictionary does on some tokens."""
+    """Reconstruction error and sparsity of a dictionary on some tokens."""
 
     tokens: int
     fvu: float

@@ -1,4 +1,4 @@
-"""What is trained, and how: each field is an option of `loci dictionaries train`."""
+"""Settings of training a dictionary: each field is an option of `loci dictionaries train`."""
 
 import math
 from dataclasses import dataclass

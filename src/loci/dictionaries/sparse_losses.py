@@ -38,7 +38,7 @@ PARTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
 @dataclass(frozen=True)
 class StepLoss:
-    """What one forward pass leaves."""
+    """The values that one forward pass computes."""
 
     error: Tensor
     """y − ŷ."""

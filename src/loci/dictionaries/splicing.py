@@ -1,4 +1,4 @@
-"""What a model loses when dictionaries stand in the place of its activations.
+"""The loss of a model whose activations are replaced by a dictionary's reconstructions.
 
     CE recovered = (CE_ablated − CE_spliced) / (CE_ablated − CE)
         ablated: the same place holds 0, or its mean

@@ -69,7 +69,7 @@ class SubjectOutput:
 
     @cached_property
     def _reads(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What is needed of the clean and of the corrupted run, at the token: [draw, width]."""
+        """Clean and corrupted activations at the token: [draw, width] by point."""
         model, runs = self.runs.model, self.runs
         points = {str(self.dictionary.point), f"mlp_act.{self.layer}", f"mlp_out.{self.layer}"}
         with torch.no_grad():
@@ -172,7 +172,7 @@ class SubjectOutput:
     def _upwards(
         self, outputs: Float[Tensor, "row draw d_model"]
     ) -> Float[Tensor, "row draw position d_model"]:
-        """What the last block leaves where the answer is read."""
+        """The last block's output at the positions where the answer is read."""
         runs, token = self.runs, self.token
         model, last = runs.model, len(runs.asked.targets)
         post = runs.corrupted_states[f"resid_post.{self.layer}"][:, token]

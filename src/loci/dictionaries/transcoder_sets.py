@@ -38,8 +38,8 @@ class TranscoderSet:
     def decode(
         self, features: Mapping[int, Tensor], inputs: Mapping[int, Tensor]
     ) -> dict[int, Tensor]:
-        """What the set puts in the place of each layer's MLP output, for layers whose lower ones
-        are all given.
+        """The set's reconstruction of each layer's MLP output, for layers whose lower ones are all
+        given.
         """
         if not self.across:
             return {

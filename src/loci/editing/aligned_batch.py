@@ -39,7 +39,7 @@ class ReadPositions(NamedTuple):
     weights: Float[Tensor, " position"]
     """The prompt's weight / positions read in it."""
     rest: Float[Tensor, " position"]
-    """What the tokens weigh that have no column of their own (`Vocabulary`)."""
+    """The joint logit of all tokens that have no column of their own (`Vocabulary`)."""
 
     def chosen(self, which: Tensor) -> "ReadPositions":
         return ReadPositions(*(field[which] for field in self))
@@ -57,10 +57,10 @@ class AlignedBatch:
     """The column in which the subjects end."""
     keys: Float[Tensor, "prompt d_mlp"]
     stream: Float[Tensor, "prompt column d_model"]
-    """What the edited block leaves from the subject on."""
+    """The edited block's output from the subject on."""
     size: Float[Tensor, "prompt 1"]
-    """What δ is measured by: the norm of the stream at the subject, or of the MLP's output where a
-    norm stands behind it.
+    """The scale of δ: the norm of the stream at the subject, or of the MLP's output where a norm
+    stands behind it.
     """
     facts: Int[Tensor, " prompt"]
     vocabulary: Vocabulary

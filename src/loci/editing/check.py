@@ -1,5 +1,5 @@
-"""What is refused before any work: edits that mean nothing, contradict each other,
-or do not fit.
+"""Edits that are refused before any work: those that mean nothing, contradict each other, or do not
+fit.
 """
 
 from collections.abc import Sequence

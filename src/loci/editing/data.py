@@ -1,4 +1,4 @@
-"""What an edit is made of, and what a method makes of it.
+"""The input of an edit (`EditData`), and the output of a method (`WeightUpdate`).
 
 facts ──EditData.of──▶ EditData ──method.fit──▶ WeightUpdate ──patch──▶ Patch
 """
@@ -34,7 +34,7 @@ class EditData:
 
     facts: tuple[Fact, ...]
     text: BackgroundText
-    """What is retained, and what second moments are taken over."""
+    """The text on which the model is kept as it is, and over which second moments are taken."""
     moments: Mapping[int, Moment] = field(default_factory=dict)
     """E[k kᵀ] by layer, [d_mlp, d_mlp] float64, where they are known already."""
     after: Patch | None = None
@@ -117,7 +117,7 @@ class EditData:
 
 @dataclass(frozen=True)
 class WeightUpdate:
-    """What a method found: ΔW = left · right by weight, with all that an earlier patch does."""
+    """The result of a method: ΔW = left · right by weight, an earlier patch included."""
 
     method: str
     factors: Mapping[str, Factors]
@@ -125,7 +125,7 @@ class WeightUpdate:
     moments: Mapping[int, Moment]
     """Of the layers that it looked at."""
     numbers: Mapping[str, Any]
-    """What was measured on the way."""
+    """Measurements made on the way."""
 
     def patch(self, model: Model, data: EditData) -> Patch:
         """The update as a patch. Raises `EditError` where the change is out of proportion."""

@@ -13,7 +13,7 @@ ENOUGH, PADDING = 128, 1.2
 """A batch of so many tokens ends where padding would make it so many times as long."""
 
 TEXT = -2
-"""What stands for the fact in prompts of background text."""
+"""The number in the place of a fact's, for prompts of background text."""
 
 T = TypeVar("T")
 

@@ -256,8 +256,8 @@ class JointSearch:
         return found[0][rows, [p for prompt in prompts for p in prompt.positions]]
 
     def _rest(self, prompts: Sequence[TrainingPrompt]) -> Float[Tensor, " position"]:
-        """What the tokens weigh that are told apart by nothing: of text they are left out, which is
-        compared on the others alone.
+        """The joint logit of the tokens without a column at each position (`Vocabulary.rest`);
+        `OUT` for background text, which is compared on the columns alone.
         """
         rests = [
             torch.full((len(prompt.positions),), OUT, device=self.model.device)

@@ -75,7 +75,7 @@ class JointSettings(PromptSettings):
 
     @property
     def objective(self) -> EditObjective:
-        """What is minimised to begin with; the weights of neighbours and text follow their KL."""
+        """The objective at the start; the weights of neighbours and text follow their KL."""
         return EditObjective(
             retain=self.kl, neighbours=self.neighbours, text=self.text, size=self.decay
         )
@@ -104,7 +104,7 @@ class LayerChange(NamedTuple):
     Q: Float[Tensor, "n d_mlp"]
     R: Float[Tensor, "d_model n"]
     size: float
-    """What ‖R‖ is compared with: ‖W C^½‖ of the layer's outputs over text; 1 once U is known."""
+    """The scale of ‖R‖: ‖W C^½‖, the norm of the layer's outputs over text; 1 once U is known."""
     U: Float[Tensor, "d_model d_model"] | None = None
     """The whitening of the output (`curvature`); None: 1."""
 

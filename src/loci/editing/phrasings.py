@@ -90,7 +90,7 @@ def own_phrasings(
 
 
 class _Form(NamedTuple):
-    """What stands before the subject, and behind it."""
+    """A phrasing, split into the text before the subject and the text behind it."""
 
     before: str
     behind: str
@@ -106,8 +106,8 @@ class _Form(NamedTuple):
 
 
 def _kind(fact: Fact) -> str:
-    """What facts have in common that are asked alike: the relation, or the prompt where none is
-    said.
+    """The key by which facts that are asked alike are grouped: the relation, or the prompt where no
+    relation is given.
     """
     return fact.relation or fact.prompt
 

@@ -119,8 +119,8 @@ def training_prompts(
 
 
 def _old(fact: Fact, own: OwnAnswer) -> str:
-    """What the model answers now: the fact's answer as it spells it, or else its own, by the one
-    rule for that (`loci.model.answer_rule`).
+    """The model's present answer: the fact's answer as the model spells it, or else the model's
+    own, by the one rule for that (`loci.model.answer_rule`).
     """
     spelt = (spelling(own.says, answer) for answer in (fact.answer, *fact.aliases))
     return next(filter(None, spelt), own.text or fact.answer)

@@ -138,7 +138,7 @@ def further(first: Patch, make: Callable[[], Patch]) -> Patch:
 
 
 def _tried(patch: Patch) -> dict[str, Any]:
-    """What is kept of a patch that was not taken."""
+    """A summary of a patch that was tried and not taken."""
     assert patch.report is not None
     return {
         "method": patch.method,
@@ -206,7 +206,7 @@ def base_answers(
 
 
 def other_facts(model: Model, facts: Sequence[Fact], seed: int = 0) -> list[tuple[str, str]]:
-    """What else is known of the edited subjects, as far as the base says it; none that is edited
+    """Other facts about the edited subjects, as prompts and the base's answers; none that is edited
     itself.
     """
     edited = {fact.text for fact in facts} | {_asks(fact) for fact in facts}

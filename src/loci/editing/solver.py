@@ -45,7 +45,9 @@ Keys = Float[Tensor, "d_mlp n"]
 
 
 class Metric(Protocol):
-    """What it costs to move a weight in each direction of its keys."""
+    """The metric M of a solve: the inverse of the cost of moving a weight in each direction of its
+    keys.
+    """
 
     def inverse(self, K: Keys) -> Keys:
         """M K."""

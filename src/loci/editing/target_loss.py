@@ -89,7 +89,7 @@ class LossPart:
 
 @torch.no_grad()
 def unchanged(batch: AlignedBatch, rows: Sequence[int]) -> Float[Tensor, "kept columns"]:
-    """What is said at the retain prompts' positions where nothing is added."""
+    """Log-probabilities at the retain prompts' positions where nothing is added."""
     kept = [row for row in rows if not batch.prompts[row].answer]
     if not kept:
         return torch.empty(0, batch.vocabulary.columns, device=batch.stream.device)

@@ -1,5 +1,4 @@
-"""What an MLP should say at the subject instead: the δ to add to its output so that the new answer
-follows.
+"""Target vectors: the δ to add to an MLP's output at the subject so that the new answer follows.
 
     min over δ   mean over the edit prompts of −log P(new answer) / tokens
                + kl · KL( before ‖ after )  over the retain prompts, from the last subject token
@@ -72,7 +71,7 @@ class TargetSettings(PromptSettings):
 
     @property
     def objective(self) -> EditObjective:
-        """What is minimised for each fact."""
+        """The objective for each fact."""
         return EditObjective(retain=self.kl, size=self.decay)
 
 
@@ -276,7 +275,7 @@ def _shares(fact: int, prompts: Sequence[TrainingPrompt]) -> Iterator[TrainingPr
 def _means(
     found: Sequence[AlignedBatch], facts: int, values: Sequence[Float[Tensor, "prompt width"]]
 ) -> Float[Tensor, "fact width"]:
-    """What is read at the subject, averaged over the edit prompts of each fact."""
+    """Values at the subject, averaged over the edit prompts of each fact."""
     sums = []
     for batch, read in zip(found, values, strict=True):
         weights = torch.tensor(

@@ -41,7 +41,7 @@ KINDS = {
 }
 START = {"schema": "loci.explorer/1"}
 FIRST, WORD = "Michael Jordan plays the sport of", "basketball"
-"""What the page of the embedded model begins with."""
+"""The prompt and the word that the page of the embedded model begins with."""
 BEAT, TURN = 0.1, 10.0
 """Seconds between two looks at a job, and after which a stream ends so that other pages of the
 browser get a turn.

@@ -1,4 +1,4 @@
-"""What each verb of the explorer takes. Anything else is refused before a worker hears of it."""
+"""The arguments of each verb of the explorer. Others are refused before a worker gets them."""
 
 from typing import Annotated, Any, Literal
 

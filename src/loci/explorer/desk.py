@@ -1,6 +1,4 @@
-"""What a worker has before it: the model, the patches of this run,
-and a way to tell how far it is.
-"""
+"""The state of a worker: the model, the patches of this run, and a way to report progress."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ class Stopped(Exception):
 
 
 class Tell:
-    """What a job says while it runs: how much is done, and parts of the result that are ready."""
+    """Reports of a running job: how much is done, and parts of the result that are ready."""
 
     def __init__(
         self, say: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]

@@ -1,4 +1,4 @@
-"""What a neuron stands for, in words that are known: the relations and answers of known facts.
+"""Labels of a neuron in terms of known facts: their relations and answers.
 
 said      the neuron's activation at the subject's last token, or at the prompt's, is above t
 t         where the F1 is largest, on one half of the facts

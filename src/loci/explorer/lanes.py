@@ -58,7 +58,7 @@ class Job:
             self.ended.set()
 
     def told(self) -> dict[str, Any]:
-        """What a page is told of it."""
+        """The job's state as the page receives it."""
         about = {
             name: getattr(self, name)
             for name in ("id", "key", "verb", "state", "done", "total", "part", "error")

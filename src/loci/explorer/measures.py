@@ -1,5 +1,5 @@
-"""What only the page asks for: the lens at every token, a neuron on a text, how a neuron's
-activations are spread.
+"""Measurements for the page alone: the lens at every token, a neuron on a text, the distribution of
+a neuron's activations.
 
 lens grid  softmax(unembed(resid_post.l[t]))    the likeliest words at layer l, token t, if the
            model stopped there

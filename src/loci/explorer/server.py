@@ -35,7 +35,7 @@ class Explorer:
         self.settings = settings
         self.token = secrets.token_urlsafe(24)
         self.notes: list[str] = []
-        """What was found on the way, as that a port was taken."""
+        """Notes from the start, for example that a port was taken."""
         self._socket = self._listening()
         self.port: int = self._socket.getsockname()[1]
         self._temporary = (

@@ -13,7 +13,7 @@ QUEUED = 16
 
 @dataclass(frozen=True)
 class Settings:
-    """What the server and its workers need to know."""
+    """Settings of the server and its workers."""
 
     model: str = "demo"
     opening: Mapping[str, Any] = field(default_factory=dict)

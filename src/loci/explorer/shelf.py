@@ -23,7 +23,7 @@ class Shelf:
         self._headers: dict[str, dict[str, Any]] = {}
 
     def listed(self) -> list[dict[str, Any]]:
-        """What each patch is, the oldest first; another's broken file is left out."""
+        """A description of each patch, the oldest first; broken files of others are left out."""
         found = [path for path in self.folder.glob("*.safetensors") if NAME.fullmatch(path.name)]
         told = [(path.stat().st_mtime_ns, self._told(path)) for path in found]
         return [about for _, about in sorted(told, key=lambda pair: pair[0]) if about]

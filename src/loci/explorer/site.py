@@ -158,7 +158,7 @@ def canonical(value: Any) -> str:
 
 
 def questions(model: Model, fact: Fact) -> Iterator[Question]:
-    """What the page asks of one prompt, as it asks it."""
+    """The requests that the page makes for one prompt."""
     text = fact.text
     asked = {"prompt": text, "subject": fact.subject}
     yield "ask", {"prompt": text, "tokens": 12, "top": 10}

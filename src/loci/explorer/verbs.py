@@ -38,7 +38,7 @@ def _fact(model: "Model", args: takes.PromptArguments) -> "Fact":
 
 
 def _about(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    """What the page has to know of the model."""
+    """The description of the model that the page starts from."""
     model = desk.model
     return {
         "schema": "loci.explorer_model/1",

@@ -70,7 +70,7 @@ class FactSet(Sequence[Fact]):
         return FactSet(self._by_subject.get(subject, ()))
 
     def others(self, fact: Fact) -> "FactSet":
-        """What else is known of the fact's subject: its facts of other relations."""
+        """The other known facts of the fact's subject."""
         return FactSet(
             f
             for f in self.about(fact.subject)
@@ -170,7 +170,7 @@ def conflicts(first: Iterable[Fact], second: Iterable[Fact] | None = None) -> li
 
 
 def _questions(fact: Fact) -> list[tuple[str, ...]]:
-    """What two facts must share to ask the same: the whole prompt, or the subject and a relation
-    that is said.
+    """Keys of a question: two facts that share one ask the same. The whole prompt, and the subject
+    with the relation where that is given.
     """
     return [(fact.text,), *([(fact.subject, fact.relation)] if fact.relation else [])]

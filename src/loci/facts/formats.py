@@ -34,7 +34,7 @@ Entry = tuple[str, Reader]
 
 @dataclass(frozen=True)
 class FactFile(Result):
-    """What a file holds."""
+    """The contents of a fact file: its facts, its format, and the rows that were skipped."""
 
     about: ClassVar[About] = About(
         "a fact file",
@@ -45,7 +45,7 @@ class FactFile(Result):
     format: str
     facts: FactSet
     skipped: tuple[str, ...]
-    """What could not be used, and why."""
+    """The rows that could not be used, each with the reason."""
 
     def title(self) -> str:
         return f"{self.path} · {self.format}"
@@ -250,7 +250,7 @@ def _opened(text: str) -> int:
 
 
 def _missing(names: Collection[str]) -> list[str]:
-    """What a row needs and has not; with a new answer the old one may be left to the model."""
+    """The required fields that a row lacks; a row with a new answer needs no old one."""
     return [
         name
         for name in REQUIRED

@@ -1,4 +1,4 @@
-"""What the embedded model was taught: its facts, its training text, and sentences kept apart as
+"""The training data of the embedded model: its facts, its text, and held-out sentences for
 controls.
 """
 

@@ -15,7 +15,7 @@ from loci.facts.scripts import within_word
 
 ARTICLES = ("the ", "an ", "a ")
 TRAILING = (" language",)
-"""What a data base's label has behind a name and nobody says."""
+"""Words that a data base appends to a name and that nobody says."""
 OPENING = " \"'([{<*_`«¿¡"
 QUOTES = str.maketrans(
     {"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "‹": "<", "–": "-", "‑": "-"}

@@ -35,7 +35,7 @@ from loci.facts.published_records import (
 from loci.validate import brief, one_line
 
 Reader = Callable[[], list[Fact]]
-"""What reads a record when it is called."""
+"""Reads one record when it is called."""
 
 
 class PublishedFormat(NamedTuple):
@@ -86,7 +86,9 @@ def recognise(document: Any) -> tuple[str, Iterator[Reader]]:
 
 
 def reader(form: PublishedFormat, record: Any) -> Reader:
-    """What reads one record when it is called, and raises `FactError` for whatever it lacks."""
+    """A function that reads one record when it is called, and raises `FactError` for whatever it
+    lacks.
+    """
 
     def read() -> list[Fact]:
         if not isinstance(record, dict):

@@ -1,6 +1,4 @@
-"""What else to ask about a fact: the questions by which an edit's consequences and its damage are
-seen.
-"""
+"""Further questions about a fact, which show an edit's consequences and its damage."""
 
 from typing import Any, NamedTuple
 

@@ -167,7 +167,7 @@ def _middles(edges: list[CompositionEdge], kind: Kind, null: float, visible: boo
 
 
 def links_figure(found: VirtualWeights) -> go.Figure:
-    """What feeds a part and what it feeds, as bars; chance as dotted lines."""
+    """Scores of the parts before and after a part, as bars; chance as dotted lines."""
     sides = [(BEFORE[kind], links) for kind, links in found.before.items()]
     sides += [(AFTER[kind], links) for kind, links in found.after.items()]
     sides = [(title, links) for title, links in sides if links]

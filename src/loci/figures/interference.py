@@ -1,4 +1,4 @@
-"""What sharing costs: how k features are read back, and how many dimensions that takes."""
+"""Figures of interference: reading k features back, and the dimensions that it takes."""
 
 import math
 

@@ -70,8 +70,8 @@ def _word(rung: Rung) -> str:
 
 
 def _words(lens: Lens) -> list[str]:
-    """What stands at each layer: its word where that is another than before, and none where the one
-    before is too near to be read.
+    """The word at each layer where it differs from the one before; none where there is no room for
+    it.
     """
     said, apart = [_word(rung) for rung in lens.layers], len(lens.layers) / WORDS
     shown, last = [""] * len(said), -apart

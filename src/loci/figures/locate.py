@@ -1,6 +1,4 @@
-"""What several methods say of one fact: a strip of layers each,
-so that one sees where they agree.
-"""
+"""Several methods on one fact: a strip of layers each, so that one sees where they agree."""
 
 import plotly.graph_objects as go
 

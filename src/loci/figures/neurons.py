@@ -46,7 +46,7 @@ def neuron_trace_figure(found: NeuronTrace, count: int = 15) -> go.Figure:
 
 
 def knowledge_figure(found: KnowledgeNeurons) -> go.Figure:
-    """What silencing and doubling a fact's neurons does, beside controls with their intervals."""
+    """Effects of silencing and doubling a fact's neurons, beside controls with their intervals."""
     changes = {"suppressed": found.suppress, "amplified": found.amplify}
     figure = go.Figure()
     for name, ink in (
@@ -82,7 +82,7 @@ def knowledge_figure(found: KnowledgeNeurons) -> go.Figure:
 
 
 def card_figure(card: NeuronCard) -> go.Figure:
-    """What a neuron writes: the tokens that its value promotes and suppresses most."""
+    """The tokens that a neuron's value promotes and suppresses most."""
     scores = {
         token.strip() or repr(token): score
         for token, score in (*card.promotes, *reversed(card.suppresses))

@@ -1,5 +1,5 @@
-"""What a model says to some prompts: how sure it is of its answers, or of one prompt its likeliest
-next tokens.
+"""Answers of a model to some prompts with their probabilities, or the likeliest next tokens of one
+prompt.
 """
 
 import plotly.graph_objects as go

@@ -68,7 +68,7 @@ def _no_image() -> str | None:
 
 
 def _lacks(error: Exception) -> str:
-    """What an image needs, and why this one was not made."""
+    """The reason why an image was not made, and what it needs."""
     if find_spec("kaleido") is None:
         return (
             "an image needs loci-lm[images] and Chrome or Chromium: pip install 'loci-lm[images]'"

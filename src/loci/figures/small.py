@@ -190,7 +190,7 @@ def _over(
 
 
 def _named(small: SmallModel, among: Sequence[SmallModel]) -> str:
-    """What tells a model from those beside it."""
+    """A model's name by the settings in which the models beside it differ."""
     recipe = small.recipe
     parts = [f"{recipe.layers} layer{'s' * (recipe.layers != 1)}"]
     if len({m.recipe.d_head for m in among}) > 1:

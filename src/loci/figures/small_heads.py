@@ -101,7 +101,7 @@ def _corner_axes(figure: go.Figure) -> None:
 
 
 def sizes_figure(found: HeadSizes) -> go.Figure:
-    """What a model of the same size comes to with smaller heads."""
+    """Measures of models of one size with smaller and smaller heads."""
     titles = (
         "late − early loss, nats",
         "saved by repetition, nats",

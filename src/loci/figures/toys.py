@@ -110,7 +110,7 @@ def geometry_figure(found: FeatureGeometry) -> go.Figure:
 
 
 def phase_figure(found: PhaseDiagram) -> go.Figure:
-    """What training came to, with the closed form's boundary."""
+    """The outcome of training over density and importance, with the closed form's boundary."""
     scale = [
         [0, BLUE],
         [1 / 3, BLUE],

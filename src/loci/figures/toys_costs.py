@@ -1,4 +1,4 @@
-"""What superposition costs: correlated features, computing with it, attacks."""
+"""Figures of the costs of superposition: correlated features, computing with it, attacks."""
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots

@@ -26,7 +26,7 @@ BAND_HEIGHT = 240
 
 
 def trace_figure(trace: Trace) -> go.Figure:
-    """What restoring one state of the corrupted run gives back of P(answer)."""
+    """P(answer) that the corrupted run gains when one clean state is restored."""
     start, end = trace.subject_span
     labels = [f"{token}*" if start <= i < end else token for i, token in enumerate(trace.tokens)]
     grids = {kind: grid.T.tolist() for kind, grid in trace.grids.items()}

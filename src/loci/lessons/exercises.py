@@ -14,7 +14,7 @@ class Exercise:
 
     question: str
     answer: Any
-    """What the reader wrote, or None."""
+    """The reader's answer, or None."""
     check: Callable[[Any], bool]
     """Whether an answer is right. It computes; it does not compare with the solution's text."""
     hint: str
@@ -40,7 +40,7 @@ class Exercise:
 
     @property
     def verdict(self) -> str:
-        """What the check says, in one line."""
+        """The result of the check, in one line."""
         if self.right is None:
             return UNANSWERED
         return "Right." if self.right else f"Not yet. {self.hint}"

@@ -73,7 +73,7 @@ class Ran:
 
     @property
     def choices(self) -> dict[str, Choice]:
-        """What can be changed, by name."""
+        """Settings that can be changed, by name."""
         return {name: value for name, value in self.names.items() if isinstance(value, Choice)}
 
 
@@ -99,7 +99,7 @@ def run(entry: Lesson, values: Mapping[str, str] | None = None) -> Ran:
 
 
 def steps(ran: Ran, values: Mapping[str, str]) -> Iterator[Any]:
-    """What the cells of a lesson show, one after another, as they are run."""
+    """The values of a lesson's cells, one after another, as they are run."""
     left = dict(values)
     ran.names |= {"__name__": "lesson", "mo": _marimo()}
     tree = ast.parse(ran.lesson.path.read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ class KnowledgeNeurons(Result):
 
     @property
     def warning(self) -> str | None:
-        """What is to be known where attributions do not add up; None where they do."""
+        """A caution where attributions do not add up; None where they do."""
         if not self.incomplete:
             return None
         return (

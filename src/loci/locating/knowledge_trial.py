@@ -41,7 +41,7 @@ class Change:
 
 
 def _changes(trial: "_Trial", chosen: Cells, controls: int, seed: int) -> dict[str, Change]:
-    """What suppressing and amplifying the chosen neurons does, beside random and active ones."""
+    """Effects of suppressing and amplifying the chosen neurons, beside random and active ones."""
     draws = Random(seed)
     randoms = [trial.random(chosen, draws) for _ in range(controls)]
     actives = [trial.active(chosen, draws) for _ in range(controls)]

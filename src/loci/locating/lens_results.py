@@ -1,4 +1,4 @@
-"""What a logit lens says: the answer's chance after each layer, and what each part adds."""
+"""Results of a logit lens: P(answer) after each layer, and the contribution of each part."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -71,9 +71,9 @@ class Lens(Result):
     start: tuple[Word, ...]
     layers: tuple[Rung, ...]
     embedding: float
-    """What token and position embedding add to the answer's score."""
+    """The contribution of token and position embedding to the answer's score."""
     constant: float
-    """What biases of the final norm and the unembedding add."""
+    """The contribution of the biases of the final norm and the unembedding."""
     score: float
     """Of the answer's token, minus that of `against` where one is said; before any cap."""
     sum_error: float

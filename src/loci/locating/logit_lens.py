@@ -1,4 +1,4 @@
-"""What the residual stream says layer by layer, and who put the answer there.
+"""The logit lens, layer by layer, and direct logit attribution of the answer.
 
     lens:        P_l = softmax(unembed(resid_post.l))           the model's words, if it stopped
                  after layer l
@@ -38,8 +38,8 @@ def lens(
     against: str | None = None,
     top: int = 5,
 ) -> Lens:
-    """What would the model say after each layer? Read the last position, and split the score of the
-    answer's first token.
+    """Read the last position after every layer, and split the score of the answer's first token
+    among the components.
 
         ladder = loci.lens(model, "Michael Jordan plays the sport of")
         [rung.prob for rung in ladder.layers]           # P(answer) after each layer

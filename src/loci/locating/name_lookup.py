@@ -57,7 +57,7 @@ class Lookup(Result):
 
     @property
     def words(self) -> str:
-        """What the tests found, a sentence each."""
+        """The findings of the tests, a sentence each."""
         return "\n".join(
             [
                 *self._found(),

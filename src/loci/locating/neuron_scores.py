@@ -94,7 +94,7 @@ class Neurons(Result):
 
     @property
     def warning(self) -> str | None:
-        """What is to be known where the sums do not close; None where they do."""
+        """A caution where the sums do not close; None where they do."""
         total, expected = self.completeness
         return None if self.complete else unclosed(total, expected, self.steps, self.tolerance)
 

@@ -47,7 +47,7 @@ class PatchedRuns:
     asked: Asked
     run: Recording
     top: Float[Tensor, "draw position d_model"]
-    """What the last block leaves."""
+    """The last block's output."""
     levels: Float[Tensor, " draw"]
     """P(answer) of the run as it is."""
     budget: int = BATCH_TOKENS

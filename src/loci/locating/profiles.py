@@ -73,7 +73,7 @@ class Located(Result):
 
     @property
     def words(self) -> str:
-        """What agrees and what does not, in sentences."""
+        """Agreements and disagreements of the methods, in sentences."""
         said = (
             []
             if self.known

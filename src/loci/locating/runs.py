@@ -31,7 +31,7 @@ POINT = {"state": "resid_post", "mlp": "mlp_out", "attn": "attn_out"}
 
 @dataclass(frozen=True, kw_only=True)
 class Traced(Result):
-    """What every result of a clean and a corrupted run has."""
+    """The fields common to all results of a clean and a corrupted run."""
 
     model: str
     bos: bool
@@ -49,7 +49,7 @@ class Traced(Result):
     answer_rule: str = field(default=GIVEN, compare=False)
     """How the answer was found: "given", or "first word" of what the model says."""
     dtype: str = "float32"
-    """What the weights were held in."""
+    """The dtype in which the weights were held."""
     text: str | None = None
     """Background text that was used: none is."""
 
@@ -165,8 +165,8 @@ class Runs(PatchedRuns):
         return self.run_draws([self._cell(kind, layer, token) for kind, layer in cells], token)
 
     def _cell(self, kind: Kind, layer: int, token: int) -> Cell:
-        """What to put back: a state or an output where it enters the stream, and what is held above
-        it.
+        """The patch that restores one cell: a state or an output where it enters the stream, and
+        the outputs that are frozen above it.
         """
         if kind in SEVERED:
             point = POINT[kind.removeprefix("state-without-")]

@@ -118,7 +118,7 @@ class Routes(Result):
 def routes(
     model: Model, facts: Fact | Sequence[Fact], *, window: int = 1, progress: Progress = silent
 ) -> Routes:
-    """What does recall need? Cut every window of layers, and all layers, for each fact that the
+    """Cut each route of recall in every window of layers, and in all layers, for each fact that the
     model knows; the others are counted.
 
         found = loci.routes(model, loci.known_facts().sample(20))

@@ -221,11 +221,11 @@ class _Grid:
         )
 
     def _read(self, vectors: Float[Tensor, "name d_model"]) -> Float[Tensor, " name"]:
-        """What each name's probe reads off its vector."""
+        """The value of each name's probe on its vector."""
         return (vectors * self.probes).sum(-1)
 
     def _sum(self, grid: Grid) -> Float[Tensor, "name width"]:
-        """What a sum of parts would be at the diagonal: ¬A B + A ¬B − ¬A ¬B, means over the other
+        """The diagonal as a sum of parts predicts it: ¬A B + A ¬B − ¬A ¬B, means over the other
         parts.
         """
         n, diagonal = self.size, grid.diagonal().T
@@ -234,7 +234,7 @@ class _Grid:
         return (first - diagonal) / (n - 1) + (last - diagonal) / (n - 1) - without
 
     def _mlp(self, layer: int, pre: dict[str, Tensor]) -> Float[Tensor, "name d_model"]:
-        """What the model's own MLP adds to the stream when its neurons' inputs are these."""
+        """The output of the model's own MLP when its neurons' pre-activations are these."""
         ids = self.model.ids([self.ids[0][:1]] * self.size)
         with self.model.patched({name: instead(value[:, None]) for name, value in pre.items()}):
             out = self.model.read(ids, f"mlp_out.{layer}")[f"mlp_out.{layer}"]

@@ -20,7 +20,7 @@ AREAS: dict[Kind, str] = {"state": "the residual stream", "mlp": "an MLP", "attn
 
 
 def trace_words(trace: "Trace") -> str:
-    """What was done, and where states give the answer back."""
+    """The trace in sentences: the corruption, and where restored states give the answer back."""
     lines = [
         f"With its subject intact the model gives “{trace.answer}” a probability of"
         f" {trace.clean:.2f}. With {_hidden(trace)} that"

@@ -141,7 +141,7 @@ def in_context(fact: Fact) -> Fact:
 
 
 def name_tokens(model: Model, fact: Fact) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What stands before the subject, and the subject, in tokens."""
+    """Token ids before the subject, and of the subject."""
     tokens = model.tokenize(fact.text)
     start, end = tokens.span(fact.subject_span)
     return tokens.ids[:start], tokens.ids[start:end]

@@ -40,7 +40,7 @@ UNLIKELY = 0.1
 
 @dataclass(frozen=True)
 class OwnAnswer:
-    """What a model answers."""
+    """A model's own answer to a prompt."""
 
     text: str
     """The answer; empty where nothing was said."""
@@ -71,8 +71,8 @@ class OwnAnswer:
 def own_answers(
     model: "Model", prompts: Sequence[str], tokens: int = TOKENS, budget: int | None = None
 ) -> list[OwnAnswer]:
-    """What the model answers to each prompt, by the rule above. Cost: a forward pass over the
-    prompts and `tokens` short ones, in batches.
+    """The model's answer to each prompt, by the rule above. Cost: a forward pass over the prompts
+    and `tokens` short ones, in batches.
     """
     asked = model.tokenize_all(prompts, model.n_ctx)
     found: dict[int, OwnAnswer] = {}

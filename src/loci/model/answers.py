@@ -1,4 +1,4 @@
-"""What a model answers: greedy completions, and how it scores a given answer.
+"""Answers of a model: greedy completions, and scores of a given answer.
 
 The greedy completion of a prompt begins with an answer's tokens exactly when, with the answer fed
 to the model, every one of its tokens is the likeliest at its place (induction over the tokens). One

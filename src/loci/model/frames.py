@@ -1,4 +1,4 @@
-"""What stands around a prompt: other facts in front of it, and a chat's turns.
+"""Frames around a prompt: other facts in front of it, and a chat's turns.
 
     shots  N facts of the relation, one a line, in the prompt's own words, each with its answer:
            "France's capital is Paris⏎Peru's capital is"

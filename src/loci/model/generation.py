@@ -178,5 +178,5 @@ def _drawn(scores: Tensor, likeliest: int | None) -> Tensor:
 
 
 def _until(row: list[int], ends: frozenset[int]) -> list[int]:
-    """What stands before the first token that ends a text."""
+    """The tokens before the first one that ends a text."""
     return row[: next((i for i, token in enumerate(row) if token in ends), len(row))]

@@ -1,5 +1,5 @@
-"""What a caller gives a verb, made into what it takes; what it cannot take is refused with the way
-to do it.
+"""Conversion of a caller's arguments into what a verb takes; others are refused with the way to do
+it.
 
     trace(model, "Michael Jordan plays the sport of")
         a prompt: the subject is found among the known ones, the answer is the model's

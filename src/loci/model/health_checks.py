@@ -1,4 +1,4 @@
-"""What the doctor asks: each check with its number and its limit."""
+"""The checks of the doctor, each with its number and its limit."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext

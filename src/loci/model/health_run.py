@@ -65,8 +65,8 @@ class Patient:
 
     @cached_property
     def between_runs(self) -> float:
-        """What two runs may differ by that sum in another order: rounding, as far as this model
-        carries it on.
+        """The largest difference to expect between two runs that sum in another order: rounding,
+        amplified as this model amplifies it.
 
         The stream, queries and keys are moved by ±ε of each entry in every layer; large weights
         make saturated softmaxes and nearly equal logits of that. At most a twentieth of the
@@ -106,8 +106,8 @@ class Patient:
 
 
 def misplaced(model: Model, text: str) -> list[str]:
-    """What is wrong with the offsets of a text: characters in no token, tokens out of order, words
-    that are not found again.
+    """Faults in the offsets of a text: characters in no token, tokens out of order, words that are
+    not recovered.
     """
     tokens = model.tokenize(text)
     covered = {i for start, end in tokens.offsets for i in range(start, end)}

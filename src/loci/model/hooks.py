@@ -33,7 +33,7 @@ def put_at(value: Tensor, *where: Any) -> Edit:
 
 
 def add_at(value: Tensor, *where: Any) -> Edit:
-    """What is there, with the value more at these places."""
+    """An edit that adds the value at these places."""
 
     def add(old: Tensor) -> Tensor:
         new = old.clone()

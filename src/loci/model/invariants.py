@@ -1,4 +1,4 @@
-"""What must be equal if a layout is right, each side computed apart: asked in one short run on
+"""Equations that hold if a layout is right, each side computed apart: checked in one short run on
 opening, and by the doctor.
 
     resid_pre + attn_out = resid_mid            (parallel blocks: the MLP's norm reads resid_pre)
@@ -46,7 +46,7 @@ UNFIT = (
     ArithmeticError,
     ModelError,
 )
-"""What a run raises where parts do not fit each other."""
+"""Exceptions that a run raises where parts do not fit each other."""
 Reads = Mapping[str, Tensor]
 Sides = tuple[Tensor, Tensor]
 
@@ -71,7 +71,7 @@ def _middle(model: "RunningModel", layer: int, at: Reads) -> Sides:
 
 
 def _norm(name: str, takes: str, gives: str) -> Callable[["RunningModel", int, Reads], Sides]:
-    """What a norm makes of what stands before it; without a norm, that itself."""
+    """The equation of a norm: its output from its input; without a norm, the input itself."""
 
     def sides(model: "RunningModel", layer: int, at: Reads) -> Sides:
         taken = at["resid_pre" if takes == "resid_mid" and model.layout.parallel else takes]

@@ -79,7 +79,7 @@ def by_writing(prompt: str, specials: Sequence[str] = ()) -> str:
 def joins(
     model: RunningModel, prompts: Sequence[str], answers: Sequence[str] | None = None
 ) -> list[str]:
-    """What stands between each prompt and its answer. Cost: a forward pass over the prompts, unless
+    """The text between each prompt and its answer. Cost: a forward pass over the prompts, unless
     the model was opened with a join.
     """
     if model.join is not None:
@@ -131,14 +131,14 @@ def heard(
 
 
 def written_join(model: RunningModel, prompt: str) -> str:
-    """What was said on opening, or the join as people write it."""
+    """The join given on opening, or else the join as people write it."""
     return (
         by_writing(prompt, model.tokenizer.all_special_tokens) if model.join is None else model.join
     )
 
 
 def leads(model: RunningModel, token: int) -> str | None:
-    """What a token begins with behind another one: a space, or at once a letter or digit. None
+    """The beginning of a token behind another one: a space, or at once a letter or digit. None
     where neither: it begins no word.
     """
     if token not in model.leads:

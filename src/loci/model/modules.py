@@ -99,8 +99,8 @@ class Modules:
 
     @property
     def family(self) -> str:
-        """What the configuration calls the kind of model; what the layout says, where it is the
-        user's own or the configuration says nothing.
+        """The family's name in the configuration; the layout's where it is the user's own or the
+        configuration has none.
         """
         own = None if self.layout not in LAYOUTS else getattr(self.config, "model_type", None)
         return str(own or self.layout.family)

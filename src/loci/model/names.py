@@ -1,4 +1,4 @@
-"""What parts are called: heads `L5H3`, neurons `L12N345`, of a mixture's experts `L1E2N37`."""
+"""Names of parts: heads `L5H3`, neurons `L12N345`, of a mixture's experts `L1E2N37`."""
 
 import re
 

@@ -52,7 +52,7 @@ class Census(Result):
 
     @property
     def unit(self) -> str:
-        """What `total` is a number of, in words."""
+        """The unit of `total`, in words."""
         return "parameters" if self.counts == "parameters" else "weights in matrices"
 
     @property

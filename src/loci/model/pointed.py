@@ -128,7 +128,7 @@ class PointedModel(TokenisedModel):
         return accessor
 
     def _rows_of(self, point: Point, layer: int | None) -> list[tuple[HookSite, Edit]]:
-        """What notes a run's batch size, for the parts that see all rows as one list."""
+        """Hooks that note a run's batch size, for the parts that see all rows as one list."""
         if layer is None or self._part_of(point) not in self.layout.flat:
             return []
         return [

@@ -22,9 +22,7 @@ METHODS = {
     "mxfp4": "MXFP4",
     "torchao": "torchao",
 }
-"""What `quant_method` in a configuration means, for people; others are named as they name
-themselves.
-"""
+"""Names for people of each `quant_method` in a configuration; others go by the name in the file."""
 PACKED = (
     ".weight",
     ".qweight",

@@ -1,6 +1,4 @@
-"""What stands at points of the model at one position of each text: keys at subjects, states where
-an answer is due.
-"""
+"""Activations at one position of each text: keys at subjects, states where an answer is due."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -37,7 +35,7 @@ def read_at(
 def at_subjects(
     model: Model, facts: Sequence[Fact], *points: str
 ) -> dict[str, Float[Tensor, "fact width"]]:
-    """What stands at the last token of each fact's subject, in its own prompt. Cost: one partial
+    """Activations at the last token of each fact's subject, in its own prompt. Cost: one partial
     forward pass of every prompt.
     """
     tokens = [model.tokenize(fact.text) for fact in facts]

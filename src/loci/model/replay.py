@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from loci.model.running import RunningModel
 
 CACHES = ("past_key_values", "layer_past")
-"""What families call the argument that holds keys and values of earlier positions."""
+"""Names by which families call the argument that holds keys and values of earlier positions."""
 QUERIES = {"attention_mask": -2, "position_ids": -1, "position_embeddings": -2}
 """Arguments with an entry for each position that asks, and the dimension in which they have it."""
 SHORT = 16
@@ -49,7 +49,7 @@ class KVCache:
     """Stop the run once keys and values are known."""
 
     def update(self, keys: Tensor, values: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-        """What attention calls to join the new keys and values to the earlier ones."""
+        """Join the new keys and values to the earlier ones; attention calls it."""
         self.keys = keys if self.keys is None else torch.cat([self.keys, keys], -2)
         self.values = values if self.values is None else torch.cat([self.values, values], -2)
         if self.only:
@@ -67,7 +67,7 @@ class KVCache:
 
 @dataclass(frozen=True)
 class Call:
-    """What a block was called with: the residual stream, and the rest by name."""
+    """The arguments of a block's call: the residual stream, and the rest by name."""
 
     resid: Float[Tensor, "batch position d_model"]
     rest: dict[str, Any]
@@ -188,8 +188,8 @@ class Recording:
         start: int = 0,
         rows: Sequence[int] | None = None,
     ) -> Float[Tensor, "batch position d_model"]:
-        """What block `layer` leaves when it finds `resid` at the positions from `start` on, and
-        those before are as recorded.
+        """The output of block `layer` for the input `resid` at the positions from `start` on, with
+        those before as recorded.
 
         Hooks see the positions from `start` on. `rows` says which recorded row each row continues,
         where they differ.
@@ -207,7 +207,7 @@ class Recording:
         last: int,
         rows: Sequence[int] | None = None,
     ) -> Float[Tensor, "batch last d_model"]:
-        """What the last block leaves at the `last` positions when it finds `resid` from `start` on:
+        """The last block's output at the `last` positions for the input `resid` from `start` on;
         elsewhere it only makes keys and values.
         """
         layer, skipped = len(self.calls) - 1, resid.shape[1] - last
@@ -273,7 +273,9 @@ def short_attention(device: torch.device, positions: int) -> AbstractContextMana
 
 @lru_cache
 def cache_name(forward: Callable[..., Any]) -> str:
-    """What a block's forward calls its cache. Raises `ModelError` where it takes none."""
+    """The name of the cache among the arguments of a block's forward. Raises `ModelError` where it
+    takes none.
+    """
     known = inspect.signature(forward).parameters
     found = next((name for name in CACHES if name in known), None)
     if found is None:

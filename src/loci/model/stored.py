@@ -1,5 +1,5 @@
-"""What lies in a checkpoint's folder: its tensors by name, each with its dtype, its shape and its
-bytes' place; no value is read.
+"""Tensors of a checkpoint's folder by name, each with its dtype, its shape and its place in a file;
+no value is read.
 
     a safetensors file:  8 bytes: length n of the header  n bytes: JSON {name: {dtype, shape,
                          data_offsets}}  data
@@ -22,7 +22,7 @@ from loci.errors import ModelError
 
 SAFE = ("model.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-"""What transformers loads from a folder: the first of these that is there."""
+"""Pickled checkpoints that transformers loads from a folder: the first of these that exists."""
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Dtypes of weights that are plain numbers, by what safetensors calls them."""
 WORDS = {
@@ -152,8 +152,8 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def stored(folder: Path, *, pickle: bool = False) -> Stored | None:
-    """What the folder stores; None where there is nothing that transformers would load. Raises
-    `ModelError` for broken files.
+    """The stored tensors of a folder; None where there is nothing that transformers would load.
+    Raises `ModelError` for broken files.
     """
     for single, listed in (SAFE, *([PICKLED] if pickle else [])):
         index = None if (folder / single).is_file() else folder / listed

@@ -26,7 +26,7 @@ class Tokens:
     ids: tuple[int, ...]
     offsets: tuple[Span, ...]
     names: Mapping[int, str] = field(default_factory=dict, hash=False)
-    """What the tokenizer calls the tokens that have no characters, by position."""
+    """The tokenizer's names of the tokens that have no characters, by position."""
     special: int = 0
     """How many tokens stand before the text. Tokens of the text itself may have no characters too,
     as the space before its first word.

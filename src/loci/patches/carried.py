@@ -1,4 +1,4 @@
-"""What of a checkpoint's folder goes along into an edited one: every file, byte for byte.
+"""The files of a checkpoint's folder that go along into an edited one: every file, byte for byte.
 
 Weights of the base in other forms (`pytorch_model.bin` beside safetensors, GGUF, Mistral's
 consolidated files) would be taken for the edited model's by whoever loads those, so they are kept

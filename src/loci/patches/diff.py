@@ -1,4 +1,4 @@
-"""What differs: between two patches of one base, or between two checkpoints of one architecture.
+"""Differences between two patches of one base, or between two checkpoints of one architecture.
 
     ΔW = W' − W,  in float64, parameter by parameter; its rank counts the singular values above what
                   rounding alone would give,
@@ -49,7 +49,7 @@ class WeightDifference(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference(Result):
-    """What differs between `first` and `second`; weights that do not are left out."""
+    """The difference between `first` and `second`; weights that are equal are left out."""
 
     about: ClassVar[About] = About(
         "a difference",

@@ -22,7 +22,7 @@ from loci.patches.places import WeightRows, place_of
 
 SCHEMA = "loci.delta/1"
 PREFIX = "base_model.model"
-"""What PEFT puts before a module's path."""
+"""PEFT's prefix of a module's path."""
 
 
 def export_peft(

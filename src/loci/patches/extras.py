@@ -1,4 +1,4 @@
-"""What two checkpoints have beside the parameters that are compared: tensors that no model class
+"""Contents of two checkpoints beside the parameters that are compared: tensors that no model class
 knows, and files.
 
 A value head, a mask, a generation setting or a template may be on one side alone, or differ, where
@@ -32,7 +32,7 @@ class Sides:
 
 @dataclass(frozen=True)
 class Extras:
-    """What there is beside the model's parameters, and is not the same on both sides."""
+    """Contents beside the model's parameters that are not the same on both sides."""
 
     tensors: Sides = Sides()
     """Tensors that the model class does not know."""

@@ -43,7 +43,7 @@ from loci.patches.wider import write_wider
 
 @dataclass(frozen=True)
 class Applied:
-    """What `apply_to_folder` wrote."""
+    """The folder that `apply_to_folder` wrote."""
 
     files: int
     """How many files of the base went along."""
@@ -120,7 +120,7 @@ def apply_to_folder(patch: Patch, model: Model, folder: str | Path) -> Applied:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be written, and what the model will say then."""
+    """The weights to write, and the logits that the model will then have."""
 
     changes: list[Rewritten]
     wanted: dict[str, Tensor]

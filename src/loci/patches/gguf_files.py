@@ -48,7 +48,7 @@ from loci.validate import named
 
 @dataclass(frozen=True)
 class AppliedGguf:
-    """What `apply_to_gguf` wrote."""
+    """The file that `apply_to_gguf` wrote."""
 
     stored_as: str
     """ggml type of the edited tensors."""

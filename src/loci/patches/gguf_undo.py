@@ -26,11 +26,11 @@ Sha = Annotated[str, Predicate(lambda text: len(text) == SHA256)]
 
 SCHEMA = "loci.gguf_undo/1"
 SUFFIX = ".loci-undo.safetensors"
-"""What the undo file's name adds to that of the edited file."""
+"""The suffix of the undo file, behind the edited file's name."""
 
 
 class GgufUndo(TypedDict):
-    """What an undo file says beside the original bytes."""
+    """The header of an undo file, beside the original bytes."""
 
     schema: str
     base: Annotated[str, Predicate(lambda text: FINGERPRINT.fullmatch(text) is not None)]

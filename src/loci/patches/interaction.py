@@ -48,7 +48,7 @@ class Interaction(NamedTuple):
 
     @property
     def warning(self) -> str | None:
-        """What to do, where it is above the limit."""
+        """A warning where the interaction is above the limit; None where it is not."""
         if not self.warns:
             return None
         return (

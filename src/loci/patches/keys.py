@@ -1,5 +1,5 @@
-"""What a weight reads where a fact is recalled: its input at the last token of the subject, in the
-bare prompt.
+"""The input of a weight where a fact is recalled: at the last token of the subject, in the bare
+prompt.
 
     k = act(W_up x)   for W_down: the neurons         k = norm(resid)   for W_up and W_gate
 

@@ -26,11 +26,11 @@ from loci.model import Model
 from loci.model.hooks import adding
 
 WIDTHS = ("n_inner", "intermediate_size", "ffn_dim")
-"""What families call the width of an MLP in their configurations."""
+"""Names of the MLP's width in the configurations of families."""
 ACTS = ("activation_function", "hidden_act")
 BIASES = "mlp_bias"
-"""What says in the configurations of gated families whether an MLP has biases; those that do not
-name it cannot have any.
+"""The entry in the configurations of gated families by which an MLP has biases; families without it
+have none.
 """
 Act = Callable[[Tensor], Tensor]
 _tanh_gelu = partial(functional.gelu, approximate="tanh")

@@ -54,7 +54,7 @@ class Patch:
     factors: Mapping[str, Factors]
     facts: tuple[Fact, ...]
     numbers: Mapping[str, Any] = field(default_factory=dict)
-    """What the method measured: layer, losses, norms, condition, seconds."""
+    """The method's measurements: layer, losses, norms, condition, seconds."""
     neurons: Mapping[int, AddedNeurons] = field(default_factory=dict)
     """Neurons added to the MLPs of some layers."""
 
@@ -76,16 +76,14 @@ class Patch:
 
     @property
     def parents(self) -> list[dict[str, Any]]:
-        """What the patch was made from, where that was patches: id, method, numbers, and theirs in
-        turn.
-        """
+        """The patches that this one was made from: id, method, numbers, and their own parents."""
         found: list[dict[str, Any]] = self.numbers.get("parents", [])
         return found
 
     @property
     def report(self) -> EditReport | None:
-        """What the edit did when its prompts were asked again; None where that is not known, as of
-        a merged patch.
+        """The report of the edit, its prompts asked again; None where it is not known, as of a
+        merged patch.
         """
         plain = self.numbers.get("report")
         return EditReport.from_dict(plain) if plain is not None else None
@@ -212,7 +210,7 @@ def patches_on(model: Weights) -> list[str]:
 
 
 def lineage(*patches: Patch) -> list[dict[str, Any]]:
-    """What a patch that is made from others keeps of them, for its numbers."""
+    """The record of its parents that a patch made from others keeps in its numbers."""
     return [
         {"id": patch.id, "method": patch.method, "numbers": dict(patch.numbers)}
         for patch in patches
@@ -225,7 +223,7 @@ def short(fingerprint: str) -> str:
 
 
 class Applicable(Protocol):
-    """What can be on for a block: a patch, or whatever else changes a model for a while."""
+    """A change of a model that holds inside a block: a patch, or anything like it."""
 
     def applied(self, model: Model) -> AbstractContextManager[Any]:
         """The model with it, inside the block."""

@@ -1,4 +1,4 @@
-"""What was written is read back and compared before it is called done.
+"""Reads back what was written and compares it before it is called done.
 
 1. bytes:  every file of the base again, once the original bytes are thought back in their places:
            SHA-256 as read at first. So nothing else

@@ -42,7 +42,7 @@ class Parent(TypedDict):
 
 
 class Numbers(TypedDict, total=False):
-    """What verbs read of a patch's numbers; there may be any others."""
+    """The entries of a patch's numbers that verbs read; there may be any others."""
 
     parents: list[Parent]
     error: dict[str, float]

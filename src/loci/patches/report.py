@@ -1,4 +1,4 @@
-"""What an edit did when its prompts were asked again, as a value that a patch carries.
+"""The report of an edit, its prompts asked again, as a value that a patch carries.
 
 said        share of the patch's facts whose new answer the edited model generates greedily, in full
 failed      the others, and what the edited model says instead

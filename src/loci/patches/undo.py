@@ -42,7 +42,7 @@ Name = Annotated[str, Predicate(_inside)]
 
 
 class UndoHeader(TypedDict):
-    """What is said of the base as a whole."""
+    """The header of an undo file: the base as a whole."""
 
     schema: str
     base: Annotated[str, Predicate(lambda text: FINGERPRINT.fullmatch(text) is not None)]

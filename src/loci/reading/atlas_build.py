@@ -100,7 +100,7 @@ def build_atlas(
 
 
 class _Pass(NamedTuple):
-    """What came out of the pass over the text."""
+    """The outcome of the pass over the text."""
 
     by_layer: dict[int, LayerStatistics]
     seen: Surveyed

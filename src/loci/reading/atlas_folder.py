@@ -47,7 +47,7 @@ COLUMNS = {
     "histograms": {"number": "layer neuron", "list": "counts"},
     "texts": {"number": "text", "text": "content"},
 }
-"""What is read of each table, by its kind."""
+"""The columns that are read of each table, by their kind."""
 HASHED = 2**28
 """Bytes of tables that are hashed on opening; of larger ones the sizes are compared."""
 

@@ -27,7 +27,9 @@ from loci.validate import is_folder, named
 
 FEATURES, LOGITS, LONGEST = 128, 20, 1024
 OWN = re.compile(r"\d+-mlp-\d{3,}\.json|\.loci-aside-\d+-\w+")
-"""What an export writes, and what one that was killed leaves: it may be begun again."""
+"""Files that an export writes, or leaves when it is killed: a folder of these alone may be begun
+again.
+"""
 Activation = dict[str, list[Any]]
 
 

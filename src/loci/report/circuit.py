@@ -74,7 +74,7 @@ def save_circuit(
 def cards_of(
     model: Model, found: FactCircuit, progress: Progress = silent
 ) -> tuple[NeuronCard, ...]:
-    """What the first neurons look for and write."""
+    """Cards of the first neurons: their keys and their values."""
     names = list(dict.fromkeys(role.neuron for role in found.neurons))[:CARDS]
     best = [(int(layer), int(neuron)) for layer, neuron in (name[1:].split("N") for name in names)]
     if not best:

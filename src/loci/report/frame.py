@@ -1,6 +1,4 @@
-"""What every page is made of: one HTML file that opens without a network,
-on a screen of any width.
-"""
+"""The frame of every page: one HTML file that opens without a network, on a screen of any width."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -48,7 +46,7 @@ def frame(
 
 
 def verdict(words: str, grade: str = "") -> str:
-    """What came out, in words, with a mark and a colour: good, mixed, bad, or none where there is
+    """The conclusion in words, with a mark and a colour: good, mixed, bad, or none where there is
     nothing to judge.
     """
     mark = f"<b>{GRADES[grade]}</b> " if grade else ""
@@ -56,7 +54,7 @@ def verdict(words: str, grade: str = "") -> str:
 
 
 def words_of(result: Result) -> About:
-    """What a result is; of a kind that does not say, its docstring's first line."""
+    """The description of a result; of a class without one, its docstring's first line."""
     if result.about.kind:
         return result.about
     first = (type(result).__doc__ or "").strip().split("\n")[0]
@@ -107,7 +105,7 @@ def _text(words: str) -> str:
 
 
 def settings(values: dict[str, Any]) -> str:
-    """What a result was made with, as a list of names and values."""
+    """The settings of a result, as a list of names and values."""
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in values.items()
     )

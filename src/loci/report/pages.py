@@ -45,7 +45,7 @@ OWNERS = (
     "size",
     "relation",
 )
-"""What an entry of a list is called by in the table of numbers."""
+"""Fields that name an entry of a list in the table of numbers."""
 
 
 def save(result: Any, path: str | Path) -> None:
@@ -100,8 +100,8 @@ def title_of(result: Result) -> str:
 
 
 def _made(document: dict[str, Any]) -> dict[str, str]:
-    """What is said once: model, seed, samples and the like; long words and what the page says
-    anyway are left out.
+    """Fields that hold for the whole result: model, seed, samples and the like, without long words
+    and what the page says anyway.
     """
     once = {
         name: value

@@ -59,7 +59,7 @@ class Story(Result):
 
 
 def edit_summary(patch: Patch, path: str | None = None) -> dict[str, Any]:
-    """What an edit was, and did when it was asked again, for people who read JSON."""
+    """An edit and its report as one JSON document for people."""
     report = patch.report
     return {
         "schema": "loci.edit/1",

@@ -1,4 +1,4 @@
-"""What a pass over text can gather at one point of the model, batch by batch.
+"""Accumulators of a pass over text: statistics of one point of the model, batch by batch.
 
 Every accumulator has `update(values, rows)`, `merge(other)`, `state()` and `restore(state)`. Two
 shards merged equal one pass over both, in either order; a state restored goes on as if nothing had

@@ -1,4 +1,4 @@
-"""What a pass will cost, before any weight is loaded: FLOPs, bytes, seconds at the rate that this
+"""The cost of a pass, before any weight is loaded: FLOPs, bytes, and seconds at the rate that this
 machine shows.
 
     FLOPs of a token ≈ 2 · matrices of the blocks it passes + 4 · layers · heads · d_head ·
@@ -67,7 +67,7 @@ def costs(
     *,
     stays: bool = False,
 ) -> Costs:
-    """What a pass over `tokens` tokens in `shards` shards costs; `stays`: the weights in their
+    """The cost of a pass over `tokens` tokens in `shards` shards; `stays`: the weights in their
     files. Measures the machine for a fraction of a second.
     """
     state = question.state_bytes(weights)

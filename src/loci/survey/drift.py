@@ -30,8 +30,8 @@ class Drifted(NamedTuple):
 
 
 class Drift:
-    """What the base makes of some sentences, to compare the model with later: its last streams, as
-    no edit changes the unembedding.
+    """The base's next-token distributions on some sentences, kept to compare the model with later:
+    its last streams, as no edit changes the unembedding.
     """
 
     def __init__(self, model: Model, sentences: Sequence[str]) -> None:

@@ -62,7 +62,7 @@ class SurveyWorker(Protocol):
 
     number: int
     tasks: list[tuple[MergeNode, float]]
-    """What it was given and has not done, with when."""
+    """Tasks that it was given and has not done, each with the time."""
     ready: bool
 
     def give(self, node: MergeNode) -> None: ...
@@ -76,7 +76,7 @@ class Pool(Protocol[W]):
 
     def start(self, number: int) -> W: ...
     def wait(self, seconds: float) -> list[tuple[W, list[dict[str, Any]] | None]]:
-        """What workers have answered, after at most so many seconds; None of one that is dead."""
+        """Answers of workers that come within so many seconds; None from a worker that is dead."""
         ...
 
     def bury(self, worker: W) -> str:

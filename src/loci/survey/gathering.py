@@ -42,7 +42,7 @@ class Workers(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """What came out, and the texts that were read."""
+    """The accumulated state, and the texts that were read."""
 
     state: State
     texts: Callable[[], Iterator[Given]]
@@ -60,8 +60,8 @@ def gather(
     batch_tokens: int = 4096,
     progress: Progress = silent,
 ) -> Gathered:
-    """What workers accumulate of a text: a file, the embedded one (None), or texts, which are
-    written to the folder.
+    """Accumulate a text by workers: a file, the embedded one (None), or texts, which are written to
+    the folder.
 
     Raises `ModelError` where the workers' model is not this one, as when a patch is applied to it,
     for no workers, and as `run_plan` does.

@@ -28,7 +28,9 @@ RANKS = (
     ("RANK", "WORLD_SIZE"),
     ("SLURM_PROCID", "SLURM_NTASKS"),
 )
-"""What Slurm's arrays, torchrun, and Slurm's steps call a job's number and the number of jobs."""
+"""Environment variables of a job's number and of the number of jobs: Slurm's arrays, torchrun, and
+Slurm's steps.
+"""
 
 
 class ShardShare(NamedTuple):

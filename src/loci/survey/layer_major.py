@@ -75,7 +75,7 @@ class _LayerMajorPass:
         self.layers = {name: parse_point(name, model.n_layers)[1] or 0 for name in visits}
         self.last = max(self.layers.values())
         self.rest: dict[tuple[int, int], dict[str, Any]] = {}
-        """What a block is called with beside the stream, by batch and layer."""
+        """The arguments of a block's call beside the stream, by batch and layer."""
         self.streams: dict[int, Tensor] = {}
         self.batch = 0
         self.missing: set[str] = set()

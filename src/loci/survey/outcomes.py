@@ -1,4 +1,4 @@
-"""What came out of a plan: its state, and a summary of it that any run of the plan gives alike."""
+"""The outcome of a plan: its state, and a summary of it that any run of the plan gives alike."""
 
 from collections.abc import Sequence
 from pathlib import Path

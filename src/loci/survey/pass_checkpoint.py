@@ -70,7 +70,9 @@ class PassCheckpoint:
         self.head = json.dumps(head, sort_keys=True)
 
     def restore(self, source: Iterator[str], digest: TextDigest) -> Surveyed:
-        """What is there already, `source` behind it; nothing, where there is none."""
+        """Load the checkpoint and advance `source` behind the texts that it covers; nothing is done
+        where there is none.
+        """
         if self.path is None or not is_there(self.path):
             return Surveyed(0, 0)
         said, states = self._read()

@@ -86,7 +86,7 @@ class Plan:
 
     @cached_property
     def head(self) -> dict[str, Any]:
-        """What the numbers depend on beside the text."""
+        """The settings on which the numbers depend beside the text."""
         how = {
             name: value
             for name, value in asdict(self.opening).items()

@@ -87,7 +87,7 @@ class Processes:
         return process
 
     def wait(self, seconds: float) -> list[tuple[Process, list[dict[str, Any]] | None]]:
-        """What workers have answered, after at most so many seconds; None of one that is dead."""
+        """Answers of workers that come within so many seconds; None from a worker that is dead."""
         return [(key.data, key.data.hear()) for key, _ in self.selector.select(seconds)]
 
     def bury(self, worker: Process) -> str:

@@ -1,4 +1,4 @@
-"""What a pass accumulates, as a value that can be written down, sent and compared.
+"""The accumulators of a pass, as a value that can be written down, sent and compared.
 
     SurveyQuestion({"mlp_act.3": (Kind("SecondMoment"),)})  ↔  {"mlp_act.3": [["SecondMoment", {}]]}
 
@@ -182,8 +182,8 @@ def stream_question(layers: Iterable[int]) -> SurveyQuestion:
 
 
 def neurons_question(layers: Iterable[int], *, every: int = 8, k: int = 8) -> SurveyQuestion:
-    """What an atlas keeps of each neuron; histograms of every `every`-th text, the `k` largest
-    places.
+    """The accumulators of an atlas for each neuron: histograms of every `every`-th text, and the
+    `k` largest activations.
     """
     kinds = (
         Kind("FiringRate"),

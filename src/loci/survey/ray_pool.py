@@ -27,7 +27,7 @@ ANSWERS_WITHIN = 5.0
 
 
 class Actor:
-    """What runs on a node: the model, and one task after the other."""
+    """The process on a node: it holds the model, and does one task after the other."""
 
     def __init__(self, plan_file: str, folder: str) -> None:
         self.folder = Path(folder)
@@ -92,7 +92,7 @@ class RayPool:
         return worker
 
     def wait(self, seconds: float) -> list[tuple[RayWorker, list[dict[str, Any]] | None]]:
-        """What actors have answered, after at most so many seconds; None of one that is dead."""
+        """Answers of actors that come within so many seconds; None from an actor that is dead."""
         owners = {future: worker for worker in self.living for future in worker.waiting}
         ended, _ = self.ray.wait(list(owners), num_returns=1, timeout=seconds, fetch_local=False)
         return [(owners[future], self._answers(owners[future], future)) for future in ended]

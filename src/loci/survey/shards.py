@@ -36,7 +36,7 @@ from loci.validate import is_there, one_line
 
 Numbered = Sequence[tuple[int, Given]]
 NOT_A_TEXT = (MemoryError, torch.OutOfMemoryError)
-"""What says nothing about the text."""
+"""Errors that say nothing about the text."""
 
 
 def state_path(plan: Plan, node: MergeNode, folder: Path) -> Path:
@@ -100,7 +100,7 @@ def load(plan: Plan, node: MergeNode, folders: Sequence[Path]) -> State:
 
 
 def run_shard(model: Model, question: SurveyQuestion, texts: Numbered, budget: int) -> State:
-    """What is gathered of some texts, in a pass of their own.
+    """Accumulate some texts in a pass of their own.
 
     Raises `ModelError` where the model takes none of them, as then it is not the texts.
     """

@@ -33,7 +33,7 @@ Gathering = Mapping[str, Sequence[Accumulator]]
 
 
 class StateHeader(TypedDict):
-    """What stands in a state's metadata."""
+    """The metadata of a state's file."""
 
     format: str
     id: str
@@ -60,7 +60,7 @@ class SetAside:
 
 @dataclass(frozen=True)
 class State:
-    """What was gathered of some texts."""
+    """The accumulated statistics of some texts."""
 
     gathered: Gathering
     texts: int
@@ -159,7 +159,7 @@ def read_state(path: Path, gathered: Gathering, id: str | None = None) -> State:
 
 
 def read_head(path: Path) -> StateHeader:
-    """What a file says it is the state of; its tensors are not read. Raises `DamagedState`, and
+    """The header of a state's file; its tensors are not read. Raises `DamagedState`, and
     `ModelError` for another format.
     """
     try:

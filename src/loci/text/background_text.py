@@ -100,7 +100,7 @@ class BackgroundText:
         return self._openings[:count]
 
     def to_dict(self) -> dict[str, Any]:
-        """What results and patches say of the text: its source, its size, and a hash of it."""
+        """The text as results and patches record it: its source, its size, and a hash of it."""
         digest = hashlib.sha256("\0".join(self.texts).encode()).hexdigest()[:16]
         return {"source": self.source, "texts": len(self.texts), "sha256": digest}
 

@@ -52,7 +52,7 @@ class GateCase(NamedTuple):
     """R · E + bias."""
     neuron: float
     writes: dict[str, float]
-    """What ΔE adds along each direction that the neuron writes."""
+    """The coordinate of ΔE along each direction that the neuron writes."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Gate(Result):
 
 
 def _step_table(step: Step) -> Table:
-    """What the row, the bias and the neuron make of each name."""
+    """A step's row, bias and neuron on each name, as a table."""
     writes = (f"{name}|+.2f" for name in step.cases[0].writes)
     heads = ("", "M·E", "J·E", "row·E + bias|+.2f", "neuron|+.2f")
     return Table(

@@ -44,7 +44,7 @@ class Detectors:
     crowded: int
     """Subjects that text or other subjects come nearer to than their own phrasings."""
     sharp: float = 1.0
-    """What pre-activations are multiplied by, and values divided: 1 for a ReLU."""
+    """The factor of pre-activations and divisor of values: 1 for a ReLU."""
 
     def fire(self, keys: Float[Tensor, "any d_model"]) -> Float[Tensor, "any fact"]:
         """How far each fires, 0 … 1."""

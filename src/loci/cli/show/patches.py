@@ -38,7 +38,7 @@ def show_patch(patch: Patch) -> None:
 
 
 def _notes(patch: Patch) -> None:
-    """What merging and comparing found out."""
+    """Print the warnings that merging and comparing left in a patch."""
     most = strongest(patch.numbers.get("interaction", {}))
     if most:
         console.print(plain(most.line))

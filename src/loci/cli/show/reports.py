@@ -1,4 +1,4 @@
-"""What an edit did when its prompts were asked again, in a few lines of a terminal."""
+"""The report of an edit, its prompts asked again, in a few lines of a terminal."""
 
 from loci.cli.console import console
 from loci.cli.terminal import plain
@@ -16,7 +16,7 @@ ADVICE = {
     "joint": "fewer facts at once, more of them with --after, or a shorter answer",
     "merge": "make these edits together, in one loci edit, instead of merging them",
 }
-"""What to do about edits that failed, by method."""
+"""Advice for edits that failed, by method."""
 
 
 def show_report(patch: Patch) -> None:
@@ -54,7 +54,7 @@ def said_line(report: EditReport) -> str:
 
 
 def moved_line(report: EditReport) -> str:
-    """What else moved."""
+    """One line on side effects: neighbours, other facts of the subject and text that changed."""
     near, text = report.neighbours, report.sentences
     parts = []
     if near.n:

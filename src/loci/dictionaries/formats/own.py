@@ -19,7 +19,7 @@ TENSORS = (*NEEDED, "b_in", "threshold", "gain", "b_gain", "skip")
 
 
 class DictionaryHeader(TypedDict):
-    """What stands beside the tensors."""
+    """The header that is stored beside the tensors."""
 
     schema: str
     activation: str

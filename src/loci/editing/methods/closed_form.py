@@ -1,4 +1,4 @@
-"""What ROME, EMMET, MEMIT and AlphaEdit share: a residual for each fact, and one solve a layer.
+"""The base of ROME, EMMET, MEMIT and AlphaEdit: a residual for each fact, and one solve a layer.
 
     W_down.l ← W_down.l + Δ_l        Δ_l = R (Kᵀ M K + λ I)⁻¹ Kᵀ M        (`solver`)
 
@@ -47,7 +47,7 @@ class ClosedForm:
     search: TargetSettings | None = None
     """How residuals are sought; None: thoroughly for one fact, leanly for several."""
     layers: tuple[int, ...] | None = None
-    """What is edited; None: the layer that is best for some of the facts (`calibrate`)."""
+    """The layers to edit; None: the layer that is best for some of the facts (`calibrate`)."""
 
     usual_lam: ClassVar[float] = 0.0
     """Where neither the user nor a calibration says another; 0: every residual is hit exactly."""
@@ -58,7 +58,7 @@ class ClosedForm:
 
     @property
     def chosen_lam(self) -> float | None:
-        """What the user says; methods that hit exactly have no such setting."""
+        """The user's λ; None for methods that hit exactly and have no such setting."""
         return getattr(self, "lam", self.usual_lam)
 
     def check(self, facts: int) -> None:

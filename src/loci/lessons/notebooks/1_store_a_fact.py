@@ -154,7 +154,7 @@ def _():
     }
 
     def write(x, bias):
-        """What the neuron adds to x."""
+        """The vector that the neuron adds to x."""
         question = (M + J) @ x + bias
         answer = torch.relu(question)
         return answer * B

@@ -92,7 +92,7 @@ class TensorEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF file says about itself. Long arrays (the vocabulary) are kept as tuples."""
+    """The header of a GGUF file. Long arrays (the vocabulary) are kept as tuples."""
 
     path: Path
     version: int

@@ -36,7 +36,7 @@ class BestAngle:
 
     possible: float
     by: str
-    """What shows that it is possible."""
+    """The construction that shows it to be possible."""
     limit: float
     """No N vectors are further apart than this (Levenshtein)."""
     drawn: float
