@@ -51,6 +51,15 @@ def test_it_counts(known: Discovery) -> None:
     assert known.prompts > 2 * known.asked
 
 
+def test_a_prompt_is_done_once_its_answer_is_there(demo: Model, world: FactSet) -> None:
+    """Not when its first token is: what is left to say is most of the work."""
+    done: list[tuple[int, int]] = []
+    asked = [world[0], Fact("Michael Jordan", "{} plays the sport of", "curling")]
+    found = discover(demo, asked, phrasings=1, progress=lambda *step: done.append(step))
+    assert {whole for _, whole in done} == {2} and sum(step for step, _ in done) == 2
+    assert found.known == 1 and done[-1][0] == 1
+
+
 def test_its_file_is_a_fact_file(demo: Model, known: Discovery, tmp_path: Path) -> None:
     save_facts(known.facts, tmp_path / "known.jsonl")
     again = load_facts(tmp_path / "known.jsonl")

@@ -88,11 +88,14 @@ def test_sentences_beginnings_and_openings_are_of_the_text() -> None:
 def test_samples_are_kept_by_content_and_more_begin_with_the_fewer(
     demo: Model, tmp_path: Path, monkeypatch
 ) -> None:
+    few = own_texts(demo, 3, length=4, seed=1)
     first = own_texts(demo, 64, length=4, seed=1)
+    assert first[:3] == few
     assert own_texts(demo, 70, length=4, seed=1)[:64] == first
     assert own_texts(demo, 64, length=4, seed=2) != first
     monkeypatch.setattr(loci.text.own, "_sampled", None)
     assert own_texts(demo, 64, length=4, seed=1) == first, "the second time nothing is sampled"
+    assert own_texts(demo, 5, length=4, seed=1) == first[:5]
     other = tiny_gpt2(demo)
     with pytest.raises(TypeError):
         own_texts(other, 64, length=4, seed=1)

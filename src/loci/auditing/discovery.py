@@ -120,7 +120,8 @@ def discover(
         chat: prompts stand in the model's chat template.
         phrasings: of each fact the prompt and so many more are asked, less one; all where left out.
         seed: of the draw of the shots.
-        progress: called with (prompts done, prompts in all).
+        progress: called with (prompts done, prompts in all); a prompt whose first token may begin
+            the answer is done once it is gone on with.
 
     Returns: `Discovery`, with the known facts.
     Raises: `FactError` for no facts, and for shots of a relation that has too few; `ModelError` for
@@ -216,6 +217,7 @@ def _said(
     tokens = model.tokenize_all(prompts, model.n_ctx)
     firsts: dict[str, int] = {}
     texts: dict[int, str] = {}
+    open_: list[int] = []
     for batch in by_length(tokens, len, model.tokens_at_once):
         streams = last_streams(model, model.ids([tokens[i].ids for i in batch]))[:, -1]
         best = [
@@ -223,12 +225,14 @@ def _said(
         ]
         firsts |= {prompts[i]: token for i, token in zip(batch, best, strict=True)}
         texts |= {token: model.token_text(token) for token in best if token not in texts}
-        progress(len(batch), len(prompts))
-    open_ = [
-        i
-        for i, prompt in enumerate(prompts)
-        if any(may_match(texts[firsts[prompt]], answer) for answer in answers[prompt])
-    ]
+        begun = [
+            i
+            for i in batch
+            if any(may_match(texts[firsts[prompts[i]]], answer) for answer in answers[prompts[i]])
+        ]
+        open_ += begun
+        progress(len(batch) - len(begun), len(prompts))
+    open_.sort()
     says: dict[str, str] = {}
     need = {
         i: (
@@ -248,6 +252,7 @@ def _said(
         enough = _decided(model, [answers[prompts[i]] for i in rows])
         made = generate(model, ids, max(need[i] for i in rows), enough=enough)
         says |= {prompts[i]: model.decode(ids) for i, ids in zip(rows, made, strict=True)}
+        progress(len(rows), len(prompts))
     spelt = ((spelling(says.get(prompt, ""), answer) for answer in own) for prompt, own in asked)
     return [next((found for found in own if found is not None), None) for own in spelt]
 

@@ -1,7 +1,7 @@
 """Text that a model samples itself: what it takes text to be, where there is none.
 
-Batch i of `ROWS` texts is drawn with the seed (seed, i), so that more texts begin with the whole
-batches of fewer. Only tokens of text are drawn, and those that end one. A model without a BOS
+Batch i of `ROWS` texts is drawn with the seed (seed, i), always whole, so that more texts begin
+with the fewer. Only tokens of text are drawn, and those that end one. A model without a BOS
 begins with `OPENERS` in turn. What was sampled is kept in the user's cache by content: weights,
 seed, length.
 """
@@ -24,12 +24,6 @@ from loci.validate import parse_json
 
 ROWS = 64
 OPENERS = ("The", "A", "In", "It", "He", "She", "I", "This")
-KEPT = 64
-"""From so many texts on they are kept in the cache: fewer are sampled sooner than a model is
-hashed.
-"""
-
-
 def own_texts(
     model: Model,
     count: int,
@@ -40,30 +34,31 @@ def own_texts(
 ) -> list[str]:
     """`count` texts of at most `length` tokens that the model samples at temperature 1.
 
-    Cost: `length` passes over one position for each `ROWS` texts, once; then from the cache
-    (`LOCI_CACHE`, `~/.cache/loci`; an empty `LOCI_CACHE` keeps nothing).
+    Cost: `length` passes over `ROWS` positions for each `ROWS` texts begun, once; then from the
+    cache (`LOCI_CACHE`, `~/.cache/loci`; an empty `LOCI_CACHE` keeps nothing), by the hash of the
+    weights.
     """
-    file = _file(model, length, seed) if count >= KEPT else None
+    file = _file(model, length, seed)
     texts = _load(file)
     if len(texts) >= count:
         return texts[:count]
-    texts = texts[: len(texts) // ROWS * ROWS]
-    batches = -(-count // ROWS)
-    for batch in range(len(texts) // ROWS, batches):
-        texts += _sampled(model, batch, min(ROWS, count - len(texts)), length, seed)
-        progress(1, batches)
+    batches = range(len(texts) // ROWS, -(-count // ROWS))
+    for batch in batches:
+        texts += _sampled(model, batch, length, seed)
+        progress(1, len(batches))
     _save(file, texts)
-    return texts
+    return texts[:count]
 
 
 @torch.no_grad()
-def _sampled(model: Model, batch: int, rows: int, length: int, seed: int) -> list[str]:
+def _sampled(model: Model, batch: int, length: int, seed: int) -> list[str]:
+    """The `ROWS` texts of a batch."""
     begin = _beginning(model)
-    ids = model.ids([begin[row % len(begin)] for row in range(rows)])
+    ids = model.ids([begin[row % len(begin)] for row in range(ROWS)])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed * 1_000_003 + batch)
         made = generate(model, ids, length, sample=True)
-    opened = [() if model.with_bos else begin[row % len(begin)] for row in range(rows)]
+    opened = [() if model.with_bos else begin[row % len(begin)] for row in range(ROWS)]
     return [
         str(model.tokenizer.decode([*first, *row], skip_special_tokens=True))
         for first, row in zip(opened, made, strict=True)
@@ -83,7 +78,7 @@ def _file(model: Model, length: int, seed: int) -> Path | None:
     folder = cache_folder()
     if folder is None:
         return None
-    rule = "no control tokens"
+    rule = "whole batches, no control tokens"
     about = f"{model.fingerprint} {model.with_bos} {model.dtype} {length} {seed} {ROWS} {rule}"
     return folder / "texts" / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.json"
 
@@ -95,7 +90,8 @@ def _load(file: Path | None) -> list[str]:
     tidy(file.parent)
     with suppress(OSError, UnicodeDecodeError, LociError):
         texts = parse_json(file.read_text(encoding="utf-8"), str(file), OutputError)
-        if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+        whole = isinstance(texts, list) and len(texts) % ROWS == 0
+        if whole and all(isinstance(text, str) for text in texts):
             mark_used(file)
             return texts
     return []
