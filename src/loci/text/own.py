@@ -24,6 +24,8 @@ from loci.validate import parse_json
 
 ROWS = 64
 OPENERS = ("The", "A", "In", "It", "He", "She", "I", "This")
+
+
 def own_texts(
     model: Model,
     count: int,
