@@ -92,8 +92,8 @@ def _load(file: Path | None) -> list[str]:
     tidy(file.parent)
     with suppress(OSError, UnicodeDecodeError, LociError):
         texts = parse_json(file.read_text(encoding="utf-8"), str(file), OutputError)
-        whole = isinstance(texts, list) and len(texts) % ROWS == 0
-        if whole and all(isinstance(text, str) for text in texts):
+        sound = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+        if isinstance(texts, list) and sound and len(texts) % ROWS == 0:
             mark_used(file)
             return texts
     return []
