@@ -17,11 +17,15 @@ Nothing of Loci's is in the judge:
     same_subject  known facts of other relations about an edited subject
     perplexity    exp of the mean change of −log P a token, on texts that the base samples with a
                   seed of its own, and on known facts
+    kl            mean KL(base ‖ edited) a token on the same texts, in nats
+    fluency       entropy of pairs and triples of words in greedy continuations of edited
+                  subjects, in bits (Meng et al. 2022): low where they repeat themselves
 
-Shares have Wilson's interval, perplexity that of a mean over texts. Methods: `joint`
-and `rome-loci` are Loci's, `rome`, `memit`, `alphaedit`, `ft-l` the
-published procedures (`published_editors`), `in-context` says all edits in front of every prompt,
-`none` is the base. Seconds are of the processor.
+Shares have Wilson's interval, the others that of a mean over texts. Methods: `joint` and
+`rome-loci` are Loci's, `rome`, `memit`, `alphaedit`, `ft-l` the published procedures
+(`published_editors`), `ft-bf` breadth-first fine-tuning with a KL term and `lora` an adapter
+(`tuned_editors`); `in-context` says all edits in front of every prompt, `retrieval` the one that
+fits best; `none` is the base. Seconds are of the processor.
 """
 
 import argparse
@@ -32,157 +36,44 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from benchmarks.judge import Judge, Prefix, no_prefix
+from benchmarks.known import Known, kept_in, known_facts, of_relation, others_of
+from benchmarks.tuned_editors import adapted, breadth_first, retrieved, told
 from loci.editing.edit import edit
 from loci.facts import Fact
 from loci.model import open_model
-from loci.patches import Patch, apply_to_folder
+from loci.patches import apply_to_folder
 from loci.stats import Estimate, share
 from loci.text import background
 
 METHODS = (
     "none",
     "in-context",
+    "retrieval",
     "joint",
     "rome-loci",
     "rome",
     "memit",
     "alphaedit",
     "ft-l",
+    "ft-bf",
+    "lora",
 )
 PUBLISHED = ("rome", "memit", "alphaedit", "ft-l")
 UNRELATED = "The weather was fine that day, and the market was full of people. "
-SUBJECTS, NEAR, SAMPLES, FIRST, OTHERS = 24, 8, 16, 4, 2
+SUBJECTS, NEAR, SAMPLES, SPOKEN = 24, 8, 16, 16
 
-
-T = TypeVar("T")
 Targets = dict[int, list[torch.Tensor]]
 """δ by layer, which MEMIT and AlphaEdit share: the second of them takes no time for it."""
-
-
-class Judge:
-    """A model in plain transformers."""
-
-    def __init__(self, hf: Any, tokenizer: Any) -> None:
-        self.hf, self.tokenizer = hf, tokenizer
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
-
-    @classmethod
-    def of(cls, folder: Path, tokenizer: Path) -> "Judge":
-        return cls(
-            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(),
-            AutoTokenizer.from_pretrained(tokenizer),
-        )
-
-    @torch.no_grad()
-    def gives(self, asked: Sequence[tuple[str, str]], prefix: str = "") -> list[bool]:
-        """Whether the greedy continuation of each prompt begins with the answer, at a word's end.
-
-        Greedy decoding gives the answer if and only if each of its tokens is the likeliest where it
-        stands, so all are read in one pass. Pairs are asked once.
-        """
-        rows = {}
-        for prompt, answer in dict.fromkeys(asked):
-            text = prefix + prompt.rstrip()
-            before = self.tokenizer(text).input_ids
-            whole = self.tokenizer(f"{text} {answer.strip()}").input_ids
-            same = next(
-                (i for i, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b),
-                len(before),
-            )
-            rows[prompt, answer] = whole, len(whole) - same
-        order = sorted(rows, key=lambda pair: (rows[pair][1], len(rows[pair][0])))
-        found: dict[tuple[str, str], bool] = {}
-        for some in batches(order, 32):
-            ids = self.tokenizer.pad(
-                {"input_ids": [rows[pair][0] for pair in some]},
-                padding_side="left",
-                return_tensors="pt",
-            )
-            most = max(rows[pair][1] for pair in some)
-            places = (ids["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-            best = self.hf(**ids, position_ids=places, logits_to_keep=most + 1).logits.argmax(-1)
-            for pair, row in zip(some, best.tolist(), strict=True):
-                whole, count = rows[pair]
-                behind = self.tokenizer.decode(row[-1:])
-                found[pair] = row[-count - 1 : -1] == whole[-count:] and not behind[:1].isalnum()
-        return [found[pair] for pair in asked]
-
-    @torch.no_grad()
-    def surprise(self, texts: Sequence[str]) -> list[float]:
-        """Mean −log P a token of each text."""
-        found = []
-        for text in texts:
-            ids = self.tokenizer(text, return_tensors="pt").input_ids
-            said = self.hf(ids).logits[0, :-1].log_softmax(-1)
-            found.append(-float(said.gather(-1, ids[0, 1:, None]).mean()))
-        return found
-
-    @torch.no_grad()
-    def samples(self, count: int, seed: int) -> list[str]:
-        torch.manual_seed(seed)
-        begin = self.tokenizer("The", return_tensors="pt").input_ids.expand(count, -1)
-        made = self.hf.generate(
-            begin,
-            attention_mask=torch.ones_like(begin),
-            max_new_tokens=24,
-            do_sample=True,
-            top_k=0,
-            pad_token_id=self.tokenizer.pad_token_id,
-        )
-        return [
-            text
-            for text in self.tokenizer.batch_decode(made, skip_special_tokens=True)
-            if len(text.split()) > 4
-        ]
-
-
-def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    for start in range(0, len(items), size):
-        yield list(items[start : start + size])
-
-
-def relations(folder: Path) -> Iterator[tuple[str, list[str], dict[str, str]]]:
-    """Name, templates with {}, and answers by subject;
-    subjects with several answers are left out.
-    """
-    for path in sorted([*folder.glob("relations/factual/*.json"), *folder.glob("pararel/*.json")]):
-        said = json.loads(path.read_text(encoding="utf-8"))
-        if "samples" in said:
-            templates = [*said["prompt_templates"], *said["prompt_templates_zs"]]
-            pairs = [(each["subject"], each["object"]) for each in said["samples"]]
-        else:
-            templates, pairs = said["prompts"], [tuple(pair) for pair in said["facts"]]
-        answers = defaultdict(set)
-        for subject, answer in pairs:
-            answers[subject].add(answer)
-        one = {subject: next(iter(own)) for subject, own in answers.items() if len(own) == 1}
-        templates = [t for t in dict.fromkeys(templates) if t.count("{}") == 1 and "?" not in t]
-        if templates and len(set(one.values())) > 2:
-            yield path.stem, templates, one
-
-
-@dataclass(frozen=True)
-class Known:
-    """A fact that the base says: the templates in which it does."""
-
-    relation: str
-    subject: str
-    answer: str
-    templates: tuple[str, ...]
-
-    def prompts(self) -> list[str]:
-        return [template.replace("{}", self.subject) for template in self.templates]
 
 
 @dataclass(frozen=True)
@@ -194,59 +85,6 @@ class Task:
     facts: list[Fact]
     asked: dict[str, list[tuple[str, str]]]
     texts: list[str]
-
-
-def known_facts(judge: Judge, data: Path, edits: int, seed: int, most: int) -> list[Known]:
-    """Facts of relations in a seeded order, until there are enough for the edits and their
-    neighbours. Relations of which the base says nothing about the first few subjects are passed
-    over.
-    """
-    rng, found = random.Random(seed), list[Known]()
-    chosen = list(relations(data))
-    rng.shuffle(chosen)
-    used = 0
-    for name, templates, answers in chosen:
-        some = rng.sample(sorted(answers), min(len(answers), most))
-        own = _held(judge, name, templates[:FIRST], some[:FIRST], answers)
-        if own:
-            own = _held(judge, name, templates, some, answers)
-        if len(own) > 3 and len({fact.answer for fact in own}) > 1:
-            found, used = [*found, *own], used + of_relation(own, edits)
-        if used >= edits:
-            break
-    return found
-
-
-def of_relation(known: Sequence[Known], edits: int) -> int:
-    """How many facts of a relation are edited: half at most, and a quarter of all edits."""
-    return min(len(known) // 2, max(1, edits // 4))
-
-
-def _held(
-    judge: Judge,
-    name: str,
-    templates: Sequence[str],
-    subjects: Sequence[str],
-    answers: Mapping[str, str],
-) -> list[Known]:
-    """What the base knows of some subjects."""
-    pairs = [(subject, template) for subject in subjects for template in templates]
-    gives = judge.gives([(t.replace("{}", subject), answers[subject]) for subject, t in pairs])
-    held = defaultdict[str, list[str]](list)
-    for (subject, template), given in zip(pairs, gives, strict=True):
-        if given:
-            held[subject].append(template)
-    return [Known(name, subject, answers[subject], tuple(own)) for subject, own in held.items()]
-
-
-def others_of(judge: Judge, data: Path, known: Sequence[Known]) -> list[Known]:
-    """What the base knows about the same subjects by other relations."""
-    found, own = list[Known](), {(fact.relation, fact.subject) for fact in known}
-    subjects = {fact.subject for fact in known}
-    for name, templates, answers in relations(data):
-        shared = sorted(s for s in subjects & set(answers) if (name, s) not in own)
-        found += _held(judge, name, templates[:OTHERS], shared, answers) if shared else []
-    return found
 
 
 def task_of(judge: Judge, data: Path, known: Sequence[Known], edits: int, seed: int) -> Task:
@@ -305,7 +143,11 @@ def task_of(judge: Judge, data: Path, known: Sequence[Known], edits: int, seed: 
 
 
 def row(
-    judge: Judge, task: Task, before: Sequence[float], seconds: float, prefix: str = ""
+    base: Judge,
+    judge: Judge,
+    task: Task,
+    seconds: float,
+    prefix: Prefix = no_prefix,
 ) -> dict[str, Any]:
     """The figures of one method."""
     pairs = [pair for pairs in task.asked.values() for pair in pairs]
@@ -314,59 +156,66 @@ def row(
         metric: share([gives[pair] for pair in task.asked.get(metric, [])])
         for metric in ("efficacy", "paraphrase", "specificity", "same_subject")
     }
-    gained = [now - then for now, then in zip(judge.surprise(task.texts), before, strict=True)]
-    half = 1.96 * stdev(gained) / math.sqrt(len(gained))
-    perplexity = Estimate(*(math.exp(fmean(gained) + x) for x in (0, -half, half)), len(gained))
+    gained, divergence = judge.drift(base, task.texts)
+    ratio = interval(gained)
+    perplexity = Estimate(*map(math.exp, (ratio.value, ratio.low, ratio.high)), ratio.n)
+    means = {"perplexity": perplexity, "kl": interval(divergence)}
+    means["fluency"] = interval(judge.fluency([fact.subject for fact in task.facts[:SPOKEN]]))
     return {
-        **{name: value.to_dict() for name, value in {**shares, "perplexity": perplexity}.items()},
+        **{name: value.to_dict() for name, value in {**shares, **means}.items()},
         "seconds": seconds,
     }
 
 
-def patch_by(
-    method: str, source: Path, facts: Sequence[Fact], seed: int, targets: Targets
-) -> tuple[Patch, float, Any]:
-    """A patch, the processor time that it took, and the model it is for."""
+def interval(values: Sequence[float]) -> Estimate:
+    """A mean with its 95 % interval."""
+    mean, half = fmean(values), 1.96 * stdev(values) / math.sqrt(len(values))
+    return Estimate(mean, mean - half, mean + half, len(values))
+
+
+def edited(
+    method: str, source: Path, facts: Sequence[Fact], seed: int, targets: Targets, folder: Path
+) -> float:
+    """Write the model as a method changes it to a folder; the processor time of the method."""
     from benchmarks.published_editors import PREFIXES, published
 
+    started = time.process_time()
+    if method == "lora":
+        adapted(source, facts, seed, folder)
+        return time.process_time() - started
     model = open_model(str(source))
     started = time.process_time()
     if method in PUBLISHED:
         prefixes = background(model).beginnings(PREFIXES, seed)
-        made = published(model, facts, method, prefixes, targets)
+        patch = published(model, facts, method, prefixes, targets)
+    elif method == "ft-bf":
+        patch = breadth_first(model, facts, seed)
     else:
-        made = edit(model, facts, method=method.removesuffix("-loci"), seed=seed, report=False)
-    return made, time.process_time() - started, model
+        patch = edit(model, facts, method=method.removesuffix("-loci"), seed=seed, report=False)
+    seconds = time.process_time() - started
+    apply_to_folder(patch, model, folder)
+    return seconds
 
 
 def rows_for(
     source: Path, task: Task, methods: Sequence[str], seed: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     base = Judge.of(source, source)
-    before = base.surprise(task.texts)
-    said = "".join(f"{fact.text} {fact.new_answer}. " for fact in task.facts)
+    said = "".join(map(told, task.facts))
+    prefixes: dict[str, Prefix] = {
+        "none": no_prefix,
+        "in-context": lambda _: said,
+        "retrieval": retrieved(task.facts),
+    }
     targets: Targets = {}
     for method in methods:
-        if method in ("none", "in-context"):
-            yield method, row(base, task, before, 0.0, said if method == "in-context" else "")
+        if method in prefixes:
+            yield method, row(base, base, task, 0.0, prefixes[method])
         elif method != "rome-loci" or len(task.facts) == 1:
-            patch, seconds, model = patch_by(method, source, task.facts, seed, targets)
-            with tempfile.TemporaryDirectory() as folder:
-                apply_to_folder(patch, model, Path(folder) / "edited")
-                del model
-                yield method, row(Judge.of(Path(folder) / "edited", source), task, before, seconds)
-
-
-def kept_in(file: Path | None, find: Callable[[], list[Known]]) -> list[Known]:
-    """Known facts of a file, which is written if it is not there."""
-    if file is not None and file.exists():
-        rows = [json.loads(row) for row in file.read_text(encoding="utf-8").splitlines()]
-        return [Known(**row | {"templates": tuple(row["templates"])}) for row in rows]
-    found = find()
-    if file is not None:
-        rows = [json.dumps(asdict(fact), ensure_ascii=False) for fact in found]
-        file.write_text("\n".join(rows), encoding="utf-8")
-    return found
+            with tempfile.TemporaryDirectory() as place:
+                folder = Path(place) / "edited"
+                seconds = edited(method, source, task.facts, seed, targets, folder)
+                yield method, row(base, Judge.of(folder, source), task, seconds)
 
 
 def line(method: str, found: Mapping[str, Any]) -> str:
@@ -378,6 +227,7 @@ def line(method: str, found: Mapping[str, Any]) -> str:
             if not each["n"]
             else f"{name} {each['value']:.3f} [{each['low']:.2f}, {each['high']:.2f}] n={each['n']}"
         )
+    parts += [f"{name} {found[name]['value']:.3f}" for name in ("kl", "fluency")]
     return "  ".join([*parts, f"{found['seconds']:.0f} s"])
 
 

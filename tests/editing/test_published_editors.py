@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from benchmarks.judge import Judge, entropy
+from benchmarks.known import relations
 from benchmarks.published_editors import layers_of, published
-from benchmarks.real_edits import Judge, relations
+from benchmarks.tuned_editors import breadth_first, retrieved
 
 from loci.facts import Fact
 from loci.model import Model, score_answers
@@ -31,6 +33,29 @@ def test_fine_tuning_stays_within_its_bound(demo: Model) -> None:
     patch = published(demo, [JORDAN], "ft-l", PREFIXES)
     (change,) = patch.factors.values()
     assert 0 < float(change.delta.abs().max()) <= 5e-5 * 1.001
+
+
+def test_breadth_first_tuning_says_its_facts_and_keeps_to_one_layer(demo: Model) -> None:
+    patch = breadth_first(demo, [JORDAN, BIRD], seed=0)
+    with patch.applied(demo):
+        scores = score_answers(
+            demo, [(fact.text, fact.new_answer or "") for fact in (JORDAN, BIRD)]
+        )
+    assert patch.layers == [3] and all(score.probability > 0.5 for score in scores)
+
+
+def test_retrieval_says_the_edit_whose_subject_is_named() -> None:
+    prefix = retrieved([JORDAN, BIRD])
+    assert prefix("The sport of Larry Bird is") == "Larry Bird plays the sport of golf. "
+    assert prefix("Serena Williams plays the sport of") == ""
+
+
+def test_the_judge_measures_no_drift_of_the_base_and_repetition(demo: Model) -> None:
+    judge = Judge(demo.hf, demo.tokenizer)
+    gained, divergence = judge.drift(judge, ["Michael Jordan plays the sport of basketball."])
+    assert gained == divergence == [0.0]
+    assert entropy("a b a b a b a b a".split(), 2) == 1.0
+    assert entropy("a b c d e".split(), 2) == 2.0
 
 
 @torch.no_grad()
