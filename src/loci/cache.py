@@ -48,16 +48,16 @@ class Entry:
 def entries(folder: Path | None = None) -> list[Entry]:
     """All that is kept, the least recently used first. Cost: a look at every file."""
     base = folder if folder is not None else cache_folder()
-    found: list[Entry] = []
+    entries: list[Entry] = []
     if base is None:
-        return found
+        return entries
     for kind in KINDS:
         with suppress(OSError):  # not there
             for path in (base / kind).iterdir():
                 with suppress(OSError):  # gone meanwhile
                     if not ROOM.fullmatch(path.name):
-                        found.append(Entry(kind, path, _size(path), path.lstat().st_mtime))
-    return sorted(found, key=lambda entry: (entry.used, entry.path))
+                        entries.append(Entry(kind, path, _size(path), path.lstat().st_mtime))
+    return sorted(entries, key=lambda entry: (entry.used, entry.path))
 
 
 def _size(path: Path) -> int:
@@ -127,8 +127,8 @@ def summary(there: Iterable[Entry]) -> list[dict[str, Any]]:
         {
             "kind": kind,
             "what": KINDS[kind],
-            "entries": len(found),
-            "bytes": sum(entry.bytes for entry in found),
+            "entries": len(entries),
+            "bytes": sum(entry.bytes for entry in entries),
         }
-        for kind, found in by_kind.items()
+        for kind, entries in by_kind.items()
     ]

@@ -97,8 +97,8 @@ def svd(matrix: Float[Tensor, "*batch m n"], what: str = "a matrix") -> SVD:
         return SVD(Q.T @ U, S, Vh)
 
     def by_numpy() -> SVD:
-        found = np.linalg.svd(A.detach().cpu().numpy(), full_matrices=False)
-        return SVD(*(torch.from_numpy(x).to(A.device) for x in found))
+        factors = np.linalg.svd(A.detach().cpu().numpy(), full_matrices=False)
+        return SVD(*(torch.from_numpy(x).to(A.device) for x in factors))
 
     return first_finite((plain, transposed, turned, by_numpy), A, what, "singular values")
 
@@ -157,8 +157,8 @@ def orthonormal(
     what: str = "a matrix",
 ) -> tuple[Float[Tensor, "m r"], Float[Tensor, "r n"]]:
     """Q, R with A = Q R by reflections, which do not iterate, of any rank. Raises `MatrixError`."""
-    found: tuple[Tensor, Tensor] = tuple(torch.linalg.qr(finite(matrix, what)))
-    return found
+    factors: tuple[Tensor, Tensor] = tuple(torch.linalg.qr(finite(matrix, what)))
+    return factors
 
 
 def cholesky(matrix: Float[Tensor, "n n"], what: str = "a matrix") -> Float[Tensor, "n n"]:
@@ -187,8 +187,8 @@ def gram_roots(
     for index in failed.flatten().nonzero()[:, 0].tolist():
         values, vectors = symmetric_eigen(gram.reshape(-1, *gram.shape[-2:])[index], what)
         roots[index] = values.clamp(min=0).sqrt()[:, None] * vectors.T
-    found: Tensor = scale * roots.reshape(gram.shape)
-    return found
+    root: Tensor = scale * roots.reshape(gram.shape)
+    return root
 
 
 def solve_square(
@@ -265,11 +265,11 @@ def first_finite(attempts: tuple[Callable[[], T], ...], A: Tensor, what: str, as
     """The first attempt whose numbers are all finite."""
     for attempt in attempts:
         try:
-            found = attempt()
+            result = attempt()
         except FAILURES:
             continue
-        if all(bool(part.isfinite().all()) for part in found):  # type: ignore[attr-defined]
-            return found
+        if all(bool(part.isfinite().all()) for part in result):  # type: ignore[attr-defined]
+            return result
     raise MatrixError(
         f"{what} {_shape(A)}: its {asked} cannot be computed: "
         f"{len(attempts)} ways did not converge; entries up to {float(A.abs().max()):.1e}"

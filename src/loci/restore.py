@@ -38,13 +38,13 @@ def load(kind: type[T], path: Path) -> T:
     if not isinstance(document, dict) or "schema" not in document:
         raise OutputError(f"{path}: not a result of Loci (no schema)")
     try:
-        found: T = _dataclass(kind, document)
-        written = plain(found.to_dict())  # type: ignore[attr-defined]
+        result: T = _dataclass(kind, document)
+        written = plain(result.to_dict())  # type: ignore[attr-defined]
     except (_Lost, NameError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise _refusal(kind, document, path, str(error)) from None
     if written != plain(document):
         raise _refusal(kind, document, path, "what was read is not what was written")
-    return found
+    return result
 
 
 def _refusal(kind: type, document: dict[str, Any], path: Path, why: str) -> OutputError:

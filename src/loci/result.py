@@ -118,8 +118,8 @@ class Result:
         """The way back from `save` to .json. Raises `OutputError` where the file is another
         result's, or does not hold all of it.
         """
-        found: Self = import_module("loci.restore").load(cls, Path(path))
-        return found
+        result: Self = import_module("loci.restore").load(cls, Path(path))
+        return result
 
     def to_frame(self) -> Any:
         """One long table: a row for every number, with its place. A pandas DataFrame where pandas

@@ -94,7 +94,7 @@ def files_below(folder: Path, endings: tuple[str, ...], failure: Failure) -> lis
     What is hidden, linked folders, and folders that may not be read are left out. Raises `failure`
     where there are more than `ENTRIES` files to look at: the root of a disk is no folder of data.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     seen, level = 0, [folder]
     for _ in range(LEVELS + 1):
         below: list[Path] = []
@@ -117,11 +117,11 @@ def files_below(folder: Path, endings: tuple[str, ...], failure: Failure) -> lis
                     and not is_folder(entry)
                     and not entry.name.startswith(".")
                 ):
-                    found.append(entry)
+                    files.append(entry)
                 elif is_folder(entry) and not entry.is_symlink() and not entry.name.startswith("."):
                     below.append(entry)
         level = below
-    return sorted(found)
+    return sorted(files)
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -172,12 +172,12 @@ def parse_json(text: str, where: object, failure: Failure, *, infinite: bool = F
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         for name, value in pairs:
-            if repr(found[name]) != repr(value):
+            if repr(entries[name]) != repr(value):
                 raise ValueError(f"the key {brief(name)} stands twice in one object")
-    return found
+    return entries
 
 
 def _integer(text: str) -> int:
@@ -224,13 +224,13 @@ def typed(kind: type[T], value: Any, where: object, failure: Failure) -> T:
     from pydantic import ValidationError
 
     try:
-        found: T = _adapter(cast(Hashable, kind)).validate_python(value, strict=True)
+        checked: T = _adapter(cast(Hashable, kind)).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         expected = _expected(first["type"], first["msg"], first["input"])
         raise failure(f"{where}: {f'{field}: ' if field else ''}{expected}") from None
-    return found
+    return checked
 
 
 @cache
@@ -240,14 +240,14 @@ def _adapter(kind: Hashable) -> Any:
     return TypeAdapter(cast(Any, kind))
 
 
-def _expected(kind: str, message: str, found: Any) -> str:
+def _expected(kind: str, message: str, value: Any) -> str:
     if kind == "missing":
         return "is missing"
     said = message.removeprefix("Value error, ")
     if said.startswith("Input should be"):
         said = f"expected {said.removeprefix('Input should be ').removeprefix('a valid ')}"
         said = said.replace("dictionary", "object")
-    return f"{said}, found {brief(found)}"
+    return f"{said}, found {brief(value)}"
 
 
 def brief(value: object, most: int = 60) -> str:

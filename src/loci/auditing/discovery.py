@@ -254,7 +254,7 @@ def _said(
         says |= {prompts[i]: model.decode(ids) for i, ids in zip(rows, made, strict=True)}
         progress(len(rows), len(prompts))
     spelt = ((spelling(says.get(prompt, ""), answer) for answer in own) for prompt, own in asked)
-    return [next((found for found in own if found is not None), None) for own in spelt]
+    return [next((text for text in own if text is not None), None) for own in spelt]
 
 
 def _decided(model: Model, answers: Sequence[Sequence[str]]) -> Enough:

@@ -233,8 +233,8 @@ def _said(model: Model, asked: Sequence[tuple[str, ...]]) -> Estimate:
     scores = iter(
         score_answers(model, [(prompt, word) for prompt, *words in asked for word in words])
     )
-    found = [[next(scores).said for _ in words] for _, *words in asked]
-    return share([any(own) for own in found])
+    hits = [[next(scores).said for _ in words] for _, *words in asked]
+    return share([any(own) for own in hits])
 
 
 def _share(hits: Sequence[bool]) -> float:

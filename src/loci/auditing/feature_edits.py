@@ -216,9 +216,9 @@ def _asked(model: Model, wish: Fact) -> tuple[Tensor, int, tuple[int, int]]:
 @torch.no_grad()
 def _read(model: Model, fact: Fact, points: Sequence[str]) -> list[Tensor]:
     tokens = model.tokenize(fact.text)
-    found = model.read(model.ids([tokens.ids]), *points)
+    activations = model.read(model.ids([tokens.ids]), *points)
     end = tokens.span(fact.subject_span)[1] - 1
-    return [found[point][0, end].float() for point in points]
+    return [activations[point][0, end].float() for point in points]
 
 
 @torch.enable_grad()

@@ -170,21 +170,21 @@ def evaluate(
     for name in controls:
         if name not in CONTROLS:
             raise EditError(f"there is no control {name!r}; controls: {', '.join(CONTROLS)}")
-    found = _Found({name: [] for name in (EDITED, *controls)})
+    measured = _Found({name: [] for name in (EDITED, *controls)})
     for evaluation, patch in pairs:
-        found.add(EDITED, evaluation.run(patch))
-        found.base += evaluation.fluency
-        found.layers.update(patch.layers)
-        found.method = patch.method
+        measured.add(EDITED, evaluation.run(patch))
+        measured.base += evaluation.fluency
+        measured.layers.update(patch.layers)
+        measured.method = patch.method
         for name in controls:
             if growing is not None:
-                growing(found.card(model))
+                growing(measured.card(model))
             try:
                 state = CONTROLS[name](model, patch, evaluation.world, settings)
-                found.add(name, evaluation.run(*state))
+                measured.add(name, evaluation.run(*state))
             except (EditError, PatchError) as error:
-                found.left_out[name] = str(error)
-    return found.card(model)
+                measured.left_out[name] = str(error)
+    return measured.card(model)
 
 
 @dataclass

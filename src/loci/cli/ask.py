@@ -75,5 +75,5 @@ def run(
         *(frame.text(opened, prompt) for prompt in prompts or ()),
         *frame.facts(opened, given),
     ]
-    found = ask(opened, asked, patch=loaded, tokens=tokens, top=top)
-    finish(replace(found, shots=shots, chat=chat), out, json)
+    result = ask(opened, asked, patch=loaded, tokens=tokens, top=top)
+    finish(replace(result, shots=shots, chat=chat), out, json)

@@ -70,13 +70,13 @@ def run(
     check_out(out)
     check_config(config)
     if config in PUBLISHED:
-        found = published(config)
+        result = published(config)
     else:
-        found = census(
+        result = census(
             open_empty(
                 model or config or "demo",
                 layout=layout_from(layout),
                 trust_remote_code=trust_remote_code,
             )
         )
-    finish(found, out, json)
+    finish(result, out, json)

@@ -71,7 +71,7 @@ def heads(
     check_out(out)
     opened = opening.open()
     with bar("scoring heads") as progress:
-        found = head_scores(
+        result = head_scores(
             opened,
             length=length,
             repeats=repeats,
@@ -80,9 +80,9 @@ def heads(
             view=view,
             progress=progress,
         )
-    if not found.heads:
-        raise CircuitError(f"{found.model!r} has no layers, so no heads")
-    finish(HeadScatter(found) if scatter else found, out, json)
+    if not result.heads:
+        raise CircuitError(f"{result.model!r} has no layers, so no heads")
+    finish(HeadScatter(result) if scatter else result, out, json)
 
 
 @app.command("compose")
@@ -142,8 +142,8 @@ def compose(
         finish(links(opened, part, top=top, view=view), out, json)
         return
     with bar("composing") as progress:
-        found = composed(opened, view=view, offset=offset, mlps=mlps, progress=progress)
-    finish(found if threshold is None else CompositionGraph(found, threshold), out, json)
+        result = composed(opened, view=view, offset=offset, mlps=mlps, progress=progress)
+    finish(result if threshold is None else CompositionGraph(result, threshold), out, json)
 
 
 @app.command("tokens")
@@ -181,10 +181,10 @@ def tokens(
     check_out(out)
     opened = opening.open() if offset is not None else opening.open_weights()
     with bar("reading tokens") as progress:
-        found = token_circuit(
+        result = token_circuit(
             opened, head, sources=source or (), top=top, view=view, offset=offset, progress=progress
         )
-    finish(found, out, json)
+    finish(result, out, json)
 
 
 @app.command("induction")
@@ -253,14 +253,14 @@ def attention(
     from loci.circuits import patterns
 
     check_out(out)
-    found = patterns(opening.open(), text, head or ())
+    result = patterns(opening.open(), text, head or ())
     if out is not None and out.suffix == ".html":
         from loci.report import save_attention
 
-        save_attention(found, out)
+        save_attention(result, out)
         written(out)
         out = None
-    finish(found, out, json)
+    finish(result, out, json)
 
 
 app.command("train")(circuits_train.train)

@@ -60,12 +60,12 @@ def fact(
             finish(extraction(opened, asked, progress=progress), out, json)
         return
     one = fact_from(opened, prompt, subject, answer=answer)
-    found = fact_circuit(opened, one, against=against)
+    result = fact_circuit(opened, one, against=against)
     if out is not None and out.suffix == ".html":
         from loci.report import save_circuit
 
         with bar("reading its neurons") as progress:
-            save_circuit(opened, found, out, progress=progress)
+            save_circuit(opened, result, out, progress=progress)
         written(out)
         out = None
-    finish(found, out, json)
+    finish(result, out, json)

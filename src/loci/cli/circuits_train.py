@@ -80,9 +80,9 @@ def train(
         seed=seed,
     )
     with bar("training") as progress:
-        found = learn(recipe, folder, text, progress)
+        result = learn(recipe, folder, text, progress)
     written(folder)
-    finish(found, figure, json)
+    finish(result, figure, json)
 
 
 def small(
@@ -116,5 +116,5 @@ def small(
     if models is None or not models.exists():
         takes(MINUTES[what] * 60 * (1.0 if steps is None else steps / 1200))
     with bar("training") as progress:
-        found = phenomenon(what, models, steps=steps, seed=seed, progress=progress)
-    finish(found, out, json)
+        result = phenomenon(what, models, steps=steps, seed=seed, progress=progress)
+    finish(result, out, json)

@@ -122,10 +122,10 @@ def judge(
     texts = None if text is None else texts_of(opened, text, tokens)
     fitting = open_dictionary(opened, loaded, point=point, target=target, texts=texts)
     with bar("judging") as progress:
-        found = run(
+        result = run(
             opened, fitting, texts=texts, facts=asked, tokens=tokens, seed=seed, progress=progress
         )
-    finish(found, out, json)
+    finish(result, out, json)
 
 
 @app.command("read")
@@ -199,11 +199,11 @@ def convert(
     from loci.dictionaries import load_dictionary, save_dictionary
 
     check_new(place, *((".safetensors",) if format == "loci" else ()))
-    found = load_dictionary(dictionary, pickle=pickle)
-    save_dictionary(found, place, format=format)
+    result = load_dictionary(dictionary, pickle=pickle)
+    save_dictionary(result, place, format=format)
     if json:
         named = {
-            name: getattr(found, name)
+            name: getattr(result, name)
             for name in ("activation", "features", "d_in", "d_out", "k", "point", "target")
         }
         emit({"schema": "loci.dictionary-file/1", "file": str(place), "format": format, **named})

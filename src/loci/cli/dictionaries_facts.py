@@ -70,8 +70,8 @@ def facts(
     opened, chosen, asked = _opened(dictionary, facts, opening, out)
     some = Random(seed).sample(list(asked), min(count, len(asked)))
     with bar("restoring units") as progress:
-        found = fact_sparsity(opened, chosen, some, samples=samples, seed=seed, progress=progress)
-    finish(found, out, json)
+        result = fact_sparsity(opened, chosen, some, samples=samples, seed=seed, progress=progress)
+    finish(result, out, json)
 
 
 @opens()
@@ -101,10 +101,10 @@ def isolate(
 
     opened, chosen, asked = _opened(dictionary, facts, opening, out)
     with bar("changing attributes") as progress:
-        found = attribute_isolation(
+        result = attribute_isolation(
             opened, chosen, asked, pairs=pairs, seed=seed, progress=progress
         )
-    finish(found, out, json)
+    finish(result, out, json)
 
 
 @opens()
@@ -131,5 +131,5 @@ def edits(
 
     opened, chosen, asked = _opened(dictionary, facts, opening, out)
     with bar("editing") as progress:
-        found = audit_feature_edits(opened, chosen, asked, count, seed=seed, progress=progress)
-    finish(found, out, json)
+        result = audit_feature_edits(opened, chosen, asked, count, seed=seed, progress=progress)
+    finish(result, out, json)

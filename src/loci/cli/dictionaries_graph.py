@@ -84,7 +84,7 @@ def graph(
             )
         chosen[int(layer)] = each
     with bar("following units") as progress:
-        found = attribution_graph(
+        result = attribution_graph(
             opened,
             prompt,
             answer,
@@ -95,6 +95,6 @@ def graph(
             progress=progress,
         )
     if export is not None:
-        export_graph(found, export)
+        export_graph(result, export)
         written(export)
-    finish(found, out, json)
+    finish(result, out, json)

@@ -111,7 +111,7 @@ def train(
             progress(1, at.steps)
             _say(at, chosen)
 
-        found = run(
+        result = run(
             opened,
             chosen,
             texts,
@@ -121,12 +121,12 @@ def train(
             checkpoint=checkpoint,
             report=report,
         )
-    for each in found:
+    for each in result:
         if save is not None:
             path = save / f"{each.settings.point}.safetensors" if several else save
             save_dictionary(each.dictionary, path)
             written(path)
-    finish(TrainedDictionaries(tuple(found)) if several else found[0], out, json)
+    finish(TrainedDictionaries(tuple(result)) if several else result[0], out, json)
 
 
 def _texts(model: "Model", text: Path | None, own: int | None, seed: int) -> list[str] | None:

@@ -60,7 +60,7 @@ def run(
     given = bool(query) and (is_there(query) or Path(query).suffix in (".csv", ".json", ".jsonl"))
     if given:
         held = read_facts(query)
-        found = replace(held, facts=held.facts.of(relation) if relation else held.facts)
+        file = replace(held, facts=held.facts.of(relation) if relation else held.facts)
     else:
         known = known_facts()
         chosen = FactSet(
@@ -74,20 +74,20 @@ def run(
                 f"no fact with {query or relation!r}; relations:"
                 f" {', '.join(map(str, known.relations))}"
             )
-        found = FactFile("demo", "the embedded model's facts", chosen, ())
+        file = FactFile("demo", "the embedded model's facts", chosen, ())
     if out:
-        save_facts(found.facts, out)
+        save_facts(file.facts, out)
         written(out)
     if json or given:
-        finish(found, json=json)
+        finish(file, json=json)
         return
-    for fact in found.facts[:200]:
+    for fact in file.facts[:200]:
         console.print(
             f"[dim]{plain(fact.relation or ''):20}[/] {plain(fact.text)}"
             f" [bold]{plain(fact.answer)}[/]"
         )
-    if len(found.facts) > 200:
-        console.print(f"[dim]… and {len(found.facts) - 200} more[/]")
+    if len(file.facts) > 200:
+        console.print(f"[dim]… and {len(file.facts) - 200} more[/]")
 
 
 @opens()
@@ -140,14 +140,15 @@ def discover(
         asked = asked.sample_each(sample, seed)
     opened = opening.open()
     with bar("asking") as progress:
-        found = find(
+        result = find(
             opened, asked, shots=shots, chat=chat, phrasings=phrasings, seed=seed, progress=progress
         )
-    if out and not found.facts:
+    if out and not result.facts:
         raise FactError(
-            f"{found.model!r} knows none of these {found.asked:,} facts: there is nothing to write"
+            f"{result.model!r} knows none of these {result.asked:,} facts: there is nothing to"
+            " write"
         )
     if out:
-        save_facts(found.facts, out)
+        save_facts(result.facts, out)
         written(out)
-    finish(found, figure, json)
+    finish(result, figure, json)

@@ -73,7 +73,7 @@ def run(
     texts = list(read_texts(text)) if text else None
     before, after = _stored(opening, base), _stored(opening, edited)
     with bar("comparing") as progress:
-        found = forensics(
+        result = forensics(
             lambda: replace(opening, model=base).open(),
             after,
             candidates,
@@ -83,7 +83,7 @@ def run(
             seed=seed,
             progress=progress,
         )
-    finish(found, out, json)
+    finish(result, out, json)
 
 
 def _stored(opening: Opening, source: str) -> "Weights":

@@ -96,13 +96,13 @@ def _own(path: Path) -> "Lesson | None":
 
 
 def _settings(given: list[str]) -> dict[str, str]:
-    found = {}
+    settings = {}
     for word in given:
         name, equals, value = word.partition("=")
         if not equals or not name.strip():
             raise LociError(f"--set {word}: expected NAME=VALUE")
-        found[name.strip()] = value.strip()
-    return found
+        settings[name.strip()] = value.strip()
+    return settings
 
 
 def _copied(entry: "Lesson", place: Path) -> None:

@@ -31,8 +31,8 @@ def run(
     opened = opening.open()
     fact = fact_from(opened, prompt, subject, answer=answer)
     with bar("locating") as progress:
-        found = locate(opened, fact, seed=seed, progress=progress)
-    finish(found, out, json)
+        result = locate(opened, fact, seed=seed, progress=progress)
+    finish(result, out, json)
     if not json:
         console.print(
             "\n[dim]more: loci trace, loci lens, loci neurons, loci routes on the same prompt[/]"

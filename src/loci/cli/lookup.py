@@ -49,7 +49,7 @@ def run(
     texts = list(read_texts(text)) if text else ()
     opened = opening.open()
     with bar("fact finding") as progress:
-        found = lookup(
+        result = lookup(
             opened,
             world,
             relation,
@@ -59,4 +59,4 @@ def run(
             seed=seed,
             progress=progress,
         )
-    finish(found, out, json)
+    finish(result, out, json)

@@ -67,5 +67,5 @@ def run(
         return
     texts = texts_of(opened, text, tokens)
     with bar("reading memories") as progress:
-        found = memories(opened, texts, neurons=neurons, seed=seed, progress=progress)
-    finish(found, out, json)
+        result = memories(opened, texts, neurons=neurons, seed=seed, progress=progress)
+    finish(result, out, json)

@@ -62,5 +62,5 @@ def run(
         "seed": seed,
     }
     with bar("attributing") as progress:
-        found = knowledge_neurons(opened, fact, **settings, progress=progress)
-    finish(found, out, json)
+        result = knowledge_neurons(opened, fact, **settings, progress=progress)
+    finish(result, out, json)

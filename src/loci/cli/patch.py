@@ -136,8 +136,8 @@ def diff(
         if out is None:
             finish(diff_models(base, edited, progress=progress), json=json)
             return
-        found = patch_between(base, edited, rank=rank, partial=partial, progress=progress)
-    _written(found, out, json)
+        result = patch_between(base, edited, rank=rank, partial=partial, progress=progress)
+    _written(result, out, json)
 
 
 @app.command()

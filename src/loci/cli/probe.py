@@ -35,5 +35,5 @@ def run(
     asked = world.of(relation)
     opened = opening.open()
     with bar("probing") as progress:
-        found = probe(opened, asked, folds=folds, seed=seed, progress=progress)
-    finish(found, out, json)
+        result = probe(opened, asked, folds=folds, seed=seed, progress=progress)
+    finish(result, out, json)

@@ -50,5 +50,5 @@ def run(
     if prompt is not None:
         asked = FactSet([fact_from(opened, prompt, subject, answer=answer)])
     with bar("cutting") as progress:
-        found = routes(opened, asked, window=window, progress=progress)
-    finish(found, out, json)
+        result = routes(opened, asked, window=window, progress=progress)
+    finish(result, out, json)

@@ -54,8 +54,8 @@ def run(
     chosen = texts_of(opened, text, tokens)
     if basis:
         with bar("kurtosis") as progress:
-            found = bases(opened, chosen, seed=seed, progress=progress)
-        finish(found, out, json)
+            result = bases(opened, chosen, seed=seed, progress=progress)
+        finish(result, out, json)
         return
     with bar("counting") as progress:
         counted = sparsity(

@@ -158,8 +158,8 @@ def video(
 
     check_out(out)
     with bar("optimising") as progress:
-        found = experiment(count, dim, seed=seed, progress=progress)
-    finish(found, out, json)
+        result = experiment(count, dim, seed=seed, progress=progress)
+    finish(result, out, json)
 
 
 @app.command("interference")
@@ -241,14 +241,14 @@ def weights(
     opened: Any = None if directions else opening.open_weights()
     with bar("measuring") as progress:
         if directions:
-            found = file_angles(
+            result = file_angles(
                 directions, centre=centre, sample=sample, seed=seed, progress=progress
             )
         else:
-            found = weight_angles(
+            result = weight_angles(
                 opened, centre=centre, sample=sample, seed=seed, progress=progress
             )
-    finish(found, out, json)
+    finish(result, out, json)
 
 
 def check_out_vectors(path: Path | None) -> None:

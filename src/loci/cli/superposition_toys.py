@@ -168,8 +168,8 @@ def attack(
 def _train(text: str, job: Any, out: Path | None, json: bool, *given: Any, **options: Any) -> None:
     check_out(out)
     with bar(text) as progress:
-        found = job(*given, **options, progress=progress)
-    finish(found, out, json)
+        result = job(*given, **options, progress=progress)
+    finish(result, out, json)
 
 
 def _given(values: list[Any] | None) -> tuple[Any, ...]:

@@ -243,21 +243,21 @@ def _run_share(plan: "Plan", folder: Path, share: "ShardShare", json: bool) -> N
 def _finish(plan: "Plan", folder: Path, out: Path | None, json: bool) -> None:
     from loci.survey.outcomes import copy_state, outcome, summary
 
-    found = summary(plan, outcome(plan, folder))
+    about = summary(plan, outcome(plan, folder))
     if out is not None:
         copy_state(plan, folder, out)
         written(out)
     if json:
-        emit(found)
+        emit(about)
         return
     console.print(
-        f"{found['tokens']:,} tokens of {found['texts']:,} texts through {plain(found['model'])};"
+        f"{about['tokens']:,} tokens of {about['texts']:,} texts through {plain(about['model'])};"
         f" states: {plain(folder)}"
     )
-    for one in found["set_aside"][:20]:
+    for one in about["set_aside"][:20]:
         console.print(plain(f"set aside: {one['place']}: {one['reason']}"))
-    if len(found["set_aside"]) > 20:
-        console.print(f"… and {len(found['set_aside']) - 20:,} more")
+    if len(about["set_aside"]) > 20:
+        console.print(f"… and {len(about['set_aside']) - 20:,} more")
 
 
 def _progress(plan: "Plan", told: "Told") -> str:

@@ -9,7 +9,7 @@ def layers_from(text: str | None, n_layers: int) -> list[int]:
     """Layers as `3,4,7-9`; all of them by default. Raises `ModelError`."""
     if text is None:
         return list(range(n_layers))
-    found: set[int] = set()
+    layers: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
         if match is None:
@@ -19,5 +19,5 @@ def layers_from(text: str | None, n_layers: int) -> list[int]:
             raise ModelError(
                 f"--layers {part.strip()}: the model has the layers 0 … {n_layers - 1}"
             )
-        found |= set(range(first, last + 1))
-    return sorted(found)
+        layers |= set(range(first, last + 1))
+    return sorted(layers)

@@ -38,5 +38,5 @@ def run(
     opened = opening.open()
     takes(30 + 33 * len(wishes))
     with bar("editing every layer") as progress:
-        found = sweep(opened, wishes, seed=seed, progress=progress)
-    finish(found, out, json)
+        result = sweep(opened, wishes, seed=seed, progress=progress)
+    finish(result, out, json)

@@ -47,8 +47,8 @@ def aligned(table: Table) -> Table:
 
 def lines(text: str, width: int) -> str:
     """A caption that does not fit one line, a line for each of its parts."""
-    found = CAPTION.fullmatch(text)
-    if found is None or len(found[2]) <= width or "; " not in found[2]:
+    caption = CAPTION.fullmatch(text)
+    if caption is None or len(caption[2]) <= width or "; " not in caption[2]:
         return text
-    parts = "\n".join(f"[dim]{part}[/]" for part in found[2].split("; "))
-    return f"{found[1]}{parts}{found[3]}"
+    parts = "\n".join(f"[dim]{part}[/]" for part in caption[2].split("; "))
+    return f"{caption[1]}{parts}{caption[3]}"

@@ -133,10 +133,10 @@ def run(
         return
     with bar("tracing" if estimate is None else "differentiating") as progress:
         if estimate is None:
-            found: Any = trace(opened, fact, **settings, **kinds, progress=progress)
+            result: Any = trace(opened, fact, **settings, **kinds, progress=progress)
         else:
-            found = attribute(opened, fact, **settings, method=estimate, progress=progress)
-    finish(found, out, json)
+            result = attribute(opened, fact, **settings, method=estimate, progress=progress)
+    finish(result, out, json)
 
 
 def _check(prompt: str | None, many: bool, single: bool, resume: Path | None) -> None:

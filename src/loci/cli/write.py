@@ -158,14 +158,14 @@ def capacity(
     from loci.writing.capacity_search import DEFAULT
 
     check_out(out)
-    found, methods = [], tuple(map(str, method or DEFAULT))
+    results, methods = [], tuple(map(str, method or DEFAULT))
     counts = facts or [512]
     tables = [_case(dim, count, geometry, model, layer, seed) for count in counts]
     takes(sum(600 * count / 512 for count in counts) * len(methods) / len(DEFAULT))
     for count, table in zip(counts, tables, strict=True):
         with bar(f"{count} facts") as progress:
-            found.append(measure(table, methods, progress=progress))
-    finish(found[0] if len(found) == 1 else CapacityCurve(tuple(found)), out, json)
+            results.append(measure(table, methods, progress=progress))
+    finish(results[0] if len(results) == 1 else CapacityCurve(tuple(results)), out, json)
 
 
 @app.command("fullness")

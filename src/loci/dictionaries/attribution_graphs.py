@@ -175,7 +175,7 @@ def _edges(tracer: GraphTracer, nodes: Sequence[GraphNode]) -> list[GraphEdge]:
     """Edges between the nodes that are kept, the largest |weight| first, `KEPT_EDGES` of each
     target's kept input.
     """
-    found: list[GraphEdge] = []
+    edges: list[GraphEdge] = []
     targets = [("logit", tracer.score_row)]
     at = {
         (node.layer, node.position, node.unit): node.id
@@ -205,9 +205,9 @@ def _edges(tracer: GraphTracer, nodes: Sequence[GraphNode]) -> list[GraphEdge]:
         for edge in into:
             if seen >= limit:
                 break
-            found.append(edge)
+            edges.append(edge)
             seen += abs(edge.weight)
-    return found
+    return edges
 
 
 def _interventions(

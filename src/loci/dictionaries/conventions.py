@@ -142,8 +142,8 @@ def open_dictionary(
     tried = [(AS_SAID, dictionary, first)]
     if not makes_sense(dictionary, first):
         tried += [(name, other, fit(other, x, y)) for name, other in readings(dictionary, model, x)]
-    name, best, found = min(tried, key=lambda each: each[2].fvu)
-    if not found.fvu < 1:
+    name, best, scores = min(tried, key=lambda each: each[2].fvu)
+    if not scores.fvu < 1:
         told = "; ".join(
             f"{name}: FVU {f.fvu:.3g}, L0 {f.l0:.3g}"
             for name, _, f in sorted(tried, key=lambda each: each[2].fvu)[:3]
@@ -153,7 +153,7 @@ def open_dictionary(
             f" ({told})"
         )
     best = replace(best, notes={**best.notes, **({"reading": name} if name != AS_SAID else {})})
-    return OpenedDictionary(best, found, name, tuple((name, f.fvu, f.l0) for name, _, f in tried))
+    return OpenedDictionary(best, scores, name, tuple((name, f.fvu, f.l0) for name, _, f in tried))
 
 
 def placed(
@@ -195,13 +195,13 @@ def placed(
     return replace(dictionary, point=point, target=target)
 
 
-def makes_sense(dictionary: Dictionary, found: Fit) -> bool:
+def makes_sense(dictionary: Dictionary, scores: Fit) -> bool:
     """Whether nothing else need be tried: little is unexplained, and about as many features are on
     as the file says.
     """
     said = dictionary.notes.get("l0", dictionary.k)
-    far = isinstance(said, (int, float)) and said > 0 and not said / 3 <= found.l0 <= 3 * said
-    return found.fvu <= POOR and not far
+    far = isinstance(said, (int, float)) and said > 0 and not said / 3 <= scores.l0 <= 3 * said
+    return scores.fvu <= POOR and not far
 
 
 def readings(dictionary: Dictionary, model: Model, x: Tensor) -> Iterator[tuple[str, Dictionary]]:
@@ -216,10 +216,10 @@ def readings(dictionary: Dictionary, model: Model, x: Tensor) -> Iterator[tuple[
         words = [name for name, _ in choice if name]
         if not words or len(words) > 2:
             continue
-        found = dictionary
+        variant = dictionary
         for _, change in choice:
-            found = found if change is None else change(found)
-        yield ", ".join(words), found
+            variant = variant if change is None else change(variant)
+        yield ", ".join(words), variant
 
 
 def _biases(d: Dictionary) -> list[tuple[str, Any]]:

@@ -231,9 +231,9 @@ def keep_top(
     """The k largest of each vector, as they are where positive (with `absolute`, of either sign);
     the others 0.
     """
-    found = (pre.abs() if absolute else pre).topk(k, dim=-1, sorted=False)
-    values = pre.gather(-1, found.indices) if absolute else found.values.relu()
-    return torch.zeros_like(pre).scatter(-1, found.indices, values)
+    top = (pre.abs() if absolute else pre).topk(k, dim=-1, sorted=False)
+    values = pre.gather(-1, top.indices) if absolute else top.values.relu()
+    return torch.zeros_like(pre).scatter(-1, top.indices, values)
 
 
 MLP_OUTPUTS = ("mlp_out", "mlp_raw")

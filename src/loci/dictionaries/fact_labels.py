@@ -95,7 +95,7 @@ def label_facts(
         token_span(t.offsets, fact.subject_span)[1] - 1
         for t, fact in zip(tokens, facts, strict=True)
     ]
-    found: dict[str, dict[str, dict[int, Tensor]]] = {
+    states: dict[str, dict[str, dict[int, Tensor]]] = {
         p: {at: {} for at in POSITIONS} for p in points
     }
     for batch in by_length(tokens, len, 4096):
@@ -103,13 +103,13 @@ def label_facts(
         for point in points:
             wide = reads[point].flatten(2).float().cpu()
             for row, i in enumerate(batch):
-                found[point]["subject"][i], found[point]["end"][i] = (
+                states[point]["subject"][i], states[point]["end"][i] = (
                     wide[row, ends[i]].clone(),
                     wide[row, -1].clone(),
                 )
     values = {
         p: {at: torch.stack([rows[i] for i in range(len(facts))]) for at, rows in both.items()}
-        for p, both in found.items()
+        for p, both in states.items()
     }
     labels = _labels(facts)
     if not labels:
@@ -140,12 +140,12 @@ def score_units(
     """Match units with labels. `units` are by position. Cost: a sort of each unit's values, and
     facts · units · labels FLOPs.
     """
-    clean, covered, found, varied = _matched(known, units, known.marks)
+    clean, covered, matches, varied = _matched(known, units, known.marks)
     order = torch.randperm(len(known.facts), generator=torch.Generator().manual_seed(seed))
     shuffled_clean, shuffled_covered, _, _ = _matched(known, units, known.marks[order])
-    best = sorted((each for each in found if each[3] >= CLEAN), key=lambda each: -each[3])
+    best = sorted((each for each in matches if each[3] >= CLEAN), key=lambda each: -each[3])
     told = tuple((unit, _spoken(known.labels[label]), auc, f1) for unit, label, auc, f1 in best)
-    mean = [sum(each[i] for each in found) / max(1, len(found)) for i in (2, 3)]
+    mean = [sum(each[i] for each in matches) / max(1, len(matches)) for i in (2, 3)]
     return UnitLabels(
         varied,
         len(known.labels),
@@ -179,7 +179,7 @@ def _matched(
     )
     order = [i for at in POSITIONS for i in columns[at]]
     varies = torch.stack([units[at].std(0) > 0 for at in POSITIONS]).any(0)
-    found: list[Match] = []
+    matches: list[Match] = []
     clean_of_label = dict.fromkeys(range(len(order)), 0.0)
 
     def judged(unit: int, column: int) -> Match:
@@ -193,14 +193,14 @@ def _matched(
     best = aucs.argmax(1)
     for unit in varies.nonzero()[:, 0].tolist():
         match = judged(unit, int(best[unit]))
-        found.append(match)
+        matches.append(match)
         clean_of_label[match[1]] = max(clean_of_label[match[1]], match[3])
     aucs[~varies] = -1.0
     for column, unit in enumerate(aucs.argmax(0).tolist()):
         match = judged(unit, column)
         clean_of_label[match[1]] = max(clean_of_label[match[1]], match[3])
-    clean = [float(each[3] >= CLEAN) for each in found]
-    return clean, [float(f1 >= CLEAN) for f1 in clean_of_label.values()], found, len(found)
+    clean = [float(each[3] >= CLEAN) for each in matches]
+    return clean, [float(f1 >= CLEAN) for f1 in clean_of_label.values()], matches, len(matches)
 
 
 def auc_of(

@@ -69,8 +69,8 @@ class FactSparsity(Result):
     def needed(self, basis: str) -> Estimate:
         """The median number of units; facts that no number serves count as infinitely many."""
         rows = self.of(basis)
-        found = [math.inf if row.needed is None else float(row.needed) for row in rows]
-        return median(found) if all(map(math.isfinite, found)) else _median(found)
+        counts = [math.inf if row.needed is None else float(row.needed) for row in rows]
+        return median(counts) if all(map(math.isfinite, counts)) else _median(counts)
 
     def few(self, basis: str) -> Estimate:
         """Share of facts that `FEW` units or fewer serve."""

@@ -274,11 +274,11 @@ def _ends(model: Model, dictionary: Dictionary, feature: int) -> tuple[Near, Nea
 
 
 def _best(scored: list[tuple[str, Tensor]]) -> Near:
-    found = [
+    pairs = [
         (name.format(i), c)
         for name, cosines in scored
         for c, i in zip(
             *(part.tolist() for part in cosines.topk(min(NEAR, len(cosines)))), strict=True
         )
     ]
-    return tuple(sorted(found, key=lambda each: -each[1])[:NEAR])
+    return tuple(sorted(pairs, key=lambda each: -each[1])[:NEAR])

@@ -138,8 +138,8 @@ def _paired(x: int, y: int) -> int:
 def _cumulative(graph: AttributionGraph) -> dict[str, float]:
     """The share of influence of each unit and all larger ones."""
     ranked = sorted(graph.units(), key=lambda node: -node.influence)
-    total, seen, found = sum(node.influence for node in ranked) or 1.0, 0.0, {}
+    total, seen, shares = sum(node.influence for node in ranked) or 1.0, 0.0, {}
     for node in ranked:
         seen += node.influence
-        found[node.id] = min(1.0, seen / total)
-    return found
+        shares[node.id] = min(1.0, seen / total)
+    return shares

@@ -96,8 +96,8 @@ class AttributionGraph(Result):
 
     def units(self) -> list[GraphNode]:
         """Neurons or features, the largest effect first."""
-        found = [node for node in self.nodes if node.kind in ("neuron", "feature")]
-        return sorted(found, key=lambda node: -abs(node.effect))
+        units = [node for node in self.nodes if node.kind in ("neuron", "feature")]
+        return sorted(units, key=lambda node: -abs(node.effect))
 
     def title(self) -> str:
         against = "the mean logit" if self.against is None else self.against

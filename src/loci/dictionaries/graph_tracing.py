@@ -80,13 +80,13 @@ class GraphTracer:
             progress(len(new), count)
 
     def _add(self, new: list[Unit]) -> None:
-        found = self._down(None, new, start=max(unit.layer for unit in new))
-        sums = found.sums()
+        rows = self._down(None, new, start=max(unit.layer for unit in new))
+        sums = rows.sums()
         largest = max(float(layer.activations.abs().max()) for layer in self.layers)
         for i, unit in enumerate(new):
             gap = abs(float(sums[i]) - self.activation(unit))
             self.worst = max(self.worst, gap / max(largest, 1e-30))
-            self.rows.append(Incoming(*(part[i : i + 1] for part in found)))
+            self.rows.append(Incoming(*(part[i : i + 1] for part in rows)))
         self.order += new
 
     def activation(self, unit: Unit) -> float:
@@ -120,27 +120,27 @@ class GraphTracer:
 
     def _injected(self, layer: int, targets: list[Unit], like: Tensor) -> tuple[Tensor, Tensor]:
         """The covectors of this layer's targets, at their positions."""
-        found = like.new_zeros(max(1, len(targets)), 1, self.positions, like.shape[-1])
+        gradient = like.new_zeros(max(1, len(targets)), 1, self.positions, like.shape[-1])
         constants = like.new_zeros(max(1, len(targets)))
         rows = [i for i, unit in enumerate(targets) if unit.layer == layer]
         if rows:
             at = torch.tensor([targets[i].position for i in rows])
             r, c = self.layers[layer].reads(at, torch.tensor([targets[i].number for i in rows]))
-            found[rows, 0, at] = r
+            gradient[rows, 0, at] = r
             constants[rows] = c
-        return found, constants
+        return gradient, constants
 
     def influence(self) -> Float[Tensor, "layer position unit"]:
         """Of every unit on the score: 1 goes into the score, and each node hands its own on by
         shares of absolute edges.
         """
-        found = _shares(self.score_row)[0].clone()
+        influence = _shares(self.score_row)[0].clone()
         for i in self._from_the_top():
             unit = self.order[i]
-            own = float(found[unit])
+            own = float(influence[unit])
             if own > 0:
-                found += own * _shares(self.rows[i])[0]
-        return found
+                influence += own * _shares(self.rows[i])[0]
+        return influence
 
     def effects(
         self,

@@ -48,12 +48,12 @@ def point_of(name: str | None) -> str | None:
 
 def point_of_folder(path: str) -> str | None:
     """The point that the folders of a path say, as Gemma Scope's do."""
-    found = [
+    points = [
         (match.start(), point.format(match[1]))
         for pattern, point in FOLDERS
         for match in re.finditer(pattern, path)
     ]
-    return max(found)[1] if found else None
+    return max(points)[1] if points else None
 
 
 def target_of(point: str | None) -> str | None:

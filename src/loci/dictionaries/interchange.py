@@ -36,8 +36,8 @@ def probe_directions(
     penalty = RIDGE * float(gram.diagonal().mean()) * torch.eye(len(gram), dtype=torch.double)
     weights = solve_positive(gram + penalty, x.T @ (marks - marks.mean(0)), "a probe")
     left, sizes, _ = svd(weights, "a probe")
-    found: Tensor = left[:, sizes > 1e-9 * sizes.max().clamp(min=1e-30)].float()
-    return found
+    directions: Tensor = left[:, sizes > 1e-9 * sizes.max().clamp(min=1e-30)].float()
+    return directions
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class SubjectPlace:
 
     def read(self, facts: Sequence[Fact]) -> dict[Fact, dict[str, Tensor]]:
         """Input, output, neurons and features at each fact's last subject token."""
-        found: dict[Fact, dict[str, Tensor]] = {}
+        activations: dict[Fact, dict[str, Tensor]] = {}
         unread = list(dict.fromkeys(facts))
         tokens = self.model.tokenize_all([fact.text for fact in unread], self.model.n_ctx)
         for batch in by_length(tokens, len, 4096):
@@ -68,8 +68,8 @@ class SubjectPlace:
                 end = token_span(tokens[i].offsets, unread[i].subject_span)[1] - 1
                 own = {name: at[name][row, end].float() for name in at}
                 own["features"] = self.dictionary.encode(own[self.point])
-                found[unread[i]] = own
-        return found
+                activations[unread[i]] = own
+        return activations
 
     def selection(
         self,
@@ -104,7 +104,7 @@ class SubjectPlace:
         """For each (fact asked, source, fact whose answer counts): whether that answer is said."""
         sources = self.read([source for _, source, _ in asked])
         tokens = self.model.tokenize_all([fact.text for fact, _, _ in asked], self.model.n_ctx)
-        found = [False] * len(asked)
+        right = [False] * len(asked)
         for batch in by_length(tokens, len, 4096):
             ends = torch.tensor(
                 [token_span(tokens[i].offsets, asked[i][0].subject_span)[1] - 1 for i in batch]
@@ -117,8 +117,8 @@ class SubjectPlace:
                 ids = self.model.ids([tokens[i].ids for i in batch])
                 said = self.model(ids, last=1)[:, -1].argmax(-1).tolist()
             for i, s in zip(batch, said, strict=True):
-                found[i] = s == first_token(self.model, asked[i][0].text, asked[i][2].answer)
-        return found
+                right[i] = s == first_token(self.model, asked[i][0].text, asked[i][2].answer)
+        return right
 
     def _edits(
         self, chosen: Selection, rows: Tensor, ends: Tensor, values: dict[str, Tensor]

@@ -174,11 +174,11 @@ def attribute_isolation(
             both[0].extend(hits)
             both[1].extend(kept)
         progress(len(some), asked)
-    found = tuple(
+    isolated = tuple(
         Isolated(basis, count, share(hits), share(kept))
         for (basis, count), (hits, kept) in rows.items()
     )
-    return AttributeIsolation(model.name, place.target, tuple(chosen), asked, found, seed)
+    return AttributeIsolation(model.name, place.target, tuple(chosen), asked, isolated, seed)
 
 
 def _known(model: Model, facts: Sequence[Fact]) -> dict[Fact, int]:
@@ -207,7 +207,7 @@ def _pairs(
     for facts in by_relation.values():
         for fact in facts:
             others.setdefault(fact.subject, []).append(fact)
-    found: dict[str, tuple[list[Fact], list[Pair]]] = {}
+    chosen: dict[str, tuple[list[Fact], list[Pair]]] = {}
     for name, facts in sorted(by_relation.items()):
         rng = random.Random(f"{seed} {name}")
         shuffled = rng.sample(facts, len(facts))
@@ -221,9 +221,9 @@ def _pairs(
             if elsewhere and sources:
                 some.append(Pair(base, rng.choice(elsewhere), rng.choice(sources)))
         if some:
-            found[name] = (train, some)
-    each = max(1, most // max(1, len(found)))
-    return {name: (train, some[:each]) for name, (train, some) in found.items()}
+            chosen[name] = (train, some)
+    each = max(1, most // max(1, len(chosen)))
+    return {name: (train, some[:each]) for name, (train, some) in chosen.items()}
 
 
 def _explained(

@@ -174,12 +174,12 @@ def judge(
     target = d.target or d.point
     chosen = sample_text(model, tokens) if texts is None else list(texts)
     rows = read_rows(model, chosen, [d.point, target])
-    found = fit(d, rows.values[d.point], rows.values[target])
+    scores = fit(d, rows.values[d.point], rows.values[target])
     lost = recovered(model, [d], chosen, {target: rows.values[target].mean(0)}, progress=progress)
     asked = list(known_facts() if facts is None else facts)
     asked = asked[:: max(1, -(-len(asked) // most_facts))]
     labels = {} if not asked else _labelled(model, d, asked, rows.values[d.point], seed)
-    return DictionaryJudgement(d, model.name, found, lost, labels, len(asked))
+    return DictionaryJudgement(d, model.name, scores, lost, labels, len(asked))
 
 
 def _labelled(
@@ -215,9 +215,9 @@ def principal(x: Float[Tensor, "token width"]) -> Float[Tensor, "width component
     return symmetric_eigen(wide.T @ wide / len(x), "the covariance of activations").vectors.float()
 
 
-def saebench(d: Dictionary, found: Fit, lost: Recovered) -> dict[str, Any]:
+def saebench(d: Dictionary, scores: Fit, lost: Recovered) -> dict[str, Any]:
     """The core numbers under SAEBench's names (0.6); ablation there is zero ablation."""
-    density = found.density
+    density = scores.density
     encoder_decoder = d.d_in == d.d_out
     cosines = (
         cosine_similarity(d.W_enc, d.W_dec, dim=1)
@@ -238,15 +238,15 @@ def saebench(d: Dictionary, found: Fit, lost: Recovered) -> dict[str, Any]:
             "ce_loss_without_sae": lost.ce,
         },
         "reconstruction_quality": {
-            "explained_variance": 1 - found.fvu,
-            "mse": found.mse,
-            "cossim": found.cosine,
+            "explained_variance": 1 - scores.fvu,
+            "mse": scores.mse,
+            "cossim": scores.cosine,
         },
-        "shrinkage": {"l2_ratio": found.ratio},
-        "sparsity": {"l0": found.l0, "l1": found.l1},
+        "shrinkage": {"l2_ratio": scores.ratio},
+        "sparsity": {"l0": scores.l0, "l1": scores.l1},
         "token_stats": {
             "total_tokens_eval_reconstruction": lost.tokens,
-            "total_tokens_eval_sparsity_variance": found.tokens,
+            "total_tokens_eval_sparsity_variance": scores.tokens,
         },
         "misc_metrics": {
             "freq_over_1_percent": float((density > 0.01).float().mean()),
@@ -254,7 +254,7 @@ def saebench(d: Dictionary, found: Fit, lost: Recovered) -> dict[str, Any]:
             "average_max_encoder_cosine_sim": float(nearest["W_enc"].mean()),
             "average_max_decoder_cosine_sim": float(nearest["W_dec"].mean()),
             "average_encoder_decoder_cosine_sim": float(cosines.mean()),
-            "frac_alive": found.alive,
+            "frac_alive": scores.alive,
         },
     }
 
@@ -262,9 +262,9 @@ def saebench(d: Dictionary, found: Fit, lost: Recovered) -> dict[str, Any]:
 def _nearest(rows: Float[Tensor, "features width"]) -> Float[Tensor, " features"]:
     """Each row's largest cosine with another."""
     unit = rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    found = []
+    largest = []
     for start in range(0, len(unit), 2048):
         cosines = unit[start : start + 2048] @ unit.T
         cosines[torch.arange(len(cosines)), torch.arange(start, start + len(cosines))] = -1
-        found.append(cosines.max(1).values)
-    return torch.cat(found)
+        largest.append(cosines.max(1).values)
+    return torch.cat(largest)

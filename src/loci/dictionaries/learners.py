@@ -111,10 +111,10 @@ class Learner:
         with torch.no_grad():
             inner = x / self.scales.x - self.scales.mean_x
             outer = y / self.scales.y
-        found = LOSSES[self.settings.activation](self, inner, outer)
-        loss = found.error.square().sum(-1).mean() / self.scales.variance + found.extra
+        parts = LOSSES[self.settings.activation](self, inner, outer)
+        loss = parts.error.square().sum(-1).mean() / self.scales.variance + parts.extra
         if self.settings.auxk and bool(self.dead.any()):
-            loss = loss + self.settings.auxk * self._auxiliary(inner, found.error.detach())
+            loss = loss + self.settings.auxk * self._auxiliary(inner, parts.error.detach())
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         with torch.no_grad():
@@ -125,19 +125,19 @@ class Learner:
             self.optimiser.param_groups[0]["lr"] = self.settings.rate(self.features) * rate
             self.optimiser.step()
             W /= W.norm(dim=1, keepdim=True)
-        self._note(found, len(x))
+        self._note(parts, len(x))
 
-    def _note(self, found: StepLoss, rows: int) -> None:
+    def _note(self, loss: StepLoss, rows: int) -> None:
         """Update the running statistics after a step: which features were on, the threshold, the
         weight of the penalty.
         """
         self.off += 1
-        self.off[found.on] = 0
-        self.fvu = float(found.error.detach().square().sum(-1).mean()) / self.scales.variance
-        self.l0 = found.count / rows
-        if found.smallest is not None:
+        self.off[loss.on] = 0
+        self.fvu = float(loss.error.detach().square().sum(-1).mean()) / self.scales.variance
+        self.l0 = loss.count / rows
+        if loss.smallest is not None:
             decay = min(BETA, self.done / (self.done + 1))
-            self.threshold = decay * self.threshold + (1 - decay) * found.smallest
+            self.threshold = decay * self.threshold + (1 - decay) * loss.smallest
         if self.settings.activation in ("relu", "gated"):
             away = max(-1.0, min(1.0, self.l0 / self.settings.k - 1))
             self.penalty = self.penalty * math.exp(max(0.02, 20 / self.steps) * away)
@@ -158,14 +158,14 @@ class Learner:
 
     def state(self) -> dict[str, Tensor]:
         """All that goes on changes, as tensors."""
-        found = {f"parameter/{name}": value.detach() for name, value in self.parameters.items()}
+        tensors = {f"parameter/{name}": value.detach() for name, value in self.parameters.items()}
         for name, value in self.parameters.items():
             for key, moment in self.optimiser.state[value].items():
-                found[f"optimiser/{name}/{key}"] = moment
+                tensors[f"optimiser/{name}/{key}"] = moment
         progress = torch.tensor([self.done], dtype=torch.long)
         floats = torch.tensor([self.fvu, self.l0], dtype=torch.float64)
         return {
-            **found,
+            **tensors,
             "off": self.off,
             "threshold": self.threshold,
             "penalty": self.penalty,

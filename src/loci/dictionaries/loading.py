@@ -67,21 +67,23 @@ def load_dictionary(path: str | Path, *, pickle: bool = False) -> Dictionary:
 def _read(read: Any, tensors: Any, said: dict[str, Any], where: str) -> Dictionary:
     """The canonical form; a configuration that says something of the wrong kind is one line."""
     try:
-        found: Dictionary = read(tensors, said, where)
+        dictionary: Dictionary = read(tensors, said, where)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else one_line(str(error))
         raise DictionaryError(
             f"{where}: its configuration or a tensor is not as its format says ({what})"
         ) from None
-    if found.k is not None and (not isinstance(found.k, int) or isinstance(found.k, bool)):
-        raise DictionaryError(f"{where}: k: expected a whole number, found {found.k!r}")
-    return found
+    if dictionary.k is not None and (
+        not isinstance(dictionary.k, int) or isinstance(dictionary.k, bool)
+    ):
+        raise DictionaryError(f"{where}: k: expected a whole number, found {dictionary.k!r}")
+    return dictionary
 
 
 def _tensor_file(folder: Path) -> Path:
-    found = next((folder / name for name in FILES if is_there(folder / name)), None)
-    if found is not None:
-        return found
+    file = next((folder / name for name in FILES if is_there(folder / name)), None)
+    if file is not None:
+        return file
     if any(is_there(folder / name) for name in SETS):
         raise DictionaryError(
             f"{named(folder)}: a set of transcoders: name the file of one layer, or"
@@ -108,10 +110,10 @@ def _config(file: Path) -> dict[str, Any]:
     """The configuration that lies beside a file; {} where there is none."""
     for name in CONFIGS:
         if is_there(file.parent / name):
-            found = read_json(file.parent / name, DictionaryError, infinite=True)
-            if not isinstance(found, dict):
+            config = read_json(file.parent / name, DictionaryError, infinite=True)
+            if not isinstance(config, dict):
                 raise DictionaryError(f"{named(file.parent / name)}: expected an object")
-            return found
+            return config
     match = LAYER_FILE.fullmatch(file.name)
     if match is None:
         return {}
@@ -127,12 +129,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     yaml = import_module("yaml")
     try:
-        found = yaml.safe_load(read_text(path, DictionaryError))
+        document = yaml.safe_load(read_text(path, DictionaryError))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DictionaryError(f"{named(path)}: not YAML ({one_line(str(error))})") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise DictionaryError(f"{named(path)}: expected names and values")
-    return {str(name): value for name, value in found.items()}
+    return {str(name): value for name, value in document.items()}
 
 
 def save_dictionary(

@@ -180,8 +180,8 @@ def assignment(cost: np.ndarray) -> np.ndarray:
                 break
         while at:
             owner[at], at = owner[way[at]], way[at]
-    found = np.zeros(rows, dtype=int)
+    assigned = np.zeros(rows, dtype=int)
     for column in range(1, columns + 1):
         if owner[column]:
-            found[owner[column] - 1] = column - 1
-    return found
+            assigned[owner[column] - 1] = column - 1
+    return assigned

@@ -46,9 +46,9 @@ def turned(sparse: Tensor) -> Tensor:
 
 def top_each(pre: Float[Tensor, "row features"], k: int) -> tuple[Pattern, Float[Tensor, " on"]]:
     """The k largest of each row; those below 0 count as 0."""
-    found = pre.topk(k, dim=-1, sorted=False)
+    top = pre.topk(k, dim=-1, sorted=False)
     starts = torch.arange(0, len(pre) * k + 1, k, dtype=torch.int32, device=pre.device)
-    return Pattern(starts, found.indices.int().flatten()), found.values.flatten()
+    return Pattern(starts, top.indices.int().flatten()), top.values.flatten()
 
 
 def top_all(
@@ -80,8 +80,8 @@ class SparseDecoding(torch.autograd.Function):
 
     @classmethod
     def run(cls, *given: Any) -> Tensor:
-        found: Tensor = cls.apply(*given)  # type: ignore[no-untyped-call]
-        return found
+        output: Tensor = cls.apply(*given)  # type: ignore[no-untyped-call]
+        return output
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, W_dec: Tensor, b_dec: Tensor, pattern: Pattern) -> Tensor:
@@ -105,8 +105,8 @@ class SparseEncoding(torch.autograd.Function):
 
     @classmethod
     def run(cls, *given: Any) -> Tensor:
-        found: Tensor = cls.apply(*given)  # type: ignore[no-untyped-call]
-        return found
+        output: Tensor = cls.apply(*given)  # type: ignore[no-untyped-call]
+        return output
 
     @staticmethod
     def forward(

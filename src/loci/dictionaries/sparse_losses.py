@@ -132,8 +132,8 @@ class Jump(torch.autograd.Function):
 
     @classmethod
     def run(cls, *given: Any) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = cls.apply(*given)  # type: ignore[no-untyped-call]
-        return found
+        outputs: tuple[Tensor, Tensor] = cls.apply(*given)  # type: ignore[no-untyped-call]
+        return outputs
 
     @staticmethod
     def forward(

@@ -24,11 +24,11 @@ Mask = Float[Tensor, "row unit"]
 
 def _doubling(most: int) -> list[int]:
     """8, 12, 16, 24, 32, … and the last."""
-    found, n = [], FEW
+    counts, n = [], FEW
     while n < most:
-        found += [n, n + n // 2]
+        counts += [n, n + n // 2]
         n *= 2
-    return [*found, most]
+    return [*counts, most]
 
 
 class FactUnits(NamedTuple):
@@ -127,8 +127,8 @@ class SubjectOutput:
 
         wanted = HALF * self.effect
         ladder = sorted({min(most, n) for n in (*range(1, FEW + 1), *_doubling(most))})
-        found = dict(zip(ladder, reached(ladder), strict=True))
-        first = next((i for i, n in enumerate(ladder) if found[n] >= wanted), None)
+        effect_of = dict(zip(ladder, reached(ladder), strict=True))
+        first = next((i for i, n in enumerate(ladder) if effect_of[n] >= wanted), None)
         needed = None if first is None else ladder[first]
         if first and ladder[first] - ladder[first - 1] > 1:
             between = list(range(ladder[first - 1] + 1, ladder[first]))
@@ -142,7 +142,7 @@ class SubjectOutput:
             self.effect,
             needed,
             most,
-            found[most] / self.effect,
+            effect_of[most] / self.effect,
             tuple(order[:FEW].tolist()),
         )
 
@@ -151,8 +151,8 @@ class SubjectOutput:
         """P(answer) with these outputs in the place of the corrupted one, less P without."""
         streams = self._upwards(outputs)
         targets = self.runs.asked.targets
-        found = drawn_probability_at(self.runs.model, streams, targets).mean(-1)
-        return found - self.runs.level
+        probabilities = drawn_probability_at(self.runs.model, streams, targets).mean(-1)
+        return probabilities - self.runs.level
 
     @torch.enable_grad()
     def _ranked(self, units: int, output: Callable[[Tensor], Tensor], differ: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ class SubjectOutput:
         model, last = runs.model, len(runs.asked.targets)
         post = runs.corrupted_states[f"resid_post.{self.layer}"][:, token]
         changed = post + outputs - runs.corrupted_states[f"mlp_out.{self.layer}"][:, token]
-        found = []
+        streams = []
         for some in changed.split(max(1, runs.budget // max(1, runs.draws * 8))):
             rows = tuple(range(runs.draws)) * len(some)
             top = self.layer == model.n_layers - 1
@@ -186,5 +186,5 @@ class SubjectOutput:
             stream = torch.cat([some.flatten(0, 1)[:, None].to(stream), stream[:, 1:]], 1)
             for layer in range(self.layer + 1, model.n_layers):
                 stream = runs.run.step(layer, stream, token, rows)
-            found.append(stream[:, -last:].unflatten(0, some.shape[:2]))
-        return torch.cat(found)
+            streams.append(stream[:, -last:].unflatten(0, some.shape[:2]))
+        return torch.cat(streams)

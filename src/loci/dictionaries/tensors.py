@@ -77,7 +77,7 @@ def _archive(path: Path) -> State:
                 " read"
             )
         with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+            stored = {name: arrays[name] for name in arrays.files}
     except (
         OSError,
         ValueError,
@@ -90,13 +90,13 @@ def _archive(path: Path) -> State:
         raise DictionaryError(
             f"{named(path)}: not a whole NumPy archive ({one_line(str(error))})"
         ) from None
-    odd = [name for name, array in found.items() if array.dtype.kind not in "fiub"]
+    odd = [name for name, array in stored.items() if array.dtype.kind not in "fiub"]
     if odd:
         raise DictionaryError(
-            f"{named(path)}: {odd[0]} holds {found[odd[0]].dtype}, and a dictionary holds plain"
+            f"{named(path)}: {odd[0]} holds {stored[odd[0]].dtype}, and a dictionary holds plain"
             " numbers"
         )
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in found.items()}
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in stored.items()}
 
 
 def _unpickled(path: Path, pickle: bool) -> tuple[State, dict[str, Any]]:
@@ -106,18 +106,18 @@ def _unpickled(path: Path, pickle: bool) -> tuple[State, dict[str, Any]]:
             " trust"
         )
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch makes of a broken or a foreign pickle
         raise DictionaryError(
             f"{named(path)}: cannot be unpickled as tensors alone ({one_line(str(error))})"
         ) from error
-    if not isinstance(found, Mapping):
+    if not isinstance(content, Mapping):
         raise DictionaryError(
-            f"{named(path)}: expected tensors by name, found a {type(found).__name__}"
+            f"{named(path)}: expected tensors by name, found a {type(content).__name__}"
         )
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     return tensors, {
-        str(name): value for name, value in found.items() if not isinstance(value, Tensor)
+        str(name): value for name, value in content.items() if not isinstance(value, Tensor)
     }
 
 

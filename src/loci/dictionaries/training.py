@@ -257,15 +257,15 @@ def _measured(
     )
     target = settings.target or settings.point
     rows = read_rows(model, stream.held_out, [settings.point, target])
-    found = fit(dictionary, rows.values[settings.point], rows.values[target])
+    scores = fit(dictionary, rows.values[settings.point], rows.values[target])
     lost = recovered(model, [dictionary], stream.held_out, {target: rows.values[target].mean(0)})
     seen = stream.recent().values[settings.point][:SEEN]
     seconds = time.monotonic() - started
-    dictionary = replace(dictionary, notes={**dictionary.notes, "l0": found.l0, "fvu": found.fvu})
+    dictionary = replace(dictionary, notes={**dictionary.notes, "l0": scores.l0, "fvu": scores.fvu})
     return TrainedDictionary(
         dictionary,
         settings,
-        found,
+        scores,
         lost,
         steps,
         share_on(dictionary, seen),

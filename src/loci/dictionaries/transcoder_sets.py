@@ -45,13 +45,13 @@ class TranscoderSet:
             return {
                 layer: self.layers[layer].decode(f, inputs[layer]) for layer, f in features.items()
             }
-        found = {}
+        outputs = {}
         for layer in features:
             y = self.layers[layer].decode(features[layer], inputs[layer])
             for source in range(layer):
                 y = y + features[source] @ self.across[source][:, layer - source]
-            found[layer] = y
-        return found
+            outputs[layer] = y
+        return outputs
 
 
 def load_transcoders(folder: str | Path, *, pickle: bool = False) -> TranscoderSet:
@@ -101,10 +101,10 @@ def _cross(folder: Path, config: dict[str, object]) -> TranscoderSet:
 
 def _numbered(folder: Path, form: str) -> list[Path]:
     """The files of layers 0, 1, …; one beyond a gap is a gap."""
-    found = sorted(folder.glob(form.format("*")))
-    files = [folder / form.format(i) for i in range(len(found))]
+    entries = sorted(folder.glob(form.format("*")))
+    files = [folder / form.format(i) for i in range(len(entries))]
     missing = [file.name for file in files if not is_there(file)]
-    if not found or missing:
+    if not entries or missing:
         raise DictionaryError(
             f"{named(folder)}: {missing[0] if missing else form.format(0)} is missing"
         )

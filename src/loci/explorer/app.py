@@ -52,17 +52,17 @@ def static_files() -> dict[str, tuple[bytes, str]]:
     """All files of the page by name, with their types. Read once:
     no request ever becomes a path.
     """
-    found: dict[str, tuple[bytes, str]] = {}
+    contents: dict[str, tuple[bytes, str]] = {}
 
     def read(folder: Any, prefix: str) -> None:
         for item in folder.iterdir():
             if item.is_dir():
                 read(item, f"{prefix}{item.name}/")
             elif (kind := KINDS.get(item.name.rpartition(".")[2])) is not None:
-                found[prefix + item.name] = (item.read_bytes(), f"{kind}; charset=utf-8")
+                contents[prefix + item.name] = (item.read_bytes(), f"{kind}; charset=utf-8")
 
     read(files("loci.explorer").joinpath("static"), "")
-    return found
+    return contents
 
 
 class Api:
@@ -154,10 +154,10 @@ class Api:
         return JSONResponse(job.told())
 
     async def result(self, request: Request) -> Response:
-        found = self.jobs.result(request.path_params["key"])
-        if found is None:
+        content = self.jobs.result(request.path_params["key"])
+        if content is None:
             return error(404, "this result is not kept any more: ask again")
-        return Response(found, media_type="application/json")
+        return Response(content, media_type="application/json")
 
     async def patches(self, request: Request) -> Response:
         return JSONResponse(

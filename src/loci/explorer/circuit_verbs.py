@@ -39,15 +39,15 @@ def pair(desk: "Desk", args: takes.PairArguments, ids: Ids, tell: "Tell") -> dic
     from loci.circuits import token_pair
 
     with desk.patched(ids) as model:
-        found = token_pair(
+        entries = token_pair(
             model, args.head, token(model, args.source), token(model, args.destination)
         )
     return {
         "schema": "loci.token_pair/1",
         "model": model.name,
         "head": args.head,
-        **found._asdict(),
-        "raises": [one._asdict() for one in found.raises],
+        **entries._asdict(),
+        "raises": [one._asdict() for one in entries.raises],
     }
 
 

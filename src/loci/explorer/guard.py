@@ -158,10 +158,10 @@ def _limited(receive: Receive) -> Receive:
 
 def _cookie(header: str, name: str) -> str:
     try:
-        found = SimpleCookie(header).get(name)
+        morsel = SimpleCookie(header).get(name)
     except CookieError:
         return ""
-    return found.value if found is not None else ""
+    return morsel.value if morsel is not None else ""
 
 
 async def _say(send: Send, status: int, text: str) -> None:

@@ -132,14 +132,15 @@ def with_subject(args: Arguments) -> Arguments:
     """
     if not isinstance(args, Edited) or args.subject is not None:
         return args
-    found = known_facts().subjects_in(args.prompt)
-    if len(found) != 1:
+    subjects = known_facts().subjects_in(args.prompt)
+    if len(subjects) != 1:
         raise UseError(
             "whom is it about?"
-            f" {'several known subjects stand' if found else 'no known subject stands'} in it: say"
+            f" {'several known subjects stand' if subjects else 'no known subject stands'} in"
+            " it: say"
             " the subject"
         )
-    return args.model_copy(update={"subject": found[0]})
+    return args.model_copy(update={"subject": subjects[0]})
 
 
 def checked(patches: Any) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def neuron_labels(model: Model, name: str, facts: int, top: int, seed: int = 0) 
     point = f"mlp_act.{layer}"
     known = label_facts(model, chosen, [point], seed=seed)
     train, test = known.train, ~known.train
-    found = []
+    labels = []
     for at in known.values[point]:
         values = known.values[point][at][:, neuron]
         mine = [i for i, (where, _) in enumerate(known.labels) if where == at]
@@ -41,7 +41,7 @@ def neuron_labels(model: Model, name: str, facts: int, top: int, seed: int = 0) 
             said, true = values[test] > threshold, mark[test]
             if not bool(said.any()) or not bool(true.any()):
                 continue
-            found.append(
+            labels.append(
                 {
                     "label": known.labels[mine[k]][1],
                     "at": at,
@@ -52,13 +52,13 @@ def neuron_labels(model: Model, name: str, facts: int, top: int, seed: int = 0) 
                     "recall": share(said[true].tolist()).to_dict(),
                 }
             )
-    if not found:
+    if not labels:
         raise FactError(f"{name}: no label can be judged on these facts")
-    found.sort(key=lambda one: -one["f1_chosen"])
+    labels.sort(key=lambda one: -one["f1_chosen"])
     return {
         "schema": "loci.neuron_labels/1",
         "model": model.name,
         "name": name,
         "facts": len(chosen),
-        "labels": found[:top],
+        "labels": labels[:top],
     }

@@ -141,11 +141,11 @@ def attention_top(model: Model, text: str, layer: int, most: int) -> dict[str, A
     """
     if layer >= model.n_layers:
         raise ModelError(f"layer {layer}: the model has the layers 0 … {model.n_layers - 1}")
-    found = patterns(model, text, [head_name(layer, h) for h in range(model.n_heads)])
+    attention = patterns(model, text, [head_name(layer, h) for h in range(model.n_heads)])
     heads = {}
-    for name, pattern in found.plain.items():
+    for name, pattern in attention.plain.items():
         best = pattern.topk(min(most, pattern.shape[1]))
-        weighted = found.weighted[name].gather(1, best.indices)
+        weighted = attention.weighted[name].gather(1, best.indices)
         heads[name] = {
             "keys": best.indices.tolist(),
             "plain": best.values.tolist(),
@@ -155,7 +155,7 @@ def attention_top(model: Model, text: str, layer: int, most: int) -> dict[str, A
         "schema": "loci.attention_top/1",
         "model": model.name,
         "text": text,
-        "tokens": list(found.tokens),
+        "tokens": list(attention.tokens),
         "heads": heads,
     }
 
@@ -171,16 +171,16 @@ def promoting(model: Model, word: str, top: int) -> dict[str, Any]:
     gain, _, centres = model.norm("final_norm")
     row = gain.float() * model.W_U[ids[0]].float()
     row = row - row.mean() if centres else row
-    found: list[tuple[float, int, int]] = []
+    candidates: list[tuple[float, int, int]] = []
     for layer in range(model.n_layers):
         scores = written(model, layer) @ row
         best = scores.topk(min(top, len(scores)))
-        found += [
+        candidates += [
             (s, layer, i) for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
     neurons = [
         {"name": f"L{layer}N{i}", "layer": layer, "neuron": i, "score": s}
-        for s, layer, i in sorted(found, reverse=True)[:top]
+        for s, layer, i in sorted(candidates, reverse=True)[:top]
     ]
     return {
         "schema": "loci.promoting/1",

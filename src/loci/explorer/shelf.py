@@ -24,8 +24,8 @@ class Shelf:
 
     def listed(self) -> list[dict[str, Any]]:
         """A description of each patch, the oldest first; broken files of others are left out."""
-        found = [path for path in self.folder.glob("*.safetensors") if NAME.fullmatch(path.name)]
-        told = [(path.stat().st_mtime_ns, self._told(path)) for path in found]
+        files = [path for path in self.folder.glob("*.safetensors") if NAME.fullmatch(path.name)]
+        told = [(path.stat().st_mtime_ns, self._told(path)) for path in files]
         return [about for _, about in sorted(told, key=lambda pair: pair[0]) if about]
 
     def file(self, name: str) -> tuple[bytes, str]:

@@ -128,19 +128,19 @@ def said_facts(model: Model, known: FactSet | None = None) -> list[Fact]:
     """Known facts that the model says in full, one a relation, the first eight."""
     from loci.auditing import ask
 
-    found: dict[str, Fact] = {}
+    chosen: dict[str, Fact] = {}
     by_relation: dict[str, list[Fact]] = {}
     for fact in known or known_facts():
         by_relation.setdefault(fact.relation or fact.prompt, []).append(fact)
     asked = 0
     for turn in range(3):
         for relation, facts in by_relation.items():
-            if relation in found or turn >= len(facts) or asked >= TRIED or len(found) >= FACTS:
+            if relation in chosen or turn >= len(facts) or asked >= TRIED or len(chosen) >= FACTS:
                 continue
             asked += 1
             if ask(model, facts[turn].text, tokens=8).replies[0].answer == facts[turn].answer:
-                found[relation] = facts[turn]
-    return list(found.values())
+                chosen[relation] = facts[turn]
+    return list(chosen.values())
 
 
 def key(verb: str, args: Arguments) -> str:
@@ -201,7 +201,7 @@ def _write(
 
 def _answers(place: Path, desk: Desk, asked: Sequence[Question], steps: Steps) -> dict[str, Any]:
     """All answers, each in its file; a known subject need not be said to find them."""
-    found, settings = dict[str, int](), desk.settings
+    keys, settings = dict[str, int](), desk.settings
     for number, (verb, given) in enumerate(asked):
         args = parsed(VERBS[verb].arguments, given)
         tell = Tell(lambda message: None, lambda: False)
@@ -211,9 +211,9 @@ def _answers(place: Path, desk: Desk, asked: Sequence[Question], steps: Steps) -
             "python": python(verb, args, (), settings),
         }
         put(place / f"{number}.json", {"result": result, **said})
-        found[key(verb, args)] = number
+        keys[key(verb, args)] = number
         if "subject" in given and known_facts().subjects_in(given["prompt"]) == [given["subject"]]:
-            found[key(verb, args.model_copy(update={"subject": None}))] = number
+            keys[key(verb, args.model_copy(update={"subject": None}))] = number
         steps.after()
     defaults = {
         verb: json.loads(
@@ -227,4 +227,4 @@ def _answers(place: Path, desk: Desk, asked: Sequence[Question], steps: Steps) -
         )
         for verb in sorted({verb for verb, _ in asked})
     }
-    return {"schema": "loci.explorer_site/1", "defaults": defaults, "answers": found}
+    return {"schema": "loci.explorer_site/1", "defaults": defaults, "answers": keys}

@@ -103,7 +103,7 @@ def _trace(desk: "Desk", args: takes.TraceArguments, ids: Ids, tell: "Tell") -> 
     with torch.no_grad(), desk.patched(ids) as model:
         how = Corruption(args.corruption, args.noise, args.samples, args.seed)
         runs = prepare(model, _fact(model, args), how, args.window)
-        asked, found = runs.asked, dict[str, Any]()
+        asked, document = runs.asked, dict[str, Any]()
         for grown in runs.growing(kinds):
             told = Trace(
                 **runs.about,
@@ -113,10 +113,10 @@ def _trace(desk: "Desk", args: takes.TraceArguments, ids: Ids, tell: "Tell") -> 
                 grids=grown.effects,
                 errors=grown.errors,
             )
-            found = told.to_dict()
-            tell.part(found)
+            document = told.to_dict()
+            tell.part(document)
             tell.progress(1, len(asked.labels) - asked.subject[0])
-    return found
+    return document
 
 
 def _cells(desk: "Desk", args: takes.PromptArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
@@ -249,7 +249,7 @@ def _forensics(desk: "Desk", args: takes.Folders, ids: Ids, tell: "Tell") -> dic
         return alone(open_weights(args.base, dtype="auto"), progress=tell.progress).to_dict()
     candidates = candidates_of(known_facts()) if args.base == "demo" else []
     after, before = open_weights(args.edited, dtype="auto"), open_weights(args.base, dtype="auto")
-    found = forensics(
+    result = forensics(
         lambda: open_model(args.base),
         after,
         candidates,
@@ -257,7 +257,7 @@ def _forensics(desk: "Desk", args: takes.Folders, ids: Ids, tell: "Tell") -> dic
         seed=args.seed,
         progress=tell.progress,
     )
-    return found.to_dict()
+    return result.to_dict()
 
 
 VERBS: dict[str, Verb] = {

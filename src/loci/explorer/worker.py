@@ -74,10 +74,10 @@ class Worker:
             lambda message: self.say(name, jsonable(message)), lambda: name in self.cancelled
         )
         try:
-            found = verb.run(
+            document = verb.run(
                 desk, verb.arguments.model_validate(job["args"]), tuple(job["patches"]), tell
             )
-            return {"result": jsonable(found)}
+            return {"result": jsonable(document)}
         except Stopped:
             return {"cancelled": True}
         except LociError as error:

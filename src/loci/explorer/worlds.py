@@ -20,8 +20,8 @@ def toy(desk: "Desk", args: takes.Toy, ids: Ids, tell: "Tell") -> dict[str, Any]
     """As `loci superposition toy` trains it; the directions are told as they turn."""
     from loci.studies.superposition import toy as train
 
-    def growing(step: int, found: Any) -> None:
-        tell.part({**found.to_dict(), "step": step})
+    def growing(step: int, partial: Any) -> None:
+        tell.part({**partial.to_dict(), "step": step})
 
     settings = args.model_dump(exclude={"density"})
     return train(

@@ -120,12 +120,12 @@ class FactSet(Sequence[Fact]):
         """Known subjects that stand in the prompt as whole words, without those inside a longer
         one.
         """
-        found = [
+        subjects = [
             s
             for s in self._by_subject
             if (s in prompt or not s.isascii()) and occurrences(prompt, s)
         ]
-        return [s for s in found if not any(s != other and s in other for other in found)]
+        return [s for s in subjects if not any(s != other and s in other for other in subjects)]
 
 
 class Conflict(NamedTuple):

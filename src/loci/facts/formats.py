@@ -103,18 +103,18 @@ def load_facts(path: str | Path) -> FactSet:
     Raises `FactError` with the line or the record of what is wrong; `read_facts` leaves out what
     cannot be used instead.
     """
-    found = read_facts(path)
-    if found.skipped:
+    file = read_facts(path)
+    if file.skipped:
         more = (
-            f" (and {len(found.skipped) - 1} more of {len(found.skipped) + len(found.facts)})"
-            if found.skipped[1:]
+            f" (and {len(file.skipped) - 1} more of {len(file.skipped) + len(file.facts)})"
+            if file.skipped[1:]
             else ""
         )
         raise FactError(
-            f"{found.skipped[0]}{more}; `loci facts FILE -o GOOD.jsonl` writes those that can be"
+            f"{file.skipped[0]}{more}; `loci facts FILE -o GOOD.jsonl` writes those that can be"
             " used"
         )
-    return found.facts
+    return file.facts
 
 
 def read_facts(path: str | Path) -> FactFile:
@@ -141,15 +141,15 @@ def read_facts(path: str | Path) -> FactFile:
 
 def _folder(path: Path) -> FactFile:
     """All sets below a folder, in the order of their paths."""
-    found = [read_facts(file) for file in files_below(path, (".json",), FactError)]
-    if not found:
+    contents = [read_facts(file) for file in files_below(path, (".json",), FactError)]
+    if not contents:
         raise FactError(f"{path}: no .json file in it")
-    names = ", ".join(dict.fromkeys(file.format for file in found))
+    names = ", ".join(dict.fromkeys(file.format for file in contents))
     return FactFile(
         str(path),
         names,
-        FactSet(fact for file in found for fact in file.facts),
-        tuple(line for file in found for line in file.skipped),
+        FactSet(fact for file in contents for fact in file.facts),
+        tuple(line for file in contents for line in file.skipped),
     )
 
 

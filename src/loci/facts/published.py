@@ -94,7 +94,7 @@ def reader(form: PublishedFormat, record: Any) -> Reader:
         if not isinstance(record, dict):
             raise FactError("not an object")
         try:
-            found = form.read(record)
+            facts = form.read(record)
         except (KeyError, IndexError) as error:
             raise FactError(f"a record of {form.name} without {error}") from None
         except (TypeError, AttributeError, ValueError, RecursionError) as error:
@@ -104,7 +104,7 @@ def reader(form: PublishedFormat, record: Any) -> Reader:
             raise FactError(
                 f"a record of {form.name} with something else where text should be{why}"
             ) from None
-        return found if isinstance(found, list) else [found]
+        return facts if isinstance(facts, list) else [facts]
 
     return read
 

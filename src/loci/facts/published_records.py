@@ -123,8 +123,8 @@ def knowedit(record: Record) -> Fact:
     asked = {**(record.get("portability") or {}), **(record.get("locality") or {})}
     questions = tuple(
         Question(q["prompt"], _flat(q["ground_truth"]), KNOWEDIT[name])
-        for name, found in asked.items()
-        for q in found or ()
+        for name, items in asked.items()
+        for q in items or ()
     )
     template, held_out = (
         blanked(record["prompt"], subject),
@@ -205,8 +205,8 @@ def cknowedit(record: Record) -> Fact:
     asked = [("logical", record.get("portability")), ("unrelated", record.get("locality"))]
     questions = tuple(
         Question(q["prompt"], _flat(q["answer"]), kind)
-        for kind, found in asked
-        for q in found or ()
+        for kind, items in asked
+        for q in items or ()
         if q.get("answer")
     )
     template, held_out, old = (

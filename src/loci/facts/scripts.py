@@ -75,11 +75,11 @@ def composed(text: str) -> tuple[str, dict[int, int]]:
     """A text with its letters and accents as one character where there is one, and where each
     character's place was.
     """
-    found: list[str] = []
+    characters: list[str] = []
     places, length, start = {0: 0}, 0, 0
     for end in range(1, len(text) + 1):
         if end == len(text) or not attached(text[end]):
-            found.append(unicodedata.normalize("NFC", text[start:end]))
-            length, start = length + len(found[-1]), end
+            characters.append(unicodedata.normalize("NFC", text[start:end]))
+            length, start = length + len(characters[-1]), end
             places[length] = end
-    return "".join(found), places
+    return "".join(characters), places

@@ -23,9 +23,11 @@ def occurrences(text: str, part: str) -> list[Span]:
     if spans or part.isascii() or not part:
         return spans
     whole, places = composed(text)
-    found = _places(whole, unicodedata.normalize("NFC", part))
+    composed_spans = _places(whole, unicodedata.normalize("NFC", part))
     return [
-        (places[start], places[end]) for start, end in found if start in places and end in places
+        (places[start], places[end])
+        for start, end in composed_spans
+        if start in places and end in places
     ]
 
 

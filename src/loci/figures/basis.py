@@ -7,13 +7,13 @@ from loci.figures.theme import BLUE, GREY, MUTED, by_layer, styled
 from loci.reading.privileged_basis import Bases, Basis
 
 
-def basis_figure(found: Bases) -> go.Figure:
+def basis_figure(result: Bases) -> go.Figure:
     """Median excess kurtosis of the coordinates with 95 % intervals: residual stream behind the
     embedding, and neurons.
     """
     panels = {
-        "residual stream (first: rows of W_E)": (*found.of("embedding"), *found.of("residual")),
-        "neurons": found.of("neurons"),
+        "residual stream (first: rows of W_E)": (*result.of("embedding"), *result.of("residual")),
+        "neurons": result.of("neurons"),
     }
     panels = {title: rows for title, rows in panels.items() if rows}
     figure = make_subplots(
@@ -26,12 +26,12 @@ def basis_figure(found: Bases) -> go.Figure:
     figure.update_yaxes(gridcolor=GREY)
     figure.update_yaxes(title="excess kurtosis", col=1)
     figure.update_xaxes(title="layer", type="category")
-    left = f"; without neurons: {found.missing['neurons']}" if found.missing else ""
+    left = f"; without neurons: {result.missing['neurons']}" if result.missing else ""
     note = (
-        f"median over coordinates, 95 % intervals, {found.tokens:,} tokens of text; a Gaussian has"
+        f"median over coordinates, 95 % intervals, {result.tokens:,} tokens of text; a Gaussian has"
         f" 0{left}"
     )
-    styled(figure, f"How privileged is each basis of {found.model}?", note, height=440)
+    styled(figure, f"How privileged is each basis of {result.model}?", note, height=440)
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.2})
 
 

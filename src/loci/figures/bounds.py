@@ -17,17 +17,17 @@ NAMES = {
 }
 
 
-def bounds_figure(found: Bounds) -> go.Figure:
+def bounds_figure(result: Bounds) -> go.Figure:
     """One dimension, one angle: all values on one axis, those of rules of thumb coloured by what is
     proved of them.
     """
     rows = [
-        (name, getattr(found, field), BLUE if "Lev" not in name and "Welch" not in name else INK)
+        (name, getattr(result, field), BLUE if "Lev" not in name and "Welch" not in name else INK)
         for field, name in NAMES.items()
     ]
     rows += [
         (f"rule: {rule.name}, {rule.verdict}", rule.log10, INKS[rule.verdict])
-        for rule in found.rules
+        for rule in result.rules
     ]
     names, values, inks = zip(*rows, strict=True)
     figure = go.Figure(
@@ -42,8 +42,8 @@ def bounds_figure(found: Bounds) -> go.Figure:
         )
     )
     figure.add_vrect(
-        x0=found.proved_lines,
-        x1=found.levenshtein_lines,
+        x0=result.proved_lines,
+        x1=result.levenshtein_lines,
         fillcolor=GREY,
         opacity=0.35,
         line_width=0,
@@ -53,7 +53,7 @@ def bounds_figure(found: Bounds) -> go.Figure:
     figure.update_xaxes(
         title="log₁₀ of the number of lines", gridcolor=GREY, range=[0, 1.1 * max(values)]
     )
-    title = f"Lines of R^{found.dim:,} that are pairwise at least {found.angle:g}° apart"
+    title = f"Lines of R^{result.dim:,} that are pairwise at least {result.angle:g}° apart"
     note = (
         "grey band: between what exists and what is impossible; orange: rules of thumb above a"
         " proved bound"
@@ -61,19 +61,19 @@ def bounds_figure(found: Bounds) -> go.Figure:
     return styled(figure, title, note, height=160 + 34 * len(rows))
 
 
-def bounds_table_figure(found: BoundsTable) -> go.Figure:
+def bounds_table_figure(result: BoundsTable) -> go.Figure:
     """The same over angles: the region that exists, the one that is impossible, and the rule of
     thumb that crosses.
     """
-    angles = [f"{row.angle:g}°" for row in found.rows]
+    angles = [f"{row.angle:g}°" for row in result.rows]
     figure = go.Figure()
     lines = {
-        NAMES[field]: [getattr(row, field) for row in found.rows]
+        NAMES[field]: [getattr(row, field) for row in result.rows]
         for field in NAMES
         if field != "welch_lines"
     }
     lines["rule of thumb 10^(d F²/1500), F = 90° − θ: false where above the black line"] = [
-        row.rules[-1].log10 for row in found.rows
+        row.rules[-1].log10 for row in result.rows
     ]
     for (name, values), (ink, dash) in zip(
         lines.items(),
@@ -92,14 +92,14 @@ def bounds_table_figure(found: BoundsTable) -> go.Figure:
     figure.update_yaxes(title="log₁₀ of the number of lines", type="log", dtick=1, gridcolor=GREY)
     figure.update_xaxes(title="pairwise at least so far apart", type="category")
     note = "nothing above the black line can exist, whatever the method; the blue ones do exist"
-    styled(figure, f"How many lines fit into {found.dim:,} dimensions?", note, height=480)
+    styled(figure, f"How many lines fit into {result.dim:,} dimensions?", note, height=480)
     return figure.update_layout(legend={"orientation": "h", "y": -0.2})
 
 
-def reach_figure(found: BestAngles) -> go.Figure:
+def reach_figure(result: BestAngles) -> go.Figure:
     """How far apart so many can be, as lines and one-sided."""
     figure = go.Figure()
-    sides = {"lines": found.lines, "one-sided": found.one_sided}
+    sides = {"lines": result.lines, "one-sided": result.one_sided}
     for name, ink in (("drawn", MUTED), ("possible", BLUE), ("limit", INK)):
         values = [getattr(side, name) for side in sides.values()]
         label = {
@@ -122,30 +122,31 @@ def reach_figure(found: BestAngles) -> go.Figure:
     figure.update_xaxes(
         title="degrees between the nearest two",
         gridcolor=GREY,
-        range=[min(found.lines.drawn, 85) - 5, 92],
+        range=[min(result.lines.drawn, 85) - 5, 92],
     )
-    title = f"How far apart can 10^{found.log10_count:.3g} directions of R^{found.dim:,} be?"
-    note = f"possible by: {found.lines.by} (lines), {found.one_sided.by} (one-sided)"
+    title = f"How far apart can 10^{result.log10_count:.3g} directions of R^{result.dim:,} be?"
+    note = f"possible by: {result.lines.by} (lines), {result.one_sided.by} (one-sided)"
     styled(figure, title, note, height=320)
     return figure.update_layout(legend={"orientation": "h", "y": -0.35})
 
 
-def built_figure(found: VerifiedCode) -> go.Figure:
+def built_figure(result: VerifiedCode) -> go.Figure:
     """A code's blocks: lines that it has, and the largest cosine that was promised and found."""
-    names = [f"{one.kind}, {one.dim:,} dimensions" for one in found.verified]
+    names = [f"{one.kind}, {one.dim:,} dimensions" for one in result.verified]
     figure = go.Figure()
     for name, field, ink in (("promised", "promised", GREY), ("found", "found", BLUE)):
-        values = [getattr(one, field) for one in found.verified]
+        values = [getattr(one, field) for one in result.verified]
         figure.add_trace(
             go.Bar(x=names, y=values, name=name, marker={"color": ink}, texttemplate="%{y:.4g}")
         )
     figure.update_yaxes(title="largest |cosine|", gridcolor=GREY, rangemode="tozero")
     how = "; ".join(
         f"{one.dim:,}: {'all pairs' if one.complete else f'{one.looked_at:,} sampled'}"
-        for one in found.verified
+        for one in result.verified
     )
     title = (
-        f"{found.codes.count:,} lines of R^{found.codes.dim:,}, at least {found.codes.angle:.3f}°"
+        f"{result.codes.count:,} lines of R^{result.codes.dim:,}, at least"
+        f" {result.codes.angle:.3f}°"
         " apart"
     )
     return styled(figure, title, f"verified by Walsh transforms — {how}", height=400)

@@ -25,9 +25,9 @@ FLOOR = 0.2
 """Where the colours of points end at least: below it a score is nothing to name a head for."""
 
 
-def heads_figure(found: HeadScores) -> go.Figure:
+def heads_figure(result: HeadScores) -> go.Figure:
     """One panel a score: rows are layers, columns heads; intervals on hover."""
-    shown = [name for name in PANELS if name in found.scores]
+    shown = [name for name in PANELS if name in result.scores]
     rows = -(-len(shown) // 4)
     figure = make_subplots(
         rows=rows,
@@ -37,27 +37,27 @@ def heads_figure(found: HeadScores) -> go.Figure:
         vertical_spacing=0.16,
     )
     for i, name in enumerate(shown):
-        figure.add_trace(_grid(found, name), row=i // 4 + 1, col=i % 4 + 1)
-    figure.update_yaxes(autorange="reversed", dtick=max(1, len(found.grid(shown[0])) // 6))
-    figure.update_xaxes(dtick=max(1, len(found.grid(shown[0])[0]) // 6))
+        figure.add_trace(_grid(result, name), row=i // 4 + 1, col=i % 4 + 1)
+    figure.update_yaxes(autorange="reversed", dtick=max(1, len(result.grid(shown[0])) // 6))
+    figure.update_xaxes(dtick=max(1, len(result.grid(shown[0])[0]) // 6))
     figure.update_xaxes(title="head", row=rows)
     figure.update_yaxes(title="layer", col=1)
     figure.update_annotations(font_size=12)
-    best = found.top("induction", 1)[0]
+    best = result.top("induction", 1)[0]
     note = (
-        f"{found.samples} × {found.length} random tokens, {found.repeats} times; the best at"
+        f"{result.samples} × {result.length} random tokens, {result.repeats} times; the best at"
         f" induction is {best.name}, {best.measured['induction']}"
     )
     return styled(
-        figure, f"What the heads of {found.model} do", note, height=170 + 240 * rows
+        figure, f"What the heads of {result.model} do", note, height=170 + 240 * rows
     ).update_layout(margin={"t": 110})
 
 
-def _grid(found: HeadScores, name: str) -> go.Heatmap:
+def _grid(result: HeadScores, name: str) -> go.Heatmap:
     """One score of all heads: white at 0 (copying: at chance), darkest at the most extreme head or
     at 1.
     """
-    grid = found.grid(name)
+    grid = result.grid(name)
     flat = [value for row in grid for value in row]
     limit = max((abs(value) for value in flat), default=1.0) or 1.0
     signed = name in SIGNED
@@ -65,7 +65,7 @@ def _grid(found: HeadScores, name: str) -> go.Heatmap:
         [f"L{layer}H{h}: {value:.3f}" for h, value in enumerate(row)]
         for layer, row in enumerate(grid)
     ]
-    for row in found.heads:
+    for row in result.heads:
         if name in row.measured:
             estimate = row.measured[name]
             texts[row.layer][row.head] += f" [{estimate.low:.3f}, {estimate.high:.3f}]"
@@ -74,7 +74,7 @@ def _grid(found: HeadScores, name: str) -> go.Heatmap:
         text=texts,
         hovertemplate=f"{PANELS[name]}<br>%{{text}}<extra></extra>",
         colorscale=DIVERGING if signed else RISING,
-        zmin=2 / found.length - 1 if name == "copying" else -1 if signed else 0,
+        zmin=2 / result.length - 1 if name == "copying" else -1 if signed else 0,
         zmax=1 if signed or name == "copying" else max(limit, 0.2),
         showscale=False,
         xgap=1,
@@ -82,34 +82,34 @@ def _grid(found: HeadScores, name: str) -> go.Heatmap:
     )
 
 
-def scatter_figure(found: HeadScatter) -> go.Figure:
+def scatter_figure(result: HeadScatter) -> go.Figure:
     """A point a head; those that the colour lifts have their names, and those furthest into the
     corner.
     """
-    rows = found.scores.heads
-    sides = _named(found)
+    rows = result.scores.heads
+    sides = _named(result)
     figure = go.Figure(
         go.Scatter(
-            x=[row.value(found.x) for row in rows],
-            y=[row.value(found.y) for row in rows],
+            x=[row.value(result.x) for row in rows],
+            y=[row.value(result.y) for row in rows],
             mode="markers+text",
             text=[row.name if row.name in sides else "" for row in rows],
             textposition=[sides.get(row.name, "top center") for row in rows],
             textfont={"size": 11, "color": INK},
-            customdata=[[row.name, row.value(found.colour)] for row in rows],
+            customdata=[[row.name, row.value(result.colour)] for row in rows],
             hovertemplate=(
-                f"%{{customdata[0]}}<br>{found.x} %{{x:.2f}}, {found.y}"
-                f" %{{y:.2f}}<br>{found.colour} %{{customdata[1]:.3f}}<extra></extra>"
+                f"%{{customdata[0]}}<br>{result.x} %{{x:.2f}}, {result.y}"
+                f" %{{y:.2f}}<br>{result.colour} %{{customdata[1]:.3f}}<extra></extra>"
             ),
             marker={
                 "size": 12,
-                "color": [row.value(found.colour) for row in rows],
+                "color": [row.value(result.colour) for row in rows],
                 "colorscale": RISING,
                 "cmin": 0,
-                "cmax": max([FLOOR, *(row.value(found.colour) for row in rows)]),
+                "cmax": max([FLOOR, *(row.value(result.colour) for row in rows)]),
                 "line": {"color": MUTED, "width": 1},
                 "colorbar": {
-                    "title": {"text": found.colour.replace("_", " "), "side": "top"},
+                    "title": {"text": result.colour.replace("_", " "), "side": "top"},
                     "thickness": 12,
                 },
             },
@@ -117,36 +117,36 @@ def scatter_figure(found: HeadScatter) -> go.Figure:
     )
     for draw in (figure.add_hline, figure.add_vline):
         draw(0, line={"color": GREY, "width": 1, "dash": "dot"})
-    for update, name in ((figure.update_xaxes, found.x), (figure.update_yaxes, found.y)):
+    for update, name in ((figure.update_xaxes, result.x), (figure.update_yaxes, result.y)):
         update(title=name.replace("_", " "), range=[-1.1, 1.1] if "positivity" in name else None)
     note = (
         "positivity is Σλ/Σ|λ| of the full circuits; positive eigenvalues do not prove copying"
-        if "positivity" in found.x + found.y
+        if "positivity" in result.x + result.y
         else ""
     )
-    return styled(figure, f"The heads of {found.scores.model}", note, height=560)
+    return styled(figure, f"The heads of {result.scores.model}", note, height=560)
 
 
-def _named(found: HeadScatter) -> dict[str, str]:
+def _named(result: HeadScatter) -> dict[str, str]:
     """The heads to name, and on which side: above and below in turn, so that neighbours' names do
     not meet.
     """
     lifted = [
-        row for row in found.scores.top(found.colour, NAMED) if row.value(found.colour) >= FLOOR
+        row for row in result.scores.top(result.colour, NAMED) if row.value(result.colour) >= FLOOR
     ]
-    corner = sorted(found.scores.heads, key=lambda row: -row.value(found.x) - row.value(found.y))[
-        : NAMED - len(lifted)
-    ]
+    corner = sorted(
+        result.scores.heads, key=lambda row: -row.value(result.x) - row.value(result.y)
+    )[: NAMED - len(lifted)]
     chosen = sorted(
-        {row.name: row.value(found.x) for row in (*lifted, *corner)}.items(),
+        {row.name: row.value(result.x) for row in (*lifted, *corner)}.items(),
         key=lambda item: item[1],
     )
     return {name: ("top center", "bottom center")[i % 2] for i, (name, _) in enumerate(chosen)}
 
 
-def tokens_figure(found: TokenCircuit) -> go.Figure:
+def tokens_figure(result: TokenCircuit) -> go.Figure:
     """The strongest skip-trigrams of a head as bars."""
-    rows = found.trigrams[::-1]
+    rows = result.trigrams[::-1]
     labels = [f"{_visible(t.source)} … {_visible(t.destination)} → {_visible(t.out)}" for t in rows]
     figure = go.Figure(
         go.Bar(
@@ -161,12 +161,12 @@ def tokens_figure(found: TokenCircuit) -> go.Figure:
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels)
     figure.update_xaxes(title="QK · OV, source … destination → out", gridcolor=GREY)
     note = (
-        f"copies {found.copies.value:.1%} of {found.tokens:,} tokens best of all; Σλ/Σ|λ| of its"
-        f" full OV circuit {found.copying_positivity:+.2f}"
+        f"copies {result.copies.value:.1%} of {result.tokens:,} tokens best of all; Σλ/Σ|λ| of its"
+        f" full OV circuit {result.copying_positivity:+.2f}"
     )
     return styled(
         figure,
-        f"{found.head} of {found.model}, from token to token",
+        f"{result.head} of {result.model}, from token to token",
         note,
         height=150 + 26 * len(rows),
     )

@@ -31,18 +31,18 @@ COUNTS = (10, 20, 40, 80, 160)
 SHOWN = 2
 
 
-def composition_figure(found: Composition) -> go.Figure:
+def composition_figure(result: Composition) -> go.Figure:
     """Heads by layer, a line for each pair above the threshold; the slider moves it."""
-    edges = found.edges(-1.0)
+    edges = result.edges(-1.0)
     counts = _counts(edges)
-    return _graph(found, edges, counts, min(SHOWN, len(counts) - 1))
+    return _graph(result, edges, counts, min(SHOWN, len(counts) - 1))
 
 
-def graph_figure(found: CompositionGraph) -> go.Figure:
+def graph_figure(result: CompositionGraph) -> go.Figure:
     """The same, opened at a threshold of one's own."""
-    edges = found.composition.edges(-1.0)
-    counts = sorted({*_counts(edges), len(found.edges)})
-    return _graph(found.composition, edges, counts, counts.index(len(found.edges)))
+    edges = result.composition.edges(-1.0)
+    counts = sorted({*_counts(edges), len(result.edges)})
+    return _graph(result.composition, edges, counts, counts.index(len(result.edges)))
 
 
 def _counts(edges: Sequence[CompositionEdge]) -> list[int]:
@@ -50,11 +50,11 @@ def _counts(edges: Sequence[CompositionEdge]) -> list[int]:
 
 
 def _graph(
-    found: Composition, edges: list[CompositionEdge], counts: Sequence[int], shown: int
+    result: Composition, edges: list[CompositionEdge], counts: Sequence[int], shown: int
 ) -> go.Figure:
     """The strongest pairs, so many at each step of the slider, which begins at the step `shown`."""
-    kinds = [kind for kind in KINDS if kind in found.scores]
-    figure = go.Figure(_nodes(found))
+    kinds = [kind for kind in KINDS if kind in result.scores]
+    figure = go.Figure(_nodes(result))
     for step, count in enumerate(counts):
         for kind in kinds:
             figure.add_trace(
@@ -62,14 +62,14 @@ def _graph(
             )
             figure.add_trace(
                 _middles(
-                    [e for e in edges[:count] if e.kind == kind], kind, found.null, step == shown
+                    [e for e in edges[:count] if e.kind == kind], kind, result.null, step == shown
                 )
             )
     traces = 2 * len(kinds)
     steps = [
         {
             "method": "update",
-            "label": f"{edges[count - 1].score - found.null:+.3f}",
+            "label": f"{edges[count - 1].score - result.null:+.3f}",
             "args": [
                 {"visible": [True, *(i // traces == step for i in range(traces * len(counts)))]}
             ],
@@ -88,18 +88,18 @@ def _graph(
         ],
         legend={"orientation": "h", "y": 1.06, "x": 0},
     )
-    top = max(_place(name)[1] for name in found.writers)
+    top = max(_place(name)[1] for name in result.writers)
     figure.update_yaxes(title="layer", dtick=1, range=[-0.5, top + 0.4], gridcolor=GREY)
-    columns = sorted({_place(name)[0] for name in found.writers})
+    columns = sorted({_place(name)[0] for name in result.writers})
     figure.update_xaxes(
         title="head",
         showgrid=False,
         tickvals=columns,
         ticktext=["MLP" if at < 0 else f"{at:.0f}" for at in columns],
     )
-    offset = "" if found.offset is None else f"; keys {found.offset} back"
-    note = f"score of random pairs {found.null:.4f}; norms in the view “{found.view}”{offset}"
-    return styled(figure, f"Who builds on whom in {found.model}", note, height=640).update_layout(
+    offset = "" if result.offset is None else f"; keys {result.offset} back"
+    note = f"score of random pairs {result.null:.4f}; norms in the view “{result.view}”{offset}"
+    return styled(figure, f"Who builds on whom in {result.model}", note, height=640).update_layout(
         margin={"t": 120}
     )
 
@@ -112,9 +112,9 @@ def _place(name: str) -> tuple[float, float]:
     return float(head), float(layer)
 
 
-def _nodes(found: Composition) -> go.Scatter:
+def _nodes(result: Composition) -> go.Scatter:
     names = list(
-        dict.fromkeys([*found.writers, *(name for row in found.readers.values() for name in row)])
+        dict.fromkeys([*result.writers, *(name for row in result.readers.values() for name in row)])
     )
     places = [_place(name) for name in names]
     return go.Scatter(
@@ -166,10 +166,10 @@ def _middles(edges: list[CompositionEdge], kind: Kind, null: float, visible: boo
     )
 
 
-def links_figure(found: VirtualWeights) -> go.Figure:
+def links_figure(result: VirtualWeights) -> go.Figure:
     """Scores of the parts before and after a part, as bars; chance as dotted lines."""
-    sides = [(BEFORE[kind], links) for kind, links in found.before.items()]
-    sides += [(AFTER[kind], links) for kind, links in found.after.items()]
+    sides = [(BEFORE[kind], links) for kind, links in result.before.items()]
+    sides += [(AFTER[kind], links) for kind, links in result.after.items()]
     sides = [(title, links) for title, links in sides if links]
     figure = make_subplots(
         rows=-(-len(sides) // 3),
@@ -189,19 +189,19 @@ def links_figure(found: VirtualWeights) -> go.Figure:
         figure.add_trace(bars, row=row, col=col)
         for sign in (1, -1) if min(link.score for link in links) < 0 else (1,):
             figure.add_vline(
-                sign * found.null,
+                sign * result.null,
                 line={"color": MUTED, "dash": "dot", "width": 1},
                 row=row,
                 col=col,
             )
     figure.update_annotations(font_size=12)
     note = (
-        f"scores of virtual weights, chance {found.null:.3f} (dotted); between neurons the signed"
+        f"scores of virtual weights, chance {result.null:.3f} (dotted); between neurons the signed"
         " cosine"
     )
     return styled(
         figure,
-        f"{found.part} of {found.model}: what feeds it, what it feeds",
+        f"{result.part} of {result.model}: what feeds it, what it feeds",
         note,
         height=140 + 280 * -(-len(sides) // 3),
     ).update_layout(showlegend=False, margin={"t": 110})

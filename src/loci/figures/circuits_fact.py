@@ -10,7 +10,7 @@ FOR, AGAINST = "rgba(47,95,179,0.45)", "rgba(209,102,43,0.45)"
 HEADS = 10
 
 
-def fact_figure(found: FactCircuit) -> go.Figure:
+def fact_figure(result: FactCircuit) -> go.Figure:
     """Flows from the subject's writers through heads to the answer; beside them each head's direct
     part and loss; below, neurons.
     """
@@ -28,17 +28,17 @@ def fact_figure(found: FactCircuit) -> go.Figure:
             "neurons at the subject: what their values add through heads",
         ),
     )
-    figure.add_trace(_flow(found), row=1, col=1)
-    _head_bars(figure, found)
-    labels = [f"{role.neuron}<br>{found.tokens[role.token].strip()}" for role in found.neurons]
+    figure.add_trace(_flow(result), row=1, col=1)
+    _head_bars(figure, result)
+    labels = [f"{role.neuron}<br>{result.tokens[role.token].strip()}" for role in result.neurons]
     figure.add_trace(
         go.Bar(
             x=labels,
-            y=[role.total for role in found.neurons],
-            marker_color=[BLUE if role.total > 0 else ORANGE for role in found.neurons],
+            y=[role.total for role in result.neurons],
+            marker_color=[BLUE if role.total > 0 else ORANGE for role in result.neurons],
             customdata=[
                 ", ".join(f"{h} {x:+.2f}" for h, x in role.through.items())
-                for role in found.neurons
+                for role in result.neurons
             ],
             hovertemplate="%{x}: %{y:+.3f} in all<br>%{customdata}<extra></extra>",
             showlegend=False,
@@ -50,11 +50,11 @@ def fact_figure(found: FactCircuit) -> go.Figure:
     figure.update_yaxes(title="score", gridcolor=GREY, row=2, col=1)
     figure.update_annotations(font_size=12)
     note = (
-        f"P = {found.probability:.2f}, and {found.together:.0%} of it lost with the first"
-        f" {len(found.shown)} heads blind to the subject; blue adds to the answer's score"
-        f" {found.score:.1f}, orange takes from it"
+        f"P = {result.probability:.2f}, and {result.together:.0%} of it lost with the first"
+        f" {len(result.shown)} heads blind to the subject; blue adds to the answer's score"
+        f" {result.score:.1f}, orange takes from it"
     )
-    title = f"{found.prompt} → {found.answer}"
+    title = f"{result.prompt} → {result.answer}"
     return styled(figure, title, note, height=760).update_layout(
         barmode="group",
         legend={"orientation": "h", "y": 0.45, "x": 1, "xanchor": "right", "font": {"size": 11}},
@@ -62,14 +62,14 @@ def fact_figure(found: FactCircuit) -> go.Figure:
     )
 
 
-def _head_bars(figure: go.Figure, found: FactCircuit) -> None:
+def _head_bars(figure: go.Figure, result: FactCircuit) -> None:
     """Of each head: what it writes, what is lost without it, its attention to the subject."""
-    heads = found.heads[:HEADS][::-1]
+    heads = result.heads[:HEADS][::-1]
     for name, ink, values in (
         (
             "score written, share of the largest",
             BLUE,
-            [c.direct / abs(found.heads[0].direct or 1) for c in heads],
+            [c.direct / abs(result.heads[0].direct or 1) for c in heads],
         ),
         ("P(answer) lost when cut", INK, [c.lost for c in heads]),
         ("attention to the subject", GREY, [c.attention for c in heads]),
@@ -85,15 +85,15 @@ def _head_bars(figure: go.Figure, found: FactCircuit) -> None:
         figure.add_trace(bar, row=1, col=2)
 
 
-def _flow(found: FactCircuit) -> go.Sankey:
+def _flow(result: FactCircuit) -> go.Sankey:
     """Widths are parts of the score; colours their signs."""
-    heads, answer = list(found.shown), found.answer
-    names = [*found.writers, *heads, answer]
+    heads, answer = list(result.shown), result.answer
+    names = [*result.writers, *heads, answer]
     at = {name: i for i, name in enumerate(names)}
-    direct = {carrier.head: carrier.direct for carrier in found.heads}
+    direct = {carrier.head: carrier.direct for carrier in result.heads}
     links = [
         (writer, head, score)
-        for writer, row in found.writers.items()
+        for writer, row in result.writers.items()
         for head, score in row.items()
     ]
     links += [(head, answer, direct[head]) for head in heads]
@@ -101,7 +101,7 @@ def _flow(found: FactCircuit) -> go.Sankey:
         arrangement="snap",
         node={
             "label": names,
-            "color": [GREY] * len(found.writers) + [INK] * len(heads) + [BLUE],
+            "color": [GREY] * len(result.writers) + [INK] * len(heads) + [BLUE],
             "pad": 14,
             "thickness": 12,
         },
@@ -116,9 +116,9 @@ def _flow(found: FactCircuit) -> go.Sankey:
     )
 
 
-def extraction_figure(found: ExtractionHeads) -> go.Figure:
+def extraction_figure(result: ExtractionHeads) -> go.Figure:
     """Heads by what they write for the answer, over many facts, and what is lost without them."""
-    heads = found.heads[:HEADS][::-1]
+    heads = result.heads[:HEADS][::-1]
     figure = make_subplots(
         cols=2,
         shared_yaxes=True,
@@ -141,11 +141,11 @@ def extraction_figure(found: ExtractionHeads) -> go.Figure:
     figure.update_annotations(font_size=12)
     note = (
         "the last token blind to the subject in one head; the path subject → head → answer, with"
-        f" patterns held; each fact's first four heads cut at once lose {found.together.value:.0%}"
+        f" patterns held; each fact's first four heads cut at once lose {result.together.value:.0%}"
     )
     return styled(
         figure,
-        f"Which heads of {found.model} carry subjects to answers, over {found.n} facts",
+        f"Which heads of {result.model} carry subjects to answers, over {result.n} facts",
         note,
         height=150 + 28 * len(heads),
     ).update_layout(margin={"t": 110})

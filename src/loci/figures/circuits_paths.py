@@ -15,7 +15,7 @@ STARTS = {
 }
 
 
-def paths_figure(found: PathExpansion) -> go.Figure:
+def paths_figure(result: PathExpansion) -> go.Figure:
     """Left the score by number of heads passed and by start, right single paths."""
     figure = make_subplots(
         cols=2,
@@ -23,10 +23,10 @@ def paths_figure(found: PathExpansion) -> go.Figure:
         horizontal_spacing=0.22,
         subplot_titles=("by number of heads passed", "single paths"),
     )
-    orders = [str(order.heads) for order in found.orders]
+    orders = [str(order.heads) for order in result.orders]
     for start, (name, ink) in STARTS.items():
-        if start != "mlps" or not found.exact:
-            scores = [order.starts[start] for order in found.orders]
+        if start != "mlps" or not result.exact:
+            scores = [order.starts[start] for order in result.orders]
             figure.add_trace(
                 go.Bar(
                     x=orders,
@@ -38,7 +38,7 @@ def paths_figure(found: PathExpansion) -> go.Figure:
                 row=1,
                 col=1,
             )
-    rows = found.top[::-1]
+    rows = result.top[::-1]
     names = [" → ".join((path.start, *path.heads)) for path in rows]
     figure.add_trace(
         go.Bar(
@@ -57,38 +57,38 @@ def paths_figure(found: PathExpansion) -> go.Figure:
     figure.update_yaxes(gridcolor=GREY, title="score", row=1, col=1)
     figure.update_yaxes(tickfont={"size": 11}, row=1, col=2)
     figure.update_annotations(font_size=12)
-    against = f" less “{found.against}”" if found.against else ""
+    against = f" less “{result.against}”" if result.against else ""
     note = (
-        f"“{found.prompt}” → “{found.answer}”{against}: {found.score:.2f}; constant"
-        f" {found.constant:+.2f}, further orders {found.remainder:+.2f}"
+        f"“{result.prompt}” → “{result.answer}”{against}: {result.score:.2f}; constant"
+        f" {result.constant:+.2f}, further orders {result.remainder:+.2f}"
     )
     return styled(
         figure,
-        f"The score as a sum of paths, in {found.model}",
+        f"The score as a sum of paths, in {result.model}",
         note,
         height=max(420, 170 + 20 * len(rows)),
     ).update_layout(margin={"t": 110})
 
 
-def losses_figure(found: OrderLosses) -> go.Figure:
+def losses_figure(result: OrderLosses) -> go.Figure:
     """The loss when only paths of at most n heads are left."""
     line = by_layer(
-        found.losses, list(range(len(found.losses))), "at most so many heads", INK, ".3f"
+        result.losses, list(range(len(result.losses))), "at most so many heads", INK, ".3f"
     )
     figure = go.Figure(line)
     figure.update_xaxes(title="heads that a path may pass", dtick=1)
     figure.update_yaxes(title="loss, nats a token", gridcolor=GREY)
-    kind = "all paths" if found.exact else "MLPs' outputs as they were"
+    kind = "all paths" if result.exact else "MLPs' outputs as they were"
     note = (
-        f"{found.texts} texts, {found.tokens:,} tokens; patterns and norms held; {kind}; 95 %"
+        f"{result.texts} texts, {result.tokens:,} tokens; patterns and norms held; {kind}; 95 %"
         " intervals"
     )
-    return styled(figure, f"What each order of paths is worth in {found.model}", note, height=400)
+    return styled(figure, f"What each order of paths is worth in {result.model}", note, height=400)
 
 
-def edges_figure(found: EdgeAttribution) -> go.Figure:
+def edges_figure(result: EdgeAttribution) -> go.Figure:
     """The strongest edges: the estimate and the patched effect side by side."""
-    rows = found.top[::-1]
+    rows = result.top[::-1]
     names = [f"{edge.sender} → {edge.receiver}" for edge in rows]
     figure = go.Figure()
     for label, ink, values in (
@@ -112,7 +112,8 @@ def edges_figure(found: EdgeAttribution) -> go.Figure:
         title="change of the score", gridcolor=GREY, zeroline=True, zerolinecolor=GREY
     )
     note = (
-        f"“{found.prompt}” ({found.clean:.2f}) told what “{found.corrupted}” ({found.corrupt:.2f})"
+        f"“{result.prompt}” ({result.clean:.2f}) told what “{result.corrupted}”"
+        f" ({result.corrupt:.2f})"
         " says, one edge at a time"
     )
-    return styled(figure, f"Edges in {found.model}", note, height=170 + 30 * len(rows))
+    return styled(figure, f"Edges in {result.model}", note, height=170 + 30 * len(rows))

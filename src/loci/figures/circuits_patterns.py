@@ -12,9 +12,9 @@ LABELLED = 4
 WORDS = 40
 
 
-def patterns_figure(found: AttentionPatterns) -> go.Figure:
+def patterns_figure(result: AttentionPatterns) -> go.Figure:
     """A panel a head; the buttons change between plain and value-weighted; tokens on hover."""
-    names = list(found.plain)
+    names = list(result.plain)
     columns = min(len(names), 2 if len(names) <= LABELLED else 8)
     rows = -(-len(names) // columns)
     figure = make_subplots(
@@ -25,11 +25,11 @@ def patterns_figure(found: AttentionPatterns) -> go.Figure:
         vertical_spacing=0.3 / rows if rows > 1 else 0,
     )
     for i, name in enumerate(names):
-        figure.add_trace(_pattern(found, name), row=i // columns + 1, col=i % columns + 1)
-    labelled = len(names) <= LABELLED and len(found.tokens) <= WORDS
+        figure.add_trace(_pattern(result, name), row=i // columns + 1, col=i % columns + 1)
+    labelled = len(names) <= LABELLED and len(result.tokens) <= WORDS
     places, words = (
-        list(range(len(found.tokens))),
-        [f"{token.strip() or '␣'} " for token in found.tokens],
+        list(range(len(result.tokens))),
+        [f"{token.strip() or '␣'} " for token in result.tokens],
     )
     figure.update_xaxes(
         tickvals=places, ticktext=words, tickangle=-60, showticklabels=labelled, constrain="domain"
@@ -41,7 +41,7 @@ def patterns_figure(found: AttentionPatterns) -> go.Figure:
         autorange="reversed",
         constrain="domain",
     )
-    figure.update_layout(updatemenus=[_buttons(found)])
+    figure.update_layout(updatemenus=[_buttons(result)])
     figure.update_annotations(font_size=12)
     size = 420 if len(names) <= LABELLED else 150
     note = (
@@ -49,14 +49,14 @@ def patterns_figure(found: AttentionPatterns) -> go.Figure:
         " resting places grow pale"
     )
     return styled(
-        figure, f"Attention in {found.model}", note, height=150 + size * rows
+        figure, f"Attention in {result.model}", note, height=150 + size * rows
     ).update_layout(margin={"t": 130})
 
 
-def _pattern(found: AttentionPatterns, name: str) -> go.Heatmap:
-    texts = [[f"“{q}” looks at “{k}”" for k in found.tokens] for q in found.tokens]
+def _pattern(result: AttentionPatterns, name: str) -> go.Heatmap:
+    texts = [[f"“{q}” looks at “{k}”" for k in result.tokens] for q in result.tokens]
     return go.Heatmap(
-        z=found.plain[name].tolist(),
+        z=result.plain[name].tolist(),
         text=texts,
         hovertemplate=f"{name}: %{{text}}<br>%{{z:.3f}}<extra></extra>",
         colorscale=RISING,
@@ -65,9 +65,9 @@ def _pattern(found: AttentionPatterns, name: str) -> go.Heatmap:
     )
 
 
-def _buttons(found: AttentionPatterns) -> dict[str, object]:
+def _buttons(result: AttentionPatterns) -> dict[str, object]:
     """Plain against value-weighted, for all panels at once."""
-    grids = {"plain": found.plain, "value-weighted": found.weighted}
+    grids = {"plain": result.plain, "value-weighted": result.weighted}
     buttons = [
         {
             "label": label,
@@ -89,7 +89,7 @@ def _buttons(found: AttentionPatterns) -> dict[str, object]:
     }
 
 
-def induction_figure(found: Induction) -> go.Figure:
+def induction_figure(result: Induction) -> go.Figure:
     """Loss by block, and the heads that match prefixes with the heads that make their keys."""
     figure = make_subplots(
         cols=2,
@@ -97,18 +97,18 @@ def induction_figure(found: Induction) -> go.Figure:
         horizontal_spacing=0.26,
         subplot_titles=("loss, nats a token", "prefix matching"),
     )
-    blocks = ["first"] + [f"again, {k}" for k in range(1, len(found.losses))]
+    blocks = ["first"] + [f"again, {k}" for k in range(1, len(result.losses))]
     figure.add_trace(
         go.Bar(
             x=blocks,
-            y=[e.value for e in found.losses],
-            error_y=intervals(found.losses),
+            y=[e.value for e in result.losses],
+            error_y=intervals(result.losses),
             marker_color=[GREY] + [BLUE] * (len(blocks) - 1),
         ),
         col=1,
         row=1,
     )
-    heads = found.heads[::-1]
+    heads = result.heads[::-1]
     labels = [
         head.head
         + (
@@ -140,11 +140,13 @@ def induction_figure(found: Induction) -> go.Figure:
     figure.update_yaxes(rangemode="tozero", gridcolor=GREY, col=1)
     figure.data[0].showlegend = False
     figure.update_annotations(font_size=12)
-    what = f"“{found.text}”" if found.text else f"{found.samples} × {found.length} random tokens"
-    note = (
-        f"{what}, {found.repeats} times; {found.greedy.value:.0%} of repeated tokens are the"
-        f" likeliest; a repetition saves {found.fall:+.2f} nats a token"
+    what = (
+        f"“{result.text}”" if result.text else f"{result.samples} × {result.length} random tokens"
     )
-    return styled(figure, f"Induction in {found.model}", note, height=380).update_layout(
+    note = (
+        f"{what}, {result.repeats} times; {result.greedy.value:.0%} of repeated tokens are the"
+        f" likeliest; a repetition saves {result.fall:+.2f} nats a token"
+    )
+    return styled(figure, f"Induction in {result.model}", note, height=380).update_layout(
         legend={"orientation": "h", "y": -0.2, "x": 0.4}, margin={"t": 110}
     )

@@ -9,11 +9,11 @@ from loci.reading import Clusters
 NAMED = 24
 
 
-def clusters_figure(found: Clusters) -> go.Figure:
+def clusters_figure(result: Clusters) -> go.Figure:
     """The tightest clusters of two neurons or more: mean cosine to the centre, size, and the first
     tokens of the centre.
     """
-    rows = [cluster for cluster in found.clusters if cluster.size > 1][:NAMED]
+    rows = [cluster for cluster in result.clusters if cluster.size > 1][:NAMED]
     words = [", ".join(shown(token) for token, _ in cluster.promotes[:5]) for cluster in rows]
     figure = go.Figure(
         go.Bar(
@@ -38,15 +38,17 @@ def clusters_figure(found: Clusters) -> go.Figure:
         range=[0, 0.12 + max((cluster.cosine for cluster in rows), default=1)],
         gridcolor=GREY,
     )
-    layers = f"layer {found.layers[0]}" if len(found.layers) == 1 else f"{len(found.layers)} layers"
+    layers = (
+        f"layer {result.layers[0]}" if len(result.layers) == 1 else f"{len(result.layers)} layers"
+    )
     note = (
-        f"{len(found.clusters)} clusters of {found.neurons:,} values ({layers}), the {len(rows)}"
-        f" tightest; silhouette {found.quality}, Gaussian vectors of the same covariance"
-        f" {found.control}"
+        f"{len(result.clusters)} clusters of {result.neurons:,} values ({layers}), the {len(rows)}"
+        f" tightest; silhouette {result.quality}, Gaussian vectors of the same covariance"
+        f" {result.control}"
     )
     return styled(
         figure,
-        f"Neurons of {found.model} that write similar things",
+        f"Neurons of {result.model} that write similar things",
         note,
         height=150 + 22 * len(rows),
     )

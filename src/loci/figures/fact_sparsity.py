@@ -10,15 +10,15 @@ from loci.figures.theme import BLUE, GREY, INK, ORANGE, styled
 INKS = dict(zip(BASES, (BLUE, ORANGE, INK), strict=True))
 
 
-def fact_sparsity_figure(found: FactSparsity) -> go.Figure:
+def fact_sparsity_figure(result: FactSparsity) -> go.Figure:
     """For each basis, the share of facts that so many units or fewer serve. Raises `UseError` where
     no fact was taken apart.
     """
-    if not found.rows:
+    if not result.rows:
         raise UseError("no fact has an effect there: there is nothing to draw")
     figure = go.Figure()
     for basis in BASES:
-        rows = found.of(basis)
+        rows = result.of(basis)
         needed = sorted(row.needed for row in rows if row.needed is not None)
         figure.add_trace(
             go.Scatter(
@@ -36,6 +36,6 @@ def fact_sparsity_figure(found: FactSparsity) -> go.Figure:
         range=[0, 1.02], tickformat=".0%", title="facts with half of the effect", gridcolor=GREY
     )
     figure.update_layout(legend={"orientation": "h", "y": -0.2})
-    medians = ", ".join(f"{basis} {found.needed(basis).value:.0f}" for basis in BASES)
-    note = f"{found.taken} facts through {found.target} of {found.model}; medians: {medians}"
+    medians = ", ".join(f"{basis} {result.needed(basis).value:.0f}" for basis in BASES)
+    note = f"{result.taken} facts through {result.target} of {result.model}; medians: {medians}"
     return styled(figure, "Does a fact live in few features?", note, height=480)

@@ -13,7 +13,7 @@ SHOWN = 6
 INKS = [[0.0, "#1d4791"], [0.5, "#8fb0e2"], [1.0, "#d1662b"]]
 
 
-def forensics_figure(found: Forensics) -> go.Figure:
+def forensics_figure(result: Forensics) -> go.Figure:
     """Singular values by weight (the largest changes), and scores of all candidates, sorted, with
     the threshold.
     """
@@ -21,12 +21,13 @@ def forensics_figure(found: Forensics) -> go.Figure:
         cols=2, subplot_titles=("spectrum of the change", "candidates"), horizontal_spacing=0.12
     )
     changes = sorted(
-        (c for c in found.weights if not c.rounding and len(c.shape) > 1), key=lambda c: -c.relative
+        (c for c in result.weights if not c.rounding and len(c.shape) > 1),
+        key=lambda c: -c.relative,
     )[:SHOWN]
     inks = sample_colorscale(INKS, [i / max(1, len(changes) - 1) for i in range(len(changes))])
     for change, ink in zip(changes, inks, strict=True):
         _spectrum(figure, change, ink)
-    _scores(figure, found)
+    _scores(figure, result)
     figure.update_yaxes(
         type="log", dtick=1, title="singular value", gridcolor=GREY, exponentformat="power", col=1
     )
@@ -34,8 +35,8 @@ def forensics_figure(found: Forensics) -> go.Figure:
     figure.update_yaxes(title="score", gridcolor=GREY, col=2)
     figure.update_xaxes(title="candidate, by score", col=2)
     figure.update_annotations(font_size=13)
-    title = f"What happened between {found.base} and {found.edited}?"
-    return styled(figure, title, _wrapped(found.verdict), height=470).update_layout(
+    title = f"What happened between {result.base} and {result.edited}?"
+    return styled(figure, title, _wrapped(result.verdict), height=470).update_layout(
         margin={"t": 120}, legend={"orientation": "h", "y": -0.18, "font": {"size": 11}}
     )
 
@@ -62,10 +63,10 @@ def _spectrum(figure: go.Figure, change: WeightChange, ink: str) -> None:
         figure.add_trace(floor, row=1, col=1)
 
 
-def _scores(figure: go.Figure, found: Forensics) -> None:
-    if not found.searched:
+def _scores(figure: go.Figure, result: Forensics) -> None:
+    if not result.searched:
         return
-    ranked = sorted(found.subjects, key=lambda subject: -subject.score)
+    ranked = sorted(result.subjects, key=lambda subject: -subject.score)
     for edited, name, ink in ((True, "found", ORANGE), (False, "others", MUTED)):
         chosen = [
             (i, subject) for i, subject in enumerate(ranked, start=1) if subject.edited == edited
@@ -81,21 +82,21 @@ def _scores(figure: go.Figure, found: Forensics) -> None:
         )
         figure.add_trace(dots, row=1, col=2)
     figure.add_hline(
-        y=found.threshold, line={"color": INK, "dash": "dot", "width": 1}, row=1, col=2
+        y=result.threshold, line={"color": INK, "dash": "dot", "width": 1}, row=1, col=2
     )
 
 
-def alone_figure(found: SingleCheckpoint) -> go.Figure:
+def alone_figure(result: SingleCheckpoint) -> go.Figure:
     """Each measure of each weight over the layers, with those that stand out."""
-    measures = list(dict.fromkeys(sorted(weight.measure for weight in found.weights)))
-    stems = sorted({weight.name.partition(".")[0] for weight in found.weights})
+    measures = list(dict.fromkeys(sorted(weight.measure for weight in result.weights)))
+    stems = sorted({weight.name.partition(".")[0] for weight in result.weights})
     figure = make_subplots(cols=len(measures), subplot_titles=measures, horizontal_spacing=0.08)
     for column, measure in enumerate(measures, start=1):
         for stem, ink in zip(stems, (BLUE, GREY, MUTED), strict=False):
             row = sorted(
                 (
                     w
-                    for w in found.weights
+                    for w in result.weights
                     if w.measure == measure and w.name.startswith(f"{stem}.")
                 ),
                 key=lambda w: w.layer,
@@ -109,7 +110,7 @@ def alone_figure(found: SingleCheckpoint) -> go.Figure:
                 showlegend=column == 1,
                 line={"color": ink},
                 marker={
-                    "color": [ORANGE if weight.z >= found.threshold else ink for weight in row],
+                    "color": [ORANGE if weight.z >= result.threshold else ink for weight in row],
                     "size": 8,
                 },
                 text=[f"{weight.name}: z {weight.z:.1f}" for weight in row],
@@ -121,7 +122,7 @@ def alone_figure(found: SingleCheckpoint) -> go.Figure:
     figure.update_xaxes(title="layer")
     figure.update_annotations(font_size=13)
     return styled(
-        figure, f"{found.model}, without its base", _wrapped(found.verdict), height=420
+        figure, f"{result.model}, without its base", _wrapped(result.verdict), height=420
     ).update_layout(margin={"t": 120}, legend={"orientation": "h", "y": -0.2})
 
 

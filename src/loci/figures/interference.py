@@ -17,7 +17,7 @@ NEEDS = {
 }
 
 
-def interference_figure(found: Interference) -> go.Figure:
+def interference_figure(result: Interference) -> go.Figure:
     """Left: sets read back whole, by decoder. Middle: errors of the threshold and the Gaussian law.
     Right: dimensions needed.
     """
@@ -27,13 +27,13 @@ def interference_figure(found: Interference) -> go.Figure:
         "dimensions needed, random directions",
     )
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.09)
-    for curve in found.curves:
+    for curve in result.curves:
         ink = INKS.get(curve.kind, INK)
         for name, row in curve.whole.items():
             line = {"color": ink, "dash": DASHES[name], "width": 2}
             bars = intervals(row) | {"color": ink, "width": 2}
             trace = go.Scatter(
-                x=list(found.active),
+                x=list(result.active),
                 y=[e.value for e in row],
                 name=f"{curve.kind}, {name}",
                 line=line,
@@ -46,11 +46,11 @@ def interference_figure(found: Interference) -> go.Figure:
         ):
             shown = [v if v > 0 else None for v in y]
             figure.add_trace(
-                go.Scatter(x=list(found.active), y=shown, mode=mode, showlegend=False, **extra),
+                go.Scatter(x=list(result.active), y=shown, mode=mode, showlegend=False, **extra),
                 row=1,
                 col=2,
             )
-    _dimensions(figure, found)
+    _dimensions(figure, result)
     figure.update_xaxes(title="k, features at once", type="log", tickvals=[1, 2, 4, 8, 16, 32])
     figure.update_yaxes(tickformat=".0%", range=[-0.03, 1.05], gridcolor=GREY, col=1)
     figure.update_yaxes(
@@ -58,14 +58,14 @@ def interference_figure(found: Interference) -> go.Figure:
     )
     figure.update_yaxes(type="log", dtick=1, gridcolor=GREY, col=3)
     figure.update_annotations(font_size=13)
-    every = ", ".join(f"{curve.kind} {curve.for_all}" for curve in found.curves)
+    every = ", ".join(f"{curve.kind} {curve.for_all}" for curve in result.curves)
     note = (
-        f"{found.trials} random sets for each point, 95 % intervals; the threshold reads every set"
+        f"{result.trials} random sets for each point, 95 % intervals; the threshold reads every set"
         f" up to k: {every}"
     )
     styled(
         figure,
-        f"{found.features} features in {found.dim} dimensions: how many at once?",
+        f"{result.features} features in {result.dim} dimensions: how many at once?",
         note,
         height=520,
     )
@@ -74,9 +74,9 @@ def interference_figure(found: Interference) -> go.Figure:
     )
 
 
-def _dimensions(figure: go.Figure, found: Interference) -> None:
+def _dimensions(figure: go.Figure, result: Interference) -> None:
     """Right: the dimensions that sets of k features need, and the law."""
-    needed = found.needed
+    needed = result.needed
     for name, dims in needed.dims.items():
         line = {"color": NEEDS[name], "width": 2}
         label = f"{name}: ∝ k^{needed.power(name):.2f}"
@@ -87,7 +87,7 @@ def _dimensions(figure: go.Figure, found: Interference) -> None:
             row=1,
             col=3,
         )
-    law = [8 * k * k * math.log(found.features / k) for k in needed.active]
+    law = [8 * k * k * math.log(result.features / k) for k in needed.active]
     trace = go.Scatter(
         x=list(needed.active),
         y=law,

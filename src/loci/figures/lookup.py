@@ -27,7 +27,7 @@ TITLES = {
 }
 
 
-def lookup_figure(found: Lookup) -> go.Figure:
+def lookup_figure(result: Lookup) -> go.Figure:
     """Readability by condition, the single-step share by name, correlations of neurons' effects,
     and similarity by context.
     """
@@ -35,41 +35,45 @@ def lookup_figure(found: Lookup) -> go.Figure:
     figure = make_subplots(
         rows=2, cols=2, subplot_titles=titles, vertical_spacing=0.16, horizontal_spacing=0.24
     )
-    for i, part in enumerate((found.two_tokens, found.single_step, found.effects, found.context)):
+    for i, part in enumerate(
+        (result.two_tokens, result.single_step, result.effects, result.context)
+    ):
         if part:
-            _panel(figure, part, found.probe, 1 + i // 2, 1 + i % 2)
+            _panel(figure, part, result.probe, 1 + i // 2, 1 + i % 2)
     figure.update_annotations(font_size=13)
     beside = {"xanchor": "left", "yanchor": "top", "font": {"size": 11}, "bgcolor": "rgba(0,0,0,0)"}
     figure.update_layout(
         legend={"x": 0.385, "y": 1.0, **beside}, legend2={"x": 1.0, "y": 0.4, **beside}
     )
-    title = f"Is {found.model} a look-up table? Fact finding on {found.relation}"
+    title = f"Is {result.model} a look-up table? Fact finding on {result.relation}"
     note = "95 % intervals; dashed: what one neuron for each fact would show"
     styled(figure, title, note, height=820).update_layout(margin={"t": 110}, width=1180)
     return figure.update_xaxes(title_font_size=13).update_yaxes(title_font_size=13)
 
 
-def part_figure(found: LookupPart) -> go.Figure:
+def part_figure(result: LookupPart) -> go.Figure:
     """One of the tests by itself."""
     figure = make_subplots(rows=1, cols=1)
-    _panel(figure, found, None, 1, 1)
-    return styled(figure, TITLES[type(found)], f"{found.model}; 95 % intervals", height=420)
+    _panel(figure, result, None, 1, 1)
+    return styled(figure, TITLES[type(result)], f"{result.model}; 95 % intervals", height=420)
 
 
-def _panel(figure: go.Figure, found: LookupPart, probe: Probe | None, row: int, col: int) -> None:
-    if isinstance(found, TwoTokens):
-        _readable(figure, found, probe, row, col)
-    elif isinstance(found, SingleStep):
-        _steps(figure, found, row, col)
-    elif isinstance(found, Effects):
-        _effects(figure, found, row, col)
+def _panel(figure: go.Figure, result: LookupPart, probe: Probe | None, row: int, col: int) -> None:
+    if isinstance(result, TwoTokens):
+        _readable(figure, result, probe, row, col)
+    elif isinstance(result, SingleStep):
+        _steps(figure, result, row, col)
+    elif isinstance(result, Effects):
+        _effects(figure, result, row, col)
     else:
-        _context(figure, found, row, col)
+        _context(figure, result, row, col)
 
 
-def _readable(figure: go.Figure, found: TwoTokens, probe: Probe | None, row: int, col: int) -> None:
-    layers = ["start", *map(str, range(len(next(iter(found.accuracy.values()))) - 1))]
-    for condition, estimates in found.accuracy.items():
+def _readable(
+    figure: go.Figure, result: TwoTokens, probe: Probe | None, row: int, col: int
+) -> None:
+    layers = ["start", *map(str, range(len(next(iter(result.accuracy.values()))) - 1))]
+    for condition, estimates in result.accuracy.items():
         figure.add_trace(
             by_layer(estimates, layers, condition, INKS[condition], ".1%"), row=row, col=col
         )
@@ -78,8 +82,8 @@ def _readable(figure: go.Figure, found: TwoTokens, probe: Probe | None, row: int
             by_layer(probe.shuffled, layers, "shuffled answers", GREY, ".1%"), row=row, col=col
         )
     for name, estimate, ink in (
-        ("tokens summed", found.summed, MUTED),
-        ("the commonest answer", found.commonest, GREY),
+        ("tokens summed", result.summed, MUTED),
+        ("the commonest answer", result.commonest, GREY),
     ):
         figure.add_trace(
             go.Scatter(
@@ -103,26 +107,26 @@ def _readable(figure: go.Figure, found: TwoTokens, probe: Probe | None, row: int
     figure.update_xaxes(title="after layer", row=row, col=col)
 
 
-def _steps(figure: go.Figure, found: SingleStep, row: int, col: int) -> None:
+def _steps(figure: go.Figure, result: SingleStep, row: int, col: int) -> None:
     """A point for each name: all MLPs' part of its excess, and the part that a single step
     explains.
     """
-    for name, parts, ink in (("all MLPs", found.mlp, GREY), ("single steps", found.step, BLUE)):
+    for name, parts, ink in (("all MLPs", result.mlp, GREY), ("single steps", result.step, BLUE)):
         figure.add_trace(
             go.Scatter(
-                x=list(found.excess),
+                x=list(result.excess),
                 y=parts.sum(1).tolist(),
                 mode="markers",
                 name=name,
                 showlegend=False,
                 marker={"color": ink, "size": 9},
-                text=list(found.names),
+                text=list(result.names),
                 hovertemplate=f"%{{text}}: %{{y:.3f}} of %{{x:.3f}} ({name})<extra></extra>",
             ),
             row=row,
             col=col,
         )
-    top = max(found.excess, default=1.0)
+    top = max(result.excess, default=1.0)
     figure.add_trace(
         go.Scatter(
             x=[0, top],
@@ -135,8 +139,8 @@ def _steps(figure: go.Figure, found: SingleStep, row: int, col: int) -> None:
         col=col,
     )
     said = (
-        f"median share:<br><b style='color:{BLUE}'>single steps {found.share.value:.0%}</b><br>all"
-        f" MLPs {found.mlp_share.value:.0%}"
+        f"median share:<br><b style='color:{BLUE}'>single steps {result.share.value:.0%}</b><br>all"
+        f" MLPs {result.mlp_share.value:.0%}"
     )
     figure.add_annotation(
         text=said,
@@ -156,9 +160,9 @@ def _steps(figure: go.Figure, found: SingleStep, row: int, col: int) -> None:
     figure.update_yaxes(title="of which", gridcolor=GREY, row=row, col=col)
 
 
-def _effects(figure: go.Figure, found: Effects, row: int, col: int) -> None:
+def _effects(figure: go.Figure, result: Effects, row: int, col: int) -> None:
     for (pair, values), estimate, ink in zip(
-        found.correlations.items(), found.means.values(), (INK, BLUE, MUTED), strict=True
+        result.correlations.items(), result.means.values(), (INK, BLUE, MUTED), strict=True
     ):
         label = pair.replace(", ", ",<br>")
         figure.add_trace(
@@ -197,9 +201,9 @@ def _effects(figure: go.Figure, found: Effects, row: int, col: int) -> None:
     )
 
 
-def _context(figure: go.Figure, found: LocalContext, row: int, col: int) -> None:
-    layers = ["start", *map(str, range(len(next(iter(found.similarity.values()))) - 1))]
-    for ink, (k, estimates) in zip(SHADES, found.similarity.items(), strict=False):
+def _context(figure: go.Figure, result: LocalContext, row: int, col: int) -> None:
+    layers = ["start", *map(str, range(len(next(iter(result.similarity.values()))) - 1))]
+    for ink, (k, estimates) in zip(SHADES, result.similarity.items(), strict=False):
         line = by_layer(estimates, layers, f"last {k} token{'s' * (k > 1)}", ink, ".2f")
         figure.add_trace(line.update(legend="legend2"), row=row, col=col)
     figure.update_yaxes(title="cosine with the whole context", gridcolor=GREY, row=row, col=col)

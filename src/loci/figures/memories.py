@@ -9,7 +9,7 @@ from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, by_layer, styled
 from loci.reading import Memories
 
 
-def memories_figure(found: Memories) -> go.Figure:
+def memories_figure(result: Memories) -> go.Figure:
     """Four panels by layer, with 95 % intervals."""
     titles = (
         "activation left without a token of the prefix",
@@ -20,24 +20,24 @@ def memories_figure(found: Memories) -> go.Figure:
     figure = make_subplots(
         rows=2, cols=2, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=0.16
     )
-    layers = list(range(len(found.active)))
-    for (kind, row), ink in zip(found.dropped.items(), (MUTED, BLUE, ORANGE), strict=True):
+    layers = list(range(len(result.active)))
+    for (kind, row), ink in zip(result.dropped.items(), (MUTED, BLUE, ORANGE), strict=True):
         left = [e._replace(value=1 + e.value, low=1 + e.low, high=1 + e.high) for e in row]
         figure.add_trace(by_layer(left, layers, f"{kind} token dropped", ink, ".0%"), row=1, col=1)
-    lean = by_layer(found.lean, layers, "last beyond first", INK, ".0%")
+    lean = by_layer(result.lean, layers, "last beyond first", INK, ".0%")
     figure.add_trace(
-        lean.update(marker={"size": 9, "color": [_ink(found, layer) for layer in layers]}),
+        lean.update(marker={"size": 9, "color": [_ink(result, layer) for layer in layers]}),
         row=1,
         col=2,
     )
     figure.add_hline(
-        found.mean_lean, line={"color": MUTED, "dash": "dot", "width": 1}, row=1, col=2
+        result.mean_lean, line={"color": MUTED, "dash": "dot", "width": 1}, row=1, col=2
     )
     for row, name, ink, column in (
-        (found.agreement, "the value's first token", BLUE, 1),
-        (found.chance, "chance", GREY, 1),
-        (found.composed, "tokens where none does", INK, 2),
-        (found.active, "memories that are active", ORANGE, 2),
+        (result.agreement, "the value's first token", BLUE, 1),
+        (result.chance, "chance", GREY, 1),
+        (result.composed, "tokens where none does", INK, 2),
+        (result.active, "memories that are active", ORANGE, 2),
     ):
         figure.add_trace(by_layer(row, layers, name, ink, ".1%"), row=2, col=column)
     figure.update_yaxes(tickformat=".0%", gridcolor=GREY, rangemode="tozero")
@@ -46,13 +46,14 @@ def memories_figure(found: Memories) -> go.Figure:
     figure.update_xaxes(title="layer", row=2)
     figure.update_annotations(font_size=13)
     note = (
-        f"{found.neurons} neurons a layer, {found.tokens:,} tokens of text; 95 % intervals; orange:"
+        f"{result.neurons} neurons a layer, {result.tokens:,} tokens of text; 95 % intervals;"
+        " orange:"
         " shallow, blue: semantic (above, below the layers' mean)"
     )
-    return styled(figure, f"Keys and values of {found.model}", note, height=700).update_layout(
+    return styled(figure, f"Keys and values of {result.model}", note, height=700).update_layout(
         margin={"t": 100}, legend={"orientation": "h", "y": -0.1, "font": {"size": 11}}
     )
 
 
-def _ink(found: Memories, layer: int) -> str:
-    return ORANGE if layer in found.shallow else BLUE if layer in found.semantic else INK
+def _ink(result: Memories, layer: int) -> str:
+    return ORANGE if layer in result.shallow else BLUE if layer in result.semantic else INK

@@ -30,24 +30,25 @@ def neurons_figure(neurons: Neurons, count: int = 15) -> go.Figure:
     )
 
 
-def neuron_trace_figure(found: NeuronTrace, count: int = 15) -> go.Figure:
+def neuron_trace_figure(result: NeuronTrace, count: int = 15) -> go.Figure:
     """The neurons of one block that bring most of the answer back, each restored alone."""
-    title = f"Single neurons of layer {found.layer} behind “{found.prompt} → {found.answer}”"
+    title = f"Single neurons of layer {result.layer} behind “{result.prompt} → {result.answer}”"
     note = (
-        f"each restored alone at token {found.token}; they sum to {float(found.effects.sum()):.3f},"
-        f" all together give back {found.together:.3f}"
+        f"each restored alone at token {result.token}; they sum to"
+        f" {float(result.effects.sum()):.3f},"
+        f" all together give back {result.together:.3f}"
     )
     return _bars(
-        {f"L{found.layer}N{i}": effect for i, effect in found.top(count)},
+        {f"L{result.layer}N{i}": effect for i, effect in result.top(count)},
         title,
         note,
         "P(answer) given back",
     )
 
 
-def knowledge_figure(found: KnowledgeNeurons) -> go.Figure:
+def knowledge_figure(result: KnowledgeNeurons) -> go.Figure:
     """Effects of silencing and doubling a fact's neurons, beside controls with their intervals."""
-    changes = {"suppressed": found.suppress, "amplified": found.amplify}
+    changes = {"suppressed": result.suppress, "amplified": result.amplify}
     figure = go.Figure()
     for name, ink in (
         ("these neurons", BLUE),
@@ -72,10 +73,10 @@ def knowledge_figure(found: KnowledgeNeurons) -> go.Figure:
         title="change of P(answer)", gridcolor=GREY, zeroline=True, zerolinecolor=GREY
     )
     title = (
-        f"{len(found.cells)} neurons shared by {found.phrasings} phrasings of “{found.prompt} →"
-        f" {found.answer}”"
+        f"{len(result.cells)} neurons shared by {result.phrasings} phrasings of “{result.prompt} →"
+        f" {result.answer}”"
     )
-    note = f"P(answer) {found.suppress.before:.2f}; controls with 95 % intervals"
+    note = f"P(answer) {result.suppress.before:.2f}; controls with 95 % intervals"
     return styled(figure, title, note, height=380).update_layout(
         legend={"orientation": "h", "y": -0.1}
     )

@@ -11,27 +11,27 @@ from loci.studies.superposition import Angles, Packing, VideoExperiment
 STEP = 0.5
 
 
-def packing_figure(found: Packing) -> go.Figure:
+def packing_figure(result: Packing) -> go.Figure:
     """Angles of all pairs before and after, the nearest pair of each, and the limit."""
     figure = go.Figure()
     for name, angles, ink in (
-        ("random draw", found.before, MUTED),
-        ("pushed apart", found.after, BLUE),
+        ("random draw", result.before, MUTED),
+        ("pushed apart", result.after, BLUE),
     ):
         figure.add_trace(_histogram(angles, name, ink))
-    side = found.reach.lines if found.lines else found.reach.one_sided
+    side = result.reach.lines if result.lines else result.reach.one_sided
     for x, name, ink in (
-        (found.drawn, "random", MUTED),
-        (found.closest, "reached", BLUE),
+        (result.drawn, "random", MUTED),
+        (result.closest, "reached", BLUE),
         (side.limit, "limit", INK),
     ):
         _mark(figure, x, f"{name} {x:.1f}°", ink)
     figure.update_xaxes(
-        title="angle, degrees", range=[min(found.drawn, 60) - 5, 185 - min(found.drawn, 60)]
+        title="angle, degrees", range=[min(result.drawn, 60) - 5, 185 - min(result.drawn, 60)]
     )
     figure.update_yaxes(title="share of pairs in half a degree", gridcolor=GREY)
     title = (
-        f"{found.after.vectors:,} {'lines' if found.lines else 'vectors'} in {found.after.dim}"
+        f"{result.after.vectors:,} {'lines' if result.lines else 'vectors'} in {result.after.dim}"
         " dimensions, pushed apart"
     )
     note = (
@@ -41,7 +41,7 @@ def packing_figure(found: Packing) -> go.Figure:
     return styled(figure, title, note, height=420)
 
 
-def video_figure(found: VideoExperiment) -> go.Figure:
+def video_figure(result: VideoExperiment) -> go.Figure:
     """As it was shown, the same with its wings on a logarithmic axis, and the honest experiment."""
     titles = (
         "as shown: the plot from 80° to 100°",
@@ -49,9 +49,9 @@ def video_figure(found: VideoExperiment) -> go.Figure:
         "pushed apart instead, all angles",
     )
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.09)
-    figure.add_trace(_histogram(found.shown, "as shown", ORANGE), row=1, col=1)
-    figure.add_trace(_histogram(found.shown, "as shown", ORANGE), row=1, col=2)
-    figure.add_trace(_histogram(found.honest.after, "pushed apart", BLUE), row=1, col=3)
+    figure.add_trace(_histogram(result.shown, "as shown", ORANGE), row=1, col=1)
+    figure.add_trace(_histogram(result.shown, "as shown", ORANGE), row=1, col=2)
+    figure.add_trace(_histogram(result.honest.after, "pushed apart", BLUE), row=1, col=3)
     figure.update_xaxes(range=[80, 100], col=1)
     for col in (2, 3):
         figure.update_xaxes(range=[0, 180], tickvals=[0, 45, 90, 135, 180], col=col)
@@ -61,14 +61,14 @@ def video_figure(found: VideoExperiment) -> go.Figure:
     figure.update_yaxes(gridcolor=GREY)
     figure.update_annotations(font_size=13)
     title = (
-        f"{found.shown.vectors:,} vectors in {found.shown.dim} dimensions:"
-        f" {found.shown.share(89, 91):.1%} of pairs within 1° of 90° — and"
-        f" {found.near_parallel:.1%} nearly parallel"
+        f"{result.shown.vectors:,} vectors in {result.shown.dim} dimensions:"
+        f" {result.shown.share(89, 91):.1%} of pairs within 1° of 90° — and"
+        f" {result.near_parallel:.1%} nearly parallel"
     )
     note = (
-        f"nearest pair: {found.shown.closest_line:.2f}° as shown, {found.drawn.closest_line:.1f}°"
-        f" drawn, {found.honest.closest:.1f}° pushed apart, {found.honest.reach.lines.limit:.2f}°"
-        f" the limit; all within 1° is possible for {found.most_within_1} lines at most"
+        f"nearest pair: {result.shown.closest_line:.2f}° as shown, {result.drawn.closest_line:.1f}°"
+        f" drawn, {result.honest.closest:.1f}° pushed apart, {result.honest.reach.lines.limit:.2f}°"
+        f" the limit; all within 1° is possible for {result.most_within_1} lines at most"
     )
     styled(figure, title, note, height=420)
     return figure.update_layout(showlegend=False, margin={"t": 110})

@@ -11,12 +11,12 @@ from loci.figures.theme import BLUE, GREY, styled
 SHOWN = 60
 
 
-def replies_figure(found: Replies) -> go.Figure:
+def replies_figure(result: Replies) -> go.Figure:
     """One prompt: its next tokens, as bars. Several: P(answer) of each, in their order."""
-    if len(found.replies) == 1 and found.replies[0].next:
-        (reply,) = found.replies
-        return ladder_figure(Ladder(reply.prompt, {found.model: dict(reply.next)}))
-    shown = found.replies[:SHOWN]
+    if len(result.replies) == 1 and result.replies[0].next:
+        (reply,) = result.replies
+        return ladder_figure(Ladder(reply.prompt, {result.model: dict(reply.next)}))
+    shown = result.replies[:SHOWN]
     figure = go.Figure(
         go.Bar(
             x=[reply.probability for reply in shown],
@@ -31,8 +31,8 @@ def replies_figure(found: Replies) -> go.Figure:
         range=[0, 1], title="probability of the answer that is said", gridcolor=GREY
     )
     more = (
-        f"the first {SHOWN} of {len(found.replies):,} prompts"
-        if len(found.replies) > SHOWN
+        f"the first {SHOWN} of {len(result.replies):,} prompts"
+        if len(result.replies) > SHOWN
         else f"{len(shown)} prompts"
     )
-    return styled(figure, f"What {found.model} says", more, height=150 + 30 * len(shown))
+    return styled(figure, f"What {result.model} says", more, height=150 + 30 * len(shown))

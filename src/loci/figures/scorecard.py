@@ -132,11 +132,11 @@ def recall_figure(recall: Recall) -> go.Figure:
     )
 
 
-def discovery_figure(found: Discovery) -> go.Figure:
+def discovery_figure(result: Discovery) -> go.Figure:
     """The share of known facts in all, and relation by relation."""
-    shares = sorted(found.by_relation.items(), key=lambda item: -item[1].known / item[1].asked)
+    shares = sorted(result.by_relation.items(), key=lambda item: -item[1].known / item[1].asked)
     counts = {
-        "all facts": (found.asked, found.known),
+        "all facts": (result.asked, result.known),
         **{name or "(no relation)": tuple(own) for name, own in shares},
     }
     rows = {
@@ -146,11 +146,12 @@ def discovery_figure(found: Discovery) -> go.Figure:
     figure = go.Figure(_dots(rows))
     _axes(figure, list(rows))
     around = (
-        f", behind {found.shots} shots" * bool(found.shots) + ", in its chat template" * found.chat
+        f", behind {result.shots} shots" * bool(result.shots)
+        + ", in its chat template" * result.chat
     )
     return styled(
         figure,
-        f"{found.model} knows {found.known:,} of {found.asked:,} facts{around}",
+        f"{result.model} knows {result.known:,} of {result.asked:,} facts{around}",
         "share of facts whose answer a greedy continuation begins with, with 95 % intervals",
         height=130 + 24 * len(rows),
     )

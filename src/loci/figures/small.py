@@ -26,14 +26,14 @@ MAPS = 6
 DASHES = ("solid", "dot", "dash", "dashdot")
 
 
-def bigrams_figure(found: BigramTable) -> go.Figure:
+def bigrams_figure(result: BigramTable) -> go.Figure:
     """Two tables side by side; the root of P, so that small ones show."""
     titles = ("of the text, exact", "of the model")
     figure = make_subplots(
         rows=1, cols=2, subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.03
     )
-    words = list(found.words)
-    for col, table in enumerate((found.text, found.table), start=1):
+    words = list(result.words)
+    for col, table in enumerate((result.text, result.table), start=1):
         heat = go.Heatmap(
             x=words,
             y=words,
@@ -50,19 +50,19 @@ def bigrams_figure(found: BigramTable) -> go.Figure:
     figure.update_xaxes(tickfont={"size": 8}, dtick=1, tickangle=90)
     figure.update_yaxes(title="word", col=1)
     figure.update_annotations(font_size=13)
-    layers = "no layers" if not found.layers else f"{found.layers} layers, asked for one word"
+    layers = "no layers" if not result.layers else f"{result.layers} layers, asked for one word"
     note = (
-        f"shade: √P(next | word); loss {found.loss:.4f} nats on the text's pairs, of which"
-        f" {found.entropy:.4f} no table can do without"
+        f"shade: √P(next | word); loss {result.loss:.4f} nats on the text's pairs, of which"
+        f" {result.entropy:.4f} no table can do without"
     )
     return styled(figure, f"Bigrams: a model of {layers}", note, height=620).update_layout(
         margin={"t": 100}
     )
 
 
-def bug_figure(found: SkipTrigramBug) -> go.Figure:
+def bug_figure(result: SkipTrigramBug) -> go.Figure:
     """Above, what each head moves from verbs to nouns; below, what the models then say."""
-    heads = [(model, head) for model in found.models for head in model.heads][:MAPS]
+    heads = [(model, head) for model in result.models for head in model.heads][:MAPS]
     titles = [f"{_heads(model)}: head {head.head}<br>{_looks(head)}" for model, head in heads]
     figure = make_subplots(
         rows=2,
@@ -99,7 +99,7 @@ def bug_figure(found: SkipTrigramBug) -> go.Figure:
         )
         figure.update_xaxes(dtick=1, tickangle=90, tickfont={"size": 9}, row=1, col=col)
     for kind, ink in (("right", BLUE), ("crossed", ORANGE), ("other", GREY)):
-        figure.add_trace(_bars(found, kind, ink), row=2, col=1)
+        figure.add_trace(_bars(result, kind, ink), row=2, col=1)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], gridcolor=GREY, row=2, col=1)
     figure.update_annotations(font_size=11)
     figure.update_layout(legend={"orientation": "h", "y": -0.08})
@@ -107,14 +107,14 @@ def bug_figure(found: SkipTrigramBug) -> go.Figure:
         "right: keep … in → mind; crossed: keep … in → bay, which is what follows keep … at; other:"
         " mean of the ten other nouns; 95 % intervals"
     )
-    layers = found.models[0].layers
+    layers = result.models[0].layers
     title = f"Skip-trigrams and their bug, {layers} layer{'s' * (layers > 1)}"
     return styled(figure, title, note, height=640).update_layout(margin={"t": 120}, width=1100)
 
 
-def skips_figure(found: SkipTrigrams) -> go.Figure:
+def skips_figure(result: SkipTrigrams) -> go.Figure:
     """Those of one model."""
-    return bug_figure(SkipTrigramBug((found,)))
+    return bug_figure(SkipTrigramBug((result,)))
 
 
 def _heads(model: SkipTrigrams) -> str:
@@ -128,8 +128,8 @@ def _looks(head: SkipHead) -> str:
     return f"looks {looks}<br>copies {head.copying.value:+.2f}"
 
 
-def _bars(found: SkipTrigramBug, kind: str, ink: str) -> go.Bar:
-    places = [(model, preposition) for model in found.models for preposition in model.chances]
+def _bars(result: SkipTrigramBug, kind: str, ink: str) -> go.Bar:
+    places = [(model, preposition) for model in result.models for preposition in model.chances]
     row = [model.chances[preposition][kind] for model, preposition in places]
     names = [f"{_heads(model)}: verb … {preposition}" for model, preposition in places]
     bars = go.Bar(
@@ -138,12 +138,12 @@ def _bars(found: SkipTrigramBug, kind: str, ink: str) -> go.Bar:
     return bars.update(hovertemplate=f"{kind}, %{{x}}: %{{y:.1%}}<extra></extra>")
 
 
-def history_figure(found: TrainingHistory) -> go.Figure:
+def history_figure(result: TrainingHistory) -> go.Figure:
     """Loss, in-context learning and prefix matching over training, a colour a model."""
     titles = ("loss, nats", "in-context learning: late − early loss", "prefix matching, best head")
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.07)
-    for ink, dash, small in zip(INKS, DASHES, found.models, strict=False):
-        name, line = _named(small, found.models), {"color": ink, "dash": dash, "width": 2}
+    for ink, dash, small in zip(INKS, DASHES, result.models, strict=False):
+        name, line = _named(small, result.models), {"color": ink, "dash": dash, "width": 2}
         marks = small.checkpoints
         rows: tuple[Sequence[Estimate | float], ...] = (
             [c.loss for c in marks],
@@ -156,16 +156,16 @@ def history_figure(found: TrainingHistory) -> go.Figure:
     figure.update_yaxes(gridcolor=GREY).update_yaxes(range=[0, 1.02], col=3)
     figure.update_annotations(font_size=13)
     note = (
-        f"text: {', '.join(sorted({small.text for small in found.models}))}; 95 % intervals over"
+        f"text: {', '.join(sorted({small.text for small in result.models}))}; 95 % intervals over"
         " held-out windows"
     )
     styled(figure, "What changes as small models learn", note, height=420)
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.22})
 
 
-def small_figure(found: SmallModel) -> go.Figure:
+def small_figure(result: SmallModel) -> go.Figure:
     """The history of one."""
-    return history_figure(TrainingHistory((found,)))
+    return history_figure(TrainingHistory((result,)))
 
 
 def _over(

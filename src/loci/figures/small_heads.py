@@ -13,7 +13,7 @@ from loci.studies.attention_only import (
 from loci.studies.attention_only.training_series import privilege
 
 
-def corners_figure(found: TwoLayerInduction) -> go.Figure:
+def corners_figure(result: TwoLayerInduction) -> go.Figure:
     """The corner, K-composition with each head of the first layer,
     and prefix matching without it.
     """
@@ -25,14 +25,14 @@ def corners_figure(found: TwoLayerInduction) -> go.Figure:
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles, horizontal_spacing=0.09)
     figure.add_trace(
         go.Scatter(
-            x=[head.qk for head in found.heads],
-            y=[head.ov for head in found.heads],
+            x=[head.qk for head in result.heads],
+            y=[head.ov for head in result.heads],
             mode="markers+text",
-            text=[head.name for head in found.heads],
+            text=[head.name for head in result.heads],
             textposition="bottom center",
             marker={
                 "size": 14,
-                "color": [head.induction.value for head in found.heads],
+                "color": [head.induction.value for head in result.heads],
                 "cmin": 0,
                 "cmax": 1,
                 "colorscale": [[0, GREY], [1, ORANGE]],
@@ -44,11 +44,11 @@ def corners_figure(found: TwoLayerInduction) -> go.Figure:
         row=1,
         col=1,
     )
-    _second_layer(figure, found)
+    _second_layer(figure, result)
     _corner_axes(figure)
-    teller = found.previous[found.carrier]
+    teller = result.previous[result.carrier]
     note = (
-        f"previous-token head: {found.carrier}, which looks one back with {teller.value:.2f};"
+        f"previous-token head: {result.carrier}, which looks one back with {teller.value:.2f};"
         " lines: heads of the second layer; 95 % intervals"
     )
     styled(
@@ -60,11 +60,11 @@ def corners_figure(found: TwoLayerInduction) -> go.Figure:
     return figure.update_layout(margin={"t": 100, "r": 90}, legend={"orientation": "h", "y": -0.22})
 
 
-def _second_layer(figure: go.Figure, found: TwoLayerInduction) -> None:
+def _second_layer(figure: go.Figure, result: TwoLayerInduction) -> None:
     """Heads of the second layer: composition with, and matching without, each head below."""
-    lower = list(found.previous)
+    lower = list(result.previous)
     for ink, dash, head in zip(
-        INKS, DASHES, sorted(found.heads, key=lambda h: -h.induction.value)[:4], strict=False
+        INKS, DASHES, sorted(result.heads, key=lambda h: -h.induction.value)[:4], strict=False
     ):
         line = {"color": ink, "dash": dash, "width": 2}
         composed = [head.composition[name] for name in lower]
@@ -100,7 +100,7 @@ def _corner_axes(figure: go.Figure) -> None:
     figure.update_annotations(font_size=13)
 
 
-def sizes_figure(found: HeadSizes) -> go.Figure:
+def sizes_figure(result: HeadSizes) -> go.Figure:
     """Measures of models of one size with smaller and smaller heads."""
     titles = (
         "late − early loss, nats",
@@ -109,19 +109,19 @@ def sizes_figure(found: HeadSizes) -> go.Figure:
         "nouns of frames",
     )
     figure = make_subplots(rows=1, cols=4, subplot_titles=titles, horizontal_spacing=0.06)
-    x = [str(m.recipe.d_head) for m in found.models]
-    context = [m.last.in_context for m in found.models]
+    x = [str(m.recipe.d_head) for m in result.models]
+    context = [m.last.in_context for m in result.models]
     lines = [
         (1, "late − early loss", BLUE, [e.value for e in context], intervals(context)),
         (
             2,
             "loss, first time − again",
             MUTED,
-            [e.value for e in found.saved],
-            intervals(found.saved),
+            [e.value for e in result.saved],
+            intervals(result.saved),
         ),
-        (3, "prefix matching", ORANGE, [m.last.best_induction for m in found.models], None),
-        (3, "previous token", INK, [m.last.best_previous for m in found.models], None),
+        (3, "prefix matching", ORANGE, [m.last.best_induction for m in result.models], None),
+        (3, "previous token", INK, [m.last.best_previous for m in result.models], None),
     ]
     for kind, ink in (("right", BLUE), ("crossed", ORANGE)):
         lines.append(
@@ -131,7 +131,7 @@ def sizes_figure(found: HeadSizes) -> go.Figure:
                 ink,
                 [
                     sum(row[kind].value for row in s.chances.values()) / len(s.chances)
-                    for s in found.skips
+                    for s in result.skips
                 ],
                 None,
             )
@@ -146,7 +146,7 @@ def sizes_figure(found: HeadSizes) -> go.Figure:
     figure.update_xaxes(title="dimensions of a head", type="category").update_yaxes(gridcolor=GREY)
     figure.update_yaxes(range=[0, 1.02], col=3).update_yaxes(range=[0, 1.02], col=4)
     figure.update_annotations(font_size=13)
-    first = found.models[0].recipe
+    first = result.models[0].recipe
     note = (
         f"{first.layers} layers, stream of {first.d_model}, {first.steps} steps each; parameters"
         " are the same; 95 % intervals"
@@ -155,7 +155,7 @@ def sizes_figure(found: HeadSizes) -> go.Figure:
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.25})
 
 
-def bases_figure(found: OptimizerBases) -> go.Figure:
+def bases_figure(result: OptimizerBases) -> go.Figure:
     """Kurtosis of coordinates over training, and the loss beside it."""
     figure = make_subplots(
         rows=1,
@@ -163,7 +163,7 @@ def bases_figure(found: OptimizerBases) -> go.Figure:
         subplot_titles=("excess kurtosis of coordinates", "loss, nats"),
         horizontal_spacing=0.1,
     )
-    for ink, small in zip(INKS, found.models, strict=False):
+    for ink, small in zip(INKS, result.models, strict=False):
         steps = [c.step for c in small.checkpoints]
         name = {"adam": "Adam", "sgd": "plain SGD"}[small.recipe.optimizer]
         for key, dash, label in (

@@ -7,7 +7,7 @@ from loci.figures.theme import BLUE, GREY, INK, MUTED, ORANGE, by_layer, interva
 from loci.reading.activation_sparsity import Sparsity
 
 
-def sparsity_figure(found: Sparsity) -> go.Figure:
+def sparsity_figure(result: Sparsity) -> go.Figure:
     """Share of active neurons by layer with the spread over tokens; and the tokens that need the
     most and the fewest.
     """
@@ -15,8 +15,8 @@ def sparsity_figure(found: Sparsity) -> go.Figure:
     figure = make_subplots(
         rows=1, cols=2, subplot_titles=titles, column_widths=[0.6, 0.4], horizontal_spacing=0.16
     )
-    layers = list(range(len(found.by_layer)))
-    low, middle, high = found.spread.T.tolist()
+    layers = list(range(len(result.by_layer)))
+    low, middle, high = result.spread.T.tolist()
     band = go.Scatter(
         x=layers + layers[::-1],
         y=high + low[::-1],
@@ -29,12 +29,14 @@ def sparsity_figure(found: Sparsity) -> go.Figure:
         name="90 % of tokens",
     )
     figure.add_trace(band, row=1, col=1)
-    figure.add_trace(by_layer(found.by_layer, layers, "mean over texts", BLUE, ".1%"), row=1, col=1)
+    figure.add_trace(
+        by_layer(result.by_layer, layers, "mean over texts", BLUE, ".1%"), row=1, col=1
+    )
     median = go.Scatter(
         x=layers, y=middle, mode="lines", name="median token", line={"color": MUTED, "dash": "dot"}
     )
     figure.add_trace(median, row=1, col=1)
-    _tokens(figure, found)
+    _tokens(figure, result)
     figure.update_annotations(font_size=13)
     figure.update_yaxes(
         title="active neurons", tickformat=".0%", rangemode="tozero", gridcolor=GREY, col=1
@@ -46,25 +48,26 @@ def sparsity_figure(found: Sparsity) -> go.Figure:
     )
     kind = (
         "exactly the same outputs"
-        if found.exact
-        else f"outputs off by up to {max(found.error):.1%}"
+        if result.exact
+        else f"outputs off by up to {max(result.error):.1%}"
     )
     note = (
-        f"active: {found.rule}; {found.tokens:,} tokens, 95 % intervals; skipping the others saves"
-        f" {found.saved.value:.0%} of the MLPs' FLOPs, with {kind}"
+        f"active: {result.rule}; {result.tokens:,} tokens, 95 % intervals; skipping the others"
+        " saves"
+        f" {result.saved.value:.0%} of the MLPs' FLOPs, with {kind}"
     )
     styled(
         figure,
-        f"How sparse are the MLPs of {found.model}?",
+        f"How sparse are the MLPs of {result.model}?",
         note,
-        height=max(420, 200 + 15 * (len(found.most) + len(found.fewest))),
+        height=max(420, 200 + 15 * (len(result.most) + len(result.fewest))),
     )
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.2})
 
 
-def _tokens(figure: go.Figure, found: Sparsity) -> None:
+def _tokens(figure: go.Figure, result: Sparsity) -> None:
     """Right: the tokens that need the most and the fewest neurons."""
-    for named, ink in ((found.most, ORANGE), (found.fewest[::-1], INK)):
+    for named, ink in ((result.most, ORANGE), (result.fewest[::-1], INK)):
         figure.add_trace(
             go.Scatter(
                 x=[estimate.value for _, estimate in named],

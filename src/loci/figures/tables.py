@@ -68,11 +68,11 @@ def write_table(document: dict[str, Any], path: Path) -> None:
         if path.suffix == ".parquet":
             write_parquet(document, aside)
             return
-        found = rows(document)
+        flat = rows(document)
         with aside.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, _columns(found))
+            writer = csv.DictWriter(file, _columns(flat))
             writer.writeheader()
-            writer.writerows(found)
+            writer.writerows(flat)
 
 
 def check_table(path: Path) -> None:
@@ -87,14 +87,14 @@ def frame(document: dict[str, Any]) -> Any:
 
     Raises `OutputError` where neither is.
     """
-    found = rows(document)
+    flat = rows(document)
     try:
         pandas = import_module("pandas")
     except ImportError:
         return _arrow(document, OutputError("a table in memory needs pandas, or loci-lm[tables]"))[
             0
         ]
-    made = pandas.DataFrame(found, columns=_columns(found))
+    made = pandas.DataFrame(flat, columns=_columns(flat))
     made.attrs["loci"] = said_once(document)
     return made
 
@@ -116,8 +116,8 @@ def _arrow(document: dict[str, Any], missing: OutputError) -> tuple[Any, Any]:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError:
         raise missing from None
-    found = rows(document)
-    columns = {name: [row.get(name) for row in found] for name in _columns(found)}
+    flat = rows(document)
+    columns = {name: [row.get(name) for row in flat] for name in _columns(flat)}
     mixed = {
         name
         for name, values in columns.items()

@@ -17,21 +17,21 @@ from loci.studies.superposition.phase_diagram import KINDS, boundary
 SHOWN = 7
 
 
-def toy_figure(found: ToyModels) -> go.Figure:
+def toy_figure(result: ToyModels) -> go.Figure:
     """In two dimensions the features as arrows; else their lengths as bars, blue where alone and
     orange where they share.
     """
-    shown = _spread(len(found.densities))
-    titles = [f"density {found.densities[i]:.3g}" for i in shown]
+    shown = _spread(len(result.densities))
+    titles = [f"density {result.densities[i]:.3g}" for i in shown]
     figure = make_subplots(rows=1, cols=len(shown), subplot_titles=titles, horizontal_spacing=0.03)
     for col, i in enumerate(shown, start=1):
-        if found.dims == 2:
-            arrows(figure, found.W[i], col)
+        if result.dims == 2:
+            arrows(figure, result.W[i], col)
         else:
-            shared = found.superposition[i].clamp(max=1).tolist()
+            shared = result.superposition[i].clamp(max=1).tolist()
             bars = go.Bar(
-                y=list(range(found.features)),
-                x=found.norms[i].tolist(),
+                y=list(range(result.features)),
+                x=result.norms[i].tolist(),
                 orientation="h",
                 marker={
                     "color": shared,
@@ -47,30 +47,30 @@ def toy_figure(found: ToyModels) -> go.Figure:
                 bars.update(marker_colorbar={"title": "sharing", "thickness": 10}), row=1, col=col
             )
             figure.update_xaxes(range=[0, 1.4], row=1, col=col)
-    if found.dims != 2:
+    if result.dims != 2:
         figure.update_yaxes(autorange="reversed")
         figure.update_yaxes(showticklabels=False)
         figure.update_yaxes(title="feature, most important first", showticklabels=True, col=1)
     figure.update_annotations(font_size=12)
-    kept = ", ".join(str(found.represented[i]) for i in shown)
+    kept = ", ".join(str(result.represented[i]) for i in shown)
     title = (
-        f"{found.features} features in {found.dims} dimensions,"
-        f" {'ReLU' if found.relu else 'linear'} output"
+        f"{result.features} features in {result.dims} dimensions,"
+        f" {'ReLU' if result.relu else 'linear'} output"
     )
     sharing = (
         ""
-        if found.dims == 2
+        if result.dims == 2
         else "; length 1: kept, 0: dropped; sharing: Σ (Ŵᵢ · Wⱼ)² over the others"
     )
     note = f"features longer than ½: {kept}{sharing}"
     return styled(figure, title, note, height=440).update_layout(margin={"t": 100})
 
 
-def geometry_figure(found: FeatureGeometry) -> go.Figure:
+def geometry_figure(result: FeatureGeometry) -> go.Figure:
     """D* over sparsity, and each feature's own dimensionality with the plateaus."""
-    x = [1 / p for p in found.toy.densities]
+    x = [1 / p for p in result.toy.densities]
     figure = go.Figure()
-    own = found.toy.dimensionality
+    own = result.toy.dimensionality
     figure.add_trace(
         go.Scatter(
             x=[at for at, row in zip(x, own, strict=True) for _ in row],
@@ -83,7 +83,7 @@ def geometry_figure(found: FeatureGeometry) -> go.Figure:
     figure.add_trace(
         go.Scatter(
             x=x,
-            y=found.toy.per_feature.tolist(),
+            y=result.toy.per_feature.tolist(),
             mode="lines+markers",
             line={"color": ORANGE, "width": 2},
             name="D* = m / ‖W‖²",
@@ -100,7 +100,7 @@ def geometry_figure(found: FeatureGeometry) -> go.Figure:
     )
     figure.update_yaxes(title="dimensions of a feature", range=[-0.03, 1.1])
     title = (
-        f"{found.toy.features} equal features in {found.toy.dims} dimensions: what part of a"
+        f"{result.toy.features} equal features in {result.toy.dims} dimensions: what part of a"
         " dimension has each?"
     )
     note = "dotted: tight frames of few vectors, as d/N; features that are dropped lie at 0"
@@ -109,7 +109,7 @@ def geometry_figure(found: FeatureGeometry) -> go.Figure:
     )
 
 
-def phase_figure(found: PhaseDiagram) -> go.Figure:
+def phase_figure(result: PhaseDiagram) -> go.Figure:
     """The outcome of training over density and importance, with the closed form's boundary."""
     scale = [
         [0, BLUE],
@@ -119,10 +119,10 @@ def phase_figure(found: PhaseDiagram) -> go.Figure:
         [2 / 3, "#eeb68f"],
         [1, "#eeb68f"],
     ]
-    kinds = found.found.double().where(found.found >= 0, torch.nan)
+    kinds = result.found.double().where(result.found >= 0, torch.nan)
     heat = go.Heatmap(
-        x=list(found.relative),
-        y=list(found.densities),
+        x=list(result.relative),
+        y=list(result.densities),
         z=kinds.tolist(),
         zmin=0,
         zmax=2,
@@ -132,7 +132,7 @@ def phase_figure(found: PhaseDiagram) -> go.Figure:
     )
     figure = go.Figure(heat)
     curve = torch.logspace(-1, 1, 101).tolist()
-    curve = [r for r in curve if min(found.relative) <= r <= max(found.relative)]
+    curve = [r for r in curve if min(result.relative) <= r <= max(result.relative)]
     figure.add_trace(
         go.Scatter(
             x=curve,
@@ -150,8 +150,8 @@ def phase_figure(found: PhaseDiagram) -> go.Figure:
     )
     figure.update_yaxes(type="log", title="density", tickvals=[0.01, 0.03, 0.1, 0.3, 1])
     note = (
-        f"colours: the best of {found.runs} trained models; line: closed form; they agree in"
-        f" {found.agreement.value:.1%} of {found.agreement.n} cells"
+        f"colours: the best of {result.runs} trained models; line: closed form; they agree in"
+        f" {result.agreement.value:.1%} of {result.agreement.n} cells"
     )
     return styled(figure, "Two features, one dimension: when do they share it?", note, height=480)
 

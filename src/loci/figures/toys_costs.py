@@ -12,13 +12,13 @@ from loci.studies.superposition import (
 )
 
 
-def correlated_figure(found: CorrelatedFeatures) -> go.Figure:
+def correlated_figure(result: CorrelatedFeatures) -> go.Figure:
     """The best model of each kind: partners have one colour."""
-    titles = [f"{kind}: cos of partners {found.partners(kind).value:+.2f}" for kind in found.W]
+    titles = [f"{kind}: cos of partners {result.partners(kind).value:+.2f}" for kind in result.W]
     figure = make_subplots(
-        rows=1, cols=len(found.W), subplot_titles=titles, horizontal_spacing=0.05
+        rows=1, cols=len(result.W), subplot_titles=titles, horizontal_spacing=0.05
     )
-    for col, W in enumerate(found.W.values(), start=1):
+    for col, W in enumerate(result.W.values(), start=1):
         if W.shape[1] == 2:
             arrows(figure, W[0], col, pairs=True)
         else:
@@ -36,22 +36,22 @@ def correlated_figure(found: CorrelatedFeatures) -> go.Figure:
     figure.update_annotations(font_size=13)
     note = (
         "drawn: the model with the least loss; cosines: mean of all runs; density"
-        f" {found.density:g}"
+        f" {result.density:g}"
     )
     return styled(
         figure, "Features that come together, or never do", note, height=400
     ).update_layout(margin={"t": 100})
 
 
-def computation_figure(found: AbsoluteValueNetworks) -> go.Figure:
+def computation_figure(result: AbsoluteValueNetworks) -> go.Figure:
     """W_in of the densest and the sparsest network, and how neurons go from one feature to many."""
-    ends = (0, len(found.densities) - 1)
-    titles = [f"what neurons read, density {found.densities[i]:g}" for i in ends]
+    ends = (0, len(result.densities) - 1)
+    titles = [f"what neurons read, density {result.densities[i]:g}" for i in ends]
     figure = make_subplots(
         rows=1, cols=3, subplot_titles=(*titles, "over densities"), horizontal_spacing=0.1
     )
     for col, i in enumerate(ends, start=1):
-        W = found.W_in[i]
+        W = result.W_in[i]
         heat = go.Heatmap(
             z=(W / W.abs().amax().clamp(min=1e-6)).tolist(),
             zmin=-1,
@@ -62,22 +62,22 @@ def computation_figure(found: AbsoluteValueNetworks) -> go.Figure:
         figure.add_trace(heat, row=1, col=col)
         figure.update_xaxes(title="feature", row=1, col=col)
     figure.update_yaxes(title="neuron", col=1)
-    alone = [e.value if e.n else None for e in found.alone]
+    alone = [e.value if e.n else None for e in result.alone]
     figure.add_trace(
         go.Scatter(
-            x=list(found.densities),
+            x=list(result.densities),
             y=alone,
-            error_y=intervals(found.alone),
+            error_y=intervals(result.alone),
             name="neurons that read one feature",
             line={"color": BLUE},
         ),
         row=1,
         col=3,
     )
-    part = [n / found.W_in.shape[2] for n in found.computed]
+    part = [n / result.W_in.shape[2] for n in result.computed]
     figure.add_trace(
         go.Scatter(
-            x=list(found.densities), y=part, name="features computed", line={"color": ORANGE}
+            x=list(result.densities), y=part, name="features computed", line={"color": ORANGE}
         ),
         row=1,
         col=3,
@@ -85,7 +85,7 @@ def computation_figure(found: AbsoluteValueNetworks) -> go.Figure:
     figure.update_xaxes(type="log", dtick=1, autorange="reversed", title="density", row=1, col=3)
     figure.update_yaxes(tickformat=".0%", range=[-0.05, 1.08], gridcolor=GREY, row=1, col=3)
     figure.update_annotations(font_size=13)
-    neurons, features = found.W_in.shape[1:]
+    neurons, features = result.W_in.shape[1:]
     note = (
         "computed: error below half of what guessing the mean leaves; 95 % intervals over neurons"
     )
@@ -98,19 +98,19 @@ def computation_figure(found: AbsoluteValueNetworks) -> go.Figure:
     return figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": -0.2})
 
 
-def attack_figure(found: Vulnerability) -> go.Figure:
+def attack_figure(result: Vulnerability) -> go.Figure:
     """Vulnerability over sparsity, beside what a linear model would have, and features per
     dimension.
     """
-    x = [1 / p for p in found.toy.densities]
-    base = found.vulnerability[0].value
+    x = [1 / p for p in result.toy.densities]
+    base = result.vulnerability[0].value
     scaled = [
-        type(e)(e.value / base, e.low / base, e.high / base, e.n) for e in found.vulnerability
+        type(e)(e.value / base, e.low / base, e.high / base, e.n) for e in result.vulnerability
     ]
     rows = {
-        "measured": (list(found.relative), ORANGE, intervals(scaled)),
-        "linear: ‖WᵀW‖²": (list(found.expected), BLUE, None),
-        "features per dimension": ((1 / found.toy.per_feature).tolist(), MUTED, None),
+        "measured": (list(result.relative), ORANGE, intervals(scaled)),
+        "linear: ‖WᵀW‖²": (list(result.expected), BLUE, None),
+        "features per dimension": ((1 / result.toy.per_feature).tolist(), MUTED, None),
     }
     figure = go.Figure()
     for name, (values, ink, bars) in rows.items():

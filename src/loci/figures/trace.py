@@ -38,22 +38,24 @@ def trace_figure(trace: Trace) -> go.Figure:
     return _heat_maps(grids, labels, title, note)
 
 
-def attribution_figure(found: Attribution) -> go.Figure:
+def attribution_figure(result: Attribution) -> go.Figure:
     """The estimated grids, with their rank correlation to the exact ones."""
-    start, end = found.subject_span
-    labels = [f"{token}*" if start <= i < end else token for i, token in enumerate(found.tokens)]
-    agreement = ", ".join(f"{kind} {spelt(rho, '.2f')}" for kind, rho in found.agreement.items())
+    start, end = result.subject_span
+    labels = [f"{token}*" if start <= i < end else token for i, token in enumerate(result.tokens)]
+    agreement = ", ".join(f"{kind} {spelt(rho, '.2f')}" for kind, rho in result.agreement.items())
     how = (
-        "gradients" if found.method == "gradient" else f"integrated gradients, {found.steps} steps"
+        "gradients"
+        if result.method == "gradient"
+        else f"integrated gradients, {result.steps} steps"
     )
     note = (
         f"{how}; rank correlation to exact tracing: {agreement}"
         if agreement
         else f"{how}; not compared with exact tracing"
     )
-    title = f"“{found.prompt} → {found.answer}”: estimated effects"
+    title = f"“{result.prompt} → {result.answer}”: estimated effects"
     return _heat_maps(
-        {kind: grid.T.tolist() for kind, grid in found.grids.items()}, labels, title, note
+        {kind: grid.T.tolist() for kind, grid in result.grids.items()}, labels, title, note
     )
 
 

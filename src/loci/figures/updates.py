@@ -8,12 +8,12 @@ from loci.reading import SubUpdates
 SCALE = [[0.0, "#ffffff"], [1.0, "#5f8fd6"]]
 
 
-def updates_figure(found: SubUpdates) -> go.Figure:
+def updates_figure(result: SubUpdates) -> go.Figure:
     """A column a layer, the largest first: the neuron, and the first token it writes; colour is the
     share of the layer's sum of sizes.
     """
-    layers, ranks = range(len(found.layers)), range(max(map(len, found.layers)))
-    cells = [[row[rank] for row in found.layers] for rank in ranks]
+    layers, ranks = range(len(result.layers)), range(max(map(len, result.layers)))
+    cells = [[row[rank] for row in result.layers] for rank in ranks]
     heat = go.Heatmap(
         z=[[update.share for update in row] for row in cells],
         x=[str(layer) for layer in layers],
@@ -38,13 +38,13 @@ def updates_figure(found: SubUpdates) -> go.Figure:
     figure = go.Figure(heat)
     figure.update_yaxes(title="rank", autorange="reversed", dtick=1)
     figure.update_xaxes(title="layer", dtick=1)
-    half = ", ".join(f"{count}" for count in found.half)
+    half = ", ".join(f"{count}" for count in result.half)
     note = (
         "|coefficient| · ‖value‖, and the first token that coefficient · value promotes; half of"
-        f" the sum is held by {half} of {found.neurons:,} neurons"
+        f" the sum is held by {half} of {result.neurons:,} neurons"
     )
     return styled(
-        figure, f"What is written after “{found.prompt}”", note, height=180 + 52 * len(ranks)
+        figure, f"What is written after “{result.prompt}”", note, height=180 + 52 * len(ranks)
     )
 
 

@@ -90,18 +90,18 @@ def _many_gates(figure: go.Figure, gate: Gate, row: int) -> None:
         )
 
 
-def stores_figure(found: StoredTables) -> go.Figure:
+def stores_figure(result: StoredTables) -> go.Figure:
     """Recall of each method, at the keys and at keys with noise."""
-    names = [store.method for store in found.stores]
+    names = [store.method for store in result.stores]
     figure = go.Figure(
         go.Bar(
-            x=names, y=[store.recall for store in found.stores], name="the keys", marker_color=BLUE
+            x=names, y=[store.recall for store in result.stores], name="the keys", marker_color=BLUE
         )
     )
-    for size, ink in zip(found.stores[0].noise, (ORANGE, "#e8a97f", GREY), strict=False):
+    for size, ink in zip(result.stores[0].noise, (ORANGE, "#e8a97f", GREY), strict=False):
         figure.add_bar(
             x=names,
-            y=[store.noise[size].value for store in found.stores],
+            y=[store.noise[size].value for store in result.stores],
             name=f"noise {size:g}",
             marker_color=ink,
         )
@@ -112,15 +112,15 @@ def stores_figure(found: StoredTables) -> go.Figure:
     )
     return styled(
         figure,
-        f"{found.stores[0].facts:,} facts in {found.neurons} neurons",
-        found.best.words,
+        f"{result.stores[0].facts:,} facts in {result.neurons} neurons",
+        result.best.words,
         height=420,
     )
 
 
-def capacity_figure(found: Capacity) -> go.Figure:
+def capacity_figure(result: Capacity) -> go.Figure:
     """Bits per parameter of each method, and the neurons it needs."""
-    rows = [row for row in found.rows if row.recall == 1]
+    rows = [row for row in result.rows if row.recall == 1]
     figure = go.Figure(
         go.Bar(
             x=[row.bits_per_parameter for row in rows],
@@ -142,8 +142,8 @@ def capacity_figure(found: Capacity) -> go.Figure:
     )
     return styled(
         figure,
-        f"{found.facts:,} facts in {found.dim} dimensions",
-        _unmet(found),
+        f"{result.facts:,} facts in {result.dim} dimensions",
+        _unmet(result),
         height=160 + 40 * len(rows),
     )
 
@@ -219,35 +219,35 @@ def truth_figure(truth: GroundTruth) -> go.Figure:
     )
 
 
-def fullness_figure(found: Fullness) -> go.Figure:
+def fullness_figure(result: Fullness) -> go.Figure:
     """Recall over the number of facts in the same neurons, and where the first are lost."""
     figure = go.Figure(
         go.Scatter(
-            x=[rung.facts for rung in found.rungs],
-            y=[rung.recall.value for rung in found.rungs],
-            error_y=intervals([rung.recall for rung in found.rungs]),
+            x=[rung.facts for rung in result.rungs],
+            y=[rung.recall.value for rung in result.rungs],
+            error_y=intervals([rung.recall for rung in result.rungs]),
             mode="lines+markers",
             line={"color": BLUE, "width": 2},
-            customdata=[rung.per_neuron for rung in found.rungs],
+            customdata=[rung.per_neuron for rung in result.rungs],
             hovertemplate="%{x} facts, %{customdata:.1f} a neuron: %{y:.1%}<extra></extra>",
         )
     )
-    if found.fits is not None:
-        label = f"{found.fits.facts:,} facts: {found.fits.per_neuron:.0f} a neuron"
+    if result.fits is not None:
+        label = f"{result.fits.facts:,} facts: {result.fits.per_neuron:.0f} a neuron"
         figure.add_vline(
-            x=found.fits.facts,
+            x=result.fits.facts,
             line={"color": ORANGE, "dash": "dot"},
             annotation_text=label,
             annotation_position="bottom left",
         )
-    lowest = min(rung.recall.low for rung in found.rungs)
-    figure.update_xaxes(title=f"facts in {found.neurons} neurons", rangemode="tozero")
+    lowest = min(rung.recall.low for rung in result.rungs)
+    figure.update_xaxes(title=f"facts in {result.neurons} neurons", rangemode="tozero")
     figure.update_yaxes(
         title="recall", tickformat=".0%", range=[min(0.85, lowest) - 0.02, 1.01], gridcolor=GREY
     )
     note = (
-        f"{found.model}, layer {found.layer}, {found.answers} answers; the trained model answers"
-        f" {found.known_per_neuron:.2f} facts for each of its neurons"
+        f"{result.model}, layer {result.layer}, {result.answers} answers; the trained model answers"
+        f" {result.known_per_neuron:.2f} facts for each of its neurons"
     )
     return styled(figure, "How full is an MLP?", note, height=420)
 
@@ -264,10 +264,10 @@ def _ink(method: str) -> str:
     return BLUE if method.startswith("compiled") else ORANGE if method.startswith("adam") else GREY
 
 
-def _unmet(found: Capacity) -> str:
+def _unmet(result: Capacity) -> str:
     unmet = [
         f"{row.method} ({row.recall:.1%} with {row.neurons:,} neurons)"
-        for row in found.rows
+        for row in result.rows
         if row.recall < 1
     ]
     return (

@@ -68,11 +68,11 @@ def drawn_probability_at(
     time.
     """
     wanted = targets.to(streams.device).expand(streams.shape[:-1])
-    found = [
+    log_probs = [
         logits.gather(-1, wanted.flatten()[some, None])[:, 0] - logits.logsumexp(-1)
         for some, logits in unembedded(model, streams.flatten(0, -2))
     ]
-    return torch.cat(found).view(streams.shape[:-1]).sum(-1).exp().cpu()
+    return torch.cat(log_probs).view(streams.shape[:-1]).sum(-1).exp().cpu()
 
 
 def known_of(model: Model, facts: Sequence[Fact]) -> list[Fact]:

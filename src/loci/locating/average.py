@@ -128,7 +128,7 @@ def roles(one: Trace) -> dict[str, list[int]]:
     """The tokens of each role; a role that a prompt does not have is left out."""
     start, end = one.subject_span
     last = len(one.tokens) - 1
-    found = {
+    positions = {
         "first subject": [start] if end - start > 1 else [],
         "middle subject": list(range(start + 1, end - 1)),
         "last subject": [end - 1],
@@ -136,7 +136,7 @@ def roles(one: Trace) -> dict[str, list[int]]:
         "further": list(range(end + 1, last)),
         "last": [last] if last >= end else [],
     }
-    return {role: tokens for role, tokens in found.items() if tokens}
+    return {role: tokens for role, tokens in positions.items() if tokens}
 
 
 def average_trace(
@@ -180,18 +180,18 @@ def average_trace(
     )
     cells: dict[tuple[Kind, int, str], list[float]] = {}
     for fact in known:
-        found = done.get(fact)
-        if found is None:
+        by_kind = done.get(fact)
+        if by_kind is None:
             one = trace(model, fact, **settings, budget=budget)
-            found = {
+            by_kind = {
                 kind: {
                     role: one.grids[kind][:, at].mean(1).tolist() for role, at in roles(one).items()
                 }
                 for kind in kinds
             }
-            done.add(fact, found)
+            done.add(fact, by_kind)
         for kind in kinds:
-            for role, effects in found[kind].items():
+            for role, effects in by_kind[kind].items():
                 for layer, effect in enumerate(effects):
                     cells.setdefault((kind, layer, role), []).append(effect)
         progress(1, len(known))

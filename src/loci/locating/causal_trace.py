@@ -133,14 +133,14 @@ def trace(
     """
     fact = fact_given(model, fact)
     runs = prepare(model, fact, Corruption(corruption, noise, samples, seed), window, budget)
-    found = runs.measured(kinds, progress)
+    measured = runs.measured(kinds, progress)
     return Trace(
         **runs.about,
         tokens=runs.asked.labels,
         subject_span=runs.asked.subject,
         window=window,
-        grids=found.effects,
-        errors=found.errors,
+        grids=measured.effects,
+        errors=measured.errors,
     )
 
 

@@ -90,22 +90,22 @@ class Corruption:
         width = span[1] - span[0]
         if self.how == "mean":
             return self._embeddings(model, self._known_tokens(model)).mean(0).expand(1, width, -1)
-        found: list[tuple[int, ...]] = []
+        names: list[tuple[int, ...]] = []
         subjects = [subject for subject in self._candidates(fact) if subject != fact.subject]
         Random(self.seed).shuffle(subjects)
         for other in (replace(fact, subject=subject) for subject in subjects):
             tokens = model.tokenize(other.text)
             start, end = tokens.span(other.subject_span)
             if (start, end) == span:
-                found.append(tokens.ids[start:end])
-            if len(found) == self.samples:
+                names.append(tokens.ids[start:end])
+            if len(names) == self.samples:
                 break
-        if not found:
+        if not names:
             raise FactError(
                 f"no known subject has {width} tokens as {fact.subject!r} has: give subjects, or"
                 " corrupt otherwise"
             )
-        rows = [found[i % len(found)] for i in range(self.samples)]
+        rows = [names[i % len(names)] for i in range(self.samples)]
         return self._embeddings(model, torch.tensor(rows, device=model.device))
 
     def _embeddings(self, model: Model, ids: Tensor) -> Tensor:
@@ -131,9 +131,9 @@ class Corruption:
 @lru_cache(maxsize=2)
 def _tokens_of(tokenizer: Any, subjects: tuple[str, ...]) -> frozenset[int]:
     """All tokens of some subjects, in the middle of a sentence."""
-    found: set[int] = set()
+    ids: set[int] = set()
     for subject in subjects:
         tokens = tokenize(tokenizer, f"of {subject}")
         start, end = tokens.span((3, 3 + len(subject)))
-        found |= set(tokens.ids[start:end])
-    return frozenset(found)
+        ids |= set(tokens.ids[start:end])
+    return frozenset(ids)

@@ -185,11 +185,11 @@ def knowledge_neurons(
         if "{}" in template
     ]
     options: dict[str, Any] = {"baseline": baseline, "steps": steps, "tolerance": tolerance}
-    found = []
+    attributions = []
     for one in asked:
-        found.append(neuron_attribution(model, one, **options, samples=samples, seed=seed))
+        attributions.append(neuron_attribution(model, one, **options, samples=samples, seed=seed))
         progress(1, len(asked))
-    cells = _shared([each.scores for each in found], threshold, share)
+    cells = _shared([each.scores for each in attributions], threshold, share)
     chosen = _by_layer([(layer, neuron) for layer, neuron, _ in cells])
     changes = _changes(_Trial(model, asked), chosen, controls, seed)
     return KnowledgeNeurons(
@@ -206,12 +206,12 @@ def knowledge_neurons(
         share=share,
         seed=seed,
         cells=tuple(cells),
-        completeness=found[0].completeness,
+        completeness=attributions[0].completeness,
         suppress=changes["suppress"],
         amplify=changes["amplify"],
-        steps=max(each.steps for each in found),
+        steps=max(each.steps for each in attributions),
         tolerance=tolerance,
-        incomplete=sum(not each.complete for each in found),
+        incomplete=sum(not each.complete for each in attributions),
     )
 
 

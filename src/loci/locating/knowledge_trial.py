@@ -50,10 +50,10 @@ def _changes(trial: "_Trial", chosen: Cells, controls: int, seed: int) -> dict[s
     each = 1 + 2 * controls
     changes = {}
     for index, name in enumerate(FACTORS):
-        found, *others = after[each * index : each * (index + 1)]
+        changed, *others = after[each * index : each * (index + 1)]
         moved = [p - before for p in others]
         changes[name] = Change(
-            before, found, mean(moved[:controls], seed), mean(moved[controls:], seed)
+            before, changed, mean(moved[:controls], seed), mean(moved[controls:], seed)
         )
     return changes
 
@@ -95,11 +95,11 @@ class _Trial:
                     self.model.rows_at_once // len(one.targets),
                 ),
             )
-            found = [
+            log_probs = [
                 self._rows(one, trials[start : start + step])
                 for start in range(0, len(trials), step)
             ]
-            total += torch.cat(found)
+            total += torch.cat(log_probs)
         return (total / len(self.asked)).tolist()
 
     def _rows(self, one: Asked, trials: Sequence[tuple[Cells, float]]) -> Tensor:

@@ -170,12 +170,12 @@ def lookup(
         ),
         "context": lambda: local_context(model, texts),
     }
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     missing: dict[str, str] = {}
     for name, test in tests.items():
         try:
-            found[name] = test()
+            parts[name] = test()
         except (FactError, ModelError) as error:
-            found[name], missing[name] = None, str(error)
+            parts[name], missing[name] = None, str(error)
         progress(1, len(tests))
-    return Lookup(model=model.name, bos=model.with_bos, relation=relation, missing=missing, **found)
+    return Lookup(model=model.name, bos=model.with_bos, relation=relation, missing=missing, **parts)

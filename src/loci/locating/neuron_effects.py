@@ -57,13 +57,13 @@ class Effects(Result):
 
     @property
     def means(self) -> dict[str, Estimate]:
-        return {pair: mean(found) for pair, found in self.correlations.items()}
+        return {pair: mean(values) for pair, values in self.correlations.items()}
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("model", "bos", "neurons", "seed")}
         pairs = {
-            pair: {**self.means[pair].to_dict(), "correlations": list(found)}
-            for pair, found in self.correlations.items()
+            pair: {**self.means[pair].to_dict(), "correlations": list(values)}
+            for pair, values in self.correlations.items()
         }
         return {
             "schema": "loci.effects/1",
@@ -112,19 +112,19 @@ def effects(
     for subject, relation, i, one in asked:
         vectors.setdefault(subject, {})[relation, i] = ablated(model, one, chosen, means, budget)
         progress(1, len(asked))
-    found: dict[str, list[float]] = {pair: [] for pair in PAIRS}
+    correlations: dict[str, list[float]] = {pair: [] for pair in PAIRS}
     names = list(vectors)
     for subject, following in zip(names, [*names[1:], names[0]], strict=True):
         mine, theirs = vectors[subject], vectors[following]
         firsts = [relation for relation, i in mine if i == 0]
-        found[PAIRS[0]] += [_r(mine[relation, 0], mine[relation, 1]) for relation in firsts]
-        found[PAIRS[1]] += [_r(mine[a, 0], mine[b, 0]) for a, b in combinations(firsts, 2)]
-        found[PAIRS[2]] += [
+        correlations[PAIRS[0]] += [_r(mine[relation, 0], mine[relation, 1]) for relation in firsts]
+        correlations[PAIRS[1]] += [_r(mine[a, 0], mine[b, 0]) for a, b in combinations(firsts, 2)]
+        correlations[PAIRS[2]] += [
             _r(mine[relation, 0], theirs[relation, 0])
             for relation in firsts
             if (relation, 0) in theirs
         ]
-    kept = {pair: tuple(r for r in rs if r == r) for pair, rs in found.items()}
+    kept = {pair: tuple(r for r in rs if r == r) for pair, rs in correlations.items()}
     return Effects(model.name, model.with_bos, tuple(names), len(chosen), seed, kept)
 
 
@@ -136,7 +136,7 @@ def ablated(
     """
     run = recorded(model, ask(model, fact), budget)
     token = run.asked.subject[1] - 1
-    found = []
+    drops = []
     for layer in range(model.n_layers):
         here = (
             chosen[(chosen >= layer * model.d_mlp) & (chosen < (layer + 1) * model.d_mlp)]
@@ -144,17 +144,17 @@ def ablated(
         )
         if len(here):
             left = run.neurons(layer, token, here, means[f"mlp_act.{layer}"])
-            found.append(
+            drops.append(
                 torch.tensor(run.level).clamp(min=1e-30).log() - left.clamp(min=1e-30).log()
             )
-    return torch.cat(found)
+    return torch.cat(drops)
 
 
 def _known(
     model: Model, facts: FactSet, subjects: Sequence[str], count: int
 ) -> dict[str, list[tuple[Fact, tuple[Fact, Fact]]]]:
     """Subjects with at least two facts, each in two phrasings that the model answers."""
-    found: dict[str, list[tuple[Fact, tuple[Fact, Fact]]]] = {}
+    known: dict[str, list[tuple[Fact, tuple[Fact, Fact]]]] = {}
     for subject in dict.fromkeys(subjects):
         pairs = []
         for fact in {fact.relation: fact for fact in facts.about(subject)}.values():
@@ -165,10 +165,10 @@ def _known(
             if len(right) > 1:
                 pairs.append((fact, (right[0], right[1])))
         if len(pairs) > 1:
-            found[subject] = pairs
-        if len(found) == count:
+            known[subject] = pairs
+        if len(known) == count:
             break
-    return found
+    return known
 
 
 def _r(a: Tensor, b: Tensor) -> float:

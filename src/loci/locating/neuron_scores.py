@@ -185,8 +185,8 @@ def neuron_attribution(
     share = allowed(expected, tolerance) / max(1, len(paths))
     scores, most = [], steps
     for path, total in zip(paths, expected.tolist(), strict=True):
-        found, taken = path.closed(steps, total, share)
-        scores.append(found)
+        attributions, taken = path.closed(steps, total, share)
+        scores.append(attributions)
         most = max(most, taken)
         progress(1, model.n_layers)
     return Neurons(
@@ -237,10 +237,10 @@ class _Path:
         steps.
         """
         for doubling in range(DOUBLINGS + 1):
-            found, taken = self.attributions(steps << doubling, steps), steps << doubling
-            if abs(float(found.double().sum()) - expected) <= allowed:
+            attributions, taken = self.attributions(steps << doubling, steps), steps << doubling
+            if abs(float(attributions.double().sum()) - expected) <= allowed:
                 break
-        return found, taken
+        return attributions, taken
 
     def attributions(self, steps: int, batch: int) -> Float[Tensor, " d_mlp"]:
         """(a − b) times the integral of the gradients, from so many points of the way, a batch of

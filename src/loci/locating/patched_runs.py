@@ -68,7 +68,7 @@ class PatchedRuns:
 
     def run_draws(self, cells: Sequence[Cell], token: int) -> Float[Tensor, "cell draw"]:
         """The same of every draw, in batches within the budget."""
-        found = self.levels.repeat(len(cells), 1)
+        probabilities = self.levels.repeat(len(cells), 1)
         live = [
             i
             for i, cell in enumerate(cells)
@@ -79,8 +79,8 @@ class PatchedRuns:
         for some in (
             live[i * len(live) // batches : (i + 1) * len(live) // batches] for i in range(batches)
         ):
-            found[some] = self._run_patched([cells[i] for i in some], token)
-        return found
+            probabilities[some] = self._run_patched([cells[i] for i in some], token)
+        return probabilities
 
     def _run_patched(self, cells: Sequence[Cell], token: int) -> Float[Tensor, "cell draw"]:
         """One batch of cells, in the order of their entry."""
@@ -117,15 +117,15 @@ class PatchedRuns:
 
     def _holding(self, cells: Sequence[Cell], layer: int) -> dict[str, Edit]:
         """Edits of this layer's outputs at the token, for the rows that hold them."""
-        found: dict[str, Edit] = {}
+        edits: dict[str, Edit] = {}
         for name in (f"{point}.{layer}" for point in ("attn_out", "mlp_out")):
             holding = [i for i, cell in enumerate(cells) if name in cell.frozen_outputs]
             if holding:
                 rows = torch.tensor(holding)[:, None] * self.draws + torch.arange(self.draws)
-                found[name] = put_at(
+                edits[name] = put_at(
                     torch.cat([cells[i].frozen_outputs[name] for i in holding]), rows.flatten(), 0
                 )
-        return found
+        return edits
 
     def _read_at(self, token: int) -> bool:
         """Whether logits are read at this token: it is the prompt's last."""

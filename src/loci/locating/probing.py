@@ -119,8 +119,8 @@ class Subjects:
     @property
     def relation(self) -> str | None:
         """The relation of all of them, where they have one."""
-        found = {fact.relation for fact in self.facts}
-        return found.pop() if len(found) == 1 else None
+        relations = {fact.relation for fact in self.facts}
+        return relations.pop() if len(relations) == 1 else None
 
     @property
     def commonest(self) -> Estimate:
@@ -243,12 +243,12 @@ def states(model: Model, ids: Sequence[Sequence[int]]) -> Float[Tensor, "text la
     layer.
     """
     points = ["resid_pre.0", *model.names("resid_post")]
-    found = torch.empty(len(ids), len(points), model.d_model, dtype=torch.float64)
+    streams = torch.empty(len(ids), len(points), model.d_model, dtype=torch.float64)
     for batch in by_length(ids, len, 8192):
         reads = model.read(model.ids([ids[i] for i in batch]), *points)
         for layer, point in enumerate(points):
-            found[batch, layer] = reads[point][:, -1].double().cpu()
-    return found
+            streams[batch, layer] = reads[point][:, -1].double().cpu()
+    return streams
 
 
 def readout(

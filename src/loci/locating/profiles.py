@@ -164,20 +164,20 @@ def locate(
     `words`. Cost: a few runs, and two a layer. Raises as `attribute`, `lens` and `routes` do.
     """
     fact = fact_given(model, fact)
-    found = attribute(model, fact, compare=False, seed=seed)
+    attribution = attribute(model, fact, compare=False, seed=seed)
     progress(1, 3)
     ladder = lens(model, fact.text, fact.answer)
     progress(1, 3)
     cut = losses(model, fact)
     progress(1, 3)
-    start, end = found.subject_span
+    start, end = attribution.subject_span
     profiles: dict[str, dict[str, list[float]]] = {
         "MLPs at the subject": {
-            "estimated effect": found.grids["mlp"][:, start:end].sum(1).tolist(),
+            "estimated effect": attribution.grids["mlp"][:, start:end].sum(1).tolist(),
             "lost when cut": cut["mlp"],
         },
         "attention at the last token": {
-            "estimated effect": found.grids["attn"][:, -1].tolist(),
+            "estimated effect": attribution.grids["attn"][:, -1].tolist(),
             "added to the score": [rung.attn for rung in ladder.layers],
             "lost when cut": cut["edges"],
         },
@@ -192,8 +192,8 @@ def locate(
         subject=fact.subject,
         answer=fact.answer,
         known=score_answers(model, [(fact.text, fact.answer)])[0].said,
-        tokens=found.tokens,
-        subject_span=found.subject_span,
+        tokens=attribution.tokens,
+        subject_span=attribution.subject_span,
         readable=readable,
         profiles=profiles,
     )

@@ -136,9 +136,9 @@ class Runs(PatchedRuns):
     def measured(self, kinds: Sequence[Kind], progress: Progress = silent) -> "Measured":
         """The same, with standard errors over the draws."""
         length = len(self.asked.labels)
-        for found in self.growing(kinds):  # noqa: B007 the last one is whole
+        for measured in self.growing(kinds):  # noqa: B007 the last one is whole
             progress(1, length - self.asked.subject[0])
-        return found
+        return measured
 
     def growing(self, kinds: Sequence[Kind]) -> Iterator["Measured"]:
         """The same after each token, NaN at those to come."""
@@ -198,13 +198,13 @@ class Runs(PatchedRuns):
         """The streams above each layer from the subject on, with all its attention clean: at each
         token, as with that token's alone.
         """
-        found, first = [], self.asked.subject[0]
+        outputs, first = [], self.asked.subject[0]
         for layer in range(self.model.n_layers):
             name = f"attn_out.{layer}"
             clean = self.clean_states[name][:, first:]
             with self.model.patched({name: instead(clean)}):
-                found.append(self.run.step(layer, self.run.resid_pre(layer)[:, first:], first))
-        return found
+                outputs.append(self.run.step(layer, self.run.resid_pre(layer)[:, first:], first))
+        return outputs
 
 
 class Measured(NamedTuple):

@@ -184,16 +184,20 @@ class _Recall:
         targets = self.asked.targets
         with self.model.patched(edits):
             logits = self.model(self.asked.ids.expand(rows, -1), last=len(targets))
-        found: list[float] = probability(finite(logits, self.model)[:, None], targets).tolist()
-        return found
+        probabilities: list[float] = probability(
+            finite(logits, self.model)[:, None], targets
+        ).tolist()
+        return probabilities
 
     def lost(self, cut: str, windows: Sequence[range]) -> list[float]:
         """1 − P(cut) / P for each window of layers: a row of one batch each."""
         length, targets = self.asked.ids.shape[1], len(self.asked.targets)
         step = max(1, min(self.model.tokens_at_once // length, self.model.rows_at_once // targets))
         parts = (windows[start : start + step] for start in range(0, len(windows), step))
-        found = [p for some in parts for p in self.probabilities(len(some), self._cuts(cut, some))]
-        return [1 - p / self.whole for p in found]
+        probabilities = [
+            p for some in parts for p in self.probabilities(len(some), self._cuts(cut, some))
+        ]
+        return [1 - p / self.whole for p in probabilities]
 
     def _cuts(self, cut: str, windows: Sequence[range]) -> dict[str, Edit]:
         """The edits by which each row has the layers of its window cut."""

@@ -142,13 +142,13 @@ def single_step(
         model, [[(*bos, *parts[i][0], *parts[j][1]) for j in chosen] for i in chosen], probes
     )
     start, total = grid.excess("resid_pre.0", f"resid_post.{read_after}")
-    found: dict[str, list[Tensor]] = {"attn": [], "mlp": [], "step": []}
+    outputs: dict[str, list[Tensor]] = {"attn": [], "mlp": [], "step": []}
     for layer in range(read_after + 1):
-        for name, excess in zip(found, grid.layer(layer), strict=True):
-            found[name].append(excess)
+        for name, excess in zip(outputs, grid.layer(layer), strict=True):
+            outputs[name].append(excess)
         progress(1, read_after + 1)
     kept = total > 0
-    stacked = {name: torch.stack(rows, 1)[kept] for name, rows in found.items()}
+    stacked = {name: torch.stack(rows, 1)[kept] for name, rows in outputs.items()}
     return SingleStep(
         model=model.name,
         bos=model.with_bos,
@@ -185,15 +185,15 @@ class _Grid:
 
     def at(self, *points: str) -> dict[str, Grid]:
         """Points at the last token of every name of the grid, from one run of it."""
-        found: dict[str, dict[int, Tensor]] = {point: {} for point in points}
+        by_point: dict[str, dict[int, Tensor]] = {point: {} for point in points}
         for batch in by_length(self.ids, len, 8192):
             reads = self.model.read(self.model.ids([self.ids[i] for i in batch]), *points)
             for point in points:
-                found[point] |= dict(zip(batch, reads[point][:, -1].double().cpu(), strict=True))
+                by_point[point] |= dict(zip(batch, reads[point][:, -1].double().cpu(), strict=True))
         names = range(len(self.ids))
         return {
             point: torch.stack([rows[i] for i in names]).unflatten(0, (self.size, self.size))
-            for point, rows in found.items()
+            for point, rows in by_point.items()
         }
 
     def excess(self, *points: str) -> list[Float[Tensor, " name"]]:

@@ -120,9 +120,9 @@ def two_tokens(
         heads_below=heads_below,
         accuracy={
             condition: tuple(
-                task.accuracy(whole[:, layer], found[:, layer]) for layer in range(whole.shape[1])
+                task.accuracy(whole[:, layer], values[:, layer]) for layer in range(whole.shape[1])
             )
-            for condition, found in reduced.items()
+            for condition, values in reduced.items()
         },
         summed=task.accuracy(summed),
         commonest=task.commonest,

@@ -75,11 +75,11 @@ def own_answers(
     and `tokens` short ones, in batches.
     """
     asked = model.tokenize_all(prompts, model.n_ctx)
-    found: dict[int, OwnAnswer] = {}
+    answers: dict[int, OwnAnswer] = {}
     for batch in by_length(asked, len, budget or model.tokens_at_once, model.rows_at_once):
         made = continuations(model, model.ids([asked[i].ids for i in batch]), tokens)
-        found |= {i: _answer(model, one) for i, one in zip(batch, made, strict=True)}
-    return [found[i] for i in range(len(prompts))]
+        answers |= {i: _answer(model, one) for i, one in zip(batch, made, strict=True)}
+    return [answers[i] for i in range(len(prompts))]
 
 
 def answer_of(model: "Model", prompt: str, tokens: int = TOKENS) -> str:

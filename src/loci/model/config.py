@@ -82,7 +82,7 @@ def check_config_files(folder: Path) -> dict[str, Any]:
     """The configuration in a folder. Raises `ModelError` where it, or another object beside it,
     cannot be what it has to be.
     """
-    found: dict[str, Any] = {}
+    config: dict[str, Any] = {}
     for name in OBJECTS:
         path = folder / name
         if name != CONFIG and not path.is_symlink() and not path.exists():
@@ -92,8 +92,8 @@ def check_config_files(folder: Path) -> dict[str, Any]:
             raise ModelError(f"{named(path)}: expected an object, found {brief(document)}")
         if name == CONFIG:
             check_config_document(document, named(path))
-            found = document
-    return found
+            config = document
+    return config
 
 
 def check_config_document(document: Mapping[str, Any], where: str) -> None:
@@ -159,8 +159,8 @@ def _check_tokens(value: Any, where: str, name: str) -> None:
 
 def _check_dtype(value: Any, where: str, name: str) -> None:
     if isinstance(value, str) and value != "auto":
-        found = getattr(torch, value.removeprefix("torch."), None)
-        fine = isinstance(found, torch.dtype) and found.is_floating_point
+        dtype = getattr(torch, value.removeprefix("torch."), None)
+        fine = isinstance(dtype, torch.dtype) and dtype.is_floating_point
         _expect(fine, where, name, "a floating-point dtype of torch", value)
     else:
         _expect(
@@ -198,9 +198,9 @@ def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _expect(fine: bool, where: str, name: str, what: str, found: Any) -> None:
+def _expect(fine: bool, where: str, name: str, what: str, value: Any) -> None:
     if not fine:
-        raise ModelError(f"{where}: {name}: expected {what}, found {brief(found)}")
+        raise ModelError(f"{where}: {name}: expected {what}, found {brief(value)}")
 
 
 def check_depth(config: Any, stored: Stored, where: str) -> None:

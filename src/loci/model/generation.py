@@ -55,8 +55,8 @@ def control_tokens(model: RunningModel) -> frozenset[int]:
     added ones spelt as markers; but none that ends a text.
     """
     added: dict[int, Any] = getattr(model.tokenizer, "added_tokens_decoder", {})
-    found = {token for token, one in added.items() if one.special or MARKER.fullmatch(str(one))}
-    return frozenset(token for token in found if token < model.d_vocab) - end_tokens(model)
+    controls = {token for token, one in added.items() if one.special or MARKER.fullmatch(str(one))}
+    return frozenset(token for token in controls if token < model.d_vocab) - end_tokens(model)
 
 
 Enough = Callable[[int, list[int]], bool]

@@ -101,15 +101,15 @@ def fact_from(
             f"whom is {brief(text, 200)} about? {{}} stands for a subject that is not said: {how}"
         )
     if subject is None:
-        found = known.subjects_in(text)
-        if len(found) != 1:
+        subjects = known.subjects_in(text)
+        if len(subjects) != 1:
             what = (
-                f"several known subjects stand in it ({', '.join(found)})"
-                if found
+                f"several known subjects stand in it ({', '.join(subjects)})"
+                if subjects
                 else "no known subject stands in it"
             )
             raise FactError(f"whom is {brief(text, 200)} about? {what}: {how}")
-        subject = found[0]
+        subject = subjects[0]
     fact = Fact.from_text(text, subject, "?", occurrence)
     if answer is not None:
         return Fact(fact.subject, fact.prompt, answer)

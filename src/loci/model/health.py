@@ -90,9 +90,9 @@ def doctor(model: Model, *, progress: Progress = silent) -> Diagnosis:
     for each point and layer.
     """
     patient = Patient(model_given(model))
-    found: list[Check] = []
+    checks: list[Check] = []
     for check in CHECKS:
-        found += check(patient)
+        checks += check(patient)
         progress(1, len(CHECKS))
     return Diagnosis(
         model=model.name,
@@ -100,5 +100,5 @@ def doctor(model: Model, *, progress: Progress = silent) -> Diagnosis:
         family=model.family,
         dtype=model.dtype_name,
         device=str(model.device),
-        checks=tuple(found),
+        checks=tuple(checks),
     )

@@ -17,12 +17,12 @@ from loci.model.unembedding import last_streams
 
 def _weights(patient: Patient) -> Iterator[Check]:
     model = patient.model
-    found = list(not_finite(model))
+    bad = list(not_finite(model))
     yield Check(
         "weights are finite",
-        float(len(found)),
+        float(len(bad)),
         0,
-        f"NaN or infinity in {found[0]}" if found else "",
+        f"NaN or infinity in {bad[0]}" if bad else "",
     )
 
 

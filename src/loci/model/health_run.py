@@ -137,7 +137,7 @@ def words_of(text: str) -> Iterator[tuple[str, int]]:
         at += len(word)
 
 
-def absolute_error(found: Tensor, expected: Tensor) -> float:
+def absolute_error(actual: Tensor, expected: Tensor) -> float:
     """max |found − expected|, infinite where that is no number."""
-    error = float((found - expected).abs().max())
+    error = float((actual - expected).abs().max())
     return error if error == error else float("inf")

@@ -62,13 +62,13 @@ def adding(
     """Points that add a function of what stands at `source` to what stands at `target`, later in
     the same layer.
     """
-    found: dict[int, Tensor] = {}
+    inputs: dict[int, Tensor] = {}
 
     def keep(layer: int, x: Tensor) -> None:
-        found[layer] = x
+        inputs[layer] = x
 
     def add(layer: int, out: Tensor) -> Tensor:
-        return out + functions[layer](found.pop(layer)).to(out.dtype)
+        return out + functions[layer](inputs.pop(layer)).to(out.dtype)
 
     keeps = {f"{source}.{layer}": partial(keep, layer) for layer in functions}
     return {**keeps, **{f"{target}.{layer}": partial(add, layer) for layer in functions}}

@@ -118,7 +118,7 @@ def heard(
     best = next(iter(following))
     if answer is not None:
         first, other = (split(model, base, answer, join) for join in (written, OTHER[written]))
-        firsts = [found.tokens.ids[found.answer[0]] for found in (first, other)]
+        firsts = [joined.tokens.ids[joined.answer[0]] for joined in (first, other)]
         if best in firsts and firsts[0] != firsts[1]:
             return written if best == firsts[0] else OTHER[written]
     share = {SPACE: 0.0, NOTHING: 0.0}
@@ -194,16 +194,16 @@ def _continued(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:
             and all(a >= len(start) or a == b for a, b in offsets)
         ):
             return ids, [(max(0, a - len(start)), max(0, b - len(start))) for a, b in offsets]
-    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    return found["input_ids"], found["offset_mapping"]
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return encoding["input_ids"], encoding["offset_mapping"]
 
 
 def with_answers(model: RunningModel, pairs: Sequence[tuple[str, str]]) -> list[Split]:
     """Tokens of each prompt with its answer, joined as `joins` finds."""
-    found = joins(model, [prompt for prompt, _ in pairs], [answer for _, answer in pairs])
+    texts = joins(model, [prompt for prompt, _ in pairs], [answer for _, answer in pairs])
     return [
         with_answer(model, prompt, answer, join)
-        for (prompt, answer), join in zip(pairs, found, strict=True)
+        for (prompt, answer), join in zip(pairs, texts, strict=True)
     ]
 
 

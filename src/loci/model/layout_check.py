@@ -25,20 +25,22 @@ def hold(model: "RunningModel") -> str | None:
     ids = torch.arange(4, device=model.device)[None] % model.d_vocab
     try:
         with _shortened(model):
-            found = dict(errors(model, ids, range(min(1, model.n_layers))))
+            differences = dict(errors(model, ids, range(min(1, model.n_layers))))
             if model.n_layers and model.has("mlp_pre"):
-                found["mlp_act depends on mlp_pre neuron by neuron"] = neurons_apart(model, ids, 0)
-            if model.n_layers and max(found.values()) <= tolerance(model):
-                found["Σ attn_probs · v = z"] = mixing(model, ids, 0)
+                differences["mlp_act depends on mlp_pre neuron by neuron"] = neurons_apart(
+                    model, ids, 0
+                )
+            if model.n_layers and max(differences.values()) <= tolerance(model):
+                differences["Σ attn_probs · v = z"] = mixing(model, ids, 0)
     except UNFIT as error:
         return _refusal(
             model, f"its parts do not fit each other ({' '.join(str(error).split())[:100]})"
         )
-    if float("inf") in found.values():
+    if float("inf") in differences.values():
         return f"{type(model.hf).__name__} gives numbers that are not finite: {broken(model)}"
     wrong = [
         f"does not hold {name} (off by {error:.1%})"
-        for name, error in found.items()
+        for name, error in differences.items()
         if error > tolerance(model)
     ]
     return _refusal(model, wrong[0]) if wrong else None

@@ -123,7 +123,7 @@ def missing_parts(hf: nn.Module, layout: Layout) -> list[str]:
 def part(module: nn.Module, path: str) -> nn.Module | None:
     """The module at a dotted path, or None."""
     try:
-        found = attrgetter(path)(module)
+        child = attrgetter(path)(module)
     except AttributeError:
         return None
-    return found if isinstance(found, nn.Module) else None
+    return child if isinstance(child, nn.Module) else None

@@ -94,8 +94,8 @@ class Modules:
     @property
     def n_ctx(self) -> int | None:
         """Positions that the model was made for, where its configuration names a number."""
-        found = getattr(self.config, "max_position_embeddings", None)
-        return None if found is None else int(found)
+        limit = getattr(self.config, "max_position_embeddings", None)
+        return None if limit is None else int(limit)
 
     @property
     def family(self) -> str:
@@ -139,12 +139,12 @@ class Modules:
         if name == "key":
             name = "gate" if self.layout.gate else "up"
         path = getattr(self.layout, name)
-        found = part(self.hf if layer is None else self.blocks[layer], path) if path else None
-        if found is None:
+        child = part(self.hf if layer is None else self.blocks[layer], path) if path else None
+        if child is None:
             raise ModelError(
                 f"{self.name!r} ({self.layout.family}) has no part {name!r}{self._experts_note()}"
             )
-        return found
+        return child
 
     def _experts_note(self) -> str:
         if not self.layout.experts:
@@ -164,9 +164,9 @@ class Modules:
 
     def _experts(self, layer: int, name: str) -> Tensor:
         """A mixture's weights for their shape alone."""
-        found = getattr(self.module("experts", layer), name)
-        assert isinstance(found, Tensor)
-        return found
+        weights = getattr(self.module("experts", layer), name)
+        assert isinstance(weights, Tensor)
+        return weights
 
     def tensor(self, module: nn.Module, name: str = "weight") -> Tensor:
         """A parameter; where accelerate keeps it on disk or in other memory, what it keeps there,

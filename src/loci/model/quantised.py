@@ -62,20 +62,20 @@ def _method(said: Any) -> str:
     return f"{METHODS.get(str(method), str(method))}{f', {bits} bit' if bits else ''}"
 
 
-def check_stored_plain(found: Stored, source: str) -> None:
+def check_stored_plain(checkpoint: Stored, source: str) -> None:
     """Raise `ModelError` where a matrix of a checkpoint is stored in other numbers than floating
     point. Reads the headers alone.
     """
-    for name, tensor in found.tensors.items():
+    for name, tensor in checkpoint.tensors.items():
         if tensor.dtype not in FLOATS and name.endswith(PACKED):
             raise ModelError(_odd(source, name, tensor.word))
 
 
-def check_parameters_plain(found: Stored, hf: nn.Module, source: str) -> None:
+def check_parameters_plain(checkpoint: Stored, hf: nn.Module, source: str) -> None:
     """Raise `ModelError` where any parameter of the opened model is stored so; other tensors may be
     anything (masks, positions).
     """
-    odd = [tensor for tensor in found.tensors.values() if tensor.dtype not in FLOATS]
+    odd = [tensor for tensor in checkpoint.tensors.values() if tensor.dtype not in FLOATS]
     for tensor in odd:
         if any(same_parameter(tensor.name, name) for name, _ in hf.named_parameters()):
             raise ModelError(_odd(source, tensor.name, tensor.word))

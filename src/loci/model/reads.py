@@ -40,10 +40,10 @@ def at_subjects(
     """
     tokens = [model.tokenize(fact.text) for fact in facts]
     ends = [own.span(fact.subject_span)[1] - 1 for own, fact in zip(tokens, facts, strict=True)]
-    found: dict[str, Tensor] = {}
+    activations: dict[str, Tensor] = {}
     for batch, reads in read_at(model, [own.ids for own in tokens], dict.fromkeys(points, ends)):
         for point, rows in reads.items():
-            found.setdefault(point, torch.empty(len(facts), rows.shape[1], dtype=rows.dtype))[
+            activations.setdefault(point, torch.empty(len(facts), rows.shape[1], dtype=rows.dtype))[
                 batch
             ] = rows
-    return found
+    return activations

@@ -234,8 +234,8 @@ class Recording:
         else:
             with short_attention(resid.device, call.resid.shape[1]):
                 out = block(resid, **{**rest, cache_name(type(block).forward): past})
-        found: Tensor = out[0] if isinstance(out, tuple) else out
-        return found
+        output: Tensor = out[0] if isinstance(out, tuple) else out
+        return output
 
     def _past(self, layer: int, start: int, rows: Sequence[int] | None) -> KVCache:
         if not self.pasts:
@@ -277,9 +277,9 @@ def cache_name(forward: Callable[..., Any]) -> str:
     takes none.
     """
     known = inspect.signature(forward).parameters
-    found = next((name for name in CACHES if name in known), None)
-    if found is None:
+    cache = next((name for name in CACHES if name in known), None)
+    if cache is None:
         raise ModelError(
             f"{forward.__qualname__} takes no cache: it cannot be continued from a later position"
         )
-    return found
+    return cache

@@ -10,10 +10,10 @@ from loci.model.modules import Modules
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 
 
-def difference(found: Tensor, expected: Tensor) -> float:
+def difference(actual: Tensor, expected: Tensor) -> float:
     """max |found − expected| / max |expected|; infinite where either is not finite."""
     scale = float(expected.abs().max()) or 1.0
-    error = float((found - expected).abs().max()) / scale
+    error = float((actual - expected).abs().max()) / scale
     return error if error == error else float("inf")
 
 

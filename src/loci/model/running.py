@@ -175,9 +175,9 @@ class RunningModel(PointedModel):
             for block in self.blocks:
                 stack.callback(block.register_forward_pre_hook(keep, with_kwargs=True).remove)
             with torch.no_grad():
-                found = self(ids, mask, last=last) if logits else self._without_logits(ids, mask)
+                output = self(ids, mask, last=last) if logits else self._without_logits(ids, mask)
         return Recording(
-            self, tuple(calls), found, mask is not None and not bool(mask.all()), tuple(pasts)
+            self, tuple(calls), output, mask is not None and not bool(mask.all()), tuple(pasts)
         )
 
     def _without_logits(self, ids: Ids, mask: Mask | None) -> Logits:

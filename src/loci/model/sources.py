@@ -49,10 +49,10 @@ def folder_of(source: str | Path, revision: str | None = None) -> Path | None:
     if is_gguf(source):
         return opened_gguf(source)
     try:
-        found = try_to_load_from_cache(str(source), "config.json", revision=revision)
+        file = try_to_load_from_cache(str(source), "config.json", revision=revision)
     except HFValidationError:
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(file).parent if isinstance(file, str) else None
 
 
 def stored_in(folder: Path | None, source: str, pickle: bool) -> Stored | None:
@@ -198,27 +198,27 @@ def held_bytes(source: str | Path, dtype: str) -> int | None:
     wanted = dtype_of(dtype)
     try:
         folder = None if is_gguf(source) else folder_of(source)
-        found = stored(folder) if folder else None
+        checkpoint = stored(folder) if folder else None
     except ModelError:
         return None
-    if found is None:
+    if checkpoint is None:
         return None
     sizes = (
         (
             math.prod(tensor.shape),
             wanted if isinstance(wanted, torch.dtype) else FLOATS[tensor.dtype],
         )
-        for tensor in found.tensors.values()
+        for tensor in checkpoint.tensors.values()
         if tensor.dtype in FLOATS
     )
     return sum(count * kind.itemsize for count, kind in sizes)
 
 
 def dtype_of(name: str) -> torch.dtype | str:
-    found = getattr(torch, name, None)
-    if name != "auto" and found not in FLOATS.values():
+    dtype = getattr(torch, name, None)
+    if name != "auto" and dtype not in FLOATS.values():
         raise ModelError(
             f"there is no dtype {name!r} for weights: try float32, bfloat16, float16, float64 or"
             " auto"
         )
-    return found if isinstance(found, torch.dtype) else name
+    return dtype if isinstance(dtype, torch.dtype) else name

@@ -82,7 +82,7 @@ def tokenize_all(
             f"{type(tokenizer).__name__} gives no character offsets: a fast tokenizer is needed (a"
             " tokenizer.json)"
         )
-    found = tokenizer(
+    encoding = tokenizer(
         list(texts),
         return_offsets_mapping=True,
         return_special_tokens_mask=True,
@@ -90,9 +90,9 @@ def tokenize_all(
     )
     parts = zip(
         texts,
-        found["input_ids"],
-        found["offset_mapping"],
-        found["special_tokens_mask"],
+        encoding["input_ids"],
+        encoding["offset_mapping"],
+        encoding["special_tokens_mask"],
         strict=True,
     )
     first = tokenizer.bos_token_id if bos is not False else None

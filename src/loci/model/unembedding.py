@@ -27,10 +27,10 @@ def last_streams(
     model: RunningModel, ids: Ids, mask: Mask | None = None
 ) -> Float[Tensor, "row position d_model"]:
     """The residual stream as the final norm finds it. Cost: one run, without the unembedding."""
-    found: list[Tensor] = []
+    streams: list[Tensor] = []
 
     def stop(stream: Tensor) -> None:
-        found.append(stream)
+        streams.append(stream)
         raise StopForward
 
     with (
@@ -38,7 +38,7 @@ def last_streams(
         suppress(StopForward),
     ):
         model(ids, mask)
-    return found[0]
+    return streams[0]
 
 
 def unembedded(

@@ -125,6 +125,6 @@ def overwrite(path: Path, start: int, data: bytes) -> None:
         file.write(data)
 
 
-def weights_in(found: Stored) -> list[Path]:
+def weights_in(checkpoint: Stored) -> list[Path]:
     """The files that a checkpoint's weights are read from, and their index."""
-    return [*found.files, *([found.index] if found.index else [])]
+    return [*checkpoint.files, *([checkpoint.index] if checkpoint.index else [])]

@@ -124,9 +124,9 @@ def diff_patches(first: Patch, second: Patch) -> Difference:
                 f"{name} is {a.shape} in the first patch and {b.shape} in the second: not of one"
                 " architecture"
             )
-        found = _between(name, a or _nothing(b), b or _nothing(a))
-        if found.rank:
-            changes.append(found)
+        change = _between(name, a or _nothing(b), b or _nothing(a))
+        if change.rank:
+            changes.append(change)
     said = [
         {f"{fact.text} → {fact.new_answer}": None for fact in patch.facts}
         for patch in (first, second)
@@ -192,8 +192,8 @@ def patch_between(
             left_out.append(name)
             continue
         delta = after.double() - before.double()
-        found = _nearest(delta, _rank(delta, after) if rank is None else rank)
-        factors[name], errors[name] = found, float((delta - found.delta).norm() / delta.norm())
+        nearest = _nearest(delta, _rank(delta, after) if rank is None else rank)
+        factors[name], errors[name] = nearest, float((delta - nearest.delta).norm() / delta.norm())
     if left_out and not partial:
         more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
         raise PatchError(

@@ -51,7 +51,7 @@ class Extras:
 
     def lines(self, first: str, second: str) -> list[str]:
         """One for each kind and side, with the first names."""
-        found = []
+        lines = []
         for kind, sides in (("tensors of no model class", self.tensors), ("files", self.files)):
             for where, names in (
                 (f"only in {first}", sides.only_first),
@@ -60,8 +60,8 @@ class Extras:
             ):
                 if names:
                     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-                    found.append(f"{kind} {where}: {', '.join(names[:SHOWN])}{more}")
-        return found
+                    lines.append(f"{kind} {where}: {', '.join(names[:SHOWN])}{more}")
+        return lines
 
 
 def extras_of(first: Weights, second: Weights) -> Extras:
@@ -85,16 +85,16 @@ def _stored(weights: Weights) -> Stored | None:
     return stored(weights.source.folder, pickle=weights.source.pickle) if weights.source else None
 
 
-def _extra(weights: Weights, found: Stored) -> dict[str, StoredTensor]:
+def _extra(weights: Weights, checkpoint: Stored) -> dict[str, StoredTensor]:
     """Tensors that transformers does not know, and those of other numbers than weights (masks,
     positions), which it may pass over.
     """
     unknown = set(weights.source.unknown) if weights.source else set()
-    odd = [name for name, tensor in found.tensors.items() if tensor.dtype not in FLOATS]
+    odd = [name for name, tensor in checkpoint.tensors.items() if tensor.dtype not in FLOATS]
     return {
-        name: found.tensors[name]
+        name: checkpoint.tensors[name]
         for name in dict.fromkeys([*unknown, *odd])
-        if name in found.tensors
+        if name in checkpoint.tensors
     }
 
 
@@ -102,10 +102,10 @@ def _content(tensor: StoredTensor) -> tuple[object, ...]:
     return tensor.dtype, tensor.shape, bytes(tensor.read_bytes())
 
 
-def _files(found: Stored) -> dict[str, Path]:
+def _files(checkpoint: Stored) -> dict[str, Path]:
     """All but those of the weights, and but what a patch keeps of its base."""
-    files = files_of(found.folder, weights_in(found), found.folder, strict=False)
-    weights = {path.relative_to(found.folder).as_posix() for path in weights_in(found)}
+    files = files_of(checkpoint.folder, weights_in(checkpoint), checkpoint.folder, strict=False)
+    weights = {path.relative_to(checkpoint.folder).as_posix() for path in weights_in(checkpoint)}
     both = {**files.carried, **files.kept}
     return {
         name: path

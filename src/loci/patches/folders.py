@@ -161,8 +161,8 @@ class _Laid(NamedTuple):
 
 def _own_files(model: Model) -> Stored | None:
     """The safetensors that a model was opened from, if its weights are those still."""
-    found = stored(model.source.folder) if model.source else None
-    return found if found and same_weights(model, found.folder) else None
+    checkpoint = stored(model.source.folder) if model.source else None
+    return checkpoint if checkpoint and same_weights(model, checkpoint.folder) else None
 
 
 def _lay(model: Model, aside: Path, source: Stored | None, folder: Path) -> _Laid:
@@ -195,9 +195,9 @@ def _lay(model: Model, aside: Path, source: Stored | None, folder: Path) -> _Lai
 
 
 def _stored(folder: Path) -> Stored:
-    found = stored(folder)
-    assert found is not None
-    return found
+    checkpoint = stored(folder)
+    assert checkpoint is not None
+    return checkpoint
 
 
 def _copied(files: Files, aside: Path) -> tuple[dict[str, str], list[str]]:

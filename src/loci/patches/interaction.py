@@ -69,7 +69,7 @@ def strongest(interaction: Matrices) -> Interaction | None:
     """Weight, measure and value of the largest interaction between two different patches; None
     without one.
     """
-    found = [
+    interactions = [
         Interaction(name, measure, abs(value))
         for name, measures in interaction.items()
         for measure, rows in measures.items()
@@ -77,4 +77,4 @@ def strongest(interaction: Matrices) -> Interaction | None:
         for j, value in enumerate(row)
         if i != j and measure == ("response" if "response" in measures else "cosine")
     ]
-    return max(found, key=lambda item: item.value, default=None)
+    return max(interactions, key=lambda item: item.value, default=None)

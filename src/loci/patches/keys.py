@@ -25,5 +25,5 @@ def keys_of(
     Cost: one run of every prompt.
     """
     points = {name: f"{INPUT[name.partition('.')[0]]}.{name.partition('.')[2]}" for name in names}
-    found = at_subjects(model, facts, *points.values())
-    return {name: found[point].double().T for name, point in points.items()}
+    activations = at_subjects(model, facts, *points.values())
+    return {name: activations[point].double().T for name, point in points.items()}

@@ -48,15 +48,15 @@ def merge(
     weight, [i][j] as above.
     """
     _check(patches, model)
-    found = [
+    clashes = [
         (i, j, c)
         for j in range(len(patches))
         for i in range(j)
         for c in conflicts(patches[i].facts, patches[j].facts)
     ]
-    if found and keep is None:
-        raise PatchError(_listed(found))
-    lose = {(j, c.second) if keep == "first" else (i, c.first) for i, j, c in found}
+    if clashes and keep is None:
+        raise PatchError(_listed(clashes))
+    lose = {(j, c.second) if keep == "first" else (i, c.first) for i, j, c in clashes}
     losers = [
         [fact for fact in patch.facts if (i, fact) in lose] for i, patch in enumerate(patches)
     ]
@@ -101,11 +101,14 @@ def _check(patches: Sequence[Patch], model: Model | None) -> None:
         patches[0].check_base(model)
 
 
-def _listed(found: list[tuple[int, int, Conflict]]) -> str:
-    shown = "; ".join(f"{conflict} (patches {i + 1} and {j + 1})" for i, j, conflict in found[:5])
-    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+def _listed(conflicts: list[tuple[int, int, Conflict]]) -> str:
+    shown = "; ".join(
+        f"{conflict} (patches {i + 1} and {j + 1})" for i, j, conflict in conflicts[:5]
+    )
+    more = f"; and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
     return (
-        f"{len(found)} edit{'s' * (len(found) > 1)} ask the same: {shown}{more}. Say which wins:"
+        f"{len(conflicts)} edit{'s' * (len(conflicts) > 1)} ask the same: {shown}{more}. Say"
+        " which wins:"
         " keep='first' or 'last' (--keep)"
     )
 
@@ -159,14 +162,14 @@ def _interaction(
     answers to the keys of patch j.
     """
     changes = [patch.factors.get(name) for patch in patches]
-    found = {"cosine": [[cosine(a, b) if a and b else 0.0 for b in changes] for a in changes]}
+    interaction = {"cosine": [[cosine(a, b) if a and b else 0.0 for b in changes] for a in changes]}
     if model is None:
-        return found
+        return interaction
     keys = [keys_of(model, patch.facts, [name])[name] if patch.facts else None for patch in patches]
-    found["response"] = [
+    interaction["response"] = [
         [_response(a, b, K) for b, K in zip(changes, keys, strict=True)] for a in changes
     ]
-    return found
+    return interaction
 
 
 def _response(change: Factors | None, own: Factors | None, K: Tensor | None) -> float:

@@ -77,8 +77,8 @@ class Patch:
     @property
     def parents(self) -> list[dict[str, Any]]:
         """The patches that this one was made from: id, method, numbers, and their own parents."""
-        found: list[dict[str, Any]] = self.numbers.get("parents", [])
-        return found
+        parents: list[dict[str, Any]] = self.numbers.get("parents", [])
+        return parents
 
     @property
     def report(self) -> EditReport | None:
@@ -92,12 +92,12 @@ class Patch:
         """Raise `PatchError` unless the model's weights are those that the patch was made on; say
         so where it has the patch already.
         """
-        found = model.fingerprint
-        if found == self.base:
+        fingerprint = model.fingerprint
+        if fingerprint == self.base:
             return
         made = (
             f"the patch was made on {self.base_name!r} with weights {short(self.base)};"
-            f" {model.name!r} has {short(found)}: "
+            f" {model.name!r} has {short(fingerprint)}: "
         )
         on = patches_on(model)
         if self.id in on:

@@ -38,14 +38,14 @@ def check_bytes(
     folder: Path, files: Mapping[str, str], kept: Sequence[str], changes: Sequence[Rewritten]
 ) -> None:
     """Steps 1 and 2, from the folder's own undo data. Raises `OutputError`."""
-    undo, found = read_undo(folder), stored(folder)
+    undo, checkpoint = read_undo(folder), stored(folder)
     originals = undo.originals if undo else {}
     meant = {change.stored.name: change.after for change in changes}
-    if found is None or originals.keys() != meant.keys():
+    if checkpoint is None or originals.keys() != meant.keys():
         raise _differs(f"{ORIGINAL}… of its undo data")
     instead: dict[Path, dict[tuple[int, int], bytes]] = {}
     for name, after in meant.items():
-        tensor = found.tensors[name]
+        tensor = checkpoint.tensors[name]
         if tensor.read_bytes() != bytes_of(after):
             raise _differs(name)
         instead.setdefault(tensor.file, {})[tensor.start, tensor.stop] = bytes_of(originals[name])

@@ -90,23 +90,23 @@ class EditReport:
     @property
     def warnings(self) -> list[str]:
         """One line for each limit that is passed, and for what was not as the facts say."""
-        found = []
+        warnings = []
         for asked, what in (
             (self.neighbours, "prompts about other subjects"),
             (self.same_subject, "other facts of the subjects"),
         ):
             if asked.n and asked.value > NEIGHBOUR_LIMIT:
-                found.append(
+                warnings.append(
                     f"{round(asked.value * asked.n)} of {asked.n} {what} get another answer (limit"
                     f" {NEIGHBOUR_LIMIT:.0%})"
                 )
         if self.sentences.n and self.sentences.value > SENTENCE_LIMIT:
-            found.append(
+            warnings.append(
                 f"{self.sentences.value:.1%} of the likeliest next tokens over {self.sentences.n}"
                 f" texts of the model's own are others (limit {SENTENCE_LIMIT:.0%})"
             )
         if self.already:
-            found.append(
+            warnings.append(
                 f"{len(self.already)} of the new answers were the model's before:"
                 f" {_some(self.already)}"
             )
@@ -115,8 +115,8 @@ class EditReport:
                 f"{old.prompt!r} is {old.says!r} to the model, not {old.given!r}"
                 for old in self.old_answers
             ]
-            found.append(f"{len(told)} old answers are not what the model said: {_some(told)}")
-        return found
+            warnings.append(f"{len(told)} old answers are not what the model said: {_some(told)}")
+        return warnings
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -42,8 +42,8 @@ def put_back(patch: Patch, undo: Undo, header: UndoHeader, place: Path, folder: 
             f"{str(place)!r} has the patch {undo.patch}, not {patch.id}: name the file of that one"
         )
     files = _sources(header, place, folder)
-    found = stored(place)
-    inside = _checked_places(undo, found, place)
+    checkpoint = stored(place)
+    inside = _checked_places(undo, checkpoint, place)
     with write_aside(folder, folder=True) as aside:
         aside.mkdir()
         for name, path in files.items():
@@ -52,7 +52,8 @@ def put_back(patch: Patch, undo: Undo, header: UndoHeader, place: Path, folder: 
                 overwrite(aside / name, start, data)
         changed = [name for name, sha in header["files"].items() if sha != file_hash(aside / name)]
         weights = {
-            path.relative_to(place).as_posix() for path in (weights_in(found) if found else [])
+            path.relative_to(place).as_posix()
+            for path in (weights_in(checkpoint) if checkpoint else [])
         }
         wrong = [name for name in changed if name in weights or WEIGHTS.fullmatch(Path(name).name)]
         if wrong:
@@ -84,14 +85,14 @@ def _sources(header: UndoHeader, place: Path, folder: Path) -> dict[str, Path]:
 
 
 def _checked_places(
-    undo: Undo, found: Stored | None, place: Path
+    undo: Undo, checkpoint: Stored | None, place: Path
 ) -> dict[Path, list[tuple[int, bytes]]]:
     """Where the original bytes go, by file. Raises `PatchError` where the folder has no such
     tensors.
     """
     inside: dict[Path, list[tuple[int, bytes]]] = {}
     for name, original in undo.originals.items():
-        tensor = found.tensors.get(name) if found else None
+        tensor = checkpoint.tensors.get(name) if checkpoint else None
         if (
             tensor is None
             or FLOATS.get(tensor.dtype) != original.dtype
@@ -105,9 +106,9 @@ def _checked_places(
     return inside
 
 
-def _not_the_base(place: Path, found: str, patch: Patch, more: str) -> PatchError:
+def _not_the_base(place: Path, fingerprint: str, patch: Patch, more: str) -> PatchError:
     return PatchError(
-        f"taking the patch off {str(place)!r} gives weights {short(found)}, its base has"
+        f"taking the patch off {str(place)!r} gives weights {short(fingerprint)}, its base has"
         f" {short(patch.base)}: not the model that this patch was applied to{more}"
     )
 
@@ -123,19 +124,19 @@ def taken_off(patch: Patch, edited: Weights, undo: Undo | None, place: Path, fol
     if patch.neurons:
         _cut(patch, edited, undo, place, folder, more)
         return
-    found = stored(place)
-    if found is None:
+    checkpoint = stored(place)
+    if checkpoint is None:
         raise PatchError(
             f"{str(place)!r} is no folder with safetensors weights: there is nothing to take the"
             " patch off"
         )
-    new = _weights_back(patch, edited, undo, found)
+    new = _weights_back(patch, edited, undo, checkpoint)
     with write_aside(folder, folder=True) as aside:
         aside.mkdir()
-        for name, path in files_of(place, weights_in(found), folder).carried.items():
+        for name, path in files_of(place, weights_in(checkpoint), folder).carried.items():
             copy_hashed(path, aside / name)
         for name, data in new.items():
-            tensor = found.tensors[name]
+            tensor = checkpoint.tensors[name]
             overwrite(aside / tensor.file.relative_to(place), tensor.start, data)
         result = reopened(aside, edited).fingerprint
         if result != patch.base:
@@ -143,7 +144,7 @@ def taken_off(patch: Patch, edited: Weights, undo: Undo | None, place: Path, fol
 
 
 def _weights_back(
-    patch: Patch, edited: Weights, undo: Undo | None, found: Stored
+    patch: Patch, edited: Weights, undo: Undo | None, checkpoint: Stored
 ) -> dict[str, bytes]:
     """New bytes of stored tensors: with original values in the places of named weights, or with the
     changes subtracted.
@@ -151,20 +152,22 @@ def _weights_back(
     tensors: dict[str, torch.Tensor] = {}
     for name in undo.originals if undo else patch.factors:
         if not patchable(name):
-            raise PatchError(f"{found.folder / UNDO}: {name!r} is no weight of a patch")
+            raise PatchError(f"{checkpoint.folder / UNDO}: {name!r} is no weight of a patch")
         place = place_of(edited, name)
-        home = found.find(place.parameter, edited.parameter(place.parameter))
+        home = checkpoint.find(place.parameter, edited.parameter(place.parameter))
         if home is None:
             raise PatchError(
-                f"no tensor in {found.folder} holds the numbers of {place.parameter}: the folder"
+                f"no tensor in {checkpoint.folder} holds the numbers of {place.parameter}: the"
+                " folder"
                 " was changed meanwhile"
             )
         whole = tensors.setdefault(home.name, home.read())
         rows = (whole.T if place.transposed else whole)[place.start : place.stop]
         if undo:
             if undo.originals[name].shape != rows.shape:
-                raise PatchError(
-                    f"{found.folder / UNDO}: {name} is {tuple(undo.originals[name].shape)}, and in"
+                raise"
+                " PatchError(
+                    f"{checkpoint.folder / UNDO}: {name} is {tuple(undo.originals[name].shape)}, and in"
                     f" the model {tuple(rows.shape)}"
                 )
             rows.copy_(undo.originals[name])

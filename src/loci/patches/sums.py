@@ -49,14 +49,14 @@ def sums(patch: Patch, model: Weights, base: Stored) -> list[Rewritten]:
 def _rewritten(
     base: Stored, model: Weights, parameter: str, changes: list[tuple[str, WeightRows, Factors]]
 ) -> Rewritten:
-    found = base.find(parameter, model.parameter(parameter))
-    if found is None:
+    tensor = base.find(parameter, model.parameter(parameter))
+    if tensor is None:
         raise PatchError(
             f"{changes[0][0]}: no tensor in {base.folder} holds the numbers of {parameter} as the"
             " model has them, so the change cannot be written there: save the model with"
             " save_pretrained first, and open that"
         )
-    before = found.read()
+    before = tensor.read()
     after, rounding = before.clone(), {}
     for name, place, factors in changes:
         rows = (after.T if place.transposed else after)[place.start : place.stop]
@@ -64,4 +64,4 @@ def _rewritten(
         exact = rows.double() + delta
         rows.copy_(rounded(exact, after.dtype, f"{name} with the change added"))
         rounding[name] = float((rows.double() - exact).norm()) / (float(delta.norm()) or 1.0)
-    return Rewritten(found, parameter, before, after, rounding)
+    return Rewritten(tensor, parameter, before, after, rounding)

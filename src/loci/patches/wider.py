@@ -55,13 +55,13 @@ def write_wider(
 
 
 def _home(kept: Stored, model: Model, name: str) -> StoredTensor:
-    found = kept.find(name, model.parameter(name))
-    if found is None:
+    tensor = kept.find(name, model.parameter(name))
+    if tensor is None:
         raise PatchError(
             f"no tensor of the base holds the numbers of {name} as the model has them: save the"
             " model first, and open that"
         )
-    return found
+    return tensor
 
 
 def _sibling(bias: str) -> str:

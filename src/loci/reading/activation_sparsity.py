@@ -121,8 +121,8 @@ class Sparsity(Result):
         kind = "all that is skipped is exactly 0" if self.exact else "what is skipped is not 0"
         tokens = tuple(
             (name, token.strip() or repr(token), own)
-            for name, found in (("most", self.most), ("fewest", self.fewest))
-            for token, own in found
+            for name, counts in (("most", self.most), ("fewest", self.fewest))
+            for token, own in counts
         )
         heads = ("layer", "active|.1%", "5 … 95 % of tokens", "exactly 0|.1%")
         return (

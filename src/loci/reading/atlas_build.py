@@ -92,10 +92,10 @@ def build_atlas(
     with building(folder, source) as unfinished:
         if unfinished:
             if workers is None:
-                found = _one_pass(model, texts, folder, limit, budget, progress)
+                outcome = _one_pass(model, texts, folder, limit, budget, progress)
             else:
-                found = _in_shards(model, text, folder, workers, limit, budget, progress)
-            _write(model, folder, store, source, found)
+                outcome = _in_shards(model, text, folder, workers, limit, budget, progress)
+            _write(model, folder, store, source, outcome)
     return folder
 
 
@@ -147,19 +147,19 @@ def _question(model: Model) -> SurveyQuestion:
 
 
 def _by_layer(model: Model, gathered: Gathering) -> dict[int, LayerStatistics]:
-    found: Any = gathered
-    return {i: LayerStatistics(*found[f"mlp_act.{i}"]) for i in range(model.n_layers)}
+    statistics: Any = gathered
+    return {i: LayerStatistics(*statistics[f"mlp_act.{i}"]) for i in range(model.n_layers)}
 
 
-def _write(model: Model, folder: Path, store: Tables, source: str, found: _Pass) -> None:
-    tokenized = model.tokenize_all(list(found.contents.values()))
-    read = dict(zip(found.contents, map(TriggerText, tokenized), strict=True))
-    for layer, gathered in found.by_layer.items():
+def _write(model: Model, folder: Path, store: Tables, source: str, outcome: _Pass) -> None:
+    tokenized = model.tokenize_all(list(outcome.contents.values()))
+    read = dict(zip(outcome.contents, map(TriggerText, tokenized), strict=True))
+    for layer, gathered in outcome.by_layer.items():
         _add_layer(store, model, layer, gathered, read)
-    store.add("texts", {"text": list(found.contents), "content": list(found.contents.values())})
+    store.add("texts", {"text": list(outcome.contents), "content": list(outcome.contents.values())})
     for name in TABLES:
         store.write(name, folder / f"{name}.parquet")
-    finish(folder, _provenance(model, source, found))
+    finish(folder, _provenance(model, source, outcome))
 
 
 def _texts_of_triggers(
@@ -211,7 +211,7 @@ def _add_layer(
     store.add("histograms", {"layer": [layer] * model.d_mlp, "neuron": neurons, "counts": counts})
 
 
-def _provenance(model: Model, source: str, found: _Pass) -> dict[str, Any]:
+def _provenance(model: Model, source: str, outcome: _Pass) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "model": model.name,
@@ -220,9 +220,9 @@ def _provenance(model: Model, source: str, found: _Pass) -> dict[str, Any]:
         "layers": model.n_layers,
         "d_mlp": model.d_mlp,
         "text": source,
-        "texts": found.seen.texts,
-        "tokens": found.seen.tokens,
-        **({"set_aside": found.set_aside} if found.set_aside else {}),
+        "texts": outcome.seen.texts,
+        "tokens": outcome.seen.tokens,
+        **({"set_aside": outcome.set_aside} if outcome.set_aside else {}),
         "triggers": TRIGGERS,
         "histogram_of": f"every {THINNED}th text",
         "clusters": CLUSTERS,

@@ -109,14 +109,14 @@ def _case(case: EditCase) -> list[str]:
     ]
 
 
-def forensics_page(found: Forensics) -> str:
+def forensics_page(result: Forensics) -> str:
     """The report of a comparison of two checkpoints."""
-    changes = sorted(found.weights, key=lambda change: -change.relative)
+    changes = sorted(result.weights, key=lambda change: -change.relative)
     sections = [
-        section("What changed", _searched(found), figure(found, titled=False, noted=False)),
+        section("What changed", _searched(result), figure(result, titled=False, noted=False)),
         section(
             "Weights",
-            f"{len(changes)} of {found.compared} parameters differ.",
+            f"{len(changes)} of {result.compared} parameters differ.",
             table(
                 [
                     "weight",
@@ -132,43 +132,45 @@ def forensics_page(found: Forensics) -> str:
             ),
         ),
     ]
-    if found.searched:
+    if result.searched:
         names = ["subject", "score", "share", "found", "likely new answers", "the change writes"]
         sections.append(
-            section("Candidates", _scored(found), table(names, list(map(_subject, found.subjects))))
+            section(
+                "Candidates", _scored(result), table(names, list(map(_subject, result.subjects)))
+            )
         )
-    lines = found.extras.lines(found.base, found.edited)
+    lines = result.extras.lines(result.base, result.edited)
     if lines:
         sections.append(section("Beside the weights", "\n".join(lines)))
-    heading = f"What happened between {escape(found.base)} and {escape(found.edited)}?"
-    told = f"threshold {found.threshold:g} · seed {found.seed}"
+    heading = f"What happened between {escape(result.base)} and {escape(result.edited)}?"
+    told = f"threshold {result.threshold:g} · seed {result.seed}"
     asked = (
         "<p>Two checkpoints are compared, weight by weight; where MLPs changed, candidates are"
         " judged for whom the change is about.</p>"
     )
     return frame(
-        f"forensics of {found.edited}",
+        f"forensics of {result.edited}",
         heading,
         "forensics",
-        asked + verdict(found.verdict),
+        asked + verdict(result.verdict),
         sections,
         told,
     )
 
 
-def _searched(found: Forensics) -> str:
-    if not found.searched:
+def _searched(result: Forensics) -> str:
+    if not result.searched:
         return "No candidates were judged."
     return (
-        f"Candidates were judged by {', '.join(found.searched)}; these could hold at most"
-        f" {found.directions} of them."
+        f"Candidates were judged by {', '.join(result.searched)}; these could hold at most"
+        f" {result.directions} of them."
     )
 
 
-def _scored(found: Forensics) -> str:
+def _scored(result: Forensics) -> str:
     return (
-        f"{len(found.suspected)} of {len(found.subjects)} candidates stand out by a score of"
-        f" {found.threshold:g} or more: robust deviations from the others, of how much of a"
+        f"{len(result.suspected)} of {len(result.subjects)} candidates stand out by a score of"
+        f" {result.threshold:g} or more: robust deviations from the others, of how much of a"
         " candidate's key lies in the directions of the change."
     )
 

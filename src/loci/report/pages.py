@@ -130,20 +130,22 @@ def _plain(value: Any) -> str:
 def _numbers(document: dict[str, Any]) -> str:
     """All estimates, with their intervals and n."""
     all_rows = rows(document)
-    found = [row for row in all_rows if {"value", "low", "high", "n"} <= row.keys() and row["n"]]
-    if not found:
+    estimates = [
+        row for row in all_rows if {"value", "low", "high", "n"} <= row.keys() and row["n"]
+    ]
+    if not estimates:
         return ""
     beside = {
         (row["part"], row.get("i"), row.get("j")): row for row in all_rows if "value" not in row
     }
-    shown = found[:MOST_NUMBERS]
+    shown = estimates[:MOST_NUMBERS]
     cells = [
         [_place(row, beside), _short(row["value"]), _between(row), f"{row['n']:,}"] for row in shown
     ]
     words = "Values with 95 % intervals and the number of independent units behind each."
     words += (
-        f" The first {len(shown)} of {len(found)}; .json and .parquet hold all."
-        if len(found) > len(shown)
+        f" The first {len(shown)} of {len(estimates)}; .json and .parquet hold all."
+        if len(estimates) > len(shown)
         else ""
     )
     return section("Numbers", words, table(["", "value", "95 % interval", "n"], cells))

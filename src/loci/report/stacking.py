@@ -57,22 +57,22 @@ def stacked(figure: Json, height: float) -> tuple[Json, dict[int, Json]]:
 
 
 def _panels(figure: Json) -> list[_Panel]:
-    layout, found = figure["layout"], []
+    layout, panels = figure["layout"], []
     for name, axis in layout.items():
         if name.startswith("xaxis") and "domain" in axis:
             other = "yaxis" + axis.get("anchor", "y")[1:]
             partner = layout.get(other, {})
-            found.append(
+            panels.append(
                 _Panel(
                     tuple(axis["domain"]), tuple(partner.get("domain", (0, 1))), (name, other), None
                 )
             )
     for index, trace in enumerate(figure["data"]):
         if "domain" in trace:
-            found.append(
+            panels.append(
                 _Panel(tuple(trace["domain"]["x"]), tuple(trace["domain"]["y"]), (), index)
             )
-    return found or [
+    return panels or [
         _Panel((0, 1), (0, 1), tuple(name for name in ("xaxis", "yaxis") if name in layout), None)
     ]
 

@@ -128,22 +128,24 @@ def parts_bytes(weights: Weights) -> int:
 
 def mapped_bytes(weights: Weights) -> int:
     """Bytes of the weights that are stored in the dtype in which they are held."""
-    found = stored(weights.source.folder) if weights.source is not None else None
-    if found is None or not found.safe:
+    checkpoint = stored(weights.source.folder) if weights.source is not None else None
+    if checkpoint is None or not checkpoint.safe:
         return 0
     alike = [
-        tensor for tensor in found.tensors.values() if FLOATS.get(tensor.dtype) == weights.dtype
+        tensor
+        for tensor in checkpoint.tensors.values()
+        if FLOATS.get(tensor.dtype) == weights.dtype
     ]
     return sum(tensor.stop - tensor.start for tensor in alike)
 
 
 def forward_flops(weights: Weights, depth: int) -> int:
     """Of one token through so many blocks, embedding left out: it is looked up."""
-    found = census(weights)
-    through = depth / max(1, found.layers)
-    matrices = found.flops_per_token["matrices"] - 2 * found.vocabulary * found.d_model
-    positions = min(WINDOW, found.context or WINDOW)
-    attending = 2 * found.layers * found.heads * found.d_head * positions
+    counts = census(weights)
+    through = depth / max(1, counts.layers)
+    matrices = counts.flops_per_token["matrices"] - 2 * counts.vocabulary * counts.d_model
+    positions = min(WINDOW, counts.context or WINDOW)
+    attending = 2 * counts.layers * counts.heads * counts.d_head * positions
     return round(through * (matrices + attending))
 
 
@@ -177,11 +179,13 @@ def free_bytes() -> int | None:
     """Memory that this machine can give, within the limit of its control group; None where it does
     not say.
     """
-    found = []
+    limits = []
     with suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+        limits += [
+            1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")
+        ]
     with suppress(OSError, ValueError):
         most = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        found += [int(most)] if most.isdecimal() else []
-    return min(found, default=None)
+        limits += [int(most)] if most.isdecimal() else []
+    return min(limits, default=None)

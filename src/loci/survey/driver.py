@@ -187,7 +187,7 @@ class _Run:
         them.
         """
         taken = {node for worker in self.workers.values() for node, _ in worker.tasks}
-        found: list[MergeNode] = []
+        nodes: list[MergeNode] = []
         open_nodes = [self.root]
         while open_nodes:
             node = open_nodes.pop()
@@ -197,8 +197,8 @@ class _Run:
             if below:
                 open_nodes += below
             else:
-                found.append(node)
-        return sorted(found, key=lambda node: (-node.level, node.number))
+                nodes.append(node)
+        return sorted(nodes, key=lambda node: (-node.level, node.number))
 
     def _feed(self) -> None:
         """Give every worker that has room a task."""

@@ -47,15 +47,15 @@ def share_from(text: str, environment: Mapping[str, str] | None = None) -> Shard
     """R/N, or what the environment says where it is "env". Raises `ModelError`."""
     said = os.environ if environment is None else environment
     if text == "env":
-        found = next(
+        pair = next(
             ((said[rank], said[world]) for rank, world in RANKS if rank in said and world in said),
             None,
         )
-        if found is None:
+        if pair is None:
             raise ModelError(
                 "--share env: neither torchrun nor Slurm has set a rank: say it, as in --share 3/64"
             )
-        text = "/".join(found)
+        text = "/".join(pair)
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if match is None or not int(match[1]) < int(match[2]):
         raise ModelError(f"--share {text!r}: expected R/N with R from 0 to N − 1, as 3/64, or env")

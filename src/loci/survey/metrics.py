@@ -64,9 +64,9 @@ def served(plan: Plan, port: int) -> Iterator[Served]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = self.path == "/metrics"
-            body = exposition(plan, latest[0]).encode() if found else b"see /metrics\n"
-            self.send_response(200 if found else 404)
+            known = self.path == "/metrics"
+            body = exposition(plan, latest[0]).encode() if known else b"see /metrics\n"
+            self.send_response(200 if known else 404)
             self.send_header("Content-Type", TYPE)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -139,16 +139,16 @@ class Plan:
                 f"{where}: the plan of Loci {document.get('loci')}, this is {VERSION}: make a new"
                 " plan, or install that version"
             )
-        found = typed(PlanDocument, document, where, ModelError)
-        pieces = tuple(_piece(piece, where) for piece in found["pieces"])
-        if not pieces or found["shards"] != len(pieces):
+        fields = typed(PlanDocument, document, where, ModelError)
+        pieces = tuple(_piece(piece, where) for piece in fields["pieces"])
+        if not pieces or fields["shards"] != len(pieces):
             raise ModelError(
-                f"{where}: pieces: expected {found['shards']} of them, found {len(pieces)}"
+                f"{where}: pieces: expected {fields['shards']} of them, found {len(pieces)}"
             )
-        plain: dict[str, Any] = {name: found[name] for name in cls._plain()}  # type: ignore[literal-required]
+        plain: dict[str, Any] = {name: fields[name] for name in cls._plain()}  # type: ignore[literal-required]
         return cls(
-            opening=ModelSource(**found["opening"]),
-            question=SurveyQuestion.read(found["question"], where),
+            opening=ModelSource(**fields["opening"]),
+            question=SurveyQuestion.read(fields["question"], where),
             pieces=pieces,
             **plain,
         )
@@ -243,8 +243,8 @@ def characters_a_token(weights: Weights, path: Path | None) -> float:
 
     piece = next(cut(path, SAMPLE))
     texts = [one.text for one in read_range(path, piece) if one.fault is None]
-    found = weights.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-    tokens = sum(map(len, found))
+    ids = weights.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    tokens = sum(map(len, ids))
     if not tokens:
         raise ModelError("the tokenizer finds no token in the text")
     return sum(map(len, texts)) / tokens
@@ -258,18 +258,18 @@ def checkpoint_hash(model: str) -> str:
     if folder is None:
         raise ModelError(f"{model!r}: its files are not on this machine")
     kinds = (".safetensors", ".json", ".bin", ".model", ".txt", ".py")
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     try:
         for path in sorted(
             path for path in folder.iterdir() if path.suffix in kinds and path.is_file()
         ):
             with path.open("rb") as file:
-                found.update(
+                digest.update(
                     f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
                 )
     except OSError as error:
         raise ModelError(f"{model!r}: cannot be read ({error.strerror})") from None
-    return f"sha256:{found.hexdigest()}"
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _hash(document: Any) -> str:

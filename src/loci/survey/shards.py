@@ -110,12 +110,12 @@ def run_shard(model: Model, question: SurveyQuestion, texts: Numbered, budget: i
     good = [(number, one) for number, one in texts if one.fault is None]
     state = _gathered(model, question, good, budget)
     if state is None:
-        found = _faulty(model, question, good, budget)
-        if not found or len(found) == len(good) > 1:
-            why = found[0].reason if found else "the sums are not finite"
+        faulty = _faulty(model, question, good, budget)
+        if not faulty or len(faulty) == len(good) > 1:
+            why = faulty[0].reason if faulty else "the sums are not finite"
             raise ModelError(f"the model takes none of the texts from {good[0][1].place} on: {why}")
-        aside = sorted([*aside, *found], key=lambda one: one.text)
-        bad = {one.text for one in found}
+        aside = sorted([*aside, *faulty], key=lambda one: one.text)
+        bad = {one.text for one in faulty}
         good = [(number, one) for number, one in good if number not in bad]
         state = _gathered(model, question, good, budget)
         if state is None:

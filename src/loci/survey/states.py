@@ -181,10 +181,10 @@ def read_head(path: Path) -> StateHeader:
 
 def checksum(tensors: Mapping[str, Tensor], said: Mapping[str, Any] | None = None) -> str:
     """A hash of tensors by their names, and of what is said with them."""
-    found = hashlib.sha256(json.dumps(said, sort_keys=True).encode() if said else b"")
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode() if said else b"")
     for name in sorted(tensors):
-        found.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
-        found.update(
+        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
+        digest.update(
             tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
         )
-    return found.hexdigest()
+    return digest.hexdigest()

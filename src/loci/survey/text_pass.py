@@ -151,7 +151,7 @@ def windows(model: Model, page: Sequence[tuple[int, str]]) -> list[Window]:
     """The tokens of numbered texts in pieces that fit the context; empty texts have none."""
     read = [(number, text) for number, text in page if text.strip()]
     context = model.n_ctx or WINDOW
-    found = []
+    windows = []
     for (number, _), tokens in zip(
         read, model.tokenize_all([text for _, text in read]), strict=True
     ):
@@ -159,8 +159,8 @@ def windows(model: Model, page: Sequence[tuple[int, str]]) -> list[Window]:
         step = min(WINDOW, context - len(before))
         for start in range(len(before), len(tokens), step):
             piece = slice(start, start + step)
-            found.append(Window(number, start, before + tokens.ids[piece], tokens, len(before)))
-    return found
+            windows.append(Window(number, start, before + tokens.ids[piece], tokens, len(before)))
+    return windows
 
 
 def run_windows(model: Model, page: Sequence[Window], gathering: Gathering, budget: int) -> int:

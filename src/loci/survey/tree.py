@@ -69,12 +69,12 @@ def joined(
     Args: states: by node, of a tree of `count` shards; `join`: makes a parent's state of its
     children's, and changes none of them.
     """
-    found = uncovered(states, count)
+    joined = uncovered(states, count)
     for node in nodes(count):
         below = node.children(count)
-        if below and node not in found and all(child in found for child in below):
-            found[node] = join([found.pop(child) for child in below])
-    return found
+        if below and node not in joined and all(child in joined for child in below):
+            joined[node] = join([joined.pop(child) for child in below])
+    return joined
 
 
 def uncovered(states: Mapping[MergeNode, T], count: int) -> dict[MergeNode, T]:

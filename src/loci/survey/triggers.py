@@ -46,21 +46,23 @@ class TopTriggers:
         self, columns: Int[Tensor, " some"], keys: Tensor, values: Tensor, places: Tensor
     ) -> None:
         """Keep the best of what is there and of [row, some] new ones in these columns."""
-        found = [tensor.T for tensor in (keys, values, places)]
+        candidates = [tensor.T for tensor in (keys, values, places)]
         kept = [
             tensor.to(keys.device)
             for tensor in (self._keys, self._values, self._places)
             if tensor is not None
         ]
         if kept:
-            found = [
-                torch.cat([old[columns], new], 1) for old, new in zip(kept, found, strict=True)
+            candidates = [
+                torch.cat([old[columns], new], 1) for old, new in zip(kept, candidates, strict=True)
             ]
-        top = found[0].topk(min(self.k, found[0].shape[1]), dim=1).indices
-        found = [tensor.gather(1, top) for tensor in found]
+        top = candidates[0].topk(min(self.k, candidates[0].shape[1]), dim=1).indices
+        candidates = [tensor.gather(1, top) for tensor in candidates]
         if kept and len(columns) < len(kept[0]):
-            found = [old.index_copy(0, columns, new) for old, new in zip(kept, found, strict=True)]
-        self._keys, self._values, self._places = found
+            candidates = [
+                old.index_copy(0, columns, new) for old, new in zip(kept, candidates, strict=True)
+            ]
+        self._keys, self._values, self._places = candidates
 
     def merge(self, other: Self) -> None:
         if other._keys is not None and other._values is not None and other._places is not None:

@@ -149,7 +149,7 @@ def _numbered(texts: list[str], start: int, where: str) -> list[Given]:
 
 def _lines(path: Path, data: bytes, start: int) -> list[Given]:
     """The texts of whole lines; blank ones are left out."""
-    found = []
+    texts = []
     try:
         lines = list(TextIOWrapper(BytesIO(data), encoding="utf-8"))
     except UnicodeDecodeError:
@@ -166,8 +166,8 @@ def _lines(path: Path, data: bytes, start: int) -> list[Given]:
             if any(0xDC80 <= ord(char) <= 0xDCFF for char in one.text):
                 one = Given("", place, "not UTF-8")
             if one.text.strip() or one.fault:
-                found.append(one)
-    return found
+                texts.append(one)
+    return texts
 
 
 def _json(line: str, place: str) -> Given:
@@ -189,8 +189,8 @@ def _digest(data: bytes) -> str:
 
 def _digest_of(texts: list[str]) -> str:
     """A hash of texts, each with its length."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
-        found.update(len(data).to_bytes(8, "little") + data)
-    return found.hexdigest()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()

@@ -100,7 +100,7 @@ def hooks(said: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Input and output as points; circuit-tracer names the hook alone, and the layer's number
     stands in the file's name.
     """
-    found = []
+    points = []
     for name in ("feature_input_hook", "feature_output_hook"):
         hook = said.get(name)
         full = (
@@ -108,8 +108,8 @@ def hooks(said: Mapping[str, Any]) -> tuple[str | None, str | None]:
             if not isinstance(hook, str) or "blocks." in hook
             else f"blocks.{said.get('layer', 0)}.{hook}"
         )
-        found.append(point_of(full))
-    return found[0], found[1]
+        points.append(point_of(full))
+    return points[0], points[1]
 
 
 def _activation(

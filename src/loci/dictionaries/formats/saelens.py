@@ -76,7 +76,7 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
     subtracts = not transcoder and bool(said.get("apply_b_dec_to_input", older))
     hook = meta.get("hook_name") or said.get("hook_name") or said.get("hook_point")
     out = meta.get("hook_name_out") or said.get("hook_name_out")
-    found = Dictionary(
+    dictionary = Dictionary(
         W_enc=by_feature(tensors["W_enc"], features, where, last=True),
         b_enc=tensors["b_gate" if gated else "b_enc"],
         W_dec=by_feature(tensors["W_dec"], features, where),
@@ -97,9 +97,9 @@ def read(tensors: State, said: Mapping[str, Any], where: str) -> Dictionary:
         notes=_notes(said, meta),
     )
     return (
-        ranked_by_norm(found)
+        ranked_by_norm(dictionary)
         if said.get("rescale_acts_by_decoder_norm") and activation != "relu"
-        else found
+        else dictionary
     )
 
 

@@ -177,16 +177,16 @@ def tensor_values(tensor: TensorEntry, header: Header) -> Array:
     kind = GGMLQuantizationType[tensor.type]
     rows = data.reshape(*tensor.shape[:-1], -1)
     if tensor.type in ("F32", "F16"):
-        found = rows.view(np.float32 if tensor.type == "F32" else np.float16).astype(np.float32)
+        decoded = rows.view(np.float32 if tensor.type == "F32" else np.float16).astype(np.float32)
     else:
         try:
-            found = dequantize(rows, kind)
+            decoded = dequantize(rows, kind)
         except NotImplementedError:
             raise ModelError(
                 f"{header.path}: tensor {tensor.name!r} is quantised as {tensor.type}, which cannot"
                 " be read"
             ) from None
-    values: Array = np.asarray(found, dtype=np.float32).reshape(tensor.shape)
+    values: Array = np.asarray(decoded, dtype=np.float32).reshape(tensor.shape)
     if not np.isfinite(values).all():
         raise ModelError(
             f"{header.path}: tensor {tensor.name!r} holds values that are not finite: the file is"

@@ -155,10 +155,10 @@ class Family:
         if missing:
             raise ModelError(f"{header.path}: its metadata lack {header.architecture}.{missing[0]}")
         named = {**self.keys, **self.extra}
-        found = {name: header.of(key) for key, name in named.items() if header.of(key) is not None}
+        values = {name: header.of(key) for key, name in named.items() if header.of(key) is not None}
         if "num_key_value_heads" in named.values():
-            found.setdefault("num_key_value_heads", found["num_attention_heads"])
-        return {**found, **self.fixed, "model_type": self.model_type}
+            values.setdefault("num_key_value_heads", values["num_attention_heads"])
+        return {**values, **self.fixed, "model_type": self.model_type}
 
 
 WINDOW = {"attention.sliding_window": "sliding_window"}

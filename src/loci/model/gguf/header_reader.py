@@ -81,7 +81,7 @@ class _Reader:
 
     def placed(self, rows: list["_Row"], base: int) -> tuple[TensorEntry, ...]:
         """The tensor table with positions in the file, each checked to lie within it."""
-        found = []
+        entries = []
         for name, shape, stated, kind, offset in rows:
             if kind not in BLOCKS:
                 raise ModelError(
@@ -100,8 +100,8 @@ class _Reader:
                     f" {base + offset + length:,}, the file at {len(self.data):,}; download it"
                     " again"
                 )
-            found.append(TensorEntry(name, shape, label, base + offset, length, stated))
-        return tuple(found)
+            entries.append(TensorEntry(name, shape, label, base + offset, length, stated))
+        return tuple(entries)
 
     def value(self, kind: int) -> Any:
         if kind == STRING:
@@ -132,8 +132,8 @@ class _Reader:
 
     def number(self, code: str) -> int | float | bool:
         (value,) = struct.unpack(code, self.take(struct.calcsize(code)))
-        found: int | float | bool = value
-        return found
+        plain: int | float | bool = value
+        return plain
 
     def take(self, count: int) -> bytes:
         if self.at + count > len(self.data):

@@ -51,11 +51,9 @@ def encoded(values: Float[Tensor, "out in"], kind: str, what: str) -> bytes:
             f"{what}: rows of {exact.shape[-1]} are not whole blocks of {kind}: write F16 or BF16"
         )
     if kind == "Q8_0":
-        found: bytes = gguf.quantize(
-            exact.float().numpy(), gguf.GGMLQuantizationType.Q8_0
-        ).tobytes()
+        data: bytes = gguf.quantize(exact.float().numpy(), gguf.GGMLQuantizationType.Q8_0).tobytes()
         read = torch.from_numpy(
-            np.frombuffer(found, np.uint8).reshape(-1, 34)[:, :2].copy().view(np.float16)
+            np.frombuffer(data, np.uint8).reshape(-1, 34)[:, :2].copy().view(np.float16)
         )
         finite = bool(read.isfinite().all())
     else:
@@ -63,12 +61,12 @@ def encoded(values: Float[Tensor, "out in"], kind: str, what: str) -> bytes:
             {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[kind]
         )
         finite = bool(stored.isfinite().all())
-        found = stored.contiguous().view(torch.uint8).numpy().tobytes()
+        data = stored.contiguous().view(torch.uint8).numpy().tobytes()
     if not finite:
         raise ModelError(
             f"{what} holds {float(exact.abs().max()):.3g}, more than {kind} can: write BF16 or F32"
         )
-    return found
+    return data
 
 
 def padded(data: bytes, header: Header) -> bytes:

@@ -66,7 +66,7 @@ def _yarn(header: Header) -> dict[str, Any]:
         raise ModelError(
             f"{header.path}: yarn scaling without rope.scaling.original_context_length"
         )
-    found = {
+    scaling = {
         "rope_type": "yarn",
         "factor": _factor(header),
         "original_max_position_embeddings": original,
@@ -78,22 +78,22 @@ def _yarn(header: Header) -> dict[str, Any]:
     ):
         value = header.of(f"rope.scaling.{key}")
         if value is not None:
-            found[name] = float(value)
-    return found
+            scaling[name] = float(value)
+    return scaling
 
 
 def _longrope(header: Header, divisors: dict[str, np.ndarray]) -> dict[str, Any]:
     original = header.of("rope.scaling.original_context_length")
     if SHORT not in divisors or LONG not in divisors or not isinstance(original, int):
         raise ModelError(f"{header.path}: its long and short rotary factors are not complete")
-    found = {
+    scaling = {
         "rope_type": "longrope",
         "short_factor": [float(value) for value in divisors[SHORT]],
         "long_factor": [float(value) for value in divisors[LONG]],
         "original_max_position_embeddings": original,
     }
     attention = header.of("rope.scaling.attn_factor")
-    return found | ({"attention_factor": float(attention)} if attention is not None else {})
+    return scaling | ({"attention_factor": float(attention)} if attention is not None else {})
 
 
 def _llama3(header: Header, divisors: np.ndarray) -> dict[str, Any]:

@@ -103,11 +103,11 @@ def _packaged(name: str) -> list[Path]:
 
 
 def _shards(path: Path) -> list[Path]:
-    found = SHARD.search(path.name)
-    if found is None:
+    match = SHARD.search(path.name)
+    if match is None:
         return [path]
-    index, count = int(found[1]), int(found[2])
-    stem = path.name[: found.start()]
+    index, count = int(match[1]), int(match[2])
+    stem = path.name[: match.start()]
     parts = [path.with_name(f"{stem}-{i:05d}-of-{count:05d}.gguf") for i in range(1, count + 1)]
     missing = [part.name for part in parts if not part.is_file()]
     if missing or not 0 < index <= count:
@@ -188,9 +188,9 @@ def _weights_of(manifest: Path, folder: Path) -> Path:
 
 def _tags(folder: Path) -> list[str]:
     """`NAME:TAG` of all models in Ollama's folder."""
-    found = []
+    tags = []
     for layout in ("manifests", "manifest-v2"):
         for manifest in (folder / layout).glob("*/*/*/*"):
             owner, model = manifest.parts[-3], manifest.parts[-2]
-            found.append(f"{model if owner == 'library' else f'{owner}/{model}'}:{manifest.name}")
-    return found
+            tags.append(f"{model if owner == 'library' else f'{owner}/{model}'}:{manifest.name}")
+    return tags
