@@ -158,17 +158,15 @@ def _weights_back(
         if home is None:
             raise PatchError(
                 f"no tensor in {checkpoint.folder} holds the numbers of {place.parameter}: the"
-                " folder"
-                " was changed meanwhile"
+                " folder was changed meanwhile"
             )
         whole = tensors.setdefault(home.name, home.read())
         rows = (whole.T if place.transposed else whole)[place.start : place.stop]
         if undo:
             if undo.originals[name].shape != rows.shape:
-                raise"
-                " PatchError(
-                    f"{checkpoint.folder / UNDO}: {name} is {tuple(undo.originals[name].shape)}, and in"
-                    f" the model {tuple(rows.shape)}"
+                raise PatchError(
+                    f"{checkpoint.folder / UNDO}: {name} is"
+                    f" {tuple(undo.originals[name].shape)}, and in the model {tuple(rows.shape)}"
                 )
             rows.copy_(undo.originals[name])
         else:

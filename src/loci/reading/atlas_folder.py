@@ -231,7 +231,7 @@ def _described(path: Path) -> TableFile:
 def check_columns(name: str, present: dict[str, str], folder: Path) -> None:
     """Raise `ModelError` where a table lacks a column that is read, or has one of another kind.
 
-    `found`: DuckDB's types by column.
+    `present`: DuckDB's types by column.
     """
     for kind, columns in COLUMNS[name].items():
         for column in columns.split():

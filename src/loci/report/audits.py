@@ -7,6 +7,7 @@ from loci.auditing.forensics import Forensics, Subject, WeightChange
 from loci.auditing.metrics import label, short, told
 from loci.auditing.questions import EditCase
 from loci.auditing.scorecard import PROTOCOL
+from loci.deprecated import renamed_arguments
 from loci.figures.outside import as_text
 from loci.figures.scorecard import scorecard_figure
 from loci.report.frame import figure, frame, section, table, verdict
@@ -109,6 +110,7 @@ def _case(case: EditCase) -> list[str]:
     ]
 
 
+@renamed_arguments(found="result")
 def forensics_page(result: Forensics) -> str:
     """The report of a comparison of two checkpoints."""
     changes = sorted(result.weights, key=lambda change: -change.relative)

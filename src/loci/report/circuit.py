@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from loci.circuits import AttentionPatterns, FactCircuit
+from loci.deprecated import renamed_arguments
 from loci.files import write_aside
 from loci.model import Model
 from loci.progress import Progress, silent
@@ -20,6 +21,7 @@ READING_TOKENS = 30_000
 CARDS = 3
 
 
+@renamed_arguments(found="patterns")
 def save_attention(patterns: AttentionPatterns, path: str | Path) -> None:
     """Write a page on which the text shows, token by token, where each head looks."""
     words = (
@@ -40,6 +42,7 @@ def save_attention(patterns: AttentionPatterns, path: str | Path) -> None:
     )
 
 
+@renamed_arguments(found="circuit")
 def save_circuit(
     model: Model, circuit: FactCircuit, path: str | Path, *, progress: Progress = silent
 ) -> None:
