@@ -13,7 +13,7 @@ from loci.errors import OutputError
 from loci.facts import Fact, FactSet
 from loci.figures import Ladder, plot, save
 from loci.figures.outside import as_text
-from loci.figures.saving import _no_image, check_image
+from loci.figures.saving import _no_browser, check_image
 from loci.locating import AverageTrace, average_trace, lookup, neuron_attribution, trace
 from loci.locating.average import ROLES
 from loci.locating.lens_results import Word
@@ -108,12 +108,11 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_one(
 ) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
+    monkeypatch.setattr("loci.figures.saving._no_browser", lambda: None)
     monkeypatch.setattr(
-        go.Figure, "to_image", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no browser"))
+        go.Figure, "to_image", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("it has gone"))
     )
-    with pytest.raises(
-        OutputError, match=r"needs Chrome or Chromium, and none answers .no browser.: install one"
-    ):
+    with pytest.raises(OutputError, match=r"a\.png: cannot be drawn \(it has gone\)"):
         save(trace(demo, jordan, samples=2), path)
     assert path.read_bytes() == b"old"
 
@@ -147,13 +146,17 @@ def test_only_what_needs_it_is_copied() -> None:
 
 
 def test_an_image_is_tried_before_the_work(monkeypatch, tmp_path: Path) -> None:
-    _no_image.cache_clear()
+    """Without a browser and without matplotlib it is refused; with either it is not."""
+    _no_browser.cache_clear()
     monkeypatch.setattr(
         go.Figure, "to_image", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no browser"))
     )
     try:
-        with pytest.raises(OutputError, match="install one"):
+        monkeypatch.setattr("loci.figures.saving.find_spec", lambda _: None)
+        with pytest.raises(OutputError, match=r"Chromium, or matplotlib: pip install"):
             check_image(tmp_path / "a.svg")
         check_image(tmp_path / "a.html")
+        monkeypatch.setattr("loci.figures.saving.find_spec", lambda _: object())
+        check_image(tmp_path / "a.svg")
     finally:
-        _no_image.cache_clear()
+        _no_browser.cache_clear()

@@ -22,7 +22,7 @@ def save(result: Any, path: str | Path) -> None:
     its figure (.html needs no network).
 
     .parquet is one long table (see `tables`) and needs the extra `tables`; .png and .svg need the
-    extra `images` and a Chrome or Chromium on the machine.
+    extra `images`: a Chrome or Chromium draws them where one answers, matplotlib elsewhere.
     """
     path = Path(path)
     check_ending(path)
@@ -53,36 +53,34 @@ def check_image(path: Path) -> None:
     """Raise `OutputError` where `path` is an image and none can be made here: a small one is tried,
     once in a process (seconds).
     """
-    if path.suffix in IMAGES and (lacks := _no_image()):
-        raise OutputError(f"{path}: {lacks}; .html needs neither")
+    if path.suffix in IMAGES and _no_browser() and find_spec("matplotlib") is None:
+        raise OutputError(
+            f"{path}: an image needs Chrome or Chromium, or matplotlib: pip install"
+            " 'loci-lm[images]'; .html needs neither"
+        )
 
 
 @cache
-def _no_image() -> str | None:
-    """Why no image can be made on this machine, or nothing."""
+def _no_browser() -> str | None:
+    """Why no browser draws images on this machine, or nothing."""
     try:
         go.Figure().to_image("png", width=20, height=20)
     except Exception as error:  # noqa: BLE001 kaleido's own, choreographer's, the browser's
-        return _lacks(error)
+        return " ".join(str(error).split()).partition(". ")[0][:160] or type(error).__name__
     return None
 
 
-def _lacks(error: Exception) -> str:
-    """The reason why an image was not made, and what it needs."""
-    if find_spec("kaleido") is None:
-        return (
-            "an image needs loci-lm[images] and Chrome or Chromium: pip install 'loci-lm[images]'"
-        )
-    why = " ".join(str(error).split()).partition(". ")[0][:160] or type(error).__name__
-    return (
-        f"an image needs Chrome or Chromium, and none answers ({why}): install one, as with"
-        " plotly_get_chrome"
-    )
-
-
 def _save_image(figure: go.Figure, path: Path) -> None:
+    """By a browser, or without one by matplotlib."""
+    ending = path.suffix[1:]
     try:
-        image = figure.to_image(path.suffix[1:], width=figure.layout.width or 1000, scale=2)
+        if _no_browser() is None:
+            image = figure.to_image(ending, width=figure.layout.width or 1000, scale=2)
+        else:
+            from loci.figures.static import static_image
+
+            image = static_image(figure, ending)
     except Exception as error:
-        raise OutputError(f"{path.name}: {_lacks(error)}; .html needs neither") from error
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise OutputError(f"{path.name}: cannot be drawn ({why}); .html can") from error
     path.write_bytes(image)
