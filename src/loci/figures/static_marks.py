@@ -44,8 +44,10 @@ def draw_trace(
         _heat(ax, trace, names, pair)
         return
     x, y = trace.get("x"), trace.get("y")
-    x = range(len(y)) if x is None else x
-    y = range(len(x)) if y is None else y
+    if x is None:
+        x = range(len(y or ()))
+    if y is None:
+        y = range(len(x))
     places = [
         np.asarray([category(names, axis, value) for value in values], dtype=float)
         for axis, values in zip(pair, (x, y), strict=True)
