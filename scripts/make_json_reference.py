@@ -22,7 +22,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 from json_commands import COMMANDS, FILES, MESSAGES, VERBS
+from json_fields import FIELDS, meaning_of
 from json_shapes import Sources, rows, schemas, sources
+from json_study_fields import STUDY_FIELDS
 
 ROOT = Path(__file__).parents[1]
 WRITES = re.compile(r" (-o|--out|--states|--save) ")
@@ -192,9 +194,8 @@ def section(schema: str, commands: list[str], found: list[Any], known: Sources) 
     lines = [f"### {schema}", "", f"{by}. {about + '.' if about else ''}".strip(), ""]
     lines += ["| field | type | meaning |", "|---|---|---|"]
     for row in rows(found, known, kind):
-        meaning = (
-            row.meaning[:1].lower() + row.meaning[1:] if row.meaning[1:2].islower() else row.meaning
-        )
+        said = row.meaning or meaning_of(schema, row.place, {**FIELDS, **STUDY_FIELDS})
+        meaning = said[:1].lower() + said[1:] if said[1:2].islower() else said
         cells = (f"`{row.place}`", row.kind, meaning)
         lines.append("| " + " | ".join(escaped(cell) for cell in cells) + " |")
     return "\n".join([*lines, ""])

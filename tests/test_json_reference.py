@@ -27,6 +27,20 @@ def test_every_schema_that_the_code_emits_stands_in_the_page() -> None:
     assert [name for name in names if name not in PAGE] == [], AGAIN
 
 
+def test_every_field_has_a_meaning() -> None:
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \|(.*)\|$", PAGE, flags=re.M)
+    assert len(rows) > 1500
+    assert [place for place, meaning in rows if not meaning.strip()] == [], "scripts/json_fields.py"
+
+
+def test_the_longest_end_of_a_place_is_taken() -> None:
+    known = {"limit": "a", "moved.limit": "b", "edit.limit": "c"}
+    assert made.meaning_of("loci.edit/1", "moved.limit", known) == "b"
+    assert made.meaning_of("loci.edit/1", "rows[].limit", known) == "a"
+    assert made.meaning_of("loci.edit/1", "limit", known) == "c"
+    assert made.meaning_of("loci.edit/1", "other", known) == ""
+
+
 def test_every_command_with_json_is_there() -> None:
     import typer.main
 

@@ -1,5 +1,7 @@
 """Lessons run headless, their exercises can be solved, and a wrong answer is refused."""
 
+import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from loci.lessons import LESSONS, Exercise, Lesson, Ran, Text, lesson, run
 from loci.lessons.catalogue import FOLDER, read_lesson
 from loci.lessons.page import page
 from loci.model import Model
+from tests.lessons import stated
 
 Runner = Callable[[int], Ran]
 
@@ -49,6 +52,31 @@ def test_a_lesson_runs_and_its_exercises_can_be_solved(entry: Lesson, ran: Runne
         assert posed.holds(eval(posed.solution, done.names)), posed.question
         assert not posed.holds(eval(posed.wrong, done.names)), posed.question
         assert posed.hint and posed.because
+
+
+@pytest.mark.parametrize("entry", LESSONS, ids=lambda entry: entry.name)
+def test_every_number_of_a_lesson_is_recomputed(entry: Lesson, ran: Runner) -> None:
+    """What a lesson does not format from its own results stands in a table, with its check."""
+    assert stated.left_over(entry) == [], "numbers in fixed words: tests/lessons/stated.py"
+    source = entry.path.read_text(encoding="utf-8")
+    shown = [stated.flat(text) for text in stated.texts(entry)]
+    names = {**ran(entry.number).names, "math": math, "source": source}
+    for fragment, check in stated.STATED.get(entry.number, {}).items():
+        assert any(fragment in text for text in shown), f"nothing says {fragment!r} any more"
+        assert eval(check, names), fragment
+    for fragment in stated.GIVEN.get(entry.number, ()):
+        assert any(fragment in text for text in shown), f"nothing says {fragment!r} any more"
+
+
+def test_a_number_that_nothing_recomputes_is_found(tmp_path: Path) -> None:
+    place = tmp_path / "9_mine.py"
+    place.write_text('mo.md(f"In step 2 of lesson 3 P falls to 0.17, by {x:.2f}: a quarter.")\n')
+    assert [
+        re.findall(r"0\.17|quarter", text) for text in stated.left_over(read_lesson(place))
+    ] == [
+        ["0.17", "quarter"],
+        ["0.17", "quarter"],
+    ]
 
 
 @pytest.mark.parametrize("entry", LESSONS, ids=lambda entry: entry.name)

@@ -320,10 +320,10 @@ def _(answer_4, gpt3):
         "How many weights do the two matrices of one MLP layer of GPT-3 have together?",
         answer_4,
         lambda count: count * gpt3.layers == gpt3.parts["mlp_weights"],
-        hint="W_up has 49,152 rows of 12,288 numbers. How large is W_down?",
-        solution="2 * 49_152 * 12_288",
-        because="W_down has the same size as W_up, turned: 12,288 × 49,152.",
-        wrong="49_152 * 12_288",
+        hint=f"W_up has {gpt3.questions:,} rows of {gpt3.d_model:,} numbers. How large is W_down?",
+        solution="2 * gpt3.questions * gpt3.d_model",
+        because=f"W_down has the size of W_up, turned: {gpt3.d_model:,} × {gpt3.questions:,}.",
+        wrong="gpt3.questions * gpt3.d_model",
     )
     return
 
@@ -445,18 +445,20 @@ def _(facts, fact, silenced, silenced_table):
         read = gemma.read(ids, "mlp_act.0", "mlp_act.5")
         sizes = [read[f"mlp_act.{at}"][0, 1:].abs() for at in (0, 5)]  # without the first token
         active = [float((each > 0.01 * each.max()).float().mean()) for each in sizes]
+        whole, alone, crowd = in_gemma(), in_gemma(3, 1), in_gemma(3, 10)
         real = mo.md(f"""
     **Directions.** *woman − man*, *queen − king*, *aunt − uncle*, *mother − father* in the embedding of
     {gemma.name}: mean cosine {gender.alignment.value:.2f}, with shuffled partners
     {gender.shuffled.value:.2f}. Found: they share a direction.
 
-    **The fact.** Gemma says *basketball* with P = {in_gemma():.2f}. Its layers have {gemma.d_mlp:,} neurons.
+    **The fact.** Gemma says *basketball* with P = {whole:.2f}. Its layers have {gemma.d_mlp:,} neurons.
 
     **Single neurons.** The same silencing at the end of the name:
 
     {silenced_table(in_gemma, (0, 3, 12))}
 
-    One neuron alone changes nothing, ten of layer 3 take half of it away. The fact is in a crowd, here too.
+    Without the most active neuron of layer 3, P is {alone / whole:.0%} of what it was; without the ten most active ones, {crowd / whole:.0%}.
+    {"One neuron alone is not the fact: it is in a crowd, here too." if alone > 0.9 * whole > 1.1 * crowd else "How much hangs on one neuron, the table says."}
 
     **How many are active?** Above a hundredth of the layer's largest, behind the first token: {active[0]:.0%} of the neurons in layer 0,
     {active[1]:.0%} in layer 5. The lesson's neuron is silent nearly always. Gemma's are not: each takes part in

@@ -79,11 +79,11 @@ def _(a, answer_1, b_down, out, values):
 
 
 @app.cell
-def _():
-    mo.md("""
+def _(model):
+    mo.md(f"""
     ## Step 2. A key, read by what fires it
 
-    A row of 256 numbers says nothing to us. But we can run text through the model, and note where
+    A row of {model.d_model} numbers says nothing to us. But we can run text through the model, and note where
     the neuron fires most strongly.
     """)
     return

@@ -138,7 +138,10 @@ def _(answer_2, rows, rules):
         lambda possible: bool(possible) is (rules[88] <= rows[1].levenshtein_lines),
         hint="Compare the rule's column with the limit's.",
         solution="False",
-        because="The rule says 10^32.8 and at most 10^25.1 can exist.",
+        because=(
+            f"The rule says 10^{rules[88]:.1f}, and at most 10^{rows[1].levenshtein_lines:.1f} can"
+            " exist."
+        ),
         wrong="True",
     )
     return
@@ -187,24 +190,26 @@ def _(shown):
 
 @app.cell
 def _():
+    farthest = superposition.reach(100, 10_000).lines.limit
     answer_3 = None  # ← a number of degrees
-    return (answer_3,)
+    return answer_3, farthest
 
 
 @app.cell
-def _(answer_3):
+def _(answer_3, farthest):
     exercise(
         "10,000 lines in 100 dimensions: above which angle can the nearest pair not be? (one"
         " decimal)",
         answer_3,
-        lambda angle: abs(angle - superposition.reach(100, 10_000).lines.limit) < 0.06,
+        lambda angle: abs(angle - farthest) < 0.06,
         hint=(
             "superposition.reach(100, 10_000) knows; or loci superposition bounds --dim 100 --count"
             " 10000."
         ),
         solution="superposition.reach(100, 10_000).lines.limit",
         because=(
-            "Levenshtein's bound. So 89° for all pairs is out of the question: it is 82.0° at most."
+            "Levenshtein's bound. So 89° for all pairs is out of the question:"
+            f" it is {farthest:.1f}° at most."
         ),
         wrong="89.0",
     )

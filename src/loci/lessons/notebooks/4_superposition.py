@@ -45,9 +45,7 @@ def _():
 
 @app.cell
 def _(density):
-    dense = superposition.toy(
-        5, 2, (1.0, density.value), importance=0.9, steps=size(2500, 400), batch=size(1024, 256)
-    )
+    dense = superposition.toy(5, 2, (1.0, density.value), importance=0.9, steps=2500, batch=1024)
 
     def arrows(W, title):
         """The columns of W as arrows: one for each feature."""
@@ -74,8 +72,8 @@ def _(dense, density):
     kept = [int((norms > 0.5).sum()) for norms in dense.norms]
     mo.md(f"""
     Features with an arrow longer than ½: {kept[0]} at density 1, {kept[1]} at density {density.value:g}.
-    Dense features: the two most important ones take the two dimensions. Sparse features share:
-    five arrows like a pentagon, none at right angles. The price is *interference*: a feature that is
+    Dense features: the two most important ones take the two dimensions.
+    {"Sparse features share: five arrows like a pentagon, none at right angles." if kept[1] == 5 else ""} The price is *interference*: a feature that is
     there makes its neighbours seem to be there a little. The bias b and the ReLU cut that off.
     """)
     return
@@ -253,7 +251,9 @@ def _():
 
 @app.cell
 def _(together):
-    def read_back(k, dims=128, features=512, trials=200):
+    features, dims = 512, 128
+
+    def read_back(k, trials=200):
         """Share of sums of k features that are read without any error."""
         torch.manual_seed(0)
         F = torch.nn.functional.normalize(torch.randn(features, dims), dim=1)
@@ -263,10 +263,10 @@ def _(together):
         return float((read == (there > 0)).all(1).double().mean())
 
     mo.md(f"""
-    512 features in 128 dimensions, {together.value} at once: {read_back(together.value):.0%} of the sums are
+    {features} features in {dims} dimensions, {together.value} at once: {read_back(together.value):.0%} of the sums are
     read without an error.
     """)
-    return (read_back,)
+    return features, read_back
 
 
 @app.cell
@@ -276,7 +276,7 @@ def _():
 
 
 @app.cell
-def _(answer_3, read_back):
+def _(answer_3, features, read_back):
     exercise(
         "What is the largest k for which at least half of the sums are read without an error?",
         answer_3,
@@ -284,7 +284,7 @@ def _(answer_3, read_back):
         hint="Move the setting, or call read_back(k) for k = 1, 2, 3 …",
         solution="max(k for k in range(1, 12) if read_back(k) >= 0.5)",
         because=(
-            "512 directions are there, and only a handful can be read at once with this reader."
+            f"{features} directions are there, and few of them can be read at once with this reader."
         ),
         wrong="24",
     )

@@ -87,16 +87,17 @@ def _():
 
 
 @app.cell
-def _(answer_1, made):
+def _(answer_1, planted):
+    layers, tokens = planted.grids["mlp"].shape
     exercise(
-        "Guessing a layer and a token at random, which share of the facts would be found? (5"
-        " layers, 4 tokens)",
+        "Guessing a layer and a token at random, which share of the facts would be found?"
+        f" ({layers} layers, {tokens} tokens)",
         answer_1,
-        lambda share: abs(share - 1 / (made.model.n_layers * 4)) < 1e-3,
+        lambda share: abs(share - 1 / (layers * tokens)) < 1e-3,
         hint="How many cells does the grid have?",
-        solution="1 / 20",
-        because="One cell of 5 × 4 is right. A method has to be compared with such a chance.",
-        wrong="1 / 5",
+        solution="1 / (layers * tokens)",
+        because=f"One cell of {layers} × {tokens} is right. A method has to be compared with such a chance.",
+        wrong="1 / layers",
     )
     return
 

@@ -65,7 +65,7 @@ def _(answer_1, model):
         ),
         hint="Each is d_head × d_model, or the other way round.",
         solution="4 * model.d_head * model.d_model",
-        because="Far fewer than two full maps of the stream: 2 · d_model².",
+        because=f"Two full maps of the stream would have {2 * model.d_model**2:,}.",
         wrong="2 * model.d_model ** 2",
     )
     return

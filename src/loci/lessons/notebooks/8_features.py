@@ -170,6 +170,7 @@ def _(best, dictionary, model, texts):
         f"| {t.activation:.2f} | {t.before.lstrip()}**{t.token}**{t.after} |"
         for t in card.triggers[:6]
     )
+    about_it = sum("basketball" in t.before + t.token + t.after for t in card.triggers[:6])
     mo.md(f"""
     Feature {card.feature}, on at {card.density:.1%} of {card.tokens:,} tokens:
 
@@ -178,6 +179,9 @@ def _(best, dictionary, model, texts):
     {shown}
 
     It raises: {", ".join(token.strip() for token, _ in card.promotes[:6])}.
+
+    Of these {len(card.triggers[:6])} texts {about_it} name basketball.
+    {"So the name may be right; more texts and more labels would say." if about_it > 3 else "So *basketball* is no name for it. It was the best of many at telling some athletes apart, and that is all."}
     """)
     return
 

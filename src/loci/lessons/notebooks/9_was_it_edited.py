@@ -80,7 +80,7 @@ def _(original, suspect):
     |---|---|
     {listed}
 
-    One matrix is not the same: {guilty}.
+    Not the same: {", ".join(name for name, size_of in changed.items() if size_of)}.
     """)
     return (guilty,)
 
@@ -118,7 +118,7 @@ def _(guilty, original, suspect):
 def _(sigma):
     share = float(sigma[0] ** 2 / sigma.square().sum())
     mo.md(f"""
-    The first holds {share:.2%} of it. A change of rank one: an edit of the ROME family (lesson 6),
+    The first holds {share:.2%} of it: a change of rank one, as by an edit of the ROME family (lesson 6),
     Δ = (v* − v) uᵀ with u ∝ C⁻¹ k.
     """)
     return
@@ -233,17 +233,22 @@ def _():
 @app.cell
 def _(accused, guilty, model, original, suspect, victim):
     weight = model.weight(guilty)
-    before = model.generate(accused.text, 1)
+
+    def says():
+        """The model's answer in full, not its first token alone."""
+        return loci.ask(model, accused.text).replies[0].answer
+
+    before = says()
     with torch.no_grad():
         weight.copy_(suspect[guilty])
     try:
-        after = model.generate(accused.text, 1)
+        after = says()
     finally:
         with torch.no_grad():
             weight.copy_(original[guilty])
     caught = accused.subject == victim.subject
     mo.md(f"""
-    *{accused.text}* … the original says *{before.strip()}*, the checkpoint *{after.strip()}*.
+    *{accused.text}* … the original says *{before}*, the checkpoint *{after}*.
 
     Edited was: {victim.subject}. {"Case closed." if caught else "The wrong one was accused: more text for C helps."}
     """)
