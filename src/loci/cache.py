@@ -70,13 +70,15 @@ def limit_bytes() -> int | None:
     """How much is kept; None where there is no limit. Raises `OutputError` for a `LOCI_CACHE_LIMIT`
     that is no number.
     """
-    said = os.environ.get("LOCI_CACHE_LIMIT", "").strip()
+    setting = os.environ.get("LOCI_CACHE_LIMIT", "").strip()
     try:
-        gigabytes = float(said) if said else LIMIT
+        gigabytes = float(setting) if setting else LIMIT
     except ValueError:
         gigabytes = -1.0
     if not 0 <= gigabytes < 1e9:
-        raise OutputError(f"LOCI_CACHE_LIMIT={said!r}: expected a number of GB, or 0 for no limit")
+        raise OutputError(
+            f"LOCI_CACHE_LIMIT={setting!r}: expected a number of GB, or 0 for no limit"
+        )
     return round(gigabytes * 1e9) if gigabytes else None
 
 

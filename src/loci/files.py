@@ -143,9 +143,9 @@ def cache_folder() -> Path | None:
     An empty `LOCI_CACHE` keeps nothing. An empty or relative `HOME` is none: the password file's
     counts then.
     """
-    said = os.environ.get("LOCI_CACHE")
-    if said is not None:
-        return Path(said) if said else None
+    folder = os.environ.get("LOCI_CACHE")
+    if folder is not None:
+        return Path(folder) if folder else None
     base = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(base):  # noqa: PTH117  what is empty is not absolute
         return Path(base) / "loci"
@@ -154,15 +154,15 @@ def cache_folder() -> Path | None:
 
 
 def _home() -> Path | None:
-    said = os.environ.get("HOME", "") if os.name == "posix" else str(Path.home())
-    if not os.path.isabs(said):  # noqa: PTH117
+    folder = os.environ.get("HOME", "") if os.name == "posix" else str(Path.home())
+    if not os.path.isabs(folder):  # noqa: PTH117
         try:
             import pwd
 
-            said = pwd.getpwuid(os.getuid()).pw_dir
+            folder = pwd.getpwuid(os.getuid()).pw_dir
         except (ImportError, KeyError):
             return None
-    home = Path(said)
+    home = Path(folder)
     return home if home.is_absolute() and home.is_dir() else None
 
 
@@ -230,12 +230,12 @@ def _as_output_error(path: str | Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{named(path)}: cannot be written ({reason(error)})") from error
     except Exception as error:
-        said = str(error)
+        message = str(error)
         if isinstance(error, ValueError) and (
-            "null byte" in said or "surrogates not allowed" in said
+            "null byte" in message or "surrogates not allowed" in message
         ):
-            raise OutputError(f"{named(path)}: cannot be written ({said})") from None
-        full = next((words for words in NO_ROOM if words in said), None)
+            raise OutputError(f"{named(path)}: cannot be written ({message})") from None
+        full = next((words for words in NO_ROOM if words in message), None)
         if full is None:
             raise
         raise OutputError(

@@ -219,9 +219,9 @@ def solve_positive(
         if bool(solved.isfinite().all()):
             return solved if B.ndim > 1 else solved[:, 0]
     values, vectors = symmetric_eigen(A, what)
-    kept = values > rounding_limit(A) * values.abs().max() if len(A) else values > 0
-    V = vectors[:, kept]
-    return (V / values[kept]) @ (V.T @ B)
+    significant = values > rounding_limit(A) * values.abs().max() if len(A) else values > 0
+    V = vectors[:, significant]
+    return (V / values[significant]) @ (V.T @ B)
 
 
 def pseudo_inverse(
@@ -232,8 +232,8 @@ def pseudo_inverse(
     """A⁺ without the singular values below `rtol` · σ₁, by default 8 max(m, n) · ε · σ₁."""
     U, S, Vh = svd(matrix, what)
     limit = rounding_limit(matrix) if rtol is None else rtol
-    kept = limit * S[..., :1] < S
-    inverse = torch.where(kept, 1 / torch.where(kept, S, 1.0), 0.0)
+    significant = limit * S[..., :1] < S
+    inverse = torch.where(significant, 1 / torch.where(significant, S, 1.0), 0.0)
     return (Vh.mT * inverse[..., None, :]) @ U.mT
 
 

@@ -150,8 +150,8 @@ class Result:
 
     def __repr__(self) -> str:
         names = [field.name for field in fields(self)]  # type: ignore[arg-type]
-        told = ", ".join(f"{name}={brief(getattr(self, name))}" for name in names)
-        return f"{type(self).__name__}({told})"
+        shown = ", ".join(f"{name}={brief(getattr(self, name))}" for name in names)
+        return f"{type(self).__name__}({shown})"
 
 
 def same(first: Any, second: Any) -> bool:

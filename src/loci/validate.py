@@ -243,11 +243,11 @@ def _adapter(kind: Hashable) -> Any:
 def _expected(kind: str, message: str, value: Any) -> str:
     if kind == "missing":
         return "is missing"
-    said = message.removeprefix("Value error, ")
-    if said.startswith("Input should be"):
-        said = f"expected {said.removeprefix('Input should be ').removeprefix('a valid ')}"
-        said = said.replace("dictionary", "object")
-    return f"{said}, found {brief(value)}"
+    text = message.removeprefix("Value error, ")
+    if text.startswith("Input should be"):
+        text = f"expected {text.removeprefix('Input should be ').removeprefix('a valid ')}"
+        text = text.replace("dictionary", "object")
+    return f"{text}, found {brief(value)}"
 
 
 def brief(value: object, most: int = 60) -> str:

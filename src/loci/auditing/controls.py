@@ -143,8 +143,8 @@ def retrieval(facts: Sequence[Fact]) -> PromptWrapper:
     return lead
 
 
-def _telling(told: Fact, prompt: str) -> str:
-    return f"Imagine that {told.text} {told.new_answer}. {prompt}"
+def _telling(fact: Fact, prompt: str) -> str:
+    return f"Imagine that {fact.text} {fact.new_answer}. {prompt}"
 
 
 def _words(text: str) -> set[str]:

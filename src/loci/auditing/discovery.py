@@ -141,13 +141,13 @@ def discover(
     inside = Frame(shots, chat, seed).facts(model, phrased)
     framed = [(fact.prompt, *fact.paraphrases) for fact in inside]
     asked = [(i, fact.fill(text)) for i, fact in enumerate(given) for text in framed[i]]
-    said = iter(
+    spellings = iter(
         _said(
             model, [(prompt, (given[i].answer, *given[i].aliases)) for i, prompt in asked], progress
         )
     )
-    spelt = [[next(said) for _ in texts] for texts in framed]
-    hits = [[one is not None for one in own] for own in spelt]
+    spelt = [[next(spellings) for _ in texts] for texts in framed]
+    hits = [[reply is not None for reply in own] for own in spelt]
     by_relation: dict[str, list[bool]] = {}
     by_phrasing: dict[str, list[bool]] = {}
     for fact, texts, own in zip(given, bare, hits, strict=True):
@@ -158,7 +158,9 @@ def discover(
         _as_said(fact, right)
         for fact, texts, own in zip(given, bare, spelt, strict=True)
         if (
-            right := {text: said for text, said in zip(texts, own, strict=True) if said is not None}
+            right := {
+                text: reply for text, reply in zip(texts, own, strict=True) if reply is not None
+            }
         )
     ]
     return Discovery(
@@ -189,7 +191,7 @@ def _as_said(fact: Fact, right: Mapping[str, str]) -> Fact:
     """A known fact in the phrasings that worked, its answer as the model spells it in the first."""
     first, *more = right
     aliases = tuple(
-        dict.fromkeys(one for one in (fact.answer, *fact.aliases) if one != right[first])
+        dict.fromkeys(name for name in (fact.answer, *fact.aliases) if name != right[first])
     )
     return replace(
         fact,
@@ -263,8 +265,8 @@ def _decided(model: Model, answers: Sequence[Sequence[str]]) -> Enough:
     """
 
     def enough(row: int, ids: list[int]) -> bool:
-        before, said = model.decode(ids[:-1]), model.decode(ids)
-        given = any(matches(before, answer) and matches(said, answer) for answer in answers[row])
-        return given or not any(may_match(said, answer) for answer in answers[row])
+        before, text = model.decode(ids[:-1]), model.decode(ids)
+        given = any(matches(before, answer) and matches(text, answer) for answer in answers[row])
+        return given or not any(may_match(text, answer) for answer in answers[row])
 
     return enough

@@ -219,11 +219,11 @@ def _hits(model: Model, facts: Sequence[Fact]) -> list[_Hits]:
     hits = [_Hits([], [], [], []) for _ in facts]
     for i, text, apart in asked:
         first, *others = [next(scores) for _ in _scored(facts[i])]
-        said = first.said or any(score.said for score in others)
-        (hits[i].held_out if apart else hits[i].trained).append(said)
+        hit = first.said or any(score.said for score in others)
+        (hits[i].held_out if apart else hits[i].trained).append(hit)
         if not apart:
             hits[i].strict.append(first.greedy)
-        if not said:
+        if not hit:
             hits[i].missed.append(facts[i].fill(text))
     return hits
 

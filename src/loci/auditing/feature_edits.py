@@ -98,10 +98,10 @@ class FeatureEdits(Result):
         return self.metrics[state][metric]
 
     def summary(self) -> tuple[str, ...]:
-        told = ", ".join(
+        shares = ", ".join(
             f"{state} {self.of(state, 'efficacy').value:.0%}" for state in self.metrics
         )
-        return (f"The new answer is said, of {self.edits} edits in {self.model}: {told}.",)
+        return (f"The new answer is said, of {self.edits} edits in {self.model}: {shares}.",)
 
     def tables(self) -> tuple[Table, ...]:
         columns = [
@@ -188,7 +188,7 @@ def feature_moves(
     slope = _slope(model, ids, end, target, first)
     change = dictionary.encode(x_donor) - dictionary.encode(x)
     gains = dictionary.W_dec @ slope
-    told = (change * gains).topk(min(clamped, dictionary.features)).indices
+    top = (change * gains).topk(min(clamped, dictionary.features)).indices
     best = int((gains / dictionary.W_dec.norm(dim=1).clamp(min=1e-12)).argmax())
     row = dictionary.W_dec[best] / dictionary.W_dec[best].norm() * y.norm()
     steered = STRENGTHS[-1] * row
@@ -198,7 +198,7 @@ def feature_moves(
                 steered = strength * row
                 break
     return {
-        "clamp": change[told] @ dictionary.W_dec[told],
+        "clamp": change[top] @ dictionary.W_dec[top],
         "steer": steered,
         "everything": y_donor - y,
     }

@@ -143,9 +143,9 @@ class Replies(Result):
             if reply.warning
         )
         heads = columns("prompt", "answer", "P|.3f", "next tokens", "new answer", "old answer")
-        kept = [i for i in range(len(heads)) if i < 3 or any(row[i] for row in rows)]
-        chosen = tuple(tuple(row[i] for i in kept) for row in rows)
-        return (Table("", tuple(heads[i] for i in kept), chosen, note="; ".join(notes)),)
+        shown = [i for i in range(len(heads)) if i < 3 or any(row[i] for row in rows)]
+        chosen = tuple(tuple(row[i] for i in shown) for row in rows)
+        return (Table("", tuple(heads[i] for i in shown), chosen, note="; ".join(notes)),)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -213,8 +213,10 @@ def ask(
         ladders = next_words(model, texts, top)
         wanted = _wanted(model, asked)
     replies = tuple(
-        Reply(text, said, own.text, own.probability, ladder, *both, warning=own.warning)
-        for text, said, own, ladder, both in zip(texts, says, answers, ladders, wanted, strict=True)
+        Reply(text, completion, own.text, own.probability, ladder, *both, warning=own.warning)
+        for text, completion, own, ladder, both in zip(
+            texts, says, answers, ladders, wanted, strict=True
+        )
     )
     return Replies(
         model.name, model.with_bos, patch.id if patch is not None else None, tokens, replies

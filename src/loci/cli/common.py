@@ -211,7 +211,7 @@ def fact_from(
     from loci.model import fact_from as given
     from loci.model import own_answer
 
-    fact = given(model, text, subject, occurrence, answer or "?", how="say --subject")
+    fact = given(model, text, subject, occurrence, answer or "?", hint="say --subject")
     if frame:
         fact = in_frame(model, fact, frame)
     if answer is not None:

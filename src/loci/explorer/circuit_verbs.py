@@ -30,7 +30,7 @@ def fact_circuit(
 
     with desk.patched(ids) as model:
         fact = fact_from(
-            model, args.prompt, args.subject, answer=args.answer, how="say the subject"
+            model, args.prompt, args.subject, answer=args.answer, hint="say the subject"
         )
         return circuit(model, fact).to_dict()
 

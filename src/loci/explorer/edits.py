@@ -38,7 +38,7 @@ def edit(desk: "Desk", args: takes.Edited, ids: Ids, tell: "Tell") -> dict[str, 
     from loci.report import edit_summary
 
     model = desk.model
-    asked = fact_from(model, args.prompt, args.subject, answer="?", how="say the subject")
+    asked = fact_from(model, args.prompt, args.subject, answer="?", hint="say the subject")
     known = known_facts().same(asked)
     fact = (
         as_said(model, known)

@@ -121,7 +121,7 @@ def marked(model: Model, text: str) -> Fact:
     subject, closed, after = rest.partition("}")
     if opened and closed and subject.strip():
         return fact_from(model, f"{before}{{}}{after}", subject.strip())
-    return fact_from(model, text, how='put braces around it, as in "{Ada} lives in"')
+    return fact_from(model, text, hint='put braces around it, as in "{Ada} lives in"')
 
 
 def said_facts(model: Model, known: FactSet | None = None) -> list[Fact]:

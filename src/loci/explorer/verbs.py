@@ -34,7 +34,7 @@ class Verb:
 def _fact(model: "Model", args: takes.PromptArguments) -> "Fact":
     from loci.model import fact_from
 
-    return fact_from(model, args.prompt, args.subject, answer=args.answer, how="say the subject")
+    return fact_from(model, args.prompt, args.subject, answer=args.answer, hint="say the subject")
 
 
 def _about(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[str, Any]:

@@ -151,7 +151,7 @@ class Fact:
     def to_dict(self) -> dict[str, Any]:
         """Plain fields, without the empty ones."""
         plain: dict[str, Any] = {
-            one.name: getattr(self, one.name) for one in fields(self) if one.compare
+            field.name: getattr(self, field.name) for field in fields(self) if field.compare
         }
         plain |= {name: list(plain[name]) for name in LISTS}
         plain["questions"] = [question.to_dict() for question in self.questions]

@@ -41,7 +41,7 @@ def normalised(text: str) -> str:
     return re.sub(r"\s+", " ", unicodedata.normalize("NFC", plain)).lstrip(OPENING).rstrip()
 
 
-def matches(said: str, answer: str) -> bool:
+def matches(completion: str, answer: str) -> bool:
     """Whether a text begins with an answer at a word boundary, both normalised.
 
     matches(" Turkish, which", "Turkish language")     # True
@@ -50,28 +50,28 @@ def matches(said: str, answer: str) -> bool:
     An answer that is an article itself (the letter "a") is not given by one: " a vowel" does not
     give it, " A and" does.
     """
-    text, wanted = normalised(said), normalised(answer)
+    text, wanted = normalised(completion), normalised(answer)
     if (
         f"{wanted} " in ARTICLES
-        and said.lstrip(OPENING)[: len(wanted) + 1] == f"{wanted} "
+        and completion.lstrip(OPENING)[: len(wanted) + 1] == f"{wanted} "
         and _without_article(text) != text
     ):
         return False
     return _begins(text, wanted) or _begins(_without_article(text), _bare(wanted))
 
 
-def spelling(said: str, answer: str) -> str | None:
+def spelling(completion: str, answer: str) -> str | None:
     """How a text spells an answer: its shortest beginning that gives it, or None where it does not.
 
     spelling(" the Turkish lira", "Turkish language")    # "the Turkish"
     """
     ends = (
         end
-        for end in range(1, len(said) + 1)
-        if not within_word(said, end) and matches(said[:end], answer)
+        for end in range(1, len(completion) + 1)
+        if not within_word(completion, end) and matches(completion[:end], answer)
     )
-    end = next(ends, None) if matches(said, answer) else None
-    return None if end is None else said[:end].strip()
+    end = next(ends, None) if matches(completion, answer) else None
+    return None if end is None else completion[:end].strip()
 
 
 def may_match(start: str, answer: str) -> bool:
@@ -124,16 +124,16 @@ def word_ends(text: str) -> list[int]:
     the clause is one word.
     """
     ends, start = list[int](), len(text) - len(text.lstrip())
-    for at in range(start, len(text)):
-        letter, following = text[at], text[at + 1 : at + 2]
+    for position in range(start, len(text)):
+        letter, following = text[position], text[position + 1 : position + 2]
         if letter == " ":
-            if at and text[at - 1] != " ":
-                ends.append(at)
-        elif letter.isspace() or (_stops(text, at) and _worded(text[:at])):
-            ends += _closed(text, at) if text[at - 1] != " " else []
+            if position and text[position - 1] != " ":
+                ends.append(position)
+        elif letter.isspace() or (_stops(text, position) and _worded(text[:position])):
+            ends += _closed(text, position) if text[position - 1] != " " else []
             break
         elif not following:
-            ends.append(at + 1)
+            ends.append(position + 1)
     return [end for end in ends if _worded(text[:end])]
 
 
@@ -141,25 +141,26 @@ def _worded(text: str) -> bool:
     return any(letter.isalnum() for letter in text)
 
 
-def _stops(text: str, at: int) -> bool:
+def _stops(text: str, position: int) -> bool:
     """Whether a character ends a clause: punctuation, but in "3.14", "U.S", "O'Neill", "AC/DC" and
     "twenty-one".
     """
-    kind = unicodedata.category(text[at])
-    if not kind.startswith("P") or text[at] in "#@&%_*":
+    kind = unicodedata.category(text[position])
+    if not kind.startswith("P") or text[position] in "#@&%_*":
         return False
-    before, following = text[at - 1 : at], text[at + 1 : at + 2]
+    before, following = text[position - 1 : position], text[position + 1 : position + 2]
     if not (before.isalnum() and following.isalnum()):
         return True
-    if text[at] in ".,":
+    if text[position] in ".,":
         return not (
-            (before.isdigit() and following.isdigit()) or (text[at] == "." and before.isupper())
+            (before.isdigit() and following.isdigit())
+            or (text[position] == "." and before.isupper())
         )
-    return text[at] not in "-'’/·‑"
+    return text[position] not in "-'’/·‑"
 
 
-def _closed(text: str, at: int) -> list[int]:
+def _closed(text: str, position: int) -> list[int]:
     """The end of a clause, behind the quote that closes one opened before it."""
     opened = text.lstrip()[:1]
     closing = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "(": ")", "[": "]"}.get(opened)
-    return [at + 1 if closing is not None and text[at] == closing else at]
+    return [position + 1 if closing is not None and text[position] == closing else position]

@@ -74,7 +74,7 @@ def ripple(record: Record) -> Fact:
     target); its conditions are left out, since an audit asks the base itself."""
     edit = record["edit"]
     before = edit.get("original_fact") or edit.get("previous_fact")
-    sentences = [told["prompt"] for told in (edit, before) if told]
+    sentences = [source["prompt"] for source in (edit, before) if source]
     subject, template, answers = subject_of(edit["relation"], sentences)
     queries = [
         (kind, q)

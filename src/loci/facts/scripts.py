@@ -56,19 +56,19 @@ def attached(character: str) -> bool:
     )
 
 
-def within_word(text: str, at: int) -> bool:
+def within_word(text: str, position: int) -> bool:
     """Whether the boundary before `text[at]` is inside a word, or inside a character.
 
     Inside a word it is between two letters or digits of scripts that have spaces between words.
     """
-    if not 0 < at < len(text):
+    if not 0 < position < len(text):
         return False
-    if attached(text[at]) or text[at - 1] == JOINER:
+    if attached(text[position]) or text[position - 1] == JOINER:
         return True
-    before = at - 1
+    before = position - 1
     while before and attached(text[before]):
         before -= 1
-    return all(side.isalnum() and not unspaced(side) for side in (text[before], text[at]))
+    return all(side.isalnum() and not unspaced(side) for side in (text[before], text[position]))
 
 
 def composed(text: str) -> tuple[str, dict[int, int]]:

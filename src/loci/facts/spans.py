@@ -46,22 +46,22 @@ def find_span(text: str, part: str, occurrence: int | None = None) -> Span:
     """The characters of `part` in `text`; where it stands more than once, `occurrence` (0, 1, …, or
     −1 for the last) says which.
     """
-    spans, said = occurrences(text, part), brief(text, 200)
+    spans, shown = occurrences(text, part), brief(text, 200)
     if not spans:
         raise FactError(
-            f"the subject {part!r} does not stand in the prompt {said}: put {{}} where it should"
+            f"the subject {part!r} does not stand in the prompt {shown}: put {{}} where it should"
             " stand"
         )
     if occurrence is None:
         if len(spans) > 1:
             raise FactError(
-                f"the subject {part!r} stands {len(spans)} times in {said}: put {{}} in the place"
+                f"the subject {part!r} stands {len(spans)} times in {shown}: put {{}} in the place"
                 " of the one that is meant"
             )
         occurrence = 0
     if not -len(spans) <= occurrence < len(spans):
         raise FactError(
-            f"the subject {part!r} stands {len(spans)} times in {said}; there is no occurrence"
+            f"the subject {part!r} stands {len(spans)} times in {shown}; there is no occurrence"
             f" {occurrence}"
         )
     return spans[occurrence]

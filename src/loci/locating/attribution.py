@@ -73,15 +73,15 @@ class Attribution(Traced):
     def summary(self) -> tuple[str, ...]:
         if not self.agreement:
             return ("The estimate was not compared with exact tracing.",)
-        told = ", ".join(f"{kind} {spelt(rho, '.2f')}" for kind, rho in self.agreement.items())
-        return (f"Rank correlation of the estimate with exact tracing: {told}.",)
+        agreement = ", ".join(f"{kind} {spelt(rho, '.2f')}" for kind, rho in self.agreement.items())
+        return (f"Rank correlation of the estimate with exact tracing: {agreement}.",)
 
     def grade(self) -> Grade:
         return graded(min(self.agreement.values()), 0.8, 0.5) if self.agreement else ""
 
     def title(self) -> str:
-        how = "gradients" if self.method == "gradient" else f"{self.method} gradients"
-        return f"{self.prompt} → {self.answer}, effects estimated by {how}"
+        method = "gradients" if self.method == "gradient" else f"{self.method} gradients"
+        return f"{self.prompt} → {self.answer}, effects estimated by {method}"
 
     def tables(self) -> tuple[Table, ...]:
         agreement = tuple(self.agreement.items())

@@ -124,10 +124,10 @@ class AverageTrace(Result):
         return {"schema": "loci.average_trace/1", **plain, "effects": cells}
 
 
-def roles(one: Trace) -> dict[str, list[int]]:
+def roles(trace: Trace) -> dict[str, list[int]]:
     """The tokens of each role; a role that a prompt does not have is left out."""
-    start, end = one.subject_span
-    last = len(one.tokens) - 1
+    start, end = trace.subject_span
+    last = len(trace.tokens) - 1
     positions = {
         "first subject": [start] if end - start > 1 else [],
         "middle subject": list(range(start + 1, end - 1)),
@@ -182,10 +182,11 @@ def average_trace(
     for fact in known:
         by_kind = done.get(fact)
         if by_kind is None:
-            one = trace(model, fact, **settings, budget=budget)
+            traced = trace(model, fact, **settings, budget=budget)
             by_kind = {
                 kind: {
-                    role: one.grids[kind][:, at].mean(1).tolist() for role, at in roles(one).items()
+                    role: traced.grids[kind][:, positions].mean(1).tolist()
+                    for role, positions in roles(traced).items()
                 }
                 for kind in kinds
             }

@@ -186,8 +186,10 @@ def knowledge_neurons(
     ]
     options: dict[str, Any] = {"baseline": baseline, "steps": steps, "tolerance": tolerance}
     attributions = []
-    for one in asked:
-        attributions.append(neuron_attribution(model, one, **options, samples=samples, seed=seed))
+    for phrasing in asked:
+        attributions.append(
+            neuron_attribution(model, phrasing, **options, samples=samples, seed=seed)
+        )
         progress(1, len(asked))
     cells = _shared([each.scores for each in attributions], threshold, share)
     chosen = _by_layer([(layer, neuron) for layer, neuron, _ in cells])
@@ -199,7 +201,10 @@ def knowledge_neurons(
         answer=fact.answer,
         phrasings=len(asked),
         known=sum(
-            score.said for score in score_answers(model, [(one.text, one.answer) for one in asked])
+            score.said
+            for score in score_answers(
+                model, [(phrasing.text, phrasing.answer) for phrasing in asked]
+            )
         ),
         baseline=baseline,
         threshold=threshold,

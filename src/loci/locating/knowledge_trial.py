@@ -72,11 +72,11 @@ class _Trial:
         self.model = model
         self.asked = [ask(model, fact) for fact in asked]
         points, sizes = model.names("mlp_act"), []
-        for one in self.asked:
-            reads = model.read(one.ids, *points)
+        for prompt in self.asked:
+            reads = model.read(prompt.ids, *points)
             sizes.append(
                 torch.stack(
-                    [reads[point][0, one.subject[1] - 1].abs().float().cpu() for point in points]
+                    [reads[point][0, prompt.subject[1] - 1].abs().float().cpu() for point in points]
                 )
             )
         self.sizes = torch.stack(sizes).mean(0)
@@ -87,33 +87,33 @@ class _Trial:
         trial: a row each, in batches.
         """
         total = torch.zeros(len(trials))
-        for one in self.asked:
+        for prompt in self.asked:
             step = max(
                 1,
                 min(
-                    self.model.tokens_at_once // one.ids.shape[1],
-                    self.model.rows_at_once // len(one.targets),
+                    self.model.tokens_at_once // prompt.ids.shape[1],
+                    self.model.rows_at_once // len(prompt.targets),
                 ),
             )
             log_probs = [
-                self._rows(one, trials[start : start + step])
+                self._rows(prompt, trials[start : start + step])
                 for start in range(0, len(trials), step)
             ]
             total += torch.cat(log_probs)
         return (total / len(self.asked)).tolist()
 
-    def _rows(self, one: Asked, trials: Sequence[tuple[Cells, float]]) -> Tensor:
+    def _rows(self, prompt: Asked, trials: Sequence[tuple[Cells, float]]) -> Tensor:
         """P(answer) of one phrasing in a batch of trials."""
         token, layers = (
-            one.subject[1] - 1,
+            prompt.subject[1] - 1,
             sorted({layer for cells, _ in trials for layer in cells}),
         )
         edits = {
             f"mlp_act.{layer}": _scale(token, self._factors(layer, trials)) for layer in layers
         }
         with self.model.patched(edits):
-            logits = self.model(one.ids.expand(len(trials), -1), last=len(one.targets))
-        return probability(logits[:, None], one.targets)
+            logits = self.model(prompt.ids.expand(len(trials), -1), last=len(prompt.targets))
+        return probability(logits[:, None], prompt.targets)
 
     def _factors(
         self, layer: int, trials: Sequence[tuple[Cells, float]]

@@ -65,15 +65,17 @@ def lens(
     ] * model.has("mlp_act")
     with model.watch(*model.names(*stems)) as reads:
         finite(model(model.ids([tokens.ids[:start]]), last=1), model)
-    at = {name: tensor[0, -1].float() for name, tensor in reads.items()}
-    last, direction = at[f"resid_post.{model.n_layers - 1}"], model.W_U.float().T @ row
+    last_states = {name: tensor[0, -1].float() for name, tensor in reads.items()}
+    last, direction = last_states[f"resid_post.{model.n_layers - 1}"], model.W_U.float().T @ row
     final = FrozenNorm(model, "final_norm", None, last)
     read, constant = final.read(direction), float(final.bias @ direction + model.b_U.float() @ row)
     score = float(
         row @ model.module("unembed")(model.module("final_norm")(last.to(model.dtype))).float()
     )
-    rungs = tuple(_rung(model, at, layer, read, target, top) for layer in range(model.n_layers))
-    embedding = float(read @ at["resid_pre.0"])
+    rungs = tuple(
+        _rung(model, last_states, layer, read, target, top) for layer in range(model.n_layers)
+    )
+    embedding = float(read @ last_states["resid_pre.0"])
     total = embedding + constant + sum(rung.attn + rung.mlp for rung in rungs)
     return Lens(
         model=model.name,
@@ -81,7 +83,7 @@ def lens(
         prompt=prompt,
         answer=answer,
         against=against,
-        start=_words(model, _said(model, at["resid_pre.0"]), top),
+        start=_words(model, _said(model, last_states["resid_pre.0"]), top),
         layers=rungs,
         embedding=embedding,
         constant=constant,
@@ -91,19 +93,19 @@ def lens(
 
 
 def _rung(
-    model: Model, at: dict[str, Tensor], layer: int, read: Tensor, target: int, top: int
+    model: Model, last: dict[str, Tensor], layer: int, read: Tensor, target: int, top: int
 ) -> Rung:
-    resid, attn, mlp = (at[f"{stem}.{layer}"] for stem in ("resid_post", "attn_out", "mlp_out"))
+    resid, attn, mlp = (last[f"{stem}.{layer}"] for stem in ("resid_post", "attn_out", "mlp_out"))
     through_attn, through_mlp = read, read
     if model.layout.attn_post:
-        through_attn = FrozenNorm(model, "attn_post", layer, at[f"attn_raw.{layer}"]).read(read)
+        through_attn = FrozenNorm(model, "attn_post", layer, last[f"attn_raw.{layer}"]).read(read)
     if model.layout.mlp_post:
-        through_mlp = FrozenNorm(model, "mlp_post", layer, at[f"mlp_raw.{layer}"]).read(read)
-    heads = einsum(model.W_O(layer).float(), at[f"z.{layer}"], through_attn, "h m d, h d, m -> h")
+        through_mlp = FrozenNorm(model, "mlp_post", layer, last[f"mlp_raw.{layer}"]).read(read)
+    heads = einsum(model.W_O(layer).float(), last[f"z.{layer}"], through_attn, "h m d, h d, m -> h")
     parts: tuple[NeuronScore, ...] = ()
     updates: tuple[Update, ...] = ()
     if model.has("mlp_act"):
-        act, values = at[f"mlp_act.{layer}"], model.W_down(layer).float()
+        act, values = last[f"mlp_act.{layer}"], model.W_down(layer).float()
         scores, sizes = act * (through_mlp @ values), update_sizes(model, layer, act)
         some = min(top, len(scores))
         best = [
@@ -115,11 +117,11 @@ def _rung(
             Update(f"L{layer}N{i}", float(sizes[i]), float(scores[i]))
             for i in sizes.topk(some).indices.tolist()
         )
-    said = _said(model, resid)
+    probabilities = _said(model, resid)
     return Rung(
         layer=layer,
-        top=_words(model, said, top),
-        prob=float(said[target]),
+        top=_words(model, probabilities, top),
+        prob=float(probabilities[target]),
         attn=float(read @ attn),
         mlp=float(read @ mlp),
         heads=tuple(heads.tolist()),
@@ -133,8 +135,8 @@ def _said(model: Model, resid: Float[Tensor, " d_model"]) -> Float[Tensor, " d_v
     return model.unembed(resid.to(model.dtype)).float().softmax(-1)
 
 
-def _words(model: Model, said: Float[Tensor, " d_vocab"], top: int) -> tuple[Word, ...]:
-    best = said.topk(top)
+def _words(model: Model, probabilities: Float[Tensor, " d_vocab"], top: int) -> tuple[Word, ...]:
+    best = probabilities.topk(top)
     return tuple(
         Word(model.token_text(i), p)
         for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)

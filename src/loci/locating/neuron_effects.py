@@ -104,13 +104,15 @@ def effects(
     means = text_means(model, *model.names("mlp_act"))
     vectors: dict[str, dict[tuple[str | None, int], Tensor]] = {}
     asked = [
-        (subject, fact.relation, i, one)
+        (subject, fact.relation, i, phrasing)
         for subject, pairs in known.items()
         for fact, both in pairs
-        for i, one in enumerate(both)
+        for i, phrasing in enumerate(both)
     ]
-    for subject, relation, i, one in asked:
-        vectors.setdefault(subject, {})[relation, i] = ablated(model, one, chosen, means, budget)
+    for subject, relation, i, phrasing in asked:
+        vectors.setdefault(subject, {})[relation, i] = ablated(
+            model, phrasing, chosen, means, budget
+        )
         progress(1, len(asked))
     correlations: dict[str, list[float]] = {pair: [] for pair in PAIRS}
     names = list(vectors)
@@ -124,8 +126,8 @@ def effects(
             for relation in firsts
             if (relation, 0) in theirs
         ]
-    kept = {pair: tuple(r for r in rs if r == r) for pair, rs in correlations.items()}
-    return Effects(model.name, model.with_bos, tuple(names), len(chosen), seed, kept)
+    finite = {pair: tuple(r for r in rs if r == r) for pair, rs in correlations.items()}
+    return Effects(model.name, model.with_bos, tuple(names), len(chosen), seed, finite)
 
 
 def ablated(
@@ -160,8 +162,12 @@ def _known(
         for fact in {fact.relation: fact for fact in facts.about(subject)}.values():
             prompts = [prompt for prompt in (fact.prompt, *fact.paraphrases) if "{}" in prompt]
             phrased = [replace(fact, prompt=prompt) for prompt in prompts]
-            scores = score_answers(model, [(one.text, one.answer) for one in phrased])
-            right = [one for one, score in zip(phrased, scores, strict=True) if score.greedy]
+            scores = score_answers(
+                model, [(phrasing.text, phrasing.answer) for phrasing in phrased]
+            )
+            right = [
+                phrasing for phrasing, score in zip(phrased, scores, strict=True) if score.greedy
+            ]
             if len(right) > 1:
                 pairs.append((fact, (right[0], right[1])))
         if len(pairs) > 1:

@@ -152,24 +152,24 @@ def subjects_of(facts: Sequence[Fact], folds: int = 5, seed: int = 0) -> Subject
     """
     one_each = list({fact.subject: fact for fact in facts}.values())
     counts = Counter(fact.answer for fact in one_each)
-    kept = tuple(fact for fact in one_each if counts[fact.answer] >= FEWEST)
-    answers = tuple(sorted({fact.answer for fact in kept}))
+    frequent = tuple(fact for fact in one_each if counts[fact.answer] >= FEWEST)
+    answers = tuple(sorted({fact.answer for fact in frequent}))
     if len(answers) < 2 or folds < 2:
         raise FactError(
             f"a probe needs two folds, and two answers that {FEWEST} subjects have: there are"
             f" {len(answers)} in {len(one_each)} subjects"
         )
-    if folds > len(kept):
-        raise FactError(f"{len(kept)} subjects cannot be held out in {folds} folds")
-    labels = torch.tensor([answers.index(fact.answer) for fact in kept])
-    order = list(range(len(kept)))
+    if folds > len(frequent):
+        raise FactError(f"{len(frequent)} subjects cannot be held out in {folds} folds")
+    labels = torch.tensor([answers.index(fact.answer) for fact in frequent])
+    order = list(range(len(frequent)))
     Random(seed).shuffle(order)
     return Subjects(
-        kept,
+        frequent,
         answers,
         labels,
         tuple(torch.tensor(order[i::folds]) for i in range(folds)),
-        len(one_each) - len(kept),
+        len(one_each) - len(frequent),
     )
 
 
@@ -287,5 +287,5 @@ def _held_out(
     """
     train = others(part, len(X))
     W, b = readout(X[train], labels[train], classes, ridge)
-    said: Tensor = ((X if asked is None else asked)[part] @ W + b).argmax(1)
-    return [bool(hit) for hit in said == labels[part]]
+    predicted: Tensor = ((X if asked is None else asked)[part] @ W + b).argmax(1)
+    return [bool(hit) for hit in predicted == labels[part]]

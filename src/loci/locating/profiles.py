@@ -74,7 +74,7 @@ class Located(Result):
     @property
     def words(self) -> str:
         """Agreements and disagreements of the methods, in sentences."""
-        said = (
+        sentences = (
             []
             if self.known
             else [
@@ -86,18 +86,18 @@ class Located(Result):
             layers = sorted(set(peaks.values()))
             rho = self.agreement[site]
             if len(layers) == 1:
-                said.append(
+                sentences.append(
                     f"{site[0].upper()}{site[1:]}:"
                     f" {'both' if len(peaks) == 2 else f'all {len(peaks)}'} methods point at layer"
                     f" {layers[0]} (rank correlation over layers at least {rho:.2f})."
                 )
             else:
                 where = ", ".join(f"{name} at layer {layer}" for name, layer in peaks.items())
-                said.append(
+                sentences.append(
                     f"{site[0].upper()}{site[1:]}: the methods differ ({where}; smallest rank"
                     f" correlation {rho:.2f})."
                 )
-        said.append(
+        sentences.append(
             "Read off the last token, the answer is never the likeliest word."
             if self.readable is None
             else (
@@ -105,7 +105,7 @@ class Located(Result):
                 f" {self.readable} on."
             )
         )
-        return " ".join(said)
+        return " ".join(sentences)
 
     def summary(self) -> tuple[str, ...]:
         return (self.words,)

@@ -145,9 +145,9 @@ def routes(
         *(around(layer, window, model.n_layers) for layer in range(model.n_layers)),
     ]
     for fact in known:
-        one = _Recall(model, fact, means)
+        recall = _Recall(model, fact, means)
         for cut in CUTS:
-            for place, share in zip(places, one.lost(cut, windows), strict=True):
+            for place, share in zip(places, recall.lost(cut, windows), strict=True):
                 lost.setdefault((cut, place), []).append(share)
         progress(1, len(known))
     return Routes(
@@ -164,9 +164,9 @@ def routes(
 @torch.no_grad()
 def losses(model: Model, fact: Fact) -> dict[str, list[float]]:
     """Of one fact, known or not: the relative loss of P(answer) by kind of cut, layer by layer."""
-    one = _Recall(model, fact, text_means(model, *model.names("mlp_out", "attn_out")))
+    recall = _Recall(model, fact, text_means(model, *model.names("mlp_out", "attn_out")))
     return {
-        cut: one.lost(cut, [range(layer, layer + 1) for layer in range(model.n_layers)])
+        cut: recall.lost(cut, [range(layer, layer + 1) for layer in range(model.n_layers)])
         for cut in CUTS
     }
 

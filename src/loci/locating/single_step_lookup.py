@@ -147,17 +147,17 @@ def single_step(
         for name, excess in zip(outputs, grid.layer(layer), strict=True):
             outputs[name].append(excess)
         progress(1, read_after + 1)
-    kept = total > 0
-    stacked = {name: torch.stack(rows, 1)[kept] for name, rows in outputs.items()}
+    answered = total > 0
+    stacked = {name: torch.stack(rows, 1)[answered] for name, rows in outputs.items()}
     return SingleStep(
         model=model.name,
         bos=model.with_bos,
         relation=task.relation,
         read_after=read_after,
-        names=tuple(task.facts[i].subject for row, i in enumerate(chosen) if kept[row]),
-        excess=tuple(total[kept].tolist()),
-        start=tuple(start[kept].tolist()),
-        left_out=int((~kept).sum()),
+        names=tuple(task.facts[i].subject for row, i in enumerate(chosen) if answered[row]),
+        excess=tuple(total[answered].tolist()),
+        start=tuple(start[answered].tolist()),
+        left_out=int((~answered).sum()),
         **stacked,
     )
 

@@ -75,11 +75,11 @@ def _state_words(trace: "Trace") -> str:
     )
     if last < end or taken is None:
         return words + "."
-    at = f"; from layer {taken} on the last token carries more ({float(grid[taken, last]):+.2f})"
+    later = f"; from layer {taken} on the last token carries more ({float(grid[taken, last]):+.2f})"
     return (
         words
         + (
-            at
+            later
             if taken < len(grid) - 1
             else "; the last token carries more only after the last layer, where it must"
         )
@@ -96,9 +96,9 @@ def _ties(trace: "Trace", kind: Kind) -> str:
         if effect > 2 * TIE
         else []
     )
-    told = "; ".join(f"layer {i} at {_at(trace, j)}" for i, j in near[:3])
+    layers = "; ".join(f"layer {i} at {_at(trace, j)}" for i, j in near[:3])
     return (
-        f" (as much, within {TIE}: {told}{f' and {len(near) - 3} more' if len(near) > 3 else ''})"
+        f" (as much, within {TIE}: {layers}{f' and {len(near) - 3} more' if len(near) > 3 else ''})"
         if near
         else ""
     )

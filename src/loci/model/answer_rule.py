@@ -78,7 +78,9 @@ def own_answers(
     answers: dict[int, OwnAnswer] = {}
     for batch in by_length(asked, len, budget or model.tokens_at_once, model.rows_at_once):
         made = continuations(model, model.ids([asked[i].ids for i in batch]), tokens)
-        answers |= {i: _answer(model, one) for i, one in zip(batch, made, strict=True)}
+        answers |= {
+            i: _answer(model, continuation) for i, continuation in zip(batch, made, strict=True)
+        }
     return [answers[i] for i in range(len(prompts))]
 
 
@@ -107,7 +109,8 @@ def _answer(model: "Model", made: Made) -> OwnAnswer:
         return OwnAnswer("", says, 0.0)
     reach = [len(model.decode(made.ids[:count])) for count in range(len(made.ids) + 1)]
     holds = [
-        next((count for count, at in enumerate(reach) if at >= end), len(made.ids)) for end in ends
+        next((count for count, reached in enumerate(reach) if reached >= end), len(made.ids))
+        for end in ends
     ]
     taken = 1
     while (

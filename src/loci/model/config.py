@@ -139,22 +139,24 @@ def _check_size(value: Any, least: int, most: int, where: str, name: str) -> Non
     if value is None and name in OPTIONAL:
         return
     values = value if isinstance(value, list) and value and name in BY_LAYER else [value]
-    for one in values:
-        whole = isinstance(one, int) and not isinstance(one, bool)
+    for size in values:
+        whole = isinstance(size, int) and not isinstance(size, bool)
         _expect(
-            whole and least <= one <= most,
+            whole and least <= size <= most,
             where,
             name,
             f"an integer between {least:,} and {most:,}",
-            one,
+            size,
         )
 
 
 def _check_tokens(value: Any, where: str, name: str) -> None:
     """−1 is how some checkpoints say that there is none."""
-    for one in value if isinstance(value, list) and value else [value]:
-        whole = isinstance(one, int) and not isinstance(one, bool) and -1 <= one < 10**8
-        _expect(one is None or whole, where, name, "the number of a token, or a list of them", one)
+    for token in value if isinstance(value, list) and value else [value]:
+        whole = isinstance(token, int) and not isinstance(token, bool) and -1 <= token < 10**8
+        _expect(
+            token is None or whole, where, name, "the number of a token, or a list of them", token
+        )
 
 
 def _check_dtype(value: Any, where: str, name: str) -> None:
@@ -207,13 +209,13 @@ def check_depth(config: Any, stored: Stored, where: str) -> None:
     """Raise `ModelError` where the configuration asks for more layers than the files hold, before
     any is built.
     """
-    said = next(
+    stated = next(
         (value for name in LAYERS if isinstance(value := getattr(config, name, None), int)), None
     )
     held = blocks_in(stored.tensors)
-    if said is not None and held and said > max(held.values()):
+    if stated is not None and held and stated > max(held.values()):
         raise ModelError(
-            f"{where}: {CONFIG} says {said} layers, and the weights hold {max(held.values())}"
+            f"{where}: {CONFIG} says {stated} layers, and the weights hold {max(held.values())}"
         )
 
 
@@ -223,9 +225,9 @@ def check_nothing_left(unexpected: Iterable[str], hf: nn.Module, where: str) -> 
     """
     here = blocks_in(name for name, _ in hf.named_parameters())
     for stack, count in blocks_in(unexpected).items():
-        said = max((n for other, n in here.items() if same_parameter(other, stack)), default=0)
-        if count > said and (said or not here):
-            raise ModelError(f"{where}: {CONFIG} says {said} layers, and the weights hold {count}")
+        depth = max((n for other, n in here.items() if same_parameter(other, stack)), default=0)
+        if count > depth and (depth or not here):
+            raise ModelError(f"{where}: {CONFIG} says {depth} layers, and the weights hold {count}")
 
 
 def blocks_in(names: Iterable[str]) -> dict[str, int]:

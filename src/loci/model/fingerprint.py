@@ -83,7 +83,7 @@ class KnownFingerprint:
         if known:
             after = self._now()
             pairs = zip(now, after, strict=True)
-            if all(one == two or one[0] == two[0] in storages for one, two in pairs):
+            if all(old == new or old[0] == new[0] in storages for old, new in pairs):
                 self.value, self.stamp = value, after
 
     def _now(self) -> Stamp:

@@ -99,10 +99,10 @@ class Frame:
         ]
         whole, drawn = "\n".join(prompts), list[Fact]()
         order = random.Random(f"{self.seed}/{fact.subject}/{fact.relation}")
-        for one in order.sample(relation, len(relation)) if relation else ():
-            told = f"{one.text} {one.answer}"
-            if not (_stands(one.subject, whole) or _stands(fact.subject, told)):
-                drawn.append(one)
+        for shot in order.sample(relation, len(relation)) if relation else ():
+            sentence = f"{shot.text} {shot.answer}"
+            if not (_stands(shot.subject, whole) or _stands(fact.subject, sentence)):
+                drawn.append(shot)
             if len(drawn) == self.shots:
                 return drawn
         where = (
@@ -118,8 +118,8 @@ class Frame:
     def _framed(self, model: Model, fact: Fact, shots: Sequence[Fact]) -> Fact:
         def framed(template: str) -> str:
             shown = [
-                (one.fill(template if BLANK in template else one.prompt), one.answer)
-                for one in shots
+                (shot.fill(template if BLANK in template else shot.prompt), shot.answer)
+                for shot in shots
             ]
             return turns(model, shown, template) if self.chat else lines(shown, template)
 
@@ -137,8 +137,10 @@ class Frame:
 
 def _usable(relation: Sequence[Fact]) -> list[Fact]:
     """One fact of each subject whose answer is said, and which holds no blank."""
-    said = (one for one in relation if one.answer != UNSAID and BLANK not in one.text + one.answer)
-    return list({one.subject: one for one in said}.values())
+    usable = (
+        fact for fact in relation if fact.answer != UNSAID and BLANK not in fact.text + fact.answer
+    )
+    return list({fact.subject: fact for fact in usable}.values())
 
 
 def _stands(subject: str, text: str) -> bool:
@@ -163,12 +165,12 @@ def turns(model: Model, shots: Sequence[tuple[str, str]], prompt: str) -> str:
             f"{model.name!r} has no chat template: leave chat (--chat) out; it is for models that"
             " were taught to chat"
         )
-    said = [
+    messages = [
         {"role": role, "content": text}
         for pair in shots
         for role, text in zip(("user", "assistant"), pair, strict=True)
     ]
-    asked = [*said, {"role": "user", "content": prompt}]
+    asked = [*messages, {"role": "user", "content": prompt}]
     try:
         text = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
     except Exception as error:  # noqa: BLE001 a template is a program, and may raise anything

@@ -55,7 +55,9 @@ def control_tokens(model: RunningModel) -> frozenset[int]:
     added ones spelt as markers; but none that ends a text.
     """
     added: dict[int, Any] = getattr(model.tokenizer, "added_tokens_decoder", {})
-    controls = {token for token, one in added.items() if one.special or MARKER.fullmatch(str(one))}
+    controls = {
+        token for token, entry in added.items() if entry.special or MARKER.fullmatch(str(entry))
+    }
     return frozenset(token for token in controls if token < model.d_vocab) - end_tokens(model)
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from loci.deprecated import renamed_arguments
 from loci.errors import FactError, UseError
 from loci.facts import Fact, FactSet, known_facts
 from loci.facts.fact import BLANK, FIRST_WORD
@@ -79,6 +80,7 @@ def texts_given(value: str | Iterable[str]) -> list[str]:
     return texts
 
 
+@renamed_arguments(how="hint")
 def fact_from(
     model: Model,
     text: str,
@@ -86,19 +88,19 @@ def fact_from(
     occurrence: int | None = None,
     answer: str | None = None,
     *,
-    how: str = "give loci.Fact(subject, prompt, answer)",
+    hint: str = "give loci.Fact(subject, prompt, answer)",
 ) -> Fact:
     """The fact that a prompt asks for, with `answer`, or else with the model's own.
 
     Without a subject it is the only known one that stands in the prompt; `{}` says where it stands.
-    Raises `FactError`, and says `how` to name it, where there is none.
+    Raises `FactError`, and gives the `hint`, where there is none.
     """
     known = known_facts()
     if not text.strip():
         raise FactError("the prompt is empty")
     if subject is None and BLANK in text:
         raise FactError(
-            f"whom is {brief(text, 200)} about? {{}} stands for a subject that is not said: {how}"
+            f"whom is {brief(text, 200)} about? {{}} stands for a subject that is not said: {hint}"
         )
     if subject is None:
         subjects = known.subjects_in(text)
@@ -108,7 +110,7 @@ def fact_from(
                 if subjects
                 else "no known subject stands in it"
             )
-            raise FactError(f"whom is {brief(text, 200)} about? {what}: {how}")
+            raise FactError(f"whom is {brief(text, 200)} about? {what}: {hint}")
         subject = subjects[0]
     fact = Fact.from_text(text, subject, "?", occurrence)
     if answer is not None:

@@ -118,8 +118,8 @@ def _pattern(patient: Patient) -> Iterator[Check]:
         )
     sums = mixes = 0.0
     for layer in range(model.n_layers):
-        at = model.read(patient.ids, f"attn_probs.{layer}", f"v.{layer}", f"z.{layer}")
-        probs, v, z = at[f"attn_probs.{layer}"], at[f"v.{layer}"], at[f"z.{layer}"]
+        reads = model.read(patient.ids, f"attn_probs.{layer}", f"v.{layer}", f"z.{layer}")
+        probs, v, z = reads[f"attn_probs.{layer}"], reads[f"v.{layer}"], reads[f"z.{layer}"]
         sums = max(sums, absolute_error(probs.sum(-1), torch.ones_like(probs.sum(-1))))
         shared = v.repeat_interleave(model.n_heads // model.n_kv_heads, 2)
         mixes = max(

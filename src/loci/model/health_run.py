@@ -130,11 +130,11 @@ def misplaced(model: Model, text: str) -> list[str]:
 
 
 def words_of(text: str) -> Iterator[tuple[str, int]]:
-    at = 0
+    start = 0
     for word in text.split():
-        at = text.index(word, at)
-        yield word, at
-        at += len(word)
+        start = text.index(word, start)
+        yield word, start
+        start += len(word)
 
 
 def absolute_error(actual: Tensor, expected: Tensor) -> float:

@@ -62,26 +62,27 @@ class Invariant:
     sides: Callable[["RunningModel", int, Reads], Sides]
 
 
-def _stream(model: "RunningModel", layer: int, at: Reads) -> Sides:
-    return at["resid_pre"] + at["attn_out"] + at["mlp_out"], at["resid_post"]
+def _stream(model: "RunningModel", layer: int, reads: Reads) -> Sides:
+    return reads["resid_pre"] + reads["attn_out"] + reads["mlp_out"], reads["resid_post"]
 
 
-def _middle(model: "RunningModel", layer: int, at: Reads) -> Sides:
-    return at["resid_pre"] + at["attn_out"], at["resid_mid"]
+def _middle(model: "RunningModel", layer: int, reads: Reads) -> Sides:
+    return reads["resid_pre"] + reads["attn_out"], reads["resid_mid"]
 
 
 def _norm(name: str, takes: str, gives: str) -> Callable[["RunningModel", int, Reads], Sides]:
     """The equation of a norm: its output from its input; without a norm, the input itself."""
 
-    def sides(model: "RunningModel", layer: int, at: Reads) -> Sides:
-        taken = at["resid_pre" if takes == "resid_mid" and model.layout.parallel else takes]
-        return model.module(name, layer)(taken) if getattr(model.layout, name) else taken, at[gives]
+    def sides(model: "RunningModel", layer: int, reads: Reads) -> Sides:
+        taken = reads["resid_pre" if takes == "resid_mid" and model.layout.parallel else takes]
+        normed = model.module(name, layer)(taken) if getattr(model.layout, name) else taken
+        return normed, reads[gives]
 
     return sides
 
 
 def _heads(name: str) -> Callable[["RunningModel", int, Reads], Sides]:
-    def sides(model: "RunningModel", layer: int, at: Reads) -> Sides:
+    def sides(model: "RunningModel", layer: int, reads: Reads) -> Sides:
         W = (
             model.W_Q(layer)
             if name == "q"
@@ -92,38 +93,38 @@ def _heads(name: str) -> Callable[["RunningModel", int, Reads], Sides]:
             if name == "q"
             else getattr(model, f"b_{name.upper()}")(layer, expand=False)
         )
-        return einsum(W, at["attn_in"], "h d m, b p m -> b p h d") + b, at[name]
+        return einsum(W, reads["attn_in"], "h d m, b p m -> b p h d") + b, reads[name]
 
     return sides
 
 
-def _output(model: "RunningModel", layer: int, at: Reads) -> Sides:
+def _output(model: "RunningModel", layer: int, reads: Reads) -> Sides:
     return (
-        einsum(model.W_O(layer), at["z"], "h m d, b p h d -> b p m") + model.b_O(layer),
-        at["attn_raw"],
+        einsum(model.W_O(layer), reads["z"], "h m d, b p h d -> b p m") + model.b_O(layer),
+        reads["attn_raw"],
     )
 
 
-def _keys(model: "RunningModel", layer: int, at: Reads) -> Sides:
-    return at["mlp_in"] @ model.W_key(layer).T + model.b_key(layer), at["mlp_pre"]
+def _keys(model: "RunningModel", layer: int, reads: Reads) -> Sides:
+    return reads["mlp_in"] @ model.W_key(layer).T + model.b_key(layer), reads["mlp_pre"]
 
 
-def _ups(model: "RunningModel", layer: int, at: Reads) -> Sides:
-    return at["mlp_in"] @ model.W_up(layer).T + model.b_up(layer), at["mlp_up"]
+def _ups(model: "RunningModel", layer: int, reads: Reads) -> Sides:
+    return reads["mlp_in"] @ model.W_up(layer).T + model.b_up(layer), reads["mlp_up"]
 
 
-def _values(model: "RunningModel", layer: int, at: Reads) -> Sides:
-    return at["mlp_act"] @ model.W_down(layer).T + model.b_down(layer), at["mlp_raw"]
+def _values(model: "RunningModel", layer: int, reads: Reads) -> Sides:
+    return reads["mlp_act"] @ model.W_down(layer).T + model.b_down(layer), reads["mlp_raw"]
 
 
-def _mixture(model: "RunningModel", layer: int, at: Reads) -> Sides:
+def _mixture(model: "RunningModel", layer: int, reads: Reads) -> Sides:
     act = model.module("experts", layer).act_fn
     assert callable(act)
-    x, total = at["mlp_in"], torch.zeros_like(at["mlp_raw"])
+    x, total = reads["mlp_in"], torch.zeros_like(reads["mlp_raw"])
     for e in range(model.n_experts):
         neurons = act(x @ model.W_gate(layer, e).T) * (x @ model.W_up(layer, e).T)
-        total = total + at["router"][..., e : e + 1] * (neurons @ model.W_down(layer, e).T)
-    return total.to(at["mlp_raw"]), at["mlp_raw"]
+        total = total + reads["router"][..., e : e + 1] * (neurons @ model.W_down(layer, e).T)
+    return total.to(reads["mlp_raw"]), reads["mlp_raw"]
 
 
 INVARIANTS = (
@@ -208,8 +209,8 @@ def errors(
         yield (
             invariant.name,
             max(
-                difference(*invariant.sides(model, layer, at))
-                for layer, at in zip(layers, of_layer, strict=True)
+                difference(*invariant.sides(model, layer, layer_reads))
+                for layer, layer_reads in zip(layers, of_layer, strict=True)
             ),
         )
     normed: Tensor = model.module("final_norm")(reads[last])

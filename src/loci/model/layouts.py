@@ -69,14 +69,14 @@ def read_layout(path: str | Path) -> Layout:
     """A layout from a JSON object with its fields. Raises `ModelError` for a field that is missing,
     unknown or of another type.
     """
-    said = read_json(path, ModelError)
+    document = read_json(path, ModelError)
     where = named(path)
-    if not isinstance(said, dict):
+    if not isinstance(document, dict):
         raise ModelError(
-            f"{where}: expected an object with the fields of loci.Layout, found {brief(said)}"
+            f"{where}: expected an object with the fields of loci.Layout, found {brief(document)}"
         )
     known = {field.name: field for field in fields(Layout)}
-    for name, value in said.items():
+    for name, value in document.items():
         if name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0)[0]
             raise ModelError(f"{where}: {name}: no field of loci.Layout; the nearest is {near}")
@@ -91,11 +91,11 @@ def read_layout(path: str | Path) -> Layout:
         if not (texts if kind == "a list of texts" else isinstance(value, known[name].type)):  # type: ignore[arg-type]
             raise ModelError(f"{where}: {name}: expected {kind}, found {brief(value)}")
     missing = [
-        name for name, field in known.items() if field.default is MISSING and name not in said
+        name for name, field in known.items() if field.default is MISSING and name not in document
     ]
     if missing:
         raise ModelError(f"{where}: {missing[0]} is missing; the fields are those of loci.Layout")
-    return Layout(**{**said, "flat": tuple(said.get("flat", ()))})
+    return Layout(**{**document, "flat": tuple(document.get("flat", ()))})
 
 
 MODEL_PARTS = ("blocks", "embed", "final_norm", "unembed")

@@ -176,8 +176,8 @@ class Modules:
         assert isinstance(tensor, Tensor)
         if tensor.is_meta:
             hook: Any = module._hf_hook
-            kept: Tensor = hook.weights_map[name]
-            return kept
+            weight: Tensor = hook.weights_map[name]
+            return weight
         if self.mapping is not None:
             self.mapping.handed(tensor)
         return tensor.detach()

@@ -116,7 +116,7 @@ class Census(Result):
     def tables(self) -> tuple[Table, ...]:
         flops, parts = self.flops_per_token, self.parts
         shapes = (f"{name} {'×'.join(f'{n:,}' for n in own)}" for name, own in self.shapes.items())
-        told = (
+        totals = (
             (
                 "MLP weights",
                 f"{parts['mlp_weights']:,}, {self.mlp_share:.2%} of all; with biases"
@@ -141,7 +141,7 @@ class Census(Result):
         tied = "The unembedding is the embedding, counted once." if self.tied else ""
         return (
             Table("Parts", columns("part", self.unit, "share|.1%"), own, note=tied),
-            Table("", columns("", ""), told),
+            Table("", columns("", ""), totals),
         )
 
     def to_dict(self) -> dict[str, Any]:

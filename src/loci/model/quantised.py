@@ -45,13 +45,13 @@ def check_config_plain(config: Any, source: str) -> None:
     """Raise `ModelError` where a configuration says that the weights are quantised."""
     for part in (config, config.get_text_config()):
         for name in ("quantization_config", "compression_config"):
-            said = getattr(part, name, None)
-            if said:
-                raise ModelError(f"{source!r} is quantised ({_method(said)}); {ADVICE}")
+            stated = getattr(part, name, None)
+            if stated:
+                raise ModelError(f"{source!r} is quantised ({_method(stated)}); {ADVICE}")
 
 
-def _method(said: Any) -> str:
-    plain = said if isinstance(said, dict) else getattr(said, "__dict__", {})
+def _method(config: Any) -> str:
+    plain = config if isinstance(config, dict) else getattr(config, "__dict__", {})
     method = plain.get("quant_method")
     method = getattr(method, "value", method) or (
         "bitsandbytes" if any("load_in_" in key for key in plain) else "method not named"

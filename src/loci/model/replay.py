@@ -177,8 +177,8 @@ class Recording:
                 " last for unembedding alone"
             )
         self.model.hf.eval()
-        for at in range(layer, len(self.calls)):
-            resid = self.step(at, resid, rows=rows)
+        for current in range(layer, len(self.calls)):
+            resid = self.step(current, resid, rows=rows)
         return self.model.unembed(resid if last is None else resid[:, -last:])
 
     def step(

@@ -127,11 +127,11 @@ def diff_patches(first: Patch, second: Patch) -> Difference:
         change = _between(name, a or _nothing(b), b or _nothing(a))
         if change.rank:
             changes.append(change)
-    said = [
+    edits = [
         {f"{fact.text} → {fact.new_answer}": None for fact in patch.facts}
         for patch in (first, second)
     ]
-    only = tuple(tuple(text for text in said[i] if text not in said[1 - i]) for i in (0, 1))
+    only = tuple(tuple(text for text in edits[i] if text not in edits[1 - i]) for i in (0, 1))
     return Difference(
         first.id, second.id, first.base == second.base, tuple(changes), (only[0], only[1])
     )

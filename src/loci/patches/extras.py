@@ -70,11 +70,11 @@ def extras_of(first: Weights, second: Weights) -> Extras:
 
     Cost: one reading of the files, weights apart, and of the tensors that are no parameters.
     """
-    one, other = _stored(first), _stored(second)
-    if one is None or other is None:
+    first_stored, second_stored = _stored(first), _stored(second)
+    if first_stored is None or second_stored is None:
         return Extras()
-    tensors = _extra(first, one), _extra(second, other)
-    files = _files(one), _files(other)
+    tensors = _extra(first, first_stored), _extra(second, second_stored)
+    files = _files(first_stored), _files(second_stored)
     return Extras(
         _sides(*tensors, lambda name: _content(tensors[0][name]) == _content(tensors[1][name])),
         _sides(*files, lambda name: filecmp.cmp(files[0][name], files[1][name], shallow=False)),
@@ -114,9 +114,11 @@ def _files(checkpoint: Stored) -> dict[str, Path]:
     }
 
 
-def _sides(one: Mapping[str, Any], other: Mapping[str, Any], equal: Callable[[str], bool]) -> Sides:
+def _sides(
+    first: Mapping[str, Any], second: Mapping[str, Any], equal: Callable[[str], bool]
+) -> Sides:
     return Sides(
-        tuple(sorted(one.keys() - other.keys())),
-        tuple(sorted(other.keys() - one.keys())),
-        tuple(name for name in sorted(one.keys() & other.keys()) if not equal(name)),
+        tuple(sorted(first.keys() - second.keys())),
+        tuple(sorted(second.keys() - first.keys())),
+        tuple(name for name in sorted(first.keys() & second.keys()) if not equal(name)),
     )

@@ -85,9 +85,9 @@ def truncated(factors: Factors, rank: int) -> Factors:
         raise PatchError(f"a rank is 1 or more, not {rank}")
     left, core, right = _core(factors)
     U, S, Vh = svd(core, "a change's core")
-    kept = max(1, min(rank, int((NOTHING * S[0] < S).sum())))
-    root = S[:kept].sqrt()
-    sides = left @ U[:, :kept] * root, root[:, None] * Vh[:kept] @ right.T
+    effective_rank = max(1, min(rank, int((NOTHING * S[0] < S).sum())))
+    root = S[:effective_rank].sqrt()
+    sides = left @ U[:, :effective_rank] * root, root[:, None] * Vh[:effective_rank] @ right.T
     return Factors(*(rounded(side, torch.float32, "a change of smaller rank") for side in sides))
 
 

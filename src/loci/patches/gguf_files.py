@@ -120,7 +120,7 @@ def apply_to_gguf(
         edited_sha = write_file(
             aside, pieces(header, {name: change.new for name, change in changes.items()})
         )
-        said: GgufUndo = {
+        undo_header: GgufUndo = {
             "schema": SCHEMA,
             "base": patch.base,
             "base_sha256": base_sha,
@@ -131,7 +131,10 @@ def apply_to_gguf(
             f"{ORIGINAL}{name}": _tensor(change.old.data) for name, change in changes.items()
         }
         aside_undo.write_bytes(
-            save(originals, metadata={"patch": patch.id, "loci": json.dumps(said, sort_keys=True)})
+            save(
+                originals,
+                metadata={"patch": patch.id, "loci": json.dumps(undo_header, sort_keys=True)},
+            )
         )
         written = read_header(aside)
         back = pieces(written, {name: change.old for name, change in changes.items()})
@@ -147,7 +150,7 @@ def apply_to_gguf(
         answers = _answers(patch, model, weights)
     return AppliedGguf(
         kind,
-        said["types"],
+        undo_header["types"],
         {change.weight: change.rounding(weights[change.weight]) for change in changes.values()},
         share([given for _, given in answers]),
         tuple(text for text, given in answers if not given),

@@ -47,14 +47,14 @@ def revert_gguf(patch: Patch, edited: str | Path, path: str | Path) -> None:
     file was changed since; nothing is written then. Cost: two readings of the file and one writing.
     """
     edited, path = Path(edited), Path(path)
-    said, patch_id, originals = _read_undo(edited)
+    undo_header, patch_id, originals = _read_undo(edited)
     if patch_id != patch.id:
         raise PatchError(
             f"{named(edited)} has the patch {patch_id}, not {patch.id}: name the file of that one"
         )
-    if said["base"] != patch.base:
+    if undo_header["base"] != patch.base:
         raise PatchError(
-            f"{undo_of(edited)}: undo data for the base {short(said['base'])}; the patch has"
+            f"{undo_of(edited)}: undo data for the base {short(undo_header['base'])}; the patch has"
             f" {short(patch.base)}"
         )
     if path.exists() and path.samefile(edited):
@@ -62,14 +62,16 @@ def revert_gguf(patch: Patch, edited: str | Path, path: str | Path) -> None:
             f"{named(path)} is the edited file itself, which stays as it is: name another file"
         )
     header = read_header(edited)
-    if file_hash(pieces(header, {})) != said["edited_sha256"]:
+    if file_hash(pieces(header, {})) != undo_header["edited_sha256"]:
         raise PatchError(
             f"{named(edited)} was changed since the patch was applied: it cannot be taken off bit"
             " for bit"
         )
-    replaced = {name: Replaced(said["types"][name], data) for name, data in originals.items()}
+    replaced = {
+        name: Replaced(undo_header["types"][name], data) for name, data in originals.items()
+    }
     with write_aside(path) as aside:
-        if write_file(aside, pieces(header, replaced)) != said["base_sha256"]:
+        if write_file(aside, pieces(header, replaced)) != undo_header["base_sha256"]:
             raise PatchError(
                 f"taking the patch off {named(edited)} does not give its base: {undo_of(edited)} is"
                 " damaged"
@@ -86,23 +88,26 @@ def _read_undo(edited: Path) -> tuple[GgufUndo, str, dict[str, bytes]]:
             " nothing can be taken off"
         )
     tensors, header = read_tensors(place, "undo file", raw=True)
-    said = typed(
+    undo_header = typed(
         GgufUndo,
         parse_json(header or "", f"{named(place)}: header", PatchError),
         f"{named(place)}: header",
         PatchError,
     )
-    if said["schema"] != SCHEMA:
+    if undo_header["schema"] != SCHEMA:
         raise PatchError(
-            f"{named(place)}: undo data of schema {said['schema']!r}; this version reads {SCHEMA!r}"
+            f"{named(place)}: undo data of schema {undo_header['schema']!r}; this version"
+            f" reads {SCHEMA!r}"
         )
     originals = {
         name.removeprefix(ORIGINAL): tensor.numpy().tobytes() for name, tensor in tensors.items()
     }
-    if originals.keys() != said["types"].keys() or not set(said["types"].values()) <= set(TYPES):
+    if originals.keys() != undo_header["types"].keys() or not set(
+        undo_header["types"].values()
+    ) <= set(TYPES):
         raise PatchError(f"{named(place)}: its header and its tensors do not fit")
     with safe_open(place, framework="pt") as file:
-        return said, (file.metadata() or {}).get("patch", ""), originals
+        return undo_header, (file.metadata() or {}).get("patch", ""), originals
 
 
 def file_hash(blocks: Iterable[bytes]) -> str:

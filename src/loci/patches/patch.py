@@ -203,10 +203,13 @@ def patches_on(model: Weights) -> list[str]:
     undo = Path(model.name) / UNDO
     try:
         with safe_open(undo, framework="pt") as file:
-            said = (file.metadata() or {}).get("patch")
+            patch_id = (file.metadata() or {}).get("patch")
     except (SafetensorError, OSError):
-        said = None
-    return [*([said] if said else []), *(_on.get(model, []) if isinstance(model, Model) else [])]
+        patch_id = None
+    return [
+        *([patch_id] if patch_id else []),
+        *(_on.get(model, []) if isinstance(model, Model) else []),
+    ]
 
 
 def lineage(*patches: Patch) -> list[dict[str, Any]]:

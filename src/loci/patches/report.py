@@ -111,11 +111,11 @@ class EditReport:
                 f" {_some(self.already)}"
             )
         if self.old_answers:
-            told = [
+            wrong = [
                 f"{old.prompt!r} is {old.says!r} to the model, not {old.given!r}"
                 for old in self.old_answers
             ]
-            warnings.append(f"{len(told)} old answers are not what the model said: {_some(told)}")
+            warnings.append(f"{len(wrong)} old answers are not what the model said: {_some(wrong)}")
         return warnings
 
     def to_dict(self) -> dict[str, Any]:

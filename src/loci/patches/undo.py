@@ -91,13 +91,13 @@ def read_undo(folder: Path) -> Undo | None:
     path = folder / UNDO
     if not path.exists():
         return None
-    tensors, said = read_tensors(path, "undo")
+    tensors, undo_header = read_tensors(path, "undo")
     with safe_open(path, framework="pt") as file:
         patch = (file.metadata() or {}).get("patch", "")
-    if said is None:
+    if undo_header is None:
         return Undo(patch, tensors, None)
     where = named(path)
-    document = parse_json(said, f"{where}: header", PatchError)
+    document = parse_json(undo_header, f"{where}: header", PatchError)
     header = typed(UndoHeader, document, f"{where}: header", PatchError)
     if header["schema"] != SCHEMA:
         raise PatchError(

@@ -97,11 +97,11 @@ def _write(kept: Stored, made: Mapping[str, tuple[str, Tensor]], folder: Path) -
 def _write_config(folder: Path, wide: Model) -> None:
     """The base's configuration with the new width, and with biases where the model has them now."""
     plain = json.loads((folder / KEPT / "config.json").read_text(encoding="utf-8"))
-    said = wide.config.to_dict()
-    width = next(name for name in WIDTHS if name in said)
-    plain[width] = said[width]
-    if BIASES in said:
-        plain[BIASES] = said[BIASES]
+    config = wide.config.to_dict()
+    width = next(name for name in WIDTHS if name in config)
+    plain[width] = config[width]
+    if BIASES in config:
+        plain[BIASES] = config[BIASES]
     (folder / "config.json").write_text(
         json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )

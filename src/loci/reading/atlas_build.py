@@ -119,8 +119,10 @@ def _one_pass(
 ) -> _Pass:
     gathering = _question(model).accumulators()
     digest = TextDigest()
-    kept: dict[str, Any] = {"checkpoint": folder / CHECKPOINT, "every": 4, "digest": digest}
-    seen = survey(model, texts(), gathering, budget=budget, limit=limit, progress=progress, **kept)
+    options: dict[str, Any] = {"checkpoint": folder / CHECKPOINT, "every": 4, "digest": digest}
+    seen = survey(
+        model, texts(), gathering, budget=budget, limit=limit, progress=progress, **options
+    )
     by_layer = _by_layer(model, gathering)
     return _Pass(by_layer, seen, _texts_of_triggers(texts, seen.texts, by_layer, digest))
 
@@ -138,7 +140,7 @@ def _in_shards(
     state, again = gather(model, _question(model), text, workers, folder / SHARDS, **where)
     by_layer = _by_layer(model, state.gathered)
     needed = _needed(by_layer)
-    contents = {i: one.text for i, one in enumerate(again()) if i in needed}
+    contents = {i: item.text for i, item in enumerate(again()) if i in needed}
     return _Pass(by_layer, Surveyed(state.texts, state.tokens), contents, len(state.set_aside))
 
 

@@ -66,10 +66,10 @@ class Atlas(Result):
     provenance: dict[str, Any]
 
     def title(self) -> str:
-        said = self.provenance
+        about = self.provenance
         return (
-            f"{self.folder}: {said['layers'] * said['d_mlp']:,} neurons of {said['model']}"
-            f" {said['weights'][:12]}, over {said['tokens']:,} tokens of {said['text']}"
+            f"{self.folder}: {about['layers'] * about['d_mlp']:,} neurons of {about['model']}"
+            f" {about['weights'][:12]}, over {about['tokens']:,} tokens of {about['text']}"
         )
 
     def tables(self) -> tuple[Table, ...]:

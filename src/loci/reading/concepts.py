@@ -57,12 +57,12 @@ class Concepts(Result):
     seed: int
 
     def summary(self) -> tuple[str, ...]:
-        told = (
+        explained = (
             f"{share:.0%} of “{text}”"
             for text, share in zip(self.texts, self.explained, strict=True)
         )
         chance = sum(self.random) / max(1, len(self.random))
-        return (f"The concepts explain {', '.join(told)}; by chance {chance:.0%}.",)
+        return (f"The concepts explain {', '.join(explained)}; by chance {chance:.0%}.",)
 
     def tables(self) -> tuple[Table, ...]:
         rows = zip(

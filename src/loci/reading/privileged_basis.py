@@ -183,7 +183,7 @@ def _embedding(model: Model, turn: Tensor | None = None) -> Moments:
 
 
 def _basis(space: str, layer: int | None, own: Moments, turned: Moments) -> Basis:
-    kept, rotated = (
+    plain, rotated = (
         kurtosis[~kurtosis.isnan()].tolist() for kurtosis in (own.kurtosis, turned.kurtosis)
     )
     width = len(own.mean)
@@ -192,9 +192,9 @@ def _basis(space: str, layer: int | None, own: Moments, turned: Moments) -> Basi
         layer=layer,
         vectors=own.count,
         width=width,
-        left_out=width - len(kept),
-        own=mean(kept, samples=500),
+        left_out=width - len(plain),
+        own=mean(plain, samples=500),
         rotated=mean(rotated, samples=500),
-        own_median=median(kept, samples=500),
+        own_median=median(plain, samples=500),
         rotated_median=median(rotated, samples=500),
     )

@@ -35,14 +35,16 @@ def vectors(model: Model, texts: Sequence[str], point: str) -> Float[Tensor, "te
             f"a direction is of the residual stream's width; {point!r} is [{parsed.shape}]"
         )
     rows = [word_ids(model, text) for text in texts]
-    kept = torch.empty(len(texts), model.d_model, dtype=torch.float64)
+    states = torch.empty(len(texts), model.d_model, dtype=torch.float64)
     for batch in by_length(rows, lambda row: len(row[0]) + len(row[1]), 4096):
         before = len(rows[batch[0]][0])
         read = model.read(model.ids([(*rows[i][0], *rows[i][1]) for i in batch]), point)[point][
             :, before:
         ].double()
-        kept[torch.tensor(batch)] = (read.mean(1) if parsed.name == "embed" else read[:, -1]).cpu()
-    return kept
+        states[torch.tensor(batch)] = (
+            read.mean(1) if parsed.name == "embed" else read[:, -1]
+        ).cpu()
+    return states
 
 
 def word_ids(model: Model, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

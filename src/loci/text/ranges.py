@@ -54,7 +54,7 @@ def cut(path: Path | None, size: int, limit: int | None = None) -> Iterator[Piec
     """
     first = reached = 0
     for start, stop, given, digest in _blocks(path, size):
-        characters = sum(len(one.text) for one in given)
+        characters = sum(len(item.text) for item in given)
         if given:
             yield Piece(start, stop, first, len(given), characters, digest)
         first, reached = first + len(given), reached + characters
@@ -162,11 +162,11 @@ def _lines(path: Path, data: bytes, start: int) -> list[Given]:
                 if start
                 else f"{named(path)}, line {number}"
             )
-            one = _json(line, place) if path.suffix == ".jsonl" else Given(line, place)
-            if any(0xDC80 <= ord(char) <= 0xDCFF for char in one.text):
-                one = Given("", place, "not UTF-8")
-            if one.text.strip() or one.fault:
-                texts.append(one)
+            item = _json(line, place) if path.suffix == ".jsonl" else Given(line, place)
+            if any(0xDC80 <= ord(char) <= 0xDCFF for char in item.text):
+                item = Given("", place, "not UTF-8")
+            if item.text.strip() or item.fault:
+                texts.append(item)
     return texts
 
 

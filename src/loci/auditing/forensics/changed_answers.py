@@ -38,7 +38,7 @@ def wearing(base: Model, edited: Weights) -> Iterator[Model]:
 
     Memory: the tensors that differ.
     """
-    kept: dict[str, torch.Tensor] = {}
+    originals: dict[str, torch.Tensor] = {}
     try:
         with torch.no_grad():
             for name in check_alike(base, edited):
@@ -47,12 +47,12 @@ def wearing(base: Model, edited: Weights) -> Iterator[Model]:
                     edited.parameter(name).to(base.device, base.dtype),
                 )
                 if not torch.equal(mine, theirs):
-                    kept[name] = mine.clone()
+                    originals[name] = mine.clone()
                     mine.copy_(theirs)
         yield base
     finally:
         with torch.no_grad():
-            for name, before in kept.items():
+            for name, before in originals.items():
                 base.parameter(name).copy_(before)
 
 

@@ -196,12 +196,12 @@ def forensics(
     if any(not candidate.subject.strip() for candidate in candidates):
         raise FactError("a subject is empty")
     opened = cache(lambda: base if isinstance(base, Model) else base())
-    kept = stored or opened()
-    changes = compare(kept, edited, progress=progress)
+    reference = stored or opened()
+    changes = compare(reference, edited, progress=progress)
     written = (
         []
-        if foreign(changes, len(kept.parameter_names)) or kept.n_experts
-        else _written(kept, edited, changes)
+        if foreign(changes, len(reference.parameter_names)) or reference.n_experts
+        else _written(reference, edited, changes)
     )
     evidence = None
     subjects = tuple(Subject(candidate.subject, 0.0, 0.0, False) for candidate in candidates)
@@ -211,10 +211,10 @@ def forensics(
         )
         subjects = _subjects(opened(), edited, written, candidates, evidence, ask=answers)
     return Forensics(
-        kept.name,
+        reference.name,
         edited.name,
         opened().with_bos if evidence else None,
-        len(kept.parameter_names),
+        len(reference.parameter_names),
         changes,
         subjects,
         tuple(change.name for change in written),
@@ -222,7 +222,7 @@ def forensics(
         evidence.ridge if evidence else {},
         THRESHOLD,
         seed,
-        extras_of(kept, edited),
+        extras_of(reference, edited),
     )
 
 

@@ -146,10 +146,10 @@ def ollama_file(name: str) -> Path:
 
 
 def _ollama_folders() -> list[Path]:
-    told = os.environ.get("OLLAMA_MODELS")
+    models = os.environ.get("OLLAMA_MODELS")
     places = (
-        [Path(told)]
-        if told
+        [Path(models)]
+        if models
         else [Path("~/.ollama/models").expanduser(), Path("/usr/share/ollama/.ollama/models")]
     )
     return [place for place in places if place.is_dir()]
