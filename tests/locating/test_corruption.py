@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from tests.conftest import tiny_gpt2
 from tests.model.families import make
 
 from loci.errors import FactError, ModelError
 from loci.facts import Fact, FactSet
 from loci.locating import HOWS, KINDS, SEVERED, Corruption, neuron_attribution, trace, trace_neurons
+from loci.locating.corruption import embedding_std
 from loci.model import Model
 
 FACT = Fact("Michael Jordan", "{} plays the sport of", "golf", relation="athlete_sport")
@@ -160,3 +162,12 @@ def test_every_corruption_on_other_families(name: str, demo: Model) -> None:
         assert set(found.grids) == set(KINDS)
         assert (found.corruption, found.samples) == (how, 1 if how == "mean" else 2)
         assert all(grid.isfinite().all() for grid in found.grids.values())
+
+
+def test_the_embeddings_spread_is_that_of_the_weights_as_they_are(demo: Model) -> None:
+    tiny = tiny_gpt2(demo)
+    before = embedding_std(tiny)
+    assert before == embedding_std(tiny) == float(tiny.W_E.std())
+    with torch.no_grad():
+        tiny.hf.get_input_embeddings().weight.mul_(2)
+    assert embedding_std(tiny) == pytest.approx(2 * before, rel=1e-5)

@@ -45,7 +45,7 @@ def draw_trace(
         return
     x, y = trace.get("x"), trace.get("y")
     if x is None:
-        x = range(len(y or ()))
+        x = range(len(() if y is None else y))
     if y is None:
         y = range(len(x))
     places = [

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from loci.errors import FactError
 from loci.facts import Fact, Span
@@ -69,7 +70,7 @@ def drawn_probability_at(
     """
     wanted = targets.to(streams.device).expand(streams.shape[:-1])
     log_probs = [
-        logits.gather(-1, wanted.flatten()[some, None])[:, 0] - logits.logsumexp(-1)
+        -cross_entropy(logits, wanted.flatten()[some], reduction="none")
         for some, logits in unembedded(model, streams.flatten(0, -2))
     ]
     return torch.cat(log_probs).view(streams.shape[:-1]).sum(-1).exp().cpu()
