@@ -209,3 +209,6 @@ def test_opening_from_ollama(demo: Model, tmp_path: Path, monkeypatch: pytest.Mo
         loci.open("ollama:tiny:7b")
     with pytest.raises(ModelError, match="expected ollama:NAME"):
         loci.open("ollama:../../etc")
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "nowhere"))
+    with pytest.raises(ModelError, match="'ollama:tiny' cannot be found: Ollama has no folder"):
+        loci.open("ollama:tiny")

@@ -138,11 +138,10 @@ def ollama_file(name: str) -> Path:
                 return _weights_of(manifest, folder)
     there = sorted({entry for folder in _ollama_folders() for entry in _tags(folder)})
     known = f"; there are {', '.join(there[:8])}" if there else ""
-    where = ", ".join(str(folder) for folder in _ollama_folders()) or "no folder of Ollama"
-    raise ModelError(
-        f"{name!r} is not in {where}{known}: run `ollama pull"
-        f" {repository}{':' + tag if tag else ''}`"
-    )
+    folders = ", ".join(str(folder) for folder in _ollama_folders())
+    where = f"is not in {folders}{known}" if folders else "cannot be found: Ollama has no folder"
+    pull = f"ollama pull {repository}{':' + tag if tag else ''}"
+    raise ModelError(f"{name!r} {where}: run `{pull}`")
 
 
 def _ollama_folders() -> list[Path]:
