@@ -79,6 +79,7 @@ def test_its_text_is_its_own(gemma: Model) -> None:
     said = " ".join(text.texts[:20])
     assert not any(sentence in said for sentence in controls())
     assert len(set(said.split())) > 300
+    assert "<start_of_image>" not in said and "<unused" not in said
 
 
 def test_an_edit_holds_and_leaves_the_rest(gemma: Model) -> None:
