@@ -48,8 +48,9 @@ def routes_figure(routes: Routes) -> go.Figure:
     figure.update_xaxes(
         title="layer", dtick=max(1, len(next(iter(routes.by_layer.values()))) // 12)
     )
+    bands = " 95 % bands;" if routes.n > 1 else ""
     note = (
-        f"windows of {routes.window} layer{'s' * (routes.window > 1)}; 95 % bands; {routes.unknown}"
+        f"windows of {routes.window} layer{'s' * (routes.window > 1)};{bands} {routes.unknown}"
         " unknown facts left out"
     )
     return styled(
