@@ -82,7 +82,9 @@ def edit_moving(model: loci.Model, steps: int = 16) -> str:
     base, scale, seconds = 230, 160, 5
     parts = [
         text(16, 28, fact.text + " …", 16),
-        text(16, 48, f"W + α Δ, Δ of rank {factors.rank} in {name}; α from 0 to 1", 12),
+        text(
+            16, 48, f"P(answer) with W + α Δ, Δ of rank {factors.rank} in {name}; α from 0 to 1", 12
+        ),
         f'<line x1="40" y1="{base}" x2="360" y2="{base}" stroke="{INK}"/>',
         text(30, 69, "α", 13, "end"),
     ]
@@ -219,7 +221,7 @@ def directions_crowding(dim: int = 16) -> str:
         nearest.append(packed.closest)
     parts = [
         text(16, 28, f"More and more directions in {dim} dimensions, pushed apart", 16),
-        text(16, 48, "share of pairs by their angle, 0° … 90°; the root is drawn", 12),
+        text(16, 48, "pairs by their angle, 0° … 90°; heights are square roots of shares", 12),
     ]
     for index in range(bins):
         heights = [tall * share[index] ** 0.5 for share in shares]

@@ -185,6 +185,7 @@ STATED: dict[int, dict[str, str]] = {
 GIVEN: dict[int, tuple[str, ...]] = {
     1: (
         "mean cosine between two differences",
+        "The last two rows",
         "Two vectors of length 1",
         "(0 to 180 degrees) is the dot product of two unit vectors −½?",
         "It has three steps",
@@ -231,7 +232,7 @@ GIVEN: dict[int, tuple[str, ...]] = {
         "two equally important features and one dimension there are three choices",
         "worth half of the first (r = ½)",
         "Put r = ½",
-        "share of features near ½",
+        "of these, with ½ of a dimension",
         "if its dot product is above ½",
         "at least half of the sums",
         "for k = 1, 2, 3",

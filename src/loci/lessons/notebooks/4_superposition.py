@@ -204,7 +204,7 @@ def _():
     shapes = superposition.geometry(
         size(60, 20),
         size(10, 6),
-        (1.0, 0.3, 0.1, 0.05, 0.03, 0.01),
+        (1.0, 0.5, 0.4, 0.3, 0.2, 0.1),
         steps=size(3000, 300),
         batch=size(512, 128),
     )
@@ -214,19 +214,17 @@ def _():
 
 @app.cell
 def _(shapes):
-    pairs = shapes.near(0.5)
-    table = "\n    ".join(
-        f"| {p:g} | {per:.2f} | {near.value:.0%} |"
-        for p, per, near in zip(
-            shapes.toy.densities, shapes.toy.per_feature.tolist(), pairs, strict=True
-        )
-    )
+    in_pairs = [round(near.value * near.n) for near in shapes.near(0.5)]
+    plateau = list(zip(shapes.toy.densities, shapes.toy.represented, in_pairs, strict=True))
+    table = "\n    ".join(f"| {p:g} | {there} | {paired} |" for p, there, paired in plateau)
+    flat = ", ".join(f"{p:g}" for p, there, paired in plateau if paired > 0.9 * there)
     mo.md(f"""
-    | density | dimensions a feature, on average | share of features near ½ |
+    | density | features that are kept | of these, with ½ of a dimension |
     |---|---|---|
     {table}
 
-    Training tends to stop at such shapes. No theorem says that it must.
+    At the densities {flat or "of this table nowhere"} nearly all features that are kept are opposite pairs: a plateau.
+    Elsewhere training stops at other values. No theorem says where.
     """)
     return
 
