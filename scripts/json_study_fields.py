@@ -7,7 +7,7 @@ STUDY_FIELDS = {
     "kinds.what": "the kind, in words",
     "entries": "files",
     "cache_clear.paths": "files that were removed",
-    "lesson.number": "number of the lesson",
+    "lesson.number": "number of the lesson; 0 for a copy under another name",
     "lessons.number": "number of the lesson",
     "lesson.title": "title of the lesson",
     "lessons.title": "title of the lesson",

@@ -166,6 +166,7 @@ def test_settings_and_answers_of_a_copy(tmp_path: Path) -> None:
     assert run(copied(tmp_path, "'two'")).exercises[0].right is False
     html = page(done)
     assert "✓ Right." in html and "an angle: 60 (angle, 0 … 90)" in html
+    assert "loci lessons mine.py runs it" in html and "lesson 0" not in html
 
 
 @pytest.mark.parametrize(

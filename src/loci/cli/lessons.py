@@ -143,7 +143,7 @@ def _shown(entry: "Lesson", values: dict[str, str], out: Path | None, json: bool
             raise OutputError(f"{out}: a lesson's page is a .html file")
         check_writable(out)
     ran = Ran(entry)
-    with status(f"lesson {entry.number}"):
+    with status(entry.called):
         for value in steps(ran, values):
             ran.shown.append(value)
             if out is None and not json:

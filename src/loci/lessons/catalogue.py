@@ -14,6 +14,7 @@ class Lesson:
     """One lesson: its number, title and first sentence, and its file."""
 
     number: int
+    """0 for a reader's own copy whose name begins with none."""
     title: str
     summary: str
     path: Path
@@ -22,6 +23,11 @@ class Lesson:
     def name(self) -> str:
         """The name of the file without its number: `store_a_fact`."""
         return self.path.stem.partition("_")[2]
+
+    @property
+    def called(self) -> str:
+        """`lesson 3`, or the file of a reader's own copy."""
+        return f"lesson {self.number}" if self.number else self.path.name
 
 
 def read_lesson(path: Path) -> Lesson:

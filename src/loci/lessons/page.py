@@ -16,11 +16,12 @@ def page(ran: Ran) -> str:
     entry = ran.lesson
     names = {id(choice): name for name, choice in ran.choices.items()}
     parts = [_part(value, names) for value in ran.shown]
-    told = f"loci lessons {entry.number} runs it in a terminal; --open in a browser, to change it"
+    which = entry.number or entry.path.name
+    told = f"loci lessons {which} runs it in a terminal; --open in a browser, to change it"
     return frame(
         entry.title,
         escape(entry.title),
-        f"lesson {entry.number}",
+        entry.called,
         escape(entry.summary),
         [f"<section>{''.join(parts)}</section>"],
         told,

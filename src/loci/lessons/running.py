@@ -115,7 +115,7 @@ def steps(ran: Ran, values: Mapping[str, str]) -> Iterator[Any]:
             yield value
     if left:
         there = ", ".join(ran.choices) or "none"
-        raise LociError(f"lesson {ran.lesson.number} has no setting {next(iter(left))!r}: {there}")
+        raise LociError(f"{ran.lesson.called} has no setting {next(iter(left))!r}: {there}")
 
 
 def _cell(node: ast.stmt) -> list[ast.stmt] | None:
