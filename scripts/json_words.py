@@ -88,6 +88,7 @@ COMMON = {
     "rank": "rank of the matrix; of a token: its place among all, from 0",
     "rate": "share of the tokens at which it is active",
     "recall": "share of the facts that are recalled",
+    "reading_tokens": "tokens of background text over which a neuron is read",
     "relation": "relation of the fact",
     "same_subject": "whether other facts of the subject keep the base's answer",
     "samples": "random draws",

@@ -39,8 +39,22 @@ def test_a_patch_that_breaks_everything(demo: Model, world: FactSet, jordan: Fac
     )
     grown: list[Scorecard] = []
     card = audit(demo, patch, world, growing=grown.append)
-    assert [len(part.controls) + len(part.left_out) for part in grown] == list(range(len(CHEAP)))
-    assert all(part.metrics == card.metrics for part in grown), "the edit's own come first"
+    own, beside = grown[: -len(CHEAP)], grown[-len(CHEAP) :]
+    known = [{name for name, one in part.metrics.items() if one.n} for part in own]
+    news = [sorted(new - old) for old, new in zip([set[str](), *known], known, strict=False)]
+    assert [news[1], *news[3:]] == [
+        ["specificity"],
+        ["same_subject"],
+        ["drift_kl", "perplexity_ratio"],
+    ], "paraphrases first, then what should stay, one after the other"
+    assert "paraphrase" in news[0] and news[2] == ["specificity_same_answer"]
+    for part in own:
+        assert all(one == card.metrics[name] for name, one in part.metrics.items() if one.n)
+    assert [len(part.controls) + len(part.left_out) for part in beside] == list(range(len(CHEAP)))
+    assert all(part.metrics == card.metrics for part in beside), "the edit's own come first"
+    assert audit(demo, patch, world, controls=(), samples=2).cases[0]._replace(probability=0) == (
+        card.cases[0]._replace(probability=0)
+    ), "asked all at once it is the same"
     assert card.metrics["specificity"].value < 0.5
     assert card.metrics["drift_kl"].value > 0.5
     assert card.metrics["perplexity_ratio"].low > 1.5

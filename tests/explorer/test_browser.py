@@ -14,6 +14,7 @@ from loci.model import Model
 from loci.patches import load_patch
 from loci.writing.gates import step
 from tests.explorer.browsing import Proxy, Visit, chromium, sync_api
+from tests.explorer.test_spoken import understood
 
 NAMELESS = (
     "[...document.querySelectorAll('button, a, input, select, textarea, svg')].filter(n =>"
@@ -26,6 +27,24 @@ MENUS = (
     " !!one.querySelector('.body svg.figure'), said:"
     " [...one.querySelectorAll('.menu button')].map(each => each.innerText || each.textContent)}]))"
 )
+COPIES = """(async () => {
+  const all = [];
+  for (const menu of document.querySelectorAll('.panel .tools .menu')) {
+    const pair = [];
+    for (const kind of ['command', 'python']) {
+      const button = menu.querySelector(`[data-copies=${kind}]`);
+      let copied = null;
+      const own = navigator.clipboard.writeText;
+      navigator.clipboard.writeText = async (text) => { copied = text; };
+      button?.click();
+      navigator.clipboard.writeText = own;
+      pair.push(button && copied === null ? 'nothing was copied' : copied);
+    }
+    all.push(pair);
+  }
+  return all;
+})()"""
+"""Every panel's copies are clicked; what each gives to the clipboard."""
 PROMPT = "Michael Jordan plays the sport of"
 
 
@@ -137,7 +156,7 @@ def test_every_view_can_be_used_by_all(
     visit.page.evaluate("theme => localStorage.setItem('loci-theme', theme)", theme)
     visit.page.goto(home(explorer) + f"?{theme}#learn")
     visit.seen("h1", "Learn")
-    found: dict[str, list[str]] = {}
+    found, copied = dict[str, list[str]](), list[tuple[str, str]]()
     for link in visit.find("#nav a").all_inner_texts():
         visit.view(link)
         visit.rest()
@@ -147,8 +166,14 @@ def test_every_view_can_be_used_by_all(
             assert {"JSON", "CSV"} <= set(given["said"]), (link, panel)
             assert ({"SVG", "PNG"} <= set(given["said"])) == given["drawn"], (link, panel)
         found |= {link: wrong} if (wrong := visit.violations()) else {}
+        copied += [tuple(pair) for pair in visit.page.evaluate(COPIES)]
     visit.page.set_viewport_size({"width": 1200, "height": 900})
     assert found == {}
+    for line, code in copied:
+        understood(line) if line else None
+        compile(code, "<copied>", "exec") if code else None
+    commands = {line.split()[1] for line, _ in copied if line}
+    assert {"ask", "trace", "read", "circuits", "superposition"} <= commands
     visit.page.evaluate("document.querySelector('main').append(document.createElement('input'))")
     assert [line.split(":")[0] for line in visit.violations()] == ["label"], "it does look"
 

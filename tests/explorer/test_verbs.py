@@ -13,6 +13,7 @@ import pytest
 import loci
 from loci.errors import DictionaryError, PatchError, UseError
 from loci.explorer import Settings
+from loci.explorer.answers import ANSWERS
 from loci.explorer.arguments import parsed
 from loci.explorer.desk import Desk, Stopped, Tell
 from loci.explorer.spoken import command
@@ -31,6 +32,7 @@ PROMPT = "Michael Jordan plays the sport of"
 def done(desk: Desk, verb: str, given: dict[str, Any], ids: tuple[str, ...] = ()) -> dict[str, Any]:
     tell = Tell(lambda message: None, lambda: False)
     found = VERBS[verb].run(desk, parsed(VERBS[verb].arguments, given), ids, tell)
+    assert found["schema"] == ANSWERS[verb]
     return json.loads(json.dumps(jsonable(found), allow_nan=False))
 
 
@@ -278,23 +280,3 @@ def test_a_cancelled_job_stops_at_its_next_step_and_leaves_the_model(
             desk, parsed(VERBS["trace"].arguments, {"prompt": PROMPT}), (patch,), tell
         )
     assert demo.fingerprint == before
-
-
-def test_every_verb_has_a_schema() -> None:
-    for name, verb in VERBS.items():
-        assert verb.arguments.model_json_schema()["additionalProperties"] is False, name
-
-
-def test_opening_options_are_said_again() -> None:
-    how = Settings(
-        "./m", {"device": "cpu", "dtype": "bfloat16", "bos": False, "join": None, "pickle": True}
-    )
-    args = parsed(VERBS["ask"].arguments, {"prompt": "it's"})
-    assert (
-        command("ask", args, (), how)
-        == "loci ask 'it'\"'\"'s' --tokens 12 --top 10 -m ./m --dtype bfloat16 --pickle --no-bos"
-    )
-    assert "loci.open('./m', dtype='bfloat16', bos=False, pickle=True)" in (
-        python("ask", args, (), how) or ""
-    )
-    assert loci.explore is not None

@@ -5,8 +5,8 @@ evaluation = Evaluation.of(model, facts, world)
 before, after = evaluation.run(), evaluation.run(patch)
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from loci.auditing.generation_entropy import fluency, generations, openings
@@ -18,6 +18,8 @@ from loci.patches.patch import Applicable
 from loci.survey.drift import Drift, Drifted
 from loci.text import held_out_sentences
 
+GROUPS, REST = ("specificity", "specificity_same_answer", "same_subject"), ""
+"""Metrics whose questions are asked apart where one looks on, and all others."""
 NEIGHBOURS = 10
 SAMPLES = 100
 
@@ -64,14 +66,44 @@ class Evaluation:
     def facts(self) -> tuple[Fact, ...]:
         return tuple(own.fact for own in self.asked)
 
-    def run(self, patch: Applicable | None = None, lead: PromptWrapper = str) -> EvalResult:
+    def run(
+        self,
+        patch: Applicable | None = None,
+        lead: PromptWrapper = str,
+        growing: Callable[[EvalResult], None] | None = None,
+    ) -> EvalResult:
         """The model's answers with a patch or a steering on, or with something said before every
-        prompt; it is as before afterwards."""
+        prompt; it is as before afterwards.
+
+        `growing` hears of what is known after each group of questions and after the drift: then
+        they are asked group by group, which takes somewhat longer.
+        """
         with applied(self.model, patch):
-            cases = answer(self.model, self.asked, lead)
-            return EvalResult(
-                cases, self.drift.now(), _fluency(self.model, self.facts, self.seed, lead)
-            )
+            if growing is None:
+                cases = answer(self.model, self.asked, lead)
+            else:
+                cases = self._by_groups(lead, growing)
+            found = EvalResult(cases, self.drift.now(), ())
+            if growing is not None:
+                growing(found)
+            return found._replace(fluency=_fluency(self.model, self.facts, self.seed, lead))
+
+    def _by_groups(
+        self, lead: PromptWrapper, growing: Callable[[EvalResult], None]
+    ) -> tuple[EditCase, ...]:
+        """What should follow from the edits, then what should stay, a metric at a time."""
+        cases = answer(self.model, [replace(own, keeps=()) for own in self.asked], lead)
+        growing(EvalResult(cases, Drifted((), ()), ()))
+        for group in (*GROUPS, REST):
+            some = [
+                replace(own, gains=own.gains[:1], keeps=own.of(group, GROUPS)) for own in self.asked
+            ]
+            if not any(own.keeps for own in some):
+                continue
+            found = answer(self.model, some, lead)
+            cases = tuple(case.joined(more) for case, more in zip(cases, found, strict=True))
+            growing(EvalResult(cases, Drifted((), ()), ()))
+        return cases
 
 
 def base_drift(model: Model, samples: int = SAMPLES) -> Drift:

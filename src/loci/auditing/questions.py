@@ -56,6 +56,14 @@ class EditQuestions:
     keeps: tuple[Prompt, ...]
     """Prompts whose answers should not change."""
 
+    def of(self, group: str, groups: Sequence[str]) -> tuple[Prompt, ...]:
+        """What should not change of one of the groups, by metric; of no name: of none of them."""
+        return tuple(
+            prompt
+            for prompt in self.keeps
+            if (prompt.metrics[0] if prompt.metrics[0] in groups else "") == group
+        )
+
 
 class EditCase(NamedTuple):
     """How one edit fared, prompt by prompt."""
@@ -69,6 +77,13 @@ class EditCase(NamedTuple):
     """By metric, in the order of asking."""
     changed: tuple[str, ...]
     """Prompts that should have stayed and did not, with what is said now."""
+
+    def joined(self, other: "EditCase") -> "EditCase":
+        """With what the other was asked besides."""
+        return self._replace(
+            hits={**other.hits, **self.hits},
+            changed=tuple(dict.fromkeys((*self.changed, *other.changed))),
+        )
 
     @property
     def efficacy(self) -> Hits:

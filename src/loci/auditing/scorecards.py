@@ -10,6 +10,7 @@ sentences; of several, the patches. Shares have Wilson's interval, means the boo
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import exp
 
 from loci.auditing.controls import CHEAP, CONTROLS, ControlSettings
@@ -74,7 +75,8 @@ def audit(
         neighbours: other subjects of the relation asked about each edit.
         seed: seed of every random draw.
         samples: control sentences on which drift is measured.
-        growing: called with the card as it is after the edit, and after each control.
+        growing: called with the card as it is after each group of questions, after the drift, and
+            after each control.
 
     Returns: `Scorecard`: `metrics`, the same for each of `controls`, `cases` (the answer to each
         prompt), `left_out` (controls that could not be made, and why).
@@ -172,7 +174,8 @@ def evaluate(
             raise EditError(f"there is no control {name!r}; controls: {', '.join(CONTROLS)}")
     measured = _Found({name: [] for name in (EDITED, *controls)})
     for evaluation, patch in pairs:
-        measured.add(EDITED, evaluation.run(patch))
+        heard = None if growing is None else partial(_heard, model, measured, patch, growing)
+        measured.add(EDITED, evaluation.run(patch, growing=heard))
         measured.base += evaluation.fluency
         measured.layers.update(patch.layers)
         measured.method = patch.method
@@ -185,6 +188,20 @@ def evaluate(
             except (EditError, PatchError) as error:
                 measured.left_out[name] = str(error)
     return measured.card(model)
+
+
+def _heard(
+    model: Model,
+    found: "_Found",
+    patch: Patch,
+    growing: Callable[[Scorecard], None],
+    result: EvalResult,
+) -> None:
+    """Tell of the card with what is known of the next patch."""
+    runs = {name: [*own] for name, own in found.results.items()}
+    runs[EDITED].append(result)
+    told = _Found(runs, found.base, found.left_out, {*found.layers, *patch.layers}, patch.method)
+    growing(told.card(model))
 
 
 @dataclass

@@ -10,7 +10,7 @@
 | GET  /api/results/KEY       | the result, as `loci VERB --json` prints it |
 | GET  /api/patches           | the patches of this run |
 | GET  /api/patches/ID        | one as a file; ID.peft.zip as an adapter |
-| GET  /api/schemas           | JSON schemas of what the verbs take |
+| GET  /api/schemas           | JSON schemas of what the verbs take, and the schema of the answer |
 | POST /api/stop              | the end |
 """
 
@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from loci.errors import LociError
+from loci.explorer.answers import ANSWERS
 from loci.explorer.jobs import Jobs
 from loci.explorer.lanes import ENDED, Busy
 from loci.explorer.shelf import Shelf
@@ -178,7 +179,10 @@ class Api:
 
     async def schemas(self, request: Request) -> Response:
         return JSONResponse(
-            {name: verb.arguments.model_json_schema() for name, verb in VERBS.items()}
+            {
+                name: {"arguments": verb.arguments.model_json_schema(), "answer": ANSWERS[name]}
+                for name, verb in VERBS.items()
+            }
         )
 
     async def end(self, request: Request) -> Response:

@@ -42,8 +42,11 @@ class PromptArguments(Arguments):
 
 
 class Grid(Arguments):
+    """The tokens before `end`, or the last ones."""
+
     prompt: Words
     top: Annotated[int, Field(ge=1, le=20)] = 5
+    end: Annotated[int, Field(ge=1, le=100_000)] | None = None
 
 
 class LadderArguments(PromptArguments):

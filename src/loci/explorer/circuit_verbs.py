@@ -78,11 +78,10 @@ def shipped(desk: "Desk", layer: int) -> "Dictionary":
 
 def feature(desk: "Desk", args: takes.FeatureArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.dictionaries import read_features
-    from loci.text import sample_text
 
     dictionary = shipped(desk, args.layer)
+    texts = desk.texts(args.tokens, tell.progress)
     with desk.patched(ids) as model:
-        texts = sample_text(model, args.tokens)
         cards = read_features(
             model, dictionary, [args.feature], texts, top=args.top, progress=tell.progress
         )

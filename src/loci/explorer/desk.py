@@ -8,8 +8,13 @@ from typing import Any
 
 from loci.errors import ModelError, PatchError
 from loci.explorer.settings import Settings
-from loci.model import Model, open_model
+from loci.model import Model, census, open_model
 from loci.patches import Patch, applied, load_patch, merge
+from loci.progress import Progress, silent
+from loci.text import background
+
+MOST_TOKENS, PRODUCTS = 30_000, 2.5e11
+"""Tokens over which a neuron of a small model is read, and multiplications that a wait is worth."""
 
 
 class Stopped(Exception):
@@ -22,11 +27,14 @@ class Tell:
     def __init__(
         self, say: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]
     ) -> None:
-        self._say, self._cancelled, self._done = say, cancelled, 0
+        self._say, self._cancelled, self._done, self._total = say, cancelled, 0, 0
 
     def progress(self, done: int, total: int) -> None:
-        """As the library calls it. Raises `Stopped` where the job was cancelled."""
-        self._done += done
+        """As the library calls it; another total begins anew. Raises `Stopped` where the job was
+        cancelled.
+        """
+        self._done = done + (self._done if total == self._total else 0)
+        self._total = total
         if self._cancelled():
             raise Stopped
         self._say({"done": self._done, "total": total})
@@ -42,6 +50,7 @@ class Desk:
     def __init__(self, settings: Settings, folder: Path, model: Model | None = None) -> None:
         self.settings, self.folder, self._given = settings, folder, model
         self._patches: dict[tuple[str, ...], Patch] = {}
+        self._texts: dict[int, list[str]] = {}
 
     @cached_property
     def model(self) -> Model:
@@ -69,6 +78,25 @@ class Desk:
     def fingerprint(self) -> str:
         """The base's; nothing here changes it for longer than a job."""
         return self.model.fingerprint
+
+    @cached_property
+    def reading_tokens(self) -> int:
+        """Tokens of background text over which a neuron is read in some seconds: the fewer, the
+        larger the model.
+        """
+        parts = census(self.model).parts
+        inner = parts["mlp_weights"] + parts["attention"]
+        return max(1_024, min(MOST_TOKENS, PRODUCTS // max(1, inner)) // 1_024 * 1_024)
+
+    def texts(self, tokens: int, progress: Progress = silent) -> list[str]:
+        """Background text of about so many tokens, always the same; what the model samples itself
+        is sampled once.
+        """
+        if tokens not in self._texts:
+            self._texts[tokens] = background(self.model, tokens=tokens, progress=progress).first(
+                self.model, tokens
+            )
+        return self._texts[tokens]
 
     @property
     def atlas(self) -> Path:

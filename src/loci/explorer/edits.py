@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from loci.patches import Patch
 
 Ids = Sequence[str]
+PARTS = 5
+"""An edit's own answers, paraphrases among them; three groups that stay; drift."""
 
 
 def _one(desk: "Desk", name: str) -> "Patch":
@@ -68,9 +70,9 @@ def audit(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[str
         )
 
     def growing(card: Scorecard) -> None:
-        """The edit, and each control, as soon as it is measured."""
+        """Each group of questions, the drift, and each control, as soon as it is measured."""
         tell.part(card.to_dict())
-        tell.progress(1, 1 + len(CHEAP))
+        tell.progress(1, PARTS + len(CHEAP))
 
     return measure(
         desk.model,
@@ -84,9 +86,12 @@ def audit(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[str
 
 
 def merge(desk: "Desk", args: takes.Merged, ids: Ids, tell: "Tell") -> dict[str, Any]:
+    from loci.editing import with_report
     from loci.patches import merge as join
 
     patch = join([_one(desk, one) for one in args.patches], keep=args.keep, model=desk.model)
+    if patch.facts:
+        patch = with_report(desk.model, patch)
     return {**patch.to_dict(), "id": desk.keep(patch)}
 
 

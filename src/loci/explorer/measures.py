@@ -8,6 +8,7 @@ histogram  counts of mlp_act.l[:, i] over text  in bins a quarter of an octave w
            of 0
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,41 +24,48 @@ from loci.progress import Progress, silent
 from loci.reading.value_projections import written
 from loci.survey import Histogram, survey
 from loci.survey.histograms import edges
-from loci.text import sample_text
 
-LONGEST = 400
-"""Tokens of which a lens grid is made, the last ones of a longer text."""
+WINDOW = 48
+"""Tokens of which a lens grid is made: a longer text is read a window at a time."""
 
 
 @torch.no_grad()
-def lens_grid(model: Model, prompt: str, top: int = 5) -> dict[str, Any]:
-    """The likeliest words after every layer at every token; row 0 is before any layer. Cost: one
-    run, and an unembedding a cell.
+def lens_grid(
+    model: Model,
+    prompt: str,
+    top: int = 5,
+    end: int | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """The likeliest words after every layer at the last `WINDOW` tokens, or at those before token
+    `end`; row 0 is before any layer. Cost: one run, and an unembedding a cell.
     """
     if not prompt.strip():
         raise FactError("the prompt is empty")
     tokens = model.tokenize(prompt)
-    first = max(0, len(tokens.ids) - LONGEST)
+    last = min(len(tokens.ids), max(WINDOW, end or len(tokens.ids)))
+    first = max(0, last - WINDOW)
     points = ["resid_pre.0", *model.names("resid_post")]
     with model.watch(*points) as reads:
         finite(model(model.ids([tokens.ids]), last=1), model)
     rows = []
     for point in points:
         cells: list[list[dict[str, Any]]] = []
-        for _, logits in unembedded(model, reads[point][0, first:].to(model.dtype)):
+        for _, logits in unembedded(model, reads[point][0, first:last].to(model.dtype)):
             best = logits.float().softmax(-1).topk(min(top, model.d_vocab))
             cells += [
                 [{"token": model.token_text(i), "prob": p} for i, p in zip(ids, probs, strict=True)]
                 for ids, probs in zip(best.indices.tolist(), best.values.tolist(), strict=True)
             ]
         rows.append(cells)
-    labels = list(tokens.labels)[first:]
+        progress(1, len(points))
     return {
         "schema": "loci.lens_grid/1",
         "model": model.name,
         "prompt": prompt,
         "first": first,
-        "tokens": labels,
+        "length": len(tokens.ids),
+        "tokens": list(tokens.labels)[first:last],
         "rows": rows,
     }
 
@@ -91,15 +99,15 @@ def firing(model: Model, name: str, text: str) -> dict[str, Any]:
     }
 
 
-def histogram(model: Model, name: str, tokens: int, progress: Progress = silent) -> dict[str, Any]:
-    """How a neuron's activations are spread over so many tokens of background text: the bins that
-    are not empty.
+def histogram(
+    model: Model, name: str, texts: Sequence[str], progress: Progress = silent
+) -> dict[str, Any]:
+    """How a neuron's activations are spread over texts: the bins that are not empty. Cost: one run
+    over them up to its layer.
     """
     layer, neuron = one_of(model, name)
     spread = Histogram()
-    seen = survey(
-        model, sample_text(model, tokens), {f"mlp_act.{layer}": [spread]}, progress=progress
-    ).tokens
+    seen = survey(model, texts, {f"mlp_act.{layer}": [spread]}, progress=progress).tokens
     upper, counts = edges().tolist(), spread.counts[neuron].tolist()
     lower = [None, *upper[:-1]]
     bins = [

@@ -228,9 +228,9 @@ COMMANDS: dict[str, Callable[[Any], list[str]]] = {
         f"{args.patch}.peft",
     ],
 }
-MODELLESS = ("merge", "forensics", "find", "sql", "bounds", "toy")
+MODELLESS = ("forensics", "find", "sql", "bounds", "toy")
 """Commands that open no model by `-m`."""
-WITHOUT = (*MODELLESS, "edit", "audit", "adapter", "atlas", "planted")
+WITHOUT = (*MODELLESS, "merge", "edit", "audit", "adapter", "atlas", "planted")
 """Verbs that are about the base, whatever is on."""
 
 
@@ -247,6 +247,8 @@ def command(verb: str, args: Any, patches: Sequence[str], settings: Settings) ->
         said += ["--patch", f"{patches[0]}.safetensors"]
     if verb not in MODELLESS:
         said += _opening(settings)
+    if verb == "merge" and settings.model == "demo":  # which opens a model only where one is said
+        said += ["-m", "demo"]
     return shlex.join(said)
 
 

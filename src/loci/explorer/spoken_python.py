@@ -84,9 +84,13 @@ PYTHON: Mapping[str, Callable[[Any], str]] = {
         f"loci.auditing.score_locators(loci.writing.planted({a.kind!r}, subjects={a.subjects},"
         f" neurons={a.subjects}, seed={a.seed}))"
     ),
-    "lens_grid": lambda a: f"{OWN}.measures.lens_grid(model, {a.prompt!r}, {a.top})",
+    "lens_grid": lambda a: (
+        f"{OWN}.measures.lens_grid(model, {a.prompt!r}, {a.top}{_keywords(a, 'end')})"
+    ),
     "firing": lambda a: f"{OWN}.measures.firing(model, {a.neuron!r}, {a.text!r})",
-    "histogram": lambda a: f"{OWN}.measures.histogram(model, {a.neuron!r}, {a.tokens})",
+    "histogram": lambda a: (
+        f"{OWN}.measures.histogram(model, {a.neuron!r}, loci.text.sample_text(model, {a.tokens}))"
+    ),
     "promoting": lambda a: f"{OWN}.measures.promoting(model, {a.word!r}, {a.top})",
     "attention_top": lambda a: (
         f"{OWN}.measures.attention_top(model, {a.text!r}, {a.layer}, {a.most})"
@@ -117,4 +121,7 @@ def python(verb: str, args: Any, patches: Sequence[str], settings: Settings) -> 
         if len(loads) == 1
         else f"loci.merge([{', '.join(loads)}], keep='last', model=model)"
     )
-    return "\n".join([*lines, f"patch = {patch}", "with patch.applied(model):", f"    {call}", ""])
+    lines.append(f"patch = {patch}")
+    if verb == "ask":  # which says whose answers they are
+        return "\n".join([*lines, f"{call[:-1]}, patch=patch)", ""])
+    return "\n".join([*lines, "with patch.applied(model):", f"    {call}", ""])

@@ -51,6 +51,7 @@ def _about(desk: "Desk", args: takes.Nothing, ids: Ids, tell: "Tell") -> dict[st
         "heads": model.n_heads,
         "vocabulary": model.d_vocab,
         "experts": model.n_experts,
+        "reading_tokens": desk.reading_tokens,
     }
 
 
@@ -79,7 +80,7 @@ def _grid(desk: "Desk", args: takes.Grid, ids: Ids, tell: "Tell") -> dict[str, A
     from loci.explorer.measures import lens_grid
 
     with desk.patched(ids) as model:
-        return lens_grid(model, args.prompt, args.top)
+        return lens_grid(model, args.prompt, args.top, args.end, tell.progress)
 
 
 def _lens(desk: "Desk", args: takes.LadderArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
@@ -104,6 +105,7 @@ def _trace(desk: "Desk", args: takes.TraceArguments, ids: Ids, tell: "Tell") -> 
         how = Corruption(args.corruption, args.noise, args.samples, args.seed)
         runs = prepare(model, _fact(model, args), how, args.window)
         asked, document = runs.asked, dict[str, Any]()
+        tell.progress(0, len(asked.labels) - asked.subject[0])
         for grown in runs.growing(kinds):
             told = Trace(
                 **runs.about,
@@ -135,16 +137,14 @@ def _trace_neurons(
 
     settings: dict[str, Any] = args.model_dump(include={"samples", "noise", "corruption", "seed"})
     with desk.patched(ids) as model:
-        return trace_neurons(model, _fact(model, args), args.layer, args.token, **settings).to_dict(
-            count=50
-        )
+        fact = _fact(model, args)
+        return trace_neurons(model, fact, args.layer, args.token, **settings).to_dict()
 
 
 def _read(desk: "Desk", args: takes.Card, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.reading import read
-    from loci.text import sample_text
 
-    texts = sample_text(desk.model, args.tokens)
+    texts = desk.texts(args.tokens, tell.progress)
     with desk.patched(ids) as model:
         return read(model, args.neuron, texts, top=args.top, progress=tell.progress).to_dict()
 
@@ -152,8 +152,9 @@ def _read(desk: "Desk", args: takes.Card, ids: Ids, tell: "Tell") -> dict[str, A
 def _histogram(desk: "Desk", args: takes.Card, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.explorer.measures import histogram
 
+    texts = desk.texts(args.tokens, tell.progress)
     with desk.patched(ids) as model:
-        return histogram(model, args.neuron, args.tokens, tell.progress)
+        return histogram(model, args.neuron, texts, tell.progress)
 
 
 def _labels(desk: "Desk", args: takes.Labelled, ids: Ids, tell: "Tell") -> dict[str, Any]:
@@ -216,10 +217,9 @@ def _card(desk: "Desk", args: takes.NameArguments, ids: Ids, tell: "Tell") -> di
 def _atlas(desk: "Desk", args: takes.Built, ids: Ids, tell: "Tell") -> dict[str, Any]:
     """Build the atlas of the base, once a run."""
     from loci.reading import build_atlas, open_atlas
-    from loci.text import sample_text
 
     if not (desk.atlas / "provenance.json").is_file():
-        texts = sample_text(desk.model, args.tokens)
+        texts = desk.texts(args.tokens, tell.progress)
         source = f"{args.tokens:,} tokens of background text"
         build_atlas(desk.model, lambda: texts, desk.atlas, source=source, progress=tell.progress)
     return open_atlas(desk.atlas, desk.fingerprint).to_dict()

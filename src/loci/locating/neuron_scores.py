@@ -181,14 +181,18 @@ def neuron_attribution(
         _Path(run, layer, token, asked.targets, start[point], clean[point][:, token])
         for layer, point in enumerate(points)
     ]
-    expected = torch.tensor([path.difference() for path in paths])
+    differences = list[float]()
+    for path in paths:
+        differences.append(path.difference())
+        progress(1, 2 * model.n_layers)
+    expected = torch.tensor(differences)
     share = allowed(expected, tolerance) / max(1, len(paths))
     scores, most = [], steps
     for path, total in zip(paths, expected.tolist(), strict=True):
         attributions, taken = path.closed(steps, total, share)
         scores.append(attributions)
         most = max(most, taken)
-        progress(1, model.n_layers)
+        progress(1, 2 * model.n_layers)
     return Neurons(
         model.name,
         model.with_bos,

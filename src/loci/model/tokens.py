@@ -131,11 +131,20 @@ def _tokens(
     if not any(b > a for a, b in offsets):
         raise ModelError(f"the tokenizer finds no token in {brief(text, 200)}")
     names = {
-        i: str(tokenizer.convert_ids_to_tokens(ids[i]))
+        i: seen(str(tokenizer.convert_ids_to_tokens(ids[i])))
         for i, (a, b) in enumerate(offsets)
         if a == b
     }
     return Tokens(text, tuple(ids), tuple(offsets), names, special)
+
+
+BLANKS = str.maketrans({"Ġ": "␣", "▁": "␣", "Ċ": "⏎"})
+"""How blanks are written for eyes: byte-level tokenizers call them Ġ and Ċ, SentencePiece ▁."""
+
+
+def seen(name: str) -> str:
+    """A token of nothing but blanks as it is written for eyes; any other name as it is."""
+    return name if name.strip("Ġ▁Ċ") else name.translate(BLANKS)
 
 
 def check_rows(tokenizer: Any, ids: Sequence[int], rows: int | None, text: str) -> None:

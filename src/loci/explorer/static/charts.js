@@ -1,6 +1,7 @@
 // Drawings, as SVG: a grid of cells, bars, lines. Colours come from the style sheet, and none of them says a thing alone.
 
 import { h, s, percent, token } from "./dom.js";
+import { t } from "./strings.js";
 
 const root = (width, height, label) =>
   s("svg", { class: "figure", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label });
@@ -147,7 +148,7 @@ export function histogram(bins, { title, x, width = 520, height = 190, hot = (bi
 
 // A text with a shade behind each token, as large as its value.
 export function shaded(tokens, values, { max = Math.max(...values, 1e-9), onpick, label }) {
-  return h("p", { class: "tokens" }, tokens.map((text, i) => {
+  return h("p", { class: "tokens", tabindex: onpick ? null : 0, role: onpick ? null : "group", "aria-label": onpick ? null : t("tokensShaded") }, tokens.map((text, i) => {
     const name = label ? label(i) : `${token(text)}: ${values[i].toFixed(3)}`;
     const props = { class: `tok ${shade(Math.max(0, values[i]) / max)}`, title: name };
     return onpick ? h("button", { ...props, type: "button", on: { click: () => onpick(i) } }, token(text)) : h("span", props, token(text));

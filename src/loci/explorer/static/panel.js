@@ -47,11 +47,20 @@ export class Panel {
 
   progress(state, cancel) {
     const known = state.total > 0;
-    const text = state.state === "queued" ? t("waiting") : known ? t("working", { share: `${Math.round((100 * state.done) / state.total)}%` }) : t("opening");
+    const left = known ? this.left(state) : "";
+    const text = state.state === "queued" ? t("waiting") : known ? t("working", { share: `${Math.round((100 * state.done) / state.total)}%` }) + left : t("opening");
     const bar = h("progress", known ? { max: state.total, value: Math.min(state.done, state.total), "aria-label": text } : { "aria-label": text });
     this.status.hidden = false;
     this.status.className = "status";
     add(clear(this.status), bar, h("span", {}, text), cancel && button(t("cancel"), cancel, { class: "quiet" }));
+  }
+
+  // How long it may still take, by how long the steps took since the first of them.
+  left({ done, total }) {
+    if (!this.pace || this.pace.total !== total || done < this.pace.done) this.pace = { total, done, since: performance.now() };
+    const seconds = ((performance.now() - this.pace.since) / 1000 / (done - this.pace.done)) * (total - done);
+    if (!(seconds > 5) || !Number.isFinite(seconds)) return "";
+    return `, ${t("left", { time: seconds < 90 ? t("seconds", { n: Math.round(seconds) }) : t("minutes", { n: Math.round(seconds / 60) }) })}`;
   }
 
   // What can be taken along: the result, a table of rows, the drawings that are in the panel.
@@ -107,6 +116,16 @@ export class Panel {
       return null;
     }
   }
+}
+
+// A window onto a long row of tokens: which of them are shown, and the way to those before and after.
+export function pager({ first, shown, length }, goto) {
+  if (shown >= length) return null;
+  const move = (end) => goto(Math.max(shown, Math.min(length, end)));
+  return h("div", { class: "row pager" },
+    button(t("tokensBefore"), () => move(first), { disabled: first === 0, data: { moves: "before" } }),
+    h("span", {}, t("tokensShown", { first: first + 1, last: first + shown, n: length.toLocaleString("en") })),
+    button(t("tokensAfter"), () => move(first + 2 * shown), { disabled: first + shown >= length, data: { moves: "after" } }));
 }
 
 export { button };

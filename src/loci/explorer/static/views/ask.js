@@ -2,7 +2,7 @@
 
 import { add, clear, h, percent, token } from "../dom.js";
 import { bars, fit, lines, shade } from "../charts.js";
-import { Panel } from "../panel.js";
+import { Panel, pager } from "../panel.js";
 import { prepare, search } from "../search.js";
 import { SITE } from "../site.js";
 import { go, note, pair, to } from "../state.js";
@@ -14,7 +14,7 @@ export async function render(root, { state, signal, start }) {
   const field = h("input", { name: "q", value: prompt, autocomplete: "off", spellcheck: "false", dir: "auto", placeholder: t("promptHint"), required: true });
   const form = !SITE && h(
     "form",
-    { on: { submit: (event) => { event.preventDefault(); go("ask", { q: field.value, s: "", a: "", c: "" }); } } },
+    { on: { submit: (event) => { event.preventDefault(); go("ask", { q: field.value, s: "", a: "", c: "", end: "" }); } } },
     h("label", { class: "grow" }, t("prompt"), field),
     h("button", { class: "main" }, t("askButton")),
   );
@@ -26,11 +26,15 @@ export async function render(root, { state, signal, start }) {
   if (!prompt) { field.focus(); return; }
   const rows = (result) => [["token", "probability"], ...result.replies[0].next.map((one) => [one.token, one.probability])];
   await says.run("ask", { prompt, tokens: 12, top: 10 }, (result) => drawAnswer(says, result, prompt), { signal, rows });
-  await lens.run("lens_grid", { prompt, top: 5 }, (result) => drawLens(lens, result, state.c), { signal, rows: lensRows });
+  const look = (end, chosen) => lens.run("lens_grid", { prompt, top: 5, ...(end && { end }) }, (result) => drawLens(lens, result, chosen, (next) => { note({ end: next, c: "" }); look(next); }), { signal, rows: lensRows });
+  await look(Number(state.end) || null, state.c);
 }
 
+const LONG = 300;   // characters; of a longer prompt its end is said again
+export const ending = (text) => (text.length > LONG ? `… ${text.slice(-LONG).replace(/^\S*\s/, "")}` : text);
+
 export function answerLine(reply, prompt) {
-  return h("p", { class: "answer", dir: "auto" }, `${prompt} `, h("b", {}, reply.answer || reply.says.trim() || "…"), " ", h("span", { class: "p" }, t("sure", { p: percent(reply.probability) })));
+  return h("p", { class: "answer", dir: "auto" }, `${ending(prompt)} `, h("b", {}, reply.answer || reply.says.trim() || "…"), " ", h("span", { class: "p" }, t("sure", { p: percent(reply.probability) })));
 }
 
 function drawAnswer(panel, result, prompt) {
@@ -75,11 +79,12 @@ function lensRows(result) {
   return rows;
 }
 
-function drawLens(panel, result, chosen) {
+// Of a long text a window of tokens; a chosen cell is named by its row and its token in the whole text.
+function drawLens(panel, result, chosen, goto) {
   const side = h("div", { class: "both" });
   const cells = [];
   const pick = (r, c) => {
-    note({ c: `${r}.${c}` });
+    note({ c: `${r}.${result.first + c}` });
     cells.forEach((row, i) => row.forEach((cell, j) => {
       cell.setAttribute("aria-pressed", String(i === r && j === c));
       cell.tabIndex = i === r && j === c ? 0 : -1;
@@ -108,8 +113,8 @@ function drawLens(panel, result, chosen) {
   const table = h("table", { class: "lens" },
     h("thead", {}, h("tr", {}, h("th"), result.tokens.map((text) => h("th", { scope: "col" }, token(text))))),
     h("tbody", {}, order.map((r) => h("tr", {}, h("th", { scope: "row" }, layerName(r)), cells[r].map((cell) => h("td", {}, cell))))));
-  panel.show(result.first > 0 && h("p", { class: "note" }, t("onlyLast", { n: result.tokens.length })), h("div", { class: "scroll" }, table), side);
-  const [r, c] = pair(chosen) || [];
+  panel.show(!SITE && pager({ first: result.first, shown: result.tokens.length, length: result.length ?? result.tokens.length }, goto), h("div", { class: "scroll" }, table), side);
+  const [r, at] = pair(chosen) || [], c = at - result.first;
   if (cells[r]?.[c]) pick(r, c);
   else pick(result.rows.length - 1, result.tokens.length - 1);
 }

@@ -5,6 +5,7 @@ import { add, announce, h, number, percent } from "../dom.js";
 import { Panel, button } from "../panel.js";
 import { note, patches, read, step } from "../state.js";
 import { t } from "../strings.js";
+import { ending } from "./ask.js";
 import { side } from "./neuron.js";
 
 // Metrics that are shares; the others are nats, ratios, bits.
@@ -52,7 +53,7 @@ async function drawSides(panel, prompt, on, signal) {
   await panel.run("ask", question, (found) => {
     const now = found.replies[0];
     panel.show(
-      h("p", { dir: "auto" }, `${prompt} …`),
+      h("p", { dir: "auto" }, `${ending(prompt)} …`),
       h("div", { class: "both" }, side(t("base"), base, now), on.length ? side(t("withPatches", { n: on.length }), now, base) : h("p", { class: "note" }, t("nothingOn"))),
     );
   }, { signal, on, rows: (found) => [["side", "token", "probability"], ...base.next.map((one) => ["base", one.token, one.probability]), ...found.replies[0].next.map((one) => ["patched", one.token, one.probability])] });

@@ -33,11 +33,16 @@ export async function render(root, { state, signal, start, about }) {
   }
   const good = await value.run("card", { neuron: name, top: 12 }, (card) => drawValue(value, card), { signal, rows: valueRows });
   if (!good || signal.aborted) return;
-  await key.run("read", { neuron: name, tokens: 30000, top: 10 }, (card) => drawKey(key, card), { signal, rows: keyRows });
-  await spread.run("histogram", { neuron: name, tokens: 30000 }, (found) => {
+  const model = SITE ? {} : await about().catch(() => null);
+  if (!model || signal.aborted) return;
+  const tokens = Number(state.text) || model.reading_tokens || 30000;
+  const more = !SITE && button(t("moreText"), () => step({ text: 4 * tokens }), { data: { does: "more" } });
+  await key.run("read", { neuron: name, tokens, top: 10 }, (card) => drawKey(key, card, more), { signal, rows: keyRows });
+  if (signal.aborted) return;
+  await spread.run("histogram", { neuron: name, tokens }, (found) => {
     spread.show(histogram(found.bins, { title: t("spreadOf", { n: found.tokens.toLocaleString("en") }), x: t("activation"), width: fit(spread, 520) }));
   }, { signal, rows: (found) => [["from", "to", "count"], ...found.bins.map((bin) => [bin.from, bin.to, bin.count])] });
-  if (!SITE && !signal.aborted) await labels.run("labels", { neuron: name }, (found) => drawLabels(labels, found), { signal, rows: labelRows });
+  if (!SITE && !signal.aborted) await labels.run("labels", { neuron: name, facts: Math.max(600, Math.min(2000, Math.floor(tokens / 15))) }, (found) => drawLabels(labels, found), { signal, rows: labelRows });
 }
 
 const labelRows = (found) => [["label", "at", "threshold", "precision", "n_said", "recall", "n_labelled"], ...found.labels.map((one) => [one.label, one.at, one.threshold, one.precision.value, one.precision.n, one.recall.value, one.recall.n])];
@@ -77,12 +82,13 @@ function drawValue(panel, card) {
   );
 }
 
-function drawKey(panel, card) {
+function drawKey(panel, card, more) {
   panel.show(
     h("p", {}, t("fires", { share: percent(card.firing_rate, 2), n: card.tokens.toLocaleString("en") })),
     h("ul", { class: "triggers" }, card.triggers.map((one) =>
       h("li", {}, h("span", { class: "a" }, number(one.activation)), h("span", { dir: "auto" }, one.before.slice(-90), h("mark", {}, one.token), one.after.slice(0, 60))))),
     !card.triggers.length && h("p", {}, t("never")),
+    more && h("div", { class: "row" }, more),
   );
 }
 

@@ -2,13 +2,13 @@
 
 import { add, h, percent, token } from "../dom.js";
 import { grid } from "../charts.js";
-import { Panel, button } from "../panel.js";
+import { Panel, button, pager } from "../panel.js";
 import { SITE } from "../site.js";
 import { go, note, pair, read, to } from "../state.js";
 import { t } from "../strings.js";
 
 const WAYS = ["noise", "subject-noise", "fixed", "gaussian", "mean", "resample"];
-const LONG = 80;
+const ROWS = 64;   // tokens of which a grid has rows at once
 const SCALE = Array.from({ length: 10 }, (_, i) => i);
 
 // The quantile 0.975 of Student's t: tabulated to 10 degrees of freedom, from there by the first terms of its expansion.
@@ -37,9 +37,9 @@ export async function render(root, { state, signal, start }) {
   cells.show(h("p", { class: "note" }, t("cellHint")));
   const args = { ...asked(here), ...settings };
   const choose = (result, layer, tok) => openCell(cells, here, result, layer, tok, signal);
-  const result = await picture.run("trace", args, (found) => draw(picture, found, read().cell, choose), {
-    signal, rows, part: (found) => draw(picture, found, read().cell, choose),
-  });
+  const view = { from: null };
+  const paint = (found) => draw(picture, found, view, choose);
+  const result = await picture.run("trace", args, paint, { signal, rows, part: paint });
   const [layer, tok] = pair(state.cell) || [];
   if (result && layer !== undefined && result.grids.mlp[layer]?.[tok] !== undefined) choose(result, layer, tok);
 }
@@ -77,10 +77,12 @@ function rows(result) {
   return table;
 }
 
-function draw(panel, result, chosen, choose) {
-  const [first, end] = result.subject_span;
-  // Before the subject nothing is corrupted: of a long prompt those rows, all 0, are left out.
-  const from = result.tokens.length > LONG ? first : 0, shown = result.tokens.slice(from);
+function draw(panel, result, view, choose) {
+  const [first, end] = result.subject_span, length = result.tokens.length, chosen = read().cell;
+  // Of a long prompt a window of tokens, at first from the subject on: before it nothing is corrupted, and all is 0.
+  const [, held] = pair(chosen) || [];
+  view.from ??= length <= ROWS ? 0 : Math.min(held >= first + ROWS && held < length ? held : first, length - ROWS);
+  const from = view.from, shown = result.tokens.slice(from, from + ROWS);
   const kinds = Object.keys(result.grids);
   const flat = kinds.flatMap((kind) => result.grids[kind].flat()).filter((value) => value !== null);
   const max = Math.max(1e-6, ...flat);
@@ -105,7 +107,7 @@ function draw(panel, result, chosen, choose) {
     title: t(`kind_${kind}`), max, cell: 30, wide: width > 900 ? Math.max(300, (width - 60) / kinds.length) : width,
     marked: (i) => from + i >= first && from + i < end,
     label: (i, n) => words(kind, n, from + i),
-    picked: kind === "mlp" && layer !== undefined ? [at - from, layer] : null,
+    picked: kind === "mlp" && layer !== undefined && at >= from && at < from + shown.length ? [at - from, layer] : null,
     onhover: (i, n) => { readout.textContent = words(kind, n, from + i); },
     onpick: (row, n) => {
       const i = from + row;
@@ -120,6 +122,7 @@ function draw(panel, result, chosen, choose) {
   });
   panel.show(
     h("p", {}, sum, result.known ? "" : ` ${t("traceUnknown")}`),
+    pager({ first: from, shown: shown.length, length }, (next) => { view.from = next - ROWS; draw(panel, result, view, choose); }),
     h("div", { class: "grids" }, grids),
     h("div", { class: "scale", "aria-hidden": "true" }, t("scaleFrom"), h("span", { class: "steps" }, SCALE.map((i) => h("span", { class: `c${i}` }))), t("scaleTo", { max: percent(max) })),
     readout,
