@@ -26,6 +26,7 @@ STUDY_FIELDS = {
     "healthy": "whether no check failed",
     "explorer_weights.same": "whether they are the same",
     "lens_grid.first": "number of the first token that is shown",
+    "lens_grid.length": "tokens of the whole text",
     "lens_grid.rows": "[layer][token]: likeliest next tokens",
     "scaled.factor": "what the activation was multiplied with",
     # shapes

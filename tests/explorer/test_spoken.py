@@ -62,6 +62,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "promoting": {"word": "it's"},
     "attention_top": {"text": PROMPT, "layer": 0},
     "labels": {"neuron": "L0N21"},
+    "feature_labels": {"layer": 1, "feature": 3},
     "pair": {"head": "L0H1", "source": "a", "destination": "b"},
     "planted": {},
 }

@@ -93,6 +93,7 @@ def test_the_json_is_that_of_the_command_and_of_python(
         ("promoting", {"word": "basketball", "top": 2}),
         ("attention_top", {"text": PROMPT, "layer": 1, "most": 2}),
         ("labels", {"neuron": "L0N21", "facts": 600, "top": 2}),
+        ("feature_labels", {"layer": 3, "feature": 120, "facts": 600, "top": 2}),
     ],
 )
 def test_the_pages_own_measures_in_python(

@@ -31,6 +31,7 @@ ANSWERS = {
     "fact_circuit": "loci.fact_circuit/1",
     "pair": "loci.token_pair/1",
     "feature": "loci.feature/1",
+    "feature_labels": "loci.neuron_labels/1",
     "graph": "loci.attribution_graph/1",
     "toy": "loci.superposition_toy/1",
     "planted": "loci.planted_found/1",

@@ -194,6 +194,15 @@ class FeatureArguments(Arguments):
     top: Annotated[int, Field(ge=1, le=100)] = 10
 
 
+class LabelledFeature(Arguments):
+    """A feature of such a dictionary, beside the relations and answers of so many known facts."""
+
+    layer: Annotated[int, Field(ge=0, le=9_999)]
+    feature: Annotated[int, Field(ge=0, le=10**7)]
+    facts: Annotated[int, Field(ge=20, le=10_000)] = 2_000
+    top: Annotated[int, Field(ge=1, le=50)] = 6
+
+
 class GraphArguments(Arguments):
     prompt: Words
     answer: Short | None = None

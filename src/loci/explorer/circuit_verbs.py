@@ -88,6 +88,16 @@ def feature(desk: "Desk", args: takes.FeatureArguments, ids: Ids, tell: "Tell") 
     return cards[0].to_dict()
 
 
+def feature_labels(
+    desk: "Desk", args: takes.LabelledFeature, ids: Ids, tell: "Tell"
+) -> dict[str, Any]:
+    from loci.explorer.labels import feature_labels as labels
+
+    dictionary = shipped(desk, args.layer)
+    with desk.patched(ids) as model:
+        return labels(model, dictionary, args.feature, args.facts, args.top)
+
+
 def graph(desk: "Desk", args: takes.GraphArguments, ids: Ids, tell: "Tell") -> dict[str, Any]:
     from loci.dictionaries import attribution_graph
 

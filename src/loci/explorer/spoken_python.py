@@ -96,6 +96,10 @@ PYTHON: Mapping[str, Callable[[Any], str]] = {
         f"{OWN}.measures.attention_top(model, {a.text!r}, {a.layer}, {a.most})"
     ),
     "labels": lambda a: f"{OWN}.labels.neuron_labels(model, {a.neuron!r}, {a.facts}, {a.top})",
+    "feature_labels": lambda a: (
+        f"{OWN}.labels.feature_labels(model, loci.dictionaries.load_dictionary("
+        f"'demo:mlp_out.{a.layer}'), {a.feature}, {a.facts}, {a.top})"
+    ),
     "bounds": lambda a: f"loci.studies.superposition.bounds({a.dim}, {a.angle})",
     "find": lambda a: f"loci.open_atlas('atlas').find({a.word!r}, top={a.top})",
     "sql": lambda a: f"loci.open_atlas('atlas').query({a.sql!r})",

@@ -291,6 +291,7 @@ VERBS: dict[str, Verb] = {
     "fact_circuit": Verb(takes.PromptArguments, circuit_verbs.fact_circuit),
     "pair": Verb(takes.PairArguments, circuit_verbs.pair),
     "feature": Verb(takes.FeatureArguments, circuit_verbs.feature),
+    "feature_labels": Verb(takes.LabelledFeature, circuit_verbs.feature_labels),
     "graph": Verb(takes.GraphArguments, circuit_verbs.graph, "slow"),
     "toy": Verb(takes.Toy, worlds.toy),
     "planted": Verb(takes.PlantedArguments, worlds.planted),

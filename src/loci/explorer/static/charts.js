@@ -44,9 +44,9 @@ export function grid({ values, rows, columns, title, max, cell = 22, label, onpi
       return rect;
     }));
   });
-  const every = Math.ceil(across / Math.max(1, Math.floor((across * size) / 22)));
+  const every = Math.ceil(across / Math.max(1, Math.floor((across * size) / 22))), letters = Math.max(2, Math.floor((every * size) / 7.2));
   columns.forEach((name, c) => {
-    if (c % every === 0) svg.append(s("text", { x: left + c * size + size / 2, y: top + rows.length * high + 13, class: "axis", "text-anchor": "middle" }, name));
+    if (c % every === 0) svg.append(s("text", { x: left + c * size + size / 2, y: top + rows.length * high + 13, class: "axis", "text-anchor": "middle" }, name.slice(0, letters)));
   });
   const ring = s("rect", { class: "ring", width: size + 1, height: high + 1, rx: 3, visibility: "hidden" });
   svg.append(ring);

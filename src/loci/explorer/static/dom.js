@@ -34,8 +34,10 @@ export function token(text) {
   return plain.replace(/\n/g, "⏎").replace(/\t/g, "⇥");
 }
 
+// Digits without a sign where they are all 0.
+const plain = (value, digits) => { const said = value.toFixed(digits); return Number(said) === 0 ? said.replace("-", "") : said.replace("-", "−"); };
 export const percent = (value, digits = 1) =>
-  value === null || value === undefined || Number.isNaN(value) ? "–" : `${(100 * value).toFixed(digits)}%`;
+  value === null || value === undefined || Number.isNaN(value) ? "–" : `${plain(100 * value, digits)}%`;
 export const number = (value, digits = 3) =>
   value === null || value === undefined ? "–" : Number(value.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits });
 export const signed = (value, digits = 2) =>

@@ -23,14 +23,15 @@ export function panels(state, signal) {
 async function drawFact(panel, state, signal) {
   const rows = (found) => [["head", "attention", "direct", "elsewhere", "lost"], ...found.heads.map((one) => [one.head, one.attention, one.direct, one.elsewhere, one.lost])];
   await panel.run("fact_circuit", asked(state), (found) => {
-    const most = Math.max(1e-9, ...found.neurons.map((one) => Math.abs(sum(one.through))));
+    const strongest = [...found.neurons].sort((a, b) => Math.abs(sum(b.through)) - Math.abs(sum(a.through))).slice(0, 8);
+    const most = Math.max(1e-9, ...strongest.map((one) => Math.abs(sum(one.through))));
     panel.show(
       h("p", {}, t("factSays", { answer: found.answer, p: percent(found.probability), lost: percent(found.together), heads: Object.keys(found.patterns.plain).join(", ") })),
       h("div", { class: "scroll" }, h("table", {},
         h("thead", {}, h("tr", {}, [t("head"), t("attention"), t("direct"), t("lost")].map((name, i) => h("th", { class: i ? "n" : "" }, name)))),
         h("tbody", {}, found.heads.slice(0, 8).map((one) => h("tr", {}, h("td", {}, headLink(one.head)), h("td", { class: "n" }, percent(one.attention)), h("td", { class: "n" }, signed(one.direct)), h("td", { class: "n" }, percent(one.lost))))))),
       h("h3", {}, t("factNeurons")),
-      h("ol", { class: "bars names" }, found.neurons.slice(0, 8).map((one) => h("li", {}, h("span", {}, neuronLink(one.neuron), ` @ ${token(found.tokens[one.token])}`),
+      h("ol", { class: "bars names" }, strongest.map((one) => h("li", {}, h("span", {}, neuronLink(one.neuron), ` @ ${token(found.tokens[one.token])}`),
         h("span", { class: "track" }, h("span", { class: sum(one.through) < 0 ? "fill hot" : "fill", width: `${(100 * Math.abs(sum(one.through))) / most}%` })), h("span", { class: "value" }, signed(sum(one.through)))))),
     );
   }, { signal, rows });
@@ -99,7 +100,7 @@ function picture(found, edges) {
   const across = 150, high = 30, left = 60, top = 30;
   const width = left + found.layers * across, height = top + found.heads * high + 20;
   const at = (name) => { const [, l, k] = /^L(\d+)H(\d+)$/.exec(name); return [left + l * across, top + k * high + high / 2]; };
-  const svg = s("svg", { class: "figure", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": t("composePicture", { n: edges.length }) });
+  const svg = s("svg", { class: "figure", viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": t("composePicture", { n: edges.length }) });
   for (let l = 0; l < found.layers; l += 1) svg.append(s("text", { x: left + l * across, y: 16, class: "caption", "text-anchor": "middle" }, t("layer", { n: l })));
   const best = Math.max(1e-9, ...edges.map((one) => one.score - found.null));
   for (const one of edges) {
@@ -112,7 +113,8 @@ function picture(found, edges) {
   for (let l = 0; l < found.layers; l += 1)
     for (let k = 0; k < found.heads; k += 1) {
       const name = `L${l}H${k}`, [x, y] = at(name);
-      svg.append(s("text", { x, y: y + 4, class: used.has(name) ? "axis strong halo" : "axis halo", "text-anchor": "middle" }, name));
+      const label = s("text", { x, y: y + 4, class: used.has(name) ? "axis strong halo" : "axis halo", "text-anchor": "middle" }, name);
+      svg.append(used.has(name) ? s("a", { href: to("heads", { layer: l, head: name }), "aria-label": name }, label) : label);
     }
   return svg;
 }

@@ -4,6 +4,7 @@ import { add, clear, h, number, percent, s, signed, token } from "../dom.js";
 import { Panel } from "../panel.js";
 import { go, note, to } from "../state.js";
 import { t } from "../strings.js";
+import { drawLabels, labelRows } from "./neuron.js";
 
 const LOADED = { 3: "autoencoder", 1: "transcoder" };
 const SHOWN = 26;
@@ -14,10 +15,13 @@ export async function render(root, { state, signal, start }) {
   add(root, h("p", { class: "lead" }, t("featuresLead")));
   const card = new Panel(t("featureTitle"), { id: "feature", note: t("featureNote"), wide: true });
   const graph = new Panel(t("graphTitle"), { id: "graph", note: t("graphNote"), wide: true });
-  add(root, h("div", { class: "panels" }, own && card.root, graph.root));
+  const labels = new Panel(t("labelsTitle"), { id: "labels", note: t("labelsNote"), wide: true });
+  add(root, h("div", { class: "panels" }, own && [card.root, labels.root], graph.root));
   if (!own) add(root, h("p", { class: "note" }, t("featuresNone")));
   drawForm(graph, prompt, state, own, signal);
-  if (own) await drawCard(card, state, signal);
+  if (!own) return;
+  const asked = await drawCard(card, state, signal);
+  if (asked && !signal.aborted) await labels.run("feature_labels", asked, (found) => drawLabels(labels, found), { signal, rows: labelRows });
 }
 
 async function drawCard(panel, state, signal) {
@@ -30,7 +34,7 @@ async function drawCard(panel, state, signal) {
   const link = (one) => (/^L\d+N\d+$/.test(one.name) ? h("a", { href: to("neuron", { n: one.name }) }, one.name) : h("a", { href: to("features", { fl: layer, f: one.name.replace(/\D+/g, "") }) }, one.name));
   const near = (items) => (items.length ? items.map((one, i) => [i ? ", " : "", link(one), ` ${signed(one.cosine)}`]) : "–");
   const chips = (items, kind) => h("ul", { class: "chips" }, items.map((one) => h("li", { class: kind, title: signed(one.score, 3) }, token(one.token))));
-  await panel.run("feature", { layer, feature }, (found) => {
+  const found = await panel.run("feature", { layer, feature }, (found) => {
     add(clear(place), h("div", { class: "both" },
       h("div", {}, h("h3", {}, t("featureOn", { share: percent(found.density, 2), n: found.tokens.toLocaleString("en") })),
         h("ul", { class: "triggers" }, found.triggers.map((one) => h("li", {}, h("span", { class: "a" }, number(one.activation)), h("span", { dir: "auto" }, one.before.slice(-90), h("mark", {}, one.token), one.after.slice(0, 60))))),
@@ -38,6 +42,7 @@ async function drawCard(panel, state, signal) {
       h("div", {}, h("h3", {}, t("promotes")), chips(found.promotes, "up"), h("h3", {}, t("suppresses")), chips(found.suppresses, "down"),
         h("dl", { class: "pairs" }, h("dt", {}, t("featureNear")), h("dd", {}, near(found.nearest)), h("dt", {}, t("featureWriters")), h("dd", {}, near(found.writers)), h("dt", {}, t("featureReaders")), h("dd", {}, near(found.readers))))));
   }, { signal, rows: (found) => [["activation", "before", "token", "after"], ...found.triggers.map((one) => [one.activation, one.before, one.token, one.after])] });
+  return found && { layer, feature };
 }
 
 function drawForm(panel, prompt, state, own, signal) {

@@ -45,11 +45,11 @@ export async function render(root, { state, signal, start, about }) {
   if (!SITE && !signal.aborted) await labels.run("labels", { neuron: name, facts: Math.max(600, Math.min(2000, Math.floor(tokens / 15))) }, (found) => drawLabels(labels, found), { signal, rows: labelRows });
 }
 
-const labelRows = (found) => [["label", "at", "threshold", "precision", "n_said", "recall", "n_labelled"], ...found.labels.map((one) => [one.label, one.at, one.threshold, one.precision.value, one.precision.n, one.recall.value, one.recall.n])];
+export const labelRows = (found) => [["label", "at", "threshold", "precision", "n_said", "recall", "n_labelled"], ...found.labels.map((one) => [one.label, one.at, one.threshold, one.precision.value, one.precision.n, one.recall.value, one.recall.n])];
 const within = (one) => [h("b", {}, percent(one.value, 0)), " ", h("span", { class: "between" }, `${percent(one.low, 0)} … ${percent(one.high, 0)}, n\u00a0=\u00a0${one.n}`)];
 
 // Chosen on one half of the facts, judged on the other.
-function drawLabels(panel, found) {
+export function drawLabels(panel, found) {
   panel.show(h("div", { class: "scroll" }, h("table", {},
     h("thead", {}, h("tr", {}, [t("label"), t("precision"), t("recall")].map((name) => h("th", {}, name)))),
     h("tbody", {}, found.labels.map((one) => h("tr", {}, h("td", {}, `${one.label.replace("_", " → ")} @ ${t(`at_${one.at}`)}`), h("td", {}, within(one.precision)), h("td", {}, within(one.recall))))))),
