@@ -13,7 +13,7 @@ from loci.patches import Patch, applied, load_patch, merge
 from loci.progress import Progress, silent
 from loci.text import background
 
-MOST_TOKENS, PRODUCTS = 30_000, 2.5e11
+MOST_TOKENS, PRODUCTS = 30_000, 250_000_000_000
 """Tokens over which a neuron of a small model is read, and multiplications that a wait is worth."""
 
 
