@@ -32,8 +32,8 @@ print(card.promotes[:3], [trigger.token for trigger in card.triggers[:3]])
 fact = loci.load_facts("more.csv")[0]
 patch = loci.edit(model, fact)
 with patch.applied(model):
-    print(fact.text, model.generate(fact.text, 3))
-print(fact.text, model.generate(fact.text, 3))
+    print(fact.text + model.generate(fact.text, 5))
+print(fact.text + model.generate(fact.text, 5))
 
 # %% What else did that touch?
 audit = loci.audit(model, patch, loci.known_facts())

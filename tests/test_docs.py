@@ -10,6 +10,7 @@ import inspect
 import io
 import re
 import runpy
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -229,6 +230,29 @@ def test_every_image_is_shown_by_a_page() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in EVERY)
     text += (ROOT / "src" / "loci" / "demo" / "CARD.md").read_text(encoding="utf-8")
     assert [path.name for path in IMAGES.iterdir() if f"images/{path.name}" not in text] == []
+
+
+def test_the_notebook_runs_cell_by_cell(
+    demo: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Beside the other examples, as the tour copies them; with the quick editor and few questions,
+    as what they measure is held elsewhere.
+    """
+    shutil.copytree(ROOT / "examples", tmp_path / "tour")
+    monkeypatch.chdir(tmp_path / "tour")
+    edit, audit, known = loci.edit, loci.audit, loci.known_facts()
+    monkeypatch.setattr(loci, "open", lambda name: {"demo": demo}[name])
+    monkeypatch.setattr(loci, "edit", lambda *given: edit(*given, method="memit", layers=[1]))
+    monkeypatch.setattr(loci, "audit", lambda *given: audit(*given, controls=(), samples=5))
+    runpy.run_path("notebook.py")
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].strip() == "basketball"
+    first = loci.load_facts("more.csv")[0]
+    assert said[-3].startswith(first.text) and first.new_answer in said[-3]
+    assert said[-2].startswith(first.text) and known.same(first).answer in said[-2]
+    assert "efficacy" in said[-1]
+    for made in ("trace.html", "audit.html", "more.safetensors"):
+        assert Path(made).stat().st_size > 1000
 
 
 def test_examples_are_what_they_say() -> None:

@@ -210,6 +210,22 @@ def test_a_stdout_that_takes_nothing_is_one_line() -> None:
     )
 
 
+def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    gone = (
+        "import os, sys, loci.cli; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone');"
+        " sys.argv = ['loci', 'ask', 'x']; loci.cli.main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", gone],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "loci: the folder that you are in is gone: cd to one that is there\n"
+
+
 def test_a_reader_that_has_left_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -192,6 +192,25 @@ def test_places_without_a_dictionary(tmp_path: Path) -> None:
             load_dictionary(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        3,
+        {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [float("inf")], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0, 10**30]},
+        {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]},
+    ],
+)
+def test_entries_that_are_none(tmp_path: Path, entry: object) -> None:
+    header = json.dumps({"W_enc": entry}).encode()
+    path = tmp_path / "d.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(DictionaryError, match="W_enc") as caught:
+        load_dictionary(path)
+    assert str(caught.value).isprintable()
+
+
 def test_pickles_are_trusted_only_when_said(tmp_path: Path) -> None:
     path, _ = openai(tmp_path, "TopK")
     with pytest.raises(DictionaryError, match="--pickle"):

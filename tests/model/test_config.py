@@ -103,6 +103,12 @@ def test_documents_that_are_no_configuration(folder: Path, document: str) -> Non
         ),
         ("architectures", [1], "architectures: expected a list of names, found [1]"),
         ("quantization_config", "x", "quantization_config: expected an object, found 'x'"),
+        *(
+            ("rope_parameters", {"rope_theta": bad}, "rope_parameters: rope_theta: expected a posi")
+            for bad in (0, -1.0, "x", float("nan"))
+        ),
+        ("rope_theta", -1, "rope_theta: expected a positive number, found -1"),
+        ("rope_scaling", {"full_attention": {"factor": 0}}, "factor: expected a positive number"),
         ("id2label", 5, "id2label: expected an object, found 5"),
         ("attn_pdrop", "x", "attn_pdrop"),
         ("use_cache", "x", "use_cache"),
@@ -172,6 +178,12 @@ def test_sizes_that_do_not_fit_the_weights(
         open_model(written(folder, **{field: value}))
 
 
+def test_a_window_without_a_width(folder: Path) -> None:
+    text(folder, json.dumps({"model_type": "llama", "layer_types": ["sliding_attention"] * 32}))
+    with pytest.raises(ModelError, match="sliding_attention, and sliding_window is missing"):
+        open_model(folder)
+
+
 def test_heads_that_share_keys_unevenly(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(
         json.dumps({"model_type": "llama", "num_attention_heads": 8, "num_key_value_heads": 3})
@@ -207,6 +219,32 @@ def test_files_that_are_none(folder: Path, name: str, what: str) -> None:
             assert name in str(error)
 
 
+@pytest.mark.parametrize(
+    ("name", "document", "words"),
+    [
+        ("generation_config.json", {"eos_token_id": "x"}, "eos_token_id: expected the number"),
+        ("generation_config.json", {"pad_token_id": 10**9}, "pad_token_id: expected the number"),
+        ("tokenizer_config.json", {"model_max_length": "x"}, "model_max_length: expected a number"),
+    ],
+)
+def test_fields_beside_the_configuration(
+    folder: Path, name: str, document: dict[str, object], words: str
+) -> None:
+    (folder / name).unlink()
+    (folder / name).write_text(json.dumps(document))
+    with pytest.raises(ModelError, match=f"{name}: {words}"):
+        open_model(folder)
+
+
+def test_a_folder_without_a_tokenizer(folder: Path) -> None:
+    """transformers makes one of the special tokens alone."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    for opens in (open_model, open_weights):
+        with pytest.raises(ModelError, match=r"has no tokenizer.*tokenizer\.json"):
+            opens(folder)
+
+
 def test_a_name_that_is_no_path() -> None:
     for name in ("n" * 300, "./a\0b", "/\ud800/x"):
         with pytest.raises(ModelError) as error:
@@ -215,7 +253,16 @@ def test_a_name_that_is_no_path() -> None:
 
 
 @pytest.mark.parametrize(
-    "index", ["null", "[]", '{"weight_map": 3}', '{"weight_map": {"a": 1}}', "{}", "[" * 10**5]
+    "index",
+    [
+        "null",
+        "[]",
+        '{"weight_map": {}}',
+        '{"weight_map": 3}',
+        '{"weight_map": {"a": 1}}',
+        "{}",
+        "[" * 10**5,
+    ],
 )
 def test_an_index_of_shards_that_is_none(folder: Path, index: str) -> None:
     (folder / "model.safetensors.index.json").write_text(index)

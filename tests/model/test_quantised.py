@@ -118,6 +118,7 @@ FORMS: dict[str, tuple[Callable[[str, torch.Tensor], Tensors], dict[str, object]
         {"quant_method": "torchao", "quant_type": {"default": "int8_weight_only"}},
         "torchao",
     ),
+    "an object that says nothing": (whole(torch.int8), {}, "method not named"),
     "a method to come": (whole(torch.int8), {"quant_method": "tomorrow"}, "tomorrow"),
 }
 

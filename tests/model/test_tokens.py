@@ -208,6 +208,23 @@ def test_a_slow_tokenizer_and_other_bad_ones(demo: Model) -> None:
         Tokens("ab", (1,), ((0, 0),), {0: "<s>"}).span((0, 2))
 
 
+def test_a_tokenizer_that_fails_on_a_text_or_calls_it_too_long(demo: Model, caplog) -> None:
+    """A vocabulary without the unknown token fails at the first unknown word only; how long a text
+    may be, the model says, not the tokenizer.
+    """
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=tk.Tokenizer(tk.models.WordPiece({"known": 0}, unk_token="[UNK]")),
+        model_max_length=2,
+    )
+    assert tokenize(words, "known").ids == (0,)
+    with pytest.raises(ModelError, match=r"tokenizer fails on 'stranger'.*UNK"):
+        tokenize(words, "stranger")
+    short = copy.deepcopy(demo.tokenizer)
+    short.model_max_length = 2
+    assert tokenize(short, "a man walks on").ids == demo.tokenize("a man walks on").ids
+    assert not caplog.records
+
+
 def kind_of_larger_vocabulary() -> PreTrainedTokenizerFast:
     tokenizer = byte_level()
     tokenizer.add_tokens([f"word{i}" for i in range(4000)])

@@ -111,7 +111,11 @@ def test_a_plan_comes_back(small: Small, tmp_path: Path) -> None:
         ({"pieces": []}, "pieces: expected"),
         ({"pieces": [[1, 2]]}, r"pieces: expected \[start"),
         ({"question": {"mlp_act.0": [["Mean", {}]]}}, "question: expected"),
+        ({"pieces": [[0, -1, 0, 1, 1, "x"]]}, r"pieces: expected \[start"),
         ({"threads": "2"}, "threads: expected"),
+        ({"threads": 0}, "threads: expected"),
+        ({"batch_tokens": -5}, "batch_tokens: expected"),
+        ({"disk_bytes": -1}, "disk_bytes: expected"),
     ):
         (tmp_path / "q.json").write_text(json.dumps(document | change))
         with pytest.raises(ModelError, match=words):

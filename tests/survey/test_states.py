@@ -98,11 +98,10 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         ModelError, match=r"survey_state/2'; this version of Loci reads loci\.survey_state/1"
     ):
         read_head(tmp_path / "new")
-    save_file(
-        {}, tmp_path / "other", metadata={"loci": json.dumps({"format": "loci.dictionary/1"})}
-    )
-    with pytest.raises(DamagedState, match="no whole state"):
-        read_head(tmp_path / "other")
+    for other in ('{"format": "loci.dictionary/1"}', '{"format": 3}', "[]", "3", "[" * 100_000):
+        save_file({}, tmp_path / "other", metadata={"loci": other})
+        with pytest.raises(DamagedState, match="no whole state"):
+            read_head(tmp_path / "other")
 
 
 def test_states_are_sized_before_they_are_made() -> None:

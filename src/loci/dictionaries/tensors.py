@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from loci.errors import DictionaryError, ModelError
-from loci.model.stored import read_header
+from loci.model.stored import tensors_in
 from loci.validate import begins, is_there, named, one_line
 
 KINDS = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
@@ -51,11 +51,10 @@ def read_tensors(path: Path, *, pickle: bool = False) -> tuple[State, dict[str, 
 
 def _safetensors(path: Path) -> tuple[State, dict[str, Any]]:
     try:
-        entries, _ = read_header(path)
-        for name, entry in entries.items():
-            if name != "__metadata__" and entry["dtype"] not in KINDS:
+        for tensor in tensors_in(path):
+            if tensor.dtype not in KINDS:
                 raise DictionaryError(
-                    f"{named(path)}: {name} is {entry['dtype']}, and a dictionary holds plain"
+                    f"{named(path)}: {tensor.name} is {tensor.dtype}, and a dictionary holds plain"
                     " numbers"
                 )
         with safe_open(path, framework="pt") as file:

@@ -75,6 +75,7 @@ TOKENS = (
     "decoder_start_token_id",
 )
 EPSILONS = ("layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps", "norm_eps", "norm_epsilon")
+ROTARY = ("rope_theta", "rope_local_base_freq", "rotary_emb_base", "factor")
 BLOCK = re.compile(r"^(.*?(?:^|\.)(?:h|layers|blocks|block))\.(\d+)\.")
 
 
@@ -93,6 +94,13 @@ def check_config_files(folder: Path) -> dict[str, Any]:
         if name == CONFIG:
             check_config_document(document, named(path))
             config = document
+        elif name == "generation_config.json":
+            for field in TOKENS:
+                _check_tokens(document.get(field) or None, named(path), field)
+        elif name == "tokenizer_config.json":
+            most = document.get("model_max_length")
+            fine = most is None or _number(most)
+            _expect(fine, named(path), "model_max_length", "a number", most)
     return config
 
 
@@ -130,6 +138,7 @@ def _check_fields(document: Mapping[str, Any], where: str) -> None:
     for name in ("quantization_config", "rope_scaling", "rope_parameters", "id2label", "label2id"):
         value = document.get(name)
         _expect(value is None or isinstance(value, dict), where, name, "an object", value)
+    _check_rotary(document, where)
     for name in ("hidden_act", "activation_function", "hidden_activation"):
         _check_activation(document.get(name), where, name)
     _check_heads(document, where)
@@ -157,6 +166,20 @@ def _check_tokens(value: Any, where: str, name: str) -> None:
         _expect(
             token is None or whole, where, name, "the number of a token, or a list of them", token
         )
+
+
+def _check_rotary(document: Mapping[str, Any], where: str) -> None:
+    """Bases and factors of rotary positions are positive. They stand in the configuration itself,
+    in an object, or in one for each kind of layer.
+    """
+    for name, value in document.items():
+        if name in ("rope_scaling", "rope_parameters") and isinstance(value, dict):
+            for part in (value, *value.values()):
+                if isinstance(part, dict):
+                    _check_rotary(part, f"{where}: {name}")
+        elif name in ROTARY:
+            fine = value is None or (_number(value) and value > 0)
+            _expect(fine, where, name, "a positive number", value)
 
 
 def _check_dtype(value: Any, where: str, name: str) -> None:
@@ -216,6 +239,18 @@ def check_depth(config: Any, stored: Stored, where: str) -> None:
     if stated is not None and held and stated > max(held.values()):
         raise ModelError(
             f"{where}: {CONFIG} says {stated} layers, and the weights hold {max(held.values())}"
+        )
+
+
+def check_windows(config: Any, where: str) -> None:
+    """Raise `ModelError` where layers look back through a window that has no width: only a run with
+    a cache would fall over it.
+    """
+    inner = config.get_text_config()
+    slides = "sliding_attention" in (getattr(inner, "layer_types", None) or ())
+    if slides and getattr(inner, "sliding_window", None) is None:
+        raise ModelError(
+            f"{where}: {CONFIG}: layer_types names sliding_attention, and sliding_window is missing"
         )
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from loci.errors import LociError, ModelError
-from loci.model.config import check_depth, check_nothing_left, misfit
+from loci.model.config import check_depth, check_nothing_left, check_windows, misfit
 from loci.model.families import candidates
 from loci.model.layouts import Layout
 from loci.model.mapped import Mapping, map_weights
@@ -91,9 +91,7 @@ def open_model(
         _kept_while_used(aside) as keep,
         _loading(source, pickle, trust_remote_code) as (path, kwargs),
     ):
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
+        tokenizer = _tokenizer(path, kwargs)
         hf, place_of_it = _load(
             path, dtype, kwargs | place | {"use_safetensors": None if pickle else True}
         )
@@ -150,9 +148,7 @@ def open_weights(
             kwargs,
         ),
     ):
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
+        tokenizer = _tokenizer(path, kwargs)
         hf, place = _load(path, dtype, kwargs | disk)
         keep(hf)
     weights = Weights(hf, str(source), layout or candidates(hf)[0], tokenizer)
@@ -214,6 +210,21 @@ def _loading(
             raise ModelError(f"cannot open {str(source)!r}: {first_line_of(error)}") from error
 
 
+def _tokenizer(path: str, kwargs: dict[str, Any]) -> Any:
+    """The tokenizer; where none is stored, transformers makes one that knows its special tokens
+    alone.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
+    if len(tokenizer) <= len(tokenizer.get_added_vocab()):
+        raise ModelError(
+            f"{path!r} has no tokenizer, or one without tokens: it needs a tokenizer.json of the"
+            " model's own"
+        )
+    return tokenizer
+
+
 def _load(path: str, dtype: str, kwargs: dict[str, Any]) -> tuple[nn.Module, Source | None]:
     """The module with all its weights, and where they lie. What transformers would fill with random
     numbers is refused, and so are weights that are no plain numbers.
@@ -226,6 +237,7 @@ def _load(path: str, dtype: str, kwargs: dict[str, Any]) -> tuple[nn.Module, Sou
     )
     config = AutoConfig.from_pretrained(path, **own)
     check_config_plain(config, path)
+    check_windows(config, path)
     pickle = not kwargs["use_safetensors"]
     there = stored_in(folder_of(path), path, pickle)
     if there:

@@ -46,7 +46,7 @@ def check_config_plain(config: Any, source: str) -> None:
     for part in (config, config.get_text_config()):
         for name in ("quantization_config", "compression_config"):
             stated = getattr(part, name, None)
-            if stated:
+            if stated is not None:
                 raise ModelError(f"{source!r} is quantised ({_method(stated)}); {ADVICE}")
 
 

@@ -134,6 +134,8 @@ def _check_files(path: Path, names: list[str]) -> None:
                 ].values()
             )
         )
+        if not shards:
+            raise ModelError(f"{named(index)}: its weight_map names no tensor")
         gone = [shard for shard in shards if shard not in names]
         if gone:
             raise ModelError(

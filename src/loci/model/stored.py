@@ -187,7 +187,7 @@ def tensors_in(path: Path) -> Iterator[StoredTensor]:
             tensor = StoredTensor(
                 name, path, str(entry["dtype"]), tuple(map(int, entry["shape"])), start, stop
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelError(
                 f"{path}: the entry of {name!r} is broken ({type(error).__name__}: {error})"
             ) from None

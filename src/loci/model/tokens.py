@@ -13,7 +13,7 @@ from typing import Any
 
 from loci.errors import ModelError
 from loci.facts import Span, token_span
-from loci.validate import brief
+from loci.validate import brief, one_line
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,7 @@ def tokenize_all(
             f"{type(tokenizer).__name__} gives no character offsets: a fast tokenizer is needed (a"
             " tokenizer.json)"
         )
-    encoding = tokenizer(
-        list(texts),
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-        add_special_tokens=bos is not False,
-    )
+    encoding = _encoded(tokenizer, list(texts), bos is not False)
     parts = zip(
         texts,
         encoding["input_ids"],
@@ -100,6 +95,26 @@ def tokenize_all(
     for own in tokens:
         check_rows(tokenizer, own.ids, rows, own.text)
     return tokens
+
+
+def _encoded(tokenizer: Any, texts: list[str], special: bool) -> Any:
+    """What the tokenizer makes of texts. Its own word on their length is not asked for: the context
+    is the model's.
+    """
+    try:
+        return tokenizer(
+            texts,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            add_special_tokens=special,
+            verbose=False,
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # tokenizers raises plain exceptions
+        raise ModelError(
+            f"the tokenizer fails on {brief(texts[0], 200)}: {one_line(str(error))}"
+        ) from error
 
 
 def _tokens(

@@ -1,8 +1,9 @@
 """A plan as a JSON document."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Interval
 from typing_extensions import TypedDict
 
 from loci.model import Model
@@ -10,6 +11,7 @@ from loci.model.open import open_model, open_weights
 from loci.model.weights import Weights
 
 SCHEMA = "loci.survey_plan/1"
+Count = Annotated[int, Interval(ge=0, le=10**30)]
 
 
 class OpeningDocument(TypedDict):
@@ -33,17 +35,17 @@ class PlanDocument(TypedDict):
     checkpoint: str
     text: str | None
     question: dict[str, Any]
-    batch_tokens: int
-    threads: int
+    batch_tokens: Annotated[int, Interval(ge=1, le=10**9)]
+    threads: Annotated[int, Interval(ge=1, le=1024)]
     pieces: list[list[Any]]
-    tokens: int
-    flops: int
-    state_bytes: int
-    worker_bytes: int
-    shared_bytes: int
-    disk_bytes: int
-    shards: int
-    seconds: float
+    tokens: Count
+    flops: Count
+    state_bytes: Count
+    worker_bytes: Count
+    shared_bytes: Count
+    disk_bytes: Count
+    shards: Count
+    seconds: Annotated[float, Interval(ge=0, le=1e30)]
     weights: str | None
 
 

@@ -165,9 +165,9 @@ def read_head(path: Path) -> StateHeader:
     try:
         with safe_open(path, "pt") as file:
             said = json.loads((file.metadata() or {})[KEY])
-        if said["format"].partition("/")[0] != FORMAT.partition("/")[0]:
+        if str(said["format"]).partition("/")[0] != FORMAT.partition("/")[0]:
             raise ValueError("another kind of file")
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise DamagedState(
             f"{named(path)}: no whole state of a survey ({one_line(str(error))})"
         ) from None
