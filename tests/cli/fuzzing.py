@@ -89,7 +89,7 @@ QUICK: dict[tuple[str, ...], list[str]] = {
     ("circuits", "attention"): [PROMPT],
     ("circuits", "heads"): ["--samples", "1", "--length", "4"],
     ("circuits", "paths"): [PROMPT],
-    ("circuits", "train"): ["-o", "trained", "--steps", "2", "--batch", "2", "--context", "8"],
+    ("circuits", "train"): ["-o", "trained", "--steps", "2", "--batch", "2", "--context", "16"],
 }
 """Commands that are done in a moment, and the words with which they are."""
 REFUSED = [path for path in COMMANDS if path not in QUICK]
