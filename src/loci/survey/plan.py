@@ -155,11 +155,8 @@ class Plan:
 
 
 def _piece(said: list[Any], where: str) -> Piece:
-    kinds = (int, int, int, int, int, str)
-    if len(said) != len(kinds) or not all(
-        type(value) is kind and (kind is str or value >= 0)
-        for value, kind in zip(said, kinds, strict=True)
-    ):
+    kinds = [int, int, int, int, int, str]
+    if [type(value) for value in said] != kinds or min(said[:-1]) < 0:
         raise ModelError(
             f"{where}: pieces: expected [start, stop, first, texts, characters, digest], found"
             f" {said!r:.60}"
