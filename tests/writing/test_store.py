@@ -175,6 +175,31 @@ def test_saved_and_read(tmp_path) -> None:
         load_mlp(tmp_path / "bare.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"keys": torch.eye(4).to(torch.complex64)}, "keys: expected plain .* found complex64"),
+        ({"keys": torch.eye(4).to(torch.float8_e4m3fn)}, "keys: expected plain .* found float8"),
+        ({"keys": torch.eye(4).long()}, "keys: expected plain .* found int64"),
+        ({"labels": torch.tensor([0, 1, 2, -1])}, "whole numbers from 0 on, .* smallest -1"),
+        ({"labels": torch.arange(4.0) + 0.5}, "whole numbers from 0 on, found float32"),
+        ({"labels": torch.full((4,), torch.nan)}, "whole numbers from 0 on, found float32"),
+        ({"labels": torch.tensor([0, 1, 2, 10**12])}, r"1,000,000,000,001 classes: at most"),
+        ({"values": torch.eye(4).to(torch.complex64)}, "values: expected plain"),
+        ({"answers": torch.eye(4).bool()}, "answers: expected plain .* found bool"),
+    ],
+)
+def test_tables_of_other_numbers(tmp_path, change: dict[str, torch.Tensor], words: str) -> None:
+    """Nothing is cut off to make a number of it."""
+    from safetensors.torch import save_file
+
+    save_file(
+        {"keys": torch.eye(4), "labels": torch.arange(4)} | change, tmp_path / "t.safetensors"
+    )
+    with pytest.raises(WriteError, match=words):
+        load_table(tmp_path / "t.safetensors")
+
+
 def test_bad_tables() -> None:
     keys = torch.eye(4)
     labels = torch.arange(4)

@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as encode
+from torch import Tensor
 
 from loci.errors import WriteError
 from loci.files import write_aside
+from loci.model.stored import FLOATS
 from loci.writing.mlp import MLP
 from loci.writing.table import FactTable, classes, vectors
+
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def load_table(path: str | Path) -> FactTable:
@@ -31,15 +36,27 @@ def load_table(path: str | Path) -> FactTable:
             f"{path}: expected the tensors keys, and labels or answers, not "
             f"{', '.join(sorted(tensors)) or 'none'}"
         )
+    for name in ("keys", "values", "answers"):
+        if name in tensors and tensors[name].dtype not in FLOATS.values():
+            raise WriteError(
+                f"{path}: {name}: expected plain floating-point numbers, {_found(tensors[name])}"
+            )
     keys = tensors["keys"].float()
     if "answers" in tensors:
         return vectors(keys, tensors["answers"].float())
-    labels = tensors["labels"].long()
+    labels = tensors["labels"]
+    if labels.dtype not in WHOLE or (labels < 0).any():
+        raise WriteError(f"{path}: labels: expected whole numbers from 0 on, {_found(labels)}")
     return (
-        FactTable(keys, tensors["values"].float(), labels)
+        FactTable(keys, tensors["values"].float(), labels.long())
         if "values" in tensors
-        else classes(keys, labels)
+        else classes(keys, labels.long())
     )
+
+
+def _found(tensor: Tensor) -> str:
+    smallest = f", the smallest {tensor.min().item()}" if tensor.dtype in WHOLE else ""
+    return f"found {str(tensor.dtype).removeprefix('torch.')}{smallest}"
 
 
 def save_mlp(mlp: MLP, path: str | Path) -> None:

@@ -15,6 +15,8 @@ from torch import Tensor
 from loci.errors import WriteError
 
 SHOWN = 5
+CLASSES = 2**15
+"""Most values that are made as unit vectors: 4 GiB of them."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def classes(
     Raises: `WriteError` for a table that nothing can store.
     """
     count = (int(labels.max()) + 1 if len(labels) else 0) if count is None else count
+    if count > CLASSES:
+        raise WriteError(f"{count:,} classes: at most {CLASSES:,} are stored as unit vectors")
     return FactTable(keys, torch.eye(count, dtype=keys.dtype), labels)
 
 

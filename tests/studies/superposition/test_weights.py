@@ -76,7 +76,12 @@ def test_random_weights_look_random(tiny: Model) -> None:
 def test_files(tmp_path: Path) -> None:
     save_vectors(torch.eye(5), tmp_path / "v.safetensors")
     assert file_angles(tmp_path / "v.safetensors").spaces[0].capacity == pytest.approx(5)
-    save_file({"b": torch.ones(3)}, tmp_path / "none.safetensors")
+    others = {
+        "b": torch.ones(3),
+        "c": torch.eye(3).to(torch.float8_e4m3fn),
+        "d": torch.eye(3).int(),
+    }
+    save_file(others, tmp_path / "none.safetensors")
     (tmp_path / "junk.safetensors").write_bytes(b"nothing")
     for name, words in (("none", "no matrix"), ("junk", "no readable"), ("missing", "no readable")):
         with pytest.raises(SuperpositionError, match=words):

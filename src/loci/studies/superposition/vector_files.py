@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from loci.errors import SuperpositionError
 from loci.files import write_aside
+from loci.model.stored import FLOATS
 from loci.progress import Progress, silent
 from loci.studies.superposition.weight_directions import SAMPLE, WeightAngles, space
 
@@ -64,7 +64,7 @@ def _matrices(path: Path) -> dict[str, Tensor]:
     matrices = {
         name: t
         for name, t in tensors.items()
-        if t.ndim == 2 and len(t) > 1 and torch.is_floating_point(t)
+        if t.ndim == 2 and len(t) > 1 and t.dtype in FLOATS.values()
     }
     if not matrices:
         raise SuperpositionError(
