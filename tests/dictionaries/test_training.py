@@ -85,14 +85,14 @@ def known(
 
 
 # FVU, L0, mean best cosine with the true directions, where chance is 0.55: L1 shrinks, nested parts
-# hedge, thresholds move slowly
+# hedge, thresholds move slowly. Three seeds give gated 0.855 … 0.875, jumprelu 0.639 … 0.682
 LIMITS = {
     "topk": (0.25, 3.01, 0.85),
     "batchtopk": (0.25, 4.0, 0.85),
     "matryoshka": (0.25, 4.0, 0.75),
     "relu": (0.7, 4.5, 0.8),
-    "gated": (0.25, 4.5, 0.85),
-    "jumprelu": (0.25, 9.0, 0.62),
+    "gated": (0.25, 4.5, 0.8),
+    "jumprelu": (0.25, 9.0, 0.6),
 }
 
 
