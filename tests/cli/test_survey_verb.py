@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loci.cli.survey_words import layers_from
+from loci.cli.layer_ranges import layers_from
 from loci.errors import ModelError
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from loci.errors import FactError
 from loci.facts import Fact, FactSet, Question, conflicts, load_facts, read_facts, save_facts
-from loci.facts.escapes import repaired
+from loci.facts.cleaning import repaired
 from loci.facts.ripple import IRREGULAR, subject_of
 
 COUNTERFACT = {

@@ -14,8 +14,7 @@ from loci.errors import PatchError
 from loci.facts import Fact
 from loci.model import Model
 from loci.patches import Factors, Patch, compress, diff_patches, load_patch, merge, strongest
-from loci.patches.keys import keys_of
-from loci.patches.merging import silenced
+from loci.patches.merging import keys_of, silenced
 from tests.patches.making import BIRD, JORDAN, OSAKA, patch_of, random_factors
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.model.families import make
 
 from loci.errors import ModelError
-from loci.figures.basis import basis_figure
+from loci.figures.reading import basis_figure
 from loci.model import Model
 from loci.reading.privileged_basis import bases, rotation
 from loci.survey import Moments, Rows

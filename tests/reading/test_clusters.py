@@ -8,7 +8,7 @@ from tests.model.families import make
 from torch.nn.functional import normalize
 
 from loci.errors import ModelError
-from loci.figures.clusters import clusters_figure
+from loci.figures.reading import clusters_figure
 from loci.model import Model
 from loci.reading import clusters
 from loci.reading.value_clusters import gaussian_like, kmeans, silhouettes

@@ -6,7 +6,7 @@ from tests.conftest import tiny_gpt2
 from tests.model.families import make
 
 from loci.errors import ModelError
-from loci.figures.memories import memories_figure
+from loci.figures.reading import memories_figure
 from loci.figures.theme import ORANGE
 from loci.model import Model
 from loci.reading import memories, project

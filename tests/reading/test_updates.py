@@ -5,7 +5,7 @@ import torch
 from tests.model.families import make
 
 from loci.errors import ModelError
-from loci.figures.updates import updates_figure
+from loci.figures.reading import updates_figure
 from loci.locating import lens
 from loci.model import Model
 from loci.reading import project, sub_updates

@@ -40,7 +40,7 @@ class Sweep(Result):
         "Does the trace tell at which layer an edit works?",
         "Two lines over the layers: how often an edit there takes, and how much a trace"
         " there gives back.",
-        "sweep.sweep_figure",
+        "auditing.sweep_figure",
     )
 
     model: str

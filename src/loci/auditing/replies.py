@@ -18,8 +18,8 @@ import torch
 
 from loci.errors import FactError, ModelError, UseError
 from loci.facts import UNSAID, Fact
+from loci.facts.cleaning import strip_prompt
 from loci.facts.fact import FIRST_WORD
-from loci.facts.spaces import strip_prompt
 from loci.model import Model, by_length, complete, own_answers, score_answers
 from loci.model.answer_rule import TOKENS
 from loci.model.answers import finite
@@ -86,7 +86,7 @@ class Replies(Result):
         "questions asked",
         "What does the model say, how sure is it, and what else might it have said?",
         "",
-        "replies.replies_figure",
+        "auditing.replies_figure",
     )
 
     model: str

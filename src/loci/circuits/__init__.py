@@ -2,10 +2,19 @@
 
     x_L = Π_l (1 + Σ_h A^h ⊗ W_OV^h) x_0        patterns A and norms as they were in a run
 
-weights     heads (QK and OV), algebra, composition (Q-, K-, V-scores), virtual_weights,
-token_circuits one run     attention_patterns, path_expansion, importance, frozen_run two runs
-edge_attribution (path patching) between nodes behaviour   scores of heads on repeated tokens,
-induction_heads facts       fact_circuits, extraction_heads: how an answer comes from its subject
+From weights alone:
+    heads               one head as its QK and OV circuits; `algebra`: their products and norms
+    composition         composition scores of all pairs; `virtual_weights`: those of one neuron
+    token_circuits      QK and OV from token to token; `rotary`: how positions turn keys
+In one run:
+    attention_patterns  where heads look
+    path_expansion      logits as a sum over paths; `importance`: the loss of each order
+In two runs:
+    edge_attribution    path patching between `nodes`
+On repeated tokens:
+    scores, measured_scores, induction_heads
+Of facts:
+    fact_circuits       how an answer comes from its subject; `extraction_heads`: over many facts
 
 Sources: Elhage et al. 2021 (A Mathematical Framework for Transformer Circuits), with its erratum;
 Olsson et al. 2022 (In-context Learning and Induction Heads).

@@ -72,7 +72,7 @@ def plan_(
 
         loci survey plan -m ./llama --text wiki.jsonl --layers 4-8 -o pass.json
     """
-    from loci.cli.survey_words import layers_from
+    from loci.cli.layer_ranges import layers_from
     from loci.survey.plan import make_plan
     from loci.survey.question import keys_question, neurons_question, stream_question
 

@@ -4,23 +4,45 @@ dictionary = load_dictionary("sae/layers.3.mlp")
     # SAELens, sparsify, Gemma Scope, circuit-tracer, dictionary_learning, …
 save_dictionary(dictionary, "mine.safetensors")
     # Loci's own; or a folder, with format="saelens" or "sparsify"
+
+The embedded dictionaries are made by `python scripts/make_demo_dictionaries.py`; in half precision,
+2 MB each.
 """
 
 import json
 import re
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from safetensors.torch import save_file
 
 from loci.dictionaries.dictionary import Dictionary
-from loci.dictionaries.embedded import PREFIX, embedded_path
 from loci.dictionaries.formats import FORMATS, own, saelens, sparsify
 from loci.dictionaries.tensors import ENDINGS, State, read_tensors
 from loci.errors import DictionaryError
 from loci.files import write_aside
-from loci.validate import is_folder, is_there, named, one_line, read_json, read_text
+from loci.validate import brief, is_folder, is_there, named, one_line, read_json, read_text
+
+PREFIX = "demo:"
+EMBEDDED = {
+    "mlp_out.3": "autoencoder.mlp_out.3.safetensors",
+    "mlp_out.1": "transcoder.mlp_out.1.safetensors",
+    "mlp_out.0": "transcoder.mlp_out.0.safetensors",
+}
+
+
+def embedded_path(name: str) -> Path:
+    """The file of an embedded dictionary. Raises `DictionaryError` for another name."""
+    file = EMBEDDED.get(name.removeprefix(PREFIX))
+    if file is None:
+        raise DictionaryError(
+            f"there is no embedded dictionary {brief(name)}:"
+            f" {', '.join(f'{PREFIX}{each}' for each in EMBEDDED)}"
+        )
+    return Path(str(files("loci.demo").joinpath("dictionaries", file)))
+
 
 FILES = ("sae_weights.safetensors", "sae.safetensors", "params.npz", "params.safetensors", "ae.pt")
 SavedFormat = Literal["loci", "saelens", "sparsify"]

@@ -1,7 +1,19 @@
-"""Edits as values.
+"""Editing: from facts to a patch.
 
-edit.edit(model, facts), which is loci.edit      a patch, by the best method for their number
-MEMIT(lam=0.1).fit(model, EditData.of(model, facts))      a method by itself
+facts ──EditData──▶ method.fit(model, data) ──WeightUpdate──▶ Patch
+
+edit                `edit(model, facts)`, which is `loci.edit`: the best method for their number
+methods/            ROME, EMMET, MEMIT, AlphaEdit, Joint, FineTune: one `fit` each, as in
+                    `MEMIT(lam=0.1).fit(model, EditData.of(model, facts))`
+data                input and output of a method
+prompts             edit prompts and retain prompts; `phrasings`, `neighbours`: where from
+objective           the loss that `targets` and the joint search minimise
+targets             target vectors δ; `aligned_batch`, `target_loss`, `vocabulary`: one step
+solver              R, K → ΔW in the metric of the method
+statistics          second moments of keys, C = E[k kᵀ], in a pass over text
+joint               all layers at once; `joint_search`, `joint_settings`, `curvature`
+calibration         the layer and λ, tried on a few facts
+report              the edit's prompts asked again; `remove`: unlearning; `check`: refusals
 """
 
 from loci.deprecated import renamed

@@ -28,8 +28,8 @@ from starlette.routing import Route
 from loci.errors import LociError
 from loci.explorer.answers import ANSWERS
 from loci.explorer.jobs import Jobs
+from loci.explorer.kept_patches import KeptPatches
 from loci.explorer.lanes import ENDED, Busy
-from loci.explorer.shelf import Shelf
 from loci.explorer.verbs import VERBS
 from loci.version import VERSION
 
@@ -67,10 +67,10 @@ def static_files() -> dict[str, tuple[bytes, str]]:
 
 
 class Api:
-    """The handlers, over the jobs and the shelf of patches."""
+    """The handlers, over the jobs and the kept patches."""
 
-    def __init__(self, jobs: Jobs, shelf: Shelf, stop: Callable[[], None]) -> None:
-        self.jobs, self.shelf, self.stop = jobs, shelf, stop
+    def __init__(self, jobs: Jobs, patches: KeptPatches, stop: Callable[[], None]) -> None:
+        self.jobs, self.kept, self.stop = jobs, patches, stop
         self.files = static_files()
 
     def app(self) -> Starlette:
@@ -162,13 +162,13 @@ class Api:
 
     async def patches(self, request: Request) -> Response:
         return JSONResponse(
-            {"schema": "loci.patches/1", "patches": await asyncio.to_thread(self.shelf.listed)}
+            {"schema": "loci.patches/1", "patches": await asyncio.to_thread(self.kept.listed)}
         )
 
     async def patch(self, request: Request) -> Response:
         name = request.path_params["name"]
         try:
-            content, kind = await asyncio.to_thread(self.shelf.file, name)
+            content, kind = await asyncio.to_thread(self.kept.file, name)
         except LociError as wrong:
             return error(404, str(wrong))
         return Response(

@@ -65,13 +65,13 @@ def token(model: Any, word: str) -> str:
 def shipped(desk: "Desk", layer: int) -> "Dictionary":
     """The dictionary that comes with the embedded model at a layer. Raises `DictionaryError`."""
     from loci.dictionaries import load_dictionary
-    from loci.dictionaries.embedded import FILES, PREFIX
+    from loci.dictionaries.loading import EMBEDDED, PREFIX
 
     name = f"mlp_out.{layer}"
-    if desk.settings.model != "demo" or name not in FILES:
+    if desk.settings.model != "demo" or name not in EMBEDDED:
         raise DictionaryError(
             f"no dictionary of layer {layer} is loaded: the embedded model has some of"
-            f" {', '.join(FILES)}"
+            f" {', '.join(EMBEDDED)}"
         )
     return load_dictionary(f"{PREFIX}{name}")
 

@@ -96,7 +96,7 @@ def merge(desk: "Desk", args: takes.Merged, ids: Ids, tell: "Tell") -> dict[str,
 
 
 def adapter(desk: "Desk", args: takes.OfPatch, ids: Ids, tell: "Tell") -> dict[str, Any]:
-    """A LoRA adapter for PEFT, as one archive on the shelf."""
+    """A LoRA adapter for PEFT, as one archive beside the patches."""
     from loci.files import write_aside
     from loci.patches import export_peft
 

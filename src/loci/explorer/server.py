@@ -19,8 +19,8 @@ from loci.errors import ModelError, OutputError, UseError
 from loci.explorer.app import Api
 from loci.explorer.guard import Guard
 from loci.explorer.jobs import Jobs
+from loci.explorer.kept_patches import KeptPatches
 from loci.explorer.settings import PORT, PORTS_TRIED, Settings
-from loci.explorer.shelf import Shelf
 
 if TYPE_CHECKING:
     from loci.model import Model
@@ -51,7 +51,7 @@ class Explorer:
         }
         self.jobs = Jobs(settings, setup)
         guard = Guard(
-            Api(self.jobs, Shelf(self.folder), self.ask_to_stop).app(),
+            Api(self.jobs, KeptPatches(self.folder), self.ask_to_stop).app(),
             self.token,
             framed=settings.framed,
         )

@@ -1,4 +1,12 @@
-"""Facts, fact files, and where a subject stands in a tokenised prompt. No torch on this floor."""
+"""Facts, fact files, and where a subject stands in a tokenised prompt. No torch on this floor.
+
+fact                `Fact`: subject, prompt, answer; `question`: further questions about it
+fact_set            facts in order; conflicts; `known`: those of the embedded model
+formats             CSV, JSONL and JSON files; `published`, `published_records`, `ripple`: sets
+                    of the literature
+matching            whether a text gives an answer
+spans               the subject's tokens; `scripts`: word ends in any script; `cleaning`
+"""
 
 from loci.facts.fact import UNSAID, Fact
 from loci.facts.fact_set import Conflict, FactSet, conflicts

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from loci.errors import FactError
+from loci.facts.cleaning import strip_prompt, stripped
 from loci.facts.question import Question
-from loci.facts.spaces import strip_prompt, stripped
 from loci.facts.spans import find_span
 from loci.validate import brief, check_text
 

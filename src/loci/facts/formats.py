@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from loci.errors import FactError
-from loci.facts.escapes import repaired
+from loci.facts.cleaning import repaired
 from loci.facts.fact import LISTS, REQUIRED, SINGLE, Fact
 from loci.facts.fact_set import FactSet, conflicts
 from loci.facts.published import Reader, form_of, recognise

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from loci.errors import FactError
-from loci.facts.spaces import strip_prompt, stripped
+from loci.facts.cleaning import strip_prompt, stripped
 from loci.validate import brief, check_text
 
 FOLLOWS = {

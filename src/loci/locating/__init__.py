@@ -1,4 +1,16 @@
-"""Where is a fact: causal tracing over states, the lens, and attribution to neurons."""
+"""Where is a fact: causal tracing over states, the lens, and attribution to neurons.
+
+causal_trace        `trace`: the grid of indirect effects; `average`: over many facts
+runs                the clean and the corrupted run, and the loop over cells; `patched_runs`:
+                    many cells at once; `corruption`: how the subject is hidden
+attribution         the same grid estimated by gradients
+logit_lens          `lens`: the answer after each layer, and direct logit attribution
+neuron_scores       integrated gradients of neurons; `knowledge`: knowledge neurons
+neuron_effects      whether the same neurons serve all facts of a subject
+severed_routes      `routes`: attention knockout and MLPs, by layer
+probing             linear probes; `profiles`: the cheap methods together
+name_lookup         tests of fact finding: `single_step_lookup`, `two_token_names`, `context`
+"""
 
 from loci.deprecated import renamed
 from loci.locating.attribution import METHODS, Attribution, attribute

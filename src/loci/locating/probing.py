@@ -43,7 +43,7 @@ class Probe(Result):
         "From which layer on can the answers be read off the last token of the subject?",
         "Accuracy on subjects that the probe never saw, beside shuffled answers: only "
         "the distance between the two counts.",
-        "probe.probe_figure",
+        "locating.probe_figure",
     )
 
     model: str

@@ -37,7 +37,7 @@ class Located(Result):
         "Each strip is one method over the layers, scaled to its own largest; darker is"
         " more. Columns that are dark in all strips of a site are where the methods "
         "agree.",
-        "locate.located_figure",
+        "locating.located_figure",
     )
 
     model: str

@@ -48,7 +48,7 @@ class Routes(Result):
         "What does recalling a fact need: attention to the subject, MLPs at the "
         "subject, attention at the last token?",
         "Each line is what is lost of P(answer) when one thing is cut at one layer.",
-        "routes.routes_figure",
+        "locating.routes_figure",
     )
 
     model: str

@@ -1,4 +1,16 @@
-"""Open a transformer, name its parts, run it with reads and patches, replay it from any layer."""
+"""Open a transformer, name its parts, run it with reads and patches, replay it from any layer.
+
+open                `open_model`; `sources`, `stored`, `config`: its files, checked
+layouts             where a family's parts are; `families`: the rows; `invariants`: the check
+points              names of tensors; `pointed`, `accessors`, `hooks`: read and replaced
+weights             weights by their names; `modules`; `mapped`: left in their files
+running             a forward pass; `replay`: from layer L on; `reads`: at one position
+generation          samples and greedy text; `answers`, `answer_rule`, `joins`: answers of facts
+tokens              text to tokens with offsets; `frames`: shots and chats
+health              the doctor; `health_checks`, `health_run`
+fingerprint         SHA-256 of the weights; `parameter_census`: their number
+gguf/               GGUF files
+"""
 
 from loci.deprecated import renamed
 from loci.model.answer_rule import OwnAnswer, answer_of, own_answer, own_answers

@@ -31,13 +31,12 @@ from loci.patches.carried import (
     overwrite,
     weights_in,
 )
-from loci.patches.model_files import save_model
+from loci.patches.model_files import save_model, write_unpickled
 from loci.patches.patch import UNDO, Patch
 from loci.patches.readback import check_bytes, check_model, edited_logits, same_weights
 from loci.patches.restoring import put_back, taken_off
 from loci.patches.sums import Rewritten, sums
 from loci.patches.undo import read_undo, write_undo
-from loci.patches.unpickled import write_unpickled
 from loci.patches.wider import write_wider
 
 

@@ -1,4 +1,5 @@
-"""Several patches of one base as one: Δ = Σ Δᵢ, with what speaks against it found first.
+"""Patches made of patches: several of one base as one, Δ = Σ Δᵢ, after a check for conflicts; and
+one cut to a smaller rank.
 
 Two edits of the same question cannot both hold, so they are refused until somebody says which wins.
 The losing fact is taken out of its patch: the whole patch where it has no other, else its key k
@@ -25,10 +26,41 @@ from torch import Tensor
 from loci.errors import PatchError
 from loci.facts import Conflict, Fact, conflicts
 from loci.linalg import pseudo_inverse
-from loci.model import Model
-from loci.patches.factors import Factors, cosine, joined
-from loci.patches.keys import keys_of
+from loci.model import Model, at_subjects
+from loci.patches.factors import Factors, cosine, distance, joined, truncated
 from loci.patches.patch import Patch, lineage, short
+
+INPUT = {"W_down": "mlp_act", "W_up": "mlp_in", "W_gate": "mlp_in"}
+
+
+def keys_of(
+    model: Model, facts: Sequence[Fact], names: Sequence[str]
+) -> dict[str, Float[Tensor, "in n"]]:
+    """The facts' keys at each of some weights (`W_down.3`), columns in the order of the facts: the
+    weight's input at the subject's last token, in the bare prompt. Cost: one run of every prompt.
+
+        k = act(W_up x)   for W_down        k = norm(resid)   for W_up and W_gate
+
+    Edits take means of such keys over several contexts; the bare one is near them.
+    """
+    points = {name: f"{INPUT[name.partition('.')[0]]}.{name.partition('.')[2]}" for name in names}
+    activations = at_subjects(model, facts, *points.values())
+    return {name: activations[point].double().T for name, point in points.items()}
+
+
+def compress(patch: Patch, rank: int) -> Patch:
+    """The patch with every change cut to `rank`. `numbers["error"]`: ‖Δ − Δ'‖ / ‖Δ‖ by weight, of
+    what is written (float32).
+    """
+    patch.check_factors_only("compressed")
+    factors = {name: truncated(f, rank) for name, f in patch.factors.items()}
+    numbers: dict[str, Any] = {
+        "parents": lineage(patch),
+        "rank": {name: f.rank for name, f in factors.items()},
+        "error": {name: distance(patch.factors[name], f) for name, f in factors.items()},
+    }
+    return Patch("compress", patch.base, patch.base_name, factors, patch.facts, numbers)
+
 
 Keep = Literal["first", "last"]
 SAME = 1e-6

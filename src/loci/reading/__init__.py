@@ -1,9 +1,16 @@
 """Reading: what single neurons and directions mean.
 
-cards     `read`: what one neuron looks for and what it writes; `clusters`, `sub_updates`,
-`memories` for many atlas     `build_atlas`, `open_atlas`: the cards of all neurons as tables that
-can be searched activity  `sparsity`: how many neurons are active at a token streams   `directions`,
-`concept`, `steer`, `bases`: directions of the residual stream
+One neuron:
+    neuron_cards        `read`: its triggers and its promoted tokens
+Many:
+    value_clusters      `clusters`; `updates`: `sub_updates`; `key_value_memories`: `memories`
+An atlas, the cards of all neurons as tables that can be searched:
+    atlas_build         `build_atlas`; `atlas_files`: `open_atlas`; `neuronpedia`: export
+Activity:
+    activation_sparsity how many neurons are active at a token
+Directions of the residual stream:
+    concept_directions  `directions`; `concepts`: `concept`; `steering`: `steer`
+    privileged_basis    `bases`
 """
 
 from loci.deprecated import renamed

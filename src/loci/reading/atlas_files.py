@@ -1,4 +1,4 @@
-"""An atlas taken from the shelf: find neurons by words, show one, ask in SQL.
+"""An atlas opened from its folder: find neurons by words, show one, ask in SQL.
 
     atlas = open_atlas("demo-atlas")
     atlas.find("basketball")                         # neurons that promote it, and neurons that

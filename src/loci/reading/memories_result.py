@@ -17,7 +17,7 @@ class Memories(Result):
         "keys and values",
         "What do keys need of their triggers, and do values say what follows?",
         "Shares by layer with 95 % intervals; the dotted line is chance where there is one.",
-        "memories.memories_figure",
+        "reading.memories_figure",
     )
 
     model: str

@@ -69,7 +69,7 @@ class Bases(Result):
         "Are the axes of a space special?",
         "Excess kurtosis of the coordinates beside the same vectors in random "
         "rotations: only a distance between the two makes a basis special.",
-        "basis.basis_figure",
+        "reading.basis_figure",
     )
 
     model: str

@@ -42,7 +42,7 @@ class SubUpdates(Result):
         "which memories speak",
         "Which neurons write most after a prompt?",
         "Bars are |coefficient| · ‖value‖ of the largest in each layer. Size is not use.",
-        "updates.updates_figure",
+        "reading.updates_figure",
     )
 
     model: str

@@ -58,7 +58,7 @@ class Clusters(Result):
         "clusters of values",
         "Which neurons write similar things?",
         "Each row is a cluster and the words it promotes.",
-        "clusters.clusters_figure",
+        "reading.clusters_figure",
     )
 
     model: str

@@ -2,8 +2,7 @@
 
 from loci.report.audits import forensics_page, scorecard_page
 from loci.report.circuit import save_attention, save_circuit
-from loci.report.notebook_html import notebook
-from loci.report.pages import page_of, save
+from loci.report.pages import notebook, page_of, save
 from loci.report.story import Story, edit_summary, tell
 from loci.report.story_page import neuron_card, page, write_page
 

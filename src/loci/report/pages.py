@@ -1,11 +1,13 @@
-"""Any result as a page: what it is, what came out, the figure and how to read it, numbers with
-their intervals, how it was made.
+"""Any result as a page, or in a notebook's cell: its kind, its summary, the figure and how to read
+it, numbers with their intervals, how it was made.
 """
 
 from collections.abc import Callable
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
+
+import plotly.io
 
 from loci.auditing import Scorecard
 from loci.auditing.forensics import Forensics
@@ -19,6 +21,28 @@ from loci.report.frame import figure, frame, section, settings, table, verdict, 
 from loci.report.story_page import neuron_card
 from loci.result import Result
 from loci.tables import sentences
+
+_SCRIPT = {"sent": False}
+"""Whether this session's notebook has plotly.js already: it is sent once, whole, so that no network
+is needed.
+"""
+
+
+def notebook(result: Result) -> str:
+    """The HTML of a result for a notebook's cell."""
+    words, verdict = words_of(result), " ".join(sentences(result.summary()))
+    html = f"<p><b>{escape(words.kind)}</b> · {escape(words.question)}</p>" + (
+        f"<p>{escape(verdict)}</p>" if verdict else ""
+    )
+    html += "".join(table(own.headings, own.texts()) for own in result.tables() if own.rows)
+    if not has_figure(result):
+        return html + f"<p><code>{escape(repr(result))}</code></p>"
+    html += str(
+        plotly.io.to_html(plot(result), include_plotlyjs=not _SCRIPT["sent"], full_html=False)
+    )
+    _SCRIPT["sent"] = True
+    return html
+
 
 OWN: dict[type, Callable[[Any], str]] = {Scorecard: scorecard_page, Forensics: forensics_page}
 """Results with a page of their own."""

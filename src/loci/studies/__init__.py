@@ -1,8 +1,9 @@
 """Studies: experiments that train or build their own objects, and are not about a user's model.
 
-superposition   how many directions fit into d dimensions, what sharing them costs, toy models that
-learn to share attention_only  attention-only models of 0, 1 and 2 layers, trained in minutes:
-bigrams, skip-trigrams, induction
+superposition/      how many directions fit into d dimensions, what sharing them costs, toy
+                    models that learn to share
+attention_only/     attention-only models of 0, 1 and 2 layers, trained in minutes: bigrams,
+                    skip-trigrams, induction
 """
 
 from importlib import import_module

@@ -1,5 +1,13 @@
-"""One pass over text, many accumulators that merge: here (`survey`), or in shards by any number of
-workers (`plan`, `driver`).
+"""One pass over text, many accumulators that merge: here, or in shards by any number of workers.
+
+text_pass           `survey`: the pass; `accumulators`: second moments, firing rates and others;
+                    `histograms`, `triggers`
+question            what to accumulate, as a value; `gathering`: asked of workers in one call
+plan                a long pass as a value; `costs`: before it runs; `outcomes`: after it
+driver              workers with the plan: `processes`, `ray_pool`, `jobs` (Slurm), `worker`
+shards, states, tree: one task, its state on disk, and the order of merging
+layer_major         models larger than memory, a layer at a time
+drift               KL of an edited model on unrelated text
 """
 
 from loci.deprecated import renamed

@@ -15,7 +15,7 @@ NAME = re.compile(r"([0-9a-f]{12})\.safetensors")
 HANDED = re.compile(r"[0-9a-f]{12}\.(safetensors|peft\.zip)")
 
 
-class Shelf:
+class KeptPatches:
     """The folder in which workers keep patches."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Help texts for the options of `loci survey`."""
+"""Layers as a user writes them: numbers and ranges, as `3,4,7-9`."""
 
 import re
 
