@@ -128,6 +128,22 @@ def test_an_audit_ends_in_a_verdict(efficacy: float, specificity: float, grade: 
     assert found == grade and f"{efficacy:.0%}" in said and f"{specificity:.0%}" in said
 
 
+@pytest.mark.parametrize(
+    ("other", "value", "said"),
+    [
+        ("paraphrase", 1.0, "It took, in other words too, and little else moved."),
+        ("paraphrase", 0.5, "It took as asked, but not in all other words: do not ship this."),
+        ("same_subject", 0.9, "It took as asked, but the subject's other facts moved."),
+    ],
+)
+def test_a_verdict_names_the_share_that_is_low(other: str, value: float, said: str) -> None:
+    card = card_with(1, 1)
+    hits = {**card.metrics, other: share([value] * 20)}
+    assert replace(card, metrics=hits).summary()[0].endswith(said)
+    nothing = replace(card, metrics={**card.metrics, "efficacy": share([0.0] * 20)})
+    assert nothing.summary()[0].endswith("It did not take: do not ship this.")
+
+
 def test_controls_never_cover_the_edit() -> None:
     figure = scorecard_figure(card_with(1, 0.5))
     edit, *controls = (trace for trace in figure.data if trace.type == "scatter")

@@ -13,6 +13,17 @@ from loci.tables import Table, columns
 PROTOCOL = "greedy-full/3"
 
 
+GOOD, MIXED = 0.95, 0.8
+"""Least shares of a good and of a mixed audit."""
+LOW = {
+    "efficacy": "not every new answer is said",
+    "paraphrase": "not in all other words",
+    "specificity": "other subjects moved",
+    "same_subject": "the subject's other facts moved",
+}
+"""The shares that a verdict stands on, and what is said of one that is not good."""
+
+
 Metrics = dict[str, Estimate]
 
 
@@ -62,16 +73,32 @@ class Scorecard(Result):
         paraphrase = self.metrics.get("paraphrase")
         if paraphrase is not None and paraphrase.n:
             words += f" In other words it holds in {paraphrase.value:.0%}."
-        closing = {
-            "good": "It took, and little else moved.",
-            "mixed": "Look at what failed or moved below.",
-            "bad": "Do not ship this.",
+        return (f"{words} {self._verdict()}",)
+
+    def _verdict(self) -> str:
+        """The closing sentence: it names every share of `LOW` that is below what is good."""
+        judged = self._judged()
+        low = [LOW[name] for name, own in judged.items() if own.value < GOOD]
+        if judged["efficacy"].value < MIXED:
+            return "It did not take: do not ship this."
+        if not low:
+            words = " in other words too," * ("paraphrase" in judged)
+            return f"It took,{words} and little else moved."
+        took = "it took as asked, but " * (judged["efficacy"].value >= GOOD)
+        end = ": do not ship this." if self.grade() == "bad" else "."
+        return f"{took}{' and '.join(low)}{end}".capitalize()
+
+    def _judged(self) -> Metrics:
+        """The shares of `LOW` that were asked."""
+        return {
+            name: self.metrics[name]
+            for name in LOW
+            if name in self.metrics and self.metrics[name].n
         }
-        return (f"{words} {closing[self.grade()]}",)
 
     def grade(self) -> Grade:
-        took, stayed = self.metrics["efficacy"], self.metrics["specificity"]
-        return graded(min([took.value, *([stayed.value] if stayed.n else [])]), 0.95, 0.8)
+        """By the lowest of the shares of `LOW`: one bad share makes a bad edit."""
+        return graded(min(own.value for own in self._judged().values()), GOOD, MIXED)
 
     def tables(self) -> tuple[Table, ...]:
         return (
