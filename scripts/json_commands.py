@@ -20,6 +20,7 @@ ask --facts few.csv
 edit {FACT} -a baseball -o jordan.safetensors
 edit --facts few.csv --method memit --layer 1 --allow-failed -o few.safetensors
 audit --patch jordan.safetensors --neighbours 1
+audit --patch jordan.safetensors --gone --relearning 2
 audit --edits 2 --method memit --layer 1 --one-after-another --each 1 --checkpoints 1 --neighbours 1
 sweep --edits 1
 patch show jordan.safetensors
@@ -38,6 +39,7 @@ locate "{PROMPT}"
 lens "{PROMPT}" --against baseball
 routes "{PROMPT}"
 neurons "{PROMPT}" --controls 2
+neurons --entity "Michael Jordan" --candidates 1
 probe athlete_sport --facts athletes.csv --folds 2
 lookup athlete_sport --count 4 --neurons 8
 read L1N37 --tokens 500

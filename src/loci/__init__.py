@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from loci.auditing import audit_method as audit_method
     from loci.auditing import counterfactuals as counterfactuals
     from loci.auditing import discover as discover
+    from loci.auditing import gone as gone
     from loci.auditing import recall as recall
     from loci.auditing import sweep as sweep
     from loci.auditing.forensics import forensics as forensics
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from loci.figures import plot as plot
     from loci.locating import attribute as attribute
     from loci.locating import average_trace as average_trace
+    from loci.locating import entity_neurons as entity_neurons
     from loci.locating import knowledge_neurons as knowledge_neurons
     from loci.locating import lens as lens
     from loci.locating import locate as locate
@@ -103,8 +105,10 @@ _HOMES = {
     "discover": "auditing",
     "doctor": "model",
     "edit": "editing.edit",
+    "entity_neurons": "locating",
     "explore": "explorer",
     "forensics": "auditing.forensics:forensics",
+    "gone": "auditing",
     "knowledge_neurons": "locating",
     "known_facts": "facts",
     "lens": "locating",

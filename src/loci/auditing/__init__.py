@@ -5,6 +5,7 @@ evaluation        the questions of an audit, put to the base once and to any sta
 sequential_edits  edits one after another, with warning signs; layer_sweep: edits at every layer
 feature_edits     a dictionary's features moved at a subject, beside ROME
 fact_recall       which facts a model answers; discovery: in which words; replies: plain questions
+removal_search    `gone`: whether a removed answer comes back, asked, inside, and relearnt
 ground_truth      methods of locating against planted models
 forensics         what was done to a checkpoint, from its weights alone
 """
@@ -19,6 +20,8 @@ from loci.auditing.layer_sweep import Sweep, sweep
 from loci.auditing.locating_methods import Guess, Locator, locators
 from loci.auditing.method_audits import audit_at_once, audit_method, counterfactuals
 from loci.auditing.questions import EditCase
+from loci.auditing.removal_audit import Removal, RemovalTest
+from loci.auditing.removal_search import gone
 from loci.auditing.replies import AskedAnswer, Replies, Reply, ask
 from loci.auditing.scorecard import Scorecard
 from loci.auditing.scorecards import audit, audit_singles
@@ -50,6 +53,8 @@ __all__ = [
     "Locator",
     "LocatorScore",
     "Recall",
+    "Removal",
+    "RemovalTest",
     "Replies",
     "Reply",
     "Scorecard",
@@ -64,6 +69,7 @@ __all__ = [
     "audit_singles",
     "counterfactuals",
     "discover",
+    "gone",
     "locators",
     "recall",
     "score_locators",

@@ -91,7 +91,7 @@ def audit(
         )
     patch.check_base(model_given(model))
     world = FactSet(patch.facts) if facts is None else facts_given(facts)
-    asked = [_known_better(fact, world) for fact in patch.facts]
+    asked = [known_better(fact, world) for fact in patch.facts]
     evaluation = Evaluation.of(
         model, asked, world, base_drift(model, samples), neighbours=neighbours, seed=seed
     )
@@ -99,7 +99,7 @@ def audit(
     return evaluate(model, [pair], controls, settings, growing)
 
 
-def _known_better(fact: Fact, world: FactSet) -> Fact:
+def known_better(fact: Fact, world: FactSet) -> Fact:
     """The fact with the relation and paraphrases that the world knows of it, where it has none
     itself."""
     same = world.same(fact)

@@ -1,4 +1,4 @@
-"""loci audit: what an edit did, and what else it touched."""
+"""loci audit: what an edit did, what else it touched, and whether the old answer is gone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +36,19 @@ METHOD = Annotated[
     ),
 ]
 LAYER = Annotated[list[int] | None, layer_option("layer of the seeded edits; may be repeated")]
+GONE = Annotated[
+    bool,
+    typer.Option(
+        "--gone",
+        help=(
+            "ask whether the old answers of --patch are gone: other words, shots, names and steps,"
+            " the lens, a probe, and the steps until they are relearnt"
+        ),
+    ),
+]
+RELEARNING = Annotated[
+    int, whole("most steps of each fine-tuning of --gone; 0: none", low=0, high=1000)
+]
 CONTROLS_ASKED = Annotated[
     bool | None,
     typer.Option(
@@ -62,6 +75,8 @@ def run(
     each: Annotated[int, whole("edits of a step of --one-after-another")] = 10,
     checkpoints: Annotated[int, whole("how often --one-after-another looks")] = 5,
     history: HISTORY = True,
+    gone: GONE = False,
+    relearning: RELEARNING = 40,
     method: METHOD = None,
     layer: LAYER = None,
     shots: SHOTS = 0,
@@ -82,6 +97,9 @@ def run(
     "random layer", "fine-tuning", "knowledge neurons" and "linear relations" make the edit anew,
     for every patch audited: of single edits that is four more searches an edit.
 
+    --gone asks instead whether what the patch removes or changes is gone: every test beside the
+    base and beside other subjects that never had the answer, and a verdict: gone, hidden, not gone.
+
     A patch that was made inside --shots or --chat is audited inside them.
 
     Examples:
@@ -89,6 +107,8 @@ def run(
         loci audit --patch jordan.safetensors
 
         loci audit --patch p.safetensors -m ./my-model --out card.html --cases cases.csv
+
+        loci audit --patch p.safetensors --gone
 
         loci audit --edits 50 --seed 0
 
@@ -104,11 +124,20 @@ def run(
     from loci.patches import load_patch
 
     _check(patch, at_once, in_turn, cases)
+    if gone:
+        _check_gone(patch, cases)
     check_out(out)
     loaded = load_patch(patch) if patch is not None else None
     opened = opening.open()
     loaded, world = _framed(opened, loaded, Frame(shots, chat, seed), world_of(facts))
     check_layers(opened, *(layer or ()))
+    if gone and loaded is not None:
+        with bar("asking, looking inside, relearning") as progress:
+            found = auditing.gone(
+                opened, loaded, world, steps=relearning, seed=seed, progress=progress
+            )
+        finish(found, out, json)
+        return
     beside = (
         ()
         if controls is False
@@ -165,6 +194,17 @@ def _framed(
     if patch is not None and frame and made_in is None:
         patch = replace(patch, facts=tuple(frame.facts(model, patch.facts, world)))
     return patch, (made_in or frame).facts(model, world)
+
+
+def _check_gone(patch: Path | None, cases: Path | None) -> None:
+    """Refuse what `--gone` has no use for."""
+    if patch is None:
+        raise FactError(
+            "--gone asks about the old answers of a patch: give --patch FILE, as loci edit or loci"
+            " edit --remove writes it"
+        )
+    if cases is not None:
+        raise FactError("--gone has tests, not cases: --out gone.json writes them")
 
 
 def _check(patch: Path | None, at_once: bool, in_turn: bool, cases: Path | None) -> None:

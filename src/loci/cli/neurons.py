@@ -1,19 +1,36 @@
-"""loci neurons: which neurons hold a fact."""
+"""loci neurons: which neurons hold a fact, or everything that is known of an entity."""
 
 from dataclasses import replace
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loci.cli.common import bar, check_out, fact_from, finish
+from loci.cli.common import bar, check_out, fact_from, finish, world_of
 from loci.cli.opening import Opening, opens
-from loci.cli.options import ANSWER, JSON, OUT, PROMPT, SEED, SUBJECT, Baseline, whole
+from loci.cli.options import ANSWER, FACTS, JSON, OUT, SEED, SUBJECT, Baseline, said, whole, words
 from loci.cli.options import share as share_option
+from loci.errors import FactError
+
+if TYPE_CHECKING:
+    from loci.locating import EntityNeurons
+    from loci.model import Model
+
+PROMPT = Annotated[
+    str | None, said("the prompt, up to where the answer comes; or --entity", "PROMPT")
+]
+ENTITY = Annotated[
+    str | None,
+    words("instead of a prompt a subject: single neurons on which all its facts hang", "--entity"),
+]
 
 
 @opens()
 def run(
-    prompt: PROMPT,
+    prompt: PROMPT = None,
+    entity: ENTITY = None,
+    facts: FACTS = None,
+    candidates: Annotated[int, whole("most selective neurons tested for --entity", high=1000)] = 5,
     subject: SUBJECT = None,
     answer: ANSWER = None,
     baseline: Annotated[
@@ -40,9 +57,15 @@ def run(
 
     A known fact brings its paraphrases; another prompt stands alone.
 
+    With --entity: the neurons that fire for this subject alone, over many prompts; which of its
+    facts are lost without one, which of others', and what it brings where it is set at another
+    word. --facts has the facts, where they are not known ones.
+
     Examples:
 
         loci neurons "Michael Jordan plays the sport of"
+
+        loci neurons --entity "Michael Jordan"
 
         loci neurons "The Eiffel Tower is in" -s "Eiffel Tower" -m ./my-model --json
     """
@@ -50,7 +73,13 @@ def run(
     from loci.locating import knowledge_neurons
 
     check_out(out)
+    if (prompt is None) == (entity is None):
+        raise FactError("give a prompt, or --entity with a subject, and not both")
     opened = opening.open()
+    if entity is not None:
+        finish(_entity(opened, entity, facts, candidates, seed), out, json)
+        return
+    assert prompt is not None
     asked = fact_from(opened, prompt, subject, answer=answer)
     known = known_facts().same(asked)
     fact = asked if known is None else replace(known, answer=asked.answer)
@@ -64,3 +93,14 @@ def run(
     with bar("attributing") as progress:
         result = knowledge_neurons(opened, fact, **settings, progress=progress)
     finish(result, out, json)
+
+
+def _entity(
+    opened: "Model", entity: str, facts: Path | None, candidates: int, seed: int
+) -> "EntityNeurons":
+    from loci.locating import entity_neurons
+
+    with bar("reading and trying neurons") as progress:
+        return entity_neurons(
+            opened, entity, world_of(facts), candidates=candidates, seed=seed, progress=progress
+        )

@@ -18,6 +18,8 @@ from loci.locating.average import AverageTrace, average_trace
 from loci.locating.causal_trace import NeuronTrace, Trace, trace, trace_neurons
 from loci.locating.context import LocalContext, local_context
 from loci.locating.corruption import HOWS, Corruption, How
+from loci.locating.entity_results import EntityNeuron, EntityNeurons
+from loci.locating.entity_search import entity_neurons
 from loci.locating.knowledge import KnowledgeNeurons, knowledge_neurons
 from loci.locating.knowledge_trial import Change
 from loci.locating.lens_results import Lens, Rung
@@ -43,6 +45,8 @@ __all__ = [
     "Change",
     "Corruption",
     "Effects",
+    "EntityNeuron",
+    "EntityNeurons",
     "How",
     "Kind",
     "KnowledgeNeurons",
@@ -61,6 +65,7 @@ __all__ = [
     "attribute",
     "average_trace",
     "effects",
+    "entity_neurons",
     "knowledge_neurons",
     "lens",
     "local_context",
