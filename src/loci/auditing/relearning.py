@@ -12,6 +12,7 @@ Ebbinghaus (1885) measured memory; for models see "Jogging the memory of unlearn
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,8 +36,10 @@ def learning(model: Model) -> Iterator[list[Tensor]]:
     if model.n_experts:
         raise ModelError(f"{model.name!r} is a mixture of experts: relearning trains plain MLPs")
     parts = ("up", "gate", "down") if model.gated else ("up", "down")
-    found = [model.module(part, layer).weight for layer in range(model.n_layers) for part in parts]
-    weights = list({id(weight): weight for weight in found}.values())
+    modules: list[Any] = [
+        model.module(part, layer) for layer in range(model.n_layers) for part in parts
+    ]
+    weights: list[Tensor] = list({id(own.weight): own.weight for own in modules}.values())
     before = [weight.detach().clone() for weight in weights]
     takes = [weight.requires_grad for weight in weights]
     with model.known_fingerprint.restored(weights), model.frozen():
@@ -108,9 +111,9 @@ def _losses(
 
 @torch.no_grad()
 def _descend(weights: Sequence[Tensor], rate: float) -> None:
-    size = sum(float(w.double().square().sum()) for w in weights) ** 0.5
-    moved = [weight for weight in weights if weight.grad is not None]
-    slope = sum(float(w.grad.double().square().sum()) for w in moved) ** 0.5  # type: ignore[union-attr]
-    for weight in moved:
-        weight -= (rate * size / max(slope, 1e-30)) * weight.grad  # type: ignore[operator]
+    size = sum(float(weight.double().square().sum()) for weight in weights) ** 0.5
+    moved = [(weight, weight.grad) for weight in weights if weight.grad is not None]
+    slope = sum(float(grad.double().square().sum()) for _, grad in moved) ** 0.5
+    for weight, grad in moved:
+        weight -= (rate * size / max(slope, 1e-30)) * grad
         weight.grad = None

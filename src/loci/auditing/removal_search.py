@@ -152,7 +152,8 @@ class _Search:
             after, strange = lens_hits(self.model, own), lens_hits(self.model, others)
         test = RemovalTest.of(
             "lens",
-            *(share(hits.amax(1).tolist()) for hits in (after, before)),
+            share(after.amax(1).tolist()),
+            share(before.amax(1).tolist()),
             share(strange.amax(1).tolist()) if others else NOTHING,
         )
         return test, tuple(zip(before.mean(0).tolist(), after.mean(0).tolist(), strict=True))
@@ -165,8 +166,8 @@ class _Search:
             return []
         with self.patch.applied(self.model):
             after = probed(self.model, self.facts, self.world, self.seed)
-        hits = (share(list(read.hits.values())) for read in (after, before))
-        return [RemovalTest.of("probe", *hits, share(after.strangers))]
+        now, then = (share(list(read.hits.values())) for read in (after, before))
+        return [RemovalTest.of("probe", now, then, share(after.strangers))]
 
     def relearning(self, steps: int, rate: float, left_out: dict[str, str]) -> list[RemovalTest]:
         """Old answers learnt again, strangers taught the same, and other facts for as long."""
