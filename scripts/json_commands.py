@@ -32,6 +32,7 @@ patch apply jordan.safetensors -m demo -o edited
 patch revert jordan.safetensors -m ./edited -o restored
 forensics demo ./edited --no-answers --subjects names.txt
 forensics ./edited
+forensics ./edited --inside
 trace "{PROMPT}" --samples 2
 trace --known 2 --samples 2
 trace "{PROMPT}" --neurons 0 --token 2 --samples 1

@@ -67,3 +67,15 @@ def test_bad_input(loci, tmp_path: Path) -> None:
         status, out, err = loci(*words)
         assert (status, out, err.count("\n")) == (2, "", 1), err
         assert says in err
+
+
+def test_a_checkpoint_is_looked_at_from_inside(loci, edited: Path, tmp_path: Path) -> None:
+    status, out, err = loci(edited, "--inside", "--undo", tmp_path / "undo.safetensors", "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    assert document["schema"] == "loci.without_base/1" and len(document["layers"]) == 6
+    assert (tmp_path / "undo.safetensors").exists() == document["edited"]
+    status, _, err = loci("demo", edited, "--inside")
+    assert status == 2 and "one checkpoint alone" in err
+    status, _, err = loci(edited, "--undo", tmp_path / "undo.safetensors")
+    assert status == 2 and "--inside" in err

@@ -46,6 +46,7 @@ def entity_neurons(
     *,
     candidates: int = 5,
     subjects: int = 40,
+    strangers: int = 20,
     controls: int = 5,
     placeholder: str = PLACEHOLDER,
     seed: int = 0,
@@ -62,7 +63,8 @@ def entity_neurons(
         entity: the subject, as it stands in its facts.
         facts: facts of the entity and of others; None: the known facts.
         candidates: the most selective neurons that are tested.
-        subjects: other subjects, of the same relations first.
+        subjects: other subjects, of the same relations first, that a neuron is compared with.
+        strangers: those of them whose facts are asked too, one of each.
         controls: other neurons of the layer, about as active at the entity, for each candidate.
         placeholder: the subject at which a neuron is set.
         seed: of every random draw.
@@ -75,9 +77,9 @@ def entity_neurons(
         and trial: (1 + controls) · (1 + 2) · facts + subjects a candidate.
     """
     model_given(model)
-    if min(candidates, subjects, controls) < 1 or not placeholder.strip():
+    if min(candidates, subjects, strangers, controls) < 1 or not placeholder.strip():
         raise FactError(
-            "candidates, subjects and controls are at least 1, and a placeholder a word"
+            "candidates, subjects, strangers and controls are at least 1, and a placeholder a word"
         )
     world = known_facts() if facts is None else facts_given(facts)
     entity = entity.strip()
@@ -89,7 +91,7 @@ def entity_neurons(
     read = acts or activations(model, {s: templates_of(own) for s in (entity, *others)})
     cells = _selective(read, entity, [s for s in others if s in read], candidates)
     progress(1, 2)
-    strange = known_of(model, [fact for s in others for fact in world.about(s)[:1]])
+    strange = known_of(model, [fact for s in others[:strangers] for fact in world.about(s)[:1]])
     trial = _EntityTrial(model, read[entity].mean(0), known, strange, placeholder, controls, seed)
     found = trial.neurons(cells)
     progress(1, 2)
