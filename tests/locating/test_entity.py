@@ -10,7 +10,7 @@ from loci.errors import FactError
 from loci.facts import Fact, FactSet
 from loci.locating import EntityNeuron, EntityNeurons
 from loci.locating.asking import ask, probability
-from loci.locating.entity_cells import NEUTRAL, Trial, activations, tried
+from loci.locating.entity_cells import NEUTRAL, NeuronTrial, activations, tried
 from loci.locating.entity_search import _selective
 from loci.model import Model
 from loci.stats import share
@@ -28,7 +28,10 @@ def test_a_trial_is_a_run_with_one_neuron_set(demo: Model, jordan: Fact) -> None
     with demo.patched({"mlp_act.1": set_}), torch.no_grad():
         alone = probability(demo(asked.ids)[None], asked.targets)
     osaka = ask(demo, Fact("Osaka", "{} is a city in the country of", "Japan"))
-    found = tried(demo, [Trial(asked), Trial(osaka, (0, 3), 1.0), Trial(asked, (1, 126), -7.5)])
+    found = tried(
+        demo,
+        [NeuronTrial(asked), NeuronTrial(osaka, (0, 3), 1.0), NeuronTrial(asked, (1, 126), -7.5)],
+    )
     torch.testing.assert_close(found[2].probability, float(alone), rtol=1e-4, atol=1e-6)
     assert found[0].said and found[0].probability > 0.9 and found[2] != found[0]
 

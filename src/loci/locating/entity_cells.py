@@ -31,7 +31,7 @@ NEUTRAL = (
 """Prompts in which any name may stand."""
 
 
-class Trial(NamedTuple):
+class NeuronTrial(NamedTuple):
     """A fact asked with one neuron at a value; None: as the model is."""
 
     asked: Asked
@@ -49,7 +49,7 @@ class TrialScore(NamedTuple):
 
 
 @torch.no_grad()
-def tried(model: Model, trials: Sequence[Trial]) -> list[TrialScore]:
+def tried(model: Model, trials: Sequence[NeuronTrial]) -> list[TrialScore]:
     """The answers of all trials. Cost: one forward pass a trial, in batches of equal length."""
     found: dict[int, TrialScore] = {}
     for batch in by_length(
@@ -75,7 +75,7 @@ def tried(model: Model, trials: Sequence[Trial]) -> list[TrialScore]:
     return [found[i] for i in range(len(trials))]
 
 
-def _edits(trials: Sequence[Trial]) -> dict[str, partial[Tensor]]:
+def _edits(trials: Sequence[NeuronTrial]) -> dict[str, partial[Tensor]]:
     """The neurons of each layer that some row of the batch sets."""
     rows: dict[int, list[tuple[int, int, int, int, float]]] = {}
     for row, trial in enumerate(trials):

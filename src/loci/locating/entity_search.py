@@ -25,7 +25,7 @@ from loci.errors import FactError
 from loci.facts import Fact, FactSet, known_facts
 from loci.facts.fact import BLANK
 from loci.locating.asking import Asked, ask, known_of
-from loci.locating.entity_cells import Cell, Trial, activations, templates_of, tried
+from loci.locating.entity_cells import Cell, NeuronTrial, activations, templates_of, tried
 from loci.locating.entity_results import EntityNeuron, EntityNeurons
 from loci.model import Model
 from loci.model.given import facts_given, model_given
@@ -103,7 +103,7 @@ def entity_neurons(
         len(read[entity]),
         len(others),
         placeholder,
-        share([float(score.said) for score in tried(model, list(map(Trial, trial.empty)))]),
+        share([float(score.said) for score in tried(model, list(map(NeuronTrial, trial.empty)))]),
         tuple(found),
         seed,
     )
@@ -169,11 +169,11 @@ class _EntityTrial:
         """All candidates in one set of trials."""
         own = [ask(self.model, fact) for fact in self.known]
         strange = [ask(self.model, fact) for fact in self.strange]
-        trials, parts = list[Trial](), list[list[int]]()
+        trials, parts = list[NeuronTrial](), list[list[int]]()
 
         def add(asked: Sequence[Asked], cell: Cell, value: float) -> None:
             parts.append(list(range(len(trials), len(trials) + len(asked))))
-            trials.extend(Trial(one, cell, value) for one in asked)
+            trials.extend(NeuronTrial(one, cell, value) for one in asked)
 
         for (layer, neuron), _, value, middle in cells:
             cell = layer, neuron
