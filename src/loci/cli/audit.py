@@ -13,6 +13,7 @@ from loci.cli.options import layer as layer_option
 from loci.errors import FactError
 
 if TYPE_CHECKING:
+    from loci.auditing import Removal
     from loci.facts import FactSet
     from loci.model import Frame, Model
     from loci.patches import Patch
@@ -124,27 +125,15 @@ def run(
     from loci.patches import load_patch
 
     _check(patch, at_once, in_turn, cases)
-    if gone:
-        _check_gone(patch, cases)
     check_out(out)
+    if gone:
+        finish(_gone(opening, patch, facts, cases, Frame(shots, chat, seed), relearning), out, json)
+        return
     loaded = load_patch(patch) if patch is not None else None
     opened = opening.open()
     loaded, world = _framed(opened, loaded, Frame(shots, chat, seed), world_of(facts))
     check_layers(opened, *(layer or ()))
-    if gone and loaded is not None:
-        with bar("asking, looking inside, relearning") as progress:
-            found = auditing.gone(
-                opened, loaded, world, steps=relearning, seed=seed, progress=progress
-            )
-        finish(found, out, json)
-        return
-    beside = (
-        ()
-        if controls is False
-        else tuple(auditing.CONTROLS)
-        if controls or at_once
-        else auditing.CHEAP
-    )
+    beside = _beside(controls, at_once)
     common: dict[str, Any] = {"neighbours": neighbours, "seed": seed}
     made = {**common, "layers": layer}
     made["method"] = method or ("joint" if at_once or in_turn else "rome")
@@ -196,8 +185,27 @@ def _framed(
     return patch, (made_in or frame).facts(model, world)
 
 
-def _check_gone(patch: Path | None, cases: Path | None) -> None:
-    """Refuse what `--gone` has no use for."""
+def _beside(controls: bool | None, at_once: bool) -> tuple[str, ...]:
+    """The controls that are asked for; by default all at once, else those that edit nothing."""
+    from loci import auditing
+
+    if controls is False:
+        return ()
+    return tuple(auditing.CONTROLS) if controls or at_once else tuple(auditing.CHEAP)
+
+
+def _gone(
+    opening: Opening,
+    patch: Path | None,
+    facts: Path | None,
+    cases: Path | None,
+    frame: "Frame",
+    relearning: int,
+) -> "Removal":
+    """The search for the old answers of a patch; what it has no use for is refused."""
+    from loci.auditing import gone
+    from loci.patches import load_patch
+
     if patch is None:
         raise FactError(
             "--gone asks about the old answers of a patch: give --patch FILE, as loci edit or loci"
@@ -205,6 +213,11 @@ def _check_gone(patch: Path | None, cases: Path | None) -> None:
         )
     if cases is not None:
         raise FactError("--gone has tests, not cases: --out gone.json writes them")
+    read, opened = load_patch(patch), opening.open()
+    loaded, world = _framed(opened, read, frame, world_of(facts))
+    assert loaded is not None
+    with bar("asking, looking inside, relearning") as progress:
+        return gone(opened, loaded, world, steps=relearning, seed=frame.seed, progress=progress)
 
 
 def _check(patch: Path | None, at_once: bool, in_turn: bool, cases: Path | None) -> None:
