@@ -87,6 +87,13 @@ class Task:
     texts: list[str]
 
 
+def keys_of(fact: Known) -> set[tuple[str, ...]]:
+    """Two facts with a key in common are one: of one relation and subject, or of one subject and
+    answer.
+    """
+    return {("relation", fact.relation, fact.subject), ("answer", fact.subject, fact.answer)}
+
+
 def task_of(judge: Judge, data: Path, known: Sequence[Known], edits: int, seed: int) -> Task:
     rng = random.Random(seed + 1)
     by_relation = defaultdict(list)
@@ -94,30 +101,22 @@ def task_of(judge: Judge, data: Path, known: Sequence[Known], edits: int, seed: 
         by_relation[fact.relation].append(fact)
     pool = [f for own in by_relation.values() for f in rng.sample(own, of_relation(own, edits))]
     chosen = rng.sample(pool, min(edits, len(pool)))
-    edited = {(fact.relation, fact.subject) for fact in chosen}
-    elsewhere = [
-        f
-        for f in [*known, *others_of(judge, data, chosen)]
-        if (f.relation, f.subject) not in edited
-    ]
-    facts, asked = list[Fact](), defaultdict[str, list[tuple[str, str]]](list)
+    # a fact may stand in both collections: what is edited in one is asked by neither
+    edited = {key for fact in chosen for key in keys_of(fact)}
+    elsewhere = [f for f in [*known, *others_of(judge, data, chosen)] if not edited & keys_of(f)]
+    asked, facts = defaultdict[str, list[tuple[str, str]]](list), list[Fact]()
     for fact in chosen:
-        new = rng.choice(
-            sorted({other.answer for other in by_relation[fact.relation]} - {fact.answer})
-        )
-        facts.append(
-            Fact(fact.subject, fact.templates[0], fact.answer, relation=fact.relation).to(new)
-        )
+        answers = sorted({other.answer for other in by_relation[fact.relation]} - {fact.answer})
+        whole = Fact(fact.subject, fact.templates[0], fact.answer, relation=fact.relation)
+        facts.append(whole.to(rng.choice(answers)))
+    for fact, wish in zip(chosen, facts, strict=True):
+        new = wish.new_answer or ""
         first, *others = fact.prompts()
         asked["efficacy"].append((first, new))
         asked["paraphrase"] += [
             (text, new) for prompt in others for text in (prompt, UNRELATED + prompt)
         ]
-        near = [
-            other
-            for other in by_relation[fact.relation]
-            if (other.relation, other.subject) not in edited
-        ]
+        near = [other for other in by_relation[fact.relation] if not edited & keys_of(other)]
         for other in rng.sample(near, min(len(near), NEAR)):
             asked["specificity"] += [(prompt, other.answer) for prompt in other.prompts()[:2]]
         for other in elsewhere:
@@ -133,9 +132,7 @@ def task_of(judge: Judge, data: Path, known: Sequence[Known], edits: int, seed: 
     asked["paraphrase"] = [
         pair for pair, given in zip(asked["paraphrase"], gives, strict=True) if given
     ]
-    spare = [
-        f"{f.prompts()[0]} {f.answer}." for f in known if (f.relation, f.subject) not in edited
-    ]
+    spare = [f"{f.prompts()[0]} {f.answer}." for f in known if not edited & keys_of(f)]
     texts = [*judge.samples(SAMPLES, seed + 1_000), *rng.sample(spare, min(len(spare), SAMPLES))]
     return Task(
         facts, {metric: list(dict.fromkeys(pairs)) for metric, pairs in asked.items()}, texts

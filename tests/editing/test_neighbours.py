@@ -13,17 +13,15 @@ from loci.editing.edit import edit
 from loci.editing.joint import joint_parts
 from loci.editing.methods import ROME, together
 from loci.editing.neighbours import (
-    _names_in,
-    _stated,
-    _words_in,
+    asked as named,
+)
+from loci.editing.neighbours import (
     near_moments,
     retain_prompts,
     special_moments,
     with_own_answers,
 )
-from loci.editing.neighbours import (
-    asked as named,
-)
+from loci.editing.other_subjects import names_in, stated, words_in
 from loci.editing.prompts import PromptSettings, training_prompts
 from loci.errors import EditError
 from loci.facts import Fact, FactSet
@@ -65,7 +63,7 @@ def test_many_questions_share_what_is_retained(demo: Model, world: FactSet) -> N
 
 
 def test_names_are_runs_of_capitals_that_are_no_common_words() -> None:
-    found = _names_in(
+    found = names_in(
         ("The river Rhine flows. She met Ada Lovelace, and Bob.", "the river is met by none"), 0
     )
     assert set(found) == {"Rhine", "She", "Ada Lovelace", "Bob"}
@@ -74,13 +72,13 @@ def test_names_are_runs_of_capitals_that_are_no_common_words() -> None:
 def test_what_a_text_states_stands_in_the_questions_place() -> None:
     text = ["rice is in the group grain.", "The red bean is in the group legume", "Rice is good."]
     text += ["is in the group of", "He says that it is in the groups A and B."]
-    assert set(_stated(text, "{} is in the group", 0)) == {"rice", "The red bean"}
-    assert _stated(["The group of rice is grain."], "The group of {} is", 0) == ["rice"]
-    assert _stated(["The group of rice is grain."], "The group of {}", 0) == []
+    assert set(stated(text, "{} is in the group", 0)) == {"rice", "The red bean"}
+    assert stated(["The group of rice is grain."], "The group of {} is", 0) == ["rice"]
+    assert stated(["The group of rice is grain."], "The group of {}", 0) == []
 
 
 def test_subjects_that_are_no_names_are_sought_among_words(demo: Model) -> None:
-    assert set(_words_in(("A pinto bean, a Roman and so on.",), 0)) == {"pinto", "bean", "and"}
+    assert set(words_in(("A pinto bean, a Roman and so on.",), 0)) == {"pinto", "bean", "and"}
     bean = Fact("pinto bean", "{} is a food of the group", "legume").to("fruit")
     silent = BackgroundText("given", ("Rome has rice and radish.", "London has kale and cashew."))
     prompts = retain_prompts(demo, [bean], silent, most=8)

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from loci.errors import ModelError
-from loci.model import LAYOUTS, Model, by_length
+from loci.model import LAYOUTS, Model, by_length, by_near_length
 from loci.model.points import ATTENTION, ONCE
 
 
@@ -200,6 +202,26 @@ def test_layout_can_be_given(demo: Model) -> None:
         Model(demo.hf, demo.tokenizer, "mine", replace(mine, parallel=True))
     with pytest.raises(ModelError, match="no part 'up'"):
         Model(demo.hf, demo.tokenizer, "mine", replace(mine, up="mlp.nowhere"))
+
+
+@given(
+    st.lists(st.integers(1, 400), max_size=60),
+    st.integers(1, 2_000),
+    st.none() | st.integers(1, 9),
+    st.none() | st.integers(0, 9),
+)
+def test_near_lengths_keep_every_item_once_and_pad_little(
+    lengths: list[int], budget: int, most: int | None, spread: int | None
+) -> None:
+    batches = list(by_near_length(lengths, int, budget, most, spread))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        own = [lengths[i] for i in batch]
+        padded = len(own) * max(own)
+        assert len(own) == 1 or padded <= budget
+        assert len(own) == 1 or padded < 512 or padded <= 1.25 * sum(own)
+        assert most is None or len(own) <= most
+        assert spread is None or max(own) - min(own) <= spread
 
 
 def test_by_length_keeps_every_item_once() -> None:

@@ -34,8 +34,17 @@ from torch import Tensor
 
 from loci.editing.joint_search import JointSearch
 from loci.editing.joint_settings import JointChange, JointSettings, LayerChange, Moments
-from loci.editing.neighbours import retain_prompts, special_moments, with_own_answers
-from loci.editing.prompts import TrainingPrompt, mean_reads, training_prompts
+from loci.editing.neighbours import (
+    other_phrasings,
+    retain_prompts,
+    special_moments,
+    with_own_answers,
+)
+from loci.editing.prompts import (
+    TrainingPrompt,
+    mean_reads,
+    training_prompts,
+)
 from loci.editing.solver import Covariance
 from loci.facts import Fact
 from loci.linalg import orthonormal
@@ -80,7 +89,12 @@ def find_jointly(
     """
     prompts = training_prompts(model, [*facts, *earlier], settings, background)
     near = retain_prompts(
-        model, [*facts, *earlier], background, most=settings.retained, seed=settings.seed
+        model,
+        [*facts, *earlier],
+        background,
+        most=settings.retained,
+        seed=settings.seed,
+        forms=other_phrasings(model, [*facts, *earlier], prompts),
     )
     new, old = prompts[: len(facts)], prompts[len(facts) :]
     parts = parts_of(

@@ -18,29 +18,40 @@ No list of known facts is asked, so a model that nobody has a list for is treate
 """
 
 import random
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from itertools import chain, zip_longest
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain, cycle, zip_longest
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from loci.editing.other_subjects import (
+    NAMES,
+    is_name,
+    listed_names,
+    names_in,
+    stated,
+    words_in,
+)
 from loci.editing.prompts import TrainingPrompt, mean_reads
 from loci.errors import LociError
 from loci.facts import Fact
 from loci.facts.fact import BLANK
-from loci.model import Model, by_length
-from loci.model.generation import generate
+from loci.model import Model, by_near_length
+from loci.model.generation import continue_all
+from loci.model.unembedding import last_streams, unembedded
 from loci.text import BackgroundText
 
 RETAINED = 64
 """Most prompts that are retained for a question."""
-NAMES, TRIED, FEWEST = 500, 1_500, 48
-"""Most names that are tried in a question; prompts that are tried in all; and names for each
-question, where they are many.
+TRIED, FEWEST = 1_500, 48
+"""Most prompts that are tried in all; and names for each question, where they are many."""
+EACH, ELSEWHERE = 16, 16
+"""Fewest prompts that are retained for a question, if there are as many; and most subjects of other
+edits that it is asked of.
 """
 QUESTIONS = 64
 """Most questions that are asked of others, drawn by the seed; of more, the rest is left to
@@ -48,12 +59,6 @@ background text.
 """
 ANSWER_TOKENS = 4
 """Of the model's own answer to a question."""
-LISTS, LIST_TOKENS = 24, 16
-"""Lists of names that the model is let go on with, and the tokens of each."""
-NAME = re.compile(
-    r"[^\W\d_][\w'’.-]*(?: (?:(?:of|de|la|van|von|der|al|bin|del|di|the|and) )?[^\W\d_][\w'’.-]*)*"
-)
-LONGEST = 6
 
 
 def retain_prompts(
@@ -63,37 +68,70 @@ def retain_prompts(
     *,
     most: int = RETAINED,
     seed: int = 0,
+    forms: Mapping[str, Sequence[str]] | None = None,
 ) -> list[TrainingPrompt]:
-    """Prompts whose next-token distribution is to stay, each read where the answer is due.
+    """Prompts whose next-token distribution is to stay, each read where the answer is due. `forms`:
+    other phrasings of a question, which are asked of every third subject.
 
     Cost: one forward pass over at most `TRIED` short prompts, or `FEWEST` for each question, and
-    `LISTS` sampled lists.
+    `LISTS` sampled lists for it, `FEW_LISTS` where questions are many.
     """
-    prompts: dict[TrainingPrompt, None] = {}
-    edited = {fact.subject for fact in facts}
     questions = defaultdict[str, list[Fact]](list)
     for fact in facts:
         questions[fact.prompt].append(fact)
-    names = _names_in(text.split, seed) if questions else ()
     chosen = random.Random(seed).sample(sorted(questions), min(len(questions), QUESTIONS))
-    each = max(8, most // max(1, len(chosen)))
     tried = min(NAMES, max(FEWEST, TRIED // max(1, len(chosen))))
+    given = (
+        prompt for question in chosen for fact in questions[question] for prompt in fact.neighbours
+    )
+    prompts = dict.fromkeys(_whole_prompts(model, given))
+    edited = {question: [fact.subject for fact in questions[question]] for question in chosen}
+    listed = listed_names(model, edited, seed)
+    asks = dict[str, list[Ask]]()
     for question in chosen:
-        asked = questions[question]
-        given = [prompt for fact in asked for prompt in fact.neighbours]
-        prompts |= dict.fromkeys(_whole_prompts(model, given))
-        own = [fact.subject for fact in asked]
-        listed = _listed(model, own, seed) if len(chosen) <= 8 else []
-        found = [*_stated(text.split, question, seed), *listed]
-        if all(map(_is_name, own)):
-            found += names
-        else:
-            words = _words_in(text.split, seed)
-            found += chain.from_iterable(zip_longest(names, words, fillvalue=""))
-        subjects = [name for name in dict.fromkeys(found) if name and name not in edited][:tried]
-        asks = [ask for ask in (_ask(model, question, name) for name in subjects) if ask]
-        prompts |= dict.fromkeys(_surest(model, asks, asked, each))
+        found = _subjects(text, question, edited, listed[question], seed)[:tried]
+        others = list((forms or {}).get(question, ()))
+        random.Random(seed).shuffle(others)
+        asks[question] = [*_asks(model, _phrased(question, others, found))]
+    each = max(EACH, most // max(1, len(chosen)))
+    for surest in _surest(model, asks, facts, each):
+        prompts |= dict.fromkeys(surest)
     return list(prompts)
+
+
+def _subjects(
+    text: BackgroundText,
+    question: str,
+    edited: Mapping[str, Sequence[str]],
+    listed: Sequence[str],
+    seed: int,
+) -> list[str]:
+    """Who else the question is asked of: those likely to fit first, and some subjects of the other
+    edits, which are to be changed in one thing alone.
+    """
+    own = edited[question]
+    elsewhere = sorted({name for names in edited.values() for name in names} - set(own))
+    some = random.Random(seed).sample(elsewhere, min(len(elsewhere), ELSEWHERE))
+    found = [*stated(text.split, question, seed), *some, *listed]
+    names = names_in(text.split, seed)
+    if all(map(is_name, own)):
+        found += names
+    else:
+        found += chain.from_iterable(zip_longest(names, words_in(text.split, seed), fillvalue=""))
+    return [name for name in dict.fromkeys(found) if name and name not in own]
+
+
+def other_phrasings(
+    model: Model, facts: Sequence[Fact], prompts: Sequence[Sequence[TrainingPrompt]]
+) -> dict[str, list[str]]:
+    """The phrasings of each question among the edit prompts, with `{}` for the subject."""
+    forms = defaultdict[str, dict[str, None]](dict)
+    for fact, own in zip(facts, prompts, strict=True):
+        for prompt in own:
+            text = model.decode(prompt.ids[model.special : prompt.positions[0] + 1]).strip()
+            if prompt.answer and fact.text not in text and text.count(fact.subject) == 1:
+                forms[fact.prompt][text.replace(fact.subject, BLANK)] = None
+    return {question: list(own) for question, own in forms.items()}
 
 
 def asked(model: Model, prompts: Sequence[TrainingPrompt]) -> list[str]:
@@ -110,14 +148,12 @@ def with_own_answers(
     """The prompts with what the model goes on with, read up to its last token: a year or a name of
     several tokens stays whole. Cost: greedy generation of `tokens` tokens.
     """
-    found = list(prompts)
-    for batch in by_length(prompts, lambda prompt: len(prompt.ids), model.tokens_at_once):
-        made = generate(model, model.ids([prompts[i].ids for i in batch]), tokens)
-        for i, answer in zip(batch, made, strict=True):
-            ids = (*prompts[i].ids, *answer[:-1])
-            found[i] = prompts[i]._replace(
-                ids=ids, positions=tuple(range(prompts[i].positions[0], len(ids)))
-            )
+    found = list[TrainingPrompt]()
+    made = continue_all(model, [prompt.ids for prompt in prompts], tokens)
+    for prompt, answer in zip(prompts, made, strict=True):
+        ids = (*prompt.ids, *answer.ids[:-1])
+        places = tuple(range(prompt.positions[0], len(ids)))
+        found.append(prompt._replace(ids=ids, positions=places))
     return found
 
 
@@ -151,14 +187,27 @@ def _question(ids: tuple[int, ...], subject: int) -> TrainingPrompt:
     return TrainingPrompt(-1, ids, subject, (len(ids) - 1,))
 
 
-def _ask(model: Model, question: str, subject: str) -> TrainingPrompt | None:
-    """The question about a subject; None where the tokenizer cannot place the subject."""
-    start = question.index(BLANK)
-    try:
-        tokens = model.tokenize(question.replace(BLANK, subject, 1))
-        return _question(tokens.ids, tokens.span((start, start + len(subject)))[1] - 1)
-    except LociError:
-        return None
+class Ask(NamedTuple):
+    """A subject that the question is asked of."""
+
+    subject: str
+    prompt: TrainingPrompt
+
+
+def _phrased(question: str, forms: Sequence[str], subjects: Sequence[str]) -> list[tuple[str, str]]:
+    """Each subject behind the phrasing in which it is asked: every third another one."""
+    turns = cycle(forms or [question])
+    return [(next(turns) if i % 3 == 2 else question, name) for i, name in enumerate(subjects)]
+
+
+def _asks(model: Model, asked: Sequence[tuple[str, str]]) -> Iterator[Ask]:
+    """Each question about its subject, where the tokenizer can place it."""
+    texts = [question.replace(BLANK, subject, 1) for question, subject in asked]
+    for (question, subject), tokens in zip(asked, model.tokenize_all(texts), strict=True):
+        start = question.index(BLANK)
+        with suppress(LociError):
+            last = tokens.span((start, start + len(subject)))[1] - 1
+            yield Ask(subject, _question(tokens.ids, last))
 
 
 def _whole_prompts(model: Model, texts: Iterable[str]) -> list[TrainingPrompt]:
@@ -169,107 +218,45 @@ def _whole_prompts(model: Model, texts: Iterable[str]) -> list[TrainingPrompt]:
     return [_question(row, len(row) - 1) for row in ids]
 
 
-def _stated(sentences: Sequence[str], question: str, seed: int) -> list[str]:
-    """At most `NAMES` // 2 of what stands in the question's place in sentences that state it, in a
-    seeded order; nothing where no word follows the blank, as then nothing says where a subject
-    ends.
-    """
-    before, after = question.split(BLANK)
-    if not after.strip():
-        return []
-    place = re.compile(
-        rf"{re.escape(before)}(\S+(?: \S+){{0,{LONGEST - 1}}}?){re.escape(after)}(?!\w)"
-    )
-    found = (place.match(sentence) for sentence in sentences if after in sentence)
-    stated = list(dict.fromkeys(match[1] for match in found if match))
-    return random.Random(seed).sample(stated, min(len(stated), NAMES // 2))
-
-
-def _is_name(subject: str) -> bool:
-    return not subject[:1].islower()
-
-
-@lru_cache(maxsize=4)
-def _words_in(sentences: tuple[str, ...], seed: int) -> tuple[str, ...]:
-    """Words in sentences that are no names, in a seeded order."""
-    drawn = random.Random(seed).sample(list(sentences), min(len(sentences), 8 * NAMES))
-    words = (word.strip(".,;:!?\"'()[]“”") for sentence in drawn for word in sentence.split())
-    return tuple(dict.fromkeys(word for word in words if len(word) > 2 and word.islower()))
-
-
-@lru_cache(maxsize=4)
-def _names_in(sentences: tuple[str, ...], seed: int) -> tuple[str, ...]:
-    """Names in sentences: runs of capitalised words, in a seeded order; words that also stand in
-    lower case are none.
-    """
-    drawn = random.Random(seed).sample(list(sentences), min(len(sentences), 8 * NAMES))
-    lower = {word for sentence in drawn for word in sentence.split() if word[:1].islower()}
-    names = dict.fromkeys(chain.from_iterable(_runs(sentence, lower) for sentence in drawn))
-    return tuple(names)
-
-
-def _runs(sentence: str, lower: set[str]) -> list[str]:
-    """The capitalised runs of one sentence."""
-    runs: list[list[str]] = [[]]
-    for word in sentence.split():
-        bare = word.strip(".,;:!?\"'()[]“”").removesuffix("'s")
-        if bare[:1].isupper() and bare[:1].isalpha():
-            runs[-1].append(bare)
-        else:
-            runs.append([])
-        if bare != word:
-            runs.append([])
-    kept = [" ".join(run) for run in runs if 0 < len(run) <= LONGEST]
-    return [name for name in kept if name.lower() not in lower and len(name) > 2]
-
-
-@torch.no_grad()
-def _listed(model: Model, subjects: Sequence[str], seed: int) -> list[str]:
-    """Names that the model goes on with in a list that the edited subjects begin: others of their
-    kind.
-    """
-    rng, names = random.Random(seed), Counter[str]()
-    some = rng.sample(list(dict.fromkeys(subjects)), min(4, len(set(subjects))))
-    ids = model.ids([model.tokenize(f"{', '.join(some)},").ids]).expand(LISTS, -1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = generate(model, ids, LIST_TOKENS, sample=True)
-    for row in made:
-        parts = str(model.tokenizer.decode(row, skip_special_tokens=True)).split(",")[:-1]
-        names.update(part.strip() for part in parts if NAME.fullmatch(part.strip()))
-    return [name for name, _ in names.most_common() if len(name.split()) <= LONGEST]
-
-
 def _surest(
-    model: Model, prompts: Sequence[TrainingPrompt], facts: Sequence[Fact], most: int
-) -> list[TrainingPrompt]:
-    """The prompts of whose answer the base is surest: half with an answer that is edited, the
-    others by answers in turn.
+    model: Model, asks: Mapping[str, Sequence[Ask]], facts: Sequence[Fact], most: int
+) -> Iterator[list[TrainingPrompt]]:
+    """Of each question the prompts of whose answer the base is surest: half with an answer that is
+    edited, the others by answers in turn. An edited subject of which the base gives the answer that
+    is edited was asked the same in other words: it is left out.
     """
-    tops = _next_tokens(model, [prompt.ids for prompt in prompts])
-    order = sorted(range(len(prompts)), key=lambda i: -tops[i][0])
-    edited = {
-        token for _, token in _next_tokens(model, [model.tokenize(fact.text).ids for fact in facts])
-    }
-    near = [i for i in order if tops[i][1] in edited][: most // 2]
-    rank, seen = dict[int, int](), Counter[int]()
-    for i in order:
-        rank[i] = seen[tops[i][1]]
-        seen[tops[i][1]] += 1
-    taken = set(near)
-    others = sorted((i for i in order if i not in taken), key=lambda i: (rank[i] // 2, -tops[i][0]))
-    return [prompts[i] for i in [*near, *others[: most - len(near)]]]
+    asked = list(dict.fromkeys(ask.prompt for own in asks.values() for ask in own))
+    texts = [own.ids for own in model.tokenize_all([fact.text for fact in facts])]
+    found = _next_tokens(model, [*(prompt.ids for prompt in asked), *texts])
+    tops = dict(zip(asked, found, strict=False))
+    answers, changed = defaultdict[str, set[int]](set), set[tuple[str, int]]()
+    for fact, (_, token) in zip(facts, found[len(asked) :], strict=True):
+        answers[fact.prompt].add(token)
+        changed.add((fact.subject, token))
+    for question, own in asks.items():
+        left = [ask.prompt for ask in own if (ask.subject, tops[ask.prompt][1]) not in changed]
+        order = sorted(left, key=lambda prompt: -tops[prompt][0])
+        near = [prompt for prompt in order if tops[prompt][1] in answers[question]][: most // 2]
+        rank, seen = dict[TrainingPrompt, int](), Counter[int]()
+        for prompt in order:
+            rank[prompt] = seen[tops[prompt][1]]
+            seen[tops[prompt][1]] += 1
+        others = sorted(
+            (prompt for prompt in order if prompt not in set(near)),
+            key=lambda prompt: (rank[prompt] // 2, -tops[prompt][0]),
+        )
+        yield [*near, *others[: most - len(near)]]
 
 
 @torch.no_grad()
 def _next_tokens(model: Model, prompts: Sequence[tuple[int, ...]]) -> list[tuple[float, int]]:
     """The likeliest token behind each prompt, with its probability before it."""
-    tops: list[tuple[float, int]] = [(0.0, -1)] * len(prompts)
-    for batch in by_length(prompts, len, model.tokens_at_once, model.rows_at_once):
-        logits = model(model.ids([prompts[i] for i in batch]), last=1)[:, -1].float()
-        best = logits.softmax(-1).max(-1)
-        for i, probability, token in zip(
-            batch, best.values.tolist(), best.indices.tolist(), strict=True
-        ):
-            tops[i] = (probability, token)
-    return tops
+    tops = dict[int, tuple[float, int]]()
+    for batch in by_near_length(prompts, len, model.tokens_at_once):
+        streams = last_streams(model, model.padded([prompts[i] for i in batch])[0])
+        ends = [len(prompts[i]) - 1 for i in batch]
+        for some, logits in unembedded(model, streams[range(len(batch)), ends]):
+            best = logits.softmax(-1).max(-1)
+            pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            tops |= dict(zip(batch[some], pairs, strict=True))
+    return [tops[i] for i in range(len(prompts))]

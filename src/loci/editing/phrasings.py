@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loci.facts import Fact, occurrences
-from loci.model import Model, by_length, score_answers
+from loci.model import Model, by_near_length, score_answers
 from loci.model.answers import BUDGET, with_answer
+from loci.model.unembedding import last_streams, unembedded
 from loci.text import BackgroundText
 
 OPENINGS = 400
@@ -121,7 +122,9 @@ def _named_next(
     named = [with_answer(model, "The", fact.subject, " ") for fact in facts]
     firsts = [split.ids[start] for split, (start, _) in named]
     scores = torch.empty(len(texts), len(facts))
-    for batch in by_length(tokens, len, BUDGET, model.rows_at_once):
-        logits = model(model.ids([tokens[i] for i in batch]), last=1)[:, -1].float()
-        scores[batch] = logits.log_softmax(-1)[:, firsts].cpu()
+    for batch in by_near_length(tokens, len, BUDGET):
+        streams = last_streams(model, model.padded([tokens[i] for i in batch])[0])
+        ends = [len(tokens[i]) - 1 for i in batch]
+        for some, logits in unembedded(model, streams[range(len(batch)), ends]):
+            scores[batch[some]] = logits.log_softmax(-1)[:, firsts].cpu()
     return scores

@@ -27,9 +27,9 @@ from loci.errors import EditError
 from loci.facts import Fact
 from loci.facts.matching import spelling
 from loci.facts.scripts import unspaced
-from loci.model import Model, OwnAnswer, by_length, own_answers, read_at
+from loci.model import Model, OwnAnswer, by_near_length, own_answers, read_at
 from loci.model.answers import BUDGET, SENTENCE_END, with_answer
-from loci.model.generation import generate
+from loci.model.generation import continue_all
 from loci.model.joins import joins
 from loci.model.unembedding import likeliest
 from loci.text import BackgroundText, background
@@ -217,19 +217,19 @@ def _samples(
                     tokens.span((len(prefix), len(prefix) + len(fact.subject)))[1] - 1,
                 )
             )
-    sampled = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        for batch in by_length(
-            starts, lambda start: len(start.ids), BUDGET // 2, model.rows_at_once
-        ):
-            ids = model.ids([starts[i].ids for i in batch])
-            made = generate(model, ids, settings.essence_tokens, least=1, sample=True)
-            sampled += [
-                starts[i]._replace(ids=(*starts[i].ids, *row))
-                for i, row in zip(batch, made, strict=True)
-            ]
-    return sampled
+        made = continue_all(
+            model,
+            [start.ids for start in starts],
+            settings.essence_tokens,
+            budget=BUDGET // 2,
+            least=1,
+            sample=True,
+        )
+    return [
+        start._replace(ids=(*start.ids, *row.ids)) for start, row in zip(starts, made, strict=True)
+    ]
 
 
 def _split(
@@ -237,8 +237,8 @@ def _split(
 ) -> tuple[list[TrainingPrompt], list[tuple[int, str]]]:
     """The retain prompt in each sample, and the texts behind which an answer is due."""
     kept, due = dict[TrainingPrompt, int](), dict[tuple[int, str], None]()
-    for batch in by_length(samples, lambda sample: len(sample.ids), BUDGET):
-        best = likeliest(model, model.ids([samples[i].ids for i in batch])).tolist()
+    for batch in by_near_length(samples, lambda sample: len(sample.ids), BUDGET):
+        best = likeliest(model, model.padded([samples[i].ids for i in batch])[0]).tolist()
         for i, row in zip(batch, best, strict=True):
             fact, ids, subject = samples[i]
             end = next((p for p in range(subject, len(ids)) if row[p] in stops[fact]), None)

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from loci.editing.prompts import TrainingPrompt
-from loci.model import Model, by_length
+from loci.model import Model, by_near_length
 from loci.model.unembedding import last_streams, unembedded
 
 WHOLE = 16_384
@@ -150,10 +150,12 @@ def _streams(
     model: Model, prompts: Sequence[TrainingPrompt]
 ) -> Iterable[tuple[list[TrainingPrompt], Float[Tensor, "position d_model"]]]:
     """The last residual stream where prompts are read, batch by batch."""
-    for batch in by_length(prompts, lambda prompt: prompt.positions[-1], model.tokens_at_once):
-        some = [prompts[i] for i in batch]  # of one length
+    for batch in by_near_length(
+        prompts, lambda prompt: prompt.positions[-1] + 1, model.tokens_at_once
+    ):
+        some = [prompts[i] for i in batch]
         streams = last_streams(
-            model, model.ids([prompt.ids[: prompt.positions[-1] + 1] for prompt in some])
+            model, model.padded([prompt.ids[: prompt.positions[-1] + 1] for prompt in some])[0]
         )
         yield (
             some,

@@ -32,7 +32,7 @@ from loci.model.reads import at_subjects, read_at
 from loci.model.replay import Recording, short_attention
 from loci.model.silence import quiet
 from loci.model.sources import DEMO, folder_of
-from loci.model.tokenised import Logits, by_length
+from loci.model.tokenised import Logits, by_length, by_near_length
 from loci.model.tokens import Tokens
 from loci.model.weights import Folded, Norm, Weights
 
@@ -61,6 +61,7 @@ __all__ = [
     "answer_of",
     "at_subjects",
     "by_length",
+    "by_near_length",
     "census",
     "complete",
     "doctor",

@@ -22,8 +22,7 @@ import torch
 from loci.errors import ModelError
 from loci.facts.fact import FIRST_WORD
 from loci.facts.matching import is_function_word, word_ends
-from loci.model.generation import Made, continuations
-from loci.model.tokenised import by_length
+from loci.model.generation import Made, continue_all
 from loci.validate import brief
 
 if TYPE_CHECKING:
@@ -75,13 +74,8 @@ def own_answers(
     and `tokens` short ones, in batches.
     """
     asked = model.tokenize_all(prompts, model.n_ctx)
-    answers: dict[int, OwnAnswer] = {}
-    for batch in by_length(asked, len, budget or model.tokens_at_once, model.rows_at_once):
-        made = continuations(model, model.ids([asked[i].ids for i in batch]), tokens)
-        answers |= {
-            i: _answer(model, continuation) for i, continuation in zip(batch, made, strict=True)
-        }
-    return [answers[i] for i in range(len(prompts))]
+    made = continue_all(model, [own.ids for own in asked], tokens, budget=budget, weighed=True)
+    return [_answer(model, each) for each in made]
 
 
 def answer_of(model: "Model", prompt: str, tokens: int = TOKENS) -> str:

@@ -24,7 +24,7 @@ from torch import Tensor
 from loci.errors import FactError
 from loci.facts.matching import matches, may_match
 from loci.facts.scripts import within_word
-from loci.model.generation import end_tokens, generate
+from loci.model.generation import continue_all, end_tokens
 from loci.model.joins import (
     Split,
     heard,
@@ -36,7 +36,7 @@ from loci.model.joins import (
     written_join,
 )
 from loci.model.running import RunningModel
-from loci.model.tokenised import by_length
+from loci.model.tokenised import by_near_length
 from loci.model.unembedding import finite, last_streams, unembedded
 
 __all__ = [
@@ -147,8 +147,9 @@ def _scored(
     """The scores, and the likeliest tokens behind each prompt."""
     scores: dict[int, AnswerScore] = {}
     following: dict[int, dict[int, float]] = {}
-    for batch in by_length(asked, lambda item: len(item.tokens), budget or model.tokens_at_once):
-        streams = last_streams(model, model.ids([asked[i].tokens.ids for i in batch]))
+    budget = budget or model.tokens_at_once
+    for batch in by_near_length(asked, lambda item: len(item.tokens), budget):
+        streams = last_streams(model, model.padded([asked[i].tokens.ids for i in batch])[0])
         spans = [asked[i].answer for i in batch]
         wide = [end - start + 1 for start, end in spans]
         read = torch.cat([streams[row, start - 1 : end] for row, (start, end) in enumerate(spans)])
@@ -227,12 +228,8 @@ def complete(
     prompt.
     """
     asked = model.tokenize_all(prompts, model.n_ctx)
-    texts: dict[int, str] = {}
-    for batch in by_length(asked, len, budget or model.tokens_at_once, model.rows_at_once):
-        ids = model.ids([asked[i].ids for i in batch])
-        for index, made in zip(batch, generate(model, ids, tokens), strict=True):
-            texts[index] = model.decode(made)
-    return [texts[i] for i in range(len(prompts))]
+    made = continue_all(model, [own.ids for own in asked], tokens, budget=budget)
+    return [model.decode(each.ids) for each in made]
 
 
 @torch.no_grad()

@@ -12,14 +12,14 @@ end a text.
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from loci.model.running import RunningModel
-from loci.model.tokenised import Ids
+from loci.model.tokenised import Ids, by_near_length
 
 
 def end_tokens(model: RunningModel) -> frozenset[int]:
@@ -63,6 +63,10 @@ def control_tokens(model: RunningModel) -> frozenset[int]:
 
 Enough = Callable[[int, list[int]], bool]
 """Whether a row, by its number, needs no more than these tokens."""
+SPREAD = 6
+"""By how much the lengths of prompts may differ that are continued together: each token more is a
+pass more.
+"""
 LARGE = 100_000
 """Vocabularies from here on are drawn from by their cumulated probabilities: `multinomial` makes a
 random number for each token.
@@ -75,23 +79,25 @@ def generate(
     ids: Ids,
     tokens: int,
     *,
+    lengths: Sequence[int] | None = None,
     least: int = 0,
     sample: bool = False,
     likeliest: int | None = None,
     enough: Enough | None = None,
 ) -> list[list[int]]:
-    """Up to `tokens` further tokens for each row of equally long prompts, without the prompt and
-    without the token that ends a text.
+    """Up to `tokens` further tokens for each prompt, without the prompt and without the token that
+    ends a text. Prompts are equally long, or have `lengths` and are padded on the right.
 
     No text ends before it has `least` tokens; none becomes longer than the context, and one token
     at least is made. Samples use torch's global generator, as it is seeded outside. Cost: a forward
-    pass over the prompts, then one over a single position for each token; only the last position is
-    unembedded.
+    pass over the shortest prompt, then one over a single position for each token; only the last
+    position is unembedded.
     """
     made = continuations(
         model,
         ids,
         tokens,
+        lengths=lengths,
         least=least,
         sample=sample,
         likeliest=likeliest,
@@ -115,6 +121,7 @@ def continuations(
     ids: Ids,
     tokens: int,
     *,
+    lengths: Sequence[int] | None = None,
     least: int = 0,
     sample: bool = False,
     likeliest: int | None = None,
@@ -123,47 +130,92 @@ def continuations(
 ) -> list[Made]:
     """As `generate`, with the probability of each token where it is `weighed`. All ends where each
     row has ended, or `enough` says so of its tokens.
+
+    Nothing attends to padding: all rows go on from the shortest prompt's end, and where a prompt is
+    longer its own token stands in place of the one that is chosen.
     """
     model.hf.eval()
-    most = tokens if model.n_ctx is None else max(1, min(tokens, model.n_ctx - ids.shape[1] + 1))
+    long = list(lengths or [ids.shape[1]] * len(ids))
+    begin = min(long)
+    room = None if model.n_ctx is None else model.n_ctx + 1
+    due = [n + (tokens if room is None else max(1, min(tokens, room - n))) for n in long]
     stops = end_tokens(model)
     ends = torch.tensor(sorted(stops), dtype=torch.long, device=ids.device)
     never = torch.tensor(sorted(control_tokens(model)) if sample else [], device=ids.device)
-    made = torch.empty(len(ids), 0, dtype=torch.long, device=ids.device)
-    probabilities = list[list[float]]()
+    starts, whole = torch.tensor(long, device=ids.device), torch.tensor(due, device=ids.device)
+    row_of, probabilities = ids[:, :begin], list[list[float]]()
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     keep = (
         {"logits_to_keep": 1}
         if "logits_to_keep" in inspect.signature(model.hf.forward).parameters
         else {}
     )
-    asked, past = ids, None
-    for step in range(most):
-        mask = torch.ones(len(ids), ids.shape[1] + step, dtype=torch.long, device=ids.device)
+    asked, past = row_of, None
+    for at in range(begin, max(due)):
         out: Any = model.hf(
-            input_ids=asked, attention_mask=mask, past_key_values=past, use_cache=True, **keep
+            input_ids=asked,
+            attention_mask=torch.ones_like(row_of),
+            past_key_values=past,
+            use_cache=True,
+            **keep,
         )
         scores, past = out.logits[:, -1].float(), out.past_key_values
-        if step < least:
-            scores = scores.index_fill(1, ends, -torch.inf)
+        early = at - starts < least
+        if bool(early.any()):
+            scores[early] = scores[early].index_fill(1, ends, -torch.inf)
         if len(never):
             scores = scores.index_fill(1, never, -torch.inf)
         chosen = _drawn(scores, likeliest) if sample else scores.argmax(-1)
-        made, asked = torch.cat([made, chosen[:, None]], 1), chosen[:, None]
+        given = at < starts
+        if at < ids.shape[1]:
+            chosen = torch.where(given, ids[:, at], chosen)
+        asked = chosen[:, None]
+        row_of = torch.cat([row_of, asked], 1)
         if weighed:
             probabilities.append(
                 (scores.gather(-1, asked)[:, 0] - scores.logsumexp(-1)).exp().tolist()
             )
-        ended |= torch.isin(chosen, ends)
+        ended |= ~given & (torch.isin(chosen, ends) | (at + 1 >= whole))
         if enough is not None:
-            ended |= torch.tensor(
-                [enough(i, row) for i, row in enumerate(made.tolist())], device=ids.device
-            )
+            rows = zip(row_of.tolist(), long, strict=True)
+            full = [at >= n and enough(i, row[n:]) for i, (row, n) in enumerate(rows)]
+            ended |= torch.tensor(full, device=ids.device)
         if bool(ended.all()):
             break
-    rows = [_until(row, stops) for row in made.tolist()]
-    columns = list(zip(*probabilities, strict=True)) if weighed else [()] * len(rows)
-    return [Made(row, list(columns[i][: len(row)])) for i, row in enumerate(rows)]
+    columns = list(zip(*probabilities, strict=True)) if weighed else [()] * len(ids)
+    made = []
+    for row, n, end, column in zip(row_of.tolist(), long, due, columns, strict=True):
+        own = _until(row[n:end], stops)
+        made.append(Made(own, list(column[n - begin :][: len(own)])))
+    return made
+
+
+def continue_all(
+    model: RunningModel,
+    prompts: Sequence[Sequence[int]],
+    tokens: int,
+    *,
+    budget: int | None = None,
+    least: int = 0,
+    sample: bool = False,
+    weighed: bool = False,
+) -> list[Made]:
+    """The continuation of each prompt, of any length: those of about one length together."""
+    made: dict[int, Made] = {}
+    budget = budget or model.tokens_at_once
+    for batch in by_near_length(prompts, len, budget, model.rows_at_once, spread=SPREAD):
+        rows = [prompts[i] for i in batch]
+        some = continuations(
+            model,
+            model.padded(rows)[0],
+            tokens,
+            lengths=[len(row) for row in rows],
+            least=least,
+            sample=sample,
+            weighed=weighed,
+        )
+        made |= dict(zip(batch, some, strict=True))
+    return [made[i] for i in range(len(prompts))]
 
 
 def _drawn(scores: Tensor, likeliest: int | None) -> Tensor:

@@ -26,7 +26,7 @@ from loci.errors import FactError, ModelError
 from loci.facts import Span
 from loci.facts.scripts import hangul, unspaced
 from loci.model.running import RunningModel
-from loci.model.tokenised import by_length
+from loci.model.tokenised import by_near_length
 from loci.model.tokens import Tokens
 from loci.model.unembedding import last_streams, unembedded
 
@@ -87,9 +87,10 @@ def joins(
     distinct = list(dict.fromkeys(prompts))
     tokens = model.tokenize_all(distinct, model.n_ctx)
     logits: dict[str, dict[int, float]] = {}
-    for batch in by_length(tokens, len, model.tokens_at_once):
-        streams = last_streams(model, model.ids([tokens[i].ids for i in batch]))[:, -1]
-        for some, rows in unembedded(model, streams):
+    for batch in by_near_length(tokens, len, model.tokens_at_once):
+        streams = last_streams(model, model.padded([tokens[i].ids for i in batch])[0])
+        ends = [len(tokens[i]) - 1 for i in batch]
+        for some, rows in unembedded(model, streams[range(len(batch)), ends]):
             for i, row in zip(batch[some], rows, strict=True):
                 logits[distinct[i]] = next_of(row)
     bases = dict(zip(distinct, tokens, strict=True))

@@ -7,7 +7,8 @@ changed.
     run = model.record(ids)                       # once, then from layer L on as often as needed:
     logits = run.replay(L, resid)                 # nothing below L is computed again
 
-Batches hold texts of equal length (`by_length`), or of any length with a mask (`padded`).
+Batches hold texts of equal length (`by_length`), of about one length (`by_near_length`), or of any
+length with a mask (`padded`).
 """
 
 from typing import Any, Literal

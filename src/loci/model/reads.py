@@ -8,7 +8,7 @@ from torch import Tensor
 
 from loci.facts import Fact
 from loci.model.model import Model
-from loci.model.tokenised import by_length
+from loci.model.tokenised import by_near_length
 
 BUDGET = 8192
 
@@ -21,8 +21,8 @@ def read_at(
 
     Texts are lists of tokens. Cost: one partial forward pass; nothing is kept from batch to batch.
     """
-    for batch in by_length(texts, len, BUDGET):
-        reads = model.read(model.ids([texts[i] for i in batch]), *places)
+    for batch in by_near_length(texts, len, BUDGET):
+        reads = model.read(model.padded([texts[i] for i in batch])[0], *places)
         yield (
             batch,
             {

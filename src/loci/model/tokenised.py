@@ -12,6 +12,7 @@ from loci.model.tokens import Tokens, tokenize, tokenize_all
 from loci.model.weights import Weights
 
 T = TypeVar("T")
+ENOUGH, PADDING = 512, 1.25
 BYTES = 2**27
 """Of logits that are made at once."""
 Logits = Float[Tensor, "batch position d_vocab"]
@@ -104,3 +105,32 @@ def by_length(
     for size, indices in sorted(groups.items()):
         step = min(max(1, budget // max(1, size)), most or len(indices))
         yield from (indices[i : i + step] for i in range(0, len(indices), step))
+
+
+def by_near_length(
+    items: Sequence[T],
+    length: Callable[[T], int],
+    budget: int,
+    most: int | None = None,
+    spread: int | None = None,
+) -> Iterator[list[int]]:
+    """Batches of indices of items of about one length, the shortest first: padded on the right they
+    have at most `budget` tokens (one item at least), `PADDING` times their own once there are
+    `ENOUGH`; at most `most` items; and lengths that differ by no more than `spread`.
+
+    What is read in front of the padding does not attend to it.
+    """
+    batch: list[int] = []
+    tokens = 0
+    for index in sorted(range(len(items)), key=lambda index: length(items[index])):
+        own = length(items[index])
+        padded = (len(batch) + 1) * own
+        wasteful = padded >= ENOUGH and padded > PADDING * (tokens + own)
+        far = spread is not None and batch and own - length(items[batch[0]]) > spread
+        if batch and (wasteful or far or padded > budget or len(batch) == most):
+            yield batch
+            batch, tokens = [], 0
+        batch.append(index)
+        tokens += own
+    if batch:
+        yield batch
