@@ -142,19 +142,20 @@ def continuations(
     stops = end_tokens(model)
     ends = torch.tensor(sorted(stops), dtype=torch.long, device=ids.device)
     never = torch.tensor(sorted(control_tokens(model)) if sample else [], device=ids.device)
-    starts, whole = torch.tensor(long, device=ids.device), torch.tensor(due, device=ids.device)
-    row_of, probabilities = ids[:, :begin], list[list[float]]()
+    starts = torch.tensor(long, device=ids.device)
+    limits = torch.tensor(due, device=ids.device)
+    so_far, probabilities = ids[:, :begin], list[list[float]]()
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     keep = (
         {"logits_to_keep": 1}
         if "logits_to_keep" in inspect.signature(model.hf.forward).parameters
         else {}
     )
-    asked, past = row_of, None
+    asked, past = so_far, None
     for at in range(begin, max(due)):
         out: Any = model.hf(
             input_ids=asked,
-            attention_mask=torch.ones_like(row_of),
+            attention_mask=torch.ones_like(so_far),
             past_key_values=past,
             use_cache=True,
             **keep,
@@ -170,21 +171,21 @@ def continuations(
         if at < ids.shape[1]:
             chosen = torch.where(given, ids[:, at], chosen)
         asked = chosen[:, None]
-        row_of = torch.cat([row_of, asked], 1)
+        so_far = torch.cat([so_far, asked], 1)
         if weighed:
             probabilities.append(
                 (scores.gather(-1, asked)[:, 0] - scores.logsumexp(-1)).exp().tolist()
             )
-        ended |= ~given & (torch.isin(chosen, ends) | (at + 1 >= whole))
+        ended |= ~given & (torch.isin(chosen, ends) | (at + 1 >= limits))
         if enough is not None:
-            rows = zip(row_of.tolist(), long, strict=True)
+            rows = zip(so_far.tolist(), long, strict=True)
             full = [at >= n and enough(i, row[n:]) for i, (row, n) in enumerate(rows)]
             ended |= torch.tensor(full, device=ids.device)
         if bool(ended.all()):
             break
     columns = list(zip(*probabilities, strict=True)) if weighed else [()] * len(ids)
     made = []
-    for row, n, end, column in zip(row_of.tolist(), long, due, columns, strict=True):
+    for row, n, end, column in zip(so_far.tolist(), long, due, columns, strict=True):
         own = _until(row[n:end], stops)
         made.append(Made(own, list(column[n - begin :][: len(own)])))
     return made
