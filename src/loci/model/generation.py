@@ -146,11 +146,8 @@ def continuations(
     limits = torch.tensor(due, device=ids.device)
     so_far, probabilities = ids[:, :begin], list[list[float]]()
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    keep = (
-        {"logits_to_keep": 1}
-        if "logits_to_keep" in inspect.signature(model.hf.forward).parameters
-        else {}
-    )
+    accepted = inspect.signature(model.hf.forward).parameters
+    keep = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
     asked, past = so_far, None
     for at in range(begin, max(due)):
         out: Any = model.hf(
@@ -161,11 +158,7 @@ def continuations(
             **keep,
         )
         scores, past = out.logits[:, -1].float(), out.past_key_values
-        early = at - starts < least
-        if bool(early.any()):
-            scores[early] = scores[early].index_fill(1, ends, -torch.inf)
-        if len(never):
-            scores = scores.index_fill(1, never, -torch.inf)
+        scores = _allowed(scores, at - starts < least, ends, never)
         chosen = _drawn(scores, likeliest) if sample else scores.argmax(-1)
         given = at < starts
         if at < ids.shape[1]:
@@ -183,12 +176,23 @@ def continuations(
             ended |= torch.tensor(full, device=ids.device)
         if bool(ended.all()):
             break
-    columns = list(zip(*probabilities, strict=True)) if weighed else [()] * len(ids)
-    made = []
-    for row, n, end, column in zip(so_far.tolist(), long, due, columns, strict=True):
-        own = _until(row[n:end], stops)
-        made.append(Made(own, list(column[n - begin :][: len(own)])))
-    return made
+    ids_made = [
+        _until(row[n:end], stops) for row, n, end in zip(so_far.tolist(), long, due, strict=True)
+    ]
+    if not weighed:
+        return [Made(row, []) for row in ids_made]
+    columns = zip(*probabilities, strict=True)
+    return [
+        Made(row, list(column[n - begin :][: len(row)]))
+        for row, n, column in zip(ids_made, long, columns, strict=True)
+    ]
+
+
+def _allowed(scores: Tensor, early: Tensor, ends: Tensor, never: Tensor) -> Tensor:
+    """Scores without what may not come: an end in rows that are too short, what is no text."""
+    if bool(early.any()):
+        scores[early] = scores[early].index_fill(1, ends, -torch.inf)
+    return scores.index_fill(1, never, -torch.inf) if len(never) else scores
 
 
 def continue_all(
