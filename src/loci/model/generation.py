@@ -150,41 +150,34 @@ def continuations(
     keep = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
     asked, past = so_far, None
     for at in range(begin, max(due)):
+        mask = torch.ones_like(so_far)
         out: Any = model.hf(
-            input_ids=asked,
-            attention_mask=torch.ones_like(so_far),
-            past_key_values=past,
-            use_cache=True,
-            **keep,
+            input_ids=asked, attention_mask=mask, past_key_values=past, use_cache=True, **keep
         )
         scores, past = out.logits[:, -1].float(), out.past_key_values
         scores = _allowed(scores, at - starts < least, ends, never)
         chosen = _drawn(scores, likeliest) if sample else scores.argmax(-1)
         given = at < starts
-        if at < ids.shape[1]:
-            chosen = torch.where(given, ids[:, at], chosen)
+        chosen = torch.where(given, ids[:, min(at, ids.shape[1] - 1)], chosen)
         asked = chosen[:, None]
         so_far = torch.cat([so_far, asked], 1)
         if weighed:
-            probabilities.append(
-                (scores.gather(-1, asked)[:, 0] - scores.logsumexp(-1)).exp().tolist()
-            )
+            logprobs = scores.gather(-1, asked)[:, 0] - scores.logsumexp(-1)
+            probabilities.append(logprobs.exp().tolist())
         ended |= ~given & (torch.isin(chosen, ends) | (at + 1 >= limits))
         if enough is not None:
-            rows = zip(so_far.tolist(), long, strict=True)
-            full = [at >= n and enough(i, row[n:]) for i, (row, n) in enumerate(rows)]
+            so_long = enumerate(zip(so_far.tolist(), long, strict=True))
+            full = [at >= n and enough(i, row[n:]) for i, (row, n) in so_long]
             ended |= torch.tensor(full, device=ids.device)
         if bool(ended.all()):
             break
-    ids_made = [
+    rows = [
         _until(row[n:end], stops) for row, n, end in zip(so_far.tolist(), long, due, strict=True)
     ]
-    if not weighed:
-        return [Made(row, []) for row in ids_made]
-    columns = zip(*probabilities, strict=True)
+    weights = zip(*probabilities, strict=True) if weighed else [()] * len(rows)
     return [
         Made(row, list(column[n - begin :][: len(row)]))
-        for row, n, column in zip(ids_made, long, columns, strict=True)
+        for row, n, column in zip(rows, long, weights, strict=True)
     ]
 
 
