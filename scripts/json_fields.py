@@ -51,6 +51,18 @@ FIELDS = {
     "feature_edits.metrics.*": "metrics of the method",
     "sweep.layers.effect": "indirect effect of the layer's MLP, by tracing",
     "sweep.correlation": "rank correlation, over layers, of effects and of edits that took",
+    # is it gone, and told from inside
+    "gone.verdict": "`gone`, `hidden` or `not gone`",
+    "gone.leaks": "the tests that bring the old answer, or find it inside",
+    "gone.tests.unit": "what the value counts: a share, or steps of tuning",
+    "gone.tests.leaks": "whether the old answer came, beyond what strangers show",
+    "without_base.edited": "whether an edit is reported",
+    "without_base.verdict": "that in a sentence",
+    "without_base.threshold": "z from which a layer is reported",
+    "entity.neurons.selectivity": "least (a − mean) / spread over the prompts; mean, spread: other subjects",
+    "entity.neurons.brought": "share of its facts said at a placeholder, the neuron set",
+    "entity.neurons.brought_controls": "the same with control neurons set",
+    "entity.neurons.is_entity": "whether silencing it loses this subject's facts, and no others'",
     # patches
     "dropped": "facts of the parents that are not in the merged patch",
     "interaction": "of each weight: how far the patches disturb each other",
