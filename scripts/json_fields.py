@@ -59,7 +59,7 @@ FIELDS = {
     "without_base.edited": "whether an edit is reported",
     "without_base.verdict": "that in a sentence",
     "without_base.threshold": "z from which a layer is reported",
-    "entity.neurons.selectivity": "least (a − mean) / spread over the prompts; mean, spread: other subjects",
+    "entity.neurons.selectivity": "least (a − mean) / spread, mean and spread over other subjects",
     "entity.neurons.brought": "share of its facts said at a placeholder, the neuron set",
     "entity.neurons.brought_controls": "the same with control neurons set",
     "entity.neurons.is_entity": "whether silencing it loses this subject's facts, and no others'",
