@@ -68,7 +68,7 @@ def _shape(ax: Any, shape: dict[str, Any]) -> None:
     if ax is None:
         return
     across, up = _transforms(ax, shape)
-    look = {"transform": blended_transform_factory(across, up), "clip_on": True}
+    look: dict[str, Any] = {"transform": blended_transform_factory(across, up), "clip_on": True}
     x0, x1, y0, y1 = (shape[name] for name in ("x0", "x1", "y0", "y1"))
     line = shape.get("line") or {}
     if shape.get("type") == "rect":
