@@ -85,7 +85,7 @@ def _shape(ax: Any, shape: dict[str, Any]) -> None:
             )
         )
         return
-    dashes = {"dot": ":", "dash": "--", "dashdot": "-."}
+    dashes: dict[str, Any] = {"dot": ":", "dash": "--", "dashdot": "-."}
     ax.add_artist(
         Line2D(
             (x0, x1),
