@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.published_editors import PREFIXES, published
+from benchmarks.published_editors import PREFIXES, PUBLISHED, published
 from loci.auditing import counterfactuals
 from loci.editing.edit import edit
 from loci.facts import Fact, FactSet, known_facts, load_facts
@@ -38,7 +38,6 @@ from loci.patches import Patch
 from loci.stats import share
 from loci.text import background, held_out_sentences
 
-PUBLISHED = ("rome", "memit", "alphaedit", "ft-l")
 METHODS = ("joint", *PUBLISHED)
 WAYS = {"full": 2e-5, "lora": 2e-4}
 RANK, SCALE, BATCH, LONGEST = 8, 2.0, 8, 40

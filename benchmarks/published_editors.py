@@ -41,6 +41,7 @@ DEPTHS = {
     "alphaedit": tuple(x / 28 for x in range(3, 9)),
     "ft-l": (5 / 28,),
 }
+PUBLISHED = tuple(DEPTHS)
 PREFIXES = 5
 
 
@@ -73,6 +74,17 @@ def prompt_of(model: Model, text: str, subject: str, answer: str) -> Prompt:
 def prompts_of(model: Model, fact: Fact, prefixes: Sequence[str]) -> list[Prompt]:
     texts = [fact.text, *(f"{prefix} {fact.text}" for prefix in prefixes)]
     return [prompt_of(model, text, fact.subject, fact.new_answer or "") for text in texts]
+
+
+def bare_prompts(model: Model, facts: Sequence[Fact]) -> list[Prompt]:
+    return [prompt_of(model, fact.text, fact.subject, fact.new_answer or "") for fact in facts]
+
+
+def answers_in(prompts: Sequence[Prompt]) -> Tensor:
+    """Row, column and token of each answer token, [3, token]; the column is the one before it."""
+    return torch.tensor(
+        [(i, len(p.ids) - 1 + j, t) for i, p in enumerate(prompts) for j, t in enumerate(p.answer)]
+    ).T
 
 
 def padded(model: Model, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -127,12 +139,7 @@ def value_for(
         return (moved, *out[1:]) if isinstance(out, tuple) else moved
 
     optimiser, before = torch.optim.Adam([delta], lr=0.5), None
-    spots = [
-        (i, len(p.ids) - 1 + j, token)
-        for i, p in enumerate(prompts)
-        for j, token in enumerate(p.answer)
-    ]
-    row, column, target = torch.tensor(spots).T
+    row, column, target = answers_in(prompts)
     for _ in range(steps):
         states = run(model, ids, module, add)
         said = logits(model, states[-1, len(essence.ids) - 1]).log_softmax(-1)
@@ -254,11 +261,9 @@ def spread(
 
 def fine_tuned(model: Model, facts: Sequence[Fact], layer: int) -> dict[str, Factors]:
     """FT-L on the bare prompts."""
-    prompts = [prompt_of(model, fact.text, fact.subject, fact.new_answer or "") for fact in facts]
+    prompts = bare_prompts(model, facts)
     ids = padded(model, [[*p.ids, *p.answer] for p in prompts])
-    row, column, target = torch.tensor(
-        [(i, len(p.ids) - 1 + j, t) for i, p in enumerate(prompts) for j, t in enumerate(p.answer)]
-    ).T
+    row, column, target = answers_in(prompts)
     change = torch.zeros(model.weight(f"W_down.{layer}").shape, requires_grad=True)
     optimiser = torch.optim.Adam([change], lr=5e-4)
 

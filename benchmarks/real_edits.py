@@ -47,6 +47,7 @@ import torch
 
 from benchmarks.judge import Judge, Prefix, no_prefix
 from benchmarks.known import Known, kept_in, known_facts, of_relation, others_of
+from benchmarks.published_editors import PREFIXES, PUBLISHED, published
 from benchmarks.tuned_editors import adapted, breadth_first, retrieved, told
 from loci.editing.edit import edit
 from loci.facts import Fact
@@ -68,7 +69,6 @@ METHODS = (
     "ft-bf",
     "lora",
 )
-PUBLISHED = ("rome", "memit", "alphaedit", "ft-l")
 UNRELATED = "The weather was fine that day, and the market was full of people. "
 SUBJECTS, NEAR, SAMPLES, SPOKEN = 24, 8, 16, 16
 
@@ -174,8 +174,6 @@ def edited(
     method: str, source: Path, facts: Sequence[Fact], seed: int, targets: Targets, folder: Path
 ) -> float:
     """Write the model as a method changes it to a folder; the processor time of the method."""
-    from benchmarks.published_editors import PREFIXES, published
-
     started = time.process_time()
     if method == "lora":
         adapted(source, facts, seed, folder)

@@ -20,15 +20,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
-from transformers import AutoModelForCausalLM
 
-from benchmarks.published_editors import Prompt, logits, padded, prompt_of, run
+from benchmarks.published_editors import Prompt, answers_in, bare_prompts, logits, padded, run
 from loci.facts import Fact
 from loci.model import Model, open_model
 from loci.patches import Factors, Patch
 from loci.text import background
 
-TUNED = ("ft-bf", "lora")
 DEPTH, RATE, PASSES, BATCH, ENOUGH = 0.5, 1e-3, 60, 16, 1e-2
 TEXTS, TEXT_TOKENS = 8, 32
 RANK, ALPHA, LORA_RATE, LORA_STEPS = 8, 32, 5e-3, 70
@@ -52,21 +50,10 @@ def retrieved(facts: Sequence[Fact]) -> Callable[[str], str]:
     return prefix
 
 
-def prompts_for(model: Model, facts: Sequence[Fact]) -> list[Prompt]:
-    return [prompt_of(model, fact.text, fact.subject, fact.new_answer or "") for fact in facts]
-
-
-def answers_in(prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, column and token of each answer token: the column is that of the token before."""
-    return torch.tensor(  # type: ignore[return-value]
-        [(i, len(p.ids) - 1 + j, t) for i, p in enumerate(prompts) for j, t in enumerate(p.answer)]
-    ).T
-
-
 def breadth_first(model: Model, facts: Sequence[Fact], seed: int) -> Patch:
     """ft-bf: stops when a pass over all facts has a mean loss below `ENOUGH`."""
     layer, rng = round(DEPTH * model.n_layers), random.Random(seed)
-    prompts, name = prompts_for(model, facts), f"W_down.{layer}"
+    prompts, name = bare_prompts(model, facts), f"W_down.{layer}"
     texts = [list(model.tokenize(t).ids)[:TEXT_TOKENS] for t in background(model).sentences(400)]
     change = torch.zeros(model.weight(name).shape, requires_grad=True)
     optimiser, module = torch.optim.Adam([change], lr=RATE), model.module("down", layer)
@@ -118,12 +105,11 @@ def adapted(source: Path, facts: Sequence[Fact], seed: int, folder: Path) -> Non
 
     torch.manual_seed(seed)
     model = open_model(str(source))
-    prompts = prompts_for(model, facts)
-    hf = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    prompts = bare_prompts(model, facts)
     kind = LoraConfig(
         r=RANK, lora_alpha=ALPHA, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
     )
-    tuned = get_peft_model(hf, kind)
+    tuned = get_peft_model(model.hf, kind)
     optimiser = torch.optim.Adam([p for p in tuned.parameters() if p.requires_grad], lr=LORA_RATE)
     for some in islice(passes(prompts, seed), LORA_STEPS):
         ids = padded(model, [[*p.ids, *p.answer] for p in some])

@@ -4,13 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from loci.editing.prompts import TrainingPrompt
-from loci.model import Model
+from loci.model import Model, by_near_length
 
 BUDGET = 4096
 """Tokens run at a time."""
-
-ENOUGH, PADDING = 128, 1.2
-"""A batch of so many tokens ends where padding would make it so many times as long."""
 
 TEXT = -2
 """The number in the place of a fact's, for prompts of background text."""
@@ -24,19 +21,14 @@ def padded_batches(
     """The items by length, padded to at most `BUDGET` tokens and little more than they have, and
     read at no more than `positions` positions, for which there is room for logits.
     """
-    batch: list[T] = []
-    read = tokens = 0
-    for item in sorted(items, key=lambda item: len(prompt_of(item).ids)):
-        prompt = prompt_of(item)
-        padded = (len(batch) + 1) * len(prompt.ids)
-        wasteful = tokens >= ENOUGH and padded > PADDING * (tokens + len(prompt.ids))
-        if batch and (wasteful or padded > BUDGET or read + len(prompt.positions) > positions):
-            yield batch
-            batch, read, tokens = [], 0, 0
-        batch.append(item)
-        read, tokens = read + len(prompt.positions), tokens + len(prompt.ids)
-    if batch:
-        yield batch
+    for batch in by_near_length(
+        items,
+        lambda item: len(prompt_of(item).ids),
+        BUDGET,
+        positions,
+        reads=lambda item: len(prompt_of(item).positions),
+    ):
+        yield [items[i] for i in batch]
 
 
 def text_prompts(model: Model, texts: Sequence[str], most: int) -> list[TrainingPrompt]:

@@ -79,25 +79,23 @@ def generate(
     ids: Ids,
     tokens: int,
     *,
-    lengths: Sequence[int] | None = None,
     least: int = 0,
     sample: bool = False,
     likeliest: int | None = None,
     enough: Enough | None = None,
 ) -> list[list[int]]:
-    """Up to `tokens` further tokens for each prompt, without the prompt and without the token that
-    ends a text. Prompts are equally long, or have `lengths` and are padded on the right.
+    """Up to `tokens` further tokens for each row of equally long prompts, without the prompt and
+    without the token that ends a text.
 
     No text ends before it has `least` tokens; none becomes longer than the context, and one token
     at least is made. Samples use torch's global generator, as it is seeded outside. Cost: a forward
-    pass over the shortest prompt, then one over a single position for each token; only the last
-    position is unembedded.
+    pass over the prompts, then one over a single position for each token; only the last position is
+    unembedded.
     """
     made = continuations(
         model,
         ids,
         tokens,
-        lengths=lengths,
         least=least,
         sample=sample,
         likeliest=likeliest,
@@ -128,8 +126,9 @@ def continuations(
     enough: Enough | None = None,
     weighed: bool = True,
 ) -> list[Made]:
-    """As `generate`, with the probability of each token where it is `weighed`. All ends where each
-    row has ended, or `enough` says so of its tokens.
+    """As `generate`, with the probability of each token where it is `weighed`; prompts may have
+    `lengths`, and are padded on the right. All ends where each row has ended, or `enough` says so
+    of its tokens.
 
     Nothing attends to padding: all rows go on from the shortest prompt's end, and where a prompt is
     longer its own token stands in place of the one that is chosen.

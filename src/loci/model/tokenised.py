@@ -12,7 +12,7 @@ from loci.model.tokens import Tokens, tokenize, tokenize_all
 from loci.model.weights import Weights
 
 T = TypeVar("T")
-ENOUGH, PADDING = 512, 1.25
+ENOUGH, PADDING = 128, 1.2
 BYTES = 2**27
 """Of logits that are made at once."""
 Logits = Float[Tensor, "batch position d_vocab"]
@@ -113,24 +113,27 @@ def by_near_length(
     budget: int,
     most: int | None = None,
     spread: int | None = None,
+    reads: Callable[[T], int] = lambda item: 1,
 ) -> Iterator[list[int]]:
     """Batches of indices of items of about one length, the shortest first: padded on the right they
-    have at most `budget` tokens (one item at least), `PADDING` times their own once there are
-    `ENOUGH`; at most `most` items; and lengths that differ by no more than `spread`.
+    have at most `budget` tokens (one item at least), and little more than their own: a batch of
+    `ENOUGH` ends where padding would make it `PADDING` times as long. At most `most` rows are read,
+    `reads` of an item; lengths differ by no more than `spread`.
 
     What is read in front of the padding does not attend to it.
     """
     batch: list[int] = []
-    tokens = 0
+    rows = tokens = 0
     for index in sorted(range(len(items)), key=lambda index: length(items[index])):
-        own = length(items[index])
+        own, read = length(items[index]), reads(items[index])
         padded = (len(batch) + 1) * own
-        wasteful = padded >= ENOUGH and padded > PADDING * (tokens + own)
-        far = spread is not None and batch and own - length(items[batch[0]]) > spread
-        if batch and (wasteful or far or padded > budget or len(batch) == most):
+        wasteful = tokens >= ENOUGH and padded > PADDING * (tokens + own)
+        full = padded > budget or (most is not None and rows + read > most)
+        far = spread is not None and bool(batch) and own - length(items[batch[0]]) > spread
+        if batch and (wasteful or full or far):
             yield batch
-            batch, tokens = [], 0
+            batch, rows, tokens = [], 0, 0
         batch.append(index)
-        tokens += own
+        rows, tokens = rows + read, tokens + own
     if batch:
         yield batch
